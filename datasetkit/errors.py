@@ -1,0 +1,55 @@
+"""The error family. Owns what a caller can catch; every message says what came, what was allowed and what to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datasetkit.ledger import DropReason
+
+
+class DatasetkitError(Exception):
+    """Base of every error that this project raises on purpose."""
+
+
+class RecordError(DatasetkitError, ValueError):
+    """A record, or a part of one, was given values that it cannot hold."""
+
+
+class UnusableError(DatasetkitError, ValueError):
+    """One picture or annotation cannot be used; the run goes on without it.
+
+    Args:
+        reason: the constant under which the drop is counted.
+        detail: what came and what was allowed, for the person who reads the ledger.
+
+    """
+
+    def __init__(self, reason: DropReason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+class SourceError(DatasetkitError, ValueError):
+    """A source as a whole cannot be read (broken JSON, missing folder): nothing can be built from it."""
+
+
+class RecipeError(DatasetkitError, ValueError):
+    """A recipe has an unknown option or a value out of range."""
+
+
+class OutputError(DatasetkitError):
+    """The output folder holds something that this build must not touch."""
+
+
+class BuiltFolderError(DatasetkitError, ValueError):
+    """A folder that should hold a built dataset does not, or holds one of another schema version."""
+
+
+class UnknownNameError(DatasetkitError, KeyError):
+    """A registry was asked for a name that it does not hold."""
+
+    def __str__(self) -> str:
+        """Give the message as it was written (KeyError would quote it)."""
+        return str(self.args[0])

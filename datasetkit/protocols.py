@@ -1,0 +1,108 @@
+"""What the exchangeable parts promise: sources give entries and readings, annotators turn a record into a fuller one.
+
+Owns the seams between the packages; implementations live in ``datasetkit.sources`` and ``annotation``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from datasetkit.ledger import Drop, Notice
+from datasetkit.record import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One record that a source announces, before its picture is opened: cheap, small, in a fixed order.
+
+    Args:
+        record_id: the record's id to be.
+        annotations: how many annotations belong to it, for the account of what was read.
+        split: the split that the source itself puts it in, or None.
+        handle: whatever the source needs to read it.
+
+    """
+
+    record_id: str
+    annotations: int
+    split: str | None
+    handle: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What came of reading one entry: a record or None, and everything that was left out on the way."""
+
+    record: Record | None
+    drops: tuple[Drop, ...] = ()
+    notices: tuple[Notice, ...] = ()
+
+
+class Source(Protocol):
+    """Pictures with whatever is known of them.
+
+    Iterating twice gives the same entries in the same order. ``read`` may be called from several threads at once.
+    """
+
+    def fingerprint(self) -> str:
+        """Hex digest of the source's index; a build resumes only where it is unchanged."""
+        ...
+
+    def entries(self) -> Iterator[Entry]:
+        """Announce every record, without opening pictures."""
+        ...
+
+    def read(self, entry: Entry) -> Reading:
+        """Open one entry's picture and make its record; what cannot be used becomes drops, never an exception.
+
+        Raises:
+            UnusableError: the record as a whole cannot be used.
+
+        """
+        ...
+
+    def stray_drops(self) -> Iterator[Drop]:
+        """Annotations that belong to no entry, each already a drop."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class NounPhrase:
+    """A noun phrase with the words that decide what it names.
+
+    Args:
+        start: index of its first character in the text (code points).
+        end: index after its last character.
+        head: the head noun as the text has it ("fire hydrant" for "a red fire hydrant").
+        head_start: index of the head's first character.
+        number: how many things it names: an exact count, or None where the text does not say.
+        plural: whether it names more than one.
+        is_object: whether it can name something in a picture; "the top", "a view" cannot.
+
+    """
+
+    start: int
+    end: int
+    head: str
+    head_start: int
+    number: int | None
+    plural: bool
+    is_object: bool
+
+
+class PhraseFinder(Protocol):
+    """Finds a text's noun phrases."""
+
+    def find(self, text: str) -> Sequence[NounPhrase]:
+        """Give the noun phrases in order of their start; they do not overlap."""
+        ...
+
+
+class Annotator(Protocol):
+    """One step of annotation: gives the record back with more in it."""
+
+    def annotate(self, record: Record) -> Record:
+        """Add to a record; the picture, the description and the source stay as they are."""
+        ...

@@ -1,0 +1,1 @@
+"""From records to a published dataset: shards, manifest, statistics, card, verification, preview."""

@@ -1,0 +1,1 @@
+"""From a published dataset to scored, tested and tuned attention heads."""

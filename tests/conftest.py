@@ -1,0 +1,18 @@
+"""Fixtures that several test packages share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def coco_mini() -> Path:
+    folder = Path(os.environ.get("DATASETKIT_COCO_MINI", REPOSITORY.parent / "shared" / "coco_mini"))
+    if not (folder / "annotations").is_dir():
+        pytest.skip(f"coco_mini is not at {folder}; set DATASETKIT_COCO_MINI to its folder")
+    return folder
