@@ -1,0 +1,155 @@
+"""The manifest: what a built folder holds and where it came from. Owns ``manifest.json`` and the folder's file names."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from datasetkit.errors import BuiltFolderError
+from datasetkit.ledger import Tally
+
+MANIFEST_NAME = "manifest.json"
+STATISTICS_NAME = "statistics.json"
+LEDGER_NAME = "ledger.jsonl"
+RECIPE_NAME = "recipe.yaml"
+CARD_NAME = "README.md"
+DATA_FOLDER = "data"
+ASSETS_FOLDER = "assets"
+
+
+def shard_path(split: str, index: int, count: int) -> str:
+    """Name a shard, relative to the built folder, as the Hub and ``load_dataset`` expect it."""
+    return f"{DATA_FOLDER}/{split}-{index:05d}-of-{count:05d}.parquet"
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One Parquet file of a built folder.
+
+    Args:
+        path: relative to the folder, ``/`` between parts.
+        split: the split that it belongs to.
+        rows: how many records it holds.
+        bytes: its size.
+        sha256: hex digest of its bytes.
+
+    """
+
+    path: str
+    split: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What came of one run of consecutive entries of the source: the unit that is resumed.
+
+    Args:
+        index: its place in the source, from 0.
+        shards: at most one a split.
+        tally: what was read, kept and dropped.
+
+    """
+
+    index: int
+    shards: tuple[Shard, ...]
+    tally: Tally
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the part as plain JSON."""
+        return {"index": self.index, "shards": [asdict(shard) for shard in self.shards], "tally": self.tally.to_json()}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Part:
+        """Read what :meth:`to_json` wrote."""
+        shards = tuple(Shard(**shard) for shard in value["shards"])
+        return cls(value["index"], shards, Tally.from_json(value["tally"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Everything a reader needs to check a built folder and to build it again.
+
+    Args:
+        schema_version: of the rows.
+        code_version: of datasetkit.
+        source_fingerprint: hex digest of the source's index.
+        recipe: the resolved recipe, paths reduced to their last component.
+        parts: in order of the source.
+        stray: the account of annotations that belong to no entry of the source.
+
+    """
+
+    schema_version: str
+    code_version: str
+    source_fingerprint: str
+    recipe: Mapping[str, Any]
+    parts: tuple[Part, ...]
+    stray: Tally
+
+    @property
+    def shards(self) -> tuple[Shard, ...]:
+        """Every shard, split by split in order of name, in order of their number."""
+        return tuple(sorted((shard for part in self.parts for shard in part.shards), key=lambda shard: shard.path))
+
+    @property
+    def split_rows(self) -> dict[str, int]:
+        """How many records each split holds; ``train`` first, then by name."""
+        rows: dict[str, int] = {}
+        for shard in sorted(self.shards, key=lambda shard: (shard.split != "train", shard.path)):
+            rows[shard.split] = rows.get(shard.split, 0) + shard.rows
+        return rows
+
+    @property
+    def tally(self) -> Tally:
+        """What was read, kept and dropped in all."""
+        total = Tally()
+        for part in self.parts:
+            total.update(part.tally)
+        total.update(self.stray)
+        return total
+
+    def write(self, folder: Path) -> None:
+        """Write ``manifest.json``; equal manifests give equal bytes."""
+        value = {
+            "schema_version": self.schema_version,
+            "code_version": self.code_version,
+            "source_fingerprint": self.source_fingerprint,
+            "splits": self.split_rows,
+            "tally": self.tally.to_json(),
+            "parts": [part.to_json() for part in self.parts],
+            "stray": self.stray.to_json(),
+            "recipe": self.recipe,
+        }
+        (folder / MANIFEST_NAME).write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest:
+        """Read a built folder's manifest.
+
+        Raises:
+            BuiltFolderError: there is none, or it is not one of ours.
+
+        """
+        path = folder / MANIFEST_NAME
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+            return cls(
+                schema_version=value["schema_version"],
+                code_version=value["code_version"],
+                source_fingerprint=value["source_fingerprint"],
+                recipe=value["recipe"],
+                parts=tuple(map(Part.from_json, value["parts"])),
+                stray=Tally.from_json(value["stray"]),
+            )
+        except FileNotFoundError:
+            raise BuiltFolderError(
+                f"{folder} has no {MANIFEST_NAME}; give a folder that `datasetkit build` finished"
+            ) from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise BuiltFolderError(f"{path} is not a manifest of datasetkit: {error!r}") from error
