@@ -1,4 +1,4 @@
-"""The manifest: what a built folder holds and where it came from. Owns ``manifest.json`` and the folder's file names."""
+"""The manifest: what a built folder holds and where it came from. Owns ``manifest.json`` and all file names there."""
 
 from __future__ import annotations
 
