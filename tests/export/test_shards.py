@@ -1,0 +1,328 @@
+"""Shards: what goes in comes out, the layout is the measured one, and a file appears only when it is whole."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from PIL import Image
+
+from datasetkit.drawing import draw_overlay, encode_jpeg
+from datasetkit.errors import BuiltFolderError, RecordError
+from datasetkit.masks import Mask
+from datasetkit.record import (
+    Candidate,
+    EncodedImage,
+    KeyObject,
+    ObjectStatus,
+    Phrase,
+    PhraseStatus,
+    Provenance,
+    Question,
+    Record,
+    Scores,
+)
+from datasetkit.schema import record_to_row, row_to_record
+from export import shards
+from export.reading import iter_shard, open_shard
+from export.shards import ShardSize, ShardWriter, hash_file
+
+UNIT = st.none() | st.floats(0, 1)
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
+
+
+@st.composite
+def pictures(draw: st.DrawFn) -> EncodedImage:
+    size_hw = draw(st.tuples(st.integers(1, 12), st.integers(1, 12)))
+    pixels = draw(hnp.arrays(np.uint8, (*size_hw, 3)))
+    buffer = io.BytesIO()
+    suffix = draw(st.sampled_from(["PNG", "JPEG"]))
+    Image.fromarray(pixels).save(buffer, suffix)
+    return EncodedImage(buffer.getvalue(), f"picture.{suffix.lower()}", size_hw[1], size_hw[0])
+
+
+@st.composite
+def key_objects(draw: st.DrawFn, object_id: int, size_hw: tuple[int, int]) -> KeyObject:
+    array = draw(hnp.arrays(np.bool_, size_hw))
+    array[draw(st.integers(0, size_hw[0] - 1)), draw(st.integers(0, size_hw[1] - 1))] = True
+    status = draw(st.sampled_from(ObjectStatus))
+    finite = st.floats(-1e6, 1e6)
+    return KeyObject(
+        id=object_id,
+        mask=Mask.from_array(array),
+        category=draw(st.none() | TEXT),
+        is_key=status is ObjectStatus.MENTIONED and draw(st.booleans()),
+        salience=draw(UNIT),
+        is_crowd=draw(st.booleans()),
+        status=status,
+        scores=Scores(*(draw(UNIT) for _ in range(5))),
+        source_bbox=draw(st.none() | st.tuples(finite, finite, finite, finite)),
+    )
+
+
+@st.composite
+def phrases(draw: st.DrawFn, description: str, ids: list[int]) -> Phrase:
+    start = draw(st.integers(0, len(description) - 1))
+    end = draw(st.integers(start + 1, len(description)))
+    some = st.lists(st.sampled_from(ids), unique=True, min_size=1) if ids else st.just([])
+    status = draw(st.sampled_from(PhraseStatus if ids else [PhraseStatus.ABSENT, PhraseStatus.NOT_AN_OBJECT]))
+    named = tuple(draw(some)) if status is PhraseStatus.MATCHED else ()
+    candidates = draw(some) if status is PhraseStatus.AMBIGUOUS else []
+    return Phrase(
+        text=description[start:end],
+        start=start,
+        end=end,
+        object_ids=named,
+        candidates=tuple(Candidate(object_id, draw(st.floats(0, 1))) for object_id in candidates),
+        score=draw(UNIT),
+        status=status,
+        reason=draw(st.none() | TEXT),
+    )
+
+
+@st.composite
+def records(draw: st.DrawFn, record_id: str = "1") -> Record:
+    image = draw(pictures())
+    objects = tuple(draw(key_objects(index * 3, image.size_hw)) for index in range(draw(st.integers(0, 3))))
+    ids = [item.id for item in objects]
+    description = draw(st.none() | TEXT)
+    spans = draw(st.lists(phrases(description, ids), max_size=3)) if description else []
+    options = draw(st.lists(TEXT, max_size=3))
+    answer = draw(st.sampled_from(options)) if options else draw(TEXT)
+    question = Question(draw(TEXT), answer, draw(TEXT), tuple(options), tuple(ids[:1]))
+    sha256 = hashlib.sha256(image.data).hexdigest()
+    return Record(
+        record_id=record_id,
+        image_id=draw(TEXT),
+        image=image,
+        description=description,
+        source=Provenance(draw(TEXT), draw(TEXT), sha256),
+        objects=objects,
+        phrases=tuple(spans),
+        questions=(question,) if draw(st.booleans()) else (),
+    )
+
+
+def png(size_hw: tuple[int, int], seed: int = 0) -> EncodedImage:
+    pixels = np.random.default_rng(seed).integers(0, 256, (*size_hw, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return EncodedImage(buffer.getvalue(), f"{seed}.png", size_hw[1], size_hw[0])
+
+
+def plain_record(number: int, image: EncodedImage | None = None) -> Record:
+    image = image or png((6, 9), number)
+    box = np.zeros(image.size_hw, dtype=np.bool_)
+    box[1:4, 2:5] = True
+    return Record(
+        record_id=f"record {number}",
+        image_id=f"image {number}",
+        image=image,
+        description="two 😀 cats" if number % 2 else None,
+        source=Provenance(f"{number}.png", "unknown", hashlib.sha256(image.data).hexdigest()),
+        objects=(KeyObject(0, Mask.from_array(box), "cat"),) if number % 3 else (),
+    )
+
+
+def overlay_of(record: Record) -> bytes:
+    pixels = Image.open(io.BytesIO(record.image.data)).convert("RGB")
+    return encode_jpeg(draw_overlay(pixels, record.objects))
+
+
+def write(path: Path, items: list[Record], *, overlay: bool = True) -> ShardSize:
+    with ShardWriter(path, overlay=overlay) as writer:
+        for record in items:
+            writer.write(record_to_row(record, overlay_of(record) if overlay else None))
+    return writer.close()
+
+
+def load(path: Path, cache: Path, *, streaming: bool) -> datasets.Dataset | datasets.IterableDataset:
+    return datasets.load_dataset(
+        "parquet", data_files=str(path), split="train", streaming=streaming, cache_dir=str(cache)
+    )
+
+
+def undecoded(dataset: datasets.Dataset | datasets.IterableDataset) -> list[dict]:
+    for column in ("image", "overlay"):
+        if column in dataset.column_names:
+            dataset = dataset.cast_column(column, datasets.Image(decode=False))
+    return list(dataset)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.integers(0, 0), min_size=1, max_size=3).flatmap(
+        lambda many: st.tuples(*(records(str(i)) for i in range(len(many))))
+    )
+)
+def test_any_record_comes_back_from_load_dataset(tmp_path: Path, drawn: tuple[Record, ...]) -> None:
+    write(tmp_path / "shard.parquet", list(drawn))
+    rows = undecoded(load(tmp_path / "shard.parquet", tmp_path / "cache", streaming=True))
+    assert tuple(map(row_to_record, rows)) == drawn
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("overlay", [False, True])
+def test_plain_load_dataset_gives_the_rows_that_were_written(tmp_path: Path, streaming: bool, overlay: bool) -> None:
+    items = [plain_record(number) for number in range(5)]
+    size = write(tmp_path / "shard.parquet", items, overlay=overlay)
+    dataset = load(tmp_path / "shard.parquet", tmp_path / "cache", streaming=streaming)
+    assert size == ShardSize(5, (tmp_path / "shard.parquet").stat().st_size)
+    assert [picture["image"].size for picture in dataset] == [(9, 6)] * 5
+    assert ("overlay" in dataset.column_names) == overlay
+    rows = undecoded(dataset)
+    assert rows == [record_to_row(item, overlay_of(item) if overlay else None) for item in items]
+    assert rows[0]["description"] is None
+    assert rows[0]["objects"] == rows[0]["phrases"] == rows[0]["questions"] == []
+    assert rows[1]["objects"][0]["scores"]["detection"] is None
+    assert rows[1]["objects"][0]["source_bbox"] is None
+
+
+def test_equal_rows_give_equal_bytes_in_another_process(tmp_path: Path) -> None:
+    items = [plain_record(number) for number in range(3)]
+    write(tmp_path / "one.parquet", items)
+    script = (
+        "import sys, pyarrow.parquet as pq; from pathlib import Path; from export.shards import ShardWriter\n"
+        "with ShardWriter(Path(sys.argv[2]), overlay=True) as writer:\n"
+        "    for row in pq.read_table(sys.argv[1]).to_pylist(): writer.write(row)\n"
+    )
+    again = tmp_path / "two.parquet"
+    subprocess.run([sys.executable, "-c", script, str(tmp_path / "one.parquet"), str(again)], check=True)
+    assert again.read_bytes() == (tmp_path / "one.parquet").read_bytes()
+    assert hash_file(again) == hashlib.sha256(again.read_bytes()).hexdigest()
+
+
+def test_layout_is_the_measured_one(tmp_path: Path) -> None:
+    items = [plain_record(number) for number in range(450)]
+    write(tmp_path / "shard.parquet", items)
+    with open_shard(tmp_path / "shard.parquet") as file:
+        metadata = file.metadata
+    assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == [400, 50]
+    leaves = {
+        metadata.row_group(0).column(i).path_in_schema: metadata.row_group(0).column(i)
+        for i in range(metadata.num_columns)
+    }
+    for name, leaf in leaves.items():
+        picture = name in {"image.bytes", "overlay.bytes"}
+        assert leaf.compression == ("UNCOMPRESSED" if picture else "ZSTD"), name
+        assert leaf.has_offset_index, name
+        assert leaf.has_dictionary_page is False or not picture, name
+    assert set(leaves["image.bytes"].encodings) == {"PLAIN", "RLE"}
+
+
+def test_large_pictures_make_small_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = png((60, 60))
+    monkeypatch.setattr(shards, "ROW_GROUP_PICTURE_BYTES", 3 * len(image.data))
+    write(tmp_path / "shard.parquet", [plain_record(number, image) for number in range(7)], overlay=False)
+    metadata = pq.read_metadata(tmp_path / "shard.parquet")
+    assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == [3, 3, 1]
+
+
+def test_equal_pictures_share_pages_after_an_insertion(tmp_path: Path) -> None:
+    """Content-defined chunking: a row put in front moves the page borders with the content."""
+    random = np.random.default_rng(0)
+    items = [plain_record(number, EncodedImage(random.bytes(68_000), "x.jpg", 9, 6)) for number in range(40)]
+    columns = []
+    for name, chosen in (("all", items), ("fewer", items[1:])):
+        path = tmp_path / f"{name}.parquet"
+        write(path, chosen, overlay=False)
+        column = pq.read_metadata(path).row_group(0).column(0)
+        assert column.path_in_schema == "image.bytes"
+        columns.append(path.read_bytes()[column.data_page_offset :][: column.total_compressed_size])
+    assert columns[0] != columns[1]
+    assert columns[1].endswith(columns[0][-1_500_000:])
+
+
+def test_nothing_appears_before_the_end_or_after_a_failure(tmp_path: Path) -> None:
+    path = tmp_path / "shard.parquet"
+    row = record_to_row(plain_record(1))
+    writer = ShardWriter(path, overlay=False)
+    writer.write(row)
+    assert not path.exists()
+    writer.abort()
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ZeroDivisionError), ShardWriter(path, overlay=False) as interrupted:
+        interrupted.write(row | {"width": 1 // 0})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_closing_twice_and_aborting_after_it_change_nothing(tmp_path: Path) -> None:
+    writer = ShardWriter(tmp_path / "shard.parquet", overlay=False)
+    writer.write(record_to_row(plain_record(1)))
+    size = writer.close()
+    writer.abort()
+    assert writer.close() == size
+    assert [path.name for path in tmp_path.iterdir()] == ["shard.parquet"]
+
+
+def test_a_leftover_of_a_killed_run_is_replaced(tmp_path: Path) -> None:
+    killed = ShardWriter(tmp_path / "shard.parquet", overlay=False)
+    leftover = next(tmp_path.iterdir())
+    killed.abort()
+    leftover.write_bytes(b"junk of a killed run" * 10_000)
+    write(tmp_path / "shard.parquet", [plain_record(1)], overlay=False)
+    write(tmp_path / "clean.parquet", [plain_record(1)], overlay=False)
+    assert (tmp_path / "shard.parquet").read_bytes() == (tmp_path / "clean.parquet").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"extra": 1}, "columns"),
+        ({"overlay": {"bytes": b"x", "path": "x.jpg"}}, "columns"),
+        ({"image": None}, "image of row 'record 1'"),
+        ({"image": {"bytes": None, "path": "x.png"}}, "image of row 'record 1'"),
+        ({"width": 2**40}, "rows 0 to 0"),
+        ({"description": "\ud800"}, "rows 0 to 0"),
+    ],
+)
+def test_a_row_that_does_not_fit_is_refused(tmp_path: Path, change: dict, message: str) -> None:
+    row = record_to_row(plain_record(1)) | change
+    with pytest.raises(RecordError, match=message), ShardWriter(tmp_path / "shard.parquet", overlay=False) as writer:
+        writer.write(row)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_reading_chooses_columns_in_order(tmp_path: Path) -> None:
+    write(tmp_path / "shard.parquet", [plain_record(number) for number in range(40)], overlay=False)
+    rows = list(iter_shard(tmp_path / "shard.parquet", ["record_id", "width"]))
+    assert rows == [{"record_id": f"record {number}", "width": 9} for number in range(40)]
+
+
+def test_reading_refuses_what_is_no_shard(tmp_path: Path) -> None:
+    with pytest.raises(BuiltFolderError, match="missing"):
+        list(iter_shard(tmp_path / "none.parquet"))
+    (tmp_path / "text.parquet").write_text("not Parquet")
+    with pytest.raises(BuiltFolderError, match="cannot be read as Parquet"):
+        list(iter_shard(tmp_path / "text.parquet"))
+    foreign = tmp_path / "foreign.parquet"
+    pq.write_table(pq.read_table(_shard(tmp_path)).replace_schema_metadata({}), foreign)
+    with pytest.raises(BuiltFolderError, match="schema version None"):
+        list(iter_shard(foreign))
+    with pytest.raises(BuiltFolderError, match="no column"):
+        list(iter_shard(_shard(tmp_path), ["record_id", "caption"]))
+
+
+def test_reading_names_a_shard_that_breaks_off(tmp_path: Path) -> None:
+    path = _shard(tmp_path)
+    data = bytearray(path.read_bytes())
+    start = pq.read_metadata(path).row_group(0).column(0).data_page_offset
+    data[start : start + 200] = bytes(200)
+    path.write_bytes(data)
+    with pytest.raises(BuiltFolderError, match="breaks off"):
+        list(iter_shard(path))
+
+
+def _shard(folder: Path) -> Path:
+    write(folder / "shard.parquet", [plain_record(1)], overlay=False)
+    return folder / "shard.parquet"
