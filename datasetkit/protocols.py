@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from PIL import Image
+
 from datasetkit.ledger import Drop, Notice
 from datasetkit.record import Record
 
@@ -19,23 +21,32 @@ class Entry:
 
     Args:
         record_id: the record's id to be.
-        annotations: how many annotations belong to it, for the account of what was read.
+        annotation_ids: of the annotations that belong to it, for the account of what was read.
         split: the split that the source itself puts it in, or None.
         handle: whatever the source needs to read it.
 
     """
 
     record_id: str
-    annotations: int
+    annotation_ids: tuple[str, ...]
     split: str | None
     handle: Any
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What came of reading one entry: a record or None, and everything that was left out on the way."""
+    """What came of reading one entry.
 
-    record: Record | None
+    Args:
+        record: the record.
+        pixels: its decoded picture, mode RGB, upright, so that no later step decodes it again.
+        drops: the annotations that were left out.
+        notices: what was done to the picture.
+
+    """
+
+    record: Record
+    pixels: Image.Image
     drops: tuple[Drop, ...] = ()
     notices: tuple[Notice, ...] = ()
 
@@ -50,12 +61,16 @@ class Source(Protocol):
         """Hex digest of the source's index; a build resumes only where it is unchanged."""
         ...
 
+    def __len__(self) -> int:
+        """How many entries there are."""
+        ...
+
     def entries(self) -> Iterator[Entry]:
         """Announce every record, without opening pictures."""
         ...
 
     def read(self, entry: Entry) -> Reading:
-        """Open one entry's picture and make its record; what cannot be used becomes drops, never an exception.
+        """Open one entry's picture and make its record; annotations that cannot be used become drops.
 
         Raises:
             UnusableError: the record as a whole cannot be used.

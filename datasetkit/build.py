@@ -1,0 +1,235 @@
+"""A build: recipe in, published folder out. Owns the way of a record through source, annotation and export."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from datasetkit import __version__
+from datasetkit.drawing import draw_overlay, encode_jpeg
+from datasetkit.engines.local import map_in_order
+from datasetkit.errors import UnusableError
+from datasetkit.images import ImageLimits
+from datasetkit.ledger import Drop, DropReason, Notice, Tally
+from datasetkit.protocols import Annotator, Entry, Reading, Source
+from datasetkit.recipe import CocoOptions, Recipe
+from datasetkit.record import Record
+from datasetkit.schema import SCHEMA_VERSION, record_to_row
+from datasetkit.sources import SOURCES
+from datasetkit.splits import split_by_hash
+from export.describe import describe
+from export.folder import BuildFolder, BuildIdentity
+from export.manifest import Manifest, Part, Shard
+from export.shards import ShardWriter, hash_file
+
+DEFAULT_SPLIT = "train"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a build is: entries done of all entries, and how many of them were dropped."""
+
+    done: int
+    total: int
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What came of one entry; ``row`` is None where the record was dropped."""
+
+    split: str
+    row: dict[str, Any] | None
+    annotations_read: int
+    annotations_kept: int
+    drops: tuple[Drop, ...]
+    notices: tuple[Notice, ...]
+
+
+def build(
+    recipe: Recipe,
+    out: Path,
+    *,
+    workers: int,
+    overwrite: bool = False,
+    retry_failed: bool = False,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+) -> Manifest:
+    """Build a dataset, or go on with one that was interrupted.
+
+    Args:
+        recipe: what to build. Equal recipes and equal input give equal bytes.
+        out: the folder to write.
+        workers: threads that read and annotate.
+        overwrite: whether another build in ``out`` is replaced.
+        retry_failed: whether parts with records that could not be read are built again.
+        on_progress: called after every entry.
+
+    Returns:
+        the manifest of the finished build.
+
+    Raises:
+        SourceError: the source cannot be read at all.
+        OutputError: ``out`` holds something else.
+
+    """
+    annotator = _annotator(recipe)
+    source = open_source(recipe, annotator)
+    identity = BuildIdentity(recipe.published(), source.fingerprint(), SCHEMA_VERSION, __version__)
+    folder = BuildFolder(out, identity, overwrite=overwrite)
+    if retry_failed:
+        folder.reopen(reason for reason in DropReason if reason.may_pass_later)
+    if folder.is_complete:
+        return Manifest.read(out)
+    whole = folder.resume()
+    pipeline = _Pipeline(recipe, source, annotator)
+    total = len(source) if recipe.limit is None else min(len(source), recipe.limit)
+    done = dropped = 0
+    for index, entries in enumerate(_parts(source, recipe)):
+        if index in whole:
+            done += len(entries)
+            on_progress(Progress(done, total, dropped))
+            continue
+        writer = _PartWriter(folder, index, overlay=recipe.overlay)
+        with writer:
+            for outcome in map_in_order(pipeline.process, entries, workers):
+                writer.add(outcome)
+                done += 1
+                dropped += outcome.row is None
+                on_progress(Progress(done, total, dropped))
+        writer.finish()
+    manifest = folder.publish(source.stray_drops())
+    describe(out, manifest)
+    folder.close()
+    return manifest
+
+
+def open_source(recipe: Recipe, annotator: Annotator) -> Source:
+    """Open the source that a recipe names.
+
+    Args:
+        recipe: whose source to open.
+        annotator: chooses among several captions for ``best-aligned``.
+
+    Raises:
+        SourceError: it cannot be read.
+
+    """
+    options = dict(recipe.source)
+    kind = SOURCES.load(options.pop("name"))
+    if isinstance(recipe.source, CocoOptions) and recipe.source.caption == "best-aligned":
+        options["best_aligned"] = lambda records: _best_aligned(records, annotator)
+    if recipe.source.name == "toyworld":
+        return kind(**options)
+    limits = ImageLimits(recipe.limits.max_bytes, recipe.limits.max_pixels)
+    return kind(**options, default_license=recipe.license, limits=limits)
+
+
+def _annotator(recipe: Recipe) -> Annotator:
+    from annotation.alignment import KnownObjectAligner
+
+    return KnownObjectAligner(key_max=recipe.key_max)
+
+
+def _best_aligned(records: Sequence[Record], annotator: Annotator) -> Record:
+    """Choose the record whose description names most objects; the earlier one of equals."""
+    return max(records, key=lambda record: len(annotator.annotate(record).key_objects))
+
+
+def _parts(source: Source, recipe: Recipe) -> Iterator[tuple[Entry, ...]]:
+    entries = itertools.islice(source.entries(), recipe.limit)
+    while part := tuple(itertools.islice(entries, recipe.part_size)):
+        yield part
+
+
+class _Pipeline:
+    """What happens to one entry, in any thread: read, annotate, draw, spell as a row."""
+
+    def __init__(self, recipe: Recipe, source: Source, annotator: Annotator) -> None:
+        self._recipe = recipe
+        self._source = source
+        self._annotator = annotator
+
+    def process(self, entry: Entry) -> _Outcome:
+        try:
+            reading = self._source.read(entry)
+        except UnusableError as error:
+            return _dropped(entry, error)
+        record = reading.record
+        if record.description is not None and not record.phrases:
+            record = self._annotator.annotate(record)
+        overlay = encode_jpeg(draw_overlay(reading.pixels, record.key_objects)) if self._recipe.overlay else None
+        return _Outcome(
+            split=self._split(entry, record),
+            row=record_to_row(record, overlay),
+            annotations_read=len(entry.annotation_ids),
+            annotations_kept=len(entry.annotation_ids) - len(reading.drops),
+            drops=reading.drops,
+            notices=reading.notices,
+        )
+
+    def _split(self, entry: Entry, record: Record) -> str:
+        if self._recipe.splits is not None:
+            return split_by_hash(record.source.sha256, self._recipe.splits)
+        return entry.split or DEFAULT_SPLIT
+
+
+def _dropped(entry: Entry, error: UnusableError) -> _Outcome:
+    record = Drop("record", entry.record_id, error.reason, error.detail)
+    annotations = [
+        Drop("annotation", annotation_id, DropReason.RECORD_DROPPED, f"record {entry.record_id}: {error.reason}")
+        for annotation_id in entry.annotation_ids
+    ]
+    return _Outcome("", None, len(entry.annotation_ids), 0, (record, *annotations), ())
+
+
+class _PartWriter:
+    """Writes one part's outcomes: a shard for each split that occurs, and the account of it all."""
+
+    def __init__(self, folder: BuildFolder, index: int, *, overlay: bool) -> None:
+        self._folder = folder
+        self._index = index
+        self._overlay = overlay
+        self._writers: dict[str, ShardWriter] = {}
+        self._stack = ExitStack()
+        self._tally = Tally()
+        self._drops: list[Drop] = []
+        self._notices: list[Notice] = []
+
+    def __enter__(self) -> None:
+        self._stack.__enter__()
+
+    def __exit__(self, *exception: Any) -> None:
+        self._stack.__exit__(*exception)
+
+    def add(self, outcome: _Outcome) -> None:
+        self._tally.read["record"] += 1
+        self._tally.read["annotation"] += outcome.annotations_read
+        self._tally.kept["annotation"] += outcome.annotations_kept
+        for drop in outcome.drops:
+            self._tally.add_drop(drop)
+        self._drops.extend(outcome.drops)
+        self._tally.notices.update(notice.kind for notice in outcome.notices)
+        self._notices.extend(outcome.notices)
+        if outcome.row is not None:
+            self._tally.kept["record"] += 1
+            self._writer(outcome.split).write(outcome.row)
+
+    def finish(self) -> None:
+        """Hash what was written and note that the part is whole; to be called after the body ended well."""
+        shards = []
+        for split, writer in sorted(self._writers.items()):
+            path = self._folder.part_path(self._index, split)
+            size = writer.close()
+            shards.append(Shard(path.name, split, size.rows, size.bytes, hash_file(path)))
+        self._folder.finish_part(Part(self._index, tuple(shards), self._tally), self._drops, self._notices)
+
+    def _writer(self, split: str) -> ShardWriter:
+        if split not in self._writers:
+            path = self._folder.part_path(self._index, split)
+            self._writers[split] = self._stack.enter_context(ShardWriter(path, overlay=self._overlay))
+        return self._writers[split]

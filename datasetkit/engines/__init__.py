@@ -1,0 +1,1 @@
+"""How the work of a build is spread: one module an engine."""

@@ -1,0 +1,178 @@
+"""Recipes: every option of a build, checked, as YAML and back. Owns the options' names, ranges and defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path, PurePath
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from datasetkit.errors import RecipeError
+from datasetkit.images import ImageLimits
+
+
+class _Options(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CocoOptions(_Options):
+    """Options of the source ``coco``.
+
+    Args:
+        images: folder of the pictures.
+        instances: COCO instances JSON.
+        captions: COCO captions JSON.
+        caption: which of a picture's captions becomes the description.
+        require_description: whether a picture without a caption is dropped.
+
+    """
+
+    name: Literal["coco"] = "coco"
+    images: Path
+    instances: Path | None = None
+    captions: Path | None = None
+    caption: Literal["first", "longest", "all", "best-aligned"] = "first"
+    require_description: bool = True
+
+
+class FolderOptions(_Options):
+    """Options of the source ``folder``.
+
+    Args:
+        folder: where the pictures and their metadata files are.
+        caption_column: metadata column with the description; None takes description, caption or text.
+        require_description: whether a picture without a description is dropped.
+
+    """
+
+    name: Literal["folder"] = "folder"
+    folder: Path
+    caption_column: str | None = None
+    require_description: bool = False
+
+
+class ToyworldOptions(_Options):
+    """Options of the source ``toyworld``.
+
+    Args:
+        count: how many scenes.
+        scene_split: which of the disjoint ranges of seeds they are drawn from.
+        size_px: side of the square pictures.
+
+    """
+
+    name: Literal["toyworld"] = "toyworld"
+    count: int = Field(default=100, ge=1)
+    scene_split: Literal["train", "validation", "test"] = "train"
+    size_px: int = Field(default=384, ge=64, le=1024)
+
+
+class LimitOptions(_Options):
+    """What a picture may cost before it is decoded.
+
+    Args:
+        max_bytes: size of the encoded file.
+        max_pixels: width times height.
+
+    """
+
+    max_bytes: int = Field(default=ImageLimits().max_bytes, ge=1)
+    max_pixels: int = Field(default=ImageLimits().max_pixels, ge=1)
+
+
+class Recipe(_Options):
+    """Everything that decides what a build gives.
+
+    Args:
+        source: where the records come from.
+        splits: share of each split, adding up to 1; pictures go by a hash of their bytes. None keeps the source's own
+            splits, ``train`` where it has none.
+        key_max: how many of the mentioned objects, the most salient ones, become key objects; None takes all.
+        license: of pictures for which the source names none.
+        overlay: whether there is a column of small pictures with the key objects drawn on them.
+        limits: of pictures.
+        limit: how many entries of the source are read; None reads all.
+        part_size: how many entries make one part, the unit of resuming; a part gives one shard a split.
+
+    """
+
+    source: Annotated[CocoOptions | FolderOptions | ToyworldOptions, Field(discriminator="name")]
+    splits: dict[str, float] | None = None
+    key_max: int | None = Field(default=None, ge=1)
+    license: str | None = None
+    overlay: bool = True
+    limits: LimitOptions = LimitOptions()
+    limit: int | None = Field(default=None, ge=1)
+    part_size: int = Field(default=1000, ge=1)
+
+    @field_validator("splits")
+    @classmethod
+    def _check_splits(cls, splits: dict[str, float] | None) -> dict[str, float] | None:
+        if splits is None:
+            return None
+        bad = [name for name in splits if not name.isidentifier()]
+        if bad:
+            raise ValueError(f"split name {bad[0]!r} must be letters, digits and _")
+        if min(splits.values(), default=0) <= 0 or abs(sum(splits.values()) - 1) > 1e-6:
+            raise ValueError(f"shares {list(splits.values())} must be positive and add up to 1")
+        return splits
+
+    @model_validator(mode="after")
+    def _check_source(self) -> Recipe:
+        if isinstance(self.source, CocoOptions) and self.source.instances is None and self.source.captions is None:
+            raise ValueError("coco needs instances, captions or both")
+        return self
+
+    def published(self) -> dict[str, Any]:
+        """Give the recipe as plain values for manifest, card and ``recipe.yaml``.
+
+        Paths are reduced to their last component, so that a published recipe tells nothing of the machine.
+        """
+        value = self.model_dump()
+        value["source"] = {
+            key: item.name if isinstance(item, PurePath) else item for key, item in value["source"].items()
+        }
+        return value
+
+    @classmethod
+    def parse(cls, value: Mapping[str, Any], where: str) -> Recipe:
+        """Check a mapping of options.
+
+        Raises:
+            RecipeError: names the option, what came and what is allowed, in one line.
+
+        """
+        try:
+            return cls.model_validate(value)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"]) or "recipe"
+            came = "" if isinstance(first["input"], Mapping) else f" (came: {first['input']!r})"
+            raise RecipeError(f"{where}: {place}: {first['msg']}{came}") from None
+
+    @classmethod
+    def read(cls, path: Path, root: Path) -> Recipe:
+        """Read a YAML recipe; relative paths of its source are taken from ``root``.
+
+        Raises:
+            RecipeError: the file is missing, no YAML, or has options that do not exist.
+
+        """
+        try:
+            value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise RecipeError(f"{path} cannot be read: {error.strerror}") from None
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise RecipeError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+        if not isinstance(value, Mapping):
+            raise RecipeError(f"{path} holds a {type(value).__name__}; a recipe is a mapping of options")
+        recipe = cls.parse(value, str(path))
+        located = {name: root / item for name, item in recipe.source if isinstance(item, Path)}
+        return recipe.model_copy(update={"source": recipe.source.model_copy(update=located)})
+
+
+def recipe_yaml(published: Mapping[str, Any]) -> str:
+    """Spell a published recipe as YAML, in the order of its options."""
+    return yaml.safe_dump(dict(published), sort_keys=False, allow_unicode=True)

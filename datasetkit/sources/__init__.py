@@ -1,0 +1,14 @@
+"""Where records come from: one module a source, by name in :data:`SOURCES`."""
+
+from __future__ import annotations
+
+from datasetkit.registry import Registry
+
+SOURCES = Registry(
+    "source",
+    {
+        "coco": "datasetkit.sources.coco:CocoSource",
+        "folder": "datasetkit.sources.folder:FolderSource",
+        "toyworld": "datasetkit.sources.toyworld:ToyworldSource",
+    },
+)

@@ -1,0 +1,223 @@
+"""A folder of pictures, with or without metadata. Owns the imagefolder convention.
+
+Metadata files (``metadata.jsonl``, ``.csv`` or ``.parquet``) may stand in any folder; their ``file_name`` column is
+relative to where they stand. Pictures that no metadata names have no description.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from datasetkit.errors import SourceError, UnusableError
+from datasetkit.images import ImageLimits, load_image
+from datasetkit.ledger import Drop, DropReason, Notice
+from datasetkit.protocols import Entry, Reading
+from datasetkit.record import Provenance, Record
+from datasetkit.sources.files import path_inside, read_picture
+from datasetkit.sources.licenses import UNKNOWN_LICENSE
+
+CAPTION_COLUMNS = ("description", "caption", "text")
+_PICTURE_SUFFIXES = frozenset(
+    {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
+_METADATA_NAMES = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
+_SPLIT_FOLDERS = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Handle:
+    """One picture: its name below the folder, what the metadata says of it, and whether it was listed before."""
+
+    name: str
+    description: str | None
+    license: str | None
+    duplicate: bool
+
+
+class FolderSource:
+    """Pictures below a folder, recursively, with the descriptions of its metadata files.
+
+    Args:
+        folder: where to look.
+        caption_column: the metadata column with the description; None takes the first of :data:`CAPTION_COLUMNS`.
+        require_description: whether a picture without a description is dropped.
+        default_license: of pictures whose metadata has no ``license``.
+        limits: of pictures.
+
+    Raises:
+        SourceError: the folder is missing, holds no picture, or a metadata file is broken.
+
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        caption_column: str | None = None,
+        require_description: bool = False,
+        default_license: str | None = None,
+        limits: ImageLimits = ImageLimits(),
+    ) -> None:
+        if not folder.is_dir():
+            raise SourceError(f"{folder} is no folder; give the folder of the pictures")
+        self._folder = folder.resolve()
+        self._require_description = require_description
+        self._default_license = default_license or UNKNOWN_LICENSE
+        self._limits = limits
+        pictures, metadata = _listing(self._folder)
+        self._handles = list(_handles(self._folder, pictures, metadata, caption_column))
+        if not self._handles:
+            raise SourceError(
+                f"{folder} holds no picture ({', '.join(sorted(_PICTURE_SUFFIXES))}) and no metadata file"
+            )
+
+    def fingerprint(self) -> str:
+        """Hex digest over every name with its metadata."""
+        digest = hashlib.sha256()
+        for handle in self._handles:
+            digest.update(json.dumps([handle.name, handle.description, handle.license]).encode())
+        return digest.hexdigest()
+
+    def __len__(self) -> int:
+        """How many pictures there are."""
+        return len(self._handles)
+
+    def entries(self) -> Iterator[Entry]:
+        """Announce the pictures: those of the metadata files in their order, then all others by name."""
+        for handle in self._handles:
+            top, _, below = handle.name.partition("/")
+            yield Entry(handle.name, (), _SPLIT_FOLDERS.get(top.lower()) if below else None, handle)
+
+    def stray_drops(self) -> Iterator[Drop]:
+        """Give nothing: a folder has no annotations."""
+        return iter(())
+
+    def read(self, entry: Entry) -> Reading:
+        """Open one picture.
+
+        Raises:
+            UnusableError: the picture cannot be used, or has no description where one is required.
+
+        """
+        handle: _Handle = entry.handle
+        if handle.duplicate:
+            raise UnusableError(DropReason.DUPLICATE_ID, f"{handle.name} was listed before")
+        if handle.description is None and self._require_description:
+            raise UnusableError(DropReason.NO_DESCRIPTION, f"{handle.name} has no description")
+        data = read_picture(path_inside(self._folder, handle.name), self._limits)
+        loaded = load_image(data, PurePosixPath(handle.name).name, self._limits)
+        record = Record(
+            record_id=entry.record_id,
+            image_id=handle.name,
+            image=loaded.encoded,
+            description=handle.description,
+            source=Provenance(handle.name, handle.license or self._default_license, hashlib.sha256(data).hexdigest()),
+        )
+        return Reading(record, loaded.pixels, (), tuple(Notice(entry.record_id, kind) for kind in loaded.notices))
+
+
+def _listing(folder: Path) -> tuple[list[str], list[Path]]:
+    pictures = []
+    metadata = []
+    for path in sorted(folder.rglob("*")):
+        relative = path.relative_to(folder)
+        if any(part.startswith(".") for part in relative.parts) or not path.is_file():
+            continue
+        if path.name in _METADATA_NAMES:
+            metadata.append(path)
+        elif path.suffix.lower() in _PICTURE_SUFFIXES:
+            pictures.append(relative.as_posix())
+    return pictures, metadata
+
+
+def _handles(folder: Path, pictures: list[str], metadata: list[Path], caption_column: str | None) -> Iterator[_Handle]:
+    seen: set[str] = set()
+    for path in metadata:
+        prefix = path.parent.relative_to(folder)
+        for row in _rows(path):
+            name = _joined(prefix, row, path)
+            yield _Handle(name, _description(row, caption_column, path), _text(row.get("license")), name in seen)
+            seen.add(name)
+    for name in pictures:
+        if name not in seen:
+            yield _Handle(name, None, None, duplicate=False)
+
+
+def _joined(prefix: Path, row: Mapping[str, Any], path: Path) -> str:
+    name = _text(row.get("file_name"))
+    if name is None:
+        raise SourceError(f"{path} has a row without file_name; every row must name its picture")
+    return name if PurePosixPath(name).is_absolute() else PurePosixPath(prefix.as_posix(), name).as_posix()
+
+
+def _description(row: Mapping[str, Any], caption_column: str | None, path: Path) -> str | None:
+    column = caption_column or next((name for name in CAPTION_COLUMNS if name in row), None)
+    if column is None:
+        return None
+    if column not in row:
+        raise SourceError(f"{path} has no column {column!r}; it has {', '.join(map(str, row))}")
+    value = row[column]
+    if value is not None and not isinstance(value, str):
+        raise SourceError(f"{path}: column {column!r} holds a {type(value).__name__}; the description must be text")
+    return _text(value)
+
+
+def _text(value: object) -> str | None:
+    return value.strip() or None if isinstance(value, str) else None
+
+
+def _rows(path: Path) -> Iterable[Mapping[str, Any]]:
+    if path.suffix == ".jsonl":
+        return _jsonl_rows(path)
+    return _csv_rows(path) if path.suffix == ".csv" else _parquet_rows(path)
+
+
+def _jsonl_rows(path: Path) -> Iterator[Mapping[str, Any]]:
+    try:
+        with path.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    row = json.loads(line)
+                    if not isinstance(row, dict):
+                        raise SourceError(f"{path} line {number} is a {type(row).__name__}; give one object a line")
+                    yield row
+    except json.JSONDecodeError as error:
+        raise SourceError(f"{path} line {number} is broken JSON: {error.msg} (column {error.colno})") from None
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{path} is not UTF-8 text (byte {error.start})") from None
+
+
+def _csv_rows(path: Path) -> Iterator[Mapping[str, Any]]:
+    csv.field_size_limit(2**24)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            yield from csv.DictReader(lines)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise SourceError(f"{path} is not CSV in UTF-8: {error}") from None
+
+
+def _parquet_rows(path: Path) -> Iterator[Mapping[str, Any]]:
+    import pyarrow.parquet as pq
+    from pyarrow import ArrowInvalid
+
+    try:
+        file = pq.ParquetFile(path)
+    except ArrowInvalid as error:
+        raise SourceError(f"{path} is not a Parquet file: {error}") from None
+    for batch in file.iter_batches():
+        yield from batch.to_pylist()

@@ -1,0 +1,184 @@
+"""Large JSON files read element by element. Owns the index of where each element of an array stands.
+
+An annotation file of a few hundred megabytes would take several gigabytes as Python objects. Here it is scanned once;
+what stays in memory is where each element starts and ends, and elements are decoded when they are asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from array import array
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from datasetkit.errors import SourceError
+
+_CHUNK_BYTES = 2**20
+_BLANKS = " \t\r\n"
+
+
+class JsonFile:
+    """A JSON file whose top level is an object; the elements of its arrays can be read one by one.
+
+    Args:
+        path: the file.
+
+    Raises:
+        SourceError: the file cannot be opened.
+
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._file = path.open("rb")
+        except OSError as error:
+            raise SourceError(f"{path} cannot be opened: {error.strerror}") from error
+        self.sha256 = ""
+
+    def scan(self, on_element: Callable[[str, Any, int, int], None]) -> None:
+        """Go through the file once.
+
+        Args:
+            on_element: called with the top-level key, the decoded element, its first byte and its length, for each
+                element of each top-level array. Text beyond ASCII is not decoded rightly here; use :meth:`element`.
+
+        Raises:
+            SourceError: the file is no such JSON; names the byte at which it breaks.
+
+        """
+        self._file.seek(0)
+        scanner = _Scanner(self._file.read, str(self.path))
+        scanner.expect("{")
+        for key in scanner.members("}", lambda: str(scanner.value()[0])):
+            scanner.expect(":")
+            if scanner.peek() != "[":
+                scanner.value()
+                continue
+            scanner.expect("[")
+            for element, start, length in scanner.members("]", scanner.value):
+                on_element(key, element, start, length)
+        self.sha256 = scanner.digest()
+
+    def element(self, start: int, length: int) -> Any:
+        """Decode one element by its place. May be called from several threads at once."""
+        return json.loads(os.pread(self._file.fileno(), length, start))
+
+
+class _Scanner:
+    """A cursor over JSON text, read in chunks as Latin-1: one byte is one character, so places are byte offsets."""
+
+    def __init__(self, read: Callable[[int], bytes], name: str) -> None:
+        self._read = read
+        self._name = name
+        self._text = ""
+        self._at = 0
+        self._before = 0
+        self._ended = False
+        self._sha256 = hashlib.sha256()
+        self._decoder = json.JSONDecoder()
+
+    def digest(self) -> str:
+        """Read to the end and give the SHA-256 of the whole file."""
+        if self.peek():
+            raise self._broken("something follows the closing bracket")
+        return self._sha256.hexdigest()
+
+    def peek(self) -> str:
+        """Give the next character that is not blank, or "" at the end of the file."""
+        while True:
+            while self._at < len(self._text) and self._text[self._at] in _BLANKS:
+                self._at += 1
+            if self._at < len(self._text):
+                return self._text[self._at]
+            if self._ended:
+                return ""
+            self._fill()
+
+    def expect(self, character: str) -> None:
+        """Step over one character."""
+        found = self.peek()
+        if found != character:
+            raise self._broken(f"expected {character!r}, found {found or 'the end of the file'!r}")
+        self._at += 1
+
+    def members(self, closing: str, read_member: Callable[[], Any]) -> Iterator[Any]:
+        """Read comma-separated members up to the closing bracket."""
+        if self.peek() == closing:
+            self._at += 1
+            return
+        while True:
+            yield read_member()
+            if self.peek() == closing:
+                self._at += 1
+                return
+            self.expect(",")
+
+    def value(self) -> tuple[Any, int, int]:
+        """Decode the value at the cursor; give it with its first byte and its length."""
+        self.peek()
+        while True:
+            try:
+                value, end = self._decoder.raw_decode(self._text, self._at)
+            except json.JSONDecodeError as error:
+                if self._ended:
+                    raise self._broken(error.msg) from None
+            except RecursionError:
+                raise self._broken("brackets are nested too deep") from None
+            else:
+                if end < len(self._text) or self._ended:
+                    start = self._before + self._at
+                    length = end - self._at
+                    self._at = end
+                    return value, start, length
+            self._fill()
+
+    def _fill(self) -> None:
+        # A value longer than the text at hand makes the chunks grow, so that decoding it again stays linear in total.
+        chunk = self._read(max(_CHUNK_BYTES, len(self._text) - self._at))
+        self._ended = not chunk
+        self._sha256.update(chunk)
+        self._before += self._at
+        self._text = self._text[self._at :] + chunk.decode("latin-1")
+        self._at = 0
+
+    def _broken(self, what: str) -> SourceError:
+        return SourceError(f"{self._name} is not the JSON it should be: {what} (byte {self._before + self._at})")
+
+
+class Postings:
+    """Which elements belong to which owner: places of elements, grouped, in order of their appearance.
+
+    Compact on purpose: 24 bytes an element and owner numbers of 4.
+    """
+
+    def __init__(self) -> None:
+        self._owners = array("i")
+        self._places = array("q")
+        self._order = np.zeros(0, dtype=np.int64)
+        self._bounds = np.zeros(1, dtype=np.int64)
+
+    def __len__(self) -> int:
+        """How many elements there are."""
+        return len(self._owners)
+
+    def add(self, owner: int, element_id: int, start: int, length: int) -> None:
+        """Note one element of the owner with that number."""
+        self._owners.append(owner)
+        self._places.extend((element_id, start, length))
+
+    def group(self, owners: int) -> None:
+        """Sort by owner; to be called once, after the last :meth:`add`."""
+        numbers = np.frombuffer(self._owners, dtype=np.int32) if self._owners else np.zeros(0, dtype=np.int32)
+        self._order = np.argsort(numbers, kind="stable")
+        self._bounds = np.concatenate([[0], np.cumsum(np.bincount(numbers, minlength=owners))])
+
+    def of(self, owner: int) -> list[tuple[int, int, int]]:
+        """Give (element id, first byte, length) of every element of one owner."""
+        places = self._order[self._bounds[owner] : self._bounds[owner + 1]].tolist()
+        return [(self._places[3 * place], self._places[3 * place + 1], self._places[3 * place + 2]) for place in places]

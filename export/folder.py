@@ -1,0 +1,281 @@
+"""The folder of a build: what is finished, what goes on, what must not be touched. Owns OUT's journal.
+
+While a build runs, everything stands in ``OUT/.build``: ``state.json`` says what is being built, and each part leaves
+its shards, its ledger and, last of all, a marker that says it is whole. Publishing moves the shards to their final
+names and writes manifest and ledger; ``moves.json`` makes it possible to undo a publishing that was cut short, so that
+a killed build always resumes from whole parts and ends in the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from datasetkit.errors import OutputError
+from datasetkit.ledger import Drop, DropReason, Notice, Tally
+from export.manifest import (
+    ASSETS_FOLDER,
+    CARD_NAME,
+    DATA_FOLDER,
+    LEDGER_NAME,
+    MANIFEST_NAME,
+    RECIPE_NAME,
+    STATISTICS_NAME,
+    Manifest,
+    Part,
+    Shard,
+    shard_path,
+)
+
+_JOURNAL = ".build"
+_STATE = "state.json"
+_MOVES = "moves.json"
+_OURS = (DATA_FOLDER, ASSETS_FOLDER, CARD_NAME, LEDGER_NAME, RECIPE_NAME, STATISTICS_NAME, MANIFEST_NAME, _JOURNAL)
+
+
+@dataclass(frozen=True, slots=True)
+class BuildIdentity:
+    """What makes two builds the same: equal identities give equal bytes.
+
+    Args:
+        recipe: the published recipe.
+        source_fingerprint: hex digest of the source's index.
+        schema_version: of the rows.
+        code_version: of datasetkit.
+
+    """
+
+    recipe: Mapping[str, Any]
+    source_fingerprint: str
+    schema_version: str
+    code_version: str
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> BuildIdentity:
+        """Tell the identity of a published build."""
+        return cls(manifest.recipe, manifest.source_fingerprint, manifest.schema_version, manifest.code_version)
+
+    def difference(self, other: BuildIdentity) -> str:
+        """Name the first thing in which another build differs, in a few words."""
+        for name in sorted({*self.recipe, *other.recipe}):
+            if self.recipe.get(name) != other.recipe.get(name):
+                return f"{name}: {self.recipe.get(name)} there, {other.recipe.get(name)} here"
+        if self.source_fingerprint != other.source_fingerprint:
+            return "the source has changed since"
+        return f"datasetkit {self.code_version} there, {other.code_version} here"
+
+
+class BuildFolder:
+    """OUT, open for one build.
+
+    Args:
+        folder: OUT; made if it is not there.
+        identity: of the build.
+        overwrite: whether another build in OUT is removed first.
+
+    Raises:
+        OutputError: OUT holds another build and ``overwrite`` is off, or something that is no build.
+
+    """
+
+    def __init__(self, folder: Path, identity: BuildIdentity, *, overwrite: bool = False) -> None:
+        self.folder = folder
+        self._identity = identity
+        self._journal = folder / _JOURNAL
+        if overwrite:
+            self._clear()
+        found = self._found_identity()
+        if found is None:
+            self._start()
+        elif found != identity:
+            raise OutputError(
+                f"{folder} holds another build ({found.difference(identity)}); "
+                "give another --out, or --overwrite to replace it"
+            )
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the build is published and nothing is under way."""
+        return not self._journal.exists()
+
+    def reopen(self, reasons: Iterable[DropReason]) -> int:
+        """Take a complete build apart again: parts with drops for one of ``reasons`` are forgotten, all others kept.
+
+        Returns:
+            how many parts will be built again; where it is 0, nothing is changed.
+
+        """
+        wanted = set(reasons)
+        if self.is_complete:
+            manifest = Manifest.read(self.folder)
+            if not any(_dropped_for(part, wanted) for part in manifest.parts):
+                return 0
+            self._take_apart(manifest)
+        self._undo_moves()
+        failed = [part for part in self._parts() if _dropped_for(part, wanted)]
+        for part in failed:
+            self._marker(part.index).unlink()
+        return len(failed)
+
+    def resume(self) -> frozenset[int]:
+        """Bring the journal into a state to go on from; give the numbers of the parts that are whole."""
+        self._undo_moves()
+        parts = self._parts()
+        kept = (
+            {_STATE} | {self._marker(part.index).name for part in parts} | {self._ledger(p.index).name for p in parts}
+        )
+        kept |= {self.part_path(part.index, shard.split).name for part in parts for shard in part.shards}
+        for path in self._journal.iterdir():
+            if path.name not in kept:
+                path.unlink()
+        return frozenset(part.index for part in parts)
+
+    def part_path(self, index: int, split: str) -> Path:
+        """Where a part's shard of one split stands until it is published."""
+        return self._journal / f"part-{index:05d}-{split}.parquet"
+
+    def finish_part(self, part: Part, drops: Iterable[Drop], notices: Iterable[Notice]) -> None:
+        """Note that a part is whole: its ledger first, its marker last."""
+        lines = [
+            {"event": "dropped", "scope": drop.scope, "id": drop.item_id, "reason": drop.reason, "detail": drop.detail}
+            for drop in drops
+        ]
+        lines += [{"event": "notice", "record_id": notice.record_id, "kind": notice.kind} for notice in notices]
+        text = "".join(json.dumps({"part": part.index, **line}, ensure_ascii=False) + "\n" for line in lines)
+        _write_whole(self._ledger(part.index), text)
+        _write_whole(self._marker(part.index), json.dumps(part.to_json()))
+
+    def publish(self, stray: Iterable[Drop]) -> Manifest:
+        """Move the shards to their final names; write ledger and manifest.
+
+        The journal stays until :meth:`close`, so that a build killed in between does this again.
+        """
+        parts, moves = self._final_names(self._parts())
+        _write_whole(self._journal / _MOVES, json.dumps(moves))
+        data = self.folder / DATA_FOLDER
+        shutil.rmtree(data, ignore_errors=True)
+        data.mkdir()
+        for source, target in moves.items():
+            (self._journal / source).replace(self.folder / target)
+        stray_tally = Tally()
+        with (self.folder / LEDGER_NAME).open("w", encoding="utf-8") as ledger:
+            for part in parts:
+                ledger.write(self._ledger(part.index).read_text(encoding="utf-8"))
+            for drop in stray:
+                stray_tally.read[drop.scope] += 1
+                stray_tally.add_drop(drop)
+                line = {"event": "dropped", "scope": drop.scope, "id": drop.item_id, "reason": drop.reason}
+                ledger.write(json.dumps({"part": None, **line, "detail": drop.detail}, ensure_ascii=False) + "\n")
+        manifest = Manifest(**asdict(self._identity), parts=parts, stray=stray_tally)
+        manifest.write(self.folder)
+        return manifest
+
+    def close(self) -> None:
+        """Remove the journal: the build is complete."""
+        gone = self.folder / f"{_JOURNAL}.gone"
+        self._journal.replace(gone)
+        shutil.rmtree(gone)
+
+    def _found_identity(self) -> BuildIdentity | None:
+        shutil.rmtree(self.folder / f"{_JOURNAL}.gone", ignore_errors=True)
+        if (self._journal / _STATE).exists():
+            return BuildIdentity(**json.loads((self._journal / _STATE).read_text(encoding="utf-8")))
+        if (self.folder / MANIFEST_NAME).exists():
+            return BuildIdentity.of(Manifest.read(self.folder))
+        if self.folder.exists() and any(path.name != _JOURNAL for path in self.folder.iterdir()):
+            raise OutputError(f"{self.folder} is not empty and holds no build; give another --out")
+        return None
+
+    def _start(self) -> None:
+        self._journal.mkdir(parents=True, exist_ok=True)
+        _write_whole(self._journal / _STATE, self._state_text())
+
+    def _state_text(self) -> str:
+        return json.dumps(asdict(self._identity))
+
+    def _clear(self) -> None:
+        if not (self._journal.exists() or (self.folder / MANIFEST_NAME).exists()):
+            return
+        for name in _OURS:
+            path = self.folder / name
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+    def _take_apart(self, manifest: Manifest) -> None:
+        fresh = self.folder / f"{_JOURNAL}.new"
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir()
+        lines: dict[int, list[str]] = {part.index: [] for part in manifest.parts}
+        with (self.folder / LEDGER_NAME).open(encoding="utf-8") as ledger:
+            for line in ledger:
+                number = json.loads(line)["part"]
+                if number is not None:
+                    lines[number].append(line)
+        moves = {}
+        for part in manifest.parts:
+            for shard in part.shards:
+                moves[self.part_path(part.index, shard.split).name] = shard.path
+            (fresh / self._ledger(part.index).name).write_text("".join(lines[part.index]), encoding="utf-8")
+            (fresh / self._marker(part.index).name).write_text(json.dumps(part.to_json()), encoding="utf-8")
+        (fresh / _MOVES).write_text(json.dumps(moves), encoding="utf-8")
+        (fresh / _STATE).write_text(self._state_text(), encoding="utf-8")
+        fresh.replace(self._journal)
+
+    def _undo_moves(self) -> None:
+        path = self._journal / _MOVES
+        if not path.exists():
+            return
+        for source, target in json.loads(path.read_text(encoding="utf-8")).items():
+            if (self.folder / target).exists():
+                (self.folder / target).replace(self._journal / source)
+        path.unlink()
+
+    def _final_names(self, parts: Iterable[Part]) -> tuple[tuple[Part, ...], dict[str, str]]:
+        parts = tuple(parts)
+        counts: dict[str, int] = {}
+        for part in parts:
+            for shard in part.shards:
+                counts[shard.split] = counts.get(shard.split, 0) + 1
+        numbers = dict.fromkeys(counts, 0)
+        moves = {}
+        named = []
+        for part in parts:
+            shards: list[Shard] = []
+            for shard in part.shards:
+                path = shard_path(shard.split, numbers[shard.split], counts[shard.split])
+                numbers[shard.split] += 1
+                moves[self.part_path(part.index, shard.split).name] = path
+                shards.append(replace(shard, path=path))
+            named.append(replace(part, shards=tuple(shards)))
+        return tuple(named), moves
+
+    def _parts(self) -> list[Part]:
+        markers = sorted(self._journal.glob("part-*.json"))
+        return [Part.from_json(json.loads(path.read_text(encoding="utf-8"))) for path in markers]
+
+    def _marker(self, index: int) -> Path:
+        return self._journal / f"part-{index:05d}.json"
+
+    def _ledger(self, index: int) -> Path:
+        return self._journal / f"part-{index:05d}.jsonl"
+
+
+def _dropped_for(part: Part, reasons: set[DropReason]) -> bool:
+    return any(reason in reasons for reason in part.tally.dropped["record"])
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write a small file so that it is there whole or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
