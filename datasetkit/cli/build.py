@@ -1,0 +1,212 @@
+"""``datasetkit build``: one command a source. Owns the way from typed options to a recipe, and the progress line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from datasetkit.cli.options import takes
+from datasetkit.errors import RecipeError
+
+if TYPE_CHECKING:
+    from datasetkit.build import Progress
+    from datasetkit.recipe import Recipe
+    from export.manifest import Manifest
+
+app = typer.Typer(help="Build a dataset from pictures.", no_args_is_help=True)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Where to build, and how; none of it changes what comes out."""
+
+    out: Annotated[Path, typer.Option(help="Folder to write.", show_default=False)]
+    workers: Annotated[int, typer.Option(min=1, help="Threads that read and annotate.")] = os.cpu_count() or 1
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another build in OUT.")] = False
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Build parts again that hold pictures which could not be read.")
+    ] = False
+
+
+@dataclass(frozen=True)
+class BuildOptions(RunOptions):
+    """The options of a recipe that every source has, and those of the run."""
+
+    split: Annotated[str | None, typer.Option(help="Name of the one split.  [default: the source's own, or train]")] = (
+        None
+    )
+    splits: Annotated[
+        str | None, typer.Option(help="Shares by a hash of the picture, as train=.9,validation=.05,test=.05.")
+    ] = None
+    key_max: Annotated[int | None, typer.Option(min=1, help="Keep the N most salient key objects.")] = None
+    license: Annotated[str | None, typer.Option(help="Licence of pictures whose source names none.")] = None
+    overlay: Annotated[bool, typer.Option(help="Add a column of small pictures with the masks drawn on them.")] = True
+    max_bytes: Annotated[int | None, typer.Option(min=1, help="Largest picture file that is opened.")] = None
+    max_pixels: Annotated[int | None, typer.Option(min=1, help="Largest picture that is decoded.")] = None
+    limit: Annotated[int | None, typer.Option(min=1, help="Read the first N entries only.")] = None
+    part_size: Annotated[int, typer.Option(min=1, help="Entries a part; a part is the unit of resuming.")] = 1000
+
+    def recipe(self, **source: Any) -> Recipe:
+        """Put the recipe together and check it."""
+        from datasetkit.recipe import Recipe
+
+        limits = {"max_bytes": self.max_bytes, "max_pixels": self.max_pixels}
+        value = {
+            "source": source,
+            "splits": _shares(self.split, self.splits),
+            "key_max": self.key_max,
+            "license": self.license,
+            "overlay": self.overlay,
+            "limits": {name: number for name, number in limits.items() if number is not None},
+            "limit": self.limit,
+            "part_size": self.part_size,
+        }
+        return Recipe.parse(value, "options")
+
+
+@app.command("coco")
+@takes(BuildOptions)
+def coco(
+    images: Annotated[Path, typer.Option(help="Folder of the pictures.", show_default=False)],
+    options: BuildOptions,
+    instances: Annotated[Path | None, typer.Option(help="COCO instances JSON: human masks.")] = None,
+    captions: Annotated[Path | None, typer.Option(help="COCO captions JSON.")] = None,
+    caption: Annotated[
+        Literal["first", "longest", "all", "best-aligned"],
+        typer.Option(help="Which of a picture's captions; all makes one record each."),
+    ] = "first",
+    require_description: Annotated[bool, typer.Option(help="Drop pictures without a caption.")] = True,
+) -> None:
+    """Build from data in COCO's format: human masks, captions aligned to them."""
+    recipe = options.recipe(
+        name="coco",
+        images=images,
+        instances=instances,
+        captions=captions,
+        caption=caption,
+        require_description=require_description,
+    )
+    _run(recipe, options)
+
+
+@app.command("folder")
+@takes(BuildOptions)
+def folder(
+    folder: Annotated[Path, typer.Argument(help="Folder of pictures, with metadata.jsonl, .csv or .parquet.")],
+    options: BuildOptions,
+    caption_column: Annotated[
+        str | None, typer.Option(help="Metadata column with the text.  [default: description, caption or text]")
+    ] = None,
+    require_description: Annotated[bool, typer.Option(help="Drop pictures without a description.")] = False,
+) -> None:
+    """Build from a folder of pictures, descriptions from its metadata files."""
+    recipe = options.recipe(
+        name="folder", folder=folder, caption_column=caption_column, require_description=require_description
+    )
+    _run(recipe, options)
+
+
+@app.command("toyworld")
+@takes(BuildOptions)
+def toyworld(
+    options: BuildOptions,
+    count: Annotated[int, typer.Option(min=1, help="How many scenes.")] = 100,
+    scene_split: Annotated[
+        Literal["train", "validation", "test"], typer.Option(help="Which of the disjoint ranges of seeds.")
+    ] = "train",
+    size_px: Annotated[int, typer.Option(help="Side of the square pictures.")] = 384,
+) -> None:
+    """Build from rendered scenes: exact masks, descriptions and questions, no download."""
+    _run(options.recipe(name="toyworld", count=count, scene_split=scene_split, size_px=size_px), options)
+
+
+@app.command("recipe")
+@takes(RunOptions)
+def from_recipe(
+    recipe: Annotated[Path, typer.Argument(help="YAML file, as every build leaves one in OUT.")],
+    options: RunOptions,
+    root: Annotated[
+        Path | None, typer.Option(help="Where the recipe's paths begin.  [default: the recipe's folder]")
+    ] = None,
+) -> None:
+    """Build what a recipe file says."""
+    from datasetkit.recipe import Recipe
+
+    _run(Recipe.read(recipe, root or recipe.parent), options)
+
+
+def _shares(split: str | None, splits: str | None) -> dict[str, float] | None:
+    if split is not None and splits is not None:
+        raise RecipeError("--split and --splits were both given; give one of them")
+    if split is not None:
+        return {split: 1.0}
+    if splits is None:
+        return None
+    try:
+        pairs = [item.split("=") for item in splits.split(",")]
+        return {name.strip(): float(share) for name, share in pairs}
+    except ValueError:
+        raise RecipeError(f"--splits {splits!r}: give shares as train=.9,validation=.05,test=.05") from None
+
+
+def _run(recipe: Recipe, options: RunOptions) -> None:
+    from datasetkit.build import build
+
+    with _progress() as show:
+        manifest = build(
+            recipe,
+            options.out,
+            workers=options.workers,
+            overwrite=options.overwrite,
+            retry_failed=options.retry_failed,
+            on_progress=show,
+        )
+    _summarise(manifest, options.out)
+
+
+@contextmanager
+def _progress() -> Iterator[Any]:
+    """Show one line with count, rate and drops; on Ctrl-C say how to go on."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Line
+
+    columns = (
+        TextColumn("building"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]} records/s, {task.fields[dropped]} dropped"),
+        TimeRemainingColumn(),
+    )
+    try:
+        with Line(*columns, console=Console(stderr=True)) as line:
+            task = line.add_task("building", total=None, rate="-", dropped=0)
+
+            def show(progress: Progress) -> None:
+                speed = line.tasks[task].speed
+                rate = f"{speed:.0f}" if speed else "-"
+                line.update(task, completed=progress.done, total=progress.total, dropped=progress.dropped, rate=rate)
+
+            yield show
+    except KeyboardInterrupt:
+        typer.echo("interrupted; what is finished is kept. Run the same command again to go on", err=True)
+        raise typer.Exit(130) from None
+
+
+def _summarise(manifest: Manifest, out: Path) -> None:
+    tally = manifest.tally
+    splits = ", ".join(f"{split} {rows:,}" for split, rows in manifest.split_rows.items()) or "none"
+    typer.echo(f"records      read {tally.read['record']:,}, kept {tally.kept['record']:,} ({splits})")
+    typer.echo(f"annotations  read {tally.read['annotation']:,}, kept {tally.kept['annotation']:,}")
+    for scope, reasons in tally.dropped.items():
+        for reason, count in sorted(reasons.items()):
+            typer.echo(f"dropped      {count:,} {scope}{'' if count == 1 else 's'}: {reason} ({reason.explanation})")
+    for kind, count in sorted(manifest.tally.notices.items()):
+        typer.echo(f"noticed      {count:,} record{'' if count == 1 else 's'}: {kind} ({kind.explanation})")
+    typer.echo(f"wrote        {out}")
