@@ -1,0 +1,100 @@
+"""Background patterns. Owns one function a kind, each a field over the canvas without the picture's tone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from datasetkit.toyworld.scenes import Background, BackgroundKind
+from datasetkit.toyworld.shapes import FloatArray
+
+_CLOUD_CELLS = 6
+
+
+def background_field(background: Background, canvas_hw: tuple[int, int]) -> FloatArray:
+    """The pattern over the canvas, shape (H, W), dtype float32, range [-0.5, 0.5]."""
+    return _FIELDS[background.kind](background, canvas_hw)
+
+
+def _turned(background: Background, canvas_hw: tuple[int, int]) -> tuple[FloatArray, FloatArray]:
+    """Coordinates along and across the pattern's direction, in periods, each of shape (H, W)."""
+    height, width = canvas_hw
+    y = (np.arange(height, dtype=np.float32)[:, None] + 0.5) / background.period
+    x = (np.arange(width, dtype=np.float32)[None, :] + 0.5) / background.period
+    cos, sin = math.cos(background.angle), math.sin(background.angle)
+    return x * cos + y * sin, y * cos - x * sin
+
+
+def _steps(wave: FloatArray, sharpness: float) -> FloatArray:
+    """Turn a wave of range [-1, 1] into steps with soft edges, range [-0.5, 0.5]."""
+    return np.clip(wave * sharpness, -0.5, 0.5)
+
+
+def _flat(_: Background, canvas_hw: tuple[int, int]) -> FloatArray:
+    return np.zeros(canvas_hw, dtype=np.float32)
+
+
+def _gradient(background: Background, canvas_hw: tuple[int, int]) -> FloatArray:
+    along, _ = _turned(background, canvas_hw)
+    return (along - along.min()) / (along.max() - along.min()) - 0.5
+
+
+def _clouds(background: Background, canvas_hw: tuple[int, int]) -> FloatArray:
+    """Random values on a coarse lattice, smoothly interpolated."""
+    values = np.random.default_rng(background.seed).random((_CLOUD_CELLS + 1, _CLOUD_CELLS + 1), dtype=np.float32)
+    rows, columns = (_interpolation(side) for side in canvas_hw)
+    field = rows @ values @ columns.T
+    return field - 0.5
+
+
+def _interpolation(side: int) -> FloatArray:
+    """Weights of each lattice line at each pixel, shape (side, cells + 1)."""
+    place = (np.arange(side, dtype=np.float32) + 0.5) / side * _CLOUD_CELLS
+    cell = place.astype(int)
+    fraction = place - cell
+    smooth = fraction * fraction * (3 - 2 * fraction)
+    weights = np.zeros((side, _CLOUD_CELLS + 1), dtype=np.float32)
+    weights[np.arange(side), cell] = 1 - smooth
+    weights[np.arange(side), cell + 1] = smooth
+    return weights
+
+
+def _stripes(background: Background, canvas_hw: tuple[int, int]) -> FloatArray:
+    along, _ = _turned(background, canvas_hw)
+    return _steps(np.sin(2 * math.pi * along), background.period / 4)
+
+
+def _checker(background: Background, canvas_hw: tuple[int, int]) -> FloatArray:
+    along, across = _turned(background, canvas_hw)
+    return _steps(np.sin(math.pi * along) * np.sin(math.pi * across), background.period / 2)
+
+
+def _dots(background: Background, canvas_hw: tuple[int, int]) -> FloatArray:
+    along, across = _turned(background, canvas_hw)
+    from_dot = np.hypot(along - np.round(along), across - np.round(across))
+    return _steps(0.24 - from_dot, background.period / 1.5)
+
+
+def _grid(background: Background, canvas_hw: tuple[int, int]) -> FloatArray:
+    along, across = _turned(background, canvas_hw)
+    from_line = np.minimum(np.abs(along - np.round(along)), np.abs(across - np.round(across)))
+    return _steps(0.06 - from_line, background.period / 1.5)
+
+
+def _waves(background: Background, canvas_hw: tuple[int, int]) -> FloatArray:
+    along, across = _turned(background, canvas_hw)
+    return 0.5 * np.sin(2 * math.pi * (along + 0.25 * np.sin(2 * math.pi * across / 1.7)))
+
+
+_FIELDS: dict[BackgroundKind, Callable[[Background, tuple[int, int]], FloatArray]] = {
+    BackgroundKind.FLAT: _flat,
+    BackgroundKind.GRADIENT: _gradient,
+    BackgroundKind.CLOUDS: _clouds,
+    BackgroundKind.STRIPES: _stripes,
+    BackgroundKind.CHECKER: _checker,
+    BackgroundKind.DOTS: _dots,
+    BackgroundKind.GRID: _grid,
+    BackgroundKind.WAVES: _waves,
+}
