@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +13,9 @@ from datasetkit import __version__
 from datasetkit.drawing import draw_overlay, encode_jpeg
 from datasetkit.engines.local import map_in_order
 from datasetkit.errors import UnusableError
-from datasetkit.images import ImageLimits
 from datasetkit.ledger import Drop, DropReason, Notice, Tally
-from datasetkit.protocols import Annotator, Entry, Reading, Source
-from datasetkit.recipe import CocoOptions, Recipe
+from datasetkit.protocols import Annotator, Entry, Source
+from datasetkit.recipe import Recipe
 from datasetkit.record import Record
 from datasetkit.schema import SCHEMA_VERSION, record_to_row
 from datasetkit.sources import SOURCES
@@ -78,7 +77,7 @@ def build(
 
     """
     annotator = _annotator(recipe)
-    source = open_source(recipe, annotator)
+    source = SOURCES.load(recipe.source.name).from_recipe(recipe, annotator)
     identity = BuildIdentity(recipe.published(), source.fingerprint(), SCHEMA_VERSION, __version__)
     folder = BuildFolder(out, identity, overwrite=overwrite)
     if retry_failed:
@@ -108,36 +107,10 @@ def build(
     return manifest
 
 
-def open_source(recipe: Recipe, annotator: Annotator) -> Source:
-    """Open the source that a recipe names.
-
-    Args:
-        recipe: whose source to open.
-        annotator: chooses among several captions for ``best-aligned``.
-
-    Raises:
-        SourceError: it cannot be read.
-
-    """
-    options = dict(recipe.source)
-    kind = SOURCES.load(options.pop("name"))
-    if isinstance(recipe.source, CocoOptions) and recipe.source.caption == "best-aligned":
-        options["best_aligned"] = lambda records: _best_aligned(records, annotator)
-    if recipe.source.name == "toyworld":
-        return kind(**options)
-    limits = ImageLimits(recipe.limits.max_bytes, recipe.limits.max_pixels)
-    return kind(**options, default_license=recipe.license, limits=limits)
-
-
 def _annotator(recipe: Recipe) -> Annotator:
     from annotation.alignment import KnownObjectAligner
 
     return KnownObjectAligner(key_max=recipe.key_max)
-
-
-def _best_aligned(records: Sequence[Record], annotator: Annotator) -> Record:
-    """Choose the record whose description names most objects; the earlier one of equals."""
-    return max(records, key=lambda record: len(annotator.annotate(record).key_objects))
 
 
 def _parts(source: Source, recipe: Recipe) -> Iterator[tuple[Entry, ...]]:

@@ -60,6 +60,7 @@ class ToyworldOptions(_Options):
         count: how many scenes.
         scene_split: which of the disjoint ranges of seeds they are drawn from.
         size_px: side of the square pictures.
+        domain: words, caption style and backgrounds.
 
     """
 
@@ -67,6 +68,7 @@ class ToyworldOptions(_Options):
     count: int = Field(default=100, ge=1)
     scene_split: Literal["train", "validation", "test"] = "train"
     size_px: int = Field(default=384, ge=64, le=1024)
+    domain: Literal["base", "shifted"] = "base"
 
 
 class LimitOptions(_Options):
@@ -124,6 +126,11 @@ class Recipe(_Options):
         if isinstance(self.source, CocoOptions) and self.source.instances is None and self.source.captions is None:
             raise ValueError("coco needs instances, captions or both")
         return self
+
+    @property
+    def image_limits(self) -> ImageLimits:
+        """The limits in the loader's own form."""
+        return ImageLimits(self.limits.max_bytes, self.limits.max_pixels)
 
     def published(self) -> dict[str, Any]:
         """Give the recipe as plain values for manifest, card and ``recipe.yaml``.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated
@@ -57,7 +56,3 @@ def _errors_as_one_line() -> Iterator[None]:
 def main() -> None:
     """Run the command line."""
     app(prog_name="datasetkit")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

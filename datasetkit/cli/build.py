@@ -121,9 +121,13 @@ def toyworld(
         Literal["train", "validation", "test"], typer.Option(help="Which of the disjoint ranges of seeds.")
     ] = "train",
     size_px: Annotated[int, typer.Option(help="Side of the square pictures.")] = 384,
+    domain: Annotated[
+        Literal["base", "shifted"], typer.Option(help="shifted renames colours and shapes, for tuning experiments.")
+    ] = "base",
 ) -> None:
     """Build from rendered scenes: exact masks, descriptions and questions, no download."""
-    _run(options.recipe(name="toyworld", count=count, scene_split=scene_split, size_px=size_px), options)
+    recipe = options.recipe(name="toyworld", count=count, scene_split=scene_split, size_px=size_px, domain=domain)
+    _run(recipe, options)
 
 
 @app.command("recipe")

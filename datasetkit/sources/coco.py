@@ -16,7 +16,8 @@ from datasetkit.errors import SourceError, UnusableError
 from datasetkit.images import ImageLimits, LoadedImage, load_image
 from datasetkit.ledger import Drop, DropReason, Notice, NoticeKind
 from datasetkit.masks import Mask
-from datasetkit.protocols import Entry, Reading
+from datasetkit.protocols import Annotator, Entry, Reading
+from datasetkit.recipe import Recipe
 from datasetkit.record import KeyObject, Provenance, Record
 from datasetkit.sources.files import path_inside, read_picture
 from datasetkit.sources.json_index import JsonFile, Postings
@@ -79,6 +80,26 @@ class CocoSource:
         self._default_license = default_license or UNKNOWN_LICENSE
         self._limits = limits
         self._index = _Index(instances, captions)
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe, annotator: Annotator) -> CocoSource:
+        """Open the source that a recipe describes; ``best-aligned`` asks the annotator.
+
+        Raises:
+            SourceError: as the class.
+
+        """
+        options: Any = recipe.source
+        return cls(
+            options.images,
+            options.instances,
+            options.captions,
+            caption=options.caption,
+            best_aligned=lambda records: _most_objects_named(records, annotator),
+            require_description=options.require_description,
+            default_license=recipe.license,
+            limits=recipe.image_limits,
+        )
 
     def fingerprint(self) -> str:
         """Hex digest over the annotation files' bytes."""
@@ -181,6 +202,11 @@ class CocoSource:
             )
         both_frames_fit = turn != 1 and frame_hw == loaded.encoded.size_hw
         return tuple(objects), tuple(drops), (NoticeKind.MASK_FRAME_ASSUMED_RAW,) if both_frames_fit else ()
+
+
+def _most_objects_named(records: Sequence[Record], annotator: Annotator) -> Record:
+    """Choose the record whose description names most objects; the earlier one of equals."""
+    return max(records, key=lambda record: len(annotator.annotate(record).key_objects))
 
 
 def _mask_turn(frame_hw: tuple[Any, Any], loaded: LoadedImage) -> int:

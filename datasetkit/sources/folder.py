@@ -17,7 +17,8 @@ from typing import Any
 from datasetkit.errors import SourceError, UnusableError
 from datasetkit.images import ImageLimits, load_image
 from datasetkit.ledger import Drop, DropReason, Notice
-from datasetkit.protocols import Entry, Reading
+from datasetkit.protocols import Annotator, Entry, Reading
+from datasetkit.recipe import Recipe
 from datasetkit.record import Provenance, Record
 from datasetkit.sources.files import path_inside, read_picture
 from datasetkit.sources.licenses import UNKNOWN_LICENSE
@@ -85,6 +86,23 @@ class FolderSource:
             raise SourceError(
                 f"{folder} holds no picture ({', '.join(sorted(_PICTURE_SUFFIXES))}) and no metadata file"
             )
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe, annotator: Annotator) -> FolderSource:  # noqa: ARG003 - every source's signature
+        """Open the source that a recipe describes.
+
+        Raises:
+            SourceError: as the class.
+
+        """
+        options: Any = recipe.source
+        return cls(
+            options.folder,
+            caption_column=options.caption_column,
+            require_description=options.require_description,
+            default_license=recipe.license,
+            limits=recipe.image_limits,
+        )
 
     def fingerprint(self) -> str:
         """Hex digest over every name with its metadata."""

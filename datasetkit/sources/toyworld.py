@@ -14,16 +14,18 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from PIL import Image
 
 from datasetkit.errors import RecipeError
 from datasetkit.ledger import Drop
 from datasetkit.masks import Mask
-from datasetkit.protocols import Entry, Reading
+from datasetkit.protocols import Annotator, Entry, Reading
+from datasetkit.recipe import Recipe
 from datasetkit.record import EncodedImage, KeyObject, ObjectStatus, Phrase, PhraseStatus, Provenance, Record
 from datasetkit.toyworld.descriptions import Description, describe
-from datasetkit.toyworld.domain import BASE, Domain
+from datasetkit.toyworld.domain import BASE, DOMAINS, Domain
 from datasetkit.toyworld.questions import QuestionType, ask
 from datasetkit.toyworld.raster import visible_masks
 from datasetkit.toyworld.render import encode_png, render
@@ -64,6 +66,13 @@ class ToyworldSource:
         if self.count < 1 or self.first < 0:
             raise RecipeError(f"count {self.count} and first {self.first}: give at least one scene, from 0 on")
         SceneConfig(canvas_hw=self.canvas_hw)
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe, annotator: Annotator) -> ToyworldSource:  # noqa: ARG003 - every source's signature
+        """Open the source that a recipe describes."""
+        options: Any = recipe.source
+        canvas_hw = (options.size_px, options.size_px)
+        return cls(options.count, Split(options.scene_split), canvas_hw, DOMAINS[options.domain])
 
     def fingerprint(self) -> str:
         """Hex digest of the generator's version and of everything that it is told."""
