@@ -94,14 +94,15 @@ class Manifest:
 
     @property
     def shards(self) -> tuple[Shard, ...]:
-        """Every shard, split by split in order of name, in order of their number."""
-        return tuple(sorted((shard for part in self.parts for shard in part.shards), key=lambda shard: shard.path))
+        """Every shard, split by split (``train`` first, then by name), in order of their number."""
+        shards = [shard for part in self.parts for shard in part.shards]
+        return tuple(sorted(shards, key=lambda shard: (shard.split != "train", shard.split, shard.path)))
 
     @property
     def split_rows(self) -> dict[str, int]:
-        """How many records each split holds; ``train`` first, then by name."""
+        """How many records each split holds, in the order of the shards."""
         rows: dict[str, int] = {}
-        for shard in sorted(self.shards, key=lambda shard: (shard.split != "train", shard.path)):
+        for shard in self.shards:
             rows[shard.split] = rows.get(shard.split, 0) + shard.rows
         return rows
 

@@ -14,6 +14,8 @@ from datasetkit.schema import check_schema_version
 from export.manifest import Manifest, Shard
 
 _BATCH_ROWS = 16
+# Pages are read one by one; with pre_buffer on, pyarrow holds every row group until the last row is read.
+_BUFFER_BYTES = 2**20
 
 
 def open_shard(path: Path) -> pq.ParquetFile:
@@ -24,7 +26,7 @@ def open_shard(path: Path) -> pq.ParquetFile:
 
     """
     try:
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False)
     except FileNotFoundError:
         raise BuiltFolderError(f"shard {path.name} is missing from {path.parent}") from None
     except (OSError, pa.ArrowException) as error:
@@ -42,14 +44,14 @@ def iter_shard(path: Path, columns: Sequence[str] | None = None) -> Iterator[dic
 
     Args:
         path: the shard.
-        columns: the columns to read; None reads all of them.
+        columns: the columns to read, or paths of parts of them (``source.license``); None reads all.
 
     Raises:
         BuiltFolderError: the shard cannot be read, wholly or from some row on.
 
     """
     with open_shard(path) as file:
-        unknown = sorted(set(columns or ()) - set(file.schema_arrow.names))
+        unknown = sorted({name.split(".")[0] for name in columns or ()} - set(file.schema_arrow.names))
         if unknown:
             raise BuiltFolderError(f"{path.name} has no column {unknown}; it has {file.schema_arrow.names}")
         try:
@@ -67,7 +69,7 @@ def iter_rows(
     Args:
         folder: the built folder.
         manifest: its manifest.
-        columns: the columns to read; None reads all of them.
+        columns: the columns to read, or paths of parts of them (``source.license``); None reads all.
 
     Raises:
         BuiltFolderError: a shard cannot be read.

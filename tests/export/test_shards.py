@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from datasetkit.drawing import draw_overlay, encode_jpeg
 from datasetkit.errors import BuiltFolderError, RecordError
 from datasetkit.masks import Mask
 from datasetkit.record import (
@@ -36,6 +35,7 @@ from datasetkit.schema import record_to_row, row_to_record
 from export import shards
 from export.reading import iter_shard, open_shard
 from export.shards import ShardSize, ShardWriter, hash_file
+from tests.export.folders import overlay_of, png
 
 UNIT = st.none() | st.floats(0, 1)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
@@ -113,13 +113,6 @@ def records(draw: st.DrawFn, record_id: str = "1") -> Record:
     )
 
 
-def png(size_hw: tuple[int, int], seed: int = 0) -> EncodedImage:
-    pixels = np.random.default_rng(seed).integers(0, 256, (*size_hw, 3), dtype=np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return EncodedImage(buffer.getvalue(), f"{seed}.png", size_hw[1], size_hw[0])
-
-
 def plain_record(number: int, image: EncodedImage | None = None) -> Record:
     image = image or png((6, 9), number)
     box = np.zeros(image.size_hw, dtype=np.bool_)
@@ -130,13 +123,10 @@ def plain_record(number: int, image: EncodedImage | None = None) -> Record:
         image=image,
         description="two 😀 cats" if number % 2 else None,
         source=Provenance(f"{number}.png", "unknown", hashlib.sha256(image.data).hexdigest()),
-        objects=(KeyObject(0, Mask.from_array(box), "cat"),) if number % 3 else (),
+        objects=(KeyObject(0, Mask.from_array(box), "cat", is_key=True, status=ObjectStatus.MENTIONED),)
+        if number % 3
+        else (),
     )
-
-
-def overlay_of(record: Record) -> bytes:
-    pixels = Image.open(io.BytesIO(record.image.data)).convert("RGB")
-    return encode_jpeg(draw_overlay(pixels, record.objects))
 
 
 def write(path: Path, items: list[Record], *, overlay: bool = True) -> ShardSize:
