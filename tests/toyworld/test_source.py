@@ -1,0 +1,140 @@
+"""The source: records that agree with their scenes, the same in every process."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from datasetkit.errors import RecipeError
+from datasetkit.record import ObjectStatus, PhraseStatus
+from datasetkit.sources.toyworld import ToyworldSource
+from datasetkit.toyworld.domain import BASE, SHIFTED
+from datasetkit.toyworld.raster import visible_masks
+from datasetkit.toyworld.render import render
+from datasetkit.toyworld.sampling import sample_scene
+from datasetkit.toyworld.scenes import SEEN_COMBINATIONS, SceneConfig, Split, seed_for
+
+
+@pytest.fixture(scope="module")
+def source() -> ToyworldSource:
+    return ToyworldSource(40)
+
+
+def test_entries_announce_what_reading_gives(source: ToyworldSource) -> None:
+    entries = list(source.entries())
+    assert len(entries) == len(source) == 40
+    assert entries == list(source.entries())
+    assert [entry.record_id for entry in entries[:2]] == ["test-000000", "test-000001"]
+    for entry in entries:
+        reading = source.read(entry)
+        assert reading.record.record_id == entry.record_id
+        assert entry.split == "test"
+        assert entry.annotation_ids == tuple(f"{entry.record_id}/{item.id}" for item in reading.record.objects)
+        assert reading.drops == reading.notices == ()
+    assert list(source.stray_drops()) == []
+
+
+def test_records_hold_the_scene(source: ToyworldSource) -> None:
+    for index, entry in enumerate(source.entries()):
+        record, pixels = source.read(entry).record, source.read(entry).pixels
+        scene = sample_scene(seed_for(Split.TEST, index), SceneConfig())
+        decoded = Image.open(io.BytesIO(record.image.data))
+        assert decoded.format == "PNG"
+        np.testing.assert_array_equal(np.asarray(decoded), render(scene))
+        np.testing.assert_array_equal(np.asarray(pixels), render(scene))
+        assert pixels.mode == "RGB"
+        assert record.source.sha256 == hashlib.sha256(record.image.data).hexdigest()
+        assert record.source.uri == f"toyworld:test/{index:06d}"
+        assert record.source.license == "cc0-1.0"
+        for item, mask, seen in zip(record.objects, visible_masks(scene), scene.objects, strict=True):
+            np.testing.assert_array_equal(item.mask.decode(), mask)
+            assert item.category == f"{seen.colour} {seen.shape}"
+
+
+def test_key_objects_are_those_that_phrases_name(source: ToyworldSource) -> None:
+    unmentioned = pronouns = questions = 0
+    for entry in source.entries():
+        record = source.read(entry).record
+        named = {object_id for phrase in record.phrases for object_id in phrase.object_ids}
+        for item in record.objects:
+            assert item.is_key == (item.id in named)
+            assert item.status is (ObjectStatus.MENTIONED if item.id in named else ObjectStatus.UNMENTIONED)
+        for phrase in record.phrases:
+            assert phrase.status is PhraseStatus.MATCHED
+            assert (phrase.reason == "pronoun") == (phrase.text.lower() in ("it", "they"))
+            pronouns += phrase.reason == "pronoun"
+        unmentioned += len(record.objects) - len(named)
+        questions += len(record.questions)
+    assert unmentioned > 10
+    assert pronouns > 5
+    assert questions > 5 * len(source)
+
+
+def test_train_records_have_no_held_out_combination() -> None:
+    seen = {f"{colour} {shape}" for colour, shape in SEEN_COMBINATIONS}
+    source = ToyworldSource(60, Split.TRAIN)
+    assert {item.category for entry in source.entries() for item in source.read(entry).record.objects} <= seen
+
+
+def test_the_shifted_domain_shows_the_same_objects_under_other_names_and_ids() -> None:
+    base, shifted = ToyworldSource(10), ToyworldSource(10, domain=SHIFTED)
+    for one, other in zip(base.entries(), shifted.entries(), strict=True):
+        assert other.record_id == f"shifted-{one.record_id}"
+        assert len(one.annotation_ids) == len(other.annotation_ids)
+        record = shifted.read(other).record
+        assert record.source.uri == f"toyworld:shifted/test/{record.record_id[-6:]}"
+        for item, original in zip(record.objects, base.read(one).record.objects, strict=True):
+            assert item.category != original.category
+
+
+def test_pictures_of_other_sizes() -> None:
+    source = ToyworldSource(3, canvas_hw=(160, 384), first=7)
+    records = [source.read(entry).record for entry in source.entries()]
+    assert [record.record_id for record in records] == ["test-000007", "test-000008", "test-000009"]
+    assert {record.image.size_hw for record in records} == {(160, 384)}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        ToyworldSource(41),
+        ToyworldSource(40, Split.TRAIN),
+        ToyworldSource(40, canvas_hw=(128, 129)),
+        ToyworldSource(40, domain=SHIFTED),
+        ToyworldSource(40, first=1),
+    ],
+)
+def test_the_fingerprint_tells_sources_apart(source: ToyworldSource, other: ToyworldSource) -> None:
+    assert source.fingerprint() == ToyworldSource(40, Split.TEST, (128, 128), BASE, 0).fingerprint()
+    assert source.fingerprint() != other.fingerprint()
+
+
+@pytest.mark.parametrize("options", [{"count": 0}, {"count": 3, "first": -1}, {"count": 3, "canvas_hw": (32, 128)}])
+def test_what_cannot_be_made_is_refused(options: dict) -> None:
+    with pytest.raises(RecipeError):
+        ToyworldSource(**options)
+
+
+_IN_A_PROCESS = """
+import hashlib, json
+from datasetkit.sources.toyworld import ToyworldSource
+source = ToyworldSource(40)
+digests = [hashlib.sha256(repr(source.read(entry).record).encode()).hexdigest() for entry in source.entries()]
+print(json.dumps([source.fingerprint(), digests]))
+"""
+
+
+def test_records_are_equal_in_threads_and_in_another_process(source: ToyworldSource) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        records = list(pool.map(lambda entry: source.read(entry).record, source.entries()))
+    digests = [hashlib.sha256(repr(record).encode()).hexdigest() for record in records]
+    result = subprocess.run([sys.executable, "-c", _IN_A_PROCESS], capture_output=True, text=True, check=True)
+    assert json.loads(result.stdout) == [source.fingerprint(), digests]
