@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from export.statistics import Statistics
 
 Folder = Annotated[Path, typer.Argument(help="Folder that a build wrote.")]
 
@@ -31,18 +26,18 @@ def verify(folder: Folder) -> None:
 
 
 def stats(folder: Folder) -> None:
-    """Print what is in a dataset and write the plots again."""
+    """Print what is in a dataset and write its statistics and plots again."""
     from rich.console import Console
 
+    from datasetkit.cli.tables import statistics_tables
+    from export.describe import write_statistics
     from export.manifest import Manifest
-    from export.plots import write_plots
-    from export.statistics import compute_statistics
 
-    statistics = compute_statistics(folder, Manifest.read(folder))
+    statistics, plots = write_statistics(folder, Manifest.read(folder))
     console = Console()
-    for table in _tables(statistics):
+    for table in statistics_tables(statistics):
         console.print(table)
-    for path in write_plots(statistics, folder):
+    for path in plots:
         typer.echo(f"wrote {path}")
 
 
@@ -59,7 +54,7 @@ def preview(
 
     manifest = Manifest.read(folder)
     destination = out or folder.parent / f"{folder.resolve().name}.html"
-    rows = itertools.islice(iter_rows(folder, manifest), limit)
+    rows = (row for _, row in itertools.islice(iter_rows(folder, manifest), limit))
     total = sum(manifest.split_rows.values())
     shown = write_preview(map(row_to_record, rows), destination, folder.resolve().name, total)
     typer.echo(f"wrote {destination} ({shown} of {total} records)")

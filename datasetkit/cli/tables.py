@@ -1,0 +1,59 @@
+"""Statistics as terminal tables. Owns their columns and bars."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from export.statistics import Statistics, Summary
+
+_ROWS_SHOWN = 15
+_BAR_WIDTH = 24
+
+
+def statistics_tables(statistics: Statistics) -> Iterator[Table]:
+    """Give the tables that ``datasetkit stats`` prints: counts by split, then what the whole set is made of."""
+    yield _counts({**statistics.splits, "all": statistics.total})
+    total = statistics.total
+    yield _shares("phrases by status", total.phrase_status)
+    yield _shares("objects by status", total.object_status)
+    yield _shares(f"categories ({total.category_count} in all)", total.categories)
+    yield _shares("licences", total.licences)
+
+
+def _counts(summaries: Mapping[str, Summary]) -> Table:
+    table = Table(title="counts", title_justify="left")
+    table.add_column("")
+    for split in summaries:
+        table.add_column(split, justify="right")
+    rows = (
+        "records",
+        "described",
+        "pictures",
+        "objects",
+        "key_objects",
+        "crowds",
+        "phrases",
+        "links",
+        "candidates",
+        "questions",
+    )
+    for name in rows:
+        table.add_row(name.replace("_", " "), *(f"{getattr(summary, name):,}" for summary in summaries.values()))
+    return table
+
+
+def _shares(title: str, counts: Mapping[str, int]) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    table.add_column("count", justify="right")
+    table.add_column("share", justify="right")
+    table.add_column("")
+    total = sum(counts.values()) or 1
+    most = max(counts.values(), default=0) or 1
+    for name, count in list(counts.items())[:_ROWS_SHOWN]:
+        table.add_row(name, f"{count:,}", f"{count / total:.1%}", "█" * round(_BAR_WIDTH * count / most))
+    return table
