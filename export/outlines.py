@@ -15,7 +15,8 @@ from scipy import ndimage
 from datasetkit.masks import Mask
 
 UNITS_PER_PX = 2
-_TOLERANCE_PX = 0.5
+# Less would follow the stairs of the pixels; more would show.
+_TOLERANCE_PX = 0.6
 
 
 def mask_coverage(mask: Mask, size_wh: tuple[int, int]) -> NDArray[np.float32]:
