@@ -92,8 +92,10 @@ class NounPhrase:
         end: index after its last character.
         head: the head noun as the text has it ("fire hydrant" for "a red fire hydrant").
         head_start: index of the head's first character.
-        number: how many things it names: an exact count, or None where the text does not say.
+        number: how many things it names: an exact count (0 for "no cars"), or None where the text does not say.
         plural: whether it names more than one.
+        definite: whether it speaks of something known ("the cat", "his hat") rather than something new ("a cat").
+        other: whether it names something beside what was named before ("another man").
         is_object: whether it can name something in a picture; "the top", "a view" cannot.
 
     """
@@ -104,6 +106,8 @@ class NounPhrase:
     head_start: int
     number: int | None
     plural: bool
+    definite: bool
+    other: bool
     is_object: bool
 
 

@@ -54,7 +54,8 @@ class Lexicon:
         entries: normalised words and the categories that they may name, the likeliest first; a compound that names
             none has an empty tuple.
         plurals: irregular plurals and their singulars.
-        collective: entries that name everything of their kind though singular in form.
+        groups: entries that name several things though singular ("crowd").
+        collective: entries that name everything of their kind, in singular form, where no number is given ("luggage").
         sizes: entries that name a known number of things.
         mass: entries that are stuff rather than things where no determiner stands before them.
 
@@ -62,6 +63,7 @@ class Lexicon:
 
     entries: Mapping[str, tuple[str, ...]]
     plurals: Mapping[str, str]
+    groups: frozenset[str]
     collective: frozenset[str]
     sizes: Mapping[str, int]
     mass: frozenset[str]
@@ -88,11 +90,16 @@ class Lexicon:
                 raise ValueError(f"lexicon word {word!r} must be written as {normalise(word)!r}")
             entries[word] = categories
         unknown = {category for categories in hypernyms.values() for category in categories} - set(names)
-        unknown |= {*data["collective"], *data["sizes"], *data["mass"]} - set(entries)
+        unknown |= {*data["groups"], *data["collective"], *data["sizes"], *data["mass"]} - set(entries)
         if unknown:
             raise ValueError(f"the lexicon speaks of {sorted(unknown)}, which it does not define")
         return cls(
-            entries, dict(data["plurals"]), frozenset(data["collective"]), dict(data["sizes"]), frozenset(data["mass"])
+            entries,
+            plurals=dict(data["plurals"]),
+            groups=frozenset(data["groups"]),
+            collective=frozenset(data["collective"]),
+            sizes=dict(data["sizes"]),
+            mass=frozenset(data["mass"]),
         )
 
     def entry(self, head: str) -> str | None:
@@ -115,8 +122,12 @@ class Lexicon:
         """Tell whether the head may name things of several categories."""
         return len(self.categories(head)) > 1
 
+    def is_group(self, head: str) -> bool:
+        """Tell whether the head names several things though singular ("crowd")."""
+        return self.entry(head) in self.groups
+
     def is_collective(self, head: str) -> bool:
-        """Tell whether the head names everything of its kind though singular in form ("luggage")."""
+        """Tell whether the head, in singular form, names everything of its kind ("luggage")."""
         return self.entry(head) in self.collective
 
     def is_mass(self, head: str) -> bool:

@@ -102,6 +102,7 @@ def test_collectives_sizes_and_mass() -> None:
     lexicon = coco_lexicon()
     assert lexicon.is_collective("the luggage")
     assert not lexicon.is_collective("suitcases")
+    assert lexicon.is_group("a crowd")
     assert lexicon.size("old couple") == 2
     assert lexicon.size("man") is None
     assert lexicon.is_mass("pizza")
@@ -122,6 +123,7 @@ def test_a_word_entered_twice_is_refused() -> None:
         "hypernyms": {},
         "none": [],
         "plurals": {},
+        "groups": [],
         "collective": [],
         "sizes": {},
         "mass": [],
@@ -136,6 +138,7 @@ def test_a_hypernym_of_an_unknown_category_is_refused() -> None:
         "hypernyms": {"pet": ["cat", "dog"]},
         "none": [],
         "plurals": {},
+        "groups": [],
         "collective": [],
         "sizes": {},
         "mass": [],

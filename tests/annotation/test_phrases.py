@@ -1,0 +1,149 @@
+"""The phrase finder: a table of captions in phrases.txt, exact spans on any text, numbers, what is no object."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from annotation.phrases import NounPhraseFinder
+from annotation.phrases.tokens import tokenize
+from annotation.phrases.words import english_words
+from datasetkit.protocols import NounPhrase
+
+TABLE = Path(__file__).with_name("phrases.txt")
+_MARKED = re.compile(r"\[([^\[\]*]*)\*([^\[\]*]+)\*(?:\|(\d*)(\+?)(-?))?\]")
+
+
+def marked_captions() -> list[str]:
+    lines = TABLE.read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def mark(text: str, phrases: list[NounPhrase]) -> str:
+    """Write a text with its phrases as phrases.txt does."""
+    pieces, place = [], 0
+    for phrase in phrases:
+        number = "" if phrase.number is None else str(phrase.number)
+        notes = number + "+" * phrase.plural + "-" * (not phrase.is_object)
+        words = text[phrase.start : phrase.head_start]
+        pieces.append(f"{text[place : phrase.start]}[{words}*{phrase.head}*{'|' * bool(notes)}{notes}]")
+        place = phrase.end
+    return "".join(pieces) + text[place:]
+
+
+@pytest.fixture(scope="module")
+def finder() -> NounPhraseFinder:
+    return NounPhraseFinder()
+
+
+def test_the_table_is_large_enough() -> None:
+    assert len(set(marked_captions())) >= 150
+
+
+@pytest.mark.parametrize("marked", marked_captions())
+def test_table(finder: NounPhraseFinder, marked: str) -> None:
+    text = _MARKED.sub(r"\1\2", marked)
+    assert mark(text, list(finder.find(text))) == marked
+
+
+def assert_exact(text: str, phrases: list[NounPhrase]) -> None:
+    place = 0
+    for phrase in phrases:
+        assert place <= phrase.start <= phrase.head_start < phrase.end <= len(text)
+        assert text[phrase.head_start : phrase.end] == phrase.head
+        assert phrase.head
+        assert phrase.number is None or phrase.number >= 0
+        place = phrase.end
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.text(max_size=120))
+def test_any_text_gives_ordered_exact_spans(text: str) -> None:
+    assert_exact(text, list(NounPhraseFinder().find(text)))
+
+
+_CAPTION_WORDS = (
+    "a the two cat cats of group and red skis park 's his , - with people parking meter standing parked next to no slice "
+    "pizza é 😀 שלום t.v. 1,000 ½ ² one both half orange is that her another 999999999999999999999999999999 \u200f"
+).split(" ")
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from([*_CAPTION_WORDS, "\n"]), max_size=25))
+def test_any_order_of_caption_words_gives_ordered_exact_spans(words: list[str]) -> None:
+    text = " ".join(words)
+    assert_exact(text, list(NounPhraseFinder().find(text)))
+
+
+@given(st.text(max_size=200))
+def test_tokens_are_slices_and_leave_out_white_space_only(text: str) -> None:
+    place = 0
+    for token in tokenize(text):
+        assert text[token.start : token.end] == token.text
+        assert not text[place : token.start].strip()
+        place = token.end
+    assert not text[place:].strip()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a dog \U0001f436\U0001f3fd and a cat", ["a dog", "a cat"]),
+        ("كلب a dog قطة and a cat", ["a dog", "a cat"]),
+        ("a cafe\u0301 table and a nai\u0308ve dog", ["a cafe\u0301 table", "a nai\u0308ve dog"]),
+        ("\u200fa dog\u200f near\u00a0a cat", ["a dog", "a cat"]),
+        ("a man\u2019s dog", ["a man", "dog"]),
+        ("", []),
+        ("   \n\t", []),
+        ("...!!! 😀", []),
+    ],
+)
+def test_unicode_spans(finder: NounPhraseFinder, text: str, expected: list[str]) -> None:
+    assert [text[phrase.start : phrase.end] for phrase in finder.find(text)] == expected
+
+
+@pytest.mark.parametrize("unit", ["a cat and two dogs sit on a bench. ", "a cat ", "x", "cats' ", "of the ", "a.b."])
+def test_long_texts(finder: NounPhraseFinder, unit: str) -> None:
+    text = (unit * 5000)[:5000]
+    assert_exact(text, list(finder.find(text)))
+
+
+@pytest.mark.parametrize(
+    ("text", "definite", "other"),
+    [
+        ("a cat", False, False),
+        ("the cat", True, False),
+        ("his two cats", True, False),
+        ("another cat", False, True),
+        ("the other cat", True, True),
+        ("two other cats", False, True),
+        ("cats", False, False),
+    ],
+)
+def test_definite_and_other(finder: NounPhraseFinder, text: str, definite: bool, other: bool) -> None:
+    (phrase,) = finder.find(text)
+    assert (phrase.definite, phrase.other) == (definite, other)
+
+
+def test_a_possession_is_definite(finder: NounPhraseFinder) -> None:
+    man, hat = finder.find("a man's hat")
+    assert not man.definite
+    assert hat.definite
+
+
+@pytest.mark.parametrize("name", ["not_objects", "scenes"])
+def test_what_is_no_object_names_no_category(finder: NounPhraseFinder, name: str) -> None:
+    words = sorted(getattr(english_words(), name))
+    assert [word for word in words if finder._lexicon.categories(word)] == []
+
+
+def test_closed_classes_do_not_overlap() -> None:
+    words = english_words()
+    classes = (words.articles, words.possessives, words.conjunctions, words.prepositions, words.pronouns)
+    classes += (words.auxiliaries, words.adverbs, words.quantifiers)
+    members = [word for members in classes for word in members]
+    assert len(members) == len(set(members))
