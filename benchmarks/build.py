@@ -1,0 +1,106 @@
+"""How fast a whole build from COCO data is, and where its time goes.
+
+    python benchmarks/build.py [--count 500]
+
+The rate is that of ``datasetkit.build.build`` with all cores, beside decoding the same pictures once with the same
+number of threads. The stages are timed one after another in one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from coco_copies import write_copies
+
+from annotation.alignment import KnownObjectAligner
+from datasetkit.build import build
+from datasetkit.drawing import draw_overlay, encode_jpeg
+from datasetkit.images import load_image
+from datasetkit.recipe import Recipe
+from datasetkit.schema import record_to_row
+from datasetkit.sources.coco import CocoSource
+from export.shards import ShardWriter, hash_file
+
+Result = TypeVar("Result")
+
+
+class Stages:
+    """Adds up seconds by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: Counter[str] = Counter()
+
+    def time(self, name: str, function: Callable[[], Result]) -> Result:
+        """Run one call and add its time."""
+        start = time.perf_counter()
+        result = function()
+        self.seconds[name] += time.perf_counter() - start
+        return result
+
+
+def profile(recipe: Recipe, out: Path) -> Stages:
+    """Do in one thread what a build does for each entry, stage by stage."""
+    stages = Stages()
+    aligner = KnownObjectAligner()
+    source = stages.time("index annotations", lambda: CocoSource.from_recipe(recipe, aligner))
+    writer = ShardWriter(out, overlay=True)
+    for entry in source.entries():
+        reading = stages.time("read picture, decode masks", lambda entry=entry: source.read(entry))
+        record = stages.time("phrases and alignment", lambda reading=reading: aligner.annotate(reading.record))
+        overlay = stages.time(
+            "overlay", lambda r=reading, record=record: encode_jpeg(draw_overlay(r.pixels, record.key_objects))
+        )
+        row = stages.time("row", lambda record=record, overlay=overlay: record_to_row(record, overlay))
+        stages.time("write", lambda row=row: writer.write(row))
+    stages.time("write", writer.close)
+    stages.time("hash", lambda: hash_file(out))
+    return stages
+
+
+def decode_all(folder: Path, workers: int) -> float:
+    """Decode every picture once; give the seconds."""
+    start = time.perf_counter()
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(lambda path: load_image(path.read_bytes(), path.name).raw_size_hw, folder.glob("*.jpg")))
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Build once, profile once, print both."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=500)
+    count = parser.parse_args().count
+    workers = os.cpu_count() or 1
+    with tempfile.TemporaryDirectory() as name:
+        data = Path(name) / "data"
+        write_copies(count, data)
+        source = {
+            "name": "coco",
+            "images": data / "pictures",
+            "instances": data / "instances.json",
+            "captions": data / "captions.json",
+        }
+        recipe = Recipe.parse({"source": source}, "benchmark")
+        decoding = decode_all(data / "pictures", workers)
+        start = time.perf_counter()
+        build(recipe, data / "out", workers=workers)
+        seconds = time.perf_counter() - start
+        stages = profile(recipe, data / "profile.parquet").seconds
+    print(
+        f"build: {count / seconds:.0f} records/s with {workers} threads, {seconds / decoding:.1f} times decoding alone"
+    )
+    total = sum(stages.values())
+    for stage, spent in stages.most_common():
+        print(f"{spent / total:6.1%}  {1000 * spent / count:7.2f} ms a record  {stage}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""The command line as a person meets it: exit codes, one clear line for an error, resumed and refused builds."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from datasetkit.cli import app
+
+RUN = CliRunner()
+
+
+def run(*arguments: object) -> tuple[int, str, str]:
+    result = RUN.invoke(app, [str(argument) for argument in arguments])
+    return result.exit_code, result.stdout, result.stderr
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("cli") / "scenes"
+    code, shown, _ = run("build", "toyworld", "--count", 6, "--size-px", 64, "--part-size", 2, "--out", out)
+    assert code == 0
+    assert "read 6, kept 6 (train 6)" in shown
+    return out
+
+
+def test_verify_stats_and_preview_of_a_build(built: Path) -> None:
+    assert run("verify", built) == (0, f"{built} is sound\n", "")
+    code, shown, _ = run("stats", built)
+    assert code == 0
+    assert "phrases by status" in shown
+    code, shown, _ = run("preview", built, "--limit", 3)
+    assert code == 0
+    assert "(3 of 6 records)" in shown
+    assert (built.parent / "scenes.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_stats_leaves_the_folder_as_it_was(built: Path) -> None:
+    before = files(built)
+    assert run("stats", built)[0] == 0
+    assert files(built) == before
+
+
+def test_verify_prints_a_line_a_fault(built: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    subprocess.run(["cp", "-r", built, broken], check=True)
+    manifest = json.loads((broken / "manifest.json").read_text())
+    shard = broken / manifest["parts"][0]["shards"][0]["path"]
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.write_bytes(data)
+    code, shown, errors = run("verify", broken)
+    assert code == 1
+    assert shard.name in shown
+    assert "in" in errors
+
+
+def test_a_finished_build_is_left_alone_and_another_recipe_refused(built: Path) -> None:
+    before = files(built)
+    again = ("build", "toyworld", "--size-px", 64, "--part-size", 2, "--out", built)
+    assert run(*again, "--count", 6)[0] == 0
+    code, _, errors = run(*again, "--count", 7)
+    assert code == 1
+    assert errors.startswith("error: ")
+    assert "--overwrite" in errors
+    assert errors.count("\n") == 1
+    assert files(built) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["build", "folder", "nowhere"], "nowhere is no folder"),
+        (["build", "coco", "--images", "."], "coco needs instances, captions or both"),
+        (["build", "toyworld", "--splits", "train=.5,test=.4"], "add up to 1"),
+        (["build", "toyworld", "--splits", "train"], "train=.9,validation=.05,test=.05"),
+        (["build", "toyworld", "--split", "a", "--splits", "a=1"], "give one of them"),
+        (["build", "toyworld", "--size-px", "9"], "source.toyworld.size_px"),
+        (["build", "recipe", "nowhere.yaml"], "nowhere.yaml cannot be read"),
+        (["verify", "nowhere"], "nowhere"),
+        (["stats", "nowhere"], "nowhere"),
+        (["preview", "nowhere"], "nowhere"),
+    ],
+)
+def test_errors_are_one_line(arguments: list[str], message: str, tmp_path: Path) -> None:
+    out = ["--out", str(tmp_path / "out")] if arguments[0] == "build" else []
+    code, _, errors = run(*arguments, *out)
+    assert code == 1
+    assert message in errors
+    assert errors.startswith("error: ")
+    assert errors.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from datasetkit.cli import main; main()", "--debug", "stats", str(tmp_path)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode != 0
+    assert "Traceback" in ran.stderr
+
+
+def test_a_stored_recipe_builds_the_same_bytes(built: Path, tmp_path: Path) -> None:
+    assert run("build", "recipe", built / "recipe.yaml", "--out", tmp_path / "again")[0] == 0
+    assert files(tmp_path / "again") == files(built)
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
+    arguments = ["build", "toyworld", "--count", "400", "--part-size", "4", "--out", str(tmp_path / "out")]
+    command = [sys.executable, "-c", "from datasetkit.cli import main; main()", *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ})
+    markers = tmp_path / "out" / ".build"
+    while not list(markers.glob("part-*.json")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Run the same command again" in errors
+    assert "Traceback" not in errors
