@@ -5,9 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 
 from datasetkit.recipe import recipe_yaml
-from export.manifest import RECIPE_NAME, Manifest
+from export.card import render_card
+from export.licences import card_licence, licence_text
+from export.manifest import CARD_NAME, LICENCE_NAME, RECIPE_NAME, Manifest
+from export.plots import write_plots
+from export.samples import write_samples
+from export.statistics import Statistics, compute_statistics
 
 
-def describe(folder: Path, manifest: Manifest) -> None:
-    """Write everything beside the shards and the manifest; all of it follows from these two."""
+def describe(folder: Path, manifest: Manifest) -> Statistics:
+    """Write everything beside the shards and the manifest; all of it follows from these two.
+
+    Raises:
+        BuiltFolderError: a shard cannot be read.
+
+    """
     (folder / RECIPE_NAME).write_text(recipe_yaml(manifest.recipe), encoding="utf-8")
+    statistics = compute_statistics(folder, manifest)
+    statistics.write(folder)
+    licences = statistics.total.licences
+    if "license_link" in card_licence(licences, LICENCE_NAME):
+        (folder / LICENCE_NAME).write_text(licence_text(licences), encoding="utf-8")
+    samples = write_samples(folder, manifest)
+    pictures = [path.name for path in (samples, *write_plots(statistics, folder)) if path is not None]
+    (folder / CARD_NAME).write_text(render_card(manifest, statistics, pictures), encoding="utf-8")
+    return statistics

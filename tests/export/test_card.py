@@ -1,0 +1,267 @@
+"""The card: loads, states what the shards hold, runs its own example, and cannot be broken by what is in the data."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+import yaml
+from datasets.info import DatasetInfo
+from huggingface_hub import DatasetCard
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from datasetkit.errors import BuiltFolderError
+from datasetkit.ledger import Drop, DropReason, Notice, NoticeKind
+from datasetkit.schema import features_json, row_schema, row_to_record
+from export.card import features_yaml, read_front_matter, render_card
+from export.licences import HUB_IDENTIFIERS, card_licence, licence_text
+from export.manifest import Manifest
+from export.markdown import Markdown, code, escape, fenced, table
+from export.statistics import Statistics, compute_statistics
+from tests.export.folders import RECIPE, bare_record, record, rows_of, write_folder
+
+DROPS = (
+    Drop("record", "13", DropReason.TRUNCATED, "13.jpg cannot be decoded"),
+    Drop("annotation", "130", DropReason.RECORD_DROPPED, "record 13"),
+    Drop("annotation", "131", DropReason.BAD_POLYGON, "two points"),
+)
+NOTICES = (Notice("record 1", NoticeKind.ANIMATION_FIRST_FRAME),)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("card") / "my-dataset"  # as the example in the card calls it
+    rows = rows_of([record(1), record(2, license_name="odd | licence"), record(3), bare_record(4)])
+    write_folder(folder, {"train": [rows[:1], rows[1:3]], "test": [rows[3:]]}, drops=DROPS, notices=NOTICES)
+    return folder
+
+
+def card_of(folder: Path, **changes: Any) -> str:
+    manifest = Manifest.read(folder)
+    return render_card(manifest, Statistics.read(folder), **changes)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_load_dataset_opens_the_folder(built: Path, tmp_path: Path, streaming: bool) -> None:
+    dataset = datasets.load_dataset(str(built), streaming=streaming, cache_dir=str(tmp_path))
+    assert list(dataset) == ["train", "test"]
+    assert [len(list(dataset[split])) for split in dataset] == [3, 1]
+    assert dataset["train"].features == datasets.Features.from_dict(features_json())
+    alone = datasets.load_dataset(str(built), split="test", streaming=streaming, cache_dir=str(tmp_path))
+    assert [row_to_record(row) for row in alone.cast_column("image", datasets.Image(decode=False))] == [bare_record(4)]
+
+
+def test_a_wrong_count_in_the_card_would_be_noticed(built: Path, tmp_path: Path) -> None:
+    """What makes the counts worth writing: datasets compares them."""
+    text = card_of(built).replace("num_examples: 3", "num_examples: 4")
+    for path in (built / "data").iterdir():
+        (tmp_path / "out" / "data").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "out" / "data" / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "out" / "README.md").write_text(text)
+    with pytest.raises(datasets.exceptions.NonMatchingSplitsSizesError):
+        datasets.load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
+
+
+def test_the_example_in_the_card_runs(built: Path, tmp_path: Path) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", (built / "README.md").read_text(), re.DOTALL)
+    environment = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", example], cwd=built.parent, env=environment, check=True, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines() == [
+        "'Two cats' is matched: objects [0, 1], 118 pixels",
+        "'a man' is ambiguous: objects [], 0 pixels",
+        "'the top' is not_an_object: objects [], 0 pixels",
+    ]
+
+
+def test_front_matter_is_what_datasets_writes(built: Path) -> None:
+    front = read_front_matter((built / "README.md").read_text())
+    for overlay in (True, False):
+        features = datasets.Features.from_dict(features_json(overlay=overlay))
+        assert features_yaml(row_schema(overlay=overlay)) == features._to_yaml_list()
+    info = DatasetInfo._from_yaml_dict(dict(front["dataset_info"]))
+    manifest = Manifest.read(built)
+    assert {name: split.num_examples for name, split in info.splits.items()} == manifest.split_rows
+    assert info.download_size == sum(path.stat().st_size for path in (built / "data").iterdir())
+    assert info.dataset_size == sum(split.num_bytes for split in info.splits.values())
+    data = DatasetCard.load(built / "README.md").data
+    assert data.license == "other"
+    assert data.task_categories == [
+        "image-segmentation",
+        "object-detection",
+        "image-to-text",
+        "visual-question-answering",
+    ]
+    assert data.size_categories == ["n<1K"]
+
+
+def test_every_count_of_the_ledger_is_in_the_card(built: Path) -> None:
+    lines = (built / "README.md").read_text().splitlines()
+    assert "| read | 5 | 14 |  |" in lines
+    assert f"| dropped: `truncated` | 1 | 0 | {DropReason.TRUNCATED.explanation} |" in lines
+    assert f"| dropped: `bad_polygon` | 0 | 1 | {DropReason.BAD_POLYGON.explanation} |" in lines
+    assert "| kept | 4 | 12 |  |" in lines
+    assert f"| `animation_first_frame` | 1 | {NoticeKind.ANIMATION_FIRST_FRAME.explanation} |" in lines
+    assert "| `matched` | 3 | 33.3 % | names the objects in `object_ids` |" in lines
+    assert "| `ambiguous` | `several_candidates` | 3 |" in lines
+
+
+def test_pictures_of_the_card_are_there(built: Path) -> None:
+    shown = re.findall(r"!\[[^]]+\]\(([^)]+)\)", (built / "README.md").read_text())
+    assert shown == ["assets/samples.jpg", "assets/categories.png", "assets/objects.png", "assets/phrases.png"]
+    assert all((built / path).is_file() for path in shown)
+
+
+def test_every_file_is_the_same_in_a_second_build(built: Path, tmp_path: Path) -> None:
+    rows = rows_of([record(1), record(2, license_name="odd | licence"), record(3), bare_record(4)])
+    again = tmp_path / "elsewhere"
+    write_folder(again, {"train": [rows[:1], rows[1:3]], "test": [rows[3:]]}, drops=DROPS, notices=NOTICES)
+    files = {path.relative_to(built): path.read_bytes() for path in built.rglob("*") if path.is_file()}
+    assert {path.relative_to(again): path.read_bytes() for path in again.rglob("*") if path.is_file()} == files
+    assert not [path for path, data in files.items() if str(tmp_path.parent).encode() in data]
+
+
+NASTY = "a|b `c` <script> *d* [e](f) \n---\n# g: {{ h }} & ~~i~~ \\"
+
+
+def test_data_cannot_break_the_card(tmp_path: Path) -> None:
+    rows = rows_of([record(1, license_name=NASTY)])
+    recipe = RECIPE | {"license": f"```\n{NASTY}\n```"}
+    manifest = write_folder(tmp_path / "out", {"train": [rows]}, recipe=recipe, described=False)
+    statistics = compute_statistics(tmp_path / "out", manifest)
+    card = render_card(manifest, statistics, title=NASTY)
+    front = read_front_matter(card)
+    assert front["pretty_name"] == NASTY
+    assert front["license_name"] == " ".join(NASTY.split())
+    html = MarkdownIt("commonmark").enable("table").render(card.split("\n---\n", 1)[1].split("\n---\n")[-1])
+    assert "<script>" not in html
+    headings = re.findall(r"<h[12]>(.*?)</h[12]>", html)
+    assert len(headings) == 9
+    assert rendered_rows(table(["licence", "n"], [[NASTY, 1]]))[1] == [" ".join(NASTY.split()), "1"]
+    blocks = [token.content for token in MarkdownIt("commonmark").parse(card) if token.type == "fence"]
+    assert [yaml.safe_load(block) for block in blocks if block.startswith("source:")] == [recipe]
+
+
+def rendered_rows(markdown: str) -> list[list[str]]:
+    """Read a table's cells back as a reader of the page sees them."""
+    cells: list[list[str]] = []
+    for token in MarkdownIt("commonmark").enable("table").parse(markdown):
+        if token.type == "tr_open":
+            cells.append([])
+        if token.type == "inline":
+            cells[-1].append("".join(child.content for child in token.children or ()))
+    return cells
+
+
+@given(st.lists(st.lists(st.text(st.characters(exclude_categories=["C"])), min_size=2, max_size=2), min_size=1))
+def test_any_text_comes_back_from_a_table(rows: list[list[str]]) -> None:
+    expected = [[" ".join(cell.split()) for cell in row] for row in rows]
+    assert rendered_rows(table(["a", "b"], rows))[1:] == expected
+    assert (
+        rendered_rows(table(["a", "b"], [[code(cell) if cell.strip() else "" for cell in row] for row in rows]))[1:]
+        == expected
+    )
+
+
+@given(st.text(st.characters(exclude_categories=["C"])))
+def test_any_text_comes_back_from_a_block_of_code(text: str) -> None:
+    (token,) = MarkdownIt("commonmark").parse(fenced(text, "text"))
+    assert token.type == "fence"
+    assert token.content.strip() == text.strip()
+
+
+def test_markdown_is_not_escaped_twice() -> None:
+    assert escape(Markdown("`a_b`")) == "`a_b`"
+    assert escape("a_b") == "a\\_b"
+
+
+@pytest.mark.parametrize(
+    ("licences", "expected"),
+    [
+        ({}, {"license": "unknown"}),
+        ({"unknown": 3}, {"license": "unknown"}),
+        ({"cc-by-4.0": 3}, {"license": "cc-by-4.0"}),
+        ({"cc-by-nd-2.0": 3}, {"license": "other", "license_name": "cc-by-nd-2.0", "license_link": "LICENSE"}),
+        ({"cc-by-4.0": 3, "unknown": 1}, {"license": "other", "license_name": "mixed", "license_link": "LICENSE"}),
+    ],
+)
+def test_licence_of_the_whole(licences: Mapping[str, int], expected: Mapping[str, str]) -> None:
+    assert card_licence(licences, "LICENSE") == expected
+
+
+def test_hub_identifiers_are_identifiers() -> None:
+    assert {"cc0-1.0", "cc-by-4.0", "cc-by-nc-sa-2.0", "odbl", "apache-2.0"} <= HUB_IDENTIFIERS
+    assert all(re.fullmatch(r"[a-z0-9.+-]+", name) for name in HUB_IDENTIFIERS)
+
+
+def test_licence_file_lists_all(built: Path) -> None:
+    assert (built / "LICENSE").read_text() == licence_text({"cc-by-4.0": 2, "odd | licence": 1, "unknown": 1})
+    assert "         1  odd | licence\n" in (built / "LICENSE").read_text()
+
+
+def test_one_known_licence_needs_no_file(tmp_path: Path) -> None:
+    write_folder(tmp_path / "out", {"train": [rows_of([record(1)])]})
+    assert not (tmp_path / "out" / "LICENSE").exists()
+    assert read_front_matter((tmp_path / "out" / "README.md").read_text())["license"] == "cc-by-4.0"
+
+
+@pytest.mark.parametrize(
+    ("source", "told", "untold"),
+    [
+        ("coco", ["drawn by people", "not by looking at the picture", "crowd"], ["rendered"]),
+        ("toyworld", ["rendered scenes", "Masks and links are exact"], ["drawn by people", "not by looking"]),
+        ("folder", ["may show people"], ["drawn by people", "rendered"]),
+    ],
+)
+def test_what_to_be_careful_about_depends_on_the_source(
+    built: Path, source: str, told: list[str], untold: list[str]
+) -> None:
+    manifest = Manifest.read(built)
+    changed = Manifest(
+        manifest.schema_version,
+        manifest.code_version,
+        manifest.source_fingerprint,
+        {**manifest.recipe, "source": {"name": source}},
+        manifest.parts,
+        manifest.stray,
+    )
+    advice = render_card(changed, Statistics.read(built)).split("careful about")[1]
+    assert [text for text in told if text not in advice] == []
+    assert [text for text in untold if text in advice] == []
+
+
+def test_bare_pictures_make_a_card_without_empty_sections(tmp_path: Path) -> None:
+    write_folder(
+        tmp_path / "out", {"train": [rows_of([bare_record(1)], overlay=False)]}, recipe=RECIPE | {"overlay": False}
+    )
+    card = (tmp_path / "out" / "README.md").read_text()
+    front = read_front_matter(card)
+    assert front["task_categories"] == []
+    assert [item["name"] for item in front["dataset_info"]["features"]][:2] == ["image", "image_id"]
+    assert "How phrases" not in card
+    assert "1 record of 1 picture, with 0 object masks" in card
+    loaded = datasets.load_dataset(str(tmp_path / "out"), split="train", cache_dir=str(tmp_path / "cache"))
+    assert "overlay" not in loaded.column_names
+
+
+def test_nothing_kept_still_makes_a_card(tmp_path: Path) -> None:
+    write_folder(tmp_path / "out", {}, drops=DROPS[:1])
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert read_front_matter(card)["configs"] == [{"config_name": "default", "data_files": []}]
+    assert "| kept | 0 | 0 |  |" in card
+
+
+@pytest.mark.parametrize("text", ["", "no front matter", "---\n[1]\n---\n", "---\na: [\n---\n", "---\nnever: ends\n"])
+def test_a_card_without_front_matter_is_refused(text: str) -> None:
+    with pytest.raises(BuiltFolderError, match="front matter"):
+        read_front_matter(text)
