@@ -72,11 +72,22 @@
       record.querySelectorAll(".phrase").forEach((phrase) =>
         phrase.classList.toggle("lit", objectsOf(phrase).has(link.dataset.object)));
     link.classList.add("lit");
+    if (!link.matches(".object")) revealRow(record);
     if (masks.length) {
       record.classList.add("active");
       spotlight(masks[0].ownerSVGElement, masks);
     } else putOut(record);
     showTip(link, point);
+  };
+
+  // Scrolls a long list of objects, never the page, to its first lit row.
+  const revealRow = (record) => {
+    const row = record.querySelector(".object.lit");
+    if (!row) return;
+    const list = row.closest(".objects");
+    const [inner, outer] = [row.getBoundingClientRect(), list.getBoundingClientRect()];
+    if (inner.top < outer.top) list.scrollTop += inner.top - outer.top;
+    else if (inner.bottom > outer.bottom) list.scrollTop += inner.bottom - outer.bottom + 1;
   };
 
   const dark = () => {
@@ -105,7 +116,7 @@
     pinned?.setAttribute("aria-pressed", "true");
   };
 
-  const linkAt = (target) => (target instanceof Element ? target.closest(".record")?.contains(target) && target.closest(LINKS) : null);
+  const linkAt = (target) => (target instanceof Element ? target.closest(LINKS) : null);
   const pointOn = (link, event) => (link.matches(".mask") ? { x: event.clientX, y: event.clientY } : null);
 
   document.addEventListener("pointermove", (event) => {

@@ -25,7 +25,7 @@ from datasetkit.record import KeyObject, ObjectStatus, Phrase, PhraseStatus, Que
 from export.outlines import UNITS_PER_PX, inner_point, mask_coverage, svg_path
 
 _PICTURE_MAX_SIDE_PX = 640
-_SHOWN_MIN_SIDE_PX = 320
+_SHOWN_MIN_SIDE_PX = 512
 _PIXELATED_BELOW_PX = 96
 _JPEG_QUALITY = 76
 _LONG_CHARACTERS = 320

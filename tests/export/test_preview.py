@@ -165,7 +165,7 @@ def test_policy_admits_the_one_script_and_no_address(tmp_path):
 
 @pytest.mark.parametrize(
     ("size_wh", "shown_wh"),
-    [((2000, 1000), (640, 320)), ((400, 600), (400, 600)), ((1, 1), (320, 320)), ((3000, 1), (640, 1))],
+    [((2000, 1000), (640, 320)), ((400, 600), (400, 600)), ((1, 1), (512, 512)), ((3000, 1), (640, 1))],
 )
 def test_pictures_are_shown_at_a_sensible_size(size_wh, shown_wh):
     view = view_record(plain(None, size_wh=size_wh))

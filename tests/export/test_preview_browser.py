@@ -284,6 +284,19 @@ def test_pictures_load_and_carry_their_masks(show):
     assert mask["width"] == pytest.approx(80 * scale, abs=4)
 
 
+def test_hole_of_a_mask_is_not_the_mask(show):
+    ring = np.zeros((300, 400), dtype=bool)
+    ring[50:250, 100:300] = True
+    ring[100:200, 150:250] = False
+    objects = (KeyObject(1, Mask.from_array(ring), "ring", True, status=ObjectStatus.MENTIONED),)
+    page = show(record("a", "A ring.", objects=objects))
+    stage = page.locator(".stage").bounding_box()
+    page.mouse.move(stage["x"] + stage["width"] / 2, stage["y"] + stage["height"] / 2)
+    assert lit(page, ".mask") == []
+    page.mouse.move(stage["x"] + stage["width"] * 120 / 400, stage["y"] + stage["height"] / 2)
+    assert lit(page, ".mask") == ["1"]
+
+
 def test_two_hundred_records_stay_usable(show):
     page = show(*(cats(f"record {number}") for number in range(200)))
     assert page.locator(".record").count() == 200
