@@ -94,7 +94,7 @@ class NounPhrase:
         head_start: index of the head's first character.
         number: how many things it names: an exact count (0 for "no cars"), or None where the text does not say.
         plural: whether it names more than one.
-        definite: whether it speaks of something known ("the cat", "his hat") rather than something new ("a cat").
+        definite: whether it may speak of something named before ("the cat"), rather than something new ("a cat").
         other: whether it names something beside what was named before ("another man").
         is_object: whether it can name something in a picture; "the top", "a view" cannot.
 

@@ -7,8 +7,8 @@ longest entry that ends the head decides, so "teddy bear" is no bear and "toilet
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -101,6 +101,11 @@ class Lexicon:
             sizes=dict(data["sizes"]),
             mass=frozenset(data["mass"]),
         )
+
+    def with_names(self, categories: Iterable[str]) -> Lexicon:
+        """Give a lexicon that also knows these categories, each by its own name; words that it has stay as they are."""
+        added = {normalise(category): (category,) for category in categories}
+        return replace(self, entries={**added, **self.entries})
 
     def entry(self, head: str) -> str | None:
         """Give the longest entry that ends ``head`` ("a red fire hydrant" gives "fire hydrant"), or None."""

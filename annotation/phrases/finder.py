@@ -68,7 +68,7 @@ class _Reader:
             head_start=head_start,
             number=number,
             plural=plural,
-            definite=first in self._words.definite_determiners or self._opener in ("'s", "'"),
+            definite=first in self._words.definite_determiners,
             other=any(word in self._words.other_words for word in self._modifiers),
             is_object=self._is_object(),
         )

@@ -70,5 +70,6 @@ def english_words() -> Words:
     """Give the English word lists; the file is read at the first call."""
     text = resources.files("annotation.phrases").joinpath("words.yaml").read_text(encoding="utf-8")
     data: dict[str, Any] = yaml.safe_load(text)
-    sets = {item.name for item in fields(Words)} - {"numbers", "group_sizes"}
-    return Words(**{name: frozenset(value) if name in sets else value for name, value in data.items()})
+    mappings = ("numbers", "group_sizes")
+    sets = {item.name: frozenset(data[item.name]) for item in fields(Words) if item.name not in mappings}
+    return Words(**sets, numbers=data["numbers"], group_sizes=data["group_sizes"])

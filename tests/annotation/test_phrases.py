@@ -67,13 +67,14 @@ def test_any_text_gives_ordered_exact_spans(text: str) -> None:
 
 
 _CAPTION_WORDS = (
-    "a the two cat cats of group and red skis park 's his , - with people parking meter standing parked next to no slice "
-    "pizza é 😀 שלום t.v. 1,000 ½ ² one both half orange is that her another 999999999999999999999999999999 \u200f"
-).split(" ")
+    "a the two cat cats of group and red skis park 's his , - with people parking meter standing parked next to no "
+    "slice pizza é 😀 שלום t.v. 1,000 ½ ² one both half orange is that her another "
+    "999999999999999999999999999999 \u200f"
+)
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.sampled_from([*_CAPTION_WORDS, "\n"]), max_size=25))
+@given(st.lists(st.sampled_from([*_CAPTION_WORDS.split(" "), "\n"]), max_size=25))
 def test_any_order_of_caption_words_gives_ordered_exact_spans(words: list[str]) -> None:
     text = " ".join(words)
     assert_exact(text, list(NounPhraseFinder().find(text)))
@@ -117,22 +118,17 @@ def test_long_texts(finder: NounPhraseFinder, unit: str) -> None:
     [
         ("a cat", False, False),
         ("the cat", True, False),
-        ("his two cats", True, False),
+        ("his two cats", False, False),
         ("another cat", False, True),
         ("the other cat", True, True),
         ("two other cats", False, True),
         ("cats", False, False),
+        ("this cat", True, False),
     ],
 )
 def test_definite_and_other(finder: NounPhraseFinder, text: str, definite: bool, other: bool) -> None:
     (phrase,) = finder.find(text)
     assert (phrase.definite, phrase.other) == (definite, other)
-
-
-def test_a_possession_is_definite(finder: NounPhraseFinder) -> None:
-    man, hat = finder.find("a man's hat")
-    assert not man.definite
-    assert hat.definite
 
 
 @pytest.mark.parametrize("name", ["not_objects", "scenes"])

@@ -1,0 +1,77 @@
+"""The step that aligns a description to objects of known categories. Owns the way from record to record."""
+
+from __future__ import annotations
+
+from annotation.alignment.mentions import extended, read_mention
+from annotation.alignment.reasons import AlignmentReason
+from annotation.alignment.resolution import Instance, Resolution, resolve
+from annotation.lexicon import Lexicon, coco_lexicon
+from annotation.phrases import NounPhraseFinder
+from annotation.salience import centrality_term, size_term, with_phrases
+from datasetkit.protocols import NounPhrase, PhraseFinder
+from datasetkit.record import Candidate, KeyObject, Phrase, PhraseStatus, Record
+
+
+class KnownObjectAligner:
+    """Finds which objects of known categories the phrases of a description name.
+
+    Words, categories and counts decide; pixels give only the scores of candidates and the salience. Every phrase and
+    every object stays in the record, with a status and a reason.
+
+    Args:
+        finder: finds the noun phrases; ours by default.
+        lexicon: what the nouns name; COCO's by default. Categories that it lacks are known by their own name.
+        key_max: how many of the mentioned objects, the most salient first, are key objects; None for all.
+
+    """
+
+    def __init__(
+        self, finder: PhraseFinder | None = None, lexicon: Lexicon | None = None, key_max: int | None = None
+    ) -> None:
+        if key_max is not None and key_max < 1:
+            raise ValueError(f"key_max is {key_max}; give a number of at least 1, or None for all")
+        self._lexicon = coco_lexicon() if lexicon is None else lexicon
+        self._finder = NounPhraseFinder(self._lexicon) if finder is None else finder
+        self._key_max = key_max
+
+    def annotate(self, record: Record) -> Record:
+        """Add phrases and tell the objects' status, salience and key flag."""
+        text = record.description or ""
+        found = self._finder.find(text)
+        lexicon = extended(self._lexicon, (item.category for item in record.objects))
+        mentions = [read_mention(phrase, lexicon) for phrase in found]
+        named = [mention for mention in mentions if mention is not None]
+        results = iter(resolve(named, [_instance(item) for item in record.objects if item.category is not None]))
+        phrases = [
+            _phrase(text, phrase, None if mention is None else next(results))
+            for phrase, mention in zip(found, mentions, strict=True)
+        ]
+        return with_phrases(record, phrases, self._key_max)
+
+
+def _instance(item: KeyObject) -> Instance:
+    prominence = 0.75 * size_term(item) + 0.25 * centrality_term(item)
+    return Instance(item.id, item.category or "", item.is_crowd, max(prominence, 1e-3))
+
+
+def _phrase(text: str, found: NounPhrase, result: Resolution | None) -> Phrase:
+    words = text[found.start : found.end]
+    if not found.is_object:
+        return Phrase(words, found.start, found.end, status=PhraseStatus.NOT_AN_OBJECT)
+    if result is None:
+        result = Resolution(reason=AlignmentReason.NO_SUCH_CATEGORY)
+    status = PhraseStatus.ABSENT
+    if result.object_ids:
+        status = PhraseStatus.MATCHED
+    elif result.candidates:
+        status = PhraseStatus.AMBIGUOUS
+    return Phrase(
+        words,
+        found.start,
+        found.end,
+        object_ids=result.object_ids,
+        candidates=tuple(Candidate(object_id, score) for object_id, score in result.candidates),
+        score=result.score,
+        status=status,
+        reason=None if result.reason is None else result.reason.value,
+    )
