@@ -23,6 +23,7 @@ from export.manifest import (
     CARD_NAME,
     DATA_FOLDER,
     LEDGER_NAME,
+    LICENCE_NAME,
     MANIFEST_NAME,
     RECIPE_NAME,
     STATISTICS_NAME,
@@ -35,7 +36,17 @@ from export.manifest import (
 _JOURNAL = ".build"
 _STATE = "state.json"
 _MOVES = "moves.json"
-_OURS = (DATA_FOLDER, ASSETS_FOLDER, CARD_NAME, LEDGER_NAME, RECIPE_NAME, STATISTICS_NAME, MANIFEST_NAME, _JOURNAL)
+_OURS = (
+    DATA_FOLDER,
+    ASSETS_FOLDER,
+    CARD_NAME,
+    LICENCE_NAME,
+    LEDGER_NAME,
+    RECIPE_NAME,
+    STATISTICS_NAME,
+    MANIFEST_NAME,
+    _JOURNAL,
+)
 
 
 @dataclass(frozen=True, slots=True)

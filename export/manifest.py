@@ -116,9 +116,9 @@ class Manifest:
         total.update(self.stray)
         return total
 
-    def write(self, folder: Path) -> None:
-        """Write ``manifest.json``; equal manifests give equal bytes."""
-        value = {
+    def to_json(self) -> dict[str, Any]:
+        """Give the manifest as plain JSON; splits and tally follow from the parts and stand there for readers."""
+        return {
             "schema_version": self.schema_version,
             "code_version": self.code_version,
             "source_fingerprint": self.source_fingerprint,
@@ -128,7 +128,11 @@ class Manifest:
             "stray": self.stray.to_json(),
             "recipe": self.recipe,
         }
-        (folder / MANIFEST_NAME).write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    def write(self, folder: Path) -> None:
+        """Write ``manifest.json``; equal manifests give equal bytes."""
+        text = json.dumps(self.to_json(), indent=1, ensure_ascii=False)
+        (folder / MANIFEST_NAME).write_text(text + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:

@@ -21,6 +21,7 @@ SAMPLES_NAME = "samples.jpg"
 _COUNT, _GRID_COLUMNS = 8, 4
 _PICTURE_WH, _GAP_PX = (288, 216), 16
 _FONT_PX, _LINE_PX, _LINES = 17, 24, 4
+_LINE_CHARACTERS = 100  # more never fit, and measuring a word of thousands takes long
 _TINT = 0.4
 _INK = (40, 40, 40)
 _TEXT_COLUMNS = ["description", "phrases", "objects.list.element.id", "objects.list.element.is_key"]
@@ -126,7 +127,8 @@ def _write_description(sheet: Image.Image, origin_xy: tuple[int, int], row: _Row
     draw = ImageDraw.Draw(sheet)
     lines = _wrap(text, font)
     for number, (start, end) in enumerate(lines):
-        is_cut = number == len(lines) - 1 and bool(text[end:].strip())
+        is_cut = end - start > _LINE_CHARACTERS or (number == len(lines) - 1 and bool(text[end:].strip()))
+        end = min(end, start + _LINE_CHARACTERS)
         while end > start + 1 and font.getlength(_plain(text[start:end], is_cut)) > _PICTURE_WH[0]:
             end, is_cut = end - 1, True
         left, top = origin_xy[0], origin_xy[1] + number * _LINE_PX
