@@ -75,6 +75,7 @@ class NoticeKind(StrEnum):
     """Something done to a kept record that its reader may want to know."""
 
     EXIF_ROTATED = "exif_rotated"
+    EXIF_REMOVED = "exif_removed"
     MASK_FRAME_ASSUMED_RAW = "mask_frame_assumed_raw"
     ANIMATION_FIRST_FRAME = "animation_first_frame"
     SIXTEEN_BIT_SCALED = "sixteen_bit_scaled"
@@ -88,6 +89,7 @@ class NoticeKind(StrEnum):
 
 _NOTICES = {
     NoticeKind.EXIF_ROTATED: "the picture was re-encoded upright, as its EXIF orientation asks",
+    NoticeKind.EXIF_REMOVED: "the picture was re-encoded without its EXIF, which is broken and would stop readers",
     NoticeKind.MASK_FRAME_ASSUMED_RAW: "the masks fit the picture before and after its EXIF turn; taken as before",
     NoticeKind.ANIMATION_FIRST_FRAME: "the picture is an animation; its first frame counts",
     NoticeKind.SIXTEEN_BIT_SCALED: "the picture has 16-bit pixels; masks and overlays were made on it scaled to 8 bit",
