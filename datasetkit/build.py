@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from annotation.alignment import KnownObjectAligner
+from annotation.salience import with_phrases
 from datasetkit import __version__
 from datasetkit.drawing import draw_overlay, encode_jpeg
 from datasetkit.engines.local import map_in_order
@@ -108,8 +110,6 @@ def build(
 
 
 def _annotator(recipe: Recipe) -> Annotator:
-    from annotation.alignment import KnownObjectAligner
-
     return KnownObjectAligner(key_max=recipe.key_max)
 
 
@@ -132,9 +132,7 @@ class _Pipeline:
             reading = self._source.read(entry)
         except UnusableError as error:
             return _dropped(entry, error)
-        record = reading.record
-        if record.description is not None and not record.phrases:
-            record = self._annotator.annotate(record)
+        record = self._annotated(reading.record)
         overlay = encode_jpeg(draw_overlay(reading.pixels, record.key_objects)) if self._recipe.overlay else None
         return _Outcome(
             split=self._split(entry, record),
@@ -144,6 +142,11 @@ class _Pipeline:
             drops=reading.drops,
             notices=reading.notices,
         )
+
+    def _annotated(self, record: Record) -> Record:
+        if record.phrases or record.description is None:
+            return with_phrases(record, record.phrases, self._recipe.key_max)
+        return self._annotator.annotate(record)
 
     def _split(self, entry: Entry, record: Record) -> str:
         if self._recipe.splits is not None:

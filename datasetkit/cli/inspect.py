@@ -26,18 +26,19 @@ def verify(folder: Folder) -> None:
 
 
 def stats(folder: Folder) -> None:
-    """Print what is in a dataset and write its statistics and plots again."""
+    """Print what is in a dataset and draw its plots."""
     from rich.console import Console
 
     from datasetkit.cli.tables import statistics_tables
-    from export.describe import write_statistics
     from export.manifest import Manifest
+    from export.plots import write_plots
+    from export.statistics import compute_statistics
 
-    statistics, plots = write_statistics(folder, Manifest.read(folder))
+    statistics = compute_statistics(folder, Manifest.read(folder))
     console = Console()
     for table in statistics_tables(statistics):
         console.print(table)
-    for path in plots:
+    for path in write_plots(statistics, folder):
         typer.echo(f"wrote {path}")
 
 
