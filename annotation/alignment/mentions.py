@@ -16,6 +16,7 @@ class Mention:
     Args:
         entry: the lexicon's entry for its head; two mentions with one entry use the same noun.
         categories: what it may name, the likeliest first.
+        near: categories that people take for those, asked where the picture has none of those.
         demand: how many things it names; None for all that there are.
         definite: whether it may speak of something named before.
         other: whether it names something beside what else is named.
@@ -24,9 +25,14 @@ class Mention:
 
     entry: str
     categories: tuple[str, ...]
+    near: tuple[str, ...]
     demand: int | None
     definite: bool
     other: bool
+
+    def distance(self, category: str) -> tuple[int, int]:
+        """Rank how far the noun is from one of its categories: by its place among them, then by how many there are."""
+        return self.categories.index(category), len(self.categories)
 
     def is_distinct_from(self, earlier: Mention) -> bool:
         """Tell whether it names other things than an earlier mention: "a man and a woman", "another man"."""
@@ -41,7 +47,8 @@ def read_mention(phrase: NounPhrase, lexicon: Lexicon) -> Mention | None:
     categories = lexicon.categories(phrase.head)
     if entry is None or not categories or not phrase.is_object:
         return None
-    return Mention(entry, categories, _demand(phrase, lexicon), phrase.definite, phrase.other)
+    near = tuple(other for category in categories for other in lexicon.near.get(category, ()))
+    return Mention(entry, categories, near, _demand(phrase, lexicon), phrase.definite, phrase.other)
 
 
 def _demand(phrase: NounPhrase, lexicon: Lexicon) -> int | None:

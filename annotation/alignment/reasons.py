@@ -15,6 +15,7 @@ class AlignmentReason(StrEnum):
     CONTESTED = "contested"
     FEWER_THAN_SAID = "fewer_than_said"
     CROWD_ONLY = "crowd_only"
+    NEAR_CATEGORY = "near_category"
 
     @property
     def explanation(self) -> str:
@@ -30,4 +31,5 @@ _EXPLANATIONS = {
     AlignmentReason.CONTESTED: "other phrases name different things of the category, and there are not enough for all",
     AlignmentReason.FEWER_THAN_SAID: "the phrase says more than there are; it names what there is",
     AlignmentReason.CROWD_ONLY: "only a crowd region fits; the thing named is somewhere in it",
+    AlignmentReason.NEAR_CATEGORY: "nothing is of the noun's own category; what it names is of one often taken for it",
 }

@@ -2,11 +2,13 @@
 
 Owns the decisions; it looks at no pixels. In short:
 
-- a plural without a number ("cats", "a group of people") names all, crowd regions too;
+- a plural without a number ("cats", "a group of people") names all, crowd regions too; beside a singular or a number of
+  the same category ("a man", "people") it names the others, and is ambiguous where these are not certain;
 - a number names exactly so many: with more in the picture it is ambiguous, with fewer it names those there are;
 - a singular names the only one there is, and is ambiguous where there are several;
 - two mentions that must be different things ("a man and a woman") are both ambiguous, also where one is there;
-- "another", "other" and hypernyms leave out what the other mentions already name.
+- "another", "other" and hypernyms leave out what the other mentions already name;
+- where nothing is of the noun's category, things of one that people take for it, if they are exactly as many.
 """
 
 from __future__ import annotations
@@ -57,77 +59,113 @@ class Resolution:
 def resolve(mentions: Sequence[Mention], instances: Sequence[Instance]) -> list[Resolution]:
     """Resolve the mentions of one description together; results stand in the order of the mentions."""
     pools = [[item for item in instances if item.category in mention.categories] for mention in mentions]
-    pools = [_without_claimed(index, mentions, pools) for index in range(len(mentions))]
-    contested = [_is_contested(index, mentions, pools) for index in range(len(mentions))]
+    claims = [_certain(mention, pool) for mention, pool in zip(mentions, pools, strict=True)]
+    free = [_without_claimed(index, mentions, pools, claims) for index in range(len(mentions))]
     results: list[Resolution] = []
     for index, mention in enumerate(mentions):
-        result = _resolve_one(mention, pools[index], contested=contested[index])
-        if result.candidates:
-            result = _weigh(index, mentions, results, result)
-        results.append(result)
+        if mention.demand == 0:
+            result = Resolution(reason=AlignmentReason.NEGATED)
+        elif not pools[index]:
+            result = _resolve_near(mention, mentions, instances)
+        elif not free[index]:
+            result = Resolution(reason=AlignmentReason.NO_INSTANCE)
+        elif mention.demand is None:
+            result = _resolve_all(index, mentions, free, claims)
+        elif _is_contested(index, mentions, free):
+            result = _ambiguous(free[index], AlignmentReason.CONTESTED)
+        else:
+            result = _resolve_number(mention.demand, free[index])
+        results.append(_weighed(index, mentions, results, result) if result.candidates else result)
     return results
 
 
-def _without_claimed(index: int, mentions: Sequence[Mention], pools: Sequence[Sequence[Instance]]) -> list[Instance]:
+def _certain(mention: Mention, pool: Sequence[Instance]) -> frozenset[int]:
+    """Give the ids that a numbered mention names for certain, as far as itself is concerned."""
+    singles = [item.id for item in pool if not item.is_crowd]
+    return frozenset(singles if mention.demand is not None and len(singles) <= mention.demand else ())
+
+
+def _without_claimed(
+    index: int,
+    mentions: Sequence[Mention],
+    pools: Sequence[Sequence[Instance]],
+    claims: Sequence[frozenset[int]],
+) -> list[Instance]:
     """Leave out what mentions of other nouns name for certain, where this one names something else."""
     mention = mentions[index]
-    vague = len(mention.categories) > 1 and not mention.definite and mention.demand is not None
-    if not (vague or mention.other):
-        return list(pools[index])
-    claimed = set()
+    is_new_hypernym = len(mention.categories) > 1 and not mention.definite and mention.demand is not None
+    claimed: set[int] = set()
     for place, rival in enumerate(mentions):
-        if place == index or rival.other or (rival.entry == mention.entry and not mention.other):
+        if place == index or rival.other:
             continue
-        if vague and len(rival.categories) > 1:
-            continue
-        if rival.demand is None and not mention.other:
-            continue
-        singles = [item.id for item in pools[place] if not item.is_crowd]
-        if rival.demand is None or len(singles) <= rival.demand:
-            claimed |= {item.id for item in pools[place]}
+        if mention.other:
+            claimed |= {item.id for item in pools[place]} if rival.demand is None else claims[place]
+        elif is_new_hypernym and rival.entry != mention.entry:
+            shared = [item for item in pools[index] if item.id in claims[place]]
+            claimed |= {item.id for item in shared if rival.distance(item.category) < mention.distance(item.category)}
     return [item for item in pools[index] if item.id not in claimed]
 
 
-def _is_contested(index: int, mentions: Sequence[Mention], pools: Sequence[Sequence[Instance]]) -> bool:
+def _resolve_near(mention: Mention, mentions: Sequence[Mention], instances: Sequence[Instance]) -> Resolution:
+    """Take things of a category often confused with the mention's, if they are as many as it says and nobody's."""
+    spoken_of = {category for rival in mentions for category in rival.categories}
+    pool = [item.id for item in instances if item.category in mention.near and item.category not in spoken_of]
+    if len(pool) == (mention.demand or 1):
+        return Resolution(tuple(pool), score=0.5, reason=AlignmentReason.NEAR_CATEGORY)
+    return Resolution(reason=AlignmentReason.NO_INSTANCE)
+
+
+def _resolve_all(
+    index: int, mentions: Sequence[Mention], free: Sequence[Sequence[Instance]], claims: Sequence[frozenset[int]]
+) -> Resolution:
+    """Name all; beside "a man", "people" are the others, and which these are may be open."""
+    named: set[int] = set()
+    for place in _rivals(index, mentions, free):
+        if not claims[place]:
+            return _ambiguous(free[index], AlignmentReason.TOO_MANY_FIT)
+        named |= claims[place]
+    rest = tuple(item.id for item in free[index] if item.id not in named)
+    return Resolution(rest or tuple(item.id for item in free[index]), score=1.0)
+
+
+def _is_contested(index: int, mentions: Sequence[Mention], free: Sequence[Sequence[Instance]]) -> bool:
     """Tell whether this mention and others that name different things ask for more than there are."""
-    mention, pool = mentions[index], {item.id for item in pools[index]}
-    if mention.demand is None or any(item.is_crowd for item in pools[index]):
-        return False
-    asked = mention.demand
-    for place, rival in enumerate(mentions):
-        if place == index or rival.demand is None or not pool & {item.id for item in pools[place]}:
-            continue
-        first, second = (mention, rival) if index < place else (rival, mention)
-        if second.is_distinct_from(first):
-            asked += rival.demand
-    return asked > mention.demand and asked > len(pool)
+    own = asked = mentions[index].demand or 0
+    for place in _rivals(index, mentions, free):
+        first, second = sorted((index, place))
+        if mentions[second].is_distinct_from(mentions[first]):
+            asked += mentions[place].demand or 0
+    return asked > own and asked > len(free[index]) and not any(item.is_crowd for item in free[index])
 
 
-def _resolve_one(mention: Mention, pool: Sequence[Instance], *, contested: bool) -> Resolution:
-    if mention.demand == 0:
-        return Resolution(reason=AlignmentReason.NEGATED)
-    if not pool:
-        return Resolution(reason=AlignmentReason.NO_INSTANCE)
+def _rivals(index: int, mentions: Sequence[Mention], free: Sequence[Sequence[Instance]]) -> list[int]:
+    """Give the places of the other mentions with a number that may name some of the same things."""
+    ids = {item.id for item in free[index]}
+    return [
+        place
+        for place, rival in enumerate(mentions)
+        if place != index and rival.demand and any(item.id in ids for item in free[place])
+    ]
+
+
+def _resolve_number(demand: int, pool: Sequence[Instance]) -> Resolution:
+    """Name exactly so many: a crowd region counts only where single things do not suffice."""
     singles = [item for item in pool if not item.is_crowd]
-    everything = tuple(item.id for item in pool)
-    if mention.demand is None:
-        return Resolution(everything, score=1.0)
-    if contested:
-        return _ambiguous(pool, AlignmentReason.CONTESTED)
-    if len(singles) > mention.demand:
+    if len(singles) > demand:
         return _ambiguous(singles, AlignmentReason.TOO_MANY_FIT)
-    if len(singles) == mention.demand:
+    if len(singles) == demand:
         return Resolution(tuple(item.id for item in singles), score=1.0)
+    everything = tuple(item.id for item in pool)
     if len(singles) < len(pool):
         return Resolution(everything, score=0.5, reason=AlignmentReason.CROWD_ONLY)
-    return Resolution(everything, score=len(singles) / mention.demand, reason=AlignmentReason.FEWER_THAN_SAID)
+    return Resolution(everything, score=len(singles) / demand, reason=AlignmentReason.FEWER_THAN_SAID)
 
 
 def _ambiguous(pool: Sequence[Instance], reason: AlignmentReason) -> Resolution:
     return Resolution(candidates=tuple((item.id, item.prominence) for item in pool), reason=reason)
 
 
-def _weigh(
+def _weighed(
     index: int,
     mentions: Sequence[Mention],
     earlier: Sequence[Resolution],

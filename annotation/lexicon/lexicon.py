@@ -57,6 +57,7 @@ class Lexicon:
         groups: entries that name several things though singular ("crowd").
         collective: entries that name everything of their kind, in singular form, where no number is given ("luggage").
         sizes: entries that name a known number of things.
+        near: categories that people take for the one given.
         mass: entries that are stuff rather than things where no determiner stands before them.
 
     """
@@ -67,6 +68,7 @@ class Lexicon:
     collective: frozenset[str]
     sizes: Mapping[str, int]
     mass: frozenset[str]
+    near: Mapping[str, tuple[str, ...]]
 
     @classmethod
     def from_mapping(cls, data: Mapping[str, Any]) -> Lexicon:
@@ -90,6 +92,7 @@ class Lexicon:
                 raise ValueError(f"lexicon word {word!r} must be written as {normalise(word)!r}")
             entries[word] = categories
         unknown = {category for categories in hypernyms.values() for category in categories} - set(names)
+        unknown |= {category for pair in data["near"].items() for category in (pair[0], *pair[1])} - set(names)
         unknown |= {*data["groups"], *data["collective"], *data["sizes"], *data["mass"]} - set(entries)
         if unknown:
             raise ValueError(f"the lexicon speaks of {sorted(unknown)}, which it does not define")
@@ -100,6 +103,7 @@ class Lexicon:
             collective=frozenset(data["collective"]),
             sizes=dict(data["sizes"]),
             mass=frozenset(data["mass"]),
+            near={category: tuple(others) for category, others in data["near"].items()},
         )
 
     def with_names(self, categories: Iterable[str]) -> Lexicon:

@@ -116,7 +116,9 @@ class _Reader:
         number = _combine(counts) if counts else next(iter(sizes), None)
         if first in ("a", "an", "another") and number is None and not words.quantifiers.intersection(modifiers):
             plural = False
-        if not plural and first in words.numbers and len(modifiers) == 1 and number != 1:
+        if not plural and (
+            first in words.quantifiers or (first in words.numbers and len(modifiers) == 1 and number != 1)
+        ):
             plural = True
         if not plural:
             return False, 1 if singular_determiner or 1 in counts else None

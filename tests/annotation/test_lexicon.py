@@ -127,6 +127,7 @@ def test_a_word_entered_twice_is_refused() -> None:
         "collective": [],
         "sizes": {},
         "mass": [],
+        "near": {},
     }
     with pytest.raises(ValueError, match="entered twice"):
         Lexicon.from_mapping(data)
@@ -142,6 +143,7 @@ def test_a_hypernym_of_an_unknown_category_is_refused() -> None:
         "collective": [],
         "sizes": {},
         "mass": [],
+        "near": {},
     }
     with pytest.raises(ValueError, match="dog"):
         Lexicon.from_mapping(data)
