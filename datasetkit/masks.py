@@ -6,7 +6,6 @@ Run lengths count pixels column by column (Fortran order), background first, as 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +23,8 @@ BoolArray = NDArray[np.bool_]
 # A polygon may leave its picture, but a coordinate further out than this many picture sides is a mistake, and
 # rasterising it would take memory in proportion.
 _FARTHEST_SIDES = 16
+# pycocotools counts in 32 bits.
+_MOST_PIXELS = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,14 @@ class Mask:
 
     def __post_init__(self) -> None:
         height, width = self.size_hw
-        if height < 1 or width < 1:
-            raise UnusableError(DropReason.BAD_MASK, f"mask size {height}x{width}; both sides must be at least 1 px")
+        if height < 1 or width < 1 or height * width > _MOST_PIXELS:
+            raise UnusableError(
+                DropReason.BAD_MASK,
+                f"mask size {height}x{width}; give sides of at least 1 px, {_MOST_PIXELS:,} px in all",
+            )
         runs = run_lengths(self.counts)
-        if (runs < 0).any() or int(runs.sum()) != height * width:
+        # Each run is checked too: the sum of huge ones wraps around, and pycocotools writes wherever the runs say.
+        if (runs < 0).any() or (runs > height * width).any() or int(runs.sum()) != height * width:
             raise UnusableError(
                 DropReason.BAD_MASK,
                 f"run lengths add up to {int(runs.sum())}; a mask of {height}x{width} needs {height * width}",
@@ -83,12 +88,12 @@ class Mask:
                     DropReason.BAD_POLYGON,
                     f"polygon part {index} has {len(part)} numbers; give x, y pairs of at least three points",
                 )
-            if not all(isinstance(value, int | float) and math.isfinite(value) for value in part):
+            if not all(isinstance(value, int | float) for value in part):
                 raise UnusableError(DropReason.BAD_POLYGON, f"polygon part {index} holds something that is no number")
-            if max(map(abs, part)) > farthest:
+            if not all(-farthest <= value <= farthest for value in part):  # NaN fails this, too
                 raise UnusableError(
                     DropReason.BAD_POLYGON,
-                    f"polygon part {index} lies beyond {farthest} px of a {width}x{height} picture",
+                    f"polygon part {index} has points further than {farthest} px from a {width}x{height} picture",
                 )
         rle = coco_mask.merge(coco_mask.frPyObjects([list(part) for part in polygons], height, width))
         if not coco_mask.area(rle):
@@ -114,7 +119,7 @@ class Mask:
                 DropReason.BAD_MASK,
                 f"segmentation is a {type(segmentation).__name__}; give polygons or {{size, counts}}",
             )
-        if list(segmentation["size"]) != list(size_hw):
+        if segmentation["size"] not in (list(size_hw), size_hw):
             raise UnusableError(
                 DropReason.BAD_MASK, f"mask size {segmentation['size']} in a picture of {list(size_hw)} (height, width)"
             )
