@@ -118,6 +118,15 @@ def _feature(kind: pa.DataType) -> Any:
     return {"dtype": {"double": "float64"}.get(str(kind), str(kind)), "_type": "Value"}
 
 
+def stored_schema_version(schema: pa.Schema) -> str | None:
+    """Tell the schema version that a shard was written with; None where it is none of ours."""
+    stored = (schema.metadata or {}).get(_VERSION_KEY)
+    try:
+        return str(json.loads(stored)["schema_version"]) if stored else None
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
 def check_schema_version(schema: pa.Schema, where: str) -> None:
     """Refuse a shard of another major schema version, or one that is not ours.
 
@@ -125,8 +134,7 @@ def check_schema_version(schema: pa.Schema, where: str) -> None:
         BuiltFolderError: names the version that came and the one that is read here.
 
     """
-    stored = (schema.metadata or {}).get(_VERSION_KEY)
-    version = json.loads(stored)["schema_version"] if stored else None
+    version = stored_schema_version(schema)
     if version is None or version.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
         raise BuiltFolderError(
             f"{where} has schema version {version}; this datasetkit reads {SCHEMA_VERSION}. "

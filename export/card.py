@@ -163,7 +163,7 @@ def read_front_matter(card: str) -> Mapping[str, Any]:
         BuiltFolderError: the card does not begin with a mapping between two lines of ``---``.
 
     """
-    lines = card.splitlines()
+    lines = card.split("\n")
     try:
         end = lines.index("---", 1)
         value = yaml.safe_load("\n".join(lines[1:end])) if lines[0] == "---" else None
