@@ -7,12 +7,14 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageFilter
+from numpy.typing import NDArray
+from PIL import Image
 
+from datasetkit.masks import Mask, run_lengths
 from datasetkit.record import KeyObject
 
 _GOLDEN_RATIO = 0.618033988749895
-_FILL = 0.45
+_FILL_OF_255 = 115
 OVERLAY_MAX_SIDE_PX = 384
 
 
@@ -41,15 +43,37 @@ def draw_overlay(
     scale = min(1.0, max_side_px / max(pixels.size))
     size_wh = (max(1, round(pixels.width * scale)), max(1, round(pixels.height * scale)))
     small = pixels.resize(size_wh, Image.Resampling.BILINEAR, reducing_gap=2.0) if scale < 1.0 else pixels
-    canvas = np.asarray(small).astype(np.float32)
-    for item in sorted(objects, key=lambda item: (-item.area, item.id)):
-        mask = Image.fromarray(item.mask.decode()).convert("L").resize(size_wh, Image.Resampling.BOX)
-        inside = np.asarray(mask).astype(np.float32)[..., None] / 255.0
-        outline = (np.asarray(mask.filter(ImageFilter.MaxFilter(3))) >= 128) & (np.asarray(mask) < 128)
-        colour = np.array(object_colour(item.id), dtype=np.float32)
-        canvas += inside * _FILL * (colour - canvas)
-        canvas[outline] = colour
-    return Image.fromarray(canvas.round().astype(np.uint8))
+    painted = sorted(objects, key=lambda item: (-item.area, item.id))
+    labels = _sampled_labels([item.mask for item in painted], (pixels.height, pixels.width), size_wh)
+    colours = np.array([(0, 0, 0), *(object_colour(item.id) for item in painted)], dtype=np.uint8)
+    opacity = np.where(_outlines(labels), 255, np.where(labels > 0, _FILL_OF_255, 0)).astype(np.uint8)
+    return Image.composite(Image.fromarray(colours.take(labels, axis=0)), small, Image.fromarray(opacity))
+
+
+def _sampled_labels(masks: Sequence[Mask], size_hw: tuple[int, int], sampled_wh: tuple[int, int]) -> NDArray[np.int32]:
+    """Paint masks over each other and sample the result at pixel centres.
+
+    Returns:
+        shape (sampled height, sampled width): 1 plus the number of the last mask there, 0 where there is none.
+
+    """
+    height, width = size_hw
+    columns = np.zeros(width * height, dtype=np.int32)
+    for label, mask in enumerate(masks, start=1):
+        ends = np.cumsum(run_lengths(mask.counts))
+        for start, end in zip(ends[0::2].tolist(), ends[1::2].tolist(), strict=False):
+            columns[start:end] = label
+    rows = ((np.arange(sampled_wh[1]) + 0.5) * height / sampled_wh[1]).astype(np.int64)
+    cols = ((np.arange(sampled_wh[0]) + 0.5) * width / sampled_wh[0]).astype(np.int64)
+    return columns.reshape(width, height).T[rows[:, None], cols[None, :]]
+
+
+def _outlines(labels: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Tell which labelled pixels have another label beside, above or below them; shape (H, W) in and out."""
+    padded = np.pad(labels, 1)
+    inner = padded[1:-1, 1:-1]
+    neighbours = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
+    return (inner > 0) & np.logical_or.reduce([inner != other for other in neighbours])
 
 
 def encode_jpeg(image: Image.Image, quality: int = 85) -> bytes:
