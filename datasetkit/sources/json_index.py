@@ -6,9 +6,11 @@ what stays in memory is where each element starts and ends, and elements are dec
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import os
+import re
 from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +22,10 @@ from datasetkit.errors import SourceError
 
 _CHUNK_BYTES = 2**20
 _BLANKS = " \t\r\n"
+# At the end of the text at hand, 1 may be the start of 1e+5, and what looks broken the start of \ud83d\ude00.
+_LONGEST_NUMBER_TAIL = 2
+_LONGEST_TOKEN = 12
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class JsonFile:
@@ -55,7 +61,7 @@ class JsonFile:
         self._file.seek(0)
         scanner = _Scanner(self._file.read, str(self.path))
         scanner.expect("{")
-        for key in scanner.members("}", lambda: str(scanner.value()[0])):
+        for key in scanner.members("}", scanner.key):
             scanner.expect(":")
             if scanner.peek() != "[":
                 scanner.value()
@@ -66,8 +72,15 @@ class JsonFile:
         self.sha256 = scanner.digest()
 
     def element(self, start: int, length: int) -> Any:
-        """Decode one element by its place. May be called from several threads at once."""
-        return json.loads(os.pread(self._file.fileno(), length, start))
+        """Decode one element by its place. May be called from several threads at once.
+
+        Half of a surrogate pair, which JSON can spell and UTF-8 cannot, becomes a question mark.
+        """
+        text = os.pread(self._file.fileno(), length, start)
+        value = json.loads(text)
+        if _SURROGATE.search(text):
+            value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+        return value
 
 
 class _Scanner:
@@ -82,6 +95,7 @@ class _Scanner:
         self._ended = False
         self._sha256 = hashlib.sha256()
         self._decoder = json.JSONDecoder()
+        self._utf8 = codecs.getincrementaldecoder("utf-8")()
 
     def digest(self) -> str:
         """Read to the end and give the SHA-256 of the whole file."""
@@ -119,6 +133,12 @@ class _Scanner:
                 return
             self.expect(",")
 
+    def key(self) -> str:
+        """Decode the key of a member at the cursor."""
+        if self.peek() != '"':
+            raise self._broken("expected a key in double quotes")
+        return str(self.value()[0])
+
     def value(self) -> tuple[Any, int, int]:
         """Decode the value at the cursor; give it with its first byte and its length."""
         self.peek()
@@ -126,12 +146,16 @@ class _Scanner:
             try:
                 value, end = self._decoder.raw_decode(self._text, self._at)
             except json.JSONDecodeError as error:
-                if self._ended:
+                cut_off = error.msg.startswith("Unterminated") or len(self._text) - error.pos < _LONGEST_TOKEN
+                if self._ended or not cut_off:
+                    self._at = error.pos
                     raise self._broken(error.msg) from None
             except RecursionError:
                 raise self._broken("brackets are nested too deep") from None
+            except ValueError:
+                raise self._broken("a number has too many digits") from None
             else:
-                if end < len(self._text) or self._ended:
+                if end + _LONGEST_NUMBER_TAIL < len(self._text) or self._ended:
                     start = self._before + self._at
                     length = end - self._at
                     self._at = end
@@ -143,9 +167,17 @@ class _Scanner:
         chunk = self._read(max(_CHUNK_BYTES, len(self._text) - self._at))
         self._ended = not chunk
         self._sha256.update(chunk)
+        self._check_utf8(chunk)
         self._before += self._at
         self._text = self._text[self._at :] + chunk.decode("latin-1")
         self._at = 0
+
+    def _check_utf8(self, chunk: bytes) -> None:
+        first = self._before + len(self._text) - len(self._utf8.getstate()[0])
+        try:
+            self._utf8.decode(chunk, final=self._ended)
+        except UnicodeDecodeError as error:
+            raise SourceError(f"{self._name} is not UTF-8 text (byte {first + error.start})") from None
 
     def _broken(self, what: str) -> SourceError:
         return SourceError(f"{self._name} is not the JSON it should be: {what} (byte {self._before + self._at})")
