@@ -119,12 +119,13 @@ def _resolve_all(
     index: int, mentions: Sequence[Mention], free: Sequence[Sequence[Instance]], claims: Sequence[frozenset[int]]
 ) -> Resolution:
     """Name all; beside "a man", "people" are the others, and which these are may be open."""
+    sums_up = mentions[index].definite and len(mentions[index].categories) > 1
     named: set[int] = set()
     for place in _rivals(index, mentions, free):
         if not claims[place]:
             return _ambiguous(free[index], AlignmentReason.TOO_MANY_FIT)
         named |= claims[place]
-    rest = tuple(item.id for item in free[index] if item.id not in named)
+    rest = tuple(item.id for item in free[index] if sums_up or item.id not in named)
     return Resolution(rest or tuple(item.id for item in free[index]), score=1.0)
 
 

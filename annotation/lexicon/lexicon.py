@@ -127,10 +127,6 @@ class Lexicon:
         entry = self.entry(head)
         return self.entries[entry] if entry is not None else ()
 
-    def is_hypernym(self, head: str) -> bool:
-        """Tell whether the head may name things of several categories."""
-        return len(self.categories(head)) > 1
-
     def is_group(self, head: str) -> bool:
         """Tell whether the head names several things though singular ("crowd")."""
         return self.entry(head) in self.groups

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import groupby
 from typing import Any
 
 from annotation.lexicon import Lexicon, normalise
@@ -14,6 +15,7 @@ from annotation.phrases.words import Words
 
 # Modifiers may be joined ("black and white", "big, red"); nouns may not: "a cat and a dog" is two phrases.
 _GRAMMAR = r"NP: {<DT>*(<RB>*<CD|JJ>(<COMMA>?<CC>?<RB>*<CD|JJ>)*)?<NN|NNS>+}"
+_PHRASE_TAGS = frozenset({"DT", "RB", "CD", "JJ", "COMMA", "CC", "NN", "NNS"})
 _LONGEST_HEAD_TOKENS = 5
 
 
@@ -60,11 +62,23 @@ class _ChunkFinder:
 
     def spans(self) -> Iterator[tuple[int, int]]:
         """Give first and last place of each run that the grammar accepts, cut after plurals, adverbs taken off."""
-        for node in _parser().parse(list(enumerate(self._tags))):
-            if hasattr(node, "label"):
-                places = [place for place, _ in node]
-                for first, last in self._cut(places[0], places[-1]):
-                    yield self._without_adverbs(first, last), last
+        for segment in self._segments():
+            for node in _parser().parse(segment):
+                if hasattr(node, "label"):
+                    for first, last in self._cut(node[0][0], node[-1][0]):
+                        yield self._without_adverbs(first, last), last
+
+    def _segments(self) -> Iterator[list[tuple[int, str]]]:
+        """Give runs of places and tags that may hold phrases, each up to its last noun.
+
+        The grammar would take time in the square of a long run of modifiers without a noun.
+        """
+        for inside, run in groupby(enumerate(self._tags), key=lambda item: item[1] in _PHRASE_TAGS):
+            segment = list(run)
+            while inside and segment and segment[-1][1] not in ("NN", "NNS"):
+                segment.pop()
+            if inside and segment:
+                yield segment
 
     def _cut(self, first: int, last: int) -> Iterator[tuple[int, int]]:
         """End a phrase at a plural that cannot describe the noun after it ("people horseback")."""

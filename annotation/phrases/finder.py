@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from annotation.lexicon import Lexicon, coco_lexicon, normalise
 from annotation.phrases.chunks import Chunk, find_chunks
 from annotation.phrases.forms import is_plural, singular
-from annotation.phrases.tagging import CaptionTagger
+from annotation.phrases.tagging import tag_tokens
 from annotation.phrases.tokens import Token, tokenize
 from annotation.phrases.words import Words, english_words
 from datasetkit.protocols import NounPhrase
@@ -33,7 +33,7 @@ class NounPhraseFinder:
     def find(self, text: str) -> Sequence[NounPhrase]:
         """Give the noun phrases in order of their start; they do not overlap."""
         tokens = list(tokenize(text))
-        tags = CaptionTagger(tokens, self._lexicon, self._words).run()
+        tags = tag_tokens(tokens, self._lexicon, self._words)
         chunks = find_chunks(tokens, tags, self._lexicon, self._words)
         return tuple(_Reader(text, tokens, chunk, self._lexicon, self._words).phrase() for chunk in chunks)
 

@@ -107,7 +107,9 @@ def test_unicode_spans(finder: NounPhraseFinder, text: str, expected: list[str])
     assert [text[phrase.start : phrase.end] for phrase in finder.find(text)] == expected
 
 
-@pytest.mark.parametrize("unit", ["a cat and two dogs sit on a bench. ", "a cat ", "x", "cats' ", "of the ", "a.b."])
+@pytest.mark.parametrize(
+    "unit", ["a cat and two dogs sit on a bench. ", "a cat ", "x", "big red ", "cats' ", "of the ", "a.b."]
+)
 def test_long_texts(finder: NounPhraseFinder, unit: str) -> None:
     text = (unit * 5000)[:5000]
     assert_exact(text, list(finder.find(text)))

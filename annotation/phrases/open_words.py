@@ -1,0 +1,184 @@
+"""Tags of nouns, adjectives and verbs. Owns the choice where one word may be several of them.
+
+All functions look at one place of a sentence whose earlier places are tagged.
+"""
+
+from __future__ import annotations
+
+from annotation.phrases.sentence import NOUNS, Sentence
+
+# After one of these a noun is due.
+_NOUN_OPENERS = frozenset({"DT", "JJ", "CD", "POS"})
+_SINGULAR_ARTICLES = frozenset({"a", "an", "one", "another"})
+
+
+def tag_open_word(sentence: Sentence, index: int) -> str:
+    """Give the tag of a word of an open class."""
+    word, words = sentence.word[index], sentence.words
+    if not any("a" <= letter <= "z" for letter in word):
+        return "STOP"
+    if _is_participle(sentence, index):
+        return _participle(sentence, index)
+    if word in words.colours or word in words.adjectives:
+        return _adjective(sentence, index)
+    if word in words.shades and sentence.word_at(index + 1) in words.colours:
+        return "JJ"
+    if sentence.is_form(word, words.noun_verbs):
+        return _noun_or_verb(sentence, index)
+    if sentence.is_form(word, words.verbs) and not sentence.is_name(word):
+        return _verb_or_noun(sentence, index)
+    if sentence.is_name(word) or word in words.ing_nouns:
+        return sentence.noun_tag(word)
+    return _unlisted(sentence, index)
+
+
+def _unlisted(sentence: Sentence, index: int) -> str:
+    """A word that no list has: what the base tagger says, unless the words before speak against it."""
+    word, base, before = sentence.word[index], sentence.base[index], sentence.tag_at(index - 1)
+    if base.startswith("NN"):
+        return _unlisted_noun(sentence, index)
+    if base.startswith("JJ"):
+        ends_phrase = before in ("DT", "JJ") and not sentence.goes_on(index)
+        has_determiner = ends_phrase and sentence.tags[sentence.phrase_start(index - 1)] == "DT"
+        return sentence.noun_tag(word) if has_determiner else "JJ"
+    if base.startswith("VB"):
+        verb = before in ("NN", "NNS", "PRP", "VB", "RB") or sentence.word_at(index - 1) == "to"
+        verb = verb or (before == "CC" and sentence.has_object(index))
+        return "VB" if verb else sentence.noun_tag(word)
+    if base.startswith("RB"):
+        return "RB"
+    return "NN" if before in ("DT", "JJ") else "RB"
+
+
+def _unlisted_noun(sentence: Sentence, index: int) -> str:
+    """A noun by the base tagger: a verb where the nouns before ask for one ("a bird pecks")."""
+    tag, before = sentence.noun_tag(sentence.word[index]), sentence.tag_at(index - 1)
+    if tag == "NN" and before == "NNS" and sentence.word[index - 1] not in sentence.words.plural_modifiers:
+        return "VB" if sentence.ends_clause(index) else "NN"
+    if tag == "NNS" and before == "NN" and sentence.word[sentence.phrase_start(index - 1)] in _SINGULAR_ARTICLES:
+        return "NN" if sentence.goes_on(index) else "VB"
+    return tag
+
+
+def _adjective(sentence: Sentence, index: int) -> str:
+    """An adjective, or the noun that some of them are where none follows ("an orange", "a remote")."""
+    word, words = sentence.word[index], sentence.words
+    if word not in words.adjective_nouns or sentence.goes_on(index):
+        return "JJ"
+    if word not in words.colours:
+        return "NN"
+    if sentence.word_at(index + 1) in words.conjunctions:
+        beyond = sentence.word_at(index + 2)
+        if beyond in words.colours or (beyond in words.adjectives and beyond not in words.adjective_nouns):
+            return "JJ"
+    if index == 0 or sentence.tags[index - 1] == "DT":
+        return "NN"
+    opener = sentence.word[index - 1]
+    if sentence.tags[index - 1] == "CC":
+        opener = sentence.word_at(index - 2)
+    return "JJ" if opener in words.copulas or opener in words.colours or not sentence.is_name(word) else "NN"
+
+
+def _is_participle(sentence: Sentence, index: int) -> bool:
+    word, words = sentence.word[index], sentence.words
+    if word in words.irregular_participles:
+        return True
+    if word.endswith("ing") and len(word) > 4:
+        after_subject = sentence.tag_at(index - 1) in ("VB", "PRP", "NNS")
+        return word not in words.ing_nouns or (after_subject and word[:-3] in words.verbs | words.noun_verbs)
+    return word.endswith("ed") and len(word) > 3 and not sentence.base[index].startswith("NN") and "-" not in word
+
+
+def _participle(sentence: Sentence, index: int) -> str:
+    """Tell "a parked car" from "a car parked"."""
+    word, words = sentence.word[index], sentence.words
+    place = sentence.before(index)
+    before, opener = sentence.tag_at(place), sentence.word_at(place)
+    goes_on, is_ing = sentence.goes_on(index), word.endswith("ing")
+    describes = not is_ing or word in words.describing_participles
+    alone = opener in words.stands_alone
+    if before == "DT" and (describes or not alone):
+        return "JJ" if goes_on else "VB" if alone else "NN"
+    if not goes_on:
+        return "VB"
+    if before in NOUNS:
+        return _compound_participle(sentence, index)
+    if before == "PRP" or (before == "VB" and is_ing):
+        return "VB"
+    if before == "CC":
+        after_nominal = sentence.tag_at(sentence.before(place)) in ("NN", "NNS", "JJ")
+        return "JJ" if after_nominal and describes else "VB"
+    if before != "JJ" and not describes:
+        return "VB"
+    return "VB" if opener in words.predicative or (alone and is_ing) else "JJ"
+
+
+def _compound_participle(sentence: Sentence, index: int) -> str:
+    """Tell "a snow covered road" from "a man fed sheep"; in the former the noun before is a modifier too."""
+    word, before = sentence.word[index], sentence.word[index - 1]
+    if sentence.tags[index - 1] != "NN" or word.endswith("ing"):
+        return "VB"
+    makes_one = not sentence.is_name(before) and sentence.is_name(sentence.word_at(index + 1))
+    makes_one = makes_one and word.endswith("ed") and not _is_participle(sentence, index + 1)
+    if word in sentence.words.compound_participles or makes_one:
+        sentence.tags[index - 1] = "JJ"
+        return "JJ"
+    return "VB"
+
+
+def _verb_or_noun(sentence: Sentence, index: int) -> str:
+    """A word that is a verb unless a noun is due ("rides a bus", "a ride")."""
+    word, words = sentence.word[index], sentence.words
+    before, opener = sentence.tag_at(index - 1), sentence.word_at(index - 1)
+    if before in _NOUN_OPENERS and opener not in words.predicative:
+        alone = opener in words.stands_alone and (before != "DT" or word.endswith("s"))
+        return "VB" if alone else sentence.noun_tag(word)
+    if before == "IN" and opener not in words.clause_openers and opener != "to":
+        return sentence.noun_tag(word)
+    if before == "NN" and not word.endswith("s") and not sentence.is_plural_subject(index - 1):
+        return "VB" if sentence.ends_clause(index) else "NN"
+    return "VB"
+
+
+def _noun_or_verb(sentence: Sentence, index: int) -> str:
+    """A word that is a noun unless a subject stands before it ("skis", "two men ski")."""
+    word, words = sentence.word[index], sentence.words
+    opener = sentence.word_at(index - 1)
+    before = sentence.tag_at(sentence.before(index))
+    noun = sentence.noun_tag(word)
+    is_base = word in words.noun_verbs and noun == "NN"
+    verb = False
+    if before in NOUNS:
+        verb = _agrees_as_base(sentence, index) if is_base else _agrees_as_third_person(sentence, index)
+    elif before == "PRP":
+        verb = opener not in ("there", "here")
+    elif before == "CC":
+        verb = sentence.has_object(index)
+    elif before == "VB":
+        verb = is_base and opener in words.modals
+    elif opener == "to" and is_base:
+        attached = sentence.word_at(index - 2).endswith("ed")
+        verb = sentence.tags[index - 1] == "IN" and not attached and sentence.ends_clause(index)
+    return "VB" if verb else noun
+
+
+def _agrees_as_base(sentence: Sentence, index: int) -> bool:
+    """Tell whether the nouns before want a verb without "-s": they are plural, or two joined."""
+    if sentence.tags[index - 1] == "RB":
+        return sentence.ends_clause(index)
+    if sentence.is_plural_subject(index - 1):
+        return sentence.word[index - 1] not in sentence.words.plural_modifiers
+    start = sentence.phrase_start(index - 1)
+    return sentence.tag_at(start - 1) == "CC" and sentence.ends_clause(index)
+
+
+def _agrees_as_third_person(sentence: Sentence, index: int) -> bool:
+    """Tell whether the nouns before want a verb with "-s": they are singular by their determiner, or a mover."""
+    noun = sentence.word[index - 1]
+    if sentence.tags[index - 1] == "NNS":
+        return False
+    start = sentence.phrase_start(index - 1)
+    if sentence.word[start] in sentence.words.singular_determiners or sentence.tags[start] == "CD":
+        return sentence.word[start] in sentence.words.singular_determiners
+    categories = sentence.lexicon.categories(noun)
+    return noun in sentence.words.mover_words or any(category in sentence.words.movers for category in categories)

@@ -1,0 +1,109 @@
+"""A text on its way to being tagged: its words, what is known of each so far, and the questions that rules ask.
+
+Owns no decisions; :mod:`annotation.phrases.tagging` and :mod:`annotation.phrases.open_words` take them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from annotation.lexicon import Lexicon
+from annotation.phrases.forms import is_plural, verb_bases
+from annotation.phrases.tokens import Token
+from annotation.phrases.words import Words
+
+NOUNS = frozenset({"NN", "NNS"})
+
+
+class Sentence:
+    """The tokens of one text with their tags so far; an empty tag is one not decided yet.
+
+    Args:
+        tokens: the words and marks.
+        base: what PatternTagger says of each.
+        lexicon: its nouns are nouns here.
+        words: the word lists.
+
+    """
+
+    def __init__(self, tokens: Sequence[Token], base: Sequence[str], lexicon: Lexicon, words: Words) -> None:
+        self.tokens = tokens
+        self.base = base
+        self.lexicon = lexicon
+        self.words = words
+        self.word = [token.word for token in tokens]
+        self.tags = [""] * len(tokens)
+
+    def __len__(self) -> int:
+        return len(self.word)
+
+    def word_at(self, index: int) -> str:
+        """Give a word, "" beyond either end."""
+        return self.word[index] if 0 <= index < len(self.word) else ""
+
+    def tag_at(self, index: int) -> str:
+        """Give a tag, "" beyond either end."""
+        return self.tags[index] if 0 <= index < len(self.tags) else ""
+
+    def before(self, index: int) -> int:
+        """Give the place before this one, adverbs passed over; -1 at the start."""
+        place = index - 1
+        while place >= 0 and self.tags[place] == "RB":
+            place -= 1
+        return place
+
+    def is_name(self, word: str) -> bool:
+        """Tell whether the lexicon has the word as a noun of its own."""
+        return bool(self.lexicon.categories(word))
+
+    def is_form(self, word: str, verbs: frozenset[str]) -> bool:
+        """Tell whether a word is the base or the "-s" form of one of the verbs."""
+        return word in verbs or any(base in verbs for base in verb_bases(word))
+
+    def noun_tag(self, word: str) -> str:
+        """Give the tag of a noun by its form."""
+        return "NNS" if is_plural(word, self.words) else "NN"
+
+    def is_open(self, index: int) -> bool:
+        """Tell whether a word stands here that may be a noun, an adjective or a verb."""
+        if not 0 <= index < len(self.word) or not self.tokens[index].is_word:
+            return False
+        word, words = self.word[index], self.words
+        closed = (words.articles, words.possessives, words.conjunctions, words.pronouns, words.auxiliaries)
+        return not any(word in members for members in (*closed, words.prepositions, words.adverbs))
+
+    def is_verb_only(self, word: str) -> bool:
+        """Tell whether a word is a verb wherever no noun is due."""
+        if word in self.words.ing_nouns or self.is_name(word):
+            return False
+        return word.endswith("ing") or self.is_form(word, self.words.verbs)
+
+    def goes_on(self, index: int) -> bool:
+        """Tell whether a noun phrase may go on after this word."""
+        following = index + 1
+        if not self.is_open(following) or self.tags[following] == "IN":
+            return False
+        return self.tags[following] in ("NN", "NNS", "CD") or not self.is_verb_only(self.word[following])
+
+    def has_object(self, index: int) -> bool:
+        """Tell whether a determiner or a pronoun follows, as after a verb."""
+        word = self.word_at(index + 1)
+        return word in self.words.articles or word in self.words.possessives or word in ("it", "him", "them")
+
+    def ends_clause(self, index: int) -> bool:
+        """Tell whether what follows may follow a verb: an object, a preposition, an adverb, a mark or the end."""
+        word = self.word_at(index + 1)
+        if not word or self.has_object(index) or not self.tokens[index + 1].is_word:
+            return True
+        return word != "of" and (word in self.words.prepositions or word in self.words.adverbs)
+
+    def phrase_start(self, index: int) -> int:
+        """Give the first place of the noun phrase that has this place."""
+        while index > 0 and self.tags[index] != "DT" and self.tags[index - 1] in ("DT", "CD", "JJ", "NN", "NNS", "POS"):
+            index -= 1
+        return index
+
+    def is_plural_subject(self, index: int) -> bool:
+        """Tell whether the noun here is plural, or a group that may act as plural."""
+        word = self.word_at(index)
+        return self.tag_at(index) == "NNS" or word in self.words.zero_plurals or self.lexicon.is_group(word)
