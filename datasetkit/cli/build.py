@@ -188,19 +188,24 @@ def _progress() -> Iterator[Any]:
         TextColumn("{task.fields[rate]} records/s, {task.fields[dropped]} dropped"),
         TimeRemainingColumn(),
     )
+    line = Line(*columns, console=Console(stderr=True))
+    task = line.add_task("building", total=None, rate="-", dropped=0)
+
+    def show(progress: Progress) -> None:
+        line.start()
+        speed = line.tasks[task].speed
+        rate = f"{speed:.0f}" if speed else "-"
+        line.update(task, completed=progress.done, total=progress.total, dropped=progress.dropped, rate=rate)
+
     try:
-        with Line(*columns, console=Console(stderr=True)) as line:
-            task = line.add_task("building", total=None, rate="-", dropped=0)
-
-            def show(progress: Progress) -> None:
-                speed = line.tasks[task].speed
-                rate = f"{speed:.0f}" if speed else "-"
-                line.update(task, completed=progress.done, total=progress.total, dropped=progress.dropped, rate=rate)
-
-            yield show
+        yield show
     except KeyboardInterrupt:
+        line.stop()
         typer.echo("interrupted; what is finished is kept. Run the same command again to go on", err=True)
         raise typer.Exit(130) from None
+    finally:
+        if line.live.is_started:
+            line.stop()
 
 
 def _summarise(manifest: Manifest, out: Path) -> None:

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from datasetkit.errors import BuiltFolderError
+
 Folder = Annotated[Path, typer.Argument(help="Folder that a build wrote.")]
 
 
@@ -15,6 +17,8 @@ def verify(folder: Folder) -> None:
     """Check every shard, picture, mask, span, id and count; exit code 1 and one line a fault."""
     from export.verify import verify_folder
 
+    if not folder.is_dir():
+        raise BuiltFolderError(f"{folder} is no folder; give one that `datasetkit build` wrote")
     faults = 0
     for fault in verify_folder(folder):
         faults += 1

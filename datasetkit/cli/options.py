@@ -42,7 +42,7 @@ def takes(group: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
         own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
         setattr(wrapper, "__signature__", inspect.Signature([*own, *shared]))  # noqa: B010 - mypy knows no such attribute
         wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *shared)}
-        del wrapper.__wrapped__  # type: ignore[attr-defined]
+        del wrapper.__wrapped__
         return wrapper
 
     return decorate
