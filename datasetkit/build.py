@@ -110,7 +110,7 @@ def build(
 
 
 def _annotator(recipe: Recipe) -> Annotator:
-    return KnownObjectAligner(key_max=recipe.key_max)
+    return KnownObjectAligner(key_max=recipe.key_max, objects_known=recipe.source.has_objects)
 
 
 def _parts(source: Source, recipe: Recipe) -> Iterator[tuple[Entry, ...]]:

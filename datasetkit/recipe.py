@@ -36,6 +36,11 @@ class CocoOptions(_Options):
     caption: Literal["first", "longest", "all", "best-aligned"] = "first"
     require_description: bool = True
 
+    @property
+    def has_objects(self) -> bool:
+        """Whether the source says what is in its pictures."""
+        return self.instances is not None
+
 
 class FolderOptions(_Options):
     """Options of the source ``folder``.
@@ -51,6 +56,11 @@ class FolderOptions(_Options):
     folder: Path
     caption_column: str | None = None
     require_description: bool = False
+
+    @property
+    def has_objects(self) -> bool:
+        """A folder says nothing of what is in its pictures."""
+        return False
 
 
 class ToyworldOptions(_Options):
@@ -69,6 +79,11 @@ class ToyworldOptions(_Options):
     scene_split: Literal["train", "validation", "test"] = "train"
     size_px: int = Field(default=384, ge=64, le=1024)
     domain: Literal["base", "shifted"] = "base"
+
+    @property
+    def has_objects(self) -> bool:
+        """Every scene comes with all of its objects."""
+        return True
 
 
 class LimitOptions(_Options):

@@ -22,31 +22,46 @@ class KnownObjectAligner:
         finder: finds the noun phrases; ours by default.
         lexicon: what the nouns name; COCO's by default. Categories that it lacks are known by their own name.
         key_max: how many of the mentioned objects, the most salient first, are key objects; None for all.
+        objects_known: whether the records' objects are all that there are. Where nobody has looked for objects, a
+            phrase without one is no sign that there is none.
 
     """
 
     def __init__(
-        self, finder: PhraseFinder | None = None, lexicon: Lexicon | None = None, key_max: int | None = None
+        self,
+        finder: PhraseFinder | None = None,
+        lexicon: Lexicon | None = None,
+        key_max: int | None = None,
+        *,
+        objects_known: bool = True,
     ) -> None:
         if key_max is not None and key_max < 1:
             raise ValueError(f"key_max is {key_max}; give a number of at least 1, or None for all")
         self._lexicon = coco_lexicon() if lexicon is None else lexicon
         self._finder = NounPhraseFinder(self._lexicon) if finder is None else finder
         self._key_max = key_max
+        self._objects_known = objects_known
 
     def annotate(self, record: Record) -> Record:
         """Add phrases and tell the objects' status, salience and key flag."""
         text = record.description or ""
         found = self._finder.find(text)
         lexicon = extended(self._lexicon, (item.category for item in record.objects))
-        mentions = [read_mention(phrase, lexicon) for phrase in found]
+        mentions = [read_mention(phrase, lexicon) if self._objects_known else None for phrase in found]
         named = [mention for mention in mentions if mention is not None]
         results = iter(resolve(named, [_instance(item) for item in record.objects if item.category is not None]))
         phrases = [
-            _phrase(text, phrase, None if mention is None else next(results))
+            _phrase(text, phrase, self._unresolved if mention is None else next(results))
             for phrase, mention in zip(found, mentions, strict=True)
         ]
         return with_phrases(record, phrases, self._key_max)
+
+    @property
+    def _unresolved(self) -> Resolution:
+        """What is said of a phrase that names no category known here."""
+        return Resolution(
+            reason=AlignmentReason.NO_SUCH_CATEGORY if self._objects_known else AlignmentReason.OBJECTS_UNKNOWN
+        )
 
 
 def _instance(item: KeyObject) -> Instance:
@@ -54,12 +69,10 @@ def _instance(item: KeyObject) -> Instance:
     return Instance(item.id, item.category or "", item.is_crowd, max(prominence, 1e-3))
 
 
-def _phrase(text: str, found: NounPhrase, result: Resolution | None) -> Phrase:
+def _phrase(text: str, found: NounPhrase, result: Resolution) -> Phrase:
     words = text[found.start : found.end]
     if not found.is_object:
         return Phrase(words, found.start, found.end, status=PhraseStatus.NOT_AN_OBJECT)
-    if result is None:
-        result = Resolution(reason=AlignmentReason.NO_SUCH_CATEGORY)
     status = PhraseStatus.ABSENT
     if result.object_ids:
         status = PhraseStatus.MATCHED

@@ -15,6 +15,7 @@ class AlignmentReason(StrEnum):
     CONTESTED = "contested"
     FEWER_THAN_SAID = "fewer_than_said"
     CROWD_ONLY = "crowd_only"
+    OBJECTS_UNKNOWN = "objects_unknown"
     NEAR_CATEGORY = "near_category"
 
     @property
@@ -25,11 +26,12 @@ class AlignmentReason(StrEnum):
 
 _EXPLANATIONS = {
     AlignmentReason.NO_SUCH_CATEGORY: "the noun names none of the categories",
-    AlignmentReason.NO_INSTANCE: "nothing in the picture is of a category that the noun names",
+    AlignmentReason.NO_INSTANCE: "no object of the picture is of a category that the noun names",
     AlignmentReason.NEGATED: 'the text says that there is none ("no cars")',
     AlignmentReason.TOO_MANY_FIT: "more objects fit than the phrase names, and the words do not tell which",
     AlignmentReason.CONTESTED: "other phrases name different things of the category, and there are not enough for all",
     AlignmentReason.FEWER_THAN_SAID: "the phrase says more than there are; it names what there is",
     AlignmentReason.CROWD_ONLY: "only a crowd region fits; the thing named is somewhere in it",
+    AlignmentReason.OBJECTS_UNKNOWN: "the source has no objects and none were looked for",
     AlignmentReason.NEAR_CATEGORY: "nothing is of the noun's own category; what it names is of one often taken for it",
 }

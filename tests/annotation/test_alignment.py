@@ -82,7 +82,7 @@ def aligner() -> KnownObjectAligner:
 
 def test_the_tables_speak_of_every_reason() -> None:
     spoken_of = {row[-1] for table in (LESS_SURE, AMBIGUOUS, ABSENT) for row in table}
-    assert spoken_of == set(AlignmentReason)
+    assert spoken_of == set(AlignmentReason) - {AlignmentReason.OBJECTS_UNKNOWN}
     assert all(reason.explanation for reason in AlignmentReason)
 
 
@@ -180,6 +180,13 @@ def test_texts_without_phrases(aligner: KnownObjectAligner, description: str | N
 def test_a_record_without_objects(aligner: KnownObjectAligner) -> None:
     (phrase,) = aligner.annotate(record("a cat", "")).phrases
     assert phrase.reason == AlignmentReason.NO_INSTANCE
+
+
+def test_nobody_has_looked_for_objects() -> None:
+    cat, zebra = KnownObjectAligner(objects_known=False).annotate(record("a cat and a zebra", "")).phrases
+    assert {(item.status, item.reason) for item in (cat, zebra)} == {
+        (PhraseStatus.ABSENT, AlignmentReason.OBJECTS_UNKNOWN.value)
+    }
 
 
 @pytest.mark.parametrize("key_max", [0, -1])
