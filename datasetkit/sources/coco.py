@@ -1,4 +1,4 @@
-"""COCO-format data: pictures with human masks and captions. Owns COCO's two annotation files.
+"""COCO-format data: pictures with human masks and captions. Owns how COCO's entries become records.
 
 Annotations are indexed, not loaded: memory stays a small part of the files' size.
 """
@@ -6,7 +6,6 @@ Annotations are indexed, not loaded: memory stays a small part of the files' siz
 from __future__ import annotations
 
 import hashlib
-from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -19,12 +18,13 @@ from datasetkit.masks import Mask
 from datasetkit.protocols import Annotator, Entry, Reading
 from datasetkit.recipe import Recipe
 from datasetkit.record import KeyObject, Provenance, Record
+from datasetkit.sources.coco_index import CocoIndex
 from datasetkit.sources.files import path_inside, read_picture
-from datasetkit.sources.json_index import JsonFile, Postings
-from datasetkit.sources.licenses import UNKNOWN_LICENSE, license_identifier
+from datasetkit.sources.licenses import UNKNOWN_LICENSE
 
 CaptionChoice = Literal["first", "longest", "all", "best-aligned"]
-Caption = tuple[int, str]
+
+_FARTHEST_PX = 2**31
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class CocoSource:
         self._require_description = require_description
         self._default_license = default_license or UNKNOWN_LICENSE
         self._limits = limits
-        self._index = _Index(instances, captions)
+        self._index = CocoIndex(instances, captions)
 
     @classmethod
     def from_recipe(cls, recipe: Recipe, annotator: Annotator) -> CocoSource:
@@ -114,12 +114,15 @@ class CocoSource:
         for number, image_id in enumerate(self._index.image_ids):
             annotation_ids = tuple(str(place[0]) for place in self._index.instances.of(number))
             captions = self._index.captions.of(number) if self._caption == "all" else []
+            seen: set[int] = set()
             if self._index.is_duplicate(number):
                 yield Entry(str(image_id), annotation_ids, None, _Handle(number, duplicate=True))
             elif not captions:
                 yield Entry(str(image_id), annotation_ids, None, _Handle(number))
             for place in captions:
-                yield Entry(f"{image_id}/{place[0]}", annotation_ids, None, _Handle(number, place))
+                handle = _Handle(number, place, duplicate=place[0] in seen)
+                seen.add(place[0])
+                yield Entry(f"{image_id}/{place[0]}", annotation_ids, None, handle)
 
     def stray_drops(self) -> Iterator[Drop]:
         """Annotations whose picture neither file lists."""
@@ -140,19 +143,21 @@ class CocoSource:
         """
         handle: _Handle = entry.handle
         if handle.duplicate:
-            raise UnusableError(DropReason.DUPLICATE_ID, f"picture id {entry.record_id} was listed before")
+            raise UnusableError(DropReason.DUPLICATE_ID, f"id {entry.record_id} was listed before")
         image = self._index.image(handle.image)
         captions = self._captions_of(handle)
         if not captions and self._require_description:
             raise UnusableError(DropReason.NO_DESCRIPTION, f"picture {entry.record_id} has no caption with words")
-        file_name = str(image.get("file_name", ""))
+        file_name = image.get("file_name")
+        if not isinstance(file_name, str) or not file_name:
+            raise UnusableError(DropReason.MISSING, f"picture {entry.record_id} has no file_name")
         data = read_picture(path_inside(self._images, file_name), self._limits)
         loaded = load_image(data, PurePosixPath(file_name).name, self._limits)
         objects, drops, notices = self._objects(handle.image, image, loaded)
         kinds = (*loaded.notices, *notices)
         provenance = Provenance(
             uri=str(image.get("flickr_url") or image.get("coco_url") or file_name),
-            license=self._index.licenses.get(image.get("license"), self._default_license),
+            license=_found(self._index.licenses, image.get("license")) or self._default_license,
             sha256=hashlib.sha256(data).hexdigest(),
         )
         records = [
@@ -180,8 +185,8 @@ class CocoSource:
         places = self._index.instances.of(number)
         if not places:
             return (), (), ()
-        frame_hw = (image.get("height", loaded.raw_size_hw[0]), image.get("width", loaded.raw_size_hw[1]))
-        turn = _mask_turn(frame_hw, loaded)
+        stated_hw = (image.get("height", loaded.raw_size_hw[0]), image.get("width", loaded.raw_size_hw[1]))
+        frame_hw, turn = _mask_frame(stated_hw, loaded)
         objects: list[KeyObject] = []
         drops = []
         for annotation_id, start, length in places:
@@ -195,7 +200,7 @@ class CocoSource:
                 KeyObject(
                     id=len(objects),
                     mask=mask,
-                    category=self._index.categories.get(annotation.get("category_id")),
+                    category=_found(self._index.categories, annotation.get("category_id")),
                     is_crowd=bool(annotation.get("iscrowd")),
                     source_bbox=_box(annotation.get("bbox")) if turn == 1 else None,
                 )
@@ -209,109 +214,26 @@ def _most_objects_named(records: Sequence[Record], annotator: Annotator) -> Reco
     return max(records, key=lambda record: len(annotator.annotate(record).key_objects))
 
 
-def _mask_turn(frame_hw: tuple[Any, Any], loaded: LoadedImage) -> int:
-    """Tell by which EXIF orientation masks drawn on a picture of ``frame_hw`` must be turned."""
-    if frame_hw == loaded.raw_size_hw:
-        return loaded.orientation
-    if frame_hw == loaded.encoded.size_hw:
-        return 1
+def _mask_frame(stated_hw: tuple[Any, Any], loaded: LoadedImage) -> tuple[tuple[int, int], int]:
+    """Tell the size of the picture that masks were drawn on, and by which EXIF orientation they must be turned."""
+    if stated_hw == loaded.raw_size_hw:
+        return loaded.raw_size_hw, loaded.orientation
+    if stated_hw == loaded.encoded.size_hw:
+        return loaded.encoded.size_hw, 1
     height, width = loaded.encoded.size_hw
     raise UnusableError(
         DropReason.SIZE_MISMATCH,
-        f"masks are for {frame_hw[1]}x{frame_hw[0]} px, the picture {loaded.encoded.name} has {width}x{height} px",
+        f"masks are for {stated_hw[1]}x{stated_hw[0]} px, the picture {loaded.encoded.name} has {width}x{height} px",
     )
 
 
+def _found(names: Mapping[Any, str], key: object) -> str | None:
+    return names.get(key) if isinstance(key, int | str) else None
+
+
 def _box(value: object) -> tuple[float, float, float, float] | None:
-    if isinstance(value, list) and len(value) == 4 and all(isinstance(number, int | float) for number in value):
-        return float(value[0]), float(value[1]), float(value[2]), float(value[3])
-    return None
-
-
-class _Index:
-    """Where everything stands in the two files: ids and places, no pixels and no polygons."""
-
-    def __init__(self, instances: Path | None, captions: Path | None) -> None:
-        self.image_ids = array("q")
-        self.instances = Postings()
-        self.captions = Postings()
-        self.categories: dict[Any, str] = {}
-        self.licenses: dict[Any, str] = {}
-        self.strays: list[tuple[str, str]] = []
-        self.files: list[JsonFile] = []
-        self._images: list[tuple[int, int, int]] = []
-        self._numbers: dict[int, int] = {}
-        self._instances_file = self._open(instances)
-        self._captions_file = self._open(captions)
-        waiting = [(postings, self._scan(file)) for file, postings in self._files_with_postings()]
-        for postings, places in waiting:
-            self._assign(places, postings)
-
-    def is_duplicate(self, number: int) -> bool:
-        """Whether an earlier picture has the same id."""
-        return self._numbers[self.image_ids[number]] != number
-
-    def image(self, number: int) -> dict[str, Any]:
-        """Read a picture's entry."""
-        file, start, length = self._images[number]
-        return self.files[file].element(start, length)
-
-    def instance(self, start: int, length: int) -> dict[str, Any]:
-        """Read an instance annotation by its place."""
-        return self._instances_file.element(start, length) if self._instances_file else {}
-
-    def caption(self, start: int, length: int) -> dict[str, Any]:
-        """Read a caption by its place."""
-        return self._captions_file.element(start, length) if self._captions_file else {}
-
-    def _open(self, path: Path | None) -> JsonFile | None:
-        if path is None:
-            return None
-        self.files.append(JsonFile(path))
-        return self.files[-1]
-
-    def _files_with_postings(self) -> Iterator[tuple[JsonFile, Postings]]:
-        if self._instances_file:
-            yield self._instances_file, self.instances
-        if self._captions_file:
-            yield self._captions_file, self.captions
-
-    def _scan(self, file: JsonFile) -> array[int]:
-        """Index one file; give picture id, annotation id, first byte and length of its annotations, flat."""
-        file_number = self.files.index(file)
-        known = frozenset(self._numbers)
-        annotations = array("q")
-
-        def take(key: str, element: Any, start: int, length: int) -> None:
-            if key == "images":
-                image_id = _whole_number(element, "id", file.path)
-                if image_id not in known:
-                    self._numbers.setdefault(image_id, len(self.image_ids))
-                    self.image_ids.append(image_id)
-                    self._images.append((file_number, start, length))
-            elif key == "annotations":
-                image_id = _whole_number(element, "image_id", file.path)
-                annotations.extend((image_id, _whole_number(element, "id", file.path), start, length))
-            elif key == "categories":
-                self.categories[element.get("id")] = str(element.get("name"))
-            elif key == "licenses":
-                self.licenses[element.get("id")] = license_identifier(element)
-
-        file.scan(take)
-        return annotations
-
-    def _assign(self, annotations: array[int], postings: Postings) -> None:
-        for at in range(0, len(annotations), 4):
-            image_id, annotation_id, start, length = annotations[at : at + 4]
-            if image_id in self._numbers:
-                postings.add(self._numbers[image_id], annotation_id, start, length)
-            else:
-                self.strays.append((str(annotation_id), str(image_id)))
-        postings.group(len(self.image_ids))
-
-
-def _whole_number(element: Any, key: str, path: Path) -> int:
-    value = element.get(key) if isinstance(element, Mapping) else None
-    if not isinstance(value, int):
-        raise SourceError(f"{path}: an element's {key} is {value!r}; COCO needs a whole number there")
-    return value
+    if not isinstance(value, list) or len(value) != 4:
+        return None
+    if not all(isinstance(number, int | float) and abs(number) <= _FARTHEST_PX for number in value):  # NaN fails this
+        return None
+    return float(value[0]), float(value[1]), float(value[2]), float(value[3])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from datasetkit.errors import UnusableError
@@ -24,9 +25,20 @@ def path_inside(folder: Path, name: str) -> Path:
     if relative.is_absolute() or PureWindowsPath(name).drive or ".." in relative.parts or "\0" in name:
         raise UnusableError(DropReason.PATH_ESCAPES, f"{name!r} must be a path below the source's folder")
     path = folder / relative
-    if not path.resolve().is_relative_to(folder):
+    try:
+        target = path.resolve()
+    except (OSError, RuntimeError, UnicodeEncodeError) as error:
+        raise UnusableError(
+            DropReason.UNREADABLE, f"{name!r} leads nowhere: links in a circle, or what no path can hold"
+        ) from error
+    if not target.is_relative_to(folder):
         raise UnusableError(DropReason.PATH_ESCAPES, f"{name!r} is a link that leads out of the source's folder")
     return path
+
+
+def as_text(name: str) -> str:
+    """Spell a name so that a UTF-8 file can hold it: what is no character is written as its code."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def read_picture(path: Path, limits: ImageLimits) -> bytes:
@@ -37,10 +49,13 @@ def read_picture(path: Path, limits: ImageLimits) -> bytes:
 
     """
     try:
-        size = path.stat().st_size
-        if size > limits.max_bytes:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise UnusableError(DropReason.UNREADABLE, f"{path.name} is no file but a folder, a pipe or a device")
+        if status.st_size > limits.max_bytes:
             raise UnusableError(
-                DropReason.TOO_MANY_BYTES, f"{path.name} has {size:,} bytes; at most {limits.max_bytes:,} are allowed"
+                DropReason.TOO_MANY_BYTES,
+                f"{path.name} has {status.st_size:,} bytes; at most {limits.max_bytes:,} are allowed",
             )
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):

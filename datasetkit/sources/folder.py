@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,7 +20,7 @@ from datasetkit.ledger import Drop, DropReason, Notice
 from datasetkit.protocols import Annotator, Entry, Reading
 from datasetkit.recipe import Recipe
 from datasetkit.record import Provenance, Record
-from datasetkit.sources.files import path_inside, read_picture
+from datasetkit.sources.files import as_text, path_inside, read_picture
 from datasetkit.sources.licenses import UNKNOWN_LICENSE
 
 CAPTION_COLUMNS = ("description", "caption", "text")
@@ -119,7 +119,7 @@ class FolderSource:
         """Announce the pictures: those of the metadata files in their order, then all others by name."""
         for handle in self._handles:
             top, _, below = handle.name.partition("/")
-            yield Entry(handle.name, (), _SPLIT_FOLDERS.get(top.lower()) if below else None, handle)
+            yield Entry(as_text(handle.name), (), _SPLIT_FOLDERS.get(top.lower()) if below else None, handle)
 
     def stray_drops(self) -> Iterator[Drop]:
         """Give nothing: a folder has no annotations."""
@@ -141,10 +141,12 @@ class FolderSource:
         loaded = load_image(data, PurePosixPath(handle.name).name, self._limits)
         record = Record(
             record_id=entry.record_id,
-            image_id=handle.name,
+            image_id=entry.record_id,
             image=loaded.encoded,
             description=handle.description,
-            source=Provenance(handle.name, handle.license or self._default_license, hashlib.sha256(data).hexdigest()),
+            source=Provenance(
+                entry.record_id, handle.license or self._default_license, hashlib.sha256(data).hexdigest()
+            ),
         )
         return Reading(record, loaded.pixels, (), tuple(Notice(entry.record_id, kind) for kind in loaded.notices))
 
@@ -177,8 +179,8 @@ def _handles(folder: Path, pictures: list[str], metadata: list[Path], caption_co
 
 
 def _joined(prefix: Path, row: Mapping[str, Any], path: Path) -> str:
-    name = _text(row.get("file_name"))
-    if name is None:
+    name = row.get("file_name")
+    if not isinstance(name, str) or not name.strip():
         raise SourceError(f"{path} has a row without file_name; every row must name its picture")
     return name if PurePosixPath(name).is_absolute() else PurePosixPath(prefix.as_posix(), name).as_posix()
 
@@ -196,28 +198,33 @@ def _description(row: Mapping[str, Any], caption_column: str | None, path: Path)
 
 
 def _text(value: object) -> str | None:
-    return value.strip() or None if isinstance(value, str) else None
+    return as_text(value.strip()) or None if isinstance(value, str) else None
 
 
-def _rows(path: Path) -> Iterable[Mapping[str, Any]]:
-    if path.suffix == ".jsonl":
-        return _jsonl_rows(path)
-    return _csv_rows(path) if path.suffix == ".csv" else _parquet_rows(path)
+def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
+    rows = {".jsonl": _jsonl_rows, ".csv": _csv_rows, ".parquet": _parquet_rows}[path.suffix]
+    try:
+        yield from rows(path)
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def _jsonl_rows(path: Path) -> Iterator[Mapping[str, Any]]:
-    try:
-        with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    row = json.loads(line)
-                    if not isinstance(row, dict):
-                        raise SourceError(f"{path} line {number} is a {type(row).__name__}; give one object a line")
-                    yield row
-    except json.JSONDecodeError as error:
-        raise SourceError(f"{path} line {number} is broken JSON: {error.msg} (column {error.colno})") from None
-    except UnicodeDecodeError as error:
-        raise SourceError(f"{path} is not UTF-8 text (byte {error.start})") from None
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                try:
+                    row = json.loads(line.decode("utf-8"))
+                except UnicodeDecodeError:
+                    raise SourceError(f"{path} line {number} is not UTF-8 text") from None
+                except json.JSONDecodeError as error:
+                    message = f"{path} line {number} is broken JSON: {error.msg} (column {error.colno})"
+                    raise SourceError(message) from None
+                except (RecursionError, ValueError) as error:  # brackets or digits without end
+                    raise SourceError(f"{path} line {number} is beyond what JSON readers take: {error}") from None
+                if not isinstance(row, dict):
+                    raise SourceError(f"{path} line {number} is a {type(row).__name__}; give one object a line")
+                yield row
 
 
 def _csv_rows(path: Path) -> Iterator[Mapping[str, Any]]:
@@ -231,11 +238,11 @@ def _csv_rows(path: Path) -> Iterator[Mapping[str, Any]]:
 
 def _parquet_rows(path: Path) -> Iterator[Mapping[str, Any]]:
     import pyarrow.parquet as pq
-    from pyarrow import ArrowInvalid
+    from pyarrow import ArrowException
 
     try:
-        file = pq.ParquetFile(path)
-    except ArrowInvalid as error:
-        raise SourceError(f"{path} is not a Parquet file: {error}") from None
-    for batch in file.iter_batches():
-        yield from batch.to_pylist()
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches():
+                yield from batch.to_pylist()
+    except (ArrowException, OSError) as error:
+        raise SourceError(f"{path} cannot be read as Parquet: {' '.join(str(error).split())}") from None
