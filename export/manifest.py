@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -45,6 +46,11 @@ class Shard:
     bytes: int
     sha256: str
 
+    def __post_init__(self) -> None:
+        if not all(isinstance(text, str) for text in (self.path, self.split, self.sha256)):
+            raise ValueError(f"path, split and sha256 of a shard must be text: {self}")
+        _require_counts(self.rows, self.bytes)
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -69,7 +75,7 @@ class Part:
     def from_json(cls, value: Mapping[str, Any]) -> Part:
         """Read what :meth:`to_json` wrote."""
         shards = tuple(Shard(**shard) for shard in value["shards"])
-        return cls(value["index"], shards, Tally.from_json(value["tally"]))
+        return cls(value["index"], shards, _read_tally(value["tally"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,17 +151,33 @@ class Manifest:
         path = folder / MANIFEST_NAME
         try:
             value = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(value["recipe"], Mapping):
+                raise TypeError("the recipe must be a mapping of options")  # noqa: TRY301 - told like the others below
             return cls(
                 schema_version=value["schema_version"],
                 code_version=value["code_version"],
                 source_fingerprint=value["source_fingerprint"],
                 recipe=value["recipe"],
                 parts=tuple(map(Part.from_json, value["parts"])),
-                stray=Tally.from_json(value["stray"]),
+                stray=_read_tally(value["stray"]),
             )
         except FileNotFoundError:
             raise BuiltFolderError(
                 f"{folder} has no {MANIFEST_NAME}; give a folder that `datasetkit build` finished"
             ) from None
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BuiltFolderError(f"{path} is not a manifest of datasetkit: {error!r}") from error
+
+
+def _read_tally(value: Mapping[str, Any]) -> Tally:
+    tally = Tally.from_json(dict(value))
+    counters: list[Counter[Any]] = [tally.read, tally.kept, *tally.dropped.values(), tally.notices]
+    for counter in counters:
+        _require_counts(*counter.values())
+    return tally
+
+
+def _require_counts(*values: object) -> None:
+    for value in values:
+        if not isinstance(value, int) or value < 0:
+            raise ValueError(f"count {value!r} must be a whole number, not negative")

@@ -29,7 +29,7 @@ def open_shard(path: Path) -> pq.ParquetFile:
         file = pq.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False)
     except FileNotFoundError:
         raise BuiltFolderError(f"shard {path.name} is missing from {path.parent}") from None
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         raise BuiltFolderError(f"{path} cannot be read as Parquet: {error}") from error
     try:
         check_schema_version(file.schema_arrow, path.name)
@@ -57,7 +57,7 @@ def iter_shard(path: Path, columns: Sequence[str] | None = None) -> Iterator[dic
         try:
             for batch in file.iter_batches(_BATCH_ROWS, columns=columns):
                 yield from batch.to_pylist()
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
             raise BuiltFolderError(f"{path} breaks off: {error}") from error
 
 

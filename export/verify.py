@@ -5,7 +5,7 @@ What is wrong is reported and the check goes on: one bad row, shard or file hide
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pyarrow as pa
@@ -26,6 +26,7 @@ from export.verify_rows import RowCheck, Uniqueness
 _VIEWER_ROW_GROUP_BYTES = 300_000_000
 _VIEWER_ROW_BYTES = 2_000_000
 _BATCH_ROWS = 16
+_LIMITS = ("max_bytes", "max_pixels")
 
 
 def verify_folder(folder: Path) -> Iterator[Fault]:
@@ -152,7 +153,7 @@ class _FolderCheck:
                 for place in range(batch.num_rows):
                     yield from self._check_one_row(batch.slice(place, 1), shard, number)
                     number += 1
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, pa.ArrowException, UnicodeDecodeError) as error:  # the last: a column's name is damaged
             self._counter = None
             last = first_row + file.metadata.row_group(group).num_rows - 1
             yield Fault(f"{shard.path} rows {number} to {last}", f"cannot be read: {error}")
@@ -179,8 +180,9 @@ class _FolderCheck:
 
 def _limits(manifest: Manifest) -> ImageLimits:
     """Give the limits that the pictures were built under."""
-    limits = manifest.recipe.get("limits") or {}
-    return ImageLimits(**{name: int(limits[name]) for name in ("max_bytes", "max_pixels") if name in limits})
+    limits = manifest.recipe.get("limits")
+    values = limits if isinstance(limits, Mapping) else {}
+    return ImageLimits(**{name: values[name] for name in _LIMITS if isinstance(values.get(name), int)})
 
 
 def _other_columns(schema: pa.Schema, expected: pa.Schema) -> Iterator[str]:
@@ -207,8 +209,9 @@ def _check_footer(file: pq.ParquetFile, shard: Shard) -> Iterator[Fault]:
         yield Fault(shard.path, f"has {metadata.num_rows:,} rows; the manifest says {shard.rows:,}")
     for index in range(metadata.num_row_groups):
         group = metadata.row_group(index)
-        indexed = all(group.column(place).has_offset_index for place in range(group.num_columns))
-        if group.total_byte_size > _VIEWER_ROW_GROUP_BYTES and not indexed:
+        if group.total_byte_size <= _VIEWER_ROW_GROUP_BYTES:
+            continue
+        if not all(group.column(place).has_offset_index for place in range(group.num_columns)):
             yield Fault(
                 f"{shard.path} row group {index}",
                 f"has {group.total_byte_size:,} bytes and no page index; the Hub's viewer reads at most "

@@ -86,12 +86,16 @@ class Ledger:
 def _count_event(
     event: Mapping[str, Any], drops: Counter[tuple[str, str]], notices: Counter[str], rotated: set[str]
 ) -> None:
+    names = ("scope", "reason") if event["event"] == "dropped" else ("kind", "record_id")
+    first, second = (event[name] for name in names)
+    if not (isinstance(first, str) and isinstance(second, str)):
+        raise TypeError(f"{names[0]} and {names[1]} must be text")
     if event["event"] == "dropped":
-        drops[event["scope"], event["reason"]] += 1
+        drops[first, second] += 1
     else:
-        notices[event["kind"]] += 1
-        if event["kind"] == NoticeKind.EXIF_ROTATED:
-            rotated.add(event["record_id"])
+        notices[first] += 1
+        if first == NoticeKind.EXIF_ROTATED:
+            rotated.add(second)
 
 
 def check_papers(folder: Path, manifest: Manifest, ledger: Ledger, contents: Contents) -> Iterator[Fault]:
