@@ -58,7 +58,11 @@ _SIZE_CATEGORIES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "
 
 
 def render_card(
-    manifest: Manifest, statistics: Statistics, pictures: Sequence[str] = (), title: str | None = None
+    manifest: Manifest,
+    statistics: Statistics,
+    pictures: Sequence[str] = (),
+    reason_meanings: Mapping[str, str] | None = None,
+    title: str | None = None,
 ) -> str:
     """Write a dataset card.
 
@@ -66,6 +70,7 @@ def render_card(
         manifest: of the built folder.
         statistics: of the built folder.
         pictures: file names in its ``assets`` that the card shows.
+        reason_meanings: what the constants in ``phrases.reason`` mean, one plain sentence each.
         title: the dataset's name for people; None gives a general one.
 
     Returns:
@@ -91,7 +96,7 @@ def render_card(
         funnel_table=_funnel_table(manifest),
         notice_table=_notice_table(manifest),
         phrase_table=_status_table("phrase", total.phrase_status, _PHRASE_STATUSES),
-        reason_table=_reason_table(total),
+        reason_table=_reason_table(total, reason_meanings or {}),
         object_table=_status_table("object", total.object_status, _OBJECT_STATUSES),
         column_table=_column_table(manifest),
         licence_table=table(["licence", "records"], [[name, number(n)] for name, n in total.licences.items()]),
@@ -233,11 +238,11 @@ def _status_table(what: str, counts: Mapping[str, int], meanings: Mapping[str, s
     )
 
 
-def _reason_table(total: Summary) -> Markdown:
+def _reason_table(total: Summary, meanings: Mapping[str, str]) -> Markdown:
     return table(
-        ["status", "reason", "phrases"],
+        ["status", "reason", "phrases", "meaning"],
         [
-            [code(status), code(reason), number(count)]
+            [code(status), code(reason), number(count), meanings.get(reason, "")]
             for status, reasons in total.phrase_reasons.items()
             for reason, count in reasons.items()
         ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from datasetkit.recipe import recipe_yaml
@@ -13,8 +14,13 @@ from export.samples import write_samples
 from export.statistics import Statistics, compute_statistics
 
 
-def describe(folder: Path, manifest: Manifest) -> Statistics:
+def describe(folder: Path, manifest: Manifest, reason_meanings: Mapping[str, str] | None = None) -> Statistics:
     """Write everything beside the shards and the manifest; all of it follows from these two.
+
+    Args:
+        folder: the built folder.
+        manifest: its manifest.
+        reason_meanings: what the constants in ``phrases.reason`` mean, for the card.
 
     Raises:
         BuiltFolderError: a shard cannot be read.
@@ -28,5 +34,5 @@ def describe(folder: Path, manifest: Manifest) -> Statistics:
         (folder / LICENCE_NAME).write_text(licence_text(licences), encoding="utf-8")
     samples = write_samples(folder, manifest)
     pictures = [path.name for path in (samples, *write_plots(statistics, folder)) if path is not None]
-    (folder / CARD_NAME).write_text(render_card(manifest, statistics, pictures), encoding="utf-8")
+    (folder / CARD_NAME).write_text(render_card(manifest, statistics, pictures, reason_meanings), encoding="utf-8")
     return statistics

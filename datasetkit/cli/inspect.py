@@ -21,7 +21,7 @@ def verify(folder: Folder) -> None:
         raise BuiltFolderError(f"{folder} is no folder; give one that `datasetkit build` wrote")
     faults = 0
     for fault in verify_folder(folder):
-        faults += 1
+        faults += not fault.is_warning
         typer.echo(str(fault))
     if faults:
         typer.echo(f"{faults} fault{'' if faults == 1 else 's'} in {folder}", err=True)

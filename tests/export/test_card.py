@@ -113,7 +113,13 @@ def test_every_count_of_the_ledger_is_in_the_card(built: Path) -> None:
     assert "| kept | 4 | 12 |  |" in lines
     assert f"| `animation_first_frame` | 1 | {NoticeKind.ANIMATION_FIRST_FRAME.explanation} |" in lines
     assert "| `matched` | 3 | 33.3 % | names the objects in `object_ids` |" in lines
-    assert "| `ambiguous` | `several_candidates` | 3 |" in lines
+    assert "| `ambiguous` | `several_candidates` | 3 |  |" in lines
+
+
+def test_reasons_are_explained_where_their_meaning_is_given(built: Path) -> None:
+    lines = card_of(built, reason_meanings={"several_candidates": "more | fit"}).splitlines()
+    assert "| `ambiguous` | `several_candidates` | 3 | more \\| fit |" in lines
+    assert "| `not_an_object` | `abstract_noun` | 3 |  |" in lines
 
 
 def test_pictures_of_the_card_are_there(built: Path) -> None:
