@@ -1,0 +1,40 @@
+"""Trains the shipped models again: ``python -m datasetkit.toyworld.train detector|segmenter|vlm``.
+
+Run again after an interruption, it goes on where its last checkpoint was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+MODELS = ("detector", "segmenter", "vlm")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train one model and save it with its processor."""
+    parser = argparse.ArgumentParser(prog="python -m datasetkit.toyworld.train", description=__doc__)
+    parser.add_argument("model", choices=MODELS)
+    parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints, metrics and rendered scenes")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the trained model, such as weights/vlm")
+    parser.add_argument("--scenes", type=int, default=24_000, help="train scenes (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of weights and of what is drawn (default: %(default)s)")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=1, help="of torch on a CPU (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
+    module = importlib.import_module(f"datasetkit.toyworld.training.{options.model}")
+    module.train(
+        options.work, options.out, scenes=options.scenes, seed=options.seed, device=torch.device(options.device)
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
