@@ -1,6 +1,6 @@
 """Peak memory of whole builds at 1,000 and 10,000 records, from ``folder`` and from ``coco``.
 
-    python benchmarks/memory.py [--small 1000] [--large 10000]
+    python -m benchmarks.memory [--small 1000] [--large 10000]
 
 The folder build must stay within 10 %; the coco build may grow by at most twice the annotation files' growth.
 """
@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from coco_copies import write_copies
+from benchmarks.coco_copies import write_copies
 
 MIB = 2**20
 

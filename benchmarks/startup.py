@@ -1,6 +1,6 @@
 """How long the command line takes to answer, beside an interpreter that does nothing.
 
-python benchmarks/startup.py [--rounds 9]
+python -m benchmarks.startup [--rounds 9]
 """
 
 from __future__ import annotations
