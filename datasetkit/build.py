@@ -23,7 +23,8 @@ from datasetkit.schema import SCHEMA_VERSION, record_to_row
 from datasetkit.sources import SOURCES
 from datasetkit.splits import split_by_hash
 from export.describe import describe
-from export.folder import BuildFolder, BuildIdentity
+from export.folder import BuildFolder
+from export.identity import BuildIdentity
 from export.manifest import Manifest, Part, Shard
 from export.shards import ShardWriter, hash_file
 
@@ -81,11 +82,26 @@ def build(
     annotator = _annotator(recipe)
     source = SOURCES.load(recipe.source.name).from_recipe(recipe, annotator)
     identity = BuildIdentity(recipe.published(), source.fingerprint(), SCHEMA_VERSION, __version__)
-    folder = BuildFolder(out, identity, overwrite=overwrite)
-    if retry_failed:
-        folder.reopen(reason for reason in DropReason if reason.may_pass_later)
-    if folder.is_complete:
-        return Manifest.read(out)
+    with BuildFolder(out, identity, overwrite=overwrite) as folder:
+        if retry_failed:
+            folder.reopen(reason for reason in DropReason if reason.may_pass_later)
+        if folder.is_complete:
+            return Manifest.read(out)
+        _write_parts(folder, recipe, source, annotator, workers, on_progress)
+        manifest = folder.publish(source.stray_drops())
+        describe(out, manifest)
+        folder.close()
+    return manifest
+
+
+def _write_parts(
+    folder: BuildFolder,
+    recipe: Recipe,
+    source: Source,
+    annotator: Annotator,
+    workers: int,
+    on_progress: Callable[[Progress], None],
+) -> None:
     whole = folder.resume()
     pipeline = _Pipeline(recipe, source, annotator)
     total = len(source) if recipe.limit is None else min(len(source), recipe.limit)
@@ -103,10 +119,6 @@ def build(
                 dropped += outcome.row is None
                 on_progress(Progress(done, total, dropped))
         writer.finish()
-    manifest = folder.publish(source.stray_drops())
-    describe(out, manifest)
-    folder.close()
-    return manifest
 
 
 def _annotator(recipe: Recipe) -> Annotator:

@@ -8,16 +8,18 @@ a killed build always resumes from whole parts and ends in the same bytes.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 from datasetkit.errors import OutputError
 from datasetkit.ledger import Drop, DropReason, Notice, Tally
+from export.identity import BuildIdentity
 from export.manifest import (
     ASSETS_FOLDER,
     CARD_NAME,
@@ -36,7 +38,8 @@ from export.manifest import (
 _JOURNAL = ".build"
 _STATE = "state.json"
 _MOVES = "moves.json"
-_OURS = (
+_LOCK = "lock"
+_PUBLISHED = (
     DATA_FOLDER,
     ASSETS_FOLDER,
     CARD_NAME,
@@ -45,52 +48,20 @@ _OURS = (
     RECIPE_NAME,
     STATISTICS_NAME,
     MANIFEST_NAME,
-    _JOURNAL,
 )
 
 
-@dataclass(frozen=True, slots=True)
-class BuildIdentity:
-    """What makes two builds the same: equal identities give equal bytes.
-
-    Args:
-        recipe: the published recipe.
-        source_fingerprint: hex digest of the source's index.
-        schema_version: of the rows.
-        code_version: of datasetkit.
-
-    """
-
-    recipe: Mapping[str, Any]
-    source_fingerprint: str
-    schema_version: str
-    code_version: str
-
-    @classmethod
-    def of(cls, manifest: Manifest) -> BuildIdentity:
-        """Tell the identity of a published build."""
-        return cls(manifest.recipe, manifest.source_fingerprint, manifest.schema_version, manifest.code_version)
-
-    def difference(self, other: BuildIdentity) -> str:
-        """Name the first thing in which another build differs, in a few words."""
-        for name in sorted({*self.recipe, *other.recipe}):
-            if self.recipe.get(name) != other.recipe.get(name):
-                return f"{name}: {self.recipe.get(name)} there, {other.recipe.get(name)} here"
-        if self.source_fingerprint != other.source_fingerprint:
-            return "the source has changed since"
-        return f"datasetkit {self.code_version} there, {other.code_version} here"
-
-
 class BuildFolder:
-    """OUT, open for one build.
+    """OUT, open for one build; a context manager that keeps other processes out.
 
     Args:
         folder: OUT; made if it is not there.
         identity: of the build.
-        overwrite: whether another build in OUT is removed first.
+        overwrite: whether the build in OUT is replaced.
 
     Raises:
-        OutputError: OUT holds another build and ``overwrite`` is off, or something that is no build.
+        OutputError: OUT holds another build and ``overwrite`` is off, something that is no build, or a build that
+            another process is working on.
 
     """
 
@@ -98,16 +69,28 @@ class BuildFolder:
         self.folder = folder
         self._identity = identity
         self._journal = folder / _JOURNAL
-        if overwrite:
-            self._clear()
+        self._new = folder / f"{_JOURNAL}.new"
+        self._gone = folder / f"{_JOURNAL}.gone"
+        self._lock: IO[str] | None = None
         found = self._found_identity()
-        if found is None:
-            self._start()
-        elif found != identity:
+        for leftover in (self._new, self._gone):
+            shutil.rmtree(leftover, ignore_errors=True)
+        if self._journal.exists():
+            self._take_lock()
+        if found is not None and not overwrite and not found.is_same(identity):
+            self._release_lock()
             raise OutputError(
                 f"{folder} holds another build ({found.difference(identity)}); "
                 "give another --out, or --overwrite to replace it"
             )
+        if found is None or overwrite:
+            self._start()
+
+    def __enter__(self) -> BuildFolder:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._release_lock()
 
     @property
     def is_complete(self) -> bool:
@@ -136,10 +119,10 @@ class BuildFolder:
     def resume(self) -> frozenset[int]:
         """Bring the journal into a state to go on from; give the numbers of the parts that are whole."""
         self._undo_moves()
+        self._remove_published()
         parts = self._parts()
-        kept = (
-            {_STATE} | {self._marker(part.index).name for part in parts} | {self._ledger(p.index).name for p in parts}
-        )
+        kept = {_STATE, _LOCK}
+        kept |= {path.name for part in parts for path in (self._marker(part.index), self._ledger(part.index))}
         kept |= {self.part_path(part.index, shard.split).name for part in parts for shard in part.shards}
         for path in self._journal.iterdir():
             if path.name not in kept:
@@ -168,9 +151,7 @@ class BuildFolder:
         """
         parts, moves = self._final_names(self._parts())
         _write_whole(self._journal / _MOVES, json.dumps(moves))
-        data = self.folder / DATA_FOLDER
-        shutil.rmtree(data, ignore_errors=True)
-        data.mkdir()
+        (self.folder / DATA_FOLDER).mkdir()
         for source, target in moves.items():
             (self._journal / source).replace(self.folder / target)
         stray_tally = Tally()
@@ -188,41 +169,69 @@ class BuildFolder:
 
     def close(self) -> None:
         """Remove the journal: the build is complete."""
-        gone = self.folder / f"{_JOURNAL}.gone"
-        self._journal.replace(gone)
-        shutil.rmtree(gone)
+        self._journal.replace(self._gone)
+        shutil.rmtree(self._gone)
 
     def _found_identity(self) -> BuildIdentity | None:
-        shutil.rmtree(self.folder / f"{_JOURNAL}.gone", ignore_errors=True)
-        if (self._journal / _STATE).exists():
-            return BuildIdentity(**json.loads((self._journal / _STATE).read_text(encoding="utf-8")))
-        if (self.folder / MANIFEST_NAME).exists():
-            return BuildIdentity.of(Manifest.read(self.folder))
-        if self.folder.exists() and any(path.name != _JOURNAL for path in self.folder.iterdir()):
+        try:
+            if (self._journal / _STATE).exists():
+                return BuildIdentity(**json.loads((self._journal / _STATE).read_text(encoding="utf-8")))
+            if (self.folder / MANIFEST_NAME).exists():
+                return BuildIdentity.of(Manifest.read(self.folder))
+            found = {path.name for path in self.folder.iterdir()} if self.folder.exists() else set()
+        except (NotADirectoryError, TypeError, ValueError) as error:
+            raise OutputError(f"{self.folder} holds no build ({error}); give another --out") from error
+        if found - {self._new.name, self._gone.name}:
             raise OutputError(f"{self.folder} is not empty and holds no build; give another --out")
         return None
 
     def _start(self) -> None:
-        self._journal.mkdir(parents=True, exist_ok=True)
-        _write_whole(self._journal / _STATE, self._state_text())
+        """Leave a journal without parts. What is published stays until :meth:`resume`, so a killed start is no loss."""
+        if self._journal.exists():
+            for part in self._parts():
+                self._marker(part.index).unlink()
+            _write_whole(self._journal / _STATE, self._state_text())
+        else:
+            self._new_journal()
+            self._swap_in_journal()
+
+    def _new_journal(self) -> None:
+        self._new.mkdir(parents=True)
+        (self._new / _STATE).write_text(self._state_text(), encoding="utf-8")
+
+    def _swap_in_journal(self) -> None:
+        self._new.replace(self._journal)
+        self._take_lock()
 
     def _state_text(self) -> str:
         return json.dumps(asdict(self._identity))
 
-    def _clear(self) -> None:
-        if not (self._journal.exists() or (self.folder / MANIFEST_NAME).exists()):
-            return
-        for name in _OURS:
+    def _take_lock(self) -> None:
+        """Keep other processes out; the system gives the lock back when this one ends, however it ends."""
+        self._lock = (self._journal / _LOCK).open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._release_lock()
+            raise OutputError(
+                f"another process is building {self.folder}; wait until it ends, or give another --out"
+            ) from None
+
+    def _release_lock(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _remove_published(self) -> None:
+        for name in _PUBLISHED:
             path = self.folder / name
-            if path.is_dir():
+            if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
 
     def _take_apart(self, manifest: Manifest) -> None:
-        fresh = self.folder / f"{_JOURNAL}.new"
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir()
+        self._new_journal()
         lines: dict[int, list[str]] = {part.index: [] for part in manifest.parts}
         with (self.folder / LEDGER_NAME).open(encoding="utf-8") as ledger:
             for line in ledger:
@@ -233,11 +242,10 @@ class BuildFolder:
         for part in manifest.parts:
             for shard in part.shards:
                 moves[self.part_path(part.index, shard.split).name] = shard.path
-            (fresh / self._ledger(part.index).name).write_text("".join(lines[part.index]), encoding="utf-8")
-            (fresh / self._marker(part.index).name).write_text(json.dumps(part.to_json()), encoding="utf-8")
-        (fresh / _MOVES).write_text(json.dumps(moves), encoding="utf-8")
-        (fresh / _STATE).write_text(self._state_text(), encoding="utf-8")
-        fresh.replace(self._journal)
+            (self._new / self._ledger(part.index).name).write_text("".join(lines[part.index]), encoding="utf-8")
+            (self._new / self._marker(part.index).name).write_text(json.dumps(part.to_json()), encoding="utf-8")
+        (self._new / _MOVES).write_text(json.dumps(moves), encoding="utf-8")
+        self._swap_in_journal()
 
     def _undo_moves(self) -> None:
         path = self._journal / _MOVES
@@ -268,8 +276,9 @@ class BuildFolder:
         return tuple(named), moves
 
     def _parts(self) -> list[Part]:
-        markers = sorted(self._journal.glob("part-*.json"))
-        return [Part.from_json(json.loads(path.read_text(encoding="utf-8"))) for path in markers]
+        markers = self._journal.glob("part-*.json")
+        parts = [Part.from_json(json.loads(path.read_text(encoding="utf-8"))) for path in markers]
+        return sorted(parts, key=lambda part: part.index)
 
     def _marker(self, index: int) -> Path:
         return self._journal / f"part-{index:05d}.json"
