@@ -22,7 +22,7 @@ def path_inside(folder: Path, name: str) -> Path:
 
     """
     relative = PurePosixPath(name)
-    if relative.is_absolute() or PureWindowsPath(name).drive or ".." in relative.parts or "\0" in name:
+    if relative.is_absolute() or PureWindowsPath(name).is_absolute() or ".." in relative.parts or "\0" in name:
         raise UnusableError(DropReason.PATH_ESCAPES, f"{name!r} must be a path below the source's folder")
     path = folder / relative
     try:
