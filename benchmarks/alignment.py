@@ -1,6 +1,6 @@
 """How well words find their objects: the aligner against hand labels on captions of coco_mini.
 
-python benchmarks/alignment.py [--half a|b] [--errors] [--coco-mini DIR]
+python -m benchmarks.alignment [--half a|b] [--errors] [--coco-mini DIR]
 
 A predicted phrase answers for a labelled span if their head nouns overlap. Links are (span, instance) pairs,
 micro-averaged over the spans that are labelled resolved: a resolvable span called ambiguous misses all its links, and
