@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from annotation.alignment import KnownObjectAligner
 from annotation.salience import with_phrases
@@ -15,7 +13,7 @@ from datasetkit import __version__
 from datasetkit.drawing import draw_overlay, encode_jpeg
 from datasetkit.engines.local import map_in_order
 from datasetkit.errors import UnusableError
-from datasetkit.ledger import Drop, DropReason, Notice, Tally
+from datasetkit.ledger import Drop, DropReason
 from datasetkit.protocols import Annotator, Entry, Source
 from datasetkit.recipe import Recipe
 from datasetkit.record import Record
@@ -25,8 +23,8 @@ from datasetkit.splits import split_by_hash
 from export.describe import describe
 from export.folder import BuildFolder
 from export.identity import BuildIdentity
-from export.manifest import Manifest, Part, Shard
-from export.shards import ShardWriter, hash_file
+from export.manifest import Manifest
+from export.part import Outcome, PartWriter
 
 DEFAULT_SPLIT = "train"
 
@@ -38,18 +36,6 @@ class Progress:
     done: int
     total: int
     dropped: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    """What came of one entry; ``row`` is None where the record was dropped."""
-
-    split: str
-    row: dict[str, Any] | None
-    annotations_read: int
-    annotations_kept: int
-    drops: tuple[Drop, ...]
-    notices: tuple[Notice, ...]
 
 
 def build(
@@ -111,14 +97,12 @@ def _write_parts(
             done += len(entries)
             on_progress(Progress(done, total, dropped))
             continue
-        writer = _PartWriter(folder, index, overlay=recipe.overlay)
-        with writer:
+        with PartWriter(folder, index, overlay=recipe.overlay) as writer:
             for outcome in map_in_order(pipeline.process, entries, workers):
                 writer.add(outcome)
                 done += 1
                 dropped += outcome.row is None
                 on_progress(Progress(done, total, dropped))
-        writer.finish()
 
 
 def _annotator(recipe: Recipe) -> Annotator:
@@ -139,18 +123,17 @@ class _Pipeline:
         self._source = source
         self._annotator = annotator
 
-    def process(self, entry: Entry) -> _Outcome:
+    def process(self, entry: Entry) -> Outcome:
         try:
             reading = self._source.read(entry)
         except UnusableError as error:
             return _dropped(entry, error)
         record = self._annotated(reading.record)
         overlay = encode_jpeg(draw_overlay(reading.pixels, record.key_objects)) if self._recipe.overlay else None
-        return _Outcome(
-            split=self._split(entry, record),
+        return Outcome(
             row=record_to_row(record, overlay),
+            split=self._split(entry, record),
             annotations_read=len(entry.annotation_ids),
-            annotations_kept=len(entry.annotation_ids) - len(reading.drops),
             drops=reading.drops,
             notices=reading.notices,
         )
@@ -166,58 +149,10 @@ class _Pipeline:
         return entry.split or DEFAULT_SPLIT
 
 
-def _dropped(entry: Entry, error: UnusableError) -> _Outcome:
+def _dropped(entry: Entry, error: UnusableError) -> Outcome:
     record = Drop("record", entry.record_id, error.reason, error.detail)
     annotations = [
         Drop("annotation", annotation_id, DropReason.RECORD_DROPPED, f"record {entry.record_id}: {error.reason}")
         for annotation_id in entry.annotation_ids
     ]
-    return _Outcome("", None, len(entry.annotation_ids), 0, (record, *annotations), ())
-
-
-class _PartWriter:
-    """Writes one part's outcomes: a shard for each split that occurs, and the account of it all."""
-
-    def __init__(self, folder: BuildFolder, index: int, *, overlay: bool) -> None:
-        self._folder = folder
-        self._index = index
-        self._overlay = overlay
-        self._writers: dict[str, ShardWriter] = {}
-        self._stack = ExitStack()
-        self._tally = Tally()
-        self._drops: list[Drop] = []
-        self._notices: list[Notice] = []
-
-    def __enter__(self) -> None:
-        self._stack.__enter__()
-
-    def __exit__(self, *exception: Any) -> None:
-        self._stack.__exit__(*exception)
-
-    def add(self, outcome: _Outcome) -> None:
-        self._tally.read["record"] += 1
-        self._tally.read["annotation"] += outcome.annotations_read
-        self._tally.kept["annotation"] += outcome.annotations_kept
-        for drop in outcome.drops:
-            self._tally.add_drop(drop)
-        self._drops.extend(outcome.drops)
-        self._tally.notices.update(notice.kind for notice in outcome.notices)
-        self._notices.extend(outcome.notices)
-        if outcome.row is not None:
-            self._tally.kept["record"] += 1
-            self._writer(outcome.split).write(outcome.row)
-
-    def finish(self) -> None:
-        """Hash what was written and note that the part is whole; to be called after the body ended well."""
-        shards = []
-        for split, writer in sorted(self._writers.items()):
-            path = self._folder.part_path(self._index, split)
-            size = writer.close()
-            shards.append(Shard(path.name, split, size.rows, size.bytes, hash_file(path)))
-        self._folder.finish_part(Part(self._index, tuple(shards), self._tally), self._drops, self._notices)
-
-    def _writer(self, split: str) -> ShardWriter:
-        if split not in self._writers:
-            path = self._folder.part_path(self._index, split)
-            self._writers[split] = self._stack.enter_context(ShardWriter(path, overlay=self._overlay))
-        return self._writers[split]
+    return Outcome(None, "", len(entry.annotation_ids), (record, *annotations), ())
