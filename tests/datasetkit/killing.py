@@ -1,11 +1,12 @@
 """Builds that are killed: a program that forks a build, ends it at its n-th touch of the file system, and goes on.
 
-Run as ``python -m tests.datasetkit.killing FOLDER SCENARIO SIGNAL STRIDE``; prints how many moments were tried. It is a
-process of its own because it forks, which no process with threads should do.
+Run as ``python -m tests.datasetkit.killing FOLDER SCENARIO:SIGNAL:STRIDE ...``, stride 1 for every moment; prints how
+many moments were tried for each. It is a process of its own because it forks, which no process with threads should do.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
@@ -114,41 +115,41 @@ def warm_up(folder: Path) -> None:
 
 def main(folder: Path, name: str, how: signal.Signals, stride: int) -> int:
     """Kill at every ``stride``-th moment; give how many were tried."""
-    warm_up(folder / "warm")
     prepare, killed, again = scenario(name, folder)
-    out = folder / "out"
-    prepare(folder / "expected")
-    if forked(lambda: again(folder / "expected")):
-        raise SystemExit("the build fails without being killed")
-    expected = contents(folder / "expected")
-    if name in {"fresh", "retry"}:
-        recipe = coco_recipe(source_of_existing(folder), part_size=2, splits=SHARES)
-        forked(lambda: build(recipe, folder / "anew", workers=2))
-        if contents(folder / "anew") != expected:
-            raise SystemExit(f"{name} differs from a fresh build")
-    moment = tried = 0
-    while True:
-        moment += 1 if moment == 0 else stride
+    out, reference = folder / "out", folder / "expected"
+    prepare(reference)
+    if forked(partial(again, reference)):
+        raise SystemExit(f"{name}: the build fails without being killed")
+    expected = contents(reference)
+    fresh = folder / "fresh"
+    if forked(lambda: build(coco_recipe(files_of(folder), part_size=2, splits=SHARES), fresh, workers=2)):
+        raise SystemExit(f"{name}: the fresh build fails")
+    if contents(fresh) != expected:
+        raise SystemExit(f"{name} ends in other bytes than a fresh build")
+    for tried in itertools.count():
+        moment = 1 + tried * stride
         prepare(out)
         status = forked(partial(killed, out), partial(end_at, moment, how, out))
         if status == 0:
             return tried
         if status not in {-how, 130}:
-            raise SystemExit(f"moment {moment}: the build ended by itself with status {status}")
-        tried += 1
-        if forked(lambda: again(out)):
-            raise SystemExit(f"moment {moment}: the second build fails")
-        if contents(out) != expected or {p.name for p in out.iterdir()} != {
-            p.name for p in (folder / "expected").iterdir()
-        }:
-            names = sorted(name for name, data in contents(out).items() if expected.get(name) != data)
-            raise SystemExit(f"moment {moment}: {names or 'files missing'} differ from an undisturbed build")
+            raise SystemExit(f"{name}, moment {moment}: the build ended by itself with status {status}")
+        if forked(partial(again, out)):
+            raise SystemExit(f"{name}, moment {moment}: the second build fails")
+        names = sorted({name for name, _ in contents(out).items() ^ expected.items()})
+        if names or len(list(out.iterdir())) != len(list(reference.iterdir())):
+            raise SystemExit(f"{name}, moment {moment}: {names or 'folders'} differ from an undisturbed build")
+    raise AssertionError
 
 
-def source_of_existing(folder: Path) -> dict:
+def files_of(folder: Path) -> dict:
     return {"name": "coco", "images": folder / "images"} | {k: folder / f"{k}.json" for k in ("instances", "captions")}
 
 
 if __name__ == "__main__":
-    tried = main(Path(sys.argv[1]), sys.argv[2], signal.Signals[sys.argv[3]], int(sys.argv[4]))
-    sys.stdout.write(f"{tried}\n")
+    place = Path(sys.argv[1])
+    warm_up(place / "warm")
+    for number, task in enumerate(sys.argv[2:]):
+        named, ending, step = task.split(":")
+        moments = main(place / str(number), named, signal.Signals[ending], int(step))
+        sys.stdout.write(f"{task}: {moments}\n")
