@@ -12,10 +12,10 @@ from annotation.salience import with_phrases
 from datasetkit import __version__
 from datasetkit.drawing import draw_overlay, encode_jpeg
 from datasetkit.engines.local import map_in_order
-from datasetkit.errors import UnusableError
+from datasetkit.errors import OutputError, UnusableError
 from datasetkit.ledger import Drop, DropReason
 from datasetkit.protocols import Annotator, Entry, Source
-from datasetkit.recipe import Recipe
+from datasetkit.recipe import FolderOptions, Recipe
 from datasetkit.record import Record
 from datasetkit.schema import SCHEMA_VERSION, record_to_row
 from datasetkit.sources import SOURCES
@@ -65,6 +65,7 @@ def build(
         OutputError: ``out`` holds something else.
 
     """
+    _check_place(recipe, out)
     annotator = _annotator(recipe)
     source = SOURCES.load(recipe.source.name).from_recipe(recipe, annotator)
     identity = BuildIdentity(recipe.published(), source.fingerprint(), SCHEMA_VERSION, __version__)
@@ -78,6 +79,13 @@ def build(
         describe(out, manifest)
         folder.close()
     return manifest
+
+
+def _check_place(recipe: Recipe, out: Path) -> None:
+    if isinstance(recipe.source, FolderOptions) and out.resolve().is_relative_to(recipe.source.folder.resolve()):
+        raise OutputError(
+            f"{out} lies inside the source's folder, where its own pictures would be read next time; give another --out"
+        )
 
 
 def _write_parts(
