@@ -132,7 +132,7 @@ class Recipe(_Options):
         bad = [name for name in splits if not name.isidentifier()]
         if bad:
             raise ValueError(f"split name {bad[0]!r} must be letters, digits and _")
-        if min(splits.values(), default=0) <= 0 or abs(sum(splits.values()) - 1) > 1e-6:
+        if not (min(splits.values(), default=0) > 0 and abs(sum(splits.values()) - 1) <= 1e-6):  # NaN fails this
             raise ValueError(f"shares {list(splits.values())} must be positive and add up to 1")
         return splits
 
