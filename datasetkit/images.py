@@ -25,6 +25,8 @@ from datasetkit.errors import UnusableError
 from datasetkit.ledger import DropReason, NoticeKind
 from datasetkit.record import EncodedImage
 
+# Pillow itself refuses everything larger, whatever limit is given here.
+MOST_PIXELS = 178_956_970
 _EXIF_ORIENTATION = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,

@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from datasetkit.errors import RecipeError
-from datasetkit.images import ImageLimits
+from datasetkit.images import MOST_PIXELS, ImageLimits
 
 
 class _Options(BaseModel):
@@ -96,7 +96,7 @@ class LimitOptions(_Options):
     """
 
     max_bytes: int = Field(default=ImageLimits().max_bytes, ge=1)
-    max_pixels: int = Field(default=ImageLimits().max_pixels, ge=1)
+    max_pixels: int = Field(default=ImageLimits().max_pixels, ge=1, le=MOST_PIXELS)
 
 
 class Recipe(_Options):
