@@ -1,4 +1,4 @@
-"""Recipes: YAML and back, one clear line for every mistake, nothing of the machine in what is published."""
+"""Recipes: every option checked, one line for every mistake, YAML there and back, nothing of the machine published."""
 
 from __future__ import annotations
 
@@ -7,89 +7,196 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from datasetkit.errors import RecipeError
 from datasetkit.images import ImageLimits
+from datasetkit.ledger import Drop, DropReason, NoticeKind, Tally
 from datasetkit.recipe import Recipe, recipe_yaml
+from datasetkit.splits import split_by_hash
 
-COCO = {"name": "coco", "images": "/data/train", "instances": "/data/instances.json"}
-TOYWORLD = {"name": "toyworld"}
-
-
-def parse(**options: Any) -> Recipe:
-    return Recipe.parse({"source": TOYWORLD, **options}, "options")
+FOLDER = {"source": {"name": "folder", "folder": "/data/pictures"}}
+COCO = {"name": "coco", "images": "/data/train2017", "instances": "/data/i.json", "captions": "/data/c.json"}
+FULL = {
+    "source": {**COCO, "caption": "longest", "require_description": False},
+    "splits": {"train": 0.9, "validation": 0.05, "test": 0.05},
+    "key_max": 3,
+    "license": "cc-by-4.0",
+    "overlay": False,
+    "limits": {"max_bytes": 1000, "max_pixels": 2000},
+    "limit": 10,
+    "part_size": 5,
+}
 
 
 def test_defaults() -> None:
-    recipe = parse()
+    recipe = Recipe.parse(FOLDER, "test")
     assert recipe.image_limits == ImageLimits()
-    assert recipe.published()["source"] == {
-        "name": "toyworld",
-        "count": 100,
-        "scene_split": "train",
-        "size_px": 384,
-        "domain": "base",
-    }
+    assert (recipe.splits, recipe.limit, recipe.part_size, recipe.overlay) == (None, None, 1000, True)
 
 
-def test_published_paths_tell_nothing_of_the_machine() -> None:
-    published = Recipe.parse({"source": COCO}, "options").published()
-    assert published["source"]["images"] == "train"
-    assert published["source"]["instances"] == "instances.json"
-    assert published["source"]["captions"] is None
-    assert "/" not in recipe_yaml(published)
+@pytest.mark.parametrize("value", [FOLDER, FULL, {"source": {"name": "toyworld", "count": 5}}])
+def test_yaml_there_and_back(tmp_path: Path, value: dict[str, Any]) -> None:
+    recipe = Recipe.parse(value, "test")
+    path = tmp_path / "recipe.yaml"
+    path.write_text(recipe_yaml(recipe.published()), encoding="utf-8")
+    back = Recipe.read(path, tmp_path)
+    assert back.published() == recipe.published()
+    assert list(back.published()) == list(recipe.published())
+    assert yaml.safe_load(path.read_text()) == recipe.published()
 
 
-def test_a_published_recipe_reads_back_to_itself(tmp_path: Path) -> None:
-    recipe = Recipe.parse({"source": COCO, "splits": {"train": 0.9, "test": 0.1}, "license": "cc-by-4.0"}, "options")
-    (tmp_path / "recipe.yaml").write_text(recipe_yaml(recipe.published()), encoding="utf-8")
-    again = Recipe.read(tmp_path / "recipe.yaml", tmp_path / "elsewhere")
-    assert again.published() == recipe.published()
-    assert list(again.published()["splits"]) == ["train", "test"]
-    assert again.source.model_dump()["images"] == tmp_path / "elsewhere" / "train"
+def test_relative_paths_start_where_the_caller_says(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("source: {name: coco, images: pics, captions: /abs/c.json}\n")
+    source: Any = Recipe.read(path, Path("/root")).source
+    assert (source.images, source.instances, source.captions) == (Path("/root/pics"), None, Path("/abs/c.json"))
+
+
+def test_what_is_published_tells_nothing_of_the_machine() -> None:
+    text = recipe_yaml(Recipe.parse(FULL, "test").published())
+    assert "/" not in text
+    assert "images: train2017" in text
+
+
+def splits(**shares: float) -> dict[str, Any]:
+    return FOLDER | {"splits": shares}
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("value", "message"),
     [
-        ({"source": {"name": "nowhere"}}, "source"),
-        ({"source": {"name": "folder"}}, "source.folder.folder"),
-        ({"source": {"name": "coco", "images": "x"}}, "coco needs instances, captions or both"),
-        ({"source": {**COCO, "caption": "shortest"}}, "'shortest'"),
-        ({"colour": "red"}, "colour"),
-        ({"key_max": 0}, "greater than or equal to 1"),
-        ({"part_size": 0}, "part_size"),
-        ({"limit": -1}, "limit"),
-        ({"limits": {"max_bytes": 0}}, "limits.max_bytes"),
-        ({"splits": {}}, "add up to 1"),
-        ({"splits": {"train": 0.5}}, "add up to 1"),
-        ({"splits": {"train": 1.5, "test": -0.5}}, "must be positive"),
-        ({"splits": {"../x": 1.0}}, "letters, digits and _"),
-        ({"splits": {"train": float("nan")}}, "add up to 1"),
+        ({}, "source: Field required"),
+        (FOLDER | {"colour": 1}, "colour: Extra inputs are not permitted (came: 1)"),
+        ({"source": {"name": "ftp"}}, "source: Input tag 'ftp'"),
+        ({"source": {"folder": "x"}}, "source: Unable to extract tag"),
+        ({"source": 7}, "source"),
+        ({"source": {"name": "folder"}}, "source.folder.folder: Field required"),
+        ({"source": {"name": "folder", "folder": 7}}, "source.folder.folder"),
+        ({"source": {**COCO, "caption": "best"}}, "'first', 'longest', 'all' or 'best-aligned' (came: 'best')"),
+        ({"source": {**COCO, "instances": None, "captions": None}}, "coco needs instances, captions or both"),
+        ({"source": {"name": "toyworld", "count": 0}}, "greater than or equal to 1 (came: 0)"),
+        (FOLDER | {"limit": 0}, "limit: Input should be greater than or equal to 1 (came: 0)"),
+        (FOLDER | {"limit": "many"}, "limit: Input should be a valid integer"),
+        (FOLDER | {"part_size": -1}, "part_size"),
+        (FOLDER | {"key_max": 0}, "key_max"),
+        (FOLDER | {"limits": {"max_pixels": 0}}, "limits.max_pixels"),
+        (FOLDER | {"limits": {"max_pixels": 10**9}}, "limits.max_pixels: Input should be less than or equal to"),
+        (FOLDER | {"limits": {"max_gold": 1}}, "limits.max_gold: Extra inputs"),
+        (splits(), "splits: Value error, shares [] must be positive and add up to 1"),
+        (splits(train=0.5), "must be positive and add up to 1"),
+        (splits(train=1.5, test=-0.5), "must be positive and add up to 1"),
+        (splits(train=1.0, test=0.0), "must be positive and add up to 1"),
+        (splits(train=float("nan"), test=1.0), "splits"),
+        (splits(train=float("inf")), "splits"),
+        (FOLDER | {"splits": {"my split": 1.0}}, "split name 'my split' must be letters, digits and _"),
+        (FOLDER | {"splits": {"": 1.0}}, "split name ''"),
+        (FOLDER | {"splits": {"../x": 1.0}}, "split name '../x'"),
+        (FOLDER | {"splits": {1: 1.0}}, "splits"),
     ],
 )
-def test_mistakes_are_one_line_that_names_the_option(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(RecipeError) as refused:
-        parse(**options)
-    assert message in str(refused.value)
-    assert "\n" not in str(refused.value)
-    assert str(refused.value).startswith("options: ")
+def test_a_mistake_is_named_in_one_line(value: dict[str, Any], message: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        Recipe.parse(value, "r.yaml")
+    assert str(caught.value).startswith("r.yaml: ")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["[1, 2", "- 1", "", "a: &a [*a", "\x00"])
-def test_files_that_are_no_recipe(tmp_path: Path, text: str) -> None:
-    (tmp_path / "recipe.yaml").write_text(text, encoding="utf-8")
-    with pytest.raises(RecipeError) as refused:
-        Recipe.read(tmp_path / "recipe.yaml", tmp_path)
-    assert "\n" not in str(refused.value)
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a: [1, 2", "is not YAML"),
+        (b"\xff\xfe\xfd", "is not YAML"),
+        (b"- 1\n- 2", "holds a list; a recipe is a mapping of options"),
+        (b"", "holds a NoneType"),
+        (b"a: !!python/object/apply:os.system [ls]", "is not YAML"),
+        (b"source: {name: folder, folder: x}\nlimit: 0", "limit"),
+        (b"a: \0", "is not YAML"),
+    ],
+)
+def test_a_broken_recipe_file_is_named_in_one_line(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_bytes(content)
+    with pytest.raises(RecipeError) as caught:
+        Recipe.read(path, tmp_path)
+    assert message in str(caught.value)
+    assert "recipe.yaml" in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
-def test_yaml_cannot_make_objects(tmp_path: Path) -> None:
-    (tmp_path / "recipe.yaml").write_text("source: !!python/object/apply:os.getcwd []\n", encoding="utf-8")
-    with pytest.raises(RecipeError, match="is not YAML"):
-        Recipe.read(tmp_path / "recipe.yaml", tmp_path)
+def test_a_recipe_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="cannot be read: No such file"):
+        Recipe.read(tmp_path / "none.yaml", tmp_path)
 
 
-def test_yaml_keeps_the_order_of_the_options() -> None:
-    published = parse().published()
-    assert list(yaml.safe_load(recipe_yaml(published))) == list(Recipe.model_fields)
+HASHES = st.binary(min_size=32, max_size=32).map(bytes.hex)
+SHARES = {"train": 0.6, "validation": 0.3, "test": 0.1}
+
+
+@given(HASHES, HASHES)
+def test_a_split_follows_the_hash_alone(one: str, two: str) -> None:
+    assert split_by_hash(one, SHARES) == split_by_hash(one[:13] + two[13:], SHARES)
+    assert split_by_hash(one, {"only": 1.0}) == "only"
+
+
+@pytest.mark.parametrize(
+    ("digits", "split"),
+    [("0", "train"), ("9999999999999", "train"), ("999999999999a", "validation"), ("f", "test"), ("e6", "test")],
+)
+def test_the_borders_of_splits(digits: str, split: str) -> None:
+    assert split_by_hash(digits.ljust(64, digits[-1]), SHARES) == split
+
+
+def test_shares_come_out_as_asked() -> None:
+    hashes = [f"{-(-number * 2**52 // 10_000):013x}".ljust(64, "0") for number in range(10_000)]
+    counts = {name: sum(split_by_hash(one, SHARES) == name for one in hashes) for name in SHARES}
+    assert counts == {"train": 6000, "validation": 3000, "test": 1000}
+
+
+def test_shares_that_add_up_to_a_little_less_than_one_leave_nobody_out() -> None:
+    assert split_by_hash("f" * 64, {"a": 0.3, "b": 0.6999999}) == "b"
+
+
+def tallies() -> st.SearchStrategy[Tally]:
+    def make(read: list[int], drops: list[tuple[str, DropReason]], notices: list[NoticeKind]) -> Tally:
+        tally = Tally()
+        tally.kept.update({"record": read[0], "annotation": read[1]})
+        for scope, reason in drops:
+            tally.add_drop(Drop(scope, "1", reason, ""))
+        for scope in ("record", "annotation"):
+            tally.read[scope] = tally.kept[scope] + sum(tally.dropped[scope].values())
+        tally.notices.update(notices)
+        return tally
+
+    drops = st.lists(st.tuples(st.sampled_from(["record", "annotation"]), st.sampled_from(DropReason)))
+    numbers = st.lists(st.integers(0, 10**6), min_size=2, max_size=2)
+    return st.builds(make, numbers, drops, st.lists(st.sampled_from(NoticeKind)))
+
+
+@given(st.lists(tallies(), max_size=4))
+def test_tallies_add_up_and_go_through_json(parts: list[Tally]) -> None:
+    total = Tally()
+    for part in parts:
+        assert Tally.from_json(part.to_json()).to_json() == part.to_json()
+        total.update(part)
+    for scope in ("record", "annotation"):
+        assert total.kept[scope] + sum(total.dropped[scope].values()) == total.read[scope]
+        assert total.read[scope] == sum(part.read[scope] for part in parts)
+        for reason in DropReason:
+            assert total.dropped[scope][reason] == sum(part.dropped[scope][reason] for part in parts)
+    assert sum(total.notices.values()) == sum(sum(part.notices.values()) for part in parts)
+
+
+def test_every_reason_and_notice_is_explained() -> None:
+    for member in (*DropReason, *NoticeKind):
+        assert member.explanation
+        assert "\n" not in member.explanation
+    assert {reason for reason in DropReason if reason.may_pass_later} == {
+        DropReason.MISSING,
+        DropReason.EMPTY,
+        DropReason.TRUNCATED,
+        DropReason.NOT_AN_IMAGE,
+        DropReason.UNREADABLE,
+    }
