@@ -1,6 +1,6 @@
 """How fast a whole build from COCO data is, and where its time goes.
 
-    python benchmarks/build.py [--count 500]
+    python -m benchmarks.build [--count 500]
 
 The rate is that of ``datasetkit.build.build`` with all cores, beside decoding the same pictures once with the same
 number of threads. The stages are timed one after another in one thread.
@@ -18,9 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from coco_copies import write_copies
-
 from annotation.alignment import KnownObjectAligner
+from benchmarks.coco_copies import write_copies
 from datasetkit.build import build
 from datasetkit.drawing import draw_overlay, encode_jpeg
 from datasetkit.images import load_image
