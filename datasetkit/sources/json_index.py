@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import weakref
 from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,6 +32,8 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 class JsonFile:
     """A JSON file whose top level is an object; the elements of its arrays can be read one by one.
 
+    The file stays open as long as this object lives.
+
     Args:
         path: the file.
 
@@ -42,9 +45,10 @@ class JsonFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._file = path.open("rb")
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise SourceError(f"{path} cannot be opened: {error.strerror}") from error
+        weakref.finalize(self, os.close, self._descriptor)
         self.sha256 = ""
 
     def scan(self, on_element: Callable[[str, Any, int, int], None]) -> None:
@@ -58,8 +62,13 @@ class JsonFile:
             SourceError: the file is no such JSON; names the byte at which it breaks.
 
         """
-        self._file.seek(0)
-        scanner = _Scanner(self._file.read, str(self.path))
+        try:
+            with self.path.open("rb") as file:
+                self._scan(_Scanner(file.read, str(self.path)), on_element)
+        except OSError as error:
+            raise SourceError(f"{self.path} cannot be read: {error.strerror}") from error
+
+    def _scan(self, scanner: _Scanner, on_element: Callable[[str, Any, int, int], None]) -> None:
         scanner.expect("{")
         for key in scanner.members("}", scanner.key):
             scanner.expect(":")
@@ -76,7 +85,7 @@ class JsonFile:
 
         Half of a surrogate pair, which JSON can spell and UTF-8 cannot, becomes a question mark.
         """
-        text = os.pread(self._file.fileno(), length, start)
+        text = os.pread(self._descriptor, length, start)
         value = json.loads(text)
         if _SURROGATE.search(text):
             value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
