@@ -114,6 +114,7 @@ def test_a_mistake_is_named_in_one_line(value: dict[str, Any], message: str) -> 
         (b"a: !!python/object/apply:os.system [ls]", "is not YAML"),
         (b"source: {name: folder, folder: x}\nlimit: 0", "limit"),
         (b"a: \0", "is not YAML"),
+        (b"a: &a [*a", "is not YAML"),
     ],
 )
 def test_a_broken_recipe_file_is_named_in_one_line(tmp_path: Path, content: bytes, message: str) -> None:
