@@ -45,10 +45,10 @@ class JsonFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self._file = path.open("rb")
         except OSError as error:
             raise SourceError(f"{path} cannot be opened: {error.strerror}") from error
-        weakref.finalize(self, os.close, self._descriptor)
+        weakref.finalize(self, self._file.close)
         self.sha256 = ""
 
     def scan(self, on_element: Callable[[str, Any, int, int], None]) -> None:
@@ -62,13 +62,8 @@ class JsonFile:
             SourceError: the file is no such JSON; names the byte at which it breaks.
 
         """
-        try:
-            with self.path.open("rb") as file:
-                self._scan(_Scanner(file.read, str(self.path)), on_element)
-        except OSError as error:
-            raise SourceError(f"{self.path} cannot be read: {error.strerror}") from error
-
-    def _scan(self, scanner: _Scanner, on_element: Callable[[str, Any, int, int], None]) -> None:
+        self._file.seek(0)
+        scanner = _Scanner(self._file.read, str(self.path))
         scanner.expect("{")
         for key in scanner.members("}", scanner.key):
             scanner.expect(":")
@@ -85,7 +80,7 @@ class JsonFile:
 
         Half of a surrogate pair, which JSON can spell and UTF-8 cannot, becomes a question mark.
         """
-        text = os.pread(self._descriptor, length, start)
+        text = os.pread(self._file.fileno(), length, start)
         value = json.loads(text)
         if _SURROGATE.search(text):
             value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
