@@ -132,6 +132,17 @@ def test_a_red_picture_reaches_each_model_red(name: str) -> None:
     assert pixels[2].max() < 0.0
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_pictures_are_prepared_alike_with_torchvision_and_without(name: str) -> None:
+    pytest.importorskip("torchvision", reason="transformers prepares pictures by Pillow where torchvision is absent")
+    _, processor, _ = build(name)
+    auto = AutoProcessor.from_pretrained(resolve(f"toyworld:{name}")).image_processor
+    assert type(auto) is not type(processor.image_processor)
+    by_torchvision = auto(images=PICTURE, return_tensors="pt")["pixel_values"]
+    by_pillow = processor.image_processor(images=PICTURE, return_tensors="pt")["pixel_values"]
+    torch.testing.assert_close(by_torchvision, by_pillow, atol=1e-5, rtol=0)
+
+
 def test_tokens_are_told_apart_by_phrase_and_scored_over_them() -> None:
     ids = detector_tokenizer()(prompt_of(["a red star", "ring"]), return_tensors="pt").input_ids[0]
     tokens = phrase_map(ids, 1012, 2)

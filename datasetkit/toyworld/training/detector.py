@@ -30,9 +30,9 @@ from datasetkit.toyworld.training.loop import Run, Schedule, train_stage
 from datasetkit.toyworld.training.saving import save_account, save_half
 from datasetkit.toyworld.training.set_loss import Targets, giou, set_loss
 
-BACKBONE = Schedule(steps=500, learning_rate=3e-3, decay=0.3)
-BOXES = Schedule(steps=1000, learning_rate=1.5e-3, decay=0.4, slow=("sampling_offsets",), clip=10.0)
-_BACKBONE_BATCH = 32
+BACKBONE = Schedule(steps=650, learning_rate=3e-3, warm_up=50, decay=0.3)
+BOXES = Schedule(steps=700, learning_rate=1.5e-3, decay=0.4, slow=("sampling_offsets",), clip=10.0)
+_BACKBONE_BATCH = 16
 _BATCH = 16
 _VALIDATION_SCENES = 1000
 
