@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from annotation.alignment import KnownObjectAligner
+from annotation.alignment import AlignmentReason, KnownObjectAligner
 from annotation.salience import with_phrases
 from datasetkit import __version__
 from datasetkit.drawing import draw_overlay, encode_jpeg
@@ -19,6 +19,7 @@ from datasetkit.recipe import FolderOptions, Recipe
 from datasetkit.record import Record
 from datasetkit.schema import SCHEMA_VERSION, record_to_row
 from datasetkit.sources import SOURCES
+from datasetkit.sources.toyworld import PRONOUN
 from datasetkit.splits import split_by_hash
 from export.describe import describe
 from export.folder import BuildFolder
@@ -27,6 +28,9 @@ from export.manifest import Manifest
 from export.part import Outcome, PartWriter
 
 DEFAULT_SPLIT = "train"
+_REASON_MEANINGS = {reason.value: reason.explanation for reason in AlignmentReason} | {
+    PRONOUN: "a pronoun; it names what was named before"
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,7 @@ def build(
             return Manifest.read(out)
         _write_parts(folder, recipe, source, annotator, workers, on_progress)
         manifest = folder.publish(source.stray_drops())
-        describe(out, manifest)
+        describe(out, manifest, _REASON_MEANINGS)
         folder.close()
     return manifest
 

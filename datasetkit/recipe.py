@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -133,7 +134,10 @@ class Recipe(_Options):
         if bad:
             raise ValueError(f"split name {bad[0]!r} must be letters, digits and _")
         if not (min(splits.values(), default=0) > 0 and abs(sum(splits.values()) - 1) <= 1e-6):  # NaN fails this
-            raise ValueError(f"shares {list(splits.values())} must be positive and add up to 1")
+            raise ValueError(
+                f"shares {list(splits.values())} add up to {sum(splits.values()):g}; "
+                "give shares above 0 that add up to 1"
+            )
         return splits
 
     @model_validator(mode="after")
@@ -150,12 +154,18 @@ class Recipe(_Options):
     def published(self) -> dict[str, Any]:
         """Give the recipe as plain values for manifest, card and ``recipe.yaml``.
 
-        Paths are reduced to their last component, so that a published recipe tells nothing of the machine.
+        Paths are given relative to the innermost folder that holds them all, so that a published recipe tells nothing
+        of the machine, and builds again wherever the source's files keep their places to each other.
         """
         value = self.model_dump()
-        value["source"] = {
-            key: item.name if isinstance(item, PurePath) else item for key, item in value["source"].items()
-        }
+        paths = {name: _absolute(item) for name, item in value["source"].items() if isinstance(item, Path)}
+        if paths:
+            root = Path(os.path.commonpath([path.parent for path in paths.values()]))
+            is_apart = root == Path(root.anchor)
+            located = {
+                name: path.name if is_apart else path.relative_to(root).as_posix() for name, path in paths.items()
+            }
+            value["source"] |= located
         return value
 
     @classmethod
@@ -170,9 +180,9 @@ class Recipe(_Options):
             return cls.model_validate(value)
         except ValidationError as error:
             first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"]) or "recipe"
+            place = "".join(f"{part}: " for part in [".".join(map(str, first["loc"]))] if part)
             came = "" if isinstance(first["input"], Mapping) else f" (came: {first['input']!r})"
-            raise RecipeError(f"{where}: {place}: {first['msg']}{came}") from None
+            raise RecipeError(f"{where}: {place}{first['msg'].removeprefix('Value error, ')}{came}") from None
 
     @classmethod
     def read(cls, path: Path, root: Path) -> Recipe:
@@ -193,6 +203,10 @@ class Recipe(_Options):
         recipe = cls.parse(value, str(path))
         located = {name: root / item for name, item in recipe.source if isinstance(item, Path)}
         return recipe.model_copy(update={"source": recipe.source.model_copy(update=located)})
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links, and so change what is published
 
 
 def recipe_yaml(published: Mapping[str, Any]) -> str:

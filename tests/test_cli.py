@@ -87,6 +87,7 @@ def test_a_finished_build_is_left_alone_and_another_recipe_refused(built: Path) 
         (["build", "toyworld", "--splits", "train=.5,test=.4"], "add up to 1"),
         (["build", "toyworld", "--splits", "train"], "train=.9,validation=.05,test=.05"),
         (["build", "toyworld", "--split", "a", "--splits", "a=1"], "give one of them"),
+        (["build", "toyworld", "--splits", "a=.5,a=.5"], "names a split twice"),
         (["build", "toyworld", "--size-px", "9"], "source.toyworld.size_px"),
         (["build", "recipe", "nowhere.yaml"], "nowhere.yaml cannot be read"),
         (["verify", "nowhere"], "nowhere"),
@@ -102,6 +103,24 @@ def test_errors_are_one_line(arguments: list[str], message: str, tmp_path: Path)
     assert errors.startswith("error: ")
     assert errors.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_build_that_keeps_nothing_says_so(tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "a.jpg").write_text("no picture")
+    code, shown, errors = run("build", "folder", tmp_path / "pictures", "--out", tmp_path / "out")
+    assert code == 1
+    assert "1 record: not_an_image" in shown
+    assert errors.endswith("ledger.jsonl says why, record by record\n")
+    assert json.loads((tmp_path / "out" / "ledger.jsonl").read_text())["reason"] == "not_an_image"
+
+
+def test_an_output_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    code, _, errors = run("build", "toyworld", "--count", 1, "--out", tmp_path / "file" / "out")
+    assert code == 1
+    assert errors.startswith("error: ")
+    assert errors.count("\n") == 1
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:

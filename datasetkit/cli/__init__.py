@@ -51,6 +51,11 @@ def _errors_as_one_line() -> Iterator[None]:
     except DatasetkitError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
+    except OSError as error:
+        if error.filename is None:
+            raise
+        typer.echo(f"error: {error.filename}: {error.strerror}", err=True)
+        raise typer.Exit(1) from None
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from datasetkit.cli.options import takes
-from datasetkit.errors import RecipeError
+from datasetkit.errors import OutputError, RecipeError
 
 if TYPE_CHECKING:
     from datasetkit.build import Progress
@@ -136,7 +136,7 @@ def from_recipe(
     recipe: Annotated[Path, typer.Argument(help="YAML file, as every build leaves one in OUT.")],
     options: RunOptions,
     root: Annotated[
-        Path | None, typer.Option(help="Where the recipe's paths begin.  [default: the recipe's folder]")
+        Path | None, typer.Option(help="Folder below which the recipe's paths are.  [default: the recipe's own]")
     ] = None,
 ) -> None:
     """Build what a recipe file says."""
@@ -153,10 +153,12 @@ def _shares(split: str | None, splits: str | None) -> dict[str, float] | None:
     if splits is None:
         return None
     try:
-        pairs = [item.split("=") for item in splits.split(",")]
-        return {name.strip(): float(share) for name, share in pairs}
+        pairs = [(name.strip(), float(share)) for name, share in (item.split("=") for item in splits.split(","))]
     except ValueError:
         raise RecipeError(f"--splits {splits!r}: give shares as train=.9,validation=.05,test=.05") from None
+    if len(dict(pairs)) < len(pairs):
+        raise RecipeError(f"--splits {splits!r} names a split twice; give every split once")
+    return dict(pairs)
 
 
 def _run(recipe: Recipe, options: RunOptions) -> None:
@@ -209,6 +211,9 @@ def _progress() -> Iterator[Any]:
 
 
 def _summarise(manifest: Manifest, out: Path) -> None:
+    from datasetkit.ledger import DropReason
+    from export.manifest import LEDGER_NAME
+
     tally = manifest.tally
     splits = ", ".join(f"{split} {rows:,}" for split, rows in manifest.split_rows.items()) or "none"
     typer.echo(f"records      read {tally.read['record']:,}, kept {tally.kept['record']:,} ({splits})")
@@ -219,3 +224,9 @@ def _summarise(manifest: Manifest, out: Path) -> None:
     for kind, count in sorted(manifest.tally.notices.items()):
         typer.echo(f"noticed      {count:,} record{'' if count == 1 else 's'}: {kind} ({kind.explanation})")
     typer.echo(f"wrote        {out}")
+    if tally.dropped["record"][DropReason.NO_DESCRIPTION]:
+        typer.echo("hint         --no-require-description keeps pictures that have no description")
+    if tally.read["annotation"] and not tally.kept["annotation"]:
+        typer.echo("warning: no annotation was kept; do the annotation files belong to these pictures?", err=True)
+    if not tally.kept["record"]:
+        raise OutputError(f"no record was kept; {out / LEDGER_NAME} says why, record by record")

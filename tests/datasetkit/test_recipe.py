@@ -84,10 +84,10 @@ def splits(**shares: float) -> dict[str, Any]:
         (FOLDER | {"limits": {"max_pixels": 0}}, "limits.max_pixels"),
         (FOLDER | {"limits": {"max_pixels": 10**9}}, "limits.max_pixels: Input should be less than or equal to"),
         (FOLDER | {"limits": {"max_gold": 1}}, "limits.max_gold: Extra inputs"),
-        (splits(), "splits: Value error, shares [] must be positive and add up to 1"),
-        (splits(train=0.5), "must be positive and add up to 1"),
-        (splits(train=1.5, test=-0.5), "must be positive and add up to 1"),
-        (splits(train=1.0, test=0.0), "must be positive and add up to 1"),
+        (splits(), "splits: shares [] add up to 0; give shares above 0 that add up to 1"),
+        (splits(train=0.5), "give shares above 0 that add up to 1"),
+        (splits(train=1.5, test=-0.5), "give shares above 0 that add up to 1"),
+        (splits(train=1.0, test=0.0), "give shares above 0 that add up to 1"),
         (splits(train=float("nan"), test=1.0), "splits"),
         (splits(train=float("inf")), "splits"),
         (FOLDER | {"splits": {"my split": 1.0}}, "split name 'my split' must be letters, digits and _"),
@@ -201,3 +201,20 @@ def test_every_reason_and_notice_is_explained() -> None:
         DropReason.NOT_AN_IMAGE,
         DropReason.UNREADABLE,
     }
+
+
+@pytest.mark.parametrize(
+    ("images", "instances", "published"),
+    [
+        ("/d/coco/train", "/d/coco/annotations/i.json", ("train", "annotations/i.json")),
+        ("/d/coco/train", "/d/coco/i.json", ("train", "i.json")),
+        ("/d/coco/train", "/e/i.json", ("train", "i.json")),
+        ("../x/train", "../x/y/i.json", ("train", "y/i.json")),
+    ],
+)
+def test_published_paths_keep_their_places_to_each_other(
+    images: str, instances: str, published: tuple[str, str]
+) -> None:
+    source = {"name": "coco", "images": images, "instances": instances}
+    found = Recipe.parse({"source": source}, "options").published()["source"]
+    assert (found["images"], found["instances"]) == published
