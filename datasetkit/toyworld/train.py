@@ -20,8 +20,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Train one model and save it with its processor."""
     parser = argparse.ArgumentParser(prog="python -m datasetkit.toyworld.train", description=__doc__)
     parser.add_argument("model", choices=MODELS)
-    parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints, metrics and rendered scenes")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the trained model, such as weights/vlm")
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=Path("out/toyworld"),
+        help="folder for checkpoints, metrics and rendered scenes (default: %(default)s)",
+    )
+    parser.add_argument("--out", type=Path, help="folder for the trained model (default: WORK/weights/MODEL)")
     parser.add_argument("--scenes", type=int, default=24_000, help="train scenes (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of weights and of what is drawn (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
@@ -30,9 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     module = importlib.import_module(f"datasetkit.toyworld.training.{options.model}")
-    module.train(
-        options.work, options.out, scenes=options.scenes, seed=options.seed, device=torch.device(options.device)
-    )
+    out = options.out or options.work / "weights" / options.model
+    module.train(options.work, out, scenes=options.scenes, seed=options.seed, device=torch.device(options.device))
     return 0
 
 
