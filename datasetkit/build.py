@@ -13,7 +13,7 @@ from datasetkit import __version__
 from datasetkit.drawing import draw_overlay, encode_jpeg
 from datasetkit.engines.local import map_in_order
 from datasetkit.errors import OutputError, UnusableError
-from datasetkit.ledger import Drop, DropReason
+from datasetkit.ledger import Drop, DropReason, Notice, NoticeKind
 from datasetkit.protocols import Annotator, Entry, Source
 from datasetkit.recipe import FolderOptions, Recipe
 from datasetkit.record import Record
@@ -147,7 +147,7 @@ class _Pipeline:
             split=self._split(entry, record),
             annotations_read=len(entry.annotation_ids),
             drops=reading.drops,
-            notices=reading.notices,
+            notices=(*reading.notices, *_missing_description(record)),
         )
 
     def _annotated(self, record: Record) -> Record:
@@ -159,6 +159,10 @@ class _Pipeline:
         if self._recipe.splits is not None:
             return split_by_hash(record.source.sha256, self._recipe.splits)
         return entry.split or DEFAULT_SPLIT
+
+
+def _missing_description(record: Record) -> tuple[Notice, ...]:
+    return (Notice(record.record_id, NoticeKind.NO_DESCRIPTION),) if record.description is None else ()
 
 
 def _dropped(entry: Entry, error: UnusableError) -> Outcome:

@@ -72,7 +72,7 @@ _MAY_PASS_LATER = frozenset(
 
 
 class NoticeKind(StrEnum):
-    """Something done to a kept record that its reader may want to know."""
+    """Something about a kept record that its reader may want to know."""
 
     EXIF_ROTATED = "exif_rotated"
     EXIF_REMOVED = "exif_removed"
@@ -80,6 +80,7 @@ class NoticeKind(StrEnum):
     ANIMATION_FIRST_FRAME = "animation_first_frame"
     SIXTEEN_BIT_SCALED = "sixteen_bit_scaled"
     TRANSPARENCY_OVER_WHITE = "transparency_over_white"
+    NO_DESCRIPTION = "no_description"
 
     @property
     def explanation(self) -> str:
@@ -93,6 +94,7 @@ _NOTICES = {
     NoticeKind.MASK_FRAME_ASSUMED_RAW: "the masks fit the picture before and after its EXIF turn; taken as before",
     NoticeKind.ANIMATION_FIRST_FRAME: "the picture is an animation; its first frame counts",
     NoticeKind.SIXTEEN_BIT_SCALED: "the picture has 16-bit pixels; masks and overlays were made on it scaled to 8 bit",
+    NoticeKind.NO_DESCRIPTION: "the picture has no description",
     NoticeKind.TRANSPARENCY_OVER_WHITE: "the picture has transparency; it was laid over white",
 }
 

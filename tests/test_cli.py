@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from datasetkit.cli import app
@@ -113,6 +114,16 @@ def test_a_build_that_keeps_nothing_says_so(tmp_path: Path) -> None:
     assert "1 record: not_an_image" in shown
     assert errors.endswith("ledger.jsonl says why, record by record\n")
     assert json.loads((tmp_path / "out" / "ledger.jsonl").read_text())["reason"] == "not_an_image"
+
+
+def test_pictures_without_a_description_are_noticed(tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    Image.new("RGB", (4, 4)).save(tmp_path / "pictures" / "a.png")
+    (tmp_path / "pictures" / "metadata.jsonl").write_text('{"file_name": "a.png", "legend": "A dog."}\n')
+    code, shown, _ = run("build", "folder", tmp_path / "pictures", "--out", tmp_path / "out")
+    assert code == 0
+    assert "noticed      1 record: no_description" in shown
+    assert run("verify", tmp_path / "out")[0] == 0
 
 
 def test_an_output_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
