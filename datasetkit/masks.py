@@ -1,7 +1,7 @@
 """Masks: one object's pixels as COCO run lengths. Owns every conversion between arrays, polygons and RLE.
 
 Run lengths count pixels column by column (Fortran order), background first, as in the COCO API
-(`pycocotools <https://pypi.org/project/pycocotools/>`_, which does the encoding and decoding here).
+(pycocotools, which does the encoding and decoding here).
 """
 
 from __future__ import annotations
