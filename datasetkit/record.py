@@ -237,7 +237,7 @@ class Provenance:
 
     Args:
         uri: address, or path relative to the source's folder; never an absolute path of the building machine.
-        license: Hub licence identifier or the licence's name; "unknown" where nobody said.
+        license: Hub license identifier or the license's name; "unknown" where nobody said.
         sha256: hex digest of the bytes that came, before anything was done to them.
 
     """

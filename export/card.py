@@ -17,8 +17,8 @@ import yaml
 from datasetkit.errors import BuiltFolderError
 from datasetkit.ledger import Scope
 from datasetkit.schema import row_schema
-from export.licences import card_licence
-from export.manifest import DATA_FOLDER, LICENCE_NAME, Manifest
+from export.licenses import card_license
+from export.manifest import DATA_FOLDER, LICENSE_NAME, Manifest
 from export.markdown import Markdown, code, escape, fenced, number, percent, table
 from export.statistics import Statistics, Summary
 
@@ -99,7 +99,7 @@ def render_card(
         reason_table=_reason_table(total, reason_meanings or {}),
         object_table=_status_table("object", total.object_status, _OBJECT_STATUSES),
         column_table=_column_table(manifest),
-        licence_table=table(["licence", "records"], [[name, number(n)] for name, n in total.licences.items()]),
+        license_table=table(["license", "records"], [[name, number(n)] for name, n in total.licenses.items()]),
         recipe=fenced(_yaml(manifest.recipe), "yaml"),
     )
 
@@ -133,7 +133,7 @@ def _front_matter(manifest: Manifest, statistics: Statistics, title: str) -> dic
         "image-to-text": total.described,
         "visual-question-answering": total.questions,
     }
-    front: dict[str, Any] = {"pretty_name": title, **card_licence(total.licences, LICENCE_NAME)}
+    front: dict[str, Any] = {"pretty_name": title, **card_license(total.licenses, LICENSE_NAME)}
     front["task_categories"] = [task for task, count in tasks.items() if count]
     front["tags"] = ["datasetkit", *(["phrase-grounding"] if total.links else [])]
     magnitude = len(str(total.records)) - 3

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from datasetkit.recipe import recipe_yaml
 from export.card import render_card
-from export.licences import card_licence, licence_text
-from export.manifest import CARD_NAME, LICENCE_NAME, RECIPE_NAME, Manifest
+from export.licenses import card_license, license_text
+from export.manifest import CARD_NAME, LICENSE_NAME, RECIPE_NAME, Manifest
 from export.plots import write_plots
 from export.samples import write_samples
 from export.statistics import Statistics, compute_statistics
@@ -29,9 +29,9 @@ def describe(folder: Path, manifest: Manifest, reason_meanings: Mapping[str, str
     (folder / RECIPE_NAME).write_text(recipe_yaml(manifest.recipe), encoding="utf-8")
     statistics = compute_statistics(folder, manifest)
     statistics.write(folder)
-    licences = statistics.total.licences
-    if "license_link" in card_licence(licences, LICENCE_NAME):
-        (folder / LICENCE_NAME).write_text(licence_text(licences), encoding="utf-8")
+    licenses = statistics.total.licenses
+    if "license_link" in card_license(licenses, LICENSE_NAME):
+        (folder / LICENSE_NAME).write_text(license_text(licenses), encoding="utf-8")
     samples = write_samples(folder, manifest)
     pictures = [path.name for path in (samples, *write_plots(statistics, folder)) if path is not None]
     (folder / CARD_NAME).write_text(render_card(manifest, statistics, pictures, reason_meanings), encoding="utf-8")

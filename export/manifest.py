@@ -17,7 +17,7 @@ STATISTICS_NAME = "statistics.json"
 LEDGER_NAME = "ledger.jsonl"
 RECIPE_NAME = "recipe.yaml"
 CARD_NAME = "README.md"
-LICENCE_NAME = "LICENSE"
+LICENSE_NAME = "LICENSE"
 DATA_FOLDER = "data"
 ASSETS_FOLDER = "assets"
 

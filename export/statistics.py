@@ -100,7 +100,7 @@ class Summary:
         category_count: how many categories there are.
         uncategorised: objects without a category.
         categories: objects by category, the most frequent ones first.
-        licences: records by licence, most frequent first.
+        licenses: records by license, most frequent first.
         picture_sizes: records by picture size (``width x height``), the most frequent ones first.
 
     """
@@ -128,7 +128,7 @@ class Summary:
     category_count: int
     uncategorised: int
     categories: Mapping[str, int]
-    licences: Mapping[str, int]
+    licenses: Mapping[str, int]
     picture_sizes: Mapping[str, int]
 
     @classmethod
@@ -239,7 +239,7 @@ class _SummaryCounter:
         self._object_status = Counter({status.value: 0 for status in ObjectStatus})
         self._histograms = {name: [0] * len(lower) for name, lower in _BINS.items()}
         self._categories: Counter[str] = Counter()
-        self._licences: Counter[str] = Counter()
+        self._licenses: Counter[str] = Counter()
         self._picture_sizes: Counter[str] = Counter()
         self._pictures = array("Q")  # eight bytes of each sha256: enough to tell pictures apart, little to hold
 
@@ -250,7 +250,7 @@ class _SummaryCounter:
         if row["description"] is not None:
             self.counts["described"] += 1
             self._bin("description_words", len(row["description"].split()))
-        self._licences[row["source"]["license"]] += 1
+        self._licenses[row["source"]["license"]] += 1
         self._pictures.append(int(row["source"]["sha256"][:16], 16))
         self._picture_sizes[f"{row['width']} x {row['height']}"] += 1
         self._bin("longer_side_px", max(row["width"], row["height"]))
@@ -297,7 +297,7 @@ class _SummaryCounter:
             object_status=dict(self._object_status),
             category_count=len(self._categories),
             categories=_ranked(self._categories, CATEGORIES_KEPT),
-            licences=_ranked(self._licences),
+            licenses=_ranked(self._licenses),
             picture_sizes=_ranked(self._picture_sizes, PICTURE_SIZES_KEPT),
         )
 

@@ -45,7 +45,7 @@ class BuildOptions(RunOptions):
         str | None, typer.Option(help="Shares by a hash of the picture, as train=.9,validation=.05,test=.05.")
     ] = None
     key_max: Annotated[int | None, typer.Option(min=1, help="Keep the N most salient key objects.")] = None
-    license: Annotated[str | None, typer.Option(help="Licence of pictures whose source names none.")] = None
+    license: Annotated[str | None, typer.Option(help="License of pictures whose source names none.")] = None
     overlay: Annotated[bool, typer.Option(help="Add a column of small pictures with the masks drawn on them.")] = True
     max_bytes: Annotated[int | None, typer.Option(min=1, help="Largest picture file that is opened.")] = None
     max_pixels: Annotated[int | None, typer.Option(min=1, help="Largest picture that is decoded.")] = None

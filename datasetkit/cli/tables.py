@@ -21,7 +21,7 @@ def statistics_tables(statistics: Statistics) -> Iterator[Table]:
     yield _shares("phrases by status", total.phrase_status)
     yield _shares("objects by status", total.object_status)
     yield _shares(f"categories ({total.category_count} in all)", total.categories)
-    yield _shares("licences", total.licences)
+    yield _shares("licenses", total.licenses)
 
 
 def _counts(summaries: Mapping[str, Summary]) -> Table:

@@ -1,4 +1,4 @@
-"""Licences as sources spell them. Owns the way from Creative Commons addresses to the Hub's identifiers."""
+"""Licenses as sources spell them. Owns the way from Creative Commons addresses to the Hub's identifiers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _CREATIVE_COMMONS = re.compile(r"creativecommons\.org/(licenses|publicdomain)/([
 
 
 def license_identifier(license_entry: Mapping[str, Any]) -> str:
-    """Give the Hub's identifier of a licence ({"name", "url"}), its name where the Hub has none, or "unknown"."""
+    """Give the Hub's identifier of a license ({"name", "url"}), its name where the Hub has none, or "unknown"."""
     match = _CREATIVE_COMMONS.search(str(license_entry.get("url") or ""))
     if match and match[2] == "zero":
         return f"cc0-{match[3]}"

@@ -23,7 +23,7 @@ from datasetkit.errors import BuiltFolderError
 from datasetkit.ledger import Drop, DropReason, Notice, NoticeKind
 from datasetkit.schema import features_json, row_schema, row_to_record
 from export.card import features_yaml, read_front_matter, render_card
-from export.licences import HUB_IDENTIFIERS, card_licence, licence_text
+from export.licenses import HUB_IDENTIFIERS, card_license, license_text
 from export.manifest import Manifest
 from export.markdown import Markdown, code, escape, fenced, table
 from export.statistics import Statistics, compute_statistics
@@ -40,7 +40,7 @@ NOTICES = (Notice("record 1", NoticeKind.ANIMATION_FIRST_FRAME),)
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("card") / "my-dataset"  # as the example in the card calls it
-    rows = rows_of([record(1), record(2, license_name="odd | licence"), record(3), bare_record(4)])
+    rows = rows_of([record(1), record(2, license_name="odd | license"), record(3), bare_record(4)])
     write_folder(folder, {"train": [rows[:1], rows[1:3]], "test": [rows[3:]]}, drops=DROPS, notices=NOTICES)
     return folder
 
@@ -129,7 +129,7 @@ def test_pictures_of_the_card_are_there(built: Path) -> None:
 
 
 def test_every_file_is_the_same_in_a_second_build(built: Path, tmp_path: Path) -> None:
-    rows = rows_of([record(1), record(2, license_name="odd | licence"), record(3), bare_record(4)])
+    rows = rows_of([record(1), record(2, license_name="odd | license"), record(3), bare_record(4)])
     again = tmp_path / "elsewhere"
     write_folder(again, {"train": [rows[:1], rows[1:3]], "test": [rows[3:]]}, drops=DROPS, notices=NOTICES)
     files = {path.relative_to(built): path.read_bytes() for path in built.rglob("*") if path.is_file()}
@@ -153,7 +153,7 @@ def test_data_cannot_break_the_card(tmp_path: Path) -> None:
     assert "<script>" not in html
     headings = re.findall(r"<h[12]>(.*?)</h[12]>", html)
     assert len(headings) == 9
-    assert rendered_rows(table(["licence", "n"], [[NASTY, 1]]))[1] == [" ".join(NASTY.split()), "1"]
+    assert rendered_rows(table(["license", "n"], [[NASTY, 1]]))[1] == [" ".join(NASTY.split()), "1"]
     blocks = [token.content for token in MarkdownIt("commonmark").parse(card) if token.type == "fence"]
     assert [yaml.safe_load(block) for block in blocks if block.startswith("source:")] == [recipe]
 
@@ -192,7 +192,7 @@ def test_markdown_is_not_escaped_twice() -> None:
 
 
 @pytest.mark.parametrize(
-    ("licences", "expected"),
+    ("licenses", "expected"),
     [
         ({}, {"license": "unknown"}),
         ({"unknown": 3}, {"license": "unknown"}),
@@ -201,8 +201,8 @@ def test_markdown_is_not_escaped_twice() -> None:
         ({"cc-by-4.0": 3, "unknown": 1}, {"license": "other", "license_name": "mixed", "license_link": "LICENSE"}),
     ],
 )
-def test_licence_of_the_whole(licences: Mapping[str, int], expected: Mapping[str, str]) -> None:
-    assert card_licence(licences, "LICENSE") == expected
+def test_license_of_the_whole(licenses: Mapping[str, int], expected: Mapping[str, str]) -> None:
+    assert card_license(licenses, "LICENSE") == expected
 
 
 def test_hub_identifiers_are_identifiers() -> None:
@@ -210,12 +210,12 @@ def test_hub_identifiers_are_identifiers() -> None:
     assert all(re.fullmatch(r"[a-z0-9.+-]+", name) for name in HUB_IDENTIFIERS)
 
 
-def test_licence_file_lists_all(built: Path) -> None:
-    assert (built / "LICENSE").read_text() == licence_text({"cc-by-4.0": 2, "odd | licence": 1, "unknown": 1})
-    assert "         1  odd | licence\n" in (built / "LICENSE").read_text()
+def test_license_file_lists_all(built: Path) -> None:
+    assert (built / "LICENSE").read_text() == license_text({"cc-by-4.0": 2, "odd | license": 1, "unknown": 1})
+    assert "         1  odd | license\n" in (built / "LICENSE").read_text()
 
 
-def test_one_known_licence_needs_no_file(tmp_path: Path) -> None:
+def test_one_known_license_needs_no_file(tmp_path: Path) -> None:
     write_folder(tmp_path / "out", {"train": [rows_of([record(1)])]})
     assert not (tmp_path / "out" / "LICENSE").exists()
     assert read_front_matter((tmp_path / "out" / "README.md").read_text())["license"] == "cc-by-4.0"

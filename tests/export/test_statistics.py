@@ -38,7 +38,7 @@ def test_counts(statistics: Statistics) -> None:
     assert total.object_status == {"mentioned": 6, "candidate": 3, "unmentioned": 3}
     assert list(total.categories.items()) == [("cat", 6), ("person", 3)]
     assert total.category_count == 2
-    assert list(total.licences.items()) == [("cc-by-4.0", 2), ("cc0-1.0", 1), ("unknown", 1)]
+    assert list(total.licenses.items()) == [("cc-by-4.0", 2), ("cc0-1.0", 1), ("unknown", 1)]
     assert list(total.picture_sizes.items()) == [("32 x 24", 3), ("24 x 32", 1)]
     assert total.num_bytes == sum(item.num_bytes for item in statistics.splits.values()) > 0
 

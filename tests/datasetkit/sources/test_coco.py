@@ -138,14 +138,14 @@ def test_pictures_of_the_captions_file_alone_count(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("license_value", "expected"), [(4, "Own"), (9, "mit"), (None, "mit"), ([4], "mit"), ({"id": 4}, "mit")]
 )
-def test_licences(tmp_path: Path, license_value: Any, expected: str) -> None:
+def test_licenses(tmp_path: Path, license_value: Any, expected: str) -> None:
     options = write_coco(
         tmp_path, [image_entry(1, license=license_value)], (), [caption(11, 1)], licenses=[{"id": 4, "name": "Own"}, 7]
     )
     assert only_reading(options, default_license="mit").record.source.license == expected
 
 
-def test_a_licence_that_nobody_gave_is_unknown(tmp_path: Path) -> None:
+def test_a_license_that_nobody_gave_is_unknown(tmp_path: Path) -> None:
     assert only_reading(write_coco(tmp_path, **GOOD)).record.source.license == "unknown"
 
 

@@ -76,8 +76,8 @@ def test_metadata_of_every_kind(tmp_path: Path, kind: str, column: str) -> None:
         "d.png": None,
     }
     source = FolderSource(tmp_path, default_license="cc0-1.0")
-    licences = [source.read(entry).record.source.license for entry in source.entries()]
-    assert licences == ["mit", "cc0-1.0", "cc0-1.0", "cc0-1.0"]
+    licenses = [source.read(entry).record.source.license for entry in source.entries()]
+    assert licenses == ["mit", "cc0-1.0", "cc0-1.0", "cc0-1.0"]
 
 
 def test_the_first_caption_column_counts_or_the_one_that_is_named(tmp_path: Path) -> None:
