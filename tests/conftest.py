@@ -10,7 +10,8 @@ import pytest
 from hypothesis import settings
 
 # How long an example takes says something of the machine, nothing of the code.
-settings.register_profile("untimed", deadline=None)
+# On CI the examples are the same in every run: new ones are looked for where somebody can look into them.
+settings.register_profile("untimed", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("untimed")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
