@@ -25,7 +25,8 @@ def test_every_package_folder_is_listed() -> None:
         for package in PACKAGES
         for path in (REPOSITORY / package).rglob("__init__.py")
     }
-    assert listed == found | {"export.cards"}
+    weights = {f"datasetkit.toyworld.weights.{name}" for name in ("detector", "segmenter", "vlm")}
+    assert listed == found | weights | {"export.cards"}
 
 
 @pytest.fixture(scope="session")
@@ -60,6 +61,15 @@ def test_wheel_runs_help_and_renders_a_card(wheel_python: Path, tmp_path: Path) 
     assert "load_dataset" in (out / "README.md").read_text(encoding="utf-8")
     subprocess.run([script, "preview", out], check=True, capture_output=True, cwd=tmp_path)
     assert (tmp_path / "out.html").stat().st_size > 0
+
+
+def test_wheel_holds_the_weights(wheel_python: Path, tmp_path: Path) -> None:
+    code = "from datasetkit.toyworld.checkpoints import weights_folder; print(weights_folder())"
+    shown = subprocess.run([wheel_python, "-c", code], check=True, capture_output=True, text=True, cwd=tmp_path).stdout
+    shipped = REPOSITORY / "datasetkit" / "toyworld" / "weights"
+    names = {path.relative_to(shipped).as_posix() for path in shipped.rglob("*") if path.is_file()}
+    installed = Path(shown.strip())
+    assert {path.relative_to(installed).as_posix() for path in installed.rglob("*") if path.is_file()} == names
 
 
 def test_wheel_is_what_ran(wheel_python: Path, tmp_path: Path) -> None:

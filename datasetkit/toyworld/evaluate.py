@@ -1,7 +1,6 @@
 """Judges the shipped models: ``python -m datasetkit.toyworld.evaluate``.
 
-Prints every figure, and writes ``metrics.json`` beside the weights and a model card for each, both from what was
-measured.
+Prints every figure of the model cards, about two minutes on two idle cores; ``--cards`` writes them down.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from datasetkit.toyworld.evaluation.texts import Vlm, judge_vlm
 from datasetkit.toyworld.model_cards import METRICS_FILE, write_card
 from datasetkit.toyworld.models.vlm import LIST_PROMPT
 from datasetkit.toyworld.scenes import Split
+from datasetkit.toyworld.train import positive
 
 JUDGES: dict[str, Callable[[str, EvaluationRecipe], Mapping[str, object]]] = {
     "detector": judge_detector,
@@ -33,26 +33,29 @@ JUDGES: dict[str, Callable[[str, EvaluationRecipe], Mapping[str, object]]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Judge models, print the figures and write them down."""
+    """Judge models and print the figures."""
     parser = argparse.ArgumentParser(prog="python -m datasetkit.toyworld.evaluate", description=__doc__)
-    parser.add_argument("models", nargs="*", default=NAMES, help="which models (default: all)")
+    parser.add_argument("models", nargs="*", help=f"which of {', '.join(NAMES)} (default: all)")
     parser.add_argument("--weights", type=Path, default=weights_folder(), help="folder with a folder for each model")
-    parser.add_argument("--cards", type=Path, help="folder for model cards (default: none are written)")
-    parser.add_argument("--count", type=int, help="fewer scenes, to try the command; nothing is written")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of torch (default: all)")
+    parser.add_argument("--cards", type=Path, help="write metrics beside the weights, and model cards to this folder")
+    parser.add_argument("--count", type=positive, help="fewer scenes, to try the command; nothing is written")
+    parser.add_argument("--threads", type=positive, default=torch.get_num_threads(), help="of torch (default: all)")
     options = parser.parse_args(arguments)
+    names = options.models or list(NAMES)
+    for name in names:
+        if name not in NAMES or not (options.weights / name).is_dir():
+            parser.error(f"no model {name!r} in {options.weights}; known: {', '.join(NAMES)}")
     torch.set_num_threads(options.threads)
     console = Console(highlight=False, soft_wrap=True)
     recipe = EvaluationRecipe.load().limited(options.count)
-    for name in options.models:
+    for name in names:
         folder = options.weights / name
         figures = JUDGES[name](str(folder), recipe)
         console.print(f"{name}: {json.dumps(figures, indent=2)}")
-        if options.count is None:
+        if options.cards and options.count is None:
             (folder / METRICS_FILE).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-            if options.cards:
-                write_card(name, folder, options.cards)
-    if set(options.models) == set(NAMES):
+            write_card(name, folder, options.cards)
+    if set(names) == set(NAMES):
         console.print(f"all three loaded and one scene annotated in {_first_scene_seconds(options.weights):.2f} s")
     return 0
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import jinja2
 from safetensors import safe_open
 
+from datasetkit.toyworld.models.vlm import DESCRIBE_PROMPT, LIST_PROMPT
 from datasetkit.toyworld.scenes import HELD_OUT
 from datasetkit.toyworld.training.saving import TRAINING_FILE
 
@@ -39,6 +40,8 @@ def render_card(name: str, folder: Path) -> str:
         architecture=json.loads((folder / "config.json").read_text(encoding="utf-8"))["architectures"][0],
         parameters=count_parameters(folder),
         megabytes=(folder / _WEIGHTS_FILE).stat().st_size / 1e6,
+        list_prompt=LIST_PROMPT,
+        describe_prompt=DESCRIBE_PROMPT,
         held_out=[f"{colour.value} {shape.value}" for colour, shape in HELD_OUT],
     )
 

@@ -101,6 +101,8 @@ def train_stage(name: str, task: Task, schedule: Schedule, run: Run) -> None:
     optimisers = _optimisers(task.module, schedule)
     base_rates = [[group["lr"] for group in optimiser.param_groups] for optimiser in optimisers]
     first = _resume(checkpoint, task.module, optimisers)
+    if first:
+        _CONSOLE.print(f"{name} goes on from step {first} of {schedule.steps}")
     metrics = _Metrics(name, run, schedule.steps)
     task.module.train()
     for step in range(first, schedule.steps):
