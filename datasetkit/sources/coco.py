@@ -17,7 +17,7 @@ from datasetkit.ledger import Drop, DropReason, Notice, NoticeKind
 from datasetkit.masks import Mask
 from datasetkit.protocols import Annotator, Entry, Reading
 from datasetkit.recipe import Recipe
-from datasetkit.record import KeyObject, Provenance, Record
+from datasetkit.record import KeyObject, ObjectStatus, Provenance, Record
 from datasetkit.sources.coco_index import CocoIndex
 from datasetkit.sources.files import path_inside, read_picture
 from datasetkit.sources.licenses import UNKNOWN_LICENSE
@@ -210,8 +210,12 @@ class CocoSource:
 
 
 def _most_objects_named(records: Sequence[Record], annotator: Annotator) -> Record:
-    """Choose the record whose description names most objects; the earlier one of equals."""
-    return max(records, key=lambda record: len(annotator.annotate(record).key_objects))
+    """Annotate records and choose the one whose description names most objects; the earlier one of equals."""
+    return max(map(annotator.annotate, records), key=_objects_named)
+
+
+def _objects_named(record: Record) -> int:
+    return sum(item.status is ObjectStatus.MENTIONED for item in record.objects)
 
 
 def _mask_frame(stated_hw: tuple[Any, Any], loaded: LoadedImage) -> tuple[tuple[int, int], int]:

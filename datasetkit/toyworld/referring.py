@@ -60,10 +60,6 @@ class Attributes:
         """Ids of all objects of the scene that have them, rising."""
         return tuple(index for index, item in enumerate(scene.objects) if self.fit(item))
 
-    def without(self, *, shape: bool = False, colour: bool = False, size: bool = False) -> Attributes:
-        """The same attributes less the named ones."""
-        return Attributes(None if shape else self.shape, None if colour else self.colour, None if size else self.size)
-
 
 def attributes_of(item: SceneObject) -> Attributes:
     """Everything that can be said of an object."""

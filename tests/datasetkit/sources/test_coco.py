@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from annotation.alignment import KnownObjectAligner
 from datasetkit.errors import SourceError
 from datasetkit.images import ImageLimits
 from datasetkit.ledger import DropReason
 from datasetkit.masks import Mask
 from datasetkit.protocols import Reading
+from datasetkit.sources.coco import CocoSource
 from tests.datasetkit.builders import (
     BOX,
     CATEGORIES,
@@ -113,6 +115,15 @@ def test_the_best_aligned_caption_is_the_one_that_is_chosen(tmp_path: Path) -> N
     assert offered == ["short", "the longest of all", "a dog"]
     with pytest.raises(SourceError, match="aligner"):
         opened(options, caption="best-aligned")
+
+
+def test_the_best_aligned_caption_names_most_objects_however_few_are_key(tmp_path: Path) -> None:
+    two = [instance(5, 1), instance(6, 1, category_id=18)]
+    captions = [caption(11, 1, "a cat"), caption(12, 1, "a cat and a dog")]
+    recipe = coco_recipe(write_coco(tmp_path, [image_entry(1)], two, captions) | {"caption": "best-aligned"}, key_max=1)
+    source = CocoSource.from_recipe(recipe, KnownObjectAligner(key_max=1))
+    (entry,) = source.entries()
+    assert source.read(entry).record.description == "a cat and a dog"
 
 
 def test_without_captions_a_description_may_be_missing(tmp_path: Path) -> None:
