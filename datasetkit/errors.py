@@ -53,3 +53,11 @@ class UnknownNameError(DatasetkitError, KeyError):
     def __str__(self) -> str:
         """Give the message as it was written (KeyError would quote it)."""
         return str(self.args[0])
+
+
+class ModelError(DatasetkitError, ValueError):
+    """A model cannot be loaded, or is none of the kind that was asked for."""
+
+
+class MissingPackageError(DatasetkitError, ImportError):
+    """An optional package is missing or does not work here; the message gives the command that mends it."""

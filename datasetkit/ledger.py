@@ -1,7 +1,7 @@
 """What happened to the things that were read: drops with constant reasons, notices, and their counts.
 
 Owns the vocabulary of reasons. Nothing leaves the pipeline except through a :class:`Drop`, so that
-``kept + dropped == read`` holds for records and for annotations apart.
+``kept + dropped == read`` holds for records, for the source's annotations and for models' detections apart.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, get_args
 
-Scope = Literal["record", "annotation"]
+Scope = Literal["record", "annotation", "detection"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 
 class DropReason(StrEnum):
-    """Why a record or an annotation was left out. The value is what ledger, manifest and card show."""
+    """Why a record, an annotation or a detection was left out. The value is what ledger, manifest and card show."""
 
     MISSING = "missing"
     EMPTY = "empty"
@@ -34,6 +35,22 @@ class DropReason(StrEnum):
     BAD_MASK = "bad_mask"
     OUTSIDE_IMAGE = "outside_image"
     RECORD_DROPPED = "record_dropped"
+    RELABELLED = "relabelled"
+    OUT_OF_MEMORY = "out_of_memory"
+    NOT_FINITE = "not_finite"
+    EMPTY_MASK = "empty_mask"
+    DUPLICATE_BOX = "duplicate_box"
+    DUPLICATE_MASK = "duplicate_mask"
+    CONTAINED_MASK = "contained_mask"
+    GROUP_BOX = "group_box"
+    WHOLE_IMAGE = "whole_image"
+    LOW_DETECTION = "low_detection"
+    LOW_PREDICTED_IOU = "low_predicted_iou"
+    LOW_STABILITY = "low_stability"
+    LOW_SIMILARITY = "low_similarity"
+    LOW_CLEANING_IOU = "low_cleaning_iou"
+    TOO_SMALL = "too_small"
+    NAMED_BY_NO_PHRASE = "named_by_no_phrase"
 
     @property
     def explanation(self) -> str:
@@ -63,11 +80,34 @@ _EXPLANATIONS = {
     DropReason.BAD_POLYGON: "a polygon part has fewer than three points or numbers that are no coordinates",
     DropReason.BAD_MASK: "run lengths that do not describe a non-empty mask of the picture's size",
     DropReason.OUTSIDE_IMAGE: "the polygon covers no pixel of the picture",
-    DropReason.RECORD_DROPPED: "the annotation's record was dropped",
+    DropReason.RECORD_DROPPED: "the record that it belongs to was dropped",
+    DropReason.RELABELLED: "the source's own mask gave way to those that models found",
+    DropReason.OUT_OF_MEMORY: "the model ran out of memory with this picture alone",
+    DropReason.NOT_FINITE: "the model answered with numbers that are not finite",
+    DropReason.EMPTY_MASK: "the segmenter found no pixel in the box",
+    DropReason.DUPLICATE_BOX: "a better box covers almost the same; its phrases went over to that one",
+    DropReason.DUPLICATE_MASK: "a better mask covers almost the same; its phrases went over to that one",
+    DropReason.CONTAINED_MASK: "the mask lies within a better one of the same phrase",
+    DropReason.GROUP_BOX: "the mask takes in several others of the same phrase",
+    DropReason.WHOLE_IMAGE: "the box covers almost the whole picture",
+    DropReason.LOW_DETECTION: "the detector is not sure enough of the box",
+    DropReason.LOW_PREDICTED_IOU: "the segmenter expects a poor mask",
+    DropReason.LOW_STABILITY: "the mask changes much with the threshold it is cut at",
+    DropReason.LOW_SIMILARITY: "the crop and its phrase do not look alike to the image-text model",
+    DropReason.LOW_CLEANING_IOU: "cleaning took too much of the mask away, or added too much",
+    DropReason.TOO_SMALL: "the mask covers too little of the picture",
+    DropReason.NAMED_BY_NO_PHRASE: "no phrase of the description took it",
 }
 
 _MAY_PASS_LATER = frozenset(
-    {DropReason.MISSING, DropReason.EMPTY, DropReason.TRUNCATED, DropReason.NOT_AN_IMAGE, DropReason.UNREADABLE}
+    {
+        DropReason.MISSING,
+        DropReason.EMPTY,
+        DropReason.TRUNCATED,
+        DropReason.NOT_AN_IMAGE,
+        DropReason.UNREADABLE,
+        DropReason.OUT_OF_MEMORY,
+    }
 )
 
 
@@ -81,6 +121,9 @@ class NoticeKind(StrEnum):
     SIXTEEN_BIT_SCALED = "sixteen_bit_scaled"
     TRANSPARENCY_OVER_WHITE = "transparency_over_white"
     NO_DESCRIPTION = "no_description"
+    PROMPT_SPLIT = "prompt_split"
+    PHRASE_CUT = "phrase_cut"
+    CAPTION_CUT = "caption_cut"
 
     @property
     def explanation(self) -> str:
@@ -95,15 +138,19 @@ _NOTICES = {
     NoticeKind.ANIMATION_FIRST_FRAME: "the picture is an animation; its first frame counts",
     NoticeKind.SIXTEEN_BIT_SCALED: "the picture has 16-bit pixels; masks and overlays were made on it scaled to 8 bit",
     NoticeKind.NO_DESCRIPTION: "the picture has no description",
+    NoticeKind.PROMPT_SPLIT: "the phrases were more than the detector takes at once; they were asked for in turns",
+    NoticeKind.PHRASE_CUT: "a phrase is longer than the detector reads; its end was not seen",
+    NoticeKind.CAPTION_CUT: "the captioner had not ended when it had written as much as it may",
     NoticeKind.TRANSPARENCY_OVER_WHITE: "the picture has transparency; it was laid over white",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """One record or annotation that was left out.
+    """One record, annotation or detection that was left out.
 
-    ``item_id`` is the record id, or the annotation's id for scope ``annotation``.
+    ``item_id`` is the record id, the annotation's id for scope ``annotation``, or the record id, ``#`` and the
+    detection's number for scope ``detection``.
     """
 
     scope: Scope
@@ -129,9 +176,7 @@ class Tally:
 
     read: Counter[Scope] = field(default_factory=Counter)
     kept: Counter[Scope] = field(default_factory=Counter)
-    dropped: dict[Scope, Counter[DropReason]] = field(
-        default_factory=lambda: {"record": Counter(), "annotation": Counter()}
-    )
+    dropped: dict[Scope, Counter[DropReason]] = field(default_factory=lambda: {scope: Counter() for scope in SCOPES})
     notices: Counter[NoticeKind] = field(default_factory=Counter)
 
     def add_drop(self, drop: Drop) -> None:
@@ -149,8 +194,7 @@ class Tally:
     def to_json(self) -> dict[str, object]:
         """Give the counts as plain JSON, keys sorted."""
         return {
-            "records": self._scope_json("record"),
-            "annotations": self._scope_json("annotation"),
+            **{f"{scope}s": self._scope_json(scope) for scope in SCOPES},
             "notices": {kind.value: self.notices[kind] for kind in sorted(self.notices)},
         }
 
@@ -166,10 +210,10 @@ class Tally:
     def from_json(cls, value: dict[str, dict]) -> Tally:
         """Read what :meth:`to_json` wrote."""
         tally = cls()
-        scopes: tuple[tuple[Scope, str], ...] = (("record", "records"), ("annotation", "annotations"))
-        for scope, key in scopes:
-            tally.read[scope] = value[key]["read"]
-            tally.kept[scope] = value[key]["kept"]
-            tally.dropped[scope] = Counter({DropReason(name): n for name, n in value[key]["dropped"].items()})
+        for scope in SCOPES:
+            counts = value[f"{scope}s"]
+            tally.read[scope] = counts["read"]
+            tally.kept[scope] = counts["kept"]
+            tally.dropped[scope] = Counter({DropReason(name): n for name, n in counts["dropped"].items()})
         tally.notices = Counter({NoticeKind(name): n for name, n in value["notices"].items()})
         return tally

@@ -1,6 +1,7 @@
 """What the exchangeable parts promise: sources give entries and readings, annotators turn a record into a fuller one.
 
-Owns the seams between the packages; implementations live in ``datasetkit.sources`` and ``annotation``.
+Owns the seams between the packages; implementations live in ``datasetkit.sources`` and ``annotation``. What models
+promise stands in ``datasetkit.models``.
 """
 
 from __future__ import annotations
@@ -40,8 +41,9 @@ class Reading:
     Args:
         record: the record.
         pixels: its decoded picture, mode RGB, upright, so that no later step decodes it again.
-        drops: the annotations that were left out.
-        notices: what was done to the picture.
+        drops: the annotations and detections that were left out.
+        notices: what was done to the picture and to its record.
+        detections: how many boxes models found in the picture, those left out among them.
 
     """
 
@@ -49,6 +51,7 @@ class Reading:
     pixels: Image.Image
     drops: tuple[Drop, ...] = ()
     notices: tuple[Notice, ...] = ()
+    detections: int = 0
 
 
 class Source(Protocol):
@@ -120,8 +123,22 @@ class PhraseFinder(Protocol):
 
 
 class Annotator(Protocol):
-    """One step of annotation: gives the record back with more in it."""
+    """Annotation from words alone: gives the record back with more in it."""
 
     def annotate(self, record: Record) -> Record:
         """Add to a record; the picture, the description and the source stay as they are."""
+        ...
+
+
+class PictureAnnotator(Protocol):
+    """Annotation from pictures, by models: takes several readings at once."""
+
+    def annotate(self, readings: Sequence[Reading]) -> list[Reading | Drop]:
+        """Add to each record; the picture and the source stay as they are.
+
+        Returns:
+            in the order of ``readings``: the fuller reading, or a drop of scope ``record`` where that one picture
+            cannot be annotated.
+
+        """
         ...

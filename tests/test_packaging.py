@@ -64,7 +64,7 @@ def test_wheel_runs_help_and_renders_a_card(wheel_python: Path, tmp_path: Path) 
 
 
 def test_wheel_holds_the_weights(wheel_python: Path, tmp_path: Path) -> None:
-    code = "from datasetkit.toyworld.checkpoints import weights_folder; print(weights_folder())"
+    code = "from datasetkit.checkpoints import weights_folder; print(weights_folder())"
     shown = subprocess.run([wheel_python, "-c", code], check=True, capture_output=True, text=True, cwd=tmp_path).stdout
     shipped = REPOSITORY / "datasetkit" / "toyworld" / "weights"
     names = {path.relative_to(shipped).as_posix() for path in shipped.rglob("*") if path.is_file()}

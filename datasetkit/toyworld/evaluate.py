@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from datasetkit.toyworld.checkpoints import NAMES, weights_folder
+from datasetkit.checkpoints import NAMES, weights_folder
 from datasetkit.toyworld.evaluation.detections import Detector, judge_detector
 from datasetkit.toyworld.evaluation.recipe import EvaluationRecipe
 from datasetkit.toyworld.evaluation.segmentations import Segmenter, judge_segmenter

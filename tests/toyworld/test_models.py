@@ -17,8 +17,8 @@ from transformers import (
     AutoProcessor,
 )
 
+from datasetkit.checkpoints import NAMES, resolve, weights_folder
 from datasetkit.errors import UnknownNameError
-from datasetkit.toyworld.checkpoints import NAMES, resolve, weights_folder
 from datasetkit.toyworld.domain import DOMAINS
 from datasetkit.toyworld.models.detector import (
     build_detector,
@@ -162,7 +162,7 @@ def test_all_shipped_models_load_offline_with_an_empty_cache(tmp_path: Path) -> 
     code = """
 from transformers import AutoModelForImageTextToText, AutoModelForMaskGeneration, AutoModelForZeroShotObjectDetection
 from transformers import AutoProcessor
-from datasetkit.toyworld.checkpoints import resolve
+from datasetkit.checkpoints import resolve
 classes = AutoModelForZeroShotObjectDetection, AutoModelForMaskGeneration, AutoModelForImageTextToText
 for auto, name in zip(classes, ("detector", "segmenter", "vlm")):
     folder = resolve(f"toyworld:{name}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from datasetkit.toyworld.checkpoints import NAMES, resolve, weights_folder
+from datasetkit.checkpoints import NAMES, resolve, weights_folder
 from datasetkit.toyworld.evaluation.detections import judge_detector
 from datasetkit.toyworld.evaluation.recipe import EvaluationRecipe
 from datasetkit.toyworld.evaluation.segmentations import judge_segmenter

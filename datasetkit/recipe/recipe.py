@@ -1,93 +1,23 @@
-"""Recipes: every option of a build, checked, as YAML and back. Owns the options' names, ranges and defaults."""
+"""A recipe: every option of a build, checked, as YAML and back. Owns the way from values to options and to a file."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from datasetkit.errors import RecipeError
 from datasetkit.images import MOST_PIXELS, ImageLimits
+from datasetkit.recipe.grounding import GroundingOptions
+from datasetkit.recipe.options import Options
+from datasetkit.recipe.sources import CocoOptions, FolderOptions, ToyworldOptions
 
 
-class _Options(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class CocoOptions(_Options):
-    """Options of the source ``coco``.
-
-    Args:
-        images: folder of the pictures.
-        instances: COCO instances JSON.
-        captions: COCO captions JSON.
-        caption: which of a picture's captions becomes the description.
-        require_description: whether a picture without a caption is dropped.
-
-    """
-
-    name: Literal["coco"] = "coco"
-    images: Path
-    instances: Path | None = None
-    captions: Path | None = None
-    caption: Literal["first", "longest", "all", "best-aligned"] = "first"
-    require_description: bool = True
-
-    @property
-    def has_objects(self) -> bool:
-        """Whether the source says what is in its pictures."""
-        return self.instances is not None
-
-
-class FolderOptions(_Options):
-    """Options of the source ``folder``.
-
-    Args:
-        folder: where the pictures and their metadata files are.
-        caption_column: metadata column with the description; None takes description, caption or text.
-        require_description: whether a picture without a description is dropped.
-
-    """
-
-    name: Literal["folder"] = "folder"
-    folder: Path
-    caption_column: str | None = None
-    require_description: bool = False
-
-    @property
-    def has_objects(self) -> bool:
-        """A folder says nothing of what is in its pictures."""
-        return False
-
-
-class ToyworldOptions(_Options):
-    """Options of the source ``toyworld``.
-
-    Args:
-        count: how many scenes.
-        scene_split: which of the disjoint ranges of seeds they are drawn from.
-        size_px: side of the square pictures.
-        domain: words, caption style and backgrounds.
-
-    """
-
-    name: Literal["toyworld"] = "toyworld"
-    count: int = Field(default=100, ge=1)
-    scene_split: Literal["train", "validation", "test"] = "train"
-    size_px: int = Field(default=384, ge=64, le=1024)
-    domain: Literal["base", "shifted"] = "base"
-
-    @property
-    def has_objects(self) -> bool:
-        """Every scene comes with all of its objects."""
-        return True
-
-
-class LimitOptions(_Options):
+class LimitOptions(Options):
     """What a picture may cost before it is decoded.
 
     Args:
@@ -100,11 +30,13 @@ class LimitOptions(_Options):
     max_pixels: int = Field(default=ImageLimits().max_pixels, ge=1, le=MOST_PIXELS)
 
 
-class Recipe(_Options):
+class Recipe(Options):
     """Everything that decides what a build gives.
 
     Args:
         source: where the records come from.
+        grounding: how models find objects; they replace the source's own. None leaves the objects as the source has
+            them.
         splits: share of each split, adding up to 1; pictures go by a hash of their bytes. None keeps the source's own
             splits, ``train`` where it has none.
         key_max: how many of the mentioned objects, the most salient ones, become key objects; None takes all.
@@ -117,6 +49,7 @@ class Recipe(_Options):
     """
 
     source: Annotated[CocoOptions | FolderOptions | ToyworldOptions, Field(discriminator="name")]
+    grounding: GroundingOptions | None = None
     splits: dict[str, float] | None = None
     key_max: int | None = Field(default=None, ge=1)
     license: str | None = None

@@ -1,0 +1,37 @@
+"""The exchangeable models by name. Owns their registries and the packages that each needs beside the required ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from annotation.packages import GROUNDINGDINO, SEGMENT_ANYTHING, TORCHVISION, Package
+from datasetkit.registry import Registry
+
+CAPTIONERS = Registry(
+    "captioner",
+    {"image-text-to-text": "annotation.captioners.image_text_to_text:ImageTextToTextCaptioner"},
+)
+DETECTORS = Registry(
+    "detector",
+    {
+        "grounding-dino": "annotation.detectors.grounding_dino:GroundingDinoDetector",
+        "groundingdino-py": "annotation.detectors.groundingdino_py:GroundingDinoPyDetector",
+        "owlv2": "annotation.detectors.owlv2:Owlv2Detector",
+    },
+)
+SEGMENTERS = Registry(
+    "segmenter",
+    {
+        "sam": "annotation.segmenters.sam:SamSegmenter",
+        "sam2": "annotation.segmenters.sam2:Sam2Segmenter",
+        "segment-anything": "annotation.segmenters.segment_anything:SegmentAnythingSegmenter",
+    },
+)
+GROUNDERS = Registry("grounder", {"sam3": "annotation.grounders.sam3:Sam3Grounder"})
+
+PACKAGES: Mapping[str, tuple[Package, ...]] = {
+    "groundingdino-py": (TORCHVISION, GROUNDINGDINO),
+    "sam2": (TORCHVISION,),
+    "sam3": (TORCHVISION,),
+    "segment-anything": (TORCHVISION, SEGMENT_ANYTHING),
+}

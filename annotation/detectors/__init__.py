@@ -1,0 +1,1 @@
+"""Models that find the phrases of a query in a picture."""

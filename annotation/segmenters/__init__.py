@@ -1,0 +1,1 @@
+"""Models that cut out what is in a box."""

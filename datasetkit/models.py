@@ -1,0 +1,258 @@
+"""What models promise: captioners, detectors and segmenters, with numpy and PIL at the border and torch inside.
+
+Owns the types that go in and out. All boxes and masks are in pixels of the upright picture that was given, whatever the
+model resized, padded or cropped it to. Implementations live in ``annotation``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from datasetkit.errors import RecordError
+from datasetkit.ledger import DropReason, NoticeKind
+from datasetkit.masks import Mask
+
+FloatArray = NDArray[np.float64]
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """Which weights made something, for manifest and card.
+
+    Args:
+        role: what the model does ("detector").
+        id: Hub id, name of a shipped model, or the name of a local folder or file, never its path.
+        revision: commit on the Hub, or None where the weights are local.
+        sha256: hex digest of local weights, or None where a commit says it all.
+
+    """
+
+    role: str
+    id: str
+    revision: str | None
+    sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What a detector is asked about one picture: a text, and which of its characters are the phrases.
+
+    The text is a caption with phrases in it, or a list of phrases made by :meth:`of_phrases`.
+
+    Args:
+        text: the prompt.
+        spans: [start, end) of each phrase in code points; rising, not overlapping, none of them blank.
+
+    Raises:
+        RecordError: a span is not of that form.
+
+    """
+
+    text: str
+    spans: tuple[tuple[int, int], ...]
+
+    def __post_init__(self) -> None:
+        for start, end in self.spans:
+            if not 0 <= start < end <= len(self.text) or not self.text[start:end].strip():
+                raise RecordError(f"span [{start}, {end}) is no phrase of a text of {len(self.text)} characters")
+        for (_, end), (start, _) in pairwise(self.spans):
+            if start < end:
+                raise RecordError(f"spans must rise and not overlap; one ends at {end}, the next starts at {start}")
+
+    @classmethod
+    def of_phrases(cls, phrases: Sequence[str]) -> Query:
+        """Join phrases, each with a full stop after it: ``"a cat . two dogs ."``."""
+        text, spans = "", []
+        for phrase in phrases:
+            start = len(text)
+            spans.append((start, start + len(phrase)))
+            text += f"{phrase} . "
+        return cls(text.rstrip(" "), tuple(spans))
+
+    @property
+    def phrases(self) -> tuple[str, ...]:
+        """The phrases, verbatim."""
+        return tuple(self.text[start:end] for start, end in self.spans)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Detections:
+    """Boxes found in one picture, each with a score for every phrase of the query.
+
+    Args:
+        boxes_xyxy: left, top, right, bottom; shape (N, 4), px, ordered, inside the picture, none empty.
+        scores: shape (N, P), range [0, 1].
+        notices: what happened to the query.
+
+    """
+
+    boxes_xyxy: FloatArray
+    scores: FloatArray
+    notices: tuple[NoticeKind, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """What a segmenter made of one box.
+
+    Args:
+        mask: the pixels, or None where there are none.
+        predicted_iou: the model's own estimate of the mask's IoU, range [0, 1]; None where it gives none.
+        stability: IoU of the mask cut at a higher and at a lower threshold, range [0, 1]; None likewise.
+
+    """
+
+    mask: Mask | None
+    predicted_iou: float | None
+    stability: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A box with its mask and what models said of it.
+
+    Args:
+        number: its place among the picture's detections, for the ledger.
+        box_xyxy: left, top, right, bottom, px.
+        phrase_scores: of each phrase of the query, range [0, 1].
+        mask: its pixels.
+        predicted_iou: as in :class:`Segment`.
+        stability: as in :class:`Segment`.
+        cleaning_iou: IoU of the mask before and after cleaning; None where it was not cleaned.
+        similarity: image-text similarity of the crop and its best phrase, range [0, 1]; None where not measured.
+        is_group: whether the mask takes in several things that were not told apart.
+
+    """
+
+    number: int
+    box_xyxy: Box
+    phrase_scores: tuple[float, ...]
+    mask: Mask
+    predicted_iou: float | None = None
+    stability: float | None = None
+    cleaning_iou: float | None = None
+    similarity: float | None = None
+    is_group: bool = False
+
+    @property
+    def score(self) -> float:
+        """The best of its phrases' scores, which is the detector's confidence in it."""
+        return max(self.phrase_scores, default=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """A detection that was left out: its number, the constant reason, and what was measured."""
+
+    number: int
+    reason: DropReason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Grounding:
+    """What was found of one query in one picture; regions and removals together are all detections.
+
+    Args:
+        regions: what stays, in order of their numbers.
+        removals: what does not.
+        notices: what happened to the query.
+
+    """
+
+    regions: tuple[Region, ...]
+    removals: tuple[Removal, ...] = ()
+    notices: tuple[NoticeKind, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """A description that a model wrote.
+
+    Args:
+        text: the words; empty where it wrote none.
+        is_cut: whether it had not ended when it had written as much as it may.
+
+    """
+
+    text: str
+    is_cut: bool = False
+
+
+class Captioner(Protocol):
+    """Describes pictures."""
+
+    @property
+    def identities(self) -> tuple[ModelIdentity, ...]:
+        """The weights in use; empty where there are none."""
+        ...
+
+    def caption(self, images: Sequence[Image.Image]) -> list[Caption]:
+        """Describe each picture (mode RGB, upright)."""
+        ...
+
+
+class Detector(Protocol):
+    """Finds the phrases of a query in a picture."""
+
+    @property
+    def identities(self) -> tuple[ModelIdentity, ...]:
+        """The weights in use."""
+        ...
+
+    def detect(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Detections]:
+        """Look for each picture's (mode RGB, upright) own query; queries without spans give no boxes."""
+        ...
+
+
+class Segmenter(Protocol):
+    """Cuts out what is in a box."""
+
+    @property
+    def identities(self) -> tuple[ModelIdentity, ...]:
+        """The weights in use."""
+        ...
+
+    def segment(self, images: Sequence[Image.Image], boxes_xyxy: Sequence[FloatArray]) -> list[list[Segment]]:
+        """Give one segment for each box of each picture (mode RGB, upright).
+
+        Args:
+            images: each is encoded once, however many boxes it has; one without boxes is not encoded.
+            boxes_xyxy: for each picture its boxes, shape (N, 4), px; N may be 0.
+
+        """
+        ...
+
+
+class Grounder(Protocol):
+    """Finds a query's phrases in a picture and cuts them out: a detector and a segmenter, or one model for both."""
+
+    @property
+    def identities(self) -> tuple[ModelIdentity, ...]:
+        """The weights in use."""
+        ...
+
+    def ground(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Grounding]:
+        """Look for each picture's own query."""
+        ...
+
+
+class CropScorer(Protocol):
+    """Says how much a crop of a picture looks like a phrase."""
+
+    @property
+    def identities(self) -> tuple[ModelIdentity, ...]:
+        """The weights in use."""
+        ...
+
+    def score(self, crops: Sequence[Image.Image], phrases: Sequence[str]) -> FloatArray:
+        """Give the similarity of each crop to its own phrase, shape (N,), range [0, 1]."""
+        ...

@@ -1,0 +1,7 @@
+"""Every option of a build: their names, ranges and defaults, and recipes as files."""
+
+from datasetkit.recipe.grounding import GroundingOptions
+from datasetkit.recipe.recipe import Recipe, recipe_yaml
+from datasetkit.recipe.sources import CocoOptions, FolderOptions, ToyworldOptions
+
+__all__ = ["CocoOptions", "FolderOptions", "GroundingOptions", "Recipe", "ToyworldOptions", "recipe_yaml"]
