@@ -123,6 +123,7 @@ class NoticeKind(StrEnum):
     NO_DESCRIPTION = "no_description"
     PROMPT_SPLIT = "prompt_split"
     PHRASE_CUT = "phrase_cut"
+    CAPTIONED = "captioned"
     CAPTION_CUT = "caption_cut"
 
     @property
@@ -140,6 +141,7 @@ _NOTICES = {
     NoticeKind.NO_DESCRIPTION: "the picture has no description",
     NoticeKind.PROMPT_SPLIT: "the phrases were more than the detector takes at once; they were asked for in turns",
     NoticeKind.PHRASE_CUT: "a phrase is longer than the detector reads; its end was not seen",
+    NoticeKind.CAPTIONED: "a model wrote the description",
     NoticeKind.CAPTION_CUT: "the captioner had not ended when it had written as much as it may",
     NoticeKind.TRANSPARENCY_OVER_WHITE: "the picture has transparency; it was laid over white",
 }

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from datasetkit.errors import RecordError
+from datasetkit.errors import RecordError, UnusableError
 from datasetkit.ledger import DropReason, NoticeKind
 from datasetkit.masks import Mask
 
@@ -147,6 +147,11 @@ class Region:
         """The best of its phrases' scores, which is the detector's confidence in it."""
         return max(self.phrase_scores, default=0.0)
 
+    @property
+    def best_phrase(self) -> int:
+        """Index of the phrase with that score, the first of equals."""
+        return self.phrase_scores.index(self.score)
+
 
 @dataclass(frozen=True, slots=True)
 class Removal:
@@ -240,8 +245,8 @@ class Grounder(Protocol):
         """The weights in use."""
         ...
 
-    def ground(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Grounding]:
-        """Look for each picture's own query."""
+    def ground(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Grounding | UnusableError]:
+        """Look for each picture's own query; an error stands in the place of a picture that cannot be grounded."""
         ...
 
 

@@ -6,7 +6,7 @@ The options of each model, ``name`` apart, are the keyword arguments of its clas
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -160,6 +160,10 @@ class DuplicateOptions(Options):
     group_members: int = Field(default=2, ge=2)
     groups: Literal["drop", "keep"] = "drop"
 
+    def for_masks(self) -> dict[str, Any]:
+        """The options of masks, by name."""
+        return self.model_dump(exclude={"box_iou"})
+
 
 class CleaningOptions(Options):
     """What is mended in a mask.
@@ -227,7 +231,8 @@ class GroundingOptions(Options):
     """How models turn a picture and its words into objects and links.
 
     Args:
-        captioner: writes the descriptions.
+        captioner: describes pictures that have no description.
+        recaption: whether it describes those as well that have one.
         detector: finds the phrases.
         segmenter: cuts out what the detector found; None where that gives masks itself.
         similarity: compares crops with phrases; None leaves it.
@@ -240,6 +245,7 @@ class GroundingOptions(Options):
     """
 
     captioner: CaptionerOptions = GivenOptions()
+    recaption: bool = False
     detector: DetectorOptions
     segmenter: SegmenterOptions | None = None
     similarity: SimilarityOptions | None = None
