@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -163,7 +163,7 @@ class BuildFolder:
                 stray_tally.add_drop(drop)
                 line = {"event": "dropped", "scope": drop.scope, "id": drop.item_id, "reason": drop.reason}
                 ledger.write(json.dumps({"part": None, **line, "detail": drop.detail}, ensure_ascii=False) + "\n")
-        manifest = Manifest(**asdict(self._identity), parts=parts, stray=stray_tally)
+        manifest = self._identity.manifest(parts, stray_tally)
         manifest.write(self.folder)
         return manifest
 
@@ -175,11 +175,11 @@ class BuildFolder:
     def _found_identity(self) -> BuildIdentity | None:
         try:
             if (self._journal / _STATE).exists():
-                return BuildIdentity(**json.loads((self._journal / _STATE).read_text(encoding="utf-8")))
+                return BuildIdentity.from_json(json.loads((self._journal / _STATE).read_text(encoding="utf-8")))
             if (self.folder / MANIFEST_NAME).exists():
                 return BuildIdentity.of(Manifest.read(self.folder))
             found = {path.name for path in self.folder.iterdir()} if self.folder.exists() else set()
-        except (NotADirectoryError, TypeError, ValueError) as error:
+        except (NotADirectoryError, KeyError, TypeError, ValueError) as error:
             raise OutputError(f"{self.folder} holds no build ({error}); give another --out") from error
         if found - {self._new.name, self._gone.name}:
             raise OutputError(f"{self.folder} is not empty and holds no build; give another --out")
@@ -204,7 +204,7 @@ class BuildFolder:
         self._take_lock()
 
     def _state_text(self) -> str:
-        return json.dumps(asdict(self._identity))
+        return json.dumps(self._identity.to_json())
 
     def _take_lock(self) -> None:
         """Keep other processes out; the system gives the lock back when this one ends, however it ends."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from datasetkit.errors import BuiltFolderError
 from datasetkit.ledger import Tally
+from datasetkit.models import ModelIdentity
 
 MANIFEST_NAME = "manifest.json"
 STATISTICS_NAME = "statistics.json"
@@ -89,6 +90,7 @@ class Manifest:
         recipe: the resolved recipe, paths reduced to their last component.
         parts: in order of the source.
         stray: the account of annotations that belong to no entry of the source.
+        models: the weights that found and linked the objects; none where no model was asked.
 
     """
 
@@ -98,6 +100,7 @@ class Manifest:
     recipe: Mapping[str, Any]
     parts: tuple[Part, ...]
     stray: Tally
+    models: tuple[ModelIdentity, ...] = ()
 
     @property
     def shards(self) -> tuple[Shard, ...]:
@@ -132,6 +135,7 @@ class Manifest:
             "tally": self.tally.to_json(),
             "parts": [part.to_json() for part in self.parts],
             "stray": self.stray.to_json(),
+            "models": [asdict(model) for model in self.models],
             "recipe": self.recipe,
         }
 
@@ -160,6 +164,7 @@ class Manifest:
                 recipe=value["recipe"],
                 parts=tuple(map(Part.from_json, value["parts"])),
                 stray=_read_tally(value["stray"]),
+                models=read_models(value["models"]),
             )
         except FileNotFoundError:
             raise BuiltFolderError(
@@ -167,6 +172,22 @@ class Manifest:
             ) from None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BuiltFolderError(f"{path} is not a manifest of datasetkit: {error!r}") from error
+
+
+def read_models(values: Sequence[Mapping[str, Any]]) -> tuple[ModelIdentity, ...]:
+    """Read identities of models from plain JSON.
+
+    Raises:
+        TypeError: they are not of that form.
+
+    """
+    models = tuple(ModelIdentity(**value) for value in values)
+    for model in models:
+        if not (isinstance(model.role, str) and isinstance(model.id, str)):
+            raise TypeError(f"role and id of a model must be text: {model}")
+        if not all(isinstance(item, str | None) for item in (model.revision, model.sha256)):
+            raise TypeError(f"revision and sha256 of a model must be text or null: {model}")
+    return models
 
 
 def _read_tally(value: Mapping[str, Any]) -> Tally:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-from datasetkit.ledger import Drop, Notice, Tally
+from datasetkit.ledger import Drop, Notice, Scope, Tally
 from export.folder import BuildFolder
 from export.manifest import Part, Shard
 from export.shards import ShardWriter, hash_file
@@ -25,8 +25,9 @@ class Outcome:
         row: the record as a row, or None where it was dropped.
         split: the split that the row goes to.
         annotations_read: how many annotations the entry had.
-        drops: of the record or of annotations.
+        drops: of the record, of annotations or of detections.
         notices: what was done to the picture.
+        detections: how many boxes models found in the picture, those left out among them.
 
     """
 
@@ -35,6 +36,7 @@ class Outcome:
     annotations_read: int
     drops: tuple[Drop, ...]
     notices: tuple[Notice, ...]
+    detections: int = 0
 
 
 class PartWriter:
@@ -70,11 +72,13 @@ class PartWriter:
     def add(self, outcome: Outcome) -> None:
         """Write and count one outcome; outcomes come in the order of their entries."""
         self._tally.read["record"] += 1
-        self._tally.read["annotation"] += outcome.annotations_read
-        self._tally.kept["annotation"] += outcome.annotations_read
+        parts: dict[Scope, int] = {"annotation": outcome.annotations_read, "detection": outcome.detections}
+        self._tally.read.update(parts)
+        self._tally.kept.update(parts)
         for drop in outcome.drops:
             self._tally.add_drop(drop)
-            self._tally.kept["annotation"] -= drop.scope == "annotation"
+            if drop.scope != "record":
+                self._tally.kept[drop.scope] -= 1
         self._drops.extend(outcome.drops)
         self._tally.notices.update(notice.kind for notice in outcome.notices)
         self._notices.extend(outcome.notices)
