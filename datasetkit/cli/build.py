@@ -1,21 +1,21 @@
-"""``datasetkit build``: one command a source. Owns the way from typed options to a recipe, and the progress line."""
+"""``datasetkit build``: one command a source. Owns the way from typed options to a recipe, and the closing summary."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from datasetkit.cli.grounding import ModelOptions, check_relabel, knows_only_scenes
 from datasetkit.cli.options import takes
+from datasetkit.cli.progress import progress_line
 from datasetkit.errors import OutputError, RecipeError
 
 if TYPE_CHECKING:
-    from datasetkit.build import Progress
+    from datasetkit.placement import Placement
     from datasetkit.recipe import Recipe
     from export.manifest import Manifest
 
@@ -32,10 +32,21 @@ class RunOptions:
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Build parts again that hold pictures which could not be read.")
     ] = False
+    device: Annotated[str, typer.Option(help="Where models run: auto, cpu, cuda, cuda:1, mps.")] = "auto"
+    captioner_batch: Annotated[int, typer.Option(min=1, help="Pictures the captioner takes at once.")] = 8
+    detector_batch: Annotated[int, typer.Option(min=1, help="Pictures the detector takes at once.")] = 8
+    segmenter_batch: Annotated[int, typer.Option(min=1, help="Pictures the segmenter takes at once.")] = 8
+
+    @property
+    def placement(self) -> Placement:
+        """Where models run."""
+        from datasetkit.placement import Placement
+
+        return Placement(self.device, self.captioner_batch, self.detector_batch, self.segmenter_batch)
 
 
 @dataclass(frozen=True)
-class BuildOptions(RunOptions):
+class BuildOptions(ModelOptions, RunOptions):
     """The options of a recipe that every source has, and those of the run."""
 
     split: Annotated[str | None, typer.Option(help="Name of the one split.  [default: the source's own, or train]")] = (
@@ -59,6 +70,7 @@ class BuildOptions(RunOptions):
         limits = {"max_bytes": self.max_bytes, "max_pixels": self.max_pixels}
         value = {
             "source": source,
+            "grounding": self.grounding(),
             "splits": _shares(self.split, self.splits),
             "key_max": self.key_max,
             "license": self.license,
@@ -82,8 +94,12 @@ def coco(
         typer.Option(help="Which of a picture's captions; all makes one record each."),
     ] = "first",
     require_description: Annotated[bool, typer.Option(help="Drop pictures without a caption.")] = True,
+    relabel: Annotated[
+        bool, typer.Option("--relabel", help="Let the preset's models replace the human masks.")
+    ] = False,
 ) -> None:
     """Build from data in COCO's format: human masks, captions aligned to them."""
+    check_relabel(options.preset, has_masks=instances is not None, relabel=relabel)
     recipe = options.recipe(
         name="coco",
         images=images,
@@ -125,7 +141,11 @@ def toyworld(
         Literal["base", "shifted"], typer.Option(help="shifted renames colours and shapes, for tuning experiments.")
     ] = "base",
 ) -> None:
-    """Build from rendered scenes: exact masks, descriptions and questions, no download."""
+    """Build from rendered scenes: descriptions and questions, objects found by the shipped models; no download.
+
+    --preset none keeps the exact masks instead.
+    """
+    options = replace(options, preset=options.preset or "toyworld")
     recipe = options.recipe(name="toyworld", count=count, scene_split=scene_split, size_px=size_px, domain=domain)
     _run(recipe, options)
 
@@ -164,50 +184,21 @@ def _shares(split: str | None, splits: str | None) -> dict[str, float] | None:
 def _run(recipe: Recipe, options: RunOptions) -> None:
     from datasetkit.build import build
 
-    with _progress() as show:
+    if knows_only_scenes(recipe):
+        typer.echo(
+            "warning: the toyworld models know rendered scenes only; on other pictures they mean nothing", err=True
+        )
+    with progress_line() as show:
         manifest = build(
             recipe,
             options.out,
             workers=options.workers,
+            placement=options.placement,
             overwrite=options.overwrite,
             retry_failed=options.retry_failed,
             on_progress=show,
         )
     _summarise(manifest, options.out)
-
-
-@contextmanager
-def _progress() -> Iterator[Any]:
-    """Show one line with count, rate and drops; on Ctrl-C say how to go on."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Line
-
-    columns = (
-        TextColumn("building"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]} records/s, {task.fields[dropped]} dropped"),
-        TimeRemainingColumn(),
-    )
-    line = Line(*columns, console=Console(stderr=True))
-    task = line.add_task("building", total=None, rate="-", dropped=0)
-
-    def show(progress: Progress) -> None:
-        line.start()
-        speed = line.tasks[task].speed
-        rate = f"{speed:.0f}" if speed else "-"
-        line.update(task, completed=progress.done, total=progress.total, dropped=progress.dropped, rate=rate)
-
-    try:
-        yield show
-    except KeyboardInterrupt:
-        line.stop()
-        typer.echo("interrupted; what is finished is kept. Run the same command again to go on", err=True)
-        raise typer.Exit(130) from None
-    finally:
-        if line.live.is_started:
-            line.stop()
 
 
 def _summarise(manifest: Manifest, out: Path) -> None:

@@ -5,12 +5,15 @@ The options of each model, ``name`` apart, are the keyword arguments of its clas
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from datasetkit.recipe.options import Options
+
+_FILE_OPTIONS = {"model", "text_encoder", "config", "weights"}
 
 Unit = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -264,3 +267,21 @@ class GroundingOptions(Options):
                 else f"detector {self.detector.name} gives boxes only; name a segmenter"
             )
         return self
+
+    def published(self) -> dict[str, Any]:
+        """Give the options as plain values; local files and folders by their name alone."""
+        return self._with_files(lambda item: Path(item).name if Path(item).exists() else str(item)).model_dump(
+            mode="json"
+        )
+
+    def located(self, root: Path) -> GroundingOptions:
+        """Take the files and folders that lie below ``root`` from there."""
+        return self._with_files(lambda item: str(root / item) if (root / item).exists() else str(item))
+
+    def _with_files(self, change: Callable[[str | Path], str]) -> GroundingOptions:
+        parts: dict[str, Any] = {}
+        for name, part in self:
+            names = _FILE_OPTIONS & type(part).model_fields.keys() if isinstance(part, Options) else ()
+            update = {option: type(getattr(part, option))(change(getattr(part, option))) for option in names}
+            parts[name] = part.model_copy(update=update) if update else part
+        return self.model_copy(update=parts)

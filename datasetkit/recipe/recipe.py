@@ -99,6 +99,8 @@ class Recipe(Options):
                 name: path.name if is_apart else path.relative_to(root).as_posix() for name, path in paths.items()
             }
             value["source"] |= located
+        if self.grounding is not None:
+            value["grounding"] = self.grounding.published()
         return value
 
     @classmethod
@@ -135,7 +137,10 @@ class Recipe(Options):
             raise RecipeError(f"{path} holds a {type(value).__name__}; a recipe is a mapping of options")
         recipe = cls.parse(value, str(path))
         located = {name: root / item for name, item in recipe.source if isinstance(item, Path)}
-        return recipe.model_copy(update={"source": recipe.source.model_copy(update=located)})
+        update: dict[str, Any] = {"source": recipe.source.model_copy(update=located)}
+        if recipe.grounding is not None:
+            update["grounding"] = recipe.grounding.located(root)
+        return recipe.model_copy(update=update)
 
 
 def _absolute(path: Path) -> Path:

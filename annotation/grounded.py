@@ -1,0 +1,252 @@
+"""From pictures and their descriptions to key objects, by models. Owns the steps' order and what each leaves behind.
+
+describe -> noun phrases -> ask -> boxes and masks -> merge duplicates -> clean -> compare with words -> filter -> link
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from PIL import Image
+
+from annotation.alignment import Asked, ask, link
+from annotation.batches import Batches
+from annotation.cleaning import clean_mask
+from annotation.duplicates import merge_masks
+from annotation.filters import apply_filters
+from annotation.salience import with_phrases
+from annotation.similarity import crop_of
+from datasetkit.errors import UnusableError
+from datasetkit.ledger import Drop, DropReason, Notice, NoticeKind
+from datasetkit.models import Caption, Captioner, CropScorer, Grounder, Grounding, ModelIdentity, Region, Removal
+from datasetkit.protocols import NounPhrase, PhraseFinder, Reading
+from datasetkit.recipe import GroundingOptions
+from datasetkit.record import Candidate, KeyObject, Phrase, Record, Scores
+from datasetkit.stages import Stages
+
+_SCORE_DIGITS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """One picture, its noun phrases, and what a detector is asked for them."""
+
+    reading: Reading
+    nouns: tuple[NounPhrase, ...]
+    asked: Asked
+
+    @property
+    def text(self) -> str:
+        return self.reading.record.description or ""
+
+
+class GroundedAnnotator:
+    """Gives records the objects that their descriptions name, as models find them.
+
+    Whatever objects and phrases a record has give way; questions stay, but no longer say which objects they rest on.
+    Every detection ends as an object of the record or as a drop with a reason.
+
+    Args:
+        options: thresholds and policies; the models that they name are given apart.
+        finder: finds noun phrases.
+        grounder: finds phrases in pictures and cuts them out.
+        captioner: describes pictures; None leaves those without a description as they are.
+        crop_scorer: compares crops with phrases; None leaves it.
+        key_max: how many of the mentioned objects, the most salient first, are key objects; None for all.
+        captioner_batch: pictures that the captioner is given at once; halved where memory runs out.
+        crop_batch: the same for crops and the crop scorer.
+        stages: clocks; all stages are counted in pictures.
+
+    """
+
+    def __init__(
+        self,
+        options: GroundingOptions,
+        *,
+        finder: PhraseFinder,
+        grounder: Grounder,
+        captioner: Captioner | None = None,
+        crop_scorer: CropScorer | None = None,
+        key_max: int | None = None,
+        captioner_batch: int = 8,
+        crop_batch: int = 32,
+        stages: Stages,
+    ) -> None:
+        self._options = options
+        self._finder = finder
+        self._grounder = grounder
+        self._captioner = captioner
+        self._crop_scorer = crop_scorer
+        self._key_max = key_max
+        self._captioning: Batches[Image.Image, Caption] = Batches(self._caption, captioner_batch)
+        self._comparing: Batches[tuple[Image.Image, str], float] = Batches(self._compare, crop_batch)
+        self._stages = stages
+
+    @property
+    def identities(self) -> tuple[ModelIdentity, ...]:
+        """The weights of all models in use."""
+        models = (self._captioner, self._grounder, self._crop_scorer)
+        return tuple(identity for model in models if model is not None for identity in model.identities)
+
+    def annotate(self, readings: Sequence[Reading]) -> list[Reading | Drop]:
+        """Annotate pictures; see :class:`datasetkit.protocols.PictureAnnotator`."""
+        described = self._described(readings)
+        tasks = {index: self._task(item) for index, item in enumerate(described) if isinstance(item, Reading)}
+        found = self._grounder.ground(
+            [task.reading.pixels for task in tasks.values()], [task.asked.query for task in tasks.values()]
+        )
+        results: dict[int, Reading | UnusableError] = {
+            index: item for index, item in enumerate(described) if isinstance(item, UnusableError)
+        }
+        for (index, task), grounding in zip(tasks.items(), found, strict=True):
+            results[index] = grounding if isinstance(grounding, UnusableError) else self._finished(task, grounding)
+        return [
+            Drop("record", reading.record.record_id, result.reason, result.detail)
+            if isinstance(result := results[index], UnusableError)
+            else result
+            for index, reading in enumerate(readings)
+        ]
+
+    def _described(self, readings: Sequence[Reading]) -> list[Reading | UnusableError]:
+        """Write the descriptions that are asked for."""
+        wanted = [
+            index
+            for index, reading in enumerate(readings)
+            if self._captioner is not None and (self._options.recaption or reading.record.description is None)
+        ]
+        results: list[Reading | UnusableError] = list(readings)
+        if wanted:
+            with self._stages.timed("caption", len(wanted)):
+                captions = self._captioning.run([readings[index].pixels for index in wanted])
+            for index, caption in zip(wanted, captions, strict=True):
+                results[index] = (
+                    caption if isinstance(caption, UnusableError) else _with_caption(readings[index], caption)
+                )
+        return results
+
+    def _caption(self, images: Sequence[Image.Image]) -> Sequence[Caption]:
+        return [] if self._captioner is None else self._captioner.caption(images)
+
+    def _task(self, reading: Reading) -> _Task:
+        text = reading.record.description or ""
+        with self._stages.timed("phrases"):
+            nouns = tuple(self._finder.find(text))
+            return _Task(reading, nouns, ask(text, nouns, self._options.links.prompt))
+
+    def _finished(self, task: _Task, grounding: Grounding) -> Reading | UnusableError:
+        """Sift what was found in one picture and link it with the words."""
+        options = self._options
+        with self._stages.timed("clean"):
+            regions, doubles = merge_masks(grounding.regions, **options.duplicates.for_masks())
+            if options.cleaning is not None:
+                regions = tuple(_cleaned(region, **options.cleaning.model_dump()) for region in regions)
+        compared = self._compared(task, regions)
+        if isinstance(compared, UnusableError):
+            return compared
+        kept, filtered = apply_filters(compared, **options.filters.model_dump())
+        with self._stages.timed("link"):
+            links = options.links
+            phrases = link(
+                task.text,
+                task.nouns,
+                task.asked,
+                kept,
+                score_min=links.score_min,
+                rival_share=links.rival_share,
+                margin=links.margin,
+            )
+        record, unnamed = _with_objects(task.reading.record, kept, phrases, self._key_max)
+        removals = (*grounding.removals, *doubles, *filtered, *unnamed)
+        return replace(
+            task.reading,
+            record=record,
+            drops=(*task.reading.drops, *(_drop(record.record_id, removal) for removal in removals)),
+            notices=(*task.reading.notices, *(Notice(record.record_id, kind) for kind in grounding.notices)),
+            detections=len(grounding.regions) + len(grounding.removals),
+        )
+
+    def _compared(self, task: _Task, regions: Sequence[Region]) -> tuple[Region, ...] | UnusableError:
+        """Measure how much each crop looks like its best phrase."""
+        if self._crop_scorer is None or not regions:
+            return tuple(regions)
+        names = task.asked.query.phrases
+        crops = [(crop_of(task.reading.pixels, region.box_xyxy), names[region.best_phrase]) for region in regions]
+        with self._stages.timed("compare"):
+            scores = self._comparing.run(crops)
+        failed = next((score for score in scores if isinstance(score, UnusableError)), None)
+        if failed is not None:
+            return failed
+        return tuple(replace(region, similarity=score) for region, score in zip(regions, scores, strict=True))
+
+    def _compare(self, crops: Sequence[tuple[Image.Image, str]]) -> Sequence[float]:
+        if self._crop_scorer is None:
+            return []
+        return self._crop_scorer.score([crop for crop, _ in crops], [phrase for _, phrase in crops]).tolist()
+
+
+def _with_caption(reading: Reading, caption: Caption) -> Reading:
+    record = replace(reading.record, description=caption.text or None, phrases=())
+    kinds = [NoticeKind.CAPTIONED] if caption.text else []
+    kinds += [NoticeKind.CAPTION_CUT] if caption.is_cut else []
+    notices = tuple(Notice(record.record_id, kind) for kind in kinds)
+    return replace(reading, record=record, notices=(*reading.notices, *notices))
+
+
+def _cleaned(region: Region, **options: Any) -> Region:
+    mask, iou = clean_mask(region.mask, **options)
+    return replace(region, mask=mask, cleaning_iou=iou)
+
+
+def _with_objects(
+    record: Record, regions: Sequence[Region], phrases: Sequence[Phrase], key_max: int | None
+) -> tuple[Record, tuple[Removal, ...]]:
+    """Put into a record the regions that a phrase names or may name; give what is left over as removals."""
+    naming: dict[int, list[Phrase]] = {place: [] for place in range(len(regions))}
+    for phrase in phrases:
+        for place in (*phrase.object_ids, *(candidate.object_id for candidate in phrase.candidates)):
+            naming[place].append(phrase)
+    ids = {place: new for new, place in enumerate(place for place, names in naming.items() if names)}
+    objects = tuple(_object(ids[place], regions[place], naming[place]) for place in ids)
+    questions = tuple(replace(question, object_ids=()) for question in record.questions)
+    bare = replace(record, objects=objects, phrases=(), questions=questions)
+    unnamed = tuple(
+        Removal(region.number, DropReason.NAMED_BY_NO_PHRASE, f"best score {region.score:.3f}")
+        for place, region in enumerate(regions)
+        if place not in ids
+    )
+    return with_phrases(bare, [_renumbered(phrase, ids) for phrase in phrases], key_max), unnamed
+
+
+def _object(object_id: int, region: Region, phrases: Sequence[Phrase]) -> KeyObject:
+    left, top, right, bottom = region.box_xyxy
+    best = max(phrases, key=lambda phrase: (bool(phrase.object_ids), phrase.score or 0.0))
+    return KeyObject(
+        id=object_id,
+        mask=region.mask,
+        category=best.text,
+        is_crowd=region.is_group,
+        scores=Scores(
+            detection=_rounded(region.score),
+            predicted_iou=_rounded(region.predicted_iou),
+            stability=_rounded(region.stability),
+            similarity=_rounded(region.similarity),
+            cleaning_iou=_rounded(region.cleaning_iou),
+        ),
+        source_bbox=(left, top, right - left, bottom - top),
+    )
+
+
+def _rounded(score: float | None) -> float | None:
+    """Round to what single precision can tell."""
+    return None if score is None else round(score, _SCORE_DIGITS)
+
+
+def _renumbered(phrase: Phrase, ids: Mapping[int, int]) -> Phrase:
+    candidates = tuple(Candidate(ids[candidate.object_id], candidate.score) for candidate in phrase.candidates)
+    return replace(phrase, object_ids=tuple(ids[place] for place in phrase.object_ids), candidates=candidates)
+
+
+def _drop(record_id: str, removal: Removal) -> Drop:
+    return Drop("detection", f"{record_id}#{removal.number}", removal.reason, removal.detail)

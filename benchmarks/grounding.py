@@ -1,0 +1,216 @@
+"""How well models find the objects that descriptions name: toyworld's models on scenes that nothing was chosen by.
+
+    python -m benchmarks.grounding [--count 500] [--size-px 128] [--split test] [--set links.margin=.2] [--errors]
+
+Gold are the pairs of a noun phrase (pronouns left out) and an object that it names. A predicted link is right if its
+phrase overlaps the gold phrase and its mask has an IoU of at least 0.5 with the object's, each object once a phrase.
+Precision is the share of right links among the predicted, recall the share of gold pairs found, IoU the mean over right
+links. The rows show where something is lost:
+
+- end to end: only the picture and its description are given;
+- perfect boxes: the detector is replaced by the true boxes, each with score 1 for the phrases that name it, else 0;
+- perfect masks: these boxes with the true masks, so that phrases and alignment alone are at work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import yaml
+from PIL import Image
+
+from annotation.grounded import GroundedAnnotator
+from annotation.grounders.boxes_then_masks import BoxesThenMasks
+from annotation.phrases import NounPhraseFinder
+from datasetkit.annotators import grounded_annotator, load_segmenter
+from datasetkit.ledger import Drop
+from datasetkit.masks import Mask, mask_iou
+from datasetkit.models import Detections, FloatArray, ModelIdentity, Query, Segment
+from datasetkit.placement import Placement
+from datasetkit.protocols import Reading
+from datasetkit.recipe import GroundingOptions
+from datasetkit.recipe.presets import preset
+from datasetkit.record import Phrase, Record
+from datasetkit.sources.toyworld import PRONOUN, ToyworldSource
+from datasetkit.stages import Stages
+from datasetkit.toyworld.scenes import Split
+
+IOU_MIN = 0.5
+BATCH = 16
+
+
+@dataclass
+class Counts:
+    """Sums over scenes, and the errors in words."""
+
+    gold: int = 0
+    predicted: int = 0
+    right: int = 0
+    ious: list[float] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    def row(self, name: str) -> str:
+        """One line of the table."""
+        precision, recall = self.right / max(self.predicted, 1), self.right / max(self.gold, 1)
+        return f"{name:<15}{precision:>11.3f}{recall:>9.3f}{np.mean(self.ious or [np.nan]):>11.3f}{self.predicted:>9}"
+
+
+class TrueBoxes:
+    """A detector that knows the answers: the true boxes of each picture."""
+
+    identities: tuple[ModelIdentity, ...] = ()
+
+    def __init__(self, golds: Sequence[Record]) -> None:
+        self._golds = iter(golds)
+
+    def detect(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Detections]:
+        """Give every true box, with score 1 for the phrases that name it."""
+        return [
+            self._answer(gold, query)
+            for gold, query in zip(itertools.islice(self._golds, len(images)), queries, strict=True)
+        ]
+
+    def _answer(self, gold: Record, query: Query) -> Detections:
+        named = {phrase.text: phrase.object_ids for phrase in gold.phrases}
+        boxes = np.array([item.box_xywh for item in gold.objects], dtype=np.float64)
+        boxes[:, 2:] += boxes[:, :2]
+        scores = [[float(item.id in named.get(text, ())) for text in query.phrases] for item in gold.objects]
+        return Detections(boxes, np.array(scores, dtype=np.float64).reshape(len(gold.objects), len(query.spans)))
+
+
+class TrueMasks:
+    """A segmenter that knows the answers: the true mask of each true box."""
+
+    identities: tuple[ModelIdentity, ...] = ()
+
+    def __init__(self, golds: Sequence[Record]) -> None:
+        self._golds = iter(golds)
+
+    def segment(self, images: Sequence[Image.Image], boxes_xyxy: Sequence[FloatArray]) -> list[list[Segment]]:
+        """Give the mask whose box is asked for."""
+        return [
+            self._answer(gold, boxes)
+            for gold, boxes in zip(itertools.islice(self._golds, len(images)), boxes_xyxy, strict=True)
+        ]
+
+    def _answer(self, gold: Record, boxes: FloatArray) -> list[Segment]:
+        masks: dict[tuple[float, ...], Mask] = {}
+        for item in gold.objects:
+            left, top, width, height = item.box_xywh
+            masks[left, top, left + width, top + height] = item.mask
+        return [Segment(masks[tuple(box)], 1.0, 1.0) for box in boxes.tolist()]
+
+
+def pair(gold: Sequence[Phrase], found: Sequence[Phrase]) -> Iterator[tuple[Phrase | None, Phrase | None]]:
+    """Pair each gold phrase with the free phrase that shares most characters with it; what is left stands alone."""
+    free = list(found)
+    for phrase in gold:
+        best = max(free, key=lambda item: min(item.end, phrase.end) - max(item.start, phrase.start), default=None)
+        if best is None or min(best.end, phrase.end) <= max(best.start, phrase.start):
+            yield phrase, None
+            continue
+        free.remove(best)
+        yield phrase, best
+    for phrase in free:
+        yield None, phrase
+
+
+def count(counts: Counts, gold: Record, found: Record) -> None:
+    """Add one scene to the sums."""
+    truth = {item.id: item.mask for item in gold.objects}
+    masks = {item.id: item.mask for item in found.objects}
+    nouns = [phrase for phrase in gold.phrases if phrase.reason != PRONOUN]
+    for wanted, phrase in pair(nouns, found.phrases):
+        gold_ids = wanted.object_ids if wanted else ()
+        found_ids = phrase.object_ids if phrase else ()
+        counts.gold += len(gold_ids)
+        counts.predicted += len(found_ids)
+        ious = mask_iou([masks[item] for item in found_ids], [truth[item] for item in gold_ids])
+        right = matches(ious)
+        counts.right += len(right)
+        counts.ious += right
+        if len(right) < max(len(gold_ids), len(found_ids)):
+            counts.errors.append(
+                f"{gold.record_id}: {(wanted or phrase).text!r} of {len(gold_ids)} got {len(found_ids)}, "
+                f"{len(right)} right; {phrase.status.value if phrase else 'not found'}, "
+                f"{phrase.reason if phrase else ''}, score {phrase.score if phrase else None}"
+            )
+
+
+def matches(ious: FloatArray) -> list[float]:
+    """Match found (rows) with true masks (columns), the best pairs first; give the IoU of each match."""
+    right = []
+    ious = ious.copy()
+    while ious.size and ious.max() >= IOU_MIN:
+        row, column = np.unravel_index(ious.argmax(), ious.shape)
+        right.append(float(ious[row, column]))
+        ious[row, :] = ious[:, column] = -1.0
+    return right
+
+
+def run(annotator: GroundedAnnotator, readings: Sequence[Reading]) -> Counts:
+    """Annotate all scenes and count."""
+    counts = Counts()
+    for start in range(0, len(readings), BATCH):
+        batch = readings[start : start + BATCH]
+        for reading, answer in zip(batch, annotator.annotate(batch), strict=True):
+            if isinstance(answer, Drop):
+                counts.errors.append(f"{answer.item_id}: {answer.reason}")
+            else:
+                count(counts, reading.record, answer.record)
+    return counts
+
+
+def annotators(options: GroundingOptions, golds: Sequence[Record]) -> dict[str, GroundedAnnotator]:
+    """Give the three ways of annotating, by name."""
+    stages, placement = Stages(), Placement(device="cpu")
+    segmenters = {"perfect boxes": load_segmenter(options, "cpu"), "perfect masks": TrueMasks(golds)}
+    oracles = {
+        name: GroundedAnnotator(
+            options,
+            finder=NounPhraseFinder(),
+            grounder=BoxesThenMasks(
+                TrueBoxes(golds),
+                segmenter,
+                box_iou=options.duplicates.box_iou,
+                detector_batch=BATCH,
+                segmenter_batch=BATCH,
+                stages=stages,
+            ),
+            stages=stages,
+        )
+        for name, segmenter in segmenters.items()
+    }
+    return {"end to end": grounded_annotator(options, placement, None, stages), **oracles}
+
+
+def main() -> None:
+    """Print the table, and the errors of the first row where asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=500)
+    parser.add_argument("--size-px", type=int, default=128)
+    parser.add_argument("--split", default="test", choices=[split.value for split in Split])
+    parser.add_argument("--set", action="append", default=[], help="an option of grounding, as links.margin=.2")
+    parser.add_argument("--errors", action="store_true")
+    arguments = parser.parse_args()
+    changes = {name: yaml.safe_load(text) for name, text in (item.split("=") for item in arguments.set)}
+    options = GroundingOptions.model_validate(preset("toyworld", changes))
+    source = ToyworldSource(arguments.count, Split(arguments.split), (arguments.size_px, arguments.size_px))
+    readings = [source.read(entry) for entry in source.entries()]
+    golds = [reading.record for reading in readings]
+    print(f"{len(readings)} scenes of {arguments.size_px} px, split {arguments.split}")
+    print(f"{'':<15}{'precision':>11}{'recall':>9}{'mask IoU':>11}{'links':>9}")
+    for name, annotator in annotators(options, golds).items():
+        counts = run(annotator, readings)
+        print(counts.row(name), flush=True)
+        for error in counts.errors if arguments.errors and name == "end to end" else []:
+            print(f"  {error}")
+    print(f"{counts.gold} gold pairs")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""How long a build with models takes beyond the models' own forward passes, and what batches are worth.
+
+    python -m benchmarks.grounding_speed [--count 300] [--batch 8]
+
+Toyworld's models are so small that whatever is around them shows. First a whole build: the time within the models'
+forward passes, the rest as a share of all, and where that goes by stage (stages run in several threads, so they may
+add up to more than the wall clock). Then pictures a second with batches of the given size and of 1, taken in turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch.nn.modules import module as torch_module
+
+from datasetkit.annotators import grounded_annotator
+from datasetkit.build import Progress, build
+from datasetkit.placement import Placement
+from datasetkit.protocols import Reading
+from datasetkit.recipe import GroundingOptions, Recipe
+from datasetkit.recipe.presets import preset
+from datasetkit.sources.toyworld import ToyworldSource
+from datasetkit.stages import Stages
+
+ROUNDS = 3
+
+
+class ForwardClock:
+    """Adds up the time within forward passes; what a module calls is part of its own."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._depth = 0
+        self._start = 0.0
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Count every forward pass in the body."""
+        handles = (
+            torch_module.register_module_forward_pre_hook(self._enter),
+            torch_module.register_module_forward_hook(self._leave, always_call=True),
+        )
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _enter(self, *_: Any) -> None:
+        if self._depth == 0:
+            self._start = time.perf_counter()
+        self._depth += 1
+
+    def _leave(self, *_: Any) -> None:
+        self._depth -= 1
+        if self._depth == 0:
+            self.seconds += time.perf_counter() - self._start
+
+
+def time_build(count: int, batch: int) -> None:
+    """Build once and print where the time goes."""
+    grounding = preset("toyworld", {})
+    recipe = Recipe.parse({"source": {"name": "toyworld", "count": count}, "grounding": grounding}, "benchmark")
+    placement = Placement("cpu", batch, batch, batch)
+    last: list[Progress] = []
+    clock = ForwardClock()
+    with tempfile.TemporaryDirectory() as folder, clock.running():
+        start = time.perf_counter()
+        build(recipe, Path(folder) / "out", workers=2, placement=placement, on_progress=lambda item: last.append(item))
+        wall = time.perf_counter() - start
+    print(f"build of {count} scenes: {wall:.1f} s, {count / wall:.1f} records/s")
+    print(f"within forward passes {clock.seconds:.1f} s; beyond {1 - clock.seconds / wall:.1%} of all")
+    for stage, rate in last[-1].rates.items():
+        print(f"{1000 / rate:8.2f} ms a record  {stage}")
+    work = sum(count / rate for rate in last[-1].rates.values())
+    print(f"{1000 * (wall - work) / count:8.2f} ms a record  beside the stages (start, writing, statistics, card)")
+
+
+def rate(readings: list[Reading], batch: int, options: GroundingOptions) -> float:
+    """Pictures a second."""
+    annotator = grounded_annotator(options, Placement("cpu", batch, batch, batch), None, Stages())
+    annotator.annotate(readings[:batch])
+    start = time.perf_counter()
+    for first in range(0, len(readings), batch):
+        annotator.annotate(readings[first : first + batch])
+    return len(readings) / (time.perf_counter() - start)
+
+
+def main() -> None:
+    """Print both."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=300)
+    parser.add_argument("--batch", type=int, default=8)
+    arguments = parser.parse_args()
+    time_build(arguments.count, arguments.batch)
+    source = ToyworldSource(64, canvas_hw=(384, 384))
+    readings = [source.read(entry) for entry in source.entries()]
+    options = GroundingOptions.model_validate(preset("toyworld", {}))
+    rounds = [(rate(readings, arguments.batch, options), rate(readings, 1, options)) for _ in range(ROUNDS)]
+    many, one = (median(column) for column in zip(*rounds, strict=True))
+    print(f"batch {arguments.batch}: {many:.1f} pictures/s, batch 1: {one:.1f}; {many / one:.2f} times")
+    print(f"{torch.get_num_threads()} threads")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""The models that a recipe names, loaded and put together. Owns the way from options to an annotator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from annotation.backends import CAPTIONERS, DETECTORS, GROUNDERS, PACKAGES, SEGMENTERS
+from annotation.grounded import GroundedAnnotator
+from annotation.grounders.boxes_then_masks import BoxesThenMasks
+from annotation.packages import require
+from annotation.phrases import NounPhraseFinder
+from annotation.similarity import ImageTextCropScorer
+from datasetkit.errors import ModelError
+from datasetkit.models import Captioner, CropScorer, Detector, Grounder, Segmenter
+from datasetkit.placement import Placement
+from datasetkit.recipe import GroundingOptions
+from datasetkit.recipe.grounding import GivenOptions
+from datasetkit.recipe.options import Options
+from datasetkit.registry import Registry
+from datasetkit.stages import Stages
+
+
+def grounded_annotator(
+    options: GroundingOptions, placement: Placement, key_max: int | None, stages: Stages
+) -> GroundedAnnotator:
+    """Load every model that the options name.
+
+    Raises:
+        ModelError: a model cannot be loaded.
+        MissingPackageError: a package that a model needs does not work here.
+
+    """
+    device = placement.torch_device
+    captioner: Captioner | None = None
+    if not isinstance(options.captioner, GivenOptions):
+        captioner = _load(CAPTIONERS, options.captioner, device, options.dtype)
+    crop_scorer: CropScorer | None = None
+    if options.similarity is not None:
+        crop_scorer = ImageTextCropScorer(**options.similarity.model_dump(), device=device, dtype=options.dtype)
+    return GroundedAnnotator(
+        options,
+        finder=NounPhraseFinder(),
+        grounder=_grounder(options, placement, device, stages),
+        captioner=captioner,
+        crop_scorer=crop_scorer,
+        key_max=key_max,
+        captioner_batch=placement.captioner_batch,
+        stages=stages,
+    )
+
+
+def load_detector(options: GroundingOptions, device: str) -> Detector:
+    """Load the detector that the options name."""
+    return _load(DETECTORS, options.detector, device, options.dtype)
+
+
+def load_segmenter(options: GroundingOptions, device: str) -> Segmenter:
+    """Load the segmenter that the options name; those of a detector that gives masks itself name none."""
+    if options.segmenter is None:
+        raise ModelError(f"detector {options.detector.name} takes no segmenter")
+    return _load(SEGMENTERS, options.segmenter, device, options.dtype)
+
+
+def _grounder(options: GroundingOptions, placement: Placement, device: str, stages: Stages) -> Grounder:
+    if options.segmenter is None:
+        return _load(GROUNDERS, options.detector, device, options.dtype)
+    return BoxesThenMasks(
+        load_detector(options, device),
+        load_segmenter(options, device),
+        box_iou=options.duplicates.box_iou,
+        detector_batch=placement.detector_batch,
+        segmenter_batch=placement.segmenter_batch,
+        stages=stages,
+    )
+
+
+def _load(registry: Registry, options: Options, device: str, dtype: str) -> Any:
+    values = options.model_dump()
+    name = values.pop("name")
+    require(name, *PACKAGES.get(name, ()))
+    return registry.load(name)(**values, device=device, dtype=dtype)

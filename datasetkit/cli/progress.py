@@ -1,0 +1,50 @@
+"""The one line that shows how far a build is. Owns its looks, and what Ctrl-C says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from datasetkit.build import Progress
+
+
+@contextmanager
+def progress_line() -> Iterator[Any]:
+    """Show one line with count, rate, drops and the rate of each stage; on Ctrl-C say how to go on."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Line
+
+    columns = (
+        TextColumn("building"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]} records/s, {task.fields[dropped]} dropped"),
+        TextColumn("{task.fields[stages]}", style="dim"),
+        TimeRemainingColumn(),
+    )
+    line = Line(*columns, console=Console(stderr=True))
+    task = line.add_task("building", total=None, rate="-", dropped=0, stages="")
+
+    def show(progress: Progress) -> None:
+        line.start()
+        speed = line.tasks[task].speed
+        rate = f"{speed:.0f}" if speed else "-"
+        stages = " ".join(f"{name} {rate:.0f}/s" for name, rate in progress.rates.items())
+        line.update(
+            task, completed=progress.done, total=progress.total, dropped=progress.dropped, rate=rate, stages=stages
+        )
+
+    try:
+        yield show
+    except KeyboardInterrupt:
+        line.stop()
+        typer.echo("interrupted; what is finished is kept. Run the same command again to go on", err=True)
+        raise typer.Exit(130) from None
+    finally:
+        if line.live.is_started:
+            line.stop()
