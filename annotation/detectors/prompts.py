@@ -1,0 +1,110 @@
+"""Prompts that a model can take at once. Owns the splitting of longer ones at the borders of phrases.
+
+A prompt that fits is never split: the model fuses the whole prompt with the picture, so split scores differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from datasetkit.ledger import NoticeKind
+from datasetkit.models import Query
+
+TextOffsets = Callable[[str], Sequence[tuple[int, int]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a model is asked at once.
+
+    Args:
+        query: the text, closed by a full stop, and its phrases.
+        phrases: place of each of them among those of the whole query.
+
+    """
+
+    query: Query
+    phrases: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A query in parts that a model can take, in order; a phrase of which nothing can be taken is in none.
+
+    Args:
+        parts: one where the query fits.
+        notices: whether it was split, or a phrase was cut.
+
+    """
+
+    parts: tuple[Part, ...]
+    notices: tuple[NoticeKind, ...] = ()
+
+
+def close_prompt(text: str) -> str:
+    """End a prompt with a full stop: without one, GroundingDINO's last phrase does not attend to its own words."""
+    return text if text.rstrip().endswith(".") else f"{text} ."
+
+
+def split_query(query: Query, offsets_of: TextOffsets, token_limit: int) -> Parts:
+    """Split a query where it does not fit, at the borders of its phrases.
+
+    Each part takes as many phrases as fit, with the text that follows each up to the next. A phrase that fits only
+    without the text round it is asked for alone; one that does not fit alone loses its last tokens.
+
+    Args:
+        query: what is asked.
+        offsets_of: gives the [start, end) of every token of a text, special tokens left out.
+        token_limit: how many of these a prompt may have.
+
+    """
+
+    def fits(part: Part) -> bool:
+        return len(offsets_of(part.query.text)) <= token_limit
+
+    count = len(query.spans)
+    if not count:
+        return Parts(())
+    if fits(whole := _section(query, 0, count)):
+        return Parts((whole,))
+    parts: list[Part] = []
+    is_cut = False
+    first = 0
+    while first < count:
+        last = first
+        while last < count and fits(_section(query, first, last + 1)):
+            last += 1
+        if last > first:
+            parts.append(_section(query, first, last))
+        elif fits(alone := _alone(query.phrases[first], first)):
+            parts.append(alone)
+        else:
+            is_cut = True
+            parts += _cut(query.phrases[first], first, offsets_of, token_limit)
+        first = max(last, first + 1)
+    is_split = count > 1 or not is_cut
+    kinds = ((NoticeKind.PROMPT_SPLIT, is_split), (NoticeKind.PHRASE_CUT, is_cut))
+    return Parts(tuple(parts), tuple(kind for kind, is_so in kinds if is_so))
+
+
+def _section(query: Query, first: int, last: int) -> Part:
+    """Phrases from ``first`` up to ``last``, with the text before the first of all and after each."""
+    begin = query.spans[first][0] if first else 0
+    end = query.spans[last][0] if last < len(query.spans) else len(query.text)
+    spans = tuple((start - begin, stop - begin) for start, stop in query.spans[first:last])
+    return Part(Query(close_prompt(query.text[begin:end]), spans), tuple(range(first, last)))
+
+
+def _alone(phrase: str, index: int) -> Part:
+    return Part(Query(close_prompt(phrase), ((0, len(phrase)),)), (index,))
+
+
+def _cut(phrase: str, index: int, offsets_of: TextOffsets, token_limit: int) -> list[Part]:
+    """Give the longest beginning of a phrase that fits and ends with a token; none where not even one token does."""
+    ends = [end for start, end in offsets_of(phrase)[:token_limit] if start < end]
+    for end in sorted(set(ends), reverse=True):
+        part = _alone(phrase[:end], index)
+        if len(offsets_of(part.query.text)) <= token_limit:
+            return [part]
+    return []

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from annotation.detectors.prompts import close_prompt, split_query
+from annotation.detectors.spans import span_scores, span_tokens
+from annotation.detectors.tokens import encode_prompts, text_offsets
+from datasetkit.checkpoints import resolve
+from datasetkit.models import Query
+from tests.annotation.detectors.tiny import bert_tokenizer
+
+TOKEN_SCORES = np.array([[0.1, 0.2, 0.4, 0.9, 0.6], [0.5, 0.0, 1.0, 0.3, 0.3]])
+OFFSETS = [(0, 0), (0, 3), (3, 4), (5, 8), (0, 0)]
+
+
+@functools.cache
+def tokenizer(name: str) -> PreTrainedTokenizerFast:
+    return bert_tokenizer() if name == "letters" else AutoTokenizer.from_pretrained(resolve("toyworld:detector"))
+
+
+both = pytest.mark.parametrize("name", ["letters", "toyworld"])
+
+
+@pytest.mark.parametrize(
+    ("span", "tokens", "mean", "highest"),
+    [
+        ((0, 3), [1], [0.2, 0.0], [0.2, 0.0]),
+        ((0, 4), [1, 2], [0.3, 0.5], [0.4, 1.0]),
+        ((3, 6), [2, 3], [0.65, 0.65], [0.9, 1.0]),
+        ((4, 5), [], [0.0, 0.0], [0.0, 0.0]),
+        ((0, 8), [1, 2, 3], [0.5, 1.3 / 3], [0.9, 1.0]),
+    ],
+)
+def test_a_phrase_scores_as_its_tokens_do(
+    span: tuple[int, int], tokens: list[int], mean: list[float], highest: list[float]
+) -> None:
+    own = span_tokens(OFFSETS, [span])
+    assert np.flatnonzero(own[0]).tolist() == tokens
+    assert span_scores(TOKEN_SCORES, own, "mean")[:, 0].tolist() == pytest.approx(mean)
+    assert span_scores(TOKEN_SCORES, own, "max")[:, 0].tolist() == highest
+
+
+def test_tokens_without_characters_are_nobody_s() -> None:
+    assert not span_tokens([(2, 2), (0, 0)], [(0, 5)]).any()
+    assert span_tokens([], [(0, 5)]).shape == (1, 0)
+    assert span_scores(TOKEN_SCORES, span_tokens(OFFSETS, []), "mean").shape == (2, 0)
+
+
+anything = st.text(min_size=1, max_size=30).filter(str.strip)
+tricky = "acdgmnorstw #é猫한İßﬁ\u0301\u200b\x00.?!-\U0001f600\ud800"
+wordlike = st.text(alphabet=tricky, min_size=1, max_size=30).filter(str.strip)
+
+
+@both
+@given(texts=st.lists(anything | wordlike, max_size=100))
+@example(texts=["man", "woman", "##man", "[SEP]", "\x00", "İstanbul", "한", "ﬁ", "\ud83d\ude00", "e\u0301", "\u0301"])
+def test_in_a_list_a_phrase_has_the_tokens_that_it_has_alone(name: str, texts: list[str]) -> None:
+    query = Query.of_phrases(texts)
+    assert query.phrases == tuple(texts)
+    ids, offsets = encode_prompts(tokenizer(name), [close_prompt(query.text)])
+    tokens = span_tokens(offsets[0], query.spans)
+    assert (tokens.sum(axis=0) <= 1).all()
+    alone = encode_prompts(tokenizer(name), texts)[0]["input_ids"].tolist() if texts else []
+    for own, row in zip(tokens, alone, strict=True):
+        assert ids["input_ids"][0][own].tolist() == row[1 : row.index(102)]
+
+
+@both
+@given(data=st.data(), text=anything | wordlike)
+def test_in_a_caption_tokens_are_chosen_as_character_by_character(name: str, data: st.DataObject, text: str) -> None:
+    borders = sorted(data.draw(st.sets(st.integers(0, len(text)), max_size=8)))
+    spans = [(start, end) for start, end in zip(borders[::2], borders[1::2], strict=False) if text[start:end].strip()]
+    query = Query(text, tuple(spans))
+    ids, offsets = encode_prompts(tokenizer(name), [close_prompt(text)])
+    tokens = span_tokens(offsets[0], query.spans)
+    for (start, end), own in zip(spans, tokens, strict=True):
+        for (first, last), number, is_own in zip(offsets[0], ids["input_ids"][0].tolist(), own, strict=True):
+            shared = {*range(first, last)} & {*range(start, end)}
+            assert is_own == bool(shared)
+            assert not (is_own and number in (0, 101, 102))
+
+
+@both
+@given(texts=st.lists(anything | wordlike, min_size=1, max_size=20), limit=st.integers(4, 30))
+def test_split_prompts_fit_by_the_model_s_own_count(name: str, texts: list[str], limit: int) -> None:
+    query = Query.of_phrases(texts)
+    found = split_query(query, functools.partial(text_offsets, tokenizer(name)), limit - 2)
+    for part in found.parts:
+        assert encode_prompts(tokenizer(name), [part.query.text])[0]["input_ids"].shape[1] <= limit
+
+
+def test_special_tokens_in_a_text_are_words() -> None:
+    ids, offsets = encode_prompts(tokenizer("letters"), ["[SEP] .", "cat"])
+    assert ids["input_ids"][0].tolist()[1:-2].count(102) == 0
+    assert offsets[1] == [(0, 0), (0, 3), *[(0, 0)] * (len(offsets[0]) - 2)]
+    assert ids["attention_mask"][1].tolist() == [1, 1, 1] + [0] * (len(offsets[0]) - 3)
+
+
+def test_a_phrase_that_the_tokenizer_drops_has_no_tokens() -> None:
+    query = Query.of_phrases(["cat", "\x00\u200b", "\ud800", "dog"])
+    _, offsets = encode_prompts(tokenizer("letters"), [query.text])
+    assert span_tokens(offsets[0], query.spans).sum(axis=1).tolist() == [1, 0, 0, 1]
