@@ -92,8 +92,8 @@ class Pipeline:
         entry, result = item.entry, item.result
         if isinstance(result, Drop):
             return _dropped(entry, result)
-        with self._stages.timed("finish"):
-            record = result.record if self._picture_annotator is not None else self._with_words(result.record)
+        record = result.record if self._picture_annotator is not None else self._with_words(result.record)
+        with self._stages.timed("draw"):
             overlay = encode_jpeg(draw_overlay(result.pixels, record.key_objects)) if self._recipe.overlay else None
             row = record_to_row(record, overlay)
         replaced = () if self._picture_annotator is None else _replaced(entry, result.drops)
@@ -109,7 +109,8 @@ class Pipeline:
     def _with_words(self, record: Record) -> Record:
         if record.phrases or record.description is None:
             return with_phrases(record, record.phrases, self._recipe.key_max)
-        return self._annotator.annotate(record)
+        with self._stages.timed("align"):
+            return self._annotator.annotate(record)
 
     def _split(self, entry: Entry, record: Record) -> str:
         if self._recipe.splits is not None:

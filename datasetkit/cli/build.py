@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from datasetkit.cli.grounding import ModelOptions, check_relabel, knows_only_scenes
+from datasetkit.cli.grounding import PANEL, ModelOptions, check_relabel, knows_only_scenes
 from datasetkit.cli.options import takes
 from datasetkit.cli.progress import progress_line
 from datasetkit.errors import OutputError, RecipeError
@@ -32,10 +32,18 @@ class RunOptions:
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Build parts again that hold pictures which could not be read.")
     ] = False
-    device: Annotated[str, typer.Option(help="Where models run: auto, cpu, cuda, cuda:1, mps.")] = "auto"
-    captioner_batch: Annotated[int, typer.Option(min=1, help="Pictures the captioner takes at once.")] = 8
-    detector_batch: Annotated[int, typer.Option(min=1, help="Pictures the detector takes at once.")] = 8
-    segmenter_batch: Annotated[int, typer.Option(min=1, help="Pictures the segmenter takes at once.")] = 8
+    device: Annotated[
+        str, typer.Option(rich_help_panel=PANEL, help="Where models run: auto, cpu, cuda, cuda:1, mps.")
+    ] = "auto"
+    captioner_batch: Annotated[
+        int, typer.Option(rich_help_panel=PANEL, min=1, help="Pictures the captioner takes at once.")
+    ] = 8
+    detector_batch: Annotated[
+        int, typer.Option(rich_help_panel=PANEL, min=1, help="Pictures the detector takes at once.")
+    ] = 8
+    segmenter_batch: Annotated[
+        int, typer.Option(rich_help_panel=PANEL, min=1, help="Pictures the segmenter takes at once.")
+    ] = 8
 
     @property
     def placement(self) -> Placement:
@@ -95,7 +103,7 @@ def coco(
     ] = "first",
     require_description: Annotated[bool, typer.Option(help="Drop pictures without a caption.")] = True,
     relabel: Annotated[
-        bool, typer.Option("--relabel", help="Let the preset's models replace the human masks.")
+        bool, typer.Option("--relabel", rich_help_panel=PANEL, help="Let the preset's models replace the human masks.")
     ] = False,
 ) -> None:
     """Build from data in COCO's format: human masks, captions aligned to them."""

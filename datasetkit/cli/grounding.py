@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from datasetkit.recipe import Recipe
 
 NO_PRESET = "none"
+PANEL = "Models"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,18 +22,29 @@ class ModelOptions:
     """Which models find the objects, and everything that they are told."""
 
     preset: Annotated[
-        str | None, typer.Option(help="Models that find the objects: toyworld, grounded-sam, a YAML file, or none.")
+        str | None,
+        typer.Option(
+            rich_help_panel=PANEL, help="Models that find the objects: toyworld, grounded-sam, a YAML file, or none."
+        ),
     ] = None
-    captioner: Annotated[str | None, typer.Option(help="Another captioner: Hub id, folder, or given.")] = None
-    detector: Annotated[str | None, typer.Option(help="Another detector of the preset's kind: Hub id or folder.")] = (
-        None
-    )
-    segmenter: Annotated[str | None, typer.Option(help="Another segmenter of the preset's kind: Hub id or folder.")] = (
-        None
-    )
-    dtype: Annotated[str | None, typer.Option(help="Of the models: float32, float16 or bfloat16.")] = None
+    captioner: Annotated[
+        str | None, typer.Option(rich_help_panel=PANEL, help="Another captioner: Hub id, folder, or given.")
+    ] = None
+    detector: Annotated[
+        str | None, typer.Option(rich_help_panel=PANEL, help="Another detector of the preset's kind: Hub id or folder.")
+    ] = None
+    segmenter: Annotated[
+        str | None,
+        typer.Option(rich_help_panel=PANEL, help="Another segmenter of the preset's kind: Hub id or folder."),
+    ] = None
+    dtype: Annotated[
+        str | None, typer.Option(rich_help_panel=PANEL, help="Of the models: float32, float16 or bfloat16.")
+    ] = None
     set: Annotated[
-        list[str] | None, typer.Option("--set", help="Any option of the models, as detector.score_min=.4; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--set", rich_help_panel=PANEL, help="Any option of the models, as detector.score_min=.4; repeatable."
+        ),
     ] = None
 
     def grounding(self) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from datasetkit.build import build
-from datasetkit.ledger import Tally
+from datasetkit.ledger import SCOPES, Tally
 from datasetkit.recipe import Recipe
 from datasetkit.record import Record
 from datasetkit.schema import row_to_record
@@ -101,7 +101,7 @@ def reasons(out: Path, scope: str = "record") -> dict[str, str]:
 
 
 def check_account(out: Path) -> None:
-    """Kept and dropped are what was read, for records and for annotations, and shards and ledger say the same."""
+    """Kept and dropped are what was read, scope by scope, and shards and ledger say the same."""
     manifest = Manifest.read(out)
     parts = Tally()
     for part in manifest.parts:
@@ -113,8 +113,9 @@ def check_account(out: Path) -> None:
     assert_adds_up(manifest.tally)
     found = [row_to_record(row) for shard in manifest.shards for row in iter_shard(out / shard.path)]
     assert len(found) == len({record.record_id for record in found}) == manifest.tally.kept["record"]
-    assert sum(len(record.objects) for record in found) == manifest.tally.kept["annotation"]
-    for scope in ("record", "annotation"):
+    objects = manifest.tally.kept["annotation"] + manifest.tally.kept["detection"]
+    assert sum(len(record.objects) for record in found) == objects
+    for scope in SCOPES:
         lines = Counter(line["reason"] for line in ledger(out) if line["scope"] == scope)
         assert lines == Counter({str(reason): n for reason, n in manifest.tally.dropped[scope].items()})
     notices = Counter(line["kind"] for line in ledger(out, "notice"))
@@ -123,7 +124,7 @@ def check_account(out: Path) -> None:
 
 
 def assert_adds_up(tally: Tally) -> None:
-    for scope in ("record", "annotation"):
+    for scope in SCOPES:
         assert tally.kept[scope] + sum(tally.dropped[scope].values()) == tally.read[scope]
 
 

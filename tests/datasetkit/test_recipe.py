@@ -200,6 +200,7 @@ def test_every_reason_and_notice_is_explained() -> None:
         DropReason.TRUNCATED,
         DropReason.NOT_AN_IMAGE,
         DropReason.UNREADABLE,
+        DropReason.OUT_OF_MEMORY,
     }
 
 
