@@ -207,6 +207,8 @@ def _run(recipe: Recipe, options: RunOptions) -> None:
             on_progress=show,
         )
     _summarise(manifest, options.out)
+    if recipe.grounding is None and not recipe.source.has_objects:
+        typer.echo("hint         no objects were looked for; --preset grounded-sam finds them with models")
 
 
 def _summarise(manifest: Manifest, out: Path) -> None:
