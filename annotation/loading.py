@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import AutoConfig
 
 from datasetkit.checkpoints import resolve
 from datasetkit.errors import ModelError
@@ -53,6 +55,22 @@ def load_processor(auto_class: Any, model: str, revision: str | None) -> Any:
         return auto_class.from_pretrained(resolve(model), revision=revision, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise _cannot_load("processor of", model, error) from error
+
+
+def load_config(model: str, revision: str | None, model_types: Collection[str]) -> Any:
+    """Load a checkpoint's configuration, to refuse another architecture before its weights are read.
+
+    Raises:
+        ModelError: it is not there, or its ``model_type`` is none of ``model_types``.
+
+    """
+    try:
+        config = AutoConfig.from_pretrained(resolve(model), revision=revision, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise _cannot_load("configuration of", model, error) from error
+    if config.model_type not in model_types:
+        raise ModelError(f"{model} is a model of type {config.model_type}; give one of type {' or '.join(model_types)}")
+    return config
 
 
 def checkpoint_identity(role: str, model: str, loaded: Any) -> ModelIdentity:

@@ -1,0 +1,128 @@
+"""The grounder ``sam3``: SAM 3 through transformers, which takes a phrase and gives boxes, masks and scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from PIL import Image
+from transformers import Sam3Model, Sam3Processor
+from transformers.models.sam3.modeling_sam3 import Sam3VisionEncoderOutput
+
+from annotation.batches import Batches
+from annotation.loading import checkpoint_identity, load_config, load_model, load_processor
+from annotation.packages import TORCHVISION, require
+from annotation.segmenters.masks import resize, segment_of
+from datasetkit.errors import UnusableError
+from datasetkit.ledger import DropReason, NoticeKind
+from datasetkit.models import Box, Grounding, ModelIdentity, Query, Region, Removal
+
+# The published checkpoint is that of the video model, whose image part loads alone.
+_MODEL_TYPES = ("sam3", "sam3_video")
+
+
+class Sam3Grounder:
+    """Finds phrases and cuts them out with SAM 3, one phrase at a time.
+
+    What two phrases both find stays two regions; a region's score is 0 for every phrase but the one that found it.
+
+    Args:
+        model: Hub id or local folder.
+        revision: commit, tag or branch on the Hub.
+        score_min: detections that do not score above it are not given.
+        device: as torch names it.
+        dtype: of the image encoder, where the work is; what follows stays in float32.
+
+    Raises:
+        MissingPackageError: torchvision is missing.
+        ModelError: it cannot be loaded, or is of another architecture.
+
+    """
+
+    def __init__(
+        self,
+        model: str,
+        revision: str | None = None,
+        *,
+        score_min: float = 0.5,
+        device: str = "cpu",
+        dtype: str = "float32",
+    ) -> None:
+        require("sam3", TORCHVISION)
+        load_config(model, revision, _MODEL_TYPES)
+        self._processor = load_processor(Sam3Processor, model, revision)
+        self._model = load_model(Sam3Model, model, revision, device=device, dtype="float32")
+        self._dtype = getattr(torch, dtype)
+        self._model.vision_encoder.to(self._dtype)
+        self._score_min = score_min
+        self._identity = checkpoint_identity("grounder", model, self._model)
+
+    @property
+    def identities(self) -> tuple[ModelIdentity, ...]:
+        """The weights in use."""
+        return (self._identity,)
+
+    @torch.inference_mode()
+    def ground(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Grounding | UnusableError]:
+        """Look for each picture's own query, picture by picture; see :class:`datasetkit.models.Grounder`."""
+        one_by_one: Batches[tuple[Image.Image, Query], Grounding | UnusableError] = Batches(self._ground, 1)
+        return one_by_one.run(list(zip(images, queries, strict=True)))
+
+    def _ground(self, asked: Sequence[tuple[Image.Image, Query]]) -> list[Grounding | UnusableError]:
+        return [self._picture(image, query) if query.spans else Grounding(()) for image, query in asked]
+
+    def _picture(self, image: Image.Image, query: Query) -> Grounding | UnusableError:
+        vision = self._encode(image)
+        regions: list[Region] = []
+        removals: list[Removal] = []
+        notices: tuple[NoticeKind, ...] = ()
+        for index, phrase in enumerate(query.phrases):
+            tokens, is_cut = self._tokens(phrase)
+            output = self._model(vision_embeds=vision, **tokens)
+            if not (output.pred_logits.isfinite().all() and output.pred_boxes.isfinite().all()):
+                return UnusableError(DropReason.NOT_FINITE, f"scores or boxes of {phrase!r} are no numbers")
+            for box, score, logits in self._found(output, image.size):
+                number = len(regions) + len(removals)
+                segment = segment_of(resize(logits, (image.height, image.width)), None)
+                if segment.mask is None:
+                    removals.append(Removal(number, DropReason.EMPTY_MASK, f"no pixel was taken for {phrase!r}"))
+                    continue
+                scores = tuple(score if other == index else 0.0 for other in range(len(query.spans)))
+                regions.append(Region(number, box, scores, segment.mask, stability=segment.stability))
+            if is_cut:
+                notices = (NoticeKind.PHRASE_CUT,)
+        return Grounding(tuple(regions), tuple(removals), notices)
+
+    def _encode(self, image: Image.Image) -> Sam3VisionEncoderOutput:
+        inputs = self._processor(images=[image], return_tensors="pt")
+        output = self._model.get_vision_features(inputs["pixel_values"].to(self._model.device, self._dtype))
+        return Sam3VisionEncoderOutput(
+            fpn_hidden_states=tuple(level.float() for level in output.fpn_hidden_states),
+            fpn_position_encoding=tuple(level.float() for level in output.fpn_position_encoding),
+        )
+
+    def _tokens(self, phrase: str) -> tuple[dict[str, torch.Tensor], bool]:
+        """Ids and attention mask of a phrase, both of shape (1, T), and whether its end did not fit."""
+        tokenizer = self._processor.tokenizer
+        length = self._model.config.text_config.max_position_embeddings
+        is_cut = len(tokenizer(phrase, verbose=False)["input_ids"]) > length
+        tokens = tokenizer(phrase, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
+        return {name: tokens[name].to(self._model.device) for name in ("input_ids", "attention_mask")}, is_cut
+
+    def _found(self, output: Any, size_wh: tuple[int, int]) -> list[tuple[Box, float, torch.Tensor]]:
+        """Box (px), score and mask logits (h, w) of every detection of one phrase, the best first.
+
+        The score is the query's times the phrase's presence, as in ``post_process_instance_segmentation`` of
+        transformers. Masks are resized there after the sigmoid, here before it, as stability is measured on logits.
+        """
+        scores = (output.pred_logits[0].sigmoid() * output.presence_logits[0].sigmoid()).tolist()
+        width, height = size_wh
+        shares = output.pred_boxes[0].clamp(0.0, 1.0).double().cpu()
+        boxes = (shares * torch.tensor([width, height, width, height])).tolist()
+        found = []
+        for index in sorted(range(len(scores)), key=lambda query: -scores[query]):
+            left, top, right, bottom = boxes[index]
+            if scores[index] > self._score_min and left < right and top < bottom:
+                found.append(((left, top, right, bottom), scores[index], output.pred_masks[0, index]))
+        return found

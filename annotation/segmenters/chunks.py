@@ -1,0 +1,62 @@
+"""What all segmenters do alike: encode each picture once, then decode its boxes in chunks. Owns that loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Generic, TypeVar
+
+import numpy as np
+import torch
+from PIL import Image
+
+from annotation.batches import Batches
+from datasetkit.errors import UnusableError
+from datasetkit.models import FloatArray, Segment
+
+Encoded = TypeVar("Encoded")
+
+
+class BoxChunks(Generic[Encoded]):
+    """Calls a segmenter's two halves.
+
+    Args:
+        encode: makes of pictures what the decoder needs to know of each.
+        decode: gives one segment for each box, shape (N, 4), px, of one encoded picture.
+        boxes_per_chunk: how many boxes are decoded at once at first; halved where memory runs out.
+
+    """
+
+    def __init__(
+        self,
+        encode: Callable[[Sequence[Image.Image]], Sequence[Encoded]],
+        decode: Callable[[Encoded, FloatArray], list[Segment]],
+        boxes_per_chunk: int,
+    ) -> None:
+        self._encode = encode
+        self._decode = decode
+        self._boxes_per_chunk = boxes_per_chunk
+
+    @torch.inference_mode()
+    def segment(self, images: Sequence[Image.Image], boxes_xyxy: Sequence[FloatArray]) -> list[list[Segment]]:
+        """Give one segment for each box of each picture; see :class:`datasetkit.models.Segmenter`.
+
+        Raises:
+            torch.OutOfMemoryError: a single box does not fit; fewer pictures at once may help.
+
+        """
+        asked = [(image, boxes) for image, boxes in zip(images, boxes_xyxy, strict=True) if len(boxes)]
+        encoded = iter(self._encode([image for image, _ in asked]) if asked else ())
+        return [self._segments(next(encoded), boxes) if len(boxes) else [] for boxes in boxes_xyxy]
+
+    def _segments(self, encoded: Encoded, boxes_xyxy: FloatArray) -> list[Segment]:
+        batches: Batches[list[float], Segment] = Batches(partial(self._decoded, encoded), self._boxes_per_chunk)
+        results = batches.run(boxes_xyxy.tolist())
+        self._boxes_per_chunk = batches.size
+        segments = [result for result in results if not isinstance(result, UnusableError)]
+        if len(segments) < len(results):
+            raise torch.OutOfMemoryError("not enough memory for a single box beside the encoded pictures")
+        return segments
+
+    def _decoded(self, encoded: Encoded, boxes_xyxy: Sequence[list[float]]) -> list[Segment]:
+        return self._decode(encoded, np.array(boxes_xyxy, dtype=np.float64))

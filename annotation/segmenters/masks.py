@@ -1,0 +1,72 @@
+"""Between a SAM's frame and the picture's. Owns how boxes go in, and how mask logits come out as run lengths.
+
+A SAM sees a picture resized to an input size, and padded to a square at the right and at the bottom (SAM) or not at all
+(SAM 2). Everything here is pure, in float32, and does one mask at a time: at full size a chunk of them would not fit.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from datasetkit.masks import Mask
+from datasetkit.models import FloatArray, Segment
+
+Size = tuple[int, int]
+
+# A mask is where its logits are above 0; the stability score cuts this much higher and lower.
+_STABILITY_OFFSET = 1.0
+_DIGITS = 6
+
+
+def scale_boxes(boxes_xyxy: FloatArray, size_hw: Size, input_hw: Size) -> FloatArray:
+    """Move boxes of shape (N, 4) from a picture of ``size_hw`` to the same picture at ``input_hw``, both in px."""
+    (height, width), (input_height, input_width) = size_hw, input_hw
+    return boxes_xyxy * (np.array([input_width, input_height] * 2) / np.array([width, height] * 2))
+
+
+def unpad(logits: torch.Tensor, padded_hw: Size, input_hw: Size) -> torch.Tensor:
+    """Enlarge logits of shape (h, w) to the padded input, and cut the padding off, as segment-anything does.
+
+    Returns:
+        Shape ``input_hw``, float32.
+
+    """
+    return resize(logits, padded_hw)[: input_hw[0], : input_hw[1]]
+
+
+def resize(logits: torch.Tensor, size_hw: Size) -> torch.Tensor:
+    """Resize logits of shape (h, w) bilinearly to ``size_hw``, float32."""
+    return functional.interpolate(logits.float()[None, None], size_hw, mode="bilinear", align_corners=False)[0, 0]
+
+
+def stability_score(logits: torch.Tensor) -> float | None:
+    """IoU of the masks cut at logits 1 and -1; None where both are empty.
+
+    ``calculate_stability_score`` of segment-anything: the one mask always lies within the other.
+
+    Args:
+        logits: shape (H, W), in the picture's frame.
+
+    """
+    intersection = int((logits > _STABILITY_OFFSET).sum())
+    union = int((logits > -_STABILITY_OFFSET).sum())
+    return round(intersection / union, _DIGITS) if union else None
+
+
+def segment_of(logits: torch.Tensor, predicted_iou: float | None) -> Segment:
+    """Make a segment of one mask's logits.
+
+    Args:
+        logits: shape (H, W), in the picture's frame.
+        predicted_iou: as the model gives it; it may leave [0, 1] a little. What is no number counts as not given.
+
+    """
+    inside = logits > 0
+    mask = Mask.from_array(inside.cpu().numpy()) if bool(inside.any()) else None
+    if predicted_iou is not None:
+        predicted_iou = round(min(max(predicted_iou, 0.0), 1.0), _DIGITS) if math.isfinite(predicted_iou) else None
+    return Segment(mask, predicted_iou, stability_score(logits))

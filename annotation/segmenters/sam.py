@@ -1,0 +1,105 @@
+"""The segmenter ``sam``: SAM and SAM-HQ through transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+from transformers import SamHQModel, SamImageProcessorPil, SamModel
+
+from annotation.loading import checkpoint_identity, load_config, load_model, load_processor
+from annotation.segmenters.chunks import BoxChunks
+from annotation.segmenters.masks import Size, resize, scale_boxes, segment_of, unpad
+from datasetkit.models import FloatArray, ModelIdentity, Segment
+
+_CLASSES = {"sam": SamModel, "sam_hq": SamHQModel}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Encoded:
+    """A picture as the decoder takes it.
+
+    Args:
+        embeddings: keyword arguments of the model, each with a batch axis of 1.
+        size_hw: of the picture, px.
+        input_hw: of the picture as the encoder saw it, without padding, px.
+
+    """
+
+    embeddings: dict[str, Any]
+    size_hw: Size
+    input_hw: Size
+
+
+class SamSegmenter:
+    """Cuts out what is in a box with SAM or SAM-HQ.
+
+    Args:
+        model: Hub id, local folder, or the name of a shipped model.
+        revision: commit, tag or branch on the Hub.
+        device: as torch names it.
+        dtype: of the image encoder, where the work is. The decoder stays in float32: the corners of a box need more
+            digits than the shorter types have.
+        boxes_per_chunk: how many boxes are decoded at once; halved where memory runs out.
+
+    Raises:
+        ModelError: it cannot be loaded, or is of another architecture.
+
+    """
+
+    def __init__(
+        self,
+        model: str,
+        revision: str | None = None,
+        *,
+        device: str = "cpu",
+        dtype: str = "float32",
+        boxes_per_chunk: int = 64,
+    ) -> None:
+        model_type = load_config(model, revision, _CLASSES).model_type
+        # The processor of PIL resizes as the original does, and alike on machines with and without torchvision.
+        self._processor = load_processor(SamImageProcessorPil, model, revision)
+        self._model = load_model(_CLASSES[model_type], model, revision, device=device, dtype="float32")
+        self._model.vision_encoder.to(getattr(torch, dtype))
+        self._dtype = getattr(torch, dtype)
+        self._identity = checkpoint_identity("segmenter", model, self._model)
+        self._chunks = BoxChunks(self._encode, self._decode, boxes_per_chunk)
+
+    @property
+    def identities(self) -> tuple[ModelIdentity, ...]:
+        """The weights in use."""
+        return (self._identity,)
+
+    def segment(self, images: Sequence[Image.Image], boxes_xyxy: Sequence[FloatArray]) -> list[list[Segment]]:
+        """Give one segment for each box of each picture; see :class:`datasetkit.models.Segmenter`."""
+        return self._chunks.segment(images, boxes_xyxy)
+
+    def _encode(self, images: Sequence[Image.Image]) -> list[_Encoded]:
+        inputs = self._processor(images=list(images), return_tensors="pt")
+        output = self._model.vision_encoder(inputs["pixel_values"].to(self._model.device, self._dtype))
+        embeddings = output.last_hidden_state.float()
+        # SAM-HQ's decoder looks at earlier layers, too.
+        layers = [layer.float() for layer in getattr(output, "intermediate_embeddings", ())]
+        encoded = []
+        for index, (image, input_hw) in enumerate(zip(images, inputs["reshaped_input_sizes"].tolist(), strict=True)):
+            one = slice(index, index + 1)
+            known = {"image_embeddings": embeddings[one]}
+            known |= {"intermediate_embeddings": [layer[one] for layer in layers]} if layers else {}
+            encoded.append(_Encoded(known, (image.height, image.width), tuple(input_hw)))
+        return encoded
+
+    def _decode(self, encoded: _Encoded, boxes_xyxy: FloatArray) -> list[Segment]:
+        boxes = torch.from_numpy(scale_boxes(boxes_xyxy, encoded.size_hw, encoded.input_hw)).float()
+        output = self._model(
+            **encoded.embeddings, input_boxes=boxes[None].to(self._model.device), multimask_output=False
+        )
+        padded_hw = (self._processor.pad_size["height"], self._processor.pad_size["width"])
+        return [
+            segment_of(resize(unpad(logits, padded_hw, encoded.input_hw), encoded.size_hw), predicted_iou)
+            for logits, predicted_iou in zip(
+                output.pred_masks[0, :, 0], output.iou_scores[0, :, 0].tolist(), strict=True
+            )
+        ]

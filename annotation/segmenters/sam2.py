@@ -1,0 +1,97 @@
+"""The segmenter ``sam2``: SAM 2 and 2.1 through transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from PIL import Image
+from transformers import Sam2Model, Sam2Processor
+
+from annotation.loading import checkpoint_identity, load_config, load_model, load_processor
+from annotation.packages import TORCHVISION, require
+from annotation.segmenters.chunks import BoxChunks
+from annotation.segmenters.masks import Size, resize, scale_boxes, segment_of
+from datasetkit.models import FloatArray, ModelIdentity, Segment
+
+# The published checkpoints are those of the video model, whose image part loads alone.
+_MODEL_TYPES = ("sam2", "sam2_video")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Encoded:
+    """A picture as the decoder takes it: feature maps (1, C, h, w), finest first, and its size in px."""
+
+    embeddings: list[torch.Tensor]
+    size_hw: Size
+
+
+class Sam2Segmenter:
+    """Cuts out what is in a box with SAM 2.
+
+    Args:
+        model: Hub id or local folder.
+        revision: commit, tag or branch on the Hub.
+        device: as torch names it.
+        dtype: of the image encoder, where the work is. The decoder stays in float32: the corners of a box need more
+            digits than the shorter types have.
+        boxes_per_chunk: how many boxes are decoded at once; halved where memory runs out.
+
+    Raises:
+        MissingPackageError: torchvision is missing.
+        ModelError: it cannot be loaded, or is of another architecture.
+
+    """
+
+    def __init__(
+        self,
+        model: str,
+        revision: str | None = None,
+        *,
+        device: str = "cpu",
+        dtype: str = "float32",
+        boxes_per_chunk: int = 64,
+    ) -> None:
+        require("sam2", TORCHVISION)
+        load_config(model, revision, _MODEL_TYPES)
+        self._processor = load_processor(Sam2Processor, model, revision)
+        self._model = load_model(Sam2Model, model, revision, device=device, dtype="float32")
+        self._dtype = getattr(torch, dtype)
+        # These two layers of the decoder see the picture only, and run with the encoder.
+        for part in (self._model.vision_encoder, self._model.mask_decoder.conv_s0, self._model.mask_decoder.conv_s1):
+            part.to(self._dtype)
+        self._identity = checkpoint_identity("segmenter", model, self._model)
+        self._chunks = BoxChunks(self._encode, self._decode, boxes_per_chunk)
+
+    @property
+    def identities(self) -> tuple[ModelIdentity, ...]:
+        """The weights in use."""
+        return (self._identity,)
+
+    def segment(self, images: Sequence[Image.Image], boxes_xyxy: Sequence[FloatArray]) -> list[list[Segment]]:
+        """Give one segment for each box of each picture; see :class:`datasetkit.models.Segmenter`."""
+        return self._chunks.segment(images, boxes_xyxy)
+
+    def _encode(self, images: Sequence[Image.Image]) -> list[_Encoded]:
+        inputs = self._processor(images=list(images), return_tensors="pt")
+        levels = self._model.get_image_embeddings(inputs["pixel_values"].to(self._model.device, self._dtype))
+        return [
+            _Encoded([level[index : index + 1].float() for level in levels], (image.height, image.width))
+            for index, image in enumerate(images)
+        ]
+
+    def _decode(self, encoded: _Encoded, boxes_xyxy: FloatArray) -> list[Segment]:
+        input_hw = (self._processor.target_size, self._processor.target_size)
+        boxes = torch.from_numpy(scale_boxes(boxes_xyxy, encoded.size_hw, input_hw)).float()
+        output = self._model(
+            image_embeddings=encoded.embeddings,
+            input_boxes=boxes[None].to(self._model.device),
+            multimask_output=False,
+        )
+        return [
+            segment_of(resize(logits, encoded.size_hw), predicted_iou)
+            for logits, predicted_iou in zip(
+                output.pred_masks[0, :, 0], output.iou_scores[0, :, 0].tolist(), strict=True
+            )
+        ]

@@ -1,0 +1,130 @@
+"""The segmenter ``segment-anything``: the original package with its own checkpoints."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from annotation.loading import file_identity
+from annotation.packages import SEGMENT_ANYTHING, TORCHVISION, require
+from annotation.segmenters.chunks import BoxChunks
+from annotation.segmenters.masks import Size, resize, segment_of, unpad
+from datasetkit.errors import ModelError
+from datasetkit.models import FloatArray, ModelIdentity, Segment
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Encoded:
+    """A picture as the decoder takes it.
+
+    Args:
+        embedding: shape (1, C, h, w).
+        size_hw: of the picture, px.
+        input_hw: of the picture as the encoder saw it, without padding, px.
+
+    """
+
+    embedding: torch.Tensor
+    size_hw: Size
+    input_hw: Size
+
+
+class SegmentAnythingSegmenter:
+    """Cuts out what is in a box with SAM as its authors published it.
+
+    Args:
+        architecture: which model of the package's registry the weights belong to.
+        weights: ``.pth`` file.
+        device: as torch names it.
+        dtype: of the image encoder, where the work is. The decoder stays in float32, as the package computes places so.
+        boxes_per_chunk: how many boxes are decoded at once; halved where memory runs out.
+
+    Raises:
+        MissingPackageError: the package or torchvision is missing.
+        ModelError: the architecture is unknown, or the weights cannot be loaded into it.
+
+    """
+
+    def __init__(
+        self,
+        architecture: str,
+        weights: Path,
+        *,
+        device: str = "cpu",
+        dtype: str = "float32",
+        boxes_per_chunk: int = 64,
+    ) -> None:
+        require("segment-anything", TORCHVISION, SEGMENT_ANYTHING)
+        from segment_anything.utils.transforms import ResizeLongestSide
+
+        weights = Path(weights)
+        self._model = _load(architecture, weights).to(device).eval()
+        self._dtype = getattr(torch, dtype)
+        self._model.image_encoder.to(self._dtype)
+        self._resizing = ResizeLongestSide(self._model.image_encoder.img_size)
+        self._identity = file_identity("segmenter", weights)
+        self._chunks = BoxChunks(self._encode, self._decode, boxes_per_chunk)
+
+    @property
+    def identities(self) -> tuple[ModelIdentity, ...]:
+        """The weights in use."""
+        return (self._identity,)
+
+    def segment(self, images: Sequence[Image.Image], boxes_xyxy: Sequence[FloatArray]) -> list[list[Segment]]:
+        """Give one segment for each box of each picture; see :class:`datasetkit.models.Segmenter`."""
+        return self._chunks.segment(images, boxes_xyxy)
+
+    def _encode(self, images: Sequence[Image.Image]) -> list[_Encoded]:
+        resized = [
+            torch.from_numpy(self._resizing.apply_image(np.asarray(image))).permute(2, 0, 1).to(self._model.device)
+            for image in images
+        ]
+        pixels = torch.stack([self._model.preprocess(pixels) for pixels in resized])
+        embeddings = self._model.image_encoder(pixels.to(self._dtype)).float()
+        return [
+            _Encoded(embeddings[index : index + 1], (image.height, image.width), (seen.shape[1], seen.shape[2]))
+            for index, (image, seen) in enumerate(zip(images, resized, strict=True))
+        ]
+
+    def _decode(self, encoded: _Encoded, boxes_xyxy: FloatArray) -> list[Segment]:
+        boxes = torch.from_numpy(self._resizing.apply_boxes(boxes_xyxy, encoded.size_hw)).float()
+        sparse, dense = self._model.prompt_encoder(points=None, boxes=boxes.to(self._model.device), masks=None)
+        masks, predicted_ious = self._model.mask_decoder(
+            image_embeddings=encoded.embedding,
+            image_pe=self._model.prompt_encoder.get_dense_pe(),
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=False,
+        )
+        padded_hw = (self._model.image_encoder.img_size,) * 2
+        return [
+            segment_of(resize(unpad(logits, padded_hw, encoded.input_hw), encoded.size_hw), predicted_iou)
+            for logits, predicted_iou in zip(masks[:, 0], predicted_ious[:, 0].tolist(), strict=True)
+        ]
+
+
+def _load(architecture: str, weights: Path) -> Any:
+    """Build one of the package's models and fill it."""
+    from segment_anything import sam_model_registry
+
+    if architecture not in sam_model_registry:
+        raise ModelError(
+            f"segment-anything has no architecture {architecture!r}; known: {', '.join(sorted(sam_model_registry))}"
+        )
+    try:
+        state = torch.load(weights, map_location="cpu", weights_only=True)
+        model = sam_model_registry[architecture](checkpoint=None)
+        model.load_state_dict(state)
+    except (OSError, EOFError, RuntimeError, TypeError, pickle.UnpicklingError) as error:
+        first = str(error).strip().split("\n")[0]
+        raise ModelError(
+            f"{weights} cannot be loaded as {architecture}: {first}; give the checkpoint of that architecture"
+        ) from error
+    return model
