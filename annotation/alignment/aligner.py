@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from annotation.alignment.mentions import extended, read_mention
+from collections.abc import Sequence
+
+import numpy as np
+
+from annotation.alignment.categories import category_fits, extended, near_categories, read_mention
 from annotation.alignment.reasons import AlignmentReason
-from annotation.alignment.resolution import Instance, Resolution, resolve
+from annotation.alignment.resolution import Evidence, Instance, Resolution, resolve
 from annotation.lexicon import Lexicon, coco_lexicon
 from annotation.phrases import NounPhraseFinder
 from annotation.salience import centrality_term, size_term, with_phrases
@@ -49,7 +53,10 @@ class KnownObjectAligner:
         lexicon = extended(self._lexicon, (item.category for item in record.objects))
         mentions = [read_mention(phrase, lexicon) if self._objects_known else None for phrase in found]
         named = [mention for mention in mentions if mention is not None]
-        results = iter(resolve(named, [_instance(item) for item in record.objects if item.category is not None]))
+        heads = [phrase.head for phrase, mention in zip(found, mentions, strict=True) if mention is not None]
+        known = [item for item in record.objects if item.category is not None]
+        instances = [Instance(item.id, item.is_crowd) for item in known]
+        results = iter(resolve(named, instances, _evidence(heads, known, lexicon)))
         phrases = [
             _phrase(text, phrase, self._unresolved if mention is None else next(results))
             for phrase, mention in zip(found, mentions, strict=True)
@@ -64,9 +71,18 @@ class KnownObjectAligner:
         )
 
 
-def _instance(item: KeyObject) -> Instance:
-    prominence = 0.75 * size_term(item) + 0.25 * centrality_term(item)
-    return Instance(item.id, item.category or "", item.is_crowd, max(prominence, 1e-3))
+def _evidence(heads: Sequence[str], objects: Sequence[KeyObject], lexicon: Lexicon) -> Evidence:
+    """Weigh objects by how their categories fit the nouns, and among candidates by how prominent they are."""
+    shape = len(heads), len(objects)
+    categories = [item.category or "" for item in objects]
+    fit = [category_fits(head, categories, lexicon) for head in heads]
+    near = [near_categories(head, categories, lexicon) for head in heads]
+    prominence = [max(0.75 * size_term(item) + 0.25 * centrality_term(item), 1e-3) for item in objects]
+    return Evidence(
+        np.array(fit, dtype=np.float64).reshape(shape),
+        np.array(near, dtype=np.bool_).reshape(shape),
+        np.broadcast_to(np.array(prominence, dtype=np.float64), shape),
+    )
 
 
 def _phrase(text: str, found: NounPhrase, result: Resolution) -> Phrase:

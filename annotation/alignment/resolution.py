@@ -1,14 +1,14 @@
-"""Which objects the mentions of one description name, from words, categories and counts alone.
+"""Which objects the mentions of one description name, from what they say and what fits them.
 
-Owns the decisions; it looks at no pixels. In short:
+Owns the decisions by number; where the fit comes from, the lexicon or a detector, is the caller's matter. In short:
 
 - a plural without a number ("cats", "a group of people") names all, crowd regions too; beside a singular or a number of
-  the same category ("a man", "people") it names the others, and is ambiguous where these are not certain;
-- a number names exactly so many: with more in the picture it is ambiguous, with fewer it names those there are;
-- a singular names the only one there is, and is ambiguous where there are several;
+  the same things ("a man", "people") it names the others, and is ambiguous where these are not certain;
+- a number names exactly so many: with more that fit it is ambiguous, with fewer it names those there are;
+- a singular names the only one that fits, and is ambiguous where several do;
 - two mentions that must be different things ("a man and a woman") are both ambiguous, also where one is there;
 - "another", "other" and hypernyms leave out what the other mentions already name;
-- where nothing is of the noun's category, things of one that people take for it, if they are exactly as many.
+- where nothing fits, things that are often taken for what is named, if they are exactly as many.
 """
 
 from __future__ import annotations
@@ -16,26 +16,41 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from annotation.alignment.mentions import Mention
 from annotation.alignment.reasons import AlignmentReason
 
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One object as far as words can speak of it.
+    """One object that a mention may name.
 
     Args:
-        id: the object's id.
-        category: its category.
+        id: its number, for results; unique.
         is_crowd: whether it covers several things that were not told apart.
-        prominence: weight among candidates, positive: larger and more central is more.
 
     """
 
     id: int
-    category: str
     is_crowd: bool
-    prominence: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """How well each of M mentions fits each of N instances.
+
+    Args:
+        fit: shape (M, N), range [0, 1]; 0 where it does not fit. Mentions are weighed against each other by it.
+        near: shape (M, N), whether the instance is often taken for what the mention says.
+        weight: shape (M, N), positive where it fits: of the instance among the candidates of an ambiguous mention.
+
+    """
+
+    fit: NDArray[np.float64]
+    near: NDArray[np.bool_]
+    weight: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +58,8 @@ class Resolution:
     """What a mention names.
 
     Args:
-        object_ids: the objects that it names.
-        candidates: for an ambiguous mention, the objects that it may name with their scores, best first.
+        object_ids: the instances that it names.
+        candidates: for an ambiguous mention, the instances that it may name with their scores, best first.
         score: confidence in [0, 1]; None where nothing was found.
         reason: why it is not a plain match, or None.
 
@@ -56,114 +71,125 @@ class Resolution:
     reason: AlignmentReason | None = None
 
 
-def resolve(mentions: Sequence[Mention], instances: Sequence[Instance]) -> list[Resolution]:
+def resolve(mentions: Sequence[Mention], instances: Sequence[Instance], evidence: Evidence) -> list[Resolution]:
     """Resolve the mentions of one description together; results stand in the order of the mentions."""
-    pools = [[item for item in instances if item.category in mention.categories] for mention in mentions]
-    claims = [_certain(mention, pool) for mention, pool in zip(mentions, pools, strict=True)]
-    free = [_without_claimed(index, mentions, pools, claims) for index in range(len(mentions))]
+    scene = _Scene(mentions, instances, evidence)
     results: list[Resolution] = []
-    for index, mention in enumerate(mentions):
-        if mention.demand == 0:
-            result = Resolution(reason=AlignmentReason.NEGATED)
-        elif not pools[index]:
-            result = _resolve_near(mention, mentions, instances)
-        elif not free[index]:
-            result = Resolution(reason=AlignmentReason.NO_INSTANCE)
-        elif mention.demand is None:
-            result = _resolve_all(index, mentions, free, claims)
-        elif _is_contested(index, mentions, free):
-            result = _ambiguous(free[index], AlignmentReason.CONTESTED)
-        else:
-            result = _resolve_number(mention.demand, free[index])
+    for index in range(len(mentions)):
+        result = scene.resolution(index)
         results.append(_weighed(index, mentions, results, result) if result.candidates else result)
     return results
 
 
-def _certain(mention: Mention, pool: Sequence[Instance]) -> frozenset[int]:
-    """Give the ids that a numbered mention names for certain, as far as itself is concerned."""
-    singles = [item.id for item in pool if not item.is_crowd]
-    return frozenset(singles if mention.demand is not None and len(singles) <= mention.demand else ())
+class _Scene:
+    """The mentions of one description with the places of the instances that fit each.
 
+    ``pools`` holds all that fit, ``claims`` those that a numbered mention names for certain, ``free`` what other
+    mentions leave of the pools.
+    """
 
-def _without_claimed(
-    index: int,
-    mentions: Sequence[Mention],
-    pools: Sequence[Sequence[Instance]],
-    claims: Sequence[frozenset[int]],
-) -> list[Instance]:
-    """Leave out what mentions of other nouns name for certain, where this one names something else."""
-    mention = mentions[index]
-    is_new_hypernym = len(mention.categories) > 1 and not mention.definite and mention.demand is not None
-    claimed: set[int] = set()
-    for place, rival in enumerate(mentions):
-        if place == index or rival.other:
-            continue
-        if mention.other:
-            claimed |= {item.id for item in pools[place]} if rival.demand is None else claims[place]
-        elif is_new_hypernym and rival.entry != mention.entry:
-            shared = [item for item in pools[index] if item.id in claims[place]]
-            claimed |= {item.id for item in shared if rival.distance(item.category) < mention.distance(item.category)}
-    return [item for item in pools[index] if item.id not in claimed]
+    def __init__(self, mentions: Sequence[Mention], instances: Sequence[Instance], evidence: Evidence) -> None:
+        self._mentions = mentions
+        self._instances = instances
+        self._evidence = evidence
+        self._pools = [np.flatnonzero(row > 0.0).tolist() for row in evidence.fit]
+        self._claims = [self._certain(index) for index in range(len(mentions))]
+        self._free = [self._without_claimed(index) for index in range(len(mentions))]
 
+    def resolution(self, index: int) -> Resolution:
+        """Say what one mention names; an ambiguous one has weights in place of scores."""
+        mention = self._mentions[index]
+        if mention.demand == 0:
+            return Resolution(reason=AlignmentReason.NEGATED)
+        if not self._pools[index]:
+            return self._resolve_near(index)
+        if not self._free[index]:
+            return Resolution(reason=AlignmentReason.NO_INSTANCE)
+        if mention.demand is None:
+            return self._resolve_all(index)
+        if self._is_contested(index):
+            return self._ambiguous(index, self._free[index], AlignmentReason.CONTESTED)
+        return self._resolve_number(index, mention.demand)
 
-def _resolve_near(mention: Mention, mentions: Sequence[Mention], instances: Sequence[Instance]) -> Resolution:
-    """Take things of a category often confused with the mention's, if they are as many as it says and nobody's."""
-    spoken_of = {category for rival in mentions for category in rival.categories}
-    pool = [item.id for item in instances if item.category in mention.near and item.category not in spoken_of]
-    if len(pool) == (mention.demand or 1):
-        return Resolution(tuple(pool), score=0.5, reason=AlignmentReason.NEAR_CATEGORY)
-    return Resolution(reason=AlignmentReason.NO_INSTANCE)
+    def _certain(self, index: int) -> frozenset[int]:
+        """Give what a numbered mention names for certain, as far as itself is concerned."""
+        demand, singles = self._mentions[index].demand, self._singles(self._pools[index])
+        return frozenset(singles if demand is not None and len(singles) <= demand else ())
 
+    def _without_claimed(self, index: int) -> list[int]:
+        """Leave out what mentions by other names claim, where this one names something else."""
+        mention, fit = self._mentions[index], self._evidence.fit
+        is_new_hypernym = mention.general and not mention.definite and mention.demand is not None
+        claimed: set[int] = set()
+        for place, rival in enumerate(self._mentions):
+            if place == index or rival.other:
+                continue
+            if mention.other:
+                claimed |= set(self._pools[place]) if rival.demand is None else self._claims[place]
+            elif is_new_hypernym and rival.name != mention.name:
+                claimed |= {item for item in self._claims[place] if fit[place, item] > fit[index, item]}
+        return [item for item in self._pools[index] if item not in claimed]
 
-def _resolve_all(
-    index: int, mentions: Sequence[Mention], free: Sequence[Sequence[Instance]], claims: Sequence[frozenset[int]]
-) -> Resolution:
-    """Name all; beside "a man", "people" are the others, and which these are may be open."""
-    sums_up = mentions[index].definite and len(mentions[index].categories) > 1
-    named: set[int] = set()
-    for place in _rivals(index, mentions, free):
-        if not claims[place]:
-            return _ambiguous(free[index], AlignmentReason.TOO_MANY_FIT)
-        named |= claims[place]
-    rest = tuple(item.id for item in free[index] if sums_up or item.id not in named)
-    return Resolution(rest or tuple(item.id for item in free[index]), score=1.0)
+    def _resolve_near(self, index: int) -> Resolution:
+        """Take things often taken for what the mention says, if they are as many as it says and nobody's."""
+        nobodys = self._evidence.near[index] & ~(self._evidence.fit > 0.0).any(axis=0)
+        places = np.flatnonzero(nobodys).tolist()
+        if len(places) == (self._mentions[index].demand or 1):
+            return Resolution(self._ids(places), score=0.5, reason=AlignmentReason.NEAR_CATEGORY)
+        return Resolution(reason=AlignmentReason.NO_INSTANCE)
 
+    def _resolve_all(self, index: int) -> Resolution:
+        """Name all; beside "a man", "people" are the others, and which these are may be open."""
+        mention, free = self._mentions[index], self._free[index]
+        named: set[int] = set()
+        for place in self._rivals(index):
+            if not self._claims[place]:
+                return self._ambiguous(index, free, AlignmentReason.TOO_MANY_FIT)
+            named |= self._claims[place]
+        sums_up = mention.definite and mention.general
+        rest = [item for item in free if sums_up or item not in named]
+        return Resolution(self._ids(rest or free), score=1.0)
 
-def _is_contested(index: int, mentions: Sequence[Mention], free: Sequence[Sequence[Instance]]) -> bool:
-    """Tell whether this mention and others that name different things ask for more than there are."""
-    own = asked = mentions[index].demand or 0
-    for place in _rivals(index, mentions, free):
-        first, second = sorted((index, place))
-        if mentions[second].is_distinct_from(mentions[first]):
-            asked += mentions[place].demand or 0
-    return asked > own and asked > len(free[index]) and not any(item.is_crowd for item in free[index])
+    def _is_contested(self, index: int) -> bool:
+        """Tell whether this mention and others that name different things ask for more than there are."""
+        mentions, free = self._mentions, self._free[index]
+        own = asked = mentions[index].demand or 0
+        for place in self._rivals(index):
+            first, second = sorted((index, place))
+            if mentions[second].is_distinct_from(mentions[first]):
+                asked += mentions[place].demand or 0
+        return asked > own and asked > len(free) == len(self._singles(free))
 
+    def _rivals(self, index: int) -> list[int]:
+        """Give the places of the other mentions with a number that may name some of the same things."""
+        own = set(self._free[index])
+        return [
+            place
+            for place, rival in enumerate(self._mentions)
+            if place != index and rival.demand and not own.isdisjoint(self._free[place])
+        ]
 
-def _rivals(index: int, mentions: Sequence[Mention], free: Sequence[Sequence[Instance]]) -> list[int]:
-    """Give the places of the other mentions with a number that may name some of the same things."""
-    ids = {item.id for item in free[index]}
-    return [
-        place
-        for place, rival in enumerate(mentions)
-        if place != index and rival.demand and any(item.id in ids for item in free[place])
-    ]
+    def _resolve_number(self, index: int, demand: int) -> Resolution:
+        """Name exactly so many: a crowd region counts only where single things do not suffice."""
+        pool = self._free[index]
+        singles = self._singles(pool)
+        if len(singles) > demand:
+            return self._ambiguous(index, singles, AlignmentReason.TOO_MANY_FIT)
+        if len(singles) == demand:
+            return Resolution(self._ids(singles), score=1.0)
+        if len(singles) < len(pool):
+            return Resolution(self._ids(pool), score=0.5, reason=AlignmentReason.CROWD_ONLY)
+        return Resolution(self._ids(pool), score=len(singles) / demand, reason=AlignmentReason.FEWER_THAN_SAID)
 
+    def _ambiguous(self, index: int, places: Sequence[int], reason: AlignmentReason) -> Resolution:
+        weights = self._evidence.weight[index, list(places)].tolist()
+        return Resolution(candidates=tuple(zip(self._ids(places), weights, strict=True)), reason=reason)
 
-def _resolve_number(demand: int, pool: Sequence[Instance]) -> Resolution:
-    """Name exactly so many: a crowd region counts only where single things do not suffice."""
-    singles = [item for item in pool if not item.is_crowd]
-    if len(singles) > demand:
-        return _ambiguous(singles, AlignmentReason.TOO_MANY_FIT)
-    if len(singles) == demand:
-        return Resolution(tuple(item.id for item in singles), score=1.0)
-    everything = tuple(item.id for item in pool)
-    if len(singles) < len(pool):
-        return Resolution(everything, score=0.5, reason=AlignmentReason.CROWD_ONLY)
-    return Resolution(everything, score=len(singles) / demand, reason=AlignmentReason.FEWER_THAN_SAID)
+    def _singles(self, places: Sequence[int]) -> list[int]:
+        return [place for place in places if not self._instances[place].is_crowd]
 
-
-def _ambiguous(pool: Sequence[Instance], reason: AlignmentReason) -> Resolution:
-    return Resolution(candidates=tuple((item.id, item.prominence) for item in pool), reason=reason)
+    def _ids(self, places: Sequence[int]) -> tuple[int, ...]:
+        return tuple(self._instances[place].id for place in places)
 
 
 def _weighed(
@@ -172,7 +198,7 @@ def _weighed(
     earlier: Sequence[Resolution],
     result: Resolution,
 ) -> Resolution:
-    """Turn prominence into scores that add up to 1; what an earlier, different mention likely took counts less."""
+    """Turn weights into scores that add up to 1; what an earlier, different mention likely took counts less."""
     weights = dict(result.candidates)
     for place, other in enumerate(earlier):
         taken: Mapping[int, float] = {**dict(other.candidates), **dict.fromkeys(other.object_ids, 1.0)}

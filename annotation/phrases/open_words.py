@@ -174,10 +174,11 @@ def _agrees_as_base(sentence: Sentence, index: int) -> bool:
 
 def _agrees_as_third_person(sentence: Sentence, index: int) -> bool:
     """Tell whether the nouns before want a verb with "-s": they are singular by their determiner, or a mover."""
-    noun = sentence.word[index - 1]
-    if sentence.tags[index - 1] == "NNS":
+    place = sentence.before(index)
+    noun = sentence.word[place]
+    if sentence.tags[place] == "NNS":
         return False
-    start = sentence.phrase_start(index - 1)
+    start = sentence.phrase_start(place)
     if sentence.word[start] in sentence.words.singular_determiners or sentence.tags[start] == "CD":
         return sentence.word[start] in sentence.words.singular_determiners
     categories = sentence.lexicon.categories(noun)

@@ -56,6 +56,7 @@ class Words:
     generic_possessors: frozenset[str]
     generic_possessions: frozenset[str]
     not_objects: frozenset[str]
+    plain_things: frozenset[str]
     scenes: frozenset[str]
     sports: frozenset[str]
     sport_openers: frozenset[str]
