@@ -232,3 +232,11 @@ def mask_iou(masks: Sequence[Mask], others: Sequence[Mask]) -> NDArray[np.float6
     if not masks or not others:
         return np.zeros((len(masks), len(others)))
     return coco_mask.iou([m.to_coco() for m in masks], [m.to_coco() for m in others], [0] * len(others))
+
+
+def mask_containment(masks: Sequence[Mask], others: Sequence[Mask]) -> NDArray[np.float64]:
+    """Share of each mask that lies within each other one, shape (len(masks), len(others)), range [0, 1]."""
+    if not masks or not others:
+        return np.zeros((len(masks), len(others)))
+    # As COCO measures detections against crowds: the intersection over the first one's own area.
+    return coco_mask.iou([m.to_coco() for m in masks], [m.to_coco() for m in others], [1] * len(others))

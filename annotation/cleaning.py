@@ -1,0 +1,108 @@
+"""Mending of masks: islands, holes, outlines. Owns what counts as one and what becomes of it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from datasetkit.masks import BoolArray, Mask
+
+_EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=np.bool_)
+
+
+def clean_mask(mask: Mask, *, island_share: float, hole_share: float, smooth_px: int) -> tuple[Mask, float]:
+    """Remove islands, then fill holes, then smooth the outline.
+
+    Args:
+        mask: in any state.
+        island_share: 8-connected parts with less than this share of the mask's area, as it came, are removed; of the
+            parts the largest one always stays.
+        hole_share: holes with less than this share of the mask's area, as it came, are filled. A hole is a 4-connected
+            part of the background that does not reach the picture's border.
+        smooth_px: radius of the disc that opens and closes the mask; 0 leaves its outline. An opening that would leave
+            nothing of the mask is not done at all: the outline stays as it was, and the IoU speaks of islands and holes
+            alone.
+
+    Returns:
+        the mask, never empty, and its IoU with what came; where nothing changed, the very mask that came and 1.
+
+    """
+    window = _window(mask)
+    frame = mask.decode()
+    before = frame[window]
+    after = fill_holes(remove_islands(before, island_share * mask.area), hole_share * mask.area)
+    if smooth_px > 0:
+        after = _smoothed(after, smooth_px, _border_sides(window, mask.size_hw))
+    if np.array_equal(before, after):
+        return mask, 1.0
+    frame[window] = after
+    iou = np.count_nonzero(before & after) / np.count_nonzero(before | after)
+    return Mask.from_array(frame), iou
+
+
+def remove_islands(array: BoolArray, area_min: float) -> BoolArray:
+    """Remove 8-connected parts of fewer pixels; the largest part, of equals the first, stays.
+
+    Args:
+        array: shape (H, W), dtype bool, not empty.
+        area_min: px.
+
+    """
+    labels, count = ndimage.label(array, structure=_EIGHT_NEIGHBOURS)
+    areas = _areas(labels, count)
+    is_kept = areas >= area_min
+    is_kept[0] = False
+    is_kept[1 + areas[1:].argmax()] = True
+    return is_kept[labels]
+
+
+def fill_holes(array: BoolArray, area_min: float) -> BoolArray:
+    """Fill 4-connected parts of the background that have fewer pixels and do not reach the array's border.
+
+    Args:
+        array: shape (H, W), dtype bool; a mask's tight box is enough, as what reaches its border is no hole.
+        area_min: px.
+
+    """
+    labels, count = ndimage.label(~array)
+    is_filled = _areas(labels, count) < area_min
+    is_filled[0] = False
+    for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
+        is_filled[edge] = False
+    return array | is_filled[labels]
+
+
+def _smoothed(array: BoolArray, radius_px: int, pad_sides: tuple[tuple[int, int], tuple[int, int]]) -> BoolArray:
+    """Open and close with a disc, as if the mask went on beyond each side where the picture's border cuts it off."""
+    # Four radii is as far as an opening and a closing, one after the other, look.
+    margin = 4 * radius_px
+    cut = [(margin * before, margin * after) for before, after in pad_sides]
+    padded = np.pad(np.pad(array, cut, mode="edge"), [(margin - before, margin - after) for before, after in cut])
+    disc = _disc(radius_px)
+    opened = ndimage.binary_opening(padded, disc)
+    inner = ndimage.binary_closing(opened, disc)[margin:-margin, margin:-margin]
+    return inner if inner.any() else array
+
+
+def _disc(radius_px: int) -> BoolArray:
+    """Give the pixels whose centres are at most a radius away, shape (2 r + 1, 2 r + 1), dtype bool."""
+    across = np.arange(-radius_px, radius_px + 1)
+    return across[:, None] ** 2 + across[None, :] ** 2 <= radius_px**2
+
+
+def _areas(labels: NDArray[np.int32], count: int) -> NDArray[np.int64]:
+    """Count the pixels of each label, that of the rest, 0, first."""
+    return np.bincount(labels.ravel(), minlength=count + 1)
+
+
+def _window(mask: Mask) -> tuple[slice, slice]:
+    """Give rows and columns of the mask's tight box."""
+    left, top, width, height = (int(value) for value in mask.box_xywh)
+    return slice(top, top + height), slice(left, left + width)
+
+
+def _border_sides(window: tuple[slice, slice], size_hw: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Tell, as 0 or 1, which sides of a window lie on the picture's border: (top, bottom), (left, right)."""
+    rows, columns = ((int(part.start == 0), int(part.stop == side)) for part, side in zip(window, size_hw, strict=True))
+    return rows, columns

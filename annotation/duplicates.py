@@ -1,0 +1,207 @@
+"""Boxes and masks of one picture that say the same thing. Owns which of them stays and what becomes of the others.
+
+All of it is greedy: the best score first (of equals, the one that came first), and whatever stays takes in what
+overlaps it and has not been taken in yet, as in non-maximum suppression.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datasetkit import masks
+from datasetkit.ledger import DropReason
+from datasetkit.masks import BoolArray, mask_containment
+from datasetkit.models import Detections, FloatArray, Region, Removal
+
+_Regions = tuple[Region, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """Detections without duplicates.
+
+    Args:
+        kept: numbers of those that stay, among all that were given; rising.
+        detections: those that stay, in that order, with the scores of their duplicates folded in.
+        removals: the duplicates.
+
+    """
+
+    kept: tuple[int, ...]
+    detections: Detections
+    removals: tuple[Removal, ...]
+
+
+def merge_boxes(detections: Detections, iou_min: float) -> Merged:
+    """Merge boxes that say the same thing, whatever their phrases.
+
+    A box that stays takes over the scores of its duplicates, for each phrase the higher one: "a cat" and "the animal"
+    may be found as two boxes around one thing.
+
+    Args:
+        detections: of one picture.
+        iou_min: a box that overlaps a better one by this much or more is its duplicate, range [0, 1].
+
+    """
+    boxes, scores = detections.boxes_xyxy, detections.scores.copy()
+    ious = box_iou(boxes)
+    keepers = _keepers(_best(scores), ious >= iou_min)
+    np.maximum.at(scores, keepers, detections.scores)
+    is_kept = keepers == np.arange(len(boxes))
+    removals = tuple(
+        Removal(number, DropReason.DUPLICATE_BOX, f"IoU {ious[keepers[number], number]:.2f} with box {keepers[number]}")
+        for number in np.flatnonzero(~is_kept).tolist()
+    )
+    merged = Detections(boxes[is_kept], scores[is_kept], detections.notices)
+    return Merged(tuple(np.flatnonzero(is_kept).tolist()), merged, removals)
+
+
+def box_iou(boxes_xyxy: FloatArray) -> FloatArray:
+    """Intersection over union of every pair of boxes.
+
+    Args:
+        boxes_xyxy: left, top, right, bottom; shape (N, 4), px, none empty.
+
+    Returns:
+        shape (N, N), range [0, 1].
+
+    """
+    corners = np.minimum(boxes_xyxy[:, None, 2:], boxes_xyxy[None, :, 2:])
+    sides = np.clip(corners - np.maximum(boxes_xyxy[:, None, :2], boxes_xyxy[None, :, :2]), 0, None)
+    shared = sides.prod(axis=2)
+    areas = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).prod(axis=1)
+    return shared / (areas[:, None] + areas[None, :] - shared)
+
+
+def merge_masks(
+    regions: Sequence[Region],
+    *,
+    mask_iou: float,
+    containment: float,
+    group_members: int,
+    groups: Literal["drop", "keep"],
+) -> tuple[_Regions, tuple[Removal, ...]]:
+    """Merge masks that say the same thing; find groups and parts.
+
+    The order is duplicates, groups, parts. Duplicates go first, since the same thing found twice would count as two
+    members of a group. Groups go before parts, since the members would be gone as parts of the group.
+
+    Args:
+        regions: of one picture.
+        mask_iou: a mask that overlaps a better one by this much or more is its duplicate; its scores go over to that
+            one, for each phrase the higher one.
+        containment: a mask of which this share or more lies within a better one of the same best phrase is a part of
+            it. Its scores go with it, since a wheel's phrase does not name the car.
+        group_members: a mask that takes in this many others or more of its best phrase, each by ``containment``, is a
+            group. Groups are no members, and of members one within the other only the larger one counts.
+        groups: ``drop`` groups, or ``keep`` them, marked, beside their members.
+
+    Returns:
+        the regions that stay, in the order given, and a removal for each of the others.
+
+    """
+    kept, duplicates = _merge_duplicates(regions, mask_iou)
+    kept, dropped = _settle_groups(kept, containment, group_members, groups)
+    kept, parts = _remove_parts(kept, containment)
+    return kept, (*duplicates, *dropped, *parts)
+
+
+def _merge_duplicates(regions: Sequence[Region], iou_min: float) -> tuple[_Regions, tuple[Removal, ...]]:
+    shapes = [region.mask for region in regions]
+    ious = masks.mask_iou(shapes, shapes)
+    keepers = _keepers(np.array([region.score for region in regions]), ious >= iou_min).tolist()
+    folded = {place: region.phrase_scores for place, region in enumerate(regions)}
+    removals = []
+    for place, keeper in enumerate(keepers):
+        if keeper != place:
+            scores = zip(folded[keeper], regions[place].phrase_scores, strict=True)
+            folded[keeper] = tuple(max(pair) for pair in scores)
+            detail = f"IoU {ious[keeper, place]:.2f} with the mask of box {regions[keeper].number}"
+            removals.append(Removal(regions[place].number, DropReason.DUPLICATE_MASK, detail))
+    kept = tuple(
+        replace(region, phrase_scores=folded[place]) for place, region in enumerate(regions) if keepers[place] == place
+    )
+    return kept, tuple(removals)
+
+
+def _settle_groups(
+    regions: _Regions, containment: float, members_min: int, groups: Literal["drop", "keep"]
+) -> tuple[_Regions, tuple[Removal, ...]]:
+    members = _count_members(regions, containment, members_min)
+    is_group = [count >= members_min for count in members]
+    if groups == "keep":
+        marked = zip(regions, is_group, strict=True)
+        return tuple(replace(region, is_group=True) if group else region for region, group in marked), ()
+    removals = tuple(
+        Removal(region.number, DropReason.GROUP_BOX, f"takes in {count} others of its phrase")
+        for region, count, group in zip(regions, members, is_group, strict=True)
+        if group
+    )
+    return tuple(region for region, group in zip(regions, is_group, strict=True) if not group), removals
+
+
+def _count_members(regions: _Regions, containment: float, members_min: int) -> list[int]:
+    """Count what each mask takes in, from the smallest one up, so that groups within a group are known before it."""
+    within = _is_within(regions, containment)
+    counts = [0] * len(regions)
+    singles: list[int] = []
+    for place in sorted(range(len(regions)), key=lambda place: (regions[place].mask.area, place)):
+        members = [other for other in singles if within[other, place]]
+        # Of two members whose masks hold each other, the larger one counts, which comes later here.
+        counts[place] = sum(not within[member, members[rank + 1 :]].any() for rank, member in enumerate(members))
+        if counts[place] < members_min:
+            singles.append(place)
+    return counts
+
+
+def _remove_parts(regions: _Regions, containment: float) -> tuple[_Regions, tuple[Removal, ...]]:
+    is_single = np.array([not region.is_group for region in regions], dtype=np.bool_)
+    takes = _is_within(regions, containment).T & is_single[:, None] & is_single[None, :]
+    keepers = _keepers(np.array([region.score for region in regions]), takes).tolist()
+    removals = tuple(
+        Removal(
+            region.number,
+            DropReason.CONTAINED_MASK,
+            f"share {_share_within(region, regions[keeper]):.2f} lies within the mask of box {regions[keeper].number}",
+        )
+        for place, (region, keeper) in enumerate(zip(regions, keepers, strict=True))
+        if keeper != place
+    )
+    return tuple(region for place, region in enumerate(regions) if keepers[place] == place), removals
+
+
+def _is_within(regions: _Regions, containment: float) -> BoolArray:
+    """Tell which masks lie within which others of the same best phrase, shape (N, N), dtype bool."""
+    shapes = [region.mask for region in regions]
+    phrases = np.array([region.best_phrase if region.phrase_scores else 0 for region in regions])
+    return (mask_containment(shapes, shapes) >= containment) & (phrases[:, None] == phrases[None, :])
+
+
+def _share_within(region: Region, other: Region) -> float:
+    return mask_containment([region.mask], [other.mask]).item()
+
+
+def _best(scores: FloatArray) -> FloatArray:
+    """Give each row's highest score, 0 where there are no columns."""
+    return scores.max(axis=1, initial=0.0)
+
+
+def _keepers(scores: FloatArray, takes: BoolArray) -> NDArray[np.int64]:
+    """Tell in whom each item ends up: in itself where it stays, else in the best one that takes it in.
+
+    Args:
+        scores: shape (N,).
+        takes: shape (N, N), dtype bool; whether the row's item, if it stays, takes in the column's.
+
+    """
+    keepers = np.full(len(scores), -1)
+    for place in np.argsort(-scores, kind="stable"):
+        if keepers[place] < 0:
+            keepers[takes[place] & (keepers < 0)] = place
+            keepers[place] = place
+    return keepers

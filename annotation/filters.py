@@ -1,0 +1,88 @@
+"""What a region must reach to stay. Owns the filters, their order and what is measured for each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from datasetkit.ledger import DropReason
+from datasetkit.models import Region, Removal
+
+
+@dataclass(frozen=True, slots=True)
+class _Filter:
+    """One figure and what it must not fall below, or must not exceed."""
+
+    reason: DropReason
+    measure: Callable[[Region], float | None]
+    limit: float
+    is_upper: bool = False
+
+    def removal(self, region: Region) -> Removal | None:
+        """Give the removal of a region that fails; one that was not measured passes."""
+        value = self.measure(region)
+        if value is None or (value <= self.limit if self.is_upper else value >= self.limit):
+            return None
+        return Removal(region.number, self.reason, f"{value:.4g}, where {self._allowed} is asked for")
+
+    @property
+    def _allowed(self) -> str:
+        return f"at {'most' if self.is_upper else 'least'} {self.limit:g}"
+
+
+def apply_filters(
+    regions: Sequence[Region],
+    *,
+    detection_min: float,
+    predicted_iou_min: float,
+    stability_min: float,
+    similarity_min: float,
+    cleaning_iou_min: float,
+    area_share_min: float,
+    box_share_max: float,
+) -> tuple[tuple[Region, ...], tuple[Removal, ...]]:
+    """Part regions into those that stay and those that fail; the first filter that one fails says why.
+
+    Args:
+        regions: of one picture.
+        detection_min: the detector's confidence.
+        predicted_iou_min: the segmenter's own estimate.
+        stability_min: of the mask against its threshold.
+        similarity_min: of crop and phrase.
+        cleaning_iou_min: of the mask before and after cleaning.
+        area_share_min: share of the picture that the mask covers.
+        box_share_max: share of the picture that the detector's box covers.
+
+    Returns:
+        the regions that stay, in the order given, and a removal for each of the others.
+
+    """
+    filters = (
+        _Filter(DropReason.WHOLE_IMAGE, box_share, box_share_max, is_upper=True),
+        _Filter(DropReason.TOO_SMALL, area_share, area_share_min),
+        _Filter(DropReason.LOW_DETECTION, lambda region: region.score, detection_min),
+        _Filter(DropReason.LOW_PREDICTED_IOU, lambda region: region.predicted_iou, predicted_iou_min),
+        _Filter(DropReason.LOW_STABILITY, lambda region: region.stability, stability_min),
+        _Filter(DropReason.LOW_SIMILARITY, lambda region: region.similarity, similarity_min),
+        _Filter(DropReason.LOW_CLEANING_IOU, lambda region: region.cleaning_iou, cleaning_iou_min),
+    )
+    kept, removals = [], []
+    for region in regions:
+        removal = next((removal for item in filters if (removal := item.removal(region)) is not None), None)
+        if removal is None:
+            kept.append(region)
+        else:
+            removals.append(removal)
+    return tuple(kept), tuple(removals)
+
+
+def area_share(region: Region) -> float:
+    """Give the share of the picture that the mask covers, range (0, 1]."""
+    return region.mask.area / math.prod(region.mask.size_hw)
+
+
+def box_share(region: Region) -> float:
+    """Give the share of the picture that the box covers, range (0, 1]."""
+    left, top, right, bottom = region.box_xyxy
+    return (right - left) * (bottom - top) / math.prod(region.mask.size_hw)
