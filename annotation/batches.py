@@ -19,12 +19,12 @@ class Batches(Generic[Item, Result]):
     """Calls a function on batches of items; halves the batch each time memory runs out, and keeps it so.
 
     Args:
-        function: gives one result an item, in order.
+        function: gives one result an item, in order; an error where an item has none.
         size: how many items it is given at once at first.
 
     """
 
-    def __init__(self, function: Callable[[Sequence[Item]], Sequence[Result]], size: int) -> None:
+    def __init__(self, function: Callable[[Sequence[Item]], Sequence[Result | UnusableError]], size: int) -> None:
         if size < 1:
             raise ValueError(f"batch size {size}; give at least 1")
         self._function = function
@@ -44,7 +44,7 @@ class Batches(Generic[Item, Result]):
                 results.append(UnusableError(DropReason.OUT_OF_MEMORY, "not enough memory for this picture alone"))
         return results
 
-    def _attempt(self, batch: Sequence[Item]) -> Sequence[Result] | None:
+    def _attempt(self, batch: Sequence[Item]) -> Sequence[Result | UnusableError] | None:
         try:
             return self._function(batch)
         except (torch.OutOfMemoryError, MemoryError):

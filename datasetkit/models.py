@@ -213,8 +213,12 @@ class Detector(Protocol):
         """The weights in use."""
         ...
 
-    def detect(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Detections]:
-        """Look for each picture's (mode RGB, upright) own query; queries without spans give no boxes."""
+    def detect(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Detections | UnusableError]:
+        """Look for each picture's (mode RGB, upright) own query; queries without spans give no boxes.
+
+        Boxes come in order of their best scores, the best first. An error stands in the place of a picture for which
+        the model's answer is of no use.
+        """
         ...
 
 

@@ -15,8 +15,11 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from annotation.detectors.grounding_dino import GroundingDinoDetector
 from datasetkit.checkpoints import NAMES, weights_folder
-from datasetkit.toyworld.evaluation.detections import Detector, judge_detector
+from datasetkit.errors import UnusableError
+from datasetkit.models import Query
+from datasetkit.toyworld.evaluation.detections import judge_detector
 from datasetkit.toyworld.evaluation.recipe import EvaluationRecipe
 from datasetkit.toyworld.evaluation.segmentations import Segmenter, judge_segmenter
 from datasetkit.toyworld.evaluation.texts import Vlm, judge_vlm
@@ -65,8 +68,11 @@ def _first_scene_seconds(weights: Path) -> float:
     example = next(EvaluationRecipe.load().limited(1).examples(Split.TEST))
     began = time.perf_counter()
     caption = Vlm(str(weights / "vlm")).answer([example.image], [LIST_PROMPT], 48)[0]
-    phrases = [phrase.strip(" .") for phrase in caption.replace(" and ", ", ").split(",")]
-    found = Detector(str(weights / "detector")).detect([example], [phrases])[0]
+    phrases = [phrase.strip(" .") for phrase in caption.replace(" and ", ", ").split(",") if phrase.strip(" .")]
+    detector = GroundingDinoDetector(str(weights / "detector"), score_min=0.0)
+    found = detector.detect([example.image], [Query.of_phrases(phrases)])[0]
+    if isinstance(found, UnusableError):
+        raise found
     boxes = found.boxes_xyxy[found.scores.argmax(0)]
     Segmenter(str(weights / "segmenter")).segment(example, boxes)
     return time.perf_counter() - began

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 
+from annotation.detectors.grounding_dino import GroundingDinoDetector
+from datasetkit.errors import UnusableError
+from datasetkit.models import Detections, Query
 from datasetkit.toyworld.descriptions import absent_phrases
 from datasetkit.toyworld.domain import BASE
 from datasetkit.toyworld.evaluation.recipe import EvaluationRecipe, Example, batched
-from datasetkit.toyworld.models.detector import phrase_map, phrase_scores, prompt_of
 from datasetkit.toyworld.referring import attributes_of
 from datasetkit.toyworld.scenes import Split, stream
 
@@ -23,48 +23,6 @@ _FIRST_NMS_IOU = 0.7
 _THRESHOLDS = tuple(np.round(np.arange(0.1, 0.8, 0.025), 3).tolist())
 _NMS_IOUS = (0.5, 0.6, 0.7)
 _MATCH_IOU = 0.5
-
-
-@dataclass(frozen=True)
-class Detections:
-    """What the detector says of one picture.
-
-    Args:
-        boxes_xyxy: shape (Q, 4), px.
-        scores: of each box for each phrase, shape (Q, P), range [0, 1].
-
-    """
-
-    boxes_xyxy: NDArray[np.float64]
-    scores: NDArray[np.float64]
-
-
-class Detector:
-    """A detector loaded from a folder or a Hub id."""
-
-    def __init__(self, path: str) -> None:
-        self.processor = AutoProcessor.from_pretrained(path)
-        self.model = AutoModelForZeroShotObjectDetection.from_pretrained(path, dtype=torch.float32).eval()
-        self._stop = self.processor.tokenizer.convert_tokens_to_ids(".")
-
-    @torch.inference_mode()
-    def detect(self, examples: Sequence[Example], phrases: Sequence[Sequence[str]]) -> list[Detections]:
-        """Boxes and scores of each picture's phrases."""
-        inputs = self.processor(
-            images=[example.image for example in examples],
-            text=[prompt_of(list(items)) for items in phrases],
-            padding=True,
-            return_tensors="pt",
-        )
-        output = self.model(**inputs)
-        found = []
-        for row, (example, items) in enumerate(zip(examples, phrases, strict=True)):
-            scores = phrase_scores(output.logits[row], phrase_map(inputs["input_ids"][row], self._stop, len(items)))
-            width, height = example.image.size
-            boxes = output.pred_boxes[row].double().numpy() * (width, height, width, height)
-            corners = np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], axis=1)
-            found.append(Detections(corners, scores.double().numpy()))
-        return found
 
 
 def box_iou(boxes: NDArray, others: NDArray) -> NDArray[np.float64]:
@@ -172,12 +130,18 @@ def _thresholded(
     return counts
 
 
-def _run(detector: Detector, examples: Iterable[Example], absent: int) -> list[tuple[Example, _Prompt, Detections]]:
-    results: list[tuple[Example, _Prompt, Detections]] = []
+def _run(
+    detector: GroundingDinoDetector, examples: Iterable[Example], absent: int
+) -> list[tuple[Example, _Prompt, Detections]]:
+    results = []
     for group in batched(examples, _BATCH):
         prompts = [_prompt(example, absent) for example in group]
-        found = detector.detect(group, [prompt.phrases for prompt in prompts])
-        results += zip(group, prompts, found, strict=True)
+        queries = [Query.of_phrases(prompt.phrases) for prompt in prompts]
+        found = detector.detect([example.image for example in group], queries)
+        for example, prompt, detections in zip(group, prompts, found, strict=True):
+            if isinstance(detections, UnusableError):
+                raise detections
+            results.append((example, prompt, detections))
     return results
 
 
@@ -202,7 +166,7 @@ def _worth(results: Sequence[tuple[Example, _Prompt, Detections]], score_min: fl
 
 def judge_detector(path: str, recipe: EvaluationRecipe) -> dict[str, float]:
     """All figures of a detector."""
-    detector = Detector(path)
+    detector = GroundingDinoDetector(path, score_min=0.0)
     tuning = _run(detector, recipe.examples(Split.VALIDATION), recipe.absent_phrases)
     score_min, nms_iou = max(product(_THRESHOLDS, _NMS_IOUS), key=lambda option: _worth(tuning, *option))
     present = _run(detector, recipe.examples(Split.TEST), 0)

@@ -1,4 +1,4 @@
-"""The detector: GroundingDINO with a small Swin and BERT. Owns its configuration, processor and phrase scores."""
+"""The detector: GroundingDINO with a small Swin and BERT. Owns its configuration, processor and prompts."""
 
 from __future__ import annotations
 
@@ -106,18 +106,3 @@ def phrase_map(input_ids: torch.Tensor, stop_id: int, phrases: int) -> torch.Ten
     inside = ~stops
     inside[0] = False
     return (number[None] == torch.arange(phrases, device=input_ids.device)[:, None]) & inside
-
-
-def phrase_scores(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-    """Score of each box for each phrase: the mean probability over the phrase's tokens.
-
-    Args:
-        logits: of one picture, shape (Q, at least T).
-        tokens: which tokens belong to which phrase, shape (P, T), dtype bool.
-
-    Returns:
-        Shape (Q, P), range [0, 1].
-
-    """
-    weights = tokens.float() / tokens.sum(1, keepdim=True).clamp(min=1)
-    return logits[:, : tokens.shape[1]].sigmoid() @ weights.T

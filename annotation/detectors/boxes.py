@@ -1,0 +1,65 @@
+"""Boxes in a picture's frame. Owns which of a model's boxes are given, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from datasetkit.ledger import NoticeKind
+from datasetkit.models import Detections, FloatArray
+
+_ASPECT_MAX = 64
+
+
+def corners_of(boxes_cxcywh: FloatArray, frame_wh: tuple[int, int]) -> FloatArray:
+    """Turn centres and sizes in shares of a frame into corners.
+
+    Args:
+        boxes_cxcywh: centre x and y, width and height; shape (N, 4), shares of the frame.
+        frame_wh: width and height of the frame, px.
+
+    Returns:
+        Left, top, right, bottom; shape (N, 4), px, not clipped.
+
+    """
+    centres, halves = boxes_cxcywh[:, :2], boxes_cxcywh[:, 2:] / 2
+    return np.concatenate([centres - halves, centres + halves], axis=1) * (*frame_wh, *frame_wh)
+
+
+def sift_boxes(
+    boxes_xyxy: FloatArray,
+    scores: FloatArray,
+    size_wh: tuple[int, int],
+    score_min: float,
+    notices: Sequence[NoticeKind] = (),
+) -> Detections:
+    """Clip boxes to the picture; leave out what is then empty, or scores below the least for every phrase.
+
+    Args:
+        boxes_xyxy: left, top, right, bottom; shape (N, 4), px.
+        scores: shape (N, P), range [0, 1].
+        size_wh: width and height of the picture, px.
+        score_min: least score of a box's best phrase.
+        notices: what happened to the query.
+
+    Returns:
+        What is left, the best box first; equals stay in order.
+
+    """
+    clipped = np.clip(boxes_xyxy, 0, (*size_wh, *size_wh))
+    best = scores.max(axis=1, initial=0.0)
+    kept = np.flatnonzero((clipped[:, 2:] > clipped[:, :2]).all(axis=1) & (best >= score_min))
+    kept = kept[np.argsort(-best[kept], kind="stable")]
+    return Detections(clipped[kept], scores[kept], tuple(notices))
+
+
+def thickened(image: Image.Image) -> Image.Image:
+    """Stretch a picture as thin as a thread, whose short side processors would round to no pixel.
+
+    Boxes in shares of the frame stay what they are.
+    """
+    width, height = image.size
+    least = -(-max(width, height) // _ASPECT_MAX)
+    return image if min(width, height) >= least else image.resize((max(width, least), max(height, least)))

@@ -1,0 +1,101 @@
+"""OWLv2 checkpoints through transformers. Owns how phrases become text queries, and the frame of the boxes.
+
+Source: Minderer et al., Scaling Open-Vocabulary Object Detection, arXiv:2306.09683.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
+
+from annotation.detectors.boxes import corners_of, sift_boxes
+from annotation.detectors.tokens import check_tokenizer, encode_prompts, text_offsets
+from annotation.loading import checkpoint_identity, load_model, load_processor
+from datasetkit.errors import ModelError, UnusableError
+from datasetkit.ledger import DropReason, NoticeKind
+from datasetkit.models import Detections, Query
+
+
+class Owlv2Detector:
+    """Asks for each phrase by itself; the words round the phrases are not read.
+
+    Args:
+        model: Hub id or local folder.
+        revision: commit, tag or branch on the Hub.
+        score_min: boxes with no phrase above it are not given.
+        device: as torch names it.
+        dtype: name of a floating type of torch.
+
+    Raises:
+        ModelError: the model cannot be loaded, or is of another architecture.
+
+    """
+
+    def __init__(
+        self,
+        model: str,
+        revision: str | None = None,
+        *,
+        score_min: float = 0.2,
+        device: str = "cpu",
+        dtype: str = "float32",
+    ) -> None:
+        self._model = load_model(AutoModelForZeroShotObjectDetection, model, revision, device=device, dtype=dtype)
+        config = self._model.config
+        if config.model_type != "owlv2":
+            raise ModelError(f"{model} is a {config.model_type} model; give an owlv2 model")
+        processor = load_processor(AutoProcessor, model, revision)
+        self._tokenizer, self._image_processor = processor.tokenizer, processor.image_processor
+        check_tokenizer(self._tokenizer, model)
+        self._token_max = config.text_config.max_position_embeddings
+        self._score_min = score_min
+        self.identities = (checkpoint_identity("detector", model, self._model),)
+
+    def detect(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Detections | UnusableError]:
+        """Look for each picture's own query; see :class:`datasetkit.models.Detector`."""
+        asked = [index for index, query in enumerate(queries) if query.spans]
+        results: list[Detections | UnusableError] = [Detections(np.zeros((0, 4)), np.zeros((0, 0))) for _ in images]
+        if asked:
+            found = self._ask([images[index] for index in asked], [queries[index].phrases for index in asked])
+            for index, result in zip(asked, found, strict=True):
+                results[index] = result
+        return results
+
+    @torch.inference_mode()
+    def _ask(
+        self, images: Sequence[Image.Image], phrases: Sequence[tuple[str, ...]]
+    ) -> list[Detections | UnusableError]:
+        device, dtype = self._model.device, self._model.dtype
+        widest = max(map(len, phrases))
+        # The model wants as many texts for every picture; what it says of those that fill up is not read.
+        texts = [text for own in phrases for text in (*own, *[""] * (widest - len(own)))]
+        encoded, offsets = encode_prompts(self._tokenizer, texts, self._token_max)
+        pictures = self._image_processor(images=list(images), return_tensors="pt")
+        output = self._model(
+            pixel_values=pictures["pixel_values"].to(device, dtype),
+            input_ids=encoded["input_ids"].to(device),
+            attention_mask=encoded["attention_mask"].to(device),
+        )
+        logits, boxes = output.logits.float().cpu(), output.pred_boxes.double().cpu().numpy()
+        probabilities = logits.sigmoid().double().numpy()
+        # A phrase of which the tokenizer leaves nothing would be looked for as an empty text.
+        is_read = np.array([any(start < end for start, end in row) for row in offsets]).reshape(-1, widest)
+        found: list[Detections | UnusableError] = []
+        for row, (image, own) in enumerate(zip(images, phrases, strict=True)):
+            if not (logits[row, :, : len(own)].isfinite().all() and np.isfinite(boxes[row]).all()):
+                found.append(UnusableError(DropReason.NOT_FINITE, "the detector's logits or boxes are not finite"))
+                continue
+            scores = np.where(is_read[row], probabilities[row], 0.0)[:, : len(own)]
+            # Pictures are padded to squares on the right and below; boxes are in shares of the square.
+            corners = corners_of(boxes[row], (max(image.size), max(image.size)))
+            found.append(sift_boxes(corners, scores, image.size, self._score_min, self._notices(own)))
+        return found
+
+    def _notices(self, phrases: Sequence[str]) -> tuple[NoticeKind, ...]:
+        limit = self._token_max - self._tokenizer.num_special_tokens_to_add()
+        is_cut = any(len(text_offsets(self._tokenizer, phrase)) > limit for phrase in phrases)
+        return (NoticeKind.PHRASE_CUT,) if is_cut else ()
