@@ -36,8 +36,8 @@ def clean_mask(mask: Mask, *, island_share: float, hole_share: float, smooth_px:
         after = _smoothed(after, smooth_px, _border_sides(window, mask.size_hw))
     if np.array_equal(before, after):
         return mask, 1.0
+    iou = float(np.count_nonzero(before & after) / np.count_nonzero(before | after))
     frame[window] = after
-    iou = np.count_nonzero(before & after) / np.count_nonzero(before | after)
     return Mask.from_array(frame), iou
 
 

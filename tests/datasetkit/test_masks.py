@@ -18,7 +18,7 @@ from pycocotools.coco import COCO
 
 from datasetkit.errors import UnusableError
 from datasetkit.ledger import DropReason
-from datasetkit.masks import Mask, decode_masks, mask_iou, run_lengths
+from datasetkit.masks import Mask, decode_masks, mask_containment, mask_iou, run_lengths
 from tests.datasetkit.pictures import ORIENTATION
 
 SIZES = st.tuples(st.integers(1, 12), st.integers(1, 12))
@@ -257,6 +257,15 @@ def test_intersection_over_union_of_every_pair() -> None:
     assert mask_iou(masks, masks).tolist() == expected
     assert mask_iou([], masks).shape == (0, 3)
     assert mask_iou(masks, []).shape == (3, 0)
+
+
+def test_containment_of_every_pair() -> None:
+    masks = [Mask.from_coco([[0, 0, width, 0, width, 4, 0, 4]], (4, 8)) for width in (2, 4, 8)]
+    assert mask_containment(masks, masks).tolist() == [[min(a, b) / a for b in (2, 4, 8)] for a in (2, 4, 8)]
+    apart = Mask.from_coco([[4, 0, 8, 0, 8, 4, 4, 4]], (4, 8))
+    assert mask_containment(masks, [apart]).tolist() == [[0.0], [0.0], [0.5]]
+    assert mask_containment([], masks).shape == (0, 3)
+    assert mask_containment(masks, []).shape == (3, 0)
 
 
 def test_a_mask_goes_through_json() -> None:

@@ -1,0 +1,219 @@
+"""Duplicates, groups and parts: small pictures drawn by hand, and laws that hold for any regions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from annotation.duplicates import box_iou, merge_boxes, merge_masks
+from datasetkit.ledger import DropReason, NoticeKind
+from datasetkit.masks import Mask
+from datasetkit.models import Detections, Region, Removal
+from tests.annotation.strategies import UNIT, detections, regions
+
+CAT, DOG = (0.9, 0.1), (0.1, 0.9)
+OPTIONS: dict[str, Any] = {"mask_iou": 0.8, "containment": 0.9, "group_members": 2, "groups": "drop"}
+
+
+def region(number: int, columns: tuple[int, int], scores: Sequence[float], rows: tuple[int, int] = (0, 10)) -> Region:
+    """A box in a picture of 40 x 40 px."""
+    array = np.zeros((40, 40), dtype=np.bool_)
+    array[slice(*rows), slice(*columns)] = True
+    box = (float(columns[0]), float(rows[0]), float(columns[1]), float(rows[1]))
+    return Region(number, box, tuple(scores), Mask.from_array(array))
+
+
+def told(removals: Sequence[Removal]) -> dict[int, tuple[DropReason, str]]:
+    return {item.number: (item.reason, item.detail) for item in removals}
+
+
+def numbers(items: Sequence[Region | Removal]) -> list[int]:
+    return [item.number for item in items]
+
+
+def test_boxes_that_say_the_same_become_the_best_of_them() -> None:
+    boxes = np.array([[0, 0, 10, 9], [20, 0, 30, 10], [0, 0, 10, 10], [0, 0, 10, 5]], dtype=np.float64)
+    scores = np.array([[0.2, 0.6], [0.3, 0.0], [0.8, 0.1], [0.5, 0.5]])
+    merged = merge_boxes(Detections(boxes, scores, (NoticeKind.PROMPT_SPLIT,)), 0.8)
+    assert merged.kept == (1, 2, 3)
+    assert merged.removals == (Removal(0, DropReason.DUPLICATE_BOX, "IoU 0.90 with box 2"),)
+    assert merged.detections.boxes_xyxy.tolist() == boxes[1:].tolist()
+    assert merged.detections.scores.tolist() == [[0.3, 0.0], [0.8, 0.6], [0.5, 0.5]]
+    assert merged.detections.notices == (NoticeKind.PROMPT_SPLIT,)
+    assert scores[2, 1] == 0.1, "what was given stays as it was"
+
+
+def test_a_box_is_no_duplicate_of_a_box_that_went() -> None:
+    """The middle one is a duplicate of the best; what only the middle one overlaps stays."""
+    boxes = np.array([[0, 0, 10, 10], [3, 0, 13, 10], [6, 0, 16, 10]], dtype=np.float64)
+    merged = merge_boxes(Detections(boxes, np.array([[0.9], [0.8], [0.7]])), 0.5)
+    assert merged.kept == (0, 2)
+
+
+def test_of_equal_boxes_the_first_stays() -> None:
+    boxes = np.tile(np.array([1.0, 2.0, 3.0, 4.0]), (3, 1))
+    assert merge_boxes(Detections(boxes, np.full((3, 1), 0.5)), 1.0).kept == (0,)
+
+
+def test_no_boxes_and_no_phrases() -> None:
+    assert merge_boxes(Detections(np.zeros((0, 4)), np.zeros((0, 2))), 0.8).kept == ()
+    without = merge_boxes(Detections(np.array([[0.0, 0.0, 1.0, 1.0]]), np.zeros((1, 0))), 0.8)
+    assert (without.kept, without.detections.scores.shape) == ((0,), (1, 0))
+    assert merge_masks((), **OPTIONS) == ((), ())
+
+
+def one_by_one(found: Detections, iou_min: float) -> tuple[list[int], list[list[float]]]:
+    """Suppress box by box, each pair measured by pycocotools' own way of boxes: left, top, width, height."""
+    kept: dict[int, list[float]] = {}
+    best = [max(scores, default=0.0) for scores in found.scores.tolist()]
+    for place in sorted(range(len(best)), key=lambda place: (-best[place], place)):
+        keeper = next((other for other in kept if overlap(found, other, place) >= iou_min), None)
+        if keeper is None:
+            kept[place] = found.scores[place].tolist()
+        else:
+            kept[keeper] = [max(pair) for pair in zip(kept[keeper], found.scores[place].tolist(), strict=True)]
+    return sorted(kept), [kept[place] for place in sorted(kept)]
+
+
+def overlap(found: Detections, one: int, two: int) -> float:
+    (a, b, c, d), (e, f, g, h) = found.boxes_xyxy[one].tolist(), found.boxes_xyxy[two].tolist()
+    shared = max(0.0, min(c, g) - max(a, e)) * max(0.0, min(d, h) - max(b, f))
+    return shared / ((c - a) * (d - b) + (g - e) * (h - f) - shared)
+
+
+@given(detections(), UNIT)
+def test_boxes_merge_as_they_do_one_by_one(found: Detections, iou_min: float) -> None:
+    merged = merge_boxes(found, iou_min)
+    kept, scores = one_by_one(found, iou_min)
+    assert list(merged.kept) == kept
+    assert merged.detections.scores.tolist() == scores
+    assert merged.detections.boxes_xyxy.tolist() == found.boxes_xyxy[kept].tolist()
+    assert sorted([*merged.kept, *(item.number for item in merged.removals)]) == list(range(len(found.boxes_xyxy)))
+    again = merge_boxes(merged.detections, iou_min)
+    assert (len(again.kept), again.removals) == (len(kept), ())
+
+
+@given(detections())
+def test_intersection_over_union_of_every_pair(found: Detections) -> None:
+    places = range(len(found.boxes_xyxy))
+    assert box_iou(found.boxes_xyxy).tolist() == [[overlap(found, one, two) for two in places] for one in places]
+
+
+def test_masks_that_say_the_same_become_the_best_of_them_whatever_their_phrases() -> None:
+    kept, removals = merge_masks([region(4, (0, 10), (0.5, 0.6)), region(7, (0, 9), (0.9, 0.2))], **OPTIONS)
+    assert numbers(kept) == [7]
+    assert kept[0].phrase_scores == (0.9, 0.6)
+    assert told(removals) == {4: (DropReason.DUPLICATE_MASK, "IoU 0.90 with the mask of box 7")}
+
+
+def test_a_part_goes_with_its_scores() -> None:
+    kept, removals = merge_masks([region(1, (0, 10), (0.9, 0.1)), region(2, (0, 5), (0.8, 0.7))], **OPTIONS)
+    assert [item.phrase_scores for item in kept] == [(0.9, 0.1)]
+    assert told(removals) == {2: (DropReason.CONTAINED_MASK, "share 1.00 lies within the mask of box 1")}
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner", "columns", "why"),
+    [
+        (CAT, DOG, (0, 5), "another phrase"),
+        ((0.8, 0.1), (0.9, 0.1), (0, 5), "the better one"),
+        (CAT, CAT, (8, 16), "too little of it lies within"),
+    ],
+)
+def test_what_is_no_part_stays(
+    outer: Sequence[float], inner: Sequence[float], columns: tuple[int, int], why: str
+) -> None:
+    kept, removals = merge_masks([region(0, (0, 10), outer), region(1, columns, inner)], **OPTIONS)
+    assert (numbers(kept), removals) == ([0, 1], ()), why
+
+
+HERD = (region(0, (0, 10), (0.6, 0)), region(1, (10, 20), (0.5, 0)), region(2, (0, 20), (0.9, 0)))
+
+
+def test_a_group_goes_before_its_members_could_go_as_its_parts() -> None:
+    kept, removals = merge_masks(HERD, **OPTIONS)
+    assert numbers(kept) == [0, 1]
+    assert told(removals) == {2: (DropReason.GROUP_BOX, "takes in 2 others of its phrase")}
+
+
+def test_a_group_may_stay_beside_its_members() -> None:
+    kept, removals = merge_masks(HERD, **OPTIONS | {"groups": "keep"})
+    assert [(item.number, item.is_group) for item in kept] == [(0, False), (1, False), (2, True)]
+    assert removals == ()
+
+
+def test_a_group_needs_its_number_of_members() -> None:
+    kept, removals = merge_masks(HERD, **OPTIONS | {"group_members": 3})
+    assert numbers(kept) == [2]
+    assert {reason for reason, _ in told(removals).values()} == {DropReason.CONTAINED_MASK}
+
+
+def test_the_same_thing_found_twice_is_one_member() -> None:
+    """Two masks of one cat in a larger one of it are no herd."""
+    found = [region(0, (0, 10), (0.6, 0)), region(1, (0, 9), (0.5, 0)), region(2, (0, 20), (0.9, 0))]
+    kept, removals = merge_masks(found, **OPTIONS)
+    assert numbers(kept) == [2]
+    assert {number: reason for number, (reason, _) in told(removals).items()} == {
+        1: DropReason.DUPLICATE_MASK,
+        0: DropReason.CONTAINED_MASK,
+    }
+
+
+def test_members_one_within_the_other_count_once() -> None:
+    """A cat, its head and its ear are no herd."""
+    found = [region(0, (0, 20), (0.9, 0)), region(1, (0, 10), (0.6, 0)), region(2, (0, 4), (0.5, 0))]
+    kept, removals = merge_masks(found, **OPTIONS)
+    assert numbers(kept) == [0]
+    assert {reason for reason, _ in told(removals).values()} == {DropReason.CONTAINED_MASK}
+
+
+def test_members_of_other_phrases_do_not_count() -> None:
+    found = [region(0, (0, 10), CAT), region(1, (10, 20), DOG), region(2, (0, 20), (0.95, 0))]
+    kept, removals = merge_masks(found, **OPTIONS)
+    assert numbers(kept) == [1, 2]
+    assert told(removals)[0][0] is DropReason.CONTAINED_MASK
+
+
+def test_groups_within_a_group() -> None:
+    """Four sheep found one by one, in pairs and all at once; also where the outer mask holds one pair alone."""
+    sheep = [region(place, (10 * place, 10 * place + 10), (0.5, 0)) for place in range(4)]
+    pairs = [region(4, (0, 20), (0.6, 0)), region(5, (20, 40), (0.6, 0))]
+    kept, removals = merge_masks([*sheep, *pairs, region(6, (0, 40), (0.7, 0))], **OPTIONS)
+    assert numbers(kept) == [0, 1, 2, 3]
+    assert told(removals)[6] == (DropReason.GROUP_BOX, "takes in 4 others of its phrase")
+    kept, removals = merge_masks([*sheep[:2], pairs[0], region(6, (0, 40), (0.7, 0))], **OPTIONS)
+    assert numbers(kept) == [0, 1]
+    assert set(told(removals)) == {4, 6}
+
+
+@given(regions(), UNIT, UNIT, st.sampled_from([2, 3]), st.sampled_from(["drop", "keep"]))
+def test_nothing_is_lost_and_no_score_falls(
+    found: tuple[Region, ...], mask_iou: float, containment: float, group_members: int, groups: Any
+) -> None:
+    kept, removals = merge_masks(
+        found, mask_iou=mask_iou, containment=containment, group_members=group_members, groups=groups
+    )
+    assert sorted([*numbers(kept), *numbers(removals)]) == numbers(found)
+    assert numbers(kept) == sorted(numbers(kept))
+    before = {item.number: item for item in found}
+    for item in kept:
+        assert item.mask is before[item.number].mask
+        pairs = list(zip(item.phrase_scores, before[item.number].phrase_scores, strict=True))
+        assert all(now >= was for now, was in pairs)
+        assert item.score == before[item.number].score, "a duplicate is never better than what stays for it"
+    assert groups == "keep" or not any(item.is_group for item in kept)
+    assert groups == "drop" or DropReason.GROUP_BOX not in {item.reason for item in removals}
+
+
+@given(regions())
+def test_what_stays_is_no_duplicate_and_no_part(found: tuple[Region, ...]) -> None:
+    kept, _ = merge_masks(found, **OPTIONS)
+    again, removals = merge_masks(kept, **OPTIONS)
+    reasons = {item.reason for item in removals}
+    assert not reasons & {DropReason.DUPLICATE_MASK, DropReason.GROUP_BOX}
+    assert len(again) == len(kept)

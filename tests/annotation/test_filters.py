@@ -1,0 +1,96 @@
+"""Filters: each decides by its own figure, the first that fails says why, and nothing is lost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from annotation.filters import apply_filters
+from datasetkit.ledger import DropReason
+from datasetkit.masks import Mask
+from datasetkit.models import Region, Removal
+from datasetkit.recipe.grounding import FilterOptions
+from tests.annotation.strategies import UNIT, regions
+
+OFF = {
+    "detection_min": 0.0,
+    "predicted_iou_min": 0.0,
+    "stability_min": 0.0,
+    "similarity_min": 0.0,
+    "cleaning_iou_min": 0.0,
+    "area_share_min": 0.0,
+    "box_share_max": 1.0,
+}
+# A quarter of the picture's pixels in a box of three quarters.
+REGION = Region(
+    number=5,
+    box_xyxy=(0.0, 0.0, 3.0, 4.0),
+    phrase_scores=(0.25, 0.5),
+    mask=Mask.from_run_lengths([0, 4, 12], (4, 4)),
+    predicted_iou=0.5,
+    stability=0.5,
+    cleaning_iou=0.5,
+    similarity=0.5,
+)
+LIMITS = st.fixed_dictionaries(dict.fromkeys(OFF, UNIT))
+
+
+@pytest.mark.parametrize(
+    ("option", "passes", "fails", "reason", "detail"),
+    [
+        ("detection_min", 0.5, 0.51, DropReason.LOW_DETECTION, "0.5, where at least 0.51 is asked for"),
+        ("predicted_iou_min", 0.5, 0.75, DropReason.LOW_PREDICTED_IOU, "0.5, where at least 0.75 is asked for"),
+        ("stability_min", 0.5, 0.75, DropReason.LOW_STABILITY, "0.5, where at least 0.75 is asked for"),
+        ("similarity_min", 0.5, 0.75, DropReason.LOW_SIMILARITY, "0.5, where at least 0.75 is asked for"),
+        ("cleaning_iou_min", 0.5, 0.75, DropReason.LOW_CLEANING_IOU, "0.5, where at least 0.75 is asked for"),
+        ("area_share_min", 0.25, 0.26, DropReason.TOO_SMALL, "0.25, where at least 0.26 is asked for"),
+        ("box_share_max", 0.75, 0.7, DropReason.WHOLE_IMAGE, "0.75, where at most 0.7 is asked for"),
+    ],
+)
+def test_each_filter_goes_by_its_figure(
+    option: str, passes: float, fails: float, reason: DropReason, detail: str
+) -> None:
+    assert apply_filters([REGION], **OFF | {option: passes}) == ((REGION,), ())
+    assert apply_filters([REGION], **OFF | {option: fails}) == ((), (Removal(5, reason, detail),))
+
+
+def test_the_first_filter_that_fails_says_why() -> None:
+    strict = dict.fromkeys(OFF, 1.0) | {"box_share_max": 0.0}
+    found = []
+    for option in ("box_share_max", "area_share_min", "detection_min", "predicted_iou_min", "stability_min"):
+        found.append(apply_filters([REGION], **strict)[1][0].reason)
+        strict[option] = OFF[option]
+    assert found == [
+        DropReason.WHOLE_IMAGE,
+        DropReason.TOO_SMALL,
+        DropReason.LOW_DETECTION,
+        DropReason.LOW_PREDICTED_IOU,
+        DropReason.LOW_STABILITY,
+    ]
+
+
+def test_what_was_not_measured_passes() -> None:
+    bare = replace(REGION, predicted_iou=None, stability=None, cleaning_iou=None, similarity=None)
+    limits = dict.fromkeys(("predicted_iou_min", "stability_min", "cleaning_iou_min", "similarity_min"), 1.0)
+    assert apply_filters([bare], **OFF | limits) == ((bare,), ())
+
+
+def test_the_options_of_a_recipe_are_those_of_the_filters() -> None:
+    assert apply_filters([REGION], **FilterOptions().model_dump()) == ((REGION,), ())
+
+
+@given(regions(), LIMITS)
+def test_every_region_stays_or_has_one_reason(found: tuple[Region, ...], limits: dict[str, Any]) -> None:
+    kept, removals = apply_filters(found, **limits)
+    assert sorted([item.number for item in (*kept, *removals)]) == [item.number for item in found]
+    assert [item for item in found if item in kept] == list(kept)
+    assert apply_filters(kept, **limits) == (kept, ())
+
+
+@given(regions())
+def test_open_limits_keep_everything(found: tuple[Region, ...]) -> None:
+    assert apply_filters(found, **OFF) == (found, ())
