@@ -1,0 +1,128 @@
+"""The captioner ``image-text-to-text``: any chat model of that kind in transformers describes the picture."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from PIL import Image
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from annotation.loading import checkpoint_identity, load_model, load_processor
+from datasetkit.errors import ModelError
+from datasetkit.models import Caption, ModelIdentity
+
+
+class ImageTextToTextCaptioner:
+    """Describes pictures with a multimodal chat model.
+
+    With temperature 0 pictures are described as one batch. Above 0 they are described one by one, each with torch's
+    generator seeded from ``seed`` and from its own pixels: in a batch all pictures would draw from one stream, and a
+    description would hang on which pictures happened to lie beside it. The generator is put back afterwards.
+
+    Args:
+        model: Hub id, local folder, or the name of a shipped model.
+        revision: commit, tag or branch on the Hub.
+        prompt: what the model is told beside the picture.
+        max_new_tokens: how much it may write.
+        temperature: 0 takes the likeliest token each time; above, tokens are drawn from the softmax of the logits
+            divided by it. Whatever else the checkpoint's own generation config says of draws holds.
+        seed: of the draws.
+        device: as torch names it.
+        dtype: of weights and activations.
+
+    Raises:
+        ModelError: it cannot be loaded, is of another kind, or has no chat template.
+
+    """
+
+    def __init__(
+        self,
+        model: str,
+        revision: str | None = None,
+        *,
+        prompt: str,
+        max_new_tokens: int = 128,
+        temperature: float = 0.0,
+        seed: int = 0,
+        device: str = "cpu",
+        dtype: str = "float32",
+    ) -> None:
+        self._processor = load_processor(AutoProcessor, model, revision)
+        if not getattr(self._processor, "chat_template", None):
+            raise ModelError(f"{model} has no chat template; give an image-text-to-text model that was tuned for chat")
+        self._tokenizer = self._processor.tokenizer
+        self._model = load_model(AutoModelForImageTextToText, model, revision, device=device, dtype=dtype)
+        self._identity = checkpoint_identity("captioner", model, self._model)
+        self._end_ids = _end_ids(self._model, self._tokenizer)
+        if not self._end_ids:
+            raise ModelError(f"{model} names no token that ends an answer; set eos_token_id in generation_config.json")
+        if self._tokenizer.pad_token_id is None:
+            self._tokenizer.pad_token = self._tokenizer.convert_ids_to_tokens(self._end_ids[0])
+        # New tokens follow the last one: what fills up short prompts has to stand before them.
+        self._tokenizer.padding_side = "left"
+        self._prompt = prompt
+        self._seed = seed
+        self._generation = {
+            "max_new_tokens": max_new_tokens,
+            "num_beams": 1,
+            "eos_token_id": self._end_ids,
+            "pad_token_id": self._tokenizer.pad_token_id,
+            **({"do_sample": True, "temperature": temperature} if temperature > 0 else {"do_sample": False}),
+        }
+
+    @property
+    def identities(self) -> tuple[ModelIdentity, ...]:
+        """The weights in use."""
+        return (self._identity,)
+
+    def caption(self, images: Sequence[Image.Image]) -> list[Caption]:
+        """Describe each picture; see :class:`datasetkit.models.Captioner`."""
+        if not images:
+            return []
+        if not self._generation["do_sample"]:
+            return self._describe(images)
+        captions = []
+        cuda = [self._model.device] if self._model.device.type == "cuda" else []
+        for image in images:
+            with torch.random.fork_rng(cuda):
+                torch.manual_seed(_seed_of(image, self._seed))
+                captions += self._describe([image])
+        return captions
+
+    @torch.inference_mode()
+    def _describe(self, images: Sequence[Image.Image]) -> list[Caption]:
+        turns = [
+            [{"role": "user", "content": [{"type": "image", "image": image}, {"type": "text", "text": self._prompt}]}]
+            for image in images
+        ]
+        inputs = self._processor.apply_chat_template(
+            turns,
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+            processor_kwargs={"padding": True},
+        ).to(self._model.device, self._model.dtype)
+        written = self._model.generate(**inputs, **self._generation)[:, inputs["input_ids"].shape[1] :]
+        is_ended = torch.isin(written, torch.tensor(self._end_ids, device=written.device)).any(dim=1)
+        texts = self._tokenizer.batch_decode(written, skip_special_tokens=True)
+        return [
+            Caption(" ".join(text.split()), not ended) for text, ended in zip(texts, is_ended.tolist(), strict=True)
+        ]
+
+
+def _end_ids(model: Any, tokenizer: Any) -> list[int]:
+    """Ids of the tokens that end an answer: those of the generation config, and the tokenizer's own."""
+    given = model.generation_config.eos_token_id
+    ids = [given] if isinstance(given, int) else list(given or ())
+    own = tokenizer.eos_token_id
+    return ids if own is None or own in ids else [*ids, own]
+
+
+def _seed_of(image: Image.Image, seed: int) -> int:
+    """Mix a seed with a picture, so that pictures do not all draw the same numbers; range [0, 2**63)."""
+    digest = hashlib.sha256(f"{seed} {image.size}".encode() + image.tobytes()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1

@@ -1,0 +1,100 @@
+"""How much a crop of a picture looks like a phrase. Owns the crop, and the score of CLIP and SigLIP models.
+
+The score is max(cos(image, text), 0), which is CLIPScore (Hessel et al., 2021, https://arxiv.org/abs/2104.08718)
+without its factor of 2.5, which would leave [0, 1]. Models differ in how high it gets: a threshold belongs to a model.
+SigLIP's own probability, a sigmoid of a scaled cosine, is not used: it is next to 0 or 1 for most pairs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.nn.functional import normalize
+from transformers import AutoModel, AutoProcessor
+
+from annotation.loading import checkpoint_identity, load_config, load_model, load_processor
+from datasetkit.models import Box, FloatArray, ModelIdentity
+
+_MODEL_TYPES = ("clip", "siglip", "siglip2")
+
+
+def crop_of(image: Image.Image, box_xyxy: Box, margin: float = 0.1) -> Image.Image:
+    """Cut a box out of a picture, with some of what is around it.
+
+    Args:
+        image: mode RGB, upright.
+        box_xyxy: left, top, right, bottom, px, inside the picture.
+        margin: what is added on each side, as a share of the box's width or height.
+
+    Returns:
+        mode RGB; every pixel that the widened box touches, at least one.
+
+    """
+    left, top, right, bottom = box_xyxy
+    wide, high = margin * (right - left), margin * (bottom - top)
+    first_x = min(max(math.floor(left - wide), 0), image.width - 1)
+    first_y = min(max(math.floor(top - high), 0), image.height - 1)
+    end_x = min(max(math.ceil(right + wide), first_x + 1), image.width)
+    end_y = min(max(math.ceil(bottom + high), first_y + 1), image.height)
+    return image.crop((first_x, first_y, end_x, end_y))
+
+
+class ImageTextCropScorer:
+    """Compares crops with phrases by a CLIP, SigLIP or SigLIP 2 model. Phrases too long for its text tower are cut.
+
+    Args:
+        model: Hub id or local folder.
+        revision: commit, tag or branch on the Hub.
+        device: as torch names it.
+        dtype: of weights and activations; the cosine itself is taken in float32.
+
+    Raises:
+        ModelError: it cannot be loaded, or is of another architecture.
+
+    """
+
+    def __init__(self, model: str, revision: str | None = None, *, device: str = "cpu", dtype: str = "float32") -> None:
+        self._is_clip = load_config(model, revision, _MODEL_TYPES).model_type == "clip"
+        self._processor = load_processor(AutoProcessor, model, revision)
+        self._model = load_model(AutoModel, model, revision, device=device, dtype=dtype)
+        self._identity = checkpoint_identity("similarity", model, self._model)
+
+    @property
+    def identities(self) -> tuple[ModelIdentity, ...]:
+        """The weights in use."""
+        return (self._identity,)
+
+    @torch.inference_mode()
+    def score(self, crops: Sequence[Image.Image], phrases: Sequence[str]) -> FloatArray:
+        """Give the similarity of each crop to its own phrase; see :class:`datasetkit.models.CropScorer`."""
+        if len(crops) != len(phrases):
+            raise ValueError(f"{len(crops)} crops and {len(phrases)} phrases; give one phrase a crop")
+        if not crops:
+            return np.zeros(0)
+        cosines = (self._image_features(crops) * self._text_features(phrases)).sum(dim=-1)
+        return cosines.clamp(0, 1).double().cpu().numpy()
+
+    def _image_features(self, crops: Sequence[Image.Image]) -> torch.Tensor:
+        """Directions of pictures, shape (N, dim), float32, of length 1."""
+        inputs = self._processor.image_processor(images=list(crops), return_tensors="pt")
+        output = self._model.get_image_features(**inputs.to(self._model.device, self._model.dtype))
+        return normalize(output.pooler_output.float(), dim=-1)
+
+    def _text_features(self, phrases: Sequence[str]) -> torch.Tensor:
+        """Directions of texts, shape (N, dim), float32, of length 1."""
+        inputs = self._processor.tokenizer(
+            list(phrases),
+            padding="longest" if self._is_clip else "max_length",
+            truncation=True,
+            max_length=self._model.config.text_config.max_position_embeddings,
+            return_tensors="pt",
+        ).to(self._model.device)
+        # SigLIP was trained on texts of one length, without a mask over what fills them up.
+        mask = {"attention_mask": inputs["attention_mask"]} if self._is_clip else {}
+        return normalize(
+            self._model.get_text_features(input_ids=inputs["input_ids"], **mask).pooler_output.float(), dim=-1
+        )
