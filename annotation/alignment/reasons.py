@@ -17,6 +17,8 @@ class AlignmentReason(StrEnum):
     CROWD_ONLY = "crowd_only"
     OBJECTS_UNKNOWN = "objects_unknown"
     NEAR_CATEGORY = "near_category"
+    NOT_FOUND = "not_found"
+    OUTSCORED = "outscored"
 
     @property
     def explanation(self) -> str:
@@ -34,4 +36,6 @@ _EXPLANATIONS = {
     AlignmentReason.CROWD_ONLY: "only a crowd region fits; the thing named is somewhere in it",
     AlignmentReason.OBJECTS_UNKNOWN: "the source has no objects and none were looked for",
     AlignmentReason.NEAR_CATEGORY: "nothing is of the noun's own category; what it names is of one often taken for it",
+    AlignmentReason.NOT_FOUND: "the detector found nothing that the phrase scores highly enough",
+    AlignmentReason.OUTSCORED: "what the detector found for it, it found with higher scores for other phrases",
 }

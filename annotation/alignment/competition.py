@@ -1,0 +1,91 @@
+"""Which mention gets what where scores tell them apart. Owns the assignment of instances to mentions by fit.
+
+Mentions that bring in something new must name different things, so they are weighed together: the best assignment is
+the one with the largest sum of fits. What it gives to a mention is settled where every assignment that takes some of it
+away is worse by a margin. Scores that are closer settle nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from annotation.alignment.mentions import Mention
+
+_Fits = NDArray[np.float64]
+
+
+def settle(mentions: Sequence[Mention], fit: _Fits, is_crowd: NDArray[np.bool_], margin: float) -> _Fits:
+    """Take away fits that the scores rule out.
+
+    A mention that is settled keeps the fit of what it gets, and no mention of other new things keeps the fit of that.
+    Plurals without a number are left alone, and so is the fit of crowd regions, which many may share.
+
+    Args:
+        mentions: M of them.
+        fit: shape (M, N), range [0, 1]; 0 where it does not fit.
+        is_crowd: shape (N,).
+        margin: how much worse the sum of fits must be without what a mention gets.
+
+    Returns:
+        shape (M, N).
+
+    """
+    left = fit.copy()
+    single = np.where(is_crowd, 0.0, fit)
+    new = _new_mentions(mentions)
+    for index, gets in _settled(single, new, [mentions[index].demand or 0 for index in new], margin):
+        left[index, ~gets & ~is_crowd] = 0.0
+        for place in new:
+            if place != index:
+                left[place, gets] = 0.0
+    for index, mention in enumerate(mentions):
+        if mention.demand and index not in new:
+            for _, gets in _settled(np.where(is_crowd, 0.0, left), [index], [mention.demand], margin):
+                left[index, ~gets & ~is_crowd] = 0.0
+    return left
+
+
+def _new_mentions(mentions: Sequence[Mention]) -> list[int]:
+    """Give the places of numbered mentions that cannot speak of what an earlier one names."""
+    new: list[int] = []
+    names: set[str] = set()
+    for index, mention in enumerate(mentions):
+        if mention.demand and (mention.other or not (mention.definite or mention.name in names)):
+            new.append(index)
+            names.add(mention.name)
+    return new
+
+
+def _settled(
+    fit: _Fits, rows: Sequence[int], demands: Sequence[int], margin: float
+) -> list[tuple[int, NDArray[np.bool_]]]:
+    """Give the rows whose part of the best assignment stands out, each with what it gets, shape (N,)."""
+    worth = fit[list(rows)]
+    sizes = [min(demand, int(np.count_nonzero(row))) for demand, row in zip(demands, worth, strict=True)]
+    best, gets = _assign(worth, sizes)
+    settled = []
+    for place, index in enumerate(rows):
+        taken = np.flatnonzero(gets[place]).tolist()
+        if taken and all(best - _without(worth, sizes, place, item) > margin for item in taken):
+            settled.append((index, gets[place]))
+    return settled
+
+
+def _without(worth: _Fits, sizes: Sequence[int], row: int, item: int) -> float:
+    """Give the best sum where a row may not take one of the instances."""
+    changed = worth.copy()
+    changed[row, item] = 0.0
+    return _assign(changed, sizes)[0]
+
+
+def _assign(worth: _Fits, sizes: Sequence[int]) -> tuple[float, NDArray[np.bool_]]:
+    """Give each row at most so many columns, no column twice, with the largest sum; it and what each row gets."""
+    slots = np.repeat(np.arange(len(worth)), sizes)
+    rows, columns = linear_sum_assignment(worth[slots], maximize=True)
+    gets = np.zeros(worth.shape, dtype=np.bool_)
+    gets[slots[rows], columns] = worth[slots[rows], columns] > 0.0
+    return float(worth[gets].sum()), gets

@@ -1,0 +1,173 @@
+"""Links of phrases with what a detector found for them. Owns what is asked and how scores become fits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from annotation.alignment.competition import settle
+from annotation.alignment.mentions import Mention, demand_of
+from annotation.alignment.reasons import AlignmentReason
+from annotation.alignment.repeats import content_words, find_repeats
+from annotation.alignment.resolution import Evidence, Instance, Resolution, resolve
+from annotation.lexicon import coco_lexicon
+from annotation.phrases.words import english_words
+from datasetkit.models import Query, Region
+from datasetkit.protocols import NounPhrase
+from datasetkit.record import Candidate, Phrase, PhraseStatus
+
+_Array = NDArray[np.float64]
+_SCORE_DIGITS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a detector is asked for a text.
+
+    Args:
+        query: the prompt and its phrases.
+        columns: for each noun phrase of the text the index of its phrase in the query; None where it is not asked for.
+
+    """
+
+    query: Query
+    columns: tuple[int | None, ...]
+
+
+def ask(text: str, nouns: Sequence[NounPhrase], prompt: Literal["phrases", "caption"]) -> Asked:
+    """Ask for every noun phrase that may name something in the picture.
+
+    Args:
+        text: the description.
+        nouns: its noun phrases, in order.
+        prompt: ``phrases`` asks for a list of them, equal ones once; ``caption`` for the text with its phrases marked.
+
+    """
+    wanted = [noun.is_object and noun.number != 0 for noun in nouns]
+    spans = [(noun.start, noun.end) for noun, is_wanted in zip(nouns, wanted, strict=True) if is_wanted]
+    if prompt == "caption":
+        numbers = iter(range(len(spans)))
+        return Asked(Query(text, tuple(spans)), tuple(next(numbers) if is_wanted else None for is_wanted in wanted))
+    columns = {phrase: column for column, phrase in enumerate(dict.fromkeys(text[slice(*span)] for span in spans))}
+    return Asked(
+        Query.of_phrases(tuple(columns)),
+        tuple(
+            columns[text[noun.start : noun.end]] if wants else None for noun, wants in zip(nouns, wanted, strict=True)
+        ),
+    )
+
+
+def link(
+    text: str,
+    nouns: Sequence[NounPhrase],
+    asked: Asked,
+    regions: Sequence[Region],
+    *,
+    score_min: float,
+    rival_share: float,
+    margin: float,
+) -> tuple[Phrase, ...]:
+    """Say which regions each noun phrase names.
+
+    Args:
+        text: the description.
+        nouns: its noun phrases, in order.
+        asked: what the detector was asked for them.
+        regions: what was found; their places are the object ids.
+        score_min: a phrase takes no region that it scores lower.
+        rival_share: nor one that it scores lower than this share of what a phrase for something else gives it; a plural
+            takes none that it scores lower than this share of its best one, either.
+        margin: phrases that may take more regions than they name, or the same ones, take the best only if every other
+            choice has a sum of scores that is lower by more than this.
+
+    Returns:
+        a phrase for each noun, in order.
+
+    """
+    mentions, firsts = _read(text, nouns)
+    heads = [index for index, mention in enumerate(mentions) if mention is not None and firsts[index] is None]
+    resolving = [mention for index in heads if (mention := mentions[index]) is not None]
+    scores = _scores(asked, regions)
+    instances = [Instance(place, region.is_group) for place, region in enumerate(regions)]
+    is_crowd = np.array([region.is_group for region in regions], dtype=np.bool_)
+    fit = _fits(resolving, scores[heads], score_min, rival_share)
+    fit = settle(resolving, fit, is_crowd, margin)
+    evidence = Evidence(fit, np.zeros(fit.shape, dtype=np.bool_), fit)
+    results = dict(zip(heads, resolve(resolving, instances, evidence), strict=True))
+    phrases = []
+    for index, noun in enumerate(nouns):
+        first = firsts[index]
+        result = results.get(index if first is None else first)
+        phrases.append(_phrase(text, noun, result, scores[index], score_min))
+    return tuple(phrases)
+
+
+def _read(text: str, nouns: Sequence[NounPhrase]) -> tuple[list[Mention | None], list[int | None]]:
+    """Read what each noun phrase asks for, None where it names no object, and which earlier one it repeats."""
+    lexicon, words = coco_lexicon(), english_words()
+    contents = [content_words(text, noun, words) for noun in nouns]
+    mentions = [
+        Mention(
+            " ".join(sorted(content)),
+            demand_of(noun, lexicon),
+            noun.definite,
+            noun.other,
+            general=not content or len(lexicon.categories(noun.head)) > 1,
+        )
+        if noun.is_object
+        else None
+        for noun, content in zip(nouns, contents, strict=True)
+    ]
+    return mentions, find_repeats(mentions, contents)
+
+
+def _scores(asked: Asked, regions: Sequence[Region]) -> _Array:
+    """Give the score of each noun phrase for each region, 0 where it was not asked for; shape (M, N)."""
+    scores = np.zeros((len(asked.columns), len(regions)))
+    for index, column in enumerate(asked.columns):
+        if column is not None:
+            scores[index] = [region.phrase_scores[column] for region in regions]
+    return scores
+
+
+def _fits(mentions: Sequence[Mention], scores: _Array, score_min: float, rival_share: float) -> _Array:
+    """Leave of scores, shape (M, N), those that speak for a mention."""
+    fit = np.where(scores >= score_min, scores, 0.0)
+    for index, mention in enumerate(mentions):
+        for place, rival in enumerate(mentions):
+            # What is definite may be what another mention speaks of, and what it scores better is no loss to that.
+            if place != index and not (mention if place < index else rival).definite:
+                fit[index, scores[index] < rival_share * scores[place]] = 0.0
+        if mention.demand is None:
+            fit[index, fit[index] < rival_share * fit[index].max(initial=0.0)] = 0.0
+    return fit
+
+
+def _phrase(text: str, noun: NounPhrase, result: Resolution | None, scores: _Array, score_min: float) -> Phrase:
+    """Write a noun phrase as the record holds it; ``scores`` are its own, shape (N,)."""
+    words = text[noun.start : noun.end]
+    if result is None:
+        return Phrase(words, noun.start, noun.end, status=PhraseStatus.NOT_AN_OBJECT)
+    reason = result.reason
+    if reason is AlignmentReason.NO_INSTANCE:
+        is_seen = scores.max(initial=0.0) >= score_min
+        reason = AlignmentReason.OUTSCORED if is_seen else AlignmentReason.NOT_FOUND
+    status, score = PhraseStatus.ABSENT, result.score
+    if result.object_ids:
+        status, score = PhraseStatus.MATCHED, round(float(scores[list(result.object_ids)].mean()), _SCORE_DIGITS)
+    elif result.candidates:
+        status = PhraseStatus.AMBIGUOUS
+    return Phrase(
+        words,
+        noun.start,
+        noun.end,
+        object_ids=result.object_ids,
+        candidates=tuple(Candidate(object_id, share) for object_id, share in result.candidates),
+        score=score,
+        status=status,
+        reason=None if reason is None else reason.value,
+    )
