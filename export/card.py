@@ -15,8 +15,9 @@ import pyarrow as pa
 import yaml
 
 from datasetkit.errors import BuiltFolderError
-from datasetkit.ledger import Scope
+from datasetkit.ledger import SCOPES, NoticeKind
 from datasetkit.schema import row_schema
+from export.card_models import knows_scenes_only, model_table, score_table, threshold_table
 from export.licenses import card_license
 from export.manifest import DATA_FOLDER, LICENSE_NAME, Manifest
 from export.markdown import Markdown, code, escape, fenced, number, percent, table
@@ -98,6 +99,11 @@ def render_card(
         phrase_table=_status_table("phrase", total.phrase_status, _PHRASE_STATUSES),
         reason_table=_reason_table(total, reason_meanings or {}),
         object_table=_status_table("object", total.object_status, _OBJECT_STATUSES),
+        model_table=model_table(manifest),
+        threshold_table=threshold_table(manifest.recipe),
+        score_table=score_table(total.scores),
+        knows_scenes_only=knows_scenes_only(manifest),
+        captioned=manifest.tally.notices[NoticeKind.CAPTIONED],
         column_table=_column_table(manifest),
         license_table=table(["license", "records"], [[name, number(n)] for name, n in total.licenses.items()]),
         recipe=fenced(_yaml(manifest.recipe), "yaml"),
@@ -209,14 +215,14 @@ def _split_table(statistics: Statistics) -> Markdown:
 
 def _funnel_table(manifest: Manifest) -> Markdown:
     tally = manifest.tally
-    scopes: tuple[Scope, ...] = ("record", "annotation")
+    scopes = [scope for scope in SCOPES if scope != "detection" or tally.read[scope]]
     reasons = sorted({reason for scope in scopes for reason in tally.dropped[scope]})
     rows: list[list[object]] = [["read", *(number(tally.read[scope]) for scope in scopes), ""]]
     for reason in reasons:
         counts = [number(tally.dropped[scope][reason]) for scope in scopes]
         rows.append([Markdown(f"dropped: {code(reason)}"), *counts, reason.explanation])
     rows.append(["kept", *(number(tally.kept[scope]) for scope in scopes), ""])
-    return table(["", "records", "annotations", "meaning"], rows)
+    return table(["", *(f"{scope}s" for scope in scopes), "meaning"], rows)
 
 
 def _notice_table(manifest: Manifest) -> Markdown:

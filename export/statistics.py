@@ -20,6 +20,7 @@ from datasetkit.errors import BuiltFolderError
 from datasetkit.record import ObjectStatus, PhraseStatus
 from export.manifest import STATISTICS_NAME, Manifest
 from export.reading import iter_shard, open_shard
+from export.scores import ScoreCounter, ScoreSummary, read_scores
 
 CATEGORIES_KEPT = 100
 PICTURE_SIZES_KEPT = 20
@@ -28,7 +29,7 @@ _COLUMNS = [
     "width",
     "height",
     "description",
-    *(f"objects.list.element.{name}" for name in ("area", "category", "is_key", "is_crowd", "status")),
+    *(f"objects.list.element.{name}" for name in ("area", "category", "is_key", "is_crowd", "status", "scores")),
     *(f"phrases.list.element.{name}" for name in ("object_ids", "candidates", "status", "reason")),
     "questions.list.element.type",
     "source.license",
@@ -91,6 +92,7 @@ class Summary:
         phrase_status: phrases by status.
         phrase_reasons: phrases that have a reason, by status and reason, most frequent first.
         object_status: objects by status.
+        scores: what models said of the objects, by name, as far as it was measured.
         objects_per_record: objects in a record.
         key_objects_per_record: key objects in a record.
         phrases_per_record: noun phrases in a record.
@@ -119,6 +121,7 @@ class Summary:
     phrase_status: Mapping[str, int]
     phrase_reasons: Mapping[str, Mapping[str, int]]
     object_status: Mapping[str, int]
+    scores: Mapping[str, ScoreSummary]
     objects_per_record: Histogram
     key_objects_per_record: Histogram
     phrases_per_record: Histogram
@@ -135,7 +138,8 @@ class Summary:
     def from_json(cls, value: Mapping[str, Any]) -> Summary:
         """Read one summary of ``statistics.json``."""
         histograms = {name: Histogram(tuple(value[name]["lower"]), tuple(value[name]["counts"])) for name in _BINS}
-        return cls(**{**{item.name: value[item.name] for item in fields(cls)}, **histograms})
+        scores = read_scores(value["scores"])
+        return cls(**{**{item.name: value[item.name] for item in fields(cls)}, **histograms, "scores": scores})
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +183,7 @@ class Statistics:
             return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             raise BuiltFolderError(f"{folder} has no {STATISTICS_NAME}; `datasetkit build` writes it") from None
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BuiltFolderError(f"{path} holds no statistics of datasetkit: {error!r}") from error
 
 
@@ -237,6 +241,7 @@ class _SummaryCounter:
         self._phrase_status = Counter({status.value: 0 for status in PhraseStatus})
         self._phrase_reasons: dict[str, Counter[str]] = {status.value: Counter() for status in PhraseStatus}
         self._object_status = Counter({status.value: 0 for status in ObjectStatus})
+        self._scores = ScoreCounter()
         self._histograms = {name: [0] * len(lower) for name, lower in _BINS.items()}
         self._categories: Counter[str] = Counter()
         self._licenses: Counter[str] = Counter()
@@ -267,6 +272,7 @@ class _SummaryCounter:
         self.counts["key_objects"] += item["is_key"]
         self.counts["crowds"] += item["is_crowd"]
         self._object_status[item["status"]] += 1
+        self._scores.add(item["scores"])
         self._bin("mask_share", item["area"] / pixels)
         if item["category"] is None:
             self.counts["uncategorised"] += 1
@@ -295,6 +301,7 @@ class _SummaryCounter:
             phrase_status=dict(self._phrase_status),
             phrase_reasons={status: _ranked(reasons) for status, reasons in self._phrase_reasons.items()},
             object_status=dict(self._object_status),
+            scores=self._scores.finish(),
             category_count=len(self._categories),
             categories=_ranked(self._categories, CATEGORIES_KEPT),
             licenses=_ranked(self._licenses),

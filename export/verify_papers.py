@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from datasetkit.errors import BuiltFolderError
-from datasetkit.ledger import NoticeKind, Scope, Tally
+from datasetkit.ledger import SCOPES, NoticeKind, Tally
 from datasetkit.schema import row_schema
 from export.card import features_yaml, read_front_matter
 from export.faults import Fault
@@ -27,8 +27,6 @@ from export.manifest import (
     Manifest,
 )
 from export.statistics import Statistics, Summary
-
-_SCOPES: tuple[Scope, ...] = ("record", "annotation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +112,7 @@ def _check_manifest(folder: Path, manifest: Manifest) -> Iterator[Fault]:
         yield Fault(MANIFEST_NAME, "contradicts itself: splits or tally are not the sums of its parts")
     accounts = [(f"part {part.index}", part.tally) for part in manifest.parts]
     for name, tally in [*accounts, ("stray annotations", manifest.stray)]:
-        for scope in _SCOPES:
+        for scope in SCOPES:
             read, kept, dropped = tally.read[scope], tally.kept[scope], tally.dropped[scope].total()
             if read != kept + dropped:
                 yield Fault(MANIFEST_NAME, f"{name}: {read:,} {scope}s read, but {kept:,} kept and {dropped:,} dropped")
@@ -128,7 +126,7 @@ def _check_manifest(folder: Path, manifest: Manifest) -> Iterator[Fault]:
 
 def _check_ledger(tally: Tally, ledger: Ledger) -> Iterator[Fault]:
     counted: dict[Any, int] = {
-        (scope, reason.value): count for scope in _SCOPES for reason, count in tally.dropped[scope].items()
+        (scope, reason.value): count for scope in SCOPES for reason, count in tally.dropped[scope].items()
     }
     counted |= {kind.value: count for kind, count in tally.notices.items()}
     found: dict[Any, int] = {**ledger.drops, **ledger.notices}
