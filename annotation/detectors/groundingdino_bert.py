@@ -1,0 +1,122 @@
+"""The text encoder of the original groundingdino-py. Owns what keeps the package running with today's transformers.
+
+The package is of 2023. Its ``BertModelWarper`` takes a BERT model apart and calls methods of transformers 4 that are
+gone (``get_head_mask``, ``get_extended_attention_mask``), and it fetches encoder and tokenizer by a name in the
+configuration. Here a :class:`TextEncoder` and a :class:`PromptTokenizer` are put in their places while the model is
+built; the package's own files stay as they are, and its modules are as before once the model stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+import transformers
+from transformers import BatchEncoding, BertModel
+
+from annotation.detectors.tokens import encode_prompts
+from datasetkit.errors import ModelError
+
+SUPPORTED_MAJOR = 5
+
+
+class TextEncoder(BertModel):
+    """BERT that takes the attention mask of Grounding DINO: which token sees which.
+
+    Supports transformers 5.0 up to, not including, 6.0: there ``BertModel`` takes a mask of four axes as it is. Its
+    parameters carry the names that the package's checkpoints give them.
+    """
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        token_type_ids: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+    ) -> Any:
+        """Encode tokens.
+
+        Args:
+            input_ids: shape (batch, token), int64.
+            attention_mask: shape (batch, token, token), bool: whether the token of axis 1 sees that of axis 2; or of
+                shape (batch, token): which tokens are no padding.
+            token_type_ids: shape (batch, token), int64.
+            position_ids: shape (batch, token), int64.
+
+        Returns:
+            BERT's output, with ``last_hidden_state`` of shape (batch, token, hidden).
+
+        """
+        if attention_mask.dim() == 3:
+            # Added to the logits of attention: the one form that each of its implementations takes.
+            added = torch.zeros_like(attention_mask, dtype=self.dtype)
+            attention_mask = added.masked_fill(~attention_mask, torch.finfo(self.dtype).min)[:, None]
+        return super().forward(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+        )
+
+
+class PromptTokenizer:
+    """A tokenizer as the package calls it, which reads any text as text.
+
+    Args:
+        tokenizer: one that tells offsets.
+
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+
+    def __call__(self, captions: Sequence[str], padding: str, return_tensors: str) -> BatchEncoding:
+        """Encode captions; the package asks for tensors, padded to the longest, and gets no other."""
+        if (padding, return_tensors) != ("longest", "pt"):
+            raise ValueError(
+                f"padding {padding!r}, tensors {return_tensors!r}; groundingdino-py 0.4.0 asks for longest, pt"
+            )
+        return BatchEncoding(encode_prompts(self.tokenizer, captions)[0])
+
+    def convert_tokens_to_ids(self, tokens: Sequence[str]) -> list[int]:
+        """Look up tokens."""
+        ids: list[int] = self.tokenizer.convert_tokens_to_ids(list(tokens))
+        return ids
+
+
+def check_transformers() -> None:
+    """Check that this transformers is one that :class:`TextEncoder` was written for.
+
+    Raises:
+        ModelError: it is not.
+
+    """
+    if int(transformers.__version__.partition(".")[0]) != SUPPORTED_MAJOR:
+        raise ModelError(
+            f"the detector groundingdino-py works with transformers from 5.0, below 6.0; here is "
+            f"{transformers.__version__}; install such a one or use the detector grounding-dino"
+        )
+
+
+@contextmanager
+def in_place_of_package_bert(package: Any, encoder: TextEncoder, tokenizer: PromptTokenizer) -> Iterator[None]:
+    """Hand the package this encoder and tokenizer instead of those that it would fetch; undo it at the end.
+
+    Args:
+        package: the module ``groundingdino.models.GroundingDINO.groundingdino``.
+        encoder: what becomes the model's ``bert``.
+        tokenizer: what becomes the model's ``tokenizer``.
+
+    """
+    fetchers, warper = package.get_tokenlizer, package.BertModelWarper
+    package.get_tokenlizer = SimpleNamespace(
+        get_tokenlizer=lambda _: tokenizer, get_pretrained_language_model=lambda _: encoder
+    )
+    package.BertModelWarper = lambda bert_model: bert_model
+    try:
+        yield
+    finally:
+        package.get_tokenlizer, package.BertModelWarper = fetchers, warper

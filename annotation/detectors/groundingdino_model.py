@@ -1,0 +1,160 @@
+"""The model of the original groundingdino-py. Owns how its configuration and weights are read without running them."""
+
+from __future__ import annotations
+
+import importlib
+import pickle
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from transformers import AutoConfig, AutoTokenizer, BertConfig
+
+from annotation.detectors.groundingdino_bert import (
+    PromptTokenizer,
+    TextEncoder,
+    check_transformers,
+    in_place_of_package_bert,
+)
+from annotation.detectors.tokens import check_tokenizer
+from annotation.loading import load_processor
+from annotation.packages import GROUNDINGDINO, TORCHVISION, require
+from datasetkit.errors import ModelError
+
+CONFIGS = ("GroundingDINO_SwinT_OGC", "GroundingDINO_SwinB_cfg")
+# The other backbones that the package knows fetch weights when they are built.
+_BACKBONES = ("swin_T_224_1k", "swin_B_224_22k", "swin_B_384_22k", "swin_L_224_22k", "swin_L_384_22k")
+# In the published checkpoints, and nowhere in the model: label embeddings of training, and a buffer of older BERTs.
+_TOLERATED = {"label_enc.weight", "bert.embeddings.position_ids"}
+
+
+def build_model(config: str, weights: Path, text_encoder: str, revision: str | None) -> Any:
+    """Build the package's model with its weights, in float32 on the CPU, for inference.
+
+    The text encoder's own weights are not asked for: the checkpoint holds them.
+
+    Args:
+        config: name of a configuration inside the package, or a YAML file.
+        weights: ``.pth`` file.
+        text_encoder: Hub id or local folder of a BERT model's configuration and tokenizer.
+        revision: of the text encoder.
+
+    Raises:
+        MissingPackageError: the package does not work here.
+        ModelError: one of the parts is not there, or does not fit the others.
+
+    """
+    check_transformers()
+    require("the detector groundingdino-py", TORCHVISION, GROUNDINGDINO)
+    from groundingdino.models.GroundingDINO import groundingdino as package
+
+    bert_config = load_processor(AutoConfig, text_encoder, revision)
+    if not isinstance(bert_config, BertConfig):
+        raise ModelError(f"text encoder {text_encoder} is a {bert_config.model_type}; groundingdino-py takes a bert")
+    tokenizer = load_processor(AutoTokenizer, text_encoder, revision)
+    check_tokenizer(tokenizer, text_encoder)
+    options = read_config(config)
+    try:
+        with in_place_of_package_bert(package, TextEncoder(bert_config), PromptTokenizer(tokenizer)):
+            model = package.build_groundingdino(options)
+    except (AssertionError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"configuration {config} makes no model: {error}; compare it with the package's own"
+        ) from error
+    load_weights(model, weights)
+    return model.eval()
+
+
+def read_config(config: str) -> Namespace:
+    """Read the options of the package's model.
+
+    Args:
+        config: one of ``CONFIGS``, or a YAML file that names options of the package and their values; those that it
+            leaves out are as in ``GroundingDINO_SwinT_OGC``.
+
+    Raises:
+        ModelError: it is neither, or names options or values that there are not. Python files are refused: the package
+            would run them.
+
+    """
+    if config in CONFIGS:
+        values = _package_config(config)
+    elif Path(config).suffix in {".yaml", ".yml"}:
+        values = _yaml_config(Path(config))
+    else:
+        raise ModelError(
+            f"configuration {config!r} is none of {', '.join(CONFIGS)} and no .yaml file; give one of these"
+        )
+    # Gradient checkpoints serve training only.
+    return Namespace(**{**values, "use_checkpoint": False, "use_transformer_ckpt": False})
+
+
+def load_weights(model: torch.nn.Module, path: Path) -> None:
+    """Load a checkpoint of the package: ``{"model": state dict}``, names with or without ``module.`` before them.
+
+    Raises:
+        ModelError: it cannot be read without running code, or does not fit the model.
+
+    """
+    from groundingdino.util.misc import clean_state_dict
+
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+        raise ModelError(
+            f"weights {path} cannot be read: {_first_line(error)}; give the package's .pth file"
+        ) from error
+    state = checkpoint.get("model") if isinstance(checkpoint, Mapping) else None
+    if not isinstance(state, Mapping):
+        raise ModelError(f"weights {path} have no entry 'model' with a state dict; give the package's .pth file")
+    try:
+        keys = model.load_state_dict(clean_state_dict(state), strict=False)
+    except (RuntimeError, TypeError) as error:
+        raise ModelError(
+            f"weights {path} do not fit the configuration: {' '.join(str(error).split())[:300]}"
+        ) from error
+    unexpected = sorted(set(keys.unexpected_keys) - _TOLERATED)
+    if keys.missing_keys or unexpected:
+        raise ModelError(
+            f"weights {path} do not fit the configuration: {_some(keys.missing_keys)} missing, "
+            f"{_some(unexpected)} unexpected; give the configuration that they were trained with"
+        )
+
+
+def _package_config(name: str) -> dict[str, Any]:
+    module = importlib.import_module(f"groundingdino.config.{name}")
+    return {key: value for key, value in vars(module).items() if not key.startswith("_")}
+
+
+def _yaml_config(path: Path) -> dict[str, Any]:
+    known = _package_config(CONFIGS[0])
+    try:
+        given = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ModelError(f"configuration {path} cannot be read: {_first_line(error)}; give a YAML file") from error
+    if not isinstance(given, dict):
+        raise ModelError(f"configuration {path} is no mapping of options to values; give lines like 'enc_layers: 6'")
+    for key, value in given.items():
+        if key not in known:
+            raise ModelError(
+                f"configuration {path} has the unknown option {key!r}; known are {', '.join(sorted(known))}"
+            )
+        # bool is an int to isinstance, and 0 is a fine dropout.
+        if type(value) is not type(known[key]) and (type(known[key]), type(value)) != (float, int):
+            raise ModelError(f"configuration {path} has {key}: {value!r}; give a value like {known[key]!r}")
+    if given.get("backbone", _BACKBONES[0]) not in _BACKBONES:
+        raise ModelError(
+            f"configuration {path} has backbone: {given['backbone']!r}; give one of {', '.join(_BACKBONES)}"
+        )
+    return {**known, **given}
+
+
+def _some(names: list[str]) -> str:
+    return f"{len(names)} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})" if names else "none"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0]

@@ -1,0 +1,142 @@
+"""The original groundingdino-py package as a detector.
+
+Owns how pictures and queries become the package's input, and which pictures it may be given at once.
+
+Source: Liu et al., Grounding DINO, arXiv:2303.05499.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from annotation.detectors.boxes import thickened
+from annotation.detectors.groundingdino_model import CONFIGS, build_model
+from annotation.detectors.prompted import Answer, detect_in_turns, read_answer
+from annotation.detectors.prompts import close_prompt
+from annotation.detectors.spans import Reduction
+from annotation.detectors.tokens import encode_prompts, text_offsets
+from annotation.loading import file_identity
+from datasetkit.errors import UnusableError
+from datasetkit.models import Detections, ModelIdentity, Query
+
+_SHORT_SIDE_PX = 800
+_LONG_SIDE_MAX_PX = 1333
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+# GroundingDINO.max_text_len of the package, whatever its configuration says.
+_TOKEN_MAX = 256
+
+
+class GroundingDinoPyDetector:
+    """Runs the package unmodified, with transformers from 5.0 up to, not including, 6.0 (tested with 5.23).
+
+    Pictures and captions are prepared as the package does it: short side 800 px, long side at most 1333 px, lower case,
+    a full stop at the end. Only pictures with the same prompt go through the model together: given several prompts at
+    once, the package lends each the attention mask of another (``TransformerEncoderLayer`` repeats the masks head by
+    head where ``MultiheadAttention`` counts picture by picture). Its attention is plain torch, on CUDA too; half
+    precisions run under autocast, since parts of it are written for float32.
+
+    Args:
+        config: name of a configuration inside the package (``GroundingDINO_SwinT_OGC``, ``GroundingDINO_SwinB_cfg``),
+            or a YAML file with the options that differ from the former's. Python files are refused.
+        weights: ``.pth`` file, read without running code.
+        text_encoder: Hub id or local folder of the BERT model that reads the prompt; its configuration and tokenizer
+            are used, its weights are in the ``.pth`` file.
+        revision: of the text encoder.
+        score_min: boxes with no phrase above it are not given.
+        reduction: a phrase's score is the ``mean`` or the ``max`` of the probabilities of its tokens.
+        device: as torch names it.
+        dtype: name of a floating type of torch.
+
+    Raises:
+        MissingPackageError: the package does not work here.
+        ModelError: transformers is another than these, or one of the parts is missing or does not fit.
+
+    """
+
+    def __init__(
+        self,
+        config: str,
+        weights: Path,
+        text_encoder: str,
+        revision: str | None = None,
+        *,
+        score_min: float = 0.3,
+        reduction: Reduction = "mean",
+        device: str = "cpu",
+        dtype: str = "float32",
+    ) -> None:
+        self._model: Any = build_model(config, weights, text_encoder, revision).to(device)
+        self._tokenizer = self._model.tokenizer.tokenizer
+        token_max = min(_TOKEN_MAX, self._model.bert.config.max_position_embeddings, self._tokenizer.model_max_length)
+        self._token_limit = token_max - self._tokenizer.num_special_tokens_to_add()
+        self._score_min = score_min
+        self._reduction: Reduction = reduction
+        self._device = torch.device(device)
+        self._dtype = getattr(torch, dtype)
+        self.identities = (
+            file_identity("detector", Path(weights)),
+            *(() if config in CONFIGS else (file_identity("detector's configuration", Path(config)),)),
+            self._tokenizer_identity(text_encoder),
+        )
+
+    def detect(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Detections | UnusableError]:
+        """Look for each picture's own query; see :class:`datasetkit.models.Detector`."""
+        offsets_of = partial(text_offsets, self._tokenizer)
+        lowered = [lower_case(query) for query in queries]
+        return detect_in_turns(images, lowered, self._ask, offsets_of, self._token_limit, self._score_min)
+
+    def _ask(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Answer]:
+        answers: dict[int, Answer] = {}
+        for text in dict.fromkeys(query.text for query in queries):
+            rows = [row for row, query in enumerate(queries) if query.text == text]
+            found = self._ask_one_text([images[row] for row in rows], [queries[row] for row in rows])
+            answers.update(zip(rows, found, strict=True))
+        return [answers[row] for row in range(len(queries))]
+
+    @torch.inference_mode()
+    def _ask_one_text(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Answer]:
+        from groundingdino.util.misc import nested_tensor_from_tensor_list
+
+        prompt = close_prompt(queries[0].text)
+        text, offsets = encode_prompts(self._tokenizer, [prompt])
+        pictures = nested_tensor_from_tensor_list([_pixel_values(image) for image in images]).to(self._device)
+        with torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
+            output = self._model(pictures, captions=[prompt] * len(images))
+        return [
+            read_answer(logits, boxes, offsets[0], text["attention_mask"][0], image, query, self._reduction)
+            for logits, boxes, image, query in zip(
+                output["pred_logits"], output["pred_boxes"], images, queries, strict=True
+            )
+        ]
+
+    def _tokenizer_identity(self, text_encoder: str) -> ModelIdentity:
+        folder = Path(text_encoder)
+        name = folder.resolve().name if folder.is_dir() else text_encoder
+        digest = hashlib.sha256(self._tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
+        return ModelIdentity("tokenizer", name, getattr(self._model.bert.config, "_commit_hash", None), digest)
+
+
+def lower_case(query: Query) -> Query:
+    """Put a query in lower case, with its spans where the phrases then are: "İ" becomes two characters."""
+
+    def moved(place: int) -> int:
+        return len(query.text[:place].lower())
+
+    return Query(query.text.lower(), tuple((moved(start), moved(end)) for start, end in query.spans))
+
+
+def _pixel_values(image: Image.Image) -> torch.Tensor:
+    """Prepare a picture as the package's ``load_image`` does; shape (3, H, W), RGB, float32."""
+    from groundingdino.datasets import transforms
+
+    scaled, _ = transforms.resize(thickened(image), None, _SHORT_SIDE_PX, _LONG_SIDE_MAX_PX)
+    pixels, _ = transforms.ToTensor()(scaled, None)
+    normalized, _ = transforms.Normalize(_MEAN, _STD)(pixels, None)
+    return normalized

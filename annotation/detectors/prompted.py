@@ -1,0 +1,105 @@
+"""What the detectors share that take all phrases in one prompt.
+
+Owns the turns in which a long query is asked, the merging of their answers, and how logits of tokens become an answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from PIL import Image
+
+from annotation.detectors.boxes import corners_of, sift_boxes
+from annotation.detectors.prompts import Parts, TextOffsets, split_query
+from annotation.detectors.spans import Reduction, Span, span_scores, span_tokens
+from datasetkit.errors import UnusableError
+from datasetkit.ledger import DropReason
+from datasetkit.models import Detections, FloatArray, Query
+
+# Boxes, shape (Q, 4), px, and the scores of the query's phrases, shape (Q, P); None where the model's are not finite.
+Answer = tuple[FloatArray, FloatArray] | None
+Ask = Callable[[Sequence[Image.Image], Sequence[Query]], Sequence[Answer]]
+
+
+def detect_in_turns(
+    images: Sequence[Image.Image],
+    queries: Sequence[Query],
+    ask: Ask,
+    offsets_of: TextOffsets,
+    token_limit: int,
+    score_min: float,
+) -> list[Detections | UnusableError]:
+    """Look for each picture's own query, once for each part of the longest.
+
+    The merged boxes are those of the parts, one part after the other, with score 0 for phrases of other parts. A
+    picture whose answer is not finite is asked again alone: Grounding DINO subtracts the largest logit of a whole batch
+    from all of them, so that one picture's NaN becomes everybody's.
+
+    Args:
+        images: mode RGB, upright.
+        queries: one for each picture.
+        ask: asks the model for queries that fit.
+        offsets_of: gives the [start, end) of every token of a text, special tokens left out.
+        token_limit: how many of these a prompt may have.
+        score_min: boxes with no phrase above it are not given.
+
+    """
+    splits = [split_query(query, offsets_of, token_limit) for query in queries]
+    answers: list[list[Answer]] = [[] for _ in images]
+    for turn in range(max((len(split.parts) for split in splits), default=0)):
+        asked = [index for index, split in enumerate(splits) if turn < len(split.parts)]
+        parts = [splits[index].parts[turn].query for index in asked]
+        found = ask([images[index] for index in asked], parts)
+        for index, part, answer in zip(asked, parts, found, strict=True):
+            alone = answer is None and len(asked) > 1
+            answers[index].append(ask([images[index]], [part])[0] if alone else answer)
+    return [
+        _merged(image, len(query.spans), split, answer, score_min)
+        for image, query, split, answer in zip(images, queries, splits, answers, strict=True)
+    ]
+
+
+def read_answer(
+    logits: torch.Tensor,
+    boxes_cxcywh: torch.Tensor,
+    offsets: Sequence[Span],
+    words: torch.Tensor,
+    image: Image.Image,
+    query: Query,
+    reduction: Reduction,
+) -> Answer:
+    """Read what a model said of one picture.
+
+    Args:
+        logits: of each box for each token, shape (Q, T); more columns are left out.
+        boxes_cxcywh: centre x and y, width and height; shape (Q, 4), shares of the picture.
+        offsets: of each of the T tokens, the [start, end) of its characters.
+        words: which tokens are no padding, shape (T,).
+        image: the picture.
+        query: what was asked.
+        reduction: how a phrase's score follows from those of its tokens.
+
+    """
+    # Models pad logits with -inf: behind each prompt's tokens, and up to the longest prompt that they take.
+    logits = logits[:, : len(words)].float().cpu()
+    boxes = boxes_cxcywh.double().cpu()
+    if not (torch.isfinite(logits[:, words.bool().cpu()]).all() and torch.isfinite(boxes).all()):
+        return None
+    scores = span_scores(logits.sigmoid().numpy(), span_tokens(offsets, query.spans), reduction)
+    return corners_of(boxes.numpy(), image.size), scores
+
+
+def _merged(
+    image: Image.Image, phrases: int, split: Parts, answers: Sequence[Answer], score_min: float
+) -> Detections | UnusableError:
+    boxes, scores = [np.zeros((0, 4))], [np.zeros((0, phrases))]
+    for part, answer in zip(split.parts, answers, strict=True):
+        if answer is None:
+            return UnusableError(DropReason.NOT_FINITE, "the detector's logits or boxes are not finite")
+        wide = np.zeros((len(answer[0]), phrases))
+        wide[:, part.phrases] = answer[1]
+        boxes.append(answer[0])
+        scores.append(wide)
+    return sift_boxes(np.concatenate(boxes), np.concatenate(scores), image.size, score_min, split.notices)
