@@ -1,22 +1,43 @@
 # What a new user types. Everything happens in .venv; Python 3.11 or newer is all that must be there.
 PYTHON ?= python3
 BIN := .venv/bin
+BIN_EXTRAS := .venv-extras/bin
 DEMO := out/demo
+EXTRAS := test,sam,groundingdino
 
-.PHONY: install test demo
+.PHONY: install test install-extras test-extras demo
 
 install: .venv/installed
 
+install-extras: .venv-extras/installed
+
 # PyTorch first and by itself: its pinned CPU build keeps every other package from asking for a larger one.
+define create
+	test -x $(1)/bin/python || $(PYTHON) -m venv $(1)
+	$(1)/bin/python -m pip install --quiet --upgrade pip
+	$(1)/bin/python -m pip install --quiet --constraint constraints.txt torch
+	$(1)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[$(2)]'
+endef
+
 .venv/installed: pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	$(call create,.venv,test)
+	touch $@
+
+# groundingdino-py asks for the OpenCV that opens windows, which needs the libraries of a screen; it opens none.
+.venv-extras/installed: pyproject.toml constraints.txt
+	$(call create,.venv-extras,$(EXTRAS))
+	$(BIN_EXTRAS)/python -m pip uninstall --quiet --yes opencv-python opencv-python-headless
+	$(BIN_EXTRAS)/python -m pip install --quiet --constraint constraints.txt opencv-python-headless
 	touch $@
 
 test: install
 	$(BIN)/python -m pytest -n auto
+
+# The tests that are skipped elsewhere: those that ask for the packages of an extra.
+test-extras: install-extras
+	$(BIN_EXTRAS)/python -m pytest -n auto \
+		$$(grep --recursive --files-with-matches --include='*.py' --extended-regexp \
+			'importorskip\("(torchvision|groundingdino|segment_anything)"' tests)
 
 demo: install
 	$(BIN)/datasetkit build toyworld --count 60 --splits train=.8,test=.2 --out $(DEMO)

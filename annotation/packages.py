@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
+from importlib.metadata import version
 
 from datasetkit.errors import MissingPackageError
 
@@ -31,9 +32,11 @@ class Package:
         return None
 
 
-TORCHVISION = Package("torchvision", "pip install torchvision")
-SEGMENT_ANYTHING = Package("segment_anything", "pip install 'datasetkit[sam]'")
-GROUNDINGDINO = Package("groundingdino", "pip install 'datasetkit[groundingdino]'")
+# Each torchvision belongs to one torch: without this pin pip fetches the newest of both.
+_SAME_TORCH = f"torch=={version('torch').partition('+')[0]}"
+TORCHVISION = Package("torchvision", f"pip install torchvision {_SAME_TORCH}")
+SEGMENT_ANYTHING = Package("segment_anything", f"pip install 'datasetkit[sam]' {_SAME_TORCH}")
+GROUNDINGDINO = Package("groundingdino.models", f"pip install 'datasetkit[groundingdino]' {_SAME_TORCH}")
 
 
 def require(what: str, *packages: Package) -> None:
