@@ -12,7 +12,9 @@ from functools import partial
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
+from scipy.special import expit
 from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 
 from annotation.detectors.boxes import corners_of, sift_boxes, thickened
@@ -32,9 +34,10 @@ class GroundingDinoDetector:
     """Asks for all phrases of a query in one prompt; a longer prompt than the model takes is split and merged.
 
     The merged boxes are those of the parts, one part after the other, with score 0 for phrases of other parts. All
-    pictures of a batch go through the model together, once for each part of the longest prompt. Smaller pictures are
-    padded to the largest of the batch, which changes what the model says of them a little: batches of equally sized
-    pictures give the same answers as single pictures, up to rounding.
+    pictures of a batch go through the model together, once for each part of the longest prompt. Where these are of one
+    size, the answers are those to single pictures, up to rounding. Smaller ones are padded to the largest of the batch,
+    which the model was trained with but sees: a quarter of padding moved the scores of toyworld's best boxes by 0.025
+    on average and 0.14 at most, and 0.5 % of the boxes.
 
     Args:
         model: Hub id, local folder, or the name of a shipped model.
@@ -87,33 +90,51 @@ class GroundingDinoDetector:
             for image, query, split, answer in zip(images, queries, splits, answers, strict=True)
         ]
 
-    @torch.inference_mode()
     def _ask(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[_Found | None]:
         """Give each picture's boxes (Q, 4), px, and scores (Q, P); None where the answer is not finite."""
+        found = self._answers(images, queries)
+        if len(found) == 1:
+            return found
+        # The model subtracts the largest logit of the whole batch from all of them (for its softmax), so that one
+        # picture's NaN becomes everybody's.
+        return [
+            self._answers([image], [query])[0] if answer is None else answer
+            for image, query, answer in zip(images, queries, found, strict=True)
+        ]
+
+    @torch.inference_mode()
+    def _answers(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[_Found | None]:
         device, dtype = self._model.device, self._model.dtype
         text, offsets = encode_prompts(self._tokenizer, [close_prompt(query.text) for query in queries])
-        pictures = self._image_processor(
-            images=[thickened(image) for image in images], do_pad=True, return_tensors="pt"
-        )
+        thick = [thickened(image) for image in images]
+        pictures = self._image_processor(images=thick, do_pad=True, return_tensors="pt")
         output = self._model(
             pixel_values=pictures["pixel_values"].to(device, dtype),
             pixel_mask=pictures["pixel_mask"].to(device),
             **{name: tensor.to(device) for name, tensor in text.items()},
         )
-        words = text["attention_mask"].bool().numpy()
-        # Logits are padded with -inf: behind each prompt's tokens, and up to the longest prompt that the model takes.
-        logits = output.logits[..., : words.shape[1]].float().cpu()
-        probabilities = logits.sigmoid().numpy()
         boxes = output.pred_boxes.double().cpu().numpy()
-        found: list[_Found | None] = []
-        for row, (image, query) in enumerate(zip(images, queries, strict=True)):
-            if not (np.isfinite(logits[row].numpy()[:, words[row]]).all() and np.isfinite(boxes[row]).all()):
-                found.append(None)
-                continue
-            tokens = span_tokens(offsets[row], query.spans)
-            scores = span_scores(probabilities[row], tokens, self._reduction)
-            found.append((corners_of(boxes[row], image.size), scores))
-        return found
+        # Logits are -inf behind each prompt's tokens, and go on so up to the longest prompt that the model takes.
+        logits = output.logits[..., : text["input_ids"].shape[1]].float().cpu().numpy()
+        lengths = text["attention_mask"].sum(1).tolist()
+        return [
+            self._scored(image, query, boxes[row], logits[row, :, : lengths[row]], offsets[row][: lengths[row]])
+            for row, (image, query) in enumerate(zip(images, queries, strict=True))
+        ]
+
+    def _scored(
+        self,
+        image: Image.Image,
+        query: Query,
+        boxes_cxcywh: FloatArray,
+        logits: NDArray[np.float32],
+        offsets: Sequence[tuple[int, int]],
+    ) -> _Found | None:
+        """Read the answer for one picture: boxes (Q, 4), shares of it, and logits (Q, T) of its prompt's tokens."""
+        if not (np.isfinite(logits).all() and np.isfinite(boxes_cxcywh).all()):
+            return None
+        scores = span_scores(expit(logits), span_tokens(offsets, query.spans), self._reduction)
+        return corners_of(boxes_cxcywh, image.size), scores
 
     def _merged(
         self, image: Image.Image, phrases: int, split: Parts, answers: Sequence[_Found | None]

@@ -1,0 +1,265 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
+
+from annotation.detectors.grounding_dino import GroundingDinoDetector
+from annotation.detectors.prompts import split_query
+from annotation.detectors.tokens import text_offsets
+from datasetkit.checkpoints import resolve
+from datasetkit.errors import ModelError, UnusableError
+from datasetkit.ledger import DropReason, NoticeKind
+from datasetkit.models import Detections, Query
+from datasetkit.toyworld.evaluation.detections import box_iou
+from datasetkit.toyworld.evaluation.recipe import EvaluationRecipe, Example
+from datasetkit.toyworld.scenes import Split
+from tests.annotation.detectors.tiny import MAX_TEXT
+
+SHORT = Query.of_phrases(["a cat", "two dogs"])
+LONG = Query.of_phrases(["a red cat", "dog", "two stars", "woman", "a man", "stars", "a dogs cat", "red"])
+
+
+@pytest.fixture(scope="session")
+def detector(grounding_dino: str) -> GroundingDinoDetector:
+    return GroundingDinoDetector(grounding_dino, score_min=0.0)
+
+
+@pytest.fixture(scope="session")
+def shipped() -> GroundingDinoDetector:
+    return GroundingDinoDetector("toyworld:detector", score_min=0.0)
+
+
+@pytest.fixture(scope="session")
+def scenes() -> list[Example]:
+    return list(EvaluationRecipe.load().limited(8).examples(Split.TEST))
+
+
+def same(found: Detections | UnusableError, expected: Detections | UnusableError, tolerance: float) -> bool:
+    return np.allclose(found.boxes_xyxy, expected.boxes_xyxy, rtol=0, atol=tolerance) and np.allclose(
+        found.scores, expected.scores, rtol=0, atol=tolerance
+    )
+
+
+def query_of(example: Example) -> Query:
+    """A phrase for each object of a scene, in order."""
+    items = example.scene.objects
+    return Query.of_phrases([f"a {item.size.value} {item.colour.value} {item.shape.value}" for item in items])
+
+
+@pytest.mark.parametrize("reduction", ["mean", "max"])
+@torch.inference_mode()
+def test_boxes_and_scores_are_those_of_transformers(
+    grounding_dino: str, pictures: list[Image.Image], reduction: str
+) -> None:
+    """A wide picture: transformers places the boxes; tokens of the phrases are counted off by hand."""
+    image = pictures[2]
+    processor = AutoProcessor.from_pretrained(grounding_dino)
+    model = AutoModelForZeroShotObjectDetection.from_pretrained(grounding_dino)
+    inputs = processor(images=image, text="a cat . two dogs .", return_tensors="pt")
+    output = model(**inputs)
+    placed = processor.post_process_grounded_object_detection(output, threshold=-1.0, target_sizes=[(60, 120)])
+    # [CLS] a cat . two dog ##s . [SEP]
+    probabilities = output.logits[0].sigmoid()
+    reduce = torch.mean if reduction == "mean" else torch.amax
+    scores = torch.stack([reduce(probabilities[:, [1, 2]], 1), reduce(probabilities[:, [4, 5, 6]], 1)], 1)
+    order = scores.amax(1).argsort(descending=True, stable=True)
+    boxes = placed[0]["boxes"][order].numpy().clip(0, (120, 60, 120, 60))
+    real = (boxes[:, 2:] > boxes[:, :2]).all(1)
+    (found,) = GroundingDinoDetector(grounding_dino, score_min=0.0, reduction=reduction).detect([image], [SHORT])
+    assert same(found, Detections(boxes[real], scores[order].numpy()[real]), 1e-4)
+    assert len(found.boxes_xyxy) > 3
+
+
+def test_the_best_boxes_come_first_and_none_below_the_least_score(grounding_dino: str, pictures: list) -> None:
+    everything = GroundingDinoDetector(grounding_dino, score_min=0.0).detect(pictures, [SHORT] * 4)
+    for whole in everything:
+        best = whole.scores.max(1)
+        assert (np.diff(best) <= 0).all()
+    least = float(np.median(everything[0].scores.max(1)))
+    part = GroundingDinoDetector(grounding_dino, score_min=least).detect(pictures[:1], [SHORT])[0]
+    assert 0 < len(part.boxes_xyxy) < len(everything[0].boxes_xyxy)
+    assert part.scores.max(1).min() >= least
+
+
+def test_boxes_lie_in_their_own_picture_whatever_the_batch(detector: GroundingDinoDetector, pictures: list) -> None:
+    queries = [SHORT, Query.of_phrases(["woman"]), LONG, Query("a picture", ())]
+    found = detector.detect(pictures, queries)
+    for image, query, detections in zip(pictures, queries, found, strict=True):
+        boxes = detections.boxes_xyxy
+        assert detections.scores.shape == (len(boxes), len(query.spans))
+        assert (boxes[:, :2] < boxes[:, 2:]).all()
+        assert (boxes >= 0).all()
+        assert (boxes <= (*image.size, *image.size)).all()
+    assert found[1].boxes_xyxy.shape == (len(found[1].scores), 4)
+    assert found[3].boxes_xyxy.shape == (0, 4)
+    assert detector.detect([], []) == []
+
+
+def test_a_batch_of_equal_sizes_says_what_single_pictures_say(detector: GroundingDinoDetector, pictures: list) -> None:
+    queries = [SHORT, Query.of_phrases(["a woman", "star", "a red dog"])]
+    together = detector.detect(pictures[:2], queries)
+    for image, query, found in zip(pictures, queries, together, strict=False):
+        assert same(found, detector.detect([image], [query])[0], 1e-4)
+
+
+def test_toyworld_s_batch_of_eight_says_what_single_scenes_say(
+    shipped: GroundingDinoDetector, scenes: list[Example]
+) -> None:
+    queries = [Query.of_phrases(["a red star", "a large ring", "circle"][: 1 + number % 3]) for number in range(8)]
+    together = shipped.detect([scene.image for scene in scenes], queries)
+    for scene, query, found in zip(scenes, queries, together, strict=True):
+        assert same(found, shipped.detect([scene.image], [query])[0], 1e-4)
+
+
+def test_padded_pictures_keep_their_boxes(scenes: list[Example], tmp_path: Path) -> None:
+    """Wide and tall crops in one batch; trained weights, and a processor that keeps the aspect."""
+    folder = tmp_path / "detector"
+    shutil.copytree(resolve("toyworld:detector"), folder)
+    config = json.loads((folder / "processor_config.json").read_text())
+    config["image_processor"]["size"] = {"shortest_edge": 96, "longest_edge": 128}
+    (folder / "processor_config.json").write_text(json.dumps(config))
+    images = [scene.image.crop((0, 0, *size)) for scene, size in zip(scenes, [(128, 96), (96, 128)] * 4, strict=True)]
+    overlaps = []
+    for image, scene, found in zip(
+        images, scenes, GroundingDinoDetector(str(folder)).detect(images, list(map(query_of, scenes))), strict=True
+    ):
+        inside = (scene.boxes_xyxy[:, 2:] <= image.size).all(1)
+        best = box_iou(found.boxes_xyxy[found.scores.argmax(0)], scene.boxes_xyxy)
+        overlaps += best[inside].max(1).tolist()
+    assert np.mean(np.array(overlaps) > 0.5) > 0.85
+
+
+def test_a_long_prompt_gives_what_its_parts_give_to_the_last_bit(
+    detector: GroundingDinoDetector, pictures: list[Image.Image]
+) -> None:
+    image = pictures[2]
+    split = split_query(LONG, lambda text: text_offsets(detector._tokenizer, text), MAX_TEXT - 2)
+    assert len(split.parts) == 2
+    boxes, scores = [], []
+    for part in split.parts:
+        (found,) = detector.detect([image], [part.query])
+        assert found.notices == ()
+        boxes.append(found.boxes_xyxy)
+        scores.append(np.zeros((len(found.boxes_xyxy), len(LONG.spans))))
+        scores[-1][:, part.phrases] = found.scores
+    order = np.argsort(-np.concatenate(scores).max(1), kind="stable")
+    (merged,) = detector.detect([image], [LONG])
+    assert merged.notices == (NoticeKind.PROMPT_SPLIT,)
+    assert np.array_equal(merged.boxes_xyxy, np.concatenate(boxes)[order])
+    assert np.array_equal(merged.scores, np.concatenate(scores)[order])
+
+
+def test_a_prompt_as_long_as_the_model_takes_is_asked_at_once(detector: GroundingDinoDetector, pictures: list) -> None:
+    seen: list[int] = []
+    hook = detector._model.register_forward_pre_hook(
+        lambda _, __, inputs: seen.append(inputs["input_ids"].shape[1]), with_kwargs=True
+    )
+    fitting = Query.of_phrases(["a"] * ((MAX_TEXT - 2) // 2))
+    (found,) = detector.detect(pictures[:1], [fitting])
+    hook.remove()
+    assert seen == [MAX_TEXT]
+    assert found.notices == ()
+
+
+def test_a_phrase_longer_than_the_model_takes_is_cut(detector: GroundingDinoDetector, pictures: list) -> None:
+    words = "red cat dog " * 20
+    (found,) = detector.detect(pictures[:1], [Query(words, ((0, len(words)),))])
+    assert found.notices == (NoticeKind.PHRASE_CUT,)
+    (kept,) = detector.detect(pictures[:1], [Query.of_phrases([("red cat dog " * 7)[: -len(" ")]])])
+    assert same(found, kept, 0)
+
+
+def test_a_caption_s_last_phrase_is_closed_by_a_full_stop(detector: GroundingDinoDetector, pictures: list) -> None:
+    open_, closed = Query("a cat sees two dogs", ((0, 5), (11, 19))), Query("a cat sees two dogs .", ((0, 5), (11, 19)))
+    assert same(*(detector.detect(pictures[:1], [query])[0] for query in (open_, closed)), 0)
+
+
+def test_a_phrase_of_which_the_tokenizer_leaves_nothing_scores_0(
+    detector: GroundingDinoDetector, pictures: list
+) -> None:
+    (found,) = detector.detect(pictures[:1], [Query.of_phrases(["cat", "\x00\u200b"])])
+    assert found.scores[:, 0].min() > 0
+    assert found.scores[:, 1].max() == 0
+
+
+def test_a_red_picture_reaches_the_model_red(detector: GroundingDinoDetector) -> None:
+    seen: list[torch.Tensor] = []
+    hook = detector._model.register_forward_pre_hook(
+        lambda _, __, inputs: seen.append(inputs["pixel_values"]), with_kwargs=True
+    )
+    detector.detect([Image.new("RGB", (70, 50), (255, 0, 0))], [SHORT])
+    hook.remove()
+    processor = detector._image_processor
+    mean, std = (torch.tensor(values)[:, None, None] for values in (processor.image_mean, processor.image_std))
+    pixels = seen[0][0] * std + mean
+    torch.testing.assert_close(pixels.mean((1, 2)), torch.tensor([1.0, 0.0, 0.0]), atol=1e-4, rtol=0)
+
+
+def test_a_picture_that_the_model_cannot_answer_leaves_the_others_theirs(
+    detector: GroundingDinoDetector, pictures: list[Image.Image]
+) -> None:
+    def spoil(_: object, __: object, inputs: dict[str, torch.Tensor]) -> None:
+        pixels = inputs["pixel_values"]
+        pixels[pixels.flatten(2).std(2).sum(1) < 1e-3] = torch.nan
+
+    grey = Image.new("RGB", (80, 80), (90, 90, 90))
+    hook = detector._model.register_forward_pre_hook(spoil, with_kwargs=True)
+    found = detector.detect([pictures[0], grey, pictures[1]], [SHORT, SHORT, SHORT])
+    hook.remove()
+    assert isinstance(found[1], UnusableError)
+    assert found[1].reason is DropReason.NOT_FINITE
+    for place in (0, 2):
+        assert same(found[place], detector.detect([pictures[place // 2]], [SHORT])[0], 1e-4)
+
+
+def test_a_picture_as_thin_as_a_thread_is_looked_at(detector: GroundingDinoDetector) -> None:
+    (found,) = detector.detect([Image.new("RGB", (1, 3000))], [SHORT])
+    assert found.boxes_xyxy[:, 2].max() <= 1
+
+
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(texts=st.lists(st.text(min_size=1, max_size=20).filter(str.strip), max_size=100))
+def test_any_phrases_can_be_asked_for(detector: GroundingDinoDetector, pictures: list, texts: list[str]) -> None:
+    query = Query.of_phrases(texts)
+    (found,) = detector.detect(pictures[:1], [query])
+    assert found.scores.shape == (len(found.boxes_xyxy), len(texts))
+    assert {query.phrases[number] for number in found.scores.argmax(1)} <= {*texts} if texts else True
+    assert np.isfinite(found.scores).all()
+
+
+def test_the_shipped_model_finds_what_it_is_asked_for(shipped: GroundingDinoDetector, scenes: list[Example]) -> None:
+    hits = total = 0
+    for scene in scenes:
+        query = query_of(scene)
+        names = query.phrases
+        (found,) = shipped.detect([scene.image], [query])
+        best = found.boxes_xyxy[found.scores.argmax(0)]
+        for number, name in enumerate(names):
+            truth = scene.boxes_xyxy[[other == name for other in names]]
+            hits += bool((box_iou(best[[number]], truth) > 0.5).any())
+            total += 1
+    assert hits / total > 0.85
+
+
+def test_other_architectures_and_places_are_refused(owlv2: str, tmp_path: object) -> None:
+    with pytest.raises(ModelError, match="owlv2 model; give one of grounding-dino, mm-grounding-dino"):
+        GroundingDinoDetector(owlv2)
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        GroundingDinoDetector("toyworld:segmenter")
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        GroundingDinoDetector(str(tmp_path))
+
+
+def test_the_weights_are_told_apart(shipped: GroundingDinoDetector, detector: GroundingDinoDetector) -> None:
+    (identity,) = shipped.identities
+    assert (identity.role, identity.id, identity.revision) == ("detector", "toyworld:detector", None)
+    assert identity.sha256 != detector.identities[0].sha256
