@@ -219,6 +219,8 @@ def _summarise(manifest: Manifest, out: Path) -> None:
     splits = ", ".join(f"{split} {rows:,}" for split, rows in manifest.split_rows.items()) or "none"
     typer.echo(f"records      read {tally.read['record']:,}, kept {tally.kept['record']:,} ({splits})")
     typer.echo(f"annotations  read {tally.read['annotation']:,}, kept {tally.kept['annotation']:,}")
+    if tally.read["detection"]:
+        typer.echo(f"detections   read {tally.read['detection']:,}, kept {tally.kept['detection']:,}")
     for scope, reasons in tally.dropped.items():
         for reason, count in sorted(reasons.items()):
             typer.echo(f"dropped      {count:,} {scope}{'' if count == 1 else 's'}: {reason} ({reason.explanation})")
@@ -227,7 +229,8 @@ def _summarise(manifest: Manifest, out: Path) -> None:
     typer.echo(f"wrote        {out}")
     if tally.dropped["record"][DropReason.NO_DESCRIPTION]:
         typer.echo("hint         --no-require-description keeps pictures that have no description")
-    if tally.read["annotation"] and not tally.kept["annotation"]:
+    gave_way = tally.dropped["annotation"][DropReason.RELABELLED]
+    if tally.read["annotation"] and not tally.kept["annotation"] and not gave_way:
         typer.echo("warning: no annotation was kept; do the annotation files belong to these pictures?", err=True)
     if not tally.kept["record"]:
         raise OutputError(f"no record was kept; {out / LEDGER_NAME} says why, record by record")
