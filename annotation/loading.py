@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+import warnings
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig
+from transformers.utils import logging as transformers_logging
 
+from annotation.packages import TORCHVISION
 from datasetkit.checkpoints import resolve
-from datasetkit.errors import ModelError
+from datasetkit.errors import MissingPackageError, ModelError
 from datasetkit.models import ModelIdentity
 
 _CHUNK_BYTES = 1 << 20
@@ -28,20 +33,30 @@ def load_model(auto_class: Any, model: str, revision: str | None, *, device: str
         dtype: name of a floating type of torch.
 
     Raises:
-        ModelError: it is not there, of another kind, or has no safetensors.
+        ModelError: it is not there, of another kind, has no safetensors, or lacks weights, which transformers would
+            fill with random numbers.
+        MissingPackageError: it needs a package that does not work here.
 
     """
-    try:
-        loaded = auto_class.from_pretrained(
-            resolve(model),
+    with _telling(f"model {model}"):
+        loaded, found = auto_class.from_pretrained(
+            _located(model),
             revision=revision,
             dtype=getattr(torch, dtype),
             use_safetensors=True,
             trust_remote_code=False,
+            output_loading_info=True,
+            # Those are told of below, by name.
+            ignore_mismatched_sizes=True,
         )
-        return loaded.to(device).eval()
-    except (OSError, ValueError, RuntimeError) as error:
-        raise _cannot_load("model", model, error) from error
+        loaded = loaded.to(device).eval()
+    unfit = sorted({*found["missing_keys"], *(name for name, *_ in found["mismatched_keys"])})
+    if unfit:
+        raise ModelError(
+            f"model {model} lacks {len(unfit)} of the weights of a {type(loaded).__name__}, or has them in another "
+            f"shape (first {unfit[0]}); give a complete checkpoint of that kind"
+        )
+    return loaded
 
 
 def load_processor(auto_class: Any, model: str, revision: str | None) -> Any:
@@ -49,12 +64,11 @@ def load_processor(auto_class: Any, model: str, revision: str | None) -> Any:
 
     Raises:
         ModelError: it is not there, or of another kind.
+        MissingPackageError: it needs a package that does not work here.
 
     """
-    try:
-        return auto_class.from_pretrained(resolve(model), revision=revision, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise _cannot_load("processor of", model, error) from error
+    with _telling(f"processor of {model}"):
+        return auto_class.from_pretrained(_located(model), revision=revision, trust_remote_code=False)
 
 
 def load_config(model: str, revision: str | None, model_types: Collection[str]) -> Any:
@@ -64,40 +78,85 @@ def load_config(model: str, revision: str | None, model_types: Collection[str]) 
         ModelError: it is not there, or its ``model_type`` is none of ``model_types``.
 
     """
-    try:
-        config = AutoConfig.from_pretrained(resolve(model), revision=revision, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise _cannot_load("configuration of", model, error) from error
+    with _telling(f"configuration of {model}"):
+        config = AutoConfig.from_pretrained(_located(model), revision=revision, trust_remote_code=False)
     if config.model_type not in model_types:
         raise ModelError(f"{model} is a model of type {config.model_type}; give one of type {' or '.join(model_types)}")
     return config
 
 
 def checkpoint_identity(role: str, model: str, loaded: Any) -> ModelIdentity:
-    """Tell which weights a loaded model has: the Hub's commit, or the digest of local files."""
+    """Tell which weights a loaded model has: the Hub's commit, or the digest of local files.
+
+    The digest is of all safetensors in the folder, one after the other in order of their names.
+    """
     folder = Path(resolve(model))
     if not folder.is_dir():
         return ModelIdentity(role, model, getattr(loaded.config, "_commit_hash", None), None)
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        digest.update(file_sha256(path).encode())
-    return ModelIdentity(role, model if resolve(model) != model else folder.resolve().name, None, digest.hexdigest())
+    name = model if resolve(model) != model else folder.resolve().name
+    return ModelIdentity(role, name, None, _sha256(sorted(folder.glob("*.safetensors"))))
 
 
 def file_identity(role: str, path: Path) -> ModelIdentity:
     """Tell which weights a file holds."""
-    return ModelIdentity(role, path.name, None, file_sha256(path))
+    return ModelIdentity(role, path.name, None, _sha256([path]))
 
 
-def file_sha256(path: Path) -> str:
-    """Hex digest of a file."""
+def _sha256(paths: Iterable[Path]) -> str:
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
+    for path in paths:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                digest.update(chunk)
     return digest.hexdigest()
 
 
-def _cannot_load(what: str, model: str, error: Exception) -> ModelError:
-    first = str(error).strip().split("\n")[0]
-    return ModelError(f"{what} {model} cannot be loaded: {first}; give a Hub id, a local folder or toyworld:...")
+def _located(model: str) -> str:
+    """Give what transformers takes; refuse what it would take for an id of the Hub, or read as something else."""
+    place = resolve(model)
+    if Path(place).is_file():
+        raise ModelError(f"{model} is a file; give the folder that holds it, a Hub id or toyworld:...")
+    is_path = Path(place).is_absolute() or place.startswith((".", "~")) or place.count("/") > 1
+    if is_path and not Path(place).is_dir():
+        raise ModelError(f"there is no folder {model}; give a local folder, a Hub id or toyworld:...")
+    return place
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep bars and hints of loading away from our own progress line."""
+    had_bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            yield
+    finally:
+        if had_bars:
+            transformers_logging.enable_progress_bar()
+
+
+@contextmanager
+def _telling(what: str) -> Iterator[None]:
+    """Turn the errors of transformers and torch into one line each."""
+    try:
+        with _quiet():
+            yield
+    except ModelError:
+        raise
+    # A torch that was built without a device asserts that it has it.
+    except (ImportError, OSError, ValueError, RuntimeError, SafetensorError, AssertionError) as error:
+        if "torchvision" in str(error).lower() and TORCHVISION.fault() is not None:
+            raise MissingPackageError(
+                f"{what} needs torchvision, which does not work here; run: {TORCHVISION.command}"
+            ) from error
+        if isinstance(error, ImportError):
+            raise MissingPackageError(f"{what} needs a package that is not here: {_line(error)}") from error
+        raise ModelError(
+            f"{what} cannot be loaded: {_line(error)}; give a Hub id, a local folder or toyworld:..."
+        ) from error
+
+
+def _line(error: Exception) -> str:
+    """The first line of an error that says something."""
+    return str(error).strip().split("\n")[0].rstrip(". ")

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import re
 from dataclasses import dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 
 from datasetkit.errors import MissingPackageError
+
+_TORCH_INDEX = "https://download.pytorch.org/whl/"
+_TORCH_BUILD = re.compile(r"cpu|cu\d+|rocm[\d.]+|xpu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,12 +20,12 @@ class Package:
 
     Args:
         module: what is imported.
-        command: what installs it.
+        requirement: what pip is told to install.
 
     """
 
     module: str
-    command: str
+    requirement: str
 
     def fault(self) -> str | None:
         """Try to import it; say in one line what is wrong, or None."""
@@ -31,12 +36,33 @@ class Package:
             return " ".join(f"{type(error).__name__}: {error}".split())
         return None
 
+    @property
+    def command(self) -> str:
+        """What mends it, typed into a shell: pip leaves alone what is there, so a broken one has to go first."""
+        name = self.module.partition(".")[0]
+        install = f"pip install {self.requirement} {fitting_torch(version('torch'))}"
+        return f"pip uninstall -y {name} && {install}" if name == self.requirement and find_spec(name) else install
 
-# Each torchvision belongs to one torch: without this pin pip fetches the newest of both.
-_SAME_TORCH = f"torch=={version('torch').partition('+')[0]}"
-TORCHVISION = Package("torchvision", f"pip install torchvision {_SAME_TORCH}")
-SEGMENT_ANYTHING = Package("segment_anything", f"pip install 'datasetkit[sam]' {_SAME_TORCH}")
-GROUNDINGDINO = Package("groundingdino.models", f"pip install 'datasetkit[groundingdino]' {_SAME_TORCH}")
+
+def fitting_torch(installed: str) -> str:
+    """Give pip's arguments that keep the installed torch, and find builds of other packages that fit it.
+
+    Each torchvision belongs to one version and one build of torch: without the pin pip fetches the newest of both,
+    without the index a build for CUDA beside a torch for the CPU.
+
+    Args:
+        installed: version of torch, such as "2.13.0+cpu"; what stands after "+" is the build.
+
+    """
+    public, _, build = installed.partition("+")
+    index = f" --extra-index-url {_TORCH_INDEX}{build}" if _TORCH_BUILD.fullmatch(build) else ""
+    return f"torch=={public}{index}"
+
+
+TORCHVISION = Package("torchvision", "torchvision")
+SEGMENT_ANYTHING = Package("segment_anything", "'datasetkit[sam]'")
+# The top of the package is empty and imports everywhere.
+GROUNDINGDINO = Package("groundingdino.models", "'datasetkit[groundingdino]'")
 
 
 def require(what: str, *packages: Package) -> None:
