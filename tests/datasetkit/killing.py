@@ -107,8 +107,8 @@ def scenario(
 def warm_up(folder: Path) -> None:
     """Load once, before any fork, what every build would load again; leave out the plots, which take longest."""
     recipe = source_of(folder)
-    annotator = datasetkit.build._annotator(recipe)
-    datasetkit.build._annotator = lambda _: annotator
+    aligner = datasetkit.build.KnownObjectAligner(key_max=recipe.key_max, objects_known=recipe.source.has_objects)
+    datasetkit.build.KnownObjectAligner = lambda **_: aligner
     export.describe.write_plots = lambda *_: ()
     build(recipe, folder / "out", workers=2)
 

@@ -12,7 +12,7 @@ import pytest
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-import datasetkit.build
+import datasetkit.pipeline
 import export.plots
 from datasetkit.build import Progress, build
 from datasetkit.errors import OutputError, SourceError
@@ -188,7 +188,7 @@ def test_what_no_retry_can_mend_is_not_retried(tmp_path: Path) -> None:
 
 def test_an_error_of_the_program_leaves_a_build_to_go_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = coco_of(tmp_path, part_size=2)
-    real = datasetkit.build.draw_overlay
+    real = datasetkit.pipeline.draw_overlay
     calls: list[int] = []
 
     def failing(*arguments: Any) -> Any:
@@ -197,11 +197,11 @@ def test_an_error_of_the_program_leaves_a_build_to_go_on_with(tmp_path: Path, mo
             raise ZeroDivisionError
         return real(*arguments)
 
-    monkeypatch.setattr("datasetkit.build.draw_overlay", failing)
+    monkeypatch.setattr("datasetkit.pipeline.draw_overlay", failing)
     with pytest.raises(ZeroDivisionError):
         build(recipe, tmp_path / "out", workers=2)
     assert not list((tmp_path / "out").rglob("*.partial"))
-    monkeypatch.setattr("datasetkit.build.draw_overlay", real)
+    monkeypatch.setattr("datasetkit.pipeline.draw_overlay", real)
     built(recipe, tmp_path / "out")
     built(recipe, tmp_path / "anew")
     assert contents(tmp_path / "out") == contents(tmp_path / "anew")
@@ -226,7 +226,7 @@ def test_all_captions_make_records_of_their_own(tmp_path: Path) -> None:
     options = write_coco(tmp_path, [image_entry(1)], [instance(5, 1)], [caption(11, 1), caption(12, 1, "a dog")])
     manifest, found = built(coco_recipe(options | {"caption": "all"}), tmp_path / "out")
     assert list(found) == ["1/11", "1/12"]
-    assert manifest.tally.read == {"record": 2, "annotation": 2}
+    assert manifest.tally.read == {"record": 2, "annotation": 2, "detection": 0}
 
 
 def test_a_source_that_cannot_be_read_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ from PIL import Image
 
 from datasetkit import __version__
 from datasetkit.drawing import draw_overlay, encode_jpeg
-from datasetkit.ledger import Drop, Notice, Tally
+from datasetkit.ledger import Drop, Notice, Scope, Tally
 from datasetkit.masks import Mask
+from datasetkit.models import ModelIdentity
 from datasetkit.record import (
     Candidate,
     EncodedImage,
@@ -113,6 +114,7 @@ def write_folder(
     drops: Sequence[Drop] = (),
     notices: Sequence[Notice] = (),
     recipe: Mapping[str, Any] = RECIPE,
+    models: tuple[ModelIdentity, ...] = (),
     described: bool = True,
 ) -> Manifest:
     """Write a whole built folder.
@@ -123,11 +125,12 @@ def write_folder(
         drops: what was left out.
         notices: what is to be known of the records.
         recipe: the published recipe.
+        models: the weights in use; where there are any, the objects are detections.
         described: whether statistics, plots and card are made, too.
 
     """
     (folder / "data").mkdir(parents=True)
-    shards, rows, annotations = [], 0, 0
+    shards, rows, objects = [], 0, 0
     for split, groups in splits.items():
         for index, group in enumerate(groups):
             path = shard_path(split, index, len(groups))
@@ -137,10 +140,11 @@ def write_folder(
             size = writer.close()
             shards.append(Shard(path, split, size.rows, size.bytes, hash_file(folder / path)))
             rows += len(group)
-            annotations += sum(len(row["objects"]) for row in group)
+            objects += sum(len(row["objects"]) for row in group)
     tally = Tally()
-    tally.kept.update({"record": rows, "annotation": annotations})
-    tally.read.update({"record": rows, "annotation": annotations})
+    counts: dict[Scope, int] = {"record": rows, "detection" if models else "annotation": objects}
+    tally.kept.update(counts)
+    tally.read.update(counts)
     tally.notices.update(notice.kind for notice in notices)
     lines: list[dict[str, Any]] = []
     for drop in drops:
@@ -151,7 +155,8 @@ def write_folder(
     lines += [{"part": 0, "event": "notice", "record_id": item.record_id, "kind": item.kind} for item in notices]
     text = "".join(json.dumps(line) + "\n" for line in lines)
     (folder / LEDGER_NAME).write_text(text, encoding="utf-8")
-    manifest = Manifest(SCHEMA_VERSION, __version__, "0" * 64, recipe, (Part(0, tuple(shards), tally),), Tally())
+    parts = (Part(0, tuple(shards), tally),)
+    manifest = Manifest(SCHEMA_VERSION, __version__, "0" * 64, recipe, parts, Tally(), models)
     manifest.write(folder)
     if described:
         describe(folder, manifest)

@@ -6,16 +6,24 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from datasetkit.errors import OutputError
+from datasetkit.ledger import Drop, DropReason
+from datasetkit.models import ModelIdentity
 from export.folder import BuildFolder
 from export.identity import BuildIdentity
-from tests.datasetkit.builders import built, contents, folder_recipe, picture, put
+from export.manifest import Manifest
+from export.part import Outcome, PartWriter
+from tests.datasetkit.builders import built, contents, folder_recipe, ledger, picture, put
+from tests.export.folders import record, rows_of
 
+DETECTOR = ModelIdentity("detector", "toyworld:detector", None, "0" * 64)
+SEGMENTER = ModelIdentity("segmenter", "facebook/sam-vit-base", "70c1a07f", None)
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -30,9 +38,21 @@ def pictures(tmp_path: Path) -> Path:
 
 
 def identity(**options: Any) -> BuildIdentity:
-    return BuildIdentity({"limit": None, **options}, "0" * 64, "1.0", "0.1")
+    return BuildIdentity({"limit": None, **options}, "0" * 64, "1.0", "0.1", (DETECTOR, SEGMENTER))
 
 
+OUTCOME = Outcome(
+    row=rows_of([record(1)], overlay=False)[0],
+    split="train",
+    annotations_read=2,
+    drops=(
+        Drop("annotation", "7", DropReason.RELABELLED, "record 1"),
+        Drop("detection", "record 1#0", DropReason.DUPLICATE_BOX, "IoU 0.93 with box 1"),
+        Drop("detection", "record 1#4", DropReason.LOW_DETECTION, "0.1, where at least 0.3 is asked for"),
+    ),
+    notices=(),
+    detections=5,
+)
 FOREIGN: dict[str, dict[str, bytes | str]] = {
     "a file": {"notes.txt": "mine"},
     "a web page": {
@@ -109,6 +129,9 @@ def test_splits_in_another_order_are_another_recipe(tmp_path: Path, pictures: Pa
         ({"code_version": "0.2"}, "datasetkit 0.1 there, 0.2 here"),
         ({"recipe": {"limit": 3}}, "limit: None there, 3 here"),
         ({"recipe": {"limit": None, "new": 1}}, "new: None there, 1 here"),
+        ({"models": (replace(DETECTOR, sha256="1" * 64), SEGMENTER)}, "the detector has other weights"),
+        ({"models": (DETECTOR,)}, "the segmenter has other weights"),
+        ({"models": (DETECTOR, SEGMENTER, replace(DETECTOR, role="captioner"))}, "the captioner has other weights"),
     ],
 )
 def test_an_unfinished_build_of_another_kind_is_refused(tmp_path: Path, change: dict, message: str) -> None:
@@ -119,6 +142,35 @@ def test_an_unfinished_build_of_another_kind_is_refused(tmp_path: Path, change: 
         BuildFolder(tmp_path / "out", here)
     with BuildFolder(tmp_path / "out", here, overwrite=True) as folder:
         assert folder.resume() == frozenset()
+
+
+def test_a_build_by_models_is_taken_up_with_the_same_weights(tmp_path: Path) -> None:
+    with BuildFolder(tmp_path / "out", identity()) as folder:
+        folder.resume()
+        with PartWriter(folder, 0, overlay=False) as writer:
+            writer.add(OUTCOME)
+    with BuildFolder(tmp_path / "out", identity()) as folder:
+        assert folder.resume() == frozenset({0})
+        published = folder.publish(())
+        folder.close()
+    assert published.models == (DETECTOR, SEGMENTER)
+    assert Manifest.read(tmp_path / "out") == published
+    assert BuildFolder(tmp_path / "out", identity()).is_complete
+
+
+def test_detections_are_counted_beside_annotations(tmp_path: Path) -> None:
+    with BuildFolder(tmp_path / "out", identity()) as folder:
+        folder.resume()
+        with PartWriter(folder, 0, overlay=False) as writer:
+            writer.add(OUTCOME)
+        tally = folder.publish(()).tally
+    assert tally.read == {"record": 1, "annotation": 2, "detection": 5}
+    assert tally.kept == {"record": 1, "annotation": 1, "detection": 3}
+    assert [(line["scope"], line["id"], line["reason"]) for line in ledger(tmp_path / "out")] == [
+        ("annotation", "7", "relabelled"),
+        ("detection", "record 1#0", "duplicate_box"),
+        ("detection", "record 1#4", "low_detection"),
+    ]
 
 
 def test_two_builds_at_once_in_one_folder_are_refused(tmp_path: Path) -> None:

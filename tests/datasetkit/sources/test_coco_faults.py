@@ -69,7 +69,7 @@ def test_a_bad_picture_drops_its_record_and_nothing_else(tmp_path: Path, case: s
     assert reasons(tmp_path / "out", "annotation") == {"6": "record_dropped", "7": "record_dropped"}
     (detail,) = (line["detail"] for line in ledger(tmp_path / "out") if line["scope"] == "record")
     assert str(tmp_path) not in detail
-    assert manifest.tally.read == {"record": 3, "annotation": 4}
+    assert manifest.tally.read == {"record": 3, "annotation": 4, "detection": 0}
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_a_bad_annotation_is_dropped_alone(tmp_path: Path, change: Json, reason:
     assert [item.category for item in found["1"].objects] == ["cat", "dog"]
     assert [item.id for item in found["1"].objects] == [0, 1]
     assert reasons(tmp_path / "out", "annotation") == {"6": reason}
-    assert manifest.tally.read == {"record": 1, "annotation": 3}
+    assert manifest.tally.read == {"record": 1, "annotation": 3, "detection": 0}
 
 
 def test_of_two_pictures_with_one_id_the_later_is_dropped(tmp_path: Path) -> None:
