@@ -1,6 +1,9 @@
 """How well words find their objects: the aligner against hand labels on captions of coco_mini.
 
-python -m benchmarks.alignment [--half a|b] [--errors] [--coco-mini DIR]
+python -m benchmarks.alignment [--half a|b] [--detections] [--errors] [--coco-mini DIR]
+
+With ``--detections``, phrases are linked with perfect detections instead of objects of known categories: a detector
+made of the human boxes scores each phrase by what its noun may name; from there on all is as with any detector.
 
 A predicted phrase answers for a labelled span if their head nouns overlap. Links are (span, instance) pairs,
 micro-averaged over the spans that are labelled resolved: a resolvable span called ambiguous misses all its links, and
@@ -14,18 +17,21 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from annotation.alignment import KnownObjectAligner
 from annotation.phrases import NounPhraseFinder
+from benchmarks.perfect_detections import link_detections
 from datasetkit.masks import Mask
 from datasetkit.record import EncodedImage, KeyObject, Phrase, PhraseStatus, Provenance, Record
 
 LABELS = Path(__file__).parent / "alignment_labels"
 COCO_MINI = Path(__file__).resolve().parents[2] / "shared" / "coco_mini"
+
+Align = Callable[[Record], tuple[Phrase, ...]]
 
 
 class MissingInputError(Exception):
@@ -125,10 +131,15 @@ def read_labels(half: str) -> list[dict[str, Any]]:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def predict(record: Record, annotation_ids: list[int], aligner: KnownObjectAligner) -> list[Prediction]:
+def align_known_objects(record: Record) -> tuple[Phrase, ...]:
+    """Align a record by the categories of its objects."""
+    return KnownObjectAligner().annotate(record).phrases
+
+
+def predict(record: Record, annotation_ids: list[int], align: Align) -> list[Prediction]:
     """Align a record and give its phrases with COCO's ids."""
     found = NounPhraseFinder().find(record.description or "")
-    phrases: tuple[Phrase, ...] = aligner.annotate(record).phrases
+    phrases = align(record)
     return [
         Prediction(
             start=noun.head_start,
@@ -181,10 +192,9 @@ def count_pair(counts: Counts, caption_id: int, span: Span | None, prediction: P
         )
 
 
-def run(half: str, coco: CocoMini) -> Counts:
+def run(half: str, coco: CocoMini, align: Align) -> Counts:
     """Score one half."""
     counts = Counts()
-    aligner = KnownObjectAligner()
     for label in read_labels(half):
         record, annotation_ids = coco.record(label["caption_id"])
         spans = [
@@ -194,7 +204,7 @@ def run(half: str, coco: CocoMini) -> Counts:
         counts.captions += 1
         for labelled in spans:
             counts.spans[labelled.kind] += 1
-        for span, prediction in paired(spans, predict(record, annotation_ids, aligner)):
+        for span, prediction in paired(spans, predict(record, annotation_ids, align)):
             count_pair(counts, label["caption_id"], span, prediction)
     return counts
 
@@ -237,13 +247,15 @@ def main() -> int:
     """Score the halves asked for and print their figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--half", choices=["a", "b"], help="score one half only")
+    parser.add_argument("--detections", action="store_true", help="link phrases with perfect detections")
     parser.add_argument("--errors", action="store_true", help="list each phrase that differs from its label")
     parser.add_argument("--coco-mini", type=Path, default=Path(os.environ.get("DATASETKIT_COCO_MINI", COCO_MINI)))
     options = parser.parse_args()
+    align = link_detections if options.detections else align_known_objects
     try:
         coco = CocoMini(options.coco_mini)
         for half in [options.half] if options.half else ["a", "b"]:
-            counts = run(half, coco)
+            counts = run(half, coco, align)
             report(half, counts)
             for error in counts.errors if options.errors else []:
                 print(f"  {error}")

@@ -16,6 +16,8 @@ from scipy.optimize import linear_sum_assignment
 from annotation.alignment.mentions import Mention
 
 _Fits = NDArray[np.float64]
+# Sums of the same fits in another order differ beyond.
+_DIGITS = 9
 
 
 def settle(mentions: Sequence[Mention], fit: _Fits, is_crowd: NDArray[np.bool_], margin: float) -> _Fits:
@@ -70,7 +72,8 @@ def _settled(
     settled = []
     for place, index in enumerate(rows):
         taken = np.flatnonzero(gets[place]).tolist()
-        if taken and all(best - _without(worth, sizes, place, item) > margin for item in taken):
+        losses = [best - _without(worth, sizes, place, item) for item in taken]
+        if losses and round(min(losses), _DIGITS) > margin:
             settled.append((index, gets[place]))
     return settled
 

@@ -1,0 +1,72 @@
+"""A detector that knows the boxes and categories of a record, and scores phrases by what their nouns may name.
+
+It never sees the labels that a benchmark judges by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from annotation.alignment import ask, link
+from annotation.alignment.categories import category_fits, near_categories
+from annotation.lexicon import Lexicon, coco_lexicon
+from annotation.phrases import NounPhraseFinder
+from datasetkit.models import Detections, FloatArray, Query, Region
+from datasetkit.recipe.grounding import LinkOptions
+from datasetkit.record import KeyObject, Phrase, Record
+
+# A noun scores the things that it may name alike, by less than a margin; those often taken for them score half.
+FITTING_SCORE = 0.9
+NEAR_SCORE = 0.45
+
+
+class RecordDetector:
+    """Finds every object of a record, whatever it is asked for."""
+
+    def __init__(self, objects: Sequence[KeyObject], lexicon: Lexicon) -> None:
+        self._objects = objects
+        self._lexicon = lexicon
+
+    def detect(self, query: Query) -> Detections:
+        """Give each object's tight box and its score for each phrase."""
+        boxes = [corners(item) for item in self._objects]
+        categories = [item.category or "" for item in self._objects]
+        scores = [self._scores(phrase, categories) for phrase in query.phrases]
+        shape = len(query.spans), len(boxes)
+        return Detections(np.array(boxes).reshape(-1, 4), np.array(scores, dtype=np.float64).reshape(shape).T)
+
+    def _scores(self, phrase: str, categories: Sequence[str]) -> FloatArray:
+        fits = np.array(category_fits(phrase, categories, self._lexicon))
+        near = np.array(near_categories(phrase, categories, self._lexicon), dtype=np.bool_)
+        fitting = FITTING_SCORE + (1.0 - FITTING_SCORE) * fits
+        return np.where(fits > 0.0, fitting, np.where(near, NEAR_SCORE, 0.0))
+
+
+def corners(item: KeyObject) -> tuple[float, float, float, float]:
+    """Left, top, right, bottom of an object's tight box, px."""
+    left, top, width, height = item.box_xywh
+    return left, top, left + width, top + height
+
+
+def link_detections(record: Record) -> tuple[Phrase, ...]:
+    """Align a record as if its objects had been detected; their ids must be their places."""
+    text = record.description or ""
+    nouns = NounPhraseFinder().find(text)
+    options = LinkOptions()
+    asked = ask(text, nouns, options.prompt)
+    found = RecordDetector(record.objects, coco_lexicon()).detect(asked.query)
+    regions = [
+        Region(item.id, corners(item), tuple(scores), item.mask, is_group=item.is_crowd)
+        for item, scores in zip(record.objects, found.scores.tolist(), strict=True)
+    ]
+    return link(
+        text,
+        nouns,
+        asked,
+        regions,
+        score_min=options.score_min,
+        rival_share=options.rival_share,
+        margin=options.margin,
+    )
