@@ -40,7 +40,7 @@ def test_boxes_and_scores_are_those_of_transformers(
     real = (boxes[:, 2:] > boxes[:, :2]).all(1)
     np.testing.assert_allclose(found.boxes_xyxy, boxes[real], atol=1e-3)
     np.testing.assert_allclose(found.scores, scores[order][real], atol=1e-5)
-    assert 0 < len(found.boxes_xyxy) < 16
+    assert 4 < len(found.boxes_xyxy) < 16
 
 
 def test_each_picture_is_asked_for_its_own_phrases(detector: Owlv2Detector, pictures: list[Image.Image]) -> None:
@@ -61,6 +61,8 @@ def test_a_phrase_longer_than_the_text_tower_is_cut(detector: Owlv2Detector, pic
     assert whole.notices == ()
     assert cut.notices == (NoticeKind.PHRASE_CUT,)
     np.testing.assert_array_equal(whole.scores, cut.scores)
+    (shorter,) = detector.detect(pictures[:1], [Query.of_phrases(["a b c d e"])])
+    assert not np.allclose(whole.scores, shorter.scores, atol=1e-3)
 
 
 def test_a_phrase_of_which_the_tokenizer_leaves_nothing_scores_0(
