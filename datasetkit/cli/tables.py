@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from export.scores import ScoreSummary
     from export.statistics import Statistics, Summary
 
 _ROWS_SHOWN = 15
@@ -22,6 +23,8 @@ def statistics_tables(statistics: Statistics) -> Iterator[Table]:
     yield _shares("objects by status", total.object_status)
     yield _shares(f"categories ({total.category_count} in all)", total.categories)
     yield _shares("licenses", total.licenses)
+    if total.scores:
+        yield _scores(total.scores)
 
 
 def _counts(summaries: Mapping[str, Summary]) -> Table:
@@ -43,6 +46,17 @@ def _counts(summaries: Mapping[str, Summary]) -> Table:
     )
     for name in rows:
         table.add_row(name.replace("_", " "), *(f"{getattr(summary, name):,}" for summary in summaries.values()))
+    return table
+
+
+def _scores(summaries: Mapping[str, ScoreSummary]) -> Table:
+    table = Table(title="scores of objects", title_justify="left")
+    table.add_column("")
+    for name in ("objects", "mean", "5 %", "25 %", "median", "75 %", "95 %"):
+        table.add_column(name, justify="right")
+    for name, item in summaries.items():
+        figures = (item.mean, item.p5, item.p25, item.median, item.p75, item.p95)
+        table.add_row(name.replace("_", " "), f"{item.measured:,}", *(f"{value:.3f}" for value in figures))
     return table
 
 

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from markdown_it import MarkdownIt
 
 from datasetkit.errors import BuiltFolderError
 from datasetkit.ledger import Drop, DropReason, Notice, NoticeKind
+from datasetkit.models import ModelIdentity
+from datasetkit.record import Record, Scores
 from datasetkit.schema import features_json, row_schema, row_to_record
 from export.card import features_yaml, read_front_matter, render_card
 from export.licenses import HUB_IDENTIFIERS, card_license, license_text
@@ -244,6 +247,85 @@ def test_what_to_be_careful_about_depends_on_the_source(
     advice = render_card(changed, Statistics.read(built)).split("careful about")[1]
     assert [text for text in told if text not in advice] == []
     assert [text for text in untold if text in advice] == []
+
+
+DETECTOR = ModelIdentity(
+    "detector", "IDEA-Research/grounding-dino-tiny", "a2bb814dd30d776dcf7e30523b00659f4f141c71", None
+)
+SEGMENTER = ModelIdentity("segmenter", "my_folder", None, "0123456789abcdef" * 4)
+SHIPPED = ModelIdentity("captioner", "toyworld:vlm", None, "f" * 64)
+GROUNDING = {
+    "detector": {"name": "grounding-dino", "score_min": 0.25},
+    "similarity": None,
+    "links": {"score_min": 0.35},
+    "filters": {"box_share_max": 0.95},
+}
+FOUND = (
+    Drop("detection", "record 1#4", DropReason.DUPLICATE_BOX, "IoU 0.93 with box 0"),
+    Drop("annotation", "7", DropReason.RELABELLED, "record 1"),
+)
+
+
+def scored(number: int) -> Record:
+    """A record whose objects models have scored, all but the last."""
+    base = record(number)
+    scores = [Scores(detection=0.25 * place, stability=0.5) for place in (1, 2, 3)]
+    marked = (replace(item, scores=score) for item, score in zip(base.objects, scores, strict=False))
+    return replace(base, objects=(*marked, base.objects[-1]))
+
+
+def card_with_models(folder: Path, *models: ModelIdentity, source: str = "folder", notices: Any = ()) -> str:
+    recipe = RECIPE | {"source": {"name": source}, "grounding": GROUNDING}
+    rows = [rows_of([scored(1), scored(2)])]
+    manifest = write_folder(
+        folder, {"train": rows}, drops=FOUND, notices=notices, recipe=recipe, models=models, described=False
+    )
+    return render_card(manifest, compute_statistics(folder, manifest))
+
+
+def test_models_thresholds_and_scores_are_in_the_card(tmp_path: Path) -> None:
+    card = card_with_models(tmp_path, DETECTOR, SEGMENTER)
+    assert "## Models and thresholds\n\n| role | model | weights |\n" in card
+    lines = card.splitlines()
+    assert "| detector | `IDEA-Research/grounding-dino-tiny` | revision `a2bb814dd30d` |" in lines
+    assert "| segmenter | `my_folder` | sha256 `0123456789ab` |" in lines
+    values = dict(re.findall(r"\| `([a-z_]+\.[a-z_]+)` \| ([\d.]+) \|", card))
+    assert values == {"detector.score_min": "0.25", "filters.box_share_max": "0.95", "links.score_min": "0.35"}
+    figures = "| `detection` | 6 | 0.500 | 0.250 | 0.250 | 0.500 | 0.750 | 0.750 | the detector's confidence |"
+    assert figures in lines
+    assert [line.split("`")[1] for line in lines if line.startswith("| `stability`")] == ["stability"]
+    assert not [line for line in lines if line.startswith("| `similarity`")]
+
+
+def test_detections_have_a_column_where_there_are_any(built: Path, tmp_path: Path) -> None:
+    lines = card_with_models(tmp_path, DETECTOR).splitlines()
+    assert "|  | records | annotations | detections | meaning |" in lines
+    assert "| read | 2 | 1 | 9 |  |" in lines
+    assert f"| dropped: `duplicate_box` | 0 | 0 | 1 | {DropReason.DUPLICATE_BOX.explanation} |" in lines
+    assert "| kept | 2 | 0 | 8 |  |" in lines
+    without = (built / "README.md").read_text()
+    assert "|  | records | annotations | meaning |" in without.splitlines()
+    assert "Models and thresholds" not in without
+
+
+@pytest.mark.parametrize("source", ["coco", "folder", "toyworld"])
+def test_the_card_warns_of_models_whatever_the_source(tmp_path: Path, source: str) -> None:
+    notices = (Notice("record 1", NoticeKind.CAPTIONED),)
+    advice = card_with_models(tmp_path, SHIPPED, source=source, notices=notices).split("careful about")[1]
+    assert "Masks and links were made by models" in advice
+    assert "on photographs, what they say means nothing" in advice
+    assert "1 description was written by a model" in advice
+    assert "An ambiguous phrase names no object" in advice
+    for untrue in ("drawn by people", "not by looking", "are exact", "has no masks"):
+        assert untrue not in advice
+    assert ("rendered scenes and the descriptions" in advice) == (source == "toyworld")
+
+
+def test_only_shipped_models_know_scenes_only(tmp_path: Path) -> None:
+    advice = card_with_models(tmp_path, DETECTOR, SEGMENTER).split("careful about")[1]
+    assert "Masks and links were made by models" in advice
+    assert "on photographs" not in advice
+    assert "written by a model" not in advice
 
 
 def test_bare_pictures_make_a_card_without_empty_sections(tmp_path: Path) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from datasetkit.errors import BuiltFolderError
+from datasetkit.record import Scores
 from export.reading import iter_rows
 from export.statistics import Histogram, Statistics, compute_statistics
 from tests.export.folders import bare_record, record, rows_of, write_folder
@@ -36,11 +38,26 @@ def test_counts(statistics: Statistics) -> None:
         "not_an_object": {"abstract_noun": 3},
     }
     assert total.object_status == {"mentioned": 6, "candidate": 3, "unmentioned": 3}
+    assert total.scores == {}
     assert list(total.categories.items()) == [("cat", 6), ("person", 3)]
     assert total.category_count == 2
     assert list(total.licenses.items()) == [("cc-by-4.0", 2), ("cc0-1.0", 1), ("unknown", 1)]
     assert list(total.picture_sizes.items()) == [("32 x 24", 3), ("24 x 32", 1)]
     assert total.num_bytes == sum(item.num_bytes for item in statistics.splits.values()) > 0
+
+
+def test_scores_are_those_of_the_shards(tmp_path: Path) -> None:
+    items = [replace(item, scores=Scores(detection=0.5, cleaning_iou=0.75)) for item in record(1).objects]
+    rows = rows_of([replace(record(1), objects=tuple(items)), bare_record(2), record(3)])
+    manifest = write_folder(tmp_path, {"train": [rows[:2]], "test": [rows[2:]]}, described=False)
+    found = compute_statistics(tmp_path, manifest)
+    assert {name: (item.measured, item.mean) for name, item in found.total.scores.items()} == {
+        "detection": (4, 0.5),
+        "cleaning_iou": (4, 0.75),
+    }
+    assert found.splits["train"].scores == found.total.scores
+    assert found.splits["test"].scores == {}
+    assert Statistics.from_json(json.loads(json.dumps(found.to_json()))) == found
 
 
 def occupied(histogram: Histogram) -> dict[float, int]:

@@ -21,6 +21,7 @@ from PIL import Image
 
 from datasetkit.ledger import Drop, DropReason, Notice, NoticeKind
 from datasetkit.masks import Mask
+from datasetkit.models import ModelIdentity
 from datasetkit.schema import record_to_row, row_schema
 from export import verify as verify_module
 from export.card import render_card
@@ -406,6 +407,16 @@ def rows_less_one(value: Any) -> None:
             ["contradicts itself", "part 0: 5 records read, but 3 kept and 1 dropped", "3 records kept, 4 rows"],
         ),
         (
+            lambda value: value["parts"][0]["tally"]["detections"].update(read=2, kept=1),
+            ["contradicts itself", "part 0: 2 detections read, but 1 kept and 0 dropped"],
+        ),
+        (lambda value: value.pop("models"), ["is not a manifest of datasetkit"]),
+        (lambda value: value["models"].append({"role": "detector"}), ["is not a manifest of datasetkit"]),
+        (
+            lambda value: value["models"].append({"role": "detector", "id": "a", "revision": 1, "sha256": None}),
+            ["revision and sha256 of a model must be text or null"],
+        ),
+        (
             lambda value: value["parts"][0]["shards"][1].update(path="data/../../secret.parquet"),
             ["lists 'data/../../secret.parquet'", "does not list data/train-00001-of-00002.parquet"],
         ),
@@ -424,6 +435,21 @@ def test_a_manifest_with_another_number_of_rows(folder: Path) -> None:
     faults = found(folder)
     assert (SECOND, "has 2 rows; the manifest says 1") in faults
     assert {where for where, _ in faults} == {SECOND, "manifest.json"}
+
+
+def test_detections_are_checked_as_the_rest(tmp_path: Path) -> None:
+    model = ModelIdentity("detector", "toyworld:detector", None, "0" * 64)
+    drop = Drop("detection", "record 1#3", DropReason.TOO_SMALL, "0.0001, where at least 0.001 is asked for")
+    folder = tmp_path / "out"
+    write_folder(folder, {"train": [rows_of([record(1)])]}, drops=(drop,), models=(model,))
+    assert found(folder) == []
+    sound_text = (folder / "ledger.jsonl").read_text()
+    (folder / "ledger.jsonl").write_text("")
+    assert_one(folder, "ledger.jsonl", "has 0 lines of detection too_small; the manifest counts 1")
+    (folder / "ledger.jsonl").write_text(sound_text)
+    score = {"measured": 1, **dict.fromkeys(("mean", "p5", "p25", "median", "p75", "p95"), 0.5)}
+    edit_json(folder / "statistics.json", lambda value: value["total"]["scores"].update(stability=score))
+    assert_one(folder, "statistics.json", "is not what the shards hold (all splits: scores)")
 
 
 def test_a_ledger_that_tells_of_other_drops(folder: Path) -> None:
