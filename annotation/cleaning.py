@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -91,7 +93,7 @@ def _disc(radius_px: int) -> BoolArray:
     return across[:, None] ** 2 + across[None, :] ** 2 <= radius_px**2
 
 
-def _areas(labels: NDArray[np.int32], count: int) -> NDArray[np.int64]:
+def _areas(labels: NDArray[np.integer[Any]], count: int) -> NDArray[np.int64]:
     """Count the pixels of each label, that of the rest, 0, first."""
     return np.bincount(labels.ravel(), minlength=count + 1)
 

@@ -31,9 +31,11 @@ def files(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("cli") / "scenes"
-    code, shown, _ = run("build", "toyworld", "--count", 6, "--size-px", 64, "--part-size", 2, "--out", out)
+    code, shown, errors = run("build", "toyworld", "--count", 6, "--size-px", 64, "--part-size", 2, "--out", out)
     assert code == 0
     assert "read 6, kept 6 (train 6)" in shown
+    assert "\ndetections   read " in shown
+    assert "no annotation was kept" not in errors, "the source's masks gave way to those of the models"
     return out
 
 
@@ -42,6 +44,7 @@ def test_verify_stats_and_preview_of_a_build(built: Path) -> None:
     code, shown, _ = run("stats", built)
     assert code == 0
     assert "phrases by status" in shown
+    assert "scores of objects" in shown
     code, shown, _ = run("preview", built, "--limit", 3)
     assert code == 0
     assert "(3 of 6 records)" in shown
