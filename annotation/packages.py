@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -39,9 +40,14 @@ class Package:
     @property
     def command(self) -> str:
         """What mends it, typed into a shell: pip leaves alone what is there, so a broken one has to go first."""
-        name = self.module.partition(".")[0]
         install = f"pip install {self.requirement} {fitting_torch(version('torch'))}"
-        return f"pip uninstall -y {name} && {install}" if name == self.requirement and find_spec(name) else install
+        is_broken = self.is_installed and self.requirement == self.module
+        return f"pip uninstall -y {self.module} && {install}" if is_broken else install
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether it is there at all, working or not."""
+        return find_spec(self.module.partition(".")[0]) is not None
 
 
 def fitting_torch(installed: str) -> str:
@@ -72,9 +78,20 @@ def require(what: str, *packages: Package) -> None:
         MissingPackageError: one of them does not work; the message says how to mend it.
 
     """
-    for package in packages:
-        fault = package.fault()
-        if fault is not None:
-            raise MissingPackageError(
-                f"{what} needs {package.module}, which does not work here ({fault}); run: {package.command}"
-            )
+    found = first_fault(packages)
+    if found is not None:
+        package, fault, command = found
+        raise MissingPackageError(f"{what} needs {package.module}, which does not work here ({fault}); run: {command}")
+
+
+def first_fault(packages: Sequence[Package]) -> tuple[Package, str, str] | None:
+    """Give the first package that does not work, its fault, and the command that mends all of them; None if all work.
+
+    Later packages import earlier ones: one that is there may well work once the first does.
+    """
+    faults = [(package, fault) for package in packages if (fault := package.fault()) is not None]
+    if not faults:
+        return None
+    first, fault = faults[0]
+    commands = [first.command, *(package.command for package, _ in faults[1:] if not package.is_installed)]
+    return first, fault, " && ".join(commands)

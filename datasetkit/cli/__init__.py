@@ -10,6 +10,7 @@ import typer
 
 from datasetkit import __version__
 from datasetkit.cli import build, inspect
+from datasetkit.cli.doctor import doctor
 from datasetkit.errors import DatasetkitError
 
 app = typer.Typer(
@@ -23,6 +24,7 @@ app.add_typer(build.app, name="build")
 app.command("verify")(inspect.verify)
 app.command("stats")(inspect.stats)
 app.command("preview")(inspect.preview)
+app.command("doctor")(doctor)
 
 
 def _print_version(wanted: bool) -> None:

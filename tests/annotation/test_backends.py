@@ -1,0 +1,65 @@
+"""Registries against the options of recipes: the same names, and every option a keyword of its class."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from typing import Any, get_args
+
+import pytest
+
+from annotation.backends import CAPTIONERS, DETECTORS, GROUNDERS, PACKAGES, SEGMENTERS
+from annotation.packages import first_fault
+from annotation.similarity import ImageTextCropScorer
+from datasetkit.recipe.grounding import (
+    CaptionerOptions,
+    DetectorOptions,
+    GivenOptions,
+    SegmenterOptions,
+    SimilarityOptions,
+)
+
+
+def options_by_name(union: Any) -> dict[str, Any]:
+    return {item.model_fields["name"].default: item for item in get_args(get_args(union)[0])}
+
+
+CAPTIONER_OPTIONS = options_by_name(CaptionerOptions)
+DETECTOR_OPTIONS = options_by_name(DetectorOptions)
+SEGMENTER_OPTIONS = options_by_name(SegmenterOptions)
+ENTRIES = [
+    (registry, name, {**CAPTIONER_OPTIONS, **DETECTOR_OPTIONS, **SEGMENTER_OPTIONS}[name])
+    for registry in (CAPTIONERS, DETECTORS, GROUNDERS, SEGMENTERS)
+    for name in registry.names
+]
+
+
+def keywords(of: Any) -> set[str]:
+    return set(inspect.signature(of).parameters)
+
+
+def test_registries_and_recipes_know_the_same_names() -> None:
+    assert {*CAPTIONERS.names, GivenOptions().name} == CAPTIONER_OPTIONS.keys()
+    assert {*DETECTORS.names, *GROUNDERS.names} == DETECTOR_OPTIONS.keys()
+    assert set(SEGMENTERS.names) == SEGMENTER_OPTIONS.keys()
+    assert PACKAGES.keys() <= {name for _, name, _ in ENTRIES}
+
+
+@pytest.mark.parametrize(("registry", "name", "options"), ENTRIES, ids=[name for _, name, _ in ENTRIES])
+def test_every_option_is_a_keyword_of_its_class(registry: Any, name: str, options: Any) -> None:
+    if first_fault(PACKAGES.get(name, ())) is not None:
+        pytest.skip(f"the packages of {name} do not work here")
+    assert {*options.model_fields, "device", "dtype"} - {"name"} <= keywords(registry.load(name))
+
+
+def test_options_of_the_crop_scorer_are_its_keywords() -> None:
+    assert {*SimilarityOptions.model_fields, "device", "dtype"} <= keywords(ImageTextCropScorer)
+
+
+def test_the_registries_import_neither_torch_nor_transformers() -> None:
+    program = (
+        "import annotation.backends, sys; print([name for name in ('torch', 'transformers') if name in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert shown == "[]\n"
