@@ -17,13 +17,13 @@ settings.load_profile("untimed")
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
-def pytest_configure() -> None:
-    """Declare what the published torchvision wheel expects to find beside a CPU build of torch."""
-    if importlib.util.find_spec("torchvision"):
-        import torch
+# The published torchvision wheel expects to find these beside a CPU build of torch. Here, not in a hook, since the
+# conftest files of deeper folders are imported before the first hook runs.
+if importlib.util.find_spec("torchvision"):
+    import torch
 
-        for name in ("nms", "qnms"):
-            torch.library.define(f"torchvision::{name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    for name in ("nms", "qnms"):
+        torch.library.define(f"torchvision::{name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 
 @pytest.fixture(scope="session")
