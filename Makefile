@@ -37,7 +37,7 @@ test: install
 test-extras: install-extras
 	$(BIN_EXTRAS)/python -m pytest -n auto \
 		$$(grep --recursive --files-with-matches --include='*.py' --extended-regexp \
-			'importorskip\("(torchvision|groundingdino|segment_anything)"' tests)
+			'importorskip\("(torchvision|groundingdino|segment_anything)"' tests/annotation)
 
 demo: install
 	$(BIN)/datasetkit build toyworld --count 60 --splits train=.8,test=.2 --out $(DEMO)

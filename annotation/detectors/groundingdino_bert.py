@@ -14,7 +14,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-import transformers
 from transformers import BatchEncoding, BertModel
 
 from annotation.detectors.tokens import encode_prompts
@@ -87,17 +86,17 @@ class PromptTokenizer:
         return ids
 
 
-def check_transformers() -> None:
-    """Check that this transformers is one that :class:`TextEncoder` was written for.
+def check_transformers(version: str) -> None:
+    """Check that a version of transformers is one that :class:`TextEncoder` was written for.
 
     Raises:
         ModelError: it is not.
 
     """
-    if int(transformers.__version__.partition(".")[0]) != SUPPORTED_MAJOR:
+    if int(version.partition(".")[0]) != SUPPORTED_MAJOR:
         raise ModelError(
-            f"the detector groundingdino-py works with transformers from 5.0, below 6.0; here is "
-            f"{transformers.__version__}; install such a one or use the detector grounding-dino"
+            f"the detector groundingdino-py works with transformers from 5.0, below 6.0; here is {version}; "
+            f"install such a one or use the detector grounding-dino"
         )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 import yaml
 from transformers import AutoConfig, AutoTokenizer, BertConfig
 
@@ -47,7 +48,7 @@ def build_model(config: str, weights: Path, text_encoder: str, revision: str | N
         ModelError: one of the parts is not there, or does not fit the others.
 
     """
-    check_transformers()
+    check_transformers(transformers.__version__)
     require("the detector groundingdino-py", TORCHVISION, GROUNDINGDINO)
     from groundingdino.models.GroundingDINO import groundingdino as package
 
