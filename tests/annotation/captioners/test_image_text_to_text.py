@@ -1,0 +1,80 @@
+"""The captioner on the shipped vlm: batches, draws, ends, whitespace and what is refused."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from annotation.captioners.image_text_to_text import ImageTextToTextCaptioner
+from datasetkit.checkpoints import resolve
+from datasetkit.errors import ModelError
+
+MODEL, PROMPT = "toyworld:vlm", "Describe the picture."
+
+
+@pytest.fixture(scope="module")
+def pictures() -> list[Image.Image]:
+    generator = np.random.default_rng(0)
+    sizes_hw = ((128, 128), (60, 100), (150, 90), (32, 32), (128, 128), (64, 200), (90, 90), (1, 1))
+    return [Image.fromarray(generator.integers(0, 256, (*size, 3), dtype=np.uint8)) for size in sizes_hw]
+
+
+@pytest.fixture(scope="module")
+def captioner() -> ImageTextToTextCaptioner:
+    torch.set_num_threads(1)
+    return ImageTextToTextCaptioner(MODEL, prompt=PROMPT, max_new_tokens=48)
+
+
+@pytest.fixture(scope="module")
+def drawing() -> ImageTextToTextCaptioner:
+    return ImageTextToTextCaptioner(MODEL, prompt=PROMPT, max_new_tokens=16, temperature=1.5, seed=3)
+
+
+def test_a_batch_writes_what_single_pictures_do(
+    captioner: ImageTextToTextCaptioner, pictures: list[Image.Image]
+) -> None:
+    together = captioner.caption(pictures)
+    assert together == [caption for picture in pictures for caption in captioner.caption([picture])]
+    assert len({caption.text for caption in together}) > 1
+    for caption in together:
+        assert caption.text == " ".join(caption.text.split())
+        assert not any(word in caption.text for word in ("USER", "ASSISTANT", "<", PROMPT))
+
+
+def test_a_caption_that_did_not_end_is_cut(pictures: list[Image.Image]) -> None:
+    short = ImageTextToTextCaptioner(MODEL, prompt=PROMPT, max_new_tokens=1)
+    assert all(caption.is_cut and caption.text for caption in short.caption(pictures[:2]))
+
+
+def test_red_is_called_red(captioner: ImageTextToTextCaptioner) -> None:
+    (caption,) = captioner.caption([Image.new("RGB", (128, 128), (255, 0, 0))])
+    assert "red" in caption.text.split()
+    assert not caption.is_cut
+
+
+def test_draws_hang_on_seed_and_picture_alone(
+    drawing: ImageTextToTextCaptioner, captioner: ImageTextToTextCaptioner, pictures: list[Image.Image]
+) -> None:
+    state = torch.random.get_rng_state()
+    together = drawing.caption(pictures[:4])
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert drawing.caption(pictures[3::-1]) == together[::-1]
+    other = ImageTextToTextCaptioner(MODEL, prompt=PROMPT, max_new_tokens=16, temperature=1.5, seed=4)
+    assert other.caption(pictures[:4]) != together
+
+
+def test_no_pictures_no_captions(captioner: ImageTextToTextCaptioner) -> None:
+    assert captioner.caption([]) == []
+
+
+def test_a_model_without_chat_template_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "mute"
+    shutil.copytree(resolve(MODEL), folder)
+    (folder / "chat_template.jinja").unlink()
+    with pytest.raises(ModelError, match="has no chat template"):
+        ImageTextToTextCaptioner(str(folder), prompt=PROMPT)
