@@ -16,12 +16,13 @@ import torch
 from rich.console import Console
 
 from annotation.detectors.grounding_dino import GroundingDinoDetector
+from annotation.segmenters.sam import SamSegmenter
 from datasetkit.checkpoints import NAMES, weights_folder
 from datasetkit.errors import UnusableError
 from datasetkit.models import Query
 from datasetkit.toyworld.evaluation.detections import judge_detector
 from datasetkit.toyworld.evaluation.recipe import EvaluationRecipe
-from datasetkit.toyworld.evaluation.segmentations import Segmenter, judge_segmenter
+from datasetkit.toyworld.evaluation.segmentations import judge_segmenter
 from datasetkit.toyworld.evaluation.texts import Vlm, judge_vlm
 from datasetkit.toyworld.model_cards import METRICS_FILE, write_card
 from datasetkit.toyworld.models.vlm import LIST_PROMPT
@@ -74,7 +75,7 @@ def _first_scene_seconds(weights: Path) -> float:
     if isinstance(found, UnusableError):
         raise found
     boxes = found.boxes_xyxy[found.scores.argmax(0)]
-    Segmenter(str(weights / "segmenter")).segment(example, boxes)
+    SamSegmenter(str(weights / "segmenter")).segment([example.image], [boxes])
     return time.perf_counter() - began
 
 

@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from transformers import AutoModelForMaskGeneration, AutoProcessor
 
+from annotation.segmenters.sam import SamSegmenter
 from datasetkit.masks import BoolArray
 from datasetkit.toyworld.evaluation.recipe import EvaluationRecipe, Example
 from datasetkit.toyworld.scenes import Size, Split, stream
 
 
-class Segmenter:
-    """A segmenter loaded from a folder or a Hub id."""
-
-    def __init__(self, path: str) -> None:
-        self.processor = AutoProcessor.from_pretrained(path)
-        self.model = AutoModelForMaskGeneration.from_pretrained(path, dtype=torch.float32).eval()
-
-    @torch.inference_mode()
-    def segment(self, example: Example, boxes_xyxy: NDArray[np.float64]) -> BoolArray:
-        """One mask for each box (N, 4) in px, shape (N, H, W), dtype bool."""
-        inputs = self.processor(images=example.image, input_boxes=[boxes_xyxy.tolist()], return_tensors="pt")
-        output = self.model(
-            pixel_values=inputs["pixel_values"], input_boxes=inputs["input_boxes"].float(), multimask_output=False
-        )
-        masks = self.processor.post_process_masks(
-            output.pred_masks, inputs["original_sizes"], inputs["reshaped_input_sizes"]
-        )
-        return masks[0][:, 0].numpy().astype(np.bool_)
+def segment(segmenter: SamSegmenter, example: Example, boxes_xyxy: NDArray[np.float64]) -> BoolArray:
+    """One mask for each box (N, 4) in px, shape (N, H, W), dtype bool; none of its pixels where it found nothing."""
+    masks = np.zeros((len(boxes_xyxy), *example.scene.config.canvas_hw), dtype=np.bool_)
+    for place, found in zip(masks, segmenter.segment([example.image], [boxes_xyxy])[0], strict=True):
+        if found.mask is not None:
+            place[:] = found.mask.decode()
+    return masks
 
 
 def moved(example: Example, share: float) -> NDArray[np.float64]:
@@ -51,7 +39,7 @@ def mask_ious(masks: BoolArray, others: BoolArray) -> NDArray[np.float64]:
 
 def judge_segmenter(path: str, recipe: EvaluationRecipe) -> dict[str, float]:
     """All figures of a segmenter."""
-    segmenter = Segmenter(path)
+    segmenter = SamSegmenter(path)
     exact: list[float] = []
     jittered: list[float] = []
     small: list[bool] = []
@@ -60,9 +48,9 @@ def judge_segmenter(path: str, recipe: EvaluationRecipe) -> dict[str, float]:
     scenes = 0
     for example in recipe.examples(Split.TEST):
         scenes += 1
-        exact += mask_ious(segmenter.segment(example, example.boxes_xyxy), example.masks).tolist()
+        exact += mask_ious(segment(segmenter, example, example.boxes_xyxy), example.masks).tolist()
         boxes = moved(example, recipe.box_jitter)
-        jittered += mask_ious(segmenter.segment(example, boxes), example.masks).tolist()
+        jittered += mask_ious(segment(segmenter, example, boxes), example.masks).tolist()
         occlusion = example.scene.occlusion
         for index, item in enumerate(example.scene.objects):
             small.append(item.size is Size.SMALL)
