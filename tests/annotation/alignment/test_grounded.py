@@ -90,6 +90,39 @@ NAMED: list[tuple[str, dict[str, list[float]], dict[str, list[int]]]] = [
         {"red squares": [0.8, 0.8], "The objects": [0, 0]},
         {"red squares": [0, 1], "The objects": [0, 1]},
     ),
+    (
+        "a red square. The red square. The square",
+        {"a red square": [0.8], "The red square": [0.1], "The square": [0.1]},
+        {"a red square": [0], "The red square": [0], "The square": [0]},
+    ),
+    # what may repeat two phrases, has another number or says "other", is judged by its own scores
+    ("the cat", {"the cat": [0.9, 0.4]}, {"the cat": [0]}),
+    (
+        "a red square and a blue square. The square",
+        {"a red square": [0.9, 0.4], "a blue square": [0.4, 0.9], "The square": [0.4, 0.8]},
+        {"a red square": [0], "a blue square": [1], "The square": [1]},
+    ),
+    (
+        "three red squares. The two squares",
+        {"three red squares": [0.8, 0.8, 0.8], "The two squares": [0.9, 0.9, 0.1]},
+        {"three red squares": [0, 1, 2], "The two squares": [0, 1]},
+    ),
+    (
+        "a cat and the other cat",
+        {"a cat": [0.9, 0.5], "the other cat": [0.7, 0.8]},
+        {"a cat": [0], "the other cat": [1]},
+    ),
+    (
+        "two cats and dogs",
+        {"two cats": [0.9, 0.9, 0.1], "dogs": [0.5, 0.5, 0.6]},
+        {"two cats": [0, 1], "dogs": [2]},
+    ),
+    ("cats and dogs", {"cats": [0.9, 0.9, 0.1], "dogs": [0.5, 0.5, 0.6]}, {"cats": [0, 1], "dogs": [2]}),
+    (
+        "a red square and a blue circle. The objects",
+        {"a red square": [0.9, 0.1, 0.1], "a blue circle": [0.1, 0.9, 0.1], "The objects": [0.6, 0.6, 0.6]},
+        {"a red square": [0], "a blue circle": [1], "The objects": [0, 1, 2]},
+    ),
     # by another noun, scores alone can tell
     ("a cat and the animal", {"a cat": [0.9, 0.1], "the animal": [0.6, 0.2]}, {"a cat": [0], "the animal": [0]}),
     (
@@ -114,6 +147,13 @@ UNSURE = [
     ("a cat", {"a cat": [0.8, 0.75]}, "a cat", [0, 1], AlignmentReason.TOO_MANY_FIT),
     ("a cat", {"a cat": [0.7, 0.6, 0.2]}, "a cat", [0, 1], AlignmentReason.TOO_MANY_FIT),
     ("two cats", {"two cats": [0.9, 0.8, 0.75]}, "two cats", [0, 1, 2], AlignmentReason.TOO_MANY_FIT),
+    (
+        "a man and a woman",
+        {"a man": [0.9, 0.0, 0.0], "a woman": [0.7, 0.7, 0.68]},
+        "a woman",
+        [1, 2],
+        AlignmentReason.TOO_MANY_FIT,
+    ),
     ("a man and a woman", {"a man": [0.8], "a woman": [0.75]}, "a man", [0], AlignmentReason.CONTESTED),
     ("a man and a woman", {"a man": [0.8], "a woman": [0.75]}, "a woman", [0], AlignmentReason.CONTESTED),
     (
