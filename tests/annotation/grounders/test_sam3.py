@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -216,5 +215,5 @@ def test_another_architecture_is_refused() -> None:
 def test_without_torchvision_the_command_is_told() -> None:
     from annotation.grounders.sam3 import Sam3Grounder
 
-    with pytest.raises(MissingPackageError, match="sam3 needs torchvision.*pip install"):
+    with pytest.raises(MissingPackageError, match=r"sam3 needs torchvision.*pip install"):
         Sam3Grounder("anything")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,7 @@ def _watched(module: torch.nn.Module) -> Iterator[list[torch.Tensor]]:
 
 def _assert_equal(got: Sequence[Sequence[Segment]], expected: Sequence[Sequence[Segment]]) -> None:
     assert [len(segments) for segments in got] == [len(segments) for segments in expected]
-    for one, other in zip(sum(map(list, got), []), sum(map(list, expected), []), strict=True):
+    for one, other in zip(chain(*got), chain(*expected), strict=True):
         # Sums of another order may turn a pixel whose logit is all but 0.
         assert (one.mask.decode() != other.mask.decode()).sum() <= 2
         assert one.predicted_iou == pytest.approx(other.predicted_iou, abs=1e-5)

@@ -82,8 +82,10 @@ def both(
         prompt_encoder_config=SamPromptEncoderConfig(
             hidden_size=width, image_size=side, patch_size=patch, mask_input_channels=16
         ),
+        # The package's decoder normalises with torch's default. Converted checkpoints have 1e-6, which moves the logits
+        # here by up to 2e-4, and may so turn a pixel.
         mask_decoder_config=SamMaskDecoderConfig(
-            hidden_size=width, mlp_dim=width, num_attention_heads=2, iou_head_hidden_dim=width
+            hidden_size=width, mlp_dim=width, num_attention_heads=2, iou_head_hidden_dim=width, layer_norm_eps=1e-5
         ),
     )
     model = SamModel(config)
@@ -109,7 +111,7 @@ def test_both_give_the_same_logits_masks_and_scores(both: Any, size_hw: tuple[in
         results.append(segmenter.segment([image], [boxes])[0])
         handle.remove()
     assert logits[0].std() > 0.1
-    torch.testing.assert_close(logits[0], logits[1], atol=1e-3, rtol=0)
+    torch.testing.assert_close(logits[0], logits[1], atol=1e-4, rtol=0)
     for one, other in zip(*results, strict=True):
         assert one.mask == other.mask
         assert one.predicted_iou == pytest.approx(other.predicted_iou, abs=1e-4)
@@ -142,7 +144,7 @@ def test_its_identity_is_the_files(both: Any, original: Path) -> None:
 
 
 def test_what_cannot_be_loaded_is_told(original: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="known: .*vit_b"):
+    with pytest.raises(ModelError, match=r"known: .*vit_b"):
         SegmentAnythingSegmenter("vit_x", original)
     with pytest.raises(ModelError, match=r"none\.pth cannot be loaded as tiny"):
         SegmentAnythingSegmenter("tiny", tmp_path / "none.pth")
