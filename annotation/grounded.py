@@ -175,10 +175,12 @@ class GroundedAnnotator:
         crops = [(crop_of(task.reading.pixels, region.box_xyxy), names[region.best_phrase]) for region in regions]
         with self._stages.timed("compare"):
             scores = self._comparing.run(crops)
-        failed = next((score for score in scores if isinstance(score, UnusableError)), None)
-        if failed is not None:
-            return failed
-        return tuple(replace(region, similarity=score) for region, score in zip(regions, scores, strict=True))
+        compared = []
+        for region, score in zip(regions, scores, strict=True):
+            if isinstance(score, UnusableError):
+                return score
+            compared.append(replace(region, similarity=score))
+        return tuple(compared)
 
     def _compare(self, crops: Sequence[tuple[Image.Image, str]]) -> Sequence[float]:
         if self._crop_scorer is None:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 
 from datasetkit.errors import MissingPackageError
-
-_TORCH_INDEX = "https://download.pytorch.org/whl/"
-_TORCH_BUILD = re.compile(r"cpu|cu\d+|rocm[\d.]+|xpu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,30 +35,19 @@ class Package:
 
     @property
     def command(self) -> str:
-        """What mends it, typed into a shell: pip leaves alone what is there, so a broken one has to go first."""
-        install = f"pip install {self.requirement} {fitting_torch(version('torch'))}"
-        is_broken = self.is_installed and self.requirement == self.module
-        return f"pip uninstall -y {self.module} && {install}" if is_broken else install
+        """What mends it, typed into a shell.
+
+        A package that is there but broken was built for another torch, and so is any that pip would find for a torch of
+        a special build ("2.13.0+cpu"): both are then fetched anew, as builds that belong together.
+        """
+        release, _, build = version("torch").partition("+")
+        is_unfit = self.requirement == self.module and bool(self.is_installed or build)
+        return f"pip install {'--force-reinstall ' if is_unfit else ''}{self.requirement} torch=={release}"
 
     @property
     def is_installed(self) -> bool:
         """Whether it is there at all, working or not."""
         return find_spec(self.module.partition(".")[0]) is not None
-
-
-def fitting_torch(installed: str) -> str:
-    """Give pip's arguments that keep the installed torch, and find builds of other packages that fit it.
-
-    Each torchvision belongs to one version and one build of torch: without the pin pip fetches the newest of both,
-    without the index a build for CUDA beside a torch for the CPU.
-
-    Args:
-        installed: version of torch, such as "2.13.0+cpu"; what stands after "+" is the build.
-
-    """
-    public, _, build = installed.partition("+")
-    index = f" --extra-index-url {_TORCH_INDEX}{build}" if _TORCH_BUILD.fullmatch(build) else ""
-    return f"torch=={public}{index}"
 
 
 TORCHVISION = Package("torchvision", "torchvision")

@@ -185,7 +185,10 @@ def annotators(options: GroundingOptions, golds: Sequence[Record]) -> dict[str, 
         )
         for name, segmenter in segmenters.items()
     }
-    return {"end to end": grounded_annotator(options, placement, None, stages), **oracles}
+    return {
+        "end to end": grounded_annotator(options, placement, describes=False, key_max=None, stages=stages),
+        **oracles,
+    }
 
 
 def main() -> None:

@@ -86,7 +86,8 @@ def time_build(count: int, batch: int) -> None:
 
 def rate(readings: list[Reading], batch: int, options: GroundingOptions) -> float:
     """Pictures a second."""
-    annotator = grounded_annotator(options, Placement("cpu", batch, batch, batch), None, Stages())
+    placement = Placement("cpu", batch, batch, batch)
+    annotator = grounded_annotator(options, placement, describes=False, key_max=None, stages=Stages())
     annotator.annotate(readings[:batch])
     start = time.perf_counter()
     for first in range(0, len(readings), batch):

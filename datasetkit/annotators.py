@@ -21,9 +21,16 @@ from datasetkit.stages import Stages
 
 
 def grounded_annotator(
-    options: GroundingOptions, placement: Placement, key_max: int | None, stages: Stages
+    options: GroundingOptions, placement: Placement, *, describes: bool, key_max: int | None, stages: Stages
 ) -> GroundedAnnotator:
-    """Load every model that the options name.
+    """Load the models that the options name.
+
+    Args:
+        options: of all models.
+        placement: where they run.
+        describes: whether a captioner may be needed; else it is not loaded.
+        key_max: how many of the mentioned objects are key objects; None for all.
+        stages: clocks.
 
     Raises:
         ModelError: a model cannot be loaded.
@@ -32,7 +39,7 @@ def grounded_annotator(
     """
     device = placement.torch_device
     captioner: Captioner | None = None
-    if not isinstance(options.captioner, GivenOptions):
+    if describes and not isinstance(options.captioner, GivenOptions):
         captioner = _load(CAPTIONERS, options.captioner, device, options.dtype)
     crop_scorer: CropScorer | None = None
     if options.similarity is not None:

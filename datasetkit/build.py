@@ -142,7 +142,8 @@ def _picture_annotator(recipe: Recipe, placement: Placement, stages: Stages) -> 
     # Loads torch and transformers, which other builds do without.
     from datasetkit.annotators import grounded_annotator
 
-    return grounded_annotator(recipe.grounding, placement, recipe.key_max, stages)
+    describes = recipe.grounding.recaption or recipe.source.may_lack_descriptions
+    return grounded_annotator(recipe.grounding, placement, describes=describes, key_max=recipe.key_max, stages=stages)
 
 
 def _parts(source: Source, recipe: Recipe) -> Iterator[tuple[Entry, ...]]:

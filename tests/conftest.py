@@ -26,6 +26,14 @@ if importlib.util.find_spec("torchvision"):
         torch.library.define(f"torchvision::{name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Models as small as those of tests are slower on several threads, and much slower where the cores are busy."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def coco_mini() -> Path:
     folder = Path(os.environ.get("DATASETKIT_COCO_MINI", REPOSITORY.parent / "shared" / "coco_mini"))

@@ -55,6 +55,6 @@ def test_a_broken_torchvision_is_named_with_its_mending(torchvision: Path) -> No
     said = rows(done.stdout)
     fault = "RuntimeError: operator torchvision::nms does not exist"
     for name in ("sam2", "sam3"):
-        assert said[name].startswith(f"{fault} run: pip uninstall -y torchvision && pip install torchvision torch==")
+        assert said[name].startswith(f"{fault} run: pip install --force-reinstall torchvision torch==")
     assert "Traceback" not in done.stderr
     assert done.returncode == (1 if any(said[name] != "works" for name in said if name.startswith("toyworld")) else 0)

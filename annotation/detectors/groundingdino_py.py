@@ -18,7 +18,7 @@ from PIL import Image
 
 from annotation.detectors.boxes import thickened
 from annotation.detectors.groundingdino_model import CONFIGS, build_model
-from annotation.detectors.prompted import Answer, detect_in_turns, read_answer
+from annotation.detectors.prompted import Answer, ask_alike, detect_in_turns, read_answer
 from annotation.detectors.prompts import close_prompt
 from annotation.detectors.spans import Reduction
 from annotation.detectors.tokens import encode_prompts, text_offsets
@@ -37,10 +37,11 @@ class GroundingDinoPyDetector:
     """Runs the package unmodified, with transformers from 5.0 up to, not including, 6.0 (tested with 5.23).
 
     Pictures and captions are prepared as the package does it: short side 800 px, long side at most 1333 px, lower case,
-    a full stop at the end. Only pictures with the same prompt go through the model together: given several prompts at
-    once, the package lends each the attention mask of another (``TransformerEncoderLayer`` repeats the masks head by
-    head where ``MultiheadAttention`` counts picture by picture). Its attention is plain torch, on CUDA too; half
-    precisions run under autocast, since parts of it are written for float32.
+    a full stop at the end. Only pictures of one size with the same prompt go through the model together. Padding would
+    change what it says of a picture; and given several prompts at once, the package lends each the attention mask of
+    another (``TransformerEncoderLayer`` repeats the masks head by head where ``MultiheadAttention`` counts picture by
+    picture). Its attention is plain torch, on CUDA too; half precisions run under autocast, since parts of it are
+    written for float32.
 
     Args:
         config: name of a configuration inside the package (``GroundingDINO_SwinT_OGC``, ``GroundingDINO_SwinB_cfg``),
@@ -93,22 +94,23 @@ class GroundingDinoPyDetector:
         return detect_in_turns(images, lowered, self._ask, offsets_of, self._token_limit, self._score_min)
 
     def _ask(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Answer]:
-        answers: dict[int, Answer] = {}
-        for text in dict.fromkeys(query.text for query in queries):
-            rows = [row for row, query in enumerate(queries) if query.text == text]
-            found = self._ask_one_text([images[row] for row in rows], [queries[row] for row in rows])
-            answers.update(zip(rows, found, strict=True))
-        return [answers[row] for row in range(len(queries))]
+        pixels = [_pixel_values(image) for image in images]
+        return ask_alike(
+            [(query.text, picture.shape) for query, picture in zip(queries, pixels, strict=True)],
+            lambda rows: self._answers(
+                torch.stack([pixels[row] for row in rows]),
+                [images[row] for row in rows],
+                [queries[row] for row in rows],
+            ),
+        )
 
     @torch.inference_mode()
-    def _ask_one_text(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Answer]:
-        from groundingdino.util.misc import nested_tensor_from_tensor_list
-
+    def _answers(self, pixels: torch.Tensor, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Answer]:
+        """Ask the model about pictures of one text that are of one size once prepared, shape (B, 3, H, W)."""
         prompt = close_prompt(queries[0].text)
         text, offsets = encode_prompts(self._tokenizer, [prompt])
-        pictures = nested_tensor_from_tensor_list([_pixel_values(image) for image in images]).to(self._device)
         with torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
-            output = self._model(pictures, captions=[prompt] * len(images))
+            output = self._model(pixels.to(self._device), captions=[prompt] * len(images))
         return [
             read_answer(logits, boxes, offsets[0], text["attention_mask"][0], image, query, self._reduction)
             for logits, boxes, image, query in zip(

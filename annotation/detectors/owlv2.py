@@ -14,8 +14,8 @@ from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 
 from annotation.detectors.boxes import corners_of, sift_boxes
 from annotation.detectors.tokens import check_tokenizer, encode_prompts, text_offsets
-from annotation.loading import checkpoint_identity, load_model, load_processor
-from datasetkit.errors import ModelError, UnusableError
+from annotation.loading import checkpoint_identity, load_config, load_model, load_processor
+from datasetkit.errors import UnusableError
 from datasetkit.ledger import DropReason, NoticeKind
 from datasetkit.models import Detections, Query
 
@@ -44,10 +44,8 @@ class Owlv2Detector:
         device: str = "cpu",
         dtype: str = "float32",
     ) -> None:
+        config = load_config(model, revision, ("owlv2",))
         self._model = load_model(AutoModelForZeroShotObjectDetection, model, revision, device=device, dtype=dtype)
-        config = self._model.config
-        if config.model_type != "owlv2":
-            raise ModelError(f"{model} is a {config.model_type} model; give an owlv2 model")
         processor = load_processor(AutoProcessor, model, revision)
         self._tokenizer, self._image_processor = processor.tokenizer, processor.image_processor
         check_tokenizer(self._tokenizer, model)

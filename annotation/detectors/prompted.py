@@ -5,7 +5,7 @@ Owns the turns in which a long query is asked, the merging of their answers, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 import torch
@@ -59,6 +59,15 @@ def detect_in_turns(
         _merged(image, len(query.spans), split, answer, score_min)
         for image, query, split, answer in zip(images, queries, splits, answers, strict=True)
     ]
+
+
+def ask_alike(keys: Sequence[Hashable], ask: Callable[[list[int]], Sequence[Answer]]) -> list[Answer]:
+    """Ask together for what has equal keys; ``ask`` is given places in ``keys``. Answers stand in their order."""
+    answers: dict[int, Answer] = {}
+    for key in dict.fromkeys(keys):
+        rows = [row for row, own in enumerate(keys) if own == key]
+        answers.update(zip(rows, ask(rows), strict=True))
+    return [answers[row] for row in range(len(keys))]
 
 
 def read_answer(

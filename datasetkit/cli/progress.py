@@ -18,23 +18,25 @@ def progress_line() -> Iterator[Any]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Line
+    from rich.table import Column
 
+    fixed, cut = Column(no_wrap=True), Column(no_wrap=True, overflow="ellipsis", ratio=1)
     columns = (
-        TextColumn("building"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]} records/s, {task.fields[dropped]} dropped"),
-        TextColumn("{task.fields[stages]}", style="dim"),
-        TimeRemainingColumn(),
+        BarColumn(bar_width=12),
+        MofNCompleteColumn(table_column=fixed),
+        TextColumn("{task.fields[rate]} records/s, {task.fields[dropped]} dropped", table_column=fixed),
+        TimeRemainingColumn(table_column=fixed),
+        TextColumn("{task.fields[stages]}", style="dim", table_column=cut),
     )
-    line = Line(*columns, console=Console(stderr=True))
+    line = Line(*columns, console=Console(stderr=True), expand=True)
     task = line.add_task("building", total=None, rate="-", dropped=0, stages="")
 
     def show(progress: Progress) -> None:
         line.start()
         speed = line.tasks[task].speed
         rate = f"{speed:.0f}" if speed else "-"
-        stages = " ".join(f"{name} {rate:.0f}/s" for name, rate in progress.rates.items())
+        slowest_first = sorted(progress.rates.items(), key=lambda stage: stage[1])
+        stages = " ".join(f"{name} {pace:.0f}/s" for name, pace in slowest_first)
         line.update(
             task, completed=progress.done, total=progress.total, dropped=progress.dropped, rate=rate, stages=stages
         )

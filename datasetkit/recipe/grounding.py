@@ -212,8 +212,10 @@ class LinkOptions(Options):
     Args:
         prompt: whether the detector is given the list of phrases or the whole caption.
         score_min: a phrase takes no detection that it scores lower.
-        rival_share: nor one that another phrase scores so much higher that this share of it is not reached.
-        margin: a phrase that names fewer than there are takes the best only if they score so much more than the rest.
+        rival_share: nor one that it scores lower than this share of what a phrase for something else gives it; a plural
+            takes none that it scores lower than this share of its best one, either.
+        margin: phrases that may take more than they name, or the same ones, take the best only if every other choice
+            has a sum of scores that is lower by more than this.
 
     """
 

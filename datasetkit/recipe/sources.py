@@ -34,6 +34,11 @@ class CocoOptions(Options):
         """Whether the source says what is in its pictures."""
         return self.instances is not None
 
+    @property
+    def may_lack_descriptions(self) -> bool:
+        """Whether a picture without a description is kept."""
+        return not self.require_description
+
 
 class FolderOptions(Options):
     """Options of the source ``folder``.
@@ -54,6 +59,11 @@ class FolderOptions(Options):
     def has_objects(self) -> bool:
         """A folder says nothing of what is in its pictures."""
         return False
+
+    @property
+    def may_lack_descriptions(self) -> bool:
+        """Whether a picture without a description is kept."""
+        return not self.require_description
 
 
 class ToyworldOptions(Options):
@@ -77,3 +87,8 @@ class ToyworldOptions(Options):
     def has_objects(self) -> bool:
         """Every scene comes with all of its objects."""
         return True
+
+    @property
+    def may_lack_descriptions(self) -> bool:
+        """Every scene has one."""
+        return False

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from annotation.packages import Package, first_fault, fitting_torch, require
+from annotation.packages import Package, first_fault, require
 from datasetkit.errors import MissingPackageError
 
-TORCH = fitting_torch(version("torch"))
+TORCH = f"torch=={version('torch').partition('+')[0]}"
 
 
 @pytest.fixture(autouse=True)
@@ -24,20 +24,6 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("installed", "arguments"),
-    [
-        ("2.13.0", "torch==2.13.0"),
-        ("2.13.0+cpu", "torch==2.13.0 --extra-index-url https://download.pytorch.org/whl/cpu"),
-        ("2.13.0+cu130", "torch==2.13.0 --extra-index-url https://download.pytorch.org/whl/cu130"),
-        ("2.9.1+rocm6.4", "torch==2.9.1 --extra-index-url https://download.pytorch.org/whl/rocm6.4"),
-        ("2.10.0a0+git1234", "torch==2.10.0a0"),
-    ],
-)
-def test_the_installed_torch_stays(installed: str, arguments: str) -> None:
-    assert fitting_torch(installed) == arguments
-
-
-@pytest.mark.parametrize(
     ("module", "fault"),
     [
         ("dk_sound", None),
@@ -50,9 +36,19 @@ def test_faults_are_one_line(module: str, fault: str | None) -> None:
     assert Package(module, module).fault() == fault
 
 
-def test_what_is_broken_goes_before_it_comes_anew() -> None:
-    assert Package("dk_absent", "dk_absent").command == f"pip install dk_absent {TORCH}"
-    assert Package("dk_broken", "dk_broken").command == f"pip uninstall -y dk_broken && pip install dk_broken {TORCH}"
+@pytest.mark.parametrize(
+    ("installed", "module", "command"),
+    [
+        ("2.13.0", "dk_absent", "pip install dk_absent torch==2.13.0"),
+        ("2.13.0", "dk_broken", "pip install --force-reinstall dk_broken torch==2.13.0"),
+        ("2.13.0+cpu", "dk_absent", "pip install --force-reinstall dk_absent torch==2.13.0"),
+    ],
+)
+def test_a_package_comes_with_the_torch_that_it_is_built_for(
+    monkeypatch: pytest.MonkeyPatch, installed: str, module: str, command: str
+) -> None:
+    monkeypatch.setattr("annotation.packages.version", lambda _: installed)
+    assert Package(module, module).command == command
 
 
 def test_the_command_mends_all_packages_of_a_model() -> None:
@@ -65,7 +61,7 @@ def test_the_command_mends_all_packages_of_a_model() -> None:
     assert first_fault([broken, after, absent]) == (
         broken,
         "RuntimeError: no such operator",
-        f"pip uninstall -y dk_broken && pip install dk_broken {TORCH} && pip install 'datasetkit[absent]' {TORCH}",
+        f"pip install --force-reinstall dk_broken {TORCH} && pip install 'datasetkit[absent]' {TORCH}",
     )
 
 

@@ -87,11 +87,3 @@ class Reader:
 @pytest.fixture(scope="session")
 def reader() -> type[Reader]:
     return Reader
-
-
-@pytest.fixture(scope="session")
-def one_thread() -> None:
-    """Models this small are slower on several threads, and much slower where the cores have other work."""
-    import torch
-
-    torch.set_num_threads(1)

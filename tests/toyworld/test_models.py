@@ -26,8 +26,6 @@ from datasetkit.toyworld.models.tokenizers import detector_tokenizer, words_of
 from datasetkit.toyworld.models.vlm import GRID, build_vlm, vlm_processor
 from datasetkit.toyworld.training.saving import save_half
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8))
 # Half precision keeps 11 bits; a few layers may add their roundings up.
 HALF_TOLERANCE = 0.02

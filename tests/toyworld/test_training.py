@@ -23,8 +23,6 @@ from datasetkit.toyworld.training.segmenter import SegmenterTask
 from datasetkit.toyworld.training.set_loss import Targets, giou, set_loss
 from datasetkit.toyworld.training.vlm import TextTask
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> SceneStore:

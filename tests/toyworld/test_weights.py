@@ -13,8 +13,6 @@ from datasetkit.toyworld.evaluation.segmentations import judge_segmenter
 from datasetkit.toyworld.evaluation.texts import judge_vlm
 from datasetkit.toyworld.model_cards import render_card
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 CARDS = Path(__file__).resolve().parents[2] / "cards"
 RECIPE = EvaluationRecipe.load().limited(20)
 

@@ -2,16 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from tests.annotation.detectors.tiny import save_grounding_dino, save_owlv2
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> None:
-    """Models this small are slower on several threads."""
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", params=["grounding-dino", "mm-grounding-dino"])

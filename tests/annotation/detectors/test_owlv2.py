@@ -111,5 +111,5 @@ def test_a_picture_that_the_model_cannot_answer_leaves_the_others_theirs(
 
 
 def test_other_architectures_are_refused() -> None:
-    with pytest.raises(ModelError, match="grounding-dino model; give an owlv2 model"):
+    with pytest.raises(ModelError, match="type grounding-dino; give one of type owlv2"):
         Owlv2Detector("toyworld:detector")

@@ -43,12 +43,6 @@ class Kind:
     decoder: str
 
 
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> None:
-    """Models this small are slower on several threads."""
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="session")
 def scenes() -> list[Example]:
     return list(EvaluationRecipe.load().limited(5).examples(Split.TEST))
