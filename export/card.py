@@ -31,7 +31,7 @@ _PICTURE_TITLES = {
 }
 _PHRASE_STATUSES = {
     "matched": "names the objects in `object_ids`",
-    "ambiguous": "may name any of `candidates`; words and categories alone cannot tell which",
+    "ambiguous": "may name any of `candidates`; nothing tells which for sure",
     "absent": "names something of which the record has no object",
     "not_an_object": 'names nothing that could have a mask, such as "the top" or "a view"',
 }
