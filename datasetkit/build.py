@@ -91,7 +91,7 @@ def build(
     models = () if picture_annotator is None else picture_annotator.identities
     identity = BuildIdentity(recipe.published(), source.fingerprint(), SCHEMA_VERSION, __version__, models)
     pipeline = Pipeline(
-        recipe, source, annotator, picture_annotator, batch=placement.largest_batch, workers=workers, stages=stages
+        recipe, source, annotator, picture_annotator, window=placement.window, workers=workers, stages=stages
     )
     with BuildFolder(out, identity, overwrite=overwrite) as folder:
         if retry_failed:

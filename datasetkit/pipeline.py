@@ -43,7 +43,7 @@ class Pipeline:
         source: reads the entries.
         annotator: from words, where no models are asked.
         picture_annotator: from pictures, by models; its objects replace the source's. None leaves these.
-        batch: how many pictures the picture annotator is given at once.
+        window: how many pictures the picture annotator is given at once.
         workers: threads.
         stages: clocks.
 
@@ -56,7 +56,7 @@ class Pipeline:
         annotator: Annotator,
         picture_annotator: PictureAnnotator | None,
         *,
-        batch: int,
+        window: int,
         workers: int,
         stages: Stages,
     ) -> None:
@@ -64,7 +64,7 @@ class Pipeline:
         self._source = source
         self._annotator = annotator
         self._picture_annotator = picture_annotator
-        self._batch = batch
+        self._window = window
         self._workers = workers
         self._stages = stages
 
@@ -83,7 +83,7 @@ class Pipeline:
             return _Item(entry, Drop("record", entry.record_id, error.reason, error.detail))
 
     def _annotated(self, items: Iterator[_Item], annotator: PictureAnnotator) -> Iterator[_Item]:
-        while batch := tuple(itertools.islice(items, self._batch)):
+        while batch := tuple(itertools.islice(items, self._window)):
             answers = iter(annotator.annotate([item.result for item in batch if isinstance(item.result, Reading)]))
             for item in batch:
                 yield replace(item, result=next(answers)) if isinstance(item.result, Reading) else item

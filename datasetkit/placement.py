@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from datasetkit.errors import ModelError
 
+_BATCHES_A_WINDOW = 4
+
 
 @dataclass(frozen=True, slots=True)
 class Placement:
@@ -44,6 +46,6 @@ class Placement:
         return self.device
 
     @property
-    def largest_batch(self) -> int:
-        """How many pictures are worth reading before the models are asked."""
-        return max(self.captioner_batch, self.detector_batch, self.segmenter_batch)
+    def window(self) -> int:
+        """How many pictures are read before the models are asked: some batches, to find pictures of one size among."""
+        return _BATCHES_A_WINDOW * max(self.captioner_batch, self.detector_batch, self.segmenter_batch)

@@ -65,8 +65,11 @@ class BoxesThenMasks:
 
     def ground(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Grounding | UnusableError]:
         """Look for each picture's own query; see :class:`datasetkit.models.Grounder`."""
+        # Detectors take pictures of one size together, so these are brought next to each other.
+        order = sorted(range(len(images)), key=lambda index: images[index].size)
         with self._stages.timed("detect", len(images)):
-            found = self._detecting.run(list(zip(images, queries, strict=True)))
+            answers = self._detecting.run([(images[index], queries[index]) for index in order])
+        found = [answer for _, answer in sorted(zip(order, answers, strict=True), key=lambda pair: pair[0])]
         failed = {index: item for index, item in enumerate(found) if isinstance(item, UnusableError)}
         merged = {
             index: merge_boxes(item, self._box_iou) for index, item in enumerate(found) if isinstance(item, Detections)
