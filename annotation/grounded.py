@@ -1,6 +1,7 @@
 """From pictures and their descriptions to key objects, by models. Owns the steps' order and what each leaves behind.
 
-describe -> noun phrases -> ask -> boxes and masks -> merge duplicates -> clean -> compare with words -> filter -> link
+describe -> noun phrases -> ask -> boxes and masks -> drop whole images -> merge duplicates -> clean -> compare with
+words -> filter -> link
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from annotation.alignment import Asked, ask, link
 from annotation.batches import Batches
 from annotation.cleaning import clean_mask
 from annotation.duplicates import merge_masks
-from annotation.filters import apply_filters
+from annotation.filters import apply_filters, drop_whole_images
 from annotation.salience import with_phrases
 from annotation.similarity import crop_of
 from datasetkit.errors import UnusableError
@@ -139,13 +140,14 @@ class GroundedAnnotator:
         """Sift what was found in one picture and link it with the words."""
         options = self._options
         with self._stages.timed("clean"):
-            regions, doubles = merge_masks(grounding.regions, **options.duplicates.for_masks())
+            found, whole = drop_whole_images(grounding.regions, options.filters.box_share_max)
+            regions, doubles = merge_masks(found, **options.duplicates.for_masks())
             if options.cleaning is not None:
                 regions = tuple(_cleaned(region, **options.cleaning.model_dump()) for region in regions)
         compared = self._compared(task, regions)
         if isinstance(compared, UnusableError):
             return compared
-        kept, filtered = apply_filters(compared, **options.filters.model_dump())
+        kept, filtered = apply_filters(compared, **options.filters.for_merged())
         with self._stages.timed("link"):
             links = options.links
             phrases = link(
@@ -158,7 +160,7 @@ class GroundedAnnotator:
                 margin=links.margin,
             )
         record, unnamed = _with_objects(task.reading.record, kept, phrases, self._key_max)
-        removals = (*grounding.removals, *doubles, *filtered, *unnamed)
+        removals = (*grounding.removals, *whole, *doubles, *filtered, *unnamed)
         return replace(
             task.reading,
             record=record,

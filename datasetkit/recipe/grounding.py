@@ -205,6 +205,10 @@ class FilterOptions(Options):
     area_share_min: Unit = 0.0
     box_share_max: Unit = 0.95
 
+    def for_merged(self) -> dict[str, Any]:
+        """The options of the filters that follow the merging of masks, by name."""
+        return self.model_dump(exclude={"box_share_max"})
+
 
 class LinkOptions(Options):
     """Which detections a phrase takes.

@@ -1,0 +1,124 @@
+"""Models whose answers stand in a table: they keep the protocols, take no time, and can run out of memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from PIL import Image
+
+from datasetkit.errors import UnusableError
+from datasetkit.ledger import DropReason
+from datasetkit.masks import Mask
+from datasetkit.models import Box, Caption, Detections, FloatArray, ModelIdentity, NoticeKind, Query, Segment
+
+Scores = Callable[[Box, str], float]
+
+
+def colour(image: Image.Image) -> tuple[int, ...]:
+    """What tells the pictures of a test apart: that of the first pixel."""
+    pixel = image.getpixel((0, 0))
+    assert isinstance(pixel, tuple)
+    return pixel
+
+
+@dataclass
+class Memory:
+    """Holds so many pictures at once, and some not at all."""
+
+    most: int = 10**6
+    never: frozenset[tuple[int, ...]] = frozenset()
+    asked: list[int] = field(default_factory=list)
+
+    def take(self, images: Sequence[Image.Image]) -> None:
+        self.asked.append(len(images))
+        if len(images) > self.most or self.never & {colour(image) for image in images}:
+            raise torch.OutOfMemoryError("a test's memory")
+
+
+@dataclass
+class TableDetector:
+    """Finds the same boxes in every picture, the best first, with the score that a table has for box and phrase."""
+
+    boxes: Sequence[Box]
+    score: Scores
+    memory: Memory = field(default_factory=Memory)
+    unusable: frozenset[tuple[int, ...]] = frozenset()
+    notices: tuple[NoticeKind, ...] = ()
+    asked: list[Query] = field(default_factory=list)
+    identities: tuple[ModelIdentity, ...] = (ModelIdentity("detector", "table", None, "0" * 64),)
+
+    def detect(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Detections | UnusableError]:
+        self.memory.take(images)
+        self.asked += queries
+        return [self._found(image, query) for image, query in zip(images, queries, strict=True)]
+
+    def _found(self, image: Image.Image, query: Query) -> Detections | UnusableError:
+        if colour(image) in self.unusable:
+            return UnusableError(DropReason.NOT_FINITE, "a test's picture")
+        boxes = np.array(self.boxes if query.spans else (), dtype=np.float64).reshape(-1, 4)
+        scores = [[self.score(tuple(box), phrase) for phrase in query.phrases] for box in boxes.tolist()]
+        table = np.array(scores, dtype=np.float64).reshape(len(boxes), len(query.spans))
+        order = np.argsort(-table.max(axis=1, initial=0.0), kind="stable")
+        return Detections(boxes[order], table[order], self.notices)
+
+
+@dataclass
+class TableSegmenter:
+    """Takes every pixel of a box, or what a table has for the box instead."""
+
+    masks: Mapping[Box, Mask | None] = field(default_factory=dict)
+    predicted_iou: float | None = 0.875
+    stability: float | None = 0.75
+    memory: Memory = field(default_factory=Memory)
+    identities: tuple[ModelIdentity, ...] = (ModelIdentity("segmenter", "table", None, "1" * 64),)
+
+    def segment(self, images: Sequence[Image.Image], boxes_xyxy: Sequence[FloatArray]) -> list[list[Segment]]:
+        self.memory.take(images)
+        return [
+            [
+                Segment(self._mask(tuple(box), (image.height, image.width)), self.predicted_iou, self.stability)
+                for box in boxes.tolist()
+            ]
+            for image, boxes in zip(images, boxes_xyxy, strict=True)
+        ]
+
+    def _mask(self, box: Box, size_hw: tuple[int, int]) -> Mask | None:
+        return self.masks[box] if box in self.masks else filled(box, size_hw=size_hw)
+
+
+@dataclass
+class TableCaptioner:
+    """Says of a picture what a table has for its colour."""
+
+    captions: Mapping[tuple[int, ...], Caption]
+    memory: Memory = field(default_factory=Memory)
+    identities: tuple[ModelIdentity, ...] = (ModelIdentity("captioner", "table", None, "2" * 64),)
+
+    def caption(self, images: Sequence[Image.Image]) -> list[Caption]:
+        self.memory.take(images)
+        return [self.captions[colour(image)] for image in images]
+
+
+@dataclass
+class TableCropScorer:
+    """Gives every crop the same similarity."""
+
+    similarity: float
+    memory: Memory = field(default_factory=Memory)
+    identities: tuple[ModelIdentity, ...] = (ModelIdentity("similarity", "table", None, "3" * 64),)
+
+    def score(self, crops: Sequence[Image.Image], phrases: Sequence[str]) -> FloatArray:
+        self.memory.take(crops)
+        assert len(crops) == len(phrases)
+        return np.full(len(crops), self.similarity)
+
+
+def filled(*boxes: Box, size_hw: tuple[int, int]) -> Mask:
+    """The mask of all pixels that boxes touch."""
+    array = np.zeros(size_hw, dtype=np.bool_)
+    for left, top, right, bottom in boxes:
+        array[int(top) : int(np.ceil(bottom)), int(left) : int(np.ceil(right))] = True
+    return Mask.from_array(array)
