@@ -65,10 +65,11 @@ class BoxesThenMasks:
 
     def ground(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Grounding | UnusableError]:
         """Look for each picture's own query; see :class:`datasetkit.models.Grounder`."""
+        asked = list(zip(images, queries, strict=True))
         # Detectors take pictures of one size together, so these are brought next to each other.
         order = sorted(range(len(images)), key=lambda index: images[index].size)
         with self._stages.timed("detect", len(images)):
-            answers = self._detecting.run([(images[index], queries[index]) for index in order])
+            answers = self._detecting.run([asked[index] for index in order])
         found = [answer for _, answer in sorted(zip(order, answers, strict=True), key=lambda pair: pair[0])]
         failed = {index: item for index, item in enumerate(found) if isinstance(item, UnusableError)}
         merged = {
