@@ -61,3 +61,17 @@ class ModelError(DatasetkitError, ValueError):
 
 class MissingPackageError(DatasetkitError, ImportError):
     """An optional package is missing or does not work here; the message gives the command that mends it."""
+
+
+class HubError(DatasetkitError):
+    """The Hub refused something, or cannot be reached; nothing that it held before is lost.
+
+    Args:
+        message: what happened and what to do.
+        status: the HTTP status that the Hub answered with; None where it gave none.
+
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status

@@ -51,6 +51,11 @@ _PUBLISHED = (
 )
 
 
+def is_unfinished(folder: Path) -> bool:
+    """Whether a build in a folder is under way or was cut short."""
+    return (folder / _JOURNAL).exists()
+
+
 class BuildFolder:
     """OUT, open for one build; a context manager that keeps other processes out.
 

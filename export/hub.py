@@ -1,0 +1,271 @@
+"""Publishing a built folder on the Hub. Owns the order of steps: check, send, commit once, read back, tag.
+
+Large files are sent first and change nothing that anybody sees. One commit then brings shards, card and deletions
+together, on top of the head that was read in the beginning. A push that was cut short is made again: what the Hub
+holds, or has received, is known by its hash and not sent twice.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import get_token
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+from datasetkit.errors import HubError
+from export.hub_calls import Patience
+from export.hub_changes import Changes, find_changes
+from export.hub_files import LocalFile, files_to_publish
+from export.hub_repository import HubRepository, RepositoryState, Upload
+from export.manifest import CARD_NAME, MANIFEST_NAME, Manifest
+
+# Stage ("checking" or "sending"), bytes done, bytes in all.
+OnProgress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a push would do.
+
+    Args:
+        repo_id: ``user/name``.
+        revision: the branch.
+        creates_repository: whether the repository is made.
+        creates_branch: whether the branch is made.
+        sent: path and size in bytes of each file that the repository has not, or has with other bytes.
+        skipped: path and size in bytes of each file that it has.
+        deletions: paths that are deleted; all of them come from the manifest of the push before.
+        tag: that the commit gets, or None.
+
+    """
+
+    repo_id: str
+    revision: str
+    creates_repository: bool
+    creates_branch: bool
+    sent: tuple[tuple[str, int], ...]
+    skipped: tuple[tuple[str, int], ...]
+    deletions: tuple[str, ...]
+    tag: str | None
+
+    @property
+    def commits(self) -> int:
+        """How many commits would be made: one, or none where nothing changes."""
+        return int(bool(self.sent or self.deletions))
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What a push did.
+
+    Args:
+        commit: hash of the commit that holds the folder.
+        url: its page for people.
+        sent_files: files whose bytes went out; with xet storage, parts of them may have been there.
+        sent_bytes: their size.
+        skipped_files: files that the Hub held, or had received from a push that was cut short.
+        skipped_bytes: their size.
+        deleted_files: files of the push before that are gone.
+
+    """
+
+    commit: str
+    url: str
+    sent_files: int
+    sent_bytes: int
+    skipped_files: int
+    skipped_bytes: int
+    deleted_files: int
+
+
+def plan(
+    folder: Path,
+    repo_id: str,
+    *,
+    private: bool | None = None,
+    revision: str = "main",
+    tag: str | None = None,
+    token: str | None = None,
+    endpoint: str | None = None,
+    on_progress: OnProgress | None = None,
+    patience: Patience = Patience(),  # noqa: B008 - frozen
+) -> Plan:
+    """Tell what :func:`push` would do with the same arguments; nothing is sent.
+
+    Raises:
+        BuiltFolderError, HubError: as :func:`push` would.
+
+    """
+    repository = _repository(repo_id, revision, token, endpoint, patience)
+    manifest, files = _read_folder(folder, on_progress)
+    state = repository.read()
+    _check_target(repository, state, private, tag)
+    changes = find_changes(repository, state, manifest, files)
+    changed = {file.path for file in changes.additions}
+    return Plan(
+        repo_id,
+        revision,
+        not state.exists,
+        not state.has_branch,
+        tuple((file.path, file.size_bytes) for file in changes.additions),
+        tuple((file.path, file.size_bytes) for file in changes.files if file.path not in changed),
+        changes.deletions,
+        tag,
+    )
+
+
+def push(
+    folder: Path,
+    repo_id: str,
+    *,
+    private: bool | None = None,
+    revision: str = "main",
+    tag: str | None = None,
+    token: str | None = None,
+    endpoint: str | None = None,
+    on_progress: OnProgress | None = None,
+    patience: Patience = Patience(),  # noqa: B008 - frozen
+) -> Pushed:
+    """Publish a built folder as a dataset repository, in one commit.
+
+    Args:
+        folder: what ``datasetkit build`` wrote.
+        repo_id: ``user/name``; made if it is not there.
+        private: who may see a new repository; None leaves it to the Hub. Given, it must be so of an old one.
+        revision: the branch; made from ``main`` if it is not there.
+        tag: for the commit.
+        token: None takes the one that ``hf auth login`` stored, or ``HF_TOKEN``.
+        endpoint: the Hub's address; None takes huggingface_hub's, which reads ``HF_ENDPOINT``.
+        on_progress: told stage, bytes done and bytes in all, piece by piece, from several threads.
+        patience: how passing failures are met.
+
+    Returns:
+        what was done; the Hub's files were compared with the folder's.
+
+    Raises:
+        BuiltFolderError: the folder is not finished, or a shard is not the manifest's.
+        HubError: no token, a tag that is there, a head that moved meanwhile, whatever the Hub refused.
+
+    """
+    repository = _repository(repo_id, revision, token, endpoint, patience)
+    manifest, files = _read_folder(folder, on_progress)
+    state = repository.read()
+    _check_target(repository, state, private, tag)
+    state = _make_target(repository, state, private)
+    changes = find_changes(repository, state, manifest, files)
+    total = sum(file.size_bytes for file in changes.additions)
+    on_sent = _counter("sending", total, on_progress)
+    uploads = [Upload(file, on_sent) for file in changes.additions]
+    repository.send(uploads)
+    commit = _commit(repository, state, changes, uploads, manifest)
+    _read_back(repository, commit, changes)
+    if tag is not None:
+        repository.create_tag(tag, commit)
+    sent = [upload.size_bytes for upload in uploads if upload.was_sent]
+    return Pushed(
+        commit,
+        repository.url(tag or revision),
+        len(sent),
+        sum(sent),
+        len(changes.files) - len(sent),
+        sum(file.size_bytes for file in changes.files) - sum(sent),
+        len(changes.deletions),
+    )
+
+
+def _repository(
+    repo_id: str, revision: str, token: str | None, endpoint: str | None, patience: Patience
+) -> HubRepository:
+    try:
+        validate_repo_id(repo_id)
+    except ValueError as error:
+        raise HubError(f"{repo_id!r} is no name of a repository: {error}") from error
+    if "/" not in repo_id:
+        raise HubError(f"{repo_id!r} does not say whose repository it is; write it as user/{repo_id}")
+    token = token or get_token()
+    if token is None:
+        raise HubError("there is no token for the Hub; run `hf auth login`, or set HF_TOKEN")
+    return HubRepository(repo_id, revision, token=token, endpoint=endpoint, patience=patience)
+
+
+def _read_folder(folder: Path, on_progress: OnProgress | None) -> tuple[Manifest, tuple[LocalFile, ...]]:
+    manifest = Manifest.read(folder)
+    total = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return manifest, files_to_publish(folder, manifest, _counter("checking", total, on_progress))
+
+
+def _counter(stage: str, total: int, on_progress: OnProgress | None) -> Callable[[int], None]:
+    done = 0
+    lock = threading.Lock()
+
+    def count(new: int) -> None:
+        nonlocal done
+        with lock:
+            done += new
+            if on_progress is not None:
+                on_progress(stage, done, total)
+
+    return count
+
+
+def _check_target(repository: HubRepository, state: RepositoryState, private: bool | None, tag: str | None) -> None:
+    """Refuse whatever can be known before anything is sent."""
+    name = repository.repo_id
+    if tag is not None and tag in state.tags:
+        raise HubError(f"{name} has a tag {tag} already (at commit {state.tags[tag][:12]}); give another --tag")
+    if repository.branch in state.tags:
+        raise HubError(f"{repository.branch} is a tag of {name}, which cannot be pushed to; give a branch")
+    if private is not None and state.is_private is not None and private != state.is_private:
+        is_now, wanted = ("private", "public") if state.is_private else ("public", "private")
+        raise HubError(f"{name} is {is_now}; make it {wanted} in its settings on the Hub, or push as --{is_now}")
+
+
+def _make_target(repository: HubRepository, state: RepositoryState, private: bool | None) -> RepositoryState:
+    if not state.exists:
+        repository.create(private=private)
+        state = repository.read()
+    if not state.has_branch and state.head is not None:
+        repository.create_branch(state.head)
+    return state
+
+
+def _commit(
+    repository: HubRepository,
+    state: RepositoryState,
+    changes: Changes,
+    uploads: Sequence[Upload],
+    manifest: Manifest,
+) -> str:
+    if not uploads and not changes.deletions and state.head is not None:
+        return state.head
+    rows = sum(manifest.split_rows.values())
+    message = f"Push {rows:,} {'record' if rows == 1 else 'records'} with datasetkit {manifest.code_version}"
+    try:
+        return repository.commit(uploads, changes.deletions, message=message, parent=state.head)
+    except HubError as error:
+        head = repository.read().head
+        if head == state.head or head is None:
+            raise
+        # An answer that was lost on its way: the commit is there.
+        if not changes.differences(repository.files(head)):
+            return head
+        raise HubError(
+            f"somebody else committed to {repository.repo_id} meanwhile ({repository.branch} is at {head[:12]}, not "
+            f"{str(state.head)[:12]}); nothing was changed and nothing is lost: run the same command again",
+            error.status,
+        ) from error
+
+
+def _read_back(repository: HubRepository, commit: str, changes: Changes) -> None:
+    wrong = changes.differences(repository.files(commit))
+    for file in changes.files:
+        if file.path in (CARD_NAME, MANIFEST_NAME) and file.path not in wrong:
+            wrong += [] if repository.read_file(file.path, commit) == file.read() else [file.path]
+    if wrong:
+        raise HubError(
+            f"commit {commit[:12]} of {repository.repo_id} is not what was sent: {', '.join(wrong[:5])} ({len(wrong)} "
+            "in all); a .gitignore there may leave files out. Push again"
+        )

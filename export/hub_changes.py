@@ -1,0 +1,91 @@
+"""How a repository comes from its head to what a folder holds. Owns what a push adds, replaces, keeps and deletes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from huggingface_hub import RepoFile
+
+from datasetkit.errors import BuiltFolderError, HubError
+from export.card_sections import merge_card
+from export.hub_files import LocalFile, is_shard_name
+from export.hub_repository import HubRepository, RepositoryState
+from export.manifest import CARD_NAME, DATA_FOLDER, MANIFEST_NAME, Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What one commit must do.
+
+    Args:
+        files: all that the repository is to hold of the folder; the card with what people wrote into it on the Hub.
+        additions: those of them that it has not, or has with other bytes.
+        deletions: paths of shards of the push before that are no shards of the folder.
+
+    """
+
+    files: tuple[LocalFile, ...]
+    additions: tuple[LocalFile, ...]
+    deletions: tuple[str, ...]
+
+    def differences(self, published: Mapping[str, RepoFile]) -> list[str]:
+        """Name the paths at which a commit is not as it should be after the push."""
+        wrong = [file.path for file in self.files if not file.equals(published.get(file.path))]
+        return wrong + [path for path in self.deletions if path in published]
+
+
+def find_changes(
+    repository: HubRepository, state: RepositoryState, manifest: Manifest, files: Sequence[LocalFile]
+) -> Changes:
+    """Compare a folder with what the Hub holds.
+
+    Raises:
+        HubError: the Hub's card or manifest cannot be read, or files there would mix with the folder's shards.
+
+    """
+    files = tuple(_with_published_card(repository, state, file) for file in files)
+    wanted = {file.path for file in files}
+    former = _former_shards(repository, state)
+    deletions = tuple(sorted(former & (state.files.keys() - wanted)))
+    splits = tuple(f"{DATA_FOLDER}/{split}-" for split in manifest.split_rows)
+    strange = [path for path in state.files.keys() - wanted - former if path.startswith(splits)]
+    if strange:
+        raise HubError(
+            f"{repository.repo_id} has {min(strange)}, which no push of datasetkit wrote and load_dataset would read "
+            "as part of this dataset; rename or delete it there, or push to another repository"
+        )
+    return Changes(files, tuple(file for file in files if not file.equals(state.files.get(file.path))), deletions)
+
+
+def _with_published_card(repository: HubRepository, state: RepositoryState, file: LocalFile) -> LocalFile:
+    """Take over what people wrote into the card on the Hub."""
+    if (
+        file.path != CARD_NAME
+        or state.head is None
+        or CARD_NAME not in state.files
+        or file.equals(state.files[CARD_NAME])
+    ):
+        return file
+    try:
+        published = repository.read_file(CARD_NAME, state.head).decode()
+        merged = merge_card(file.read().decode(), published)
+    except (UnicodeDecodeError, BuiltFolderError) as error:
+        raise HubError(f"the {CARD_NAME} of {repository.repo_id} cannot be kept: {error}; mend it there") from error
+    return LocalFile.of_bytes(CARD_NAME, merged.encode())
+
+
+def _former_shards(repository: HubRepository, state: RepositoryState) -> set[str]:
+    """Name the shards of the push before, by its manifest; whatever else is listed there is not ours to delete."""
+    if state.head is None or MANIFEST_NAME not in state.files:
+        return set()
+    try:
+        value = json.loads(repository.read_file(MANIFEST_NAME, state.head))
+        paths = [shard["path"] for part in value["parts"] for shard in part["shards"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise HubError(
+            f"the {MANIFEST_NAME} of {repository.repo_id} is none of datasetkit ({error!r}), so nobody knows which "
+            "files a push may replace; delete it there, or push to another repository"
+        ) from error
+    return {path for path in paths if isinstance(path, str) and is_shard_name(path)}
