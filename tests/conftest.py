@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from tests.hub.server import HubServer
 
 # How long an example takes says something of the machine, nothing of the code.
 # On CI the examples are the same in every run: new ones are looked for where somebody can look into them.
@@ -40,3 +45,15 @@ def coco_mini() -> Path:
     if not (folder / "annotations").is_dir():
         pytest.skip(f"coco_mini is not at {folder}; set DATASETKIT_COCO_MINI to its folder")
     return folder
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    """A Hub of our own that huggingface_hub and datasets of this process talk to, as the user "user"."""
+    from tests.hub.clients import forget, talk_to
+    from tests.hub.server import HubServer
+
+    with HubServer(tokens={"hf_test": "user", "hf_stranger": "stranger"}) as server:
+        talk_to(server, tmp_path / "hf_home", monkeypatch)
+        yield server
+        forget()
