@@ -19,7 +19,7 @@ from datasetkit.errors import HubError
 from export.hub_calls import Patience
 from export.hub_changes import Changes, find_changes
 from export.hub_files import LocalFile, files_to_publish
-from export.hub_repository import HubRepository, RepositoryState, Upload
+from export.hub_repository import MAIN_BRANCH, HubRepository, RepositoryState, Upload
 from export.manifest import CARD_NAME, MANIFEST_NAME, Manifest
 
 # Stage ("checking" or "sending"), bytes done, bytes in all.
@@ -86,7 +86,7 @@ def plan(
     repo_id: str,
     *,
     private: bool | None = None,
-    revision: str = "main",
+    revision: str = MAIN_BRANCH,
     tag: str | None = None,
     token: str | None = None,
     endpoint: str | None = None,
@@ -100,16 +100,17 @@ def plan(
 
     """
     repository = _repository(repo_id, revision, token, endpoint, patience)
-    manifest, files = _read_folder(folder, on_progress)
+    manifest = Manifest.read(folder)
     state = repository.read()
     _check_target(repository, state, private, tag)
+    files = _read_files(folder, manifest, on_progress)
     changes = find_changes(repository, state, manifest, files)
     changed = {file.path for file in changes.additions}
     return Plan(
         repo_id,
         revision,
         not state.exists,
-        not state.has_branch,
+        not state.has_branch and (state.exists or revision != MAIN_BRANCH),
         tuple((file.path, file.size_bytes) for file in changes.additions),
         tuple((file.path, file.size_bytes) for file in changes.files if file.path not in changed),
         changes.deletions,
@@ -122,7 +123,7 @@ def push(
     repo_id: str,
     *,
     private: bool | None = None,
-    revision: str = "main",
+    revision: str = MAIN_BRANCH,
     tag: str | None = None,
     token: str | None = None,
     endpoint: str | None = None,
@@ -151,9 +152,10 @@ def push(
 
     """
     repository = _repository(repo_id, revision, token, endpoint, patience)
-    manifest, files = _read_folder(folder, on_progress)
+    manifest = Manifest.read(folder)
     state = repository.read()
     _check_target(repository, state, private, tag)
+    files = _read_files(folder, manifest, on_progress)
     state = _make_target(repository, state, private)
     changes = find_changes(repository, state, manifest, files)
     total = sum(file.size_bytes for file in changes.additions)
@@ -191,10 +193,9 @@ def _repository(
     return HubRepository(repo_id, revision, token=token, endpoint=endpoint, patience=patience)
 
 
-def _read_folder(folder: Path, on_progress: OnProgress | None) -> tuple[Manifest, tuple[LocalFile, ...]]:
-    manifest = Manifest.read(folder)
+def _read_files(folder: Path, manifest: Manifest, on_progress: OnProgress | None) -> tuple[LocalFile, ...]:
     total = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return manifest, files_to_publish(folder, manifest, _counter("checking", total, on_progress))
+    return files_to_publish(folder, manifest, _counter("checking", total, on_progress))
 
 
 def _counter(stage: str, total: int, on_progress: OnProgress | None) -> Callable[[int], None]:

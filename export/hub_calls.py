@@ -10,11 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from importlib.util import find_spec
 from typing import TypeVar
+
+from huggingface_hub import constants
 
 # HTTPError is the base class of httpx, under whichever name the installed huggingface_hub has that package.
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled  # type: ignore[attr-defined]
-from huggingface_hub.utils import is_xet_available
 
 from datasetkit.errors import HubError
 
@@ -22,6 +24,11 @@ _LOG = logging.getLogger(__name__)
 _PASSING = frozenset({429, 500, 502, 503, 504})
 _MESSAGE_LENGTH = 300
 _T = TypeVar("_T")
+
+
+def uses_xet() -> bool:
+    """Whether huggingface_hub sends large files through xet storage, which not every Hub has."""
+    return not constants.HF_HUB_DISABLE_XET and find_spec("hf_xet") is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +121,7 @@ class HubCaller:
             asked = _asked_wait_s(error)
             waiting = f", which asks to wait {asked:.0f} s" if asked is not None else ""
             message = f"{message} (tried {attempt} times){waiting}; {again}"
-            if is_xet_available() and status is None:
+            if uses_xet() and status is None:
                 message += ". A Hub without xet storage needs HF_HUB_DISABLE_XET=1"
         return HubError(self._line(message), status)
 

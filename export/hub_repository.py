@@ -20,14 +20,13 @@ from huggingface_hub import (
     hf_hub_url,
     hf_raise_for_status,
 )
-from huggingface_hub.utils import is_xet_available
 
 from datasetkit.errors import HubError
-from export.hub_calls import HubCaller, Patience
+from export.hub_calls import HubCaller, Patience, uses_xet
 from export.hub_files import LocalFile
 
 _TYPE = "dataset"
-_MAIN = "main"
+MAIN_BRANCH = "main"
 # So many files are announced in one request; huggingface_hub sends a few of them at once.
 _GROUP_FILES = 20
 
@@ -79,7 +78,7 @@ class HubRepository:
     def url(self, revision: str) -> str:
         """Give the address of a revision for people."""
         page = f"{self._api.endpoint}/datasets/{self.repo_id}"
-        return page if revision == _MAIN else f"{page}/tree/{revision}"
+        return page if revision == MAIN_BRANCH else f"{page}/tree/{revision}"
 
     def read(self) -> RepositoryState:
         """Read what the Hub holds now."""
@@ -92,7 +91,7 @@ class HubRepository:
         refs = self._call("reading its branches", lambda: self._api.list_repo_refs(self.repo_id, repo_type=_TYPE))
         branches = {branch.name: branch.target_commit for branch in refs.branches}
         tags = {tag.name: tag.target_commit for tag in refs.tags}
-        head = branches.get(self.branch) or branches.get(_MAIN)
+        head = branches.get(self.branch) or branches.get(MAIN_BRANCH)
         files = self.files(head) if head is not None else {}
         return RepositoryState(bool(info.private), self.branch in branches, head, tags, files)
 
@@ -209,7 +208,7 @@ class Upload(CommitOperationAdd):
     @property
     def was_sent(self) -> bool:
         """Whether the bytes went out: False where the Hub's storage had them (xet does not say; it sends parts)."""
-        return self._was_read or is_xet_available()
+        return self._was_read or uses_xet()
 
     @contextmanager
     def as_file(self, with_tqdm: bool = False) -> Iterator[BinaryIO]:  # noqa: ARG002 - the base class's signature

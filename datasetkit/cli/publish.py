@@ -48,7 +48,7 @@ def push(
 def _plan_lines(planned: Plan) -> Iterator[str]:
     if planned.creates_repository:
         yield f"make    repository {planned.repo_id}"
-    elif planned.creates_branch:
+    if planned.creates_branch:
         yield f"make    branch {planned.revision}"
     for path, size in planned.sent:
         yield f"send    {path}  {_size(size)}"
