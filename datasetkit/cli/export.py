@@ -1,0 +1,45 @@
+"""``datasetkit export``: a built folder in another format. Owns how progress and losses are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def export(
+    folder: Annotated[Path, typer.Argument(help="Folder that a build wrote.", show_default=False)],
+    destination: Annotated[Path, typer.Argument(metavar="DEST", help="Folder to write.", show_default=False)],
+    to: Annotated[
+        str, typer.Option(help="Format: coco, imagefolder, labelstudio, webdataset or yolo-seg.", show_default=False)
+    ],
+    split: Annotated[str | None, typer.Option(help="The one split to export.  [default: all]")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export in DEST.")] = False,
+) -> None:
+    """Write a dataset in another format, and say what that format has no place for."""
+    from export.formats.exporting import export_folder
+
+    with _progress_bar() as show:
+        result = export_folder(folder, to, destination, split=split, overwrite=overwrite, on_progress=show)
+    typer.echo(f"records      {result.records:,}")
+    typer.echo(f"pictures     {result.pictures:,}")
+    typer.echo(f"objects      {result.objects:,}")
+    for loss in result.losses:
+        typer.echo(f"lost         {loss.count:,} {loss.name}: {loss.meaning}")
+    if result.mean_iou is not None:
+        typer.echo(f"mean IoU     {result.mean_iou:.6f} (polygons, filled again, with the masks)")
+    typer.echo(f"wrote        {destination}")
+
+
+@contextmanager
+def _progress_bar() -> Iterator[Callable[[int, int], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("records"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("exporting", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,172 @@
+"""A built folder as the formats see it: splits, category names, and pictures with their records.
+
+Owns what one picture is: consecutive records of one image id and one file. Holds a few records in memory at a time.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from datasetkit.errors import BuiltFolderError
+from datasetkit.record import EncodedImage, KeyObject, Record
+from datasetkit.schema import row_to_record
+from export.manifest import Manifest
+from export.reading import iter_shard
+
+UNNAMED = "object"
+ObjectKey = tuple[str, str | None, bool]
+_LONGEST_STEM = 48
+_SUFFIXES = {
+    "AVIF": ".avif",
+    "BMP": ".bmp",
+    "GIF": ".gif",
+    "JPEG": ".jpg",
+    "JPEG2000": ".jp2",
+    "PNG": ".png",
+    "PPM": ".ppm",
+    "TIFF": ".tif",
+    "WEBP": ".webp",
+}
+_KNOWN_SUFFIXES = frozenset(_SUFFIXES.values())
+_IDENTITY_COLUMNS = ("image_id", "source.sha256")
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One picture and all that was recorded of it.
+
+    Args:
+        number: its place in its split, from 0.
+        records: at least one; several where it has several descriptions.
+
+    """
+
+    number: int
+    records: tuple[Record, ...]
+
+    @property
+    def image(self) -> EncodedImage:
+        """The file."""
+        return self.records[0].image
+
+    @property
+    def name(self) -> str:
+        """File name, unique in the split: ASCII letters, digits, ``-`` and ``_``, and one dot before the ending."""
+        stem = re.sub(r"[^A-Za-z0-9_-]+", "-", PurePosixPath(self.image.name).stem)[:_LONGEST_STEM].strip("-")
+        return f"{self.number:08d}{'-' if stem else ''}{stem}{picture_suffix(self.image)}"
+
+    @property
+    def objects(self) -> tuple[KeyObject, ...]:
+        """The objects of all records; those of equal mask and category once, as the first record has them."""
+        found: dict[ObjectKey, KeyObject] = {}
+        for record in self.records:
+            for item in record.objects:
+                found.setdefault(object_key(item), item)
+        return tuple(found.values())
+
+
+def object_key(item: KeyObject) -> ObjectKey:
+    """Tell objects of one picture apart: mask, category, crowd."""
+    return item.mask.counts, item.category, item.is_crowd
+
+
+def picture_suffix(image: EncodedImage) -> str:
+    """Give the ending of a picture's name, lower case; where that is none of a picture, the one of its format.
+
+    Raises:
+        BuiltFolderError: it is no picture.
+
+    """
+    suffix = _usual_suffix(PurePosixPath(image.name).suffix)
+    if suffix in _KNOWN_SUFFIXES:
+        return suffix
+    try:
+        with Image.open(io.BytesIO(image.data), formats=tuple(_SUFFIXES)) as opened:
+            return _SUFFIXES[str(opened.format)]
+    except (UnidentifiedImageError, KeyError):
+        raise BuiltFolderError(f"{image.name} is no picture; `datasetkit verify` tells what else is wrong") from None
+
+
+def _usual_suffix(suffix: str) -> str:
+    return {".jpeg": ".jpg", ".tiff": ".tif"}.get(suffix.lower(), suffix.lower())
+
+
+class BuiltDataset:
+    """The splits of a built folder that are exported.
+
+    Args:
+        folder: the built folder.
+        split: the one split to export; None takes all.
+        on_record: called after each record that was read.
+
+    Raises:
+        BuiltFolderError: the folder holds no build, or not that split.
+
+    """
+
+    def __init__(self, folder: Path, split: str | None = None, on_record: Callable[[], None] | None = None) -> None:
+        self._folder = folder
+        self._manifest = Manifest.read(folder)
+        self._on_record = on_record or (lambda: None)
+        rows = self._manifest.split_rows
+        if split is not None and split not in rows:
+            raise BuiltFolderError(f"{folder} has no split {split!r}; it has {', '.join(rows) or 'none'}")
+        self.splits = tuple(rows) if split is None else (split,)
+        self.records = sum(rows[name] for name in self.splits)
+
+    def pictures(self, split: str) -> Iterator[Picture]:
+        """Give the pictures of a split in order.
+
+        Raises:
+            DatasetkitError: a shard cannot be read, or a row is no valid record.
+
+        """
+        groups = groupby(self._read(split), key=lambda record: (record.image_id, record.source.sha256))
+        for number, (_, records) in enumerate(groups):
+            yield Picture(number, tuple(records))
+
+    def category_names(self) -> list[str]:
+        """Give the categories of all splits, exported or not, sorted; ``object`` stands for those without one."""
+        found = {
+            item["category"] or UNNAMED
+            for split in self._manifest.split_rows
+            for row in self._rows(split, ("objects.list.element.category",))
+            for item in row["objects"]
+        }
+        return sorted(found)
+
+    def common_suffix(self) -> str | None:
+        """Give the ending that all pictures of the exported splits share, lower case; None where there are several."""
+        rows = (row for split in self.splits for row in self._rows(split, ("image.path",)))
+        found = {_usual_suffix(PurePosixPath(row["image"]["path"]).suffix) for row in rows}
+        return found.pop() if len(found) == 1 and found <= _KNOWN_SUFFIXES else None
+
+    def has_number_ids(self, split: str) -> bool:
+        """Whether the pictures of a split have whole numbers of their own as ids."""
+        rows = self._rows(split, _IDENTITY_COLUMNS)
+        texts = (key for (key, _), _ in groupby(rows, key=lambda row: (row["image_id"], row["source"]["sha256"])))
+        numbers = []
+        for text in texts:
+            if not re.fullmatch(r"0|[1-9][0-9]{0,17}", text):
+                return False
+            numbers.append(int(text))
+        return len(np.unique(numbers)) == len(numbers)
+
+    def _read(self, split: str) -> Iterator[Record]:
+        for row in self._rows(split):
+            yield row_to_record(row)
+            self._on_record()
+
+    def _rows(self, split: str, columns: tuple[str, ...] | None = None) -> Iterator[dict[str, Any]]:
+        for shard in self._manifest.shards:
+            if shard.split == split:
+                yield from iter_shard(self._folder / shard.path, columns)

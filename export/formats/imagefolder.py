@@ -1,0 +1,56 @@
+"""The imagefolder convention of ``datasets``: pictures beside one metadata file a split. Owns the metadata's columns.
+
+The metadata is ``metadata.parquet``, not ``metadata.jsonl``: readers guess the types of JSON from what they see first,
+and refuse a dataset of which one split has an empty list, or null, where another has a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from datasetkit.schema import record_to_row, row_schema
+from export.formats.built import BuiltDataset, Picture
+from export.formats.result import ExportResult
+
+_ROW_GROUP_ROWS = 400
+
+
+def write_imagefolder(dataset: BuiltDataset, target: Path) -> ExportResult:
+    """Write ``SPLIT/metadata.parquet`` with the pictures beside it, one file and one row a record.
+
+    The columns are those of the dataset, with ``file_name`` and ``license`` in place of the pictures.
+    """
+    schema = _schema()
+    records = objects = 0
+    for split in dataset.splits:
+        folder = target / split
+        folder.mkdir()
+        rows = chain.from_iterable(_rows(picture, folder) for picture in dataset.pictures(split))
+        with pq.ParquetWriter(folder / "metadata.parquet", schema, compression="zstd") as writer:
+            while group := list(islice(rows, _ROW_GROUP_ROWS)):
+                writer.write_batch(pa.RecordBatch.from_pylist(group, schema=schema))
+                records += len(group)
+                objects += sum(len(row["objects"]) for row in group)
+    return ExportResult(records, records, objects)
+
+
+def _schema() -> pa.Schema:
+    columns = [field for field in row_schema(overlay=False) if field.name != "image"]
+    return pa.schema([("file_name", pa.string()), *columns, ("license", pa.string())])
+
+
+def _rows(picture: Picture, folder: Path) -> Iterator[dict[str, Any]]:
+    """Write a file for each record of a picture (readers take a name that comes twice for a mistake); give the rows."""
+    stem, _, suffix = picture.name.rpartition(".")
+    for place, record in enumerate(picture.records):
+        name = f"{stem}-{place}.{suffix}" if place else picture.name
+        (folder / name).write_bytes(picture.image.data)
+        row = record_to_row(record)
+        del row["image"]
+        yield {"file_name": name, **row, "license": record.source.license}

@@ -1,0 +1,113 @@
+"""Label Studio's format: tasks with brush masks and labelled phrases. Owns the labels and the labelling interface."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import quoteattr
+
+from datasetkit.record import KeyObject, Phrase, PhraseStatus, Record
+from export.formats.brush import brush_rle
+from export.formats.built import UNNAMED, BuiltDataset
+from export.formats.result import ExportResult, losses
+
+_MEANINGS = {
+    "unnamed_objects": f'objects without a category; their label is "{UNNAMED}"',
+    "candidates": "candidates of ambiguous phrases; they have relations as named objects do, without their scores",
+    "questions": "questions, for which the tasks have no place",
+}
+
+
+def write_labelstudio(dataset: BuiltDataset, target: Path) -> ExportResult:
+    """Write ``tasks_SPLIT.json``, ``images/SPLIT/`` and ``label_config.xml``.
+
+    A task is a record. Objects are brush masks labelled with their category, phrases are spans of the description (in
+    code points) labelled with their status, and a relation leads from a phrase to each object that it names or, where
+    it is ambiguous, may name. Pictures are named relative to the tasks file. No description is spelled "".
+    """
+    counts: Counter[str] = Counter()
+    for split in dataset.splits:
+        pictures = target / "images" / split
+        pictures.mkdir(parents=True)
+        with (target / f"tasks_{split}.json").open("w", encoding="utf-8") as tasks:
+            before = "[\n"
+            for picture in dataset.pictures(split):
+                (pictures / picture.name).write_bytes(picture.image.data)
+                counts["pictures"] += 1
+                for record in picture.records:
+                    task = _task(record, f"images/{split}/{picture.name}", counts)
+                    tasks.write(before + json.dumps(task, ensure_ascii=False))
+                    before = ",\n"
+            tasks.write("\n]\n")
+    (target / "label_config.xml").write_text(_label_config(dataset.category_names()), encoding="utf-8")
+    return ExportResult(counts["records"], counts["pictures"], counts["objects"], losses(counts, _MEANINGS))
+
+
+def _task(record: Record, path: str, counts: Counter[str]) -> dict[str, Any]:
+    counts["records"] += 1
+    counts["objects"] += len(record.objects)
+    counts["unnamed_objects"] += sum(item.category is None for item in record.objects)
+    counts["candidates"] += sum(len(phrase.candidates) for phrase in record.phrases)
+    counts["questions"] += len(record.questions)
+    result = [_brush(item) for item in record.objects]
+    for number, phrase in enumerate(record.phrases):
+        named = (*phrase.object_ids, *(candidate.object_id for candidate in phrase.candidates))
+        result.append(_span(number, phrase))
+        result += [_relation(number, object_id) for object_id in named]
+    return {
+        "data": {
+            "image": path,
+            "description": record.description or "",
+            "record_id": record.record_id,
+            "license": record.source.license,
+        },
+        "annotations": [{"result": result}],
+    }
+
+
+def _brush(item: KeyObject) -> dict[str, Any]:
+    height, width = item.mask.size_hw
+    label = item.category or UNNAMED
+    return {
+        "id": f"object{item.id}",
+        "type": "brushlabels",
+        "from_name": "objects",
+        "to_name": "image",
+        "original_width": width,
+        "original_height": height,
+        "image_rotation": 0,
+        "value": {"format": "rle", "rle": list(brush_rle(item.mask.decode())), "brushlabels": [label]},
+    }
+
+
+def _span(number: int, phrase: Phrase) -> dict[str, Any]:
+    return {
+        "id": f"phrase{number}",
+        "type": "labels",
+        "from_name": "phrases",
+        "to_name": "description",
+        "value": {"start": phrase.start, "end": phrase.end, "text": phrase.text, "labels": [phrase.status.value]},
+    }
+
+
+def _relation(number: int, object_id: int) -> dict[str, Any]:
+    return {"type": "relation", "from_id": f"phrase{number}", "to_id": f"object{object_id}", "direction": "right"}
+
+
+def _label_config(categories: list[str]) -> str:
+    """Write the labelling interface that the tasks belong to."""
+    brushes = "\n".join(f"    <Label value={quoteattr(name)}/>" for name in categories)
+    statuses = "\n".join(f"    <Label value={quoteattr(status.value)}/>" for status in PhraseStatus)
+    return f"""<View>
+  <Image name="image" value="$image" zoom="true"/>
+  <BrushLabels name="objects" toName="image">
+{brushes}
+  </BrushLabels>
+  <Text name="description" value="$description"/>
+  <Labels name="phrases" toName="description">
+{statuses}
+  </Labels>
+</View>
+"""

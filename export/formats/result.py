@@ -1,0 +1,59 @@
+"""What came of an export. Owns the account of what the other format had no place for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from export.formats.built import BuiltDataset
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Something that the format cannot hold.
+
+    Args:
+        name: constant, lower case.
+        count: how many of it there were; never 0.
+        meaning: what they are and what became of them.
+
+    """
+
+    name: str
+    count: int
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExportResult:
+    """What was written.
+
+    Args:
+        records: how many records were read.
+        pictures: how many picture files were written.
+        objects: how many objects were written.
+        losses: what was left out or changed.
+        mean_iou: mean intersection over union of the written outlines, filled again, with the masks; None for formats
+            that hold the masks themselves, and where there was no object.
+
+    """
+
+    records: int
+    pictures: int
+    objects: int
+    losses: tuple[Loss, ...] = ()
+    mean_iou: float | None = None
+
+
+class Format(Protocol):
+    """Writes a dataset in one format. Equal datasets give equal bytes."""
+
+    def __call__(self, dataset: BuiltDataset, target: Path) -> ExportResult:
+        """Write into ``target``, an empty folder."""
+
+
+def losses(counts: Mapping[str, int], meanings: Mapping[str, str]) -> tuple[Loss, ...]:
+    """Give the losses that occurred, in the order of their meanings."""
+    return tuple(Loss(name, counts[name], meaning) for name, meaning in meanings.items() if counts.get(name))

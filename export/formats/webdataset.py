@@ -1,0 +1,143 @@
+"""WebDataset: tar shards with a sample's files side by side. Owns what a sample's files hold.
+
+``load_dataset`` takes the files and types of the first samples for those of all. So every sample has files of the same
+endings, and nothing in its JSON is null or an empty list: the nested columns stand there as JSON text.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from datasetkit.drawing import object_colour
+from datasetkit.errors import BuiltFolderError
+from datasetkit.masks import run_lengths
+from datasetkit.record import Record
+from datasetkit.schema import record_to_row
+from export.formats.built import BuiltDataset, picture_suffix
+from export.formats.result import ExportResult, losses
+
+SHARD_BYTES = 512 * 2**20
+_MOST_COLOURED = 255
+_MOST_OBJECTS = 2**16 - 1
+_MEANINGS = {
+    "covered_pixels": "mask pixels that a smaller object covers in KEY.ids.png; KEY.json has the whole masks",
+    "covered_objects": "objects that others cover wholly in KEY.ids.png; KEY.json has the whole masks",
+    "renamed_pictures": "pictures of another format than .jpg in a dataset of several, named .jpg; bytes unchanged",
+}
+
+
+def write_webdataset(dataset: BuiltDataset, target: Path) -> ExportResult:
+    """Write ``SPLIT-NNNNN.tar``, each of half a GiB at most (one sample may be more).
+
+    A sample is a record: KEY.jpg (or the ending that all pictures share), KEY.ids.png (0 where no object is, else 1
+    plus the object's place in ``objects``), KEY.json, and KEY.txt with the description, empty where there is none.
+    """
+    suffix = dataset.common_suffix() or ".jpg"
+    counts: Counter[str] = Counter()
+    for split in dataset.splits:
+        with _Shards(target, split) as shards:
+            for picture in dataset.pictures(split):
+                for place, record in enumerate(picture.records):
+                    counts["records"] += 1
+                    counts["objects"] += len(record.objects)
+                    counts["renamed_pictures"] += picture_suffix(picture.image) != suffix
+                    shards.add(f"{picture.number:08d}-{place}", _sample(record, suffix, counts))
+    return ExportResult(counts["records"], counts["records"], counts["objects"], losses(counts, _MEANINGS))
+
+
+def _sample(record: Record, suffix: str, counts: Counter[str]) -> dict[str, bytes]:
+    """Give a sample's files by ending."""
+    return {
+        suffix: record.image.data,
+        ".ids.png": _id_map(record, counts),
+        ".json": json.dumps(_columns(record), ensure_ascii=False).encode(),
+        ".txt": (record.description or "").encode(),
+    }
+
+
+def _columns(record: Record) -> dict[str, Any]:
+    """Spell a record's columns so that each has one type in all samples, whatever is null or empty in it."""
+    row = record_to_row(record)
+    nested = {name: json.dumps(row[name], ensure_ascii=False) for name in ("objects", "phrases", "questions")}
+    return {
+        "record_id": record.record_id,
+        "image_id": record.image_id,
+        "file_name": record.image.name,
+        "width": record.image.width,
+        "height": record.image.height,
+        "has_description": record.description is not None,
+        **row["source"],
+        **nested,
+    }
+
+
+def _id_map(record: Record, counts: Counter[str]) -> bytes:
+    """Draw objects' numbers, large objects first, as PNG: mode P up to 255 objects, 16 bit above."""
+    objects = record.objects
+    if len(objects) > _MOST_OBJECTS:
+        raise BuiltFolderError(f"record {record.record_id} has {len(objects):,} objects; at most {_MOST_OBJECTS:,} fit")
+    height, width = record.image.size_hw
+    columns = np.zeros(width * height, dtype=np.uint16)
+    for number, item in sorted(enumerate(objects, start=1), key=lambda numbered: -numbered[1].area):
+        ends = np.cumsum(run_lengths(item.mask.counts))
+        for start, end in zip(ends[0::2].tolist(), ends[1::2].tolist(), strict=False):
+            columns[start:end] = number
+    counts["covered_pixels"] += sum(item.area for item in objects) - int(np.count_nonzero(columns))
+    counts["covered_objects"] += len(objects) - int(np.count_nonzero(np.unique(columns)))
+    return _png(columns.reshape(width, height).T, len(objects))
+
+
+def _png(ids: NDArray[np.uint16], objects: int) -> bytes:
+    buffer = io.BytesIO()
+    if objects > _MOST_COLOURED:
+        Image.fromarray(np.ascontiguousarray(ids)).save(buffer, "PNG")
+    else:
+        image = Image.fromarray(ids.astype(np.uint8))
+        colours = [(0, 0, 0), *(object_colour(number) for number in range(objects))]
+        image.putpalette([value for colour in colours for value in colour])
+        image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+class _Shards:
+    """The tar files of a split; a context manager that closes the last."""
+
+    def __init__(self, target: Path, split: str) -> None:
+        self._target = target
+        self._split = split
+        self._count = 0
+        self._tar: tarfile.TarFile | None = None
+
+    def __enter__(self) -> _Shards:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._tar:
+            self._tar.close()
+
+    def add(self, key: str, files: Mapping[str, bytes]) -> None:
+        """Append a sample, to a new shard where the current one would grow too large."""
+        size = sum(len(data) + 2 * tarfile.BLOCKSIZE for data in files.values())
+        if self._tar is None or (self._tar.offset and self._tar.offset + size > SHARD_BYTES):
+            self._tar = self._open_next()
+        for ending, data in sorted(files.items()):
+            entry = tarfile.TarInfo(key + ending)  # its time, owner and rights are the same on every machine
+            entry.size = len(data)
+            self._tar.addfile(entry, io.BytesIO(data))
+
+    def _open_next(self) -> tarfile.TarFile:
+        if self._tar:
+            self._tar.close()
+        path = self._target / f"{self._split}-{self._count:05d}.tar"
+        self._count += 1
+        return tarfile.open(path, "w", format=tarfile.USTAR_FORMAT)

@@ -1,0 +1,84 @@
+"""YOLO's segmentation format: a text file of polygons for each picture. Owns the lines, and the account of loss."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import yaml
+
+from datasetkit.record import KeyObject
+from export.formats.built import UNNAMED, BuiltDataset
+from export.formats.polygons import fill, trace
+from export.formats.result import ExportResult, losses
+
+# Readers take either the nearest whole number or the one below: with a quarter, both are the pixel that was meant.
+_WITHIN_PIXEL = 0.25
+_SPLIT_KEYS = {"validation": "val"}
+_MEANINGS = {
+    "holed_objects": "objects with holes; lines that lead there and back join a hole's border to the outline",
+    "parted_objects": "objects in several parts; lines that lead there and back join them, a pixel wide where filled",
+    "changed_masks": "objects whose polygon, filled again, is not their mask; mean_iou measures all objects",
+    "crowds": "crowds, left out: a polygon would pass them for one object",
+    "unnamed_objects": f'objects without a category; their class is "{UNNAMED}"',
+    "descriptions": "descriptions with their phrases and questions, for which YOLO has no place",
+}
+
+
+def write_yolo_seg(dataset: BuiltDataset, target: Path) -> ExportResult:
+    """Write ``images/SPLIT/``, ``labels/SPLIT/`` and ``data.yaml``.
+
+    A picture appears once, with the objects of all its records: lines of a class and the x and y of each corner, as
+    fractions of width and height. Classes have the numbers 0, 1, ... in the order of their names.
+    """
+    names = dataset.category_names()
+    classes = {name: number for number, name in enumerate(names)}
+    counts: Counter[str] = Counter()
+    iou_sum = 0.0
+    for split in dataset.splits:
+        images, labels = target / "images" / split, target / "labels" / split
+        images.mkdir(parents=True)
+        labels.mkdir(parents=True)
+        for picture in dataset.pictures(split):
+            lines = []
+            for item in picture.objects:
+                if item.is_crowd:
+                    counts["crowds"] += 1
+                    continue
+                line, iou = _line(item, classes, counts)
+                lines.append(line)
+                iou_sum += iou
+            (images / picture.name).write_bytes(picture.image.data)
+            (labels / PurePosixPath(picture.name).with_suffix(".txt")).write_text("".join(lines), encoding="ascii")
+            counts["pictures"] += 1
+            counts["records"] += len(picture.records)
+            counts["descriptions"] += sum(record.description is not None for record in picture.records)
+    (target / "data.yaml").write_text(_data_yaml(dataset.splits, names), encoding="utf-8")
+    mean_iou = iou_sum / counts["objects"] if counts["objects"] else None
+    return ExportResult(
+        counts["records"], counts["pictures"], counts["objects"], losses(counts, _MEANINGS), mean_iou=mean_iou
+    )
+
+
+def _line(item: KeyObject, classes: Mapping[str, int], counts: Counter[str]) -> tuple[str, float]:
+    """Spell an object; give its line and the IoU of its polygon, filled again, with its mask."""
+    mask = item.mask.decode()
+    outline = trace(mask)
+    filled = fill(outline.points_xy, item.mask.size_hw)
+    iou = int(np.count_nonzero(mask & filled)) / int(np.count_nonzero(mask | filled))
+    counts["objects"] += 1
+    counts["holed_objects"] += outline.holes > 0
+    counts["parted_objects"] += outline.parts > 1
+    counts["changed_masks"] += iou < 1
+    counts["unnamed_objects"] += item.category is None
+    height, width = item.mask.size_hw
+    fractions = (outline.points_xy + _WITHIN_PIXEL) / (width, height)
+    numbers = " ".join(f"{value:.7f}" for value in fractions.ravel().tolist())
+    return f"{classes[item.category or UNNAMED]} {numbers}\n", iou
+
+
+def _data_yaml(splits: tuple[str, ...], names: list[str]) -> str:
+    folders = {_SPLIT_KEYS.get(split, split): f"images/{split}" for split in splits}
+    return yaml.safe_dump(folders | {"names": dict(enumerate(names))}, sort_keys=False, allow_unicode=True)
