@@ -15,7 +15,7 @@ from datasetkit.ledger import DropReason
 from datasetkit.pipeline import Pipeline
 from datasetkit.placement import Placement
 from datasetkit.protocols import Entry, Source
-from datasetkit.recipe import FolderOptions, Recipe
+from datasetkit.recipe import FolderOptions, ParquetOptions, Recipe
 from datasetkit.schema import SCHEMA_VERSION
 from datasetkit.sources import SOURCES
 from datasetkit.sources.toyworld import PRONOUN
@@ -29,7 +29,7 @@ from export.part import PartWriter
 if TYPE_CHECKING:
     from annotation.grounded import GroundedAnnotator
 
-_REASON_MEANINGS = {reason.value: reason.explanation for reason in AlignmentReason} | {
+REASON_MEANINGS = {reason.value: reason.explanation for reason in AlignmentReason} | {
     PRONOUN: "a pronoun; it names what was named before"
 }
 
@@ -100,13 +100,18 @@ def build(
             return Manifest.read(out)
         _write_parts(folder, recipe, source, pipeline, stages, on_progress)
         manifest = folder.publish(source.stray_drops())
-        describe(out, manifest, _REASON_MEANINGS)
+        describe(out, manifest, REASON_MEANINGS)
         folder.close()
     return manifest
 
 
 def _check_place(recipe: Recipe, out: Path) -> None:
-    if isinstance(recipe.source, FolderOptions) and out.resolve().is_relative_to(recipe.source.folder.resolve()):
+    folders: tuple[Path, ...] = ()
+    if isinstance(recipe.source, FolderOptions):
+        folders = (recipe.source.folder,)
+    elif isinstance(recipe.source, ParquetOptions):
+        folders = recipe.source.files
+    if any(out.resolve().is_relative_to(folder.resolve()) for folder in folders):
         raise OutputError(
             f"{out} lies inside the source's folder, where its own pictures would be read next time; give another --out"
         )

@@ -34,6 +34,7 @@ class DropReason(StrEnum):
     BAD_POLYGON = "bad_polygon"
     BAD_MASK = "bad_mask"
     OUTSIDE_IMAGE = "outside_image"
+    BAD_ROW = "bad_row"
     RECORD_DROPPED = "record_dropped"
     RELABELLED = "relabelled"
     OUT_OF_MEMORY = "out_of_memory"
@@ -80,6 +81,7 @@ _EXPLANATIONS = {
     DropReason.BAD_POLYGON: "a polygon part has fewer than three points or numbers that are no coordinates",
     DropReason.BAD_MASK: "run lengths that do not describe a non-empty mask of the picture's size",
     DropReason.OUTSIDE_IMAGE: "the polygon covers no pixel of the picture",
+    DropReason.BAD_ROW: "what stands beside the picture makes no valid record",
     DropReason.RECORD_DROPPED: "the record that it belongs to was dropped",
     DropReason.RELABELLED: "the source's own mask gave way to those that models found",
     DropReason.OUT_OF_MEMORY: "the model ran out of memory with this picture alone",

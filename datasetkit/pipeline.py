@@ -92,7 +92,7 @@ class Pipeline:
         entry, result = item.entry, item.result
         if isinstance(result, Drop):
             return _dropped(entry, result)
-        record = result.record if self._picture_annotator is not None else self._with_words(result.record)
+        record = result.record if self._picture_annotator is not None else self._with_words(result)
         with self._stages.timed("draw"):
             overlay = encode_jpeg(draw_overlay(result.pixels, record.key_objects)) if self._recipe.overlay else None
             row = record_to_row(record, overlay)
@@ -106,8 +106,11 @@ class Pipeline:
             notices=(*result.notices, *_missing_description(record)),
         )
 
-    def _with_words(self, record: Record) -> Record:
-        if record.phrases or record.description is None:
+    def _with_words(self, reading: Reading) -> Record:
+        record = reading.record
+        if reading.is_annotated and self._recipe.key_max is None:
+            return record
+        if reading.is_annotated or record.phrases or record.description is None:
             return with_phrases(record, record.phrases, self._recipe.key_max)
         with self._stages.timed("align"):
             return self._annotator.annotate(record)

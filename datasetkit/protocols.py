@@ -44,6 +44,7 @@ class Reading:
         drops: the annotations and detections that were left out.
         notices: what was done to the picture and to its record.
         detections: how many boxes models found in the picture, those left out among them.
+        is_annotated: whether the record comes from a built dataset, so that its phrases and key objects stay.
 
     """
 
@@ -52,6 +53,7 @@ class Reading:
     drops: tuple[Drop, ...] = ()
     notices: tuple[Notice, ...] = ()
     detections: int = 0
+    is_annotated: bool = False
 
 
 class Source(Protocol):

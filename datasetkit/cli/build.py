@@ -1,93 +1,31 @@
-"""``datasetkit build``: one command a source. Owns the way from typed options to a recipe, and the closing summary."""
+"""``datasetkit build``: one command a source. Owns the way from typed options to a recipe."""
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from datasetkit.cli.grounding import PANEL, ModelOptions, check_relabel, knows_only_scenes
+from datasetkit.cli.building import BuildOptions, RunOptions, run
+from datasetkit.cli.grounding import PANEL, check_relabel
 from datasetkit.cli.options import takes
-from datasetkit.cli.progress import progress_line
-from datasetkit.errors import OutputError, RecipeError
-
-if TYPE_CHECKING:
-    from datasetkit.placement import Placement
-    from datasetkit.recipe import Recipe
-    from export.manifest import Manifest
 
 app = typer.Typer(help="Build a dataset from pictures.", no_args_is_help=True)
 
-
-@dataclass(frozen=True)
-class RunOptions:
-    """Where to build, and how; none of it changes what comes out."""
-
-    out: Annotated[Path, typer.Option(help="Folder to write.", show_default=False)]
-    workers: Annotated[int, typer.Option(min=1, help="Threads that read and annotate.")] = os.cpu_count() or 1
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another build in OUT.")] = False
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Build parts again that hold pictures which could not be read.")
-    ] = False
-    device: Annotated[
-        str, typer.Option(rich_help_panel=PANEL, help="Where models run: auto, cpu, cuda, cuda:1, mps.")
-    ] = "auto"
-    captioner_batch: Annotated[
-        int, typer.Option(rich_help_panel=PANEL, min=1, help="Pictures the captioner takes at once.")
-    ] = 8
-    detector_batch: Annotated[
-        int, typer.Option(rich_help_panel=PANEL, min=1, help="Pictures the detector takes at once.")
-    ] = 8
-    segmenter_batch: Annotated[
-        int, typer.Option(rich_help_panel=PANEL, min=1, help="Pictures the segmenter takes at once.")
-    ] = 8
-
-    @property
-    def placement(self) -> Placement:
-        """Where models run."""
-        from datasetkit.placement import Placement
-
-        return Placement(self.device, self.captioner_batch, self.detector_batch, self.segmenter_batch)
-
-
-@dataclass(frozen=True)
-class BuildOptions(ModelOptions, RunOptions):
-    """The options of a recipe that every source has, and those of the run."""
-
-    split: Annotated[str | None, typer.Option(help="Name of the one split.  [default: the source's own, or train]")] = (
-        None
-    )
-    splits: Annotated[
-        str | None, typer.Option(help="Shares by a hash of the picture, as train=.9,validation=.05,test=.05.")
-    ] = None
-    key_max: Annotated[int | None, typer.Option(min=1, help="Keep the N most salient key objects.")] = None
-    license: Annotated[str | None, typer.Option(help="License of pictures whose source names none.")] = None
-    overlay: Annotated[bool, typer.Option(help="Add a column of small pictures with the masks drawn on them.")] = True
-    max_bytes: Annotated[int | None, typer.Option(min=1, help="Largest picture file that is opened.")] = None
-    max_pixels: Annotated[int | None, typer.Option(min=1, help="Largest picture that is decoded.")] = None
-    limit: Annotated[int | None, typer.Option(min=1, help="Read the first N entries only.")] = None
-    part_size: Annotated[int, typer.Option(min=1, help="Entries a part; a part is the unit of resuming.")] = 1000
-
-    def recipe(self, **source: Any) -> Recipe:
-        """Put the recipe together and check it."""
-        from datasetkit.recipe import Recipe
-
-        limits = {"max_bytes": self.max_bytes, "max_pixels": self.max_pixels}
-        value = {
-            "source": source,
-            "grounding": self.grounding(),
-            "splits": _shares(self.split, self.splits),
-            "key_max": self.key_max,
-            "license": self.license,
-            "overlay": self.overlay,
-            "limits": {name: number for name, number in limits.items() if number is not None},
-            "limit": self.limit,
-            "part_size": self.part_size,
-        }
-        return Recipe.parse(value, "options")
+ImageColumn = Annotated[
+    str | None, typer.Option(help="Column of the encoded pictures.  [default: found by its type and name]")
+]
+TextColumn = Annotated[
+    str | None, typer.Option(help="Column of the descriptions.  [default: description, caption or text]")
+]
+IdColumn = Annotated[str | None, typer.Option(help="Column of the records' ids.  [default: rows are numbered]")]
+RequireDescription = Annotated[bool, typer.Option(help="Drop pictures without a description.")]
+Relabel = Annotated[
+    bool,
+    typer.Option("--relabel", rich_help_panel=PANEL, help="Let the preset's models replace a built dataset's objects."),
+]
 
 
 @app.command("coco")
@@ -116,7 +54,7 @@ def coco(
         caption=caption,
         require_description=require_description,
     )
-    _run(recipe, options)
+    run(recipe, options)
 
 
 @app.command("folder")
@@ -133,7 +71,93 @@ def folder(
     recipe = options.recipe(
         name="folder", folder=folder, caption_column=caption_column, require_description=require_description
     )
-    _run(recipe, options)
+    run(recipe, options)
+
+
+@app.command("parquet")
+@takes(BuildOptions)
+def parquet(
+    files: Annotated[list[Path], typer.Argument(help="Parquet files, or folders of them; built folders, too.")],
+    options: BuildOptions,
+    image_column: ImageColumn = None,
+    text_column: TextColumn = None,
+    id_column: IdColumn = None,
+    require_description: RequireDescription = False,
+    relabel: Relabel = False,
+) -> None:
+    """Build from rows with a picture and a text; rows of a built folder come back as the records they were."""
+    recipe = options.recipe(
+        name="parquet",
+        files=files,
+        image_column=image_column,
+        text_column=text_column,
+        id_column=id_column,
+        require_description=require_description,
+        relabel=relabel,
+    )
+    run(recipe, options)
+
+
+@app.command("webdataset")
+@takes(BuildOptions)
+def webdataset(
+    shards: Annotated[list[Path], typer.Argument(help="Tar files, folders of them, or 'part-{000..041}.tar'.")],
+    options: BuildOptions,
+    text_column: Annotated[
+        str | None,
+        typer.Option(help="Key of KEY.json with the text.  [default: KEY.txt, else description, caption or text]"),
+    ] = None,
+    require_description: RequireDescription = False,
+    relabel: Relabel = False,
+) -> None:
+    """Build from WebDataset shards: KEY.jpg with KEY.txt or KEY.json; nothing is unpacked."""
+    recipe = options.recipe(
+        name="webdataset",
+        shards=shards,
+        text_column=text_column,
+        require_description=require_description,
+        relabel=relabel,
+    )
+    run(recipe, options)
+
+
+@app.command("hub")
+@takes(BuildOptions)
+def hub(
+    repo: Annotated[str, typer.Argument(help="user/name of a dataset on the Hub.")],
+    options: BuildOptions,
+    config: Annotated[str | None, typer.Option(help="Configuration, where there are several.")] = None,
+    split: Annotated[str | None, typer.Option(help="Read this split only.  [default: all, each kept apart]")] = None,
+    revision: Annotated[
+        str | None, typer.Option(help="Branch, tag or commit.  [default: the newest; its commit is recorded]")
+    ] = None,
+    image_column: ImageColumn = None,
+    text_column: TextColumn = None,
+    id_column: IdColumn = None,
+    streaming: Annotated[
+        bool, typer.Option("--streaming", help="Read rows as they are needed, without downloading all.")
+    ] = False,
+    require_description: RequireDescription = False,
+    relabel: Relabel = False,
+) -> None:
+    """Build from a dataset on the Hub with pictures and texts; one that was built here comes back whole."""
+    from datasetkit.sources.hub_loading import resolve_commit
+
+    source = {
+        "name": "hub",
+        "repo": repo,
+        "config": config,
+        "split": split,
+        "revision": revision,
+        "image_column": image_column,
+        "text_column": text_column,
+        "id_column": id_column,
+        "streaming": streaming,
+        "require_description": require_description,
+        "relabel": relabel,
+    }
+    options.recipe(**source)  # what is wrong with the options is told before the Hub is asked
+    run(options.recipe(**source | {"revision": resolve_commit(repo, revision)}), options)
 
 
 @app.command("toyworld")
@@ -155,7 +179,7 @@ def toyworld(
     """
     options = replace(options, preset=options.preset or "toyworld")
     recipe = options.recipe(name="toyworld", count=count, scene_split=scene_split, size_px=size_px, domain=domain)
-    _run(recipe, options)
+    run(recipe, options)
 
 
 @app.command("recipe")
@@ -170,67 +194,4 @@ def from_recipe(
     """Build what a recipe file says."""
     from datasetkit.recipe import Recipe
 
-    _run(Recipe.read(recipe, root or recipe.parent), options)
-
-
-def _shares(split: str | None, splits: str | None) -> dict[str, float] | None:
-    if split is not None and splits is not None:
-        raise RecipeError("--split and --splits were both given; give one of them")
-    if split is not None:
-        return {split: 1.0}
-    if splits is None:
-        return None
-    try:
-        pairs = [(name.strip(), float(share)) for name, share in (item.split("=") for item in splits.split(","))]
-    except ValueError:
-        raise RecipeError(f"--splits {splits!r}: give shares as train=.9,validation=.05,test=.05") from None
-    if len(dict(pairs)) < len(pairs):
-        raise RecipeError(f"--splits {splits!r} names a split twice; give every split once")
-    return dict(pairs)
-
-
-def _run(recipe: Recipe, options: RunOptions) -> None:
-    from datasetkit.build import build
-
-    if knows_only_scenes(recipe):
-        typer.echo(
-            "warning: the toyworld models know rendered scenes only; on other pictures they mean nothing", err=True
-        )
-    with progress_line() as show:
-        manifest = build(
-            recipe,
-            options.out,
-            workers=options.workers,
-            placement=options.placement,
-            overwrite=options.overwrite,
-            retry_failed=options.retry_failed,
-            on_progress=show,
-        )
-    _summarise(manifest, options.out)
-    if recipe.grounding is None and not recipe.source.has_objects:
-        typer.echo("hint         no objects were looked for; --preset grounded-sam finds them with models")
-
-
-def _summarise(manifest: Manifest, out: Path) -> None:
-    from datasetkit.ledger import DropReason
-    from export.manifest import LEDGER_NAME
-
-    tally = manifest.tally
-    splits = ", ".join(f"{split} {rows:,}" for split, rows in manifest.split_rows.items()) or "none"
-    typer.echo(f"records      read {tally.read['record']:,}, kept {tally.kept['record']:,} ({splits})")
-    typer.echo(f"annotations  read {tally.read['annotation']:,}, kept {tally.kept['annotation']:,}")
-    if tally.read["detection"]:
-        typer.echo(f"detections   read {tally.read['detection']:,}, kept {tally.kept['detection']:,}")
-    for scope, reasons in tally.dropped.items():
-        for reason, count in sorted(reasons.items()):
-            typer.echo(f"dropped      {count:,} {scope}{'' if count == 1 else 's'}: {reason} ({reason.explanation})")
-    for kind, count in sorted(manifest.tally.notices.items()):
-        typer.echo(f"noticed      {count:,} record{'' if count == 1 else 's'}: {kind} ({kind.explanation})")
-    typer.echo(f"wrote        {out}")
-    if tally.dropped["record"][DropReason.NO_DESCRIPTION]:
-        typer.echo("hint         --no-require-description keeps pictures that have no description")
-    gave_way = tally.dropped["annotation"][DropReason.RELABELLED]
-    if tally.read["annotation"] and not tally.kept["annotation"] and not gave_way:
-        typer.echo("warning: no annotation was kept; do the annotation files belong to these pictures?", err=True)
-    if not tally.kept["record"]:
-        raise OutputError(f"no record was kept; {out / LEDGER_NAME} says why, record by record")
+    run(Recipe.read(recipe, root or recipe.parent), options)

@@ -12,6 +12,8 @@ from typing import Any, get_type_hints
 def takes(group: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command every field of a dataclass as an option, after its own; it receives one ``options`` object.
 
+    A field that the command has an option of its own for keeps its default.
+
     Args:
         group: a dataclass whose fields are annotated with ``typer.Option``.
 
@@ -24,6 +26,8 @@ def takes(group: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
             if name != "options"
         ]
         hints = get_type_hints(group, include_extras=True)
+        taken = {parameter.name for parameter in own}
+        group_fields = [field for field in fields(group) if field.name not in taken]
         shared = [
             inspect.Parameter(
                 field.name,
@@ -31,12 +35,12 @@ def takes(group: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
                 default=inspect.Parameter.empty if field.default is MISSING else field.default,
                 annotation=hints[field.name],
             )
-            for field in fields(group)
+            for field in group_fields
         ]
 
         @wraps(command)
         def wrapper(**values: Any) -> None:
-            options = group(**{field.name: values.pop(field.name) for field in fields(group)})
+            options = group(**{field.name: values.pop(field.name) for field in group_fields})
             command(**values, options=options)
 
         own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]

@@ -2,6 +2,14 @@
 
 from datasetkit.recipe.grounding import GroundingOptions
 from datasetkit.recipe.recipe import Recipe, recipe_yaml
-from datasetkit.recipe.sources import CocoOptions, FolderOptions, ToyworldOptions
+from datasetkit.recipe.sources import CocoOptions, FolderOptions, ParquetOptions, ToyworldOptions
 
-__all__ = ["CocoOptions", "FolderOptions", "GroundingOptions", "Recipe", "ToyworldOptions", "recipe_yaml"]
+__all__ = [
+    "CocoOptions",
+    "FolderOptions",
+    "GroundingOptions",
+    "ParquetOptions",
+    "Recipe",
+    "ToyworldOptions",
+    "recipe_yaml",
+]

@@ -14,7 +14,16 @@ from datasetkit.errors import RecipeError
 from datasetkit.images import MOST_PIXELS, ImageLimits
 from datasetkit.recipe.grounding import GroundingOptions
 from datasetkit.recipe.options import Options
-from datasetkit.recipe.sources import CocoOptions, FolderOptions, ToyworldOptions
+from datasetkit.recipe.sources import (
+    CocoOptions,
+    FolderOptions,
+    HubOptions,
+    ParquetOptions,
+    ToyworldOptions,
+    WebdatasetOptions,
+)
+
+SourceOptions = CocoOptions | FolderOptions | HubOptions | ParquetOptions | ToyworldOptions | WebdatasetOptions
 
 
 class LimitOptions(Options):
@@ -48,7 +57,7 @@ class Recipe(Options):
 
     """
 
-    source: Annotated[CocoOptions | FolderOptions | ToyworldOptions, Field(discriminator="name")]
+    source: Annotated[SourceOptions, Field(discriminator="name")]
     grounding: GroundingOptions | None = None
     splits: dict[str, float] | None = None
     key_max: int | None = Field(default=None, ge=1)
@@ -91,17 +100,22 @@ class Recipe(Options):
         of the machine, and builds again wherever the source's files keep their places to each other.
         """
         value = self.model_dump()
-        paths = {name: _absolute(item) for name, item in value["source"].items() if isinstance(item, Path)}
+        paths = [_absolute(path) for _, paths in self._source_paths() for path in paths]
         if paths:
-            root = Path(os.path.commonpath([path.parent for path in paths.values()]))
+            root = Path(os.path.commonpath([path.parent for path in paths]))
             is_apart = root == Path(root.anchor)
-            located = {
-                name: path.name if is_apart else path.relative_to(root).as_posix() for name, path in paths.items()
-            }
-            value["source"] |= located
+            names = (path.name if is_apart else path.relative_to(root).as_posix() for path in paths)
+            for option, located in self._source_paths():
+                found = [next(names) for _ in located]
+                value["source"][option] = found if isinstance(value["source"][option], tuple) else found[0]
         if self.grounding is not None:
             value["grounding"] = self.grounding.published()
         return value
+
+    def _source_paths(self) -> list[tuple[str, tuple[Path, ...]]]:
+        """Give the source's options that are paths, each as a list."""
+        options = ((name, item if isinstance(item, tuple) else (item,)) for name, item in self.source)
+        return [(name, items) for name, items in options if isinstance(items[0], Path)]
 
     @classmethod
     def parse(cls, value: Mapping[str, Any], where: str) -> Recipe:
@@ -136,7 +150,10 @@ class Recipe(Options):
         if not isinstance(value, Mapping):
             raise RecipeError(f"{path} holds a {type(value).__name__}; a recipe is a mapping of options")
         recipe = cls.parse(value, str(path))
-        located = {name: root / item for name, item in recipe.source if isinstance(item, Path)}
+        located: dict[str, Any] = {}
+        for name, paths in recipe._source_paths():
+            found = tuple(root / path for path in paths)
+            located[name] = found if isinstance(getattr(recipe.source, name), tuple) else found[0]
         update: dict[str, Any] = {"source": recipe.source.model_copy(update=located)}
         if recipe.grounding is not None:
             update["grounding"] = recipe.grounding.located(root)

@@ -9,6 +9,9 @@ SOURCES = Registry(
     {
         "coco": "datasetkit.sources.coco:CocoSource",
         "folder": "datasetkit.sources.folder:FolderSource",
+        "hub": "datasetkit.sources.hub:HubSource",
+        "parquet": "datasetkit.sources.parquet:ParquetSource",
         "toyworld": "datasetkit.sources.toyworld:ToyworldSource",
+        "webdataset": "datasetkit.sources.webdataset:WebdatasetSource",
     },
 )

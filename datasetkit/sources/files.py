@@ -1,13 +1,33 @@
-"""Picture files of a folder. Owns the rule that no name leads out of the folder it belongs to."""
+"""Files of sources and what their names say. Owns the rule that no name leads out of the folder it belongs to."""
 
 from __future__ import annotations
 
+import os
+import re
 import stat
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from datasetkit.errors import UnusableError
+from datasetkit.errors import SourceError, UnusableError
 from datasetkit.images import ImageLimits
 from datasetkit.ledger import DropReason
+
+CAPTION_COLUMNS = ("description", "caption", "text")
+PICTURE_SUFFIXES = frozenset(
+    {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
+_SPLITS = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
+_NUMBERED = re.compile(r"([A-Za-z_]\w*)-\d{5}-of-\d{5}", re.ASCII)
+_NAMED = re.compile(r"[a-z]+", re.IGNORECASE)
 
 
 def path_inside(folder: Path, name: str) -> Path:
@@ -22,7 +42,7 @@ def path_inside(folder: Path, name: str) -> Path:
 
     """
     relative = PurePosixPath(name)
-    if relative.is_absolute() or PureWindowsPath(name).is_absolute() or ".." in relative.parts or "\0" in name:
+    if leads_out(name):
         raise UnusableError(DropReason.PATH_ESCAPES, f"{name!r} must be a path below the source's folder")
     path = folder / relative
     try:
@@ -34,6 +54,13 @@ def path_inside(folder: Path, name: str) -> Path:
     if not target.is_relative_to(folder):
         raise UnusableError(DropReason.PATH_ESCAPES, f"{name!r} is a link that leads out of the source's folder")
     return path
+
+
+def leads_out(name: str) -> bool:
+    """Tell whether a name is absolute, climbs with ``..``, or is none that a path can hold."""
+    relative = PurePosixPath(name)
+    is_absolute = relative.is_absolute() or PureWindowsPath(name).is_absolute()
+    return is_absolute or ".." in relative.parts or "\0" in name
 
 
 def as_text(name: str) -> str:
@@ -62,3 +89,49 @@ def read_picture(path: Path, limits: ImageLimits) -> bytes:
         raise UnusableError(DropReason.MISSING, f"{path.name} is not there") from None
     except OSError as error:
         raise UnusableError(DropReason.UNREADABLE, f"{path.name} cannot be opened: {error.strerror}") from error
+
+
+def split_of_folder(name: str) -> str | None:
+    """Give the split that a file's first folder names, or None."""
+    top, _, below = name.partition("/")
+    return _SPLITS.get(top.lower()) if below else None
+
+
+def split_of_shard(name: str) -> str | None:
+    """Give the split that a shard's name tells: ``SPLIT-00000-of-00001``, else its first word or folder, or None."""
+    stem = PurePosixPath(name).stem
+    numbered = _NUMBERED.fullmatch(stem)
+    if numbered:
+        return numbered[1]
+    word = _NAMED.match(stem)
+    return (_SPLITS.get(word[0].lower()) if word else None) or split_of_folder(name)
+
+
+def list_shards(places: Sequence[Path], suffix: str) -> list[tuple[str, Path]]:
+    """Find files by their ending in folders, and take those that are named themselves.
+
+    Args:
+        places: files and folders; hidden files and folders are passed over.
+        suffix: the ending, as ``.tar``.
+
+    Returns:
+        each file once, by its name below the innermost folder that holds all places, sorted by it.
+
+    Raises:
+        SourceError: a place is not there, or there is no file.
+
+    """
+    found: dict[Path, Path] = {}
+    for place in (Path(os.path.abspath(place)) for place in places):  # noqa: PTH100 - links keep their names
+        if place.is_dir():
+            inside = sorted(place.rglob(f"*{suffix}"))
+            shown = (path for path in inside if not any(part.startswith(".") for part in path.relative_to(place).parts))
+            found.update((path, place) for path in shown if path.is_file())
+        elif place.is_file():
+            found[place] = place.parent
+        else:
+            raise SourceError(f"{place} is neither a file nor a folder; give {suffix} files or folders of them")
+    if not found:
+        raise SourceError(f"{', '.join(map(str, places))} holds no {suffix} file")
+    root = Path(os.path.commonpath(list(found.values())))
+    return sorted((as_text(path.relative_to(root).as_posix()), path) for path in found)

@@ -20,24 +20,17 @@ from datasetkit.ledger import Drop, DropReason, Notice
 from datasetkit.protocols import Annotator, Entry, Reading
 from datasetkit.recipe import Recipe
 from datasetkit.record import Provenance, Record
-from datasetkit.sources.files import as_text, path_inside, read_picture
+from datasetkit.sources.files import (
+    CAPTION_COLUMNS,
+    PICTURE_SUFFIXES,
+    as_text,
+    path_inside,
+    read_picture,
+    split_of_folder,
+)
 from datasetkit.sources.licenses import UNKNOWN_LICENSE
 
-CAPTION_COLUMNS = ("description", "caption", "text")
-_PICTURE_SUFFIXES = frozenset(
-    {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-)
 _METADATA_NAMES = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
-_SPLIT_FOLDERS = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "dev": "validation",
-    "test": "test",
-    "testing": "test",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +76,7 @@ class FolderSource:
         pictures, metadata = _listing(self._folder)
         self._handles = list(_handles(self._folder, pictures, metadata, caption_column))
         if not self._handles:
-            raise SourceError(
-                f"{folder} holds no picture ({', '.join(sorted(_PICTURE_SUFFIXES))}) and no metadata file"
-            )
+            raise SourceError(f"{folder} holds no picture ({', '.join(sorted(PICTURE_SUFFIXES))}) and no metadata file")
 
     @classmethod
     def from_recipe(cls, recipe: Recipe, annotator: Annotator) -> FolderSource:  # noqa: ARG003 - every source's signature
@@ -118,8 +109,7 @@ class FolderSource:
     def entries(self) -> Iterator[Entry]:
         """Announce the pictures: those of the metadata files in their order, then all others by name."""
         for handle in self._handles:
-            top, _, below = handle.name.partition("/")
-            yield Entry(as_text(handle.name), (), _SPLIT_FOLDERS.get(top.lower()) if below else None, handle)
+            yield Entry(as_text(handle.name), (), split_of_folder(handle.name), handle)
 
     def stray_drops(self) -> Iterator[Drop]:
         """Give nothing: a folder has no annotations."""
@@ -160,7 +150,7 @@ def _listing(folder: Path) -> tuple[list[str], list[Path]]:
             continue
         if path.name in _METADATA_NAMES:
             metadata.append(path)
-        elif path.suffix.lower() in _PICTURE_SUFFIXES:
+        elif path.suffix.lower() in PICTURE_SUFFIXES:
             pictures.append(relative.as_posix())
     return pictures, metadata
 

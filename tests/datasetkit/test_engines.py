@@ -101,7 +101,7 @@ def test_every_source_loads(name: str) -> None:
 def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(UnknownNameError) as caught:
         SOURCES.load("ftp")
-    assert str(caught.value) == "no source is called 'ftp'; known: coco, folder, toyworld"
+    assert str(caught.value) == "no source is called 'ftp'; known: coco, folder, hub, parquet, toyworld, webdataset"
     assert isinstance(caught.value, KeyError)
 
 

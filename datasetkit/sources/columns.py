@@ -1,0 +1,137 @@
+"""Which columns of a table hold what. Owns how a picture, its text and its license are found by type and name."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from datasetkit.errors import SourceError
+from datasetkit.schema import row_schema
+from datasetkit.sources.files import CAPTION_COLUMNS
+
+_PICTURE_NAMES = ("image", "img", "picture", "photo", "jpg", "jpeg", "png", "webp")
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The columns that are read.
+
+    Args:
+        image: encoded pictures, as bytes or as {bytes, path}.
+        text: descriptions, as text or as lists of texts; None where there are none.
+        id: what records are called; None numbers them.
+        license: licenses as text, or None.
+        is_record: whether the rows are whole records of a built dataset; the rest then counts for nothing.
+
+    """
+
+    image: str
+    text: str | None = None
+    id: str | None = None
+    license: str | None = None
+    is_record: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every column that is read."""
+        if self.is_record:
+            return tuple(row_schema(overlay=False).names)
+        return tuple(name for name in (self.image, self.text, self.id, self.license) if name is not None)
+
+
+def find_columns(
+    schema: pa.Schema, where: str, *, image: str | None = None, text: str | None = None, row_id: str | None = None
+) -> Columns:
+    """Find the columns of a table; those that are named are taken as they are.
+
+    Args:
+        schema: the table's, with the Hub's feature types in its metadata where there are any.
+        where: what the table is called in messages.
+        image: column of the pictures.
+        text: column of the descriptions.
+        row_id: column of the records' ids.
+
+    Raises:
+        SourceError: a named column is missing or of the wrong type, or none, or no one, can be the pictures'.
+
+    """
+    if image is text is row_id is None and _is_record(schema):
+        return Columns("image", is_record=True)
+    for name, kind_of, kind in ((image, _is_picture, "pictures"), (text, _is_text, "text"), (row_id, _is_id, "ids")):
+        if name is not None and (name not in schema.names or not kind_of(schema.field(name).type)):
+            of_type = f"; {name!r} has type {schema.field(name).type}" if name in schema.names else ""
+            raise SourceError(f"{where} has no column {name!r} of {kind}; it has {', '.join(schema.names)}{of_type}")
+    return Columns(
+        image=image or _find_image(schema, where),
+        text=text or next((name for name in CAPTION_COLUMNS if _has(schema, name) and _is_text_of(schema, name)), None),
+        id=row_id,
+        license="license" if _has(schema, "license") and _is_string(schema.field("license").type) else None,
+    )
+
+
+def _is_record(schema: pa.Schema) -> bool:
+    return all(
+        _has(schema, field.name) and schema.field(field.name).type == field.type for field in row_schema(overlay=False)
+    )
+
+
+def _has(schema: pa.Schema, name: str) -> bool:
+    return schema.names.count(name) == 1
+
+
+def _find_image(schema: pa.Schema, where: str) -> str:
+    features = _features(schema)
+    possible = [name for name in schema.names if _is_picture(schema.field(name).type)]
+    declared = [name for name in possible if features.get(name) == "Image"]
+    undeclared = [name for name in possible if features.get(name, "Value") == "Value"]
+    structs = [name for name in undeclared if pa.types.is_struct(schema.field(name).type)]
+    for names in (declared, structs, undeclared):
+        if len(names) == 1:
+            return names[0]
+        if names:
+            known = next((name for name in _PICTURE_NAMES if name in names), None)
+            if known is None:
+                raise SourceError(f"{where}: any of {', '.join(names)} may hold the pictures; name one as image column")
+            return known
+    raise SourceError(f"{where} has no column of encoded pictures; it has {', '.join(schema.names)}")
+
+
+def _features(schema: pa.Schema) -> dict[str, str]:
+    """Give the Hub's name of each column's feature type, as far as the schema says."""
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        return {
+            name: str(kind["_type"]) for name, kind in features.items() if isinstance(kind, dict) and "_type" in kind
+        }
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return {}
+
+
+def _is_picture(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind):
+        index = kind.get_field_index("bytes")
+        return index >= 0 and _is_bytes(kind.field(index).type)
+    return _is_bytes(kind)
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
+def _is_string(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    return _is_string(kind.value_type) if is_list else _is_string(kind)
+
+
+def _is_text_of(schema: pa.Schema, name: str) -> bool:
+    return _is_text(schema.field(name).type)
+
+
+def _is_id(kind: pa.DataType) -> bool:
+    return _is_string(kind) or pa.types.is_integer(kind)

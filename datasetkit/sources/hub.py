@@ -1,0 +1,199 @@
+"""Datasets of the Hugging Face Hub. Owns the commit that is read, and the way of a row there to its record.
+
+Everything goes through ``datasets``, which never runs code of a repository. Pictures stay encoded as they are. Rows of
+datasets that were built here come back as the records they were.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from datasetkit.errors import SourceError, UnusableError
+from datasetkit.images import ImageLimits
+from datasetkit.ledger import Drop, DropReason
+from datasetkit.protocols import Annotator, Entry, Reading
+from datasetkit.recipe import Recipe
+from datasetkit.sources.columns import Columns, find_columns
+from datasetkit.sources.hub_files import RepositoryFiles
+from datasetkit.sources.hub_loading import (
+    HubDataset,
+    count_rows,
+    encoded,
+    resolve_commit,
+    rows_from,
+    schema_of,
+    stated_rows,
+)
+from datasetkit.sources.in_order import InOrder
+from datasetkit.sources.rows import RowReader, announce, check_relabel, number_of, object_ids
+
+
+@dataclass(frozen=True, slots=True)
+class _Split:
+    """One split: the number of its first row, how many it has, and the way to one of them."""
+
+    name: str
+    dataset: Any
+    columns: Columns
+    first: int
+    rows: int
+    take: Callable[[int], Mapping[str, Any]]
+
+
+class HubSource:
+    """Rows of a dataset on the Hub.
+
+    Args:
+        repo: ``user/name``.
+        config: name of the configuration; None for the only one.
+        split: the one split that is read; None for all.
+        revision: branch, tag or commit; None for the default branch.
+        image_column: pictures; None finds the column.
+        text_column: descriptions; None takes description, caption or text. Of a list of texts the first counts.
+        id_column: records' ids; None numbers the rows of each split. Where any column is named, rows of built datasets
+            are read as plain rows.
+        streaming: whether rows are read in order as they are needed, instead of downloaded first.
+        limit: how many rows are wanted at most; needed for streaming where the dataset does not say how many it has.
+        require_description: whether a row without a description is dropped.
+        default_license: of rows without a ``license``.
+        limits: of pictures.
+
+    Raises:
+        SourceError: the dataset cannot be loaded, or its columns are not to be found.
+
+    """
+
+    def __init__(
+        self,
+        repo: str,
+        *,
+        config: str | None = None,
+        split: str | None = None,
+        revision: str | None = None,
+        image_column: str | None = None,
+        text_column: str | None = None,
+        id_column: str | None = None,
+        streaming: bool = False,
+        limit: int | None = None,
+        require_description: bool = False,
+        default_license: str | None = None,
+        limits: ImageLimits = ImageLimits(),
+    ) -> None:
+        self._source = HubDataset(repo, resolve_commit(repo, revision), config, split, streaming)
+        self._named = {"image": image_column, "text": text_column, "row_id": id_column}
+        self._files = RepositoryFiles(repo, self._source.commit, limits)
+        self._reader = RowReader(default_license, require_description, limits)
+        self._splits: list[_Split] = []
+        first = 0
+        for name, dataset in self._source.load().items():
+            wanted = None if limit is None else limit - first
+            if wanted is None or wanted > 0:
+                self._splits.append(self._split(name, dataset, first, wanted))
+                first += self._splits[-1].rows
+        self._length = first
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe, annotator: Annotator) -> HubSource:  # noqa: ARG003 - every source's signature
+        """Open the source that a recipe describes.
+
+        Raises:
+            SourceError: as the class.
+            RecipeError: models would replace objects that the rows have.
+
+        """
+        options: Any = recipe.source
+        source = cls(
+            options.repo,
+            config=options.config,
+            split=options.split,
+            revision=options.revision,
+            image_column=options.image_column,
+            text_column=options.text_column,
+            id_column=options.id_column,
+            streaming=options.streaming,
+            limit=recipe.limit,
+            require_description=options.require_description,
+            default_license=recipe.license,
+            limits=recipe.image_limits,
+        )
+        check_relabel(recipe, source)
+        return source
+
+    def fingerprint(self) -> str:
+        """Hex digest over the repository, its commit, and which rows and columns are read."""
+        source = self._source
+        told: list[Any] = [source.repo, source.commit, source.config]
+        told += [[split.name, split.rows, split.columns.names] for split in self._splits]
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
+    def __len__(self) -> int:
+        """How many rows there are; of a stream, as far as they are wanted."""
+        return self._length
+
+    def entries(self) -> Iterator[Entry]:
+        """Announce every row, split by split; of the columns only ids are read."""
+        seen: set[str] = set()
+        for split in self._splits:
+            for row, (record_id, objects) in enumerate(itertools.islice(self._ids(split), split.rows)):
+                entry = announce(split.first + row, record_id, f"{split.name}/{row}", objects, seen)
+                yield replace(entry, split=split.name)
+
+    def stray_drops(self) -> Iterator[Drop]:
+        """Give nothing: objects stand in their rows."""
+        return iter(())
+
+    def read(self, entry: Entry) -> Reading:
+        """Read one row and make its record.
+
+        Raises:
+            UnusableError: the row makes no record.
+            SourceError: the Hub stopped to answer.
+
+        """
+        number = number_of(entry)
+        split = self._splits[bisect_right(self._splits, number, key=lambda split: split.first) - 1]
+        index = number - split.first
+        try:
+            row = dict(split.take(index))
+        except IndexError:
+            raise UnusableError(
+                DropReason.MISSING, f"split {split.name} ends before row {index}, though its card states {split.rows}"
+            ) from None
+        row[split.columns.image] = self._files.opened(row[split.columns.image])
+        uri = f"hub:{self._source.repo}@{self._source.commit}/{split.name}/{index}"
+        return self._reader.read(entry, row, split.columns, uri)
+
+    def _split(self, name: str, dataset: Any, first: int, wanted: int | None) -> _Split:
+        repo = self._source.repo
+        columns = find_columns(schema_of(dataset, repo), f"{repo} {name}", **self._named)
+        pictures = encoded(dataset, columns)
+        if not self._source.streaming:
+            return _Split(name, dataset, columns, first, len(dataset), pictures.__getitem__)
+        rows = stated_rows(dataset, name)
+        if rows is None:
+            if wanted is None:
+                raise SourceError(
+                    f"{repo} does not say how many rows split {name} has; give --limit, or leave out --streaming"
+                )
+            others = [column for column in dataset.features if column != columns.image]
+            rows = count_rows(self._source.keys(name, dataset, (others or [columns.image])[:1]), wanted)
+        in_order = InOrder(lambda number: rows_from(pictures, number, repo))
+        return _Split(name, dataset, columns, first, rows, in_order.take)
+
+    def _ids(self, split: _Split) -> Iterator[tuple[object, Sequence[int]]]:
+        """Give each row's id, None where it has none, and the ids of its objects."""
+        if split.columns.is_record:
+            for table in self._source.keys(split.name, split.dataset, ["record_id", "objects"]):
+                objects = table["objects"].combine_chunks()
+                yield from zip(table["record_id"].to_pylist(), object_ids(objects), strict=True)
+        elif split.columns.id is not None:
+            for table in self._source.keys(split.name, split.dataset, [split.columns.id]):
+                yield from ((value, ()) for value in table.column(0).to_pylist())
+        else:
+            yield from ((None, ()) for _ in range(split.rows))

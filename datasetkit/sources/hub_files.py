@@ -1,0 +1,80 @@
+"""Pictures that a Hub dataset keeps beside its rows. Owns which names in a row may be opened: the repository's own."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from datasetkit.errors import UnusableError
+from datasetkit.images import ImageLimits
+from datasetkit.ledger import DropReason
+from datasetkit.sources.files import as_text, leads_out, read_picture
+
+_IN_ARCHIVE = r"(?:(?:zip|tar)://[^:]*::)?"
+
+
+class RepositoryFiles:
+    """Files of one commit, as rows name them: by address where they are streamed, by place in the cache otherwise.
+
+    A row is data from elsewhere; a name in it that leads anywhere else is not opened.
+
+    Args:
+        repo: ``user/name``.
+        commit: what is read.
+        limits: of pictures.
+
+    """
+
+    def __init__(self, repo: str, commit: str, limits: ImageLimits) -> None:
+        from datasets import config
+        from huggingface_hub.constants import HF_HUB_CACHE
+
+        address = re.escape(f"hf://datasets/{repo}@{commit}/")
+        self._address = re.compile(f"{_IN_ARCHIVE}{address}(?P<name>.+)", re.DOTALL)
+        own = Path(HF_HUB_CACHE) / f"datasets--{repo.replace('/', '--')}"
+        self._folders = [folder.resolve() for folder in (own, Path(config.DOWNLOADED_DATASETS_PATH))]
+        self._limits = limits
+
+    def opened(self, value: Any) -> Any:
+        """Give a cell with its picture's bytes, where it only names a file of the repository; any other as it is.
+
+        Raises:
+            UnusableError: the file cannot be read, or is too large.
+
+        """
+        path = value.get("path") if isinstance(value, dict) and value.get("bytes") is None else None
+        if not isinstance(path, str):
+            return value
+        match = self._address.fullmatch(path)
+        if match and not leads_out(match["name"]):
+            return {"bytes": self._streamed(path), "path": PurePosixPath(path.split("::")[0]).name}
+        if self._is_cached(path):
+            return {"bytes": read_picture(Path(path), self._limits), "path": PurePosixPath(path).name}
+        raise UnusableError(DropReason.PATH_ESCAPES, f"{as_text(path)!r} is no file of the dataset's repository")
+
+    def _is_cached(self, path: str) -> bool:
+        if "\0" in path or not Path(path).is_absolute():
+            return False
+        try:
+            target = Path(path).resolve()
+        except (OSError, RuntimeError, UnicodeEncodeError):
+            return False
+        return any(target.is_relative_to(folder) for folder in self._folders)
+
+    def _streamed(self, path: str) -> bytes:
+        import fsspec
+        from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined] # httpx's, by any name
+
+        try:
+            with fsspec.open(path, "rb") as file:
+                data: bytes = file.read(self._limits.max_bytes + 1)
+        except FileNotFoundError:
+            raise UnusableError(DropReason.MISSING, f"{as_text(path)} is not there") from None
+        except (OSError, HTTPError) as error:
+            detail = f"{as_text(path)} cannot be read: {type(error).__name__}"
+            raise UnusableError(DropReason.UNREADABLE, detail) from error
+        if len(data) > self._limits.max_bytes:
+            detail = f"{as_text(path)} has more than {self._limits.max_bytes:,} bytes, which are allowed"
+            raise UnusableError(DropReason.TOO_MANY_BYTES, detail)
+        return data

@@ -1,0 +1,140 @@
+"""The way through ``datasets`` to a Hub dataset's rows. Owns what is asked of the Hub, and how its refusals read."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from datasetkit.errors import SourceError
+from datasetkit.sources.columns import Columns
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_QUERY = re.compile(r"\?[^\s'\"]+")
+_LONGEST_MESSAGE = 400
+_KEY_ROWS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class HubDataset:
+    """Which rows of the Hub are read.
+
+    Args:
+        repo: ``user/name``.
+        commit: the full hash.
+        config: name of the configuration; None for the only one.
+        split: the one split that is read; None for all.
+        streaming: whether rows are read over the network as they are needed, instead of downloaded first.
+
+    """
+
+    repo: str
+    commit: str
+    config: str | None
+    split: str | None
+    streaming: bool
+
+    def load(self, **more: Any) -> dict[str, Any]:
+        """Give the splits by name, as ``datasets`` does.
+
+        Raises:
+            SourceError: the dataset cannot be loaded.
+
+        """
+        import datasets
+
+        if Path(self.repo).exists():
+            raise SourceError(f"a folder {self.repo} is here, and would be read instead; start from another folder")
+        with readable_errors(self.repo):
+            loaded = datasets.load_dataset(
+                self.repo, self.config, split=self.split, revision=self.commit, streaming=self.streaming, **more
+            )
+        return dict(loaded) if self.split is None else {self.split: loaded}
+
+    def keys(self, split: str, dataset: Any, names: Sequence[str]) -> Iterator[pa.Table]:
+        """Give some columns only, in batches; of Parquet files nothing else is fetched."""
+        if self.streaming and dataset.info.builder_name == "parquet":
+            dataset = self.load(columns=list(names))[split]
+        tables = dataset.select_columns(list(names)).with_format("arrow").iter(_KEY_ROWS)
+        with readable_errors(self.repo):
+            yield from tables
+
+
+def resolve_commit(repo: str, revision: str | None) -> str:
+    """Ask the Hub which commit a branch or tag is; None is the default branch, a full hash is what it is.
+
+    Raises:
+        SourceError: the repository or the revision is not there, or the Hub is out of reach.
+
+    """
+    if revision is not None and _COMMIT.fullmatch(revision):
+        return revision
+    from huggingface_hub import HfApi
+
+    with readable_errors(repo if revision is None else f"{repo}@{revision}"):
+        commit = HfApi().dataset_info(repo, revision=revision).sha
+    if commit is None:
+        raise SourceError(f"{repo}: the Hub names no commit; give the full hash as --revision")
+    return commit
+
+
+@contextlib.contextmanager
+def readable_errors(what: str) -> Iterator[None]:
+    """Turn whatever the Hub's clients raise into one line without queries, which may hold signatures."""
+    from datasets.exceptions import DatasetsError
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined] # httpx's, by any name
+
+    try:
+        yield
+    except SourceError:
+        raise
+    except (OSError, ValueError, RuntimeError, LookupError, DatasetsError, HTTPError, pa.ArrowException) as error:
+        told = _QUERY.sub("", " ".join(str(error).split()))[:_LONGEST_MESSAGE]
+        raise SourceError(f"{what} cannot be read from the Hub: {told or type(error).__name__}") from error
+
+
+def schema_of(dataset: Any, repo: str) -> pa.Schema:
+    """Give the Arrow schema of a split, with the Hub's feature types in its metadata."""
+    if dataset.features is None:
+        raise SourceError(f"{repo} does not tell its columns while it is streamed; leave out --streaming")
+    schema: pa.Schema = dataset.features.arrow_schema
+    return schema
+
+
+def encoded(dataset: Any, columns: Columns) -> Any:
+    """Leave only the columns that are read, pictures as the bytes that they are."""
+    import datasets
+
+    dataset = dataset.select_columns(list(columns.names))
+    for name in columns.names:
+        if isinstance(dataset.features[name], datasets.Image):
+            dataset = dataset.cast_column(name, datasets.Image(decode=False))
+    return dataset
+
+
+def stated_rows(dataset: Any, split: str) -> int | None:
+    """Tell how many rows a streamed split has, where its card says so."""
+    splits = dataset.info.splits or {}
+    return (splits[split].num_examples or None) if split in splits else None
+
+
+def rows_from(dataset: Any, number: int, repo: str) -> Iterator[Mapping[str, Any]]:
+    """Stream a split's rows from one on."""
+    with readable_errors(repo):
+        yield from dataset.skip(number)
+
+
+def count_rows(tables: Iterator[pa.Table], most: int) -> int:
+    """Count rows, no further than needed."""
+    totals = itertools.accumulate(table.num_rows for table in tables)
+    total = 0
+    for total in totals:
+        if total >= most:
+            break
+    return min(total, most)

@@ -1,0 +1,61 @@
+"""Rows of a stream by their number. Owns how threads share one stream that can only be read forwards.
+
+Threads ask for rows in almost their order. Each row that is passed on the way to a later one waits for the thread that
+is about to ask for it, so that nothing is read twice and only a few rows are ever held.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+# Far more than threads ever are out of order; a gap beyond it is jumped instead of read through.
+_MOST_WAITING = 256
+
+
+class InOrder:
+    """Rows by number, from streams that are opened where they are needed.
+
+    Args:
+        open_at: opens the stream so that the row of that number comes first.
+
+    """
+
+    def __init__(self, open_at: Callable[[int], Iterator[Any]]) -> None:
+        self._open_at = open_at
+        self._lock = threading.Lock()
+        self._rows: Iterator[Any] | None = None
+        self._next = 0
+        self._waiting: dict[int, Any] = {}
+
+    def take(self, number: int) -> Any:
+        """Give one row; safe to call from several threads.
+
+        Raises:
+            IndexError: the stream ends before that row.
+
+        """
+        with self._lock:
+            if number in self._waiting:
+                return self._waiting.pop(number)
+            if self._rows is None or not self._next <= number < self._next + _MOST_WAITING:
+                self._rows, self._next = self._open_at(number), number
+                self._waiting.clear()
+            rows, self._rows = self._rows, None  # whatever is raised below, the next call opens the stream anew
+            while self._next < number:
+                self._wait(next(rows, None))
+            row = next(rows, None)
+            if row is None:
+                raise IndexError(number)
+            self._rows = rows
+            self._next += 1
+            return row
+
+    def _wait(self, row: Any) -> None:
+        if row is None:
+            raise IndexError(self._next)
+        self._waiting[self._next] = row
+        self._next += 1
+        if len(self._waiting) > _MOST_WAITING:
+            del self._waiting[next(iter(self._waiting))]

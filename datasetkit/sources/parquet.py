@@ -1,0 +1,241 @@
+"""Parquet files with a picture and a text a row. Owns their footers and the way of a row to its record.
+
+Rows of our own built folders come back as the records they were. Files are read forwards, a few rows at a time,
+whatever the size of their row groups.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from datasetkit.errors import SourceError, UnusableError
+from datasetkit.images import ImageLimits
+from datasetkit.ledger import Drop, DropReason
+from datasetkit.protocols import Annotator, Entry, Reading
+from datasetkit.recipe import Recipe
+from datasetkit.schema import check_schema_version, stored_schema_version
+from datasetkit.sources.columns import Columns, find_columns
+from datasetkit.sources.files import list_shards, split_of_shard
+from datasetkit.sources.in_order import InOrder
+from datasetkit.sources.rows import RowReader, announce, check_relabel, number_of, object_ids
+
+_BATCH_ROWS = 16
+_ID_ROWS = 4096
+_BUFFER_BYTES = 2**20
+_TAIL_BYTES = 8
+_DAMAGE = (OSError, pa.ArrowException, UnicodeDecodeError)
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """One file: its name below the source's folder, the number of its first row, and the rows of its row groups."""
+
+    name: str
+    path: Path
+    columns: Columns
+    first: int
+    group_rows: tuple[int, ...]
+    split: str | None
+
+    @property
+    def rows(self) -> int:
+        return sum(self.group_rows)
+
+
+class ParquetSource:
+    """Rows of Parquet files.
+
+    Args:
+        files: files, or folders of them.
+        image_column: pictures, encoded, as bytes or as {bytes, path}; None finds the column.
+        text_column: descriptions; None takes description, caption or text. Of a list of texts the first counts.
+        id_column: records' ids; None numbers the rows of each file. Where any column is named, rows of built folders
+            are read as plain rows.
+        require_description: whether a row without a description is dropped.
+        default_license: of rows without a ``license``.
+        limits: of pictures.
+
+    Raises:
+        SourceError: there is no file, one is broken, or its columns are not to be found.
+        BuiltFolderError: a file has another schema version.
+
+    """
+
+    def __init__(
+        self,
+        files: Sequence[Path],
+        *,
+        image_column: str | None = None,
+        text_column: str | None = None,
+        id_column: str | None = None,
+        require_description: bool = False,
+        default_license: str | None = None,
+        limits: ImageLimits = ImageLimits(),
+    ) -> None:
+        self._tables: list[_Table] = []
+        self._digest = hashlib.sha256()
+        rows = 0
+        for name, path in list_shards(files, ".parquet"):
+            with _open(path) as file:
+                schema = file.schema_arrow
+                if stored_schema_version(schema) is not None:
+                    check_schema_version(schema, str(path))
+                columns = find_columns(schema, str(path), image=image_column, text=text_column, row_id=id_column)
+                groups = tuple(file.metadata.row_group(index).num_rows for index in range(file.num_row_groups))
+            self._tables.append(_Table(name, path, columns, rows, groups, split_of_shard(name)))
+            self._digest.update(json.dumps([name, path.stat().st_size, _footer_sha256(path)]).encode())
+            rows += sum(groups)
+        self._length = rows
+        self._rows = InOrder(self._rows_from)
+        self._reader = RowReader(default_license, require_description, limits)
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe, annotator: Annotator) -> ParquetSource:  # noqa: ARG003 - every source's signature
+        """Open the source that a recipe describes.
+
+        Raises:
+            SourceError: as the class.
+            RecipeError: models would replace objects that the rows have.
+
+        """
+        options: Any = recipe.source
+        source = cls(
+            options.files,
+            image_column=options.image_column,
+            text_column=options.text_column,
+            id_column=options.id_column,
+            require_description=options.require_description,
+            default_license=recipe.license,
+            limits=recipe.image_limits,
+        )
+        check_relabel(recipe, source)
+        return source
+
+    def fingerprint(self) -> str:
+        """Hex digest over the files' names, sizes and footers."""
+        return self._digest.hexdigest()
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+        return self._length
+
+    def entries(self) -> Iterator[Entry]:
+        """Announce every row, file by file; of the columns only ids are read."""
+        seen: set[str] = set()
+        for table in self._tables:
+            for row, (record_id, objects) in enumerate(_ids(table)):
+                entry = announce(table.first + row, record_id, f"{table.name}/{row}", objects, seen)
+                yield replace(entry, split=table.split)
+
+    def stray_drops(self) -> Iterator[Drop]:
+        """Give nothing: objects stand in their rows."""
+        return iter(())
+
+    def read(self, entry: Entry) -> Reading:
+        """Read one row and make its record.
+
+        Raises:
+            UnusableError: the row cannot be read, or makes no record.
+
+        """
+        number = number_of(entry)
+        table = self._table_of(number)
+        row: Mapping[str, Any] | UnusableError = self._rows.take(number)
+        if isinstance(row, UnusableError):
+            raise row
+        return self._reader.read(entry, row, table.columns, f"{table.name}/{number - table.first}")
+
+    def _table_of(self, number: int) -> _Table:
+        return self._tables[bisect_right(self._tables, number, key=lambda table: table.first) - 1]
+
+    def _rows_from(self, number: int) -> Iterator[Mapping[str, Any] | UnusableError]:
+        """Give the rows from one on: what cannot be read stands in its row's place as an error."""
+        start = self._tables.index(self._table_of(number))
+        for table in self._tables[start:]:
+            yield from _table_rows(table, max(number - table.first, 0))
+
+
+def _open(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False)
+    except _DAMAGE as error:
+        raise SourceError(f"{path} cannot be read as Parquet: {' '.join(str(error).split())}") from None
+
+
+def _footer_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        file.seek(-_TAIL_BYTES, 2)
+        length = int.from_bytes(file.read(4), "little")
+        file.seek(-_TAIL_BYTES - length, 2)
+        return hashlib.sha256(file.read()).hexdigest()
+
+
+def _ids(table: _Table) -> Iterator[tuple[object, Sequence[int]]]:
+    """Give each row's id, None where it has none, and the ids of its objects."""
+    if not table.columns.is_record and table.columns.id is None:
+        yield from ((None, ()) for _ in range(table.rows))
+        return
+    try:
+        with _open(table.path) as file:
+            if table.columns.is_record:
+                leaves = [leaf.path for leaf in map(file.schema.column, range(len(file.schema)))]
+                object_id = next(leaf for leaf in leaves if leaf.split(".")[0::3] == ["objects", "id"])
+                for batch in file.iter_batches(_ID_ROWS, columns=["record_id", object_id]):
+                    yield from zip(batch["record_id"].to_pylist(), object_ids(batch["objects"]), strict=True)
+            else:
+                for batch in file.iter_batches(_ID_ROWS, columns=[table.columns.id]):
+                    yield from ((value, ()) for value in batch.column(0).to_pylist())
+    except _DAMAGE as error:
+        raise SourceError(f"{table.path} breaks off: {' '.join(str(error).split())}") from None
+
+
+def _table_rows(table: _Table, start: int) -> Iterator[Mapping[str, Any] | UnusableError]:
+    try:
+        file = _open(table.path)
+    except SourceError as error:  # it could be opened when the build began
+        yield from (UnusableError(DropReason.UNREADABLE, str(error)) for _ in range(start, table.rows))
+        return
+    with file:
+        before = 0
+        for group, rows in enumerate(table.group_rows):
+            if before + rows > start:
+                yield from _group_rows(file, table, group, max(start - before, 0))
+            before += rows
+
+
+def _group_rows(
+    file: pq.ParquetFile, table: _Table, group: int, start: int
+) -> Iterator[Mapping[str, Any] | UnusableError]:
+    done = 0
+    damage = "it holds fewer rows than its footer says"
+    try:
+        for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=table.columns.names):
+            if done + batch.num_rows > start:
+                yield from _batch_rows(batch.slice(max(start - done, 0)), table.name)
+            done += batch.num_rows
+    except _DAMAGE as error:
+        damage = " ".join(str(error).split())
+    for _ in range(max(done, start), table.group_rows[group]):
+        yield UnusableError(DropReason.UNREADABLE, f"{table.name}: row group {group} breaks off: {damage}")
+
+
+def _batch_rows(batch: pa.RecordBatch, name: str) -> Iterator[Mapping[str, Any] | UnusableError]:
+    try:
+        rows: list[Mapping[str, Any]] = batch.to_pylist()
+    except UnicodeDecodeError as error:
+        if batch.num_rows == 1:
+            yield UnusableError(DropReason.BAD_ROW, f"{name}: a text is not UTF-8: {error}")
+            return
+        for index in range(batch.num_rows):
+            yield from _batch_rows(batch.slice(index, 1), name)
+    else:
+        yield from rows

@@ -1,0 +1,112 @@
+"""What stands beside a picture in a WebDataset shard. Owns how ``KEY.txt`` and ``KEY.json`` are read.
+
+``KEY.json`` of shards that ``datasetkit export`` wrote holds a whole record, its nested columns as JSON text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from datasetkit.errors import UnusableError
+from datasetkit.ledger import DropReason
+from datasetkit.schema import row_schema
+from datasetkit.sources.files import as_text
+from datasetkit.sources.tar_index import Member
+from datasetkit.sources.tar_samples import Sample
+
+_LARGEST_TEXT_BYTES = 2**24
+_NESTED = ("objects", "phrases", "questions")
+_PROVENANCE = ("uri", "license", "sha256")
+_RECORD_KEYS = {"record_id", "image_id", "file_name", "width", "height", "has_description", *_NESTED, *_PROVENANCE}
+_SCHEMA = pa.schema([field for field in row_schema(overlay=False) if field.name != "image"])
+
+
+def bytes_of(path: Path, member: Member) -> bytes:
+    """Read a member; its size is to be checked before.
+
+    Raises:
+        UnusableError: ``unreadable`` or ``truncated``.
+
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(member.offset)
+            data = file.read(member.size)
+    except OSError as error:
+        raise UnusableError(DropReason.UNREADABLE, f"{path.name} cannot be read: {error.strerror}") from error
+    if len(data) < member.size:
+        raise UnusableError(DropReason.TRUNCATED, f"{as_text(member.name)} is cut short by the end of the tar")
+    return data
+
+
+def text_of(path: Path, sample: Sample) -> str | None:
+    """Read ``KEY.txt``; None where there is none.
+
+    Raises:
+        UnusableError: it is too long, or no UTF-8.
+
+    """
+    return _text(path, sample.texts["txt"]) if "txt" in sample.texts else None
+
+
+def values_of(path: Path, sample: Sample) -> Mapping[str, Any]:
+    """Read ``KEY.json``; nothing where there is none.
+
+    Raises:
+        UnusableError: it is too long, or no JSON object in UTF-8.
+
+    """
+    if "json" not in sample.texts:
+        return {}
+    try:
+        values = json.loads(_text(path, sample.texts["json"]))
+    except (RecursionError, ValueError) as error:
+        if isinstance(error, UnusableError):
+            raise
+        raise UnusableError(DropReason.BAD_ROW, f"{sample.key}.json is no JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise UnusableError(DropReason.BAD_ROW, f"{sample.key}.json holds a {type(values).__name__}; give an object")
+    return values
+
+
+def is_record(values: Mapping[str, Any]) -> bool:
+    """Whether ``KEY.json`` is that of an exported record."""
+    return values.keys() >= _RECORD_KEYS
+
+
+def record_row(path: Path, sample: Sample) -> dict[str, Any]:
+    """Read the row of an exported record; its image has no bytes yet.
+
+    Raises:
+        UnusableError: it is none.
+
+    """
+    values = values_of(path, sample)
+    try:
+        row = {name: values[name] for name in ("record_id", "image_id", "width", "height")}
+        row |= {name: json.loads(values[name]) for name in _NESTED}
+        row["description"] = text_of(path, sample) if values["has_description"] else None
+        row["source"] = {name: values[name] for name in _PROVENANCE}
+        typed: dict[str, Any] = pa.RecordBatch.from_pylist([row], schema=_SCHEMA).to_pylist()[0]
+    except UnusableError:
+        raise
+    except (LookupError, TypeError, ValueError, RecursionError, pa.ArrowException) as error:
+        raise UnusableError(DropReason.BAD_ROW, f"{sample.key}.json is no valid record: {error}") from None
+    return typed | {"image": {"bytes": None, "path": values["file_name"]}}
+
+
+def _text(path: Path, member: Member) -> str:
+    name = as_text(member.name)
+    if member.size > _LARGEST_TEXT_BYTES:
+        raise UnusableError(
+            DropReason.BAD_ROW, f"{name} has {member.size:,} bytes; a text has at most {_LARGEST_TEXT_BYTES:,}"
+        )
+    try:
+        return bytes_of(path, member).decode("utf-8")
+    except UnicodeDecodeError:
+        raise UnusableError(DropReason.BAD_ROW, f"{name} is not UTF-8 text") from None

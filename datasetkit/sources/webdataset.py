@@ -1,0 +1,172 @@
+"""WebDataset shards: tar files whose members belong together by key. Owns how samples become records.
+
+``KEY.jpg`` (or another picture) with ``KEY.txt`` or ``KEY.json`` is one record; a key is a name up to the first dot of
+its last part. One scan of the headers tells where every member stands; pictures are read by offset. Shards that
+``datasetkit export`` wrote come back as the records they were.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from datasetkit.errors import SourceError, UnusableError
+from datasetkit.images import ImageLimits
+from datasetkit.ledger import Drop, DropReason
+from datasetkit.protocols import Annotator, Entry, Reading
+from datasetkit.recipe import Recipe
+from datasetkit.sources.columns import Columns
+from datasetkit.sources.files import CAPTION_COLUMNS, as_text, list_shards, split_of_shard
+from datasetkit.sources.rows import RowReader, announce, check_relabel, first_text, number_of
+from datasetkit.sources.tar_index import Break, Member, scan_tar
+from datasetkit.sources.tar_samples import Sample, expanded, group
+from datasetkit.sources.tar_texts import bytes_of, is_record, record_row, text_of, values_of
+
+_RECORD = Columns("image", is_record=True)
+
+
+class WebdatasetSource:
+    """Samples of tar shards.
+
+    Args:
+        shards: tar files, folders of them, or names with braces: ``part-{000..041}.tar``.
+        text_column: the key of ``KEY.json`` with the description; None takes ``KEY.txt``, else description, caption or
+            text of ``KEY.json``. Where it is named, exported records are read as plain samples.
+        require_description: whether a sample without a description is dropped.
+        default_license: of samples whose ``KEY.json`` has no ``license``.
+        limits: of pictures.
+
+    Raises:
+        SourceError: there is no shard, one cannot be opened, or none holds a picture.
+
+    """
+
+    def __init__(
+        self,
+        shards: Sequence[Path],
+        *,
+        text_column: str | None = None,
+        require_description: bool = False,
+        default_license: str | None = None,
+        limits: ImageLimits = ImageLimits(),
+    ) -> None:
+        self._shards = list_shards([place for pattern in shards for place in expanded(pattern)], ".tar")
+        self._text_column = text_column
+        self._limits = limits
+        self._reader = RowReader(default_license, require_description, limits)
+        self._samples: list[Sample] = []
+        digest = hashlib.sha256()
+        for number, (name, path) in enumerate(self._shards):
+            members = _scan(path)
+            told = [(item.name, item.offset, item.size) for item in members if isinstance(item, Member)]
+            digest.update(json.dumps([name, path.stat().st_size, told]).encode())
+            self._samples.extend(group(number, name, members))
+        self._fingerprint = digest.hexdigest()
+        if not any(sample.picture for sample in self._samples):
+            details = [sample.fault[1] for sample in self._samples if sample.fault]
+            raise SourceError(details[0] if details else f"{', '.join(map(str, shards))}: no shard holds a picture")
+        self._holds_records = text_column is None and self._first_is_record()
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe, annotator: Annotator) -> WebdatasetSource:  # noqa: ARG003 - every source's signature
+        """Open the source that a recipe describes.
+
+        Raises:
+            SourceError: as the class.
+            RecipeError: models would replace objects that the samples have.
+
+        """
+        options: Any = recipe.source
+        source = cls(
+            options.shards,
+            text_column=options.text_column,
+            require_description=options.require_description,
+            default_license=recipe.license,
+            limits=recipe.image_limits,
+        )
+        check_relabel(recipe, source)
+        return source
+
+    def fingerprint(self) -> str:
+        """Hex digest over the shards' names and sizes, and their members' names, places and sizes."""
+        return self._fingerprint
+
+    def __len__(self) -> int:
+        """How many samples there are, those that cannot be read among them."""
+        return len(self._samples)
+
+    def entries(self) -> Iterator[Entry]:
+        """Announce the samples, shard by shard; a place where a shard breaks off is an entry, too."""
+        seen: set[str] = set()
+        for number, sample in enumerate(self._samples):
+            name = self._shards[sample.shard][0]
+            record_id, objects = self._ids(sample)
+            entry = announce(number, record_id, f"{name}/{sample.key}", objects, seen)
+            yield replace(entry, split=split_of_shard(name))
+
+    def stray_drops(self) -> Iterator[Drop]:
+        """Give nothing: objects stand in their samples."""
+        return iter(())
+
+    def read(self, entry: Entry) -> Reading:
+        """Read one sample's members and make its record.
+
+        Raises:
+            UnusableError: the sample has no picture, or its members cannot be used.
+
+        """
+        sample = self._samples[number_of(entry)]
+        if sample.fault:
+            raise UnusableError(*sample.fault)
+        if sample.picture is None:
+            raise UnusableError(DropReason.MISSING, f"{entry.record_id} has no picture")
+        if sample.picture.size > self._limits.max_bytes:
+            size = f"{as_text(sample.picture.name)} has {sample.picture.size:,} bytes"
+            raise UnusableError(DropReason.TOO_MANY_BYTES, f"{size}; at most {self._limits.max_bytes:,} are allowed")
+        shard, path = self._shards[sample.shard]
+        data = bytes_of(path, sample.picture)
+        if self._holds_records:
+            row = record_row(path, sample)
+            return self._reader.read(entry, row | {"image": row["image"] | {"bytes": data}}, _RECORD, shard)
+        description, license_name = self._texts(path, sample)
+        name = PurePosixPath(as_text(sample.picture.name))
+        return self._reader.reading(entry, data, name.name, description, license_name, f"{shard}/{name}")
+
+    def _texts(self, path: Path, sample: Sample) -> tuple[str | None, str | None]:
+        """Give the description and the license of a sample."""
+        values = values_of(path, sample)
+        if self._text_column is not None:
+            possible = [values.get(self._text_column)]
+        else:
+            possible = [text_of(path, sample), *(values.get(name) for name in CAPTION_COLUMNS)]
+        description = next((text for text in map(first_text, possible) if text), None)
+        return description, first_text(values.get("license"))
+
+    def _first_is_record(self) -> bool:
+        """Whether the shards are exported records, as the first sample with JSON tells."""
+        sample = next((sample for sample in self._samples if "json" in sample.texts and not sample.fault), None)
+        try:
+            return sample is not None and is_record(values_of(self._shards[sample.shard][1], sample))
+        except UnusableError:
+            return False
+
+    def _ids(self, sample: Sample) -> tuple[object, Sequence[int]]:
+        """Give a record's id and those of its objects; neither where it has none, or where it cannot be read."""
+        if not self._holds_records or sample.fault:
+            return None, ()
+        try:
+            row = record_row(self._shards[sample.shard][1], sample)
+        except UnusableError:  # told when the sample is read
+            return None, ()
+        return row["record_id"], [item["id"] for item in row["objects"] or ()]
+
+
+def _scan(path: Path) -> list[Member | Break]:
+    try:
+        return list(scan_tar(path))
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror}") from None
