@@ -5,6 +5,7 @@ Both read their addresses and folders from the environment when they are importe
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import datasets.config
@@ -18,7 +19,10 @@ from tests.hub.server import HubServer
 
 def talk_to(hub: HubServer, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Point the clients to `hub`, with its first token, caches under `home`, and no xet."""
-    for name, value in hub.environment(home).items():
+    environment = hub.environment(home)
+    for name in os.environ.keys() - environment.keys():
+        monkeypatch.delenv(name)
+    for name, value in environment.items():
         monkeypatch.setenv(name, value)
     _patch_hub(hub, home, monkeypatch)
     _patch_datasets(hub, home, monkeypatch)

@@ -40,12 +40,13 @@ class Handler(BaseHTTPRequestHandler):
         try:
             try:
                 request.user = None if route.anonymous else state.user(self.headers.get("Authorization"))
-                call = Call(route.kind, names, parse_qs(query), self.headers, self.path, request.user, body)
+                call = Call(names, parse_qs(query), self.headers, self.path, request.user, body)
                 order.before(body)
                 answer = route.answer(state, call)
             except HubError as error:
                 answer = refusal(error)
             body.drain()
+            request.received = body.received
             self._send(answer, request, order)
         except (ConnectionDroppedError, ConnectionError):
             self.close_connection = True
@@ -60,20 +61,20 @@ class Handler(BaseHTTPRequestHandler):
     def _send(self, answer: Answer, request: Request, order: Order) -> None:
         if order.keeps_silent:
             raise ConnectionDroppedError
+        limit = answer.length if order.cut_at is None else min(order.cut_at, answer.length)
+        # Before the first byte: a test may look as soon as its client has the answer.
+        request.status, request.sent = answer.status, 0 if self.command == "HEAD" else limit
         self.send_response(answer.status)
         for name, value in answer.headers.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(answer.length))
         self.end_headers()
-        request.status = answer.status
         if self.command == "HEAD":
             return
-        limit = answer.length if order.cut_at is None else min(order.cut_at, answer.length)
         if isinstance(answer.body, bytes):
             self.wfile.write(answer.body[:limit])
         else:
             self._send_file(answer.body, limit)
-        request.sent = limit
         if order.cut_at is not None:
             raise ConnectionDroppedError
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -21,7 +22,7 @@ LARGE = os.urandom(2 * PART + 17)
 SHA256 = hashlib.sha256(LARGE).hexdigest()
 
 
-def upload(api: HfApi, **how: object) -> str:
+def upload(api: HfApi, **how: Any) -> str:
     operations = [CommitOperationAdd("a.parquet", LARGE)]
     return api.create_commit("user/name", operations, commit_message="Add", repo_type="dataset", **how).oid
 
@@ -82,6 +83,19 @@ def test_a_commit_whose_answer_is_lost(hub: HubServer, api: HfApi, repository: R
     with pytest.raises(httpx2.RemoteProtocolError):
         upload(api)
     assert repository.read("a.parquet") == LARGE
+
+
+def test_an_upload_whose_answer_is_lost_is_sent_again(
+    hub: HubServer, api: HfApi, repository: Repository, waits: list[float]
+) -> None:
+    small = hashlib.sha256(LARGE[:PART]).hexdigest()
+    hub.faults.add(Fault("^lfs-complete ", "no answer"), Fault("^lfs-put ", "no answer"))
+    upload(api)
+    operations = [CommitOperationAdd("b.parquet", LARGE[:PART])]
+    api.create_commit("user/name", operations, commit_message="Add", repo_type="dataset")
+    assert (hub.traffic.count("lfs-complete"), hub.traffic.count("lfs-put")) == (2, 2)
+    assert hub.traffic.completed == {SHA256: 1, small: 2}
+    assert repository.read("b.parquet") == LARGE[:PART]
 
 
 def test_a_download_that_ends_early_is_taken_up_where_it_ended(

@@ -62,6 +62,10 @@ def test_missing_files_and_revisions_are_told_apart(hub: HubServer, api: HfApi, 
     with pytest.raises(EntryNotFoundError):
         hf_hub_download(full.id, "nowhere", repo_type="dataset")
     with pytest.raises(EntryNotFoundError):
+        hf_hub_download(full.id, "no 猫.txt", repo_type="dataset")
+    with pytest.raises(EntryNotFoundError):
+        list(api.list_repo_tree(full.id, "no 猫", repo_type="dataset"))
+    with pytest.raises(EntryNotFoundError):
         list(api.list_repo_tree(full.id, "nowhere", repo_type="dataset"))
     with pytest.raises(RevisionNotFoundError):
         hf_hub_download(full.id, "README.md", revision="v9", repo_type="dataset")

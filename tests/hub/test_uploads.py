@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -18,7 +19,7 @@ LARGE = os.urandom(2 * PART + 17)
 SHA256 = hashlib.sha256(LARGE).hexdigest()
 
 
-def commit(api: HfApi, *operations: object, **how: object) -> str:
+def commit(api: HfApi, *operations: Any, **how: Any) -> str:
     return api.create_commit("user/name", operations, commit_message="Say it", repo_type="dataset", **how).oid
 
 
@@ -126,7 +127,7 @@ def test_a_card_whose_yaml_does_not_end_is_refused(hub: HubServer, api: HfApi, r
         commit(api, CommitOperationAdd("README.md", b"---\nlicense: mit\n"))
 
 
-def batch(hub: HubServer, content: bytes) -> dict[str, object]:
+def batch(hub: HubServer, content: bytes) -> Any:
     return httpx2.post(
         f"{hub.endpoint}/datasets/user/name.git/info/lfs/objects/batch",
         headers={"Authorization": f"Bearer {hub.token}"},

@@ -43,7 +43,6 @@ def _actions(state: State, repository: Repository, wanted: Json) -> Json:
     key = uuid.uuid4().hex
     path = state.folder / "uploads" / key
     path.parent.mkdir(exist_ok=True)
-    path.touch()
     upload = state.uploads[key] = Upload(repository, sha256, size, path, state.part_bytes)
     url = f"{state.endpoint}/lfs/{key}"
     verify = {"href": f"{state.endpoint}/datasets/{repository.id}.git/info/lfs/objects/verify"}
@@ -86,6 +85,8 @@ def _receive(state: State, call: Call, upload: Upload, number: int) -> str:
     start = (number - 1) * upload.part_bytes
     expected = min(upload.part_bytes, upload.size - start)
     tag, received = hashlib.sha1(), 0
+    # A client that missed the answer sends again what was whole already.
+    upload.path.touch()
     with upload.path.open("r+b") as file:
         file.seek(start)
         for chunk in call.body.chunks():
@@ -105,7 +106,8 @@ def complete(state: State, call: Call) -> Answer:
     named = {part["partNumber"]: part["etag"] for part in call.json()["parts"]}
     if named != upload.etags or len(named) != upload.parts:
         raise HubError(400, "", f"of {upload.parts} parts {len(upload.etags)} came, and {len(named)} are named")
-    _finish(state, upload)
+    if upload.path.exists():
+        _finish(state, upload)
     return as_json({})
 
 

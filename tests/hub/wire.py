@@ -7,8 +7,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from email.message import Message
+from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 CHUNK_BYTES = 1 << 18
 
@@ -55,7 +56,7 @@ def as_json(content: object, status: int = 200, headers: Mapping[str, str] | Non
 
 
 def refusal(error: HubError) -> Answer:
-    headers = {"X-Error-Message": error.message, **error.headers}
+    headers = {"X-Error-Message": error.message.encode("ascii", "replace").decode(), **error.headers}
     if error.code:
         headers["X-Error-Code"] = error.code
     return as_json({"error": error.message}, error.status, headers)
@@ -65,7 +66,7 @@ def refusal(error: HubError) -> Answer:
 class Body:
     """A request's body, read as it comes. `pause` is called once, when `pause_at` bytes have come, or at the end."""
 
-    file: BinaryIO
+    file: BufferedIOBase
     headers: Message
     pause_at: int = 0
     pause: Callable[[], object] | None = None
@@ -124,7 +125,6 @@ class Body:
 class Call:
     """A request as the routes see it. `names` are the parts of its path, unquoted."""
 
-    kind: str
     names: Mapping[str, str]
     query: Mapping[str, list[str]]
     headers: Message
