@@ -1,4 +1,4 @@
-"""The dataset card: what a person, the Hub and ``load_dataset`` read first. Owns its front matter and tables.
+"""The dataset card: what a person, the Hub and ``load_dataset`` read first. Owns its tables.
 
 A card is a pure function of manifest, statistics and the template ``cards/dataset_card.md.j2``. Whatever comes from the
 data is escaped on its way into the text; only what is made here as Markdown goes in as it is.
@@ -6,20 +6,17 @@ data is escaped on its way into the text; only what is made here as Markdown goe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
-from typing import Any
 
 import jinja2
-import pyarrow as pa
-import yaml
 
-from datasetkit.errors import BuiltFolderError
 from datasetkit.ledger import SCOPES, NoticeKind
-from datasetkit.schema import row_schema
+from export.card_front import card_schema, card_yaml, front_matter, hub_source
 from export.card_models import knows_scenes_only, model_table, score_table, threshold_table
-from export.licenses import card_license
-from export.manifest import DATA_FOLDER, LICENSE_NAME, Manifest
+from export.card_sections import section_names, sections_line
+from export.manifest import Manifest
 from export.markdown import Markdown, code, escape, fenced, number, percent, table
 from export.statistics import Statistics, Summary
 
@@ -29,6 +26,7 @@ _PICTURE_TITLES = {
     "objects.png": "Objects per record and the share of the picture that they cover",
     "phrases.png": "Phrases by status and words per description",
 }
+PICTURES = ("samples.jpg", *_PICTURE_TITLES)  # what may stand in `assets`, in the card's order
 _PHRASE_STATUSES = {
     "matched": "names the objects in `object_ids`",
     "ambiguous": "may name any of `candidates`; nothing tells which for sure",
@@ -55,7 +53,6 @@ _COLUMN_MEANINGS = {
     "source": "`uri`, `license`, `sha256` of the picture's file as it came",
     "record_id": "unique in the dataset",
 }
-_SIZE_CATEGORIES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B", "n>1B")
 
 
 def render_card(
@@ -80,11 +77,12 @@ def render_card(
     """
     total = statistics.total
     title = title or _TITLE
+    source_dataset = hub_source(manifest)
     template = _environment().from_string(
         resources.files("export.cards").joinpath("dataset_card.md.j2").read_text(encoding="utf-8")
     )
-    return template.render(
-        front_matter=Markdown(_yaml(_front_matter(manifest, statistics, title))),
+    card = template.render(
+        front_matter=Markdown(card_yaml(front_matter(manifest, statistics, title))),
         title=title,
         manifest=manifest,
         statistics=statistics,
@@ -106,83 +104,23 @@ def render_card(
         captioned=manifest.tally.notices[NoticeKind.CAPTIONED],
         column_table=_column_table(manifest),
         license_table=table(["license", "records"], [[name, number(n)] for name, n in total.licenses.items()]),
-        recipe=fenced(_yaml(manifest.recipe), "yaml"),
+        recipe=fenced(card_yaml(manifest.recipe), "yaml"),
+        source_dataset=source_dataset,
+        citation=fenced(_citation(manifest, title, source_dataset), "bibtex"),
     )
+    return f"{card.rstrip()}\n\n{sections_line(section_names(card))}\n"
 
 
-def features_yaml(schema: pa.Schema) -> list[dict[str, Any]]:
-    """Spell a row's feature types as ``datasets`` writes them into a card."""
-    return [_feature(field.name, field.type) for field in schema]
+def _citation(manifest: Manifest, title: str, source_dataset: str | None) -> str:
+    built = f"Built with datasetkit {manifest.code_version} from the source {manifest.source_fingerprint[:12]}"
+    note = built if source_dataset is None else f"{built}, {source_dataset} on the Hugging Face Hub"
+    fields = [f"  {name} = {{{_bibtex(text)}}}," for name, text in (("title", title), ("note", note))]
+    return "\n".join(["@misc{dataset,", *fields, "}"])
 
 
-def _feature(name: str, kind: pa.DataType) -> dict[str, Any]:
-    if name in {"image", "overlay"}:
-        return {"name": name, "dtype": "image"}
-    if pa.types.is_struct(kind):
-        return {"name": name, "struct": [_feature(field.name, field.type) for field in kind]}
-    if pa.types.is_list(kind) and pa.types.is_struct(kind.value_type):
-        return {"name": name, "list": [_feature(field.name, field.type) for field in kind.value_type]}
-    if pa.types.is_list(kind):
-        return {"name": name, "list": _dtype(kind.value_type)}
-    return {"name": name, "dtype": _dtype(kind)}
-
-
-def _dtype(kind: pa.DataType) -> str:
-    return {"double": "float64"}.get(str(kind), str(kind))
-
-
-def _front_matter(manifest: Manifest, statistics: Statistics, title: str) -> dict[str, Any]:
-    total = statistics.total
-    tasks = {
-        "image-segmentation": total.objects,
-        "object-detection": total.objects,
-        "image-to-text": total.described,
-        "visual-question-answering": total.questions,
-    }
-    front: dict[str, Any] = {"pretty_name": title, **card_license(total.licenses, LICENSE_NAME)}
-    front["task_categories"] = [task for task, count in tasks.items() if count]
-    front["tags"] = ["datasetkit", *(["phrase-grounding"] if total.links else [])]
-    magnitude = len(str(total.records)) - 3
-    front["size_categories"] = [_SIZE_CATEGORIES[min(max(magnitude, 0), len(_SIZE_CATEGORIES) - 1)]]
-    splits = [
-        {"name": name, "num_bytes": item.num_bytes, "num_examples": item.records}
-        for name, item in statistics.splits.items()
-    ]
-    front["dataset_info"] = {
-        "features": features_yaml(_schema(manifest)),
-        "splits": splits,
-        "download_size": sum(shard.bytes for shard in manifest.shards),
-        "dataset_size": total.num_bytes,
-    }
-    files = [{"split": name, "path": f"{DATA_FOLDER}/{name}-*.parquet"} for name in statistics.splits]
-    front["configs"] = [{"config_name": "default", "data_files": files}]
-    return front
-
-
-def _schema(manifest: Manifest) -> pa.Schema:
-    return row_schema(overlay=manifest.recipe["overlay"])
-
-
-def _yaml(value: Mapping[str, Any]) -> str:
-    return yaml.safe_dump(dict(value), sort_keys=False, allow_unicode=True, width=120)
-
-
-def read_front_matter(card: str) -> Mapping[str, Any]:
-    """Read a card's YAML.
-
-    Raises:
-        BuiltFolderError: the card does not begin with a mapping between two lines of ``---``.
-
-    """
-    lines = card.split("\n")
-    try:
-        end = lines.index("---", 1)
-        value = yaml.safe_load("\n".join(lines[1:end])) if lines[0] == "---" else None
-    except (ValueError, IndexError, yaml.YAMLError) as error:
-        raise BuiltFolderError(f"the card has no readable front matter: {escape(error)}") from error
-    if not isinstance(value, Mapping):
-        raise BuiltFolderError("the card has no front matter: it must begin with YAML between two lines of ---")
-    return value
+def _bibtex(text: str) -> str:
+    """Spell text for a BibTeX field, whose braces must balance."""
+    return re.sub(r"([&%$#_])", r"\\\1", re.sub(r"[{}\\]", " ", " ".join(text.split())))
 
 
 def _environment() -> jinja2.Environment:
@@ -256,5 +194,5 @@ def _reason_table(total: Summary, meanings: Mapping[str, str]) -> Markdown:
 
 
 def _column_table(manifest: Manifest) -> Markdown:
-    names = _schema(manifest).names
+    names = card_schema(manifest).names
     return table(["column", "what it holds"], [[code(name), Markdown(_COLUMN_MEANINGS[name])] for name in names])

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from datasetkit.recipe import recipe_yaml
-from export.card import render_card
+from export.card import PICTURES, render_card
+from export.card_front import read_front_matter
+from export.card_sections import merge_card, split_card
 from export.licenses import card_license, license_text
-from export.manifest import CARD_NAME, LICENSE_NAME, RECIPE_NAME, Manifest
+from export.manifest import ASSETS_FOLDER, CARD_NAME, LICENSE_NAME, RECIPE_NAME, Manifest
 from export.plots import write_plots
 from export.samples import write_samples
 from export.statistics import Statistics, compute_statistics
@@ -36,3 +38,35 @@ def describe(folder: Path, manifest: Manifest, reason_meanings: Mapping[str, str
     pictures = [path.name for path in (samples, *write_plots(statistics, folder)) if path is not None]
     (folder / CARD_NAME).write_text(render_card(manifest, statistics, pictures, reason_meanings), encoding="utf-8")
     return statistics
+
+
+def update_card(folder: Path, reason_meanings: Mapping[str, str] | None = None) -> None:
+    """Write a built folder's card again from what stands beside it, keeping what its owner wrote into it.
+
+    Args:
+        folder: the built folder.
+        reason_meanings: what the constants in ``phrases.reason`` mean.
+
+    Raises:
+        BuiltFolderError: manifest, statistics or the card's front matter cannot be read.
+
+    """
+    manifest, statistics = Manifest.read(folder), Statistics.read(folder)
+    pictures = [name for name in PICTURES if (folder / ASSETS_FOLDER / name).is_file()]
+    path = folder / CARD_NAME
+    published = path.read_text(encoding="utf-8") if path.exists() else None
+    if published is None:
+        card = render_card(manifest, statistics, pictures, reason_meanings)
+    else:
+        title = _title(published)
+        card = merge_card(render_card(manifest, statistics, pictures, reason_meanings, title), published)
+    temporary = path.with_name(f".{CARD_NAME}.new")
+    temporary.write_text(card, encoding="utf-8")
+    temporary.replace(path)
+
+
+def _title(card: str) -> str | None:
+    """Give the name that a card's owner gave the dataset."""
+    front, _ = split_card(card)
+    name = read_front_matter(card).get("pretty_name") if front.strip() else None
+    return name if isinstance(name, str) and name.strip() else None

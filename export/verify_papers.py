@@ -15,7 +15,7 @@ import yaml
 from datasetkit.errors import BuiltFolderError
 from datasetkit.ledger import SCOPES, NoticeKind, Tally
 from datasetkit.schema import row_schema
-from export.card import features_yaml, read_front_matter
+from export.card_front import features_yaml, read_front_matter
 from export.faults import Fault
 from export.manifest import (
     ASSETS_FOLDER,

@@ -10,7 +10,10 @@ import typer
 
 from datasetkit import __version__
 from datasetkit.cli import build, inspect
+from datasetkit.cli.card import card
 from datasetkit.cli.doctor import doctor
+from datasetkit.cli.export import export
+from datasetkit.cli.publish import push
 from datasetkit.errors import DatasetkitError
 
 app = typer.Typer(
@@ -24,6 +27,9 @@ app.add_typer(build.app, name="build")
 app.command("verify")(inspect.verify)
 app.command("stats")(inspect.stats)
 app.command("preview")(inspect.preview)
+app.command("card")(card)
+app.command("push")(push)
+app.command("export")(export)
 app.command("doctor")(doctor)
 
 

@@ -25,7 +25,8 @@ from datasetkit.ledger import Drop, DropReason, Notice, NoticeKind
 from datasetkit.models import ModelIdentity
 from datasetkit.record import Record, Scores
 from datasetkit.schema import features_json, row_schema, row_to_record
-from export.card import features_yaml, read_front_matter, render_card
+from export.card import render_card
+from export.card_front import features_yaml, read_front_matter
 from export.licenses import HUB_IDENTIFIERS, card_license, license_text
 from export.manifest import Manifest
 from export.markdown import Markdown, code, escape, fenced, table
@@ -155,7 +156,7 @@ def test_data_cannot_break_the_card(tmp_path: Path) -> None:
     html = MarkdownIt("commonmark").enable("table").render(card.split("\n---\n", 1)[1].split("\n---\n")[-1])
     assert "<script>" not in html
     headings = re.findall(r"<h[12]>(.*?)</h[12]>", html)
-    assert len(headings) == 9
+    assert len(headings) == 10
     assert rendered_rows(table(["license", "n"], [[NASTY, 1]]))[1] == [" ".join(NASTY.split()), "1"]
     blocks = [token.content for token in MarkdownIt("commonmark").parse(card) if token.type == "fence"]
     assert [yaml.safe_load(block) for block in blocks if block.startswith("source:")] == [recipe]
