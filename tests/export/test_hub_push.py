@@ -1,0 +1,204 @@
+"""Pushing with the real clients to a Hub of our own: what comes back is what went, and nothing else is touched."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import datasets
+import pytest
+
+from datasetkit.errors import BuiltFolderError, HubError
+from export.hub import Plan, plan
+from export.manifest import Manifest
+from export.reading import iter_rows
+from tests.export.pushing import HASTY, NAME, held, local, push_to, sent_objects
+from tests.hub.server import HubServer
+
+
+def plan_for(hub: HubServer, folder: Path, **options: object) -> Plan:
+    values: dict[str, object] = {"endpoint": hub.endpoint, "token": hub.token, "patience": HASTY, **options}
+    return plan(folder, NAME, **values)  # type: ignore[arg-type]
+
+
+def rows_of_folder(folder: Path, split: str) -> list[dict[str, object]]:
+    return [row for shard, row in iter_rows(folder, Manifest.read(folder)) if shard.split == split]
+
+
+def undecoded(split: datasets.Dataset | datasets.IterableDataset) -> list[dict[str, object]]:
+    for column in ("image", "overlay"):
+        split = split.cast_column(column, datasets.Image(decode=False))
+    return list(split)
+
+
+def test_what_is_pushed_loads_as_it_was_built(hub: HubServer, scenes: Path, fewer_scenes: Path) -> None:
+    pushed = push_to(hub, scenes, tag="v1")
+    assert held(hub, "v1") == local(scenes)
+    assert (pushed.sent_files, pushed.skipped_files) == (len(local(scenes)), 0)
+    assert pushed.sent_bytes == sum(map(len, local(scenes).values()))
+    push_to(hub, fewer_scenes)
+    for split in ("train", "test"):
+        wanted = rows_of_folder(fewer_scenes, split)
+        assert undecoded(datasets.load_dataset(NAME, split=split)) == wanted
+        assert undecoded(datasets.load_dataset(NAME, split=split, streaming=True)) == wanted
+        assert undecoded(datasets.load_dataset(NAME, split=split, revision="v1")) == rows_of_folder(scenes, split)
+
+
+def test_one_commit_carries_everything(hub: HubServer, scenes: Path) -> None:
+    pushed = push_to(hub, scenes)
+    first, *before = hub.repository(NAME).history()
+    assert (first.oid, len(before)) == (pushed.commit, 1)
+    assert first.title == "Push 8 records with datasetkit " + Manifest.read(scenes).code_version
+    assert pushed.url == f"{hub.endpoint}/datasets/{NAME}"
+
+
+def test_a_second_push_of_the_same_folder_sends_nothing(hub: HubServer, scenes: Path) -> None:
+    once = push_to(hub, scenes)
+    hub.traffic.clear()
+    again = push_to(hub, scenes)
+    assert (again.commit, again.sent_files, again.skipped_files) == (once.commit, 0, once.sent_files)
+    assert not {"commit", "preupload", "lfs-batch", "lfs-put", "lfs-part"} & hub.traffic.counts().keys()
+
+
+def test_only_shards_of_the_push_before_are_deleted(hub: HubServer, scenes: Path, fewer_scenes: Path) -> None:
+    push_to(hub, scenes)
+    theirs = {"notes.md": b"mine", "data/extra.csv": b"a,b", "assets/logo.png": b"\x89PNG\0logo"}
+    hub.repository(NAME).write(theirs)
+    pushed = push_to(hub, fewer_scenes)
+    shards = {path for path in held(hub) if path.endswith(".parquet")}
+    assert shards == {shard.path for shard in Manifest.read(fewer_scenes).shards}
+    assert pushed.deleted_files == 3
+    assert {path: held(hub)[path] for path in theirs} == theirs
+
+
+def test_a_manifest_on_the_hub_cannot_make_us_delete_other_files(hub: HubServer, scenes: Path) -> None:
+    push_to(hub, scenes)
+    value = json.loads(held(hub)["manifest.json"])
+    names = ["notes.md", ".gitattributes", "data/../notes.md", "data/extra.csv"]
+    value["parts"][0]["shards"] += [{"path": name} for name in names]
+    hub.repository(NAME).write(
+        {"manifest.json": json.dumps(value).encode(), "notes.md": b"mine", "data/extra.csv": b"a,b"}
+    )
+    assert plan_for(hub, scenes).deletions == ()
+
+
+def test_what_people_wrote_into_the_card_stays(hub: HubServer, scenes: Path, fewer_scenes: Path) -> None:
+    push_to(hub, scenes)
+    card = held(hub)["README.md"].decode()
+    edited = card.replace("pretty_name:", "my_key: kept\npretty_name:", 1) + "\n## Thanks\n\nTo my cat.\n"
+    hub.repository(NAME).write({"README.md": edited.encode()})
+    push_to(hub, fewer_scenes)
+    card = held(hub)["README.md"].decode()
+    assert "my_key: kept" in card
+    assert "To my cat." in card
+    assert "num_examples: 3" in card
+    assert datasets.load_dataset(NAME, split="train").num_rows == 3
+    commits = len(hub.repository(NAME).history())
+    push_to(hub, fewer_scenes)
+    assert len(hub.repository(NAME).history()) == commits
+
+
+def test_a_dry_run_tells_all_and_sends_nothing(hub: HubServer, scenes: Path, fewer_scenes: Path) -> None:
+    planned = plan_for(hub, scenes, tag="v1")
+    assert planned.creates_repository
+    assert dict(planned.sent) == {path: len(data) for path, data in local(scenes).items()}
+    assert planned.commits == 1
+    assert {request.method for request in hub.traffic.requests} == {"GET"}
+    push_to(hub, scenes)
+    hub.traffic.clear()
+    planned = plan_for(hub, fewer_scenes, revision="next")
+    assert planned.creates_branch
+    assert not planned.creates_repository
+    assert len(planned.deletions) == 3
+    assert {request.method for request in hub.traffic.requests} == {"GET"}
+    assert "next" not in hub.repository(NAME).branches
+    assert plan_for(hub, scenes).commits == 0
+
+
+def test_a_branch_is_made_and_main_stays(hub: HubServer, scenes: Path, fewer_scenes: Path) -> None:
+    push_to(hub, scenes)
+    hub.traffic.clear()
+    push_to(hub, fewer_scenes, revision="next")
+    assert held(hub) == local(scenes)
+    assert {path for path in held(hub, "next") if path.endswith(".parquet")} == {
+        shard.path for shard in Manifest.read(fewer_scenes).shards
+    }
+
+
+@pytest.mark.parametrize("private", [True, False])
+def test_who_may_see_it(hub: HubServer, scenes: Path, private: bool) -> None:
+    push_to(hub, scenes, private=private)
+    assert hub.repository(NAME).private is private
+    hub.traffic.clear()
+    with pytest.raises(HubError, match=r"make it .* in its settings"):
+        push_to(hub, scenes, private=not private)
+    assert {request.method for request in hub.traffic.requests} == {"GET"}
+
+
+def test_progress_adds_up(hub: HubServer, scenes: Path) -> None:
+    seen: dict[str, list[tuple[int, int]]] = {"checking": [], "sending": []}
+    push_to(hub, scenes, on_progress=lambda stage, done, total: seen[stage].append((done, total)))
+    size = sum(map(len, local(scenes).values()))
+    for steps in seen.values():
+        assert steps[-1] == (size, size)
+        assert steps == sorted(steps)
+
+
+def spoil_shard(folder: Path) -> None:
+    path = folder / Manifest.read(folder).shards[0].path
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (spoil_shard, "is not the file that the manifest describes"),
+        (lambda folder: (folder / ".build").mkdir(), "is not finished"),
+        (lambda folder: (folder / "statistics.json").unlink(), "has no statistics.json"),
+        (lambda folder: (folder / "manifest.json").unlink(), "has no manifest.json"),
+        (lambda folder: (folder / "data" / "test-00000-of-00001.parquet").unlink(), "has no data/test-00000"),
+    ],
+)
+def test_a_folder_that_is_not_whole_is_not_pushed(
+    hub: HubServer, own_scenes: Path, spoil: Callable[[Path], None], message: str
+) -> None:
+    spoil(own_scenes)
+    with pytest.raises(BuiltFolderError, match=message):
+        push_to(hub, own_scenes)
+    assert not hub.traffic.count("create")
+
+
+def test_a_shard_path_that_leaves_the_folder_is_not_read(hub: HubServer, own_scenes: Path) -> None:
+    path = own_scenes / "manifest.json"
+    path.write_text(path.read_text().replace("data/test-00000-of-00001.parquet", "../secret"))
+    (own_scenes.parent / "secret").write_text("secret")
+    with pytest.raises(BuiltFolderError, match="no name of a shard"):
+        push_to(hub, own_scenes)
+
+
+def test_shards_of_others_would_mix_with_ours(hub: HubServer, scenes: Path) -> None:
+    hub.create(NAME).write({"data/train-old.parquet": b"PAR1\0"})
+    with pytest.raises(HubError, match=r"has data/train-old\.parquet, which no push of datasetkit wrote"):
+        push_to(hub, scenes)
+    assert sent_objects(hub) == 0
+
+
+@pytest.mark.parametrize(
+    ("card", "message"),
+    [(b"---\na: [\n---\n", "README.md of user/scenes cannot be kept"), (b"\xff", "cannot be kept")],
+)
+def test_a_card_on_the_hub_that_cannot_be_read_is_not_replaced(
+    hub: HubServer, scenes: Path, card: bytes, message: str
+) -> None:
+    hub.create(NAME).write({"README.md": card})
+    with pytest.raises(HubError, match=message):
+        push_to(hub, scenes)
+    assert held(hub)["README.md"] == card
+
+
+@pytest.mark.parametrize("name", ["scenes", "a/b/c", "user/..", "user/ds.git"])
+def test_names_that_no_repository_can_have(hub: HubServer, scenes: Path, name: str) -> None:
+    with pytest.raises(HubError, match=name.replace(".", r"\.")):
+        plan(scenes, name, endpoint=hub.endpoint, token=hub.token)
+    assert not hub.traffic.requests

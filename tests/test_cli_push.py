@@ -1,0 +1,98 @@
+"""``datasetkit push`` as a person meets it: what is shown, one line for an error, never the token."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from datasetkit.cli import app
+from tests.export.pushing import NAME, build, held, local
+from tests.hub.clients import forget, talk_to
+from tests.hub.faults import Fault
+from tests.hub.server import HubServer
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("cli push") / "scenes", train=(1, 1), test=1)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    with HubServer() as server:
+        talk_to(server, tmp_path / "home", monkeypatch)
+        yield server
+
+
+def run(hub: HubServer, *arguments: object) -> tuple[int, str, str]:
+    forget()
+    result = CliRunner().invoke(app, ["push", *map(str, arguments)])
+    assert hub.token not in result.output
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_a_push_is_told(hub: HubServer, folder: Path) -> None:
+    code, shown, _ = run(hub, folder, NAME, "--private", "--tag", "v1")
+    assert code == 0
+    count = len(local(folder))
+    first, second, address = shown.splitlines()
+    assert first.startswith(f"sent {count} files of 0.2 MB, deleted 0 files; 0 files of 0.0 MB were there already")
+    assert second == f"commit {hub.repository(NAME).head} holds the folder, compared file by file"
+    assert address == f"{hub.endpoint}/datasets/{NAME}/tree/v1"
+    assert hub.repository(NAME).private
+    assert held(hub, "v1") == local(folder)
+
+
+def test_a_dry_run_is_told(hub: HubServer, folder: Path) -> None:
+    code, shown, _ = run(hub, folder, NAME, "--dry-run", "--revision", "next", "--tag", "v1")
+    assert code == 0
+    lines = shown.splitlines()
+    assert lines[:2] == [f"make    repository {NAME}", "make    branch next"]
+    assert sum(line.startswith("send    ") for line in lines) == len(local(folder))
+    assert "tag     v1" in lines
+    assert f"would send {len(local(folder))} files of 0.2 MB and delete 0 files in 1 commit;" in lines[-1]
+    assert {request.method for request in hub.traffic.requests} == {"GET"}
+
+
+def test_errors_are_one_line(hub: HubServer, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for arguments, message in [
+        ((folder, "scenes"), "write it as user/scenes"),
+        ((folder, "other/scenes"), "needs the right to write to other/scenes"),
+        ((tmp_path, NAME), "has no manifest.json"),
+    ]:
+        code, shown, errors = run(hub, *arguments)
+        assert (code, shown) == (1, "")
+        assert errors.splitlines()[-1].startswith("error: ")
+        assert message in errors.splitlines()[-1]
+    hub.faults.add(Fault("^commit ", "stale"))
+    assert "somebody else committed to user/scenes meanwhile" in run(hub, folder, NAME)[2].splitlines()[-1]
+    monkeypatch.setenv("HF_TOKEN", "hf_" + "x" * 34)
+    code, _, errors = run(hub, folder, NAME)
+    assert code == 1
+    assert "the Hub does not accept the token" in errors
+    assert "xxx" not in errors
+    monkeypatch.delenv("HF_TOKEN")
+    assert "run `hf auth login`, or set HF_TOKEN" in run(hub, folder, NAME)[2]
+
+
+def test_a_process_of_its_own_with_faults_shows_no_token(hub: HubServer, folder: Path, tmp_path: Path) -> None:
+    hub.faults.add(Fault("^lfs-put ", "status", status=503), Fault("^tag ", "status", status=422))
+    command = [sys.executable, "-c", "from datasetkit.cli import main; main()", "--debug", "push", str(folder), NAME]
+    done = subprocess.run(
+        [*command, "--tag", "v1"],
+        env=hub.environment(tmp_path / "home"),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "making the tag v1: the Hub answered 422" in done.stderr
+    assert hub.token not in done.stdout + done.stderr
+    assert hub.token not in "".join(map(str, local(folder).values()))
