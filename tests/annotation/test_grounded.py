@@ -316,6 +316,12 @@ def test_scores_boxes_and_labels_are_those_that_were_measured() -> None:
     assert dog.mask == filled((24.0, 24.0, 36.0, 32.0), size_hw=SIZE_HW)
 
 
+def test_the_label_is_the_phrase_that_fits_best() -> None:
+    table = {CAT: {"The animal": 0.7, "the cat": 0.9}}
+    (cat,) = annotated(annotator(by_table(table)), reading("The animal is the cat.")).record.objects
+    assert cat.category == "the cat"
+
+
 def test_masks_are_left_alone_where_no_cleaning_is_asked_for() -> None:
     ragged = filled((24.0, 24.0, 36.0, 35.0), (38.0, 38.0, 39.0, 39.0), size_hw=SIZE_HW)
     made = annotator(by_table({DOG: {"a dog": 0.8}}), TableSegmenter({DOG: ragged}), cleaning=None)

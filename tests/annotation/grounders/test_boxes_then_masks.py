@@ -25,7 +25,7 @@ from tests.annotation.models_by_hand import Memory, TableDetector, TableSegmente
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 CAT, BESIDE, DOG = (0.0, 0.0, 20.0, 20.0), (0.0, 0.0, 20.0, 19.0), (24.0, 24.0, 36.0, 36.0)
-SCORES = {CAT: (0.9, 0.1), BESIDE: (0.5, 0.2), DOG: (0.25, 0.75)}
+SCORES = {CAT: (0.9, 0.1), BESIDE: (0.85, 0.2), DOG: (0.25, 0.75)}
 ASKED = Query.of_phrases(["a cat", "a dog"])
 
 
@@ -131,7 +131,7 @@ def test_numbers_are_places_among_the_detectors_boxes_and_scores_of_duplicates_a
     assert (cat.predicted_iou, cat.stability) == (0.875, 0.75)
     assert cat.mask == filled(CAT, size_hw=(40, 40))
     reasons = {removal.number: removal.reason for removal in grounding.removals}
-    assert reasons == {1: DropReason.EMPTY_MASK, 2: DropReason.DUPLICATE_BOX}
+    assert reasons == {1: DropReason.DUPLICATE_BOX, 2: DropReason.EMPTY_MASK}
 
 
 def test_masks_of_real_models_lie_in_the_frame_of_their_own_picture(segmenter: SamSegmenter) -> None:
