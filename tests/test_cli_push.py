@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rich.filesize import decimal
 from typer.testing import CliRunner
 
 from datasetkit.cli import app
@@ -39,9 +40,9 @@ def run(hub: HubServer, *arguments: object) -> tuple[int, str, str]:
 def test_a_push_is_told(hub: HubServer, folder: Path) -> None:
     code, shown, _ = run(hub, folder, NAME, "--private", "--tag", "v1")
     assert code == 0
-    count = len(local(folder))
+    count, size = len(local(folder)), decimal(sum(map(len, local(folder).values())))
     first, second, address = shown.splitlines()
-    assert first.startswith(f"sent {count} files of 0.2 MB, deleted 0 files; 0 files of 0.0 MB were there already")
+    assert first.startswith(f"sent {count} files of {size}, deleted 0 files; 0 files of 0 bytes were there already")
     assert second == f"commit {hub.repository(NAME).head} holds the folder, compared file by file"
     assert address == f"{hub.endpoint}/datasets/{NAME}/tree/v1"
     assert hub.repository(NAME).private
@@ -52,10 +53,11 @@ def test_a_dry_run_is_told(hub: HubServer, folder: Path) -> None:
     code, shown, _ = run(hub, folder, NAME, "--dry-run", "--revision", "next", "--tag", "v1")
     assert code == 0
     lines = shown.splitlines()
+    size = decimal(sum(map(len, local(folder).values())))
     assert lines[:2] == [f"make    repository {NAME}", "make    branch next"]
     assert sum(line.startswith("send    ") for line in lines) == len(local(folder))
     assert "tag     v1" in lines
-    assert f"would send {len(local(folder))} files of 0.2 MB and delete 0 files in 1 commit;" in lines[-1]
+    assert f"would send {len(local(folder))} files of {size} and delete 0 files in 1 commit;" in lines[-1]
     assert {request.method for request in hub.traffic.requests} == {"GET"}
 
 

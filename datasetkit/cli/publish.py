@@ -78,7 +78,9 @@ def _files(count: int) -> str:
 
 
 def _size(count: int) -> str:
-    return f"{count / 1e6:,.1f} MB"
+    from rich.filesize import decimal
+
+    return decimal(count)
 
 
 @contextmanager
@@ -94,17 +96,20 @@ def _bars() -> Iterator[Callable[[str, int, int], None]]:
 
     def show(stage: str, done: int, total: int) -> None:
         if stage not in tasks:
+            bars.start()
             tasks[stage] = bars.add_task(f"{stage:8}", total=total)
         bars.update(tasks[stage], completed=done)
 
     had_bars = not are_progress_bars_disabled()
     disable_progress_bars()
     try:
-        with bars:
-            yield show
+        yield show
     except KeyboardInterrupt:
+        bars.stop()
         typer.echo("interrupted; what was sent is kept. Run the same command again to go on", err=True)
         raise typer.Exit(130) from None
     finally:
+        if bars.live.is_started:
+            bars.stop()
         if had_bars:
             enable_progress_bars()
