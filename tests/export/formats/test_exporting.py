@@ -1,0 +1,150 @@
+"""Exports as a whole: same bytes each time, nothing half done, nothing replaced that is no export; the command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from datasetkit.cli import app
+from datasetkit.errors import BuiltFolderError, DatasetkitError, OutputError, UnknownNameError
+from export.formats import FORMATS
+from export.formats.built import BuiltDataset
+from export.formats.exporting import export_folder
+from tests.datasetkit.builders import contents, records
+from tests.export.folders import bare_record, record, rows_of, write_folder
+
+EVERY_FORMAT = pytest.mark.parametrize("name", FORMATS.names)
+
+
+@EVERY_FORMAT
+def test_equal_datasets_give_equal_bytes(small: Path, tmp_path: Path, name: str) -> None:
+    before = contents(small)
+    for folder in ("a", "b"):
+        export_folder(small, name, tmp_path / folder)
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+    assert contents(small) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"], "no temporary folder stays"
+
+
+@EVERY_FORMAT
+def test_picture_bytes_pass_through_untouched(small: Path, tmp_path: Path, name: str) -> None:
+    export_folder(small, name, tmp_path / "out")
+    written = b"".join(contents(tmp_path / "out").values())
+    for item in records(small).values():
+        assert item.image.data in written
+
+
+@EVERY_FORMAT
+def test_one_split_alone(small: Path, tmp_path: Path, name: str) -> None:
+    result = export_folder(small, name, tmp_path / "out", split="test")
+    assert (result.records, result.pictures, result.objects) == (1, 1, 0)
+    assert not [path for path in contents(tmp_path / "out") if "train" in path]
+
+
+@EVERY_FORMAT
+def test_a_broken_shard_leaves_nothing(small: Path, tmp_path: Path, name: str) -> None:
+    rows = rows_of([record(0), bare_record(1)], overlay=False)
+    write_folder(tmp_path / "in", {"train": [rows[:1], rows[1:]]}, described=False)
+    (tmp_path / "in" / "data" / "train-00001-of-00002.parquet").unlink()
+    with pytest.raises(BuiltFolderError, match=r"train-00001-of-00002\.parquet is missing"):
+        export_folder(tmp_path / "in", name, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_only_exports_are_replaced(small: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    export_folder(small, "coco", out)
+    with pytest.raises(OutputError, match="is not empty; give another DEST, or --overwrite"):
+        export_folder(small, "yolo-seg", out)
+    export_folder(small, "yolo-seg", out, overwrite=True)
+    assert sorted(path.name for path in out.iterdir()) == [".datasetkit-export.json", "data.yaml", "images", "labels"]
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "thesis.txt").write_text("all of it")
+    with pytest.raises(OutputError, match="holds something that is no export"):
+        export_folder(small, "coco", precious, overwrite=True)
+    with pytest.raises(OutputError, match="is no folder"):
+        export_folder(small, "coco", precious / "thesis.txt", overwrite=True)
+    assert contents(precious) == {"thesis.txt": b"all of it"}
+
+
+def test_an_export_that_fails_keeps_the_earlier_one(small: Path, tmp_path: Path) -> None:
+    export_folder(small, "coco", tmp_path / "out")
+    before = contents(tmp_path / "out")
+    write_folder(tmp_path / "in", {"train": [rows_of([record(0)], overlay=False)]}, described=False)
+    (tmp_path / "in" / "data" / "train-00000-of-00001.parquet").write_bytes(b"no Parquet")
+    with pytest.raises(BuiltFolderError):
+        export_folder(tmp_path / "in", "coco", tmp_path / "out", overwrite=True)
+    assert contents(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("place", [".", "..", "data/coco"])
+def test_no_export_into_the_build_or_around_it(small: Path, place: str) -> None:
+    before = contents(small)
+    with pytest.raises(OutputError, match="lie in each other"):
+        export_folder(small, "coco", small / place, overwrite=True)
+    assert contents(small) == before
+
+
+def test_what_is_not_there_is_named(small: Path, tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="no format is called 'voc'; known: coco, imagefolder"):
+        export_folder(small, "voc", tmp_path / "out")
+    with pytest.raises(BuiltFolderError, match="no split 'dev'; it has train, test"):
+        export_folder(small, "coco", tmp_path / "out", split="dev")
+    with pytest.raises(BuiltFolderError, match=r"has no manifest\.json"):
+        export_folder(tmp_path, "coco", tmp_path.parent / "out")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a.b.JPEG", "00000000-a-b.jpg"),
+        ("..png", "00000000.png"),
+        ("x", "00000000-x.png"),
+        ("ünï*code?.png", "00000000-n-code.png"),
+        ("x" * 90 + ".webp", f"00000000-{'x' * 48}.webp"),
+        ("page.exe", "00000000-page.png"),
+    ],
+)
+def test_names_are_safe(tmp_path: Path, name: str, expected: str) -> None:
+    rows = rows_of([bare_record(0)], overlay=False)
+    rows[0]["image"]["path"] = name
+    write_folder(tmp_path / "in", {"train": [rows]}, described=False)
+    (picture,) = BuiltDataset(tmp_path / "in").pictures("train")
+    assert picture.name == expected
+
+
+def test_what_is_no_picture_is_told(tmp_path: Path) -> None:
+    rows = rows_of([bare_record(0)], overlay=False)
+    rows[0]["image"] = {"bytes": b"no picture", "path": "x"}
+    write_folder(tmp_path / "in", {"train": [rows]}, described=False)
+    with pytest.raises(DatasetkitError, match="x is no picture"):
+        export_folder(tmp_path / "in", "coco", tmp_path / "out")
+
+
+def test_the_command_prints_what_was_written_and_lost(small: Path, tmp_path: Path) -> None:
+    shown = CliRunner().invoke(app, ["export", str(small), str(tmp_path / "out"), "--to", "yolo-seg"])
+    assert shown.exit_code == 0, shown.output
+    lines = shown.stdout.splitlines()
+    assert lines[:3] == ["records      5", "pictures     4", "objects      9"]
+    assert lines[3].startswith("lost         3 crowds: ")
+    assert lines[-2:] == [
+        "mean IoU     1.000000 (polygons, filled again, with the masks)",
+        f"wrote        {tmp_path / 'out'}",
+    ]
+    again = CliRunner().invoke(app, ["export", str(small), str(tmp_path / "out"), "--to", "coco", "--split", "test"])
+    assert again.exit_code == 1
+    assert again.stderr.splitlines()[-1].startswith("error: ")
+    shown = CliRunner().invoke(
+        app, ["export", str(small), str(tmp_path / "out"), "--to", "coco", "--split", "test", "--overwrite"]
+    )
+    assert shown.exit_code == 0, shown.output
+    assert json.loads((tmp_path / "out" / "instances_test.json").read_text())["annotations"] == []
+    assert np.asarray(Image.open(next((tmp_path / "out" / "images" / "test").iterdir()))).shape == (32, 24, 3)
