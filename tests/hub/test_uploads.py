@@ -144,7 +144,8 @@ def test_a_missing_part_is_found(hub: HubServer, repository: Repository) -> None
     upload = batch(hub, LARGE)["actions"]["upload"]
     etags = [httpx2.put(upload["header"][n], content=LARGE[:PART]).headers["ETag"] for n in ("1", "2")]
     parts = [{"partNumber": number, "etag": etag} for number, etag in enumerate(etags, 1)]
-    assert httpx2.post(upload["href"], json={"oid": SHA256, "parts": parts}).status_code == 400
+    answer = httpx2.post(upload["href"], json={"oid": SHA256, "parts": parts})
+    assert (answer.status_code, answer.json()) == (400, {"error": "of 3 parts 2 came, and 2 are named"})
     assert repository.large_objects == set()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import uuid
 from collections.abc import Iterable
@@ -81,10 +80,10 @@ def put_part(state: State, call: Call) -> Answer:
 
 
 def _receive(state: State, call: Call, upload: Upload, number: int) -> str:
-    """Write a part's bytes to its place in the file; the part's tag."""
+    """Write a part's bytes to its place in the file; a tag for them. Their content is checked as a whole at the end."""
     start = (number - 1) * upload.part_bytes
     expected = min(upload.part_bytes, upload.size - start)
-    tag, received = hashlib.sha1(), 0
+    received = 0
     # A client that missed the answer sends again what was whole already.
     upload.path.touch()
     with upload.path.open("r+b") as file:
@@ -95,10 +94,9 @@ def _receive(state: State, call: Call, upload: Upload, number: int) -> str:
             if received > expected:
                 raise HubError(400, "", f"part {number} has more than its {expected} bytes")
             file.write(chunk)
-            tag.update(chunk)
     if received != expected:
         raise HubError(400, "", f"part {number} has {received} bytes, not {expected}")
-    return f'"{tag.hexdigest()}"'
+    return f'"{uuid.uuid4().hex}"'
 
 
 def complete(state: State, call: Call) -> Answer:
