@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import datasets
+import pycocotools.mask
 import pytest
+from PIL import Image
 from rich.filesize import decimal
 from typer.testing import CliRunner
 
 from datasetkit.cli import app
-from tests.export.pushing import NAME, build, held, local
+from export.manifest import Manifest
+from export.reading import iter_rows
+from tests.export.pushing import NAME, held, local
 from tests.hub.clients import forget, talk_to
 from tests.hub.faults import Fault
 from tests.hub.server import HubServer
@@ -20,7 +26,23 @@ from tests.hub.server import HubServer
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("cli push") / "scenes", train=(1, 1), test=1)
+    """A folder that the command itself built."""
+    out = tmp_path_factory.mktemp("cli push") / "scenes"
+    options = [
+        "--preset",
+        "none",
+        "--count",
+        "8",
+        "--size-px",
+        "64",
+        "--part-size",
+        "2",
+        "--splits",
+        "train=.6,test=.4",
+    ]
+    done = CliRunner().invoke(app, ["build", "toyworld", *options, "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    return out
 
 
 @pytest.fixture
@@ -47,6 +69,27 @@ def test_a_push_is_told(hub: HubServer, folder: Path) -> None:
     assert address == f"{hub.endpoint}/datasets/{NAME}/tree/v1"
     assert hub.repository(NAME).private
     assert held(hub, "v1") == local(folder)
+
+
+def test_what_was_built_and_pushed_loads_with_every_mask_and_span(hub: HubServer, folder: Path) -> None:
+    assert run(hub, folder, NAME)[0] == 0
+    loaded = datasets.load_dataset(NAME)
+    built = list(iter_rows(folder, Manifest.read(folder)))
+    assert set(loaded) == {"train", "test"} == {shard.split for shard, _ in built}
+    for split, rows in loaded.items():
+        wanted = [row for shard, row in built if shard.split == split]
+        plain = rows.cast_column("image", datasets.Image(decode=False))
+        assert [row["image"] for row in plain] == [row["image"] for row in wanted]
+        for row, one in zip(rows, wanted, strict=True):
+            picture = Image.open(io.BytesIO(one["image"]["bytes"])).convert("RGB")
+            assert row["image"].convert("RGB").tobytes() == picture.tobytes()
+            assert row["objects"] == one["objects"]
+            assert row["phrases"] == one["phrases"]
+            for item in row["objects"]:
+                mask = pycocotools.mask.decode(item["mask"])
+                assert (mask.shape, mask.sum()) == ((row["height"], row["width"]), item["area"])
+            for phrase in row["phrases"]:
+                assert row["description"][phrase["start"] : phrase["end"]] == phrase["text"]
 
 
 def test_a_dry_run_is_told(hub: HubServer, folder: Path) -> None:
