@@ -11,7 +11,7 @@ from datasetkit.images import ImageLimits
 from datasetkit.ledger import DropReason
 from datasetkit.sources.files import as_text, leads_out, read_picture
 
-_IN_ARCHIVE = r"(?:(?:zip|tar)://[^:]*::)?"
+_PLACE = re.compile(r"(?P<archive>(?:zip|tar)://[^:]*::)?(?P<file>.+)", re.DOTALL)
 
 
 class RepositoryFiles:
@@ -30,8 +30,7 @@ class RepositoryFiles:
         from datasets import config
         from huggingface_hub.constants import HF_HUB_CACHE
 
-        address = re.escape(f"hf://datasets/{repo}@{commit}/")
-        self._address = re.compile(f"{_IN_ARCHIVE}{address}(?P<name>.+)", re.DOTALL)
+        self._address = f"hf://datasets/{repo}@{commit}/"
         own = Path(HF_HUB_CACHE) / f"datasets--{repo.replace('/', '--')}"
         self._folders = [folder.resolve() for folder in (own, Path(config.DOWNLOADED_DATASETS_PATH))]
         self._limits = limits
@@ -46,8 +45,10 @@ class RepositoryFiles:
         path = value.get("path") if isinstance(value, dict) and value.get("bytes") is None else None
         if not isinstance(path, str):
             return value
-        match = self._address.fullmatch(path)
-        if match and not leads_out(match["name"]):
+        match = _PLACE.fullmatch(path)
+        file = match["file"] if match else ""
+        is_streamed = file.startswith(self._address) and not leads_out(file.removeprefix(self._address))
+        if is_streamed or (match and match["archive"] and self._is_cached(file)):
             return {"bytes": self._streamed(path), "path": PurePosixPath(path.split("::")[0]).name}
         if self._is_cached(path):
             return {"bytes": read_picture(Path(path), self._limits), "path": PurePosixPath(path).name}

@@ -111,6 +111,8 @@ def encoded(dataset: Any, columns: Columns) -> Any:
     """Leave only the columns that are read, pictures as the bytes that they are."""
     import datasets
 
+    if isinstance(dataset, datasets.IterableDataset):
+        return dataset.decode(False).select_columns(list(columns.names))
     dataset = dataset.select_columns(list(columns.names))
     for name in columns.names:
         if isinstance(dataset.features[name], datasets.Image):
