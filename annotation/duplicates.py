@@ -13,9 +13,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from datasetkit import masks
 from datasetkit.ledger import DropReason
-from datasetkit.masks import BoolArray, mask_containment
+from datasetkit.masks import BoolArray, mask_containment, mask_iou
 from datasetkit.models import Detections, FloatArray, Region, Removal
 
 _Regions = tuple[Region, ...]
@@ -113,7 +112,7 @@ def merge_masks(
 
 def _merge_duplicates(regions: Sequence[Region], iou_min: float) -> tuple[_Regions, tuple[Removal, ...]]:
     shapes = [region.mask for region in regions]
-    ious = masks.mask_iou(shapes, shapes)
+    ious = mask_iou(shapes, shapes)
     keepers = _keepers(np.array([region.score for region in regions]), ious >= iou_min).tolist()
     folded = {place: region.phrase_scores for place, region in enumerate(regions)}
     removals = []

@@ -2,6 +2,35 @@
 
 The ground floor (records, masks, images, schema, errors, recipes) is used by ``annotation``, ``export`` and
 ``hi_scoring``; the roof (sources, build, engines, toyworld, command line) puts them together.
+
+Whoever uses a published dataset needs four functions: :func:`load`, :func:`masks`, :func:`overlay` and
+:func:`phrase_masks`. What they need is loaded when one of them is first asked for.
 """
 
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datasetkit.rows import load, masks, overlay, phrase_masks
+
 __version__ = "0.1.0"
+__all__ = ["load", "masks", "overlay", "phrase_masks"]
+
+
+def __getattr__(name: str) -> object:
+    if name in __all__:
+        return getattr(importlib.import_module("datasetkit.rows"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+class _Package(ModuleType):
+    """Keeps ``datasetkit.masks`` the function, which the module of that name would replace when it is imported."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in __all__ and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -221,6 +221,16 @@ def _encode_upright(image: Image.Image, pixels: Image.Image, image_format: str |
     return buffer.getvalue(), str(PurePosixPath(name).with_suffix(suffix))
 
 
+def rgb_pixels(image: Image.Image, name: str) -> Image.Image:
+    """Bring an upright picture to mode RGB, 8 bit, as :func:`load_image` does: transparency lies over white.
+
+    Raises:
+        UnusableError: ``unsupported_pixels``.
+
+    """
+    return _to_rgb(image, name)[0]
+
+
 def _to_rgb(image: Image.Image, name: str) -> tuple[Image.Image, tuple[NoticeKind, ...]]:
     if image.mode.startswith("I"):
         return _sixteen_bit_to_rgb(image, name), (NoticeKind.SIXTEEN_BIT_SCALED,)

@@ -1,0 +1,186 @@
+"""Helpers for whoever uses a published dataset: masks and pictures of plain rows. Owns how rows of any format are read.
+
+A row is what ``datasets`` gives in any of its formats (plain, numpy, torch), a row of a pandas frame, or a mapping from
+``pyarrow``'s ``to_pylist``. No helper needs more of it than the columns that it speaks of.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from datasetkit.drawing import draw_overlay
+from datasetkit.errors import BuiltFolderError, RecordError, UnknownNameError
+from datasetkit.images import MOST_PIXELS, ImageLimits, load_image, rgb_pixels
+from datasetkit.masks import Mask, decode_masks
+from datasetkit.record import KeyObject
+
+BoolArray = NDArray[np.bool_]
+Row = Any  # a mapping from column to value; a pandas Series is one in all but its type
+_OUR_COLUMNS = ("image", "width", "height", "description", "objects", "phrases", "source", "record_id")
+_NO_LIMITS = ImageLimits(max_bytes=2**31, max_pixels=MOST_PIXELS)
+
+
+def load(
+    dataset: str | PathLike[str], split: str | None = None, revision: str | None = None, *, streaming: bool = False
+) -> Any:
+    """Load a published dataset, exactly as ``datasets.load_dataset`` does, and check that it is one of ours.
+
+    Args:
+        dataset: ``user/name`` on the Hub, or a built folder.
+        split: the split to load; None loads all.
+        revision: branch, tag or commit on the Hub.
+        streaming: whether rows are read as they are asked for, nothing downloaded before.
+
+    Returns:
+        ``datasets.Dataset`` for a split, ``datasets.DatasetDict`` for all of them; their iterable kin when streaming.
+
+    Raises:
+        BuiltFolderError: the dataset does not have our columns.
+
+    """
+    import datasets  # loads pandas and pyarrow, which the other helpers do without
+
+    name = str(dataset)
+    loaded = datasets.load_dataset(name, split=split, revision=revision, streaming=streaming)
+    for part in loaded.values() if isinstance(loaded, dict) else [loaded]:
+        missing = [column for column in _OUR_COLUMNS if column not in (part.features or {})]
+        if missing:
+            raise BuiltFolderError(
+                f"{name} has no column {', '.join(missing)}, so datasetkit did not build it; "
+                f"load it with datasets.load_dataset({name!r})"
+            )
+    return loaded
+
+
+def masks(row: Row) -> BoolArray:
+    """Decode the masks of a row's objects.
+
+    Returns:
+        shape (N, H, W), dtype bool, in the order of ``row["objects"]``, on the upright picture of H x W px; N is 0
+        where the row has no objects.
+
+    Raises:
+        RecordError: this is no row of ours, or a mask has another size than the row says.
+        UnusableError: a mask is damaged.
+
+    """
+    return _decoded(row, _column(row, "objects"))
+
+
+def phrase_masks(row: Row, phrase: str | int) -> BoolArray:
+    """Decode the masks of the objects that a phrase names.
+
+    Args:
+        row: of a dataset.
+        phrase: the phrase's text, in capitals or not; where the description has it several times, the objects of all
+            of these together. Or its index in ``row["phrases"]``.
+
+    Returns:
+        shape (N, H, W), dtype bool, each object once, in the order of ``row["objects"]``; N is 0 where nothing is known
+        of the phrase's objects, and for an ambiguous phrase, whose ``candidates`` it does not decide between.
+
+    Raises:
+        UnknownNameError: a KeyError; the row has no such phrase, and the message names those that it has.
+
+    """
+    wanted = {int(number) for item in _find_phrases(row, phrase) for number in item["object_ids"]}
+    return _decoded(row, [item for item in _column(row, "objects") if int(item["id"]) in wanted])
+
+
+def overlay(row: Row, max_side_px: int | None = None) -> Image.Image:
+    """Draw a row's key objects over its picture, as the column ``overlay`` shows them, in full size.
+
+    Args:
+        row: of a dataset.
+        max_side_px: the longer side of the result; None keeps the picture's size, and no picture is enlarged.
+
+    Returns:
+        mode RGB.
+
+    """
+    key_objects = [KeyObject(int(item["id"]), _mask(item)) for item in _column(row, "objects") if item["is_key"]]
+    pixels = picture(row)
+    return draw_overlay(pixels, key_objects, max_side_px or max(pixels.size))
+
+
+def picture(row: Row) -> Image.Image:
+    """Give a row's picture, mode RGB, whether the column came decoded, as an array, or as ``{bytes, path}``.
+
+    Raises:
+        RecordError: the column holds none of these, or a picture of another size than the row says.
+
+    """
+    image = _column(row, "image")
+    if isinstance(image, Mapping) and image.get("bytes") is not None:
+        pixels = load_image(image["bytes"], image.get("path") or "image", _NO_LIMITS).pixels
+    elif isinstance(image, Image.Image):
+        pixels = rgb_pixels(image, "image")
+    elif hasattr(image, "__array__"):
+        pixels = rgb_pixels(Image.fromarray(_height_first(image)), "image")
+    else:
+        raise RecordError(f"image is a {type(image).__name__}; give a picture, an array, or a mapping with its bytes")
+    if (pixels.height, pixels.width) != _size_hw(row):
+        raise RecordError(f"the picture has {pixels.width}x{pixels.height} px; the row says {_size_hw(row)[::-1]}")
+    return pixels
+
+
+def _height_first(image: Any) -> NDArray[Any]:
+    """Give an array of shape (H, W) or (H, W, channels); tensors come as (channels, H, W)."""
+    array = np.asarray(image)
+    if hasattr(image, "numpy") and array.ndim == 3:
+        array = array.transpose(1, 2, 0)
+    return np.ascontiguousarray(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array)
+
+
+def _find_phrases(row: Row, phrase: str | int) -> Sequence[Mapping[str, Any]]:
+    phrases = _column(row, "phrases")
+    there = ", ".join(f"{index}: {str(item['text'])!r}" for index, item in enumerate(phrases)) or "none"
+    if isinstance(phrase, str):
+        found = [item for item in phrases if _folded(item["text"]) == _folded(phrase)]
+        if not found:
+            raise UnknownNameError(f"the row has no phrase {phrase!r}; its phrases are {there}")
+        return found
+    index = operator.index(phrase)
+    if not -len(phrases) <= index < len(phrases):
+        raise UnknownNameError(f"the row has no phrase number {index}; its phrases are {there}")
+    return [phrases[index]]
+
+
+def _folded(text: str) -> str:
+    return " ".join(str(text).split()).casefold()
+
+
+def _decoded(row: Row, objects: Sequence[Mapping[str, Any]]) -> BoolArray:
+    size_hw, shapes = _size_hw(row), [_mask(item) for item in objects]
+    for shape in shapes:
+        if shape.size_hw != size_hw:
+            raise RecordError(f"a mask has {shape.size_hw} px (height, width); the row says {size_hw}")
+    return decode_masks(shapes, size_hw)
+
+
+def _mask(item: Mapping[str, Any]) -> Mask:
+    height, width = (int(side) for side in item["mask"]["size"])
+    return Mask((height, width), str(item["mask"]["counts"]))
+
+
+def _size_hw(row: Row) -> tuple[int, int]:
+    try:
+        return int(_column(row, "height")), int(_column(row, "width"))
+    except (TypeError, ValueError) as error:
+        raise RecordError("height and width are no single numbers; give one row, such as dataset[0]") from error
+
+
+def _column(row: Row, name: str) -> Any:
+    try:
+        return row[name]
+    except (KeyError, IndexError, TypeError) as error:
+        raise RecordError(
+            f"this {type(row).__name__} has no column {name!r}; give a row, such as dataset[0]"
+        ) from error
