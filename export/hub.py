@@ -35,7 +35,8 @@ class Plan:
         revision: the branch.
         creates_repository: whether the repository is made.
         creates_branch: whether the branch is made.
-        sent: path and size in bytes of each file that the repository has not, or has with other bytes.
+        sent: path and size in bytes of each file that the repository has not, or has with other bytes; what a push
+            that was cut short left in the Hub's storage is among them, but will not be sent again.
         skipped: path and size in bytes of each file that it has.
         deletions: paths that are deleted; all of them come from the manifest of the push before.
         tag: that the commit gets, or None.

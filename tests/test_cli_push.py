@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -141,3 +142,17 @@ def test_a_process_of_its_own_with_faults_shows_no_token(hub: HubServer, folder:
     assert "making the tag v1: the Hub answered 422" in done.stderr
     assert hub.token not in done.stdout + done.stderr
     assert hub.token not in "".join(map(str, local(folder).values()))
+
+
+def test_ctrl_c_says_how_to_go_on(hub: HubServer, folder: Path, tmp_path: Path) -> None:
+    process: list[subprocess.Popen[str]] = []
+    hub.faults.add(Fault("^lfs-put ", "call", call=lambda: process[0].send_signal(signal.SIGINT)))
+    command = [sys.executable, "-c", "from datasetkit.cli import main; main()", "push", str(folder), NAME]
+    environment = hub.environment(tmp_path / "home")
+    process.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
+    _, errors = process[0].communicate(timeout=120)
+    assert process[0].returncode == 130
+    assert errors.splitlines()[-1].startswith("interrupted; what was sent is kept.")
+    assert "Traceback" not in errors
+    assert run(hub, folder, NAME)[0] == 0
+    assert held(hub) == local(folder)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -93,8 +95,15 @@ def _bars() -> Iterator[Callable[[str, int, int], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     bars = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
     tasks = {}
+    stopped = threading.Event()
+
+    def stop(*_: object) -> None:
+        stopped.set()
+        raise KeyboardInterrupt
 
     def show(stage: str, done: int, total: int) -> None:
+        if stopped.is_set():
+            raise KeyboardInterrupt  # a thread that sends a file would otherwise go on to its end
         if stage not in tasks:
             bars.start()
             tasks[stage] = bars.add_task(f"{stage:8}", total=total)
@@ -102,6 +111,7 @@ def _bars() -> Iterator[Callable[[str, int, int], None]]:
 
     had_bars = not are_progress_bars_disabled()
     disable_progress_bars()
+    former = signal.signal(signal.SIGINT, stop)
     try:
         yield show
     except KeyboardInterrupt:
@@ -109,6 +119,7 @@ def _bars() -> Iterator[Callable[[str, int, int], None]]:
         typer.echo("interrupted; what was sent is kept. Run the same command again to go on", err=True)
         raise typer.Exit(130) from None
     finally:
+        signal.signal(signal.SIGINT, former)
         if bars.live.is_started:
             bars.stop()
         if had_bars:
