@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import datasets
@@ -12,7 +13,7 @@ import torch
 from PIL import Image
 
 import datasetkit as dk
-from datasetkit.record import EncodedImage, Record
+from datasetkit.record import EncodedImage, Phrase, PhraseStatus, Record
 from datasetkit.rows import picture
 from datasetkit.torch_data import KeyObjectDataset, collate
 from tests.export.folders import bare_record, png, record, rows_of, write_folder
@@ -21,7 +22,9 @@ from tests.export.folders import bare_record, png, record, rows_of, write_folder
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> datasets.Dataset:
     folder = tmp_path_factory.mktemp("torch") / "out"
-    items: list[Record] = [record(1), bare_record(2), record(3, image=png((48, 32), 3))]
+    last = record(3, image=png((48, 32), 3))
+    crossed = Phrase("Two cats", 0, 8, object_ids=(5, 0), status=PhraseStatus.MATCHED)
+    items: list[Record] = [record(1), bare_record(2), replace(last, phrases=(crossed,))]
     write_folder(folder, {"train": [rows_of(items)]})
     return datasets.load_dataset(str(folder), split="train", cache_dir=str(folder.parent / "cache"))
 
@@ -45,6 +48,13 @@ def test_a_sample_is_the_row(loaded: datasets.Dataset) -> None:
             "objects": [0, 1],
         }
         assert [phrase["objects"] for phrase in sample["phrases"][1:]] == [[], []]
+
+
+def test_phrases_point_at_places_not_ids(loaded: datasets.Dataset) -> None:
+    sample = KeyObjectDataset(loaded)[2]
+    assert sample["phrases"][0]["objects"] == [3, 0]
+    found = sample["masks"][sample["phrases"][0]["objects"]].numpy()
+    assert (found[::-1] == dk.phrase_masks(loaded[2], "two cats")).all()
 
 
 def test_a_row_without_objects(loaded: datasets.Dataset) -> None:

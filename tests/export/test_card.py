@@ -262,7 +262,7 @@ GROUNDING = {
     "filters": {"box_share_max": 0.95},
 }
 FOUND = (
-    Drop("detection", "record 1#4", DropReason.DUPLICATE_BOX, "IoU 0.93 with box 0"),
+    Drop("detection", "record 1#4", DropReason.DUPLICATE_MASK, "IoU 0.93 with box 0"),
     Drop("annotation", "7", DropReason.RELABELLED, "record 1"),
 )
 
@@ -302,7 +302,7 @@ def test_detections_have_a_column_where_there_are_any(built: Path, tmp_path: Pat
     lines = card_with_models(tmp_path, DETECTOR).splitlines()
     assert "|  | records | annotations | detections | meaning |" in lines
     assert "| read | 2 | 1 | 9 |  |" in lines
-    assert f"| dropped: `duplicate_box` | 0 | 0 | 1 | {DropReason.DUPLICATE_BOX.explanation} |" in lines
+    assert f"| dropped: `duplicate_mask` | 0 | 0 | 1 | {DropReason.DUPLICATE_MASK.explanation} |" in lines
     assert "| kept | 2 | 0 | 8 |  |" in lines
     without = (built / "README.md").read_text()
     assert "|  | records | annotations | meaning |" in without.splitlines()
@@ -354,3 +354,42 @@ def test_nothing_kept_still_makes_a_card(tmp_path: Path) -> None:
 def test_a_card_without_front_matter_is_refused(text: str) -> None:
     with pytest.raises(BuiltFolderError, match="front matter"):
         read_front_matter(text)
+
+
+@pytest.mark.parametrize(
+    ("source", "models", "creators"),
+    [
+        ({"name": "coco"}, (), "expert-generated"),
+        ({"name": "coco"}, (DETECTOR,), "machine-generated"),
+        ({"name": "toyworld"}, (), "machine-generated"),
+        ({"name": "hub", "repo": "user/pictures"}, (), "found"),
+    ],
+)
+def test_who_made_the_masks_and_from_which_dataset(
+    tmp_path: Path, source: Mapping[str, str], models: tuple[ModelIdentity, ...], creators: str
+) -> None:
+    recipe = RECIPE | {"source": dict(source)}
+    write_folder(tmp_path / "out", {"train": [rows_of([record(1)])]}, recipe=recipe, models=models)
+    text = (tmp_path / "out" / "README.md").read_text()
+    data = DatasetCard(text).data
+    assert data.annotations_creators == [creators]
+    assert data.language == ["en"]
+    assert data.source_datasets == (["user/pictures"] if source["name"] == "hub" else None)
+    assert ("`user/pictures`" in text.split("## Citation")[1]) == (source["name"] == "hub")
+    assert data.to_dict() == dict(read_front_matter(text))
+
+
+def test_a_dataset_without_phrases_and_masks_claims_neither_language_nor_annotators(tmp_path: Path) -> None:
+    write_folder(tmp_path / "out", {"train": [rows_of([bare_record(1)])]})
+    front = read_front_matter((tmp_path / "out" / "README.md").read_text())
+    assert front["annotations_creators"] == ["no-annotation"]
+    assert "language" not in front
+    assert "source_datasets" not in front
+
+
+def test_the_citation_is_bibtex_whatever_the_title(built: Path) -> None:
+    blocks = [token for token in MarkdownIt("commonmark").parse(card_of(built, title=NASTY)) if token.type == "fence"]
+    (cited,) = [token.content for token in blocks if token.info == "bibtex"]
+    assert cited.startswith("@misc{dataset,\n  title = {a|b `c`")
+    assert cited.count("{") == cited.count("}")
+    assert "\\# g:" in cited
