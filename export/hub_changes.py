@@ -50,7 +50,8 @@ def find_changes(
     former = _former_shards(repository, state)
     deletions = tuple(sorted(former & (state.files.keys() - wanted)))
     splits = tuple(f"{DATA_FOLDER}/{split}-" for split in manifest.split_rows)
-    strange = [path for path in state.files.keys() - wanted - former if path.startswith(splits)]
+    others = state.files.keys() - wanted - former
+    strange = [path for path in others if path.startswith(splits) and path.endswith(".parquet")]
     if strange:
         raise HubError(
             f"{repository.repo_id} has {min(strange)}, which no push of datasetkit wrote and load_dataset would read "

@@ -184,13 +184,13 @@ def test_what_the_hub_holds_is_compared_with_what_was_sent(hub: HubServer, scene
         repository = hub.repository(NAME)
         commit = repository.at()
         files = dict(commit.files)
-        files["data/train-00000-of-00002.parquet"] = files["data/test-00000-of-00001.parquet"]
+        files["data/train-00000-of-00003.parquet"] = files["data/test-00000-of-00001.parquet"]
         del files["recipe.yaml"]
         repository.commits[commit.oid] = replace(commit, files=files)
 
     hub.faults.add(Fault("^tree ", "call", skip=1, call=spoil))
     message = refused(hub, scenes, tag="v1")
-    assert "is not what was sent: data/train-00000-of-00002.parquet, recipe.yaml (2 in all)" in message
+    assert "is not what was sent: data/train-00000-of-00003.parquet, recipe.yaml (2 in all)" in message
     assert not hub.repository(NAME).tags
 
 
