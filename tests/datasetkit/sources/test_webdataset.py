@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from datasetkit.build import build
 from datasetkit.cli import app
-from datasetkit.errors import SourceError
+from datasetkit.errors import SourceError, UnusableError
 from datasetkit.images import ImageLimits
 from datasetkit.recipe import Recipe
 from datasetkit.sources.tar_index import Break, Member, scan_tar
@@ -182,6 +182,12 @@ def test_sizes_that_are_lies_cost_nothing(tmp_path: Path, kind: bytes, size: int
     assert outcomes(WebdatasetSource([tmp_path]))["a.tar/good"] is None
 
 
+@pytest.mark.parametrize("kind", [b"L", b"x"])
+def test_an_extended_header_that_is_there_but_too_long(tmp_path: Path, kind: bytes) -> None:
+    (tmp_path / "a.tar").write_bytes(header("long", 2**21, kind) + b"a" * 2**21 + header("x.png", 0) + bytes(1024))
+    assert [type(item) for item in scan_tar(tmp_path / "a.tar")] == [Break]
+
+
 def test_a_long_name_that_leads_out(tmp_path: Path) -> None:
     for tar_format in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
         write_tar(tmp_path / "a.tar", [("../" * 60 + "x.png", picture()), ("y.png", picture())], tar_format)
@@ -323,3 +329,8 @@ def test_a_limit_counts_before_a_picture_is_read(tmp_path: Path) -> None:
     write_tar(tmp_path / "a.tar", [("0.png", picture()), ("1.png", bytes(2**16))])
     found = outcomes(WebdatasetSource([tmp_path], limits=ImageLimits(max_bytes=2**15)))
     assert found == {"a.tar/0": None, "a.tar/1": "too_many_bytes"}
+    source = WebdatasetSource([tmp_path], limits=ImageLimits(max_bytes=2**15))
+    with pytest.raises(
+        UnusableError, match="65,536 bytes; at most 32,768 are allowed"
+    ):  # the image loader's ends there
+        source.read(list(source.entries())[1])
