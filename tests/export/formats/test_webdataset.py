@@ -50,6 +50,7 @@ def test_load_dataset_opens_the_shards(mini: Path, tmp_path: Path) -> None:
             hidden += int(mask.sum()) - int((ids == number).sum())
         np.testing.assert_array_equal(ids > 0, covered)
     losses = {loss.name: loss.count for loss in result.losses}
+    assert "covered_objects" not in losses, "small objects are drawn over large ones"
     assert losses["covered_pixels"] == 5 * hidden, "each of the twenty pictures has five records"
 
 

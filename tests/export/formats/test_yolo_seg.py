@@ -42,11 +42,10 @@ def test_parts_and_holes_are_counted(mask: BoolArray) -> None:
 
 
 @given(MASKS)
-def test_a_filled_outline_covers_the_mask(mask: BoolArray) -> None:
+def test_corners_are_pixels_of_the_mask(mask: BoolArray) -> None:
     assume(mask.any())
     points_xy = trace(mask).points_xy
-    assert mask[points_xy[:, 1], points_xy[:, 0]].all(), "corners are pixels of the mask"
-    assert fill(points_xy, mask.shape)[mask].all()
+    assert mask[points_xy[:, 1], points_xy[:, 0]].all()
 
 
 @given(MASKS)
