@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import socket
 import time
 from collections.abc import Callable
@@ -15,6 +17,8 @@ import pytest
 from datasetkit.errors import HubError
 from export.hub import push
 from export.hub_calls import HubCaller, Patience
+from export.hub_files import LocalFile
+from export.hub_repository import Upload
 from tests.export.pushing import HASTY, NAME, held, local, push_to, sent_objects
 from tests.hub.faults import Fault
 from tests.hub.server import HubServer
@@ -64,6 +68,24 @@ def test_an_interrupted_file_is_sent_again(hub: HubServer, scenes: Path, fault: 
     push_to(hub, scenes)
     assert hub.faults.met(fault) == 1
     assert held(hub) == local(scenes)
+
+
+def test_bytes_that_are_sent_again_count_once(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"0123456789")
+    seen: list[int] = []
+    upload = Upload(LocalFile("file", path, 10, hashlib.sha256(b"0123456789").hexdigest()), seen.append)
+    with upload.as_file() as file:
+        for start, length in ((0, 8), (0, 4), (4, 6)):
+            file.seek(start)
+            file.read(length)
+    upload.report_whole()
+    assert seen == [8, 2]
+
+
+def test_an_answer_that_is_no_json_is_asked_for_again() -> None:
+    answers = ["<html>", "7"]
+    assert HubCaller(NAME, "hf_token", HASTY)("asking", lambda: json.loads(answers.pop(0))) == 7
 
 
 def test_a_wait_that_the_hub_asks_for_is_kept(hub: HubServer, scenes: Path) -> None:
@@ -184,7 +206,8 @@ def test_what_the_hub_holds_is_compared_with_what_was_sent(hub: HubServer, scene
         repository = hub.repository(NAME)
         commit = repository.at()
         files = dict(commit.files)
-        files["data/train-00000-of-00003.parquet"] = files["data/test-00000-of-00001.parquet"]
+        name = "data/train-00000-of-00003.parquet"
+        files[name] = replace(files[name], sha256="0" * 64)
         del files["recipe.yaml"]
         repository.commits[commit.oid] = replace(commit, files=files)
 
