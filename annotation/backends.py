@@ -27,6 +27,7 @@ SEGMENTERS = Registry(
         "segment-anything": "annotation.segmenters.segment_anything:SegmentAnythingSegmenter",
     },
 )
+CROP_SCORERS = Registry("similarity", {"image-text": "annotation.similarity:ImageTextCropScorer"})
 GROUNDERS = Registry("grounder", {"sam3": "annotation.grounders.sam3:Sam3Grounder"})
 
 PACKAGES: Mapping[str, tuple[Package, ...]] = {

@@ -47,10 +47,18 @@ class Batches(Generic[Item, Result]):
     def _attempt(self, batch: Sequence[Item]) -> Sequence[Result | UnusableError] | None:
         try:
             return self._function(batch)
-        except (torch.OutOfMemoryError, MemoryError):
-            pass
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
         # Only here, with the exception gone, does nothing hold the tensors of the failed attempt any more.
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         return None
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Tell shortage of memory from other errors; torch has an error of its own for it on some devices only."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return any(words in str(error).lower() for words in ("out of memory", "can't allocate memory", "not enough memory"))

@@ -1,4 +1,4 @@
-"""Boxes and masks of one picture that say the same thing. Owns which of them stays and what becomes of the others.
+"""Masks of one picture that say the same thing. Owns which of them stays and what becomes of the others.
 
 All of it is greedy: the best score first (of equals, the one that came first), and whatever stays takes in what
 overlaps it and has not been taken in yet, as in non-maximum suppression.
@@ -7,7 +7,7 @@ overlaps it and has not been taken in yet, as in non-maximum suppression.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -15,66 +15,9 @@ from numpy.typing import NDArray
 
 from datasetkit.ledger import DropReason
 from datasetkit.masks import BoolArray, mask_containment, mask_iou
-from datasetkit.models import Detections, FloatArray, Region, Removal
+from datasetkit.models import FloatArray, Region, Removal
 
 _Regions = tuple[Region, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Merged:
-    """Detections without duplicates.
-
-    Args:
-        kept: numbers of those that stay, among all that were given; rising.
-        detections: those that stay, in that order, with the scores of their duplicates folded in.
-        removals: the duplicates.
-
-    """
-
-    kept: tuple[int, ...]
-    detections: Detections
-    removals: tuple[Removal, ...]
-
-
-def merge_boxes(detections: Detections, iou_min: float) -> Merged:
-    """Merge boxes that say the same thing, whatever their phrases.
-
-    A box that stays takes over the scores of its duplicates, for each phrase the higher one: "a cat" and "the animal"
-    may be found as two boxes around one thing.
-
-    Args:
-        detections: of one picture.
-        iou_min: a box that overlaps a better one by this much or more is its duplicate, range [0, 1].
-
-    """
-    boxes, scores = detections.boxes_xyxy, detections.scores.copy()
-    ious = box_iou(boxes)
-    keepers = _keepers(_best(scores), ious >= iou_min)
-    np.maximum.at(scores, keepers, detections.scores)
-    is_kept = keepers == np.arange(len(boxes))
-    removals = tuple(
-        Removal(number, DropReason.DUPLICATE_BOX, f"IoU {ious[keepers[number], number]:.2f} with box {keepers[number]}")
-        for number in np.flatnonzero(~is_kept).tolist()
-    )
-    merged = Detections(boxes[is_kept], scores[is_kept], detections.notices)
-    return Merged(tuple(np.flatnonzero(is_kept).tolist()), merged, removals)
-
-
-def box_iou(boxes_xyxy: FloatArray) -> FloatArray:
-    """Intersection over union of every pair of boxes.
-
-    Args:
-        boxes_xyxy: left, top, right, bottom; shape (N, 4), px, none empty.
-
-    Returns:
-        shape (N, N), range [0, 1].
-
-    """
-    corners = np.minimum(boxes_xyxy[:, None, 2:], boxes_xyxy[None, :, 2:])
-    sides = np.clip(corners - np.maximum(boxes_xyxy[:, None, :2], boxes_xyxy[None, :, :2]), 0, None)
-    shared = sides.prod(axis=2)
-    areas = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).prod(axis=1)
-    return shared / (areas[:, None] + areas[None, :] - shared)
 
 
 def merge_masks(
@@ -183,11 +126,6 @@ def _is_within(regions: _Regions, containment: float) -> BoolArray:
 
 def _share_within(region: Region, other: Region) -> float:
     return mask_containment([region.mask], [other.mask]).item()
-
-
-def _best(scores: FloatArray) -> FloatArray:
-    """Give each row's highest score, 0 where there are no columns."""
-    return scores.max(axis=1, initial=0.0)
 
 
 def _keepers(scores: FloatArray, takes: BoolArray) -> NDArray[np.int64]:

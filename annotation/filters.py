@@ -40,6 +40,7 @@ def apply_filters(
     similarity_min: float,
     cleaning_iou_min: float,
     area_share_min: float,
+    box_share_max: float,
 ) -> tuple[tuple[Region, ...], tuple[Removal, ...]]:
     """Part regions into those that stay and those that fail; the first filter that one fails says why.
 
@@ -51,12 +52,14 @@ def apply_filters(
         similarity_min: of crop and phrase.
         cleaning_iou_min: of the mask before and after cleaning.
         area_share_min: share of the picture that the mask covers.
+        box_share_max: share of the picture that the detector's box covers.
 
     Returns:
         the regions that stay, in the order given, and a removal for each of the others.
 
     """
     filters = (
+        _Filter(DropReason.WHOLE_IMAGE, box_share, box_share_max, is_upper=True),
         _Filter(DropReason.TOO_SMALL, area_share, area_share_min),
         _Filter(DropReason.LOW_DETECTION, lambda region: region.score, detection_min),
         _Filter(DropReason.LOW_PREDICTED_IOU, lambda region: region.predicted_iou, predicted_iou_min),
@@ -64,20 +67,6 @@ def apply_filters(
         _Filter(DropReason.LOW_SIMILARITY, lambda region: region.similarity, similarity_min),
         _Filter(DropReason.LOW_CLEANING_IOU, lambda region: region.cleaning_iou, cleaning_iou_min),
     )
-    return _sifted(regions, filters)
-
-
-def drop_whole_images(
-    regions: Sequence[Region], box_share_max: float
-) -> tuple[tuple[Region, ...], tuple[Removal, ...]]:
-    """Part regions into those that stay and those whose box covers more than that share of the picture.
-
-    To be done before masks are merged: a region that takes in all others would take them with it.
-    """
-    return _sifted(regions, (_Filter(DropReason.WHOLE_IMAGE, box_share, box_share_max, is_upper=True),))
-
-
-def _sifted(regions: Sequence[Region], filters: Sequence[_Filter]) -> tuple[tuple[Region, ...], tuple[Removal, ...]]:
     kept, removals = [], []
     for region in regions:
         removal = next((removal for item in filters if (removal := item.removal(region)) is not None), None)

@@ -1,11 +1,12 @@
 """From pictures and their descriptions to key objects, by models. Owns the steps' order and what each leaves behind.
 
-describe -> noun phrases -> ask -> boxes and masks -> drop whole images -> merge duplicates -> clean -> compare with
-words -> filter -> link
+describe -> noun phrases -> ask -> boxes and masks -> filter -> merge duplicates -> clean -> compare with words ->
+filter by what was measured since -> link
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,7 +17,7 @@ from annotation.alignment import Asked, ask, link
 from annotation.batches import Batches
 from annotation.cleaning import clean_mask
 from annotation.duplicates import merge_masks
-from annotation.filters import apply_filters, drop_whole_images
+from annotation.filters import apply_filters
 from annotation.salience import with_phrases
 from annotation.similarity import crop_of
 from datasetkit.errors import UnusableError
@@ -27,7 +28,9 @@ from datasetkit.recipe import GroundingOptions
 from datasetkit.record import Candidate, KeyObject, Phrase, Record, Scores
 from datasetkit.stages import Stages
 
-_SCORE_DIGITS = 6
+# Coarser than what batches and devices change.
+_SCORE_DIGITS = 4
+_BOX_DIGITS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,14 +143,15 @@ class GroundedAnnotator:
         """Sift what was found in one picture and link it with the words."""
         options = self._options
         with self._stages.timed("clean"):
-            found, whole = drop_whole_images(grounding.regions, options.filters.box_share_max)
-            regions, doubles = merge_masks(found, **options.duplicates.for_masks())
+            # Before anything is merged: what fails must not take with it what would pass.
+            sound, failed = apply_filters(grounding.regions, **options.filters.model_dump())
+            regions, doubles = merge_masks(sound, **options.duplicates.model_dump())
             if options.cleaning is not None:
                 regions = tuple(_cleaned(region, **options.cleaning.model_dump()) for region in regions)
         compared = self._compared(task, regions)
         if isinstance(compared, UnusableError):
             return compared
-        kept, filtered = apply_filters(compared, **options.filters.for_merged())
+        kept, filtered = apply_filters(compared, **options.filters.model_dump())
         with self._stages.timed("link"):
             links = options.links
             phrases = link(
@@ -160,7 +164,7 @@ class GroundedAnnotator:
                 margin=links.margin,
             )
         record, unnamed = _with_objects(task.reading.record, kept, phrases, self._key_max)
-        removals = (*grounding.removals, *whole, *doubles, *filtered, *unnamed)
+        removals = (*grounding.removals, *failed, *doubles, *filtered, *unnamed)
         return replace(
             task.reading,
             record=record,
@@ -184,16 +188,20 @@ class GroundedAnnotator:
             compared.append(replace(region, similarity=score))
         return tuple(compared)
 
-    def _compare(self, crops: Sequence[tuple[Image.Image, str]]) -> Sequence[float]:
+    def _compare(self, crops: Sequence[tuple[Image.Image, str]]) -> Sequence[float | UnusableError]:
         if self._crop_scorer is None:
             return []
-        return self._crop_scorer.score([crop for crop, _ in crops], [phrase for _, phrase in crops]).tolist()
+        scores = self._crop_scorer.score([crop for crop, _ in crops], [phrase for _, phrase in crops]).tolist()
+        not_finite = UnusableError(DropReason.NOT_FINITE, "the similarity of a crop and its phrase is not finite")
+        return [score if math.isfinite(score) else not_finite for score in scores]
 
 
 def _with_caption(reading: Reading, caption: Caption) -> Reading:
-    record = replace(reading.record, description=caption.text or None, phrases=())
-    kinds = [NoticeKind.CAPTIONED] if caption.text else []
-    kinds += [NoticeKind.CAPTION_CUT] if caption.is_cut else []
+    """Put a caption in; an empty one leaves the record as it was."""
+    if not caption.text:
+        return reading
+    record = replace(reading.record, description=caption.text, phrases=())
+    kinds = [NoticeKind.CAPTIONED, NoticeKind.CAPTION_CUT] if caption.is_cut else [NoticeKind.CAPTIONED]
     notices = tuple(Notice(record.record_id, kind) for kind in kinds)
     return replace(reading, record=record, notices=(*reading.notices, *notices))
 
@@ -224,12 +232,12 @@ def _with_objects(
 
 
 def _object(object_id: int, region: Region, phrases: Sequence[Phrase]) -> KeyObject:
-    left, top, right, bottom = region.box_xyxy
-    best = max(phrases, key=lambda phrase: (bool(phrase.object_ids), phrase.score or 0.0))
+    left, top, right, bottom = (round(side, _BOX_DIGITS) for side in region.box_xyxy)
+    name = max(phrases, key=lambda phrase: (bool(phrase.object_ids), phrase.score or 0.0))
     return KeyObject(
         id=object_id,
         mask=region.mask,
-        category=best.text,
+        category=name.text,
         is_crowd=region.is_group,
         scores=Scores(
             detection=_rounded(region.score),
@@ -238,12 +246,12 @@ def _object(object_id: int, region: Region, phrases: Sequence[Phrase]) -> KeyObj
             similarity=_rounded(region.similarity),
             cleaning_iou=_rounded(region.cleaning_iou),
         ),
-        source_bbox=(left, top, right - left, bottom - top),
+        source_bbox=(left, top, round(right - left, _BOX_DIGITS), round(bottom - top, _BOX_DIGITS)),
     )
 
 
 def _rounded(score: float | None) -> float | None:
-    """Round to what single precision can tell."""
+    """Round a score for the record."""
     return None if score is None else round(score, _SCORE_DIGITS)
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import HfApi, try_to_load_from_cache
+from huggingface_hub.constants import HF_HUB_OFFLINE
+from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.utils import httpx  # type: ignore[attr-defined] # under whichever name it is installed
 from safetensors import SafetensorError
 from transformers import AutoConfig
 from transformers.utils import logging as transformers_logging
@@ -19,7 +23,8 @@ from datasetkit.checkpoints import resolve
 from datasetkit.errors import MissingPackageError, ModelError
 from datasetkit.models import ModelIdentity
 
-_CHUNK_BYTES = 1 << 20
+_DECIDING = {".safetensors", ".json", ".jinja", ".model", ".txt"}
+_TIMEOUT_S = 10
 
 
 def load_model(auto_class: Any, model: str, revision: str | None, *, device: str, dtype: str) -> Any:
@@ -40,7 +45,7 @@ def load_model(auto_class: Any, model: str, revision: str | None, *, device: str
     """
     with _telling(f"model {model}"):
         loaded, found = auto_class.from_pretrained(
-            _located(model),
+            _located(model, revision),
             revision=revision,
             dtype=getattr(torch, dtype),
             use_safetensors=True,
@@ -68,7 +73,7 @@ def load_processor(auto_class: Any, model: str, revision: str | None) -> Any:
 
     """
     with _telling(f"processor of {model}"):
-        return auto_class.from_pretrained(_located(model), revision=revision, trust_remote_code=False)
+        return auto_class.from_pretrained(_located(model, revision), revision=revision, trust_remote_code=False)
 
 
 def load_config(model: str, revision: str | None, model_types: Collection[str]) -> Any:
@@ -79,39 +84,43 @@ def load_config(model: str, revision: str | None, model_types: Collection[str]) 
 
     """
     with _telling(f"configuration of {model}"):
-        config = AutoConfig.from_pretrained(_located(model), revision=revision, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(_located(model, revision), revision=revision, trust_remote_code=False)
     if config.model_type not in model_types:
         raise ModelError(f"{model} is a model of type {config.model_type}; give one of type {' or '.join(model_types)}")
     return config
 
 
 def checkpoint_identity(role: str, model: str, loaded: Any) -> ModelIdentity:
-    """Tell which weights a loaded model has: the Hub's commit, or the digest of local files.
+    """Tell what a loaded model was made of: the Hub's commit, or the digest of local files.
 
-    The digest is of all safetensors in the folder, one after the other in order of their names.
+    The digest is of all weights, configurations, vocabularies and templates in the folder, by name and content.
     """
     folder = Path(resolve(model))
     if not folder.is_dir():
         return ModelIdentity(role, model, getattr(loaded.config, "_commit_hash", None), None)
     name = model if resolve(model) != model else folder.resolve().name
-    return ModelIdentity(role, name, None, _sha256(sorted(folder.glob("*.safetensors"))))
+    return ModelIdentity(role, name, None, _folder_sha256(folder))
+
+
+def _folder_sha256(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.suffix in _DECIDING:
+            digest.update(f"{path.name} {_sha256(path)}\n".encode())
+    return digest.hexdigest()
 
 
 def file_identity(role: str, path: Path) -> ModelIdentity:
     """Tell which weights a file holds."""
-    return ModelIdentity(role, path.name, None, _sha256([path]))
+    return ModelIdentity(role, path.name, None, _sha256(path))
 
 
-def _sha256(paths: Iterable[Path]) -> str:
-    digest = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK_BYTES):
-                digest.update(chunk)
-    return digest.hexdigest()
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _located(model: str) -> str:
+def _located(model: str, revision: str | None) -> str:
     """Give what transformers takes; refuse what it would take for an id of the Hub, or read as something else."""
     place = resolve(model)
     if Path(place).is_file():
@@ -119,7 +128,24 @@ def _located(model: str) -> str:
     is_path = Path(place).is_absolute() or place.startswith((".", "~")) or place.count("/") > 1
     if is_path and not Path(place).is_dir():
         raise ModelError(f"there is no folder {model}; give a local folder, a Hub id or toyworld:...")
+    if not Path(place).is_dir():
+        _check_connection(place, revision)
     return place
+
+
+def _check_connection(model: str, revision: str | None) -> None:
+    """Refuse at once what cannot be fetched: the clients themselves try each file for half a minute."""
+    if HF_HUB_OFFLINE or isinstance(try_to_load_from_cache(model, "config.json", revision=revision), str):
+        return
+    try:
+        HfApi().model_info(model, revision=revision, timeout=_TIMEOUT_S)
+    except httpx.TransportError as error:
+        raise ModelError(
+            f"{model} is not on this machine, and the Hub does not answer ({_line(error)}); "
+            "go online once to fetch it, or give a local folder"
+        ) from error
+    except HfHubHTTPError:
+        return  # Who asks for its files is told why.
 
 
 @contextmanager

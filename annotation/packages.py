@@ -40,6 +40,8 @@ class Package:
         A package that is there but broken was built for another torch, and so is any that pip would find for a torch of
         a special build ("2.13.0+cpu"): both are then fetched anew, as builds that belong together.
         """
+        if find_spec("torch") is None:
+            return f"pip install {self.requirement}"
         release, _, build = version("torch").partition("+")
         is_unfit = self.requirement == self.module and bool(self.is_installed or build)
         return f"pip install {'--force-reinstall ' if is_unfit else ''}{self.requirement} torch=={release}"

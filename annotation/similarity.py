@@ -16,6 +16,7 @@ from PIL import Image
 from torch.nn.functional import normalize
 from transformers import AutoModel, AutoProcessor
 
+from annotation.detectors.tokens import readable
 from annotation.loading import checkpoint_identity, load_config, load_model, load_processor
 from datasetkit.models import Box, FloatArray, ModelIdentity
 
@@ -76,7 +77,7 @@ class ImageTextCropScorer:
         if not crops:
             return np.zeros(0)
         cosines = (self._image_features(crops) * self._text_features(phrases)).sum(dim=-1)
-        return cosines.clamp(0, 1).double().cpu().numpy()
+        return cosines.clamp(0, 1).cpu().double().numpy()
 
     def _image_features(self, crops: Sequence[Image.Image]) -> torch.Tensor:
         """Directions of pictures, shape (N, dim), float32, of length 1."""
@@ -87,7 +88,7 @@ class ImageTextCropScorer:
     def _text_features(self, phrases: Sequence[str]) -> torch.Tensor:
         """Directions of texts, shape (N, dim), float32, of length 1."""
         inputs = self._processor.tokenizer(
-            list(phrases),
+            [readable(phrase) for phrase in phrases],
             padding="longest" if self._is_clip else "max_length",
             truncation=True,
             max_length=self._model.config.text_config.max_position_embeddings,

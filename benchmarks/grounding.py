@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import yaml
@@ -75,7 +75,9 @@ class TrueBoxes:
         ]
 
     def _answer(self, gold: Record, query: Query) -> Detections:
-        named = {phrase.text: phrase.object_ids for phrase in gold.phrases}
+        named: dict[str, set[int]] = {}
+        for phrase in gold.phrases:
+            named.setdefault(phrase.text, set()).update(phrase.object_ids)
         boxes = np.array([item.box_xywh for item in gold.objects], dtype=np.float64)
         boxes[:, 2:] += boxes[:, :2]
         scores = [[float(item.id in named.get(text, ())) for text in query.phrases] for item in gold.objects]
@@ -160,6 +162,7 @@ def run(annotator: GroundedAnnotator, readings: Sequence[Reading]) -> Counts:
         for reading, answer in zip(batch, annotator.annotate(batch), strict=True):
             if isinstance(answer, Drop):
                 counts.errors.append(f"{answer.item_id}: {answer.reason}")
+                count(counts, reading.record, replace(reading.record, objects=(), phrases=(), questions=()))
             else:
                 count(counts, reading.record, answer.record)
     return counts
@@ -176,7 +179,6 @@ def annotators(options: GroundingOptions, golds: Sequence[Record]) -> dict[str, 
             grounder=BoxesThenMasks(
                 TrueBoxes(golds),
                 segmenter,
-                box_iou=options.duplicates.box_iou,
                 detector_batch=BATCH,
                 segmenter_batch=BATCH,
                 stages=stages,

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from annotation.backends import CAPTIONERS, DETECTORS, GROUNDERS, PACKAGES, SEGMENTERS
+from annotation.backends import CAPTIONERS, CROP_SCORERS, DETECTORS, GROUNDERS, PACKAGES, SEGMENTERS
 from annotation.grounded import GroundedAnnotator
 from annotation.grounders.boxes_then_masks import BoxesThenMasks
 from annotation.packages import require
 from annotation.phrases import NounPhraseFinder
-from annotation.similarity import ImageTextCropScorer
 from datasetkit.errors import ModelError
 from datasetkit.models import Captioner, CropScorer, Detector, Grounder, Segmenter
 from datasetkit.placement import Placement
@@ -43,7 +42,8 @@ def grounded_annotator(
         captioner = _load(CAPTIONERS, options.captioner, device, options.dtype)
     crop_scorer: CropScorer | None = None
     if options.similarity is not None:
-        crop_scorer = ImageTextCropScorer(**options.similarity.model_dump(), device=device, dtype=options.dtype)
+        scorer = CROP_SCORERS.load("image-text")
+        crop_scorer = scorer(**options.similarity.model_dump(), device=device, dtype=options.dtype)
     return GroundedAnnotator(
         options,
         finder=NounPhraseFinder(),
@@ -70,19 +70,18 @@ def load_segmenter(options: GroundingOptions, device: str) -> Segmenter:
 
 def _grounder(options: GroundingOptions, placement: Placement, device: str, stages: Stages) -> Grounder:
     if options.segmenter is None:
-        return _load(GROUNDERS, options.detector, device, options.dtype)
+        return _load(GROUNDERS, options.detector, device, options.dtype, stages=stages)
     return BoxesThenMasks(
         load_detector(options, device),
         load_segmenter(options, device),
-        box_iou=options.duplicates.box_iou,
         detector_batch=placement.detector_batch,
         segmenter_batch=placement.segmenter_batch,
         stages=stages,
     )
 
 
-def _load(registry: Registry, options: Options, device: str, dtype: str) -> Any:
+def _load(registry: Registry, options: Options, device: str, dtype: str, **more: Any) -> Any:
     values = options.model_dump()
     name = values.pop("name")
     require(name, *PACKAGES.get(name, ()))
-    return registry.load(name)(**values, device=device, dtype=dtype)
+    return registry.load(name)(**values, device=device, dtype=dtype, **more)

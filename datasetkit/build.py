@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from datasetkit.sources import SOURCES
 from datasetkit.sources.toyworld import PRONOUN
 from datasetkit.stages import Stages
 from export.describe import describe
-from export.folder import BuildFolder
+from export.folder import BuildFolder, check_free
 from export.identity import BuildIdentity
 from export.manifest import Manifest
 from export.part import PartWriter
@@ -41,6 +41,7 @@ class Progress:
     Args:
         done: entries done.
         total: of so many.
+        resumed: how many of those done were there before this run.
         dropped: how many of those done were dropped.
         rates: records a second of work, by stage.
 
@@ -48,6 +49,7 @@ class Progress:
 
     done: int
     total: int
+    resumed: int
     dropped: int
     rates: Mapping[str, float]
 
@@ -65,13 +67,14 @@ def build(
     """Build a dataset, or go on with one that was interrupted.
 
     Args:
-        recipe: what to build. Equal recipes and equal input give equal bytes.
+        recipe: what to build. Equal recipes and equal input give equal bytes, up to the rounding of models on other
+            devices or in other batches.
         out: the folder to write.
         workers: threads that read and annotate.
         placement: where models run; None chooses.
         overwrite: whether another build in ``out`` is replaced.
         retry_failed: whether parts with records that could not be read are built again.
-        on_progress: called after every entry.
+        on_progress: called at the start and after every entry.
 
     Returns:
         the manifest of the finished build.
@@ -87,9 +90,12 @@ def build(
     placement = placement or Placement()
     annotator = KnownObjectAligner(key_max=recipe.key_max, objects_known=recipe.source.has_objects)
     source = SOURCES.load(recipe.source.name).from_recipe(recipe, annotator)
+    identity = BuildIdentity(recipe.published(), source.fingerprint(), SCHEMA_VERSION, __version__)
+    if not overwrite:
+        check_free(out, identity)
     picture_annotator = _picture_annotator(recipe, placement, stages)
-    models = () if picture_annotator is None else picture_annotator.identities
-    identity = BuildIdentity(recipe.published(), source.fingerprint(), SCHEMA_VERSION, __version__, models)
+    if picture_annotator is not None:
+        identity = replace(identity, models=picture_annotator.identities)
     pipeline = Pipeline(
         recipe, source, annotator, picture_annotator, window=placement.window, workers=workers, stages=stages
     )
@@ -127,18 +133,20 @@ def _write_parts(
 ) -> None:
     whole = folder.resume()
     total = len(source) if recipe.limit is None else min(len(source), recipe.limit)
-    done = dropped = 0
+    done = resumed = dropped = 0
+    on_progress(Progress(done, total, resumed, dropped, stages.rates))
     for index, entries in enumerate(_parts(source, recipe)):
         if index in whole:
             done += len(entries)
-            on_progress(Progress(done, total, dropped, stages.rates))
+            resumed += len(entries)
+            on_progress(Progress(done, total, resumed, dropped, stages.rates))
             continue
         with PartWriter(folder, index, overlay=recipe.overlay) as writer:
             for outcome in pipeline.run(entries):
                 writer.add(outcome)
                 done += 1
                 dropped += outcome.row is None
-                on_progress(Progress(done, total, dropped, stages.rates))
+                on_progress(Progress(done, total, resumed, dropped, stages.rates))
 
 
 def _picture_annotator(recipe: Recipe, placement: Placement, stages: Stages) -> GroundedAnnotator | None:

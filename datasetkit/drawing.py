@@ -14,7 +14,8 @@ from datasetkit.masks import Mask, run_lengths
 from datasetkit.record import KeyObject
 
 _GOLDEN_RATIO = 0.618033988749895
-_FILL_OF_255 = 115
+# Thin enough that the colours underneath stay what they are.
+_FILL_OF_255 = 64
 OVERLAY_MAX_SIDE_PX = 384
 
 

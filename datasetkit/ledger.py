@@ -40,7 +40,6 @@ class DropReason(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     NOT_FINITE = "not_finite"
     EMPTY_MASK = "empty_mask"
-    DUPLICATE_BOX = "duplicate_box"
     DUPLICATE_MASK = "duplicate_mask"
     CONTAINED_MASK = "contained_mask"
     GROUP_BOX = "group_box"
@@ -87,7 +86,6 @@ _EXPLANATIONS = {
     DropReason.OUT_OF_MEMORY: "the model ran out of memory with this picture alone",
     DropReason.NOT_FINITE: "the model answered with numbers that are not finite",
     DropReason.EMPTY_MASK: "the segmenter found no pixel in the box",
-    DropReason.DUPLICATE_BOX: "a better box covers almost the same; its phrases went over to that one",
     DropReason.DUPLICATE_MASK: "a better mask covers almost the same; its phrases went over to that one",
     DropReason.CONTAINED_MASK: "the mask lies within a better one of the same phrase",
     DropReason.GROUP_BOX: "the mask takes in several others of the same phrase",

@@ -230,8 +230,12 @@ class Segmenter(Protocol):
         """The weights in use."""
         ...
 
-    def segment(self, images: Sequence[Image.Image], boxes_xyxy: Sequence[FloatArray]) -> list[list[Segment]]:
+    def segment(
+        self, images: Sequence[Image.Image], boxes_xyxy: Sequence[FloatArray]
+    ) -> list[list[Segment] | UnusableError]:
         """Give one segment for each box of each picture (mode RGB, upright).
+
+        An error stands in the place of a picture that cannot be segmented.
 
         Args:
             images: each is encoded once, however many boxes it has; one without boxes is not encoded.

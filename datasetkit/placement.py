@@ -42,7 +42,8 @@ class Placement:
             torch.empty(0, device=self.device)
         except (RuntimeError, AssertionError) as error:
             first = str(error).strip().split("\n")[0]
-            raise ModelError(f"device {self.device!r} cannot be used ({first}); give auto, cpu, cuda or mps") from error
+            why = "torch knows no such device" if first.startswith("Expected one of") else first
+            raise ModelError(f"device {self.device!r} cannot be used ({why}); give auto, cpu, cuda or mps") from error
         return self.device
 
     @property

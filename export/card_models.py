@@ -12,12 +12,18 @@ from export.scores import ScoreSummary
 _SHORT_DIGITS = 12
 _SHIPPED = "toyworld:"
 _THRESHOLDS = {
+    "captioner.prompt": "what the captioner was told, where it wrote a description",
+    "captioner.temperature": "0 took the likeliest word each time",
+    "captioner.seed": "of the captioner's draws",
     "detector.score_min": "boxes with no phrase above it were not taken from the detector",
-    "duplicates.box_iou": "boxes overlapping a better one by this much are its duplicates",
-    "duplicates.mask_iou": "the same for masks",
+    "detector.reduction": "how a phrase's score follows from those of its tokens",
+    "duplicates.mask_iou": "masks overlapping a better one by this much are its duplicates",
     "duplicates.containment": "masks with this share in a better one of the same phrase are parts of it",
     "duplicates.group_members": "masks that take in this many others of the same phrase are groups",
     "duplicates.groups": "what became of groups",
+    "cleaning.island_share": "parts of a mask below this share of it were removed",
+    "cleaning.hole_share": "holes in a mask below this share of it were filled",
+    "cleaning.smooth_px": "radius by which outlines were smoothed, px",
     "filters.detection_min": "least confidence of the detector",
     "filters.predicted_iou_min": "least IoU that the segmenter expects of its mask",
     "filters.stability_min": "least stability of the mask against its threshold",
@@ -25,6 +31,7 @@ _THRESHOLDS = {
     "filters.cleaning_iou_min": "least IoU of the mask before and after cleaning",
     "filters.area_share_min": "least share of the picture that a mask covers",
     "filters.box_share_max": "largest share of the picture that a box covers",
+    "links.prompt": "whether the detector was given the list of phrases or the whole caption",
     "links.score_min": "a phrase takes no object that it scores lower",
     "links.rival_share": "nor one that another phrase scores higher, below this share of that score",
     "links.margin": "where there are more objects than a phrase names: the best must lead by this much",

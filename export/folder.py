@@ -56,6 +56,45 @@ def is_unfinished(folder: Path) -> bool:
     return (folder / _JOURNAL).exists()
 
 
+def find_identity(folder: Path) -> BuildIdentity | None:
+    """Tell which build a folder holds; None where it is empty or not there.
+
+    Raises:
+        OutputError: it holds something else.
+
+    """
+    journal = folder / _JOURNAL
+    try:
+        if (journal / _STATE).exists():
+            return BuildIdentity.from_json(json.loads((journal / _STATE).read_text(encoding="utf-8")))
+        if (folder / MANIFEST_NAME).exists():
+            return BuildIdentity.of(Manifest.read(folder))
+        found = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    except (NotADirectoryError, KeyError, TypeError, ValueError) as error:
+        raise OutputError(f"{folder} holds no build ({error}); give another --out") from error
+    if found - {f"{_JOURNAL}.new", f"{_JOURNAL}.gone"}:
+        raise OutputError(f"{folder} is not empty and holds no build; give another --out")
+    return None
+
+
+def check_free(folder: Path, identity: BuildIdentity) -> None:
+    """Refuse a folder that holds another build, before models are loaded; their weights are not compared.
+
+    Raises:
+        OutputError: it holds another build, or something else.
+
+    """
+    found = find_identity(folder)
+    if found is not None and not replace(found, models=()).is_same(replace(identity, models=())):
+        raise _other_build(folder, found, identity)
+
+
+def _other_build(folder: Path, found: BuildIdentity, identity: BuildIdentity) -> OutputError:
+    return OutputError(
+        f"{folder} holds another build ({found.difference(identity)}); give another --out, or --overwrite to replace it"
+    )
+
+
 class BuildFolder:
     """OUT, open for one build; a context manager that keeps other processes out.
 
@@ -77,17 +116,14 @@ class BuildFolder:
         self._new = folder / f"{_JOURNAL}.new"
         self._gone = folder / f"{_JOURNAL}.gone"
         self._lock: IO[str] | None = None
-        found = self._found_identity()
+        found = find_identity(folder)
         for leftover in (self._new, self._gone):
             shutil.rmtree(leftover, ignore_errors=True)
         if self._journal.exists():
             self._take_lock()
         if found is not None and not overwrite and not found.is_same(identity):
             self._release_lock()
-            raise OutputError(
-                f"{folder} holds another build ({found.difference(identity)}); "
-                "give another --out, or --overwrite to replace it"
-            )
+            raise _other_build(folder, found, identity)
         if found is None or overwrite:
             self._start()
 
@@ -176,19 +212,6 @@ class BuildFolder:
         """Remove the journal: the build is complete."""
         self._journal.replace(self._gone)
         shutil.rmtree(self._gone)
-
-    def _found_identity(self) -> BuildIdentity | None:
-        try:
-            if (self._journal / _STATE).exists():
-                return BuildIdentity.from_json(json.loads((self._journal / _STATE).read_text(encoding="utf-8")))
-            if (self.folder / MANIFEST_NAME).exists():
-                return BuildIdentity.of(Manifest.read(self.folder))
-            found = {path.name for path in self.folder.iterdir()} if self.folder.exists() else set()
-        except (NotADirectoryError, KeyError, TypeError, ValueError) as error:
-            raise OutputError(f"{self.folder} holds no build ({error}); give another --out") from error
-        if found - {self._new.name, self._gone.name}:
-            raise OutputError(f"{self.folder} is not empty and holds no build; give another --out")
-        return None
 
     def _start(self) -> None:
         """Leave a journal without parts. What is published stays until :meth:`resume`, so a killed start is no loss."""

@@ -74,9 +74,9 @@ class BuildIdentity:
 
     def difference(self, other: BuildIdentity) -> str:
         """Name the first thing in which another build differs, in a few words."""
-        for name in sorted({*self.recipe, *other.recipe}):
-            if json.dumps(self.recipe.get(name)) != json.dumps(other.recipe.get(name)):
-                return f"{name}: {self.recipe.get(name)} there, {other.recipe.get(name)} here"
+        found = _first_difference("", self.recipe, other.recipe)
+        if found is not None:
+            return found
         if self.source_fingerprint != other.source_fingerprint:
             return "the source has changed since"
         roles = [model.role for model in (*self.models, *other.models)]
@@ -87,3 +87,20 @@ class BuildIdentity:
 
     def _models_of(self, role: str) -> tuple[ModelIdentity, ...]:
         return tuple(model for model in self.models if model.role == role)
+
+
+def _first_difference(path: str, there: Any, here: Any) -> str | None:
+    """Find the first option in which two recipes differ, down to the single value."""
+    if json.dumps(there) == json.dumps(here):
+        return None
+    if isinstance(there, Mapping) and isinstance(here, Mapping):
+        for name in sorted({*there, *here}):
+            found = _first_difference(f"{path}.{name}".lstrip("."), there.get(name), here.get(name))
+            if found is not None:
+                return found
+        return f"{path}: another order of {', '.join(there)}"
+    return f"{path}: {_short(there)} there, {_short(here)} here"
+
+
+def _short(value: Any) -> str:
+    return "options" if isinstance(value, Mapping) else str(value)

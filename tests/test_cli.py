@@ -92,7 +92,7 @@ def test_a_finished_build_is_left_alone_and_another_recipe_refused(built: Path) 
         (["build", "toyworld", "--splits", "train"], "train=.9,validation=.05,test=.05"),
         (["build", "toyworld", "--split", "a", "--splits", "a=1"], "give one of them"),
         (["build", "toyworld", "--splits", "a=.5,a=.5"], "names a split twice"),
-        (["build", "toyworld", "--size-px", "9"], "source.toyworld.size_px"),
+        (["build", "toyworld", "--size-px", "9"], "source.size_px"),
         (["build", "recipe", "nowhere.yaml"], "nowhere.yaml cannot be read"),
         (["verify", "nowhere"], "nowhere"),
         (["stats", "nowhere"], "nowhere"),

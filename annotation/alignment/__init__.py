@@ -1,7 +1,7 @@
 """Which objects the phrases of a description name."""
 
 from annotation.alignment.aligner import KnownObjectAligner
-from annotation.alignment.grounded import Asked, ask, link
+from annotation.alignment.links import Asked, ask, link
 from annotation.alignment.reasons import AlignmentReason
 
 __all__ = ["AlignmentReason", "Asked", "KnownObjectAligner", "ask", "link"]

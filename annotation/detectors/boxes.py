@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image
 
 from datasetkit.ledger import NoticeKind
 from datasetkit.models import Detections, FloatArray
-
-_ASPECT_MAX = 64
 
 
 def corners_of(boxes_cxcywh: FloatArray, frame_wh: tuple[int, int]) -> FloatArray:
@@ -53,13 +50,3 @@ def sift_boxes(
     kept = np.flatnonzero((clipped[:, 2:] > clipped[:, :2]).all(axis=1) & (best >= score_min))
     kept = kept[np.argsort(-best[kept], kind="stable")]
     return Detections(clipped[kept], scores[kept], tuple(notices))
-
-
-def thickened(image: Image.Image) -> Image.Image:
-    """Stretch a picture as thin as a thread, whose short side processors would round to no pixel.
-
-    Boxes in shares of the frame stay what they are.
-    """
-    width, height = image.size
-    least = -(-max(width, height) // _ASPECT_MAX)
-    return image if min(width, height) >= least else image.resize((max(width, least), max(height, least)))

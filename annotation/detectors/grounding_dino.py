@@ -14,12 +14,12 @@ import torch
 from PIL import Image
 from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 
-from annotation.detectors.boxes import thickened
 from annotation.detectors.prompted import Answer, ask_alike, detect_in_turns, read_answer
 from annotation.detectors.prompts import close_prompt
 from annotation.detectors.spans import Reduction
 from annotation.detectors.tokens import check_tokenizer, encode_prompts, text_offsets
 from annotation.loading import checkpoint_identity, load_config, load_model, load_processor
+from annotation.pictures import thickened
 from datasetkit.errors import UnusableError
 from datasetkit.models import Detections, Query
 

@@ -16,13 +16,13 @@ from typing import Any
 import torch
 from PIL import Image
 
-from annotation.detectors.boxes import thickened
 from annotation.detectors.groundingdino_model import CONFIGS, build_model
 from annotation.detectors.prompted import Answer, ask_alike, detect_in_turns, read_answer
 from annotation.detectors.prompts import close_prompt
 from annotation.detectors.spans import Reduction
 from annotation.detectors.tokens import encode_prompts, text_offsets
 from annotation.loading import file_identity
+from annotation.pictures import thickened
 from datasetkit.errors import UnusableError
 from datasetkit.models import Detections, ModelIdentity, Query
 

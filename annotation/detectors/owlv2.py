@@ -78,7 +78,7 @@ class Owlv2Detector:
             input_ids=encoded["input_ids"].to(device),
             attention_mask=encoded["attention_mask"].to(device),
         )
-        logits, boxes = output.logits.float().cpu(), output.pred_boxes.double().cpu().numpy()
+        logits, boxes = output.logits.float().cpu(), output.pred_boxes.cpu().double().numpy()
         probabilities = logits.sigmoid().double().numpy()
         # A phrase of which the tokenizer leaves nothing would be looked for as an empty text.
         is_read = np.array([any(start < end for start, end in row) for row in offsets]).reshape(-1, widest)

@@ -93,7 +93,7 @@ def read_answer(
     """
     # Models pad logits with -inf: behind each prompt's tokens, and up to the longest prompt that they take.
     logits = logits[:, : len(words)].float().cpu()
-    boxes = boxes_cxcywh.double().cpu()
+    boxes = boxes_cxcywh.cpu().double()
     if not (torch.isfinite(logits[:, words.bool().cpu()]).all() and torch.isfinite(boxes).all()):
         return None
     scores = span_scores(logits.sigmoid().numpy(), span_tokens(offsets, query.spans), reduction)

@@ -27,7 +27,7 @@ def check_tokenizer(tokenizer: Any, model: str) -> None:
 def text_offsets(tokenizer: Any, text: str) -> list[tuple[int, int]]:
     """Give the [start, end) of every token of a text, code points, special tokens left out."""
     encoded = tokenizer(
-        [_readable(text)],
+        [readable(text)],
         add_special_tokens=False,
         return_offsets_mapping=True,
         split_special_tokens=True,
@@ -54,7 +54,7 @@ def encode_prompts(
 
     """
     encoded = tokenizer(
-        [_readable(text) for text in texts],
+        [readable(text) for text in texts],
         padding=True,
         padding_side="right",
         truncation=token_max is not None,
@@ -69,6 +69,6 @@ def encode_prompts(
     return dict(encoded), [[(start, end) for start, end in row] for row in offsets]
 
 
-def _readable(text: str) -> str:
+def readable(text: str) -> str:
     """Put U+FFFD for lone surrogates, which no tokenizer can read; the text's length stays."""
     return _SURROGATE.sub("\ufffd", text)

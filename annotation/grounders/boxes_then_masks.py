@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from PIL import Image
 
 from annotation.batches import Batches
-from annotation.duplicates import Merged, merge_boxes
 from datasetkit.errors import UnusableError
 from datasetkit.ledger import DropReason
 from datasetkit.models import (
@@ -29,12 +28,11 @@ _Boxed = tuple[Image.Image, FloatArray]
 
 
 class BoxesThenMasks:
-    """Finds phrases as boxes, merges boxes that say the same, and cuts out what is in those that stay.
+    """Finds phrases as boxes, and cuts out what is in them.
 
     Args:
         detector: finds boxes.
         segmenter: gives their masks.
-        box_iou: boxes that overlap a better one by this much or more are its duplicates.
         detector_batch: pictures that the detector is given at once; halved where memory runs out.
         segmenter_batch: the same for the segmenter.
         stages: clocks; ``detect`` and ``segment`` are counted in pictures.
@@ -46,14 +44,12 @@ class BoxesThenMasks:
         detector: Detector,
         segmenter: Segmenter,
         *,
-        box_iou: float,
         detector_batch: int,
         segmenter_batch: int,
         stages: Stages,
     ) -> None:
         self._detector = detector
         self._segmenter = segmenter
-        self._box_iou = box_iou
         self._detecting: Batches[_Asked, Detections] = Batches(self._detect, detector_batch)
         self._segmenting: Batches[_Boxed, list[Segment]] = Batches(self._segment, segmenter_batch)
         self._stages = stages
@@ -72,30 +68,26 @@ class BoxesThenMasks:
             answers = self._detecting.run([asked[index] for index in order])
         found = [answer for _, answer in sorted(zip(order, answers, strict=True), key=lambda pair: pair[0])]
         failed = {index: item for index, item in enumerate(found) if isinstance(item, UnusableError)}
-        merged = {
-            index: merge_boxes(item, self._box_iou) for index, item in enumerate(found) if isinstance(item, Detections)
-        }
-        with self._stages.timed("segment", len(merged)):
-            segments = self._segmenting.run(
-                [(images[index], boxes.detections.boxes_xyxy) for index, boxes in merged.items()]
-            )
+        detected = {index: item for index, item in enumerate(found) if isinstance(item, Detections)}
+        with self._stages.timed("segment", len(detected)):
+            segments = self._segmenting.run([(images[index], item.boxes_xyxy) for index, item in detected.items()])
         results: dict[int, Grounding | UnusableError] = {**failed}
-        for (index, boxes), cut in zip(merged.items(), segments, strict=True):
-            results[index] = cut if isinstance(cut, UnusableError) else _grounding(boxes, cut)
+        for (index, item), cut in zip(detected.items(), segments, strict=True):
+            results[index] = cut if isinstance(cut, UnusableError) else _grounding(item, cut)
         return [results[index] for index in range(len(images))]
 
     def _detect(self, asked: Sequence[_Asked]) -> Sequence[Detections | UnusableError]:
         return self._detector.detect([image for image, _ in asked], [query for _, query in asked])
 
-    def _segment(self, boxed: Sequence[_Boxed]) -> Sequence[list[Segment]]:
+    def _segment(self, boxed: Sequence[_Boxed]) -> Sequence[list[Segment] | UnusableError]:
         return self._segmenter.segment([image for image, _ in boxed], [boxes for _, boxes in boxed])
 
 
-def _grounding(merged: Merged, segments: Sequence[Segment]) -> Grounding:
+def _grounding(found: Detections, segments: Sequence[Segment]) -> Grounding:
     regions: list[Region] = []
-    removals = list(merged.removals)
-    boxes, scores = merged.detections.boxes_xyxy.tolist(), merged.detections.scores.tolist()
-    for number, box, phrase_scores, segment in zip(merged.kept, boxes, scores, segments, strict=True):
+    removals: list[Removal] = []
+    boxes, scores = found.boxes_xyxy.tolist(), found.scores.tolist()
+    for number, (box, phrase_scores, segment) in enumerate(zip(boxes, scores, segments, strict=True)):
         if segment.mask is None:
             removals.append(Removal(number, DropReason.EMPTY_MASK, "no pixel of the box was taken"))
             continue
@@ -109,4 +101,4 @@ def _grounding(merged: Merged, segments: Sequence[Segment]) -> Grounding:
                 stability=segment.stability,
             )
         )
-    return Grounding(tuple(regions), tuple(removals), merged.detections.notices)
+    return Grounding(tuple(regions), tuple(removals), found.notices)

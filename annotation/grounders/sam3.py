@@ -11,12 +11,14 @@ from transformers import Sam3Model, Sam3Processor
 from transformers.models.sam3.modeling_sam3 import Sam3VisionEncoderOutput
 
 from annotation.batches import Batches
+from annotation.detectors.tokens import readable
 from annotation.loading import checkpoint_identity, load_config, load_model, load_processor
 from annotation.packages import TORCHVISION, require
 from annotation.segmenters.masks import resize, segment_of
 from datasetkit.errors import UnusableError
 from datasetkit.ledger import DropReason, NoticeKind
 from datasetkit.models import Box, Grounding, ModelIdentity, Query, Region, Removal
+from datasetkit.stages import Stages
 
 # The published checkpoint is that of the video model, whose image part loads alone.
 _MODEL_TYPES = ("sam3", "sam3_video")
@@ -30,9 +32,10 @@ class Sam3Grounder:
     Args:
         model: Hub id or local folder.
         revision: commit, tag or branch on the Hub.
-        score_min: detections that do not score above it are not given.
+        score_min: detections that score lower are not given.
         device: as torch names it.
         dtype: of the image encoder, where the work is; what follows stays in float32.
+        stages: clocks; ``ground`` is counted in pictures.
 
     Raises:
         MissingPackageError: torchvision is missing.
@@ -48,6 +51,7 @@ class Sam3Grounder:
         score_min: float = 0.5,
         device: str = "cpu",
         dtype: str = "float32",
+        stages: Stages | None = None,
     ) -> None:
         require("sam3", TORCHVISION)
         load_config(model, revision, _MODEL_TYPES)
@@ -56,6 +60,7 @@ class Sam3Grounder:
         self._dtype = getattr(torch, dtype)
         self._model.vision_encoder.to(self._dtype)
         self._score_min = score_min
+        self._stages = stages or Stages()
         self._identity = checkpoint_identity("grounder", model, self._model)
 
     @property
@@ -67,7 +72,8 @@ class Sam3Grounder:
     def ground(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Grounding | UnusableError]:
         """Look for each picture's own query, picture by picture; see :class:`datasetkit.models.Grounder`."""
         one_by_one: Batches[tuple[Image.Image, Query], Grounding | UnusableError] = Batches(self._ground, 1)
-        return one_by_one.run(list(zip(images, queries, strict=True)))
+        with self._stages.timed("ground", len(images)):
+            return one_by_one.run(list(zip(images, queries, strict=True)))
 
     def _ground(self, asked: Sequence[tuple[Image.Image, Query]]) -> list[Grounding | UnusableError]:
         return [self._picture(image, query) if query.spans else Grounding(()) for image, query in asked]
@@ -80,11 +86,14 @@ class Sam3Grounder:
         for index, phrase in enumerate(query.phrases):
             tokens, is_cut = self._tokens(phrase)
             output = self._model(vision_embeds=vision, **tokens)
-            if not (output.pred_logits.isfinite().all() and output.pred_boxes.isfinite().all()):
-                return UnusableError(DropReason.NOT_FINITE, f"scores or boxes of {phrase!r} are no numbers")
+            said = (output.pred_logits, output.presence_logits, output.pred_boxes)
+            if not all(bool(tensor.isfinite().all()) for tensor in said):
+                return UnusableError(DropReason.NOT_FINITE, "the model's scores or boxes are not finite")
             for box, score, logits in self._found(output, image.size):
                 number = len(regions) + len(removals)
                 segment = segment_of(resize(logits, (image.height, image.width)), None)
+                if isinstance(segment, UnusableError):
+                    return segment
                 if segment.mask is None:
                     removals.append(Removal(number, DropReason.EMPTY_MASK, f"no pixel was taken for {phrase!r}"))
                     continue
@@ -106,8 +115,10 @@ class Sam3Grounder:
         """Ids and attention mask of a phrase, both of shape (1, T), and whether its end did not fit."""
         tokenizer = self._processor.tokenizer
         length = self._model.config.text_config.max_position_embeddings
-        is_cut = len(tokenizer(phrase, verbose=False)["input_ids"]) > length
-        tokens = tokenizer(phrase, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
+        is_cut = len(tokenizer(readable(phrase), verbose=False)["input_ids"]) > length
+        tokens = tokenizer(
+            readable(phrase), padding="max_length", max_length=length, truncation=True, return_tensors="pt"
+        )
         return {name: tokens[name].to(self._model.device) for name in ("input_ids", "attention_mask")}, is_cut
 
     def _found(self, output: Any, size_wh: tuple[int, int]) -> list[tuple[Box, float, torch.Tensor]]:
@@ -118,11 +129,11 @@ class Sam3Grounder:
         """
         scores = (output.pred_logits[0].sigmoid() * output.presence_logits[0].sigmoid()).tolist()
         width, height = size_wh
-        shares = output.pred_boxes[0].clamp(0.0, 1.0).double().cpu()
+        shares = output.pred_boxes[0].clamp(0.0, 1.0).cpu().double()
         boxes = (shares * torch.tensor([width, height, width, height])).tolist()
         found = []
         for index in sorted(range(len(scores)), key=lambda query: -scores[query]):
             left, top, right, bottom = boxes[index]
-            if scores[index] > self._score_min and left < right and top < bottom:
+            if scores[index] >= self._score_min and left < right and top < bottom:
                 found.append(((left, top, right, bottom), scores[index], output.pred_masks[0, index]))
         return found

@@ -12,6 +12,7 @@ from PIL import Image
 
 from annotation.batches import Batches
 from datasetkit.errors import UnusableError
+from datasetkit.ledger import DropReason
 from datasetkit.models import FloatArray, Segment
 
 Encoded = TypeVar("Encoded")
@@ -30,7 +31,7 @@ class BoxChunks(Generic[Encoded]):
     def __init__(
         self,
         encode: Callable[[Sequence[Image.Image]], Sequence[Encoded]],
-        decode: Callable[[Encoded, FloatArray], list[Segment]],
+        decode: Callable[[Encoded, FloatArray], list[Segment | UnusableError]],
         boxes_per_chunk: int,
     ) -> None:
         self._encode = encode
@@ -38,7 +39,9 @@ class BoxChunks(Generic[Encoded]):
         self._boxes_per_chunk = boxes_per_chunk
 
     @torch.inference_mode()
-    def segment(self, images: Sequence[Image.Image], boxes_xyxy: Sequence[FloatArray]) -> list[list[Segment]]:
+    def segment(
+        self, images: Sequence[Image.Image], boxes_xyxy: Sequence[FloatArray]
+    ) -> list[list[Segment] | UnusableError]:
         """Give one segment for each box of each picture; see :class:`datasetkit.models.Segmenter`.
 
         Raises:
@@ -49,14 +52,19 @@ class BoxChunks(Generic[Encoded]):
         encoded = iter(self._encode([image for image, _ in asked]) if asked else ())
         return [self._segments(next(encoded), boxes) if len(boxes) else [] for boxes in boxes_xyxy]
 
-    def _segments(self, encoded: Encoded, boxes_xyxy: FloatArray) -> list[Segment]:
+    def _segments(self, encoded: Encoded, boxes_xyxy: FloatArray) -> list[Segment] | UnusableError:
         batches: Batches[list[float], Segment] = Batches(partial(self._decoded, encoded), self._boxes_per_chunk)
         results = batches.run(boxes_xyxy.tolist())
         self._boxes_per_chunk = batches.size
-        segments = [result for result in results if not isinstance(result, UnusableError)]
-        if len(segments) < len(results):
-            raise torch.OutOfMemoryError("not enough memory for a single box beside the encoded pictures")
+        segments: list[Segment] = []
+        for result in results:
+            if not isinstance(result, UnusableError):
+                segments.append(result)
+            elif result.reason is DropReason.OUT_OF_MEMORY:
+                raise torch.OutOfMemoryError("not enough memory for a single box beside the encoded pictures")
+            else:
+                return result
         return segments
 
-    def _decoded(self, encoded: Encoded, boxes_xyxy: Sequence[list[float]]) -> list[Segment]:
+    def _decoded(self, encoded: Encoded, boxes_xyxy: Sequence[list[float]]) -> list[Segment | UnusableError]:
         return self._decode(encoded, np.array(boxes_xyxy, dtype=np.float64))

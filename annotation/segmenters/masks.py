@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from datasetkit.errors import UnusableError
+from datasetkit.ledger import DropReason
 from datasetkit.masks import Mask
 from datasetkit.models import FloatArray, Segment
 
@@ -57,14 +59,16 @@ def stability_score(logits: torch.Tensor) -> float | None:
     return round(intersection / union, _DIGITS) if union else None
 
 
-def segment_of(logits: torch.Tensor, predicted_iou: float | None) -> Segment:
-    """Make a segment of one mask's logits.
+def segment_of(logits: torch.Tensor, predicted_iou: float | None) -> Segment | UnusableError:
+    """Make a segment of one mask's logits, or an error where they are not finite.
 
     Args:
         logits: shape (H, W), in the picture's frame.
         predicted_iou: as the model gives it; it may leave [0, 1] a little. What is no number counts as not given.
 
     """
+    if not bool(logits.isfinite().all()):
+        return UnusableError(DropReason.NOT_FINITE, "the segmenter's mask logits are not finite")
     inside = logits > 0
     mask = Mask.from_array(inside.cpu().numpy()) if bool(inside.any()) else None
     if predicted_iou is not None:

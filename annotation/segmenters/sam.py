@@ -11,8 +11,10 @@ from PIL import Image
 from transformers import SamHQModel, SamImageProcessorPil, SamModel
 
 from annotation.loading import checkpoint_identity, load_config, load_model, load_processor
+from annotation.pictures import thickened
 from annotation.segmenters.chunks import BoxChunks
 from annotation.segmenters.masks import Size, resize, scale_boxes, segment_of, unpad
+from datasetkit.errors import UnusableError
 from datasetkit.models import FloatArray, ModelIdentity, Segment
 
 _CLASSES = {"sam": SamModel, "sam_hq": SamHQModel}
@@ -73,12 +75,14 @@ class SamSegmenter:
         """The weights in use."""
         return (self._identity,)
 
-    def segment(self, images: Sequence[Image.Image], boxes_xyxy: Sequence[FloatArray]) -> list[list[Segment]]:
+    def segment(
+        self, images: Sequence[Image.Image], boxes_xyxy: Sequence[FloatArray]
+    ) -> list[list[Segment] | UnusableError]:
         """Give one segment for each box of each picture; see :class:`datasetkit.models.Segmenter`."""
         return self._chunks.segment(images, boxes_xyxy)
 
     def _encode(self, images: Sequence[Image.Image]) -> list[_Encoded]:
-        inputs = self._processor(images=list(images), return_tensors="pt")
+        inputs = self._processor(images=[thickened(image) for image in images], return_tensors="pt")
         output = self._model.vision_encoder(inputs["pixel_values"].to(self._model.device, self._dtype))
         embeddings = output.last_hidden_state.float()
         # SAM-HQ's decoder looks at earlier layers, too.
@@ -91,7 +95,7 @@ class SamSegmenter:
             encoded.append(_Encoded(known, (image.height, image.width), tuple(input_hw)))
         return encoded
 
-    def _decode(self, encoded: _Encoded, boxes_xyxy: FloatArray) -> list[Segment]:
+    def _decode(self, encoded: _Encoded, boxes_xyxy: FloatArray) -> list[Segment | UnusableError]:
         boxes = torch.from_numpy(scale_boxes(boxes_xyxy, encoded.size_hw, encoded.input_hw)).float()
         output = self._model(
             **encoded.embeddings, input_boxes=boxes[None].to(self._model.device), multimask_output=False

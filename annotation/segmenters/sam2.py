@@ -13,6 +13,7 @@ from annotation.loading import checkpoint_identity, load_config, load_model, loa
 from annotation.packages import TORCHVISION, require
 from annotation.segmenters.chunks import BoxChunks
 from annotation.segmenters.masks import Size, resize, scale_boxes, segment_of
+from datasetkit.errors import UnusableError
 from datasetkit.models import FloatArray, ModelIdentity, Segment
 
 # The published checkpoints are those of the video model, whose image part loads alone.
@@ -69,7 +70,9 @@ class Sam2Segmenter:
         """The weights in use."""
         return (self._identity,)
 
-    def segment(self, images: Sequence[Image.Image], boxes_xyxy: Sequence[FloatArray]) -> list[list[Segment]]:
+    def segment(
+        self, images: Sequence[Image.Image], boxes_xyxy: Sequence[FloatArray]
+    ) -> list[list[Segment] | UnusableError]:
         """Give one segment for each box of each picture; see :class:`datasetkit.models.Segmenter`."""
         return self._chunks.segment(images, boxes_xyxy)
 
@@ -81,7 +84,7 @@ class Sam2Segmenter:
             for index, image in enumerate(images)
         ]
 
-    def _decode(self, encoded: _Encoded, boxes_xyxy: FloatArray) -> list[Segment]:
+    def _decode(self, encoded: _Encoded, boxes_xyxy: FloatArray) -> list[Segment | UnusableError]:
         input_hw = (self._processor.target_size, self._processor.target_size)
         boxes = torch.from_numpy(scale_boxes(boxes_xyxy, encoded.size_hw, input_hw)).float()
         output = self._model(

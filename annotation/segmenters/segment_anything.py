@@ -14,9 +14,10 @@ from PIL import Image
 
 from annotation.loading import file_identity
 from annotation.packages import SEGMENT_ANYTHING, TORCHVISION, require
+from annotation.pictures import thickened
 from annotation.segmenters.chunks import BoxChunks
-from annotation.segmenters.masks import Size, resize, segment_of, unpad
-from datasetkit.errors import ModelError
+from annotation.segmenters.masks import Size, resize, scale_boxes, segment_of, unpad
+from datasetkit.errors import ModelError, UnusableError
 from datasetkit.models import FloatArray, ModelIdentity, Segment
 
 
@@ -77,15 +78,15 @@ class SegmentAnythingSegmenter:
         """The weights in use."""
         return (self._identity,)
 
-    def segment(self, images: Sequence[Image.Image], boxes_xyxy: Sequence[FloatArray]) -> list[list[Segment]]:
+    def segment(
+        self, images: Sequence[Image.Image], boxes_xyxy: Sequence[FloatArray]
+    ) -> list[list[Segment] | UnusableError]:
         """Give one segment for each box of each picture; see :class:`datasetkit.models.Segmenter`."""
         return self._chunks.segment(images, boxes_xyxy)
 
     def _encode(self, images: Sequence[Image.Image]) -> list[_Encoded]:
-        resized = [
-            torch.from_numpy(self._resizing.apply_image(np.asarray(image))).permute(2, 0, 1).to(self._model.device)
-            for image in images
-        ]
+        arrays = [self._resizing.apply_image(np.asarray(thickened(image))) for image in images]
+        resized = [torch.from_numpy(array).permute(2, 0, 1).to(self._model.device) for array in arrays]
         pixels = torch.stack([self._model.preprocess(pixels) for pixels in resized])
         embeddings = self._model.image_encoder(pixels.to(self._dtype)).float()
         return [
@@ -93,8 +94,8 @@ class SegmentAnythingSegmenter:
             for index, (image, seen) in enumerate(zip(images, resized, strict=True))
         ]
 
-    def _decode(self, encoded: _Encoded, boxes_xyxy: FloatArray) -> list[Segment]:
-        boxes = torch.from_numpy(self._resizing.apply_boxes(boxes_xyxy, encoded.size_hw)).float()
+    def _decode(self, encoded: _Encoded, boxes_xyxy: FloatArray) -> list[Segment | UnusableError]:
+        boxes = torch.from_numpy(scale_boxes(boxes_xyxy, encoded.size_hw, encoded.input_hw)).float()
         sparse, dense = self._model.prompt_encoder(points=None, boxes=boxes.to(self._model.device), masks=None)
         masks, predicted_ious = self._model.mask_decoder(
             image_embeddings=encoded.embedding,

@@ -133,18 +133,23 @@ def _summarise(manifest: Manifest, out: Path) -> None:
     tally = manifest.tally
     splits = ", ".join(f"{split} {rows:,}" for split, rows in manifest.split_rows.items()) or "none"
     typer.echo(f"records      read {tally.read['record']:,}, kept {tally.kept['record']:,} ({splits})")
-    typer.echo(f"annotations  read {tally.read['annotation']:,}, kept {tally.kept['annotation']:,}")
+    gave_way = tally.dropped["annotation"][DropReason.RELABELLED]
+    if gave_way:
+        typer.echo(f"replaced     {gave_way:,} of the source's masks by what the models found")
+    if tally.read["annotation"] > gave_way:
+        typer.echo(f"annotations  read {tally.read['annotation']:,}, kept {tally.kept['annotation']:,}")
     if tally.read["detection"]:
         typer.echo(f"detections   read {tally.read['detection']:,}, kept {tally.kept['detection']:,}")
     for scope, reasons in tally.dropped.items():
         for reason, count in sorted(reasons.items()):
+            if reason is DropReason.RELABELLED:
+                continue
             typer.echo(f"dropped      {count:,} {scope}{'' if count == 1 else 's'}: {reason} ({reason.explanation})")
     for kind, count in sorted(manifest.tally.notices.items()):
         typer.echo(f"noticed      {count:,} record{'' if count == 1 else 's'}: {kind} ({kind.explanation})")
     typer.echo(f"wrote        {out}")
     if tally.dropped["record"][DropReason.NO_DESCRIPTION]:
         typer.echo("hint         --no-require-description keeps pictures that have no description")
-    gave_way = tally.dropped["annotation"][DropReason.RELABELLED]
     if tally.read["annotation"] and not tally.kept["annotation"] and not gave_way:
         typer.echo("warning: no annotation was kept; do the annotation files belong to these pictures?", err=True)
     if not tally.kept["record"]:

@@ -84,11 +84,12 @@ def _devices() -> Iterator[str]:
 
 
 def _backends() -> Iterator[Finding]:
-    from annotation.backends import CAPTIONERS, DETECTORS, GROUNDERS, PACKAGES, SEGMENTERS
+    from annotation.backends import CAPTIONERS, CROP_SCORERS, DETECTORS, GROUNDERS, PACKAGES, SEGMENTERS
 
     for registry in (CAPTIONERS, DETECTORS, SEGMENTERS, GROUNDERS):
         for name in registry.names:
             yield _backend(registry, name, PACKAGES.get(name, ()))
+    yield _backend(CROP_SCORERS, "image-text", ())
 
 
 def _backend(registry: Registry, name: str, packages: tuple[Package, ...]) -> Finding:

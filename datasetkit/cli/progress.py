@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,10 @@ import typer
 
 if TYPE_CHECKING:
     from datasetkit.build import Progress
+
+
+# Stages that do more pictures a second than this hold nothing up.
+_FAST = 1000
 
 
 @contextmanager
@@ -24,19 +29,22 @@ def progress_line() -> Iterator[Any]:
     columns = (
         BarColumn(bar_width=12),
         MofNCompleteColumn(table_column=fixed),
-        TextColumn("{task.fields[rate]} records/s, {task.fields[dropped]} dropped", table_column=fixed),
+        TextColumn("{task.fields[rate]} records/s, {task.fields[dropped]} records dropped", table_column=fixed),
         TimeRemainingColumn(table_column=fixed),
         TextColumn("{task.fields[stages]}", style="dim", table_column=cut),
     )
     line = Line(*columns, console=Console(stderr=True), expand=True)
     task = line.add_task("building", total=None, rate="-", dropped=0, stages="")
+    started: list[float] = []
 
     def show(progress: Progress) -> None:
         line.start()
-        speed = line.tasks[task].speed
-        rate = f"{speed:.0f}" if speed else "-"
+        if not started:
+            started.append(time.monotonic())
+        fresh = progress.done - progress.resumed
+        rate = f"{fresh / (time.monotonic() - started[0]):.2g}" if fresh else "-"
         slowest_first = sorted(progress.rates.items(), key=lambda stage: stage[1])
-        stages = " ".join(f"{name} {pace:.0f}/s" for name, pace in slowest_first)
+        stages = " ".join(f"{name} {pace:.2g}/s" for name, pace in slowest_first if pace < _FAST)
         line.update(
             task, completed=progress.done, total=progress.total, dropped=progress.dropped, rate=rate, stages=stages
         )

@@ -146,26 +146,20 @@ class SimilarityOptions(_Checkpoint):
 
 
 class DuplicateOptions(Options):
-    """When boxes and masks of one picture say the same thing.
+    """When masks of one picture say the same thing.
 
     Args:
-        box_iou: a box overlapping a better one by this much or more is its duplicate.
-        mask_iou: the same for masks.
+        mask_iou: a mask overlapping a better one by this much or more is its duplicate.
         containment: a mask of which this share or more lies within a better one of the same phrase is contained in it.
         group_members: a mask that contains this many or more others of the same phrase is a group.
         groups: what becomes of groups: ``drop`` them, or ``keep`` them, marked as crowds.
 
     """
 
-    box_iou: Unit = 0.8
     mask_iou: Unit = 0.8
     containment: Unit = 0.9
     group_members: int = Field(default=2, ge=2)
     groups: Literal["drop", "keep"] = "drop"
-
-    def for_masks(self) -> dict[str, Any]:
-        """The options of masks, by name."""
-        return self.model_dump(exclude={"box_iou"})
 
 
 class CleaningOptions(Options):
@@ -204,10 +198,6 @@ class FilterOptions(Options):
     cleaning_iou_min: Unit = 0.5
     area_share_min: Unit = 0.0
     box_share_max: Unit = 0.95
-
-    def for_merged(self) -> dict[str, Any]:
-        """The options of the filters that follow the merging of masks, by name."""
-        return self.model_dump(exclude={"box_share_max"})
 
 
 class LinkOptions(Options):
@@ -265,6 +255,12 @@ class GroundingOptions(Options):
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
 
     @model_validator(mode="after")
+    def _check_captioner(self) -> GroundingOptions:
+        if self.recaption and isinstance(self.captioner, GivenOptions):
+            raise ValueError("recaption asks for new descriptions, but captioner given writes none; name another")
+        return self
+
+    @model_validator(mode="after")
     def _check_masks(self) -> GroundingOptions:
         if isinstance(self.detector, Sam3Options) == (self.segmenter is not None):
             raise ValueError(
@@ -275,10 +271,9 @@ class GroundingOptions(Options):
         return self
 
     def published(self) -> dict[str, Any]:
-        """Give the options as plain values; local files and folders by their name alone."""
-        return self._with_files(lambda item: Path(item).name if Path(item).exists() else str(item)).model_dump(
-            mode="json"
-        )
+        """Give the options as plain values; local files and folders by their name alone, as ``./name``."""
+        named = self._with_files(lambda item: f"./{Path(item).resolve().name}" if Path(item).exists() else str(item))
+        return named.model_dump(mode="json")
 
     def located(self, root: Path) -> GroundingOptions:
         """Take the files and folders that lie below ``root`` from there."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +25,8 @@ from datasetkit.recipe.sources import (
 )
 
 SourceOptions = CocoOptions | FolderOptions | HubOptions | ParquetOptions | ToyworldOptions | WebdatasetOptions
+
+_CHOICES = {"source", "captioner", "detector", "segmenter"}
 
 
 class LimitOptions(Options):
@@ -128,10 +131,7 @@ class Recipe(Options):
         try:
             return cls.model_validate(value)
         except ValidationError as error:
-            first = error.errors()[0]
-            place = "".join(f"{part}: " for part in [".".join(map(str, first["loc"]))] if part)
-            came = "" if isinstance(first["input"], Mapping) else f" (came: {first['input']!r})"
-            raise RecipeError(f"{where}: {place}{first['msg'].removeprefix('Value error, ')}{came}") from None
+            raise RecipeError(f"{where}: {_told(error)}") from None
 
     @classmethod
     def read(cls, path: Path, root: Path) -> Recipe:
@@ -158,6 +158,18 @@ class Recipe(Options):
         if recipe.grounding is not None:
             update["grounding"] = recipe.grounding.located(root)
         return recipe.model_copy(update=update)
+
+
+def _told(error: ValidationError) -> str:
+    """Put the first mistake in one line; an unknown name comes first, as it may be why another is missing."""
+    errors = error.errors()
+    first = next((item for item in errors if item["type"] == "extra_forbidden"), errors[0])
+    # After a part with a choice of kinds, the place holds the kind ("grounding-dino"), which stands in no recipe.
+    place = ".".join(str(part) for before, part in pairwise(("", *first["loc"])) if before not in _CHOICES)
+    messages = {"extra_forbidden": "there is no such option", "missing": "is needed"}
+    message = messages.get(first["type"], first["msg"].removeprefix("Value error, "))
+    came = "" if isinstance(first["input"], Mapping) else f" (came: {first['input']!r})"
+    return f"{place}: {message}{came}" if place else f"{message}{came}"
 
 
 def _absolute(path: Path) -> Path:

@@ -18,7 +18,7 @@ class CocoOptions(Options):
         instances: COCO instances JSON.
         captions: COCO captions JSON.
         caption: which of a picture's captions becomes the description.
-        require_description: whether a picture without a caption is dropped.
+        require_description: whether a picture without a caption is dropped; without captions none is.
 
     """
 
@@ -37,7 +37,7 @@ class CocoOptions(Options):
     @property
     def may_lack_descriptions(self) -> bool:
         """Whether a picture without a description is kept."""
-        return not self.require_description
+        return self.captions is None or not self.require_description
 
 
 class FolderOptions(Options):

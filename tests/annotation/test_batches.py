@@ -104,3 +104,22 @@ def test_tensors_of_a_failed_attempt_are_gone_before_the_next() -> None:
 def test_a_batch_holds_something(size: int) -> None:
     with pytest.raises(ValueError, match="at least 1"):
         Batches(Small(1), size)
+
+
+@pytest.mark.parametrize(
+    "words", ["DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes", "MPS backend out of memory"]
+)
+def test_devices_that_run_out_of_memory_in_words_only(words: str) -> None:
+    def one_by_one(items: Sequence[int]) -> list[int]:
+        if len(items) > 1:
+            raise RuntimeError(words)
+        return list(items)
+
+    batches: Batches[int, int] = Batches(one_by_one, 4)
+    assert batches.run([1, 2, 3]) == [1, 2, 3]
+    assert batches.size == 1
+
+
+def test_other_errors_of_torch_are_no_shortage_of_memory() -> None:
+    with pytest.raises(RuntimeError, match="allocate"):
+        Batches(lambda _: torch.empty(-1), 2).run([1, 2])

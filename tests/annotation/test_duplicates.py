@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annotation.duplicates import box_iou, merge_boxes, merge_masks
-from datasetkit.ledger import DropReason, NoticeKind
+from annotation.duplicates import merge_masks
+from datasetkit.ledger import DropReason
 from datasetkit.masks import Mask
-from datasetkit.models import Detections, Region, Removal
-from tests.annotation.strategies import UNIT, detections, regions
+from datasetkit.models import Region, Removal
+from tests.annotation.strategies import UNIT, regions
 
 CAT, DOG = (0.9, 0.1), (0.1, 0.9)
 OPTIONS: dict[str, Any] = {"mask_iou": 0.8, "containment": 0.9, "group_members": 2, "groups": "drop"}
@@ -36,72 +36,8 @@ def numbers(items: Sequence[Region | Removal]) -> list[int]:
     return [item.number for item in items]
 
 
-def test_boxes_that_say_the_same_become_the_best_of_them() -> None:
-    boxes = np.array([[0, 0, 10, 9], [20, 0, 30, 10], [0, 0, 10, 10], [0, 0, 10, 5]], dtype=np.float64)
-    scores = np.array([[0.2, 0.6], [0.3, 0.0], [0.8, 0.1], [0.5, 0.5]])
-    merged = merge_boxes(Detections(boxes, scores, (NoticeKind.PROMPT_SPLIT,)), 0.8)
-    assert merged.kept == (1, 2, 3)
-    assert merged.removals == (Removal(0, DropReason.DUPLICATE_BOX, "IoU 0.90 with box 2"),)
-    assert merged.detections.boxes_xyxy.tolist() == boxes[1:].tolist()
-    assert merged.detections.scores.tolist() == [[0.3, 0.0], [0.8, 0.6], [0.5, 0.5]]
-    assert merged.detections.notices == (NoticeKind.PROMPT_SPLIT,)
-    assert scores[2, 1] == 0.1, "what was given stays as it was"
-
-
-def test_a_box_is_no_duplicate_of_a_box_that_went() -> None:
-    """The middle one is a duplicate of the best; what only the middle one overlaps stays."""
-    boxes = np.array([[0, 0, 10, 10], [3, 0, 13, 10], [6, 0, 16, 10]], dtype=np.float64)
-    merged = merge_boxes(Detections(boxes, np.array([[0.9], [0.8], [0.7]])), 0.5)
-    assert merged.kept == (0, 2)
-
-
-def test_of_equal_boxes_the_first_stays() -> None:
-    boxes = np.tile(np.array([1.0, 2.0, 3.0, 4.0]), (3, 1))
-    assert merge_boxes(Detections(boxes, np.full((3, 1), 0.5)), 1.0).kept == (0,)
-
-
-def test_no_boxes_and_no_phrases() -> None:
-    assert merge_boxes(Detections(np.zeros((0, 4)), np.zeros((0, 2))), 0.8).kept == ()
-    without = merge_boxes(Detections(np.array([[0.0, 0.0, 1.0, 1.0]]), np.zeros((1, 0))), 0.8)
-    assert (without.kept, without.detections.scores.shape) == ((0,), (1, 0))
+def test_nothing_is_merged_where_there_is_nothing() -> None:
     assert merge_masks((), **OPTIONS) == ((), ())
-
-
-def one_by_one(found: Detections, iou_min: float) -> tuple[list[int], list[list[float]]]:
-    """Suppress box by box, each pair measured by pycocotools' own way of boxes: left, top, width, height."""
-    kept: dict[int, list[float]] = {}
-    best = [max(scores, default=0.0) for scores in found.scores.tolist()]
-    for place in sorted(range(len(best)), key=lambda place: (-best[place], place)):
-        keeper = next((other for other in kept if overlap(found, other, place) >= iou_min), None)
-        if keeper is None:
-            kept[place] = found.scores[place].tolist()
-        else:
-            kept[keeper] = [max(pair) for pair in zip(kept[keeper], found.scores[place].tolist(), strict=True)]
-    return sorted(kept), [kept[place] for place in sorted(kept)]
-
-
-def overlap(found: Detections, one: int, two: int) -> float:
-    (a, b, c, d), (e, f, g, h) = found.boxes_xyxy[one].tolist(), found.boxes_xyxy[two].tolist()
-    shared = max(0.0, min(c, g) - max(a, e)) * max(0.0, min(d, h) - max(b, f))
-    return shared / ((c - a) * (d - b) + (g - e) * (h - f) - shared)
-
-
-@given(detections(), UNIT)
-def test_boxes_merge_as_they_do_one_by_one(found: Detections, iou_min: float) -> None:
-    merged = merge_boxes(found, iou_min)
-    kept, scores = one_by_one(found, iou_min)
-    assert list(merged.kept) == kept
-    assert merged.detections.scores.tolist() == scores
-    assert merged.detections.boxes_xyxy.tolist() == found.boxes_xyxy[kept].tolist()
-    assert sorted([*merged.kept, *(item.number for item in merged.removals)]) == list(range(len(found.boxes_xyxy)))
-    again = merge_boxes(merged.detections, iou_min)
-    assert (len(again.kept), again.removals) == (len(kept), ())
-
-
-@given(detections())
-def test_intersection_over_union_of_every_pair(found: Detections) -> None:
-    places = range(len(found.boxes_xyxy))
-    assert box_iou(found.boxes_xyxy).tolist() == [[overlap(found, one, two) for two in places] for one in places]
 
 
 def test_masks_that_say_the_same_become_the_best_of_them_whatever_their_phrases() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annotation.filters import apply_filters, drop_whole_images
+from annotation.filters import apply_filters
 from datasetkit.ledger import DropReason
 from datasetkit.masks import Mask
 from datasetkit.models import Region, Removal
@@ -23,6 +23,7 @@ OFF = {
     "similarity_min": 0.0,
     "cleaning_iou_min": 0.0,
     "area_share_min": 0.0,
+    "box_share_max": 1.0,
 }
 # A quarter of the picture's pixels in a box of three quarters.
 REGION = Region(
@@ -47,6 +48,7 @@ LIMITS = st.fixed_dictionaries(dict.fromkeys(OFF, UNIT))
         ("similarity_min", 0.5, 0.75, DropReason.LOW_SIMILARITY, "0.5, where at least 0.75 is asked for"),
         ("cleaning_iou_min", 0.5, 0.75, DropReason.LOW_CLEANING_IOU, "0.5, where at least 0.75 is asked for"),
         ("area_share_min", 0.25, 0.26, DropReason.TOO_SMALL, "0.25, where at least 0.26 is asked for"),
+        ("box_share_max", 0.75, 0.7, DropReason.WHOLE_IMAGE, "0.75, where at most 0.7 is asked for"),
     ],
 )
 def test_each_filter_goes_by_its_figure(
@@ -56,19 +58,14 @@ def test_each_filter_goes_by_its_figure(
     assert apply_filters([REGION], **OFF | {option: fails}) == ((), (Removal(5, reason, detail),))
 
 
-def test_boxes_of_almost_the_whole_picture_are_dropped() -> None:
-    assert drop_whole_images([REGION], 0.75) == ((REGION,), ())
-    removal = Removal(5, DropReason.WHOLE_IMAGE, "0.75, where at most 0.7 is asked for")
-    assert drop_whole_images([REGION], 0.7) == ((), (removal,))
-
-
 def test_the_first_filter_that_fails_says_why() -> None:
-    strict = dict.fromkeys(OFF, 1.0)
+    strict = dict.fromkeys(OFF, 1.0) | {"box_share_max": 0.0}
     found = []
-    for option in ("area_share_min", "detection_min", "predicted_iou_min", "stability_min"):
+    for option in ("box_share_max", "area_share_min", "detection_min", "predicted_iou_min", "stability_min"):
         found.append(apply_filters([REGION], **strict)[1][0].reason)
         strict[option] = OFF[option]
     assert found == [
+        DropReason.WHOLE_IMAGE,
         DropReason.TOO_SMALL,
         DropReason.LOW_DETECTION,
         DropReason.LOW_PREDICTED_IOU,
@@ -83,7 +80,7 @@ def test_what_was_not_measured_passes() -> None:
 
 
 def test_the_options_of_a_recipe_are_those_of_the_filters() -> None:
-    assert apply_filters([REGION], **FilterOptions().for_merged()) == ((REGION,), ())
+    assert apply_filters([REGION], **FilterOptions().model_dump()) == ((REGION,), ())
 
 
 @given(regions(), LIMITS)

@@ -116,12 +116,25 @@ def test_identities_name_weights_and_no_path(sound: Path, monkeypatch: pytest.Mo
     loaded = load(sound)
     digest = hashlib.sha256((sound / "model.safetensors").read_bytes()).hexdigest()
     monkeypatch.chdir(sound)
-    for name in (str(sound), ".", "../sound", f"{sound}/"):
-        identity = checkpoint_identity("similarity", name, loaded)
-        assert (identity.id, identity.revision, identity.sha256) == ("sound", None, digest)
+    names = (str(sound), ".", "../sound", f"{sound}/")
+    (identity,) = {checkpoint_identity("similarity", name, loaded) for name in names}
+    assert (identity.id, identity.revision) == ("sound", None)
     assert checkpoint_identity("captioner", "toyworld:vlm", loaded).id == "toyworld:vlm"
     assert file_identity("detector", sound / "model.safetensors").id == "model.safetensors"
     assert file_identity("detector", sound / "model.safetensors").sha256 == digest
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "chat_template.jinja", "vocab.txt"])
+def test_whatever_decides_answers_is_part_of_the_identity(sound: Path, tmp_path: Path, name: str) -> None:
+    loaded = load(sound)
+    changed = Path(shutil.copytree(sound, tmp_path / "sound"))
+    before = checkpoint_identity("similarity", str(changed), loaded)
+    assert before == checkpoint_identity("similarity", str(sound), loaded)
+    (changed / "README.md").write_text("told to people only")
+    assert checkpoint_identity("similarity", str(changed), loaded) == before
+    with (changed / name).open("ab") as file:
+        file.write(b" ")
+    assert checkpoint_identity("similarity", str(changed), loaded) != before
 
 
 def test_the_hub_s_commit_is_the_revision(sound: Path) -> None:

@@ -212,7 +212,7 @@ def test_progress_goes_up_to_the_total(tmp_path: Path) -> None:
     (tmp_path / "images" / "1.png").unlink()
     seen: list[Progress] = []
     build(recipe, tmp_path / "out", workers=2, on_progress=seen.append)
-    assert [(step.done, step.total) for step in seen] == [(n, 5) for n in range(1, 6)]
+    assert [(step.done, step.total) for step in seen] == [(n, 5) for n in range(6)]
     assert seen[-1].dropped == 1
 
 

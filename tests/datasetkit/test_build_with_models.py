@@ -23,6 +23,7 @@ from datasetkit.record import ObjectStatus, PhraseStatus
 from export.manifest import Manifest
 from export.verify import verify_folder
 from tests.datasetkit.builders import built, contents, put, reasons, records, write_coco
+from tests.datasetkit.pictures import encode, noise
 
 CPU = Placement(device="cpu", captioner_batch=4, detector_batch=4, segmenter_batch=4)
 
@@ -195,3 +196,14 @@ def test_pictures_without_words_have_no_objects(tmp_path: Path) -> None:
     _, found = built(recipe, tmp_path / "out", placement=CPU)
     (record,) = found.values()
     assert (record.description, record.objects) == (None, ())
+
+
+@pytest.mark.parametrize("size_wh", [(1, 1), (3000, 2), (2, 3000)])
+def test_pictures_of_any_shape_go_through_the_models(tmp_path: Path, size_wh: tuple[int, int]) -> None:
+    folder = put(tmp_path / "in", {"thin.png": encode(noise(size_wh[::-1], 0), "PNG")})
+    (folder / "metadata.csv").write_text("file_name,text\nthin.png,a red star and two rings\n")
+    grounding = preset("toyworld", {"detector.score_min": 0.0, "captioner.name": "given", "filters.box_share_max": 1.0})
+    recipe = Recipe.parse({"source": {"name": "folder", "folder": folder}, "grounding": grounding}, "test")
+    manifest, _ = built(recipe, tmp_path / "out", placement=CPU)
+    assert manifest.tally.kept["record"] == 1
+    assert manifest.tally.read["detection"] > 0

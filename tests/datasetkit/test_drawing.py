@@ -27,7 +27,7 @@ def test_overlay_tints_masks_and_leaves_the_rest() -> None:
     assert tuple(drawn[5, 12]) == object_colour(3)
     assert tuple(drawn[10, 16]) == object_colour(4)
     for (row, column), object_id in (((22, 12), 3), ((12, 17), 4)):
-        wanted = 128 + 115 / 255 * (np.array(object_colour(object_id)) - 128)
+        wanted = 128 + 64 / 255 * (np.array(object_colour(object_id)) - 128)
         assert np.abs(drawn[row, column] - wanted).max() <= 1
 
 

@@ -41,9 +41,7 @@ def cats(stages: Stages) -> GroundedAnnotator:
     return GroundedAnnotator(
         GroundingOptions.model_validate(models),
         finder=NounPhraseFinder(),
-        grounder=BoxesThenMasks(
-            detector, TableSegmenter(), box_iou=0.8, detector_batch=2, segmenter_batch=3, stages=stages
-        ),
+        grounder=BoxesThenMasks(detector, TableSegmenter(), detector_batch=2, segmenter_batch=3, stages=stages),
         stages=stages,
     )
 

@@ -47,7 +47,7 @@ OUTCOME = Outcome(
     annotations_read=2,
     drops=(
         Drop("annotation", "7", DropReason.RELABELLED, "record 1"),
-        Drop("detection", "record 1#0", DropReason.DUPLICATE_BOX, "IoU 0.93 with box 1"),
+        Drop("detection", "record 1#0", DropReason.DUPLICATE_MASK, "IoU 0.93 with box 1"),
         Drop("detection", "record 1#4", DropReason.LOW_DETECTION, "0.1, where at least 0.3 is asked for"),
     ),
     notices=(),
@@ -168,7 +168,7 @@ def test_detections_are_counted_beside_annotations(tmp_path: Path) -> None:
     assert tally.kept == {"record": 1, "annotation": 1, "detection": 3}
     assert [(line["scope"], line["id"], line["reason"]) for line in ledger(tmp_path / "out")] == [
         ("annotation", "7", "relabelled"),
-        ("detection", "record 1#0", "duplicate_box"),
+        ("detection", "record 1#0", "duplicate_mask"),
         ("detection", "record 1#4", "low_detection"),
     ]
 

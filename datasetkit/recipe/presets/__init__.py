@@ -37,7 +37,7 @@ def _read(name: str) -> dict[str, Any]:
     if name in NAMES:
         text = resources.files(__name__).joinpath(f"{name}.yaml").read_text(encoding="utf-8")
     elif path.is_file():
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8", errors="replace")
     else:
         raise UnknownNameError(f"no preset or file is called {name!r}; known presets: {', '.join(NAMES)}")
     try:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotation.segmenters.sam import SamSegmenter
+from datasetkit.errors import UnusableError
 from datasetkit.masks import BoolArray
 from datasetkit.toyworld.evaluation.recipe import EvaluationRecipe, Example
 from datasetkit.toyworld.scenes import Size, Split, stream
@@ -14,7 +15,10 @@ from datasetkit.toyworld.scenes import Size, Split, stream
 def segment(segmenter: SamSegmenter, example: Example, boxes_xyxy: NDArray[np.float64]) -> BoolArray:
     """One mask for each box (N, 4) in px, shape (N, H, W), dtype bool; none of its pixels where it found nothing."""
     masks = np.zeros((len(boxes_xyxy), *example.scene.config.canvas_hw), dtype=np.bool_)
-    for place, found in zip(masks, segmenter.segment([example.image], [boxes_xyxy])[0], strict=True):
+    (segments,) = segmenter.segment([example.image], [boxes_xyxy])
+    if isinstance(segments, UnusableError):
+        raise segments
+    for place, found in zip(masks, segments, strict=True):
         if found.mask is not None:
             place[:] = found.mask.decode()
     return masks

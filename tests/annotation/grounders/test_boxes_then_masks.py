@@ -49,7 +49,6 @@ def grounder(detector: Detector, segmenter: Segmenter, batch: int = 4, stages: S
     return BoxesThenMasks(
         detector,
         segmenter,
-        box_iou=0.8,
         detector_batch=batch,
         segmenter_batch=batch,
         stages=stages or Stages(),
@@ -122,16 +121,17 @@ def test_pictures_without_boxes_are_not_encoded(segmenter: SamSegmenter) -> None
         assert result.regions
 
 
-def test_numbers_are_places_among_the_detectors_boxes_and_scores_of_duplicates_are_folded_in() -> None:
+def test_numbers_are_places_among_the_detectors_boxes() -> None:
     masks = {DOG: None}
     (grounding,) = grounder(by_table(), TableSegmenter(masks)).ground([picture()], [ASKED])
     assert isinstance(grounding, Grounding)
-    (cat,) = grounding.regions
-    assert (cat.number, cat.box_xyxy, cat.phrase_scores) == (0, CAT, (0.9, 0.2))
+    cat, beside = grounding.regions
+    assert (beside.number, beside.box_xyxy, beside.phrase_scores) == (1, BESIDE, (0.85, 0.2))
+    assert (cat.number, cat.box_xyxy, cat.phrase_scores) == (0, CAT, (0.9, 0.1))
     assert (cat.predicted_iou, cat.stability) == (0.875, 0.75)
     assert cat.mask == filled(CAT, size_hw=(40, 40))
     reasons = {removal.number: removal.reason for removal in grounding.removals}
-    assert reasons == {1: DropReason.DUPLICATE_BOX, 2: DropReason.EMPTY_MASK}
+    assert reasons == {2: DropReason.EMPTY_MASK}
 
 
 def test_masks_of_real_models_lie_in_the_frame_of_their_own_picture(segmenter: SamSegmenter) -> None:
@@ -163,7 +163,7 @@ def test_each_picture_is_asked_its_own_query() -> None:
     results = grounder(detector, TableSegmenter(), batch=2).ground(three()[0], queries)
     assert detector.asked == queries
     best = [result.regions[0].phrase_scores for result in results if isinstance(result, Grounding)]
-    assert best == [(0.75,), (0.9, 0.2), (0.9,)]
+    assert best == [(0.75,), (0.9, 0.1), (0.9,)]
 
 
 def test_notices_and_identities_pass_through() -> None:

@@ -91,7 +91,8 @@ def link(
     mentions, firsts = _read(text, nouns)
     heads = [index for index, mention in enumerate(mentions) if mention is not None and firsts[index] is None]
     resolving = [mention for index in heads if (mention := mentions[index]) is not None]
-    scores = _scores(asked, regions)
+    own = _scores(asked, regions)
+    scores = _of_chains(own, firsts)
     instances = [Instance(place, region.is_group) for place, region in enumerate(regions)]
     is_crowd = np.array([region.is_group for region in regions], dtype=np.bool_)
     fit = _fits(resolving, scores[heads], score_min, rival_share)
@@ -102,7 +103,8 @@ def link(
     for index, noun in enumerate(nouns):
         first = firsts[index]
         result = results.get(index if first is None else first)
-        phrases.append(_phrase(text, noun, result, scores[index], score_min))
+        is_seen = bool(scores[index].max(initial=0.0) >= score_min)
+        phrases.append(_phrase(text, noun, result, own[index], is_seen=is_seen))
     return tuple(phrases)
 
 
@@ -134,6 +136,15 @@ def _scores(asked: Asked, regions: Sequence[Region]) -> _Array:
     return scores
 
 
+def _of_chains(scores: _Array, firsts: Sequence[int | None]) -> _Array:
+    """Let each phrase speak for all that repeat the same things: the best of their scores, shape (M, N)."""
+    heads = [index if first is None else first for index, first in enumerate(firsts)]
+    best = np.zeros_like(scores)
+    for index, head in enumerate(heads):
+        best[head] = np.maximum(best[head], scores[index])
+    return best[heads]
+
+
 def _fits(mentions: Sequence[Mention], scores: _Array, score_min: float, rival_share: float) -> _Array:
     """Leave of scores, shape (M, N), those that speak for a mention."""
     fit = np.where(scores >= score_min, scores, 0.0)
@@ -147,14 +158,13 @@ def _fits(mentions: Sequence[Mention], scores: _Array, score_min: float, rival_s
     return fit
 
 
-def _phrase(text: str, noun: NounPhrase, result: Resolution | None, scores: _Array, score_min: float) -> Phrase:
+def _phrase(text: str, noun: NounPhrase, result: Resolution | None, scores: _Array, *, is_seen: bool) -> Phrase:
     """Write a noun phrase as the record holds it; ``scores`` are its own, shape (N,)."""
     words = text[noun.start : noun.end]
     if result is None:
         return Phrase(words, noun.start, noun.end, status=PhraseStatus.NOT_AN_OBJECT)
     reason = result.reason
     if reason is AlignmentReason.NO_INSTANCE:
-        is_seen = scores.max(initial=0.0) >= score_min
         reason = AlignmentReason.OUTSCORED if is_seen else AlignmentReason.NOT_FOUND
     status, score = PhraseStatus.ABSENT, result.score
     if result.object_ids:
