@@ -60,15 +60,17 @@ class HubCaller:
 
     Args:
         repo_id: the repository that the calls are about, for messages.
-        token: taken out of every message, should the Hub repeat it.
+        token: taken out of every message, should the Hub repeat it; None where there is none.
         patience: how passing failures are met.
+        writes: whether the calls are to change the repository, for messages.
 
     """
 
-    def __init__(self, repo_id: str, token: str, patience: Patience) -> None:
+    def __init__(self, repo_id: str, token: str | None, patience: Patience, *, writes: bool = True) -> None:
         self._repo_id = repo_id
         self._token = token
         self._patience = patience
+        self._writes = writes
 
     def __call__(self, doing: str, action: Callable[[], _T]) -> _T:
         """Make a call, again where its failure may pass: status 429, 500, 502, 503 or 504, or no answer.
@@ -110,23 +112,27 @@ class HubCaller:
         message = f"{doing}: {_tell(error)}"
         if isinstance(error, OfflineModeIsEnabled):
             message = "HF_HUB_OFFLINE is set, so the Hub cannot be asked; unset it"
+        elif status == 401 and self._token is None:
+            message = f"{message}; {self._repo_id} is not there, or needs a token: `hf auth login`, or set HF_TOKEN"
         elif status == 401:
             message = f"{message}; the Hub does not accept the token: `hf auth login`, or set HF_TOKEN to a valid one"
         elif status == 403:
-            message = f"{message}; the token needs the right to write to {self._repo_id}"
+            message = (
+                f"{message}; the token needs the right to {'write to' if self._writes else 'read'} {self._repo_id}"
+            )
         elif status == 404:
             message = f"{message}; {self._repo_id} or a part of it is not there, or the token may not see it"
         elif _may_pass(error):
-            again = "what was sent is kept: run the same command again later"
+            kept = "what was sent is kept: " if self._writes else ""
             asked = _asked_wait_s(error)
             waiting = f", which asks to wait {asked:.0f} s" if asked is not None else ""
-            message = f"{message} (tried {attempt} times){waiting}; {again}"
-            if uses_xet() and status is None:
+            message = f"{message} (tried {attempt} times){waiting}; {kept}run the same command again later"
+            if self._writes and uses_xet() and status is None:
                 message += ". A Hub without xet storage needs HF_HUB_DISABLE_XET=1"
         return HubError(self._line(message), status)
 
     def _line(self, text: str) -> str:
-        return " ".join(text.replace(self._token, "<token>").split())
+        return " ".join((text.replace(self._token, "<token>") if self._token else text).split())
 
 
 def _cause(error: Exception) -> Exception:

@@ -1,4 +1,4 @@
-"""A dataset repository on the Hub. Owns every request that a push makes; nothing else here talks to the Hub."""
+"""A dataset repository on the Hub. Owns every request that a push makes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Verification of a built folder: every shard, every row, every count. Owns the order in which they are checked.
+"""Verification of a built dataset: every shard, every row, every count. Owns the order in which they are checked.
 
 What is wrong is reported and the check goes on: one bad row, shard or file hides no other.
 """
@@ -6,6 +6,7 @@ What is wrong is reported and the check goes on: one bad row, shard or file hide
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,8 +15,9 @@ import pyarrow.parquet as pq
 from datasetkit.errors import BuiltFolderError
 from datasetkit.images import ImageLimits
 from datasetkit.schema import row_schema, stored_schema_version
+from export.dataset_files import DatasetFiles, FolderFiles
 from export.faults import Fault
-from export.manifest import DATA_FOLDER, MANIFEST_NAME, Manifest, Shard, shard_path
+from export.manifest import MANIFEST_NAME, Manifest, Shard, shard_path
 from export.reading import open_shard
 from export.shards import hash_file
 from export.statistics import Statistics, StatisticsCounter, uncompressed_bytes
@@ -39,20 +41,41 @@ def verify_folder(folder: Path) -> Iterator[Fault]:
         what is wrong, file by file; nothing where the folder is sound.
 
     """
+    yield from verify_files(FolderFiles(folder))
+
+
+def verify_files(files: DatasetFiles) -> Iterator[Fault]:
+    """Check a built dataset, wherever it is; one shard is open at a time.
+
+    Args:
+        files: of a folder or of a repository.
+
+    Returns:
+        what is wrong, file by file; nothing where the dataset is sound.
+
+    Raises:
+        HubError: the Hub stopped to answer.
+
+    """
+    for fault in _check(files):
+        yield replace(fault, what=files.tell(fault.what))
+
+
+def _check(files: DatasetFiles) -> Iterator[Fault]:
     try:
-        manifest = Manifest.read(folder)
+        manifest = Manifest.read(files.papers)
     except BuiltFolderError as error:
         yield Fault(MANIFEST_NAME, str(error))
         return
-    ledger = Ledger.read(folder)
+    ledger = Ledger.read(files.papers)
     names = _expected_names(manifest)
-    yield from _check_files(folder, manifest, names)
-    check = _FolderCheck(folder, manifest, ledger)
+    yield from _check_names(files, manifest, names)
+    check = _ShardCheck(files, manifest, ledger)
     for shard in manifest.shards:
         if shard.path in names:
             yield from check.check_shard(shard)
     yield from check.finish()
-    yield from check_papers(folder, manifest, ledger, check.contents())
+    yield from check_papers(files, manifest, ledger, check.contents())
 
 
 def _expected_names(manifest: Manifest) -> frozenset[str]:
@@ -62,24 +85,22 @@ def _expected_names(manifest: Manifest) -> frozenset[str]:
     return frozenset(shard_path(split, index, count) for split, count in counts.items() for index in range(count))
 
 
-def _check_files(folder: Path, manifest: Manifest, names: frozenset[str]) -> Iterator[Fault]:
+def _check_names(files: DatasetFiles, manifest: Manifest, names: frozenset[str]) -> Iterator[Fault]:
     listed = [shard.path for shard in manifest.shards]
     for path in listed:
         if path not in names:
             yield Fault(MANIFEST_NAME, f"lists {path!r}, which is no name of a shard here and is not opened")
     for name in sorted(names - set(listed)):
         yield Fault(MANIFEST_NAME, f"does not list {name}; shards must be numbered without gaps")
-    for found in sorted(path for path in (folder / DATA_FOLDER).rglob("*") if not path.is_dir()):
-        name = found.relative_to(folder).as_posix()
-        if name not in names:
-            yield Fault(name, "is not in the manifest; load_dataset may read it, too")
+    for name in sorted(files.data_names - names):
+        yield Fault(name, "is not in the manifest; load_dataset may read it, too")
 
 
-class _FolderCheck:
+class _ShardCheck:
     """Goes through the shards one after the other and remembers what only all of them together can tell."""
 
-    def __init__(self, folder: Path, manifest: Manifest, ledger: Ledger) -> None:
-        self._folder = folder
+    def __init__(self, files: DatasetFiles, manifest: Manifest, ledger: Ledger) -> None:
+        self._files = files
         self._manifest = manifest
         self._check_row = RowCheck(_limits(manifest), ledger.rotated)
         self._uniqueness = Uniqueness()
@@ -91,7 +112,14 @@ class _FolderCheck:
 
     def check_shard(self, shard: Shard) -> Iterator[Fault]:
         """Check one shard: its bytes, its footer, its rows."""
-        path = self._folder / shard.path
+        if shard.path not in self._files.names:
+            self._counter = None
+            yield Fault(shard.path, "is missing")
+            return
+        with self._files.opened(shard.path) as path:
+            yield from self._check_file(path, shard)
+
+    def _check_file(self, path: Path, shard: Shard) -> Iterator[Fault]:
         yield from _check_bytes(path, shard)
         try:
             file = open_shard(path)

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from fsspec.utils import glob_translate
 
 from datasetkit.errors import BuiltFolderError
 from datasetkit.ledger import SCOPES, NoticeKind, Tally
 from datasetkit.schema import row_schema
 from export.card_front import features_yaml, read_front_matter
+from export.dataset_files import DatasetFiles
 from export.faults import Fault
 from export.manifest import (
     ASSETS_FOLDER,
@@ -96,15 +98,16 @@ def _count_event(
             rotated.add(second)
 
 
-def check_papers(folder: Path, manifest: Manifest, ledger: Ledger, contents: Contents) -> Iterator[Fault]:
+def check_papers(files: DatasetFiles, manifest: Manifest, ledger: Ledger, contents: Contents) -> Iterator[Fault]:
     """Check everything beside the shards against them."""
+    folder = files.papers
     yield from _check_manifest(folder, manifest)
     yield from ledger.faults
     if not ledger.faults:
         yield from _check_ledger(manifest.tally, ledger)
     yield from _check_recipe(folder, manifest)
     yield from _check_statistics(folder, contents)
-    yield from _check_card(folder, manifest, contents)
+    yield from _check_card(files, manifest, contents)
 
 
 def _check_manifest(folder: Path, manifest: Manifest) -> Iterator[Fault]:
@@ -168,20 +171,20 @@ def _check_statistics(folder: Path, contents: Contents) -> Iterator[Fault]:
             yield Fault(STATISTICS_NAME, f"is not what the shards hold ({name}: {', '.join(wrong)})")
 
 
-def _check_card(folder: Path, manifest: Manifest, contents: Contents) -> Iterator[Fault]:
+def _check_card(files: DatasetFiles, manifest: Manifest, contents: Contents) -> Iterator[Fault]:
     try:
-        text = (folder / CARD_NAME).read_text(encoding="utf-8")
+        text = (files.papers / CARD_NAME).read_text(encoding="utf-8")
         front = read_front_matter(text)
     except (OSError, UnicodeDecodeError, BuiltFolderError) as error:
         yield Fault(CARD_NAME, f"cannot be read: {error}")
         return
     for name in re.findall(rf"\]\(({ASSETS_FOLDER}/[^)]+)\)", text):
-        if not (folder / name).is_file():
+        if name not in files.names:
             yield Fault(CARD_NAME, f"shows {name}, which is missing")
     try:
         yield from _check_dataset_info(front["dataset_info"], manifest, contents)
-        yield from _check_configs(folder, front["configs"], manifest)
-    except (KeyError, TypeError, IndexError, ValueError, NotImplementedError) as error:
+        yield from _check_configs(files.names, front["configs"], manifest)
+    except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
         yield Fault(CARD_NAME, f"has no complete dataset_info and configs: {error!r}")
 
 
@@ -196,12 +199,13 @@ def _check_dataset_info(info: Mapping[str, Any], manifest: Manifest, contents: C
         yield Fault(CARD_NAME, "has other features than the shards; load_dataset would refuse or change their columns")
 
 
-def _check_configs(folder: Path, configs: Sequence[Mapping[str, Any]], manifest: Manifest) -> Iterator[Fault]:
+def _check_configs(names: frozenset[str], configs: Sequence[Mapping[str, Any]], manifest: Manifest) -> Iterator[Fault]:
     expected = {
         split: {shard.path for shard in manifest.shards if shard.split == split} for split in manifest.split_rows
     }
     found = {
-        item["split"]: {path.relative_to(folder).as_posix() for path in folder.glob(item["path"])}
+        # As load_dataset matches them, in a folder and on the Hub.
+        item["split"]: set(filter(re.compile(glob_translate(item["path"])).match, names))
         for item in configs[0]["data_files"]
     }
     for split in sorted({*expected, *found}):

@@ -3,30 +3,65 @@
 from __future__ import annotations
 
 import itertools
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from datasetkit.errors import BuiltFolderError
 
+if TYPE_CHECKING:
+    from export.dataset_files import DatasetFiles
+
+_PUBLISHED = re.compile(r"(?P<repo_id>[\w.-]*\w[\w.-]*/[\w.-]+)(@(?P<revision>\S+))?")
 Folder = Annotated[Path, typer.Argument(help="Folder that a build wrote.")]
 
 
-def verify(folder: Folder) -> None:
-    """Check every shard, picture, mask, span, id and count; exit code 1 and one line a fault."""
-    from export.verify import verify_folder
+def verify(
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            metavar="FOLDER|USER/NAME[@REVISION]", help="Folder that a build wrote, or its dataset on the Hub."
+        ),
+    ],
+) -> None:
+    """Check every shard, picture, mask, span, id and count; exit code 1 and one line a fault.
 
-    if not folder.is_dir():
-        raise BuiltFolderError(f"{folder} is no folder; give one that `datasetkit build` wrote")
+    Of a dataset on the Hub one shard at a time is on this disk, and nothing in the end.
+    """
+    from export.verify import verify_files
+
     faults = 0
-    for fault in verify_folder(folder):
-        faults += not fault.is_warning
-        typer.echo(str(fault))
+    with _files_of(dataset) as files:
+        for fault in verify_files(files):
+            faults += not fault.is_warning
+            typer.echo(str(fault))
     if faults:
-        typer.echo(f"{faults} fault{'' if faults == 1 else 's'} in {folder}", err=True)
+        typer.echo(f"{faults} fault{'' if faults == 1 else 's'} in {dataset}", err=True)
         raise typer.Exit(1)
-    typer.echo(f"{folder} is sound")
+    typer.echo(f"{dataset} is sound")
+
+
+@contextmanager
+def _files_of(dataset: str) -> Iterator[DatasetFiles]:
+    """Open a folder, or else what has the form of a repository's name."""
+    folder, published = Path(dataset), _PUBLISHED.fullmatch(dataset)
+    if folder.is_dir():
+        from export.dataset_files import FolderFiles
+
+        yield FolderFiles(folder)
+    elif published and not folder.exists():
+        from export.hub_dataset import published_files
+
+        with published_files(published["repo_id"], published["revision"]) as files:
+            yield files
+    else:
+        raise BuiltFolderError(
+            f"{folder} is no folder; give one that `datasetkit build` wrote, or a dataset on the Hub as user/name"
+        )
 
 
 def stats(folder: Folder) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,11 @@ from datasetkit.record import (
     Record,
 )
 from datasetkit.schema import SCHEMA_VERSION, record_to_row
+from export.card import render_card
 from export.describe import describe
 from export.manifest import LEDGER_NAME, Manifest, Part, Shard, shard_path
 from export.shards import ShardWriter, hash_file
+from export.statistics import Statistics
 
 Row = dict[str, Any]
 RECIPE = {
@@ -161,3 +164,25 @@ def write_folder(
     if described:
         describe(folder, manifest)
     return manifest
+
+
+def refit(folder: Path) -> None:
+    """Make manifest and card fit the shards as they are now, so that only what is in the shards is wrong."""
+    manifest = Manifest.read(folder)
+    parts = tuple(
+        replace(
+            part,
+            shards=tuple(
+                replace(
+                    shard,
+                    bytes=(folder / shard.path).stat().st_size,
+                    sha256=hash_file(folder / shard.path),
+                )
+                for shard in part.shards
+            ),
+        )
+        for part in manifest.parts
+    )
+    manifest = replace(manifest, parts=parts)
+    manifest.write(folder)
+    (folder / "README.md").write_text(render_card(manifest, Statistics.read(folder)))

@@ -24,13 +24,10 @@ from datasetkit.masks import Mask
 from datasetkit.models import ModelIdentity
 from datasetkit.schema import record_to_row, row_schema
 from export import verify as verify_module
-from export.card import render_card
 from export.faults import Fault
-from export.manifest import Manifest
 from export.shards import ShardWriter, hash_file
-from export.statistics import Statistics
 from export.verify import verify_folder
-from tests.export.folders import RECIPE, Row, bare_record, png, record, rows_of, write_folder
+from tests.export.folders import RECIPE, Row, bare_record, png, record, refit, rows_of, write_folder
 
 SECOND = "data/train-00001-of-00002.parquet"
 DROPS = (Drop("record", "13", DropReason.TRUNCATED, "line one\nline two\u2028"),)
@@ -61,28 +58,6 @@ def assert_one(folder: Path, where: str, what: str) -> None:
     assert len(faults) == 1, faults
     assert faults[0][0] == where
     assert what in faults[0][1]
-
-
-def refit(folder: Path) -> None:
-    """Make manifest and card fit the shards as they are now, so that only what is in the shards is wrong."""
-    manifest = Manifest.read(folder)
-    parts = tuple(
-        replace(
-            part,
-            shards=tuple(
-                replace(
-                    shard,
-                    bytes=(folder / shard.path).stat().st_size,
-                    sha256=hash_file(folder / shard.path),
-                )
-                for shard in part.shards
-            ),
-        )
-        for part in manifest.parts
-    )
-    manifest = replace(manifest, parts=parts)
-    manifest.write(folder)
-    (folder / "README.md").write_text(render_card(manifest, Statistics.read(folder)))
 
 
 def spoil_rows(folder: Path, change: Callable[[list[Row]], None], path: str = SECOND) -> None:
@@ -274,7 +249,7 @@ def test_one_flipped_bit(folder: Path) -> None:
 def test_a_missing_shard(folder: Path) -> None:
     (folder / SECOND).unlink()
     faults = found(folder)
-    assert (SECOND, f"shard train-00001-of-00002.parquet is missing from {folder / 'data'}") in faults
+    assert (SECOND, "is missing") in faults
     assert {where for where, _ in faults} == {SECOND, "README.md"}
 
 
@@ -498,7 +473,7 @@ def test_other_statistics(folder: Path) -> None:
         ("download_size: ", "download_size: 1", "has download_size"),
         ("dtype: int32", "dtype: int64", "has other features than the shards"),
         ("data/train-*.parquet", "data/train-00000-*.parquet", "gives split train the files"),
-        ("path: data/test-*.parquet", "path: /etc/*", "no complete dataset_info and configs"),
+        ("path: data/test-*.parquet", "path: /etc/*", "gives split test the files []"),
         ("configs:", "conf:", "no complete dataset_info and configs"),
         ("assets/samples.jpg", "assets/sample.jpg", "shows assets/sample.jpg, which is missing"),
         ("---", "", "cannot be read"),
