@@ -58,7 +58,9 @@ def install(folder: Path, requirements: tuple[str, ...]) -> Path:
     python = folder / "bin" / "python"
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    subprocess.run([python, "-m", "pip", "install", "-qq", *requirements, "pillow", "pycocotools"], check=True)
+    # A kept environment with the newest is to have today's newest.
+    command = [python, "-m", "pip", "install", "-qq", "--upgrade", *requirements, "pillow", "pycocotools"]
+    subprocess.run(command, check=True)
     return python
 
 
