@@ -170,7 +170,7 @@ def _merge_body(new: str, old: str) -> str:
     before: str | None = None
     for block in generated:
         if block.name is None:
-            lines = _without_title(block.lines) if before is None else block.lines
+            lines = _without_title(block.lines) if block is generated[0] else block.lines
             texts = [text for text in _texts(lines) if not _holds(kept, text)]
             _insert(kept, before, [_Block(None, ("", *text.split("\n"), "")) for text in texts], past_text=True)
         elif block.name not in present and block.name not in known:
