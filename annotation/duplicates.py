@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasetkit.ledger import DropReason
-from datasetkit.masks import BoolArray, mask_containment, mask_iou
 from datasetkit.models import FloatArray, Region, Removal
+from datasetkit.rle import BoolArray, mask_containment, mask_iou
 
 _Regions = tuple[Region, ...]
 

@@ -25,8 +25,8 @@ from typing import Any
 from annotation.alignment import KnownObjectAligner
 from annotation.phrases import NounPhraseFinder
 from benchmarks.perfect_detections import link_detections
-from datasetkit.masks import Mask
 from datasetkit.record import EncodedImage, KeyObject, Phrase, PhraseStatus, Provenance, Record
+from datasetkit.rle import Mask
 
 LABELS = Path(__file__).parent / "alignment_labels"
 COCO_MINI = Path(__file__).resolve().parents[2] / "shared" / "coco_mini"

@@ -29,8 +29,8 @@ import datasets
 import numpy as np
 from PIL import Image
 
-from datasetkit.masks import Mask
 from datasetkit.record import EncodedImage, KeyObject, ObjectStatus, Phrase, PhraseStatus, Provenance, Record
+from datasetkit.rle import Mask
 from datasetkit.schema import features_json, record_to_row
 from export.shards import ShardWriter, hash_file
 

@@ -28,13 +28,13 @@ from annotation.grounders.boxes_then_masks import BoxesThenMasks
 from annotation.phrases import NounPhraseFinder
 from datasetkit.annotators import grounded_annotator, load_segmenter
 from datasetkit.ledger import Drop
-from datasetkit.masks import Mask, mask_iou
 from datasetkit.models import Detections, FloatArray, ModelIdentity, Query, Segment
 from datasetkit.placement import Placement
 from datasetkit.protocols import Reading
 from datasetkit.recipe import GroundingOptions
 from datasetkit.recipe.presets import preset
 from datasetkit.record import Phrase, Record
+from datasetkit.rle import Mask, mask_iou
 from datasetkit.sources.toyworld import PRONOUN, ToyworldSource
 from datasetkit.stages import Stages
 from datasetkit.toyworld.scenes import Split

@@ -8,8 +8,6 @@ Whoever uses a published dataset needs four functions: :func:`load`, :func:`mask
 """
 
 import importlib
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,14 +21,3 @@ def __getattr__(name: str) -> object:
     if name in __all__:
         return getattr(importlib.import_module("datasetkit.rows"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-class _Package(ModuleType):
-    """Keeps ``datasetkit.masks`` the function, which the module of that name would replace when it is imported."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if not (name in __all__ and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

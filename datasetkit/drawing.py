@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from datasetkit.masks import Mask, run_lengths
 from datasetkit.record import KeyObject
+from datasetkit.rle import Mask, run_lengths
 
 _GOLDEN_RATIO = 0.618033988749895
 # Thin enough that the colours underneath stay what they are.

@@ -17,7 +17,7 @@ from PIL import Image
 
 from datasetkit.errors import RecordError, UnusableError
 from datasetkit.ledger import DropReason, NoticeKind
-from datasetkit.masks import Mask
+from datasetkit.rle import Mask
 
 FloatArray = NDArray[np.float64]
 Box = tuple[float, float, float, float]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
 from datasetkit.errors import RecordError
-from datasetkit.masks import Mask
+from datasetkit.rle import Mask
 
 
 class PhraseStatus(StrEnum):

@@ -18,8 +18,8 @@ from PIL import Image
 from datasetkit.drawing import draw_overlay
 from datasetkit.errors import BuiltFolderError, RecordError, UnknownNameError
 from datasetkit.images import MOST_PIXELS, ImageLimits, load_image, rgb_pixels
-from datasetkit.masks import Mask, decode_masks
 from datasetkit.record import KeyObject
+from datasetkit.rle import Mask, decode_masks
 
 BoolArray = NDArray[np.bool_]
 Row = Any  # a mapping from column to value; a pandas Series is one in all but its type

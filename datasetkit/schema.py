@@ -14,7 +14,6 @@ from typing import Any
 import pyarrow as pa
 
 from datasetkit.errors import BuiltFolderError, RecordError
-from datasetkit.masks import Mask
 from datasetkit.record import (
     Candidate,
     EncodedImage,
@@ -27,6 +26,7 @@ from datasetkit.record import (
     Record,
     Scores,
 )
+from datasetkit.rle import Mask
 
 SCHEMA_VERSION = "1.0"
 _VERSION_KEY = b"datasetkit"

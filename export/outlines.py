@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from datasetkit.masks import Mask
+from datasetkit.rle import Mask
 
 UNITS_PER_PX = 2
 # Less would follow the stairs of the pixels; more would show.

@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from datasetkit.masks import BoolArray
 from datasetkit.models import FloatArray
+from datasetkit.rle import BoolArray
 
 Reduction = Literal["mean", "max"]
 Span = tuple[int, int]

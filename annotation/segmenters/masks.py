@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from datasetkit.errors import UnusableError
 from datasetkit.ledger import DropReason
-from datasetkit.masks import Mask
 from datasetkit.models import FloatArray, Segment
+from datasetkit.rle import Mask
 
 Size = tuple[int, int]
 

@@ -20,10 +20,10 @@ from PIL import Image
 
 from datasetkit.errors import RecipeError
 from datasetkit.ledger import Drop
-from datasetkit.masks import Mask
 from datasetkit.protocols import Annotator, Entry, Reading
 from datasetkit.recipe import Recipe
 from datasetkit.record import EncodedImage, KeyObject, ObjectStatus, Phrase, PhraseStatus, Provenance, Record
+from datasetkit.rle import Mask
 from datasetkit.toyworld.descriptions import Description, describe
 from datasetkit.toyworld.domain import BASE, DOMAINS, Domain
 from datasetkit.toyworld.questions import QuestionType, ask

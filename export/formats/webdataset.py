@@ -20,8 +20,8 @@ from PIL import Image
 
 from datasetkit.drawing import object_colour
 from datasetkit.errors import BuiltFolderError
-from datasetkit.masks import run_lengths
 from datasetkit.record import Record
+from datasetkit.rle import run_lengths
 from datasetkit.schema import record_to_row
 from export.formats.built import BuiltDataset, picture_suffix
 from export.formats.result import ExportResult, losses

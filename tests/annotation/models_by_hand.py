@@ -11,8 +11,8 @@ from PIL import Image
 
 from datasetkit.errors import UnusableError
 from datasetkit.ledger import DropReason
-from datasetkit.masks import Mask
 from datasetkit.models import Box, Caption, Detections, FloatArray, ModelIdentity, NoticeKind, Query, Segment
+from datasetkit.rle import Mask
 
 Scores = Callable[[Box, str], float]
 

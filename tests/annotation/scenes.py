@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from datasetkit.masks import Mask
 from datasetkit.record import EncodedImage, KeyObject, Provenance, Record
+from datasetkit.rle import Mask
 
 SIDE = 40
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from annotation.duplicates import merge_masks
 from datasetkit.ledger import DropReason
-from datasetkit.masks import Mask
 from datasetkit.models import Region, Removal
+from datasetkit.rle import Mask
 from tests.annotation.strategies import UNIT, regions
 
 CAT, DOG = (0.9, 0.1), (0.1, 0.9)

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from annotation.filters import apply_filters
 from datasetkit.ledger import DropReason
-from datasetkit.masks import Mask
 from datasetkit.models import Region, Removal
 from datasetkit.recipe.grounding import FilterOptions
+from datasetkit.rle import Mask
 from tests.annotation.strategies import UNIT, regions
 
 OFF = {

@@ -22,7 +22,6 @@ from annotation.segmenters.sam import SamSegmenter
 from annotation.similarity import ImageTextCropScorer, crop_of
 from datasetkit.checkpoints import resolve
 from datasetkit.ledger import Drop, DropReason, Notice, NoticeKind
-from datasetkit.masks import Mask
 from datasetkit.models import Box, Caption, CropScorer, Detector, Segmenter
 from datasetkit.protocols import Reading
 from datasetkit.recipe import GroundingOptions
@@ -37,6 +36,7 @@ from datasetkit.record import (
     Record,
     Scores,
 )
+from datasetkit.rle import Mask
 from datasetkit.schema import record_to_row, row_to_record
 from datasetkit.stages import Stages
 from tests.annotation.models_by_hand import (

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from datasetkit.masks import Mask
 from datasetkit.record import (
     Candidate,
     EncodedImage,
@@ -23,6 +22,7 @@ from datasetkit.record import (
     Record,
     Scores,
 )
+from datasetkit.rle import Mask
 
 UNIT = st.none() | st.floats(0, 1)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from datasetkit.drawing import draw_overlay, object_colour
-from datasetkit.masks import Mask
 from datasetkit.record import KeyObject
+from datasetkit.rle import Mask
 
 
 def square(object_id: int, top: int, left: int, side: int) -> KeyObject:

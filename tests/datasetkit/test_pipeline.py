@@ -14,7 +14,6 @@ from annotation.grounders.boxes_then_masks import BoxesThenMasks
 from annotation.phrases import NounPhraseFinder
 from datasetkit.annotators import grounded_annotator
 from datasetkit.ledger import Drop, DropReason, NoticeKind
-from datasetkit.masks import mask_iou
 from datasetkit.models import Box
 from datasetkit.pipeline import Pipeline
 from datasetkit.placement import Placement
@@ -22,6 +21,7 @@ from datasetkit.protocols import Entry, PictureAnnotator, Reading, Source
 from datasetkit.recipe import GroundingOptions, Recipe
 from datasetkit.recipe.presets import preset
 from datasetkit.record import Record
+from datasetkit.rle import mask_iou
 from datasetkit.schema import row_to_record
 from datasetkit.sources import SOURCES
 from datasetkit.sources.toyworld import ToyworldSource

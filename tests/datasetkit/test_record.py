@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datasetkit.errors import DatasetkitError, RecordError
-from datasetkit.masks import Mask
 from datasetkit.record import (
     Candidate,
     EncodedImage,
@@ -25,6 +24,7 @@ from datasetkit.record import (
     Record,
     Scores,
 )
+from datasetkit.rle import Mask
 from tests.datasetkit.strategies import records
 
 MASK = Mask.from_array(np.ones((4, 6), dtype=bool))

@@ -210,12 +210,12 @@ def test_a_real_build(tmp_path: Path) -> None:
 def test_names_of_the_package() -> None:
     """The function ``masks`` and the module of that name live together, whichever is asked for first."""
     assert {"load", "masks", "overlay", "phrase_masks"} == set(dk.__all__)
-    module = importlib.import_module("datasetkit.masks")
+    module = importlib.import_module("datasetkit.rle")
     assert module.Mask is importlib.reload(importlib.import_module("datasetkit.rows")).Mask
     assert callable(dk.masks)
     with pytest.raises(AttributeError, match="no attribute 'mask'"):
         dk.mask  # type: ignore[attr-defined]  # noqa: B018
-    for first in ("import datasetkit.masks; import datasetkit as dk", "import datasetkit as dk; dk.overlay"):
+    for first in ("import datasetkit.rle; import datasetkit as dk", "import datasetkit as dk; dk.overlay"):
         row = "{'height': 2, 'width': 3, 'objects': []}"
-        code = f"{first}; from datasetkit.masks import Mask; assert dk.masks({row}).shape == (0, 2, 3)"
+        code = f"{first}; from datasetkit.rle import Mask; assert dk.masks({row}).shape == (0, 2, 3)"
         subprocess.run([sys.executable, "-c", code], check=True)

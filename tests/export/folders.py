@@ -16,7 +16,6 @@ from PIL import Image
 from datasetkit import __version__
 from datasetkit.drawing import draw_overlay, encode_jpeg
 from datasetkit.ledger import Drop, Notice, Scope, Tally
-from datasetkit.masks import Mask
 from datasetkit.models import ModelIdentity
 from datasetkit.record import (
     Candidate,
@@ -29,6 +28,7 @@ from datasetkit.record import (
     Question,
     Record,
 )
+from datasetkit.rle import Mask
 from datasetkit.schema import SCHEMA_VERSION, record_to_row
 from export.card import render_card
 from export.describe import describe

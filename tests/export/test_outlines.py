@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis.extra.numpy import arrays
 from matplotlib.path import Path as Outline
 
-from datasetkit.masks import Mask
+from datasetkit.rle import Mask
 from export.outlines import UNITS_PER_PX, inner_point, mask_coverage, simplify_ring, svg_path
 
 

@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 
 from datasetkit.drawing import object_colour
-from datasetkit.masks import Mask
 from datasetkit.record import (
     Candidate,
     EncodedImage,
@@ -22,6 +21,7 @@ from datasetkit.record import (
     Question,
     Record,
 )
+from datasetkit.rle import Mask
 from export.preview import view_record, write_preview
 
 HOSTILE = "</script><script>document.title='owned'</script> \"'><img src=x onerror=alert(1)> {{ 7*7 }} <!-- & ]]>"

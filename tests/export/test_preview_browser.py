@@ -12,7 +12,6 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
-from datasetkit.masks import Mask
 from datasetkit.record import (
     Candidate,
     EncodedImage,
@@ -24,6 +23,7 @@ from datasetkit.record import (
     Question,
     Record,
 )
+from datasetkit.rle import Mask
 from export.preview import write_preview
 
 CHROMIUM = Path("/usr/bin/chromium")

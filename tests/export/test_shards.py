@@ -15,7 +15,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from datasetkit.errors import BuiltFolderError, RecordError
-from datasetkit.masks import Mask
 from datasetkit.record import (
     EncodedImage,
     KeyObject,
@@ -23,6 +22,7 @@ from datasetkit.record import (
     Provenance,
     Record,
 )
+from datasetkit.rle import Mask
 from datasetkit.schema import record_to_row, row_to_record
 from export import shards
 from export.reading import iter_shard, open_shard

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from datasetkit.ledger import Drop, DropReason, Notice, NoticeKind
-from datasetkit.masks import Mask
 from datasetkit.models import ModelIdentity
+from datasetkit.rle import Mask
 from datasetkit.schema import record_to_row, row_schema
 from export import verify as verify_module
 from export.faults import Fault

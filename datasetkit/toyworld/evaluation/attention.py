@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
-from datasetkit.masks import BoolArray
+from datasetkit.rle import BoolArray
 from datasetkit.toyworld.descriptions import list_objects
 from datasetkit.toyworld.domain import BASE
 from datasetkit.toyworld.evaluation.recipe import Example

@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from datasetkit.masks import BoolArray
+from datasetkit.rle import BoolArray
 from datasetkit.toyworld.raster import visible_masks
 from datasetkit.toyworld.render import render
 from datasetkit.toyworld.sampling import sample_scene

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from annotation.segmenters.sam import SamSegmenter
 from datasetkit.errors import UnusableError
-from datasetkit.masks import BoolArray
+from datasetkit.rle import BoolArray
 from datasetkit.toyworld.evaluation.recipe import EvaluationRecipe, Example
 from datasetkit.toyworld.scenes import Size, Split, stream
 

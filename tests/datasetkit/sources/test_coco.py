@@ -13,8 +13,8 @@ from annotation.alignment import KnownObjectAligner
 from datasetkit.errors import SourceError
 from datasetkit.images import ImageLimits
 from datasetkit.ledger import DropReason
-from datasetkit.masks import Mask
 from datasetkit.protocols import Reading
+from datasetkit.rle import Mask
 from datasetkit.sources.coco import CocoSource
 from tests.datasetkit.builders import (
     BOX,

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image, ImageOps
 
 from datasetkit.ledger import DropReason, NoticeKind
-from datasetkit.masks import Mask
 from datasetkit.protocols import Reading
 from datasetkit.recipe import Recipe
+from datasetkit.rle import Mask
 from datasetkit.sources.coco import CocoSource
 from tests.datasetkit.builders import built, caption, coco_recipe, image_entry, instance, reasons, write_coco
 from tests.datasetkit.pictures import ORIENTATION, encode

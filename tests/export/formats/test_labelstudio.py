@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from datasetkit.masks import BoolArray
+from datasetkit.rle import BoolArray
 from export.formats.brush import brush_rle, rle_pack
 from export.formats.exporting import export_folder
 from tests.datasetkit.builders import records

@@ -16,8 +16,8 @@ from hypothesis.extra import numpy as arrays
 from pycocotools.coco import COCO
 from scipy import ndimage
 
-from datasetkit.masks import BoolArray, Mask
 from datasetkit.record import KeyObject
+from datasetkit.rle import BoolArray, Mask
 from export.formats.exporting import export_folder
 from export.formats.polygons import fill, trace
 from tests.datasetkit.builders import records

@@ -18,7 +18,7 @@ from pycocotools.coco import COCO
 
 from datasetkit.errors import UnusableError
 from datasetkit.ledger import DropReason
-from datasetkit.masks import Mask, decode_masks, mask_containment, mask_iou, run_lengths
+from datasetkit.rle import Mask, decode_masks, mask_containment, mask_iou, run_lengths
 from tests.datasetkit.pictures import ORIENTATION
 
 SIZES = st.tuples(st.integers(1, 12), st.integers(1, 12))
