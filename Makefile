@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 BIN_EXTRAS := .venv-extras/bin
 DEMO := out/demo
-EXTRAS := test,sam,groundingdino
+EXTRAS := test,sam,groundingdino,vlm
 
 .PHONY: install test install-extras test-extras demo
 
