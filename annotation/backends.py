@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from annotation.packages import GROUNDINGDINO, SEGMENT_ANYTHING, TORCHVISION, Package
+from datasetkit.packages import GROUNDINGDINO, SEGMENT_ANYTHING, TORCHVISION, Package
 from datasetkit.registry import Registry
 
 CAPTIONERS = Registry(

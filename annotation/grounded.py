@@ -14,12 +14,12 @@ from typing import Any
 from PIL import Image
 
 from annotation.alignment import Asked, ask, link
-from annotation.batches import Batches
 from annotation.cleaning import clean_mask
 from annotation.duplicates import merge_masks
 from annotation.filters import apply_filters
 from annotation.salience import with_phrases
 from annotation.similarity import crop_of
+from datasetkit.batches import Batches
 from datasetkit.errors import UnusableError
 from datasetkit.ledger import Drop, DropReason, Notice, NoticeKind
 from datasetkit.models import Caption, Captioner, CropScorer, Grounder, Grounding, ModelIdentity, Region, Removal

@@ -17,7 +17,7 @@ from torch.nn.functional import normalize
 from transformers import AutoModel, AutoProcessor
 
 from annotation.detectors.tokens import readable
-from annotation.loading import checkpoint_identity, load_config, load_model, load_processor
+from datasetkit.loading import checkpoint_identity, load_config, load_model, load_processor
 from datasetkit.models import Box, FloatArray, ModelIdentity
 
 _MODEL_TYPES = ("clip", "siglip", "siglip2")

@@ -7,10 +7,10 @@ from typing import Any
 from annotation.backends import CAPTIONERS, CROP_SCORERS, DETECTORS, GROUNDERS, PACKAGES, SEGMENTERS
 from annotation.grounded import GroundedAnnotator
 from annotation.grounders.boxes_then_masks import BoxesThenMasks
-from annotation.packages import require
 from annotation.phrases import NounPhraseFinder
 from datasetkit.errors import ModelError
 from datasetkit.models import Captioner, CropScorer, Detector, Grounder, Segmenter
+from datasetkit.packages import require
 from datasetkit.placement import Placement
 from datasetkit.recipe import GroundingOptions
 from datasetkit.recipe.grounding import GivenOptions

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from annotation.loading import checkpoint_identity, load_model, load_processor
 from datasetkit.errors import ModelError
+from datasetkit.loading import checkpoint_identity, load_model, load_processor
 from datasetkit.models import Caption, ModelIdentity
 
 

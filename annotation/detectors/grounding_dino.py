@@ -18,9 +18,9 @@ from annotation.detectors.prompted import Answer, ask_alike, detect_in_turns, re
 from annotation.detectors.prompts import close_prompt
 from annotation.detectors.spans import Reduction
 from annotation.detectors.tokens import check_tokenizer, encode_prompts, text_offsets
-from annotation.loading import checkpoint_identity, load_config, load_model, load_processor
 from annotation.pictures import thickened
 from datasetkit.errors import UnusableError
+from datasetkit.loading import checkpoint_identity, load_config, load_model, load_processor
 from datasetkit.models import Detections, Query
 
 _MODEL_TYPES = ("grounding-dino", "mm-grounding-dino")

@@ -21,9 +21,9 @@ from annotation.detectors.groundingdino_bert import (
     in_place_of_package_bert,
 )
 from annotation.detectors.tokens import check_tokenizer
-from annotation.loading import load_processor
-from annotation.packages import GROUNDINGDINO, TORCHVISION, require
 from datasetkit.errors import ModelError
+from datasetkit.loading import load_processor
+from datasetkit.packages import GROUNDINGDINO, TORCHVISION, require
 
 CONFIGS = ("GroundingDINO_SwinT_OGC", "GroundingDINO_SwinB_cfg")
 # The other backbones that the package knows fetch weights when they are built.

@@ -21,9 +21,9 @@ from annotation.detectors.prompted import Answer, ask_alike, detect_in_turns, re
 from annotation.detectors.prompts import close_prompt
 from annotation.detectors.spans import Reduction
 from annotation.detectors.tokens import encode_prompts, text_offsets
-from annotation.loading import file_identity
 from annotation.pictures import thickened
 from datasetkit.errors import UnusableError
+from datasetkit.loading import file_identity
 from datasetkit.models import Detections, ModelIdentity, Query
 
 _SHORT_SIDE_PX = 800

@@ -14,9 +14,9 @@ from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 
 from annotation.detectors.boxes import corners_of, sift_boxes
 from annotation.detectors.tokens import check_tokenizer, encode_prompts, text_offsets
-from annotation.loading import checkpoint_identity, load_config, load_model, load_processor
 from datasetkit.errors import UnusableError
 from datasetkit.ledger import DropReason, NoticeKind
+from datasetkit.loading import checkpoint_identity, load_config, load_model, load_processor
 from datasetkit.models import Detections, Query
 
 

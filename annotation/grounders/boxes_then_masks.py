@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from annotation.batches import Batches
+from datasetkit.batches import Batches
 from datasetkit.errors import UnusableError
 from datasetkit.ledger import DropReason
 from datasetkit.models import (

@@ -10,14 +10,14 @@ from PIL import Image
 from transformers import Sam3Model, Sam3Processor
 from transformers.models.sam3.modeling_sam3 import Sam3VisionEncoderOutput
 
-from annotation.batches import Batches
 from annotation.detectors.tokens import readable
-from annotation.loading import checkpoint_identity, load_config, load_model, load_processor
-from annotation.packages import TORCHVISION, require
 from annotation.segmenters.masks import resize, segment_of
+from datasetkit.batches import Batches
 from datasetkit.errors import UnusableError
 from datasetkit.ledger import DropReason, NoticeKind
+from datasetkit.loading import checkpoint_identity, load_config, load_model, load_processor
 from datasetkit.models import Box, Grounding, ModelIdentity, Query, Region, Removal
+from datasetkit.packages import TORCHVISION, require
 from datasetkit.stages import Stages
 
 # The published checkpoint is that of the video model, whose image part loads alone.

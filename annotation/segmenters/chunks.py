@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from annotation.batches import Batches
+from datasetkit.batches import Batches
 from datasetkit.errors import UnusableError
 from datasetkit.ledger import DropReason
 from datasetkit.models import FloatArray, Segment

@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 from transformers import SamHQModel, SamImageProcessorPil, SamModel
 
-from annotation.loading import checkpoint_identity, load_config, load_model, load_processor
 from annotation.pictures import thickened
 from annotation.segmenters.chunks import BoxChunks
 from annotation.segmenters.masks import Size, resize, scale_boxes, segment_of, unpad
 from datasetkit.errors import UnusableError
+from datasetkit.loading import checkpoint_identity, load_config, load_model, load_processor
 from datasetkit.models import FloatArray, ModelIdentity, Segment
 
 _CLASSES = {"sam": SamModel, "sam_hq": SamHQModel}

@@ -9,12 +9,12 @@ import torch
 from PIL import Image
 from transformers import Sam2Model, Sam2Processor
 
-from annotation.loading import checkpoint_identity, load_config, load_model, load_processor
-from annotation.packages import TORCHVISION, require
 from annotation.segmenters.chunks import BoxChunks
 from annotation.segmenters.masks import Size, resize, scale_boxes, segment_of
 from datasetkit.errors import UnusableError
+from datasetkit.loading import checkpoint_identity, load_config, load_model, load_processor
 from datasetkit.models import FloatArray, ModelIdentity, Segment
+from datasetkit.packages import TORCHVISION, require
 
 # The published checkpoints are those of the video model, whose image part loads alone.
 _MODEL_TYPES = ("sam2", "sam2_video")

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from annotation.loading import file_identity
-from annotation.packages import SEGMENT_ANYTHING, TORCHVISION, require
 from annotation.pictures import thickened
 from annotation.segmenters.chunks import BoxChunks
 from annotation.segmenters.masks import Size, resize, scale_boxes, segment_of, unpad
 from datasetkit.errors import ModelError, UnusableError
+from datasetkit.loading import file_identity
 from datasetkit.models import FloatArray, ModelIdentity, Segment
+from datasetkit.packages import SEGMENT_ANYTHING, TORCHVISION, require
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,7 +13,7 @@ import typer
 from datasetkit import __version__
 
 if TYPE_CHECKING:
-    from annotation.packages import Package
+    from datasetkit.packages import Package
     from datasetkit.registry import Registry
 
 _GIB = 1 << 30
@@ -66,7 +66,7 @@ def _version(package: str) -> str:
 
 
 def _required(module: str) -> Finding:
-    from annotation.packages import Package
+    from datasetkit.packages import Package
 
     fault = Package(module, module).fault()
     return Finding("required", module, fault, fault and f"pip install --force-reinstall {module}", is_required=True)
@@ -93,7 +93,7 @@ def _backends() -> Iterator[Finding]:
 
 
 def _backend(registry: Registry, name: str, packages: tuple[Package, ...]) -> Finding:
-    from annotation.packages import first_fault
+    from datasetkit.packages import first_fault
 
     found = first_fault(packages)
     if found is not None:
@@ -134,7 +134,7 @@ def _load_shipped(name: str) -> None:
 
 def _broken(kind: str, name: str, error: Exception, *, is_required: bool) -> Finding:
     """Say what is wrong; a torchvision that is there but broken takes all of transformers with it."""
-    from annotation.packages import TORCHVISION
+    from datasetkit.packages import TORCHVISION
 
     if TORCHVISION.is_installed and (fault := TORCHVISION.fault()) is not None:
         return Finding(kind, name, f"torchvision is there but broken ({fault})", TORCHVISION.command, is_required)

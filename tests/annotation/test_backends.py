@@ -10,8 +10,8 @@ from typing import Any, get_args
 import pytest
 
 from annotation.backends import CAPTIONERS, DETECTORS, GROUNDERS, PACKAGES, SEGMENTERS
-from annotation.packages import first_fault
 from annotation.similarity import ImageTextCropScorer
+from datasetkit.packages import first_fault
 from datasetkit.recipe.grounding import (
     CaptionerOptions,
     DetectorOptions,

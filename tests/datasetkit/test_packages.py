@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from annotation.packages import Package, first_fault, require
 from datasetkit.errors import MissingPackageError
+from datasetkit.packages import Package, first_fault, require
 
 TORCH = f"torch=={version('torch').partition('+')[0]}"
 
@@ -47,7 +47,7 @@ def test_faults_are_one_line(module: str, fault: str | None) -> None:
 def test_a_package_comes_with_the_torch_that_it_is_built_for(
     monkeypatch: pytest.MonkeyPatch, installed: str, module: str, command: str
 ) -> None:
-    monkeypatch.setattr("annotation.packages.version", lambda _: installed)
+    monkeypatch.setattr("datasetkit.packages.version", lambda _: installed)
     assert Package(module, module).command == command
 
 

@@ -18,10 +18,10 @@ from safetensors import SafetensorError
 from transformers import AutoConfig
 from transformers.utils import logging as transformers_logging
 
-from annotation.packages import TORCHVISION
 from datasetkit.checkpoints import resolve
 from datasetkit.errors import MissingPackageError, ModelError
 from datasetkit.models import ModelIdentity
+from datasetkit.packages import TORCHVISION
 
 _DECIDING = {".safetensors", ".json", ".jinja", ".model", ".txt"}
 _TIMEOUT_S = 10

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annotation.batches import Batches
+from datasetkit.batches import Batches
 from datasetkit.errors import UnusableError
 from datasetkit.ledger import DropReason
 

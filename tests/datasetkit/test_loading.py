@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoModelForImageTextToText, AutoProcessor
 
-from annotation.loading import checkpoint_identity, file_identity, load_config, load_model, load_processor
 from datasetkit.errors import ModelError
+from datasetkit.loading import checkpoint_identity, file_identity, load_config, load_model, load_processor
 from tests.annotation.tiny_clip import save_image_text_model
 
 
