@@ -95,7 +95,7 @@ def record_row(path: Path, sample: Sample) -> dict[str, Any]:
         typed: dict[str, Any] = pa.RecordBatch.from_pylist([row], schema=_SCHEMA).to_pylist()[0]
     except UnusableError:
         raise
-    except (LookupError, TypeError, ValueError, RecursionError, pa.ArrowException) as error:
+    except (ArithmeticError, LookupError, TypeError, ValueError, RecursionError, pa.ArrowException) as error:
         raise UnusableError(DropReason.BAD_ROW, f"{sample.key}.json is no valid record: {error}") from None
     return typed | {"image": {"bytes": None, "path": values["file_name"]}}
 

@@ -162,7 +162,7 @@ class WebdatasetSource:
             row = record_row(self._shards[sample.shard][1], sample)
         except UnusableError:  # told when the sample is read
             return None, ()
-        return row["record_id"], [item["id"] for item in row["objects"] or ()]
+        return row["record_id"], [item["id"] for item in row["objects"] or () if item is not None]
 
 
 def _scan(path: Path) -> list[Member | Break]:
