@@ -165,6 +165,8 @@ class HubSource:
             raise UnusableError(
                 DropReason.MISSING, f"split {split.name} ends before row {index}, though its card states {split.rows}"
             ) from None
+        except UnicodeDecodeError as error:
+            raise UnusableError(DropReason.BAD_ROW, f"{split.name}/{index}: a text is not UTF-8: {error}") from error
         row[split.columns.image] = self._files.opened(row[split.columns.image])
         uri = f"hub:{self._source.repo}@{self._source.commit}/{split.name}/{index}"
         return self._reader.read(entry, row, split.columns, uri)
