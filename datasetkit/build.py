@@ -14,6 +14,7 @@ from datasetkit.errors import OutputError
 from datasetkit.ledger import DropReason
 from datasetkit.pipeline import Pipeline
 from datasetkit.placement import Placement
+from datasetkit.places import Place
 from datasetkit.protocols import Entry, Source
 from datasetkit.recipe import FolderOptions, ParquetOptions, Recipe
 from datasetkit.schema import SCHEMA_VERSION
@@ -106,18 +107,18 @@ def build(
             return Manifest.read(out)
         _write_parts(folder, recipe, source, pipeline, stages, on_progress)
         manifest = folder.publish(source.stray_drops())
-        describe(out, manifest, REASON_MEANINGS)
+        describe(out, manifest, REASON_MEANINGS, folder.former_card)
         folder.close()
     return manifest
 
 
 def _check_place(recipe: Recipe, out: Path) -> None:
-    folders: tuple[Path, ...] = ()
+    folders: tuple[Place, ...] = ()
     if isinstance(recipe.source, FolderOptions):
         folders = (recipe.source.folder,)
     elif isinstance(recipe.source, ParquetOptions):
         folders = recipe.source.files
-    if any(out.resolve().is_relative_to(folder.resolve()) for folder in folders):
+    if any(isinstance(folder, Path) and out.resolve().is_relative_to(folder.resolve()) for folder in folders):
         raise OutputError(
             f"{out} lies inside the source's folder, where its own pictures would be read next time; give another --out"
         )

@@ -29,6 +29,7 @@ _KEPT_KEYS = frozenset({"pretty_name", "language"})
 _JOINED_KEYS = frozenset({"annotations_creators", "source_datasets", "tags", "task_categories"})
 # These stand beside `license` for some licenses and must go with it.
 _LICENSE_KEYS = frozenset({"license_name", "license_link"})
+_Pairs = dict[str, tuple[yaml.Node, yaml.Node]]
 
 
 def merge_card(generated: str, published: str) -> str:
@@ -63,6 +64,27 @@ def merge_card(generated: str, published: str) -> str:
     return f"---\n{_merge_front(new_front, old_front)}---\n{_merge_body(new_body, old_body)}"
 
 
+def owners_part(published: str, generated: str) -> str | None:
+    """Tell what a card's owner made of it, for merging with the card of another dataset in its place.
+
+    Args:
+        published: the card as it is.
+        generated: the card as rendered for the dataset that it describes.
+
+    Returns:
+        ``published`` without the front matter that was generated, or None where nothing in it is its owner's.
+
+    Raises:
+        BuiltFolderError: a front matter is no readable YAML mapping.
+
+    """
+    (our_front, our_body), (front, body) = split_card(generated), split_card(published)
+    own = _without(_pairs(front), _pairs(our_front))
+    if not own and _outline(body) == _outline(our_body):
+        return None
+    return f"---\n{_front(own)}---\n{body}"
+
+
 def split_card(card: str) -> tuple[str, str]:
     """Part a card's front matter (YAML without the lines of ``---``) from the body; lines end in a line feed alone."""
     lines = card.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
@@ -84,11 +106,34 @@ def _merge_front(new: str, old: str) -> str:
             merged[name] = (key, _join(value, merged[name][1]))
         elif name not in _KEPT_KEYS or name not in merged:
             merged[name] = (key, value)
-    node = yaml.MappingNode("tag:yaml.org,2002:map", list(merged.values()), flow_style=False)
-    return str(yaml.serialize(node, Dumper=yaml.SafeDumper, allow_unicode=True, width=120)) if merged else ""
+    return _front(merged)
 
 
-def _pairs(front: str) -> dict[str, tuple[yaml.Node, yaml.Node]]:
+def _front(pairs: _Pairs) -> str:
+    node = yaml.MappingNode("tag:yaml.org,2002:map", list(pairs.values()), flow_style=False)
+    return _spelt(node) if pairs else ""
+
+
+def _spelt(node: yaml.Node) -> str:
+    return str(yaml.serialize(node, Dumper=yaml.SafeDumper, allow_unicode=True, width=120))
+
+
+def _without(pairs: _Pairs, generated: _Pairs) -> _Pairs:
+    """Leave out what was generated: values that are as they were, and of joined lists the items."""
+    own = {}
+    for name, (key, value) in pairs.items():
+        ours = generated[name][1] if name in generated else None
+        if name in _JOINED_KEYS and isinstance(ours, yaml.SequenceNode) and isinstance(value, yaml.SequenceNode):
+            known = {_spelt(item) for item in ours.value}
+            items = [item for item in value.value if _spelt(item) not in known]
+            value = yaml.SequenceNode(value.tag, items, flow_style=False)
+            ours = None if items else value
+        if ours is None or _spelt(ours) != _spelt(value):
+            own[name] = (key, value)
+    return own
+
+
+def _pairs(front: str) -> _Pairs:
     try:
         yaml.safe_load(front)  # composing alone takes what loading refuses
         node = yaml.compose(front, Loader=yaml.SafeLoader)
@@ -177,9 +222,18 @@ def _merge_body(new: str, old: str) -> str:
             _insert(kept, before, [_Block(None, ("",)), block, _Block(None, ("",))])
         if any(other.name == block.name for other in kept if other.name):
             before = block.name
-    names = [*known, *(name for name in offered if name not in known)]
+    # A name that stays without its section says that the owner deleted it; those that are not generated any more go.
+    names = [name for name in known if name not in present or name in sections]
+    names += [name for name in offered if name not in names]
     text = "\n".join(line for block in kept for line in block.lines).rstrip("\n")
     return f"{text}\n\n{sections_line(names)}\n"
+
+
+def _outline(body: str) -> tuple[list[str], list[str] | None]:
+    """Give the owner's texts between the names of the sections, and the names on the last line."""
+    blocks, names = _blocks(body)
+    parts = [f"\n{block.name}" if block.name else "\n".join(block.lines).strip() for block in blocks]
+    return [part for part in parts if part], names
 
 
 def _without_title(lines: Sequence[str]) -> Sequence[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from datasetkit.recipe import recipe_yaml
@@ -16,13 +16,19 @@ from export.samples import write_samples
 from export.statistics import Statistics, compute_statistics
 
 
-def describe(folder: Path, manifest: Manifest, reason_meanings: Mapping[str, str] | None = None) -> Statistics:
+def describe(
+    folder: Path,
+    manifest: Manifest,
+    reason_meanings: Mapping[str, str] | None = None,
+    former_card: str | None = None,
+) -> Statistics:
     """Write everything beside the shards and the manifest; all of it follows from these two.
 
     Args:
         folder: the built folder.
         manifest: its manifest.
         reason_meanings: what the constants in ``phrases.reason`` mean, for the card.
+        former_card: a card whose owner's text the new one takes over.
 
     Raises:
         BuiltFolderError: a shard cannot be read.
@@ -36,7 +42,8 @@ def describe(folder: Path, manifest: Manifest, reason_meanings: Mapping[str, str
         (folder / LICENSE_NAME).write_text(license_text(licenses), encoding="utf-8")
     samples = write_samples(folder, manifest)
     pictures = [path.name for path in (samples, *write_plots(statistics, folder)) if path is not None]
-    (folder / CARD_NAME).write_text(render_card(manifest, statistics, pictures, reason_meanings), encoding="utf-8")
+    card = _merged_card(manifest, statistics, pictures, reason_meanings, former_card)
+    (folder / CARD_NAME).write_text(card, encoding="utf-8")
     return statistics
 
 
@@ -55,14 +62,22 @@ def update_card(folder: Path, reason_meanings: Mapping[str, str] | None = None) 
     pictures = [name for name in PICTURES if (folder / ASSETS_FOLDER / name).is_file()]
     path = folder / CARD_NAME
     published = path.read_text(encoding="utf-8") if path.exists() else None
-    if published is None:
-        card = render_card(manifest, statistics, pictures, reason_meanings)
-    else:
-        title = _title(published)
-        card = merge_card(render_card(manifest, statistics, pictures, reason_meanings, title), published)
+    card = _merged_card(manifest, statistics, pictures, reason_meanings, published)
     temporary = path.with_name(f".{CARD_NAME}.new")
     temporary.write_text(card, encoding="utf-8")
     temporary.replace(path)
+
+
+def _merged_card(
+    manifest: Manifest,
+    statistics: Statistics,
+    pictures: Sequence[str],
+    reason_meanings: Mapping[str, str] | None,
+    published: str | None,
+) -> str:
+    if published is None:
+        return render_card(manifest, statistics, pictures, reason_meanings)
+    return merge_card(render_card(manifest, statistics, pictures, reason_meanings, _title(published)), published)
 
 
 def _title(card: str) -> str | None:

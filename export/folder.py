@@ -19,6 +19,7 @@ from typing import IO
 
 from datasetkit.errors import OutputError
 from datasetkit.ledger import Drop, DropReason, Notice, Tally
+from export.former_card import former_card
 from export.identity import BuildIdentity
 from export.manifest import (
     ASSETS_FOLDER,
@@ -162,13 +163,19 @@ class BuildFolder:
         self._undo_moves()
         self._remove_published()
         parts = self._parts()
-        kept = {_STATE, _LOCK}
+        kept = {_STATE, _LOCK, CARD_NAME}
         kept |= {path.name for part in parts for path in (self._marker(part.index), self._ledger(part.index))}
         kept |= {self.part_path(part.index, shard.split).name for part in parts for shard in part.shards}
         for path in self._journal.iterdir():
             if path.name not in kept:
                 path.unlink()
         return frozenset(part.index for part in parts)
+
+    @property
+    def former_card(self) -> str | None:
+        """What the owner of the build that this one replaces made of its card."""
+        path = self._journal / CARD_NAME
+        return path.read_text(encoding="utf-8") if path.exists() else None
 
     def part_path(self, index: int, split: str) -> Path:
         """Where a part's shard of one split stands until it is published."""
@@ -224,7 +231,10 @@ class BuildFolder:
             self._swap_in_journal()
 
     def _new_journal(self) -> None:
+        card = former_card(self.folder)
         self._new.mkdir(parents=True)
+        if card is not None:
+            (self._new / CARD_NAME).write_text(card, encoding="utf-8")
         (self._new / _STATE).write_text(self._state_text(), encoding="utf-8")
 
     def _swap_in_journal(self) -> None:

@@ -118,7 +118,8 @@ def test_a_section_that_is_new_comes_and_one_that_is_gone_goes() -> None:
     assert section_names(merged) == ["a", "b", "c"]
     assert merged.index("new a") < merged.index("new b") < merged.index("Mine.") < merged.index("new c")
     assert "gone" not in merged
-    assert merged.endswith("<!-- datasetkit:sections a x c b -->\n")
+    assert merged.endswith("<!-- datasetkit:sections a c b -->\n")
+    assert section_names(merge_card(card(FRONT, section("a", "a"), section("x", "back")), merged)) == ["a", "x"]
 
 
 def test_a_deleted_section_stays_deleted_until_its_name_leaves_the_last_line() -> None:
