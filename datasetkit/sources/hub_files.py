@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import tarfile
+import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -12,6 +15,8 @@ from datasetkit.ledger import DropReason
 from datasetkit.sources.files import as_text, leads_out, read_picture
 
 _PLACE = re.compile(r"(?P<archive>(?:zip|tar)://[^:]*::)?(?P<file>.+)", re.DOTALL)
+# What files in archives raise that are damaged, encrypted or packed in an unknown way.
+_DAMAGE = (EOFError, LookupError, OSError, RuntimeError, ValueError, tarfile.TarError, zipfile.BadZipFile, zlib.error)
 
 
 class RepositoryFiles:
@@ -72,7 +77,7 @@ class RepositoryFiles:
                 data: bytes = file.read(self._limits.max_bytes + 1)
         except FileNotFoundError:
             raise UnusableError(DropReason.MISSING, f"{as_text(path)} is not there") from None
-        except (OSError, HTTPError) as error:
+        except (HTTPError, *_DAMAGE) as error:
             detail = f"{as_text(path)} cannot be read: {type(error).__name__}"
             raise UnusableError(DropReason.UNREADABLE, detail) from error
         if len(data) > self._limits.max_bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from typer.testing import CliRunner
 
 from datasetkit.build import build
 from datasetkit.cli import app
-from datasetkit.errors import RecipeError, SourceError
+from datasetkit.errors import RecipeError, SourceError, UnusableError
+from datasetkit.images import ImageLimits
 from datasetkit.recipe import Recipe
 from datasetkit.sources.hub import HubSource
 from datasetkit.sources.hub_files import RepositoryFiles
@@ -179,6 +181,28 @@ def test_a_row_that_names_a_file_of_this_machine(hub: HubServer, tmp_path: Path,
     put(hub, "user/plain", tmp_path / "plain")
     found = outcomes(HubSource("user/plain", streaming=streaming, limit=9))
     assert list(found.values()) == ["path_escapes"] * len(names)
+
+
+def test_an_archive_that_is_damaged_costs_its_pictures_only(hub: HubServer, tmp_path: Path) -> None:
+    (tmp_path / "plain").mkdir()
+    with zipfile.ZipFile(tmp_path / "plain" / "a.zip", "w") as archive:
+        archive.writestr("0.png", picture())
+        archive.writestr("1.png", picture(1))
+    data = (tmp_path / "plain" / "a.zip").read_bytes()
+    (tmp_path / "plain" / "a.zip").write_bytes(data.replace(picture(1), picture(1)[:-1] + b"?"))
+    (tmp_path / "plain" / "b.zip").write_bytes(b"no archive")
+    commit = put(hub, "user/plain", tmp_path / "plain")
+    place = f"hf://datasets/user/plain@{commit}"
+    names = [f"zip://0.png::{place}/a.zip", f"zip://1.png::{place}/a.zip", f"zip://2.png::{place}/a.zip"]
+    names += [f"zip://0.png::{place}/b.zip", f"tar://0.png::{place}/b.zip"]
+    files = RepositoryFiles("user/plain", commit, ImageLimits())
+    found = []
+    for name in names:
+        try:
+            found.append(files.opened({"bytes": None, "path": name})["bytes"])
+        except UnusableError as error:
+            found.append(error.reason)
+    assert found == [picture(), "unreadable", "missing", "unreadable", "unreadable"]
 
 
 def test_which_files_are_the_repository_s_own(hub: HubServer, tmp_path: Path) -> None:
