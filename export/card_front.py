@@ -121,7 +121,7 @@ def read_front_matter(card: str) -> Mapping[str, Any]:
     front, _ = split_card(card)
     try:
         value = yaml.safe_load(front)
-    except (ValueError, yaml.YAMLError) as error:
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise BuiltFolderError(f"the card has no readable front matter: {escape(error)}") from error
     if not isinstance(value, Mapping):
         raise BuiltFolderError("the card has no front matter: it must begin with YAML between two lines of ---")

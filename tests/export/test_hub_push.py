@@ -185,16 +185,23 @@ def test_shards_of_others_would_mix_with_ours(hub: HubServer, scenes: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("card", "message"),
-    [(b"---\na: [\n---\n", "README.md of user/scenes cannot be kept"), (b"\xff", "cannot be kept")],
+    ("name", "content", "message"),
+    [
+        ("README.md", b"---\na: [\n---\n", "README.md of user/scenes cannot be kept"),
+        ("README.md", b"---\na: " + b"[" * 100_000 + b"\n---\n", "cannot be kept"),
+        ("README.md", b"\xff", "cannot be kept"),
+        ("manifest.json", b"{}", "manifest.json of user/scenes is none of datasetkit"),
+        ("manifest.json", b"[" * 100_000, "is none of datasetkit"),
+    ],
+    ids=["bad YAML", "deep YAML", "no text", "no manifest", "deep JSON"],
 )
-def test_a_card_on_the_hub_that_cannot_be_read_is_not_replaced(
-    hub: HubServer, scenes: Path, card: bytes, message: str
+def test_what_cannot_be_read_on_the_hub_is_not_replaced(
+    hub: HubServer, scenes: Path, name: str, content: bytes, message: str
 ) -> None:
-    hub.create(NAME).write({"README.md": card})
+    hub.create(NAME).write({name: content})
     with pytest.raises(HubError, match=message):
         push_to(hub, scenes)
-    assert held(hub)["README.md"] == card
+    assert held(hub)[name] == content
 
 
 @pytest.mark.parametrize("name", ["scenes", "a/b/c", "user/..", "user/ds.git"])
