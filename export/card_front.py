@@ -13,7 +13,6 @@ from datasetkit.schema import row_schema
 from export.card_sections import split_card
 from export.licenses import card_license
 from export.manifest import DATA_FOLDER, LICENSE_NAME, Manifest
-from export.markdown import escape
 from export.statistics import Statistics, Summary
 
 _SIZE_CATEGORIES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B", "n>1B")
@@ -122,7 +121,7 @@ def read_front_matter(card: str) -> Mapping[str, Any]:
     try:
         value = yaml.safe_load(front)
     except (ValueError, RecursionError, yaml.YAMLError) as error:
-        raise BuiltFolderError(f"the card has no readable front matter: {escape(error)}") from error
+        raise BuiltFolderError(f"the card has no readable front matter: {' '.join(str(error).split())}") from error
     if not isinstance(value, Mapping):
         raise BuiltFolderError("the card has no front matter: it must begin with YAML between two lines of ---")
     return value

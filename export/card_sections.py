@@ -137,7 +137,7 @@ def _pairs(front: str) -> _Pairs:
     try:
         yaml.safe_load(front)  # composing alone takes what loading refuses
         node = yaml.compose(front, Loader=yaml.SafeLoader)
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise BuiltFolderError(f"the card's front matter is not YAML: {' '.join(str(error).split())}") from error
     if node is None:
         return {}

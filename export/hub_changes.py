@@ -84,7 +84,7 @@ def _former_shards(repository: HubRepository, state: RepositoryState) -> set[str
     try:
         value = json.loads(repository.read_file(MANIFEST_NAME, state.head))
         paths = [shard["path"] for part in value["parts"] for shard in part["shards"]]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise HubError(
             f"the {MANIFEST_NAME} of {repository.repo_id} is none of datasetkit ({error!r}), so nobody knows which "
             "files a push may replace; delete it there, or push to another repository"

@@ -170,7 +170,7 @@ class Manifest:
             raise BuiltFolderError(
                 f"{folder} has no {MANIFEST_NAME}; give a folder that `datasetkit build` finished"
             ) from None
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise BuiltFolderError(f"{path} is not a manifest of datasetkit: {error!r}") from error
 
 

@@ -76,7 +76,7 @@ class Ledger:
                 for number, line in enumerate(file, 1):
                     try:
                         _count_event(json.loads(line), drops, notices, rotated)
-                    except (ValueError, KeyError, TypeError) as error:
+                    except (ValueError, KeyError, TypeError, RecursionError) as error:
                         faults.append(Fault(f"{LEDGER_NAME} line {number}", f"is no event: {error!r}"))
         except (OSError, UnicodeDecodeError) as error:
             faults.append(Fault(LEDGER_NAME, f"cannot be read: {error}"))
@@ -144,7 +144,7 @@ def _check_ledger(tally: Tally, ledger: Ledger) -> Iterator[Fault]:
 def _check_recipe(folder: Path, manifest: Manifest) -> Iterator[Fault]:
     try:
         recipe = yaml.safe_load((folder / RECIPE_NAME).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
         yield Fault(RECIPE_NAME, f"cannot be read: {error}")
         return
     if recipe != manifest.recipe:

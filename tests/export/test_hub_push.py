@@ -158,15 +158,25 @@ def spoil_shard(folder: Path) -> None:
         (lambda folder: (folder / "statistics.json").unlink(), "has no statistics.json"),
         (lambda folder: (folder / "manifest.json").unlink(), "has no manifest.json"),
         (lambda folder: (folder / "data" / "test-00000-of-00001.parquet").unlink(), "has no data/test-00000"),
+        (lambda folder: (folder / "README.md").unlink(), r"has no README\.md; `datasetkit card"),
+        (
+            lambda folder: (folder / "README.md").write_text("---\nlicense: [\n---\n# T\n"),
+            "README.md cannot be published",
+        ),
+        (lambda folder: (folder / "README.md").write_text("---\nlicense: mit\n# T\n"), "README.md cannot be published"),
+        (lambda folder: (folder / "README.md").write_text("# T\n"), "README.md cannot be published"),
+        (lambda folder: (folder / "README.md").write_bytes(b"\xff"), "README.md cannot be published"),
     ],
 )
 def test_a_folder_that_is_not_whole_is_not_pushed(
     hub: HubServer, own_scenes: Path, spoil: Callable[[Path], None], message: str
 ) -> None:
     spoil(own_scenes)
-    with pytest.raises(BuiltFolderError, match=message):
-        push_to(hub, own_scenes)
-    assert not hub.traffic.count("create")
+    for act in (plan_for, push_to):
+        with pytest.raises(BuiltFolderError, match=message) as caught:
+            act(hub, own_scenes)
+        assert "\n" not in str(caught.value)
+    assert {request.method for request in hub.traffic.requests} <= {"GET"}
 
 
 def test_a_shard_path_that_leaves_the_folder_is_not_read(hub: HubServer, own_scenes: Path) -> None:
@@ -199,8 +209,11 @@ def test_what_cannot_be_read_on_the_hub_is_not_replaced(
     hub: HubServer, scenes: Path, name: str, content: bytes, message: str
 ) -> None:
     hub.create(NAME).write({name: content})
-    with pytest.raises(HubError, match=message):
-        push_to(hub, scenes)
+    for act in (plan_for, push_to):
+        with pytest.raises(HubError, match=message) as caught:
+            act(hub, scenes, revision="next")
+        assert "\n" not in str(caught.value)
+    assert {request.method for request in hub.traffic.requests} == {"GET"}
     assert held(hub)[name] == content
 
 

@@ -486,6 +486,12 @@ def test_a_card_that_says_something_else(folder: Path, before: str, after: str, 
     assert_one(folder, "README.md", message)
 
 
+@pytest.mark.parametrize("name", ["manifest.json", "ledger.jsonl", "statistics.json", "recipe.yaml", "README.md"])
+def test_papers_nested_without_end_are_faults(folder: Path, name: str) -> None:
+    (folder / name).write_text("---\na: " * (name == "README.md") + "[" * 100_000 + "\n---\n" * (name == "README.md"))
+    assert any(where.startswith(name) for where, _ in found(folder))
+
+
 def test_no_card(folder: Path) -> None:
     (folder / "README.md").unlink()
     assert_one(folder, "README.md", "cannot be read")
