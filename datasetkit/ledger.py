@@ -51,6 +51,9 @@ class DropReason(StrEnum):
     LOW_CLEANING_IOU = "low_cleaning_iou"
     TOO_SMALL = "too_small"
     NAMED_BY_NO_PHRASE = "named_by_no_phrase"
+    NO_KEY_OBJECT = "no_key_object"
+    SPECIAL_TOKEN = "special_token"  # noqa: S105 - no secret
+    TEXT_TOO_LONG = "text_too_long"
 
     @property
     def explanation(self) -> str:
@@ -97,6 +100,9 @@ _EXPLANATIONS = {
     DropReason.LOW_CLEANING_IOU: "cleaning took too much of the mask away, or added too much",
     DropReason.TOO_SMALL: "the mask covers too little of the picture",
     DropReason.NAMED_BY_NO_PHRASE: "no phrase of the description took it",
+    DropReason.NO_KEY_OBJECT: "no object that a phrase names, so there is nothing for a head to look at",
+    DropReason.SPECIAL_TOKEN: "the text holds a special token of the model",
+    DropReason.TEXT_TOO_LONG: "prompt, picture and text together are longer than the model's context",
 }
 
 _MAY_PASS_LATER = frozenset(

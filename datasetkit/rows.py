@@ -117,18 +117,26 @@ def picture(row: Row) -> Image.Image:
         RecordError: the column holds none of these, or a picture of another size than the row says.
 
     """
-    image = _column(row, "image")
-    if isinstance(image, Mapping) and image.get("bytes") is not None:
-        pixels = load_image(image["bytes"], image.get("path") or "image", _NO_LIMITS).pixels
-    elif isinstance(image, Image.Image):
-        pixels = rgb_pixels(image, "image")
-    elif hasattr(image, "__array__"):
-        pixels = rgb_pixels(Image.fromarray(_height_first(image)), "image")
-    else:
-        raise RecordError(f"image is a {type(image).__name__}; give a picture, an array, or a mapping with its bytes")
+    pixels = picture_of(_column(row, "image"))
     if (pixels.height, pixels.width) != _size_hw(row):
         raise RecordError(f"the picture has {pixels.width}x{pixels.height} px; the row says {_size_hw(row)[::-1]}")
     return pixels
+
+
+def picture_of(image: Any) -> Image.Image:
+    """Read what a picture column holds in any format, upright, mode RGB.
+
+    Raises:
+        RecordError: it is no picture, no array and no mapping with bytes.
+
+    """
+    if isinstance(image, Mapping) and image.get("bytes") is not None:
+        return load_image(image["bytes"], image.get("path") or "image", _NO_LIMITS).pixels
+    if isinstance(image, Image.Image):
+        return rgb_pixels(image, "image")
+    if hasattr(image, "__array__"):
+        return rgb_pixels(Image.fromarray(_height_first(image)), "image")
+    raise RecordError(f"image is a {type(image).__name__}; give a picture, an array, or a mapping with its bytes")
 
 
 def _height_first(image: Any) -> NDArray[Any]:

@@ -1,0 +1,141 @@
+"""Rows of a dataset as what heads are scored on: a picture, a text, the objects that matter. Owns which objects count.
+
+Rows are ours (see :mod:`datasetkit.rows`), or any with an image, a text and masks; see :func:`sample_of`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from datasetkit.errors import RecordError, UnusableError
+from datasetkit.ledger import DropReason
+from datasetkit.rle import Mask, decode_masks
+from datasetkit.rows import picture_of
+
+BoolArray = NDArray[np.bool_]
+TEXT_COLUMNS = ("description", "caption", "text")
+MASK_COLUMNS = ("objects", "masks", "mask")
+
+
+@dataclass(frozen=True)
+class Mention:
+    """A phrase of the text, and the objects that it names.
+
+    Args:
+        span: [start, end) in code points of the text.
+        objects: indices into the sample's objects; at least one.
+
+    """
+
+    span: tuple[int, int]
+    objects: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What one forward pass needs to know.
+
+    Args:
+        record_id: of the row.
+        image: upright, mode RGB, H x W px.
+        text: the description; what the model is given as its own response.
+        objects: masks of the key objects, each of H x W px; at least one.
+        mentions: the phrases that name them; none where the row has no phrases.
+
+    """
+
+    record_id: str
+    image: Image.Image
+    text: str
+    objects: tuple[Mask, ...]
+    mentions: tuple[Mention, ...]
+
+    @cached_property
+    def masks(self) -> BoolArray:
+        """The objects' masks, shape (O, H, W)."""
+        return decode_masks(self.objects, (self.image.height, self.image.width))
+
+
+def sample_of(row: Mapping[str, Any], record_id: str) -> Sample:
+    """Read a row.
+
+    Of a row of ours count the key objects that a matched phrase names, crowds excluded (Sergeev & Kotelnikov,
+    arXiv 2511.23375, score heads on the objects that the description names). Of any other row counts every mask.
+
+    Args:
+        row: has an ``image``; a text in the column ``description``, ``caption`` or ``text``; and ``objects`` as ours
+            are, or ``masks`` (a list, or an array of shape (O, H, W)) or ``mask`` (one): each an array or picture of
+            the image's size, not zero inside the object, or COCO run lengths ``{size, counts}``.
+        record_id: what the row is called where it has no ``record_id``.
+
+    Raises:
+        UnusableError: ``bad_row`` where a column is missing or holds something else, ``bad_mask``,
+            ``no_description`` or ``no_key_object``.
+
+    """
+    try:
+        image = picture_of(row["image"])
+    except (KeyError, RecordError) as error:
+        raise UnusableError(DropReason.BAD_ROW, f"no picture in the column image: {error}") from error
+    text = next((row[name] for name in TEXT_COLUMNS if row.get(name)), None)
+    if not isinstance(text, str) or not text.strip():
+        raise UnusableError(DropReason.NO_DESCRIPTION, f"no text in a column {', '.join(TEXT_COLUMNS)}")
+    size_hw = (image.height, image.width)
+    if "objects" in row and "phrases" in row:
+        objects, mentions = _named_objects(row, size_hw)
+    else:
+        objects, mentions = _all_masks(row, size_hw), ()
+    if not objects:
+        raise UnusableError(DropReason.NO_KEY_OBJECT, "the row has no object with a matched phrase")
+    return Sample(str(row.get("record_id") or record_id), image, text, objects, mentions)
+
+
+def _named_objects(
+    row: Mapping[str, Any], size_hw: tuple[int, int]
+) -> tuple[tuple[Mask, ...], tuple[Mention, ...]]:
+    eligible = {int(item["id"]): item for item in row["objects"] if item["is_key"] and not item["is_crowd"]}
+    named = [phrase for phrase in row["phrases"] if phrase["status"] == "matched"]
+    wanted = {int(number) for phrase in named for number in phrase["object_ids"]}
+    ids = [number for number in eligible if number in wanted]
+    place = {number: index for index, number in enumerate(ids)}
+    mentions = []
+    for phrase in named:
+        found = tuple(place[int(number)] for number in phrase["object_ids"] if int(number) in place)
+        if found:
+            mentions.append(Mention((int(phrase["start"]), int(phrase["end"])), found))
+    return tuple(_mask(eligible[number]["mask"], size_hw) for number in ids), tuple(mentions)
+
+
+def _all_masks(row: Mapping[str, Any], size_hw: tuple[int, int]) -> tuple[Mask, ...]:
+    for name in MASK_COLUMNS:
+        found = row.get(name)
+        if found is None:
+            continue
+        if name == "mask":
+            found = [found]
+        elif name == "objects":
+            found = [item["mask"] for item in found if not item.get("is_crowd")]
+        return tuple(_mask(value, size_hw) for value in found)
+    raise UnusableError(DropReason.BAD_ROW, f"no column {', '.join(MASK_COLUMNS)} with masks")
+
+
+def _mask(value: Any, size_hw: tuple[int, int]) -> Mask:
+    if isinstance(value, Mapping):
+        mask = Mask.from_coco({"size": [int(side) for side in value["size"]], "counts": value["counts"]}, size_hw)
+    else:
+        array = np.asarray(value)
+        if array.ndim != 2 or not array.any():
+            raise UnusableError(DropReason.BAD_MASK, f"a mask of shape {array.shape}; give (H, W), not all zero")
+        mask = Mask.from_array(array != 0)
+    if mask.size_hw != size_hw:
+        raise UnusableError(
+            DropReason.BAD_MASK, f"a mask of {mask.size_hw} px (height, width) on a picture of {size_hw}"
+        )
+    return mask
