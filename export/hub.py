@@ -95,8 +95,9 @@ def push(
         what was done; the Hub's files were compared with the folder's.
 
     Raises:
-        BuiltFolderError: the folder is not finished, or a shard is not the manifest's.
-        HubError: no token, a tag that is there, a head that moved meanwhile, whatever the Hub refused.
+        BuiltFolderError: the folder is not finished, its card's YAML cannot be read, or a shard is not the manifest's.
+        HubError: no token, a card on the Hub that cannot be read, a tag that is there, a head that moved meanwhile,
+            whatever the Hub refused.
 
     """
     repository = _repository(repo_id, revision, token, endpoint, patience)
@@ -104,8 +105,10 @@ def push(
     state = repository.read()
     _check_target(repository, state, private, tag)
     files = _read_files(folder, manifest, on_progress)
-    state = _make_target(repository, state, private)
     changes = find_changes(repository, state, manifest, files)
+    made = _make_target(repository, state, private)
+    if made is not state:
+        state, changes = made, find_changes(repository, made, manifest, files)
     total = sum(file.size_bytes for file in changes.additions)
     on_sent = _counter("sending", total, on_progress)
     uploads = [Upload(file, on_sent) for file in changes.additions]

@@ -12,6 +12,7 @@ from huggingface_hub import RepoFile
 from huggingface_hub.utils.sha import git_hash
 
 from datasetkit.errors import BuiltFolderError
+from export.card_front import read_front_matter
 from export.folder import is_unfinished
 from export.manifest import (
     ASSETS_FOLDER,
@@ -79,13 +80,25 @@ def files_to_publish(folder: Path, manifest: Manifest, on_read: Callable[[int], 
         on_read: told the number of bytes read, piece by piece.
 
     Raises:
-        BuiltFolderError: the build is not finished, a file is missing, or a shard is not the manifest's.
+        BuiltFolderError: the build is not finished, a file is missing, the card's YAML cannot be read, or a shard is
+            not the manifest's.
 
     """
     if is_unfinished(folder):
         raise BuiltFolderError(f"the build in {folder} is not finished; run the same `datasetkit build` again first")
+    _check_card(folder)
     shards = [_checked_shard(folder, shard, on_read) for shard in manifest.shards]
     return (*shards, *(_local_file(folder, path, on_read) for path in _papers(folder)))
+
+
+def _check_card(folder: Path) -> None:
+    path = folder / CARD_NAME
+    try:
+        read_front_matter(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BuiltFolderError(f"{folder} has no {CARD_NAME}; `datasetkit card {folder}` writes it") from None
+    except (UnicodeDecodeError, BuiltFolderError) as error:
+        raise BuiltFolderError(f"{path} cannot be published: {error}; mend it, then push again") from error
 
 
 def _checked_shard(folder: Path, shard: Shard, on_read: Callable[[int], None]) -> LocalFile:
