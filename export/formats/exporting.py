@@ -71,6 +71,8 @@ def _check_destination(folder: Path, destination: Path, *, overwrite: bool) -> N
     built, wanted = folder.resolve(), destination.resolve()
     if built.is_relative_to(wanted) or wanted.is_relative_to(built):
         raise OutputError(f"{destination} and the built folder {folder} lie in each other; give another DEST")
+    if destination.name in {"", ".."}:
+        raise OutputError(f"{destination} ends in no name; write it as {wanted}")
     if not destination.exists():
         return
     if not destination.is_dir():

@@ -92,6 +92,14 @@ def test_no_export_into_the_build_or_around_it(small: Path, place: str) -> None:
     assert contents(small) == before
 
 
+@pytest.mark.parametrize("place", [".", "x/.."])
+def test_a_destination_needs_a_name(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    (tmp_path / "here" / "x").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(OutputError, match=f"ends in no name; write it as {tmp_path / 'here'}$"):
+        export_folder(small, "coco", Path(place), overwrite=True)
+
+
 def test_what_is_not_there_is_named(small: Path, tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="no format is called 'voc'; known: coco, imagefolder"):
         export_folder(small, "voc", tmp_path / "out")
