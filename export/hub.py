@@ -179,6 +179,7 @@ def _make_target(repository: HubRepository, state: RepositoryState, private: boo
     if not state.exists:
         repository.create(private=private)
         state = repository.read()
+        _check_target(repository, state, private, None)  # somebody else may have made it meanwhile
     if not state.has_branch and state.head is not None:
         repository.create_branch(state.head)
     return state

@@ -14,6 +14,7 @@ from export.hub import Plan, plan
 from export.manifest import Manifest
 from export.reading import iter_rows
 from tests.export.pushing import HASTY, NAME, held, local, push_to, sent_objects
+from tests.hub.faults import Fault
 from tests.hub.server import HubServer
 
 
@@ -134,6 +135,14 @@ def test_who_may_see_it(hub: HubServer, scenes: Path, private: bool) -> None:
     with pytest.raises(HubError, match=r"make it .* in its settings"):
         push_to(hub, scenes, private=not private)
     assert {request.method for request in hub.traffic.requests} == {"GET"}
+
+
+def test_a_public_repository_that_somebody_makes_meanwhile_gets_nothing_private(hub: HubServer, scenes: Path) -> None:
+    hub.faults.add(Fault("^create ", "call", call=lambda: hub.create(NAME, private=False)))
+    with pytest.raises(HubError, match="user/scenes is public; make it private"):
+        push_to(hub, scenes, private=True)
+    assert sent_objects(hub) == 0
+    assert held(hub) == {}
 
 
 def test_progress_adds_up(hub: HubServer, scenes: Path) -> None:
