@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import random
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from importlib.util import find_spec
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
 from huggingface_hub import constants
 
@@ -22,7 +24,9 @@ from datasetkit.errors import HubError
 
 _LOG = logging.getLogger(__name__)
 _PASSING = frozenset({429, 500, 502, 503, 504})
+_NO_ROOM = frozenset({errno.EDQUOT, errno.EFBIG, errno.ENOSPC, errno.EROFS})
 _MESSAGE_LENGTH = 300
+_QUERY = re.compile(r"(https?://[^\s?'\"]+)\?[^\s'\")]+")
 _T = TypeVar("_T")
 
 
@@ -132,6 +136,8 @@ class HubCaller:
         return HubError(self._line(message), status)
 
     def _line(self, text: str) -> str:
+        """Leave out the token, the queries of addresses, which may hold signatures, and line ends."""
+        text = _QUERY.sub(r"\1", text)
         return " ".join((text.replace(self._token, "<token>") if self._token else text).split())
 
 
@@ -145,10 +151,14 @@ def _cause(error: Exception) -> Exception:
 def _may_pass(error: Exception) -> bool:
     if isinstance(error, HfHubHTTPError):
         return error.response.status_code in _PASSING
-    if isinstance(error, OfflineModeIsEnabled):
+    if isinstance(error, OfflineModeIsEnabled) or _is_no_room(error):
         return False
     # An answer that is no JSON, where JSON is due, comes from something between us and the Hub.
     return isinstance(error, HTTPError | OSError | json.JSONDecodeError)
+
+
+def _is_no_room(error: Exception) -> TypeGuard[OSError]:
+    return isinstance(error, OSError) and error.errno in _NO_ROOM
 
 
 def _asked_wait_s(error: Exception) -> float | None:
@@ -169,6 +179,8 @@ def _tell(error: Exception) -> str:
     if isinstance(error, HfHubHTTPError):
         said = error.server_message or error.response.reason_phrase
         return f"the Hub answered {error.response.status_code} ({' '.join(said.split())[:_MESSAGE_LENGTH]})"
+    if _is_no_room(error):
+        return f"this machine cannot write it: {error.strerror}"
     if isinstance(error, HTTPError | OSError):
         return f"the Hub cannot be reached ({str(error)[:_MESSAGE_LENGTH] or type(error).__name__})"
     return str(error)[:_MESSAGE_LENGTH]

@@ -175,6 +175,28 @@ def test_a_token_that_the_hub_repeats_is_not_told(hub: HubServer) -> None:
         HubCaller(NAME, hub.token, HASTY)("asking", fail)
 
 
+def test_signatures_in_addresses_are_not_told() -> None:
+    def fail() -> None:
+        raise RuntimeError("error sending request for url (https://cas.example/x?X-Amz-Signature=5ec7e7&b=1): timeout")
+
+    with pytest.raises(HubError, match=r"url \(https://cas\.example/x\): timeout"):
+        HubCaller(NAME, None, HASTY)("sending files", fail)
+
+
+def test_a_full_disk_here_is_not_blamed_on_the_hub() -> None:
+    calls = []
+
+    def fill() -> None:
+        calls.append(1)
+        with Path("/dev/full").open("wb") as file:
+            file.write(b"x")
+
+    with pytest.raises(HubError, match="this machine cannot write it: No space left on device") as caught:
+        HubCaller(NAME, None, HASTY, writes=False)("reading a shard", fill)
+    assert "reached" not in str(caught.value)
+    assert len(calls) == 1
+
+
 def test_a_repository_of_somebody_else(hub: HubServer, scenes: Path) -> None:
     with pytest.raises(HubError, match=r"answered 403 .* needs the right to write to other/scenes"):
         push(scenes, "other/scenes", endpoint=hub.endpoint, token=hub.token, patience=HASTY)
