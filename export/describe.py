@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from datasetkit.errors import BuiltFolderError
 from datasetkit.recipe import recipe_yaml
 from export.card import PICTURES, render_card
 from export.card_front import read_front_matter
@@ -61,7 +62,10 @@ def update_card(folder: Path, reason_meanings: Mapping[str, str] | None = None) 
     manifest, statistics = Manifest.read(folder), Statistics.read(folder)
     pictures = [name for name in PICTURES if (folder / ASSETS_FOLDER / name).is_file()]
     path = folder / CARD_NAME
-    published = path.read_text(encoding="utf-8") if path.exists() else None
+    try:
+        published = path.read_text(encoding="utf-8") if path.exists() else None
+    except UnicodeDecodeError as error:
+        raise BuiltFolderError(f"{path} is not UTF-8 text ({error}); save it as UTF-8") from error
     card = _merged_card(manifest, statistics, pictures, reason_meanings, published)
     temporary = path.with_name(f".{CARD_NAME}.new")
     temporary.write_text(card, encoding="utf-8")

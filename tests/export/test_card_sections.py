@@ -231,6 +231,16 @@ def test_the_name_that_a_card_has_is_the_one_that_is_cited(tmp_path: Path) -> No
     assert "  title = {C\\&ts}," in path.read_text()
 
 
+def test_a_card_that_is_no_text_is_left_as_it_is(tmp_path: Path) -> None:
+    write_folder(tmp_path / "out", {"train": [rows_of([record(1)])]})
+    path = tmp_path / "out" / "README.md"
+    path.write_bytes(b"---\n---\ncaf\xe9\n")
+    done = CliRunner().invoke(app, ["card", str(tmp_path / "out")])
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "README.md is not UTF-8 text" in done.stderr
+    assert path.read_bytes() == b"---\n---\ncaf\xe9\n"
+
+
 def test_card_of_no_build_is_one_line(tmp_path: Path) -> None:
     ran = CliRunner().invoke(app, ["card", str(tmp_path)])
     assert ran.exit_code == 1
