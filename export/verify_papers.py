@@ -23,6 +23,7 @@ from export.manifest import (
     ASSETS_FOLDER,
     CARD_NAME,
     LEDGER_NAME,
+    LICENSE_NAME,
     MANIFEST_NAME,
     RECIPE_NAME,
     STATISTICS_NAME,
@@ -181,6 +182,8 @@ def _check_card(files: DatasetFiles, manifest: Manifest, contents: Contents) -> 
     for name in re.findall(rf"\]\(({ASSETS_FOLDER}/[^)]+)\)", text):
         if name not in files.names:
             yield Fault(CARD_NAME, f"shows {name}, which is missing")
+    if front.get("license_link") == LICENSE_NAME and LICENSE_NAME not in files.names:
+        yield Fault(CARD_NAME, f"names {LICENSE_NAME} as its license, which is missing")
     try:
         yield from _check_dataset_info(front["dataset_info"], manifest, contents)
         yield from _check_configs(files.names, front["configs"], manifest)

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import shutil
+import tracemalloc
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -202,6 +203,23 @@ def test_a_picture_beyond_the_recipes_limits_is_not_decoded(folder: Path) -> Non
     faults = [what for where, what in found(folder) if where.startswith("data/")]
     assert len(faults) == 8
     assert all("too_many_pixels" in what for what in faults[::2])
+
+
+def test_a_row_that_claims_a_huge_picture_costs_no_memory(folder: Path) -> None:
+    side = 2**14
+    huge = Mask.from_run_lengths([0, 64, side**2 - 64], (side, side)).to_coco()
+
+    def spoil(rows: list[Row]) -> None:
+        rows[0] |= {"width": side, "height": side, "phrases": [], "questions": []}
+        rows[0]["objects"] = [rows[0]["objects"][3] | {"mask": huge, "area": 65, "bbox": [0.0, 0.0, 1.0, 64.0]}]
+
+    spoil_rows(folder, spoil)
+    tracemalloc.start()
+    faults = [what for where, what in found(folder) if where.endswith("row 0")]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert faults == [f"picture has 32x24 px; the row says {side}x{side}", "object 5 has area 65; its mask has 64 px"]
+    assert peak < side**2 / 4
 
 
 def test_an_id_that_comes_twice_in_another_split(folder: Path) -> None:
@@ -500,6 +518,14 @@ def test_no_card(folder: Path) -> None:
 def test_a_missing_plot(folder: Path) -> None:
     (folder / "assets" / "phrases.png").unlink()
     assert_one(folder, "README.md", "shows assets/phrases.png, which is missing")
+
+
+def test_a_missing_license(tmp_path: Path) -> None:
+    rows = rows_of([record(1), record(2, license_name="cc-by-nc-4.0")])
+    write_folder(tmp_path / "out", {"train": [rows]})
+    assert found(tmp_path / "out") == []
+    (tmp_path / "out" / "LICENSE").unlink()
+    assert_one(tmp_path / "out", "README.md", "names LICENSE as its license, which is missing")
 
 
 @settings(max_examples=40, deadline=None)
