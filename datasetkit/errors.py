@@ -35,6 +35,10 @@ class SourceError(DatasetkitError, ValueError):
     """A source as a whole cannot be read (broken JSON, missing folder): nothing can be built from it."""
 
 
+class AddressError(DatasetkitError):
+    """An address of a remote place cannot be used."""
+
+
 class RecipeError(DatasetkitError, ValueError):
     """A recipe has an unknown option or a value out of range."""
 

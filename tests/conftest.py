@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
+    from tests.buckets import Bucket, ObjectStore
     from tests.hub.server import HubServer
 
 # How long an example takes says something of the machine, nothing of the code.
@@ -57,3 +59,23 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
         talk_to(server, tmp_path / "hf_home", monkeypatch)
         yield server
         forget()
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[ObjectStore]:
+    """An S3 of our own."""
+    from tests.buckets import ObjectStore
+
+    store = ObjectStore()
+    yield store
+    store.stop()
+
+
+@pytest.fixture
+def bucket(object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """An empty bucket in an S3 of our own that this process talks to."""
+    from tests.buckets import Bucket
+
+    for name, value in object_store.environment.items():
+        monkeypatch.setenv(name, value)
+    return Bucket(object_store, f"bucket-{uuid.uuid4().hex}")

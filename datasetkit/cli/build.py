@@ -12,7 +12,10 @@ from datasetkit.cli.building import BuildOptions, RunOptions, run
 from datasetkit.cli.grounding import PANEL, check_relabel
 from datasetkit.cli.options import takes
 
-app = typer.Typer(help="Build a dataset from pictures.", no_args_is_help=True)
+app = typer.Typer(
+    help="Build a dataset from pictures. Where a source is a PLACE, it may be remote: s3://bucket/prefix.",
+    no_args_is_help=True,
+)
 
 ImageColumn = Annotated[
     str | None, typer.Option(help="Column of the encoded pictures.  [default: found by its type and name]")
@@ -31,10 +34,10 @@ Relabel = Annotated[
 @app.command("coco")
 @takes(BuildOptions)
 def coco(
-    images: Annotated[Path, typer.Option(help="Folder of the pictures.", show_default=False)],
+    images: Annotated[str, typer.Option(metavar="PLACE", help="Folder of the pictures.", show_default=False)],
     options: BuildOptions,
-    instances: Annotated[Path | None, typer.Option(help="COCO instances JSON: human masks.")] = None,
-    captions: Annotated[Path | None, typer.Option(help="COCO captions JSON.")] = None,
+    instances: Annotated[str | None, typer.Option(metavar="PLACE", help="COCO instances JSON: human masks.")] = None,
+    captions: Annotated[str | None, typer.Option(metavar="PLACE", help="COCO captions JSON.")] = None,
     caption: Annotated[
         Literal["first", "longest", "all", "best-aligned"],
         typer.Option(help="Which of a picture's captions; all makes one record each."),
@@ -60,7 +63,9 @@ def coco(
 @app.command("folder")
 @takes(BuildOptions)
 def folder(
-    folder: Annotated[Path, typer.Argument(help="Folder of pictures, with metadata.jsonl, .csv or .parquet.")],
+    folder: Annotated[
+        str, typer.Argument(metavar="PLACE", help="Folder of pictures, with metadata.jsonl, .csv or .parquet.")
+    ],
     options: BuildOptions,
     caption_column: Annotated[
         str | None, typer.Option(help="Metadata column with the text.  [default: description, caption or text]")
@@ -77,7 +82,9 @@ def folder(
 @app.command("parquet")
 @takes(BuildOptions)
 def parquet(
-    files: Annotated[list[Path], typer.Argument(help="Parquet files, or folders of them; built folders, too.")],
+    files: Annotated[
+        list[str], typer.Argument(metavar="PLACE", help="Parquet files, or folders of them; built folders, too.")
+    ],
     options: BuildOptions,
     image_column: ImageColumn = None,
     text_column: TextColumn = None,
@@ -101,7 +108,9 @@ def parquet(
 @app.command("webdataset")
 @takes(BuildOptions)
 def webdataset(
-    shards: Annotated[list[Path], typer.Argument(help="Tar files, folders of them, or 'part-{000..041}.tar'.")],
+    shards: Annotated[
+        list[str], typer.Argument(metavar="PLACE", help="Tar files, folders of them, or 'part-{000..041}.tar'.")
+    ],
     options: BuildOptions,
     text_column: Annotated[
         str | None,

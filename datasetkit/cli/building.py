@@ -19,11 +19,21 @@ if TYPE_CHECKING:
     from export.manifest import Manifest
 
 
+def local_folder(text: str) -> Path:
+    """Read ``--out``: a build resumes by renaming and locking files, which object stores cannot do."""
+    from datasetkit.places import as_place
+
+    place = as_place(text)
+    if not isinstance(place, Path):
+        raise OutputError(f"--out {place} is remote; build into a folder, then send it: datasetkit push FOLDER {place}")
+    return place
+
+
 @dataclass(frozen=True)
 class RunOptions:
     """Where to build, and how; none of it changes what comes out."""
 
-    out: Annotated[Path, typer.Option(help="Folder to write.", show_default=False)]
+    out: Annotated[Path, typer.Option(metavar="PATH", parser=local_folder, help="Folder to write.", show_default=False)]
     workers: Annotated[int, typer.Option(min=1, help="Threads that read and annotate.")] = os.cpu_count() or 1
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another build in OUT.")] = False
     retry_failed: Annotated[

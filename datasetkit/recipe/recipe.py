@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from datasetkit.errors import RecipeError
 from datasetkit.images import MOST_PIXELS, ImageLimits
+from datasetkit.places import Place
 from datasetkit.recipe.grounding import GroundingOptions
 from datasetkit.recipe.options import Options
 from datasetkit.recipe.sources import (
@@ -100,25 +101,26 @@ class Recipe(Options):
         """Give the recipe as plain values for manifest, card and ``recipe.yaml``.
 
         Paths are given relative to the innermost folder that holds them all, so that a published recipe tells nothing
-        of the machine, and builds again wherever the source's files keep their places to each other.
+        of the machine, and builds again wherever the source's files keep their places to each other. Addresses of
+        remote places are given as they are.
         """
         value = self.model_dump()
-        paths = [_absolute(path) for _, paths in self._source_paths() for path in paths]
-        if paths:
-            root = Path(os.path.commonpath([path.parent for path in paths]))
-            is_apart = root == Path(root.anchor)
-            names = (path.name if is_apart else path.relative_to(root).as_posix() for path in paths)
-            for option, located in self._source_paths():
-                found = [next(names) for _ in located]
-                value["source"][option] = found if isinstance(value["source"][option], tuple) else found[0]
+        options = self._source_places()
+        paths = [_absolute(place) for _, places in options for place in places if isinstance(place, Path)]
+        root = Path(os.path.commonpath([path.parent for path in paths])) if paths else Path()
+        is_apart = root == Path(root.anchor)
+        names = (path.name if is_apart else path.relative_to(root).as_posix() for path in paths)
+        for option, places in options:
+            found = [next(names) if isinstance(place, Path) else str(place) for place in places]
+            value["source"][option] = found if isinstance(value["source"][option], tuple) else found[0]
         if self.grounding is not None:
             value["grounding"] = self.grounding.published()
         return value
 
-    def _source_paths(self) -> list[tuple[str, tuple[Path, ...]]]:
-        """Give the source's options that are paths, each as a list."""
+    def _source_places(self) -> list[tuple[str, tuple[Place, ...]]]:
+        """Give the source's options that are paths or addresses, each as a list."""
         options = ((name, item if isinstance(item, tuple) else (item,)) for name, item in self.source)
-        return [(name, items) for name, items in options if isinstance(items[0], Path)]
+        return [(name, items) for name, items in options if isinstance(items[0], Place)]
 
     @classmethod
     def parse(cls, value: Mapping[str, Any], where: str) -> Recipe:
@@ -151,8 +153,8 @@ class Recipe(Options):
             raise RecipeError(f"{path} holds a {type(value).__name__}; a recipe is a mapping of options")
         recipe = cls.parse(value, str(path))
         located: dict[str, Any] = {}
-        for name, paths in recipe._source_paths():
-            found = tuple(root / path for path in paths)
+        for name, places in recipe._source_places():
+            found = tuple(root / place if isinstance(place, Path) else place for place in places)
             located[name] = found if isinstance(getattr(recipe.source, name), tuple) else found[0]
         update: dict[str, Any] = {"source": recipe.source.model_copy(update=located)}
         if recipe.grounding is not None:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, PlainValidator
 
+from datasetkit.places import Place, as_place
 from datasetkit.recipe.options import Options
+
+
+def _place(value: object) -> Place:
+    if not isinstance(value, str | Place):
+        raise ValueError("give a path, or an address as s3://bucket/prefix")  # noqa: TRY004 - what pydantic tells
+    return as_place(value)
+
+
+PlaceOption = Annotated[Place, PlainValidator(_place)]
 
 
 class CocoOptions(Options):
@@ -23,9 +32,9 @@ class CocoOptions(Options):
     """
 
     name: Literal["coco"] = "coco"
-    images: Path
-    instances: Path | None = None
-    captions: Path | None = None
+    images: PlaceOption
+    instances: PlaceOption | None = None
+    captions: PlaceOption | None = None
     caption: Literal["first", "longest", "all", "best-aligned"] = "first"
     require_description: bool = True
 
@@ -51,7 +60,7 @@ class FolderOptions(Options):
     """
 
     name: Literal["folder"] = "folder"
-    folder: Path
+    folder: PlaceOption
     caption_column: str | None = None
     require_description: bool = False
 
@@ -133,7 +142,7 @@ class ParquetOptions(TableOptions):
     """
 
     name: Literal["parquet"] = "parquet"
-    files: tuple[Path, ...] = Field(min_length=1)
+    files: tuple[PlaceOption, ...] = Field(min_length=1)
 
 
 class HubOptions(TableOptions):
@@ -169,7 +178,7 @@ class WebdatasetOptions(Options):
     """
 
     name: Literal["webdataset"] = "webdataset"
-    shards: tuple[Path, ...] = Field(min_length=1)
+    shards: tuple[PlaceOption, ...] = Field(min_length=1)
     text_column: str | None = None
     require_description: bool = False
     relabel: bool = False

@@ -8,12 +8,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from datasetkit.errors import SourceError, UnusableError
 from datasetkit.images import ImageLimits, LoadedImage, load_image
 from datasetkit.ledger import Drop, DropReason, Notice, NoticeKind
+from datasetkit.places import Place, RemotePath
 from datasetkit.protocols import Annotator, Entry, Reading
 from datasetkit.recipe import Recipe
 from datasetkit.record import KeyObject, ObjectStatus, Provenance, Record
@@ -57,9 +58,9 @@ class CocoSource:
 
     def __init__(
         self,
-        images: Path,
-        instances: Path | None,
-        captions: Path | None,
+        images: Place,
+        instances: Place | None,
+        captions: Place | None,
         *,
         caption: CaptionChoice = "first",
         best_aligned: Callable[[Sequence[Record]], Record] | None = None,
@@ -73,7 +74,7 @@ class CocoSource:
             raise SourceError("neither instances nor captions are given; give at least one COCO JSON file")
         if caption == "best-aligned" and best_aligned is None:
             raise SourceError("caption best-aligned needs an aligner")
-        self._images = images.resolve()
+        self._images = images if isinstance(images, RemotePath) else images.resolve()
         self._caption: CaptionChoice = caption
         self._best_aligned = best_aligned
         self._require_description = require_description

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from datasetkit.errors import SourceError
+from datasetkit.places import Place
 from datasetkit.sources.json_index import JsonFile, Postings
 from datasetkit.sources.licenses import license_identifier
 
@@ -17,7 +17,7 @@ _LONGEST_QUOTE = 60
 class CocoIndex:
     """Where everything stands in the two files: ids and places, no pixels and no polygons."""
 
-    def __init__(self, instances: Path | None, captions: Path | None) -> None:
+    def __init__(self, instances: Place | None, captions: Place | None) -> None:
         self.image_ids = array("q")
         self.instances = Postings()
         self.captions = Postings()
@@ -52,7 +52,7 @@ class CocoIndex:
         """Read a caption by its place."""
         return self._captions_file.element(start, length) if self._captions_file else {}
 
-    def _open(self, path: Path | None) -> JsonFile | None:
+    def _open(self, path: Place | None) -> JsonFile | None:
         if path is None:
             return None
         self.files.append(JsonFile(path))
@@ -101,7 +101,7 @@ class CocoIndex:
                 self.strays.append((str(annotation_id), str(image_id)))
 
 
-def _whole_number(element: Any, key: str, path: Path) -> int:
+def _whole_number(element: Any, key: str, path: Place) -> int:
     value = element.get(key) if isinstance(element, Mapping) else None
     if not isinstance(value, int) or abs(value) >= 2**63:
         came = repr(value)[:_LONGEST_QUOTE]

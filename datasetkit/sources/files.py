@@ -6,11 +6,13 @@ import os
 import re
 import stat
 from collections.abc import Sequence
+from operator import itemgetter
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from datasetkit.errors import SourceError, UnusableError
 from datasetkit.images import ImageLimits
 from datasetkit.ledger import DropReason
+from datasetkit.places import Place, RemotePath, files_below
 
 CAPTION_COLUMNS = ("description", "caption", "text")
 PICTURE_SUFFIXES = frozenset(
@@ -30,11 +32,11 @@ _NUMBERED = re.compile(r"([A-Za-z_]\w*)-\d{5}-of-\d{5}", re.ASCII)
 _NAMED = re.compile(r"[a-z]+", re.IGNORECASE)
 
 
-def path_inside(folder: Path, name: str) -> Path:
+def path_inside(folder: Place, name: str) -> Place:
     """Join a name from untrusted metadata to its folder.
 
     Args:
-        folder: resolved already.
+        folder: resolved already; a remote one has no links.
         name: relative, with ``/`` or the system's own separator.
 
     Raises:
@@ -44,6 +46,8 @@ def path_inside(folder: Path, name: str) -> Path:
     relative = PurePosixPath(name)
     if leads_out(name):
         raise UnusableError(DropReason.PATH_ESCAPES, f"{name!r} must be a path below the source's folder")
+    if isinstance(folder, RemotePath):
+        return folder / relative
     path = folder / relative
     try:
         target = path.resolve()
@@ -68,7 +72,7 @@ def as_text(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def read_picture(path: Path, limits: ImageLimits) -> bytes:
+def read_picture(path: Place, limits: ImageLimits) -> bytes:
     """Read a picture file whose size is within the limit.
 
     Raises:
@@ -107,31 +111,41 @@ def split_of_shard(name: str) -> str | None:
     return (_SPLITS.get(word[0].lower()) if word else None) or split_of_folder(name)
 
 
-def list_shards(places: Sequence[Path], suffix: str) -> list[tuple[str, Path]]:
+def list_shards(places: Sequence[Place], suffix: str) -> list[tuple[str, Place]]:
     """Find files by their ending in folders, and take those that are named themselves.
 
     Args:
-        places: files and folders; hidden files and folders are passed over.
+        places: files and folders, all of them local or all remote; hidden files and folders are passed over.
         suffix: the ending, as ``.tar``.
 
     Returns:
         each file once, by its name below the innermost folder that holds all places, sorted by it.
 
     Raises:
-        SourceError: a place is not there, or there is no file.
+        SourceError: a place is not there, there is no file, or some are local and some remote.
 
     """
-    found: dict[Path, Path] = {}
-    for place in (Path(os.path.abspath(place)) for place in places):  # noqa: PTH100 - links keep their names
+    found: dict[Place, PurePosixPath] = {}
+    for place in map(_absolute, places):
         if place.is_dir():
-            inside = sorted(place.rglob(f"*{suffix}"))
-            shown = (path for path in inside if not any(part.startswith(".") for part in path.relative_to(place).parts))
-            found.update((path, place) for path in shown if path.is_file())
+            inside = (path for name, path in files_below(place) if name.endswith(suffix))
+            found.update((path, PurePosixPath(str(place))) for path in inside)
         elif place.is_file():
-            found[place] = place.parent
+            found[place] = PurePosixPath(str(place)).parent
         else:
             raise SourceError(f"{place} is neither a file nor a folder; give {suffix} files or folders of them")
     if not found:
         raise SourceError(f"{', '.join(map(str, places))} holds no {suffix} file")
-    root = Path(os.path.commonpath(list(found.values())))
-    return sorted((as_text(path.relative_to(root).as_posix()), path) for path in found)
+    if len({isinstance(place, RemotePath) for place in found}) > 1:
+        raise SourceError(
+            "some files are on this machine and some remote, so no folder holds them all; build them apart"
+        )
+    root = os.path.commonpath(list(found.values()))
+    named = ((as_text(PurePosixPath(str(path)).relative_to(root).as_posix()), path) for path in found)
+    return sorted(named, key=itemgetter(0))
+
+
+def _absolute(place: Place) -> Place:
+    if isinstance(place, RemotePath):
+        return place
+    return Path(os.path.abspath(place))  # noqa: PTH100 - links keep their names

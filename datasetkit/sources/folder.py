@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from datasetkit.errors import SourceError, UnusableError
 from datasetkit.images import ImageLimits, load_image
 from datasetkit.ledger import Drop, DropReason, Notice
+from datasetkit.places import Place, RemotePath, arrow_input, files_below
 from datasetkit.protocols import Annotator, Entry, Reading
 from datasetkit.recipe import Recipe
 from datasetkit.record import Provenance, Record
@@ -60,7 +62,7 @@ class FolderSource:
 
     def __init__(
         self,
-        folder: Path,
+        folder: Place,
         *,
         caption_column: str | None = None,
         require_description: bool = False,
@@ -69,12 +71,12 @@ class FolderSource:
     ) -> None:
         if not folder.is_dir():
             raise SourceError(f"{folder} is no folder; give the folder of the pictures")
-        self._folder = folder.resolve()
+        self._folder = folder if isinstance(folder, RemotePath) else folder.resolve()
         self._require_description = require_description
         self._default_license = default_license or UNKNOWN_LICENSE
         self._limits = limits
         pictures, metadata = _listing(self._folder)
-        self._handles = list(_handles(self._folder, pictures, metadata, caption_column))
+        self._handles = list(_handles(pictures, metadata, caption_column))
         if not self._handles:
             raise SourceError(f"{folder} holds no picture ({', '.join(sorted(PICTURE_SUFFIXES))}) and no metadata file")
 
@@ -141,24 +143,24 @@ class FolderSource:
         return Reading(record, loaded.pixels, (), tuple(Notice(entry.record_id, kind) for kind in loaded.notices))
 
 
-def _listing(folder: Path) -> tuple[list[str], list[Path]]:
+def _listing(folder: Place) -> tuple[list[str], list[tuple[PurePosixPath, Place]]]:
+    """Name the pictures, and give each metadata file with the folder that it stands in."""
     pictures = []
     metadata = []
-    for path in sorted(folder.rglob("*")):
-        relative = path.relative_to(folder)
-        if any(part.startswith(".") for part in relative.parts) or not path.is_file():
-            continue
-        if path.name in _METADATA_NAMES:
-            metadata.append(path)
-        elif path.suffix.lower() in PICTURE_SUFFIXES:
-            pictures.append(relative.as_posix())
+    for name, path in files_below(folder):
+        relative = PurePosixPath(name)
+        if relative.name in _METADATA_NAMES:
+            metadata.append((relative.parent, path))
+        elif relative.suffix.lower() in PICTURE_SUFFIXES:
+            pictures.append(name)
     return pictures, metadata
 
 
-def _handles(folder: Path, pictures: list[str], metadata: list[Path], caption_column: str | None) -> Iterator[_Handle]:
+def _handles(
+    pictures: list[str], metadata: list[tuple[PurePosixPath, Place]], caption_column: str | None
+) -> Iterator[_Handle]:
     seen: set[str] = set()
-    for path in metadata:
-        prefix = path.parent.relative_to(folder)
+    for prefix, path in metadata:
         for row in _rows(path):
             name = _joined(prefix, row, path)
             yield _Handle(name, _description(row, caption_column, path), _text(row.get("license")), name in seen)
@@ -168,14 +170,14 @@ def _handles(folder: Path, pictures: list[str], metadata: list[Path], caption_co
             yield _Handle(name, None, None, duplicate=False)
 
 
-def _joined(prefix: Path, row: Mapping[str, Any], path: Path) -> str:
+def _joined(prefix: PurePosixPath, row: Mapping[str, Any], path: Place) -> str:
     name = row.get("file_name")
     if not isinstance(name, str) or not name.strip():
         raise SourceError(f"{path} has a row without file_name; every row must name its picture")
-    return name if PurePosixPath(name).is_absolute() else PurePosixPath(prefix.as_posix(), name).as_posix()
+    return name if PurePosixPath(name).is_absolute() else (prefix / name).as_posix()
 
 
-def _description(row: Mapping[str, Any], caption_column: str | None, path: Path) -> str | None:
+def _description(row: Mapping[str, Any], caption_column: str | None, path: Place) -> str | None:
     column = caption_column or next((name for name in CAPTION_COLUMNS if name in row), None)
     if column is None:
         return None
@@ -191,15 +193,15 @@ def _text(value: object) -> str | None:
     return as_text(value.strip()) or None if isinstance(value, str) else None
 
 
-def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
-    rows = {".jsonl": _jsonl_rows, ".csv": _csv_rows, ".parquet": _parquet_rows}[path.suffix]
+def _rows(path: Place) -> Iterator[Mapping[str, Any]]:
+    rows = {".jsonl": _jsonl_rows, ".csv": _csv_rows, ".parquet": _parquet_rows}[PurePosixPath(path.name).suffix]
     try:
         yield from rows(path)
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _jsonl_rows(path: Path) -> Iterator[Mapping[str, Any]]:
+def _jsonl_rows(path: Place) -> Iterator[Mapping[str, Any]]:
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip():
@@ -217,21 +219,21 @@ def _jsonl_rows(path: Path) -> Iterator[Mapping[str, Any]]:
                 yield row
 
 
-def _csv_rows(path: Path) -> Iterator[Mapping[str, Any]]:
+def _csv_rows(path: Place) -> Iterator[Mapping[str, Any]]:
     csv.field_size_limit(2**24)
     try:
-        with path.open(encoding="utf-8-sig", newline="") as lines:
+        with path.open("rb") as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as lines:
             yield from csv.DictReader(lines)
     except (csv.Error, UnicodeDecodeError) as error:
         raise SourceError(f"{path} is not CSV in UTF-8: {error}") from None
 
 
-def _parquet_rows(path: Path) -> Iterator[Mapping[str, Any]]:
+def _parquet_rows(path: Place) -> Iterator[Mapping[str, Any]]:
     import pyarrow.parquet as pq
     from pyarrow import ArrowException
 
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(arrow_input(path)) as file:
             for batch in file.iter_batches():
                 yield from batch.to_pylist()
     except (ArrowException, OSError) as error:

@@ -14,12 +14,12 @@ import re
 import weakref
 from array import array
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from datasetkit.errors import SourceError
+from datasetkit.places import Place, open_local
 
 _CHUNK_BYTES = 2**20
 _BLANKS = " \t\r\n"
@@ -42,10 +42,10 @@ class JsonFile:
 
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Place) -> None:
         self.path = path
         try:
-            self._file = path.open("rb")
+            self._file = open_local(path)
         except OSError as error:
             raise SourceError(f"{path} cannot be opened: {error.strerror}") from error
         weakref.finalize(self, self._file.close)

@@ -11,7 +11,6 @@ import json
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -20,6 +19,7 @@ import pyarrow.parquet as pq
 from datasetkit.errors import SourceError, UnusableError
 from datasetkit.images import ImageLimits
 from datasetkit.ledger import Drop, DropReason
+from datasetkit.places import Place, arrow_input
 from datasetkit.protocols import Annotator, Entry, Reading
 from datasetkit.recipe import Recipe
 from datasetkit.schema import check_schema_version, stored_schema_version
@@ -40,7 +40,7 @@ class _Table:
     """One file: its name below the source's folder, the number of its first row, and the rows of its row groups."""
 
     name: str
-    path: Path
+    path: Place
     columns: Columns
     first: int
     group_rows: tuple[int, ...]
@@ -72,7 +72,7 @@ class ParquetSource:
 
     def __init__(
         self,
-        files: Sequence[Path],
+        files: Sequence[Place],
         *,
         image_column: str | None = None,
         text_column: str | None = None,
@@ -164,14 +164,14 @@ class ParquetSource:
             yield from _table_rows(table, max(number - table.first, 0))
 
 
-def _open(path: Path) -> pq.ParquetFile:
+def _open(path: Place) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False)
+        return pq.ParquetFile(arrow_input(path), buffer_size=_BUFFER_BYTES, pre_buffer=False)
     except _DAMAGE as error:
         raise SourceError(f"{path} cannot be read as Parquet: {' '.join(str(error).split())}") from None
 
 
-def _footer_sha256(path: Path) -> str:
+def _footer_sha256(path: Place) -> str:
     with path.open("rb") as file:
         file.seek(-_TAIL_BYTES, 2)
         length = int.from_bytes(file.read(4), "little")

@@ -11,8 +11,9 @@ import re
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO
+
+from datasetkit.places import Place
 
 _BLOCK = tarfile.BLOCKSIZE
 _LONGEST_EXTENSION = 2**20
@@ -55,7 +56,7 @@ class Break:
     detail: str
 
 
-def scan_tar(path: Path) -> Iterator[Member | Break]:
+def scan_tar(path: Place) -> Iterator[Member | Break]:
     """Give the members of an uncompressed tar in order; folders are left out. A break ends it.
 
     Raises:
@@ -63,7 +64,7 @@ def scan_tar(path: Path) -> Iterator[Member | Break]:
 
     """
     with path.open("rb") as file:
-        end = os.fstat(file.fileno()).st_size
+        end = file.seek(0, os.SEEK_END)
         offset = 0
         extension: dict[str, str] = {}
         while True:

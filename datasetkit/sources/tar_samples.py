@@ -6,10 +6,11 @@ import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from datasetkit.errors import SourceError
 from datasetkit.ledger import DropReason
+from datasetkit.places import Place, as_place
 from datasetkit.sources.files import PICTURE_SUFFIXES, as_text, leads_out
 from datasetkit.sources.tar_index import Break, Member
 
@@ -31,7 +32,7 @@ class Sample:
     fault: tuple[DropReason, str] | None = None
 
 
-def expanded(pattern: Path) -> list[Path]:
+def expanded(pattern: Place) -> list[Place]:
     """Write out a name with braces; one without, or of a file that is there, stays as it is."""
     if pattern.exists():
         return [pattern]
@@ -48,7 +49,7 @@ def expanded(pattern: Path) -> list[Path]:
         pieces.append(names.split(",") if names is not None else [f"{number:0{width}d}" for number in numbers])
         start = match.end()
     pieces.append([text[start:]])
-    found = [Path("".join(parts)) for parts in itertools.islice(itertools.product(*pieces), _MOST_SHARDS + 1)]
+    found = [as_place("".join(parts)) for parts in itertools.islice(itertools.product(*pieces), _MOST_SHARDS + 1)]
     if not 0 < len(found) <= _MOST_SHARDS:
         raise SourceError(f"{pattern} names {'no' if not found else 'too many'} shards; give folders instead")
     return found

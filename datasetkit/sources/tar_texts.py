@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from datasetkit.errors import UnusableError
 from datasetkit.ledger import DropReason
+from datasetkit.places import Place
 from datasetkit.schema import row_schema
 from datasetkit.sources.files import as_text
 from datasetkit.sources.tar_index import Member
@@ -26,7 +26,7 @@ _RECORD_KEYS = {"record_id", "image_id", "file_name", "width", "height", "has_de
 _SCHEMA = pa.schema([field for field in row_schema(overlay=False) if field.name != "image"])
 
 
-def bytes_of(path: Path, member: Member) -> bytes:
+def bytes_of(path: Place, member: Member) -> bytes:
     """Read a member; its size is to be checked before.
 
     Raises:
@@ -34,7 +34,7 @@ def bytes_of(path: Path, member: Member) -> bytes:
 
     """
     try:
-        with path.open("rb") as file:
+        with path.open("rb", buffering=0) as file:
             file.seek(member.offset)
             data = file.read(member.size)
     except OSError as error:
@@ -44,7 +44,7 @@ def bytes_of(path: Path, member: Member) -> bytes:
     return data
 
 
-def text_of(path: Path, sample: Sample) -> str | None:
+def text_of(path: Place, sample: Sample) -> str | None:
     """Read ``KEY.txt``; None where there is none.
 
     Raises:
@@ -54,7 +54,7 @@ def text_of(path: Path, sample: Sample) -> str | None:
     return _text(path, sample.texts["txt"]) if "txt" in sample.texts else None
 
 
-def values_of(path: Path, sample: Sample) -> Mapping[str, Any]:
+def values_of(path: Place, sample: Sample) -> Mapping[str, Any]:
     """Read ``KEY.json``; nothing where there is none.
 
     Raises:
@@ -79,7 +79,7 @@ def is_record(values: Mapping[str, Any]) -> bool:
     return values.keys() >= _RECORD_KEYS
 
 
-def record_row(path: Path, sample: Sample) -> dict[str, Any]:
+def record_row(path: Place, sample: Sample) -> dict[str, Any]:
     """Read the row of an exported record; its image has no bytes yet.
 
     Raises:
@@ -100,7 +100,7 @@ def record_row(path: Path, sample: Sample) -> dict[str, Any]:
     return typed | {"image": {"bytes": None, "path": values["file_name"]}}
 
 
-def _text(path: Path, member: Member) -> str:
+def _text(path: Place, member: Member) -> str:
     name = as_text(member.name)
     if member.size > _LARGEST_TEXT_BYTES:
         raise UnusableError(

@@ -11,12 +11,13 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from datasetkit.errors import SourceError, UnusableError
 from datasetkit.images import ImageLimits
 from datasetkit.ledger import Drop, DropReason
+from datasetkit.places import Place
 from datasetkit.protocols import Annotator, Entry, Reading
 from datasetkit.recipe import Recipe
 from datasetkit.sources.columns import Columns
@@ -47,7 +48,7 @@ class WebdatasetSource:
 
     def __init__(
         self,
-        shards: Sequence[Path],
+        shards: Sequence[Place],
         *,
         text_column: str | None = None,
         require_description: bool = False,
@@ -136,7 +137,7 @@ class WebdatasetSource:
         name = PurePosixPath(as_text(sample.picture.name))
         return self._reader.reading(entry, data, name.name, description, license_name, f"{shard}/{name}")
 
-    def _texts(self, path: Path, sample: Sample) -> tuple[str | None, str | None]:
+    def _texts(self, path: Place, sample: Sample) -> tuple[str | None, str | None]:
         """Give the description and the license of a sample."""
         values = values_of(path, sample)
         if self._text_column is not None:
@@ -165,7 +166,7 @@ class WebdatasetSource:
         return row["record_id"], [item["id"] for item in row["objects"] or () if item is not None]
 
 
-def _scan(path: Path) -> list[Member | Break]:
+def _scan(path: Place) -> list[Member | Break]:
     try:
         return list(scan_tar(path))
     except OSError as error:
