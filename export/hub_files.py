@@ -88,7 +88,7 @@ def files_to_publish(folder: Path, manifest: Manifest, on_read: Callable[[int], 
         raise BuiltFolderError(f"the build in {folder} is not finished; run the same `datasetkit build` again first")
     _check_card(folder)
     shards = [_checked_shard(folder, shard, on_read) for shard in manifest.shards]
-    return (*shards, *(_local_file(folder, path, on_read) for path in _papers(folder)))
+    return (*shards, *(local_file(folder, path, on_read) for path in _papers(folder)))
 
 
 def _check_card(folder: Path) -> None:
@@ -104,7 +104,7 @@ def _check_card(folder: Path) -> None:
 def _checked_shard(folder: Path, shard: Shard, on_read: Callable[[int], None]) -> LocalFile:
     if not is_shard_name(shard.path):
         raise BuiltFolderError(f"the manifest in {folder} lists {shard.path!r}, which is no name of a shard")
-    file = _local_file(folder, shard.path, on_read)
+    file = local_file(folder, shard.path, on_read)
     if (file.size_bytes, file.sha256) != (shard.bytes, shard.sha256):
         raise BuiltFolderError(
             f"{folder / shard.path} is not the file that the manifest describes (`datasetkit verify {folder}` tells "
@@ -122,7 +122,13 @@ def _papers(folder: Path) -> Iterator[str]:
             yield path.relative_to(folder).as_posix()
 
 
-def _local_file(folder: Path, path: str, on_read: Callable[[int], None]) -> LocalFile:
+def local_file(folder: Path, path: str, on_read: Callable[[int], None]) -> LocalFile:
+    """Hash a file of a folder.
+
+    Raises:
+        BuiltFolderError: it is missing.
+
+    """
     digest, size = hashlib.sha256(), 0
     try:
         with (folder / path).open("rb") as file:

@@ -12,7 +12,8 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from datasetkit.errors import SourceError, UnusableError
 from datasetkit.images import ImageLimits
 from datasetkit.ledger import DropReason
-from datasetkit.places import Place, RemotePath, files_below
+from datasetkit.places import Place, files_below
+from datasetkit.remote import RemotePath
 
 CAPTION_COLUMNS = ("description", "caption", "text")
 PICTURE_SUFFIXES = frozenset(

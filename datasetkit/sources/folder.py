@@ -18,10 +18,11 @@ from typing import Any
 from datasetkit.errors import SourceError, UnusableError
 from datasetkit.images import ImageLimits, load_image
 from datasetkit.ledger import Drop, DropReason, Notice
-from datasetkit.places import Place, RemotePath, arrow_input, files_below
+from datasetkit.places import Place, arrow_input, files_below
 from datasetkit.protocols import Annotator, Entry, Reading
 from datasetkit.recipe import Recipe
 from datasetkit.record import Provenance, Record
+from datasetkit.remote import RemotePath
 from datasetkit.sources.files import (
     CAPTION_COLUMNS,
     PICTURE_SUFFIXES,
