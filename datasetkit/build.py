@@ -107,7 +107,7 @@ def build(
             return Manifest.read(out)
         _write_parts(folder, recipe, source, pipeline, stages, on_progress)
         manifest = folder.publish(source.stray_drops())
-        describe(out, manifest, REASON_MEANINGS, folder.former_card)
+        manifest = describe(out, manifest, REASON_MEANINGS, folder.former_card)
         folder.close()
     return manifest
 

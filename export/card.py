@@ -26,7 +26,6 @@ _PICTURE_TITLES = {
     "objects.png": "Objects per record and the share of the picture that they cover",
     "phrases.png": "Phrases by status and words per description",
 }
-PICTURES = ("samples.jpg", *_PICTURE_TITLES)  # what may stand in `assets`, in the card's order
 _PHRASE_STATUSES = {
     "matched": "names the objects in `object_ids`",
     "ambiguous": "may name any of `candidates`; nothing tells which for sure",

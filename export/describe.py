@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from datasetkit.errors import BuiltFolderError
 from datasetkit.recipe import recipe_yaml
-from export.card import PICTURES, render_card
+from export.card import render_card
 from export.card_front import read_front_matter
 from export.card_sections import merge_card, split_card
 from export.licenses import card_license, license_text
-from export.manifest import ASSETS_FOLDER, CARD_NAME, LICENSE_NAME, RECIPE_NAME, Manifest
+from export.manifest import ASSETS_FOLDER, CARD_NAME, LICENSE_NAME, PICTURES, RECIPE_NAME, Manifest
 from export.plots import write_plots
 from export.samples import write_samples
 from export.statistics import Statistics, compute_statistics
@@ -22,14 +23,19 @@ def describe(
     manifest: Manifest,
     reason_meanings: Mapping[str, str] | None = None,
     former_card: str | None = None,
-) -> Statistics:
+) -> Manifest:
     """Write everything beside the shards and the manifest; all of it follows from these two.
+
+    The manifest is written again with the names of what is not in every folder.
 
     Args:
         folder: the built folder.
         manifest: its manifest.
         reason_meanings: what the constants in ``phrases.reason`` mean, for the card.
         former_card: a card whose owner's text the new one takes over.
+
+    Returns:
+        the manifest with these names.
 
     Raises:
         BuiltFolderError: a shard cannot be read.
@@ -39,13 +45,17 @@ def describe(
     statistics = compute_statistics(folder, manifest)
     statistics.write(folder)
     licenses = statistics.total.licenses
-    if "license_link" in card_license(licenses, LICENSE_NAME):
-        (folder / LICENSE_NAME).write_text(license_text(licenses), encoding="utf-8")
+    lists_licenses = "license_link" in card_license(licenses, LICENSE_NAME)
     samples = write_samples(folder, manifest)
     pictures = [path.name for path in (samples, *write_plots(statistics, folder)) if path is not None]
+    files = (*(f"{ASSETS_FOLDER}/{name}" for name in pictures), *([LICENSE_NAME] if lists_licenses else []))
+    manifest = replace(manifest, files=files)
+    manifest.write(folder)
+    if lists_licenses:
+        (folder / LICENSE_NAME).write_text(license_text(licenses), encoding="utf-8")
     card = _merged_card(manifest, statistics, pictures, reason_meanings, former_card)
     (folder / CARD_NAME).write_text(card, encoding="utf-8")
-    return statistics
+    return manifest
 
 
 def update_card(folder: Path, reason_meanings: Mapping[str, str] | None = None) -> None:

@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
-from datasetkit.errors import OutputError
+from datasetkit.errors import BuiltFolderError, OutputError
 from datasetkit.ledger import Drop, DropReason, Notice, Tally
 from export.former_card import former_card
 from export.identity import BuildIdentity
@@ -28,6 +28,7 @@ from export.manifest import (
     LEDGER_NAME,
     LICENSE_NAME,
     MANIFEST_NAME,
+    PICTURES,
     RECIPE_NAME,
     STATISTICS_NAME,
     Manifest,
@@ -42,9 +43,8 @@ _MOVES = "moves.json"
 _LOCK = "lock"
 _PUBLISHED = (
     DATA_FOLDER,
-    ASSETS_FOLDER,
+    *(f"{ASSETS_FOLDER}/{name}" for name in PICTURES),
     CARD_NAME,
-    LICENSE_NAME,
     LEDGER_NAME,
     RECIPE_NAME,
     STATISTICS_NAME,
@@ -261,12 +261,24 @@ class BuildFolder:
             self._lock = None
 
     def _remove_published(self) -> None:
+        """Remove what the former build wrote; other files, also in ``assets``, are their owner's."""
+        if self._wrote_license():
+            (self.folder / LICENSE_NAME).unlink(missing_ok=True)
         for name in _PUBLISHED:
             path = self.folder / name
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
+        assets = self.folder / ASSETS_FOLDER
+        if assets.is_dir() and not any(assets.iterdir()):
+            assets.rmdir()
+
+    def _wrote_license(self) -> bool:
+        try:
+            return LICENSE_NAME in Manifest.read(self.folder).files
+        except BuiltFolderError:  # none yet, or cut short
+            return False
 
     def _take_apart(self, manifest: Manifest) -> None:
         self._new_journal()

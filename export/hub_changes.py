@@ -12,7 +12,7 @@ from datasetkit.errors import BuiltFolderError, HubError
 from export.card_sections import merge_card
 from export.hub_files import LocalFile, is_shard_name
 from export.hub_repository import HubRepository, RepositoryState
-from export.manifest import CARD_NAME, DATA_FOLDER, MANIFEST_NAME, Manifest
+from export.manifest import CARD_NAME, DATA_FOLDER, MANIFEST_NAME, Manifest, is_generated_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Changes:
     Args:
         files: all that the repository is to hold of the folder; the card with what people wrote into it on the Hub.
         additions: those of them that it has not, or has with other bytes.
-        deletions: paths of shards of the push before that are no shards of the folder.
+        deletions: paths of shards and generated files of the push before that the folder does not have.
 
     """
 
@@ -47,7 +47,7 @@ def find_changes(
     """
     files = tuple(_with_published_card(repository, state, file) for file in files)
     wanted = {file.path for file in files}
-    former = _former_shards(repository, state)
+    former = _former_files(repository, state)
     deletions = tuple(sorted(former & (state.files.keys() - wanted)))
     splits = tuple(f"{DATA_FOLDER}/{split}-" for split in manifest.split_rows)
     others = state.files.keys() - wanted - former
@@ -77,16 +77,17 @@ def _with_published_card(repository: HubRepository, state: RepositoryState, file
     return LocalFile.of_bytes(CARD_NAME, merged.encode())
 
 
-def _former_shards(repository: HubRepository, state: RepositoryState) -> set[str]:
-    """Name the shards of the push before, by its manifest; whatever else is listed there is not ours to delete."""
+def _former_files(repository: HubRepository, state: RepositoryState) -> set[str]:
+    """Name shards and generated files of the push before, by its manifest; what else it lists is not ours to delete."""
     if state.head is None or MANIFEST_NAME not in state.files:
         return set()
     try:
         value = json.loads(repository.read_file(MANIFEST_NAME, state.head))
         paths = [shard["path"] for part in value["parts"] for shard in part["shards"]]
+        paths += value.get("files", [])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise HubError(
             f"the {MANIFEST_NAME} of {repository.repo_id} is none of datasetkit ({error!r}), so nobody knows which "
             "files a push may replace; delete it there, or push to another repository"
         ) from error
-    return {path for path in paths if isinstance(path, str) and is_shard_name(path)}
+    return {path for path in paths if isinstance(path, str) and (is_shard_name(path) or is_generated_name(path))}

@@ -21,11 +21,17 @@ CARD_NAME = "README.md"
 LICENSE_NAME = "LICENSE"
 DATA_FOLDER = "data"
 ASSETS_FOLDER = "assets"
+PICTURES = ("samples.jpg", "categories.png", "objects.png", "phrases.png")  # what is drawn there, in the card's order
 
 
 def shard_path(split: str, index: int, count: int) -> str:
     """Name a shard, relative to the built folder, as the Hub and ``load_dataset`` expect it."""
     return f"{DATA_FOLDER}/{split}-{index:05d}-of-{count:05d}.parquet"
+
+
+def is_generated_name(path: str) -> bool:
+    """Whether a path, relative to the built folder, is one that pictures for the card or the list of licenses have."""
+    return path == LICENSE_NAME or path in {f"{ASSETS_FOLDER}/{name}" for name in PICTURES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +97,8 @@ class Manifest:
         parts: in order of the source.
         stray: the account of annotations that belong to no entry of the source.
         models: the weights that found and linked the objects; none where no model was asked.
+        files: what was drawn or written for the card, relative to the folder, ``/`` between parts; nothing else beside
+            the shards comes and goes with the data.
 
     """
 
@@ -101,6 +109,7 @@ class Manifest:
     parts: tuple[Part, ...]
     stray: Tally
     models: tuple[ModelIdentity, ...] = ()
+    files: tuple[str, ...] = ()
 
     @property
     def shards(self) -> tuple[Shard, ...]:
@@ -136,6 +145,7 @@ class Manifest:
             "parts": [part.to_json() for part in self.parts],
             "stray": self.stray.to_json(),
             "models": [asdict(model) for model in self.models],
+            "files": list(self.files),
             "recipe": self.recipe,
         }
 
@@ -165,6 +175,7 @@ class Manifest:
                 parts=tuple(map(Part.from_json, value["parts"])),
                 stray=_read_tally(value["stray"]),
                 models=read_models(value["models"]),
+                files=_read_files(value["files"]),
             )
         except FileNotFoundError:
             raise BuiltFolderError(
@@ -188,6 +199,12 @@ def read_models(values: Sequence[Mapping[str, Any]]) -> tuple[ModelIdentity, ...
         if not all(isinstance(item, str | None) for item in (model.revision, model.sha256)):
             raise TypeError(f"revision and sha256 of a model must be text or null: {model}")
     return models
+
+
+def _read_files(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise TypeError(f"files must be a list of names, not {value!r}")
+    return tuple(value)
 
 
 def _read_tally(value: Mapping[str, Any]) -> Tally:

@@ -161,9 +161,7 @@ def write_folder(
     parts = (Part(0, tuple(shards), tally),)
     manifest = Manifest(SCHEMA_VERSION, __version__, "0" * 64, recipe, parts, Tally(), models)
     manifest.write(folder)
-    if described:
-        describe(folder, manifest)
-    return manifest
+    return describe(folder, manifest) if described else manifest
 
 
 def refit(folder: Path) -> None:

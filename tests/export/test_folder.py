@@ -185,7 +185,8 @@ def test_two_builds_at_once_in_one_folder_are_refused(tmp_path: Path) -> None:
 def test_foreign_files_beside_a_build_survive(tmp_path: Path, pictures: Path) -> None:
     out = tmp_path / "out"
     built(folder_recipe(pictures, license="mit"), out)
-    mine = {"notes.txt": "mine", "figures/a.txt": "mine", ".gitattributes": "mine"}
+    mine = {"notes.txt": "mine", "figures/a.txt": "mine", ".gitattributes": "mine", "assets/logo.png": "mine"}
+    mine |= {"LICENSE": "mine"}
     put(out, mine)
     built(folder_recipe(pictures), out, overwrite=True)
     assert {name: (out / name).read_text() for name in mine} == mine

@@ -13,6 +13,7 @@ from datasetkit.errors import BuiltFolderError, HubError
 from export.hub import Plan, plan
 from export.manifest import Manifest
 from export.reading import iter_rows
+from tests.export.folders import bare_record, record, rows_of, write_folder
 from tests.export.pushing import HASTY, NAME, held, local, push_to, sent_objects
 from tests.hub.faults import Fault
 from tests.hub.server import HubServer
@@ -62,6 +63,22 @@ def test_a_second_push_of_the_same_folder_sends_nothing(hub: HubServer, scenes: 
     assert not {"commit", "preupload", "lfs-batch", "lfs-put", "lfs-part"} & hub.traffic.counts().keys()
 
 
+def test_a_small_file_with_other_bytes_of_the_same_number_is_sent(hub: HubServer, scenes: Path) -> None:
+    push_to(hub, scenes)
+    recipe = (scenes / "recipe.yaml").read_bytes()
+    hub.repository(NAME).write({"recipe.yaml": recipe[:-2] + b"?\n"})
+    assert push_to(hub, scenes).sent_files == 1
+    assert held(hub)["recipe.yaml"] == recipe
+
+
+def test_a_shard_that_somebody_deleted_is_not_deleted_again(hub: HubServer, scenes: Path, fewer_scenes: Path) -> None:
+    push_to(hub, scenes)
+    gone = Manifest.read(scenes).shards[0].path
+    hub.repository(NAME).write({}, delete=[gone])
+    assert push_to(hub, fewer_scenes).deleted_files == len(Manifest.read(scenes).shards) - 1
+    assert held(hub) == local(fewer_scenes)
+
+
 def test_only_shards_of_the_push_before_are_deleted(hub: HubServer, scenes: Path, fewer_scenes: Path) -> None:
     push_to(hub, scenes)
     theirs = {"notes.md": b"mine", "data/extra.csv": b"a,b", "assets/logo.png": b"\x89PNG\0logo"}
@@ -73,13 +90,39 @@ def test_only_shards_of_the_push_before_are_deleted(hub: HubServer, scenes: Path
     assert {path: held(hub)[path] for path in theirs} == theirs
 
 
+def test_generated_files_of_the_push_before_are_deleted_where_there_are_none_now(
+    hub: HubServer, tmp_path: Path
+) -> None:
+    write_folder(tmp_path / "many", {"train": [rows_of([record(1), record(2, license_name="mit")])]})
+    write_folder(tmp_path / "bare", {"train": [rows_of([bare_record(3)])]})
+    generated = {"LICENSE", "assets/samples.jpg", "assets/categories.png", "assets/objects.png", "assets/phrases.png"}
+    (tmp_path / "many" / "assets" / "logo.png").write_bytes(b"mine")
+    push_to(hub, tmp_path / "many")
+    assert generated | {"assets/logo.png"} < held(hub).keys()
+    hub.repository(NAME).write({"assets/theirs.png": b"theirs"})
+    stale = generated - {"assets/samples.jpg"}
+    assert set(plan_for(hub, tmp_path / "bare").deletions) == stale
+    assert push_to(hub, tmp_path / "bare").deleted_files == len(stale)
+    assert {path for path in held(hub) if path == "LICENSE" or path.startswith("assets/")} == {
+        "assets/samples.jpg",
+        "assets/logo.png",
+        "assets/theirs.png",
+    }
+
+
 def test_a_manifest_on_the_hub_cannot_make_us_delete_other_files(hub: HubServer, scenes: Path) -> None:
     push_to(hub, scenes)
     value = json.loads(held(hub)["manifest.json"])
     names = ["notes.md", ".gitattributes", "data/../notes.md", "data/extra.csv"]
     value["parts"][0]["shards"] += [{"path": name} for name in names]
+    value["files"] += [*names, "assets/logo.png", "assets/../notes.md", 1]
     hub.repository(NAME).write(
-        {"manifest.json": json.dumps(value).encode(), "notes.md": b"mine", "data/extra.csv": b"a,b"}
+        {
+            "manifest.json": json.dumps(value).encode(),
+            "notes.md": b"mine",
+            "data/extra.csv": b"a,b",
+            "assets/logo.png": b"mine",
+        }
     )
     assert plan_for(hub, scenes).deletions == ()
 

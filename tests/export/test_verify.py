@@ -227,6 +227,12 @@ def test_an_id_that_comes_twice_in_another_split(folder: Path) -> None:
     assert_one(folder, "data/test-00000-of-00001.parquet row 0", f"has the record_id of {SECOND} row 0")
 
 
+def test_a_picture_twice_in_one_split_is_no_fault(tmp_path: Path) -> None:
+    rows = rows_of([record(1), replace(record(2), image=record(1).image, source=record(1).source)])
+    write_folder(tmp_path / "out", {"train": [rows[:1], rows[1:]]})
+    assert found(tmp_path / "out") == []
+
+
 def test_a_picture_in_two_splits(folder: Path) -> None:
     image = bare_record(4).image
 
@@ -404,6 +410,7 @@ def rows_less_one(value: Any) -> None:
             ["contradicts itself", "part 0: 2 detections read, but 1 kept and 0 dropped"],
         ),
         (lambda value: value.pop("models"), ["is not a manifest of datasetkit"]),
+        (lambda value: value.update(files="LICENSE"), ["files must be a list of names"]),
         (lambda value: value["models"].append({"role": "detector"}), ["is not a manifest of datasetkit"]),
         (
             lambda value: value["models"].append({"role": "detector", "id": "a", "revision": 1, "sha256": None}),
