@@ -1,0 +1,144 @@
+"""Attention with readers and editors in it. Owns that readers change nothing, and that edits cost their rows alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from datasetkit.errors import ModelError
+from hi_scoring.attention.call import AttentionCall
+from hi_scoring.attention.parts import Editor, Reader
+
+# Scores held at once, 16 MiB in float32: more rows are done one part after the other.
+_CHUNK_SCORES = 2**22
+
+
+@dataclass(frozen=True, eq=False)
+class _Edit:
+    """What an editor wants of one call: itself, and whether it edits each row, shape (B, Q), bool."""
+
+    editor: Editor
+    edited: Tensor
+
+
+def attend(
+    call: AttentionCall, readers: Sequence[Reader], editors: Sequence[Editor], sdpa: Callable[[], Tensor]
+) -> Tensor:
+    """Compute a layer's output and let the readers read.
+
+    Args:
+        call: the layer's.
+        readers: each is given its rows as they are after all editors.
+        editors: applied in their order.
+        sdpa: what computes all rows unedited, shape (B, Q, H, D); not called where scores are capped, which it cannot.
+
+    Returns:
+        shape (B, Q, H, D).
+
+    Raises:
+        ModelError: a reader or editor gave rows that are not there, or an edit leaves a row without a key.
+
+    """
+    edits = list(_edits(call, editors))
+    if call.softcap is not None:
+        every = torch.arange(call.query.shape[2], device=call.query.device)
+        output = _recomputed(call, edits, None, every.expand(call.query.shape[0], -1))
+    else:
+        output = sdpa()
+        if edits:
+            output = _recomputed(call, edits, output, _indices(torch.stack([edit.edited for edit in edits]).any(0)))
+    for editor in editors:
+        output = editor.edit_output(call, output)
+    with torch.no_grad():
+        for reader in readers:
+            _read(call, edits, reader)
+    return output
+
+
+def _edits(call: AttentionCall, editors: Sequence[Editor]) -> Iterator[_Edit]:
+    for editor in editors:
+        rows = _checked(call, editor, editor.rows(call))
+        if rows is not None:
+            length = call.query.shape[2]
+            # One more column takes all that is none.
+            edited = torch.zeros(len(rows), length + 1, dtype=torch.bool, device=rows.device)
+            edited.scatter_(1, rows.where(rows >= 0, length), value=True)
+            yield _Edit(editor, edited[:, :length])
+
+
+def _read(call: AttentionCall, edits: Sequence[_Edit], reader: Reader) -> None:
+    rows = _checked(call, reader, reader.rows(call))
+    if rows is None:
+        return
+    for part in _parts(call, rows):
+        reader.read(call, part, call.probabilities(part, _visible(call, edits, part)))
+    reader.finish(call)
+
+
+def _recomputed(call: AttentionCall, edits: Sequence[_Edit], output: Tensor | None, rows: Tensor) -> Tensor:
+    """Give the output with these rows as they are after all edits; without an output, rows must be all rows."""
+    parts = [call.output(call.probabilities(part, _visible(call, edits, part))) for part in _parts(call, rows)]
+    if output is None:
+        return torch.cat(parts, 1)
+    sample, place = (rows >= 0).nonzero(as_tuple=True)
+    return output.index_put((sample, rows[sample, place]), torch.cat(parts, 1)[sample, place]) if parts else output
+
+
+def _visible(call: AttentionCall, edits: Sequence[_Edit], rows: Tensor) -> Tensor:
+    """Tell which keys rows see after all edits, shape (B, 1 or H, R, K)."""
+    visible = call.visible(rows)
+    for edit in edits:
+        edited = edit.edited.gather(1, rows.clamp(min=0)) & (rows >= 0)
+        if not edited.any():
+            continue
+        before = visible.expand(-1, call.query.shape[1], -1, -1)
+        after = edit.editor.edit(call, rows.where(edited, -1), before)
+        if after.shape != before.shape or after.dtype != torch.bool:
+            raise ModelError(
+                f"{type(edit.editor).__name__}.edit gave {after.dtype} of shape {tuple(after.shape)}; "
+                f"give torch.bool of shape {tuple(before.shape)}"
+            )
+        visible = after.where(edited[:, None, :, None], before)
+        emptied = before.any(-1) & ~visible.any(-1)
+        if emptied.any():
+            sample, head, place = emptied.nonzero()[0].tolist()
+            slot = int(call.query_positions[rows[sample, place]])
+            raise ModelError(
+                f"{type(edit.editor).__name__} blocks every key of the row at slot {slot} of sample {sample} in layer "
+                f"{call.layer}, head {head}; leave at least one"
+            )
+    return visible
+
+
+def _checked(call: AttentionCall, asker: Reader | Editor, rows: Tensor | None) -> Tensor | None:
+    """Refuse rows that are not there; give None where no row is wanted."""
+    if rows is None:
+        return None
+    batch, _, length, _ = call.query.shape
+    if rows.ndim != 2 or len(rows) != batch or rows.dtype != torch.int64:
+        raise ModelError(
+            f"{type(asker).__name__} asks for rows of shape {tuple(rows.shape)}, {rows.dtype}, of a batch of {batch}; "
+            f"give int64 of shape ({batch}, R)"
+        )
+    if not rows.numel() or rows.max() < 0:
+        return None
+    if rows.min() < -1 or rows.max() >= length:
+        raise ModelError(
+            f"{type(asker).__name__} asks for rows {int(rows.min())} to {int(rows.max())} of {length}; "
+            f"give 0 to {length - 1}, or -1 for none"
+        )
+    return rows
+
+
+def _indices(chosen: Tensor) -> Tensor:
+    """Turn (B, Q) bool into indices (B, R), those of samples with fewer filled up with -1."""
+    order = (~chosen).to(torch.uint8).argsort(dim=1, stable=True)[:, : int(chosen.sum(1).max())]
+    return order.where(chosen.gather(1, order), -1)
+
+
+def _parts(call: AttentionCall, rows: Tensor) -> tuple[Tensor, ...]:
+    batch, heads, _, _ = call.query.shape
+    return rows.split(max(1, _CHUNK_SCORES // (batch * heads * call.key.shape[2])), dim=1)

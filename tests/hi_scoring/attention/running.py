@@ -1,0 +1,98 @@
+"""Batches for tiny models, and what their attention is by transformers' own eager code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from hi_scoring.attention import AttentionCall, Reader
+from tests.hi_scoring.tiny_models import TinyFamily
+
+LONG, SHORT = "describe the red circle and the blue square .", "what colour ?"
+NEW_TOKENS = 9
+
+
+def batch_of(tiny: TinyFamily, *texts: str) -> dict[str, Any]:
+    """A left-padded batch, a picture and a text each."""
+    pixels = np.random.default_rng(0).integers(0, 256, (len(texts), 60, 84, 3), dtype=np.uint8)
+    content = [[{"type": "image"}, {"type": "text", "text": text}] for text in texts]
+    if tiny.processor.chat_template is None:
+        prompts = [f"<image>{text}" for text in texts]
+    else:
+        prompts = [
+            tiny.processor.apply_chat_template([{"role": "user", "content": part}], add_generation_prompt=True)
+            for part in content
+        ]
+    images = [[Image.fromarray(picture)] for picture in pixels]
+    return dict(tiny.processor(images=images, text=prompts, padding=True, padding_side="left", return_tensors="pt"))
+
+
+@contextmanager
+def implementation(model: Any, name: str) -> Iterator[None]:
+    """Compute the text's attention with another of transformers' functions."""
+    decoder = model.get_decoder()
+    former = decoder.config._attn_implementation
+    decoder.set_attn_implementation(name)
+    try:
+        yield
+    finally:
+        decoder.set_attn_implementation(former)
+
+
+def eager(tiny: TinyFamily, inputs: dict[str, Any]) -> Any:
+    """The model's output with all attention in it."""
+    with implementation(tiny.model, "eager"), torch.no_grad():
+        return tiny.model(**inputs, output_attentions=True)
+
+
+def generate(tiny: TinyFamily, inputs: dict[str, Any], **options: Any) -> Any:
+    """Continue greedily by exactly NEW_TOKENS tokens."""
+    return tiny.model.generate(
+        **inputs,
+        max_new_tokens=NEW_TOKENS,
+        min_new_tokens=NEW_TOKENS,
+        do_sample=False,
+        return_dict_in_generate=True,
+        output_logits=True,
+        **options,
+    )
+
+
+class AllRows(Reader):
+    """Keeps every row of every call, by layer; that is what real readers must not do."""
+
+    def __init__(self) -> None:
+        self.calls: dict[int, list[Tensor]] = {}
+        self._parts: list[Tensor] = []
+
+    def rows(self, call: AttentionCall) -> Tensor:
+        batch, _, length, _ = call.query.shape
+        return torch.arange(length).expand(batch, -1)
+
+    def read(self, call: AttentionCall, rows: Tensor, probabilities: Tensor) -> None:
+        self._parts.append(probabilities)
+
+    def finish(self, call: AttentionCall) -> None:
+        self.calls.setdefault(call.layer, []).append(torch.cat(self._parts, 2))
+        self._parts = []
+
+    def steps(self) -> list[list[Tensor]]:
+        """Forward passes, and in each the layers in order."""
+        return [list(step) for step in zip(*(self.calls[layer] for layer in sorted(self.calls)), strict=True)]
+
+
+def largest_difference(ours: Sequence[Tensor], theirs: Sequence[Tensor], attended: Tensor) -> float:
+    """Over all layers and the rows of real tokens; ``attended`` has shape (B, N), of which the last Q are queries."""
+    assert len(ours) == len(theirs)
+    differences = []
+    for mine, other in zip(ours, theirs, strict=True):
+        assert mine.shape == other.shape
+        real = attended[:, -mine.shape[2] :].bool()
+        differences.append((mine - other).abs().amax((1, 3))[real].max().item())
+    return max(differences)
