@@ -25,9 +25,11 @@ from datasetkit.models import ModelIdentity
 from datasetkit.rle import Mask
 from datasetkit.schema import record_to_row, row_schema
 from export import verify as verify_module
+from export.dataset_files import FolderFiles
 from export.faults import Fault
+from export.manifest import Manifest
 from export.shards import ShardWriter, hash_file
-from export.verify import verify_folder
+from export.verify import verify_files, verify_folder
 from tests.export.folders import RECIPE, Row, bare_record, png, record, refit, rows_of, write_folder
 
 SECOND = "data/train-00001-of-00002.parquet"
@@ -520,6 +522,17 @@ def test_papers_nested_without_end_are_faults(folder: Path, name: str) -> None:
 def test_no_card(folder: Path) -> None:
     (folder / "README.md").unlink()
     assert_one(folder, "README.md", "cannot be read")
+
+
+def test_progress_goes_through_every_row_once(folder: Path) -> None:
+    seen: list[tuple[str, int, int]] = []
+    assert list(verify_files(FolderFiles(folder), lambda *step: seen.append(step))) == []
+    shards = Manifest.read(folder).shards
+    total = sum(shard.rows for shard in shards)
+    assert list(dict.fromkeys(path for path, _, _ in seen)) == [shard.path for shard in shards]
+    assert [done for _, done, _ in seen] == sorted(done for _, done, _ in seen)
+    assert (seen[0][1], seen[-1][1]) == (0, total)
+    assert {of for _, _, of in seen} == {total}
 
 
 def test_a_missing_plot(folder: Path) -> None:

@@ -178,6 +178,13 @@ def test_a_broken_row_group_costs_its_rows_only(tmp_path: Path) -> None:
     assert manifest.tally.read["record"] == 12
 
 
+@pytest.mark.parametrize("first", [1, 16, 21, 39])
+def test_reading_begins_at_any_row(tmp_path: Path, first: int) -> None:
+    source = ParquetSource([write_rows(tmp_path / "a.parquet", plain_rows(40), row_group_size=25)])
+    found = [source.read(entry).record.description for entry in list(source.entries())[first:]]
+    assert found == [f"a cat number {number}" for number in range(first, 40)]
+
+
 def test_text_that_is_no_utf8_costs_its_row_only(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "a.parquet", plain_rows(5), compression="none", use_dictionary=False)
     data = path.read_bytes()

@@ -188,6 +188,20 @@ def test_an_extended_header_that_is_there_but_too_long(tmp_path: Path, kind: byt
     assert [type(item) for item in scan_tar(tmp_path / "a.tar")] == [Break]
 
 
+def test_headers_between_a_file_and_its_name_do_not_shift_what_follows(tmp_path: Path) -> None:
+    def block(data: bytes) -> bytes:
+        return data.ljust(-(-len(data) // 512) * 512, b"\0")
+
+    data, target = picture(), b"x" * 120 + b"\0"
+    sized = b"%d size=%d\n" % (len(f"12 size={len(data)}\n"), len(data))
+    tar = header("target", len(target), b"K") + block(target) + header("link.png", 700, b"2")
+    tar += header("sized", len(sized), b"x") + block(sized) + header("good.png", 0) + block(data) + bytes(1024)
+    (tmp_path / "a.tar").write_bytes(tar)
+    found = [(item.name, item.size, bool(item.fault)) for item in scan_tar(tmp_path / "a.tar")]  # type: ignore[union-attr]
+    assert found == [("link.png", 700, True), ("good.png", len(data), False)]
+    assert outcomes(WebdatasetSource([tmp_path]))["a.tar/good"] is None
+
+
 def test_a_long_name_that_leads_out(tmp_path: Path) -> None:
     for tar_format in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
         write_tar(tmp_path / "a.tar", [("../" * 60 + "x.png", picture()), ("y.png", picture())], tar_format)
