@@ -5,7 +5,7 @@ What is wrong is reported and the check goes on: one bad row, shard or file hide
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +30,9 @@ _VIEWER_ROW_BYTES = 2_000_000
 _BATCH_ROWS = 16
 _LIMITS = ("max_bytes", "max_pixels")
 
+# Path of the shard that is being read, rows done, rows in all.
+OnProgress = Callable[[str, int, int], None]
+
 
 def verify_folder(folder: Path) -> Iterator[Fault]:
     """Check a built folder against its manifest, its card, its ledger and itself.
@@ -44,11 +47,12 @@ def verify_folder(folder: Path) -> Iterator[Fault]:
     yield from verify_files(FolderFiles(folder))
 
 
-def verify_files(files: DatasetFiles) -> Iterator[Fault]:
+def verify_files(files: DatasetFiles, on_progress: OnProgress = lambda *_: None) -> Iterator[Fault]:
     """Check a built dataset, wherever it is; one shard is open at a time.
 
     Args:
         files: of a folder or of a repository.
+        on_progress: told the shard that is being read, rows done and rows in all, before each shard and on the way.
 
     Returns:
         what is wrong, file by file; nothing where the dataset is sound.
@@ -57,11 +61,11 @@ def verify_files(files: DatasetFiles) -> Iterator[Fault]:
         HubError: the Hub stopped to answer.
 
     """
-    for fault in _check(files):
+    for fault in _check(files, on_progress):
         yield replace(fault, what=files.tell(fault.what))
 
 
-def _check(files: DatasetFiles) -> Iterator[Fault]:
+def _check(files: DatasetFiles, on_progress: OnProgress) -> Iterator[Fault]:
     try:
         manifest = Manifest.read(files.papers)
     except BuiltFolderError as error:
@@ -70,10 +74,12 @@ def _check(files: DatasetFiles) -> Iterator[Fault]:
     ledger = Ledger.read(files.papers)
     names = _expected_names(manifest)
     yield from _check_names(files, manifest, names)
-    check = _ShardCheck(files, manifest, ledger)
+    done, total = 0, sum(shard.rows for shard in manifest.shards)
+    check = _ShardCheck(files, manifest, ledger, lambda shard, rows: on_progress(shard.path, done + rows, total))
     for shard in manifest.shards:
         if shard.path in names:
             yield from check.check_shard(shard)
+        done += shard.rows
     yield from check.finish()
     yield from check_papers(files, manifest, ledger, check.contents())
 
@@ -99,8 +105,11 @@ def _check_names(files: DatasetFiles, manifest: Manifest, names: frozenset[str])
 class _ShardCheck:
     """Goes through the shards one after the other and remembers what only all of them together can tell."""
 
-    def __init__(self, files: DatasetFiles, manifest: Manifest, ledger: Ledger) -> None:
+    def __init__(
+        self, files: DatasetFiles, manifest: Manifest, ledger: Ledger, on_rows: Callable[[Shard, int], None]
+    ) -> None:
         self._files = files
+        self._on_rows = on_rows
         self._manifest = manifest
         self._check_row = RowCheck(_limits(manifest), ledger.rotated)
         self._uniqueness = Uniqueness()
@@ -112,6 +121,7 @@ class _ShardCheck:
 
     def check_shard(self, shard: Shard) -> Iterator[Fault]:
         """Check one shard: its bytes, its footer, its rows."""
+        self._on_rows(shard, 0)
         if shard.path not in self._files.names:
             self._counter = None
             yield Fault(shard.path, "is missing")
@@ -181,6 +191,7 @@ class _ShardCheck:
                 for place in range(batch.num_rows):
                     yield from self._check_one_row(batch.slice(place, 1), shard, number)
                     number += 1
+                self._on_rows(shard, min(number, shard.rows))
         except (OSError, pa.ArrowException, UnicodeDecodeError) as error:  # the last: a column's name is damaged
             self._counter = None
             last = first_row + file.metadata.row_group(group).num_rows - 1

@@ -69,6 +69,11 @@ def test_verify_prints_a_line_a_fault(built: Path, tmp_path: Path) -> None:
     assert code == 1
     assert shard.name in shown
     assert "in" in errors
+    on_terminal = RUN.invoke(app, ["verify", str(broken)], env={"FORCE_COLOR": "1", "COLUMNS": "120"})
+    assert (on_terminal.exit_code, on_terminal.stdout) == (code, shown), "faults are whole, whatever else is shown"
+    assert "/6" in on_terminal.stderr
+    assert shard.name in on_terminal.stderr
+    assert errors == f"1 fault in {broken}\n", "no line of progress where nobody looks"
 
 
 def test_a_finished_build_is_left_alone_and_another_recipe_refused(built: Path) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from datasetkit.cli.progress import verify_line
 from datasetkit.errors import BuiltFolderError
 
 if TYPE_CHECKING:
@@ -35,9 +36,10 @@ def verify(
     from export.verify import verify_files
 
     faults = 0
-    with _files_of(dataset) as files:
-        for fault in verify_files(files):
+    with _files_of(dataset) as files, verify_line() as (show, hide):
+        for fault in verify_files(files, show):
             faults += not fault.is_warning
+            hide()
             typer.echo(str(fault))
     if faults:
         typer.echo(f"{faults} fault{'' if faults == 1 else 's'} in {dataset}", err=True)

@@ -1,9 +1,9 @@
-"""The one line that shows how far a build is. Owns its looks, and what Ctrl-C says."""
+"""The one line that shows how far a build or a verification is. Owns its looks, and what Ctrl-C says."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -58,3 +58,42 @@ def progress_line() -> Iterator[Any]:
     finally:
         if line.live.is_started:
             line.stop()
+
+
+@contextmanager
+def verify_line() -> Iterator[tuple[Callable[[str, int, int], None], Callable[[], None]]]:
+    """Show one line with the rows that were checked and the shard that is read; nothing of it stays.
+
+    Yields:
+        what shows shard, rows done and rows in all, and what hides the line until then, for a fault to be printed.
+
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Line
+
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), BarColumn(bar_width=12), MofNCompleteColumn(), TextColumn("rows"))
+    line = Line(
+        *columns,
+        TimeRemainingColumn(),
+        TextColumn("{task.description}", style="dim", markup=False),
+        console=console,
+        transient=True,
+        redirect_stdout=False,
+        disable=not console.is_interactive,
+    )
+    task = line.add_task("", total=None)
+
+    def show(shard: str, done: int, total: int) -> None:
+        line.start()
+        line.update(task, description=shard, completed=done, total=total)
+
+    def hide() -> None:
+        if line.live.is_started:
+            line.stop()
+
+    try:
+        yield show, hide
+    finally:
+        hide()
