@@ -6,7 +6,9 @@ A row is what ``datasets`` gives in any of its formats (plain, numpy, torch), a 
 
 from __future__ import annotations
 
+import json
 import operator
+import re
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
@@ -16,14 +18,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from datasetkit.drawing import draw_overlay
-from datasetkit.errors import BuiltFolderError, RecordError, UnknownNameError
+from datasetkit.errors import AddressError, BuiltFolderError, RecordError, UnknownNameError
 from datasetkit.images import MOST_PIXELS, ImageLimits, load_image, rgb_pixels
+from datasetkit.places import as_place
 from datasetkit.record import KeyObject
+from datasetkit.remote import RemotePath
 from datasetkit.rle import Mask, decode_masks
 
 BoolArray = NDArray[np.bool_]
 Row = Any  # a mapping from column to value; a pandas Series is one in all but its type
 _OUR_COLUMNS = ("image", "width", "height", "description", "objects", "phrases", "source", "record_id")
+_SHARD = re.compile(r"data/(?P<split>\w+)-\d{5}-of-\d{5}\.parquet")
 _NO_LIMITS = ImageLimits(max_bytes=2**31, max_pixels=MOST_PIXELS)
 
 
@@ -33,7 +38,7 @@ def load(
     """Load a published dataset, exactly as ``datasets.load_dataset`` does, and check that it is one of ours.
 
     Args:
-        dataset: ``user/name`` on the Hub, or a built folder.
+        dataset: ``user/name`` on the Hub, a built folder, or the address that ``datasetkit push`` wrote to.
         split: the split to load; None loads all.
         revision: branch, tag or commit on the Hub.
         streaming: whether rows are read as they are asked for, nothing downloaded before.
@@ -42,13 +47,21 @@ def load(
         ``datasets.Dataset`` for a split, ``datasets.DatasetDict`` for all of them; their iterable kin when streaming.
 
     Raises:
-        BuiltFolderError: the dataset does not have our columns.
+        BuiltFolderError: the dataset does not have our columns, or there is none at the address.
+        AddressError: the address cannot be used, or a revision is given with it.
+        OSError: the address's store cannot be reached, or refuses.
 
     """
     import datasets  # loads pandas and pyarrow, which the other helpers do without
 
     name = str(dataset)
-    loaded = datasets.load_dataset(name, split=split, revision=revision, streaming=streaming)
+    place = as_place(name)
+    if isinstance(place, RemotePath):
+        if revision is not None:
+            raise AddressError(f"revision {revision!r} is for datasets on the Hub; {place} has nothing like it")
+        loaded = datasets.load_dataset("parquet", data_files=_shards(place), split=split, streaming=streaming)
+    else:
+        loaded = datasets.load_dataset(name, split=split, revision=revision, streaming=streaming)
     for part in loaded.values() if isinstance(loaded, dict) else [loaded]:
         missing = [column for column in _OUR_COLUMNS if column not in (part.features or {})]
         if missing:
@@ -57,6 +70,26 @@ def load(
                 f"load it with datasets.load_dataset({name!r})"
             )
     return loaded
+
+
+def _shards(place: RemotePath) -> dict[str, list[str]]:
+    """Name the shards of each split, by the manifest."""
+    manifest = place / "manifest.json"
+    shards: dict[str, list[str]] = {}
+    try:
+        parts = json.loads(manifest.read_bytes())["parts"]
+        for path in sorted(shard["path"] for part in parts for shard in part["shards"]):
+            match = _SHARD.fullmatch(path)
+            if match is None:
+                raise BuiltFolderError(f"{manifest} lists {path!r}, which is no name of a shard")
+            shards.setdefault(match["split"], []).append(str(place / path))
+    except FileNotFoundError:
+        raise BuiltFolderError(f"{manifest} is not there; give an address that `datasetkit push` wrote to") from None
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, BuiltFolderError):
+            raise
+        raise BuiltFolderError(f"{manifest} is not a manifest of datasetkit: {error!r}") from error
+    return shards
 
 
 def masks(row: Row) -> BoolArray:

@@ -27,7 +27,7 @@ from export.manifest import (
 )
 
 _SHARD_NAME = re.compile(r"data/[^/]+-\d{5}-of-\d{5}\.parquet")
-_PAPERS = (CARD_NAME, MANIFEST_NAME, LEDGER_NAME, STATISTICS_NAME, RECIPE_NAME)
+PAPERS = (CARD_NAME, MANIFEST_NAME, LEDGER_NAME, STATISTICS_NAME, RECIPE_NAME)
 _PIECE_BYTES = 2**20
 
 
@@ -114,7 +114,7 @@ def _checked_shard(folder: Path, shard: Shard, on_read: Callable[[int], None]) -
 
 
 def _papers(folder: Path) -> Iterator[str]:
-    yield from _PAPERS
+    yield from PAPERS
     if (folder / LICENSE_NAME).is_file():
         yield LICENSE_NAME
     for path in sorted((folder / ASSETS_FOLDER).rglob("*")):

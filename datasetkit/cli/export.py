@@ -12,7 +12,10 @@ import typer
 
 def export(
     folder: Annotated[Path, typer.Argument(help="Folder that a build wrote.", show_default=False)],
-    destination: Annotated[Path, typer.Argument(metavar="DEST", help="Folder to write.", show_default=False)],
+    destination: Annotated[
+        str,
+        typer.Argument(metavar="DEST", help="Folder to write, here or at s3://bucket/prefix.", show_default=False),
+    ],
     to: Annotated[
         str, typer.Option(help="Format: coco, imagefolder, labelstudio, webdataset or yolo-seg.", show_default=False)
     ],
@@ -20,10 +23,16 @@ def export(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export in DEST.")] = False,
 ) -> None:
     """Write a dataset in another format, and say what that format has no place for."""
+    from datasetkit.places import as_place
     from export.formats.exporting import export_folder
+    from export.formats.remote import export_remote
 
+    place = as_place(destination)
     with _progress_bar() as show:
-        result = export_folder(folder, to, destination, split=split, overwrite=overwrite, on_progress=show)
+        if isinstance(place, Path):
+            result = export_folder(folder, to, place, split=split, overwrite=overwrite, on_progress=show)
+        else:
+            result = export_remote(folder, to, place, split=split, overwrite=overwrite, on_progress=show)
     typer.echo(f"records      {result.records:,}")
     typer.echo(f"pictures     {result.pictures:,}")
     typer.echo(f"objects      {result.objects:,}")

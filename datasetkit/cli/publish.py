@@ -1,23 +1,30 @@
-"""``datasetkit push``: publish a built folder on the Hub. Owns its progress bars and how a plan is printed."""
+"""``datasetkit push``: publish a built folder. Owns its progress bars and how a plan is printed."""
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from datasetkit.errors import OutputError
+
 if TYPE_CHECKING:
+    from datasetkit.remote import RemotePath
     from export.hub import Plan, Pushed
+    from export.hub_files import LocalFile
+    from export.sending import Difference
 
 
 def push(
     folder: Annotated[Path, typer.Argument(help="Folder that a build wrote.")],
-    repository: Annotated[str, typer.Argument(metavar="USER/NAME", help="Dataset repository on the Hub.")],
+    repository: Annotated[
+        str, typer.Argument(metavar="USER/NAME|ADDRESS", help="Dataset repository on the Hub, or s3://bucket/prefix.")
+    ],
     private: Annotated[
         bool | None,
         typer.Option(
@@ -25,26 +32,80 @@ def push(
         ),
     ] = None,
     revision: Annotated[
-        str, typer.Option(metavar="BRANCH", help="Branch to push to; made if it is not there.")
-    ] = "main",
+        str | None, typer.Option(metavar="BRANCH", help="Branch to push to; made if it is not there.  [default: main]")
+    ] = None,
     tag: Annotated[str | None, typer.Option(help="Tag for the new commit; one that is there is an error.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be sent, and send nothing.")] = False,
 ) -> None:
-    """Publish a dataset on the Hugging Face Hub, in one commit.
+    """Publish a dataset on the Hugging Face Hub, in one commit, or in an object store such as S3.
 
     The token is the one that `hf auth login` stored, or HF_TOKEN. A push that was interrupted is made again by the same
-    command and sends only what is missing.
+    command and sends only what is missing. An object store has its credentials where its own tools look for them, as
+    AWS_ACCESS_KEY_ID; AWS_ENDPOINT_URL names a store that is not Amazon's.
     """
-    from export.hub import plan
-    from export.hub import push as push_folder
+    from datasetkit.places import as_place
+    from datasetkit.remote import RemotePath
+
+    place = as_place(repository)
+    if isinstance(place, RemotePath):
+        if (private, revision, tag) != (None, None, None):
+            raise OutputError(
+                f"--private, --public, --revision and --tag are for the Hub; {place} has nothing like them"
+            )
+        lines = _push_remote(folder, place, dry_run=dry_run)
+    else:
+        lines = _push_to_hub(folder, repository, private, revision, tag, dry_run=dry_run)
+    for line in lines:
+        typer.echo(line)
+
+
+def _push_to_hub(
+    folder: Path, repository: str, private: bool | None, revision: str | None, tag: str | None, *, dry_run: bool
+) -> Iterator[str]:
+    from export.hub import plan, push
+    from export.hub_repository import MAIN_BRANCH
+
+    branch = revision or MAIN_BRANCH
+    with _bars() as show:
+        if dry_run:
+            return _plan_lines(plan(folder, repository, private=private, revision=branch, tag=tag, on_progress=show))
+        return _pushed_lines(push(folder, repository, private=private, revision=branch, tag=tag, on_progress=show))
+
+
+def _push_remote(folder: Path, place: RemotePath, *, dry_run: bool) -> Iterator[str]:
+    from export.remote_push import plan, push
 
     with _bars() as show:
         if dry_run:
-            planned = plan(folder, repository, private=private, revision=revision, tag=tag, on_progress=show)
-        else:
-            pushed = push_folder(folder, repository, private=private, revision=revision, tag=tag, on_progress=show)
-    for line in _plan_lines(planned) if dry_run else _pushed_lines(pushed):
-        typer.echo(line)
+            return _difference_lines(plan(folder, place, show))
+        return _sent_lines(push(folder, place, show), place)
+
+
+def _difference_lines(difference: Difference) -> Iterator[str]:
+    yield from _change_lines([(file.path, file.size_bytes) for file in difference.sent], difference.deletions)
+    yield (
+        f"would send {_files_of(difference.sent)} and delete {_files(len(difference.deletions))}; "
+        f"{_files_of(difference.skipped)} are there already. Nothing was sent"
+    )
+
+
+def _sent_lines(difference: Difference, place: RemotePath) -> Iterator[str]:
+    yield (
+        f"sent {_files_of(difference.sent)}, deleted {_files(len(difference.deletions))}; "
+        f"{_files_of(difference.skipped)} were there already"
+    )
+    yield str(place)
+
+
+def _files_of(files: Sequence[LocalFile]) -> str:
+    return f"{_files(len(files))} of {_size(sum(file.size_bytes for file in files))}"
+
+
+def _change_lines(sent: Iterable[tuple[str, int]], deletions: Iterable[str]) -> Iterator[str]:
+    for path, size in sent:
+        yield f"send    {path}  {_size(size)}"
+    for path in deletions:
+        yield f"delete  {path}"
 
 
 def _plan_lines(planned: Plan) -> Iterator[str]:
@@ -52,10 +113,7 @@ def _plan_lines(planned: Plan) -> Iterator[str]:
         yield f"make    repository {planned.repo_id}"
     if planned.creates_branch:
         yield f"make    branch {planned.revision}"
-    for path, size in planned.sent:
-        yield f"send    {path}  {_size(size)}"
-    for path in planned.deletions:
-        yield f"delete  {path}"
+    yield from _change_lines(planned.sent, planned.deletions)
     if planned.tag is not None:
         yield f"tag     {planned.tag}"
     sent, skipped = sum(size for _, size in planned.sent), sum(size for _, size in planned.skipped)

@@ -14,7 +14,7 @@ from export.formats.built import BuiltDataset
 from export.formats.result import ExportResult, Format
 
 # Hidden, so that readers which take every file of a folder pass over it.
-_MARKER = ".datasetkit-export.json"
+MARKER_NAME = ".datasetkit-export.json"
 
 
 def export_folder(
@@ -60,7 +60,7 @@ def export_folder(
     try:
         result = write(dataset, partial)
         text = json.dumps({"format": format_name} | asdict(result), indent=1)
-        (partial / _MARKER).write_text(text + "\n", encoding="utf-8")
+        (partial / MARKER_NAME).write_text(text + "\n", encoding="utf-8")
         _put_in_place(partial, destination)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -81,7 +81,7 @@ def _check_destination(folder: Path, destination: Path, *, overwrite: bool) -> N
         return
     if not overwrite:
         raise OutputError(f"{destination} is not empty; give another DEST, or --overwrite to replace an earlier export")
-    if not (destination / _MARKER).is_file():
+    if not (destination / MARKER_NAME).is_file():
         raise OutputError(f"{destination} holds something that is no export; give another DEST")
 
 

@@ -1,0 +1,79 @@
+"""Exports to a remote store. Owns that they are made whole on this disk first, and what they may replace there."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from datasetkit.errors import OutputError
+from datasetkit.remote import RemotePath
+from export.formats.exporting import MARKER_NAME, export_folder
+from export.formats.result import ExportResult
+from export.hub_files import LocalFile, local_file
+from export.sending import compare, read_journal, send
+
+_JOURNAL_NAME = ".datasetkit-export-journal.json"
+
+
+def export_remote(
+    folder: Path,
+    format_name: str,
+    destination: RemotePath,
+    *,
+    split: str | None = None,
+    overwrite: bool = False,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> ExportResult:
+    """Write a built folder in another format to a remote store; its marker comes last.
+
+    Args:
+        folder: the built folder; it is not changed.
+        format_name: one of :data:`export.formats.FORMATS`.
+        destination: the folder to write; files there that no export wrote stay.
+        split: the one split to export; None takes all.
+        overwrite: whether an earlier export in the destination is replaced.
+        on_progress: called with the records that are done and those there are in all.
+
+    Raises:
+        UnknownNameError: there is no such format.
+        OutputError: the destination is not empty and ``overwrite`` is off or it holds no export.
+        BuiltFolderError: the folder holds no build, or not that split.
+        OSError: the store refuses something, or cannot be reached.
+
+    """
+    listed = destination.files()
+    unfinished = _JOURNAL_NAME in listed
+    former = _former_files(destination, listed, overwrite=overwrite)
+    with tempfile.TemporaryDirectory(prefix="datasetkit-") as temporary:
+        local = Path(temporary) / "export"
+        result = export_folder(folder, format_name, local, split=split, on_progress=on_progress)
+        files = _marked_files(local)
+        difference = compare(destination, listed, files, former=former, known={}, unfinished=unfinished)
+        send(local, destination, difference, _JOURNAL_NAME)
+    return result
+
+
+def _former_files(destination: RemotePath, listed: Mapping[str, int], *, overwrite: bool) -> set[str]:
+    """Name the files of an earlier export, also of one that was cut short; refuse everything else that is there."""
+    left = read_journal(destination, _JOURNAL_NAME, listed)
+    if not listed or (left and not overwrite):
+        return left
+    if not overwrite:
+        raise OutputError(f"{destination} is not empty; give another DEST, or --overwrite to replace an earlier export")
+    if MARKER_NAME not in listed and not left:
+        raise OutputError(f"{destination} holds something that is no export; give another DEST")
+    marker = json.loads((destination / MARKER_NAME).read_bytes()) if MARKER_NAME in listed else {}
+    return left.union(marker.get("files", ()))
+
+
+def _marked_files(local: Path) -> tuple[LocalFile, ...]:
+    """Hash the files, the marker last; it names them all, so that the next export knows them."""
+    marker = local / MARKER_NAME
+    names = sorted(path.relative_to(local).as_posix() for path in local.rglob("*") if path.is_file())
+    value = json.loads(marker.read_text(encoding="utf-8")) | {"files": names}
+    marker.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    return tuple(
+        local_file(local, name, lambda _: None) for name in sorted(names, key=lambda name: name == MARKER_NAME)
+    )
