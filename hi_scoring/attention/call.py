@@ -70,7 +70,7 @@ class AttentionCall:
         return seen & wanted
 
     def probabilities(self, rows: Tensor, visible: Tensor) -> Tensor:
-        """Compute rows of the attention in float32.
+        """Compute rows of the attention, in float32 also where the model is of a shorter type.
 
         Args:
             rows: indices into Q, shape (B, R), int64; -1 = none.

@@ -30,7 +30,10 @@ def batch_of(tiny: TinyFamily, *texts: str) -> dict[str, Any]:
             for part in content
         ]
     images = [[Image.fromarray(picture)] for picture in pixels]
-    return dict(tiny.processor(images=images, text=prompts, padding=True, padding_side="left", return_tensors="pt"))
+    inputs = dict(tiny.processor(images=images, text=prompts, padding=True, padding_side="left", return_tensors="pt"))
+    # PaliGemma adds them.
+    inputs.pop("labels", None)
+    return inputs
 
 
 @contextmanager
@@ -60,6 +63,8 @@ def generate(tiny: TinyFamily, inputs: dict[str, Any], **options: Any) -> Any:
         do_sample=False,
         return_dict_in_generate=True,
         output_logits=True,
+        # Random weights would, and then the model looks for its picture.
+        suppress_tokens=[tiny.model.config.image_token_id],
         **options,
     )
 
