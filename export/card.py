@@ -20,7 +20,7 @@ from export.manifest import Manifest
 from export.markdown import Markdown, code, escape, fenced, number, percent, table
 from export.statistics import Statistics, Summary
 
-_TITLE = "Pictures, descriptions and key-object masks"
+_TITLE, _TITLE_WITHOUT_MASKS = "Pictures, descriptions and key-object masks", "Pictures and descriptions"
 _PICTURE_TITLES = {
     "categories.png": "Objects by category",
     "objects.png": "Objects per record and the share of the picture that they cover",
@@ -75,7 +75,8 @@ def render_card(
 
     """
     total = statistics.total
-    title = title or _TITLE
+    title = title or (_TITLE if total.objects else _TITLE_WITHOUT_MASKS)
+    captioned = manifest.tally.notices[NoticeKind.CAPTIONED]
     source_dataset = hub_source(manifest)
     template = _environment().from_string(
         resources.files("export.cards").joinpath("dataset_card.md.j2").read_text(encoding="utf-8")
@@ -97,10 +98,13 @@ def render_card(
         reason_table=_reason_table(total, reason_meanings or {}),
         object_table=_status_table("object", total.object_status, _OBJECT_STATUSES),
         model_table=model_table(manifest),
-        threshold_table=threshold_table(manifest.recipe),
+        threshold_table=threshold_table(manifest.recipe, captioned=bool(captioned)),
         score_table=score_table(total.scores),
         knows_scenes_only=knows_scenes_only(manifest),
-        captioned=manifest.tally.notices[NoticeKind.CAPTIONED],
+        captioned=captioned,
+        has_captioner=any(model.role == "captioner" for model in manifest.models),
+        recaptions=(manifest.recipe.get("grounding") or {}).get("recaption", False),
+        key_max=manifest.recipe.get("key_max"),
         column_table=_column_table(manifest),
         license_table=table(["license", "records"], [[name, number(n)] for name, n in total.licenses.items()]),
         recipe=fenced(card_yaml(manifest.recipe), "yaml"),

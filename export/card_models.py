@@ -53,13 +53,22 @@ def model_table(manifest: Manifest) -> Markdown:
     )
 
 
-def threshold_table(recipe: Mapping[str, Any]) -> Markdown:
-    """Lay out the thresholds of a published recipe; options that it does not have are left out."""
+def threshold_table(recipe: Mapping[str, Any], *, captioned: bool) -> Markdown:
+    """Lay out the thresholds of a published recipe; options that it does not have or that did nothing are left out.
+
+    Args:
+        recipe: as the manifest has it.
+        captioned: whether the captioner wrote any description.
+
+    """
     options = recipe.get("grounding") or {}
+    idle = {"captioner"} if not captioned else set()
+    if not options.get("similarity"):
+        idle.add("filters.similarity_min")
     rows = []
     for path, meaning in _THRESHOLDS.items():
         part, _, name = path.partition(".")
-        if name in (options.get(part) or {}):
+        if not idle & {part, path} and name in (options.get(part) or {}):
             rows.append([code(path), options[part][name], meaning])
     return table(["option", "value", "meaning"], rows)
 

@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from datasetkit.errors import BuiltFolderError
-from datasetkit.ledger import Drop, DropReason, Notice, NoticeKind
+from datasetkit.ledger import Drop, DropReason, Notice, NoticeKind, Tally
 from datasetkit.models import ModelIdentity
-from datasetkit.record import Record, Scores
+from datasetkit.record import PhraseStatus, Record, Scores
 from datasetkit.schema import features_json, row_schema, row_to_record
 from export.card import render_card
 from export.card_front import features_yaml, read_front_matter
@@ -230,7 +230,8 @@ def test_one_known_license_needs_no_file(tmp_path: Path) -> None:
     [
         ("coco", ["drawn by people", "not by looking at the picture", "crowd"], ["rendered"]),
         ("toyworld", ["rendered scenes", "Masks and links are exact"], ["drawn by people", "not by looking"]),
-        ("folder", ["may show people"], ["drawn by people", "rendered"]),
+        ("folder", ["may show people", "The masks are those of the source"], ["drawn by people", "rendered"]),
+        ("hub", ["Where the source does not say what its phrases name"], ["drawn by people", "were brought together"]),
     ],
 )
 def test_what_to_be_careful_about_depends_on_the_source(
@@ -241,13 +242,55 @@ def test_what_to_be_careful_about_depends_on_the_source(
         manifest.schema_version,
         manifest.code_version,
         manifest.source_fingerprint,
-        {**manifest.recipe, "source": {"name": source}},
+        {**manifest.recipe, "source": {"name": source, "repo": "user/name"}},
         manifest.parts,
         manifest.stray,
     )
     advice = render_card(changed, Statistics.read(built)).split("careful about")[1]
     assert [text for text in told if text not in advice] == []
     assert [text for text in untold if text in advice] == []
+
+
+@pytest.mark.parametrize("source", ["coco", "folder"])
+def test_a_card_without_masks_speaks_of_none(tmp_path: Path, source: str) -> None:
+    phrases = tuple(
+        replace(item, object_ids=(), candidates=(), status=PhraseStatus.ABSENT) for item in record(1).phrases
+    )
+    bare = replace(record(1), objects=(), questions=(), phrases=phrases)
+    write_folder(tmp_path / "out", {"train": [rows_of([bare])]}, recipe=RECIPE | {"source": {"name": source}})
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert read_front_matter(card)["pretty_name"] == "Pictures and descriptions"
+    assert "1 record of 1 picture, with 0 object masks\nand 3 noun phrases.\n" in card
+    assert "There are no object masks: the source has none" in card
+    for untrue in ("drawn by people", "*key objects*", "Key objects", "linked", "brought together", "`unmentioned`", "same colour"):
+        assert untrue not in card.split("## Columns")[0] + card.split("careful about")[1], untrue
+
+
+@pytest.mark.parametrize(
+    ("key_max", "told"), [(None, "The objects that the description\nmentions are"), (2, "the 2 most salient")]
+)
+def test_which_objects_are_key_objects_is_told(tmp_path: Path, key_max: int | None, told: str) -> None:
+    write_folder(tmp_path / "out", {"train": [rows_of([record(1)])]}, recipe=RECIPE | {"key_max": key_max})
+    assert f"{told} " in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_options_of_models_that_did_nothing_are_left_out(tmp_path: Path) -> None:
+    grounding = GROUNDING | {"captioner": {"prompt": "Describe."}, "filters": {"similarity_min": 0.0}}
+    manifest = write_folder(
+        tmp_path / "out",
+        {"train": [rows_of([scored(1)])]},
+        recipe=RECIPE | {"grounding": grounding},
+        models=(SHIPPED, DETECTOR),
+    )
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "The captioner wrote no description." in card
+    assert "up to the rounding of models" in card
+    assert not [line for line in card.splitlines() if line.startswith(("| `captioner.prompt`", "| `filters.sim"))]
+    part = replace(manifest.parts[0], tally=Tally.from_json(manifest.parts[0].tally.to_json()))
+    part.tally.notices[NoticeKind.CAPTIONED] += 1
+    card = render_card(replace(manifest, parts=(part,)), Statistics.read(tmp_path / "out"))
+    assert "| `captioner.prompt` | Describe. |" in card
+    assert "wrote no description" not in card
 
 
 DETECTOR = ModelIdentity(
