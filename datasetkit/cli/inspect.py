@@ -25,13 +25,14 @@ def verify(
     dataset: Annotated[
         str,
         typer.Argument(
-            metavar="FOLDER|USER/NAME[@REVISION]", help="Folder that a build wrote, or its dataset on the Hub."
+            metavar="FOLDER|USER/NAME[@REVISION]|ADDRESS",
+            help="Folder that a build wrote, or its dataset on the Hub or at s3://bucket/prefix.",
         ),
     ],
 ) -> None:
     """Check every shard, picture, mask, span, id and count; exit code 1 and one line a fault.
 
-    Of a dataset on the Hub one shard at a time is on this disk, and nothing in the end.
+    Of a dataset that is not on this machine one shard at a time is on this disk, and nothing in the end.
     """
     from export.verify import verify_files
 
@@ -50,8 +51,16 @@ def verify(
 @contextmanager
 def _files_of(dataset: str) -> Iterator[DatasetFiles]:
     """Open a folder, or else what has the form of a repository's name."""
-    folder, published = Path(dataset), _PUBLISHED.fullmatch(dataset)
-    if folder.is_dir():
+    from datasetkit.places import as_place
+    from datasetkit.remote import RemotePath
+
+    folder, published = as_place(dataset), _PUBLISHED.fullmatch(dataset)
+    if isinstance(folder, RemotePath):
+        from export.remote_dataset import remote_files
+
+        with remote_files(folder) as files:
+            yield files
+    elif folder.is_dir():
         from export.dataset_files import FolderFiles
 
         yield FolderFiles(folder)
