@@ -18,7 +18,8 @@ from tests.datasetkit.builders import caption, check_account, image_entry, insta
 from tests.datasetkit.pictures import encode, noise
 
 RUN = CliRunner()
-TINY = ("--size-px", 64, "--count", 3, "--scene-split", "test", "--no-overlay", "--device", "cpu")
+TINY = ("--size-px", 64, "--count", 3, "--scene-split", "test", "--no-overlay")
+ON_CPU = ("--device", "cpu")
 SCENES_ONLY = "warning: the toyworld models know rendered scenes only; on other pictures they mean nothing\n"
 
 
@@ -44,7 +45,7 @@ def data(out: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("scenes") / "out"
-    code, shown, errors = run("build", "toyworld", *TINY, "--out", out)
+    code, shown, errors = run("build", "toyworld", *TINY, *ON_CPU, "--out", out)
     assert code == 0
     assert "records      read 3, kept 3 (test 3)" in shown
     assert "of the source's masks by what the models found" in shown
@@ -82,6 +83,21 @@ def test_scenes_are_built_by_the_shipped_models(scenes: Path) -> None:
     assert manifest.tally.kept["detection"] >= 3
     words = {word for record in records(scenes).values() for item in record.objects for word in item.category.split()}
     assert words & set(BASE.vocabulary.colours.values())
+
+
+@pytest.mark.parametrize(
+    "given", [("--device", "cuda"), ("--captioner-batch", "1"), ("--detector-batch", "2"), ("--segmenter-batch", "3")]
+)
+@pytest.mark.parametrize("kind", ["coco", "none", "recipe"])
+def test_options_of_models_are_not_ignored_where_no_models_are_asked(
+    tmp_path: Path, coco: list[object], given: tuple[str, str], kind: str
+) -> None:
+    recipe = put(tmp_path, {"recipe.yaml": "source: {name: toyworld, count: 1}\n"}) / "recipe.yaml"
+    command = {"coco": coco, "none": ["toyworld", "--preset", "none"], "recipe": ["recipe", recipe]}[kind]
+    code, shown, errors = run("build", *command, *given, "--out", tmp_path / "out")
+    assert (code, shown, errors.count("\n")) == (1, "", 1)
+    assert errors.startswith(f"error: {' '.join(given)} is an option of models, but none are asked for; leave it out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_preset_none_keeps_exact_masks(tmp_path: Path) -> None:
@@ -227,7 +243,7 @@ def test_other_thresholds_in_the_same_place_are_refused_by_name(
 
 def test_options_over_a_preset_are_in_recipe_and_card(tmp_path: Path) -> None:
     more = ("--set", "detector.score_min=.45", "--set", "duplicates.groups=keep", "--set", "cleaning=null")
-    assert run("build", "toyworld", *TINY, *more, "--out", tmp_path / "out")[0] == 0
+    assert run("build", "toyworld", *TINY, *ON_CPU, *more, "--out", tmp_path / "out")[0] == 0
     grounding = yaml.safe_load((tmp_path / "out" / "recipe.yaml").read_text())["grounding"]
     assert grounding["detector"]["score_min"] == 0.45
     assert grounding["duplicates"] == {
@@ -251,7 +267,7 @@ def test_models_and_thresholds_are_told_but_nothing_of_this_machine(tmp_path: Pa
     for file in Path(resolve("toyworld:detector")).iterdir():
         (folder / file.name).write_bytes(file.read_bytes())
     out = tmp_path / "out"
-    assert run("build", "toyworld", *TINY, "--detector", folder, "--out", out)[0] == 0
+    assert run("build", "toyworld", *TINY, *ON_CPU, "--detector", folder, "--out", out)[0] == 0
     manifest = Manifest.read(out)
     assert [model.id for model in manifest.models] == ["mine", "toyworld:segmenter"]
     assert all(model.sha256 and len(model.sha256) == 64 for model in manifest.models)

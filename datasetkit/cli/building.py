@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -117,6 +117,8 @@ def run(recipe: Recipe, options: RunOptions) -> None:
     """Build, with a line of progress and a summary."""
     from datasetkit.build import build
 
+    if recipe.grounding is None:
+        _refuse_placement(options.placement)
     if knows_only_scenes(recipe):
         typer.echo(
             "warning: the toyworld models know rendered scenes only; on other pictures they mean nothing", err=True
@@ -134,6 +136,17 @@ def run(recipe: Recipe, options: RunOptions) -> None:
     _summarise(manifest, options.out)
     if recipe.grounding is None and not recipe.source.has_objects and not manifest.tally.read["annotation"]:
         typer.echo("hint         no objects were looked for; --preset grounded-sam finds them with models")
+
+
+def _refuse_placement(placement: Placement) -> None:
+    """Refuse to ignore options of models where no models are asked."""
+    for field in fields(placement):
+        value = getattr(placement, field.name)
+        if value != field.default:
+            raise RecipeError(
+                f"--{field.name.replace('_', '-')} {value} is an option of models, but none are asked for; leave it "
+                "out, or ask for models: --preset, or `grounding` in a recipe"
+            )
 
 
 def _summarise(manifest: Manifest, out: Path) -> None:
