@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +15,7 @@ from export.formats.result import ExportResult, Format
 
 # Hidden, so that readers which take every file of a folder pass over it.
 MARKER_NAME = ".datasetkit-export.json"
+_NAMES_TOLD = 3
 
 
 def export_folder(
@@ -38,8 +39,8 @@ def export_folder(
 
     Raises:
         UnknownNameError: there is no such format.
-        OutputError: the destination is not empty and ``overwrite`` is off or it holds no export, or one of the two
-            folders lies in the other.
+        OutputError: the destination is not empty and ``overwrite`` is off or it holds anything that no export wrote,
+            or one of the two folders lies in the other.
         BuiltFolderError: the folder holds no build, or not that split.
 
     """
@@ -54,16 +55,18 @@ def export_folder(
             on_progress(done, dataset.records)
 
     dataset = BuiltDataset(folder, split, on_record)
-    partial = destination.with_name(f".{destination.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    # Of its own name, so that two exports to one place do not write into each other.
+    with tempfile.TemporaryDirectory(prefix=f".{destination.name}.", dir=destination.parent) as temporary:
+        partial = Path(temporary) / "new"
+        partial.mkdir()
         result = write(dataset, partial)
-        text = json.dumps({"format": format_name} | asdict(result), indent=1)
-        (partial / MARKER_NAME).write_text(text + "\n", encoding="utf-8")
-        _put_in_place(partial, destination)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        value = {"format": format_name} | asdict(result) | {"files": [*_files(partial), MARKER_NAME]}
+        (partial / MARKER_NAME).write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+        _check_destination(folder, destination, overwrite=overwrite)  # again: much may have come there meanwhile
+        if destination.exists():
+            destination.replace(Path(temporary) / "old")
+        partial.replace(destination)
     return result
 
 
@@ -81,14 +84,30 @@ def _check_destination(folder: Path, destination: Path, *, overwrite: bool) -> N
         return
     if not overwrite:
         raise OutputError(f"{destination} is not empty; give another DEST, or --overwrite to replace an earlier export")
-    if not (destination / MARKER_NAME).is_file():
-        raise OutputError(f"{destination} holds something that is no export; give another DEST")
+    foreign = set(_files(destination)) - _exported_files(destination)
+    if foreign:
+        raise OutputError(
+            f"{destination} holds {_told(sorted(foreign))}, which no export wrote; move that away, or give another DEST"
+        )
 
 
-def _put_in_place(partial: Path, destination: Path) -> None:
-    gone = destination.with_name(f".{destination.name}.gone")
-    shutil.rmtree(gone, ignore_errors=True)
-    if destination.exists():
-        destination.replace(gone)
-    partial.replace(destination)
-    shutil.rmtree(gone, ignore_errors=True)
+def _exported_files(destination: Path) -> frozenset[str]:
+    """Name the files that an earlier export wrote, by its marker."""
+    try:
+        marker = json.loads((destination / MARKER_NAME).read_text(encoding="utf-8"))
+        return frozenset(marker["files"])
+    except FileNotFoundError:
+        raise OutputError(f"{destination} holds something that is no export; give another DEST") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise OutputError(
+            f"{destination / MARKER_NAME} does not name the files of an export ({error!r}); give another DEST"
+        ) from error
+
+
+def _files(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
+
+
+def _told(names: list[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:_NAMES_TOLD])
+    return shown if len(names) <= _NAMES_TOLD else f"{shown} and {len(names) - _NAMES_TOLD} more"

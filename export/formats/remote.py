@@ -69,11 +69,6 @@ def _former_files(destination: RemotePath, listed: Mapping[str, int], *, overwri
 
 
 def _marked_files(local: Path) -> tuple[LocalFile, ...]:
-    """Hash the files, the marker last; it names them all, so that the next export knows them."""
-    marker = local / MARKER_NAME
-    names = sorted(path.relative_to(local).as_posix() for path in local.rglob("*") if path.is_file())
-    value = json.loads(marker.read_text(encoding="utf-8")) | {"files": names}
-    marker.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-    return tuple(
-        local_file(local, name, lambda _: None) for name in sorted(names, key=lambda name: name == MARKER_NAME)
-    )
+    """Hash the files that the marker names, itself the last."""
+    names = json.loads((local / MARKER_NAME).read_bytes())["files"]
+    return tuple(local_file(local, name, lambda _: None) for name in names)

@@ -74,6 +74,60 @@ def test_only_exports_are_replaced(small: Path, tmp_path: Path) -> None:
     assert contents(precious) == {"thesis.txt": b"all of it"}
 
 
+@pytest.mark.parametrize("name", ["thesis.txt", "images/train/mine.png", "empty/link"])
+def test_no_file_of_the_owner_is_lost_with_an_earlier_export(small: Path, tmp_path: Path, name: str) -> None:
+    out = tmp_path / "out"
+    export_folder(small, "coco", out)
+    (out / name).parent.mkdir(exist_ok=True)
+    if name == "empty/link":
+        (out / name).symlink_to("nowhere")
+    else:
+        (out / name).write_text("all of it")
+    before = sorted(path.relative_to(out) for path in out.rglob("*"))
+    with pytest.raises(OutputError, match=f"holds '{name}', which no export wrote; move that away"):
+        export_folder(small, "yolo-seg", out, overwrite=True)
+    assert sorted(path.relative_to(out) for path in out.rglob("*")) == before
+
+
+def test_what_came_while_an_export_was_made_is_kept(small: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    export_folder(small, "coco", out)
+
+    def write_thesis(done: int, total: int) -> None:
+        (out / "thesis.txt").write_text("all of it")
+
+    with pytest.raises(OutputError, match=r"holds 'thesis\.txt', which no export wrote"):
+        export_folder(small, "yolo-seg", out, overwrite=True, on_progress=write_thesis)
+    assert (out / "thesis.txt").read_text() == "all of it"
+
+
+@pytest.mark.parametrize("text", ["no JSON", "[]", "{}"])
+def test_a_marker_that_names_no_files_gives_nothing_away(small: Path, tmp_path: Path, text: str) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / ".datasetkit-export.json").write_text(text)
+    with pytest.raises(OutputError, match="does not name the files of an export"):
+        export_folder(small, "coco", out, overwrite=True)
+    assert contents(out) == {".datasetkit-export.json": text.encode()}
+
+
+def test_two_exports_to_one_place_do_not_mix(small: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    started = False
+
+    def export_another(done: int, total: int) -> None:
+        nonlocal started
+        if not started:
+            started = True
+            export_folder(small, "coco", out)
+
+    with pytest.raises(OutputError, match="is not empty"):
+        export_folder(small, "yolo-seg", out, on_progress=export_another)
+    export_folder(small, "coco", tmp_path / "alone")
+    assert contents(out) == contents(tmp_path / "alone")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["alone", "out"]
+
+
 def test_an_export_that_fails_keeps_the_earlier_one(small: Path, tmp_path: Path) -> None:
     export_folder(small, "coco", tmp_path / "out")
     before = contents(tmp_path / "out")
