@@ -19,8 +19,9 @@ from PIL import Image, UnidentifiedImageError
 from datasetkit.errors import BuiltFolderError
 from datasetkit.record import EncodedImage, KeyObject, Record
 from datasetkit.schema import row_to_record
-from export.manifest import Manifest
+from export.manifest import Manifest, Shard
 from export.reading import iter_shard
+from export.shards import hash_file
 
 UNNAMED = "object"
 ObjectKey = tuple[str, str | None, bool]
@@ -120,6 +121,7 @@ class BuiltDataset:
         rows = self._manifest.split_rows
         if split is not None and split not in rows:
             raise BuiltFolderError(f"{folder} has no split {split!r}; it has {', '.join(rows) or 'none'}")
+        self._sound: set[str] = set()
         self.splits = tuple(rows) if split is None else (split,)
         self.records = sum(rows[name] for name in self.splits)
 
@@ -127,7 +129,7 @@ class BuiltDataset:
         """Give the pictures of a split in order.
 
         Raises:
-            DatasetkitError: a shard cannot be read, or a row is no valid record.
+            DatasetkitError: a shard is not the one of the manifest, or cannot be read, or a row is no valid record.
 
         """
         groups = groupby(self._read(split), key=lambda record: (record.image_id, record.source.sha256))
@@ -169,4 +171,15 @@ class BuiltDataset:
     def _rows(self, split: str, columns: tuple[str, ...] | None = None) -> Iterator[dict[str, Any]]:
         for shard in self._manifest.shards:
             if shard.split == split:
+                self._check(shard)
                 yield from iter_shard(self._folder / shard.path, columns)
+
+    def _check(self, shard: Shard) -> None:
+        """Compare a shard with the manifest when it is first read."""
+        path = self._folder / shard.path
+        if shard.path not in self._sound and path.is_file() and hash_file(path) != shard.sha256:
+            raise BuiltFolderError(
+                f"{path} does not hold what the manifest says; `datasetkit verify {self._folder}` tells more. "
+                "Fetch or build it again, then export"
+            )
+        self._sound.add(shard.path)

@@ -56,6 +56,20 @@ def test_a_broken_shard_leaves_nothing(small: Path, tmp_path: Path, name: str) -
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
+@EVERY_FORMAT
+def test_a_shard_with_other_bytes_than_the_manifest_says_is_not_exported(tmp_path: Path, name: str) -> None:
+    rows = rows_of([record(0), record(1)], overlay=False)
+    write_folder(tmp_path / "in", {"train": [rows]}, described=False)
+    shard = tmp_path / "in" / "data" / "train-00000-of-00001.parquet"
+    data = bytearray(shard.read_bytes())
+    place = data.index(rows[0]["image"]["bytes"]) + len(rows[0]["image"]["bytes"]) // 2
+    data[place] ^= 1
+    shard.write_bytes(data)
+    with pytest.raises(BuiltFolderError, match=r"00001\.parquet does not hold what the manifest says; `datasetkit verify"):
+        export_folder(tmp_path / "in", name, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
 def test_only_exports_are_replaced(small: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
