@@ -1,0 +1,118 @@
+"""What is to be known of a family of models. Owns the interface, and how most families take prompt and response."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from PIL import Image
+
+from datasetkit.errors import ModelError
+from hi_scoring.geometry import ImageTokens
+
+
+class Family(ABC):
+    """Facts of one family; a subclass holds no state.
+
+    Attributes:
+        model_types: ``config.model_type`` of its models.
+        needs_torchvision: whether its processors do.
+        response_tail: how many tokens stand after the response in a row of a batch.
+
+    """
+
+    model_types: ClassVar[tuple[str, ...]]
+    needs_torchvision: ClassVar[bool] = False
+    response_tail: ClassVar[int] = 0
+
+    @abstractmethod
+    def image_tokens(self, processor: Any, config: Any, size_hw: tuple[int, int]) -> ImageTokens:
+        """Say what each image token of a picture shows, by the arithmetic of the processor as it is set up.
+
+        Args:
+            processor: the model's.
+            config: the model's.
+            size_hw: height and width of the upright original, px.
+
+        Raises:
+            ModelError: the processor is set up in a way that is not known.
+            UnusableError: the processor takes no picture of that shape.
+
+        """
+
+    def prompt(self, processor: Any, text: str) -> str:
+        """Write what the model is given before its response: a picture, then a text, by the chat template.
+
+        Raises:
+            ModelError: the processor has none.
+
+        """
+        if not processor.chat_template:
+            raise ModelError(
+                f"the {type(processor).__name__} has no chat template; give a checkpoint that was tuned for chat"
+            )
+        turn = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}
+        written: str = processor.apply_chat_template([turn], add_generation_prompt=True, tokenize=False)
+        return written
+
+    def inputs(
+        self, processor: Any, images: Sequence[Image.Image], prompts: Sequence[str], responses: Sequence[str] | None
+    ) -> Any:
+        """Encode a left-padded batch, each response right after its prompt (teacher forcing).
+
+        Args:
+            processor: the model's.
+            images: one a sample, mode RGB.
+            prompts: as :meth:`prompt` writes them.
+            responses: what the model says; None for nothing yet.
+
+        Returns:
+            everything that the processor makes; models that are given less than that go wrong without a word.
+
+        """
+        texts = [prompt + joined(prompt, response) for prompt, response in _pairs(prompts, responses)]
+        return processor(
+            images=[[image] for image in images],
+            text=texts,
+            padding=True,
+            padding_side="left",
+            return_tensors="pt",
+            add_special_tokens=not self._writes_bos(processor, prompts[0]),
+        )
+
+    def response_tokens(self, processor: Any, prompt: str, response: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """Say which tokens a response is where it follows a prompt.
+
+        Returns:
+            their ids, and [start, end) of each in code points of the response.
+
+        """
+        text = prompt + joined(prompt, response)
+        return tokens_after(processor.tokenizer, text, len(text) - len(response))
+
+    @staticmethod
+    def _writes_bos(processor: Any, prompt: str) -> bool:
+        """Whether the chat template itself begins with the token that begins a text."""
+        begins = processor.tokenizer.bos_token
+        return bool(begins) and prompt.startswith(begins)
+
+
+def tokens_after(tokenizer: Any, text: str, begin: int) -> tuple[list[int], list[tuple[int, int]]]:
+    """Give the tokens that hold a character from ``begin`` on: ids, and spans counted from there."""
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    kept = [
+        (number, (max(start - begin, 0), end - begin))
+        for number, (start, end) in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
+        if end > begin
+    ]
+    return [number for number, _ in kept], [span for _, span in kept]
+
+
+def joined(prompt: str, response: str) -> str:
+    """Set a space before a response where its prompt ends in none, as models were taught to write."""
+    return response if not response or prompt[-1:].isspace() else f" {response}"
+
+
+def _pairs(prompts: Sequence[str], responses: Sequence[str] | None) -> list[tuple[str, str]]:
+    return list(zip(prompts, [""] * len(prompts) if responses is None else responses, strict=True))

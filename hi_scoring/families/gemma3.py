@@ -1,0 +1,49 @@
+"""Gemma 3: the picture squashed to a square of pooled tokens; with pan and scan, crops of long pictures after it.
+
+Gemma Team, "Gemma 3 Technical Report" (arXiv 2503.19786), section 2.1.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import numpy as np
+
+from hi_scoring.families.base import Family
+from hi_scoring.geometry import ImageTokens, View
+
+
+class Gemma3(Family):
+    """Pan and scan is off unless the image processor says otherwise."""
+
+    model_types: ClassVar[tuple[str, ...]] = ("gemma3",)
+
+    def image_tokens(self, processor: Any, config: Any, size_hw: tuple[int, int]) -> ImageTokens:
+        """See :meth:`Family.image_tokens`: the whole picture, then each crop; row by row within."""
+        side = math.isqrt(processor.image_seq_length)
+        tokens = np.arange(side**2).reshape(side, side)
+        views = [View.squash("global", tokens, size_hw)]
+        for number, (top_bottom, left_right) in enumerate(_crops(processor, size_hw)):
+            views.append(View.even(f"crop {number}", tokens + (number + 1) * side**2, top_bottom, left_right))
+        return ImageTokens(size_hw, len(views) * side**2, tuple(views))
+
+
+def _crops(processor: Any, size_hw: tuple[int, int]) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Top and bottom, left and right in px of each crop, as ``pan_and_scan`` of the image processors makes them."""
+    # What the processor says goes before what its image processor says.
+    settings = {**vars(processor.image_processor), **getattr(processor, "images_kwargs", {})}
+    if not settings["do_pan_and_scan"]:
+        return []
+    least_px = settings["pan_and_scan_min_crop_size"]
+    (height, width), (short, long) = size_hw, sorted(size_hw)
+    if long / short < settings["pan_and_scan_min_ratio_to_activate"]:
+        return []
+    count = max(2, min(long // least_px, math.floor(long / short + 0.5)))
+    count = min(count, settings["pan_and_scan_max_num_crops"])
+    crop_px = math.ceil(long / count)
+    if min(crop_px, short) < least_px:
+        return []
+    # Rounded up, the last crop may end, or even begin, beyond the picture.
+    spans = [(min(crop_px * number, long), min(crop_px * (number + 1), long)) for number in range(count)]
+    return [((0, height), span) if width >= height else (span, (0, width)) for span in spans]

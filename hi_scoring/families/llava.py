@@ -1,0 +1,84 @@
+"""LLaVA 1.5: one square picture, cut out of the middle, padded or squashed as the processor says.
+
+Liu et al., "Improved Baselines with Visual Instruction Tuning" (arXiv 2310.03744). The published processors of
+transformers crop: of a panorama, no token sees the ends.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from datasetkit.errors import ModelError
+from hi_scoring.families.base import Family
+from hi_scoring.geometry import ImageTokens, View
+
+
+class Llava(Family):
+    """With a tower of fixed input size (CLIP, SigLIP); Pixtral's pictures of any size are another family."""
+
+    model_types: ClassVar[tuple[str, ...]] = ("llava",)
+
+    def image_tokens(self, processor: Any, config: Any, size_hw: tuple[int, int]) -> ImageTokens:
+        """See :meth:`Family.image_tokens`: row by row, after the class token where the model keeps it."""
+        settings, patch_px = processor.image_processor, config.vision_config.patch_size
+        if config.vision_config.model_type == "pixtral":
+            raise ModelError("LLaVA with Pixtral's tower is not known; give a LLaVA with a CLIP or SigLIP tower")
+        input_hw = _input_hw(settings, size_hw)
+        rows, columns = input_hw[0] // patch_px, input_hw[1] // patch_px
+        first = first_patch(processor, config)
+        tokens = first + np.arange(rows * columns).reshape(rows, columns)
+        top, left = place_in_picture(settings, size_hw, (0, 0))
+        bottom, right = place_in_picture(settings, size_hw, (rows * patch_px, columns * patch_px))
+        return ImageTokens(size_hw, first + tokens.size, (View.even("global", tokens, (top, bottom), (left, right)),))
+
+
+def first_patch(processor: Any, config: Any) -> int:
+    """How many tokens of the tower stand before those of patches: the class token, unless it is left out."""
+    return int(processor.num_additional_image_tokens) - (config.vision_feature_select_strategy == "default")
+
+
+def place_in_picture(settings: Any, size_hw: tuple[int, int], place: tuple[int, int]) -> tuple[float, float]:
+    """Find where a corner of what the tower is given lies in the picture.
+
+    Args:
+        settings: the image processor.
+        size_hw: of the picture.
+        place: px from the top and from the left of the tower's input.
+
+    Returns:
+        Px from the top and from the left of the picture; outside of it where the tower sees padding.
+
+    """
+    padding = [0, 0]
+    if getattr(settings, "do_pad", None):
+        padding = [(max(size_hw) - length) // 2 for length in size_hw]
+        size_hw = (max(size_hw), max(size_hw))
+    resized = _resized_hw(settings, size_hw)
+    cut = [0, 0]
+    if settings.do_center_crop:
+        cut = [(resized[axis] - settings.crop_size[name]) // 2 for axis, name in enumerate(("height", "width"))]
+    top, left = ((place[axis] + cut[axis]) * size_hw[axis] / resized[axis] - padding[axis] for axis in (0, 1))
+    return top, left
+
+
+def _input_hw(settings: Any, size_hw: tuple[int, int]) -> tuple[int, int]:
+    if settings.do_center_crop:
+        return settings.crop_size["height"], settings.crop_size["width"]
+    side = max(size_hw)
+    return _resized_hw(settings, (side, side) if getattr(settings, "do_pad", None) else size_hw)
+
+
+def _resized_hw(settings: Any, size_hw: tuple[int, int]) -> tuple[int, int]:
+    """Size after resizing, rounded as ``get_resize_output_image_size`` of transformers does."""
+    size = dict(settings.size)
+    if not settings.do_resize:
+        return size_hw
+    if set(size) == {"height", "width"}:
+        return size["height"], size["width"]
+    if set(size) != {"shortest_edge"}:
+        raise ModelError(f"the processor resizes to {size}; known are a shortest_edge, and a height and width")
+    short, long = sorted(size_hw)
+    new_short, new_long = size["shortest_edge"], int(size["shortest_edge"] * long / short)
+    return (new_long, new_short) if size_hw[1] <= size_hw[0] else (new_short, new_long)

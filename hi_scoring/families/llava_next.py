@@ -1,0 +1,77 @@
+"""LLaVA-NeXT: the whole picture squashed, then tiles of it merged to one grid with a newline token after each row.
+
+Liu et al., "LLaVA-NeXT" (2024, llava-vl.github.io): any resolution. The picture is padded onto the best of some
+canvases; rows or columns of tokens that would show padding alone are taken out.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import numpy as np
+from transformers.image_processing_utils import select_best_resolution
+
+from datasetkit.errors import ModelError
+from hi_scoring.families.base import Family
+from hi_scoring.families.llava import first_patch
+from hi_scoring.geometry import FloatArray, ImageTokens, View
+
+
+class LlavaNext(Family):
+    """With a tower whose input is cut into patches without remainder, as CLIP's is."""
+
+    model_types: ClassVar[tuple[str, ...]] = ("llava_next",)
+
+    def image_tokens(self, processor: Any, config: Any, size_hw: tuple[int, int]) -> ImageTokens:
+        """See :meth:`Family.image_tokens`: the whole picture first, then the tiles' grid row by row."""
+        tile_px, patch_px = config.vision_config.image_size, config.vision_config.patch_size
+        _check_tiles(processor.image_processor, tile_px, patch_px)
+        side, first = tile_px // patch_px, first_patch(processor, config)
+        canvas_hw = select_best_resolution(size_hw, processor.image_processor.image_grid_pinpoints)
+        resized_hw = resized_onto(size_hw, canvas_hw)
+        kept = unpadded(size_hw, (canvas_hw[0] // patch_px, canvas_hw[1] // patch_px))
+
+        def spans(axis: int) -> FloatArray:
+            padding = (canvas_hw[axis] - resized_hw[axis]) // 2
+            starts = np.arange(*kept[axis]) * patch_px - padding
+            return np.stack([starts, starts + patch_px], axis=1) * (size_hw[axis] / resized_hw[axis])
+
+        rows, columns = (stop - start for start, stop in kept)
+        base = first + np.arange(side**2).reshape(side, side)
+        tiles = first + side**2 + np.arange(rows * (columns + 1)).reshape(rows, columns + 1)
+        views = (View.squash("global", base, size_hw), View("tiles", tiles[:, :-1], spans(0), spans(1)))
+        return ImageTokens(size_hw, first + base.size + tiles.size, views)
+
+
+def resized_onto(size_hw: tuple[int, int], canvas_hw: tuple[int, int]) -> tuple[int, int]:
+    """Size of the picture on its canvas, which it fills in one direction, keeping its shape."""
+    height, width = size_hw
+    scale_h, scale_w = canvas_hw[0] / height, canvas_hw[1] / width
+    if scale_w < scale_h:
+        return min(math.ceil(height * scale_w), canvas_hw[0]), canvas_hw[1]
+    return canvas_hw[0], min(math.ceil(width * scale_h), canvas_hw[1])
+
+
+def unpadded(size_hw: tuple[int, int], grid: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Rows and columns of a canvas' patches that are left without its padding, [start, stop) each.
+
+    Rounds as ``unpad_image`` of transformers does: in patches, and apart from what happened to the pixels.
+    """
+    (height, width), (rows, columns) = size_hw, grid
+    row_padding = column_padding = 0
+    if width / height > columns / rows:
+        row_padding = (rows - int(round(height * (columns / width), 7))) // 2
+    else:
+        column_padding = (columns - int(round(width * (rows / height), 7))) // 2
+    return (row_padding, rows - row_padding), (column_padding, columns - column_padding)
+
+
+def _check_tiles(settings: Any, tile_px: int, patch_px: int) -> None:
+    size = dict(settings.size)
+    crop = dict(settings.crop_size) if settings.do_center_crop else {}
+    if {*size.values(), *crop.values()} != {tile_px} or tile_px % patch_px:
+        raise ModelError(
+            f"the processor resizes to {size} and crops to {crop or 'nothing'}, and the model takes {tile_px} px in "
+            f"patches of {patch_px}; known are processors whose sizes are all the model's"
+        )
