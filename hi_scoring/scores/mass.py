@@ -1,0 +1,38 @@
+"""Attention mass: how much of a head's attention is on the relevant image tokens. Owns RAM and its chance levels.
+
+RAM is of Sun et al., "Mechanistic Insights into Functional Sparsity in Multimodal LLMs via CoRe Heads"
+(arXiv 2606.05843). Division by the mass on all image tokens, and chance levels, are ours.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def attention_mass(attention: Tensor, evidence: Tensor, visible_keys: float) -> dict[str, Tensor]:
+    """Sum attention over evidence and over all image tokens.
+
+    Args:
+        attention: (H, M) float64, shares of each head's whole attention on the M image tokens.
+        evidence: (M,) float64 in [0, 1], weight of each token as evidence.
+        visible_keys: how many keys a row sees, image and text together, averaged over rows.
+
+    Returns:
+        (H,) float64 each: ``ram``, ``ram_relative`` (of the mass on the image; NaN where that is 0), ``image_mass``,
+        and ``..._chance`` of each, where attention on the image were spread evenly over its tokens, or, for
+        ``image_mass``, all attention over the visible keys. What needs evidence is NaN where there is none.
+
+    """
+    tokens = attention.shape[1]
+    image_mass = attention.sum(dim=1)
+    evidence_share = torch.where(evidence.any(), evidence.sum() / tokens, torch.nan)
+    ram = torch.where(evidence.any(), attention @ evidence, torch.nan)
+    return {
+        "ram": ram,
+        "ram_chance": image_mass * evidence_share,
+        "ram_relative": ram / image_mass,
+        "ram_relative_chance": evidence_share.expand(image_mass.shape),
+        "image_mass": image_mass,
+        "image_mass_chance": torch.full_like(image_mass, tokens / visible_keys),
+    }

@@ -1,0 +1,61 @@
+"""Where on the picture a head looks. Owns spatial entropy and pointing accuracy.
+
+Spatial entropy is that of the localization heads of Kang et al., "Your Large Vision-Language Model Only Needs A Few
+Attention Heads For Visual Grounding" (arXiv 2503.06287), with a threshold relative to the map's maximum, masses
+renormalised to sum 1, and NaN instead of 0 for a map without parts. Pointing is the pointing game of Zhang et al.,
+"Top-down Neural Attention by Excitation Backprop" (arXiv 1608.00507), on tokens.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+_KEPT_SHARE = 0.05
+_EIGHT_CONNECTED = np.zeros((3, 3, 3), dtype=bool)
+_EIGHT_CONNECTED[1] = True
+
+
+def spatial_entropy(attention: Tensor) -> Tensor:
+    """Entropy of the connected parts of what is above the mean: 0 is one spot, more is scattered.
+
+    Args:
+        attention: (H, rows, columns) float32.
+
+    Returns:
+        (H,) float64 in nats, at least 0; NaN where nothing is above the mean.
+
+    """
+    above = (attention - attention.mean(dim=(1, 2), keepdim=True, dtype=torch.float64)).clamp(min=0).cpu().numpy()
+    heads = len(above)
+    kept = above > _KEPT_SHARE * above.max(axis=(1, 2), keepdims=True)
+    labels, parts = ndimage.label(kept, structure=_EIGHT_CONNECTED)
+    head, row, column = kept.nonzero()
+    label = labels[head, row, column] - 1
+    masses = np.bincount(label, weights=above[head, row, column], minlength=parts)
+    head_of_part = np.zeros(parts, dtype=np.intp)
+    head_of_part[label] = head
+    totals = np.bincount(head_of_part, weights=masses, minlength=heads)
+    shares = masses / totals[head_of_part]
+    entropy = np.bincount(head_of_part, weights=-shares * np.log(shares), minlength=heads)
+    entropy[totals == 0] = np.nan
+    return torch.from_numpy(entropy).clamp(min=0).to(attention.device)
+
+
+def pointing(attention: Tensor, evidence: Tensor) -> dict[str, Tensor]:
+    """Say whether each head's most attended image token is evidence; tokens tied for the most count as their mean.
+
+    Args:
+        attention: (H, M) float.
+        evidence: (M,) float64 in [0, 1], weight of each token as evidence.
+
+    Returns:
+        ``pointing`` and ``pointing_chance``, (H,) float64 in [0, 1]; NaN where there is no evidence.
+
+    """
+    most = (attention == attention.amax(dim=1, keepdim=True)).double()
+    hits = torch.where(evidence.any(), most @ evidence / most.sum(dim=1), torch.nan)
+    chance = torch.where(evidence.any(), evidence.mean(), torch.nan)
+    return {"pointing": hits, "pointing_chance": chance.expand(hits.shape)}
