@@ -62,6 +62,15 @@ def files_below(folder: Place) -> list[tuple[str, Place]]:
     return [(name.as_posix(), path) for name, path in sorted(shown, key=lambda item: item[0])]
 
 
+def read_part(path: Place, start: int, length: int) -> bytes:
+    """Read so many bytes from ``start`` on, or those that there are; of a remote file in one request."""
+    if isinstance(path, RemotePath):
+        return path.read_range(start, start + length) if length else b""
+    with path.open("rb") as file:
+        file.seek(start)
+        return file.read(length)
+
+
 def open_local(path: Place) -> IO[bytes]:
     """Open a file that is read here and there; a remote one is fetched once, into a temporary file without a name."""
     if isinstance(path, Path):

@@ -6,27 +6,20 @@ A :class:`RemotePath` answers to those methods of ``pathlib.Path`` that sources 
 
 from __future__ import annotations
 
-import asyncio
 import errno
-import functools
 import io
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 from typing import IO, Any
 
-from datasetkit.errors import AddressError, MissingPackageError
+from datasetkit.stores import S3_PROTOCOLS, failures, one_line, open_store
 
-_S3 = frozenset({"s3", "s3a"})
 _BUFFER_BYTES = 2**20
 _DIGEST_KEY = "sha256"
-_HINTS = {
-    "NoCredentialsError": "; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
-    "EndpointConnectionError": "; AWS_ENDPOINT_URL names another",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +107,11 @@ class RemotePath:
         """Whether there is anything."""
         return self._has_mode(bool)
 
-    def open(self, mode: str = "rb", buffering: int = _BUFFER_BYTES) -> IO[bytes]:
-        """Open a file for reading; with buffering 0 exactly those bytes are fetched that are asked for."""
+    def open(self, mode: str = "rb") -> IO[bytes]:
+        """Open a file for reading."""
         if mode != "rb":
             raise ValueError(f"a remote file opens as rb, not {mode!r}")
-        raw: Any = _RemoteFile(self)
-        return io.BufferedReader(raw, buffering) if buffering else raw
+        return io.BufferedReader(_RemoteFile(self), _BUFFER_BYTES)
 
     def read_bytes(self) -> bytes:
         """Fetch the whole file."""
@@ -171,7 +163,7 @@ class RemotePath:
     @property
     def keeps_digests(self) -> bool:
         """Whether the store keeps what :meth:`send` says of a file beside it."""
-        return self.protocol in _S3
+        return self.protocol in S3_PROTOCOLS
 
     def sha256(self) -> str | None:
         """Give the digest that :meth:`send` left beside the file; None where something else wrote it."""
@@ -200,7 +192,7 @@ class RemotePath:
 
     def _located(self) -> tuple[Any, str]:
         """Give the store, and this place's path in it; the names below the address are never read as addresses."""
-        store, root = _store(self._base)
+        store, root = open_store(self._base)
         return store, f"{root}/{self._below}" if self._below else root
 
     @contextmanager
@@ -211,9 +203,9 @@ class RemotePath:
         except FileNotFoundError as error:
             raise FileNotFoundError(errno.ENOENT, "is not there", str(self)) from error
         except PermissionError as error:
-            raise PermissionError(errno.EACCES, f"access is refused ({_line(error)})", str(self)) from error
-        except _failures() as error:
-            raise OSError(getattr(error, "errno", None) or errno.EIO, _line(error), str(self)) from error
+            raise PermissionError(errno.EACCES, f"access is refused ({one_line(error)})", str(self)) from error
+        except failures() as error:
+            raise OSError(getattr(error, "errno", None) or errno.EIO, one_line(error), str(self)) from error
 
 
 class _RemoteFile(io.RawIOBase):
@@ -243,6 +235,11 @@ class _RemoteFile(io.RawIOBase):
     def tell(self) -> int:
         return self._at
 
+    def readall(self) -> bytes:
+        data = self._path.read_range(self._at, self._size) if self._at < self._size else b""
+        self._at += len(data)
+        return data
+
     def readinto(self, buffer: Any, /) -> int:
         end = min(self._at + len(buffer), self._size)
         if end <= self._at:
@@ -251,39 +248,3 @@ class _RemoteFile(io.RawIOBase):
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)
-
-
-@functools.lru_cache(maxsize=64)
-def _store(address: str) -> tuple[Any, str]:
-    """Open the store of an address; give it with the address's path in it."""
-    import fsspec
-
-    protocol = address.partition("://")[0]
-    try:
-        store, path = fsspec.core.url_to_fs(address)
-    except ImportError as error:
-        mend = "run: pip install 'datasetkit[s3]'" if protocol in _S3 else _line(error)
-        raise MissingPackageError(f"{address} needs a package that is not here; {mend}") from None
-    except ValueError as error:
-        raise AddressError(f"{address} cannot be opened: {_line(error)}") from error
-    return store, str(path).rstrip("/")
-
-
-@functools.cache
-def _failures() -> tuple[type[BaseException], ...]:
-    """What stores' packages raise beside ``OSError``, as far as they are installed."""
-    found: list[type[BaseException]] = [OSError, ValueError, RuntimeError, asyncio.TimeoutError]
-    with suppress(ImportError):
-        from aiohttp import ClientError
-
-        found.append(ClientError)
-    with suppress(ImportError):
-        from botocore.exceptions import BotoCoreError
-
-        found.append(BotoCoreError)
-    return tuple(found)
-
-
-def _line(error: BaseException) -> str:
-    told = " ".join(str(error).split()) or type(error).__name__
-    return f"{told}{_HINTS.get(type(error).__name__, '')}"

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from datasetkit.errors import SourceError, UnusableError
 from datasetkit.images import ImageLimits
 from datasetkit.ledger import DropReason
-from datasetkit.places import Place, files_below
+from datasetkit.places import Place, files_below, read_part
 from datasetkit.remote import RemotePath
 
 CAPTION_COLUMNS = ("description", "caption", "text")
@@ -89,7 +89,7 @@ def read_picture(path: Place, limits: ImageLimits) -> bytes:
                 DropReason.TOO_MANY_BYTES,
                 f"{path.name} has {status.st_size:,} bytes; at most {limits.max_bytes:,} are allowed",
             )
-        return path.read_bytes()
+        return read_part(path, 0, status.st_size)
     except (FileNotFoundError, NotADirectoryError):
         raise UnusableError(DropReason.MISSING, f"{path.name} is not there") from None
     except OSError as error:

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from datasetkit.errors import UnusableError
 from datasetkit.ledger import DropReason
-from datasetkit.places import Place
+from datasetkit.places import Place, read_part
 from datasetkit.schema import row_schema
 from datasetkit.sources.files import as_text
 from datasetkit.sources.tar_index import Member
@@ -34,9 +34,7 @@ def bytes_of(path: Place, member: Member) -> bytes:
 
     """
     try:
-        with path.open("rb", buffering=0) as file:
-            file.seek(member.offset)
-            data = file.read(member.size)
+        data = read_part(path, member.offset, member.size)
     except OSError as error:
         raise UnusableError(DropReason.UNREADABLE, f"{path.name} cannot be read: {error.strerror}") from error
     if len(data) < member.size:

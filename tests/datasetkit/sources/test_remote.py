@@ -16,6 +16,7 @@ from datasetkit.errors import SourceError, UnusableError
 from datasetkit.ledger import DropReason
 from datasetkit.places import as_place
 from datasetkit.recipe import Recipe
+from datasetkit.remote import RemotePath
 from datasetkit.sources.coco import CocoSource
 from datasetkit.sources.files import list_shards
 from tests.buckets import Bucket
@@ -156,8 +157,13 @@ def test_a_picture_over_the_limit_is_not_fetched(
     put(tmp_path / "in", {"small.png": picture(1, (4, 4)), "large.png": picture(2, (90, 90))})
     address = bucket.upload(tmp_path / "in", "pictures")
     fetched: list[str] = []
-    read = type(as_place(address)).read_bytes
-    monkeypatch.setattr(type(as_place(address)), "read_bytes", lambda self: (fetched.append(self.name), read(self))[1])
+    read = RemotePath.read_range
+
+    def watched(path: RemotePath, start: int, end: int) -> bytes:
+        fetched.append(path.name)
+        return read(path, start, end)
+
+    monkeypatch.setattr(RemotePath, "read_range", watched)
     value = {"source": {"name": "folder", "folder": address}, "limits": {"max_bytes": 1000}}
     built(Recipe.parse(value, "test"), tmp_path / "out")
     assert fetched == ["small.png"]
