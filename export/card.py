@@ -15,7 +15,8 @@ import jinja2
 from datasetkit.ledger import SCOPES, NoticeKind
 from export.card_front import card_schema, card_yaml, front_matter, hub_source
 from export.card_models import knows_scenes_only, model_table, score_table, threshold_table
-from export.card_sections import section_names, sections_line
+from export.card_parts import sections_line
+from export.card_sections import section_names
 from export.manifest import Manifest
 from export.markdown import Markdown, code, escape, fenced, number, percent, table
 from export.statistics import Statistics, Summary

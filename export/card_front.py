@@ -10,7 +10,7 @@ import yaml
 
 from datasetkit.errors import BuiltFolderError
 from datasetkit.schema import row_schema
-from export.card_sections import split_card
+from export.card_parts import split_card
 from export.licenses import card_license
 from export.manifest import DATA_FOLDER, LICENSE_NAME, Manifest
 from export.statistics import Statistics, Summary

@@ -1,35 +1,33 @@
-"""What of a card is ours and what is its owner's. Owns the marks around generated sections, and merging by them.
+"""What of a card is ours and what is its owner's. Owns how cards are merged.
 
-The template writes every generated section between two comments, each a line of its own at its very beginning::
-
-    <!-- datasetkit:begin NAME -->
-    ...
-    <!-- datasetkit:end NAME -->
-
-and, as the card's last line, the names of all of them: ``<!-- datasetkit:sections NAME NAME ... -->``. What a card
-holds between the two comments is written anew; all other text is its owner's and stays, the title, too.
+What a card holds between the marks of a generated section is written anew; all other text is its owner's and stays,
+the title, too.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import groupby, pairwise
+from collections.abc import Sequence
 
 import yaml
 
-from datasetkit.errors import BuiltFolderError
+from export.card_parts import (
+    Block,
+    Pairs,
+    body_blocks,
+    front_pairs,
+    front_text,
+    heading_parts,
+    join_blocks,
+    sections_line,
+    spelt,
+    split_card,
+)
 
-_MARK = re.compile(r"<!-- datasetkit:(begin|end|sections)((?: [a-z_]+)*) -->")
-_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
-_HEADING = re.compile(r"##? ")
 # Whoever named the dataset, or knows in which language it is, knows better than we do.
 _KEPT_KEYS = frozenset({"pretty_name", "language"})
 _JOINED_KEYS = frozenset({"annotations_creators", "source_datasets", "tags", "task_categories"})
 # These stand beside `license` for some licenses and must go with it.
 _LICENSE_KEYS = frozenset({"license_name", "license_link"})
-_Pairs = dict[str, tuple[yaml.Node, yaml.Node]]
 
 
 def merge_card(generated: str, published: str) -> str:
@@ -42,7 +40,7 @@ def merge_card(generated: str, published: str) -> str:
       after the section that it follows in the generated card;
     - text outside the marks stays. Such text in ``generated``, from somebody who edited that card, joins it,
       heading by heading, where it does not stand there already;
-    - a body without any of our marks is the owner's alone and stays as it is.
+    - a body without any of our marks is the owner's alone: it stays, and the sections come below it.
 
     The front matter follows the published one, too: keys that are not generated stay, those that are take their new
     values, ``pretty_name`` and ``language`` keep theirs, lists of tags, tasks, sources and annotators are joined.
@@ -79,26 +77,15 @@ def owners_part(published: str, generated: str) -> str | None:
 
     """
     (our_front, our_body), (front, body) = split_card(generated), split_card(published)
-    own = _without(_pairs(front), _pairs(our_front))
+    own = _without(front_pairs(front), front_pairs(our_front))
     if not own and _outline(body) == _outline(our_body):
         return None
-    return f"---\n{_front(own)}---\n{body}"
-
-
-def split_card(card: str) -> tuple[str, str]:
-    """Part a card's front matter (YAML without the lines of ``---``) from the body; lines end in a line feed alone."""
-    lines = card.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
-    if lines[0].rstrip() != "---":
-        return "", "\n" + "\n".join(lines) if lines != [""] else ""
-    for end, line in enumerate(lines[1:], 1):
-        if line.rstrip() == "---":
-            return "".join(f"{text}\n" for text in lines[1:end]), "\n".join(lines[end + 1 :])
-    raise BuiltFolderError("the card's front matter has no end: close it with a line of ---")
+    return f"---\n{front_text(own)}---\n{body}"
 
 
 def _merge_front(new: str, old: str) -> str:
     """Merge on YAML's nodes: a value that is not ours keeps its spelling (``1.10``, ``no``), which loading loses."""
-    generated, published = _pairs(new), _pairs(old)
+    generated, published = front_pairs(new), front_pairs(old)
     gone = _LICENSE_KEYS - generated.keys() if "license" in generated else frozenset()
     merged = {name: pair for name, pair in published.items() if name not in gone}
     for name, (key, value) in generated.items():
@@ -106,44 +93,22 @@ def _merge_front(new: str, old: str) -> str:
             merged[name] = (key, _join(value, merged[name][1]))
         elif name not in _KEPT_KEYS or name not in merged:
             merged[name] = (key, value)
-    return _front(merged)
+    return front_text(merged)
 
 
-def _front(pairs: _Pairs) -> str:
-    node = yaml.MappingNode("tag:yaml.org,2002:map", list(pairs.values()), flow_style=False)
-    return _spelt(node) if pairs else ""
-
-
-def _spelt(node: yaml.Node) -> str:
-    return str(yaml.serialize(node, Dumper=yaml.SafeDumper, allow_unicode=True, width=120))
-
-
-def _without(pairs: _Pairs, generated: _Pairs) -> _Pairs:
+def _without(pairs: Pairs, generated: Pairs) -> Pairs:
     """Leave out what was generated: values that are as they were, and of joined lists the items."""
     own = {}
     for name, (key, value) in pairs.items():
         ours = generated[name][1] if name in generated else None
         if name in _JOINED_KEYS and isinstance(ours, yaml.SequenceNode) and isinstance(value, yaml.SequenceNode):
-            known = {_spelt(item) for item in ours.value}
-            items = [item for item in value.value if _spelt(item) not in known]
+            known = {spelt(item) for item in ours.value}
+            items = [item for item in value.value if spelt(item) not in known]
             value = yaml.SequenceNode(value.tag, items, flow_style=False)
             ours = None if items else value
-        if ours is None or _spelt(ours) != _spelt(value):
+        if ours is None or spelt(ours) != spelt(value):
             own[name] = (key, value)
     return own
-
-
-def _pairs(front: str) -> _Pairs:
-    try:
-        yaml.safe_load(front)  # composing alone takes what loading refuses
-        node = yaml.compose(front, Loader=yaml.SafeLoader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise BuiltFolderError(f"the card's front matter is not YAML: {' '.join(str(error).split())}") from error
-    if node is None:
-        return {}
-    if not isinstance(node, yaml.MappingNode) or not all(isinstance(key, yaml.ScalarNode) for key, _ in node.value):
-        raise BuiltFolderError("the card's front matter is no YAML mapping; write lines of `key: value`")
-    return {key.value: (key, value) for key, value in node.value}
 
 
 def _join(generated: yaml.Node, published: yaml.Node) -> yaml.Node:
@@ -157,58 +122,14 @@ def _join(generated: yaml.Node, published: yaml.Node) -> yaml.Node:
     return yaml.SequenceNode(generated.tag, value, flow_style=not value)
 
 
-@dataclass(frozen=True, slots=True)
-class _Block:
-    """Consecutive lines of a body: a generated section with its marks, or the owner's text (``name`` is None)."""
-
-    name: str | None
-    lines: tuple[str, ...]
-
-
-def _blocks(body: str) -> tuple[list[_Block], list[str] | None]:
-    """Part a body into blocks; also give the names on its line of sections, or None where it has no mark of ours.
-
-    A mark without its other half is taken away, the text around it is the owner's.
-    """
-    lines = body.split("\n")
-    marks = {place: match for place, line in enumerate(lines) if (match := _MARK.fullmatch(line.rstrip()))}
-    if not marks:
-        return [_Block(None, tuple(lines))], None
-    blocks: list[_Block] = []
-    names: list[str] = []
-    place = 0
-    for start, end in pairwise([*marks, len(lines)]):
-        what, name = marks[start].groups()
-        blocks.append(_Block(None, tuple(lines[place:start])))
-        place = max(place, start + 1)
-        closed = end in marks and marks[end].groups() == ("end", name)
-        if what == "sections":
-            names += name.split()
-        elif what == "begin" and closed and len(name.split()) == 1:
-            blocks.append(_Block(name.strip(), tuple(lines[start : end + 1])))
-            place = end + 1
-    blocks.append(_Block(None, tuple(lines[place:])))
-    return _joined(blocks), names
-
-
-def _joined(blocks: Sequence[_Block]) -> list[_Block]:
-    """Make one block of the owner's text wherever several follow each other, and leave out empty ones."""
-    joined = []
-    for name, group in groupby(blocks, key=lambda block: block.name):
-        if name is None:
-            lines = tuple(line for block in group for line in block.lines)
-            joined += [_Block(None, lines)] if lines else []
-        else:
-            joined += list(group)
-    return joined
-
-
 def _merge_body(new: str, old: str) -> str:
-    generated, offered = _blocks(new)
-    published, known = _blocks(old)
-    if known is None or offered is None:
-        return old if old.strip() else new
-    sections = {block.name: block for block in generated if block.name}
+    if not old.strip():
+        return new
+    generated, offered = body_blocks(new)
+    published, known = body_blocks(old)
+    known = known or []
+    # A generated card without any of our marks is its owner's text alone and says nothing of sections.
+    sections = {block.name: block for block in (published if offered is None else generated) if block.name}
     present = {block.name for block in published}
     new_text = [block if block.name is None else sections.get(block.name) for block in published]
     kept = [block for block in new_text if block is not None]
@@ -217,21 +138,21 @@ def _merge_body(new: str, old: str) -> str:
         if block.name is None:
             lines = _without_title(block.lines) if block is generated[0] else block.lines
             texts = [text for text in _texts(lines) if not _holds(kept, text)]
-            _insert(kept, before, [_Block(None, ("", *text.split("\n"), "")) for text in texts], past_text=True)
+            _insert(kept, before, [Block(None, ("", *text.split("\n"), "")) for text in texts], past_text=True)
         elif block.name not in present and block.name not in known:
-            _insert(kept, before, [_Block(None, ("",)), block, _Block(None, ("",))])
+            _insert(kept, before, [Block(None, ("",)), block, Block(None, ("",))])
         if any(other.name == block.name for other in kept if other.name):
             before = block.name
     # A name that stays without its section says that the owner deleted it; those that are not generated any more go.
     names = [name for name in known if name not in present or name in sections]
-    names += [name for name in offered if name not in names]
+    names += [name for name in offered or () if name not in names]
     text = "\n".join(line for block in kept for line in block.lines).rstrip("\n")
     return f"{text}\n\n{sections_line(names)}\n"
 
 
 def _outline(body: str) -> tuple[list[str], list[str] | None]:
     """Give the owner's texts between the names of the sections, and the names on the last line."""
-    blocks, names = _blocks(body)
+    blocks, names = body_blocks(body)
     parts = [f"\n{block.name}" if block.name else "\n".join(block.lines).strip() for block in blocks]
     return [part for part in parts if part], names
 
@@ -242,32 +163,19 @@ def _without_title(lines: Sequence[str]) -> Sequence[str]:
     return lines[first + 1 :] if lines and lines[first].startswith("# ") else lines
 
 
-def _texts(lines: Sequence[str]) -> Iterator[str]:
-    """Part the owner's text at its headings; what looks like one in a block of code is none."""
-    part: list[str] = []
-    fence: str | None = None
-    for line in lines:
-        mark = _FENCE.match(line)
-        if mark and (fence is None or mark[1].startswith(fence)):
-            fence = mark[1] if fence is None else None
-        if fence is None and _HEADING.match(line):
-            yield from _stripped(part)
-            part = []
-        part.append(line)
-    yield from _stripped(part)
+def _texts(lines: Sequence[str]) -> list[str]:
+    texts = ("\n".join(part).strip("\n") for part in heading_parts(lines))
+    return [text for text in texts if text]
 
 
-def _stripped(lines: Sequence[str]) -> Iterator[str]:
-    if text := "\n".join(lines).strip("\n"):
-        yield text
-
-
-def _holds(blocks: Sequence[_Block], text: str) -> bool:
+def _holds(blocks: Sequence[Block], text: str) -> bool:
     """Whether the lines of ``text`` stand in the owner's text, one after the other."""
-    return any(f"\n{text}\n" in "\n".join(["", *block.lines, ""]) for block in _joined(blocks) if block.name is None)
+    return any(
+        f"\n{text}\n" in "\n".join(["", *block.lines, ""]) for block in join_blocks(blocks) if block.name is None
+    )
 
 
-def _insert(blocks: list[_Block], before: str | None, new: Sequence[_Block], *, past_text: bool = False) -> None:
+def _insert(blocks: list[Block], before: str | None, new: Sequence[Block], *, past_text: bool = False) -> None:
     """Put blocks after the section ``before``, or, where that is None, before the first section.
 
     Args:
@@ -288,9 +196,4 @@ def _insert(blocks: list[_Block], before: str | None, new: Sequence[_Block], *, 
 
 def section_names(card: str) -> list[str]:
     """Give the names of a card's generated sections, in their order."""
-    return [block.name for block in _blocks(split_card(card)[1])[0] if block.name is not None]
-
-
-def sections_line(names: Sequence[str]) -> str:
-    """Write a card's last line: the names of all sections that were generated for it, deleted ones among them."""
-    return f"<!-- datasetkit:sections {' '.join(names)} -->"
+    return [block.name for block in body_blocks(split_card(card)[1])[0] if block.name is not None]

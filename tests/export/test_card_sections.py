@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from datasetkit.cli import app
 from datasetkit.errors import BuiltFolderError
 from export.card_front import read_front_matter
-from export.card_sections import merge_card, section_names, sections_line
+from export.card_parts import sections_line
+from export.card_sections import merge_card, section_names
 from export.verify import verify_folder
 from tests.export.folders import record, rows_of, write_folder
 
@@ -135,13 +136,22 @@ def test_the_owners_title_stays() -> None:
     assert read_front_matter(merged)["pretty_name"] == "Cats"
 
 
-def test_a_card_without_our_marks_keeps_its_body() -> None:
-    body = "\n# All mine\n\nEvery word.\n\n\n"
-    merged = merge_card(NEW, f"---\nlicense: mit\nmine: 1\n---\n{body}")
-    assert merged.split("---\n", 2)[2] == body
+def test_sections_come_below_a_text_without_our_marks() -> None:
+    body = "\n# All mine\n\nEvery word.\n"
+    merged = merge_card(NEW, f"---\nmine: 1\n---\n{body}\n\n")
+    assert merged.split("---\n", 2)[2].startswith(body)
+    assert section_names(merged) == ["a", "b", "c"]
+    assert "# Title" not in merged
     assert read_front_matter(merged) == {**read_front_matter(NEW), "mine": 1}
-    assert merge_card(NEW, "# Mine\n").endswith("---\n\n# Mine\n")
+    assert merge_card(NEW, merged) == merged
     assert merge_card(NEW, "") == NEW
+
+
+def test_a_local_card_without_our_marks_adds_its_text_and_takes_no_section() -> None:
+    merged = merge_card(f"---\n{FRONT}---\n\n## Mine\n\nEvery word.\n", OLD)
+    assert section_names(merged) == ["a", "b", "c"]
+    assert "## Mine\n\nEvery word.\n" in merged
+    assert merge_card(merged, merged) == merged
 
 
 def test_front_matter() -> None:
