@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from transformers import BloomConfig, BloomForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    BloomConfig,
+    BloomForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    SiglipVisionConfig,
+    SiglipVisionModel,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
 from datasetkit.batches import Batches
 from datasetkit.errors import ModelError
@@ -150,6 +159,51 @@ def test_forward_pass_that_reads_nothing_is_an_error(part):
         layer.self_attn = OwnMixing()
     with pytest.raises(ModelError, match="nothing was read"), instrumented(model, readers=[AllRows()]):
         run(model if part == "whole" else model.model)
+
+
+SMALL_T5 = {"d_model": 8, "d_kv": 4, "num_layers": 1, "num_heads": 2, "d_ff": 8, "vocab_size": 9}
+SMALL_SIGLIP = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+
+
+def t5() -> None:
+    ids = torch.ones(1, 4, dtype=torch.int64)
+    model = T5ForConditionalGeneration(T5Config(**SMALL_T5)).eval()
+    with instrumented(model):
+        model(input_ids=ids, decoder_input_ids=ids)
+
+
+def siglip() -> None:
+    model = SiglipVisionModel(SiglipVisionConfig(**SMALL_SIGLIP)).eval()
+    with instrumented(model):
+        model(torch.zeros(1, 3, 224, 224))
+
+
+def mask_of_more_keys() -> None:
+    model = llama()
+    with instrumented(model):
+        model(torch.arange(7)[None], attention_mask=torch.ones(1, 1, 7, 8, dtype=torch.bool))
+
+
+def gradient_checkpointing() -> None:
+    model = llama().train()
+    model.gradient_checkpointing_enable()
+    with instrumented(model):
+        model(torch.arange(7)[None]).logits.sum().backward()
+
+
+@pytest.mark.filterwarnings("ignore:.*gradient_checkpointing_enable:FutureWarning")
+@pytest.mark.parametrize(
+    ("attempt", "message"),
+    [
+        (t5, "layer 0 uses position_bias"),
+        (siglip, "SiglipAttention has no layer_idx"),
+        (mask_of_more_keys, "7 keys and a mask of"),
+        (gradient_checkpointing, "outside its decoder's forward pass"),
+    ],
+)
+def test_attention_of_another_kind_is_refused_rather_than_misread(attempt, message):
+    with pytest.raises(ModelError, match=message):
+        attempt()
 
 
 def test_attention_dropout_is_refused():
