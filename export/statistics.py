@@ -155,6 +155,11 @@ class Statistics:
     splits: Mapping[str, Summary]
     total: Summary
 
+    @property
+    def shared_pictures(self) -> int:
+        """How often a picture of one split comes again in another one."""
+        return sum(item.pictures for item in self.splits.values()) - self.total.pictures
+
     def to_json(self) -> dict[str, Any]:
         """Give the statistics as plain JSON."""
         return {"total": asdict(self.total), "splits": {name: asdict(item) for name, item in self.splits.items()}}

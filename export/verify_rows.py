@@ -115,11 +115,21 @@ class Uniqueness:
         for places in _repeated(self._ids):
             for place in places[1:]:
                 yield Fault(self._name(place), f"has the record_id of {self._name(places[0])}")
-        for places in _repeated(self._pictures):
-            first = self._shard(places[0])
-            for place in places[1:]:
-                if self._shard(place).split != first.split:
-                    yield Fault(self._name(place), f"has the picture of {self._name(places[0])}, in another split")
+        shared = [
+            (place, places[0])
+            for places in _repeated(self._pictures)
+            for place in places[1:]
+            if self._shard(place).split != self._shard(places[0]).split
+        ]
+        if shared:
+            place, first = min(shared)
+            yield Fault(
+                self._name(place),
+                f"has the picture of {self._name(first)}, in another split, as have {len(shared):,} rows in all"
+                if len(shared) > 1
+                else f"has the picture of {self._name(first)}, in another split",
+                is_warning=True,
+            )
 
     def _shard(self, index: int) -> Shard:
         return self._shards[self._places[index] >> 32]

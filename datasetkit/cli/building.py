@@ -152,6 +152,7 @@ def _refuse_placement(placement: Placement) -> None:
 def _summarise(manifest: Manifest, out: Path) -> None:
     from datasetkit.ledger import DropReason
     from export.manifest import LEDGER_NAME
+    from export.statistics import Statistics
 
     tally = manifest.tally
     splits = ", ".join(f"{split} {rows:,}" for split, rows in manifest.split_rows.items()) or "none"
@@ -170,6 +171,12 @@ def _summarise(manifest: Manifest, out: Path) -> None:
             typer.echo(f"dropped      {count:,} {scope}{'' if count == 1 else 's'}: {reason} ({reason.explanation})")
     for kind, count in sorted(manifest.tally.notices.items()):
         typer.echo(f"noticed      {count:,} record{'' if count == 1 else 's'}: {kind} ({kind.explanation})")
+    shared = Statistics.read(out).shared_pictures
+    if shared:
+        pictures = "1 picture comes" if shared == 1 else f"{shared:,} pictures come"
+        typer.echo(
+            f"noticed      {pictures} again in another split; --splits train=.9,test=.1 keeps equal ones together"
+        )
     typer.echo(f"wrote        {out}")
     if tally.dropped["record"][DropReason.NO_DESCRIPTION]:
         typer.echo("hint         --no-require-description keeps pictures that have no description")

@@ -29,6 +29,7 @@ from export.dataset_files import FolderFiles
 from export.faults import Fault
 from export.manifest import Manifest
 from export.shards import ShardWriter, hash_file
+from export.statistics import Statistics
 from export.verify import verify_files, verify_folder
 from tests.export.folders import RECIPE, Row, bare_record, png, record, refit, rows_of, write_folder
 
@@ -247,6 +248,17 @@ def test_a_picture_in_two_splits(folder: Path) -> None:
     faults = [fault for fault in found(folder) if fault[0] != "statistics.json"]
     where = "data/test-00000-of-00001.parquet row 0"
     assert faults == [(where, f"has the picture of {SECOND} row 0, in another split")]
+
+
+def test_a_picture_in_two_splits_makes_no_dataset_unsound(tmp_path: Path) -> None:
+    again = replace(record(1), record_id="again")
+    write_folder(tmp_path / "out", {"train": [rows_of([record(0), record(1)])], "test": [rows_of([again])]})
+    (fault,) = verify_folder(tmp_path / "out")
+    assert str(fault) == (
+        "warning: data/test-00000-of-00001.parquet row 0: has the picture of data/train-00000-of-00001.parquet row 1, "
+        "in another split"
+    )
+    assert Statistics.read(tmp_path / "out").shared_pictures == 1
 
 
 def test_a_row_too_large_for_the_viewer_is_only_a_warning(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
