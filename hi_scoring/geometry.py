@@ -63,12 +63,10 @@ class View:
             shape (N, rows, columns), in [0, 1]; exact. 0 for a token that shows padding alone.
 
         """
+        inside = np.array([_inside(mask, self.top_bottom, self.left_right) for mask in masks])
         _, height, width = masks.shape
-        down, across = _overlaps(self.top_bottom, height), _overlaps(self.left_right, width)
-        # Mask by mask, since floats take eight times the room.
-        covered = [down @ mask.astype(np.float64) @ across.T for mask in masks]
-        inside = np.array(covered).reshape(len(masks), *self.tokens.shape)
-        areas = down.sum(1)[:, None] * across.sum(1)[None, :]
+        areas = _lengths(self.top_bottom, height)[:, None] * _lengths(self.left_right, width)
+        inside = inside.reshape(len(masks), *areas.shape)
         return np.divide(inside, areas, out=np.zeros_like(inside), where=areas > 0).clip(0.0, 1.0)
 
 
@@ -124,8 +122,28 @@ def mosaic(first: int, grid: tuple[int, int], tile: tuple[int, int]) -> IntArray
     return numbers.reshape(*grid, *tile).swapaxes(1, 2).reshape(grid[0] * tile[0], grid[1] * tile[1])
 
 
-def _overlaps(spans: FloatArray, length: int) -> FloatArray:
-    """How much of each pixel [i, i + 1) lies in each span, shape (spans, length)."""
-    pixels = np.arange(length)
-    starts, stops = spans[:, :1], spans[:, 1:]
-    return (np.minimum(stops, pixels + 1) - np.maximum(starts, pixels)).clip(0.0, 1.0)
+def _lengths(spans: FloatArray, length: int) -> FloatArray:
+    """How much of each span lies in [0, length)."""
+    starts, stops = spans.clip(0, length).T
+    return stops - starts
+
+
+def _inside(mask: BoolArray, top_bottom: FloatArray, left_right: FloatArray) -> FloatArray:
+    """Area of a mask in each cell, px, shape (rows, columns).
+
+    A summed-area table (Crow, "Summed-Area Tables for Texture Mapping", 1984) is linear within each pixel, so
+    interpolation between its corners is exact.
+    """
+    height, width = mask.shape
+    table = np.zeros((height + 1, width + 1))
+    np.cumsum(mask, axis=0, dtype=np.float64, out=table[1:, 1:])
+    np.cumsum(table[1:, 1:], axis=1, out=table[1:, 1:])
+    between_rows = np.diff(_at(table, top_bottom.clip(0, height)), axis=1)[:, 0]
+    return np.diff(_at(between_rows.T, left_right.clip(0, width)), axis=1)[:, 0].T
+
+
+def _at(table: FloatArray, places: FloatArray) -> FloatArray:
+    """Interpolate between rows: (length + 1, *) at (N, 2) gives (N, 2, *)."""
+    before = np.minimum(places.astype(np.int64), len(table) - 2)
+    part = (places - before)[..., None]
+    return table[before] * (1 - part) + table[before + 1] * part

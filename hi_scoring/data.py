@@ -1,0 +1,125 @@
+"""The rows that heads are scored on, by name or folder. Owns which split is taken, and how a dataset is identified."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from datasetkit.errors import SourceError
+from hi_scoring.samples import MASK_COLUMNS, TEXT_COLUMNS
+
+_PUBLISHED = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>\S+))?")
+_NEEDED = ("image", *TEXT_COLUMNS, *MASK_COLUMNS, "phrases", "record_id", "questions")
+
+
+@dataclass(frozen=True)
+class DataIdentity:
+    """Which rows were scored.
+
+    Args:
+        name: of the dataset on the Hub, or of the folder, never its path.
+        split: that was read.
+        revision: commit on the Hub; None for a folder.
+        sha256: of a built folder's manifest, which has the hash of every shard; None for others.
+        rows: how many were given.
+
+    """
+
+    name: str
+    split: str
+    revision: str | None
+    sha256: str | None
+    rows: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Rows and what they are.
+
+    Args:
+        rows: a ``datasets.Dataset`` of the columns that samples are made of.
+        identity: of these rows.
+
+    """
+
+    rows: Any
+    identity: DataIdentity
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int, /) -> Mapping[str, Any]:
+        row: Mapping[str, Any] = self.rows[index]
+        return row
+
+
+def open_data(place: str, split: str | None = None, limit: int | None = None) -> Data:
+    """Open a dataset of ours, or any other with a picture, a text and masks.
+
+    Args:
+        place: a folder, or ``user/name`` or ``user/name@revision`` on the Hub.
+        split: the split; None takes ``train`` where there is one, or the only one.
+        limit: the first rows only.
+
+    Raises:
+        SourceError: it is not there, has no such split, or lacks a column; the message names those it has.
+
+    """
+    import datasets
+
+    folder, published = Path(place), _PUBLISHED.fullmatch(place)
+    if not folder.is_dir() and not published:
+        raise SourceError(f"{place} is no folder and no dataset on the Hub; give one as user/name[@revision]")
+    name, revision, sha256 = folder.resolve().name, None, None
+    if folder.is_dir():
+        manifest = folder / "manifest.json"
+        sha256 = hashlib.sha256(manifest.read_bytes()).hexdigest() if manifest.is_file() else None
+    elif published:
+        name, revision = published["name"], _commit(published["name"], published["revision"])
+    try:
+        loaded = datasets.load_dataset(str(folder) if folder.is_dir() else name, revision=revision)
+    except (OSError, ValueError, RuntimeError, LookupError, datasets.exceptions.DatasetsError) as error:
+        raise SourceError(f"{place} cannot be loaded: {' '.join(str(error).split())[:400]}") from error
+    split = _split(place, split, list(loaded))
+    rows = loaded[split]
+    _check_columns(place, rows.column_names)
+    rows = rows.select_columns([column for column in rows.column_names if column in _NEEDED])
+    if limit is not None:
+        rows = rows.select(range(min(limit, len(rows))))
+    return Data(rows, DataIdentity(name, split, revision, sha256, len(rows)))
+
+
+def _commit(name: str, revision: str | None) -> str:
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined] # httpx's, by any name
+
+    try:
+        commit = HfApi().dataset_info(name, revision=revision).sha
+    except (OSError, ValueError, HTTPError) as error:
+        told = " ".join(str(error).split("\n")[0].split())
+        raise SourceError(f"there is no folder {name}, and the Hub gives no such dataset: {told}") from error
+    if commit is None:
+        raise SourceError(f"{name}: the Hub names no commit; give one as {name}@HASH")
+    return commit
+
+
+def _split(place: str, wanted: str | None, there: list[str]) -> str:
+    if wanted is None:
+        wanted = "train" if "train" in there else there[0] if len(there) == 1 else None
+    if wanted not in there:
+        raise SourceError(f"{place} has the splits {', '.join(there)}; give one of them, not {wanted or 'none'}")
+    return wanted
+
+
+def _check_columns(place: str, there: list[str]) -> None:
+    for names in (("image",), TEXT_COLUMNS, MASK_COLUMNS):
+        if not any(name in there for name in names):
+            raise SourceError(f"{place} has no column {' or '.join(names)}; it has {', '.join(there)}")

@@ -1,0 +1,250 @@
+"""Scoring a whole dataset: resumable, by one process or several. Owns the batches' files and how they become a result.
+
+Batches are cut from the dataset's order before they are dealt to processes, and each becomes one file; the result is
+merged from the files in that order. So it does not matter which process scored a batch, nor after which interruption.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from datasetkit.batches import Batches
+from datasetkit.errors import OutputError, UnusableError
+from datasetkit.ledger import DropReason
+from hi_scoring.samples import Sample, sample_of
+from hi_scoring.scoring import SampleScores, Scorer
+
+_RUN_NAME, _PARTS_NAME = "run.json", "parts"
+
+
+class Rows(Protocol):
+    """A dataset that knows its length and gives any of its rows."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Mapping[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class Drop:
+    """A row that has no scores."""
+
+    row: int
+    record_id: str
+    reason: DropReason
+    detail: str
+
+
+@dataclass(frozen=True)
+class Merged:
+    """All samples of a run in the dataset's order.
+
+    Args:
+        values: of each (score, positions), shape (n, layers, heads), NaN where a sample has none.
+        record_ids: of the n samples.
+        drops: the rows that are none of them.
+
+    """
+
+    values: Mapping[tuple[str, str], NDArray[np.float32]]
+    record_ids: tuple[str, ...]
+    drops: tuple[Drop, ...]
+
+    @property
+    def reasons(self) -> Counter[DropReason]:
+        """How many rows were dropped, by reason."""
+        return Counter(drop.reason for drop in self.drops)
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which batches this process scores: those whose number leaves ``rank`` when divided by ``processes``."""
+
+    rank: int = 0
+    processes: int = 1
+
+    @classmethod
+    @contextmanager
+    def of_launcher(cls) -> Iterator[Share]:
+        """Read what torchrun or ``accelerate launch`` set, and meet the other processes; one process without them."""
+        processes = int(os.environ.get("WORLD_SIZE", "1"))
+        if processes == 1:
+            yield cls()
+            return
+        torch.distributed.init_process_group("gloo")
+        try:
+            yield cls(torch.distributed.get_rank(), processes)
+        finally:
+            torch.distributed.destroy_process_group()
+
+    def wait(self) -> None:
+        """Return when all processes have come here."""
+        if self.processes > 1:
+            torch.distributed.barrier()
+
+
+class Run:
+    """One run in its folder.
+
+    Args:
+        folder: what is finished lies here, in files of one batch each.
+        description: what decides the values: model, dataset, options, size of batches. Of plain JSON values.
+
+    """
+
+    def __init__(self, folder: Path, description: Mapping[str, Any]) -> None:
+        self._folder = folder
+        self._description = json.loads(json.dumps(description))
+        self._parts = folder / _PARTS_NAME
+
+    def prepare(self, *, overwrite: bool) -> None:
+        """Make the folder ready; keep what an interrupted run of the same description left in it.
+
+        Raises:
+            OutputError: it holds an unfinished run of another description.
+
+        """
+        told = self._folder / _RUN_NAME
+        if told.exists() and json.loads(told.read_text(encoding="utf-8")) != self._description:
+            if not overwrite:
+                raise OutputError(
+                    f"{self._folder} holds an unfinished run of other models, data or options; give the same again, "
+                    f"another --out, or --overwrite"
+                )
+            self.clear()
+        self._parts.mkdir(parents=True, exist_ok=True)
+        told.write_text(json.dumps(self._description, indent=2) + "\n", encoding="utf-8")
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether there is something left to score or to merge."""
+        return self._parts.is_dir()
+
+    def clear(self) -> None:
+        """Remove what only an unfinished run needs."""
+        shutil.rmtree(self._parts, ignore_errors=True)
+        (self._folder / _RUN_NAME).unlink(missing_ok=True)
+
+    def score(
+        self,
+        scorer: Scorer,
+        rows: Rows,
+        batch: int,
+        share: Share,
+        on_progress: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        """Score the batches that are this process's and not yet done.
+
+        Args:
+            scorer: of the model.
+            rows: the dataset.
+            batch: rows in one batch; halved within it when memory runs out.
+            share: of this process.
+            on_progress: told how many rows are done, by all processes together.
+
+        """
+        batches = Batches(scorer.score, batch)
+        numbers = range(-(-len(rows) // batch))
+        for number in numbers[share.rank :: share.processes]:
+            if not self._part(number).exists():
+                self._score_batch(batches, rows, number * batch, min((number + 1) * batch, len(rows)), number)
+            done = sum(1 for _ in self._parts.glob("*.safetensors"))
+            on_progress(min(done * batch, len(rows)))
+
+    def _score_batch(
+        self, batches: Batches[Sample, SampleScores], rows: Rows, start: int, stop: int, number: int
+    ) -> None:
+        samples: list[tuple[int, Sample]] = []
+        drops: list[Drop] = []
+        for row in range(start, stop):
+            try:
+                samples.append((row, _sample(rows, row)))
+            except UnusableError as error:
+                drops.append(Drop(row, f"row-{row}", error.reason, error.detail))
+        kept: list[tuple[str, SampleScores]] = []
+        for (row, sample), result in zip(samples, batches.run([sample for _, sample in samples]), strict=True):
+            if isinstance(result, UnusableError):
+                drops.append(Drop(row, sample.record_id, result.reason, result.detail))
+            else:
+                kept.append((sample.record_id, result))
+        self._write(number, kept, sorted(drops, key=lambda drop: drop.row))
+
+    def _write(self, number: int, kept: Sequence[tuple[str, SampleScores]], drops: Sequence[Drop]) -> None:
+        names = sorted({(score, place) for _, one in kept for place, scores in one.items() for score in scores})
+        shape = next((values.shape for _, one in kept for scores in one.values() for values in scores.values()), None)
+        arrays = {}
+        for score, place in names:
+            missing = np.full(shape or (), np.nan, np.float32)
+            arrays[f"{place}/{score}"] = np.stack([one[place].get(score, missing) for _, one in kept])
+        told = {
+            "record_ids": [record_id for record_id, _ in kept],
+            "drops": [[drop.row, drop.record_id, str(drop.reason), drop.detail] for drop in drops],
+        }
+        part = self._part(number)
+        unfinished = part.with_suffix(".unfinished")
+        save_file(arrays, unfinished, metadata={"part": json.dumps(told)})
+        unfinished.replace(part)
+
+    def merge(self) -> Merged:
+        """Join the files of all batches in the dataset's order.
+
+        Raises:
+            OutputError: no sample has scores.
+
+        """
+        parts = [_read(path) for path in sorted(self._parts.glob("*.safetensors"))]
+        drops = tuple(drop for part in parts for drop in part.drops)
+        filled = [part for part in parts if part.record_ids]
+        if not filled:
+            reasons = Counter(drop.reason for drop in drops)
+            told = "; ".join(f"{count} x {reason}: {reason.explanation}" for reason, count in reasons.items())
+            raise OutputError(f"no row of the dataset could be scored ({told or 'it has no rows'})")
+        shape = next(iter(filled[0].values.values())).shape[1:]
+        values = {}
+        for name in sorted({name for part in filled for name in part.values}):
+            values[name] = np.concatenate(
+                [part.values.get(name, np.full((len(part.record_ids), *shape), np.nan, np.float32)) for part in filled]
+            )
+        return Merged(values, tuple(item for part in filled for item in part.record_ids), drops)
+
+    def _part(self, number: int) -> Path:
+        return self._parts / f"{number:08d}.safetensors"
+
+
+def _sample(rows: Rows, row: int) -> Sample:
+    try:
+        found = rows[row]
+    # Whatever a decoder says of a damaged picture.
+    except (OSError, ValueError, SyntaxError, RuntimeError) as error:
+        raise UnusableError(DropReason.UNREADABLE, f"the row cannot be read: {error}") from error
+    try:
+        return sample_of(found, f"row-{row}")
+    except UnusableError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UnusableError(DropReason.BAD_ROW, f"{type(error).__name__}: {error}") from error
+
+
+def _read(path: Path) -> Merged:
+    with safe_open(path, framework="numpy") as part:
+        told = json.loads(part.metadata()["part"])
+        values = {}
+        for name in part.keys():  # noqa: SIM118 - no mapping
+            place, _, score = name.partition("/")
+            values[score, place] = part.get_tensor(name)
+    drops = tuple(Drop(row, record_id, DropReason(reason), detail) for row, record_id, reason, detail in told["drops"])
+    return Merged(values, tuple(told["record_ids"]), drops)
