@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -70,8 +71,11 @@ def before_detection(hook: Any) -> Iterator[None]:
 
 
 def data(out: Path) -> dict[str, bytes]:
-    """Every file but the card and its pictures, which tests draw only where they look at them."""
-    return {name: content for name, content in contents(out).items() if name.startswith(("data", "manifest", "ledger"))}
+    """Every file but the card and its pictures, which tests draw only where they look at them, and their names."""
+    found = {name: content for name, content in contents(out).items() if name.startswith(("data", "ledger"))}
+    return found | {
+        "manifest.json": json.dumps(json.loads((out / "manifest.json").read_text()) | {"files": None}).encode()
+    }
 
 
 @pytest.fixture(scope="module")
