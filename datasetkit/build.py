@@ -16,7 +16,7 @@ from datasetkit.pipeline import Pipeline
 from datasetkit.placement import Placement
 from datasetkit.places import Place
 from datasetkit.protocols import Entry, Source
-from datasetkit.recipe import FolderOptions, ParquetOptions, Recipe
+from datasetkit.recipe import FolderOptions, GroundingOptions, ParquetOptions, Recipe
 from datasetkit.schema import SCHEMA_VERSION
 from datasetkit.sources import SOURCES
 from datasetkit.sources.toyworld import PRONOUN
@@ -63,6 +63,7 @@ def build(
     placement: Placement | None = None,
     overwrite: bool = False,
     retry_failed: bool = False,
+    on_loading: Callable[[tuple[str, ...]], None] = lambda _: None,
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> Manifest:
     """Build a dataset, or go on with one that was interrupted.
@@ -75,6 +76,7 @@ def build(
         placement: where models run; None chooses.
         overwrite: whether another build in ``out`` is replaced.
         retry_failed: whether parts with records that could not be read are built again.
+        on_loading: called with the names of the models before they are loaded; not at all where there are none.
         on_progress: called at the start and after every entry.
 
     Returns:
@@ -94,7 +96,7 @@ def build(
     identity = BuildIdentity(recipe.published(), source.fingerprint(), SCHEMA_VERSION, __version__)
     if not overwrite:
         check_free(out, identity)
-    picture_annotator = _picture_annotator(recipe, placement, stages)
+    picture_annotator = _picture_annotator(recipe, placement, stages, on_loading)
     if picture_annotator is not None:
         identity = replace(identity, models=picture_annotator.identities)
     pipeline = Pipeline(
@@ -150,14 +152,23 @@ def _write_parts(
                 on_progress(Progress(done, total, resumed, dropped, stages.rates))
 
 
-def _picture_annotator(recipe: Recipe, placement: Placement, stages: Stages) -> GroundedAnnotator | None:
+def _picture_annotator(
+    recipe: Recipe, placement: Placement, stages: Stages, on_loading: Callable[[tuple[str, ...]], None]
+) -> GroundedAnnotator | None:
     if recipe.grounding is None:
         return None
+    describes = recipe.grounding.recaption or recipe.source.may_lack_descriptions
+    on_loading(_model_names(recipe.grounding, describes=describes))
     # Loads torch and transformers, which other builds do without.
     from datasetkit.annotators import grounded_annotator
 
-    describes = recipe.grounding.recaption or recipe.source.may_lack_descriptions
     return grounded_annotator(recipe.grounding, placement, describes=describes, key_max=recipe.key_max, stages=stages)
+
+
+def _model_names(options: GroundingOptions, *, describes: bool) -> tuple[str, ...]:
+    parts = (options.captioner if describes else None, options.detector, options.segmenter, options.similarity)
+    names = (getattr(part, "model", None) or getattr(part, "weights", None) for part in parts)
+    return tuple(str(name) for name in names if name is not None)
 
 
 def _parts(source: Source, recipe: Recipe) -> Iterator[tuple[Entry, ...]]:

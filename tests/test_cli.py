@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from datasetkit.cli import app
+from datasetkit.cli.building import elapsed
 
 RUN = CliRunner()
 
@@ -37,6 +39,43 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert "\ndetections   read " in shown
     assert "no annotation was kept" not in errors, "the source's masks gave way to those of the models"
     return out
+
+
+def test_a_build_says_what_it_loads_and_how_long_it_took(tmp_path: Path) -> None:
+    command = [
+        "build",
+        "toyworld",
+        "--count",
+        "1",
+        "--size-px",
+        "64",
+        "--device",
+        "cpu",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    done = RUN.invoke(app, command, env={"FORCE_COLOR": "1", "COLUMNS": "120"})
+    assert done.exit_code == 0
+    assert "loading toyworld:detector, toyworld:segmenter" in done.stderr
+    assert re.search(r"\ntook         [\d.]+ s\n", done.stdout)
+    assert "loading" not in run(*command)[2], "nothing where nobody looks"
+    for path, data in files(tmp_path / "out").items():
+        assert b"took" not in data, path
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (0.04, "0.0 s"),
+        (7.26, "7.3 s"),
+        (59.96, "1 min 0 s"),
+        (125, "2 min 5 s"),
+        (3599.9, "1 h 0 min"),
+        (3720, "1 h 2 min"),
+    ],
+)
+def test_durations_are_spelt(seconds: float, told: str) -> None:
+    assert elapsed(seconds) == told
 
 
 def test_verify_stats_and_preview_of_a_build(built: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -123,7 +124,8 @@ def run(recipe: Recipe, options: RunOptions) -> None:
         typer.echo(
             "warning: the toyworld models know rendered scenes only; on other pictures they mean nothing", err=True
         )
-    with progress_line() as show:
+    started = time.monotonic()
+    with progress_line() as (show_loading, show):
         manifest = build(
             recipe,
             options.out,
@@ -131,9 +133,10 @@ def run(recipe: Recipe, options: RunOptions) -> None:
             placement=options.placement,
             overwrite=options.overwrite,
             retry_failed=options.retry_failed,
+            on_loading=show_loading,
             on_progress=show,
         )
-    _summarise(manifest, options.out)
+    _summarise(manifest, options.out, time.monotonic() - started)
     if recipe.grounding is None and not recipe.source.has_objects and not manifest.tally.read["annotation"]:
         typer.echo("hint         no objects were looked for; --preset grounded-sam finds them with models")
 
@@ -149,7 +152,15 @@ def _refuse_placement(placement: Placement) -> None:
             )
 
 
-def _summarise(manifest: Manifest, out: Path) -> None:
+def elapsed(seconds: float) -> str:
+    """Spell a duration: ``7.3 s``, ``2 min 5 s``, ``1 h 2 min``."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60} min"
+
+
+def _summarise(manifest: Manifest, out: Path, seconds: float) -> None:
     from datasetkit.ledger import DropReason
     from export.manifest import LEDGER_NAME
     from export.statistics import Statistics
@@ -178,6 +189,7 @@ def _summarise(manifest: Manifest, out: Path) -> None:
             f"noticed      {pictures} again in another split; --splits train=.9,test=.1 keeps equal ones together"
         )
     typer.echo(f"wrote        {out}")
+    typer.echo(f"took         {elapsed(seconds)}")
     if tally.dropped["record"][DropReason.NO_DESCRIPTION]:
         typer.echo("hint         --no-require-description keeps pictures that have no description")
     if tally.read["annotation"] and not tally.kept["annotation"] and not gave_way:

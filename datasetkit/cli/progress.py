@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -18,12 +18,18 @@ _FAST = 1000
 
 
 @contextmanager
-def progress_line() -> Iterator[Any]:
-    """Show one line with count, rate, drops and the rate of each stage; on Ctrl-C say how to go on."""
+def progress_line() -> Iterator[tuple[Callable[[tuple[str, ...]], None], Callable[[Progress], None]]]:
+    """Show one line with count, rate, drops and the rate of each stage; on Ctrl-C say how to go on.
+
+    Yields:
+        what shows, until the first progress, that models of these names are loaded; and what shows progress.
+
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Line
     from rich.table import Column
+    from rich.text import Text
 
     fixed, cut = Column(no_wrap=True), Column(no_wrap=True, overflow="ellipsis", ratio=1)
     columns = (
@@ -33,11 +39,18 @@ def progress_line() -> Iterator[Any]:
         TimeRemainingColumn(table_column=fixed),
         TextColumn("{task.fields[stages]}", style="dim", table_column=cut),
     )
-    line = Line(*columns, console=Console(stderr=True), expand=True)
+    console = Console(stderr=True)
+    line = Line(*columns, console=console, expand=True)
+    loading = console.status("")
     task = line.add_task("building", total=None, rate="-", dropped=0, stages="")
     started: list[float] = []
 
+    def show_loading(models: tuple[str, ...]) -> None:
+        loading.update(Text(f"loading {', '.join(models)}"))
+        loading.start()
+
     def show(progress: Progress) -> None:
+        loading.stop()
         line.start()
         if not started:
             started.append(time.monotonic())
@@ -50,12 +63,14 @@ def progress_line() -> Iterator[Any]:
         )
 
     try:
-        yield show
+        yield show_loading, show
     except KeyboardInterrupt:
+        loading.stop()
         line.stop()
         typer.echo("interrupted; what is finished is kept. Run the same command again to go on", err=True)
         raise typer.Exit(130) from None
     finally:
+        loading.stop()
         if line.live.is_started:
             line.stop()
 
