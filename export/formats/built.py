@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -24,7 +25,7 @@ from export.reading import iter_shard
 from export.shards import hash_file
 
 UNNAMED = "object"
-ObjectKey = tuple[str, str | None, bool]
+ObjectKey = tuple[str, str | None, bool, int]
 _LONGEST_STEM = 48
 _SUFFIXES = {
     "AVIF": ".avif",
@@ -66,18 +67,27 @@ class Picture:
         return f"{self.number:08d}{'-' if stem else ''}{stem}{picture_suffix(self.image)}"
 
     @property
-    def objects(self) -> tuple[KeyObject, ...]:
-        """The objects of all records; those of equal mask and category once, as the first record has them."""
+    def objects(self) -> dict[ObjectKey, KeyObject]:
+        """The objects of all records; one that several records have comes once, as the first of them has it."""
         found: dict[ObjectKey, KeyObject] = {}
         for record in self.records:
-            for item in record.objects:
-                found.setdefault(object_key(item), item)
-        return tuple(found.values())
+            for key, item in zip(object_keys(record), record.objects, strict=True):
+                found.setdefault(key, item)
+        return found
 
 
-def object_key(item: KeyObject) -> ObjectKey:
-    """Tell objects of one picture apart: mask, category, crowd."""
-    return item.mask.counts, item.category, item.is_crowd
+def object_keys(record: Record) -> list[ObjectKey]:
+    """Tell a record's objects apart, and know them again in its picture's other records.
+
+    A key is mask, category, crowd, and how many objects of the record before it are equal in these.
+    """
+    seen: Counter[tuple[str, str | None, bool]] = Counter()
+    keys = []
+    for item in record.objects:
+        look = item.mask.counts, item.category, item.is_crowd
+        keys.append((*look, seen[look]))
+        seen[look] += 1
+    return keys
 
 
 def picture_suffix(image: EncodedImage) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from datasetkit.record import Phrase, Record
-from export.formats.built import UNNAMED, BuiltDataset, ObjectKey, Picture, object_key
+from export.formats.built import UNNAMED, BuiltDataset, ObjectKey, Picture, object_keys
 from export.formats.result import ExportResult, losses
 
 _MEANINGS = {
@@ -71,10 +71,10 @@ def _add_instances(
 ) -> dict[ObjectKey, int]:
     """Write a picture's objects; give the annotation id of each."""
     ids = {}
-    for item in picture.objects:
+    for key, item in picture.objects.items():
         counts["objects"] += 1
         counts["unnamed_objects"] += item.category is None
-        ids[object_key(item)] = counts["objects"]
+        ids[key] = counts["objects"]
         annotation = {
             "id": counts["objects"],
             "image_id": image_id,
@@ -89,7 +89,8 @@ def _add_instances(
 
 
 def _caption(record: Record, caption_id: int, image_id: int, annotation_ids: Mapping[ObjectKey, int]) -> dict[str, Any]:
-    ids = {item.id: annotation_ids[object_key(item)] for item in record.objects}
+    keys = zip(record.objects, object_keys(record), strict=True)
+    ids = {item.id: annotation_ids[key] for item, key in keys}
     return {
         "id": caption_id,
         "image_id": image_id,

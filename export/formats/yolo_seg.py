@@ -43,7 +43,7 @@ def write_yolo_seg(dataset: BuiltDataset, target: Path) -> ExportResult:
         labels.mkdir(parents=True)
         for picture in dataset.pictures(split):
             lines = []
-            for item in picture.objects:
+            for item in picture.objects.values():
                 if item.is_crowd:
                     counts["crowds"] += 1
                     continue

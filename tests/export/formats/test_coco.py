@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,21 @@ def test_objects_of_several_records_are_united(small: Path, tmp_path: Path) -> N
     assert [item["record_id"] for item in captions] == ["record 0", "record 1", "record 1/b", "record 2"]
     assert [item["phrases"][0]["annotation_ids"] for item in captions] == [[1, 2], [5, 6], [5, 6], [9, 10]]
     assert captions[0]["phrases"][1]["candidates"] == [{"annotation_id": 3, "score": 0.5}]
+
+
+def test_equal_masks_of_one_record_stay_apart(tmp_path: Path) -> None:
+    one = record(0)
+    twins = replace(one, objects=(*one.objects, replace(one.objects[0], id=9)))
+    phrases = (replace(one.phrases[0], object_ids=(0, 9)), *one.phrases[1:])
+    again = replace(one, record_id="again")
+    rows = rows_of([again, replace(twins, phrases=phrases)], overlay=False)
+    write_folder(tmp_path / "in", {"train": [rows]}, described=False)
+    assert export_folder(tmp_path / "in", "coco", tmp_path / "out").objects == 5
+    coco = COCO(str(tmp_path / "out" / "instances_train.json"))
+    cats = [item for item in coco.anns.values() if item["segmentation"]["counts"] == one.objects[0].mask.counts]
+    assert [item["id"] for item in cats] == [1, 5]
+    captions = json.loads((tmp_path / "out" / "captions_train.json").read_text())["annotations"]
+    assert [item["phrases"][0]["annotation_ids"] for item in captions] == [[1, 2], [1, 5]]
 
 
 @pytest.mark.parametrize(
