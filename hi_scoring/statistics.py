@@ -1,0 +1,226 @@
+"""What can be said of scores: intervals, differences between layers, stability of rankings. Owns the tests used.
+
+NaN is "not measured" everywhere: it is left out, and a result that nothing supports is NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+FloatArray = NDArray[np.floating]
+
+_LEVEL = 0.95
+_CHUNK_BYTES = 32 * 2**20
+
+
+@dataclass(frozen=True)
+class PairDifference:
+    """Whether two layers differ: Mann-Whitney U over their heads, p-value corrected by Holm for all pairs."""
+
+    first: int
+    second: int
+    statistic: float
+    p_value: float
+
+
+@dataclass(frozen=True)
+class LayerDifferences:
+    """Whether any layers differ (Kruskal-Wallis H over heads), and which pairs do."""
+
+    statistic: float
+    p_value: float
+    pairs: tuple[PairDifference, ...]
+
+
+@dataclass(frozen=True)
+class RankStability:
+    """How alike two rankings are: Kendall's tau-b over all heads, Jaccard index of the sets of top heads."""
+
+    kendall_tau: float
+    jaccard: float
+
+
+@dataclass(frozen=True)
+class SplitHalfStability:
+    """How alike the rankings of random halves of the data are: (splits,) float64 each."""
+
+    kendall_tau: FloatArray
+    jaccard: FloatArray
+
+
+def nanmean(values: FloatArray, axis: int = 0) -> FloatArray:
+    """Mean in float64 without NaN; NaN where all are, in silence."""
+    defined = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        return np.where(defined, values, 0).sum(axis=axis, dtype=np.float64) / defined.sum(axis=axis)
+
+
+def ranking(values: FloatArray) -> NDArray[np.intp]:
+    """Order a flattened array, highest first; ties keep their order and NaN is left out."""
+    flat = np.ravel(values)
+    order = np.argsort(-flat, kind="stable")
+    return order[: np.count_nonzero(~np.isnan(flat))]
+
+
+def bootstrap_interval(
+    values: FloatArray,
+    draws: int = 2000,
+    seed: int = 0,
+    reduce: Callable[[FloatArray], FloatArray] | None = None,
+) -> tuple[FloatArray, FloatArray]:
+    """Percentile interval, 95 %, of the mean over samples (Efron & Tibshirani, "An Introduction to the Bootstrap").
+
+    All columns are resampled alike. A draw that holds no defined value of a column says nothing of that column.
+
+    Args:
+        values: (n, ...) float, NaN where a sample has no value.
+        draws: how often n samples are drawn with replacement.
+        seed: of the draws.
+        reduce: turns means of shape (draws, a, b) into (draws, a) and is applied before percentiles are taken; needs
+            values of shape (n, a, b).
+
+    Returns:
+        low and high, float64 each, of the shape of a sample or of what ``reduce`` leaves of it; NaN where no sample
+        has a value.
+
+    """
+    if not len(values) or not values[0].size:
+        empty = np.full(values.shape[1:] if reduce is None else values.shape[1:-1], np.nan)
+        return empty, empty.copy()
+    counts = _draw_counts(len(values), draws, seed)
+    columns = values if reduce else values.reshape(len(values), -1)
+    lows, highs = [], []
+    for part in _column_chunks(columns, draws):
+        means = _drawn_means(counts, part)
+        low, high = _percentiles(means if reduce is None else reduce(means))
+        lows.append(low)
+        highs.append(high)
+    shape = values.shape[1:] if reduce is None else (-1,)
+    return np.concatenate(lows).reshape(shape), np.concatenate(highs).reshape(shape)
+
+
+def layer_differences(values: FloatArray) -> LayerDifferences:
+    """Test whether layers differ: Kruskal-Wallis over their heads, then Mann-Whitney for every pair with Holm.
+
+    Heads are the observations, so this says how layers of this model differ, not how sure its heads' scores are.
+
+    Args:
+        values: (layers, heads) float; layers without a defined head are left out.
+
+    Returns:
+        the tests; NaN statistic and p-value where there are fewer than two layers or all values are equal.
+
+    """
+    groups = {layer: row[~np.isnan(row)] for layer, row in enumerate(values)}
+    groups = {layer: row for layer, row in groups.items() if len(row)}
+    if len(groups) < 2 or len(np.unique(np.concatenate(list(groups.values())))) < 2:
+        return LayerDifferences(np.nan, np.nan, ())
+    overall = stats.kruskal(*groups.values())
+    pairs = list(combinations(groups, 2))
+    tests = [stats.mannwhitneyu(groups[first], groups[second]) for first, second in pairs]
+    corrected = holm(np.array([float(test.pvalue) for test in tests]))
+    return LayerDifferences(
+        float(overall.statistic),
+        float(overall.pvalue),
+        tuple(
+            PairDifference(first, second, float(test.statistic), float(p_value))
+            for (first, second), test, p_value in zip(pairs, tests, corrected, strict=True)
+        ),
+    )
+
+
+def holm(p_values: FloatArray) -> FloatArray:
+    """Correct p-values for their number (Holm, "A Simple Sequentially Rejective Multiple Test Procedure", 1979)."""
+    order = np.argsort(p_values, kind="stable")
+    stepped = np.maximum.accumulate(p_values[order] * np.arange(len(p_values), 0, -1))
+    corrected = np.empty(len(p_values))
+    corrected[order] = np.minimum(stepped, 1.0)
+    return corrected
+
+
+def rank_stability(first: FloatArray, second: FloatArray, top: int) -> RankStability:
+    """Compare two scores of the same heads; heads that either leaves undefined are left out.
+
+    Args:
+        first: float, any shape.
+        second: float, the same shape.
+        top: size of the sets of top heads, at least 1.
+
+    Returns:
+        Kendall's tau-b, NaN with fewer than two heads or where one score is constant, and the Jaccard index.
+
+    """
+    both = ~np.isnan(first) & ~np.isnan(second)
+    first, second = first[both], second[both]
+    if not len(first):
+        return RankStability(np.nan, np.nan)
+    best, best_second = set(ranking(first)[:top].tolist()), set(ranking(second)[:top].tolist())
+    tau = float(stats.kendalltau(first, second).statistic) if len(first) > 1 else np.nan
+    return RankStability(tau, len(best & best_second) / len(best | best_second))
+
+
+def split_half_stability(values: FloatArray, top: int, splits: int = 20, seed: int = 0) -> SplitHalfStability:
+    """Compare the rankings by two random halves of the samples, many times.
+
+    Args:
+        values: (n, ...) float, NaN where a sample has no value.
+        top: size of the sets of top heads, at least 1.
+        splits: how often the samples are halved; of an odd number one is left out.
+        seed: of the halves.
+
+    Returns:
+        both measures of every split; all NaN with fewer than two samples.
+
+    """
+    random = np.random.default_rng(seed)
+    half = len(values) // 2
+    found = []
+    for _ in range(splits):
+        order = random.permutation(len(values))
+        halves = nanmean(values[order[:half]]), nanmean(values[order[half : 2 * half]])
+        found.append(rank_stability(*halves, top=top))
+    return SplitHalfStability(np.array([one.kendall_tau for one in found]), np.array([one.jaccard for one in found]))
+
+
+def _draw_counts(samples: int, draws: int, seed: int) -> NDArray[np.float32]:
+    """How often each sample is in each draw: (draws, samples)."""
+    random = np.random.default_rng(seed)
+    counts = np.empty((draws, samples), np.float32)
+    for row in counts:
+        row[:] = np.bincount(random.integers(samples, size=samples), minlength=samples)
+    return counts
+
+
+def _column_chunks(columns: FloatArray, draws: int) -> Iterator[FloatArray]:
+    """Cut the second axis so that the means of all draws of a part fit into a few megabytes."""
+    width = max(1, _CHUNK_BYTES // (8 * draws * max(1, columns[0, 0].size)))
+    for start in range(0, columns.shape[1], width):
+        yield columns[:, start : start + width]
+
+
+def _drawn_means(counts: NDArray[np.float32], values: FloatArray) -> FloatArray:
+    """Means of (n, ...) values in each of (draws, n) draws, NaN where a draw holds none: (draws, ...) float64."""
+    flat = values.reshape(len(values), -1)
+    defined = ~np.isnan(flat)
+    weights = counts.astype(np.float64)
+    totals = weights @ np.where(defined, flat, 0)
+    sizes = np.float64(len(flat)) if defined.all() else weights @ defined.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        return (totals / sizes).reshape(len(counts), *values.shape[1:])
+
+
+def _percentiles(draws: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Lower and upper percentile over (draws, columns) without NaN; NaN for a column that has nothing else."""
+    shares = [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2]
+    low, high = np.quantile(draws, shares, axis=0)
+    for column in np.flatnonzero(np.isnan(low)):
+        defined = draws[:, column][~np.isnan(draws[:, column])]
+        if len(defined):
+            low[column], high[column] = np.quantile(defined, shares)
+    return low, high
