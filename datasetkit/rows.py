@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import operator
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from os import PathLike
 from typing import Any
 
@@ -37,6 +37,8 @@ def load(
 ) -> Any:
     """Load a published dataset, exactly as ``datasets.load_dataset`` does, and check that it is one of ours.
 
+    Where the card tells the columns, as ours do, another dataset is refused before anything of it is downloaded.
+
     Args:
         dataset: ``user/name`` on the Hub, a built folder, or the address that ``datasetkit push`` wrote to.
         split: the split to load; None loads all.
@@ -61,15 +63,22 @@ def load(
             raise AddressError(f"revision {revision!r} is for datasets on the Hub; {place} has nothing like it")
         loaded = datasets.load_dataset("parquet", data_files=_shards(place), split=split, streaming=streaming)
     else:
+        announced = datasets.load_dataset_builder(name, revision=revision).info.features
+        if announced is not None:
+            _check_columns(name, announced)
         loaded = datasets.load_dataset(name, split=split, revision=revision, streaming=streaming)
     for part in loaded.values() if isinstance(loaded, dict) else [loaded]:
-        missing = [column for column in _OUR_COLUMNS if column not in (part.features or {})]
-        if missing:
-            raise BuiltFolderError(
-                f"{name} has no column {', '.join(missing)}, so datasetkit did not build it; "
-                f"load it with datasets.load_dataset({name!r})"
-            )
+        _check_columns(name, part.features or {})
     return loaded
+
+
+def _check_columns(name: str, columns: Collection[str]) -> None:
+    missing = [column for column in _OUR_COLUMNS if column not in columns]
+    if missing:
+        raise BuiltFolderError(
+            f"{name} has no column {', '.join(missing)}, so datasetkit did not build it; "
+            f"load it with datasets.load_dataset({name!r})"
+        )
 
 
 def _shards(place: RemotePath) -> dict[str, list[str]]:

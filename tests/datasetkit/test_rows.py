@@ -172,6 +172,16 @@ def test_load_gives_what_load_dataset_gives(built: Path, tmp_path: Path) -> None
             dk.load(foreign, streaming=streaming)
 
 
+@pytest.mark.parametrize("streaming", [False, True])
+def test_columns_that_a_card_tells_are_checked_before_any_data_is_read(tmp_path: Path, streaming: bool) -> None:
+    features = "- {name: image, dtype: image}\n  - {name: text, dtype: string}"
+    (tmp_path / "README.md").write_text(f"---\ndataset_info:\n  features:\n  {features}\n---\n")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "train-00000-of-00001.parquet").write_bytes(b"whoever reads this fails")
+    with pytest.raises(BuiltFolderError, match=r"has no column width, .*objects.* load it with datasets"):
+        dk.load(tmp_path, streaming=streaming)
+
+
 def test_the_readme_uses_rows_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run the examples of the section "Use" one after the other, on a build in OUT."""
     readme = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
