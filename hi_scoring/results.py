@@ -1,14 +1,11 @@
-"""Head scores of a model on a dataset, with what they were computed from. Owns their tables, rankings and files.
+"""Head scores of a model on a dataset, with what they were computed from. Owns their tables and rankings.
 
 Layers and heads count from 0. NaN is "not measured". Equal scores make equal files, byte for byte.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,29 +13,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from pydantic import ValidationError
-from safetensors.numpy import load as load_tensors
-from safetensors.numpy import save as save_tensors
 
 import datasetkit
 from datasetkit.errors import BuiltFolderError, RecordError, UnknownNameError
 from datasetkit.models import ModelIdentity
+from hi_scoring import result_files
 from hi_scoring.scores.options import ScoreOptions
 from hi_scoring.statistics import FloatArray, bootstrap_interval, nanmean, ranking
 
 SCORES = ("hi", "hi_soft", "hi_lift", "ram", "ram_relative", "image_mass", "entropy", "pointing")
-TENSORS_NAME, FACTS_NAME, HEADS_NAME, LAYERS_NAME = (
-    "scores.safetensors",
-    "scores.json",
-    "scores.parquet",
-    "layers.parquet",
-)
 
 Samples = NDArray[np.float32]
-_FORMAT = 1
 _ROUNDING = 1e-9
 
 
@@ -184,13 +170,9 @@ class HeadScores:
 
     def save(self, folder: Path) -> None:
         """Write four files; until the last is in place, what was there before counts as unfinished."""
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / FACTS_NAME).unlink(missing_ok=True)
         tensors = {f"values/{score}/{positions}": array for (score, positions), array in self.values.items()}
         tensors |= {f"chances/{score}/{positions}": array for (score, positions), array in self.chances.items()}
-        data = save_tensors(tensors)
         facts = {
-            "format": _FORMAT,
             "version": self.version,
             "model": asdict(self.model),
             "dataset": self.dataset,
@@ -199,13 +181,9 @@ class HeadScores:
             "heads": self.shape[1],
             "n": len(self.record_ids),
             "scores": [f"{score}:{positions}" for score, positions in self.values],
-            TENSORS_NAME: {"sha256": hashlib.sha256(data).hexdigest()},
             "record_ids": self.record_ids,
         }
-        _write(folder / TENSORS_NAME, data)
-        _write(folder / HEADS_NAME, _parquet(self.table()))
-        _write(folder / LAYERS_NAME, _parquet(self.layers_table()))
-        _write(folder / FACTS_NAME, (json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode())
+        result_files.write(folder, tensors, facts, heads=self.table(), layers=self.layers_table())
 
     @classmethod
     def load(cls, folder: Path) -> HeadScores:
@@ -215,24 +193,8 @@ class HeadScores:
             BuiltFolderError: the folder holds no scores, unfinished ones, or such as this version cannot read.
 
         """
+        tensors, facts = result_files.read(folder)
         try:
-            facts = json.loads((folder / FACTS_NAME).read_bytes())
-            data = (folder / TENSORS_NAME).read_bytes()
-        except FileNotFoundError as error:
-            missing = Path(error.filename).name
-            raise BuiltFolderError(
-                f"{folder} holds no finished head scores: {missing} is missing; score it again"
-            ) from error
-        except ValueError as error:
-            raise BuiltFolderError(f"{folder / FACTS_NAME} is no JSON: {error}; score it again") from error
-        try:
-            if facts["format"] != _FORMAT:
-                raise BuiltFolderError(
-                    f"{folder} holds head scores of format {facts['format']}; this datasetkit reads format {_FORMAT}"
-                )
-            if facts[TENSORS_NAME]["sha256"] != hashlib.sha256(data).hexdigest():
-                raise BuiltFolderError(f"{folder / TENSORS_NAME} is not the one of {FACTS_NAME}; score it again")
-            tensors = load_tensors(data)
             return cls(
                 _of_kind(tensors, "values"),
                 chances=_of_kind(tensors, "chances"),
@@ -242,8 +204,10 @@ class HeadScores:
                 dataset=facts["dataset"],
                 version=facts["version"],
             )
-        except (KeyError, TypeError, ValidationError) as error:
-            raise BuiltFolderError(f"{folder / FACTS_NAME} is not of head scores: {error!r}; score it again") from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise BuiltFolderError(
+                f"{folder} holds no head scores that can be read: {error}; score it again"
+            ) from error
 
     def _check(self) -> None:
         if not self.values:
@@ -301,19 +265,3 @@ def _over_heads(values: FloatArray, reduce: str | int) -> FloatArray:
     if isinstance(reduce, int) and reduce >= 1:
         return nanmean(-np.sort(-values, axis=-1)[..., :reduce], axis=-1)
     raise UnknownNameError(f"no layer score is called {reduce!r}; known: mean, max, or a number of heads from 1")
-
-
-def _parquet(table: pd.DataFrame) -> bytes:
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pandas(table, preserve_index=False), sink, compression="zstd")
-    return sink.getvalue().to_pybytes()
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Put a file in place whole or not at all."""
-    partial = path.with_name(f"{path.name}.partial")
-    with partial.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)

@@ -1,0 +1,93 @@
+"""Files of head scores. Owns their names, how they become durable, and the check that they belong together."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from datasetkit.errors import BuiltFolderError
+
+TENSORS_NAME, FACTS_NAME = "scores.safetensors", "scores.json"
+HEADS_NAME, LAYERS_NAME = "scores.parquet", "layers.parquet"
+_FORMAT = 1
+
+
+def write(
+    folder: Path,
+    tensors: Mapping[str, NDArray[np.float32]],
+    facts: Mapping[str, Any],
+    *,
+    heads: pd.DataFrame,
+    layers: pd.DataFrame,
+) -> None:
+    """Write scores, tables and facts; the facts come last, and without them the rest counts as unfinished.
+
+    Args:
+        folder: made if it is missing; files of the same names are replaced.
+        tensors: by name.
+        facts: plain JSON values.
+        heads: table of heads.
+        layers: table of layers.
+
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / FACTS_NAME).unlink(missing_ok=True)
+    data = save_tensors(dict(tensors))
+    _replace(folder / TENSORS_NAME, data)
+    _replace(folder / HEADS_NAME, _parquet(heads))
+    _replace(folder / LAYERS_NAME, _parquet(layers))
+    told = {"format": _FORMAT, **facts, TENSORS_NAME: {"sha256": hashlib.sha256(data).hexdigest()}}
+    _replace(folder / FACTS_NAME, (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def read(folder: Path) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
+    """Read tensors and facts.
+
+    Raises:
+        BuiltFolderError: one is missing or damaged, they do not belong together, or are of another format.
+
+    """
+    try:
+        facts = json.loads((folder / FACTS_NAME).read_bytes())
+        data = (folder / TENSORS_NAME).read_bytes()
+    except FileNotFoundError as error:
+        missing = Path(error.filename).name
+        raise BuiltFolderError(
+            f"{folder} holds no finished head scores: {missing} is missing; score it again"
+        ) from error
+    except ValueError as error:
+        raise BuiltFolderError(f"{folder / FACTS_NAME} is no JSON: {error}; score it again") from error
+    found = facts.get("format") if isinstance(facts, dict) else None
+    if found != _FORMAT:
+        raise BuiltFolderError(f"{folder} holds head scores of format {found}; this datasetkit reads format {_FORMAT}")
+    if facts.get(TENSORS_NAME) != {"sha256": hashlib.sha256(data).hexdigest()}:
+        raise BuiltFolderError(f"{folder / TENSORS_NAME} is not the one that {FACTS_NAME} names; score it again")
+    return load_tensors(data), facts
+
+
+def _parquet(table: pd.DataFrame) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pandas(table, preserve_index=False), sink, compression="zstd")
+    return sink.getvalue().to_pybytes()
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Put a file in place whole or not at all."""
+    partial = path.with_name(f"{path.name}.partial")
+    with partial.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
