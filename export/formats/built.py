@@ -76,6 +76,11 @@ class Picture:
         return found
 
 
+def says_more(item: KeyObject) -> bool:
+    """Whether more is known of an object than mask and category: it is mentioned, or has scores, salience or a box."""
+    return item != KeyObject(item.id, item.mask, item.category, is_crowd=item.is_crowd)
+
+
 def object_keys(record: Record) -> list[ObjectKey]:
     """Tell a record's objects apart, and know them again in its picture's other records.
 

@@ -10,15 +10,18 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from datasetkit.record import Phrase, Record
+from datasetkit.record import KeyObject, Phrase, Record
 from export.formats.built import UNNAMED, BuiltDataset, ObjectKey, Picture, object_keys
 from export.formats.result import ExportResult, losses
 
 _MEANINGS = {
     "unnamed_objects": f'objects without a category, which COCO does not know; their category is "{UNNAMED}"',
+    "differing_objects": "objects of which records of one picture say different things (key, status, scores, ...); "
+    "annotations have what the first record says",
     "questions": "questions, for which COCO has no place",
 }
 
@@ -26,7 +29,8 @@ _MEANINGS = {
 def write_coco(dataset: BuiltDataset, target: Path) -> ExportResult:
     """Write ``instances_SPLIT.json``, ``captions_SPLIT.json`` and ``images/SPLIT/``.
 
-    A picture appears once, with the objects of all its records. Its id is the one of its source where all pictures of
+    A picture appears once, with the objects of all its records. Annotations have keys beyond COCO's: ``is_key``,
+    ``status``, ``salience``, ``scores``, ``source_bbox``. A picture's id is the one of its source where all pictures of
     the split have whole numbers, else its number. Categories have the ids 1, 2, ... in the order of their names.
     Captions carry their ``phrases``, which name objects by ``annotation_ids``.
     """
@@ -41,10 +45,12 @@ def write_coco(dataset: BuiltDataset, target: Path) -> ExportResult:
                 (files.pictures / picture.name).write_bytes(picture.image.data)
                 image_id = int(picture.records[0].image_id) if keeps_ids else picture.number + 1
                 files.add("images", _image(picture, image_id, licenses))
-                annotation_ids = _add_instances(files, picture, image_id, categories, counts)
+                objects = picture.objects
+                annotation_ids = _add_instances(files, objects, image_id, categories, counts)
                 for record in picture.records:
                     counts["records"] += 1
                     counts["questions"] += len(record.questions)
+                    counts["differing_objects"] += _differing(record, objects)
                     if record.description is not None:
                         counts["captions"] += 1
                         files.add("captions", _caption(record, counts["captions"], image_id, annotation_ids))
@@ -67,11 +73,15 @@ def _image(picture: Picture, image_id: int, licenses: dict[str, int]) -> dict[st
 
 
 def _add_instances(
-    files: _SplitFiles, picture: Picture, image_id: int, categories: Mapping[str, int], counts: Counter[str]
+    files: _SplitFiles,
+    objects: Mapping[ObjectKey, KeyObject],
+    image_id: int,
+    categories: Mapping[str, int],
+    counts: Counter[str],
 ) -> dict[ObjectKey, int]:
     """Write a picture's objects; give the annotation id of each."""
     ids = {}
-    for key, item in picture.objects.items():
+    for key, item in objects.items():
         counts["objects"] += 1
         counts["unnamed_objects"] += item.category is None
         ids[key] = counts["objects"]
@@ -83,9 +93,20 @@ def _add_instances(
             "area": item.area,
             "bbox": list(item.box_xywh),
             "iscrowd": int(item.is_crowd),
+            "is_key": item.is_key,
+            "status": item.status.value,
+            "salience": item.salience,
+            "scores": asdict(item.scores),
+            "source_bbox": item.source_bbox,
         }
         files.add("instances", annotation)
     return ids
+
+
+def _differing(record: Record, objects: Mapping[ObjectKey, KeyObject]) -> int:
+    """Count a record's objects of which the annotation, made of the first record that has them, says other things."""
+    firsts = (objects[key] for key in object_keys(record))
+    return sum(replace(first, id=item.id) != item for item, first in zip(record.objects, firsts, strict=True))
 
 
 def _caption(record: Record, caption_id: int, image_id: int, annotation_ids: Mapping[ObjectKey, int]) -> dict[str, Any]:
@@ -109,6 +130,7 @@ def _phrase(phrase: Phrase, ids: Mapping[int, int]) -> dict[str, Any]:
         "candidates": [{"annotation_id": ids[item.object_id], "score": item.score} for item in phrase.candidates],
         "score": phrase.score,
         "status": phrase.status.value,
+        "reason": phrase.reason,
     }
 
 

@@ -10,11 +10,13 @@ from xml.sax.saxutils import quoteattr
 
 from datasetkit.record import KeyObject, Phrase, PhraseStatus, Record
 from export.formats.brush import brush_rle
-from export.formats.built import UNNAMED, BuiltDataset
+from export.formats.built import UNNAMED, BuiltDataset, says_more
 from export.formats.result import ExportResult, losses
 
 _MEANINGS = {
     "unnamed_objects": f'objects without a category; their label is "{UNNAMED}"',
+    "object_details": "objects of which more is known (key, status, salience, scores, source box) than masks tell",
+    "phrase_details": "phrases with a score or the reason for their status, for which spans have no place",
     "candidates": "candidates of ambiguous phrases; they have relations as named objects do, without their scores",
     "questions": "questions, for which the tasks have no place",
 }
@@ -49,6 +51,8 @@ def _task(record: Record, path: str, counts: Counter[str]) -> dict[str, Any]:
     counts["records"] += 1
     counts["objects"] += len(record.objects)
     counts["unnamed_objects"] += sum(item.category is None for item in record.objects)
+    counts["object_details"] += sum(map(says_more, record.objects))
+    counts["phrase_details"] += sum((phrase.score, phrase.reason) != (None, None) for phrase in record.phrases)
     counts["candidates"] += sum(len(phrase.candidates) for phrase in record.phrases)
     counts["questions"] += len(record.questions)
     result = [_brush(item) for item in record.objects]

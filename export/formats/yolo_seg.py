@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 
 from datasetkit.record import KeyObject
-from export.formats.built import UNNAMED, BuiltDataset
+from export.formats.built import UNNAMED, BuiltDataset, says_more
 from export.formats.polygons import fill, trace
 from export.formats.result import ExportResult, losses
 
@@ -23,6 +23,7 @@ _MEANINGS = {
     "changed_masks": "objects whose polygon, filled again, is not their mask; mean_iou measures all objects",
     "crowds": "crowds, left out: a polygon would pass them for one object",
     "unnamed_objects": f'objects without a category; their class is "{UNNAMED}"',
+    "object_details": "objects of which more is known (key, status, salience, scores, source box) than YOLO holds",
     "descriptions": "descriptions with their phrases and questions, for which YOLO has no place",
 }
 
@@ -73,6 +74,7 @@ def _line(item: KeyObject, classes: Mapping[str, int], counts: Counter[str]) -> 
     counts["parted_objects"] += outline.parts > 1
     counts["changed_masks"] += iou < 1
     counts["unnamed_objects"] += item.category is None
+    counts["object_details"] += says_more(item)
     height, width = item.mask.size_hw
     fractions = (outline.points_xy + _WITHIN_PIXEL) / (width, height)
     numbers = " ".join(f"{value:.7f}" for value in fractions.ravel().tolist())

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
-from datasetkit.record import Record
+from datasetkit.record import Record, Scores
 from export.formats.exporting import export_folder
 from tests.datasetkit.builders import built, coco_recipe, records
 from tests.export.folders import record, rows_of, write_folder
@@ -21,7 +21,8 @@ from tests.export.folders import record, rows_of, write_folder
 def exported(mini: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("coco") / "out"
     result = export_folder(mini, "coco", out)
-    assert (result.records, result.pictures, result.losses) == (100, 20, ())
+    assert (result.records, result.pictures) == (100, 20)
+    assert [loss.name for loss in result.losses] == ["differing_objects"], "each caption mentions objects of its own"
     return out
 
 
@@ -109,6 +110,32 @@ def test_objects_of_several_records_are_united(small: Path, tmp_path: Path) -> N
     assert [item["record_id"] for item in captions] == ["record 0", "record 1", "record 1/b", "record 2"]
     assert [item["phrases"][0]["annotation_ids"] for item in captions] == [[1, 2], [5, 6], [5, 6], [9, 10]]
     assert captions[0]["phrases"][1]["candidates"] == [{"annotation_id": 3, "score": 0.5}]
+
+
+def test_annotations_say_what_the_records_say_of_objects_and_phrases(tmp_path: Path) -> None:
+    one = record(0)
+    scores = Scores(detection=0.25, stability=0.5)
+    objects = (replace(one.objects[0], scores=scores, source_bbox=(0.5, 1, 8, 8)), *one.objects[1:])
+    unlike = (replace(one.objects[0], is_key=False, id=7), *one.objects[1:])
+    phrases = (replace(one.phrases[0], object_ids=(7, 1)), *one.phrases[1:])
+    other = replace(one, record_id="other", objects=unlike, phrases=phrases, questions=())
+    rows = rows_of([replace(one, objects=objects), other], overlay=False)
+    write_folder(tmp_path / "in", {"train": [rows]}, described=False)
+    result = export_folder(tmp_path / "in", "coco", tmp_path / "out")
+    assert {loss.name: loss.count for loss in result.losses}["differing_objects"] == 1
+    first, _, third, crowd = json.loads((tmp_path / "out" / "instances_train.json").read_text())["annotations"]
+    assert (first["is_key"], first["status"], first["salience"]) == (True, "mentioned", 0.9)
+    assert (third["is_key"], third["status"], third["salience"]) == (False, "candidate", None)
+    assert first["scores"] == {
+        "detection": 0.25,
+        "predicted_iou": None,
+        "stability": 0.5,
+        "similarity": None,
+        "cleaning_iou": None,
+    }
+    assert (first["source_bbox"], crowd["source_bbox"]) == ([0.5, 1, 8, 8], None)
+    captions = json.loads((tmp_path / "out" / "captions_train.json").read_text())["annotations"]
+    assert [phrase["reason"] for phrase in captions[0]["phrases"]] == [None, "several_candidates", "abstract_noun"]
 
 
 def test_equal_masks_of_one_record_stay_apart(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_tasks_hold_masks_spans_and_what_belongs_together(small: Path, tmp_path:
     result = export_folder(small, "labelstudio", out)
     assert (result.records, result.pictures, result.objects) == (5, 4, 16)
     losses = {loss.name: loss.count for loss in result.losses}
-    assert losses == {"unnamed_objects": 4, "candidates": 4, "questions": 4}
+    assert losses == {"unnamed_objects": 4, "object_details": 12, "phrase_details": 12, "candidates": 4, "questions": 4}
     tasks = json.loads((out / "tasks_train.json").read_text(encoding="utf-8"))
     expected = list(records(small).values())
     for task, source in zip(tasks, expected, strict=False):

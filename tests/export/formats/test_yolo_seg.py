@@ -81,7 +81,7 @@ def test_labels_are_classes_and_fractions(small: Path, tmp_path: Path) -> None:
     result = export_folder(small, "yolo-seg", tmp_path / "out")
     assert (result.records, result.pictures, result.objects) == (5, 4, 9)
     assert result.mean_iou == 1.0
-    assert {loss.name: loss.count for loss in result.losses} == {"crowds": 3, "descriptions": 4}
+    assert {loss.name: loss.count for loss in result.losses} == {"crowds": 3, "object_details": 9, "descriptions": 4}
     config = yaml.safe_load((tmp_path / "out" / "data.yaml").read_text())
     names = {0: "cat", 1: "object", 2: "person"}
     assert config == {"train": "images/train", "test": "images/test", "names": names}
