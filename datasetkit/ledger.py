@@ -54,6 +54,7 @@ class DropReason(StrEnum):
     NO_KEY_OBJECT = "no_key_object"
     SPECIAL_TOKEN = "special_token"  # noqa: S105 - no secret
     TEXT_TOO_LONG = "text_too_long"
+    TOO_NARROW = "too_narrow"
 
     @property
     def explanation(self) -> str:
@@ -103,6 +104,7 @@ _EXPLANATIONS = {
     DropReason.NO_KEY_OBJECT: "no object that a phrase names, so there is nothing for a head to look at",
     DropReason.SPECIAL_TOKEN: "the text holds a special token of the model",
     DropReason.TEXT_TOO_LONG: "prompt, picture and text together are longer than the model's context",
+    DropReason.TOO_NARROW: "the picture is longer, for its width, than the model takes",
 }
 
 _MAY_PASS_LATER = frozenset(

@@ -1,0 +1,108 @@
+"""LLaVA-OneVision: the whole picture, then tiles of it merged to one grid with a newline token after each row.
+
+Li et al., "LLaVA-OneVision" (arXiv 2408.03326), section 3.1: a grid of more tokens than so many tiles have is shrunk by
+bilinear interpolation. Of a tile of 384 px, 27 patches of 14 px show 378 px: no token sees the rest.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from transformers.image_processing_utils import select_best_resolution
+
+from hi_scoring.families.base import Family
+from hi_scoring.families.llava_next import resized_onto, unpadded
+from hi_scoring.geometry import BoolArray, FloatArray, ImageTokens, IntArray, View, mosaic
+
+_SHRUNK_ABOVE = 1.1
+
+
+class LlavaOnevision(Family):
+    """One picture a sample: of several, transformers makes no tiles."""
+
+    model_types: ClassVar[tuple[str, ...]] = ("llava_onevision",)
+    needs_torchvision: ClassVar[bool] = True
+
+    def image_tokens(self, processor: Any, config: Any, size_hw: tuple[int, int]) -> ImageTokens:
+        """See :meth:`Family.image_tokens`: the whole picture first, then the tiles' grid row by row."""
+        tile_px, patch_px = config.vision_config.image_size, config.vision_config.patch_size
+        side = tile_px // patch_px
+        canvas_hw = select_best_resolution(size_hw, processor.image_processor.image_grid_pinpoints)
+        resized_hw = resized_onto(size_hw, canvas_hw)
+        kept = unpadded(size_hw, (canvas_hw[0] // tile_px * side, canvas_hw[1] // tile_px * side))
+        tiles_max = int(processor.vision_aspect_ratio.removeprefix("anyres_max_"))
+
+        def spans(axis: int) -> FloatArray:
+            patches = np.arange(*kept[axis])
+            padding = (canvas_hw[axis] - resized_hw[axis]) // 2
+            starts = patches // side * tile_px + patches % side * patch_px - padding
+            return np.stack([starts, starts + patch_px], axis=1) * (size_hw[axis] / resized_hw[axis])
+
+        patches = (spans(0), spans(1))
+        rows, columns = shrunk((len(patches[0]), len(patches[1])), tiles_max * side**2)
+        base = mosaic(0, (1, 1), (side, side))
+        tiles = base.size + np.arange(rows * (columns + 1)).reshape(rows, columns + 1)
+        seen_h, seen_w = (length * side * patch_px / tile_px for length in size_hw)
+        views = [View.even("global", base, (0.0, seen_h), (0.0, seen_w))]
+        if rows and columns:
+            views.append(_Interpolated.of("tiles", tiles[:, :-1], *patches, size_hw))
+        return ImageTokens(size_hw, base.size + tiles.size, tuple(views))
+
+
+def shrunk(shape: tuple[int, int], count_max: int) -> tuple[int, int]:
+    """Rows and columns of a grid of patches after the interpolation, if it has far more than ``count_max``."""
+    rows, columns = shape
+    ratio = math.sqrt(rows * columns / count_max)
+    return (int(rows // ratio), int(columns // ratio)) if ratio > _SHRUNK_ABOVE else shape
+
+
+@dataclass(frozen=True, eq=False)
+class _Interpolated(View):
+    """A grid whose tokens are mixtures of patches, or each one patch where nothing was shrunk.
+
+    Args:
+        patches: the grid before it was shrunk.
+        row_weights: shares of the rows of patches in what each row shows of the picture, shape (rows, patches' rows).
+        column_weights: the same of columns.
+
+    """
+
+    patches: View
+    row_weights: FloatArray
+    column_weights: FloatArray
+
+    @classmethod
+    def of(
+        cls, name: str, tokens: IntArray, top_bottom: FloatArray, left_right: FloatArray, size_hw: tuple[int, int]
+    ) -> _Interpolated:
+        """Interpolate from patches, of which each row shows [top, bottom] and each column [left, right]."""
+        patches = View(name, mosaic(0, (1, 1), (len(top_bottom), len(left_right))), top_bottom, left_right)
+        rows, row_weights = _mixed(top_bottom, tokens.shape[0], size_hw[0])
+        columns, column_weights = _mixed(left_right, tokens.shape[1], size_hw[1])
+        return cls(name, tokens, rows, columns, patches, row_weights, column_weights)
+
+    def coverage(self, masks: BoolArray) -> FloatArray:
+        """See :meth:`View.coverage`: that of the patches, mixed as they are."""
+        mixed: FloatArray = self.row_weights @ self.patches.coverage(masks) @ self.column_weights.T
+        return mixed
+
+
+def _mixed(patches: FloatArray, count: int, length_px: int) -> tuple[FloatArray, FloatArray]:
+    """Interpolate along one axis, where patches show [start, stop] in px, shape (P, 2).
+
+    Returns:
+        Where tokens begin and end: around the middle of what they show, as far as to the next; shape (count, 2). And
+        the share of each patch in what each token shows of the picture, padding left out, shape (count, P).
+
+    """
+    each = torch.eye(len(patches), dtype=torch.float64)[None]
+    weights = torch.nn.functional.interpolate(each, count, mode="linear")[0].T.numpy()
+    reach = (patches[0, 1] - patches[0, 0]) * len(patches) / count / 2
+    spans = (weights @ patches.mean(axis=1))[:, None] + np.array([-reach, reach])
+    inside = weights * np.diff(patches.clip(0, length_px))[:, 0]
+    sums = inside.sum(axis=1, keepdims=True)
+    return spans, np.divide(inside, sums, out=np.zeros_like(inside), where=sums > 0)
