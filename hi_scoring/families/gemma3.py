@@ -44,6 +44,5 @@ def _crops(processor: Any, size_hw: tuple[int, int]) -> list[tuple[tuple[int, in
     crop_px = math.ceil(long / count)
     if min(crop_px, short) < least_px:
         return []
-    # Rounded up, the last crop may end, or even begin, beyond the picture.
-    spans = [(min(crop_px * number, long), min(crop_px * (number + 1), long)) for number in range(count)]
+    spans = [(crop_px * number, min(crop_px * (number + 1), long)) for number in range(count)]
     return [((0, height), span) if width >= height else (span, (0, width)) for span in spans]

@@ -35,8 +35,19 @@ class Llava(Family):
 
 
 def first_patch(processor: Any, config: Any) -> int:
-    """How many tokens of the tower stand before those of patches: the class token, unless it is left out."""
-    return int(processor.num_additional_image_tokens) - (config.vision_feature_select_strategy == "default")
+    """How many tokens of the tower stand before those of patches: the class token, unless it is left out.
+
+    Raises:
+        ModelError: one is left out where none is.
+
+    """
+    first = int(processor.num_additional_image_tokens) - (config.vision_feature_select_strategy == "default")
+    if first < 0:
+        raise ModelError(
+            "the model leaves out a class token, and the processor knows of none; set num_additional_image_tokens "
+            "in its processor_config.json to 1 for a CLIP tower"
+        )
+    return first
 
 
 def place_in_picture(settings: Any, size_hw: tuple[int, int], place: tuple[int, int]) -> tuple[float, float]:
@@ -52,7 +63,7 @@ def place_in_picture(settings: Any, size_hw: tuple[int, int], place: tuple[int, 
 
     """
     padding = [0, 0]
-    if getattr(settings, "do_pad", None):
+    if _squares(settings):
         padding = [(max(size_hw) - length) // 2 for length in size_hw]
         size_hw = (max(size_hw), max(size_hw))
     resized = _resized_hw(settings, size_hw)
@@ -67,7 +78,12 @@ def _input_hw(settings: Any, size_hw: tuple[int, int]) -> tuple[int, int]:
     if settings.do_center_crop:
         return settings.crop_size["height"], settings.crop_size["width"]
     side = max(size_hw)
-    return _resized_hw(settings, (side, side) if getattr(settings, "do_pad", None) else size_hw)
+    return _resized_hw(settings, (side, side) if _squares(settings) else size_hw)
+
+
+def _squares(settings: Any) -> bool:
+    """Whether the picture is padded to a square first, as LLaVA's own image processor can; others pad batches."""
+    return hasattr(settings, "pad_to_square") and bool(settings.do_pad)
 
 
 def _resized_hw(settings: Any, size_hw: tuple[int, int]) -> tuple[int, int]:

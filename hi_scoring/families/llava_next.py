@@ -40,8 +40,11 @@ class LlavaNext(Family):
         rows, columns = (stop - start for start, stop in kept)
         base = first + np.arange(side**2).reshape(side, side)
         tiles = first + side**2 + np.arange(rows * (columns + 1)).reshape(rows, columns + 1)
-        views = (View.squash("global", base, size_hw), View("tiles", tiles[:, :-1], spans(0), spans(1)))
-        return ImageTokens(size_hw, first + base.size + tiles.size, views)
+        views = [View.squash("global", base, size_hw)]
+        # Of a very long picture no row is left.
+        if rows and columns:
+            views.append(View("tiles", tiles[:, :-1], spans(0), spans(1)))
+        return ImageTokens(size_hw, first + base.size + tiles.size, tuple(views))
 
 
 def resized_onto(size_hw: tuple[int, int], canvas_hw: tuple[int, int]) -> tuple[int, int]:
