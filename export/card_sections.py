@@ -25,9 +25,9 @@ from export.card_parts import (
 
 # Whoever named the dataset, or knows in which language it is, knows better than we do.
 _KEPT_KEYS = frozenset({"pretty_name", "language"})
-_JOINED_KEYS = frozenset({"annotations_creators", "source_datasets", "tags", "task_categories"})
+JOINED_KEYS = frozenset({"annotations_creators", "source_datasets", "tags", "task_categories"})
 # These stand beside `license` for some licenses and must go with it.
-_LICENSE_KEYS = frozenset({"license_name", "license_link"})
+LICENSE_KEYS = frozenset({"license_name", "license_link"})
 
 
 def merge_card(generated: str, published: str) -> str:
@@ -86,10 +86,10 @@ def owners_part(published: str, generated: str) -> str | None:
 def _merge_front(new: str, old: str) -> str:
     """Merge on YAML's nodes: a value that is not ours keeps its spelling (``1.10``, ``no``), which loading loses."""
     generated, published = front_pairs(new), front_pairs(old)
-    gone = _LICENSE_KEYS - generated.keys() if "license" in generated else frozenset()
+    gone = LICENSE_KEYS - generated.keys() if "license" in generated else frozenset()
     merged = {name: pair for name, pair in published.items() if name not in gone}
     for name, (key, value) in generated.items():
-        if name in _JOINED_KEYS and name in merged:
+        if name in JOINED_KEYS and name in merged:
             merged[name] = (key, _join(value, merged[name][1]))
         elif name not in _KEPT_KEYS or name not in merged:
             merged[name] = (key, value)
@@ -101,7 +101,7 @@ def _without(pairs: Pairs, generated: Pairs) -> Pairs:
     own = {}
     for name, (key, value) in pairs.items():
         ours = generated[name][1] if name in generated else None
-        if name in _JOINED_KEYS and isinstance(ours, yaml.SequenceNode) and isinstance(value, yaml.SequenceNode):
+        if name in JOINED_KEYS and isinstance(ours, yaml.SequenceNode) and isinstance(value, yaml.SequenceNode):
             known = {spelt(item) for item in ours.value}
             items = [item for item in value.value if spelt(item) not in known]
             value = yaml.SequenceNode(value.tag, items, flow_style=False)

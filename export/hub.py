@@ -62,6 +62,7 @@ def plan(
         tuple((file.path, file.size_bytes) for file in changes.additions),
         tuple((file.path, file.size_bytes) for file in changes.files if file.path not in changed),
         changes.deletions,
+        changes.card,
         tag,
     )
 
@@ -92,7 +93,7 @@ def push(
         patience: how passing failures are met.
 
     Returns:
-        what was done; the Hub's files were compared with the folder's.
+        what was done; the Hub's files were compared with the folder's, the card with what it was to become.
 
     Raises:
         BuiltFolderError: the folder is not finished, its card's YAML cannot be read, or a shard is not the manifest's.
@@ -126,6 +127,7 @@ def push(
         len(changes.files) - len(sent),
         sum(file.size_bytes for file in changes.files) - sum(sent),
         len(changes.deletions),
+        changes.card,
     )
 
 

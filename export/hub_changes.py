@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from huggingface_hub import RepoFile
 
 from datasetkit.errors import BuiltFolderError, HubError
-from export.card_sections import merge_card
 from export.hub_files import LocalFile, is_shard_name
-from export.hub_repository import HubRepository, RepositoryState
+from export.hub_repository import MAIN_BRANCH, HubRepository, RepositoryState
 from export.manifest import CARD_NAME, DATA_FOLDER, MANIFEST_NAME, Manifest, is_generated_name
+from export.pushed_card import PushedCard, pushed_card
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +20,15 @@ class Changes:
     """What one commit must do.
 
     Args:
-        files: all that the repository is to hold of the folder; the card with what people wrote into it on the Hub.
+        files: all that the repository is to hold of the folder, the card as it is to be there.
+        card: how it was merged.
         additions: those of them that it has not, or has with other bytes.
         deletions: paths of shards and generated files of the push before that the folder does not have.
 
     """
 
     files: tuple[LocalFile, ...]
+    card: PushedCard
     additions: tuple[LocalFile, ...]
     deletions: tuple[str, ...]
 
@@ -45,7 +47,9 @@ def find_changes(
         HubError: the Hub's card or manifest cannot be read, or files there would mix with the folder's shards.
 
     """
-    files = tuple(_with_published_card(repository, state, file) for file in files)
+    (local_card,) = (file for file in files if file.path == CARD_NAME)
+    card = _merged_card(repository, state, local_card)
+    files = tuple(LocalFile.of_bytes(CARD_NAME, card.text.encode()) if file is local_card else file for file in files)
     wanted = {file.path for file in files}
     former = _former_files(repository, state)
     deletions = tuple(sorted(former & (state.files.keys() - wanted)))
@@ -57,24 +61,17 @@ def find_changes(
             f"{repository.repo_id} has {min(strange)}, which no push of datasetkit wrote and load_dataset would read "
             "as part of this dataset; rename or delete it there, or push to another repository"
         )
-    return Changes(files, tuple(file for file in files if not file.equals(state.files.get(file.path))), deletions)
+    return Changes(files, card, tuple(file for file in files if not file.equals(state.files.get(file.path))), deletions)
 
 
-def _with_published_card(repository: HubRepository, state: RepositoryState, file: LocalFile) -> LocalFile:
-    """Take over what people wrote into the card on the Hub."""
-    if (
-        file.path != CARD_NAME
-        or state.head is None
-        or CARD_NAME not in state.files
-        or file.equals(state.files[CARD_NAME])
-    ):
-        return file
+def _merged_card(repository: HubRepository, state: RepositoryState, local: LocalFile) -> PushedCard:
+    """Bring together the folder's card and what people wrote into it on the Hub."""
     try:
-        published = repository.read_file(CARD_NAME, state.head).decode()
-        merged = merge_card(file.read().decode(), published)
+        is_there = state.head is not None and CARD_NAME in state.files
+        published = repository.read_file(CARD_NAME, str(state.head)).decode() if is_there else None
+        return pushed_card(local.read().decode(), published, repository.repo_id, repository.url(MAIN_BRANCH))
     except (UnicodeDecodeError, BuiltFolderError) as error:
         raise HubError(f"the {CARD_NAME} of {repository.repo_id} cannot be kept: {error}; mend it there") from error
-    return LocalFile.of_bytes(CARD_NAME, merged.encode())
 
 
 def _former_files(repository: HubRepository, state: RepositoryState) -> set[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from export.pushed_card import PushedCard
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -18,6 +20,7 @@ class Plan:
             that was cut short left in the Hub's storage is among them, but will not be sent again.
         skipped: path and size in bytes of each file that it has.
         deletions: paths that are deleted; all of them come from the manifest of the push before.
+        card: what becomes of the card.
         tag: that the commit gets, or None.
 
     """
@@ -29,6 +32,7 @@ class Plan:
     sent: tuple[tuple[str, int], ...]
     skipped: tuple[tuple[str, int], ...]
     deletions: tuple[str, ...]
+    card: PushedCard
     tag: str | None
 
     @property
@@ -49,6 +53,7 @@ class Pushed:
         skipped_files: files that the Hub held, or had received from a push that was cut short.
         skipped_bytes: their size.
         deleted_files: files of the push before that are gone.
+        card: what became of the card.
 
     """
 
@@ -59,3 +64,4 @@ class Pushed:
     skipped_files: int
     skipped_bytes: int
     deleted_files: int
+    card: PushedCard

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from datasetkit.cli import app
 from export.manifest import Manifest
 from export.reading import iter_rows
-from tests.export.pushing import NAME, held, local
+from tests.export.pushing import NAME, expected, held, local
 from tests.hub.clients import forget, talk_to
 from tests.hub.faults import Fault
 from tests.hub.server import HubServer
@@ -63,13 +63,24 @@ def run(hub: HubServer, *arguments: object) -> tuple[int, str, str]:
 def test_a_push_is_told(hub: HubServer, folder: Path) -> None:
     code, shown, _ = run(hub, folder, NAME, "--private", "--tag", "v1")
     assert code == 0
-    count, size = len(local(folder)), decimal(sum(map(len, local(folder).values())))
+    count, size = len(local(folder)), decimal(sum(map(len, expected(hub, folder).values())))
     first, second, address = shown.splitlines()
     assert first.startswith(f"sent {count} files of {size}, deleted 0 files; 0 files of 0 bytes were there already")
-    assert second == f"commit {hub.repository(NAME).head} holds the folder, compared file by file"
+    assert (
+        second
+        == f"commit {hub.repository(NAME).head} holds the folder, compared file by file; the card names its address"
+    )
     assert address == f"{hub.endpoint}/datasets/{NAME}/tree/v1"
     assert hub.repository(NAME).private
-    assert held(hub, "v1") == local(folder)
+    assert held(hub, "v1") == expected(hub, folder)
+
+
+def test_what_of_the_card_does_not_arrive_is_told(hub: HubServer, folder: Path) -> None:
+    hub.create(NAME).write({"README.md": b"---\nlicense: mit\n---\n"})
+    for arguments in ((folder, NAME, "--dry-run"), (folder, NAME)):
+        shown = run(hub, *arguments)[1]
+        assert "keep    license of the card on the Hub; the folder's is another" in shown.splitlines()
+    assert "the card is merged with the one that was there" in shown
 
 
 def test_what_was_built_and_pushed_loads_with_every_mask_and_span(hub: HubServer, folder: Path) -> None:
@@ -97,7 +108,7 @@ def test_a_dry_run_is_told(hub: HubServer, folder: Path) -> None:
     code, shown, _ = run(hub, folder, NAME, "--dry-run", "--revision", "next", "--tag", "v1")
     assert code == 0
     lines = shown.splitlines()
-    size = decimal(sum(map(len, local(folder).values())))
+    size = decimal(sum(map(len, expected(hub, folder).values())))
     assert lines[:2] == [f"make    repository {NAME}", "make    branch next"]
     assert sum(line.startswith("send    ") for line in lines) == len(local(folder))
     assert "tag     v1" in lines
@@ -155,4 +166,4 @@ def test_ctrl_c_says_how_to_go_on(hub: HubServer, folder: Path, tmp_path: Path) 
     assert errors.splitlines()[-1].startswith("interrupted; what was sent is kept.")
     assert "Traceback" not in errors
     assert run(hub, folder, NAME)[0] == 0
-    assert held(hub) == local(folder)
+    assert held(hub) == expected(hub, folder)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from datasetkit.remote import RemotePath
     from export.hub import Plan, Pushed
     from export.hub_files import LocalFile
+    from export.pushed_card import PushedCard
     from export.sending import Difference
 
 
@@ -114,6 +115,7 @@ def _plan_lines(planned: Plan) -> Iterator[str]:
     if planned.creates_branch:
         yield f"make    branch {planned.revision}"
     yield from _change_lines(planned.sent, planned.deletions)
+    yield from _kept_lines(planned.card)
     if planned.tag is not None:
         yield f"tag     {planned.tag}"
     sent, skipped = sum(size for _, size in planned.sent), sum(size for _, size in planned.skipped)
@@ -129,8 +131,16 @@ def _pushed_lines(pushed: Pushed) -> Iterator[str]:
         f"sent {_files(pushed.sent_files)} of {_size(pushed.sent_bytes)}, deleted {_files(pushed.deleted_files)}; "
         f"{_files(pushed.skipped_files)} of {_size(pushed.skipped_bytes)} were there already"
     )
-    yield f"commit {pushed.commit} holds the folder, compared file by file"
+    yield from _kept_lines(pushed.card)
+    done = "is merged with the one that was there" if pushed.card.is_merged else "names its address"
+    yield f"commit {pushed.commit} holds the folder, compared file by file; the card {done}"
     yield pushed.url
+
+
+def _kept_lines(card: PushedCard) -> Iterator[str]:
+    """Name what of the folder's card does not arrive."""
+    for name in card.kept:
+        yield f"keep    {name} of the card on the Hub; the folder's is another"
 
 
 def _files(count: int) -> str:

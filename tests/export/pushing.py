@@ -7,6 +7,7 @@ from pathlib import Path
 
 from export.hub import Pushed, push
 from export.hub_calls import Patience
+from export.pushed_card import pushed_card
 from tests.export.folders import record, rows_of, write_folder
 from tests.hub.server import HubServer
 
@@ -39,6 +40,12 @@ def held(hub: HubServer, revision: str = "main") -> dict[str, bytes]:
 
 def local(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def expected(hub: HubServer, folder: Path) -> dict[str, bytes]:
+    """Every file that the Hub is to hold after the first push of a folder."""
+    card = pushed_card((folder / "README.md").read_text(), None, NAME, f"{hub.endpoint}/datasets/{NAME}")
+    return local(folder) | {"README.md": card.text.encode()}
 
 
 def sent_objects(hub: HubServer) -> int:

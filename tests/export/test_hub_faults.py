@@ -19,7 +19,7 @@ from export.hub import push
 from export.hub_calls import HubCaller, Patience
 from export.hub_files import LocalFile
 from export.hub_repository import Upload
-from tests.export.pushing import HASTY, NAME, held, local, push_to, sent_objects
+from tests.export.pushing import HASTY, NAME, expected, held, push_to, sent_objects
 from tests.hub.faults import Fault
 from tests.hub.server import HubServer
 
@@ -53,7 +53,7 @@ def test_what_passes_is_tried_again(hub: HubServer, scenes: Path, fault: Fault) 
     hub.faults.add(fault)
     push_to(hub, scenes, tag="v1")
     assert hub.faults.met(fault) == 1
-    assert held(hub, "v1") == local(scenes)
+    assert held(hub, "v1") == expected(hub, scenes)
     assert len(hub.repository(NAME).history()) == 2
     assert set(hub.traffic.completed.values()) == {1}
 
@@ -67,7 +67,7 @@ def test_an_interrupted_file_is_sent_again(hub: HubServer, scenes: Path, fault: 
     hub.faults.add(fault)
     push_to(hub, scenes)
     assert hub.faults.met(fault) == 1
-    assert held(hub) == local(scenes)
+    assert held(hub) == expected(hub, scenes)
 
 
 def test_bytes_that_are_sent_again_count_once(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_a_hub_that_stays_down_is_told_and_what_was_sent_is_kept(hub: HubServer,
     sent = sent_objects(hub)
     pushed = push_to(hub, scenes)
     assert sent_objects(hub) == sent
-    assert held(hub) == local(scenes)
+    assert held(hub) == expected(hub, scenes)
     assert pushed.skipped_files == sent, "the storage had all large files"
 
 
@@ -134,7 +134,7 @@ def test_a_moved_head_loses_nothing(hub: HubServer, scenes: Path) -> None:
     sent = sent_objects(hub)
     push_to(hub, scenes)
     assert sent_objects(hub) == sent
-    assert {path: data for path, data in held(hub).items() if path != "somebody-else.txt"} == local(scenes)
+    assert {path: data for path, data in held(hub).items() if path != "somebody-else.txt"} == expected(hub, scenes)
     assert "somebody-else.txt" in held(hub)
 
 

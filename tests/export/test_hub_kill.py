@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.export.pushing import NAME, held, local, push_to
+from tests.export.pushing import NAME, expected, held, push_to
 from tests.hub.clients import forget
 from tests.hub.faults import Fault
 from tests.hub.server import HubServer
@@ -87,6 +87,6 @@ def test_a_killed_push_is_made_again(hub: HubServer, scenes: Path, tmp_path: Pat
     push_and_kill(hub, scenes, tmp_path / "other home", moment)
     forget()
     push_to(hub, scenes, tag="v1")
-    assert held(hub, "v1") == held(hub) == local(scenes)
+    assert held(hub, "v1") == held(hub) == expected(hub, scenes)
     assert len(hub.repository(NAME).history()) == 2
     assert set(hub.traffic.completed.values()) == {1}, "a file that the Hub had whole was sent again"

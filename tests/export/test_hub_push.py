@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from export.hub import Plan, plan
 from export.manifest import Manifest
 from export.reading import iter_rows
 from tests.export.folders import bare_record, record, rows_of, write_folder
-from tests.export.pushing import HASTY, NAME, held, local, push_to, sent_objects
+from tests.export.pushing import HASTY, NAME, expected, held, local, push_to, sent_objects
 from tests.hub.faults import Fault
 from tests.hub.server import HubServer
 
@@ -36,9 +37,9 @@ def undecoded(split: datasets.Dataset | datasets.IterableDataset) -> list[dict[s
 
 def test_what_is_pushed_loads_as_it_was_built(hub: HubServer, scenes: Path, fewer_scenes: Path) -> None:
     pushed = push_to(hub, scenes, tag="v1")
-    assert held(hub, "v1") == local(scenes)
+    assert held(hub, "v1") == expected(hub, scenes)
     assert (pushed.sent_files, pushed.skipped_files) == (len(local(scenes)), 0)
-    assert pushed.sent_bytes == sum(map(len, local(scenes).values()))
+    assert pushed.sent_bytes == sum(map(len, expected(hub, scenes).values()))
     push_to(hub, fewer_scenes)
     for split in ("train", "test"):
         wanted = rows_of_folder(fewer_scenes, split)
@@ -77,7 +78,7 @@ def test_a_shard_that_somebody_deleted_is_not_deleted_again(hub: HubServer, scen
     gone = min(before - after)
     hub.repository(NAME).write({}, delete=[gone])
     assert push_to(hub, fewer_scenes).deleted_files == len(before - after - {gone})
-    assert held(hub) == local(fewer_scenes)
+    assert held(hub) == expected(hub, fewer_scenes)
 
 
 def test_only_shards_of_the_push_before_are_deleted(hub: HubServer, scenes: Path, fewer_scenes: Path) -> None:
@@ -144,10 +145,45 @@ def test_what_people_wrote_into_the_card_stays(hub: HubServer, scenes: Path, few
     assert len(hub.repository(NAME).history()) == commits
 
 
+def test_what_is_changed_in_the_folders_card_reaches_the_hub_and_the_hubs_changes_stay(
+    hub: HubServer, own_scenes: Path
+) -> None:
+    card = own_scenes / "README.md"
+    first = card.read_text() + "\n## Mine\n\nabc\n\n## Both\n\nabc\n"
+    card.write_text(first)
+    push_to(hub, own_scenes)
+    theirs = held(hub)["README.md"].decode().replace("## Both\n\nabc", "## Both\n\ntheirs\n\n## Theirs\n\nabc")
+    hub.repository(NAME).write({"README.md": theirs.encode()})
+    card.write_text(first.replace("abc", "abc changed").replace("pretty_name: P", "pretty_name: C"))
+    assert plan_for(hub, own_scenes).card.kept == ("## Both",)
+    pushed = push_to(hub, own_scenes)
+    assert (pushed.card.is_merged, pushed.card.kept) == (True, ("## Both",))
+    text = held(hub)["README.md"].decode()
+    assert re.findall(r"^## (Mine|Both|Theirs)\n\n(.*)$", text, re.MULTILINE) == [
+        ("Mine", "abc changed"),
+        ("Both", "theirs"),
+        ("Theirs", "abc"),
+    ]
+    assert "pretty_name: Cictures" in text
+    commits = len(hub.repository(NAME).history())
+    push_to(hub, own_scenes)
+    assert len(hub.repository(NAME).history()) == commits
+
+
+def test_a_repository_that_was_made_with_a_readme_keeps_its_text_and_license(hub: HubServer, scenes: Path) -> None:
+    hub.create(NAME).write({"README.md": b"---\nlicense: mit\n---\n# Theirs\n"})
+    pushed = push_to(hub, scenes)
+    text = held(hub)["README.md"].decode()
+    assert pushed.card.kept == ("license",)
+    assert "license: mit" in text
+    assert text.index("# Theirs") < text.index("## What is in it")
+    assert f'DATASET = "{NAME}"' in text
+
+
 def test_a_dry_run_tells_all_and_sends_nothing(hub: HubServer, scenes: Path, fewer_scenes: Path) -> None:
     planned = plan_for(hub, scenes, tag="v1")
     assert planned.creates_repository
-    assert dict(planned.sent) == {path: len(data) for path, data in local(scenes).items()}
+    assert dict(planned.sent) == {path: len(data) for path, data in expected(hub, scenes).items()}
     assert planned.commits == 1
     assert {request.method for request in hub.traffic.requests} == {"GET"}
     push_to(hub, scenes)
@@ -165,7 +201,7 @@ def test_a_branch_is_made_and_main_stays(hub: HubServer, scenes: Path, fewer_sce
     push_to(hub, scenes)
     hub.traffic.clear()
     push_to(hub, fewer_scenes, revision="next")
-    assert held(hub) == local(scenes)
+    assert held(hub) == expected(hub, scenes)
     assert {path for path in held(hub, "next") if path.endswith(".parquet")} == {
         shard.path for shard in Manifest.read(fewer_scenes).shards
     }
@@ -192,10 +228,10 @@ def test_a_public_repository_that_somebody_makes_meanwhile_gets_nothing_private(
 def test_progress_adds_up(hub: HubServer, scenes: Path) -> None:
     seen: dict[str, list[tuple[int, int]]] = {"checking": [], "sending": []}
     push_to(hub, scenes, on_progress=lambda stage, done, total: seen[stage].append((done, total)))
-    size = sum(map(len, local(scenes).values()))
-    for steps in seen.values():
-        assert steps[-1] == (size, size)
-        assert steps == sorted(steps)
+    for stage, files in (("checking", local(scenes)), ("sending", expected(hub, scenes))):
+        size = sum(map(len, files.values()))
+        assert seen[stage][-1] == (size, size)
+        assert seen[stage] == sorted(seen[stage])
 
 
 def spoil_shard(folder: Path) -> None:
