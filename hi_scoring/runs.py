@@ -28,7 +28,7 @@ from datasetkit.ledger import DropReason
 from hi_scoring.samples import Sample, sample_of
 from hi_scoring.scoring import SampleScores, Scorer
 
-_RUN_NAME, _PARTS_NAME = "run.json", "parts"
+RUN_NAME, DROPS_NAME, _PARTS_NAME = "run.json", "drops.jsonl", "parts"
 
 
 class Rows(Protocol):
@@ -115,29 +115,47 @@ class Run:
         """Make the folder ready; keep what an interrupted run of the same description left in it.
 
         Raises:
-            OutputError: it holds an unfinished run of another description.
+            OutputError: it holds results of another description, or files that no run made.
 
         """
-        told = self._folder / _RUN_NAME
-        if told.exists() and json.loads(told.read_text(encoding="utf-8")) != self._description:
+        told = self._folder / RUN_NAME
+        if told.exists() and not self._is_of_this_run():
             if not overwrite:
                 raise OutputError(
-                    f"{self._folder} holds an unfinished run of other models, data or options; give the same again, "
-                    f"another --out, or --overwrite"
+                    f"{self._folder} holds scores of another model, other data or other options; give another --out, "
+                    "or --overwrite"
                 )
-            self.clear()
+            self._remove()
+        elif not told.exists() and self._folder.is_dir() and any(self._folder.iterdir()):
+            raise OutputError(f"{self._folder} holds files that are no scores; give another --out")
         self._parts.mkdir(parents=True, exist_ok=True)
         told.write_text(json.dumps(self._description, indent=2) + "\n", encoding="utf-8")
 
     @property
-    def is_prepared(self) -> bool:
-        """Whether there is something left to score or to merge."""
-        return self._parts.is_dir()
+    def is_finished(self) -> bool:
+        """Whether all batches of this very run were merged."""
+        return self._is_of_this_run() and (self._folder / DROPS_NAME).exists() and not self._parts.exists()
 
-    def clear(self) -> None:
-        """Remove what only an unfinished run needs."""
+    def finish(self, drops: Sequence[Drop]) -> None:
+        """Write down the rows without scores, and remove what only an unfinished run needs."""
+        lines = (
+            json.dumps({"row": drop.row, "record_id": drop.record_id, "reason": drop.reason, "detail": drop.detail})
+            for drop in drops
+        )
+        (self._folder / DROPS_NAME).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        shutil.rmtree(self._parts)
+
+    def _is_of_this_run(self) -> bool:
+        told = self._folder / RUN_NAME
+        try:
+            return bool(json.loads(told.read_text(encoding="utf-8")) == self._description)
+        except (OSError, ValueError):
+            return False
+
+    def _remove(self) -> None:
         shutil.rmtree(self._parts, ignore_errors=True)
-        (self._folder / _RUN_NAME).unlink(missing_ok=True)
+        for name in (RUN_NAME, DROPS_NAME):
+            (self._folder / name).unlink(missing_ok=True)
 
     def score(
         self,
@@ -172,7 +190,7 @@ class Run:
         drops: list[Drop] = []
         for row in range(start, stop):
             try:
-                samples.append((row, _sample(rows, row)))
+                samples.append((row, read_sample(rows, row)))
             except UnusableError as error:
                 drops.append(Drop(row, f"row-{row}", error.reason, error.detail))
         kept: list[tuple[str, SampleScores]] = []
@@ -225,7 +243,20 @@ class Run:
         return self._parts / f"{number:08d}.safetensors"
 
 
-def _sample(rows: Rows, row: int) -> Sample:
+def read_drops(folder: Path) -> tuple[Drop, ...]:
+    """Read the rows without scores of a finished run."""
+    with (folder / DROPS_NAME).open(encoding="utf-8") as lines:
+        found = [json.loads(line) for line in lines]
+    return tuple(Drop(one["row"], one["record_id"], DropReason(one["reason"]), one["detail"]) for one in found)
+
+
+def read_sample(rows: Rows, row: int) -> Sample:
+    """Read one row as a sample.
+
+    Raises:
+        UnusableError: it cannot be read, or is none.
+
+    """
     try:
         found = rows[row]
     # Whatever a decoder says of a damaged picture.

@@ -5,7 +5,7 @@ Rows are ours (see :mod:`datasetkit.rows`), or any with an image, a text and mas
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -97,9 +97,7 @@ def sample_of(row: Mapping[str, Any], record_id: str) -> Sample:
     return Sample(str(row.get("record_id") or record_id), image, text, objects, mentions)
 
 
-def _named_objects(
-    row: Mapping[str, Any], size_hw: tuple[int, int]
-) -> tuple[tuple[Mask, ...], tuple[Mention, ...]]:
+def _named_objects(row: Mapping[str, Any], size_hw: tuple[int, int]) -> tuple[tuple[Mask, ...], tuple[Mention, ...]]:
     eligible = {int(item["id"]): item for item in row["objects"] if item["is_key"] and not item["is_crowd"]}
     named = [phrase for phrase in row["phrases"] if phrase["status"] == "matched"]
     wanted = {int(number) for phrase in named for number in phrase["object_ids"]}

@@ -22,6 +22,8 @@ from datasetkit.ledger import DropReason
 from hi_scoring.attention import PositionReader, instrumented
 from hi_scoring.encoding import EncodedBatch, EncodedSample, Encoder, rows_of
 from hi_scoring.families import family_of
+from hi_scoring.geometry import ImageTokens
+from hi_scoring.results import Head
 from hi_scoring.samples import Sample
 from hi_scoring.scores.combine import evidence_of, evidence_scores, object_scores
 from hi_scoring.scores.options import ScoreOptions
@@ -47,6 +49,22 @@ class _Look:
     rows: Tensor
     objects: tuple[int, ...]
     evidence: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class LookedAt:
+    """Where heads looked in one sample.
+
+    Args:
+        sample: the picture, its text and its objects.
+        geometry: of its image tokens.
+        attention: of each head, mean over the text's rows, shape (image tokens,).
+
+    """
+
+    sample: Sample
+    geometry: ImageTokens
+    attention: Mapping[Head, FloatArray]
 
 
 class Scorer:
@@ -82,6 +100,29 @@ class Scorer:
         for place, result in zip(places, self._score_together([samples[place] for place in places]), strict=True):
             results[place] = result
         return [result for result in results if result is not None]
+
+    @torch.inference_mode()
+    def look(self, sample: Sample, heads: Sequence[Head]) -> LookedAt:
+        """Read where heads look, over all tokens of a sample's text.
+
+        Raises:
+            UnusableError: the model cannot be given the sample.
+
+        """
+        self._encoder.check(sample)
+        batch = self._encoder.encode([sample])
+        [row] = batch.rows
+        slots = rows_of(row.response_slots, self._options)
+        found: dict[Head, FloatArray] = {}
+
+        def sink(layer: int, attention: Tensor) -> None:
+            for head in heads:
+                if head.layer == layer:
+                    found[head] = attention[0, head.head, 0].cpu().numpy()
+
+        weights = torch.full((1, 1, len(slots)), 1 / len(slots))
+        self._run(batch, PositionReader(slots[None], weights, row.image_slots[None], sink))
+        return LookedAt(sample, row.geometry, found)
 
     def _refusal(self, sample: Sample) -> UnusableError | None:
         try:
@@ -147,8 +188,9 @@ class Scorer:
             for number, (judge, collector) in enumerate(zip(judges, collectors, strict=True)):
                 judge.judge(layer, attention[number], collector)
 
-        device = self._model.device
-        reader = PositionReader(rows.to(device), weights.to(device), columns.to(device), sink)
+        self._run(batch, PositionReader(rows, weights, columns, sink))
+
+    def _run(self, batch: EncodedBatch, reader: PositionReader) -> None:
         with instrumented(self._model, readers=[reader]):
             self._model(**self._on_device(batch.inputs), logits_to_keep=1, use_cache=False)
 

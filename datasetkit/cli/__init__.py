@@ -14,11 +14,12 @@ from datasetkit.cli.card import card
 from datasetkit.cli.doctor import doctor
 from datasetkit.cli.export import export
 from datasetkit.cli.publish import push
+from datasetkit.cli.score import score
 from datasetkit.errors import DatasetkitError
 
 app = typer.Typer(
     name="datasetkit",
-    help="Datasets of images, key-object masks and descriptions: build, check, look at and publish them.",
+    help="Datasets of images, key-object masks and descriptions: build, check, look at, publish and use them.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -30,6 +31,7 @@ app.command("preview")(inspect.preview)
 app.command("card")(card)
 app.command("push")(push)
 app.command("export")(export)
+app.command("score")(score)
 app.command("doctor")(doctor)
 
 

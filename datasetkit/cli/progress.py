@@ -1,4 +1,4 @@
-"""The one line that shows how far a build or a verification is. Owns its looks, and what Ctrl-C says."""
+"""The one line that shows how far long work is: a build, a verification, scores. Owns its looks and its Ctrl-C."""
 
 from __future__ import annotations
 
@@ -112,3 +112,37 @@ def verify_line() -> Iterator[tuple[Callable[[str, int, int], None], Callable[[]
         yield show, hide
     finally:
         hide()
+
+
+@contextmanager
+def score_line(total: int) -> Iterator[Callable[[int], None]]:
+    """Show one line with the samples that are scored and their rate; on Ctrl-C say how to go on.
+
+    Yields:
+        what shows how many of the ``total`` rows are done.
+
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Line
+
+    console = Console(stderr=True)
+    line = Line(
+        TextColumn("scoring"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("samples"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )
+    task = line.add_task("", total=total)
+    line.start()
+    try:
+        yield lambda done: line.update(task, completed=done)
+    except KeyboardInterrupt:
+        line.stop()
+        typer.echo("interrupted; what is finished is kept. Run the same command again to go on", err=True)
+        raise typer.Exit(130) from None
+    finally:
+        line.stop()

@@ -37,9 +37,9 @@ def spatial_entropy(attention: Tensor) -> Tensor:
     masses = np.bincount(label, weights=above[head, row, column], minlength=parts)
     head_of_part = np.zeros(parts, dtype=np.intp)
     head_of_part[label] = head
-    totals = np.bincount(head_of_part, weights=masses, minlength=heads)
+    totals = np.bincount(head_of_part, weights=masses, minlength=heads).astype(np.float64)
     shares = masses / totals[head_of_part]
-    entropy = np.bincount(head_of_part, weights=-shares * np.log(shares), minlength=heads)
+    entropy = np.bincount(head_of_part, weights=-shares * np.log(shares), minlength=heads).astype(np.float64)
     entropy[totals == 0] = np.nan
     return torch.from_numpy(entropy).clamp(min=0).to(attention.device)
 

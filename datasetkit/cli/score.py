@@ -1,0 +1,140 @@
+"""``datasetkit score``: how much each head looks at the key objects. Owns its options and what it prints."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from datasetkit.cli.progress import score_line
+from datasetkit.errors import RecipeError
+
+if TYPE_CHECKING:
+    from hi_scoring.data import Data
+    from hi_scoring.results import HeadScores
+    from hi_scoring.score import Subject
+    from hi_scoring.scores.options import ScoreOptions
+
+_HEADS_DRAWN = 5
+_SAMPLES_DRAWN = 4
+
+
+def score(
+    model: Annotated[
+        str, typer.Option(help="Image-text-to-text model: Hub id, local folder, or toyworld:vlm.", show_default=False)
+    ],
+    data: Annotated[
+        str,
+        typer.Option(
+            metavar="FOLDER|USER/NAME[@REVISION]",
+            help="Built folder, dataset on the Hub, or any rows with image, text and masks.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the results.  [default: scores/MODEL--DATA]", show_default=False)
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Split to score on.  [default: train, or the only one]")] = None,
+    revision: Annotated[str | None, typer.Option(help="Commit, tag or branch of the model on the Hub.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Score the first N rows only.")] = None,
+    positions: Annotated[
+        str, typer.Option(help="Tokens whose attention counts: response, phrase, last, generated; comma-separated.")
+    ] = "response,phrase,last",
+    by: Annotated[str, typer.Option(metavar="SCORE:POSITIONS", help="What heads and layers are ranked by.")] = (
+        "hi:response"
+    ),
+    top: Annotated[int, typer.Option(min=1, help="Heads to list and to draw.")] = 10,
+    prompt: Annotated[str, typer.Option(help="What the model is asked.")] = "Describe the image.",
+    convention: Annotated[str, typer.Option(help="Row of a token: predicting (before it) or at (its own).")] = (
+        "predicting"
+    ),
+    binarisation: Annotated[
+        str, typer.Option(help="How attention becomes a mask: top_area, mean, quantile or otsu.")
+    ] = "top_area",
+    evidence: Annotated[str, typer.Option(help="Evidence tokens of RAM: binary, or weighted by coverage.")] = "binary",
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest text for the positions generated.")] = 64,
+    batch: Annotated[int, typer.Option(min=1, help="Samples in one forward pass; halved when memory runs out.")] = 8,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps, cuda:1 ...")] = "auto",
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace other results in the folder.")] = False,
+) -> None:
+    """Score every attention head by how much it looks at the objects that the text names.
+
+    Interrupted, the same command goes on. Under torchrun or accelerate launch, processes share the work.
+    """
+    from hi_scoring.data import open_data
+    from hi_scoring.score import Subject, score_dataset
+
+    options = _options(
+        positions=tuple(name.strip() for name in positions.split(",")),
+        convention=convention,
+        binarisation=binarisation,
+        evidence=evidence,
+        prompt=prompt,
+        max_new_tokens=max_new_tokens,
+    )
+    _check_ranking(by, options)
+    rows = open_data(data, split, limit)
+    subject = Subject(model, revision, device, dtype)
+    folder = out or Path("scores") / f"{_name(model)}--{_name(rows.identity.name)}"
+    with score_line(len(rows)) as on_progress:
+        scores = score_dataset(
+            subject, rows, options, folder, batch=batch, overwrite=overwrite, on_progress=on_progress
+        )
+    if scores is not None:
+        _report(scores, subject, rows, folder, by, top)
+
+
+def _options(**given: Any) -> ScoreOptions:
+    from pydantic import ValidationError
+
+    from hi_scoring.scores.options import ScoreOptions
+
+    try:
+        return ScoreOptions(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]).replace("_", "-")
+        raise RecipeError(f"--{name}: {first['msg']} (came: {first['input']!r})") from error
+
+
+def _check_ranking(by: str, options: ScoreOptions) -> None:
+    """Refuse a ranking that the scores will not have, before anything is computed."""
+    from hi_scoring.results import SCORES
+
+    score, _, positions = by.partition(":")
+    if score not in SCORES or positions not in options.positions:
+        raise RecipeError(
+            f"--by {by}: give SCORE:POSITIONS, a score of {', '.join(SCORES)} and positions that are scored "
+            f"({', '.join(options.positions)})"
+        )
+
+
+def _name(place: str) -> str:
+    return place.rstrip("/").rpartition("/")[2].replace(":", "-")
+
+
+def _report(scores: HeadScores, subject: Subject, rows: Data, folder: Path, by: str, top: int) -> None:
+    """Print the table, and write the page with pictures of what the best heads look at."""
+    from rich.console import Console
+
+    from hi_scoring.report.gallery import panel
+    from hi_scoring.report.page import write_page
+    from hi_scoring.report.terminal import scores_tables
+    from hi_scoring.runs import read_drops
+    from hi_scoring.score import looked_at
+
+    drops = read_drops(folder)
+    console = Console()
+    for table in scores_tables(scores, by, top):
+        console.print(table)
+    for reason, count in Counter(drop.reason for drop in drops).most_common():
+        typer.echo(f"without scores  {count:,} rows: {reason} ({reason.explanation})")
+    heads = scores.top(min(top, _HEADS_DRAWN), by)
+    looked = looked_at(subject, rows, scores.options, heads, _SAMPLES_DRAWN)
+    page = folder / "report.html"
+    write_page(page, scores, by=by, top=top, panels=[panel(one, heads) for one in looked], drops=drops)
+    typer.echo(f"wrote {folder} (scores of {len(scores.record_ids):,} samples)")
+    typer.echo(f"open {page} in a browser")

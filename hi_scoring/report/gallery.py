@@ -1,0 +1,73 @@
+"""Pictures of what heads look at: attention over a sample, beside its key objects. Owns how both are drawn."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib import colormaps
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from hi_scoring.geometry import ImageTokens
+from hi_scoring.results import Head
+from hi_scoring.samples import Sample
+from hi_scoring.scoring import LookedAt
+
+FloatArray = NDArray[np.float32]
+_SIDE_PX = 168
+_HEAT = 0.62
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One sample as PNG pictures: its key objects, then what each head looked at."""
+
+    record_id: str
+    text: str
+    objects: bytes
+    heads: tuple[tuple[Head, bytes], ...]
+
+
+def panel(looked: LookedAt, heads: Sequence[Head]) -> Panel:
+    """Draw one sample; a head's attention is scaled to its own largest token."""
+    image = looked.sample.image
+    scale = _SIDE_PX / max(image.size)
+    small = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
+    drawn = [(head, _png(_heated(small, looked.geometry, looked.attention[head]))) for head in heads]
+    return Panel(looked.sample.record_id, looked.sample.text, _png(_outlined(small, looked.sample)), tuple(drawn))
+
+
+def _outlined(small: Image.Image, sample: Sample) -> Image.Image:
+    """Dim what is no key object."""
+    union = Image.fromarray(sample.masks.any(0).astype(np.uint8) * 255).resize(small.size)
+    inside = np.asarray(union)[..., None] > 127
+    pixels = np.asarray(small, dtype=np.float64)
+    grey = pixels.mean(-1, keepdims=True) * 0.35 + 150
+    return Image.fromarray(np.where(inside, pixels, grey).clip(0, 255).astype(np.uint8))
+
+
+def _heated(small: Image.Image, geometry: ImageTokens, attention: FloatArray) -> Image.Image:
+    """Lay the attention of the finest view over the picture, and what other views see beneath it."""
+    heat = Image.new("F", small.size, 0.0)
+    scale_y, scale_x = small.height / geometry.size_hw[0], small.width / geometry.size_hw[1]
+    top = max(float(attention.max()), float(np.finfo(np.float32).tiny))
+    brush = ImageDraw.Draw(heat)
+    for view in sorted(geometry.views, key=lambda view: view.tokens.size):
+        boxes = view.boxes()
+        for row, column in np.ndindex(*view.tokens.shape):
+            left, upper, right, lower = boxes[row, column]
+            corners = (left * scale_x, upper * scale_y, right * scale_x - 1, lower * scale_y - 1)
+            if corners[2] >= corners[0] and corners[3] >= corners[1]:
+                brush.rectangle(corners, fill=float(attention[view.tokens[row, column]]) / top)
+    colours = colormaps["inferno"](np.asarray(heat))[..., :3] * 255
+    pixels = np.asarray(small.convert("L").convert("RGB"), dtype=np.float64)
+    return Image.fromarray((pixels * (1 - _HEAT) + colours * _HEAT).clip(0, 255).astype(np.uint8))
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()

@@ -1,0 +1,83 @@
+"""One self-contained page about the heads of a model. Owns what stands in it; numbers come from the summary."""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined
+
+from hi_scoring.report.figures import heatmaps, layer_curves
+from hi_scoring.report.gallery import Panel
+from hi_scoring.report.summary import STABILITY_TOP, columns_of, head_rows, layer_sentence, stability_rows
+from hi_scoring.results import HeadScores
+from hi_scoring.runs import Drop
+
+_CURVES = ("hi", "hi_lift", "ram")
+
+
+def write_page(
+    path: Path, scores: HeadScores, *, by: str, top: int, panels: Sequence[Panel] = (), drops: Sequence[Drop] = ()
+) -> None:
+    """Write the page.
+
+    Args:
+        path: of the HTML file.
+        scores: to show.
+        by: ``SCORE:POSITIONS`` by which heads are ranked.
+        top: how many heads to list.
+        panels: samples with what heads look at.
+        drops: rows without scores.
+
+    Raises:
+        UnknownNameError: the scores have nothing of the name ``by``.
+
+    """
+    heads = scores.top(top, by)
+    positions = list(dict.fromkeys(place for _, place in scores.values))
+    first = by.partition(":")[2]
+    layers, heads_a_layer = scores.shape
+    reasons = Counter(drop.reason for drop in drops)
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["data"] = lambda png: f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    environment.filters["grouped"] = lambda number: f"{number:,}"
+    template = environment.from_string((resources.files("hi_scoring.report") / "page.html.j2").read_text("utf-8"))
+    page = template.render(
+        title=f"Attention heads of {scores.model.id}",
+        data=scores.dataset["name"],
+        layers=layers,
+        heads=heads_a_layer,
+        n=len(scores.record_ids),
+        ranked_by=by,
+        columns=columns_of(scores, by),
+        top=head_rows(scores, by, heads),
+        panels=panels,
+        maps=[(name, heatmaps(scores, name, heads)) for name in sorted(positions, key=lambda name: name != first)],
+        curves=layer_curves(scores, [name for name in _CURVES if (name, first) in scores.values], first),
+        differences=layer_sentence(scores, by),
+        top_k=STABILITY_TOP,
+        stability=stability_rows(scores, by),
+        drops=[(str(reason), reason.explanation, count) for reason, count in reasons.most_common()],
+        settings=_settings(scores).items(),
+    )
+    path.write_text(page, encoding="utf-8")
+
+
+def _settings(scores: HeadScores) -> Mapping[str, str]:
+    model, dataset = scores.model, scores.dataset
+    options = {
+        name: ", ".join(value) if isinstance(value, list) else str(value)
+        for name, value in scores.options.model_dump(mode="json").items()
+    }
+    return {
+        "model": model.id,
+        "its revision or digest": model.revision or model.sha256 or "not known",
+        "dataset": f"{dataset['name']}, split {dataset['split']}, {dataset['rows']:,} rows",
+        "its revision or digest of its manifest": dataset["revision"] or dataset["sha256"] or "not known",
+        "samples with scores": f"{len(scores.record_ids):,}",
+        **options,
+        "datasetkit": scores.version,
+    }

@@ -1,0 +1,51 @@
+"""Head scores as tables in the terminal. Owns their columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from hi_scoring.report.summary import STABILITY_TOP, columns_of, head_rows, stability_rows
+from hi_scoring.results import HeadScores
+
+
+def scores_tables(scores: HeadScores, by: str, top: int) -> Iterator[Table]:
+    """Give the tables that ``datasetkit score`` ends with: the best heads, the best layers, how stable that is."""
+    yield _heads(scores, by, top)
+    yield _layers(scores, by)
+    yield _stability(scores, by)
+
+
+def _heads(scores: HeadScores, by: str, top: int) -> Table:
+    table = Table(title=f"heads by {by}", title_justify="left", box=SIMPLE_HEAD)
+    for name in ("layer", "head", *columns_of(scores, by), "n"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in head_rows(scores, by, scores.top(top, by)):
+        table.add_row(str(row.head.layer), str(row.head.head), *row.cells, f"{row.n:,}")
+    return table
+
+
+def _layers(scores: HeadScores, by: str) -> Table:
+    score, _, positions = by.partition(":")
+    layers = scores.layers_table()
+    layers = layers[(layers["score"] == score) & (layers["positions"] == positions)].sort_values(
+        "mean", ascending=False, kind="stable"
+    )
+    table = Table(title="layers (mean over heads)", title_justify="left", box=SIMPLE_HEAD)
+    for name in ("layer", score, "95 %", "chance"):
+        table.add_column(name, justify="right")
+    for row in layers.itertuples():
+        table.add_row(str(row.layer), f"{row.mean:.3f}", f"{row.low:.3f}-{row.high:.3f}", f"{row.chance:.3f}")
+    return table
+
+
+def _stability(scores: HeadScores, by: str) -> Table:
+    table = Table(title="stability of the ranking", title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("compared")
+    table.add_column("Kendall tau", justify="right")
+    table.add_column(f"Jaccard of top {STABILITY_TOP}", justify="right")
+    for row in stability_rows(scores, by):
+        table.add_row(row.what, row.tau, row.jaccard)
+    return table

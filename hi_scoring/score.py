@@ -1,0 +1,152 @@
+"""Model and dataset in, scores of every head out. Owns the order in which the parts are put to work."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from datasetkit.errors import UnusableError
+from datasetkit.loading import checkpoint_identity, load_config, load_model, load_processor
+from datasetkit.models import ModelIdentity
+from datasetkit.placement import Placement
+from hi_scoring.data import Data
+from hi_scoring.families import known_types
+from hi_scoring.results import Head, HeadScores
+from hi_scoring.runs import Run, Share, read_sample
+from hi_scoring.scores.options import ScoreOptions
+from hi_scoring.scoring import LookedAt, Scorer
+
+_CHANCE = "_chance"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The model whose heads are scored; it is loaded when it is first needed.
+
+    Args:
+        name: Hub id, local folder, or the name of a shipped model.
+        revision: commit, tag or branch on the Hub.
+        device: as torch names it, or ``auto``.
+        dtype: name of a floating type of torch.
+
+    """
+
+    name: str
+    revision: str | None = None
+    device: str = "auto"
+    dtype: str = "float32"
+
+    @cached_property
+    def model(self) -> Any:
+        """The loaded model, in evaluation mode."""
+        load_config(self.name, self.revision, known_types())
+        return load_model(AutoModelForImageTextToText, self.name, self.revision, device=self._device, dtype=self.dtype)
+
+    @property
+    def _device(self) -> str:
+        """The device's name for torch; of several GPUs, each process of a launcher takes its own."""
+        device = Placement(device=self.device).torch_device
+        return f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if device == "cuda" else device
+
+    @cached_property
+    def processor(self) -> Any:
+        """The loaded processor, which sets a padding token where its tokenizer has none."""
+        processor = load_processor(AutoProcessor, self.name, self.revision)
+        if processor.tokenizer.pad_token_id is None:
+            processor.tokenizer.pad_token = processor.tokenizer.eos_token
+        return processor
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """Which weights these are."""
+        return checkpoint_identity("model", self.name, self.model)
+
+
+def score_dataset(
+    subject: Subject,
+    data: Data,
+    options: ScoreOptions,
+    folder: Path,
+    *,
+    batch: int = 8,
+    overwrite: bool = False,
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> HeadScores | None:
+    """Score every head of a model on a dataset; go on where an earlier call was interrupted.
+
+    Started by torchrun or ``accelerate launch``, the processes share the work.
+
+    Args:
+        subject: the model.
+        data: the rows.
+        options: what is scored, and how.
+        folder: where results are saved; a finished result of the same model, data and options is loaded from it.
+        batch: rows in one forward pass.
+        overwrite: whether results of other models, data or options in the folder give way.
+        on_progress: told how many rows are done.
+
+    Returns:
+        the scores; None in all processes but the first.
+
+    Raises:
+        OutputError: the folder holds other results, or no row could be scored.
+        ModelError: the model cannot be loaded, or nothing is known of its family.
+
+    """
+    with Share.of_launcher() as share:
+        run = Run(folder, _description(subject, data, options, batch))
+        if run.is_finished:
+            return HeadScores.load(folder) if share.rank == 0 else None
+        if share.rank == 0:
+            run.prepare(overwrite=overwrite)
+        share.wait()
+        run.score(Scorer(subject.model, subject.processor, options), data, batch, share, on_progress)
+        share.wait()
+        if share.rank:
+            return None
+        merged = run.merge()
+        scores = HeadScores(
+            {name: array for name, array in merged.values.items() if not name[0].endswith(_CHANCE)},
+            chances={
+                (score.removesuffix(_CHANCE), positions): array
+                for (score, positions), array in merged.values.items()
+                if score.endswith(_CHANCE)
+            },
+            record_ids=merged.record_ids,
+            options=options,
+            model=subject.identity,
+            dataset=data.identity.as_json(),
+        )
+        scores.save(folder)
+        run.finish(merged.drops)
+        return scores
+
+
+def looked_at(subject: Subject, data: Data, options: ScoreOptions, heads: Sequence[Head], count: int) -> list[LookedAt]:
+    """Read where heads look in the first samples of a dataset, over the tokens of the text."""
+    scorer = Scorer(subject.model, subject.processor, options)
+    found: list[LookedAt] = []
+    for row in range(len(data)):
+        if len(found) == count:
+            break
+        try:
+            found.append(scorer.look(read_sample(data, row), heads))
+        except UnusableError:
+            continue
+    return found
+
+
+def _description(subject: Subject, data: Data, options: ScoreOptions, batch: int) -> dict[str, Any]:
+    return {
+        "model": asdict(subject.identity),
+        "dtype": subject.dtype,
+        "data": data.identity.as_json(),
+        "options": options.model_dump(mode="json"),
+        "batch": batch,
+    }
