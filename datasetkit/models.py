@@ -92,11 +92,20 @@ class Detections:
         scores: shape (N, P), range [0, 1].
         notices: what happened to the query.
 
+    Raises:
+        RecordError: the arrays are not of that form. How far the picture goes to the right and down is not known here.
+
     """
 
     boxes_xyxy: FloatArray
     scores: FloatArray
     notices: tuple[NoticeKind, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_boxes(self.boxes_xyxy)
+        if self.scores.ndim != 2 or len(self.scores) != len(self.boxes_xyxy):
+            raise RecordError(f"scores have shape {self.scores.shape}; {len(self.boxes_xyxy)} boxes need (N, P)")
+        _check_unit("scores", self.scores)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +117,17 @@ class Segment:
         predicted_iou: the model's own estimate of the mask's IoU, range [0, 1]; None where it gives none.
         stability: IoU of the mask cut at a higher and at a lower threshold, range [0, 1]; None likewise.
 
+    Raises:
+        RecordError: a number is out of range.
+
     """
 
     mask: Mask | None
     predicted_iou: float | None
     stability: float | None
+
+    def __post_init__(self) -> None:
+        _check_units(predicted_iou=self.predicted_iou, stability=self.stability)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +145,9 @@ class Region:
         similarity: image-text similarity of the crop and its best phrase, range [0, 1]; None where not measured.
         is_group: whether the mask takes in several things that were not told apart.
 
+    Raises:
+        RecordError: the box is empty or begins outside the picture, or a number is out of range.
+
     """
 
     number: int
@@ -141,6 +159,18 @@ class Region:
     cleaning_iou: float | None = None
     similarity: float | None = None
     is_group: bool = False
+
+    def __post_init__(self) -> None:
+        if self.number < 0:
+            raise RecordError(f"number is {self.number}; detections are counted from 0")
+        _check_boxes(np.array([self.box_xyxy], dtype=np.float64))
+        _check_unit("phrase_scores", np.array(self.phrase_scores, dtype=np.float64))
+        _check_units(
+            predicted_iou=self.predicted_iou,
+            stability=self.stability,
+            cleaning_iou=self.cleaning_iou,
+            similarity=self.similarity,
+        )
 
     @property
     def score(self) -> float:
@@ -171,11 +201,46 @@ class Grounding:
         removals: what does not.
         notices: what happened to the query.
 
+    Raises:
+        RecordError: regions are not in order, a number comes twice, or regions have different numbers of scores.
+
     """
 
     regions: tuple[Region, ...]
     removals: tuple[Removal, ...] = ()
     notices: tuple[NoticeKind, ...] = ()
+
+    def __post_init__(self) -> None:
+        numbers = [region.number for region in self.regions]
+        if any(first >= second for first, second in pairwise(numbers)):
+            raise RecordError(f"regions must be in order of their numbers, each once; they are {numbers}")
+        every = [*numbers, *(removal.number for removal in self.removals)]
+        if len(set(every)) < len(every):
+            raise RecordError(f"each detection is kept or left out, once; the numbers are {sorted(every)}")
+        if len({len(region.phrase_scores) for region in self.regions}) > 1:
+            raise RecordError("regions of one query must have a score for each of its phrases, all as many")
+
+
+def _check_boxes(boxes_xyxy: FloatArray) -> None:
+    """Check shape, dtype and order of boxes; NaN fails every comparison."""
+    if boxes_xyxy.ndim != 2 or boxes_xyxy.shape[1] != 4 or boxes_xyxy.dtype != np.float64:
+        raise RecordError(f"boxes are {boxes_xyxy.dtype} of shape {boxes_xyxy.shape}; they must be float64 of (N, 4)")
+    ordered = (boxes_xyxy[:, :2] >= 0).all(axis=1) & (boxes_xyxy[:, 2:] > boxes_xyxy[:, :2]).all(axis=1)
+    wrong = boxes_xyxy[~(ordered & np.isfinite(boxes_xyxy).all(axis=1))]
+    if len(wrong):
+        raise RecordError(f"box {wrong[0].tolist()} is none: 0 <= left < right and 0 <= top < bottom, all finite")
+
+
+def _check_unit(name: str, values: FloatArray) -> None:
+    wrong = values[~((values >= 0) & (values <= 1))]
+    if len(wrong):
+        raise RecordError(f"{name} hold {wrong[0]}; they must lie in [0, 1]")
+
+
+def _check_units(**values: float | None) -> None:
+    for name, value in values.items():
+        if value is not None and not 0 <= value <= 1:
+            raise RecordError(f"{name} is {value}; it must lie in [0, 1], or be None where it was not measured")
 
 
 @dataclass(frozen=True, slots=True)
