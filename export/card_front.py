@@ -100,7 +100,7 @@ def _annotations_creators(manifest: Manifest, total: Summary) -> list[str]:
     if not total.objects:
         return ["no-annotation"]
     source = manifest.recipe["source"]["name"]
-    if manifest.models or source == "toyworld":
+    if manifest.models or total.scores or source == "toyworld":  # scores: of models, in a dataset that was built before
         return ["machine-generated"]
     return ["expert-generated" if source == "coco" else "found"]
 

@@ -365,6 +365,16 @@ def test_the_card_warns_of_models_whatever_the_source(tmp_path: Path, source: st
     assert ("rendered scenes and the descriptions" in advice) == (source == "toyworld")
 
 
+@pytest.mark.parametrize("source", ["coco", "parquet", "webdataset"])
+def test_objects_with_scores_were_found_by_models_even_where_this_build_asked_none(tmp_path: Path, source: str) -> None:
+    card = card_with_models(tmp_path, source=source)
+    assert read_front_matter(card)["annotations_creators"] == ["machine-generated"]
+    advice = card.split("careful about")[1]
+    assert "The objects come with scores of models that found them before they came here" in advice
+    for untrue in ("drawn by people", "by words and categories", "those of the source, as they are there"):
+        assert untrue not in advice
+
+
 def test_only_shipped_models_know_scenes_only(tmp_path: Path) -> None:
     advice = card_with_models(tmp_path, DETECTOR, SEGMENTER).split("careful about")[1]
     assert "Masks and links were made by models" in advice
