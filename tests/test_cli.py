@@ -166,7 +166,7 @@ def test_a_build_that_keeps_nothing_says_so(tmp_path: Path) -> None:
 def test_pictures_without_a_description_are_noticed(tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
     Image.new("RGB", (4, 4)).save(tmp_path / "pictures" / "a.png")
-    (tmp_path / "pictures" / "metadata.jsonl").write_text('{"file_name": "a.png", "legend": "A dog."}\n')
+    (tmp_path / "pictures" / "metadata.jsonl").write_text('{"file_name": "a.png", "stars": 5}\n')
     code, shown, _ = run("build", "folder", tmp_path / "pictures", "--out", tmp_path / "out")
     assert code == 0
     assert "noticed      1 record: no_description" in shown

@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -36,3 +39,54 @@ def test_pictures_that_two_splits_share_are_told(tmp_path: Path) -> None:
     code, shown, _ = run("build", "folder", source, "--out", tmp_path / "mixed", "--splits", "train=.5,test=.5")
     assert code == 0
     assert "in another split" not in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        (
+            "metadata.csv",
+            "file_name,prompt\na.png,A dog.\n",
+            "metadata.csv has no column description, caption or text; it has prompt; --caption-column says which",
+        ),
+        ("metadata.csv", "file,text\na.png,A dog.\n", "metadata.csv has a row without file_name; it has file, text\n"),
+        (
+            "metadata.csv",
+            "file_name;text\na.png;A dog.\n",
+            "metadata.csv has a row without file_name; it has file_name;text; CSV parts columns by commas\n",
+        ),
+        ("metadata.jsonl", '{"name": "a.png"}\n', "metadata.jsonl has a row without file_name; it has name\n"),
+    ],
+    ids=["another name of the texts", "another name of the pictures", "semicolons", "JSON"],
+)
+def test_columns_of_metadata_that_are_not_found_are_named(tmp_path: Path, name: str, text: str, told: str) -> None:
+    write_picture(tmp_path / "in" / "a.png")
+    (tmp_path / "in" / name).write_text(text)
+    code, _, errors = run("build", "folder", tmp_path / "in", "--out", tmp_path / "out")
+    assert code == 1
+    assert told in errors
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_metadata_file_with_texts_is_enough(tmp_path: Path) -> None:
+    for part, row in (
+        ("a", '{"file_name": "x.png", "caption": "A dog."}'),
+        ("b", '{"file_name": "y.png", "by": "me"}'),
+    ):
+        write_picture(tmp_path / "in" / part / ("x.png" if part == "a" else "y.png"))
+        (tmp_path / "in" / part / "metadata.jsonl").write_text(row)
+    assert run("build", "folder", tmp_path / "in", "--out", tmp_path / "out")[0] == 0
+
+
+def test_rows_whose_texts_are_not_found_are_refused(tmp_path: Path) -> None:
+    write_picture(tmp_path / "a.png")
+    image = (tmp_path / "a.png").read_bytes()
+    table = pa.table({"image": [image], "prompt": ["A dog."], "tags": [["a", "b"]], "stars": [5]})
+    pq.write_table(table, tmp_path / "rows.parquet")
+    code, _, errors = run("build", "parquet", tmp_path / "rows.parquet", "--out", tmp_path / "out")
+    assert code == 1
+    told = "has no column description, caption or text; it has prompt, tags; --text-column says which of them holds"
+    assert told in errors
+    arguments = ("build", "parquet", tmp_path / "rows.parquet", "--out", tmp_path / "out")
+    assert run(*arguments, "--text-column", "prompt")[0] == 0
+    assert run(*arguments, "--image-column", "image", "--overwrite")[0] == 0, "the pictures alone, on purpose"

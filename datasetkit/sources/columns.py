@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -68,6 +69,38 @@ def find_columns(
         text=text or next((name for name in CAPTION_COLUMNS if _has(schema, name) and _is_text_of(schema, name)), None),
         id=row_id,
         license="license" if _has(schema, "license") and _is_string(schema.field("license").type) else None,
+    )
+
+
+def check_texts(tables: Sequence[tuple[pa.Schema, Columns]], where: str, option: str) -> None:
+    """Refuse tables that hold texts, but none under a name by which descriptions are found.
+
+    Args:
+        tables: schemas, with the columns that were found in them.
+        where: what the tables are called in messages.
+        option: which option names the column of descriptions.
+
+    Raises:
+        SourceError: no table has a column of descriptions, and one has other columns of text.
+
+    """
+    if any(columns.text or columns.is_record for _, columns in tables):
+        return
+    others = {
+        field.name: None
+        for schema, columns in tables
+        for field in schema
+        if _is_text(field.type) and field.name not in columns.names
+    }
+    if others:
+        raise SourceError(no_texts(where, others, option))
+
+
+def no_texts(where: str, others: Iterable[str], option: str) -> str:
+    """Say that no column of descriptions was found, and what to do."""
+    return (
+        f"{where} has no column {', '.join(CAPTION_COLUMNS[:-1])} or {CAPTION_COLUMNS[-1]}; it has "
+        f"{', '.join(others)}; --{option} says which of them holds the descriptions"
     )
 
 

@@ -23,6 +23,7 @@ from datasetkit.protocols import Annotator, Entry, Reading
 from datasetkit.recipe import Recipe
 from datasetkit.record import Provenance, Record
 from datasetkit.remote import RemotePath
+from datasetkit.sources.columns import no_texts
 from datasetkit.sources.files import (
     CAPTION_COLUMNS,
     PICTURE_SUFFIXES,
@@ -34,6 +35,7 @@ from datasetkit.sources.files import (
 from datasetkit.sources.licenses import UNKNOWN_LICENSE
 
 _METADATA_NAMES = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
+_NO_TEXTS = ("file_name", "license")
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,11 +163,17 @@ def _handles(
     pictures: list[str], metadata: list[tuple[PurePosixPath, Place]], caption_column: str | None
 ) -> Iterator[_Handle]:
     seen: set[str] = set()
+    has_texts = caption_column is not None
+    others: dict[str, None] = {}
     for prefix, path in metadata:
         for row in _rows(path):
             name = _joined(prefix, row, path)
+            has_texts = has_texts or any(column in row for column in CAPTION_COLUMNS)
+            others.update((key, None) for key, value in row.items() if isinstance(value, str) and key not in _NO_TEXTS)
             yield _Handle(name, _description(row, caption_column, path), _text(row.get("license")), name in seen)
             seen.add(name)
+    if others and not has_texts:
+        raise SourceError(no_texts(", ".join(str(path) for _, path in metadata), others, "caption-column"))
     for name in pictures:
         if name not in seen:
             yield _Handle(name, None, None, duplicate=False)
@@ -173,6 +181,9 @@ def _handles(
 
 def _joined(prefix: PurePosixPath, row: Mapping[str, Any], path: Place) -> str:
     name = row.get("file_name")
+    if "file_name" not in row:
+        commas = "; CSV parts columns by commas" if len(row) == 1 and path.name.endswith(".csv") else ""
+        raise SourceError(f"{path} has a row without file_name; it has {', '.join(map(str, row)) or 'nothing'}{commas}")
     if not isinstance(name, str) or not name.strip():
         raise SourceError(f"{path} has a row without file_name; every row must name its picture")
     return name if PurePosixPath(name).is_absolute() else (prefix / name).as_posix()

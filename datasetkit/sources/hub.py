@@ -19,7 +19,7 @@ from datasetkit.images import ImageLimits
 from datasetkit.ledger import Drop, DropReason
 from datasetkit.protocols import Annotator, Entry, Reading
 from datasetkit.recipe import Recipe
-from datasetkit.sources.columns import Columns, find_columns
+from datasetkit.sources.columns import Columns, check_texts, find_columns
 from datasetkit.sources.hub_files import RepositoryFiles
 from datasetkit.sources.hub_loading import (
     HubDataset,
@@ -96,6 +96,10 @@ class HubSource:
             if wanted is None or wanted > 0:
                 self._splits.append(self._split(name, dataset, first, wanted))
                 first += self._splits[-1].rows
+        if image_column is id_column is None:
+            check_texts(
+                [(schema_of(split.dataset, repo), split.columns) for split in self._splits], repo, "text-column"
+            )
         self._length = first
 
     @classmethod

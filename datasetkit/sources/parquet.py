@@ -23,7 +23,7 @@ from datasetkit.places import Place, arrow_input
 from datasetkit.protocols import Annotator, Entry, Reading
 from datasetkit.recipe import Recipe
 from datasetkit.schema import check_schema_version, stored_schema_version
-from datasetkit.sources.columns import Columns, find_columns
+from datasetkit.sources.columns import Columns, check_texts, find_columns
 from datasetkit.sources.files import list_shards, split_of_shard
 from datasetkit.sources.in_order import InOrder
 from datasetkit.sources.rows import RowReader, announce, check_relabel, number_of, object_ids
@@ -82,6 +82,7 @@ class ParquetSource:
         limits: ImageLimits = ImageLimits(),
     ) -> None:
         self._tables: list[_Table] = []
+        schemas = []
         self._digest = hashlib.sha256()
         rows = 0
         for name, path in list_shards(files, ".parquet"):
@@ -91,9 +92,12 @@ class ParquetSource:
                     check_schema_version(schema, str(path))
                 columns = find_columns(schema, str(path), image=image_column, text=text_column, row_id=id_column)
                 groups = tuple(file.metadata.row_group(index).num_rows for index in range(file.num_row_groups))
+            schemas.append((schema, columns))
             self._tables.append(_Table(name, path, columns, rows, groups, split_of_shard(name)))
             self._digest.update(json.dumps([name, path.stat().st_size, _footer_sha256(path)]).encode())
             rows += sum(groups)
+        if image_column is id_column is None:
+            check_texts(schemas, ", ".join(map(str, files)), "text-column")
         self._length = rows
         self._rows = InOrder(self._rows_from)
         self._reader = RowReader(default_license, require_description, limits)
