@@ -33,10 +33,10 @@ endef
 test: install
 	$(BIN)/python -m pytest -n auto
 
-# The tests of all models, none of them skipped here.
+# The tests of all models, those that need further packages included.
 test-extras: install-extras
 	$(BIN_EXTRAS)/python -m pytest -n auto tests/annotation/test_backends.py tests/annotation/detectors \
-		tests/annotation/grounders tests/annotation/segmenters
+		tests/annotation/grounders tests/annotation/segmenters tests/hi_scoring
 
 demo: install
 	$(BIN)/datasetkit build toyworld --count 60 --splits train=.8,test=.2 --out $(DEMO)

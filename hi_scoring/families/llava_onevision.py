@@ -49,7 +49,7 @@ class LlavaOnevision(Family):
         seen_h, seen_w = (length * side * patch_px / tile_px for length in size_hw)
         views = [View.even("global", base, (0.0, seen_h), (0.0, seen_w))]
         if rows and columns:
-            views.append(_Interpolated.of("tiles", tiles[:, :-1], *patches, size_hw))
+            views.append(Interpolated.of("tiles", tiles[:, :-1], *patches, size_hw))
         return ImageTokens(size_hw, base.size + tiles.size, tuple(views))
 
 
@@ -61,7 +61,7 @@ def shrunk(shape: tuple[int, int], count_max: int) -> tuple[int, int]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Interpolated(View):
+class Interpolated(View):
     """A grid whose tokens are mixtures of patches, or each one patch where nothing was shrunk.
 
     Args:
@@ -78,7 +78,7 @@ class _Interpolated(View):
     @classmethod
     def of(
         cls, name: str, tokens: IntArray, top_bottom: FloatArray, left_right: FloatArray, size_hw: tuple[int, int]
-    ) -> _Interpolated:
+    ) -> Interpolated:
         """Interpolate from patches, of which each row shows [top, bottom] and each column [left, right]."""
         patches = View(name, mosaic(0, (1, 1), (len(top_bottom), len(left_right))), top_bottom, left_right)
         rows, row_weights = _mixed(top_bottom, tokens.shape[0], size_hw[0])

@@ -1,0 +1,313 @@
+"""Families whose processors need torchvision: LLaVA-OneVision, the Qwen-VL family, SmolVLM and InternVL."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from datasetkit.errors import UnusableError
+from datasetkit.ledger import DropReason
+from hi_scoring.families import family_of
+from hi_scoring.families.internvl import tile_grid
+from hi_scoring.families.llava_onevision import Interpolated, shrunk
+from hi_scoring.families.qwen_vl import token_grid
+from hi_scoring.geometry import ImageTokens, View
+from tests.hi_scoring.families.sight import (
+    batch,
+    box_mask,
+    changed_tokens,
+    ellipse,
+    geometry,
+    image_slots,
+    tokens_apart,
+)
+from tests.hi_scoring.tiny_models import family_params, tiny
+from tests.hi_scoring.tiny_parts import TinyFamily
+from tests.hi_scoring.tiny_torchvision import ANYRES_GRID, ANYRES_PATCH_PX, TILE_GRID
+
+Size = tuple[int, int]
+QWEN = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
+ALL = ("llava_onevision", *QWEN, "smolvlm", "internvl")
+# LLaVA-OneVision shrinks the grid of all but the fourth and the last.
+SIZES = ((480, 640), (500, 333), (300, 1000), (97, 61), (31, 200), (9, 14), (13, 7), (60, 400))
+
+every_family = pytest.mark.parametrize("name", family_params(*ALL))
+every_size = pytest.mark.parametrize("size_hw", SIZES, ids=str)
+
+
+@every_family
+@settings(max_examples=40)
+@given(height=st.integers(1, 900), width=st.integers(1, 900))
+def test_any_size_has_as_many_tokens_as_its_processor_makes(name: str, height: int, width: int):
+    assume(max(height, width) <= 200 * min(height, width))
+    family = tiny(name)
+    found = geometry(family, (height, width))
+    ids = batch(family, [Image.new("RGB", (width, height))])["input_ids"]
+    assert found.count == image_slots(family, ids).sum()
+
+
+@every_family
+@settings(max_examples=60)
+@given(height=st.integers(1, 5000), width=st.integers(1, 5000))
+def test_views_show_the_whole_picture_in_order(name: str, height: int, width: int):
+    assume(max(height, width) <= 200 * min(height, width))
+    found = geometry(tiny(name), (height, width))
+    for view in found.views:
+        for spans, length in ((view.top_bottom, height), (view.left_right, width)):
+            assert (np.diff(spans[:, 0]) > 0).all()
+            # LLaVA-OneVision cuts padding off in whole patches, and what is left over at the end of tiles.
+            lost = 1.5 * (spans[0, 1] - spans[0, 0]) if name == "llava_onevision" else 1e-9 * length
+            assert spans[0, 0] <= lost
+            assert spans[-1, 1] >= length - lost
+    shown = sum(view.tokens.size for view in found.views)
+    newlines = sum(len(view.tokens) for view in found.views if view.name == "tiles")
+    if name != "llava_onevision":
+        assert shown == found.count
+    elif newlines:
+        assert shown == found.count - newlines
+
+
+def boxes(size_hw: Size) -> list[tuple[int, int, int, int]]:
+    side = max(2, min(size_hw) // 6)
+    corners = np.random.default_rng(1).random((5, 2)) * (np.array(size_hw) - side + 1)
+    return [(int(x), int(y), int(x) + side, int(y) + side) for y, x in corners]
+
+
+def nearest(name: str) -> TinyFamily:
+    """Resized without any blur, so that what a token does not show cannot change it."""
+    family = tiny(name)
+    processor = copy.copy(family.processor)
+    processor.image_processor = copy.copy(processor.image_processor)
+    processor.image_processor.resample = Image.Resampling.NEAREST
+    return replace(family, processor=processor)
+
+
+def errors_of(family: TinyFamily, found: ImageTokens) -> tuple[int, int]:
+    """Tokens that show a box by what is claimed and did not see it, and tokens that saw it from afar."""
+    blind = far = 0
+    # A token of a grid that was shrunk is a mixture of patches that reach beyond its share of the picture.
+    away = 0.7 if family.name == "llava_onevision" else 0.1
+    for box in boxes(found.size_hw):
+        changed = changed_tokens(family, found.size_hw, box)
+        for view in found.views:
+            seen, area = changed[view.tokens], view.coverage(box_mask(found.size_hw, box))[0]
+            blind += int((~seen & (area > 0.15)).sum())
+            far += int((seen & (tokens_apart(view, box) > away)).sum())
+    return blind, far
+
+
+@every_family
+@every_size
+def test_tokens_see_a_box_exactly_where_they_claim_to_look(name: str, size_hw: Size):
+    family = nearest(name)
+    assert errors_of(family, geometry(family, size_hw)) == (0, 0)
+
+
+def in_columns(found: ImageTokens) -> ImageTokens:
+    *others, last = found.views
+    rows, columns = last.tokens.shape
+    return replace(found, views=(*others, replace(last, tokens=last.tokens.reshape(columns, rows).T)))
+
+
+def in_reading_order(found: ImageTokens) -> ImageTokens:
+    """The mistake of taking the tokens of tiles for rows of one large picture."""
+    *others, tiles = found.views
+    tokens = np.sort(tiles.tokens.ravel()).reshape(tiles.tokens.shape)
+    return replace(found, views=(*others, replace(tiles, tokens=tokens)))
+
+
+def whole_picture_first(found: ImageTokens) -> ImageTokens:
+    """The mistake of taking the last tile for the first."""
+    by = found.views[0].tokens.size
+    views = tuple(replace(view, tokens=(view.tokens + by) % found.count) for view in found.views)
+    return replace(found, views=views)
+
+
+def without_newlines(found: ImageTokens) -> ImageTokens:
+    base, tiles = found.views
+    tokens = base.tokens.size + np.arange(tiles.tokens.size).reshape(tiles.tokens.shape)
+    return replace(found, views=(base, replace(tiles, tokens=tokens)))
+
+
+MISTAKES: dict[Callable[[ImageTokens], ImageTokens], tuple[str, ...]] = {
+    in_columns: ALL,
+    in_reading_order: ("internvl", "smolvlm"),
+    whole_picture_first: ("internvl", "smolvlm"),
+    without_newlines: ("llava_onevision",),
+}
+
+
+@pytest.mark.parametrize(
+    ("mistake", "name"),
+    [
+        pytest.param(mistake, *param.values, marks=param.marks)
+        for mistake, names in MISTAKES.items()
+        for param in family_params(*names)
+    ],
+)
+def test_tokens_elsewhere_are_noticed(mistake: Callable[[ImageTokens], ImageTokens], name: str):
+    family = nearest(name)
+    blind, far = errors_of(family, mistake(geometry(family, (480, 640))))
+    assert blind > 3
+    assert far > 3
+
+
+@pytest.mark.parametrize("name", family_params("llava_onevision"))
+def test_patches_that_fill_their_tile_are_noticed(name: str):
+    """The mistake of cutting a tile of 30 px into 4 parts instead of 4 patches of 7 px."""
+    family, mask = tiny(name), ellipse((97, 61))
+    tiles = geometry(family, (97, 61)).views[1]
+    expected = as_processed(family, mask)[tiles.tokens]
+    filled = View.even("tiles", tiles.tokens, (tiles.top_bottom[0, 0], 97), (tiles.left_right[0, 0], 61))
+    assert np.abs(tiles.coverage(mask)[0] - expected).max() < 0.02
+    assert np.abs(filled.coverage(mask)[0] - expected).max() > 0.1
+
+
+def as_processed(family: TinyFamily, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Share of each image token's pixels that are white, once the mask went the way of pictures, shape (M,)."""
+    image = Image.fromarray(np.repeat(mask[0, ..., None], 3, axis=-1).astype(np.uint8) * 255)
+    made = family.processor.image_processor(
+        images=[image],
+        do_normalize=False,
+        resample=Image.Resampling.BILINEAR,
+        return_tensors="pt",
+        **({"crop_to_patches": True} if family.name == "internvl" else {}),
+    )
+    pixels = made["pixel_values"]
+    if family.name in QWEN:
+        return pixels.mean(-1).unflatten(0, (-1, 4)).mean(-1).numpy()
+    tiles = pixels.flatten(0, -4).mean(1)
+    if family.name != "llava_onevision":
+        return _cells(tiles, TILE_GRID).flatten().numpy()
+    seen = ANYRES_GRID * ANYRES_PATCH_PX
+    patches = _cells(tiles[:, :seen, :seen], ANYRES_GRID).reshape(1, -1, ANYRES_GRID**2, 1)
+    packed, _ = family.model.model.pack_image_features(patches, made["image_sizes"], torch.full((1,), torch.nan))
+    return packed[0][:, 0].numpy()
+
+
+def _cells(tiles: torch.Tensor, grid: int) -> torch.Tensor:
+    return tiles.unflatten(1, (grid, -1)).unflatten(3, (grid, -1)).mean((2, 4))
+
+
+@every_family
+@every_size
+def test_coverage_is_that_of_a_mask_sent_the_way_of_pictures(name: str, size_hw: Size):
+    family, mask = tiny(name), ellipse(size_hw)
+    found, white = geometry(family, size_hw), as_processed(family, mask)
+    assert len(white) == found.count
+    # What is no padding; a token counts by the part of the picture that it shows.
+    inside = as_processed(family, np.ones_like(mask))
+    for view in found.views:
+        differences = np.abs(view.coverage(mask)[0] - white[view.tokens] / inside[view.tokens])
+        assert differences.mean() < 0.04
+        # A pixel that is made as large as a token is blurred as widely.
+        if min(size_hw) > 3 * max(view.tokens.shape):
+            assert differences.max() < 0.02
+
+
+def test_a_shrunk_grid_mixes_patches_and_leaves_padding_out():
+    # Four rows of 10 px, the first of them padding, become two tokens; one column of three patches becomes one.
+    spans = np.arange(-10.0, 30.0, 10.0)
+    rows = np.stack([spans, spans + 10], axis=1)
+    columns = np.array([[0.0, 8], [8, 16], [16, 24]])
+    view = Interpolated.of("tiles", np.arange(2)[:, None], rows, columns, (30, 24))
+    masks = np.zeros((3, 30, 24), bool)
+    masks[0, :10, 8:16] = masks[1, :10] = masks[2, 15:, 8:16] = True
+    # The middle of three columns is all that a token in their middle is interpolated from.
+    assert view.coverage(masks)[..., 0].tolist() == [[1, 0], [1, 0], [0, 0.75]]
+    assert view.top_bottom.tolist() == [[-10, 10], [10, 30]]
+    assert view.left_right.tolist() == [[0, 24]]
+
+
+@every_family
+def test_all_that_the_processor_makes_reaches_the_model(name: str):
+    expected = {"input_ids", "attention_mask", "pixel_values"} | {
+        "llava_onevision": {"image_sizes", "batch_num_images"},
+        "smolvlm": {"pixel_attention_mask"},
+        "internvl": set(),
+    }.get(name, {"image_grid_thw", "mm_token_type_ids"})
+    assert set(batch(tiny(name), [Image.new("RGB", (80, 60))])) == expected
+
+
+@pytest.mark.parametrize("name", family_params("qwen2_5_vl"))
+def test_qwen_would_not_say_that_its_token_types_are_missing(name: str):
+    family = tiny(name)
+    inputs = batch(family, [Image.new("RGB", (240, 200))])
+    without = {key: value for key, value in inputs.items() if key != "mm_token_type_ids"}
+    with torch.no_grad():
+        difference = family.model(**inputs).logits - family.model(**without).logits
+    assert difference.abs().max() > 0.01
+
+
+@pytest.mark.parametrize("name", family_params(*QWEN))
+def test_a_picture_too_narrow_is_dropped_before_the_processor_refuses_it(name: str):
+    family = tiny(name)
+    with pytest.raises(UnusableError, match="3 x 601 px") as refused:
+        geometry(family, (3, 601))
+    assert refused.value.reason is DropReason.TOO_NARROW
+    with pytest.raises(ValueError, match="aspect ratio"):
+        batch(family, [Image.new("RGB", (601, 3))])
+    assert geometry(family, (3, 600)).count
+
+
+@pytest.mark.parametrize(
+    ("size_hw", "token_px", "pixels", "grid"),
+    [
+        # As Qwen2-VL and Qwen3-VL are published.
+        ((480, 640), 28, (56 * 56, 28 * 28 * 1280), (17, 23)),
+        ((480, 640), 32, (256 * 256, 4096 * 4096), (15, 20)),
+        # Halves are rounded to even, too many pixels downwards, too few upwards; a side never goes below one.
+        ((70, 98), 28, (1, 10**6), (2, 4)),
+        ((100, 100), 10, (1, 9_000), (9, 9)),
+        ((15, 15), 10, (1_000, 10**6), (4, 4)),
+        ((10, 1_000), 10, (1, 1_000), (1, 31)),
+    ],
+)
+def test_the_grid_of_qwen(size_hw: Size, token_px: int, pixels: tuple[int, int], grid: Size):
+    assert token_grid(size_hw, token_px, *pixels) == grid
+
+
+@pytest.mark.parametrize(
+    ("size_hw", "tiles", "grid"),
+    [
+        # 3 x 4 tiles and the whole picture make 3,328 tokens.
+        ((480, 640), (1, 12), (3, 4)),
+        ((448, 448), (1, 12), (1, 1)),
+        # Equally square ones: 2 x 2 from half its area on, 3 x 3 too.
+        ((635, 635), (1, 12), (2, 2)),
+        ((1000, 1000), (1, 12), (3, 3)),
+        ((100, 1000), (1, 6), (1, 6)),
+        ((1000, 100), (2, 6), (6, 1)),
+        ((500, 500), (2, 2), (2, 1)),
+    ],
+)
+def test_the_tiles_of_internvl(size_hw: Size, tiles: tuple[int, int], grid: Size):
+    assert tile_grid(size_hw, (448, 448), *tiles) == grid
+
+
+@pytest.mark.parametrize(
+    ("shape", "grid"), [((81, 81), (81, 81)), ((89, 89), (89, 89)), ((162, 162), (81, 81)), ((108, 150), (68, 95))]
+)
+def test_grids_far_over_nine_tiles_of_patches_are_shrunk(shape: Size, grid: Size):
+    assert shrunk(shape, 9 * 27**2) == grid
+
+
+@pytest.mark.parametrize(("size_hw", "count"), [((480, 640), 2929), ((1600, 2000), 7281)])
+@pytest.mark.parametrize("name", family_params("llava_onevision"))
+def test_llava_onevision_as_published_has_so_many_tokens(name: str, size_hw: Size, count: int):
+    processor = copy.copy(tiny(name).processor)
+    processor.image_processor = transformers.LlavaOnevisionImageProcessor()
+    config = transformers.LlavaOnevisionConfig(
+        vision_config={"model_type": "siglip_vision_model", "image_size": 384, "patch_size": 14}
+    )
+    assert family_of(config).image_tokens(processor, config, size_hw).count == count
