@@ -101,20 +101,22 @@ def _view_scores(attention: Tensor, coverage: Tensor, options: ScoreOptions) -> 
     """Score heads on the objects in one view: (O | 1, H, rows, columns) and (O, rows, columns) give (O, H) each."""
     flat = attention.flatten(2)
     mask = binarise.object_tokens(coverage, options.coverage_min).flatten(1)
-    sizes = mask.sum(dim=1, keepdim=True)
-    shown = sizes > 0
+    shown = mask.any(dim=1, keepdim=True)
     mask |= ~shown  # any mask will do where the object is not shown: its scores are taken out below
-    ranked = binarise.descending(flat)
-    scores = {}
-    for binarisation in BINARISATIONS:
-        counts = binarise.taken_counts(ranked, mask.sum(dim=1, keepdim=True), binarisation, options.quantile)
-        counts = counts.expand(len(mask), -1)
-        score = overlap.binary_hi(flat, ranked, mask, counts)
-        if binarisation == options.binarisation:
-            scores["hi"] = score
-            scores["hi_chance"] = overlap.binary_chance(flat.shape[-1], mask, counts)
-        else:
-            scores[f"hi@{binarisation}"] = score
+    sizes = mask.sum(dim=1, keepdim=True)
+    ranked = binarise.ascending(flat)
+    counts = torch.stack(
+        [
+            binarise.taken_counts(ranked, sizes, name, options.quantile).expand(len(mask), flat.shape[1])
+            for name in BINARISATIONS
+        ],
+        dim=-1,
+    )
+    binary = overlap.binary_hi(flat, ranked, mask, counts)
+    scores = {f"hi@{name}": binary[..., place] for place, name in enumerate(BINARISATIONS)}
+    scores["hi"] = scores.pop(f"hi@{options.binarisation}")
+    own = BINARISATIONS.index(options.binarisation)
+    scores["hi_chance"] = overlap.binary_chance(flat.shape[-1], mask, counts[..., own])
     per_object = attention.expand(len(mask), -1, -1, -1)
     for name, formula in (("hi_soft", overlap.soft_hi), ("hi_soft_chance", overlap.soft_chance)):
         scores[name] = torch.stack([formula(*pair) for pair in zip(per_object, coverage, strict=True)])

@@ -14,6 +14,8 @@ import torch
 from scipy.special import gammaln
 from torch import Tensor
 
+from hi_scoring.scores.binarise import ascending
+
 _FULL = 1e-6
 
 
@@ -21,27 +23,29 @@ def binary_hi(attention: Tensor, ranked: Tensor, mask: Tensor, counts: Tensor) -
     """Intersection over union of the most attended tokens and a mask, expected over the choices among ties.
 
     Args:
-        attention: (O | 1, H, N) float, attention over a view's N tokens.
-        ranked: the same, highest first.
+        attention: (O | 1, H, N) float, at least 0; attention over a view's N tokens.
+        ranked: the same, lowest first.
         mask: (O, N) bool, at least one token each.
-        counts: int64 that broadcasts to (O, H), tokens that are taken.
+        counts: (O, H, B) int64, how many tokens are taken in each of B ways.
 
     Returns:
-        (O, H) float64 in [0, 1].
+        (O, H, B) float64 in [0, 1].
 
     """
-    shape = (mask.shape[0], attention.shape[1])
-    counts = counts.expand(shape)
-    cut = ranked.expand(*shape, -1).gather(-1, (counts - 1).clamp(min=0)[..., None])
-    above, tied = (attention > cut).float(), (attention == cut).float()
-    inside = mask.float()[..., None]
-    sure = above.sum(-1)
+    tokens = attention.shape[-1]
+    ranked = ranked.expand(*counts.shape[:2], tokens).contiguous()
+    ranked_inside = ascending(torch.where(mask[:, None], attention, -torch.inf))
+    cuts = ranked.gather(-1, tokens - counts.clamp(min=1))
+    (above, at_least), (above_inside, at_least_inside) = (
+        [tokens - torch.searchsorted(values, cuts, right=right) for right in (True, False)]
+        for values in (ranked, ranked_inside)
+    )
     return _expected_iou(
-        sure_hits=(above @ inside)[..., 0],
-        tied=tied.sum(-1),
-        tied_hits=(tied @ inside)[..., 0],
-        drawn=(counts - sure).clamp(min=0),
-        sizes=counts + mask.sum(-1, keepdim=True),
+        sure_hits=above_inside,
+        tied=at_least - above,
+        tied_hits=at_least_inside - above_inside,
+        drawn=(counts - above).clamp(min=0),
+        sizes=counts + mask.sum(-1)[:, None, None],
     )
 
 
@@ -114,7 +118,7 @@ def soft_chance(attention: Tensor, coverage: Tensor) -> Tensor:
     edge = (share > 0) & ~full
     for row, column, value in zip(*(part.tolist() for part in (*edge.nonzero().T, share[edge])), strict=True):
         common += doubled[row : row + rows, column : column + columns].clamp(max=value)
-    return _ruzicka(common.double()).mean(dim=(0, 1))
+    return _ruzicka(common).mean(dim=(0, 1), dtype=torch.float64)
 
 
 def _ruzicka(shared: Tensor) -> Tensor:
@@ -126,15 +130,13 @@ def _ruzicka(shared: Tensor) -> Tensor:
 def _expected_iou(*, sure_hits: Tensor, tied: Tensor, tied_hits: Tensor, drawn: Tensor, sizes: Tensor) -> Tensor:
     """Expect hits / (sizes - hits), hits = sure hits + those among ``drawn`` of the ``tied`` tokens.
 
-    All are whole numbers of one shape; ``sizes`` is the sum of the sizes of both sets.
+    All are int64 of one shape; ``sizes`` is the sum of the sizes of both sets.
     """
-    values = [part.to(torch.int64) for part in (sure_hits, tied, tied_hits, drawn, sizes)]
-    sure_hits, tied, tied_hits, drawn, sizes = values
     least = sure_hits + (drawn + tied_hits - tied).clamp(min=0)
     expected = least.double() / (sizes - least)
     open_ = least < sure_hits + torch.minimum(drawn, tied_hits)
     if open_.any():
-        cases = torch.stack(values, dim=-1)[open_].tolist()
+        cases = torch.stack((sure_hits, tied, tied_hits, drawn, sizes), dim=-1)[open_].tolist()
         expected[open_] = expected.new_tensor([_hypergeometric_iou(*case) for case in cases])
     return expected
 

@@ -174,11 +174,11 @@ def test_saved_scores_come_back_whole(tmp_path: Path) -> None:
     scores = _random_scores()
     scores.save(tmp_path / "new" / "folder")
     found = HeadScores.load(tmp_path / "new" / "folder")
-    assert list(found.values) == list(scores.values)  # noqa: PD011 - no data frame
+    assert list(found.values) == list(scores.values)
     assert list(found.chances) == [("hi", "last")]
     for name, array in scores.values.items():  # noqa: PD011 - no data frame
         assert array.dtype == np.float32
-        np.testing.assert_array_equal(found.values[name], array)
+        np.testing.assert_array_equal(found.values[name], array)  # noqa: PD011 - no data frame
     np.testing.assert_array_equal(found.chances["hi", "last"], scores.chances["hi", "last"])
     assert found.record_ids == scores.record_ids
     assert (found.options, found.model, found.dataset) == (scores.options, scores.model, scores.dataset)

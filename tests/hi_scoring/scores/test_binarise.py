@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hi_scoring.scores.binarise import descending, object_tokens, taken_counts
+from hi_scoring.scores.binarise import ascending, object_tokens, taken_counts
 from hi_scoring.scores.options import BINARISATIONS, Binarisation
 from tests.hi_scoring.scores import references
 
@@ -33,8 +33,8 @@ def test_each_object_falls_back_for_itself() -> None:
     assert object_tokens(coverage, 0.5).int().tolist() == [[[1, 0], [0, 0]], [[0, 1], [1, 0]]]
 
 
-def test_descending_sorts_the_last_axis_highest_first() -> None:
-    assert descending(torch.tensor([[[0.1, 0.3, 0.2]]])).tolist() == [[[pytest.approx(v) for v in (0.3, 0.2, 0.1)]]]
+def test_ascending_sorts_the_last_axis_lowest_first() -> None:
+    assert ascending(torch.tensor([[[0.1, 0.3, 0.2]]])).tolist() == [[[pytest.approx(v) for v in (0.1, 0.2, 0.3)]]]
 
 
 @pytest.mark.parametrize(
@@ -55,17 +55,17 @@ def test_descending_sorts_the_last_axis_highest_first() -> None:
     ],
 )
 def test_counts_of_taken_tokens(values: list[float], binarisation: Binarisation, count: int) -> None:
-    ranked = torch.tensor([[values]], dtype=torch.float32)
+    ranked = ascending(torch.tensor([[values]], dtype=torch.float32))
     assert taken_counts(ranked, torch.tensor([[3]]), binarisation, 0.9).expand(1, 1).tolist() == [[count]]
 
 
 def test_quantile_is_taken_of_whole_tokens_in_spite_of_rounding() -> None:
-    ranked = torch.arange(100.0).flip(0)[None, None]
+    ranked = torch.arange(100.0)[None, None]
     assert int(taken_counts(ranked, torch.tensor([[3]]), "quantile", 0.29)) == 71
 
 
 @given(levels, st.sampled_from(BINARISATIONS), st.sampled_from([0.1, 0.29, 0.5, 0.9]))
 def test_counts_are_those_of_the_loop(values: list[float], binarisation: Binarisation, quantile: float) -> None:
     size = min(3, len(values))
-    found = taken_counts(descending(torch.tensor([[values]])), torch.tensor([[size]]), binarisation, quantile)
+    found = taken_counts(ascending(torch.tensor([[values]])), torch.tensor([[size]]), binarisation, quantile)
     assert int(found) == references.taken_count(values, size, binarisation, quantile)

@@ -9,15 +9,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hi_scoring.scores.binarise import descending
+from hi_scoring.scores.binarise import ascending
 from hi_scoring.scores.overlap import binary_chance, binary_hi, lift, soft_chance, soft_hi
 from tests.hi_scoring.scores import references
 
 
 def _hi(values: list[float], mask: list[int], count: int) -> float:
     attention = torch.tensor([[values]], dtype=torch.float32)
-    found = binary_hi(attention, descending(attention), torch.tensor([mask], dtype=torch.bool), torch.tensor([[count]]))
-    assert found.shape == (1, 1)
+    found = binary_hi(
+        attention, ascending(attention), torch.tensor([mask], dtype=torch.bool), torch.tensor([[[count]]])
+    )
+    assert found.shape == (1, 1, 1)
     return float(found)
 
 
@@ -82,7 +84,7 @@ def test_chance_is_what_random_attention_scores() -> None:
     torch.manual_seed(0)
     attention = torch.rand(1, 20_000, 30)
     mask = torch.arange(30)[None] < 8
-    scores = binary_hi(attention, descending(attention), mask, torch.tensor([[8]]))
+    scores = binary_hi(attention, ascending(attention), mask, torch.tensor(8).expand(1, 20_000, 1))
     standard_error = float(scores.std()) / math.sqrt(20_000)
     assert abs(float(scores.mean()) - _chance(30, 8, 8)) < 4 * standard_error
     assert standard_error < 1e-3
@@ -99,14 +101,15 @@ def test_several_objects_and_heads_are_each_by_themselves() -> None:
     attention = torch.randint(0, 4, (3, 5, 8)).float()
     mask = torch.rand(3, 8) < 0.5
     mask[:, 0] = True
-    counts = torch.randint(0, 9, (3, 5))
-    found = binary_hi(attention, descending(attention), mask, counts)
-    chances = binary_chance(8, mask, counts)
-    for item in range(3):
-        for head in range(5):
-            count = int(counts[item, head])
-            assert found[item, head] == _hi(attention[item, head].tolist(), mask[item].int().tolist(), count)
-            assert chances[item, head] == _chance(8, int(mask[item].sum()), count)
+    counts = torch.randint(0, 9, (3, 5, 2))
+    found = binary_hi(attention, ascending(attention), mask, counts)
+    shared = binary_hi(attention[:1], ascending(attention[:1]), mask, counts)
+    chances = binary_chance(8, mask, counts[..., 0])
+    for item, head, way in np.ndindex(3, 5, 2):
+        inside, count = mask[item].int().tolist(), int(counts[item, head, way])
+        assert found[item, head, way] == _hi(attention[item, head].tolist(), inside, count)
+        assert shared[item, head, way] == _hi(attention[0, head].tolist(), inside, count)
+        assert way or chances[item, head] == _chance(8, sum(inside), count)
 
 
 def test_lift_is_0_at_chance_1_at_best_and_undefined_where_chance_is_best() -> None:
