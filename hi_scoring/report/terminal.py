@@ -19,7 +19,7 @@ def scores_tables(scores: HeadScores, by: str, top: int) -> Iterator[Table]:
 
 
 def _heads(scores: HeadScores, by: str, top: int) -> Table:
-    table = Table(title=f"heads by {by}", title_justify="left", box=SIMPLE_HEAD)
+    table = Table(title=f"heads by {by}", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for name in ("layer", "head", *columns_of(scores, by), "n"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in head_rows(scores, by, scores.top(top, by)):
@@ -33,7 +33,9 @@ def _layers(scores: HeadScores, by: str) -> Table:
     layers = layers[(layers["score"] == score) & (layers["positions"] == positions)].sort_values(
         "mean", ascending=False, kind="stable"
     )
-    table = Table(title="layers (mean over heads)", title_justify="left", box=SIMPLE_HEAD)
+    table = Table(
+        title="layers (mean over heads)", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
+    )
     for name in ("layer", score, "95 %", "chance"):
         table.add_column(name, justify="right")
     for row in layers.itertuples():
@@ -42,7 +44,9 @@ def _layers(scores: HeadScores, by: str) -> Table:
 
 
 def _stability(scores: HeadScores, by: str) -> Table:
-    table = Table(title="stability of the ranking", title_justify="left", box=SIMPLE_HEAD)
+    table = Table(
+        title="stability of the ranking", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
+    )
     table.add_column("compared")
     table.add_column("Kendall tau", justify="right")
     table.add_column(f"Jaccard of top {STABILITY_TOP}", justify="right")

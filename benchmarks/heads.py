@@ -1,0 +1,92 @@
+"""Which heads of toyworld's language model look at what the text names, and how sure that is.
+
+    python -m benchmarks.heads [--count 500] [--split test] [--out out/heads]
+
+Heads are scored on scenes with exact masks and closed descriptions of them, teacher-forced. The tables are those of
+``datasetkit score``, for the whole response and for the tokens that predict each phrase; below them, how the ranking of
+one half of the scenes does on the other half, and whether HI and RAM rank heads alike. ``OUT/scores/report.html`` has the
+maps, and what the best heads look at.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from scipy.stats import spearmanr
+
+from datasetkit.build import build
+from datasetkit.recipe import Recipe
+from datasetkit.toyworld.models.vlm import DESCRIBE_PROMPT
+from hi_scoring.data import open_data
+from hi_scoring.report.gallery import panel
+from hi_scoring.report.page import write_page
+from hi_scoring.report.terminal import scores_tables
+from hi_scoring.results import HeadScores
+from hi_scoring.score import Subject, looked_at, score_dataset
+from hi_scoring.scores.options import ScoreOptions
+from hi_scoring.statistics import nanmean, rank_stability, ranking
+
+TOP = 5
+BY = ("hi:response", "hi:phrase", "ram:phrase")
+
+
+def main() -> None:
+    """Score, and print what the tables of one run do not say."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=500)
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--out", type=Path, default=Path("out/heads"))
+    arguments = parser.parse_args()
+    dataset = arguments.out / "dataset"
+    source = {"name": "toyworld", "count": arguments.count, "scene_split": arguments.split, "size_px": 128}
+    build(Recipe.model_validate({"source": source, "overlay": False}), dataset)
+    subject, data = Subject("toyworld:vlm"), open_data(str(dataset))
+    options = ScoreOptions(prompt=DESCRIBE_PROMPT)
+    folder = arguments.out / "scores"
+    scores = score_dataset(subject, data, options, folder)
+    if scores is None:
+        return
+    console = Console(width=100)
+    for by in BY:
+        for table in scores_tables(scores, by, TOP):
+            console.print(table)
+    for positions in options.positions:
+        print(agreement(scores, positions))
+    for by in BY:
+        print(transfer(scores, by))
+    heads = scores.top(TOP, BY[1])
+    panels = [panel(one, heads) for one in looked_at(subject, data, options, heads, 6)]
+    write_page(folder / "report.html", scores, by=BY[1], top=10, panels=panels)
+    print(f"wrote {folder / 'report.html'}")
+
+
+def agreement(scores: HeadScores, positions: str) -> str:
+    """How alike HI and RAM rank heads."""
+    hi, ram = scores.mean("hi", positions), scores.mean("ram", positions)
+    alike = rank_stability(hi, ram, top=TOP)
+    rho = spearmanr(hi.ravel(), ram.ravel()).statistic
+    return (
+        f"{positions}: HI against RAM over {hi.size} heads: Spearman {rho:.3f}, Kendall tau {alike.kendall_tau:.3f}, "
+        f"Jaccard of the top {TOP} {alike.jaccard:.3f}"
+    )
+
+
+def transfer(scores: HeadScores, by: str) -> str:
+    """Score on the second half of the scenes what the first half ranks highest, beside all heads."""
+    score, _, positions = by.partition(":")
+    values = scores.values[score, positions]
+    half = len(values) // 2
+    chosen = ranking(nanmean(values[:half]))[:TOP]
+    second = nanmean(values[half:]).ravel()
+    return (
+        f"{by}: top {TOP} of the first half of the scenes score {second[chosen].mean():.3f} on the second; "
+        f"the median head {np.median(second):.3f}, the highest {TOP} {np.sort(second)[-TOP:].mean():.3f}, "
+        f"chance {scores.chance(score, positions).ravel()[chosen].mean():.3f}"
+    )
+
+
+if __name__ == "__main__":
+    main()
