@@ -90,3 +90,11 @@ def test_rows_whose_texts_are_not_found_are_refused(tmp_path: Path) -> None:
     arguments = ("build", "parquet", tmp_path / "rows.parquet", "--out", tmp_path / "out")
     assert run(*arguments, "--text-column", "prompt")[0] == 0
     assert run(*arguments, "--image-column", "image", "--overwrite")[0] == 0, "the pictures alone, on purpose"
+
+
+@pytest.mark.parametrize(("source", "name"), [("webdataset", "a.tar"), ("parquet", "a.parquet")])
+def test_a_folder_without_shards_is_not_passed_over(tmp_path: Path, source: str, name: str) -> None:
+    (tmp_path / name).write_bytes(b"never opened")
+    write_picture(tmp_path / "pictures" / "a.png")
+    code, _, errors = run("build", source, tmp_path / name, tmp_path / "pictures", "--out", tmp_path / "out")
+    assert (code, errors) == (1, f"error: {tmp_path / 'pictures'} holds no .{name[2:]} file\n")

@@ -123,20 +123,20 @@ def list_shards(places: Sequence[Place], suffix: str) -> list[tuple[str, Place]]
         each file once, by its name below the innermost folder that holds all places, sorted by it.
 
     Raises:
-        SourceError: a place is not there, there is no file, or some are local and some remote.
+        SourceError: a place is not there, a folder holds no such file, or some are local and some remote.
 
     """
     found: dict[Place, PurePosixPath] = {}
     for place in map(_absolute, places):
         if place.is_dir():
-            inside = (path for name, path in files_below(place) if name.endswith(suffix))
+            inside = [path for name, path in files_below(place) if name.endswith(suffix)]
+            if not inside:
+                raise SourceError(f"{place} holds no {suffix} file")
             found.update((path, PurePosixPath(str(place))) for path in inside)
         elif place.is_file():
             found[place] = PurePosixPath(str(place)).parent
         else:
             raise SourceError(f"{place} is neither a file nor a folder; give {suffix} files or folders of them")
-    if not found:
-        raise SourceError(f"{', '.join(map(str, places))} holds no {suffix} file")
     if len({isinstance(place, RemotePath) for place in found}) > 1:
         raise SourceError(
             "some files are on this machine and some remote, so no folder holds them all; build them apart"
