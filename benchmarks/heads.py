@@ -2,10 +2,10 @@
 
     python -m benchmarks.heads [--count 500] [--split test] [--out out/heads]
 
-Heads are scored on scenes with exact masks and closed descriptions of them, teacher-forced. The tables are those of
-``datasetkit score``, for the whole response and for the tokens that predict each phrase; below them, how the ranking of
-one half of the scenes does on the other half, and whether HI and RAM rank heads alike. ``OUT/scores/report.html`` has the
-maps, and what the best heads look at.
+Heads are scored on scenes with exact masks and closed descriptions of them, teacher-forced. Tables are those of
+``datasetkit score``, for the whole response and for the tokens that predict each phrase. Below them: whether HI and RAM
+rank heads alike, and how the heads that one half of the scenes ranks highest do on the other half. The page
+``OUT/scores/report.html`` has the maps, and what the best heads look at.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main() -> None:
     arguments = parser.parse_args()
     dataset = arguments.out / "dataset"
     source = {"name": "toyworld", "count": arguments.count, "scene_split": arguments.split, "size_px": 128}
-    build(Recipe.model_validate({"source": source, "overlay": False}), dataset)
+    build(Recipe.model_validate({"source": source, "overlay": False}), dataset, workers=2)
     subject, data = Subject("toyworld:vlm"), open_data(str(dataset))
     options = ScoreOptions(prompt=DESCRIBE_PROMPT)
     folder = arguments.out / "scores"
