@@ -81,13 +81,22 @@ def find_identity(folder: Path) -> BuildIdentity | None:
 def check_free(folder: Path, identity: BuildIdentity) -> None:
     """Refuse a folder that holds another build, before models are loaded; their weights are not compared.
 
+    A build that kept nothing is no loss: another one may take its place.
+
     Raises:
         OutputError: it holds another build, or something else.
 
     """
     found = find_identity(folder)
-    if found is not None and not replace(found, models=()).is_same(replace(identity, models=())):
+    if found is None or _kept_nothing(folder):
+        return
+    if not replace(found, models=()).is_same(replace(identity, models=())):
         raise _other_build(folder, found, identity)
+
+
+def _kept_nothing(folder: Path) -> bool:
+    """Whether a folder holds a finished build without a single record."""
+    return not is_unfinished(folder) and not Manifest.read(folder).shards
 
 
 def _other_build(folder: Path, found: BuildIdentity, identity: BuildIdentity) -> OutputError:
@@ -102,7 +111,7 @@ class BuildFolder:
     Args:
         folder: OUT; made if it is not there.
         identity: of the build.
-        overwrite: whether the build in OUT is replaced.
+        overwrite: whether the build in OUT is replaced; one that kept nothing always is.
 
     Raises:
         OutputError: OUT holds another build and ``overwrite`` is off, something that is no build, or a build that
@@ -122,10 +131,11 @@ class BuildFolder:
             shutil.rmtree(leftover, ignore_errors=True)
         if self._journal.exists():
             self._take_lock()
-        if found is not None and not overwrite and not found.is_same(identity):
+        is_other = found is None or overwrite or not found.is_same(identity)
+        if found is not None and is_other and not overwrite and not _kept_nothing(folder):
             self._release_lock()
             raise _other_build(folder, found, identity)
-        if found is None or overwrite:
+        if is_other:
             self._start()
 
     def __enter__(self) -> BuildFolder:

@@ -80,12 +80,14 @@ def files_to_publish(folder: Path, manifest: Manifest, on_read: Callable[[int], 
         on_read: told the number of bytes read, piece by piece.
 
     Raises:
-        BuiltFolderError: the build is not finished, a file is missing, the card's YAML cannot be read, or a shard is
-            not the manifest's.
+        BuiltFolderError: the build is not finished or kept nothing, a file is missing, the card's YAML cannot be read,
+            or a shard is not the manifest's.
 
     """
     if is_unfinished(folder):
         raise BuiltFolderError(f"the build in {folder} is not finished; run the same `datasetkit build` again first")
+    if not manifest.shards:
+        raise BuiltFolderError(f"{folder} holds no records, and nothing to publish; {LEDGER_NAME} says why")
     _check_card(folder)
     shards = [_checked_shard(folder, shard, on_read) for shard in manifest.shards]
     return (*shards, *(local_file(folder, path, on_read) for path in _papers(folder)))

@@ -17,7 +17,7 @@ from datasetkit.images import ImageLimits
 from datasetkit.schema import row_schema, stored_schema_version
 from export.dataset_files import DatasetFiles, FolderFiles
 from export.faults import Fault
-from export.manifest import MANIFEST_NAME, Manifest, Shard, shard_path
+from export.manifest import LEDGER_NAME, MANIFEST_NAME, Manifest, Shard, shard_path
 from export.reading import open_shard
 from export.shards import hash_file
 from export.statistics import Statistics, StatisticsCounter, uncompressed_bytes
@@ -71,6 +71,8 @@ def _check(files: DatasetFiles, on_progress: OnProgress) -> Iterator[Fault]:
     except BuiltFolderError as error:
         yield Fault(MANIFEST_NAME, str(error))
         return
+    if not manifest.shards:
+        yield Fault(MANIFEST_NAME, f"lists no shard: the dataset holds no records; {LEDGER_NAME} says why")
     ledger = Ledger.read(files.papers)
     names = _expected_names(manifest)
     yield from _check_names(files, manifest, names)

@@ -133,3 +133,12 @@ def test_a_card_that_cannot_be_kept_ends_the_build_before_anything_is_lost(
     with pytest.raises(OutputError, match=r"README\.md cannot be kept: .*; mend or delete it"):
         built(folder_recipe(pictures, limit=1), out, overwrite=True)
     assert contents(out) == before
+
+
+def test_a_build_that_kept_nothing_gives_way_to_the_corrected_one(pictures: Path, tmp_path: Path) -> None:
+    recipe = folder_recipe(pictures)
+    small = recipe.model_copy(update={"limits": recipe.limits.model_copy(update={"max_pixels": 1})})
+    assert built(small, tmp_path / "out")[1] == {}
+    assert built(recipe, tmp_path / "out")[0].split_rows == {"train": 2}
+    with pytest.raises(OutputError, match="holds another build"):
+        built(small, tmp_path / "out")

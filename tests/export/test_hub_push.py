@@ -268,6 +268,13 @@ def test_a_folder_that_is_not_whole_is_not_pushed(
     assert {request.method for request in hub.traffic.requests} <= {"GET"}
 
 
+def test_a_dataset_without_records_is_not_pushed(hub: HubServer, tmp_path: Path) -> None:
+    write_folder(tmp_path / "empty", {})
+    with pytest.raises(BuiltFolderError, match="holds no records"):
+        push_to(hub, tmp_path / "empty")
+    assert {request.method for request in hub.traffic.requests} <= {"GET"}
+
+
 def test_a_shard_path_that_leaves_the_folder_is_not_read(hub: HubServer, own_scenes: Path) -> None:
     path = own_scenes / "manifest.json"
     path.write_text(path.read_text().replace("data/test-00000-of-00001.parquet", "../secret"))

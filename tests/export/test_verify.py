@@ -83,12 +83,17 @@ def test_a_sound_folder_has_no_fault(sound: Path) -> None:
     assert found(sound) == []
 
 
-def test_a_folder_without_overlays_or_rows_has_no_fault(tmp_path: Path) -> None:
+def test_a_folder_without_overlays_has_no_fault(tmp_path: Path) -> None:
     recipe = RECIPE | {"overlay": False}
     write_folder(tmp_path / "bare", {"train": [rows_of([record(1), bare_record(2)], overlay=False)]}, recipe=recipe)
     assert found(tmp_path / "bare") == []
+
+
+def test_a_dataset_without_records_is_a_fault(tmp_path: Path) -> None:
     write_folder(tmp_path / "empty", {}, drops=DROPS)
-    assert found(tmp_path / "empty") == []
+    assert found(tmp_path / "empty") == [
+        ("manifest.json", "lists no shard: the dataset holds no records; ledger.jsonl says why")
+    ]
 
 
 def test_a_refitted_folder_has_no_fault(folder: Path) -> None:
