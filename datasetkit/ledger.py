@@ -19,6 +19,7 @@ class DropReason(StrEnum):
     """Why a record, an annotation or a detection was left out. The value is what ledger, manifest and card show."""
 
     MISSING = "missing"
+    NAME_ONLY = "name_only"
     EMPTY = "empty"
     TRUNCATED = "truncated"
     NOT_AN_IMAGE = "not_an_image"
@@ -69,6 +70,8 @@ class DropReason(StrEnum):
 
 _EXPLANATIONS = {
     DropReason.MISSING: "the picture file is not there",
+    DropReason.NAME_ONLY: "the row names its picture but does not hold it; put the bytes into the rows, or use `build "
+    "folder` with the rows as metadata.parquet beside the pictures, their names in file_name",
     DropReason.EMPTY: "the picture file has no bytes",
     DropReason.TRUNCATED: "the picture ends before its last row",
     DropReason.NOT_AN_IMAGE: "no picture format that can be read",

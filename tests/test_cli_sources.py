@@ -98,3 +98,18 @@ def test_a_folder_without_shards_is_not_passed_over(tmp_path: Path, source: str,
     write_picture(tmp_path / "pictures" / "a.png")
     code, _, errors = run("build", source, tmp_path / name, tmp_path / "pictures", "--out", tmp_path / "out")
     assert (code, errors) == (1, f"error: {tmp_path / 'pictures'} holds no .{name[2:]} file\n")
+
+
+def test_rows_that_name_pictures_without_holding_them_are_told_apart(tmp_path: Path) -> None:
+    write_picture(tmp_path / "a.png")
+    table = pa.table({"image": [{"bytes": None, "path": "a.png"}], "text": ["A dog."]}).cast(
+        pa.schema({"image": pa.struct({"bytes": pa.binary(), "path": pa.string()}), "text": pa.string()})
+    )
+    pq.write_table(table, tmp_path / "rows.parquet")
+    code, shown, _ = run("build", "parquet", tmp_path / "rows.parquet", "--out", tmp_path / "out")
+    assert code == 1
+    assert "dropped      1 record: name_only (the row names its picture but does not hold it; put the bytes" in shown
+    pq.write_table(pa.table({"image": ["a.png"], "text": ["A dog."]}), tmp_path / "rows.parquet")
+    code, _, errors = run("build", "parquet", tmp_path / "rows.parquet", "--out", tmp_path / "other")
+    assert code == 1
+    assert "has no column of encoded pictures; it has image, text. Where rows name files, use `build folder`" in errors

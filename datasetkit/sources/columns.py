@@ -128,7 +128,10 @@ def _find_image(schema: pa.Schema, where: str) -> str:
             if known is None:
                 raise SourceError(f"{where}: any of {', '.join(names)} may hold the pictures; name one as image column")
             return known
-    raise SourceError(f"{where} has no column of encoded pictures; it has {', '.join(schema.names)}")
+    raise SourceError(
+        f"{where} has no column of encoded pictures; it has {', '.join(schema.names)}. Where rows name files, use "
+        "`build folder` with the rows as metadata.parquet beside the pictures, their names in file_name"
+    )
 
 
 def _features(schema: pa.Schema) -> dict[str, str]:

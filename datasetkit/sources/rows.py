@@ -92,13 +92,14 @@ def picture_of(value: object, record_id: str) -> tuple[bytes, str]:
     """Give a cell's encoded picture and its file name; a picture without a name is called after its record.
 
     Raises:
-        UnusableError: ``missing`` where the cell holds no bytes.
+        UnusableError: the cell holds no bytes; ``name_only`` where it names a file.
 
     """
     data, path = (value.get("bytes"), value.get("path")) if isinstance(value, Mapping) else (value, None)
     if not isinstance(data, bytes):
-        told = f"only the name {as_text(path)!r}" if isinstance(path, str) else "no picture"
-        raise UnusableError(DropReason.MISSING, f"{record_id} holds {told}")
+        if isinstance(path, str):
+            raise UnusableError(DropReason.NAME_ONLY, f"{record_id} holds only the name {as_text(path)!r}")
+        raise UnusableError(DropReason.MISSING, f"{record_id} holds no picture")
     suffix = next((ending for magic, ending in _MAGIC if data.startswith(magic)), "")
     return data, path if isinstance(path, str) and path else record_id.replace("/", "-") + suffix
 

@@ -157,7 +157,7 @@ def test_rows_without_a_picture_or_a_text(tmp_path: Path) -> None:
     ]
     write_rows(tmp_path / "a.parquet", rows)
     found = outcomes(ParquetSource([tmp_path], limits=ImageLimits(max_bytes=4000)))
-    assert list(found.values()) == ["missing", "missing", "not_an_image", None, "too_many_bytes"]
+    assert list(found.values()) == ["missing", "name_only", "not_an_image", None, "too_many_bytes"]
     assert list(outcomes(ParquetSource([tmp_path], require_description=True)).values())[3] == "no_description"
 
 
