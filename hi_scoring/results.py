@@ -99,10 +99,10 @@ class HeadScores:
         return nanmean(np.where(np.isnan(samples), np.nan, self.chances[score, positions]))
 
     def table(self) -> pd.DataFrame:
-        """One row for each score, positions, layer and head: mean, low, high, chance, n."""
+        """One row for each of ``SCORES``, positions, layer and head: mean, low, high, chance, n."""
         layer, head = (axis.ravel() for axis in np.indices(self.shape))
         parts = []
-        for score, positions in self.values:
+        for score, positions in self._tabulated:
             low, high = self.interval(score, positions)
             columns = {
                 "mean": self.mean(score, positions),
@@ -116,7 +116,7 @@ class HeadScores:
         return pd.concat(parts, ignore_index=True)
 
     def layers_table(self, reduce: str | int = "mean") -> pd.DataFrame:
-        """One row for each score, positions and layer: mean, low, high, chance, n.
+        """One row for each of ``SCORES``, positions and layer: mean, low, high, chance, n.
 
         Args:
             reduce: what a layer's score is: the ``mean`` over its heads, the ``max``, or, a number k, the mean of its
@@ -127,7 +127,8 @@ class HeadScores:
 
         """
         parts = []
-        for (score, positions), samples in self.values.items():
+        for score, positions in self._tabulated:
+            samples = self.values[score, positions]
             low, high = bootstrap_interval(samples, reduce=lambda means: _over_heads(means, reduce))
             parts.append(
                 pd.DataFrame(
@@ -144,6 +145,11 @@ class HeadScores:
                 )
             )
         return pd.concat(parts, ignore_index=True)
+
+    @property
+    def _tabulated(self) -> list[tuple[str, str]]:
+        """What tables hold; other binarisations serve to tell how stable the ranking is."""
+        return [(score, positions) for score, positions in self.values if score in SCORES]
 
     def top(self, k: int, by: str = "hi:response") -> list[Head]:
         """Give the k heads of highest mean, highest first; ties by layer and head. Fewer where fewer have the score.

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from datasetkit.errors import UnusableError
@@ -111,9 +112,11 @@ def score_dataset(
         if share.rank:
             return None
         merged = run.merge()
+        lifts = {name: np.zeros_like(array) for name, array in merged.values.items() if name[0] == "hi_lift"}
         scores = HeadScores(
             {name: array for name, array in merged.values.items() if not name[0].endswith(_CHANCE)},
-            chances={
+            chances=lifts
+            | {
                 (score.removesuffix(_CHANCE), positions): array
                 for (score, positions), array in merged.values.items()
                 if score.endswith(_CHANCE)

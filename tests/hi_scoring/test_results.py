@@ -63,14 +63,12 @@ def test_table_has_one_row_for_each_score_positions_layer_and_head() -> None:
     scores = _random_scores()
     table = scores.table()
     assert list(table.columns) == ["score", "positions", "layer", "head", "mean", "low", "high", "chance", "n"]
-    assert len(table) == 3 * 2 * 2 * 3
+    assert len(table) == 2 * 2 * 2 * 3
     assert table[["score", "positions"]].drop_duplicates().to_numpy().tolist() == [
         ["hi", "last"],
         ["hi", "response"],
         ["ram", "last"],
         ["ram", "response"],
-        ["hi@mean", "last"],
-        ["hi@mean", "response"],
     ]
     row = table.set_index(["score", "positions", "layer", "head"]).loc["hi", "last", 1, 2]
     assert row["mean"] == scores.mean("hi", "last")[1, 2]
