@@ -11,6 +11,7 @@ import operator
 import re
 from collections.abc import Collection, Mapping, Sequence
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ BoolArray = NDArray[np.bool_]
 Row = Any  # a mapping from column to value; a pandas Series is one in all but its type
 _OUR_COLUMNS = ("image", "width", "height", "description", "objects", "phrases", "source", "record_id")
 _SHARD = re.compile(r"data/(?P<split>\w+)-\d{5}-of-\d{5}\.parquet")
+_ON_HUB = re.compile(r"[\w.-]+/[\w.-]+")
 _NO_LIMITS = ImageLimits(max_bytes=2**31, max_pixels=MOST_PIXELS)
 
 
@@ -49,7 +51,7 @@ def load(
         ``datasets.Dataset`` for a split, ``datasets.DatasetDict`` for all of them; their iterable kin when streaming.
 
     Raises:
-        BuiltFolderError: the dataset does not have our columns, or there is none at the address.
+        BuiltFolderError: the dataset does not have our columns, or there is none in the folder or at the address.
         AddressError: the address cannot be used, or a revision is given with it.
         OSError: the address's store cannot be reached, or refuses.
 
@@ -63,6 +65,7 @@ def load(
             raise AddressError(f"revision {revision!r} is for datasets on the Hub; {place} has nothing like it")
         loaded = datasets.load_dataset("parquet", data_files=_shards(place), split=split, streaming=streaming)
     else:
+        _check_name(name)
         announced = datasets.load_dataset_builder(name, revision=revision).info.features
         if announced is not None:
             _check_columns(name, announced)
@@ -70,6 +73,18 @@ def load(
     for part in loaded.values() if isinstance(loaded, dict) else [loaded]:
         _check_columns(name, part.features or {})
     return loaded
+
+
+def _check_name(name: str) -> None:
+    """Refuse what is neither a built folder nor ``user/name``, before anybody is asked for it."""
+    if Path(name).is_dir():
+        if not any(Path(name).glob("data/*.parquet")):
+            raise BuiltFolderError(
+                f"{name} has no data/*.parquet, so datasetkit did not build it; build a dataset from it with "
+                f"`datasetkit build`, or load it with datasets.load_dataset({name!r})"
+            )
+    elif not _ON_HUB.fullmatch(name):
+        raise BuiltFolderError(f"there is no folder {name}; give a built folder, or user/name of a dataset on the Hub")
 
 
 def _check_columns(name: str, columns: Collection[str]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import datasets
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -165,11 +166,20 @@ def test_load_gives_what_load_dataset_gives(built: Path, tmp_path: Path) -> None
     assert type(dk.load(str(built), split="test")) is datasets.Dataset
     assert type(dk.load(built, streaming=True)) is datasets.IterableDatasetDict
     foreign = tmp_path / "foreign"
-    foreign.mkdir()
-    (foreign / "a.csv").write_text("image,text\n1,2\n")
+    (foreign / "data").mkdir(parents=True)
+    pq.write_table(pa.table({"image": [b"x"], "text": ["y"]}), foreign / "data" / "a.parquet")
     for streaming in (False, True):
         with pytest.raises(BuiltFolderError, match=r"no column .*objects.* load it with datasets\.load_dataset"):
             dk.load(foreign, streaming=streaming)
+
+
+def test_what_is_no_dataset_of_ours_is_told_at_once(tmp_path: Path) -> None:
+    for name in ("nope", str(tmp_path / "nope"), "a/b/c"):
+        with pytest.raises(BuiltFolderError, match=f"there is no folder {name}; give a built folder, or user/name"):
+            dk.load(name)
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    with pytest.raises(BuiltFolderError, match=r"has no data/\*\.parquet, so datasetkit did not build it; build a"):
+        dk.load(tmp_path)
 
 
 @pytest.mark.parametrize("streaming", [False, True])
