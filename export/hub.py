@@ -7,6 +7,7 @@ holds, or has received, is known by its hash and not sent twice.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,6 +22,9 @@ from export.hub_files import LocalFile, files_to_publish
 from export.hub_repository import MAIN_BRANCH, HubRepository, RepositoryState, Upload
 from export.hub_results import Plan, Pushed
 from export.manifest import CARD_NAME, MANIFEST_NAME, Manifest
+
+# What `git check-ref-format` refuses, and a leading "-".
+_NO_REF_NAME = re.compile(r"^$|^@$|^[-/]|[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|(^|/)\.|\.lock(/|$)|[/.]$")
 
 # Stage ("checking" or "sending"), bytes done, bytes in all.
 OnProgress = Callable[[str, int, int], None]
@@ -47,12 +51,13 @@ def plan(
         BuiltFolderError, HubError: as :func:`push` would.
 
     """
-    repository = _repository(repo_id, revision, token, endpoint, patience)
+    repository = _repository(repo_id, revision, tag, token, endpoint, patience)
     manifest = Manifest.read(folder)
     state = repository.read()
     _check_target(repository, state, private, tag)
     files = _read_files(folder, manifest, on_progress)
     changes = find_changes(repository, state, manifest, files)
+    _check_tag(repository, state, changes, tag)
     changed = {file.path for file in changes.additions}
     return Plan(
         repo_id,
@@ -63,7 +68,7 @@ def plan(
         tuple((file.path, file.size_bytes) for file in changes.files if file.path not in changed),
         changes.deletions,
         changes.card,
-        tag,
+        None if tag in state.tags else tag,
     )
 
 
@@ -86,7 +91,7 @@ def push(
         repo_id: ``user/name``; made if it is not there.
         private: who may see a new repository; None leaves it to the Hub. Given, it must be so of an old one.
         revision: the branch; made from ``main`` if it is not there.
-        tag: for the commit.
+        tag: for the commit; one that this very commit has already is no error.
         token: None takes the one that ``hf auth login`` stored, or ``HF_TOKEN``.
         endpoint: the Hub's address; None takes huggingface_hub's, which reads ``HF_ENDPOINT``.
         on_progress: told stage, bytes done and bytes in all, piece by piece, from several threads.
@@ -97,16 +102,17 @@ def push(
 
     Raises:
         BuiltFolderError: the folder is not finished, its card's YAML cannot be read, or a shard is not the manifest's.
-        HubError: no token, a card on the Hub that cannot be read, a tag that is there, a head that moved meanwhile,
+        HubError: no token, a card on the Hub that cannot be read, a tag of another commit, a head that moved meanwhile,
             whatever the Hub refused.
 
     """
-    repository = _repository(repo_id, revision, token, endpoint, patience)
+    repository = _repository(repo_id, revision, tag, token, endpoint, patience)
     manifest = Manifest.read(folder)
     state = repository.read()
     _check_target(repository, state, private, tag)
     files = _read_files(folder, manifest, on_progress)
     changes = find_changes(repository, state, manifest, files)
+    _check_tag(repository, state, changes, tag)
     made = _make_target(repository, state, private)
     if made is not state:
         state, changes = made, find_changes(repository, made, manifest, files)
@@ -116,7 +122,7 @@ def push(
     repository.send(uploads)
     commit = _commit(repository, state, changes, uploads, manifest)
     _read_back(repository, commit, changes)
-    if tag is not None:
+    if tag is not None and tag not in state.tags:
         repository.create_tag(tag, commit)
     sent = [upload.size_bytes for upload in uploads if upload.was_sent]
     return Pushed(
@@ -128,11 +134,12 @@ def push(
         sum(file.size_bytes for file in changes.files) - sum(sent),
         len(changes.deletions),
         changes.card,
+        tag in state.tags,
     )
 
 
 def _repository(
-    repo_id: str, revision: str, token: str | None, endpoint: str | None, patience: Patience
+    repo_id: str, revision: str, tag: str | None, token: str | None, endpoint: str | None, patience: Patience
 ) -> HubRepository:
     try:
         validate_repo_id(repo_id)
@@ -140,6 +147,12 @@ def _repository(
         raise HubError(f"{repo_id!r} is no name of a repository: {error}") from error
     if "/" not in repo_id:
         raise HubError(f"{repo_id!r} does not say whose repository it is; write it as user/{repo_id}")
+    for option, name in (("--revision", revision), ("--tag", tag)):
+        if name is not None and _NO_REF_NAME.search(name):
+            raise HubError(
+                f"{option} {name!r} is no name that git takes: no spaces, none of ~^:?*[\\, no .. or //, and no "
+                "- or / in the beginning"
+            )
     token = token or get_token()
     if token is None:
         raise HubError("there is no token for the Hub; run `hf auth login`, or set HF_TOKEN")
@@ -168,13 +181,23 @@ def _counter(stage: str, total: int, on_progress: OnProgress | None) -> Callable
 def _check_target(repository: HubRepository, state: RepositoryState, private: bool | None, tag: str | None) -> None:
     """Refuse whatever can be known before anything is sent."""
     name = repository.repo_id
-    if tag is not None and tag in state.tags:
-        raise HubError(f"{name} has a tag {tag} already (at commit {state.tags[tag][:12]}); give another --tag")
+    if tag is not None and state.tags.get(tag, state.head) != state.head:
+        raise _taken(name, tag, state.tags[tag])
     if repository.branch in state.tags:
         raise HubError(f"{repository.branch} is a tag of {name}, which cannot be pushed to; give a branch")
     if private is not None and state.is_private is not None and private != state.is_private:
         is_now, wanted = ("private", "public") if state.is_private else ("public", "private")
         raise HubError(f"{name} is {is_now}; make it {wanted} in its settings on the Hub, or push as --{is_now}")
+
+
+def _check_tag(repository: HubRepository, state: RepositoryState, changes: Changes, tag: str | None) -> None:
+    """Refuse a tag of the head where a commit is to come; a push that was finished may be made again."""
+    if tag is not None and tag in state.tags and (changes.additions or changes.deletions):
+        raise _taken(repository.repo_id, tag, state.tags[tag])
+
+
+def _taken(repo_id: str, tag: str, commit: str) -> HubError:
+    return HubError(f"{repo_id} has a tag {tag} already (at commit {commit[:12]}); give another --tag")
 
 
 def _make_target(repository: HubRepository, state: RepositoryState, private: bool | None) -> RepositoryState:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import quote
 
 from huggingface_hub import (
     CommitOperationAdd,
@@ -78,7 +79,7 @@ class HubRepository:
     def url(self, revision: str) -> str:
         """Give the address of a revision for people."""
         page = f"{self._api.endpoint}/datasets/{self.repo_id}"
-        return page if revision == MAIN_BRANCH else f"{page}/tree/{revision}"
+        return page if revision == MAIN_BRANCH else f"{page}/tree/{quote(revision, safe='')}"
 
     def read(self) -> RepositoryState:
         """Read what the Hub holds now."""

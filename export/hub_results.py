@@ -21,7 +21,7 @@ class Plan:
         skipped: path and size in bytes of each file that it has.
         deletions: paths that are deleted; all of them come from the manifest of the push before.
         card: what becomes of the card.
-        tag: that the commit gets, or None.
+        tag: that is made for the commit, or None.
 
     """
 
@@ -54,6 +54,7 @@ class Pushed:
         skipped_bytes: their size.
         deleted_files: files of the push before that are gone.
         card: what became of the card.
+        had_tag: whether the commit had the tag already.
 
     """
 
@@ -65,3 +66,4 @@ class Pushed:
     skipped_bytes: int
     deleted_files: int
     card: PushedCard
+    had_tag: bool

@@ -73,6 +73,7 @@ def test_a_push_is_told(hub: HubServer, folder: Path) -> None:
     assert address == f"{hub.endpoint}/datasets/{NAME}/tree/v1"
     assert hub.repository(NAME).private
     assert held(hub, "v1") == expected(hub, folder)
+    assert "the tag was there already, at this commit" in run(hub, folder, NAME, "--tag", "v1")[1].splitlines()
 
 
 def test_what_of_the_card_does_not_arrive_is_told(hub: HubServer, folder: Path) -> None:

@@ -35,7 +35,7 @@ def push(
     revision: Annotated[
         str | None, typer.Option(metavar="BRANCH", help="Branch to push to; made if it is not there.  [default: main]")
     ] = None,
-    tag: Annotated[str | None, typer.Option(help="Tag for the new commit; one that is there is an error.")] = None,
+    tag: Annotated[str | None, typer.Option(help="Tag for the new commit; one of another commit is an error.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be sent, and send nothing.")] = False,
 ) -> None:
     """Publish a dataset on the Hugging Face Hub, in one commit, or in an object store such as S3.
@@ -134,6 +134,8 @@ def _pushed_lines(pushed: Pushed) -> Iterator[str]:
     yield from _kept_lines(pushed.card)
     done = "is merged with the one that was there" if pushed.card.is_merged else "names its address"
     yield f"commit {pushed.commit} holds the folder, compared file by file; the card {done}"
+    if pushed.had_tag:
+        yield "the tag was there already, at this commit"
     yield pushed.url
 
 

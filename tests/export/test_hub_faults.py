@@ -138,11 +138,36 @@ def test_a_moved_head_loses_nothing(hub: HubServer, scenes: Path) -> None:
     assert "somebody-else.txt" in held(hub)
 
 
-def test_an_existing_tag_is_told_before_anything_is_sent(hub: HubServer, scenes: Path) -> None:
+def test_a_tag_of_another_commit_is_told_before_anything_is_sent(
+    hub: HubServer, scenes: Path, fewer_scenes: Path
+) -> None:
     push_to(hub, scenes, tag="v1")
     hub.traffic.clear()
-    assert "has a tag v1 already" in refused(hub, scenes, tag="v1")
+    assert "has a tag v1 already" in refused(hub, fewer_scenes, tag="v1")
     assert {request.method for request in hub.traffic.requests} == {"GET"}
+    push_to(hub, fewer_scenes)
+    assert "has a tag v1 already" in refused(hub, scenes, tag="v1")
+
+
+def test_a_finished_push_made_again_finds_its_tag_there(hub: HubServer, scenes: Path) -> None:
+    once = push_to(hub, scenes, tag="v1")
+    again = push_to(hub, scenes, tag="v1")
+    assert (once.had_tag, again.had_tag, again.commit) == (False, True, once.commit)
+
+
+@pytest.mark.parametrize(
+    "name", ["bad tag~^", "", "-v", "/v", "v..1", "v.lock", "a//b", "@", "v@{1", "v\n", ".v", "v/"]
+)
+def test_names_that_git_does_not_take_are_told_before_anything_is_asked(
+    hub: HubServer, scenes: Path, name: str
+) -> None:
+    for option in ("tag", "revision"):
+        assert f"--{option} {name!r} is no name" in refused(hub, scenes, **{option: name})
+    assert not hub.traffic.requests
+
+
+def test_the_address_of_a_branch_is_quoted(hub: HubServer, scenes: Path) -> None:
+    assert push_to(hub, scenes, revision="a/b#1%").url == f"{hub.endpoint}/datasets/{NAME}/tree/a%2Fb%231%25"
 
 
 def test_a_tag_that_somebody_makes_meanwhile_stays(hub: HubServer, scenes: Path) -> None:
