@@ -92,12 +92,17 @@ class Encoder:
         """Refuse a sample that no batch can hold.
 
         Raises:
-            UnusableError: ``special_token``: the text holds one, and would read as something else.
+            UnusableError: ``special_token``: the text holds one, and would read as something else; ``too_narrow``.
 
         """
-        found = [token for token in self._special if token in sample.text]
+        self._geometry(sample)
+        found = self.special_token(sample.text)
         if found:
-            raise UnusableError(DropReason.SPECIAL_TOKEN, f"the text holds {found[0]!r}, a special token of the model")
+            raise UnusableError(DropReason.SPECIAL_TOKEN, f"the text holds {found!r}, a special token of the model")
+
+    def special_token(self, text: str) -> str | None:
+        """Give the special token that a text holds, if it does."""
+        return next((token for token in self._special if token in text), None)
 
     def encode(self, samples: Sequence[Sample], responses: Sequence[str] | None = None) -> EncodedBatch:
         """Encode samples that passed :meth:`check`, left-padded to one length.
@@ -130,13 +135,16 @@ class Encoder:
         images = [sample.image for sample in samples]
         return dict(self._family.inputs(self._processor, images, [self._prompt] * len(samples), None))
 
-    def _locate(self, sample: Sample, text: str, ids: Tensor, attended: Tensor) -> EncodedSample:
+    def _geometry(self, sample: Sample) -> ImageTokens:
         size_hw = (sample.image.height, sample.image.width)
-        geometry = self._family.image_tokens(self._processor, self._config, size_hw)
+        return self._family.image_tokens(self._processor, self._config, size_hw)
+
+    def _locate(self, sample: Sample, text: str, ids: Tensor, attended: Tensor) -> EncodedSample:
+        geometry = self._geometry(sample)
         image_slots = (ids == self._config.image_token_id).nonzero()[:, 0]
         if len(image_slots) != geometry.count:
             raise ModelError(
-                f"a picture of {size_hw} px (height, width) became {len(image_slots)} image tokens, and "
+                f"a picture of {geometry.size_hw} px (height, width) became {len(image_slots)} image tokens, and "
                 f"{type(self._family).__name__} expects {geometry.count}; its processor is set up in a way that "
                 f"hi_scoring/families does not know"
             )

@@ -178,6 +178,18 @@ def test_what_cannot_be_scored_is_told_of_alone() -> None:
     np.testing.assert_allclose(results[3]["response"]["hi"], alone["response"]["hi"], atol=1e-5)  # type: ignore[index]
 
 
+@pytest.mark.parametrize("name", family_params("qwen2_vl"))
+def test_a_picture_that_its_processor_refuses_is_told_of_alone(name: str) -> None:
+    family = tiny(name)
+    strip = sample(1, size_hw=(4, 1200), boxes=((0, 0, 400, 4),))
+    results = Scorer(family.model, family.processor, ScoreOptions()).score([sample(0), strip, sample(2)])
+    assert [result.reason if isinstance(result, UnusableError) else None for result in results] == [
+        None,
+        DropReason.TOO_NARROW,
+        None,
+    ]
+
+
 def test_scores_are_of_every_layer_and_head() -> None:
     [result] = scored(tiny("llava"), [sample()])
     assert {array.shape for scores in result.values() for array in scores.values()} == {(LAYERS, HEADS)}
