@@ -21,7 +21,7 @@ def statistics_tables(statistics: Statistics) -> Iterator[Table]:
     total = statistics.total
     yield _shares("phrases by status", total.phrase_status)
     yield _shares("objects by status", total.object_status)
-    yield _shares(f"categories ({total.category_count} in all)", total.categories)
+    yield _shares(f"categories ({total.category_count} in all)", total.categories, total.objects)
     yield _shares("licenses", total.licenses)
     if total.scores:
         yield _scores(total.scores)
@@ -60,13 +60,14 @@ def _scores(summaries: Mapping[str, ScoreSummary]) -> Table:
     return table
 
 
-def _shares(title: str, counts: Mapping[str, int]) -> Table:
+def _shares(title: str, counts: Mapping[str, int], whole: int | None = None) -> Table:
+    """Lay out counts and what share of ``whole``, by default of their sum, each is."""
     table = Table(title=title, title_justify="left")
     table.add_column("")
     table.add_column("count", justify="right")
     table.add_column("share", justify="right")
     table.add_column("")
-    total = sum(counts.values()) or 1
+    total = (sum(counts.values()) if whole is None else whole) or 1
     most = max(counts.values(), default=0) or 1
     for name, count in list(counts.items())[:_ROWS_SHOWN]:
         table.add_row(name, f"{count:,}", f"{count / total:.1%}", "█" * round(_BAR_WIDTH * count / most))
