@@ -55,6 +55,7 @@ class DropReason(StrEnum):
     NO_KEY_OBJECT = "no_key_object"
     SPECIAL_TOKEN = "special_token"  # noqa: S105 - no secret
     TEXT_TOO_LONG = "text_too_long"
+    NO_TOKENS = "no_tokens"
     TOO_NARROW = "too_narrow"
 
     @property
@@ -107,6 +108,7 @@ _EXPLANATIONS = {
     DropReason.NO_KEY_OBJECT: "no object that a phrase names, so there is nothing for a head to look at",
     DropReason.SPECIAL_TOKEN: "the text holds a special token of the model",
     DropReason.TEXT_TOO_LONG: "prompt, picture and text together are longer than the model's context",
+    DropReason.NO_TOKENS: "no token of the text stands at any of the positions that are scored",
     DropReason.TOO_NARROW: "the picture is longer, for its width, than the model takes",
 }
 

@@ -76,16 +76,16 @@ def load_processor(auto_class: Any, model: str, revision: str | None) -> Any:
         return auto_class.from_pretrained(_located(model, revision), revision=revision, trust_remote_code=False)
 
 
-def load_config(model: str, revision: str | None, model_types: Collection[str]) -> Any:
+def load_config(model: str, revision: str | None, model_types: Collection[str] | None = None) -> Any:
     """Load a checkpoint's configuration, to refuse another architecture before its weights are read.
 
     Raises:
-        ModelError: it is not there, or its ``model_type`` is none of ``model_types``.
+        ModelError: it is not there, or its ``model_type`` is none of ``model_types``, where these are given.
 
     """
     with _telling(f"configuration of {model}"):
         config = AutoConfig.from_pretrained(_located(model, revision), revision=revision, trust_remote_code=False)
-    if config.model_type not in model_types:
+    if model_types is not None and config.model_type not in model_types:
         raise ModelError(f"{model} is a model of type {config.model_type}; give one of type {' or '.join(model_types)}")
     return config
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -24,7 +25,8 @@ class DataIdentity:
         name: of the dataset on the Hub, or of the folder, never its path.
         split: that was read.
         revision: commit on the Hub; None for a folder.
-        sha256: of a built folder's manifest, which has the hash of every shard; None for others.
+        sha256: of a built folder's manifest, which has the hash of every shard; of another folder's files, by name
+            and content; None on the Hub.
         rows: how many were given.
 
     """
@@ -57,7 +59,10 @@ class Data:
         return len(self.rows)
 
     def __getitem__(self, index: int, /) -> Mapping[str, Any]:
-        row: Mapping[str, Any] = self.rows[index]
+        row = dict(self.rows[index])
+        image = row.get("image")
+        if isinstance(image, Mapping) and image.get("bytes") is None and image.get("path"):
+            row["image"] = {"bytes": Path(image["path"]).read_bytes(), "path": image["path"]}
         return row
 
 
@@ -79,22 +84,40 @@ def open_data(place: str, split: str | None = None, limit: int | None = None) ->
     if not folder.is_dir() and not published:
         raise SourceError(f"{place} is no folder and no dataset on the Hub; give one as user/name[@revision]")
     name, revision, sha256 = folder.resolve().name, None, None
-    if folder.is_dir():
-        manifest = folder / "manifest.json"
-        sha256 = hashlib.sha256(manifest.read_bytes()).hexdigest() if manifest.is_file() else None
-    elif published:
+    if published and not folder.is_dir():
         name, revision = published["name"], _commit(published["name"], published["revision"])
     try:
         loaded = datasets.load_dataset(str(folder) if folder.is_dir() else name, revision=revision)
+        if folder.is_dir():
+            sha256 = _digest(folder)
     except (OSError, ValueError, RuntimeError, LookupError, datasets.exceptions.DatasetsError) as error:
         raise SourceError(f"{place} cannot be loaded: {' '.join(str(error).split())[:400]}") from error
     split = _split(place, split, list(loaded))
     rows = loaded[split]
     _check_columns(place, rows.column_names)
     rows = rows.select_columns([column for column in rows.column_names if column in _NEEDED])
+    if isinstance(rows.features["image"], datasets.Image):
+        # Undecoded, a damaged picture is one row's drop, and its reason is known.
+        rows = rows.cast_column("image", datasets.Image(decode=False))
     if limit is not None:
         rows = rows.select(range(min(limit, len(rows))))
     return Data(rows, DataIdentity(name, split, revision, sha256, len(rows)))
+
+
+def _digest(folder: Path) -> str:
+    """Hash a built folder's manifest, or the name and content of each file that another folder's rows come from."""
+    import datasets
+
+    manifest = folder / "manifest.json"
+    if manifest.is_file():
+        return hashlib.sha256(manifest.read_bytes()).hexdigest()
+    digest, root = hashlib.sha256(), folder.resolve()
+    named = datasets.load_dataset_builder(str(folder)).config.data_files or {}
+    for path in sorted({Path(path) for paths in named.values() for path in paths}):
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(f"{os.path.relpath(path, root)} {content}\n".encode())
+    return digest.hexdigest()
 
 
 def _commit(name: str, revision: str | None) -> str:

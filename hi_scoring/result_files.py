@@ -21,6 +21,7 @@ from datasetkit.errors import BuiltFolderError
 
 TENSORS_NAME, FACTS_NAME = "scores.safetensors", "scores.json"
 HEADS_NAME, LAYERS_NAME = "scores.parquet", "layers.parquet"
+RESULT_NAMES = (FACTS_NAME, TENSORS_NAME, HEADS_NAME, LAYERS_NAME)
 _FORMAT = 1
 
 
@@ -45,11 +46,11 @@ def write(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / FACTS_NAME).unlink(missing_ok=True)
     data = save_tensors(dict(tensors))
-    _replace(folder / TENSORS_NAME, data)
-    _replace(folder / HEADS_NAME, _parquet(heads))
-    _replace(folder / LAYERS_NAME, _parquet(layers))
+    replace_file(folder / TENSORS_NAME, data)
+    replace_file(folder / HEADS_NAME, _parquet(heads))
+    replace_file(folder / LAYERS_NAME, _parquet(layers))
     told = {"format": _FORMAT, **facts, TENSORS_NAME: {"sha256": hashlib.sha256(data).hexdigest()}}
-    _replace(folder / FACTS_NAME, (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode())
+    replace_file(folder / FACTS_NAME, (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def read(folder: Path) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
@@ -83,7 +84,7 @@ def _parquet(table: pd.DataFrame) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def _replace(path: Path, data: bytes) -> None:
+def replace_file(path: Path, data: bytes) -> None:
     """Put a file in place whole or not at all."""
     partial = path.with_name(f"{path.name}.partial")
     with partial.open("wb") as file:

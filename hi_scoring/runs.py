@@ -8,27 +8,50 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
+import re
+import struct
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+from itertools import product
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from safetensors import safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save as save_tensors
 
 from datasetkit.batches import Batches
 from datasetkit.errors import OutputError, UnusableError
 from datasetkit.ledger import DropReason
+from hi_scoring.result_files import RESULT_NAMES, replace_file
 from hi_scoring.samples import Sample, sample_of
 from hi_scoring.scoring import SampleScores, Scorer
 
-RUN_NAME, DROPS_NAME, _PARTS_NAME = "run.json", "drops.jsonl", "parts"
+RUN_NAME, DROPS_NAME, PAGE_NAME, _PARTS_NAME = "run.json", "drops.jsonl", "report.html", "parts"
+_MAKER = {"made_by": "datasetkit score"}
+_PART = re.compile(r"\d{8}\.safetensors(\.partial)?")
+# A process may be done long before the slowest one; one that died is the launcher's to notice.
+_PATIENCE = timedelta(days=7)
+# What decoders say of a damaged picture or mask.
+_DAMAGE = (
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    Image.DecompressionBombError,
+)
 
 
 class Rows(Protocol):
@@ -85,11 +108,16 @@ class Share:
         if processes == 1:
             yield cls()
             return
-        torch.distributed.init_process_group("gloo")
+        torch.distributed.init_process_group("gloo", timeout=_PATIENCE)
         try:
             yield cls(torch.distributed.get_rank(), processes)
         finally:
             torch.distributed.destroy_process_group()
+
+    @staticmethod
+    def is_first() -> bool:
+        """Whether this process speaks for all, as the launcher says."""
+        return os.environ.get("RANK", "0") == "0"
 
     def wait(self) -> None:
         """Return when all processes have come here."""
@@ -108,54 +136,73 @@ class Run:
 
     def __init__(self, folder: Path, description: Mapping[str, Any]) -> None:
         self._folder = folder
-        self._description = json.loads(json.dumps(description))
+        self._description = json.loads(json.dumps({**_MAKER, **description}))
         self._parts = folder / _PARTS_NAME
 
-    def prepare(self, *, overwrite: bool) -> None:
-        """Make the folder ready; keep what an interrupted run of the same description left in it.
+    def check(self, *, overwrite: bool) -> None:
+        """Refuse a folder that this run must not touch. Every process may ask; nothing is changed.
 
         Raises:
             OutputError: it holds results of another description, or files that no run made.
 
         """
-        told = self._folder / RUN_NAME
-        if told.exists() and not self._is_of_this_run():
-            if not overwrite:
-                raise OutputError(
-                    f"{self._folder} holds scores of another model, other data or other options; give another --out, "
-                    "or --overwrite"
-                )
-            self._remove()
-        elif not told.exists() and self._folder.is_dir() and any(self._folder.iterdir()):
-            raise OutputError(f"{self._folder} holds files that are no scores; give another --out")
-        self._parts.mkdir(parents=True, exist_ok=True)
-        told.write_text(json.dumps(self._description, indent=2) + "\n", encoding="utf-8")
+        found = self._told()
+        if found is None:
+            if self._folder.is_dir() and any(path.name != f"{RUN_NAME}.partial" for path in self._folder.iterdir()):
+                raise OutputError(f"{self._folder} holds files that are no scores; give another --out")
+        elif found != self._description and not overwrite:
+            other = [name for name, value in self._description.items() if found.get(name) != value]
+            raise OutputError(
+                f"{self._folder} holds scores that differ in {', '.join(other)} ({RUN_NAME} there says which it has); "
+                "give another --out, or --overwrite"
+            )
+
+    def prepare(self, *, overwrite: bool) -> None:
+        """Make the folder ready; keep what an interrupted run of the same description left in it.
+
+        Args:
+            overwrite: whether finished results give way, those of the same description, too.
+
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if self._told() != self._description or (overwrite and self.is_finished):
+            # The drops first: with them gone, whatever else is left counts as unfinished.
+            for name in (DROPS_NAME, *RESULT_NAMES, PAGE_NAME):
+                (self._folder / name).unlink(missing_ok=True)
+            self._remove_parts()
+            replace_file(self._folder / RUN_NAME, (json.dumps(self._description, indent=2) + "\n").encode())
+        self._parts.mkdir(exist_ok=True)
 
     @property
     def is_finished(self) -> bool:
         """Whether all batches of this very run were merged."""
-        return self._is_of_this_run() and (self._folder / DROPS_NAME).exists() and not self._parts.exists()
+        return self._told() == self._description and (self._folder / DROPS_NAME).exists()
 
     def finish(self, drops: Sequence[Drop]) -> None:
-        """Write down the rows without scores, and remove what only an unfinished run needs."""
+        """Write down the rows without scores, which ends the run, and remove what only an unfinished one needs."""
         lines = (
             json.dumps({"row": drop.row, "record_id": drop.record_id, "reason": drop.reason, "detail": drop.detail})
             for drop in drops
         )
-        (self._folder / DROPS_NAME).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        shutil.rmtree(self._parts)
+        replace_file(self._folder / DROPS_NAME, "".join(f"{line}\n" for line in lines).encode())
+        self._remove_parts()
 
-    def _is_of_this_run(self) -> bool:
-        told = self._folder / RUN_NAME
+    def _told(self) -> dict[str, Any] | None:
+        """What the folder says of the run whose files it holds; None where no run was here."""
         try:
-            return bool(json.loads(told.read_text(encoding="utf-8")) == self._description)
+            found = json.loads((self._folder / RUN_NAME).read_bytes())
         except (OSError, ValueError):
-            return False
+            return None
+        return found if isinstance(found, dict) and _MAKER.items() <= found.items() else None
 
-    def _remove(self) -> None:
-        shutil.rmtree(self._parts, ignore_errors=True)
-        for name in (RUN_NAME, DROPS_NAME):
-            (self._folder / name).unlink(missing_ok=True)
+    def _remove_parts(self) -> None:
+        if not self._parts.is_dir():
+            return
+        for path in self._parts.iterdir():
+            if _PART.fullmatch(path.name):
+                path.unlink()
+        if not any(self._parts.iterdir()):
+            self._parts.rmdir()
 
     def score(
         self,
@@ -180,8 +227,7 @@ class Run:
         for number in numbers[share.rank :: share.processes]:
             if not self._part(number).exists():
                 self._score_batch(batches, rows, number * batch, min((number + 1) * batch, len(rows)), number)
-            done = sum(1 for _ in self._parts.glob("*.safetensors"))
-            on_progress(min(done * batch, len(rows)))
+                on_progress(min(len(self._finished_parts()) * batch, len(rows)))
 
     def _score_batch(
         self, batches: Batches[Sample, SampleScores], rows: Rows, start: int, stop: int, number: int
@@ -192,7 +238,7 @@ class Run:
             try:
                 samples.append((row, read_sample(rows, row)))
             except UnusableError as error:
-                drops.append(Drop(row, f"row-{row}", error.reason, error.detail))
+                drops.append(Drop(row, _name(rows, row), error.reason, error.detail))
         kept: list[tuple[str, SampleScores]] = []
         for (row, sample), result in zip(samples, batches.run([sample for _, sample in samples]), strict=True):
             if isinstance(result, UnusableError):
@@ -212,28 +258,29 @@ class Run:
             "record_ids": [record_id for record_id, _ in kept],
             "drops": [[drop.row, drop.record_id, str(drop.reason), drop.detail] for drop in drops],
         }
-        part = self._part(number)
-        unfinished = part.with_suffix(".unfinished")
-        save_file(arrays, unfinished, metadata={"part": json.dumps(told)})
-        unfinished.replace(part)
+        replace_file(self._part(number), save_tensors(arrays, metadata={"part": json.dumps(told)}))
 
-    def merge(self) -> Merged:
+    def merge(self, positions: Sequence[str]) -> Merged:
         """Join the files of all batches in the dataset's order.
+
+        Args:
+            positions: that the result has; those that no sample has any scores at are NaN.
 
         Raises:
             OutputError: no sample has scores.
 
         """
-        parts = [_read(path) for path in sorted(self._parts.glob("*.safetensors"))]
+        parts = [_read(path) for path in self._finished_parts()]
         drops = tuple(drop for part in parts for drop in part.drops)
         filled = [part for part in parts if part.record_ids]
         if not filled:
             reasons = Counter(drop.reason for drop in drops)
-            told = "; ".join(f"{count} x {reason}: {reason.explanation}" for reason, count in reasons.items())
-            raise OutputError(f"no row of the dataset could be scored ({told or 'it has no rows'})")
+            told = "; ".join(f"{count:,} x {reason}: {reason.explanation}" for reason, count in reasons.most_common())
+            first = f"; the first: {drops[0].detail}" if drops else ""
+            raise OutputError(f"no row of the dataset could be scored ({told or 'it has no rows'}{first})")
         shape = next(iter(filled[0].values.values())).shape[1:]
         values = {}
-        for name in sorted({name for part in filled for name in part.values}):
+        for name in product(sorted({score for part in filled for score, _ in part.values}), positions):
             values[name] = np.concatenate(
                 [part.values.get(name, np.full((len(part.record_ids), *shape), np.nan, np.float32)) for part in filled]
             )
@@ -241,6 +288,10 @@ class Run:
 
     def _part(self, number: int) -> Path:
         return self._parts / f"{number:08d}.safetensors"
+
+    def _finished_parts(self) -> list[Path]:
+        """Give the files of finished batches, in the dataset's order."""
+        return sorted(self._parts.glob("*.safetensors"))
 
 
 def read_drops(folder: Path) -> tuple[Drop, ...]:
@@ -259,15 +310,22 @@ def read_sample(rows: Rows, row: int) -> Sample:
     """
     try:
         found = rows[row]
-    # Whatever a decoder says of a damaged picture.
-    except (OSError, ValueError, SyntaxError, RuntimeError) as error:
+    except _DAMAGE as error:
         raise UnusableError(DropReason.UNREADABLE, f"the row cannot be read: {error}") from error
     try:
         return sample_of(found, f"row-{row}")
     except UnusableError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except _DAMAGE as error:
         raise UnusableError(DropReason.BAD_ROW, f"{type(error).__name__}: {error}") from error
+
+
+def _name(rows: Rows, row: int) -> str:
+    """What a row that is no sample is called."""
+    try:
+        return str(rows[row].get("record_id") or f"row-{row}")
+    except _DAMAGE:
+        return f"row-{row}"
 
 
 def _read(path: Path) -> Merged:

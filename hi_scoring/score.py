@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from datasetkit.errors import UnusableError
+from datasetkit import __version__
+from datasetkit.errors import BuiltFolderError, ModelError, OutputError, UnusableError
 from datasetkit.loading import checkpoint_identity, load_config, load_model, load_processor
 from datasetkit.models import ModelIdentity
 from datasetkit.placement import Placement
 from hi_scoring.data import Data
-from hi_scoring.families import known_types
+from hi_scoring.families import family_of
 from hi_scoring.results import Head, HeadScores
 from hi_scoring.runs import Run, Share, read_sample
 from hi_scoring.scores.options import ScoreOptions
@@ -46,7 +47,7 @@ class Subject:
     @cached_property
     def model(self) -> Any:
         """The loaded model, in evaluation mode."""
-        load_config(self.name, self.revision, known_types())
+        family_of(load_config(self.name, self.revision))
         return load_model(AutoModelForImageTextToText, self.name, self.revision, device=self._device, dtype=self.dtype)
 
     @property
@@ -59,6 +60,11 @@ class Subject:
     def processor(self) -> Any:
         """The loaded processor, which sets a padding token where its tokenizer has none."""
         processor = load_processor(AutoProcessor, self.name, self.revision)
+        if not hasattr(processor, "tokenizer") or not hasattr(processor, "image_processor"):
+            raise ModelError(
+                f"{self.name} comes with a {type(processor).__name__} alone; its folder lacks the processor of both "
+                "pictures and texts (processor_config.json)"
+            )
         if processor.tokenizer.pad_token_id is None:
             processor.tokenizer.pad_token = processor.tokenizer.eos_token
         return processor
@@ -89,7 +95,8 @@ def score_dataset(
         options: what is scored, and how.
         folder: where results are saved; a finished result of the same model, data and options is loaded from it.
         batch: rows in one forward pass.
-        overwrite: whether results of other models, data or options in the folder give way.
+        overwrite: whether finished results in the folder give way; what an interrupted run of the same kind left is
+            gone on with.
         on_progress: told how many rows are done.
 
     Returns:
@@ -102,8 +109,10 @@ def score_dataset(
     """
     with Share.of_launcher() as share:
         run = Run(folder, _description(subject, data, options, batch))
-        if run.is_finished:
-            return HeadScores.load(folder) if share.rank == 0 else None
+        run.check(overwrite=overwrite)
+        if run.is_finished and not overwrite:
+            return _finished(folder) if share.rank == 0 else None
+        share.wait()
         if share.rank == 0:
             run.prepare(overwrite=overwrite)
         share.wait()
@@ -111,7 +120,7 @@ def score_dataset(
         share.wait()
         if share.rank:
             return None
-        merged = run.merge()
+        merged = run.merge(options.positions)
         lifts = {name: np.zeros_like(array) for name, array in merged.values.items() if name[0] == "hi_lift"}
         scores = HeadScores(
             {name: array for name, array in merged.values.items() if not name[0].endswith(_CHANCE)},
@@ -145,8 +154,16 @@ def looked_at(subject: Subject, data: Data, options: ScoreOptions, heads: Sequen
     return found
 
 
+def _finished(folder: Path) -> HeadScores:
+    try:
+        return HeadScores.load(folder)
+    except BuiltFolderError as error:
+        raise OutputError(f"{error} with --overwrite") from error
+
+
 def _description(subject: Subject, data: Data, options: ScoreOptions, batch: int) -> dict[str, Any]:
     return {
+        "version": __version__,
         "model": asdict(subject.identity),
         "dtype": subject.dtype,
         "data": data.identity.as_json(),

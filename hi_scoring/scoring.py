@@ -156,7 +156,7 @@ class Scorer:
         return [collector.result() for collector in collectors]
 
     def _written(self, samples: Sequence[Sample]) -> list[str]:
-        """What the model itself says of each picture; blank where it says nothing."""
+        """What the model itself says of each picture; blank where it says nothing that could be given to it again."""
         inputs = self._on_device(self._encoder.prompts(samples))
         tokens = self._model.generate(
             **inputs,
@@ -166,7 +166,8 @@ class Scorer:
             pad_token_id=self._tokenizer.pad_token_id,
         )
         new = tokens[:, inputs["input_ids"].shape[1] :]
-        return [text.strip() for text in self._tokenizer.batch_decode(new, skip_special_tokens=True)]
+        texts = [text.strip() for text in self._tokenizer.batch_decode(new, skip_special_tokens=True)]
+        return ["" if self._encoder.special_token(text) else text for text in texts]
 
     def _on_device(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         device, dtype = self._model.device, self._model.dtype
@@ -179,6 +180,8 @@ class Scorer:
         judges = [
             _Judge(row, _looks(row, positions, self._options), self._options, self._model.device) for row in batch.rows
         ]
+        if not any(judge.looks for judge in judges):
+            return
         rows, weights = _padded_rows(judges)
         columns = torch.nn.utils.rnn.pad_sequence(
             [row.image_slots for row in batch.rows], batch_first=True, padding_value=-1
@@ -228,7 +231,8 @@ def _phrase_looks(row: EncodedSample, options: ScoreOptions) -> list[_Look]:
 
 def _padded_rows(judges: Sequence[_Judge]) -> tuple[Tensor, Tensor]:
     """Give the distinct rows of each sample, shape (B, R), -1 where none; and the weights of its looks, (B, S, R)."""
-    rows = [torch.unique(torch.cat([look.rows for look in judge.looks])) for judge in judges]
+    none = torch.empty(0, dtype=torch.long)
+    rows = [torch.unique(torch.cat([none, *(look.rows for look in judge.looks)])) for judge in judges]
     most_rows, most_looks = max(len(row) for row in rows), max(len(judge.looks) for judge in judges)
     padded = torch.full((len(judges), most_rows), -1)
     weights = torch.zeros(len(judges), most_looks, most_rows)
@@ -320,6 +324,8 @@ class _Collector:
         """Merge; what was never added is missing."""
         if self._failure is not None:
             return self._failure
+        if not any(self._values.values()):
+            return UnusableError(DropReason.NO_TOKENS, f"nothing stands at the positions {', '.join(self._values)}")
         return {
             positions: {
                 name: torch.stack([torch.cat(items).cpu().double().nanmean(0) for items in layers]).float().numpy()

@@ -115,8 +115,12 @@ def verify_line() -> Iterator[tuple[Callable[[str, int, int], None], Callable[[]
 
 
 @contextmanager
-def score_line(total: int) -> Iterator[Callable[[int], None]]:
+def score_line(total: int, *, shown: bool) -> Iterator[Callable[[int], None]]:
     """Show one line with the samples that are scored and their rate; on Ctrl-C say how to go on.
+
+    Args:
+        total: rows of the dataset.
+        shown: whether there is a line; of several processes, one shows it for all.
 
     Yields:
         what shows how many of the ``total`` rows are done.
@@ -135,6 +139,7 @@ def score_line(total: int) -> Iterator[Callable[[int], None]]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=console,
+        disable=not shown,
     )
     task = line.add_task("", total=total)
     line.start()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _HEADS_DRAWN = 5
 _SAMPLES_DRAWN = 4
+_DTYPES = ("float32", "bfloat16", "float16")
 
 
 def score(
@@ -58,13 +59,14 @@ def score(
     batch: Annotated[int, typer.Option(min=1, help="Samples in one forward pass; halved when memory runs out.")] = 8,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps, cuda:1 ...")] = "auto",
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace other results in the folder.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace finished results in the folder.")] = False,
 ) -> None:
     """Score every attention head by how much it looks at the objects that the text names.
 
     Interrupted, the same command goes on. Under torchrun or accelerate launch, processes share the work.
     """
     from hi_scoring.data import open_data
+    from hi_scoring.runs import Share
     from hi_scoring.score import Subject, score_dataset
 
     options = _options(
@@ -76,10 +78,12 @@ def score(
         max_new_tokens=max_new_tokens,
     )
     _check_ranking(by, options)
+    if dtype not in _DTYPES:
+        raise RecipeError(f"--dtype {dtype}: give one of {', '.join(_DTYPES)}")
     rows = open_data(data, split, limit)
     subject = Subject(model, revision, device, dtype)
     folder = out or Path("scores") / f"{_name(model)}--{_name(rows.identity.name)}"
-    with score_line(len(rows)) as on_progress:
+    with score_line(len(rows), shown=Share.is_first()) as on_progress:
         scores = score_dataset(
             subject, rows, options, folder, batch=batch, overwrite=overwrite, on_progress=on_progress
         )
@@ -123,18 +127,20 @@ def _report(scores: HeadScores, subject: Subject, rows: Data, folder: Path, by: 
     from hi_scoring.report.gallery import panel
     from hi_scoring.report.page import write_page
     from hi_scoring.report.terminal import scores_tables
-    from hi_scoring.runs import read_drops
+    from hi_scoring.runs import PAGE_NAME, read_drops
     from hi_scoring.score import looked_at
 
+    heads = scores.top(min(top, _HEADS_DRAWN), by)
+    if not heads:
+        raise RecipeError(f"--by {by}: no sample has it; the scores are saved in {folder}, rank them by another")
     drops = read_drops(folder)
     console = Console()
     for table in scores_tables(scores, by, top):
         console.print(table)
     for reason, count in Counter(drop.reason for drop in drops).most_common():
         typer.echo(f"without scores  {count:,} rows: {reason} ({reason.explanation})")
-    heads = scores.top(min(top, _HEADS_DRAWN), by)
     looked = looked_at(subject, rows, scores.options, heads, _SAMPLES_DRAWN)
-    page = folder / "report.html"
+    page = folder / PAGE_NAME
     write_page(page, scores, by=by, top=top, panels=[panel(one, heads) for one in looked], drops=drops)
     typer.echo(f"wrote {folder} (scores of {len(scores.record_ids):,} samples)")
     typer.echo(f"open {page} in a browser")
