@@ -51,7 +51,8 @@ class Bench:
         config = LlamaConfig(
             vocab_size=1000,
             hidden_size=512,
-            intermediate_size=2048,
+            # As wide beside the rest as in Llama 7B.
+            intermediate_size=1376,
             num_hidden_layers=LAYERS[length],
             num_attention_heads=16,
             max_position_embeddings=8192,
