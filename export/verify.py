@@ -17,6 +17,7 @@ from datasetkit.images import ImageLimits
 from datasetkit.schema import row_schema, stored_schema_version
 from export.dataset_files import DatasetFiles, FolderFiles
 from export.faults import Fault
+from export.folder import is_unfinished
 from export.manifest import LEDGER_NAME, MANIFEST_NAME, Manifest, Shard, shard_path
 from export.reading import open_shard
 from export.shards import hash_file
@@ -66,6 +67,9 @@ def verify_files(files: DatasetFiles, on_progress: OnProgress = lambda *_: None)
 
 
 def _check(files: DatasetFiles, on_progress: OnProgress) -> Iterator[Fault]:
+    if is_unfinished(files.papers):
+        yield Fault(str(files.papers), "holds a build that is not finished; run the same `datasetkit build` again")
+        return
     try:
         manifest = Manifest.read(files.papers)
     except BuiltFolderError as error:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from datasetkit.cli.progress import verify_line
-from datasetkit.errors import BuiltFolderError
+from datasetkit.errors import BuiltFolderError, HubError
 
 if TYPE_CHECKING:
     from export.dataset_files import DatasetFiles
@@ -67,8 +67,12 @@ def _files_of(dataset: str) -> Iterator[DatasetFiles]:
     elif published and not folder.exists():
         from export.hub_dataset import published_files
 
-        with published_files(published["repo_id"], published["revision"]) as files:
-            yield files
+        with ExitStack() as stack:
+            try:
+                repository = stack.enter_context(published_files(published["repo_id"], published["revision"]))
+            except HubError as error:
+                raise HubError(f"{dataset} is no folder; {error}", error.status) from error
+            yield repository
     else:
         raise BuiltFolderError(
             f"{folder} is no folder; give one that `datasetkit build` wrote, or a dataset on the Hub as user/name"

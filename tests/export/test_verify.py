@@ -96,6 +96,12 @@ def test_a_dataset_without_records_is_a_fault(tmp_path: Path) -> None:
     ]
 
 
+def test_of_a_build_that_is_not_finished_nothing_else_is_told(folder: Path) -> None:
+    (folder / ".build").mkdir()
+    (folder / "manifest.json").unlink()
+    assert found(folder) == [(str(folder), "holds a build that is not finished; run the same `datasetkit build` again")]
+
+
 def test_a_refitted_folder_has_no_fault(folder: Path) -> None:
     """The way in which the tests below plant faults plants none by itself."""
     spoil_rows(folder, list.copy)

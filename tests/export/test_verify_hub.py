@@ -188,9 +188,9 @@ def test_a_read_that_breaks_off_is_made_again(published: HubServer) -> None:
 def test_what_is_not_there_is_one_line(published: HubServer, name: str, temporary: Path) -> None:
     code, shown, errors = run(name)
     assert (code, shown) == (1, "")
-    assert errors.startswith("error: ")
+    assert errors.startswith(f"error: {name} is no folder; ")
     assert errors.count("\n") == 1
-    assert name in errors
+    assert name in errors.split("; ")[1]
     assert published.token not in errors
     assert not list(temporary.iterdir())
 
@@ -201,10 +201,14 @@ def test_no_network_is_one_line(hub: HubServer, temporary: Path, monkeypatch: py
     code, shown, errors = run(NAME)
     assert (code, shown) == (1, "")
     last = errors.splitlines()[-1]
-    assert last.startswith(f"error: looking for {NAME}: the Hub cannot be reached")
+    assert last.startswith(f"error: {NAME} is no folder; looking for {NAME}: the Hub cannot be reached")
     assert last.endswith("(tried 5 times); run the same command again later")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert run(NAME) == (1, "", "error: HF_HUB_OFFLINE is set, so the Hub cannot be asked; unset it\n")
+    assert run(NAME) == (
+        1,
+        "",
+        f"error: {NAME} is no folder; HF_HUB_OFFLINE is set, so the Hub cannot be asked; unset it\n",
+    )
     assert not list(temporary.iterdir())
 
 
