@@ -72,8 +72,8 @@ def binary_chance(tokens: int, mask: Tensor, counts: Tensor) -> Tensor:
 
 
 def lift(score: Tensor, chance: Tensor) -> Tensor:
-    """Rescale a score so that chance is 0 and the best is 1; NaN where chance is 1 already."""
-    return torch.where(chance < 1, (score - chance) / (1 - chance), torch.nan)
+    """Rescale a score so that chance is 0 and the best is 1; NaN (0 / 0) where chance, and so the score, is 1."""
+    return (score - chance) / (1 - chance)
 
 
 def soft_hi(attention: Tensor, coverage: Tensor) -> Tensor:

@@ -210,6 +210,16 @@ def test_saving_again_replaces_what_was_there(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == FILES
 
 
+def test_a_save_that_was_cut_short_leaves_nothing_that_passes_for_finished(tmp_path: Path) -> None:
+    _random_scores().save(tmp_path)
+    (tmp_path / "scores.safetensors").unlink()
+    (tmp_path / "scores.safetensors").mkdir()
+    with pytest.raises(IsADirectoryError):
+        _random_scores().save(tmp_path)
+    with pytest.raises(BuiltFolderError, match=r"no finished head scores: scores\.json is missing"):
+        HeadScores.load(tmp_path)
+
+
 def _remove(name: str) -> object:
     return lambda folder: (folder / name).unlink()
 
