@@ -9,10 +9,11 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from datasetkit.errors import UnusableError
+from datasetkit.errors import SourceError, UnusableError
 from datasetkit.images import ImageLimits
 from datasetkit.ledger import DropReason
 from datasetkit.sources.files import as_text, leads_out, read_picture
+from datasetkit.sources.hub_loading import one_line
 
 _PLACE = re.compile(r"(?P<archive>(?:zip|tar)://[^:]*::)?(?P<file>.+)", re.DOTALL)
 # What files in archives raise that are damaged, encrypted or packed in an unknown way.
@@ -45,6 +46,7 @@ class RepositoryFiles:
 
         Raises:
             UnusableError: the file cannot be read, or is too large.
+            SourceError: the Hub cannot be reached, or refuses.
 
         """
         path = value.get("path") if isinstance(value, dict) and value.get("bytes") is None else None
@@ -78,9 +80,23 @@ class RepositoryFiles:
         except FileNotFoundError:
             raise UnusableError(DropReason.MISSING, f"{as_text(path)} is not there") from None
         except (HTTPError, *_DAMAGE) as error:
+            refusal = _refusal(error)
+            if refusal is not None:
+                raise SourceError(f"{as_text(path)} cannot be fetched from the Hub: {one_line(refusal)}") from error
             detail = f"{as_text(path)} cannot be read: {type(error).__name__}"
             raise UnusableError(DropReason.UNREADABLE, detail) from error
         if len(data) > self._limits.max_bytes:
             detail = f"{as_text(path)} has more than {self._limits.max_bytes:,} bytes, which are allowed"
             raise UnusableError(DropReason.TOO_MANY_BYTES, detail)
         return data
+
+
+def _refusal(error: BaseException | None) -> Exception | None:
+    """Give the Hub's refusal behind an error, or the network's; readers of archives take it for damage."""
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined] # httpx's, by any name
+
+    while error is not None:
+        if isinstance(error, HTTPError):
+            return error
+        error = error.__cause__ or error.__context__
+    return None

@@ -95,8 +95,12 @@ def readable_errors(what: str) -> Iterator[None]:
     except SourceError:
         raise
     except (OSError, ValueError, RuntimeError, LookupError, DatasetsError, HTTPError, pa.ArrowException) as error:
-        told = _QUERY.sub("", " ".join(str(error).split()))[:_LONGEST_MESSAGE]
-        raise SourceError(f"{what} cannot be read from the Hub: {told or type(error).__name__}") from error
+        raise SourceError(f"{what} cannot be read from the Hub: {one_line(error)}") from error
+
+
+def one_line(error: Exception) -> str:
+    """Tell an error in one line, without queries of addresses."""
+    return _QUERY.sub("", " ".join(str(error).split()))[:_LONGEST_MESSAGE] or type(error).__name__
 
 
 def schema_of(dataset: Any, repo: str) -> pa.Schema:

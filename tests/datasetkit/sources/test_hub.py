@@ -205,6 +205,22 @@ def test_an_archive_that_is_damaged_costs_its_pictures_only(hub: HubServer, tmp_
     assert found == [picture(), "unreadable", "missing", "unreadable", "unreadable"]
 
 
+@pytest.mark.parametrize("name", ["{}/0.png", "zip://0.png::{}/a.zip", "tar://0.png::{}/a.tar"])
+def test_a_hub_that_refuses_a_picture_beside_the_rows_stops_the_build(
+    hub: HubServer, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "plain").mkdir()
+    with zipfile.ZipFile(tmp_path / "plain" / "a.zip", "w") as archive:
+        archive.writestr("0.png", picture())
+    (tmp_path / "plain" / "0.png").write_bytes(picture())
+    shutil.make_archive(str(tmp_path / "plain" / "a"), "tar", tmp_path / "plain", "0.png")
+    commit = put(hub, "user/plain", tmp_path / "plain")
+    files = RepositoryFiles("user/plain", commit, ImageLimits())
+    hub.faults.add(Fault("resolve", "status", times=1000, status=403))
+    with pytest.raises(SourceError, match=r"cannot be fetched from the Hub: .*403"):
+        files.opened({"bytes": None, "path": name.format(f"hf://datasets/user/plain@{commit}")})
+
+
 def test_which_files_are_the_repository_s_own(hub: HubServer, tmp_path: Path) -> None:
     source = HubSource("user/plain", revision=plain(hub, tmp_path))
     commit, limits = source._source.commit, source._reader.limits
