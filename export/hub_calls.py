@@ -98,7 +98,7 @@ class HubCaller:
                 wait = self._wait_s(failure, attempt)
                 if wait is None:
                     raise self._error(failure, doing, attempt) from error
-            _LOG.warning("%s: %s; waiting %.1f s", doing, self._line(_tell(failure)), wait)
+            _LOG.warning("%s: %s; waiting %.1f s", doing, self._tell(failure), wait)
             time.sleep(wait)
             attempt += 1
 
@@ -113,7 +113,7 @@ class HubCaller:
 
     def _error(self, error: Exception, doing: str, attempt: int) -> HubError:
         status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
-        message = f"{doing}: {_tell(error)}"
+        message = f"{doing}: {self._tell(error)}"
         if isinstance(error, OfflineModeIsEnabled):
             message = "HF_HUB_OFFLINE is set, so the Hub cannot be asked; unset it"
         elif status == 401 and self._token is None:
@@ -134,6 +134,21 @@ class HubCaller:
             if self._writes and uses_xet() and status is None:
                 message += ". A Hub without xet storage needs HF_HUB_DISABLE_XET=1"
         return HubError(self._line(message), status)
+
+    def _tell(self, error: Exception) -> str:
+        """Say in a few words what the Hub answered, or that it did not."""
+        if isinstance(error, HfHubHTTPError):
+            said = self._cut(error.server_message or error.response.reason_phrase)
+            return f"the Hub answered {error.response.status_code} ({said})"
+        if _is_no_room(error):
+            return f"this machine cannot write it: {error.strerror}"
+        if isinstance(error, HTTPError | OSError):
+            return f"the Hub cannot be reached ({self._cut(str(error)) or type(error).__name__})"
+        return self._cut(str(error))
+
+    def _cut(self, text: str) -> str:
+        """Shorten a text after what must not be told was left out of it: half a token is no token to be found."""
+        return self._line(text)[:_MESSAGE_LENGTH]
 
     def _line(self, text: str) -> str:
         """Leave out the token, the queries of addresses, which may hold signatures, and line ends."""
@@ -172,15 +187,3 @@ def _asked_wait_s(error: Exception) -> float | None:
         return max((parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds(), 0.0)
     except (ValueError, TypeError):
         return None
-
-
-def _tell(error: Exception) -> str:
-    """Say in a few words what the Hub answered, or that it did not."""
-    if isinstance(error, HfHubHTTPError):
-        said = error.server_message or error.response.reason_phrase
-        return f"the Hub answered {error.response.status_code} ({' '.join(said.split())[:_MESSAGE_LENGTH]})"
-    if _is_no_room(error):
-        return f"this machine cannot write it: {error.strerror}"
-    if isinstance(error, HTTPError | OSError):
-        return f"the Hub cannot be reached ({str(error)[:_MESSAGE_LENGTH] or type(error).__name__})"
-    return str(error)[:_MESSAGE_LENGTH]

@@ -192,6 +192,18 @@ def test_a_wrong_token(hub: HubServer, scenes: Path) -> None:
     assert "xxx" not in message
 
 
+@pytest.mark.parametrize("before", range(280, 301, 4))
+def test_no_part_of_a_token_is_told_where_a_long_message_is_cut(before: int) -> None:
+    token = "hf_" + "s" * 34
+
+    def fail() -> None:
+        raise ValueError("x" * before + token)
+
+    with pytest.raises(HubError) as caught:
+        HubCaller(NAME, token, HASTY)("asking", fail)
+    assert "hf_" not in str(caught.value)
+
+
 def test_a_token_that_the_hub_repeats_is_not_told(hub: HubServer) -> None:
     def fail() -> None:
         raise ValueError(f"no such token: {hub.token}")
