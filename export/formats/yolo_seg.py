@@ -16,7 +16,6 @@ from export.formats.result import ExportResult, losses
 
 # Readers take either the nearest whole number or the one below: with a quarter, both are the pixel that was meant.
 _WITHIN_PIXEL = 0.25
-_SPLIT_KEYS = {"validation": "val"}
 _MEANINGS = {
     "holed_objects": "objects with holes; lines that lead there and back join a hole's border to the outline",
     "parted_objects": "objects in several parts; lines that lead there and back join them, a pixel wide where filled",
@@ -82,5 +81,7 @@ def _line(item: KeyObject, classes: Mapping[str, int], counts: Counter[str]) -> 
 
 
 def _data_yaml(splits: tuple[str, ...], names: list[str]) -> str:
-    folders = {_SPLIT_KEYS.get(split, split): f"images/{split}" for split in splits}
+    folders = {split: f"images/{split}" for split in splits}
+    if "validation" in folders and "val" not in folders:  # what readers of YOLO call it
+        folders = {"val" if split == "validation" else split: path for split, path in folders.items()}
     return yaml.safe_dump(folders | {"names": dict(enumerate(names))}, sort_keys=False, allow_unicode=True)

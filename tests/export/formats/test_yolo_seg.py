@@ -114,6 +114,14 @@ def test_the_loss_is_measured(tmp_path: Path) -> None:
     assert yaml.safe_load((tmp_path / "out" / "data.yaml").read_text())["val"] == "images/validation"
 
 
+def test_every_split_is_listed(tmp_path: Path) -> None:
+    splits = {name: [rows_of([bare_record(n)], overlay=False)] for n, name in enumerate(("val", "validation"))}
+    write_folder(tmp_path / "in", splits, described=False)
+    export_folder(tmp_path / "in", "yolo-seg", tmp_path / "out")
+    listed = yaml.safe_load((tmp_path / "out" / "data.yaml").read_text())
+    assert listed == {"val": "images/val", "validation": "images/validation", "names": {}}
+
+
 def test_nothing_is_measured_where_there_is_no_object(tmp_path: Path) -> None:
     write_folder(tmp_path / "in", {"train": [rows_of([bare_record(0)], overlay=False)]}, described=False)
     assert export_folder(tmp_path / "in", "yolo-seg", tmp_path / "out").mean_iou is None
