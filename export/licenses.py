@@ -19,14 +19,15 @@ HUB_IDENTIFIERS = frozenset(_IDENTIFIERS.split())
 
 
 def card_license(licenses: Mapping[str, int], license_file: str) -> dict[str, str]:
-    """Give the license fields of a card.
+    """Give the license fields of a card; the Hub's identifiers count in any case.
 
     Args:
         licenses: how many records have each license.
         license_file: name of the file that lists them, for a license that the Hub does not know.
 
     """
-    names = list(licenses) or [UNKNOWN]
+    spelt = ((name, name.strip().lower()) for name in licenses)
+    names = list(dict.fromkeys(lower if lower in HUB_IDENTIFIERS else name for name, lower in spelt)) or [UNKNOWN]
     if len(names) == 1 and (names[0] in HUB_IDENTIFIERS or names[0] == UNKNOWN):
         return {"license": names[0]}
     name = " ".join(names[0].split()) if len(names) == 1 else "mixed"

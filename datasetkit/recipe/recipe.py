@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from datasetkit.errors import RecipeError
 from datasetkit.images import MOST_PIXELS, ImageLimits
@@ -65,7 +65,7 @@ class Recipe(Options):
     grounding: GroundingOptions | None = None
     splits: dict[str, float] | None = None
     key_max: int | None = Field(default=None, ge=1)
-    license: str | None = None
+    license: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] | None = None
     overlay: bool = True
     limits: LimitOptions = LimitOptions()
     limit: int | None = Field(default=None, ge=1)

@@ -80,6 +80,7 @@ def splits(**shares: float) -> dict[str, Any]:
         (FOLDER | {"limit": 0}, "limit: Input should be greater than or equal to 1 (came: 0)"),
         (FOLDER | {"limit": "many"}, "limit: Input should be a valid integer"),
         (FOLDER | {"part_size": -1}, "part_size"),
+        (FOLDER | {"license": " "}, "license: "),
         (FOLDER | {"key_max": 0}, "key_max"),
         (FOLDER | {"limits": {"max_pixels": 0}}, "limits.max_pixels"),
         (FOLDER | {"limits": {"max_pixels": 10**9}}, "limits.max_pixels: Input should be less than or equal to"),

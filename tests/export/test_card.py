@@ -201,6 +201,7 @@ def test_markdown_is_not_escaped_twice() -> None:
         ({}, {"license": "unknown"}),
         ({"unknown": 3}, {"license": "unknown"}),
         ({"cc-by-4.0": 3}, {"license": "cc-by-4.0"}),
+        ({"MIT": 3, "mit": 1}, {"license": "mit"}),
         ({"cc-by-nd-2.0": 3}, {"license": "other", "license_name": "cc-by-nd-2.0", "license_link": "LICENSE"}),
         ({"cc-by-4.0": 3, "unknown": 1}, {"license": "other", "license_name": "mixed", "license_link": "LICENSE"}),
     ],
