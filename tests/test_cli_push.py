@@ -81,7 +81,14 @@ def test_what_of_the_card_does_not_arrive_is_told(hub: HubServer, folder: Path) 
     for arguments in ((folder, NAME, "--dry-run"), (folder, NAME)):
         shown = run(hub, *arguments)[1]
         assert "keep    license of the card on the Hub; the folder's is another" in shown.splitlines()
+    assert run(hub, folder, NAME, "--dry-run")[1].endswith("are there already. Nothing was sent\n")
     assert "the card is merged with the one that was there" in shown
+
+
+def test_one_file_is_told_of_as_one(hub: HubServer, folder: Path) -> None:
+    hub.create(NAME).write({"recipe.yaml": (folder / "recipe.yaml").read_bytes()})
+    assert " is there already. Nothing was sent" in run(hub, folder, NAME, "--dry-run")[1]
+    assert " was there already\n" in run(hub, folder, NAME)[1]
 
 
 def test_what_was_built_and_pushed_loads_with_every_mask_and_span(hub: HubServer, folder: Path) -> None:

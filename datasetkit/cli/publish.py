@@ -86,14 +86,14 @@ def _difference_lines(difference: Difference) -> Iterator[str]:
     yield from _change_lines([(file.path, file.size_bytes) for file in difference.sent], difference.deletions)
     yield (
         f"would send {_files_of(difference.sent)} and delete {_files(len(difference.deletions))}; "
-        f"{_files_of(difference.skipped)} are there already. Nothing was sent"
+        f"{_files_of(difference.skipped)} {_are(len(difference.skipped))} there already. Nothing was sent"
     )
 
 
 def _sent_lines(difference: Difference, place: RemotePath) -> Iterator[str]:
     yield (
         f"sent {_files_of(difference.sent)}, deleted {_files(len(difference.deletions))}; "
-        f"{_files_of(difference.skipped)} were there already"
+        f"{_files_of(difference.skipped)} {_were(len(difference.skipped))} there already"
     )
     yield str(place)
 
@@ -122,14 +122,14 @@ def _plan_lines(planned: Plan) -> Iterator[str]:
     yield (
         f"would send {_files(len(planned.sent))} of {_size(sent)} and delete {_files(len(planned.deletions))} in "
         f"{planned.commits} commit{'' if planned.commits == 1 else 's'}; {_files(len(planned.skipped))} of "
-        f"{_size(skipped)} are there already. Nothing was sent"
+        f"{_size(skipped)} {_are(len(planned.skipped))} there already. Nothing was sent"
     )
 
 
 def _pushed_lines(pushed: Pushed) -> Iterator[str]:
     yield (
         f"sent {_files(pushed.sent_files)} of {_size(pushed.sent_bytes)}, deleted {_files(pushed.deleted_files)}; "
-        f"{_files(pushed.skipped_files)} of {_size(pushed.skipped_bytes)} were there already"
+        f"{_files(pushed.skipped_files)} of {_size(pushed.skipped_bytes)} {_were(pushed.skipped_files)} there already"
     )
     yield from _kept_lines(pushed.card)
     done = "is merged with the one that was there" if pushed.card.is_merged else "names its address"
@@ -147,6 +147,14 @@ def _kept_lines(card: PushedCard) -> Iterator[str]:
 
 def _files(count: int) -> str:
     return f"{count:,} file{'' if count == 1 else 's'}"
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def _were(count: int) -> str:
+    return "was" if count == 1 else "were"
 
 
 def _size(count: int) -> str:
