@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -113,3 +114,45 @@ def test_rows_that_name_pictures_without_holding_them_are_told_apart(tmp_path: P
     code, _, errors = run("build", "parquet", tmp_path / "rows.parquet", "--out", tmp_path / "other")
     assert code == 1
     assert "has no column of encoded pictures; it has image, text. Where rows name files, use `build folder`" in errors
+
+
+def write_coco(folder: Path) -> tuple[object, ...]:
+    """A picture with a mask and a caption; give the command that builds from it."""
+    write_picture(folder / "pictures" / "val" / "a.png")
+    head = {"images": [{"id": 1, "file_name": "a.png", "width": 16, "height": 16}]}
+    mask = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [[2, 2, 9, 2, 9, 9, 2, 9]]}
+    caption = {"id": 1, "image_id": 1, "caption": "A cat."}
+    instances = head | {"annotations": [mask], "categories": [{"id": 1, "name": "cat"}]}
+    (folder / "instances.json").write_text(json.dumps(instances))
+    (folder / "captions.json").write_text(json.dumps(head | {"annotations": [caption]}))
+    return "build", "coco", "--images", folder / "pictures" / "val", "--out", folder / "out"
+
+
+def test_instances_alone_keep_their_pictures(tmp_path: Path) -> None:
+    code, shown, _ = run(*write_coco(tmp_path), "--instances", tmp_path / "instances.json")
+    assert code == 0
+    assert "read 1, kept 1" in shown
+
+
+def test_instances_and_captions_in_each_others_place_are_told(tmp_path: Path) -> None:
+    command = write_coco(tmp_path)
+    code, _, errors = run(
+        *command, "--instances", tmp_path / "captions.json", "--captions", tmp_path / "instances.json"
+    )
+    assert code == 1
+    told = "captions.json: annotations have a caption and no segmentation; are instances and captions swapped?"
+    assert errors.endswith(told + "\n")
+    code, _, errors = run(*command, "--captions", tmp_path / "instances.json")
+    assert (
+        "instances.json: annotations have a segmentation and no caption; are instances and captions swapped?" in errors
+    )
+
+
+def test_a_folder_one_level_too_high_is_told(tmp_path: Path) -> None:
+    command = write_coco(tmp_path)
+    high = tmp_path / "pictures"
+    both = ("--instances", tmp_path / "instances.json", "--captions", tmp_path / "captions.json")
+    code, _, errors = run(*command, *both, "--images", high)
+    assert code == 1
+    assert errors == f"error: {high} has none of the first pictures, but {high / 'val'} has; give that one\n"
+    assert run(*command, *both)[0] == 0

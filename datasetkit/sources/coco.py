@@ -6,6 +6,7 @@ Annotations are indexed, not loaded: memory stays a small part of the files' siz
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -21,12 +22,13 @@ from datasetkit.record import KeyObject, ObjectStatus, Provenance, Record
 from datasetkit.remote import RemotePath
 from datasetkit.rle import Mask
 from datasetkit.sources.coco_index import CocoIndex
-from datasetkit.sources.files import path_inside, read_picture
+from datasetkit.sources.files import leads_out, path_inside, read_picture
 from datasetkit.sources.licenses import UNKNOWN_LICENSE
 
 CaptionChoice = Literal["first", "longest", "all", "best-aligned"]
 
 _FARTHEST_PX = 2**31
+_LOOKED_FOR = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ class CocoSource:
         self._default_license = default_license or UNKNOWN_LICENSE
         self._limits = limits
         self._index = CocoIndex(instances, captions)
+        self._check_level()
 
     @classmethod
     def from_recipe(cls, recipe: Recipe, annotator: Annotator) -> CocoSource:
@@ -98,7 +101,7 @@ class CocoSource:
             options.captions,
             caption=options.caption,
             best_aligned=lambda records: _most_objects_named(records, annotator),
-            require_description=options.require_description,
+            require_description=not options.may_lack_descriptions,
             default_license=recipe.license,
             limits=recipe.image_limits,
         )
@@ -168,6 +171,20 @@ class CocoSource:
         ]
         record = self._best_aligned(records) if self._best_aligned and len(records) > 1 else records[0]
         return Reading(record, loaded.pixels, drops, tuple(Notice(entry.record_id, kind) for kind in kinds))
+
+    def _check_level(self) -> None:
+        """Refuse a folder whose own folder has the pictures: every one of them would be dropped."""
+        if isinstance(self._images, RemotePath):
+            return
+        first = (
+            self._index.image(number).get("file_name") for number in range(min(_LOOKED_FOR, len(self._index.image_ids)))
+        )
+        names = [name for name in first if isinstance(name, str) and not leads_out(name)]
+        for folder in (self._images, *sorted(path for path in self._images.iterdir() if path.is_dir())):
+            if any(os.path.isfile(folder / name) for name in names):  # noqa: PTH113 - false for what no path can be
+                if folder != self._images:
+                    raise SourceError(f"{self._images} has none of the first pictures, but {folder} has; give that one")
+                return
 
     def _captions_of(self, handle: _Handle) -> list[str]:
         places = [handle.caption] if handle.caption else self._index.captions.of(handle.image)

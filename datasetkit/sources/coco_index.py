@@ -78,6 +78,8 @@ class CocoIndex:
                     self.image_ids.append(image_id)
                     self._images.append((file_number, start, length))
             elif key == "annotations":
+                if not annotations:
+                    self._check_kind(file, element)
                 image_id = _whole_number(element, "image_id", file.path)
                 annotations.extend((image_id, _whole_number(element, "id", file.path), start, length))
             elif key == "categories":
@@ -87,6 +89,14 @@ class CocoIndex:
 
         file.scan(take)
         return annotations
+
+    def _check_kind(self, file: JsonFile, annotation: Any) -> None:
+        """Tell by its first annotation where a file was given in the other one's place."""
+        wanted, other = ("segmentation", "caption") if file is self._instances_file else ("caption", "segmentation")
+        if isinstance(annotation, Mapping) and wanted not in annotation and other in annotation:
+            raise SourceError(
+                f"{file.path}: annotations have a {other} and no {wanted}; are instances and captions swapped?"
+            )
 
     def _add_category(self, category_id: int, name: object) -> None:
         if isinstance(name, str) and name:
