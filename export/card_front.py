@@ -95,14 +95,15 @@ def _annotations_creators(manifest: Manifest, total: Summary) -> list[str]:
     """Say in the Hub's words who made the masks.
 
     The Hub knows found, crowdsourced, expert-generated, machine-generated, no-annotation and other (``creators.json``
-    in the sources of ``datasets`` up to 2.x). "found" is for sources of which we cannot know who drew their masks.
+    in the sources of ``datasets`` up to 2.x). "found" is for sources of which we cannot know who drew their masks:
+    COCO's form has files of people and of models.
     """
     if not total.objects:
         return ["no-annotation"]
-    source = manifest.recipe["source"]["name"]
-    if manifest.models or total.scores or source == "toyworld":  # scores: of models, in a dataset that was built before
+    is_rendered = manifest.recipe["source"]["name"] == "toyworld"
+    if manifest.models or total.scores or is_rendered:  # scores: of models, in a dataset that was built before
         return ["machine-generated"]
-    return ["expert-generated" if source == "coco" else "found"]
+    return ["found"]
 
 
 def card_yaml(value: Mapping[str, Any]) -> str:

@@ -107,7 +107,7 @@ def test_an_owners_text_outlives_a_build_cut_short(
 def test_nothing_that_was_generated_for_another_dataset_stays(tmp_path: Path, pictures: Path) -> None:
     out = tmp_path / "out"
     built(human_masks(tmp_path / "coco"), out)
-    assert read_front_matter((out / "README.md").read_text())["annotations_creators"] == ["expert-generated"]
+    assert read_front_matter((out / "README.md").read_text())["annotations_creators"] == ["found"]
     edit(out)
     built(folder_recipe(pictures), out, overwrite=True)
     assert read_front_matter((out / "README.md").read_text())["annotations_creators"] == ["no-annotation"]
