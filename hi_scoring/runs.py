@@ -35,7 +35,7 @@ from hi_scoring.scoring import SampleScores, Scorer
 
 RUN_NAME, DROPS_NAME, PAGE_NAME, _PARTS_NAME = "run.json", "drops.jsonl", "report.html", "parts"
 _MAKER = {"made_by": "datasetkit score"}
-_PART = re.compile(r"\d{8}\.safetensors(\.partial)?")
+_PART, _UNFINISHED = re.compile(r"\d{8}\.safetensors"), re.compile(r"\d{8}\.safetensors\.partial")
 # A process may be done long before the slowest one; one that died is the launcher's to notice.
 _PATIENCE = timedelta(days=7)
 # What decoders say of a damaged picture or mask.
@@ -199,7 +199,7 @@ class Run:
         if not self._parts.is_dir():
             return
         for path in self._parts.iterdir():
-            if _PART.fullmatch(path.name):
+            if _PART.fullmatch(path.name) or _UNFINISHED.fullmatch(path.name):
                 path.unlink()
         if not any(self._parts.iterdir()):
             self._parts.rmdir()
@@ -291,7 +291,7 @@ class Run:
 
     def _finished_parts(self) -> list[Path]:
         """Give the files of finished batches, in the dataset's order."""
-        return sorted(self._parts.glob("*.safetensors"))
+        return sorted(path for path in self._parts.iterdir() if _PART.fullmatch(path.name))
 
 
 def read_drops(folder: Path) -> tuple[Drop, ...]:

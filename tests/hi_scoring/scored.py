@@ -1,0 +1,100 @@
+"""Rows, a model that is there already, and whole runs for tests of scoring."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from datasetkit.models import ModelIdentity
+from hi_scoring.data import Data, DataIdentity
+from hi_scoring.results import HeadScores
+from hi_scoring.score import Subject, score_dataset
+from hi_scoring.scores.options import ScoreOptions
+from tests.hi_scoring.pictures import sample
+from tests.hi_scoring.tiny_models import tiny
+
+RESULTS = ("scores.safetensors", "scores.parquet", "layers.parquet", "scores.json", "drops.jsonl")
+BATCH = 4
+
+
+@dataclass(frozen=True)
+class TinySubject(Subject):
+    """The tiny model of a family, in place of one that is loaded."""
+
+    name: str = "llava"
+    weights: str = "a"
+
+    @property
+    def model(self) -> Any:  # type: ignore[override]
+        return tiny(self.name).model
+
+    @property
+    def processor(self) -> Any:  # type: ignore[override]
+        return tiny(self.name).processor
+
+    @property
+    def identity(self) -> ModelIdentity:
+        return ModelIdentity("model", self.name, None, self.weights)
+
+
+class UnusedSubject(TinySubject):
+    """Known by its identity alone; whoever asks for the model fails."""
+
+    @property
+    def model(self) -> Any:  # type: ignore[override]
+        raise AssertionError("the model was asked for")
+
+
+def png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def row(number: int, **more: Any) -> dict[str, Any]:
+    """A row as ours are, with two key objects and the phrases that name them."""
+    one = sample(number)
+    return {
+        "record_id": one.record_id,
+        "image": {"bytes": png(one.image), "path": f"{number}.png"},
+        "description": one.text,
+        "objects": [
+            {"id": place, "mask": mask.to_coco(), "is_key": True, "is_crowd": False}
+            for place, mask in enumerate(one.objects)
+        ],
+        "phrases": [
+            {"start": mention.span[0], "end": mention.span[1], "object_ids": mention.objects, "status": "matched"}
+            for mention in one.mentions
+        ],
+    } | more
+
+
+def plain_row(number: int, **more: Any) -> dict[str, Any]:
+    """A row of anybody: a picture, a text and masks; nothing is said of phrases."""
+    one = sample(number)
+    return {"image": {"bytes": png(one.image)}, "text": one.text, "masks": list(one.masks)} | more
+
+
+def data_of(rows: Sequence[Mapping[str, Any]], name: str = "rows") -> Data:
+    return Data(rows, DataIdentity(name, "train", None, None, len(rows)))
+
+
+def score(
+    folder: Path, data: Data, subject: Subject | None = None, *, overwrite: bool = False, **options: Any
+) -> HeadScores:
+    """Score in one process, by the tiny LLaVA unless told otherwise."""
+    scores = score_dataset(
+        subject or TinySubject(), data, ScoreOptions(**options), folder, batch=BATCH, overwrite=overwrite
+    )
+    assert scores is not None
+    return scores
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """What a finished run leaves."""
+    return {name: (folder / name).read_bytes() for name in RESULTS}
