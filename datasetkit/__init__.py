@@ -17,6 +17,10 @@ __version__ = "0.1.0"
 __all__ = ["load", "masks", "overlay", "phrase_masks"]
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> object:
     if name in __all__:
         return getattr(importlib.import_module("datasetkit.rows"), name)

@@ -239,7 +239,10 @@ def _size_hw(row: Row) -> tuple[int, int]:
     try:
         return int(_column(row, "height")), int(_column(row, "width"))
     except (TypeError, ValueError) as error:
-        raise RecordError("height and width are no single numbers; give one row, such as dataset[0]") from error
+        raise RecordError(
+            f"height and width of this {type(row).__name__} are no single numbers; give one row: dataset[0], of pandas "
+            "frame.iloc[0], of an Arrow table table.to_pylist()[0]"
+        ) from error
 
 
 def _column(row: Row, name: str) -> Any:

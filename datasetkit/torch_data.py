@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypedDict
 
+import datasets
 import numpy as np
 import torch
 from PIL import Image
 
 from datasetkit.rows import masks, picture
+
+_COLUMNS = ("image", "width", "height", "description", "objects", "phrases")
 
 
 class PhraseTarget(TypedDict):
@@ -87,9 +90,13 @@ class KeyObjectDataset(torch.utils.data.Dataset[Sample]):
         size_px: int | None = None,
         transform: Callable[[torch.Tensor], torch.Tensor] | None = None,
     ) -> None:
-        if size_px is not None and size_px < 1:
-            raise ValueError(f"size_px is {size_px}; give at least 1, or None to keep every picture's size")
-        self._dataset = dataset.with_format(None)
+        if not isinstance(dataset, datasets.Dataset):
+            raise TypeError(
+                f"dataset is a {type(dataset).__name__}; give what datasetkit.load(..., split=...) gives, not streamed"
+            )
+        if size_px is not None and (not isinstance(size_px, int) or size_px < 1):
+            raise ValueError(f"size_px is {size_px}; give one number from 1 on, or None to keep every picture's size")
+        self._dataset = dataset.select_columns(list(_COLUMNS)).with_format(None)
         self._size_px = size_px
         self._transform = transform
 

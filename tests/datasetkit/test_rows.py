@@ -239,3 +239,13 @@ def test_names_of_the_package() -> None:
         row = "{'height': 2, 'width': 3, 'objects': []}"
         code = f"{first}; from datasetkit.rle import Mask; assert dk.masks({row}).shape == (0, 2, 3)"
         subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_package_lists_its_functions() -> None:
+    assert set(dk.__all__) <= set(dir(dk))
+
+
+@pytest.mark.parametrize("kind", ["pandas", "arrow"])
+def test_a_selection_of_one_row_is_told_how_to_become_a_row(built: Path, kind: str) -> None:
+    with pytest.raises(RecordError, match=r"give one row: dataset\[0\], of pandas frame\.iloc\[0\], of an Arrow table"):
+        dk.masks(dk.load(built, "train").with_format(kind)[0])

@@ -92,6 +92,8 @@ def test_a_transform_changes_values_and_nothing_else(loaded: datasets.Dataset) -
     turned = KeyObjectDataset(loaded, transform=lambda image: image.transpose(1, 2))
     with pytest.raises(ValueError, match="the masks no longer fit"):
         turned[0]
+    with pytest.raises(ValueError, match=r"size_px is \(3, 4\); give one number from 1 on"):
+        KeyObjectDataset(loaded, size_px=(3, 4))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="size_px is 0"):
         KeyObjectDataset(loaded, size_px=0)
 
@@ -115,3 +117,16 @@ def test_a_batch_is_padded_and_marked(loaded: datasets.Dataset, workers: int) ->
         assert batch["object_ids"][place].tolist() == sample["object_ids"].tolist()
         assert batch["phrases"][place] == sample["phrases"]
     assert batch["description"] == [loaded[index]["description"] for index in range(3)]
+
+
+def test_what_is_no_split_of_rows_is_refused(loaded: datasets.Dataset) -> None:
+    for dataset in ("coco", datasets.DatasetDict({"train": loaded}), loaded.to_iterable_dataset()):
+        with pytest.raises(TypeError, match=f"dataset is a {type(dataset).__name__}; give what datasetkit.load"):
+            KeyObjectDataset(dataset)
+
+
+def test_overlays_are_not_decoded(loaded: datasets.Dataset) -> None:
+    overlays = datasets.Dataset.from_dict({"overlay": [b"no picture"] * len(loaded)})
+    damaged = datasets.concatenate_datasets([loaded.remove_columns("overlay"), overlays], axis=1)
+    sample = KeyObjectDataset(damaged.cast_column("overlay", datasets.Image()))[0]
+    assert sample["image"].shape[0] == 3
