@@ -43,7 +43,7 @@ class _Split:
     columns: Columns
     first: int
     rows: int
-    take: Callable[[int], Mapping[str, Any]]
+    take: Callable[[int], Mapping[str, Any] | UnusableError]
 
 
 class HubSource:
@@ -164,13 +164,16 @@ class HubSource:
         split = self._splits[bisect_right(self._splits, number, key=lambda split: split.first) - 1]
         index = number - split.first
         try:
-            row = dict(split.take(index))
+            taken = split.take(index)
         except IndexError:
             raise UnusableError(
                 DropReason.MISSING, f"split {split.name} ends before row {index}, though its card states {split.rows}"
             ) from None
         except UnicodeDecodeError as error:
             raise UnusableError(DropReason.BAD_ROW, f"{split.name}/{index}: a text is not UTF-8: {error}") from error
+        if isinstance(taken, UnusableError):
+            raise taken
+        row = dict(taken)
         row[split.columns.image] = self._files.opened(row[split.columns.image])
         uri = f"hub:{self._source.repo}@{self._source.commit}/{split.name}/{index}"
         return self._reader.read(entry, row, split.columns, uri)

@@ -12,7 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from datasetkit.errors import SourceError
+from datasetkit.errors import SourceError, UnusableError
+from datasetkit.ledger import DropReason
 from datasetkit.sources.columns import Columns
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -130,10 +131,19 @@ def stated_rows(dataset: Any, split: str) -> int | None:
     return (splits[split].num_examples or None) if split in splits else None
 
 
-def rows_from(dataset: Any, number: int, repo: str) -> Iterator[Mapping[str, Any]]:
-    """Stream a split's rows from one on."""
+def rows_from(dataset: Any, number: int, repo: str) -> Iterator[Mapping[str, Any] | UnusableError]:
+    """Stream a split's rows from one on; a row whose text is not UTF-8 is an error in its place."""
     with readable_errors(repo):
-        yield from dataset.skip(number)
+        while True:
+            try:
+                for row in dataset.skip(number):
+                    yield row
+                    number += 1
+            except UnicodeDecodeError as error:
+                yield UnusableError(DropReason.BAD_ROW, f"row {number}: a text is not UTF-8: {error}")
+                number += 1
+            else:
+                return
 
 
 def count_rows(tables: Iterator[pa.Table], most: int) -> int:
