@@ -10,7 +10,7 @@ import yaml
 
 from datasetkit.errors import BuiltFolderError
 from datasetkit.schema import row_schema
-from export.card_parts import split_card
+from export.card_parts import front_value, split_card
 from export.licenses import card_license
 from export.manifest import DATA_FOLDER, LICENSE_NAME, Manifest
 from export.statistics import Statistics, Summary
@@ -118,11 +118,7 @@ def read_front_matter(card: str) -> Mapping[str, Any]:
         BuiltFolderError: the card does not begin with a mapping between two lines of ``---``.
 
     """
-    front, _ = split_card(card)
-    try:
-        value = yaml.safe_load(front)
-    except (ValueError, RecursionError, yaml.YAMLError) as error:
-        raise BuiltFolderError(f"the card has no readable front matter: {' '.join(str(error).split())}") from error
+    value = front_value(split_card(card)[0])
     if not isinstance(value, Mapping):
         raise BuiltFolderError("the card has no front matter: it must begin with YAML between two lines of ---")
     return value

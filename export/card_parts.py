@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
+from typing import Any
 
 import yaml
 
@@ -50,6 +51,23 @@ def spelt(node: yaml.Node) -> str:
     return str(yaml.serialize(node, Dumper=yaml.SafeDumper, allow_unicode=True, width=120))
 
 
+def front_value(front: str) -> Any:
+    """Load a front matter.
+
+    Raises:
+        BuiltFolderError: it is no YAML; lines are counted as in the card, which has the line of ``---`` before them.
+
+    """
+    try:
+        return yaml.safe_load(front)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        told = " ".join(str(error).split())
+        if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+            mark = error.problem_mark
+            told = f"line {mark.line + 2}, column {mark.column + 1}: {error.problem}"
+        raise BuiltFolderError(f"the card's front matter is not YAML: {told}") from error
+
+
 def front_pairs(front: str) -> Pairs:
     """Read a front matter by its keys; values keep their spelling (``1.10``, ``no``), which loading loses.
 
@@ -57,11 +75,8 @@ def front_pairs(front: str) -> Pairs:
         BuiltFolderError: it is no YAML mapping of plain keys.
 
     """
-    try:
-        yaml.safe_load(front)  # composing alone takes what loading refuses
-        node = yaml.compose(front, Loader=yaml.SafeLoader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise BuiltFolderError(f"the card's front matter is not YAML: {' '.join(str(error).split())}") from error
+    front_value(front)  # composing alone takes what loading refuses
+    node = yaml.compose(front, Loader=yaml.SafeLoader)
     if node is None:
         return {}
     if not isinstance(node, yaml.MappingNode) or not all(isinstance(key, yaml.ScalarNode) for key, _ in node.value):

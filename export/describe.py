@@ -77,7 +77,10 @@ def update_card(folder: Path, reason_meanings: Mapping[str, str] | None = None) 
         published = path.read_text(encoding="utf-8") if path.exists() else None
     except UnicodeDecodeError as error:
         raise BuiltFolderError(f"{path} is not UTF-8 text ({error}); save it as UTF-8") from error
-    card = _merged_card(manifest, statistics, pictures, reason_meanings, published)
+    try:
+        card = _merged_card(manifest, statistics, pictures, reason_meanings, published)
+    except BuiltFolderError as error:
+        raise BuiltFolderError(f"{path} cannot be kept: {error}; mend it, then run this again") from error
     temporary = path.with_name(f".{CARD_NAME}.new")
     temporary.write_text(card, encoding="utf-8")
     temporary.replace(path)

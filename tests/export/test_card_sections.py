@@ -251,6 +251,18 @@ def test_a_card_that_is_no_text_is_left_as_it_is(tmp_path: Path) -> None:
     assert path.read_bytes() == b"---\n---\ncaf\xe9\n"
 
 
+def test_a_mistake_in_the_front_matter_is_told_with_its_file_and_the_line_there(tmp_path: Path) -> None:
+    write_folder(tmp_path / "out", {"train": [rows_of([record(1)])]})
+    path = tmp_path / "out" / "README.md"
+    path.write_text("---\na: 1\nb: [<x> | *c*\nd: 2\n---\n")
+    done = CliRunner().invoke(app, ["card", str(tmp_path / "out")])
+    assert done.exit_code == 1
+    assert done.stderr.startswith(
+        f"error: {path} cannot be kept: the card's front matter is not YAML: line 4, column 2: "
+    )
+    assert done.stderr.count("\n") == 1
+
+
 def test_card_of_no_build_is_one_line(tmp_path: Path) -> None:
     ran = CliRunner().invoke(app, ["card", str(tmp_path)])
     assert ran.exit_code == 1
