@@ -250,7 +250,7 @@ class _Judge:
         self.looks = looks
         self._options = options
         self._tokens = len(row.image_slots)
-        self._visible = [float((look.rows - row.first_slot + 1).double().mean()) for look in looks]
+        self._visible = [float(1 / (1 / (look.rows - row.first_slot + 1).double()).mean()) for look in looks]
         views = row.geometry.views
         self._views = [torch.from_numpy(view.tokens).to(device) for view in views]
         self._coverage = [_on(view.coverage(row.sample.masks), device) for view in views]

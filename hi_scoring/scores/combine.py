@@ -56,7 +56,7 @@ def evidence_scores(
         attention: (H, M) float, attention on the picture's M image tokens, averaged over the query positions.
         views: (rows, columns) int64 each, which of the M tokens a view shows.
         evidence: (rows, columns) float in [0, 1] for each view, see :func:`evidence_of`.
-        visible_keys: how many keys a row sees, image and text together, averaged over rows.
+        visible_keys: how many keys a row sees, image and text together; of several rows the harmonic mean.
 
     Returns:
         (H,) float64 each: ``ram``, ``ram_relative``, ``image_mass`` and ``pointing`` with ``..._chance``, and

@@ -16,7 +16,7 @@ def attention_mass(attention: Tensor, evidence: Tensor, visible_keys: float) -> 
     Args:
         attention: (H, M) float64, shares of each head's whole attention on the M image tokens.
         evidence: (M,) float64 in [0, 1], weight of each token as evidence.
-        visible_keys: how many keys a row sees, image and text together, averaged over rows.
+        visible_keys: how many keys a row sees, image and text together; of several rows the harmonic mean.
 
     Returns:
         (H,) float64 each: ``ram``, ``ram_relative`` (of the mass on the image; NaN where that is 0), ``image_mass``,

@@ -160,7 +160,7 @@ def test_a_head_that_looks_everywhere_alike_is_at_chance() -> None:
             assert values["hi_lift"] == pytest.approx(0, abs=1e-6)
             assert values["hi"] == pytest.approx(values["hi_chance"], abs=1e-6)
             assert values["ram"] == pytest.approx(values["ram_chance"], abs=1e-6)
-            assert values["image_mass"] == pytest.approx(values["image_mass_chance"], rel=0.02)
+            assert values["image_mass"] == pytest.approx(values["image_mass_chance"], rel=1e-5)
             assert np.isnan(values["entropy"])
 
 
