@@ -15,6 +15,7 @@ from export.hub_calls import HubCaller, Patience
 from export.manifest import CARD_NAME, DATA_FOLDER, LEDGER_NAME, MANIFEST_NAME, RECIPE_NAME, STATISTICS_NAME
 
 _TYPE = "dataset"
+_MOST_PAPER_BYTES = 10**9  # papers are read whole, but for the ledger
 _PAPERS = (CARD_NAME, MANIFEST_NAME, LEDGER_NAME, STATISTICS_NAME, RECIPE_NAME)
 
 
@@ -32,7 +33,8 @@ class HubFiles:
         patience: how passing failures are met.
 
     Raises:
-        HubError: the repository or the revision is not there, or the Hub does not answer.
+        HubError: the repository or the revision is not there, the Hub does not answer, or a file beside the shards is
+            larger than any that a build writes.
 
     """
 
@@ -51,11 +53,17 @@ class HubFiles:
         self._call = HubCaller(repo_id, token, patience, writes=False)
         self._title = f"{repo_id}@{revision}" if revision else repo_id
         self._commit = self._resolve(revision)
-        self.names = self._list()
+        sizes = self._list()
+        self.names = frozenset(sizes)
         data = (name for name in self.names if name.startswith(f"{DATA_FOLDER}/") and name.endswith(".parquet"))
         self.data_names = frozenset(data)
         self.papers = folder
         for name in self.names.intersection(_PAPERS):
+            if sizes[name] > _MOST_PAPER_BYTES and name != LEDGER_NAME:
+                raise HubError(
+                    f"{self._title}: {name} has {sizes[name]:,} bytes, which no build writes; at most "
+                    f"{_MOST_PAPER_BYTES:,} are read"
+                )
             self._download(name, folder / name)
 
     @contextmanager
@@ -84,10 +92,12 @@ class HubFiles:
             raise HubError(f"{self._title}: the Hub names no commit; give the full hash behind an @")
         return info.sha
 
-    def _list(self) -> frozenset[str]:
-        def listed() -> frozenset[str]:
+    def _list(self) -> dict[str, int]:
+        """Give the files' names and bytes."""
+
+        def listed() -> dict[str, int]:
             tree = self._api.list_repo_tree(self._repo_id, recursive=True, revision=self._commit, repo_type=_TYPE)
-            return frozenset(item.path for item in tree if isinstance(item, RepoFile))
+            return {item.path: item.size for item in tree if isinstance(item, RepoFile)}
 
         return self._call("listing its files", listed)
 

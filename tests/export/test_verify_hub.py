@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from datasetkit.cli import app
 from datasetkit.errors import HubError
-from export import hub_calls
+from export import hub_calls, hub_dataset
 from export.hub_dataset import HubFiles, published_files
 from export.shards import ShardWriter
 from export.verify import verify_files, verify_folder
@@ -233,3 +233,14 @@ def test_what_is_no_name_on_the_hub_is_no_folder(hub: HubServer, name: str) -> N
     assert (code, shown) == (1, "")
     assert "is no folder; give one that `datasetkit build` wrote" in errors
     assert not hub.traffic.requests
+
+
+@pytest.mark.parametrize("name", ["README.md", "manifest.json", "statistics.json"])
+def test_a_file_larger_than_any_that_a_build_writes_is_not_fetched(
+    published: HubServer, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    repository = published.repository(NAME)
+    repository.write({name: b" " * 200_000, "ledger.jsonl": b" " * 200_000})
+    monkeypatch.setattr(hub_dataset, "_MOST_PAPER_BYTES", 100_000)
+    with pytest.raises(HubError, match=rf"{name} has 200,000 bytes, which no build writes; at most 100,000 are read"):
+        found(published)
