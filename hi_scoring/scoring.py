@@ -177,9 +177,8 @@ class Scorer:
         }
 
     def _read(self, batch: EncodedBatch, positions: Sequence[str], collectors: Sequence[_Collector]) -> None:
-        judges = [
-            _Judge(row, _looks(row, positions, self._options), self._options, self._model.device) for row in batch.rows
-        ]
+        device = device_of_scores(self._model.device)
+        judges = [_Judge(row, _looks(row, positions, self._options), self._options, device) for row in batch.rows]
         if not any(judge.looks for judge in judges):
             return
         rows, weights = _padded_rows(judges)
@@ -188,6 +187,7 @@ class Scorer:
         )
 
         def sink(layer: int, attention: Tensor) -> None:
+            attention = attention.to(device)
             for number, (judge, collector) in enumerate(zip(judges, collectors, strict=True)):
                 judge.judge(layer, attention[number], collector)
 
@@ -196,6 +196,11 @@ class Scorer:
     def _run(self, batch: EncodedBatch, reader: PositionReader) -> None:
         with instrumented(self._model, readers=[reader]):
             self._model(**self._on_device(batch.inputs), logits_to_keep=1, use_cache=False)
+
+
+def device_of_scores(device: torch.device) -> torch.device:
+    """Where a model's scores are computed: beside it, but on the CPU for MPS, which has no float64."""
+    return torch.device("cpu") if device.type == "mps" else device
 
 
 def _looks(row: EncodedSample, positions: Sequence[str], options: ScoreOptions) -> list[_Look]:

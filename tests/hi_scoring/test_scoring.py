@@ -15,7 +15,7 @@ from hi_scoring.encoding import Encoder
 from hi_scoring.families import family_of
 from hi_scoring.samples import Sample
 from hi_scoring.scores.options import ScoreOptions
-from hi_scoring.scoring import SampleScores, Scorer
+from hi_scoring.scoring import SampleScores, Scorer, device_of_scores
 from tests.hi_scoring.pictures import SPANS, sample
 from tests.hi_scoring.tiny_models import family_params, tiny
 from tests.hi_scoring.tiny_parts import HEAD_WIDTH, HEADS, LAYERS, TinyFamily
@@ -193,3 +193,8 @@ def test_a_picture_that_its_processor_refuses_is_told_of_alone(name: str) -> Non
 def test_scores_are_of_every_layer_and_head() -> None:
     [result] = scored(tiny("llava"), [sample()])
     assert {array.shape for scores in result.values() for array in scores.values()} == {(LAYERS, HEADS)}
+
+
+@pytest.mark.parametrize(("model", "scores"), [("cpu", "cpu"), ("cuda:1", "cuda:1"), ("mps", "cpu"), ("mps:0", "cpu")])
+def test_scores_are_computed_beside_the_model_where_there_is_float64(model: str, scores: str) -> None:
+    assert device_of_scores(torch.device(model)) == torch.device(scores)
