@@ -156,3 +156,12 @@ def test_a_folder_one_level_too_high_is_told(tmp_path: Path) -> None:
     assert code == 1
     assert errors == f"error: {high} has none of the first pictures, but {high / 'val'} has; give that one\n"
     assert run(*command, *both)[0] == 0
+
+
+def test_a_built_folder_is_no_folder_of_pictures(tmp_path: Path) -> None:
+    write_picture(tmp_path / "in" / "a.png")
+    assert run("build", "folder", tmp_path / "in", "--out", tmp_path / "built")[0] == 0
+    code, _, errors = run("build", "folder", tmp_path / "built", "--out", tmp_path / "again")
+    told = f"{tmp_path / 'built'} is a built dataset; `datasetkit build parquet {tmp_path / 'built'}` reads its records"
+    assert (code, errors) == (1, f"error: {told}\n")
+    assert run("build", "parquet", tmp_path / "built", "--out", tmp_path / "again")[0] == 0

@@ -59,7 +59,7 @@ class FolderSource:
         limits: of pictures.
 
     Raises:
-        SourceError: the folder is missing, holds no picture, or a metadata file is broken.
+        SourceError: the folder is missing, holds no picture or a built dataset, or a metadata file is broken.
 
     """
 
@@ -74,6 +74,8 @@ class FolderSource:
     ) -> None:
         if not folder.is_dir():
             raise SourceError(f"{folder} is no folder; give the folder of the pictures")
+        if (folder / "manifest.json").is_file() and (folder / "ledger.jsonl").is_file():
+            raise SourceError(f"{folder} is a built dataset; `datasetkit build parquet {folder}` reads its records")
         self._folder = folder if isinstance(folder, RemotePath) else folder.resolve()
         self._require_description = require_description
         self._default_license = default_license or UNKNOWN_LICENSE
