@@ -85,7 +85,7 @@ class Encoder:
         self._processor = processor
         self._config = config
         self._prompt = family.prompt(processor, prompt)
-        self._special = [token for token in processor.tokenizer.all_special_tokens if token]
+        self._special = _special_tokens(processor.tokenizer)
         self._longest = getattr(config.get_text_config(), "max_position_embeddings", None)
 
     def check(self, sample: Sample) -> None:
@@ -158,6 +158,12 @@ class Encoder:
             )
         first_slot = int(attended.nonzero()[0, 0])
         return EncodedSample(sample, geometry, image_slots, slots, tuple(offsets), first_slot)
+
+
+def _special_tokens(tokenizer: Any) -> list[str]:
+    """Give the tokens that are no text: those with a role, and those that are added without one, as tags of tiles."""
+    added = (token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
+    return [token for token in dict.fromkeys((*tokenizer.all_special_tokens, *added)) if token]
 
 
 def rows_of(slots: Tensor, options: ScoreOptions) -> Tensor:

@@ -190,6 +190,14 @@ def test_a_picture_that_its_processor_refuses_is_told_of_alone(name: str) -> Non
     ]
 
 
+@pytest.mark.parametrize("token", ["<image>", "</s>", "<row_2_col_1>", "<global-img>"])
+def test_a_text_with_any_special_token_is_refused_whatever_the_tokenizer_calls_it(token: str) -> None:
+    family = tiny("idefics3")
+    [result] = Scorer(family.model, family.processor, ScoreOptions()).score([sample(text=f"a red {token} square")])
+    assert isinstance(result, UnusableError)
+    assert (result.reason, token in result.detail) == (DropReason.SPECIAL_TOKEN, True)
+
+
 def test_scores_are_of_every_layer_and_head() -> None:
     [result] = scored(tiny("llava"), [sample()])
     assert {array.shape for scores in result.values() for array in scores.values()} == {(LAYERS, HEADS)}
