@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib import colormaps
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from hi_scoring.geometry import ImageTokens
 from hi_scoring.results import Head
@@ -50,21 +50,31 @@ def _outlined(small: Image.Image, sample: Sample) -> Image.Image:
 
 
 def _heated(small: Image.Image, geometry: ImageTokens, attention: FloatArray) -> Image.Image:
-    """Lay the attention of the finest view over the picture, and what other views see beneath it."""
-    heat = Image.new("F", small.size, 0.0)
-    scale_y, scale_x = small.height / geometry.size_hw[0], small.width / geometry.size_hw[1]
-    top = max(float(attention.max()), float(np.finfo(np.float32).tiny))
-    brush = ImageDraw.Draw(heat)
+    """Lay the attention of the finest view over the picture, and what other views see where it shows nothing."""
+    heat = np.zeros((small.height, small.width))
     for view in sorted(geometry.views, key=lambda view: view.tokens.size):
-        boxes = view.boxes()
-        for row, column in np.ndindex(*view.tokens.shape):
-            left, upper, right, lower = boxes[row, column]
-            corners = (left * scale_x, upper * scale_y, right * scale_x - 1, lower * scale_y - 1)
-            if corners[2] >= corners[0] and corners[3] >= corners[1]:
-                brush.rectangle(corners, fill=float(attention[view.tokens[row, column]]) / top)
-    colours = colormaps["inferno"](np.asarray(heat))[..., :3] * 255
+        rows = _showing(view.top_bottom, geometry.size_hw[0], small.height)
+        columns = _showing(view.left_right, geometry.size_hw[1], small.width)
+        shown = (rows >= 0)[:, None] & (columns >= 0)
+        heat = np.where(shown, attention[view.tokens[np.ix_(rows, columns)]], heat)
+    top = max(float(attention[view.tokens].max()) for view in geometry.views)
+    colours = colormaps["inferno"](heat / max(top, float(np.finfo(np.float32).tiny)))[..., :3] * 255
     pixels = np.asarray(small.convert("L").convert("RGB"), dtype=np.float64)
     return Image.fromarray((pixels * (1 - _HEAT) + colours * _HEAT).clip(0, 255).astype(np.uint8))
+
+
+def _showing(spans: NDArray[np.float64], length_px: int, drawn_px: int) -> NDArray[np.intp]:
+    """Say which span the middle of each drawn pixel is in, -1 = none.
+
+    Args:
+        spans: rows or columns of tokens, in px of the picture, in order; shape (count, 2).
+        length_px: of the picture.
+        drawn_px: of the drawn picture.
+
+    """
+    middles = (np.arange(drawn_px) + 0.5) * length_px / drawn_px
+    last = np.searchsorted(spans[:, 0], middles, side="right") - 1
+    return np.where(middles < spans[last, 1], last, -1)
 
 
 def _png(image: Image.Image) -> bytes:
