@@ -36,7 +36,8 @@ test: install
 # The tests of all models, those that need further packages included.
 test-extras: install-extras
 	$(BIN_EXTRAS)/python -m pytest -n auto tests/annotation/test_backends.py tests/annotation/detectors \
-		tests/annotation/grounders tests/annotation/segmenters tests/hi_scoring
+		tests/annotation/grounders tests/annotation/segmenters \
+		tests/hi_scoring/attention tests/hi_scoring/families tests/hi_scoring/test_scoring.py
 
 demo: install
 	$(BIN)/datasetkit build toyworld --count 60 --splits train=.8,test=.2 --out $(DEMO)
@@ -44,4 +45,5 @@ demo: install
 	$(BIN)/datasetkit stats $(DEMO)
 	$(BIN)/datasetkit preview $(DEMO)
 	$(BIN)/python -c 'import datasets; print(datasets.load_dataset("$(DEMO)"))'
-	@echo "open $(DEMO).html in a browser"
+	$(BIN)/datasetkit score --model toyworld:vlm --data $(DEMO) --prompt "Describe the picture." --out $(DEMO)-scores
+	@echo "open $(DEMO).html and $(DEMO)-scores/report.html in a browser"
