@@ -71,6 +71,8 @@ def scan_tar(path: Place) -> Iterator[Member | Break]:
             file.seek(offset)
             header = file.read(_BLOCK)
             if header == bytes(_BLOCK):
+                if file.read(_BLOCK).strip(b"\0"):  # two such blocks are the end mark
+                    yield Break(offset, "a lone block of zeros stands where a member should; what follows is not read")
                 return
             try:
                 info = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")

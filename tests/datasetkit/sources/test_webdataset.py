@@ -224,6 +224,17 @@ def test_a_tar_cut_anywhere_gives_what_stands_before_the_cut(tmp_path: Path) -> 
         assert ("truncated" in found.values()) == is_cut
 
 
+def test_a_lone_block_of_zeros_is_no_end(tmp_path: Path) -> None:
+    first, second = header("a.jpg", 0), header("b.jpg", 0)
+    (tmp_path / "a.tar").write_bytes(first + bytes(512) + second + bytes(1024))
+    found = list(scan_tar(tmp_path / "a.tar"))
+    assert [type(item) for item in found] == [Member, Break]
+    assert "a lone block of zeros" in str(found[-1])
+    for end in (512, 1024, 10240):
+        (tmp_path / "b.tar").write_bytes(first + bytes(end))
+        assert [type(item) for item in scan_tar(tmp_path / "b.tar")] == [Member]
+
+
 def test_a_shard_that_is_no_tar_costs_itself_only(tmp_path: Path) -> None:
     good = write_tar(tmp_path / "b.tar", [("0.png", picture())])
     (tmp_path / "a.tar").write_bytes(b"no tar" * 500)
