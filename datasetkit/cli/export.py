@@ -37,7 +37,7 @@ def export(
     typer.echo(f"pictures     {result.pictures:,}")
     typer.echo(f"objects      {result.objects:,}")
     for loss in result.losses:
-        typer.echo(f"lost         {loss.count:,} {loss.name}: {loss.meaning}")
+        typer.echo(f"lost         {loss.count:,} {loss.meaning}")
     if result.mean_iou is not None:
         typer.echo(f"mean IoU     {result.mean_iou:.6f} (polygons, filled again, with the masks)")
     typer.echo(f"wrote        {destination}")
@@ -49,6 +49,15 @@ def _progress_bar() -> Iterator[Callable[[int, int], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("records"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("exporting", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    bar = Progress(*columns, console=Console(stderr=True))
+    task = bar.add_task("exporting", total=None)
+
+    def show(done: int, total: int) -> None:
+        bar.start()  # not before: an error that comes at once stands alone
+        bar.update(task, completed=done, total=total)
+
+    try:
+        yield show
+    finally:
+        if bar.live.is_started:
+            bar.stop()

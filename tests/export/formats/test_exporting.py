@@ -210,14 +210,15 @@ def test_the_command_prints_what_was_written_and_lost(small: Path, tmp_path: Pat
     assert shown.exit_code == 0, shown.output
     lines = shown.stdout.splitlines()
     assert lines[:3] == ["records      5", "pictures     4", "objects      9"]
-    assert lines[3].startswith("lost         3 crowds: ")
+    assert lines[3].startswith("lost         3 crowds, left out: ")
     assert lines[-2:] == [
         "mean IoU     1.000000 (polygons, filled again, with the masks)",
         f"wrote        {tmp_path / 'out'}",
     ]
     again = CliRunner().invoke(app, ["export", str(small), str(tmp_path / "out"), "--to", "coco", "--split", "test"])
     assert again.exit_code == 1
-    assert again.stderr.splitlines()[-1].startswith("error: ")
+    assert again.stderr.startswith("error: ")
+    assert again.stderr.count("\n") == 1, "no bar before the error"
     shown = CliRunner().invoke(
         app, ["export", str(small), str(tmp_path / "out"), "--to", "coco", "--split", "test", "--overwrite"]
     )
