@@ -34,9 +34,7 @@ class StabilityRow:
 
 def columns_of(scores: HeadScores, by: str) -> list[str]:
     """Headings of the table of heads."""
-    names = [label for name, label in _SHOWN if (name, _positions(by)) in scores.values]
-    lead = by.partition(":")[0]
-    return [lead, "95 %", "chance", *(label for label in names if label.casefold() != lead)]
+    return [by.partition(":")[0], "95 %", "chance", *(label for _, label in _others(scores, by))]
 
 
 def head_rows(scores: HeadScores, by: str, heads: list[Head]) -> list[HeadRow]:
@@ -44,16 +42,12 @@ def head_rows(scores: HeadScores, by: str, heads: list[Head]) -> list[HeadRow]:
     lead, positions = by.partition(":")[0], _positions(by)
     mean, (low, high) = scores.mean(lead, positions), scores.interval(lead, positions)
     chance, counts = scores.chance(lead, positions), scores.n(lead, positions)
-    others = [
-        scores.mean(name, positions)
-        for name, label in _SHOWN
-        if (name, positions) in scores.values and label.casefold() != lead
-    ]
+    others = [scores.mean(name, positions) for name, _ in _others(scores, by)]
     rows = []
     for head in heads:
         place = (head.layer, head.head)
-        cells = [_number(mean[place]), f"{low[place]:.3f}-{high[place]:.3f}", _number(chance[place])]
-        cells += [_number(values[place]) for values in others]
+        cells = [number(mean[place]), interval(low[place], high[place]), number(chance[place])]
+        cells += [number(values[place]) for values in others]
         rows.append(HeadRow(head, tuple(cells), int(counts[place])))
     return rows
 
@@ -72,7 +66,7 @@ def stability_rows(scores: HeadScores, by: str) -> list[StabilityRow]:
     for name, what in pairs:
         if (name, positions) in scores.values:
             alike = rank_stability(mean, scores.mean(name, positions), top=STABILITY_TOP)
-            rows.append(StabilityRow(what, _number(alike.kendall_tau), _number(alike.jaccard)))
+            rows.append(StabilityRow(what, number(alike.kendall_tau), number(alike.jaccard)))
     return rows
 
 
@@ -89,6 +83,17 @@ def layer_sentence(scores: HeadScores, by: str) -> str:
     )
 
 
+def interval(low: float, high: float) -> str:
+    """Both ends of an interval, either of which may be negative."""
+    return f"{low:.3f} to {high:.3f}" if np.isfinite(low) else "-"
+
+
+def _others(scores: HeadScores, by: str) -> list[tuple[str, str]]:
+    """Names and headings of the scores that stand beside the one that heads are ranked by."""
+    lead, positions = _split(by)
+    return [(name, label) for name, label in _SHOWN if name != lead and (name, positions) in scores.values]
+
+
 def _positions(by: str) -> str:
     return _split(by)[1]
 
@@ -98,9 +103,10 @@ def _split(by: str) -> tuple[str, str]:
     return lead, positions
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """A score to three places; a dash where it is not defined."""
     return f"{value:.3f}" if np.isfinite(value) else "-"
 
 
 def _spread(values: np.ndarray) -> str:
-    return f"{np.mean(values):.3f} ± {np.std(values):.3f}"
+    return f"{np.mean(values):.3f} ± {np.std(values):.3f}" if np.isfinite(values).all() else "-"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from hi_scoring.report.summary import STABILITY_TOP, columns_of, head_rows, stability_rows
+from hi_scoring.report.summary import STABILITY_TOP, columns_of, head_rows, interval, number, stability_rows
 from hi_scoring.results import HeadScores
 
 
@@ -38,8 +38,8 @@ def _layers(scores: HeadScores, by: str) -> Table:
     )
     for name in ("layer", score, "95 %", "chance"):
         table.add_column(name, justify="right")
-    for row in layers.itertuples():
-        table.add_row(str(row.layer), f"{row.mean:.3f}", f"{row.low:.3f}-{row.high:.3f}", f"{row.chance:.3f}")
+    for layer, mean, low, high, chance in layers[["layer", "mean", "low", "high", "chance"]].to_numpy(float).tolist():
+        table.add_row(f"{layer:.0f}", number(mean), interval(low, high), number(chance))
     return table
 
 
