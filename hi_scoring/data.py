@@ -81,8 +81,8 @@ def open_data(place: str, split: str | None = None, limit: int | None = None) ->
     import datasets
 
     folder, published = Path(place), _PUBLISHED.fullmatch(place)
-    if not folder.is_dir() and not published:
-        raise SourceError(f"{place} is no folder and no dataset on the Hub; give one as user/name[@revision]")
+    if not place or (not folder.is_dir() and not published):
+        raise SourceError(f"{place!r} is no folder and no dataset on the Hub; give one as user/name[@revision]")
     name, revision, sha256 = folder.resolve().name, None, None
     if published and not folder.is_dir():
         name, revision = published["name"], _commit(published["name"], published["revision"])

@@ -39,6 +39,7 @@ def write_page(
     heads = scores.top(top, by)
     positions = list(dict.fromkeys(place for _, place in scores.values))
     first = by.partition(":")[2]
+    shown = [place for place in positions if any(scores.n(*name).any() for name in scores.values if name[1] == place)]
     layers, heads_a_layer = scores.shape
     reasons = Counter(drop.reason for drop in drops)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -55,7 +56,8 @@ def write_page(
         columns=columns_of(scores, by),
         top=head_rows(scores, by, heads),
         panels=panels,
-        maps=[(name, heatmaps(scores, name, heads)) for name in sorted(positions, key=lambda name: name != first)],
+        maps=[(name, heatmaps(scores, name, heads)) for name in sorted(shown, key=lambda name: name != first)],
+        undefined=[name for name in positions if name not in shown],
         curves=layer_curves(scores, [name for name in _CURVES if (name, first) in scores.values], first),
         differences=layer_sentence(scores, by),
         top_k=STABILITY_TOP,
