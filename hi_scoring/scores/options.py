@@ -15,7 +15,7 @@ BINARISATIONS: tuple[Binarisation, ...] = get_args(Binarisation)
 
 
 class ScoreOptions(Options):
-    """How heads are scored. The papers leave each of these open; the defaults are ours.
+    """How heads are scored. The abstracts of the papers leave each of these open; the defaults are ours.
 
     Args:
         positions: whose attention is scored: the tokens of the given ``response``, of the object's ``phrase``, the

@@ -4,29 +4,13 @@ from __future__ import annotations
 
 import io
 
-import numpy as np
 import pytest
 from rich.console import Console
 
-from datasetkit.models import ModelIdentity
 from hi_scoring.report.summary import columns_of, head_rows
 from hi_scoring.report.terminal import scores_tables
-from hi_scoring.results import Head, HeadScores
-from hi_scoring.scores.options import ScoreOptions
-
-SHOWN = {"hi": 0.5, "hi_lift": -0.2, "ram": 0.25, "image_mass": 0.75, "pointing": 1.0}
-
-
-def scores() -> HeadScores:
-    """Two samples of one head with the same scores."""
-    return HeadScores(
-        {(name, "response"): np.full((2, 1, 1), value) for name, value in SHOWN.items()},
-        chances={},
-        record_ids=["a", "b"],
-        options=ScoreOptions(),
-        model=ModelIdentity("model", "tiny", None, "0" * 64),
-        dataset={},
-    )
+from hi_scoring.results import Head
+from tests.hi_scoring.report.made import SHOWN, scores
 
 
 @pytest.mark.parametrize("lead", SHOWN)
