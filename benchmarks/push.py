@@ -29,7 +29,7 @@ import huggingface_hub
 from datasetkit import __version__
 from datasetkit.ledger import Tally
 from datasetkit.schema import SCHEMA_VERSION
-from export.hub import push
+from export.hub.push import push
 from export.manifest import CARD_NAME, LEDGER_NAME, RECIPE_NAME, STATISTICS_NAME, Manifest, Part, Shard, shard_path
 from export.shards import hash_file
 from tests.hub.server import HubServer

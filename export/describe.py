@@ -8,10 +8,10 @@ from pathlib import Path
 
 from datasetkit.errors import BuiltFolderError
 from datasetkit.recipe import recipe_yaml
-from export.card import render_card
-from export.card_front import read_front_matter
-from export.card_parts import split_card
-from export.card_sections import merge_card
+from export.dataset_card.front_matter import read_front_matter
+from export.dataset_card.parts import split_card
+from export.dataset_card.render import render_card
+from export.dataset_card.sections import merge_card
 from export.licenses import card_license, license_text
 from export.manifest import ASSETS_FOLDER, CARD_NAME, LICENSE_NAME, PICTURES, RECIPE_NAME, Manifest
 from export.plots import write_plots

@@ -19,7 +19,7 @@ from typing import IO
 
 from datasetkit.errors import BuiltFolderError, OutputError
 from datasetkit.ledger import Drop, DropReason, Notice, Tally
-from export.former_card import former_card
+from export.dataset_card.former import former_card
 from export.identity import BuildIdentity
 from export.manifest import (
     ASSETS_FOLDER,

@@ -34,7 +34,7 @@ def verify(
 
     Of a dataset that is not on this machine one shard at a time is on this disk, and nothing in the end.
     """
-    from export.verify import verify_files
+    from export.verification.verify import verify_files
 
     faults = 0
     with _files_of(dataset) as files, verify_line() as (show, hide):
@@ -56,7 +56,7 @@ def _files_of(dataset: str) -> Iterator[DatasetFiles]:
 
     folder, published = as_place(dataset), _PUBLISHED.fullmatch(dataset)
     if isinstance(folder, RemotePath):
-        from export.remote_dataset import remote_files
+        from export.remote.dataset import remote_files
 
         with remote_files(folder) as files:
             yield files
@@ -65,7 +65,7 @@ def _files_of(dataset: str) -> Iterator[DatasetFiles]:
 
         yield FolderFiles(folder)
     elif published and not folder.exists():
-        from export.hub_dataset import published_files
+        from export.hub.dataset import published_files
 
         with ExitStack() as stack:
             try:

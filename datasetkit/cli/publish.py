@@ -15,10 +15,10 @@ from datasetkit.errors import OutputError
 
 if TYPE_CHECKING:
     from datasetkit.remote import RemotePath
-    from export.hub import Plan, Pushed
-    from export.hub_files import LocalFile
-    from export.pushed_card import PushedCard
-    from export.sending import Difference
+    from export.dataset_card.pushed import PushedCard
+    from export.hub.files import LocalFile
+    from export.hub.push import Plan, Pushed
+    from export.remote.sending import Difference
 
 
 def push(
@@ -63,8 +63,8 @@ def push(
 def _push_to_hub(
     folder: Path, repository: str, private: bool | None, revision: str | None, tag: str | None, *, dry_run: bool
 ) -> Iterator[str]:
-    from export.hub import plan, push
-    from export.hub_repository import MAIN_BRANCH
+    from export.hub.push import plan, push
+    from export.hub.repository import MAIN_BRANCH
 
     branch = revision or MAIN_BRANCH
     with _bars() as show:
@@ -74,7 +74,7 @@ def _push_to_hub(
 
 
 def _push_remote(folder: Path, place: RemotePath, *, dry_run: bool) -> Iterator[str]:
-    from export.remote_push import plan, push
+    from export.remote.push import plan, push
 
     with _bars() as show:
         if dry_run:

@@ -11,8 +11,8 @@ from datasetkit.errors import OutputError
 from datasetkit.remote import RemotePath
 from export.formats.exporting import MARKER_NAME, export_folder
 from export.formats.result import ExportResult
-from export.hub_files import LocalFile, local_file
-from export.sending import compare, read_journal, send
+from export.hub.files import LocalFile, local_file
+from export.remote.sending import compare, read_journal, send
 
 _JOURNAL_NAME = ".datasetkit-export-journal.json"
 

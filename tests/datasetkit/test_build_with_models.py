@@ -22,7 +22,7 @@ from datasetkit.recipe import Recipe
 from datasetkit.recipe.presets import preset
 from datasetkit.record import ObjectStatus, PhraseStatus
 from export.manifest import Manifest
-from export.verify import verify_folder
+from export.verification.verify import verify_folder
 from tests.datasetkit.builders import built, contents, put, reasons, records, write_coco
 from tests.datasetkit.pictures import encode, noise
 

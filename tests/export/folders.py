@@ -30,7 +30,7 @@ from datasetkit.record import (
 )
 from datasetkit.rle import Mask
 from datasetkit.schema import SCHEMA_VERSION, record_to_row
-from export.card import render_card
+from export.dataset_card.render import render_card
 from export.describe import describe
 from export.manifest import LEDGER_NAME, Manifest, Part, Shard, shard_path
 from export.shards import ShardWriter, hash_file

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from export.hub import Pushed, push
-from export.hub_calls import Patience
-from export.pushed_card import pushed_card
+from export.dataset_card.pushed import pushed_card
+from export.hub.calls import Patience
+from export.hub.push import Pushed, push
 from tests.export.folders import record, rows_of, write_folder
 from tests.hub.server import HubServer
 

@@ -1,0 +1,249 @@
+"""Publishing a built folder on the Hub. Owns the order of steps: check, send, commit once, read back, tag.
+
+Large files are sent first and change nothing that anybody sees. One commit then brings shards, card and deletions
+together, on top of the head that was read in the beginning. A push that was cut short is made again: what the Hub
+holds, or has received, is known by its hash and not sent twice.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from huggingface_hub import get_token
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+from datasetkit.errors import HubError
+from export.hub.calls import Patience
+from export.hub.changes import Changes, find_changes
+from export.hub.files import LocalFile, files_to_publish
+from export.hub.repository import MAIN_BRANCH, HubRepository, RepositoryState, Upload
+from export.hub.results import Plan, Pushed
+from export.manifest import CARD_NAME, MANIFEST_NAME, Manifest
+
+# What `git check-ref-format` refuses, and a leading "-".
+_NO_REF_NAME = re.compile(r"^$|^@$|^[-/]|[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|(^|/)\.|\.lock(/|$)|[/.]$")
+
+# Stage ("checking" or "sending"), bytes done, bytes in all.
+OnProgress = Callable[[str, int, int], None]
+
+
+__all__ = ["Plan", "Pushed", "plan", "push"]
+
+
+def plan(
+    folder: Path,
+    repo_id: str,
+    *,
+    private: bool | None = None,
+    revision: str = MAIN_BRANCH,
+    tag: str | None = None,
+    token: str | None = None,
+    endpoint: str | None = None,
+    on_progress: OnProgress | None = None,
+    patience: Patience = Patience(),  # noqa: B008 - frozen
+) -> Plan:
+    """Tell what :func:`push` would do with the same arguments; nothing is sent.
+
+    Raises:
+        BuiltFolderError, HubError: as :func:`push` would.
+
+    """
+    repository = _repository(repo_id, revision, tag, token, endpoint, patience)
+    manifest = Manifest.read(folder)
+    state = repository.read()
+    _check_target(repository, state, private, tag)
+    files = _read_files(folder, manifest, on_progress)
+    changes = find_changes(repository, state, manifest, files)
+    _check_tag(repository, state, changes, tag)
+    changed = {file.path for file in changes.additions}
+    return Plan(
+        repo_id,
+        revision,
+        not state.exists,
+        not state.has_branch and (state.exists or revision != MAIN_BRANCH),
+        tuple((file.path, file.size_bytes) for file in changes.additions),
+        tuple((file.path, file.size_bytes) for file in changes.files if file.path not in changed),
+        changes.deletions,
+        changes.card,
+        None if tag in state.tags else tag,
+    )
+
+
+def push(
+    folder: Path,
+    repo_id: str,
+    *,
+    private: bool | None = None,
+    revision: str = MAIN_BRANCH,
+    tag: str | None = None,
+    token: str | None = None,
+    endpoint: str | None = None,
+    on_progress: OnProgress | None = None,
+    patience: Patience = Patience(),  # noqa: B008 - frozen
+) -> Pushed:
+    """Publish a built folder as a dataset repository, in one commit.
+
+    Args:
+        folder: what ``datasetkit build`` wrote.
+        repo_id: ``user/name``; made if it is not there.
+        private: who may see a new repository; None leaves it to the Hub. Given, it must be so of an old one.
+        revision: the branch; made from ``main`` if it is not there.
+        tag: for the commit; one that this very commit has already is no error.
+        token: None takes the one that ``hf auth login`` stored, or ``HF_TOKEN``.
+        endpoint: the Hub's address; None takes huggingface_hub's, which reads ``HF_ENDPOINT``.
+        on_progress: told stage, bytes done and bytes in all, piece by piece, from several threads.
+        patience: how passing failures are met.
+
+    Returns:
+        what was done; the Hub's files were compared with the folder's, the card with what it was to become.
+
+    Raises:
+        BuiltFolderError: the folder is not finished, its card's YAML cannot be read, or a shard is not the manifest's.
+        HubError: no token, a card on the Hub that cannot be read, a tag of another commit, a head that moved meanwhile,
+            whatever the Hub refused.
+
+    """
+    repository = _repository(repo_id, revision, tag, token, endpoint, patience)
+    manifest = Manifest.read(folder)
+    state = repository.read()
+    _check_target(repository, state, private, tag)
+    files = _read_files(folder, manifest, on_progress)
+    changes = find_changes(repository, state, manifest, files)
+    _check_tag(repository, state, changes, tag)
+    made = _make_target(repository, state, private)
+    if made is not state:
+        state, changes = made, find_changes(repository, made, manifest, files)
+    total = sum(file.size_bytes for file in changes.additions)
+    on_sent = _counter("sending", total, on_progress)
+    uploads = [Upload(file, on_sent) for file in changes.additions]
+    repository.send(uploads)
+    commit = _commit(repository, state, changes, uploads, manifest)
+    _read_back(repository, commit, changes)
+    if tag is not None and tag not in state.tags:
+        repository.create_tag(tag, commit)
+    sent = [upload.size_bytes for upload in uploads if upload.was_sent]
+    return Pushed(
+        commit,
+        repository.url(tag or revision),
+        len(sent),
+        sum(sent),
+        len(changes.files) - len(sent),
+        sum(file.size_bytes for file in changes.files) - sum(sent),
+        len(changes.deletions),
+        changes.card,
+        tag in state.tags,
+    )
+
+
+def _repository(
+    repo_id: str, revision: str, tag: str | None, token: str | None, endpoint: str | None, patience: Patience
+) -> HubRepository:
+    try:
+        validate_repo_id(repo_id)
+    except ValueError as error:
+        raise HubError(f"{repo_id!r} is no name of a repository: {error}") from error
+    if "/" not in repo_id:
+        raise HubError(f"{repo_id!r} does not say whose repository it is; write it as user/{repo_id}")
+    for option, name in (("--revision", revision), ("--tag", tag)):
+        if name is not None and _NO_REF_NAME.search(name):
+            raise HubError(
+                f"{option} {name!r} is no name that git takes: no spaces, none of ~^:?*[\\, no .. or //, and no "
+                "- or / in the beginning"
+            )
+    token = token or get_token()
+    if token is None:
+        raise HubError("there is no token for the Hub; run `hf auth login`, or set HF_TOKEN")
+    return HubRepository(repo_id, revision, token=token, endpoint=endpoint, patience=patience)
+
+
+def _read_files(folder: Path, manifest: Manifest, on_progress: OnProgress | None) -> tuple[LocalFile, ...]:
+    total = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return files_to_publish(folder, manifest, _counter("checking", total, on_progress))
+
+
+def _counter(stage: str, total: int, on_progress: OnProgress | None) -> Callable[[int], None]:
+    done = 0
+    lock = threading.Lock()
+
+    def count(new: int) -> None:
+        nonlocal done
+        with lock:
+            done += new
+            if on_progress is not None:
+                on_progress(stage, done, total)
+
+    return count
+
+
+def _check_target(repository: HubRepository, state: RepositoryState, private: bool | None, tag: str | None) -> None:
+    """Refuse whatever can be known before anything is sent."""
+    name = repository.repo_id
+    if tag is not None and state.tags.get(tag, state.head) != state.head:
+        raise _taken(name, tag, state.tags[tag])
+    if repository.branch in state.tags:
+        raise HubError(f"{repository.branch} is a tag of {name}, which cannot be pushed to; give a branch")
+    if private is not None and state.is_private is not None and private != state.is_private:
+        is_now, wanted = ("private", "public") if state.is_private else ("public", "private")
+        raise HubError(f"{name} is {is_now}; make it {wanted} in its settings on the Hub, or push as --{is_now}")
+
+
+def _check_tag(repository: HubRepository, state: RepositoryState, changes: Changes, tag: str | None) -> None:
+    """Refuse a tag of the head where a commit is to come; a push that was finished may be made again."""
+    if tag is not None and tag in state.tags and (changes.additions or changes.deletions):
+        raise _taken(repository.repo_id, tag, state.tags[tag])
+
+
+def _taken(repo_id: str, tag: str, commit: str) -> HubError:
+    return HubError(f"{repo_id} has a tag {tag} already (at commit {commit[:12]}); give another --tag")
+
+
+def _make_target(repository: HubRepository, state: RepositoryState, private: bool | None) -> RepositoryState:
+    if not state.exists:
+        repository.create(private=private)
+        state = repository.read()
+        _check_target(repository, state, private, None)  # somebody else may have made it meanwhile
+    if not state.has_branch and state.head is not None:
+        repository.create_branch(state.head)
+    return state
+
+
+def _commit(
+    repository: HubRepository,
+    state: RepositoryState,
+    changes: Changes,
+    uploads: Sequence[Upload],
+    manifest: Manifest,
+) -> str:
+    if not uploads and not changes.deletions and state.head is not None:
+        return state.head
+    rows = sum(manifest.split_rows.values())
+    message = f"Push {rows:,} {'record' if rows == 1 else 'records'} with datasetkit {manifest.code_version}"
+    try:
+        return repository.commit(uploads, changes.deletions, message=message, parent=state.head)
+    except HubError as error:
+        head = repository.read().head
+        if head == state.head or head is None:
+            raise
+        # An answer that was lost on its way: the commit is there.
+        if not changes.differences(repository.files(head)):
+            return head
+        raise HubError(
+            f"somebody else committed to {repository.repo_id} meanwhile ({repository.branch} is at {head[:12]}, not "
+            f"{str(state.head)[:12]}); nothing was changed and nothing is lost: run the same command again",
+            error.status,
+        ) from error
+
+
+def _read_back(repository: HubRepository, commit: str, changes: Changes) -> None:
+    wrong = changes.differences(repository.files(commit))
+    for file in changes.files:
+        if file.path in (CARD_NAME, MANIFEST_NAME) and file.path not in wrong:
+            wrong += [] if repository.read_file(file.path, commit) == file.read() else [file.path]
+    if wrong:
+        raise HubError(
+            f"commit {commit[:12]} of {repository.repo_id} is not what was sent: {', '.join(wrong[:5])} ({len(wrong)} "
+            "in all); a .gitignore there may leave files out. Push again"
+        )

@@ -1,0 +1,1 @@
+"""Verification of built and published datasets. Owns what a sound dataset is."""
