@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,11 @@ from datasetkit.errors import UnusableError
 from datasetkit.ledger import DropReason
 from hi_scoring.encoding import Encoder
 from hi_scoring.families import family_of
-from hi_scoring.samples import Sample
+from hi_scoring.samples import Mention, Sample
 from hi_scoring.scores.options import ScoreOptions
 from hi_scoring.scoring import SampleScores, Scorer, device_of_scores
 from tests.hi_scoring.pictures import SPANS, sample
+from tests.hi_scoring.scores import references
 from tests.hi_scoring.tiny_models import family_params, tiny
 from tests.hi_scoring.tiny_parts import HEAD_WIDTH, HEADS, LAYERS, TinyFamily
 
@@ -70,6 +72,40 @@ def test_scores_are_those_of_eager_attention(name: str, convention: str) -> None
             evidence[view.tokens[inside & (coverage > 0)]] = 1
         by_phrase.append((on_image[:, :, rows].mean(2) * evidence).sum(-1))
     np.testing.assert_allclose(result["phrase"]["ram"], np.mean(by_phrase, 0), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", family_params())
+def test_head_impact_in_a_padded_batch_is_that_of_eager_attention(name: str) -> None:
+    family, one = tiny(name), sample(3, size_hw=(90, 120))
+    # The second phrase names both objects, so the first object has the tokens of both phrases.
+    one = dataclasses.replace(one, mentions=(Mention(SPANS[0], (0,)), Mention(SPANS[1], (0, 1))))
+    longer = sample(4, text="a red square above a blue circle and a small green star")
+    result = scored(family, [longer, one])[1]
+    row, attention = eager_attention(family, one)
+    slots, on_image = row.response_slots.numpy(), attention[..., row.image_slots.numpy()]
+    second = [slot - 1 for slot, (start, _) in zip(slots, row.offsets, strict=True) if start >= SPANS[1][0]]
+    first = [slot - 1 for slot, (_, end) in zip(slots, row.offsets, strict=True) if end <= SPANS[0][1]]
+    rows = {"response": [slots - 1] * 2, "last": [slots[:1] - 1] * 2, "phrase": [first + second, second]}
+    for positions, of_objects in rows.items():
+        for layer, head in np.ndindex(LAYERS, HEADS):
+            mean = [on_image[layer, head, of_object].mean(0) for of_object in of_objects]
+            if min(values.sum() for values in mean) < 1e-6:
+                continue  # a sliding layer that sees nothing of the picture
+            hi, soft = np.mean([overlaps(row, number, values) for number, values in enumerate(mean)], 0)
+            assert result[positions]["hi"][layer, head] == pytest.approx(hi, abs=1e-4), (positions, layer, head)
+            assert result[positions]["hi_soft"][layer, head] == pytest.approx(soft, abs=1e-4), (positions, layer, head)
+
+
+def overlaps(row: Any, number: int, attention: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """HI and soft HI of one object: the mean over views, by the formulas written out."""
+    found = []
+    for view in row.geometry.views:
+        coverage = view.coverage(row.sample.masks[number : number + 1])[0]
+        values, mask = attention[view.tokens], references.object_cells(coverage, 0.5)
+        if mask:
+            most = set(np.argsort(-values.ravel())[: len(mask)].tolist())
+            found.append((references.iou(most, mask), references.soft(values, coverage)))
+    return np.mean(found, 0)
 
 
 @pytest.mark.parametrize("name", family_params())
