@@ -142,12 +142,20 @@ def score_line(total: int, *, shown: bool) -> Iterator[Callable[[int], None]]:
         disable=not shown,
     )
     task = line.add_task("", total=total)
-    line.start()
+
+    def show(done: int) -> None:
+        line.start()
+        line.update(task, completed=done)
+
+    def hide() -> None:
+        if line.live.is_started:
+            line.stop()
+
     try:
-        yield lambda done: line.update(task, completed=done)
+        yield show
     except KeyboardInterrupt:
-        line.stop()
+        hide()
         typer.echo("interrupted; what is finished is kept. Run the same command again to go on", err=True)
         raise typer.Exit(130) from None
     finally:
-        line.stop()
+        hide()

@@ -19,7 +19,8 @@ def scores_tables(scores: HeadScores, by: str, top: int) -> Iterator[Table]:
 
 
 def _heads(scores: HeadScores, by: str, top: int) -> Table:
-    table = Table(title=f"heads by {by}", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    # Without padding, ten columns fit into a terminal of 80.
+    table = Table(title=f"heads by {by}", title_justify="left", box=SIMPLE_HEAD, padding=0, pad_edge=False)
     for name in ("layer", "head", *columns_of(scores, by), "n"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in head_rows(scores, by, scores.top(top, by)):
