@@ -55,6 +55,11 @@ class Data:
     rows: Any
     identity: DataIdentity
 
+    @property
+    def has_phrases(self) -> bool:
+        """Whether the rows have what says which words name which object."""
+        return {"objects", "phrases"} <= set(self.rows.column_names)
+
     def __len__(self) -> int:
         return len(self.rows)
 

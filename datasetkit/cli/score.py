@@ -43,9 +43,14 @@ def score(
     positions: Annotated[
         str, typer.Option(help="Tokens whose attention counts: response, phrase, last, generated; comma-separated.")
     ] = "response,phrase,last",
-    by: Annotated[str, typer.Option(metavar="SCORE:POSITIONS", help="What heads and layers are ranked by.")] = (
-        "hi:response"
-    ),
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SCORE:POSITIONS",
+            help="What heads and layers are ranked by.  [default: hi at the first of the positions]",
+            show_default=False,
+        ),
+    ] = None,
     top: Annotated[int, typer.Option(min=1, help="Heads to list and to draw.")] = 10,
     prompt: Annotated[str, typer.Option(help="What the model is asked.")] = "Describe the image.",
     convention: Annotated[str, typer.Option(help="Row of a token: predicting (before it) or at (its own).")] = (
@@ -77,10 +82,12 @@ def score(
         prompt=prompt,
         max_new_tokens=max_new_tokens,
     )
+    by = by or f"hi:{options.positions[0]}"
     _check_ranking(by, options)
     if dtype not in _DTYPES:
         raise RecipeError(f"--dtype {dtype}: give one of {', '.join(_DTYPES)}")
     rows = open_data(data, split, limit)
+    _check_phrases(rows, by, options)
     subject = Subject(model, revision, device, dtype)
     folder = out or Path("scores") / f"{_name(model)}--{_name(rows.identity.name)}"
     with score_line(len(rows), shown=Share.is_first()) as on_progress:
@@ -116,6 +123,19 @@ def _check_ranking(by: str, options: ScoreOptions) -> None:
         )
 
 
+def _check_phrases(rows: Data, by: str, options: ScoreOptions) -> None:
+    """Refuse a ranking by phrases of rows that have none, before the model is loaded; tell of them otherwise."""
+    from hi_scoring.runs import Share
+
+    if rows.has_phrases or "phrase" not in options.positions:
+        return
+    told = f"no row of {rows.identity.name} has phrases (it lacks the columns objects and phrases)"
+    if by.endswith(":phrase"):
+        raise RecipeError(f"--by {by}: {told}; give other positions")
+    if Share.is_first():
+        typer.echo(f"phrase: {told}", err=True)
+
+
 def _name(place: str) -> str:
     return place.rstrip("/").rpartition("/")[2].replace(":", "-")
 
@@ -139,7 +159,7 @@ def _report(scores: HeadScores, subject: Subject, rows: Data, folder: Path, by: 
         console.print(table)
     for reason, count in Counter(drop.reason for drop in drops).most_common():
         typer.echo(f"without scores  {count:,} rows: {reason} ({reason.explanation})")
-    looked = looked_at(subject, rows, scores.options, heads, _SAMPLES_DRAWN)
+    looked = looked_at(subject, rows, scores.options, heads, _SAMPLES_DRAWN, by.partition(":")[2])
     page = folder / PAGE_NAME
     write_page(page, scores, by=by, top=top, panels=[panel(one, heads) for one in looked], drops=drops)
     typer.echo(f"wrote {folder} (scores of {len(scores.record_ids):,} samples)")

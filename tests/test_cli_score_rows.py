@@ -1,0 +1,53 @@
+"""``datasetkit score`` on rows of anybody, and of few samples: what is told of them, and when."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import datasets
+import pytest
+
+from tests.hi_scoring.pictures import TEXT, sample
+from tests.hi_scoring.scored import png
+from tests.test_cli_score import MODEL, run
+
+ROWS = 3
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Rows that nothing is said of phrases in; nobody changes them."""
+    folder = tmp_path_factory.mktemp("rows") / "plain"
+    rows = {
+        "image": [{"bytes": png(sample(number).image), "path": None} for number in range(ROWS)],
+        "text": [TEXT] * ROWS,
+        "masks": [[mask.to_coco() for mask in sample(number).objects] for number in range(ROWS)],
+    }
+    datasets.Dataset.from_dict(rows).cast_column("image", datasets.Image()).to_parquet(folder / "rows.parquet")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "options", [("--by", "hi:phrase"), ("--positions", "phrase"), ("--positions", "phrase,last")], ids=" ".join
+)
+def test_a_ranking_by_phrases_that_no_row_has_is_refused_before_the_model_is_loaded(
+    plain: Path, options: tuple[str, ...]
+) -> None:
+    code, _, errors = run("score", "--model", "/none", "--data", plain, *options)
+    assert code == 1
+    assert errors.splitlines()[-1] == (
+        "error: --by hi:phrase: no row of plain has phrases (it lacks the columns objects and phrases); "
+        "give other positions"
+    )
+
+
+def test_positions_that_no_row_has_are_told_of(plain: Path, tmp_path: Path) -> None:
+    code, _, errors = run("score", *MODEL, "--data", plain, "--out", tmp_path / "out")
+    assert code == 0
+    assert "phrase: no row of plain has phrases (it lacks the columns objects and phrases)" in errors.splitlines()
+
+
+def test_heads_are_ranked_at_the_first_of_the_given_positions(plain: Path, tmp_path: Path) -> None:
+    code, shown, _ = run("score", *MODEL, "--data", plain, "--out", tmp_path / "out", "--positions", "last,response")
+    assert code == 0
+    assert "heads by hi:last" in shown
