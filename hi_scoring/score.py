@@ -140,15 +140,17 @@ def score_dataset(
         return scores
 
 
-def looked_at(subject: Subject, data: Data, options: ScoreOptions, heads: Sequence[Head], count: int) -> list[LookedAt]:
-    """Read where heads look in the first samples of a dataset, over the tokens of the text."""
+def looked_at(
+    subject: Subject, data: Data, options: ScoreOptions, heads: Sequence[Head], count: int, positions: str = "response"
+) -> list[LookedAt]:
+    """Read where heads look in the first samples of a dataset that have anything at the positions."""
     scorer = Scorer(subject.model, subject.processor, options)
     found: list[LookedAt] = []
     for row in range(len(data)):
         if len(found) == count:
             break
         try:
-            found.append(scorer.look(read_sample(data, row), heads))
+            found.append(scorer.look(read_sample(data, row), heads, positions))
         except UnusableError:
             continue
     return found

@@ -57,12 +57,14 @@ class LookedAt:
 
     Args:
         sample: the picture, its text and its objects.
+        text: what the model was given as its response: the sample's, or its own where positions are ``generated``.
         geometry: of its image tokens.
-        attention: of each head, mean over the text's rows, shape (image tokens,).
+        attention: of each head, mean over the rows of the positions, shape (image tokens,).
 
     """
 
     sample: Sample
+    text: str
     geometry: ImageTokens
     attention: Mapping[Head, FloatArray]
 
@@ -102,17 +104,22 @@ class Scorer:
         return [result for result in results if result is not None]
 
     @torch.inference_mode()
-    def look(self, sample: Sample, heads: Sequence[Head]) -> LookedAt:
-        """Read where heads look, over all tokens of a sample's text.
+    def look(self, sample: Sample, heads: Sequence[Head], positions: str = "response") -> LookedAt:
+        """Read where heads look in a sample, over all tokens of the positions; of ``phrase`` over those of all phrases.
 
         Raises:
-            UnusableError: the model cannot be given the sample.
+            UnusableError: the model cannot be given the sample, or nothing stands at the positions.
 
         """
         self._encoder.check(sample)
-        batch = self._encoder.encode([sample])
+        [text] = self._written([sample]) if positions == "generated" else [sample.text]
+        if not text:
+            raise UnusableError(DropReason.NO_TOKENS, "the model writes no text")
+        batch = self._encoder.encode([sample], [text])
         [row] = batch.rows
-        slots = rows_of(row.response_slots, self._options)
+        slots = _distinct_rows(_looks(row, [positions], self._options))
+        if not len(slots):
+            raise UnusableError(DropReason.NO_TOKENS, f"nothing stands at the positions {positions}")
         found: dict[Head, FloatArray] = {}
 
         def sink(layer: int, attention: Tensor) -> None:
@@ -122,7 +129,7 @@ class Scorer:
 
         weights = torch.full((1, 1, len(slots)), 1 / len(slots))
         self._run(batch, PositionReader(slots[None], weights, row.image_slots[None], sink))
-        return LookedAt(sample, row.geometry, found)
+        return LookedAt(sample, text, row.geometry, found)
 
     def _refusal(self, sample: Sample) -> UnusableError | None:
         try:
@@ -234,10 +241,14 @@ def _phrase_looks(row: EncodedSample, options: ScoreOptions) -> list[_Look]:
     return by_object + by_phrase
 
 
+def _distinct_rows(looks: Sequence[_Look]) -> Tensor:
+    """Give the rows of all looks, each once, in ascending order."""
+    return torch.unique(torch.cat([torch.empty(0, dtype=torch.long), *(look.rows for look in looks)]))
+
+
 def _padded_rows(judges: Sequence[_Judge]) -> tuple[Tensor, Tensor]:
     """Give the distinct rows of each sample, shape (B, R), -1 where none; and the weights of its looks, (B, S, R)."""
-    none = torch.empty(0, dtype=torch.long)
-    rows = [torch.unique(torch.cat([none, *(look.rows for look in judge.looks)])) for judge in judges]
+    rows = [_distinct_rows(judge.looks) for judge in judges]
     most_rows, most_looks = max(len(row) for row in rows), max(len(judge.looks) for judge in judges)
     padded = torch.full((len(judges), most_rows), -1)
     weights = torch.zeros(len(judges), most_looks, most_rows)

@@ -23,7 +23,7 @@ _HEAT = 0.62
 
 @dataclass(frozen=True)
 class Panel:
-    """One sample as PNG pictures: its key objects, then what each head looked at."""
+    """One sample as PNG pictures, below the model's response: its key objects, then what each head looked at."""
 
     record_id: str
     text: str
@@ -37,7 +37,7 @@ def panel(looked: LookedAt, heads: Sequence[Head]) -> Panel:
     scale = _SIDE_PX / max(image.size)
     small = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
     drawn = [(head, _png(_heated(small, looked.geometry, looked.attention[head]))) for head in heads]
-    return Panel(looked.sample.record_id, looked.sample.text, _png(_outlined(small, looked.sample)), tuple(drawn))
+    return Panel(looked.sample.record_id, looked.text, _png(_outlined(small, looked.sample)), tuple(drawn))
 
 
 def _outlined(small: Image.Image, sample: Sample) -> Image.Image:

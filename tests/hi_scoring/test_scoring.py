@@ -14,6 +14,7 @@ from datasetkit.errors import UnusableError
 from datasetkit.ledger import DropReason
 from hi_scoring.encoding import Encoder
 from hi_scoring.families import family_of
+from hi_scoring.results import Head
 from hi_scoring.samples import Mention, Sample
 from hi_scoring.scores.options import ScoreOptions
 from hi_scoring.scoring import SampleScores, Scorer, device_of_scores
@@ -72,6 +73,27 @@ def test_scores_are_those_of_eager_attention(name: str, convention: str) -> None
             evidence[view.tokens[inside & (coverage > 0)]] = 1
         by_phrase.append((on_image[:, :, rows].mean(2) * evidence).sum(-1))
     np.testing.assert_allclose(result["phrase"]["ram"], np.mean(by_phrase, 0), atol=1e-4)
+
+
+def test_a_look_is_the_attention_of_the_positions_that_are_asked_for() -> None:
+    family, one, head = tiny("llava"), sample(3, size_hw=(90, 120)), Head(1, 2)
+    scorer = Scorer(family.model, family.processor, ScoreOptions(max_new_tokens=4))
+    row, attention = eager_attention(family, one)
+    slots, on_image = row.response_slots.numpy(), attention[head][:, row.image_slots.numpy()]
+    named = [
+        slot - 1 for slot, (a, b) in zip(slots, row.offsets, strict=True) if any(a < y and x < b for x, y in SPANS)
+    ]
+    assert 0 < len(named) < len(slots)
+    for positions, rows in {"response": slots - 1, "phrase": named, "last": slots[:1] - 1}.items():
+        looked = scorer.look(one, [head], positions)
+        assert looked.text == one.text
+        np.testing.assert_allclose(looked.attention[head], on_image[rows].mean(0), atol=1e-5)
+    written = scorer.look(one, [head], "generated")
+    assert written.text not in ("", one.text)
+    told = dataclasses.replace(one, text=written.text, mentions=())
+    np.testing.assert_allclose(written.attention[head], scorer.look(told, [head]).attention[head], atol=1e-5)
+    with pytest.raises(UnusableError, match="nothing stands at the positions phrase"):
+        scorer.look(told, [head], "phrase")
 
 
 @pytest.mark.parametrize("name", family_params())

@@ -21,7 +21,7 @@ HEAD = Head(1, 2)
 
 def heat(one: Sample, geometry: ImageTokens, attention: NDArray[np.float32]) -> NDArray[np.float64]:
     """Brightness of the drawn pixels, shape (rows, columns), about 0 to 1."""
-    [(head, png)] = panel(LookedAt(one, geometry, {HEAD: attention}), [HEAD]).heads
+    [(head, png)] = panel(LookedAt(one, one.text, geometry, {HEAD: attention}), [HEAD]).heads
     assert head == HEAD
     return np.asarray(Image.open(io.BytesIO(png))).mean(-1) / 255
 
