@@ -100,10 +100,10 @@ def test_two_processes_of_a_launcher_make_the_same_files(scenes: Path, finished:
     assert contents(tmp_path / "out") == contents(finished)
 
 
-def test_ctrl_c_says_how_to_go_on(scenes: Path, finished: Path, tmp_path: Path) -> None:
+def test_ctrl_c_says_how_to_go_on(scenes: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    arguments = ("score", *MODEL, "--data", scenes, "--out", out, "--top", "3")
-    process = subprocess.Popen(command(*arguments), env=environment(tmp_path), stderr=subprocess.PIPE, text=True)
+    arguments = command("score", *MODEL, "--data", scenes, "--out", out)
+    process = subprocess.Popen(arguments, env=environment(tmp_path), stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while not list(out.glob("parts/*.safetensors")) and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -113,9 +113,6 @@ def test_ctrl_c_says_how_to_go_on(scenes: Path, finished: Path, tmp_path: Path) 
     assert errors.splitlines()[-1].startswith("interrupted; what is finished is kept. Run the same command again")
     assert "Traceback" not in errors
     assert 1 <= len(list(out.glob("parts/*.safetensors"))) < 6
-    assert run(*arguments)[0] == 0
-    run("score", *MODEL, "--data", scenes, "--out", finished, "--top", "3")
-    assert contents(out) == contents(finished)
 
 
 @pytest.mark.parametrize(
