@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import datasets
@@ -9,7 +10,7 @@ import pytest
 
 from tests.hi_scoring.pictures import TEXT, sample
 from tests.hi_scoring.scored import png
-from tests.test_cli_score import MODEL, run
+from tests.test_cli_score import MODEL, command, environment, run
 
 ROWS = 3
 
@@ -51,3 +52,15 @@ def test_heads_are_ranked_at_the_first_of_the_given_positions(plain: Path, tmp_p
     code, shown, _ = run("score", *MODEL, "--data", plain, "--out", tmp_path / "out", "--positions", "last,response")
     assert code == 0
     assert "heads by hi:last" in shown
+
+
+def test_the_page_is_written_though_nobody_reads_what_is_printed(plain: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = command("score", *MODEL, "--data", plain, "--out", out)
+    process = subprocess.Popen(
+        arguments, env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    process.stdout.close()
+    assert "Traceback" not in process.communicate(timeout=120)[1]
+    assert (out / "report.html").is_file()

@@ -141,7 +141,7 @@ def _name(place: str) -> str:
 
 
 def _report(scores: HeadScores, subject: Subject, rows: Data, folder: Path, by: str, top: int) -> None:
-    """Print the table, and write the page with pictures of what the best heads look at."""
+    """Write the page with pictures of what the best heads look at, and print the tables."""
     from rich.console import Console
 
     from hi_scoring.report.gallery import panel
@@ -154,13 +154,14 @@ def _report(scores: HeadScores, subject: Subject, rows: Data, folder: Path, by: 
     if not heads:
         raise RecipeError(f"--by {by}: no sample has it; the scores are saved in {folder}, rank them by another")
     drops = read_drops(folder)
+    looked = looked_at(subject, rows, scores.options, heads, _SAMPLES_DRAWN, by.partition(":")[2])
+    page = folder / PAGE_NAME
+    # First, for whoever reads may stop (head -2) when the tables are printed.
+    write_page(page, scores, by=by, top=top, panels=[panel(one, heads) for one in looked], drops=drops)
     console = Console()
     for table in scores_tables(scores, by, top):
         console.print(table)
     for reason, count in Counter(drop.reason for drop in drops).most_common():
         typer.echo(f"without scores  {count:,} rows: {reason} ({reason.explanation})")
-    looked = looked_at(subject, rows, scores.options, heads, _SAMPLES_DRAWN, by.partition(":")[2])
-    page = folder / PAGE_NAME
-    write_page(page, scores, by=by, top=top, panels=[panel(one, heads) for one in looked], drops=drops)
     typer.echo(f"wrote {folder} (scores of {len(scores.record_ids):,} samples)")
     typer.echo(f"open {page} in a browser")
