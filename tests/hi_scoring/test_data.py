@@ -19,7 +19,7 @@ from PIL import Image
 
 from datasetkit.errors import SourceError, UnusableError
 from datasetkit.rows import masks as masks_of
-from export.hub import push
+from export.hub.push import push
 from hi_scoring.data import open_data
 from hi_scoring.runs import read_sample
 from tests.export.folders import record, rows_of, write_folder
