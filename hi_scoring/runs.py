@@ -143,19 +143,18 @@ class Run:
         """Refuse a folder that this run must not touch. Every process may ask; nothing is changed.
 
         Raises:
-            OutputError: it holds results of another description, or files that no run made.
+            OutputError: it holds scores of another description, or files that no run made.
 
         """
         found = self._told()
         if found is None:
             if self._folder.is_dir() and any(path.name != f"{RUN_NAME}.partial" for path in self._folder.iterdir()):
                 raise OutputError(f"{self._folder} holds files that are no scores; give another --out")
-        elif found != self._description and not overwrite:
-            other = [name for name, value in self._description.items() if found.get(name) != value]
-            raise OutputError(
-                f"{self._folder} holds scores that differ in {', '.join(other)} ({RUN_NAME} there says which it has); "
-                "give another --out, or --overwrite"
+        elif found != self._description and self._has_scores and not overwrite:
+            told = "; ".join(
+                f"{name} is {there} there, {here} here" for name, there, here in _differences(found, self._description)
             )
+            raise OutputError(f"{self._folder} holds other scores: {told}; give another --out, or --overwrite")
 
     def prepare(self, *, overwrite: bool) -> None:
         """Make the folder ready; keep what an interrupted run of the same description left in it.
@@ -172,6 +171,12 @@ class Run:
             self._remove_parts()
             replace_file(self._folder / RUN_NAME, (json.dumps(self._description, indent=2) + "\n").encode())
         self._parts.mkdir(exist_ok=True)
+
+    @property
+    def _has_scores(self) -> bool:
+        """Whether anything was scored, be it only a batch."""
+        results = any((self._folder / name).exists() for name in (DROPS_NAME, *RESULT_NAMES))
+        return results or (self._parts.is_dir() and bool(self._finished_parts()))
 
     @property
     def is_finished(self) -> bool:
@@ -292,6 +297,24 @@ class Run:
     def _finished_parts(self) -> list[Path]:
         """Give the files of finished batches, in the dataset's order."""
         return sorted(path for path in self._parts.iterdir() if _PART.fullmatch(path.name))
+
+
+def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Name the values that differ, such as ``options.prompt``, with both of them."""
+    first, second = dict(_leaves(there)), dict(_leaves(here))
+    return [
+        (name, json.dumps(first.get(name)), json.dumps(second.get(name)))
+        for name in first | second
+        if first.get(name) != second.get(name)
+    ]
+
+
+def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    if not isinstance(value, Mapping):
+        yield name, value
+        return
+    for key, inner in value.items():
+        yield from _leaves(inner, f"{name}.{key}" if name else key)
 
 
 def read_drops(folder: Path) -> tuple[Drop, ...]:

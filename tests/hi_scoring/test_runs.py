@@ -166,20 +166,41 @@ def test_the_same_again_is_loaded(finished: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "weights", "options", "differs"),
     [
-        (data_of(ROWS), "b", {}, "model"),
-        (data_of(ROWS, "others"), "a", {}, "data"),
-        (data_of(ROWS[:8]), "a", {}, "data"),
-        (data_of(ROWS), "a", {"prompt": "What is it?"}, "options"),
-        (data_of(ROWS[:8]), "b", {"convention": "at"}, "model, data, options"),
+        (data_of(ROWS), "b", {}, 'model.sha256 is "a" there, "b" here'),
+        (data_of(ROWS, "others"), "a", {}, 'data.name is "rows" there, "others" here'),
+        (data_of(ROWS[:8]), "a", {}, "data.rows is 24 there, 8 here"),
+        (data_of(ROWS), "a", {"prompt": "What is it?"}, 'prompt is "Describe the image." there, "What is it?" here'),
+        (
+            data_of(ROWS[:8]),
+            "b",
+            {"positions": ["last"]},
+            'model.sha256 is "a" there, "b" here; data.rows is 24 there, 8 here; '
+            'options.positions is ["response", "phrase", "last"] there, ["last"] here',
+        ),
     ],
 )
-def test_other_results_in_the_folder_stay(
+def test_other_results_in_the_folder_stay_and_are_told_apart(
     finished: Path, data: Any, weights: str, options: dict[str, Any], differs: str
 ) -> None:
     before = contents(finished)
-    with pytest.raises(OutputError, match=f"scores that differ in {differs} .*give another --out, or --overwrite"):
+    with pytest.raises(OutputError) as caught:
         score(finished, data, UnusedSubject(weights=weights), **options)
+    told = str(caught.value)
+    assert told.startswith(f"{finished} holds other scores: ")
+    assert told.endswith(f"{differs}; give another --out, or --overwrite")
     assert contents(finished) == before
+
+
+def test_a_run_of_which_nothing_was_scored_gives_way_to_another(finished: Path, tmp_path: Path) -> None:
+    class Stopped(TinySubject):
+        @property
+        def processor(self) -> Any:  # type: ignore[override]
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        score_dataset(Stopped(), data_of(ROWS), ScoreOptions(), tmp_path, batch=9)
+    score(tmp_path, data_of(ROWS))
+    assert contents(tmp_path) == contents(finished)
 
 
 def test_overwriting_leaves_nothing_of_other_results_and_all_else(tmp_path: Path) -> None:

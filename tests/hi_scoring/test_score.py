@@ -53,7 +53,7 @@ def test_another_type_of_numbers_is_another_run(saved: Path, tmp_path: Path) -> 
     data, options = data_of([row(number) for number in range(2)]), ScoreOptions(positions=("last",))
     whole = score_dataset(Subject(str(saved), device="cpu"), data, options, tmp_path)
     half = Subject(str(saved), device="cpu", dtype="bfloat16")
-    with pytest.raises(OutputError, match="differ in dtype"):
+    with pytest.raises(OutputError, match='dtype is "float32" there, "bfloat16" here'):
         score_dataset(half, data, options, tmp_path)
     rough = score_dataset(half, data, options, tmp_path, overwrite=True)
     assert whole is not None
@@ -196,5 +196,5 @@ def test_what_decides_the_values_stands_in_the_folder(tmp_path: Path) -> None:
     assert told["model"] == {"role": "model", "id": "llava", "revision": None, "sha256": "a"}
     assert (told["dtype"], told["batch"], told["options"]["quantile"]) == ("float32", 4, 0.8)
     assert told["data"]["name"] == "rows"
-    with pytest.raises(OutputError, match="differ in batch"):
+    with pytest.raises(OutputError, match="batch is 4 there, 5 here"):
         score_dataset(UnusedSubject(), data_of([row(0)]), ScoreOptions(quantile=0.8), tmp_path, batch=5)
