@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import matplotlib.style
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
 
 from hi_scoring.results import Head, HeadScores
+from hi_scoring.statistics import FloatArray
 
 _STYLE = {
     "font.family": "DejaVu Sans",
@@ -22,7 +28,8 @@ _STYLE = {
     "axes.spines.top": False,
     "legend.frameon": False,
 }
-_INK, _BAND, _CHANCE = "#2f5d8a", "#b9cee2", "#c0692b"
+_INK, _BAND, _CHANCE, _UNDEFINED = "#2f5d8a", "#b9cee2", "#c0692b", "#c4c4c4"
+_WIDTH_IN, _MOST_TICKS = 11.0, 8
 _LABELS = {
     "hi": "HI",
     "hi_soft": "soft HI",
@@ -33,6 +40,8 @@ _LABELS = {
     "entropy": "spatial entropy, nats",
     "pointing": "pointing accuracy",
 }
+# All other scores are never below 0.
+_SIGNED = ("hi_lift",)
 
 
 def label_of(score: str) -> str:
@@ -44,68 +53,83 @@ def heatmaps(scores: HeadScores, positions: str, marked: Sequence[Head]) -> byte
     """Draw one map of layers (down) and heads (across) for each score, the marked heads framed; PNG."""
     names = [name for name in _LABELS if (name, positions) in scores.values]
     layers, heads = scores.shape
-    columns = min(4, len(names))
+    abreast = 4 if heads <= 16 else 3 if heads <= 32 else 2
+    columns = min(abreast, len(names))
     rows = -(-len(names) // columns)
-    side = max(2.2, min(4.5, 0.16 * max(layers, heads)))
+    width = _WIDTH_IN / abreast
+    height = (width - 1.2) * layers / heads + 0.9
 
     def draw() -> Figure:
-        figure = Figure(
-            figsize=(columns * (side + 0.9), rows * (side * min(1.0, layers / heads) + 1.0)), layout="constrained"
-        )
+        figure = Figure(figsize=(columns * width, rows * height))
+        figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.08)
         grid = figure.subplots(rows, columns, squeeze=False)
-        for place, axes in enumerate(grid.flat):
-            if place >= len(names):
-                axes.set_axis_off()
-                continue
-            name = names[place]
-            mean = scores.mean(name, positions)
-            is_signed = name == "hi_lift"
-            bound = float(np.nanmax(np.abs(mean))) if np.isfinite(mean).any() else 1.0
-            image = axes.imshow(
-                mean,
-                cmap="RdBu_r" if is_signed else "viridis",
-                vmin=-bound if is_signed else None,
-                vmax=bound if is_signed else None,
-                interpolation="nearest",
-                aspect="equal",
-            )
+        for axes in grid.flat[len(names) :]:
+            axes.set_axis_off()
+        for axes, name in zip(grid.flat, names, strict=False):
+            image = _map(axes, scores.mean(name, positions), is_signed=name in _SIGNED)
             for head in marked:
-                axes.add_patch(_frame(head))
+                _frame(axes, head)
             axes.set_title(label_of(name))
-            axes.set_xlabel("head")
-            axes.set_ylabel("layer")
-            axes.spines[:].set_visible(False)
-            axes.xaxis.get_major_locator().set_params(integer=True)
-            axes.yaxis.get_major_locator().set_params(integer=True)
-            figure.colorbar(image, ax=axes, shrink=0.85)
+            figure.colorbar(image, ax=axes, fraction=0.06, pad=0.03)
         return figure
 
     return _png(draw)
 
 
-def _frame(head: Head) -> object:
-    from matplotlib.patches import Rectangle
+def _map(axes: Axes, values: FloatArray, *, is_signed: bool) -> AxesImage:
+    bound = float(np.nanmax(np.abs(values))) if is_signed and np.isfinite(values).any() else None
+    image = axes.imshow(
+        values,
+        cmap=colormaps["RdBu_r" if is_signed else "viridis"].with_extremes(bad=_UNDEFINED),
+        vmin=None if bound is None else -bound,
+        vmax=bound,
+        interpolation="nearest",
+        aspect="auto",
+    )
+    layers, heads = values.shape
+    axes.set_xlabel("head")
+    axes.set_xticks(_ticks(heads))
+    axes.set_ylabel("layer")
+    axes.set_yticks(_ticks(layers))
+    axes.spines[:].set_visible(False)
+    return image
 
-    return Rectangle((head.head - 0.5, head.layer - 0.5), 1, 1, fill=False, edgecolor="#e8452c", linewidth=1.4)
+
+def _ticks(count: int) -> range:
+    return range(0, count, -(-count // _MOST_TICKS))
+
+
+def _frame(axes: Axes, head: Head) -> None:
+    """Frame a head in black within white, which shows on every colour."""
+    for colour, width in (("white", 2.6), ("black", 1.2)):
+        place = (head.head - 0.5, head.layer - 0.5)
+        axes.add_patch(Rectangle(place, 1, 1, fill=False, edgecolor=colour, linewidth=width))
 
 
 def layer_curves(scores: HeadScores, names: Sequence[str], positions: str) -> bytes:
     """Draw the mean over each layer's heads with its 95 % interval, and chance where it is known; PNG."""
+    table = scores.layers_table()
 
     def draw() -> Figure:
-        figure = Figure(figsize=(4.3 * len(names), 2.9), layout="constrained")
+        figure = Figure(figsize=(_WIDTH_IN / 3 * len(names), 3.2), layout="constrained")
         grid = figure.subplots(1, len(names), squeeze=False)
-        table = scores.layers_table()
+        legend: dict[str, Any] = {}
         for axes, name in zip(grid.flat, names, strict=True):
             part = table[(table["score"] == name) & (table["positions"] == positions)]
-            axes.fill_between(part["layer"], part["low"], part["high"], color=_BAND, linewidth=0)
+            axes.fill_between(
+                part["layer"], part["low"], part["high"], color=_BAND, linewidth=0, label="95 % interval over samples"
+            )
             axes.plot(part["layer"], part["mean"], color=_INK, marker="o", markersize=3.5, label="mean over heads")
             if part["chance"].notna().any():
                 axes.plot(part["layer"], part["chance"], color=_CHANCE, linestyle="--", label="chance")
-            axes.set_title(label_of(name))
+            axes.set_title(f"{label_of(name)}, {positions}")
             axes.set_xlabel("layer")
-            axes.xaxis.get_major_locator().set_params(integer=True)
-            axes.legend(fontsize=8)
+            axes.set_xticks(_ticks(scores.shape[0]))
+            axes.set_ylabel(label_of(name))
+            if name not in _SIGNED:
+                axes.set_ylim(bottom=0)
+            legend |= {str(label): handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+        figure.legend(legend.values(), legend.keys(), loc="outside lower left", ncols=1 if len(names) == 1 else 3)
         return figure
 
     return _png(draw)

@@ -16,7 +16,7 @@ from hi_scoring.report.summary import STABILITY_TOP, columns_of, head_rows, laye
 from hi_scoring.results import HeadScores
 from hi_scoring.runs import Drop
 
-_CURVES = ("hi", "hi_lift", "ram")
+_CURVES = ("hi", "ram", "hi_lift")
 
 
 def write_page(
@@ -38,7 +38,8 @@ def write_page(
     """
     heads = scores.top(top, by)
     positions = list(dict.fromkeys(place for _, place in scores.values))
-    first = by.partition(":")[2]
+    lead, _, first = by.partition(":")
+    drawn = [name for name in dict.fromkeys((lead, *_CURVES)) if (name, first) in scores.values]
     shown = [place for place in positions if any(scores.n(*name).any() for name in scores.values if name[1] == place)]
     layers, heads_a_layer = scores.shape
     reasons = Counter(drop.reason for drop in drops)
@@ -58,7 +59,7 @@ def write_page(
         panels=panels,
         maps=[(name, heatmaps(scores, name, heads)) for name in sorted(shown, key=lambda name: name != first)],
         undefined=[name for name in positions if name not in shown],
-        curves=layer_curves(scores, [name for name in _CURVES if (name, first) in scores.values], first),
+        curves=layer_curves(scores, drawn[:3], first),
         differences=layer_sentence(scores, by),
         top_k=STABILITY_TOP,
         stability=stability_rows(scores, by),

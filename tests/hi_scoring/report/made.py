@@ -11,10 +11,10 @@ from hi_scoring.scores.options import ScoreOptions
 SHOWN = {"hi": 0.5, "hi_lift": -0.2, "ram": 0.25, "image_mass": 0.75, "pointing": 1.0}
 
 
-def scores() -> HeadScores:
-    """Two samples of one head with the same scores."""
+def scores(shape: tuple[int, int] = (1, 1)) -> HeadScores:
+    """Two samples of (layers, heads) with the same scores."""
     return HeadScores(
-        {(name, "response"): np.full((2, 1, 1), value) for name, value in SHOWN.items()},
+        {(name, "response"): np.full((2, *shape), value) for name, value in SHOWN.items()},
         chances={},
         record_ids=["a", "b"],
         options=ScoreOptions(),
