@@ -130,7 +130,7 @@ def _checked(call: AttentionCall, asker: Reader | Editor, rows: Tensor | None) -
             f"{type(asker).__name__} asks for rows {int(rows.min())} to {int(rows.max())} of {length}; "
             f"give 0 to {length - 1}, or -1 for none"
         )
-    return rows
+    return rows.to(call.query.device)
 
 
 def _indices(chosen: Tensor) -> Tensor:

@@ -20,7 +20,8 @@ def object_scores(
 ) -> dict[str, Tensor]:
     """Score heads on each key object.
 
-    A view in which an object has no coverage is skipped for that object; its score is the mean over the others.
+    A view in which an object has no coverage is skipped for that object; its score is the mean over the others. Nothing
+    is defined for a head without any attention on the picture, as those of a sliding layer that has left it behind.
 
     Args:
         attention: (O, H, M) or, the same for all objects, (1, H, M) float; attention on the picture's M image tokens,
@@ -44,7 +45,8 @@ def object_scores(
     ]
     scores = {name: torch.stack([part[name].expand(shape) for part in in_views]).nanmean(dim=0) for name in in_views[0]}
     scores["hi_lift"] = overlap.lift(scores["hi"], scores["hi_chance"])
-    return scores
+    looks = (attention != 0).any(dim=-1)
+    return {name: torch.where(looks, score, torch.nan) for name, score in scores.items()}
 
 
 def evidence_scores(

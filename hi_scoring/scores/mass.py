@@ -21,7 +21,8 @@ def attention_mass(attention: Tensor, evidence: Tensor, visible_keys: float) -> 
     Returns:
         (H,) float64 each: ``ram``, ``ram_relative`` (of the mass on the image; NaN where that is 0), ``image_mass``,
         and ``..._chance`` of each, where attention on the image were spread evenly over its tokens, or, for
-        ``image_mass``, all attention over the visible keys. What needs evidence is NaN where there is none.
+        ``image_mass``, all attention over the visible keys; that is NaN for a head without any attention on the
+        image, which its layer may not let it see. What needs evidence is NaN where there is none.
 
     """
     tokens = attention.shape[1]
@@ -34,5 +35,5 @@ def attention_mass(attention: Tensor, evidence: Tensor, visible_keys: float) -> 
         "ram_relative": ram / image_mass,
         "ram_relative_chance": evidence_share.expand(image_mass.shape),
         "image_mass": image_mass,
-        "image_mass_chance": torch.full_like(image_mass, tokens / visible_keys),
+        "image_mass_chance": torch.where(image_mass > 0, tokens / visible_keys, torch.nan),
     }

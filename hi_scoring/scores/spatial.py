@@ -52,10 +52,12 @@ def pointing(attention: Tensor, evidence: Tensor) -> dict[str, Tensor]:
         evidence: (M,) float64 in [0, 1], weight of each token as evidence.
 
     Returns:
-        ``pointing`` and ``pointing_chance``, (H,) float64 in [0, 1]; NaN where there is no evidence.
+        ``pointing`` and ``pointing_chance``, (H,) float64 in [0, 1]; NaN where there is no evidence, and for a head
+        without any attention on the picture.
 
     """
-    most = (attention == attention.amax(dim=1, keepdim=True)).double()
-    hits = torch.where(evidence.any(), most @ evidence / most.sum(dim=1), torch.nan)
-    chance = torch.where(evidence.any(), evidence.mean(), torch.nan)
-    return {"pointing": hits, "pointing_chance": chance.expand(hits.shape)}
+    highest = attention.amax(dim=1, keepdim=True)
+    most = (attention == highest).double()
+    defined = evidence.any() & (highest[:, 0] > 0)
+    hits = torch.where(defined, most @ evidence / most.sum(dim=1), torch.nan)
+    return {"pointing": hits, "pointing_chance": torch.where(defined, evidence.mean(), torch.nan)}

@@ -92,7 +92,7 @@ def test_an_object_that_fills_every_view_has_a_full_score_and_no_lift() -> None:
 
 
 @pytest.mark.parametrize("binarisation", BINARISATIONS)
-@pytest.mark.parametrize("share", [0.0, 1 / 9, 0.1, 1 / 3])
+@pytest.mark.parametrize("share", [1 / 9, 0.1, 1 / 3])
 def test_uniform_attention_has_no_lift_at_all(binarisation: Binarisation, share: float) -> None:
     coverage = [torch.tensor([[[0.9, 0.0], [0.6, 0.1]]]), torch.tensor([[[0.0, 0.2, 0.0, 0.0]]])]
     found = object_scores(torch.full((1, 2, 9), share), VIEWS, coverage, ScoreOptions(binarisation=binarisation))
@@ -169,3 +169,19 @@ def test_evidence_is_the_union_of_objects_with_their_fallbacks_or_the_unions_cov
     weighted = evidence_of(coverage, union, ScoreOptions(evidence="coverage"))
     assert weighted.tolist() == [[pytest.approx(share) for share in (0.9, 0.4, 0.1)]]
     assert weighted.dtype == torch.float64
+
+
+def test_a_head_that_does_not_see_the_picture_has_no_overlap_and_no_aim() -> None:
+    attention = torch.stack([torch.zeros(9), torch.full((9,), 0.1)])
+    coverage = [torch.ones(1, *view.shape) * 0.6 for view in VIEWS]
+    coverage[0][0, 0, 0] = 0.0
+    overlaps = object_scores(attention[None], VIEWS, coverage, ScoreOptions())
+    assert all(score[:, 0].isnan().all() for score in overlaps.values())
+    assert overlaps["hi"][:, 1].isfinite().all()
+    evidence = [evidence_of(part, part[0], ScoreOptions()) for part in coverage]
+    masses = evidence_scores(attention, VIEWS, evidence, visible_keys=20.0)
+    assert masses["ram"][0] == 0
+    assert masses["image_mass"][0] == 0
+    for name in ("pointing", "pointing_chance", "image_mass_chance", "ram_relative"):
+        assert masses[name][0].isnan()
+        assert masses[name][1].isfinite()

@@ -54,7 +54,7 @@ def test_parts_of_one_head_never_join_those_of_the_next() -> None:
 
 @pytest.mark.parametrize(
     ("attention", "expected"),
-    [([0.1, 0.5, 0.2], 1.0), ([0.5, 0.1, 0.2], 0.0), ([0.5, 0.5, 0.1], 0.5), ([0.0, 0.0, 0.0], 1 / 3)],
+    [([0.1, 0.5, 0.2], 1.0), ([0.5, 0.1, 0.2], 0.0), ([0.5, 0.5, 0.1], 0.5), ([0.2, 0.2, 0.2], 1 / 3)],
 )
 def test_pointing_counts_ties_as_their_mean(attention: list[float], expected: float) -> None:
     found = pointing(torch.tensor([attention]), torch.tensor([0.0, 1.0, 0.0]).double())
