@@ -84,7 +84,7 @@ def transfer(scores: HeadScores, by: str) -> str:
     return (
         f"{by}: top {TOP} of the first half of the scenes score {second[chosen].mean():.3f} on the second; "
         f"the median head {np.median(second):.3f}, the highest {TOP} {np.sort(second)[-TOP:].mean():.3f}, "
-        f"chance {scores.chance(score, positions).ravel()[chosen].mean():.3f}"
+        f"chance {nanmean(scores.chances[score, positions][half:]).ravel()[chosen].mean():.3f}"
     )
 
 
