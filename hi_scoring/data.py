@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -49,11 +49,13 @@ class Data:
     Args:
         rows: a ``datasets.Dataset`` of the columns that samples are made of.
         identity: of these rows.
+        record_ids: what rows are called, to be read without their pictures; None where they have no names.
 
     """
 
     rows: Any
     identity: DataIdentity
+    record_ids: Sequence[str | None] | None = None
 
     @property
     def has_phrases(self) -> bool:
@@ -69,6 +71,10 @@ class Data:
         if isinstance(image, Mapping) and image.get("bytes") is None and image.get("path"):
             row["image"] = {"bytes": Path(image["path"]).read_bytes(), "path": image["path"]}
         return row
+
+    def name(self, index: int) -> str:
+        """What a row is called, be its picture or a mask damaged; its place where it has no name of its own."""
+        return str((self.record_ids and self.record_ids[index]) or f"row-{index}")
 
 
 def open_data(place: str, split: str | None = None, limit: int | None = None) -> Data:
@@ -106,7 +112,8 @@ def open_data(place: str, split: str | None = None, limit: int | None = None) ->
         rows = rows.cast_column("image", datasets.Image(decode=False))
     if limit is not None:
         rows = rows.select(range(min(limit, len(rows))))
-    return Data(rows, DataIdentity(name, split, revision, sha256, len(rows)))
+    record_ids = rows["record_id"] if "record_id" in rows.column_names else None
+    return Data(rows, DataIdentity(name, split, revision, sha256, len(rows)), record_ids)
 
 
 def _digest(folder: Path) -> str:

@@ -55,11 +55,14 @@ _DAMAGE = (
 
 
 class Rows(Protocol):
-    """A dataset that knows its length and gives any of its rows."""
+    """A dataset that knows its length, and gives any of its rows and its name."""
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int, /) -> Mapping[str, Any]: ...
+
+    def name(self, index: int, /) -> str:
+        """What a row is called, whether or not it can be read."""
 
 
 @dataclass(frozen=True)
@@ -243,7 +246,7 @@ class Run:
             try:
                 samples.append((row, read_sample(rows, row)))
             except UnusableError as error:
-                drops.append(Drop(row, _name(rows, row), error.reason, error.detail))
+                drops.append(Drop(row, rows.name(row), error.reason, error.detail))
         kept: list[tuple[str, SampleScores]] = []
         for (row, sample), result in zip(samples, batches.run([sample for _, sample in samples]), strict=True):
             if isinstance(result, UnusableError):
@@ -336,19 +339,11 @@ def read_sample(rows: Rows, row: int) -> Sample:
     except _DAMAGE as error:
         raise UnusableError(DropReason.UNREADABLE, f"the row cannot be read: {error}") from error
     try:
-        return sample_of(found, f"row-{row}")
+        return sample_of(found, rows.name(row))
     except UnusableError:
         raise
     except _DAMAGE as error:
         raise UnusableError(DropReason.BAD_ROW, f"{type(error).__name__}: {error}") from error
-
-
-def _name(rows: Rows, row: int) -> str:
-    """What a row that is no sample is called."""
-    try:
-        return str(rows[row].get("record_id") or f"row-{row}")
-    except _DAMAGE:
-        return f"row-{row}"
 
 
 def _read(path: Path) -> Merged:

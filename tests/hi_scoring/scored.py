@@ -81,7 +81,8 @@ def plain_row(number: int, **more: Any) -> dict[str, Any]:
 
 
 def data_of(rows: Sequence[Mapping[str, Any]], name: str = "rows") -> Data:
-    return Data(rows, DataIdentity(name, "train", None, None, len(rows)))
+    record_ids = [one.get("record_id") for one in rows] if isinstance(rows, list) else None
+    return Data(rows, DataIdentity(name, "train", None, None, len(rows)), record_ids)
 
 
 def score(

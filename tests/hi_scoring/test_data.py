@@ -156,6 +156,20 @@ def test_a_damaged_picture_is_a_drop_of_its_row(tmp_path: Path) -> None:
     assert caught.value.reason == "unreadable"
 
 
+def test_a_row_whose_mask_cannot_be_decoded_keeps_its_name(tmp_path: Path) -> None:
+    folder = imagefolder(tmp_path / "plain", 2)
+    lines = [json.loads(line) for line in (folder / "metadata.jsonl").read_text().splitlines()]
+    named = [{**line, "record_id": f"mine-{number}"} for number, line in enumerate(lines)]
+    (folder / "metadata.jsonl").write_text("".join(json.dumps(line) + "\n" for line in named))
+    (folder / "1_mask.png").write_bytes(b"no picture")
+    opened = open_data(str(folder))
+    assert read_sample(opened, 0).record_id == "mine-0"
+    with pytest.raises(UnusableError) as caught:
+        read_sample(opened, 1)
+    assert caught.value.reason == "unreadable"
+    assert opened.name(1) == "mine-1"
+
+
 def test_a_picture_that_its_exif_turns_is_scored_upright(tmp_path: Path) -> None:
     folder = imagefolder(tmp_path / "plain", 1)
     pixels = sample(0).image.resize((84, 60))
