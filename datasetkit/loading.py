@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import HfApi, try_to_load_from_cache
-from huggingface_hub.constants import HF_HUB_OFFLINE
+from huggingface_hub import HfApi, constants, try_to_load_from_cache
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import httpx  # type: ignore[attr-defined] # under whichever name it is installed
 from safetensors import SafetensorError
@@ -135,8 +134,13 @@ def _located(model: str, revision: str | None) -> str:
 
 def _check_connection(model: str, revision: str | None) -> None:
     """Refuse at once what cannot be fetched: the clients themselves try each file for half a minute."""
-    if HF_HUB_OFFLINE or isinstance(try_to_load_from_cache(model, "config.json", revision=revision), str):
+    if isinstance(try_to_load_from_cache(model, "config.json", revision=revision), str):
         return
+    if constants.HF_HUB_OFFLINE:
+        raise ModelError(
+            f"{model} is not on this machine, and HF_HUB_OFFLINE is set, so the Hub cannot be asked; unset it once to "
+            "fetch it, or give a local folder"
+        )
     try:
         HfApi().model_info(model, revision=revision, timeout=_TIMEOUT_S)
     except httpx.TransportError as error:

@@ -91,7 +91,9 @@ def open_data(place: str, split: str | None = None, limit: int | None = None) ->
     """
     import datasets
 
-    folder, published = Path(place), _PUBLISHED.fullmatch(place)
+    folder, published = Path(place), None if place.startswith((".", "~")) else _PUBLISHED.fullmatch(place)
+    if folder.is_file():
+        raise SourceError(f"{place} is a file; give the folder that holds it")
     if not place or (not folder.is_dir() and not published):
         raise SourceError(f"{place!r} is no folder and no dataset on the Hub; give one as user/name[@revision]")
     name, revision, sha256 = folder.resolve().name, None, None
@@ -133,9 +135,11 @@ def _digest(folder: Path) -> str:
 
 
 def _commit(name: str, revision: str | None) -> str:
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, constants
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined] # httpx's, by any name
 
+    if constants.HF_HUB_OFFLINE:
+        raise SourceError(f"there is no folder {name}; HF_HUB_OFFLINE is set, so the Hub cannot be asked; unset it")
     try:
         commit = HfApi().dataset_info(name, revision=revision).sha
     except (OSError, ValueError, HTTPError) as error:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -75,6 +76,12 @@ def test_damage_is_told_in_one_line(
 def test_a_file_is_no_folder(sound: Path) -> None:
     with pytest.raises(ModelError, match="is a file; give the folder"):
         load(sound / "model.safetensors")
+
+
+def test_offline_a_model_that_is_not_here_names_the_variable_that_makes_it_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelError, match="user/nothing is not on this machine, and HF_HUB_OFFLINE is set"):
+        load_config("user/nothing", None)
 
 
 def test_another_architecture_is_refused(sound: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import huggingface_hub
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -217,10 +218,22 @@ def test_what_the_hub_has_not_is_one_line(hub: HubServer, built: Path, place: st
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("place", ["/no/such/folder", "scenes", "a/b/c", ""])
+@pytest.mark.parametrize("place", ["/no/such/folder", "./nothere", "../nothere", "~/nothere", "scenes", "a/b/c", ""])
 def test_what_is_no_folder_and_no_name_is_told(place: str) -> None:
     with pytest.raises(SourceError, match=r"no folder and no dataset on the Hub; give one as user/name\[@revision\]"):
         open_data(place)
+
+
+def test_a_file_is_answered_with_its_folder(tmp_path: Path) -> None:
+    file = parquet(tmp_path / "plain") / "rows.parquet"
+    with pytest.raises(SourceError, match=r"rows\.parquet is a file; give the folder that holds it"):
+        open_data(str(file))
+
+
+def test_offline_the_variable_that_makes_it_so_is_named(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(SourceError, match="there is no folder user/scenes; HF_HUB_OFFLINE is set"):
+        open_data("user/scenes")
 
 
 def test_a_split_that_is_not_there_is_answered_with_those_that_are(built: Path, tmp_path: Path) -> None:
