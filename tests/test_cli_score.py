@@ -134,6 +134,7 @@ def test_ctrl_c_says_how_to_go_on(scenes: Path, tmp_path: Path) -> None:
         (("--split", "val"), "has the splits train; give one of them, not val"),
         (("--data", "/no/such/folder"), "is no folder and no dataset on the Hub"),
         (("--data", ""), "is no folder and no dataset on the Hub"),
+        (("--revision", "main"), "--revision main: toyworld:vlm lies on this machine and has no revisions"),
         (("--model", "/no/such/model"), "there is no folder /no/such/model"),
         (("--model", "toyworld:nothing"), "toyworld:nothing"),
         (("--model", "toyworld:detector"), "of type 'grounding-dino'; known: llava, "),

@@ -54,6 +54,13 @@ def test_heads_are_ranked_at_the_first_of_the_given_positions(plain: Path, tmp_p
     assert "heads by hi:last" in shown
 
 
+def test_the_rows_that_are_scored_and_that_they_are_few_is_told(plain: Path, tmp_path: Path) -> None:
+    code, shown, errors = run("score", *MODEL, "--data", plain, "--out", tmp_path / "out", "--limit", "1")
+    assert code == 0
+    assert "rows: 1 of split train of plain" in errors.splitlines()
+    assert "few samples    1: intervals and rankings say little below some 30" in shown.splitlines()
+
+
 def test_the_page_is_written_though_nobody_reads_what_is_printed(plain: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     arguments = command("score", *MODEL, "--data", plain, "--out", out)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from datasetkit.checkpoints import resolve
 from datasetkit.cli.progress import score_line
 from datasetkit.errors import RecipeError
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 _HEADS_DRAWN = 5
 _SAMPLES_DRAWN = 4
 _DTYPES = ("float32", "bfloat16", "float16")
+# Fewer make intervals and halves of the data say little.
+_FEW_SAMPLES = 30
 
 
 def score(
@@ -86,7 +89,11 @@ def score(
     _check_ranking(by, options)
     if dtype not in _DTYPES:
         raise RecipeError(f"--dtype {dtype}: give one of {', '.join(_DTYPES)}")
+    if revision is not None and Path(resolve(model)).is_dir():
+        raise RecipeError(f"--revision {revision}: {model} lies on this machine and has no revisions; leave it out")
     rows = open_data(data, split, limit)
+    if Share.is_first():
+        typer.echo(f"rows: {len(rows):,} of split {rows.identity.split} of {rows.identity.name}", err=True)
     _check_phrases(rows, by, options)
     subject = Subject(model, revision, device, dtype)
     folder = out or Path("scores") / f"{_name(model)}--{_name(rows.identity.name)}"
@@ -161,6 +168,10 @@ def _report(scores: HeadScores, subject: Subject, rows: Data, folder: Path, by: 
     console = Console()
     for table in scores_tables(scores, by, top):
         console.print(table)
+    if len(scores.record_ids) < _FEW_SAMPLES:
+        typer.echo(
+            f"few samples    {len(scores.record_ids)}: intervals and rankings say little below some {_FEW_SAMPLES}"
+        )
     for reason, count in Counter(drop.reason for drop in drops).most_common():
         typer.echo(f"without scores  {count:,} rows: {reason} ({reason.explanation})")
     typer.echo(f"wrote {folder} (scores of {len(scores.record_ids):,} samples)")
