@@ -92,8 +92,6 @@ def sample_of(row: Mapping[str, Any], record_id: str) -> Sample:
         objects, mentions = _named_objects(row, size_hw)
     else:
         objects, mentions = _all_masks(row, size_hw), ()
-    if not objects:
-        raise UnusableError(DropReason.NO_KEY_OBJECT, "the row has no object with a matched phrase")
     return Sample(str(row.get("record_id") or record_id), image, text, objects, mentions)
 
 
@@ -108,6 +106,8 @@ def _named_objects(row: Mapping[str, Any], size_hw: tuple[int, int]) -> tuple[tu
         found = tuple(place[int(number)] for number in phrase["object_ids"] if int(number) in place)
         if found:
             mentions.append(Mention((int(phrase["start"]), int(phrase["end"])), found))
+    if not ids:
+        raise UnusableError(DropReason.NO_KEY_OBJECT, "the row has no object with a matched phrase")
     return tuple(_mask(eligible[number]["mask"], size_hw) for number in ids), tuple(mentions)
 
 
@@ -120,6 +120,8 @@ def _all_masks(row: Mapping[str, Any], size_hw: tuple[int, int]) -> tuple[Mask, 
             found = [found]
         elif name == "objects":
             found = [item["mask"] for item in found if not item.get("is_crowd")]
+        if len(found) == 0:
+            raise UnusableError(DropReason.NO_KEY_OBJECT, f"the column {name} holds no mask")
         return tuple(_mask(value, size_hw) for value in found)
     raise UnusableError(DropReason.BAD_ROW, f"no column {', '.join(MASK_COLUMNS)} with masks")
 
@@ -129,8 +131,10 @@ def _mask(value: Any, size_hw: tuple[int, int]) -> Mask:
         mask = Mask.from_coco({"size": [int(side) for side in value["size"]], "counts": value["counts"]}, size_hw)
     else:
         array = np.asarray(value)
-        if array.ndim != 2 or not array.any():
-            raise UnusableError(DropReason.BAD_MASK, f"a mask of shape {array.shape}; give (H, W), not all zero")
+        if array.ndim != 2:
+            raise UnusableError(DropReason.BAD_MASK, f"a mask of shape {array.shape}; give (height, width)")
+        if not array.any():
+            raise UnusableError(DropReason.BAD_MASK, "a mask that is zero everywhere; leave out objects without pixels")
         mask = Mask.from_array(array != 0)
     if mask.size_hw != size_hw:
         raise UnusableError(

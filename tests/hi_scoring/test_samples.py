@@ -105,6 +105,21 @@ def test_what_cannot_be_scored_has_a_reason(more: dict[str, Any], reason: DropRe
     assert error.value.reason == reason
 
 
+@pytest.mark.parametrize(
+    ("masks", "told"),
+    [
+        ([], "the column masks holds no mask"),
+        ([mask(1), np.zeros(SIZE_HW)], "a mask that is zero everywhere"),
+        ([np.ones((*SIZE_HW, 3))], r"a mask of shape \(4, 6, 3\); give \(height, width\)"),
+        ([np.ones((5, 5))], r"a mask of \(5, 5\) px \(height, width\) on a picture of \(4, 6\)"),
+    ],
+    ids=["none", "empty", "colours", "size"],
+)
+def test_what_is_wrong_with_masks_is_told(masks: list[Any], told: str) -> None:
+    with pytest.raises(UnusableError, match=told):
+        sample_of({"image": Image.new("RGB", SIZE_HW[::-1]), "text": "it", "masks": masks}, "r")
+
+
 def test_a_row_without_masks_names_the_columns_that_would_do() -> None:
     with pytest.raises(UnusableError, match="objects, masks, mask"):
         sample_of({"image": Image.new("RGB", SIZE_HW[::-1]), "text": "it"}, "r")
