@@ -47,6 +47,7 @@ class HeadScores:
         model: whose heads.
         dataset: which rows: name, revision or digest of the manifest, split; plain JSON values.
         version: of datasetkit.
+        environment: what else they were computed with: dtype, device, batch, versions; plain JSON values.
 
     Raises:
         RecordError: shapes differ, or a chance level is of no score.
@@ -63,6 +64,7 @@ class HeadScores:
         model: ModelIdentity,
         dataset: Mapping[str, Any],
         version: str = datasetkit.__version__,
+        environment: Mapping[str, Any] | None = None,
     ) -> None:
         self.values = _in_order(values)
         self.chances = _in_order(chances)
@@ -71,6 +73,7 @@ class HeadScores:
         self.model = model
         self.dataset = dict(dataset)
         self.version = version
+        self.environment = dict(environment or {})
         self._check()
 
     @property
@@ -180,6 +183,7 @@ class HeadScores:
         tensors |= {f"chances/{score}/{positions}": array for (score, positions), array in self.chances.items()}
         facts = {
             "version": self.version,
+            "environment": self.environment,
             "model": asdict(self.model),
             "dataset": self.dataset,
             "options": self.options.model_dump(mode="json"),
@@ -209,6 +213,7 @@ class HeadScores:
                 model=ModelIdentity(**facts["model"]),
                 dataset=facts["dataset"],
                 version=facts["version"],
+                environment=facts["environment"],
             )
         except (KeyError, TypeError, ValueError) as error:
             raise BuiltFolderError(

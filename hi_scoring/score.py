@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,7 @@ def score_dataset(
             options=options,
             model=subject.identity,
             dataset=data.identity.as_json(),
+            environment=_environment(subject, batch),
         )
         scores.save(folder)
         run.finish(merged.drops)
@@ -161,6 +163,16 @@ def _finished(folder: Path) -> HeadScores:
         return HeadScores.load(folder)
     except BuiltFolderError as error:
         raise OutputError(f"{error} with --overwrite") from error
+
+
+def _environment(subject: Subject, batch: int) -> dict[str, Any]:
+    return {
+        "dtype": subject.dtype,
+        "device": subject.model.device.type,
+        "batch": batch,
+        "torch": version("torch"),
+        "transformers": version("transformers"),
+    }
 
 
 def _description(subject: Subject, data: Data, options: ScoreOptions, batch: int) -> dict[str, Any]:

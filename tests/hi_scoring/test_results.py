@@ -251,3 +251,9 @@ def test_folders_without_whole_scores_are_refused(tmp_path: Path, damage: object
     damage(tmp_path)  # type: ignore[operator]
     with pytest.raises(BuiltFolderError, match=message):
         HeadScores.load(tmp_path)
+
+
+def test_what_scores_were_computed_with_is_kept(tmp_path: Path) -> None:
+    values = {("hi", "response"): np.zeros((1, 1, 1))}
+    _scores(values, environment={"dtype": "bfloat16", "batch": 4, "torch": "2.9"}).save(tmp_path)
+    assert HeadScores.load(tmp_path).environment == {"dtype": "bfloat16", "batch": 4, "torch": "2.9"}
