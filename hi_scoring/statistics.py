@@ -15,6 +15,7 @@ from scipy import stats
 
 FloatArray = NDArray[np.floating]
 
+DRAWS, SPLITS, SEED = 2000, 20, 0
 _LEVEL = 0.95
 _CHUNK_BYTES = 32 * 2**20
 
@@ -70,8 +71,8 @@ def ranking(values: FloatArray) -> NDArray[np.intp]:
 
 def bootstrap_interval(
     values: FloatArray,
-    draws: int = 2000,
-    seed: int = 0,
+    draws: int = DRAWS,
+    seed: int = SEED,
     reduce: Callable[[FloatArray], FloatArray] | None = None,
 ) -> tuple[FloatArray, FloatArray]:
     """Percentile interval, 95 %, of the mean over samples (Efron & Tibshirani, "An Introduction to the Bootstrap").
@@ -165,7 +166,20 @@ def rank_stability(first: FloatArray, second: FloatArray, top: int) -> RankStabi
     return RankStability(tau, len(best & best_second) / len(best | best_second))
 
 
-def split_half_stability(values: FloatArray, top: int, splits: int = 20, seed: int = 0) -> SplitHalfStability:
+def chance_jaccard(heads: int, top: int) -> float:
+    """Mean Jaccard index of the top heads of two rankings that have nothing to do with each other.
+
+    Args:
+        heads: how many are ranked, at least 1.
+        top: size of the sets of top heads, at least 1.
+
+    """
+    top = min(top, heads)
+    shared = np.arange(top + 1)
+    return float(stats.hypergeom.pmf(shared, heads, top, top) @ (shared / (2 * top - shared)))
+
+
+def split_half_stability(values: FloatArray, top: int, splits: int = SPLITS, seed: int = SEED) -> SplitHalfStability:
     """Compare the rankings by two random halves of the samples, many times.
 
     Args:

@@ -12,9 +12,11 @@ from jinja2 import Environment, StrictUndefined
 
 from hi_scoring.report.figures import heatmaps, layer_curves
 from hi_scoring.report.gallery import Panel
-from hi_scoring.report.summary import STABILITY_TOP, columns_of, head_rows, layer_sentence, stability_rows
+from hi_scoring.report.glossary import POSITIONS, explained_positions, explained_scores
+from hi_scoring.report.summary import STABILITY_TOP, columns_of, head_rows, layer_sentence, stability
 from hi_scoring.results import HeadScores
 from hi_scoring.runs import Drop
+from hi_scoring.statistics import DRAWS, SEED, SPLITS
 
 _CURVES = ("hi", "ram", "hi_lift")
 
@@ -54,22 +56,28 @@ def write_page(
         heads=heads_a_layer,
         n=len(scores.record_ids),
         ranked_by=by,
+        positions=first,
+        whose=POSITIONS[first],
+        terms=explained_scores(scores),
+        all_positions=explained_positions(scores.options),
         columns=columns_of(scores, by),
         top=head_rows(scores, by, heads),
         panels=panels,
         maps=[(name, heatmaps(scores, name, heads)) for name in sorted(shown, key=lambda name: name != first)],
         undefined=[name for name in positions if name not in shown],
+        drawn=drawn[:3],
         curves=layer_curves(scores, drawn[:3], first),
         differences=layer_sentence(scores, by),
         top_k=STABILITY_TOP,
-        stability=stability_rows(scores, by),
+        splits=SPLITS,
+        stability=stability(scores, by),
         drops=[(str(reason), reason.explanation, count) for reason, count in reasons.most_common()],
-        settings=_settings(scores).items(),
+        settings=_settings(scores, by).items(),
     )
     path.write_text(page, encoding="utf-8")
 
 
-def _settings(scores: HeadScores) -> Mapping[str, str]:
+def _settings(scores: HeadScores, by: str) -> Mapping[str, str]:
     model, dataset = scores.model, scores.dataset
     options = {
         name: ", ".join(value) if isinstance(value, list) else str(value)
@@ -77,10 +85,20 @@ def _settings(scores: HeadScores) -> Mapping[str, str]:
     }
     return {
         "model": model.id,
-        "its revision or digest": model.revision or model.sha256 or "not known",
+        **_origin("model", model.revision, model.sha256),
         "dataset": f"{dataset['name']}, split {dataset['split']}, {dataset['rows']:,} rows",
-        "its revision or digest of its manifest": dataset["revision"] or dataset["sha256"] or "not known",
+        **_origin("dataset", dataset["revision"], dataset["sha256"]),
         "samples with scores": f"{len(scores.record_ids):,}",
+        "ranked by": by,
         **options,
+        "intervals": f"95 % percentile bootstrap over samples, {DRAWS:,} draws, seed {SEED}",
+        "halves of the data": f"{SPLITS} random splits, seed {SEED}",
+        **{name: str(value) for name, value in scores.environment.items()},
         "datasetkit": scores.version,
     }
+
+
+def _origin(what: str, revision: str | None, sha256: str | None) -> Mapping[str, str]:
+    if revision:
+        return {f"{what}: commit on the Hub": revision}
+    return {f"{what}: SHA-256 of its files": sha256 or "not known"}

@@ -6,12 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hi_scoring.report.glossary import heading_of
 from hi_scoring.results import Head, HeadScores
 from hi_scoring.scores.options import BINARISATIONS
-from hi_scoring.statistics import layer_differences, rank_stability, split_half_stability
+from hi_scoring.statistics import chance_jaccard, layer_differences, rank_stability, split_half_stability
 
 STABILITY_TOP = 5
-_SHOWN = (("hi", "HI"), ("hi_lift", "lift"), ("ram", "RAM"), ("image_mass", "picture"), ("pointing", "pointing"))
+# More columns than these beside the ranked score do not fit into a terminal of 80.
+_BESIDE, _MOST_BESIDE = ("hi", "hi_lift", "ram", "image_mass", "pointing"), 4
+_COMPARED = ("hi", "hi_soft", "ram", "image_mass")
+_WEAK_TAU = 0.5
 
 
 @dataclass(frozen=True)
@@ -32,17 +36,25 @@ class StabilityRow:
     jaccard: str
 
 
+@dataclass(frozen=True)
+class Stability:
+    """How far the ranking can be trusted: rows, and a sentence where it is weak, else blank."""
+
+    rows: tuple[StabilityRow, ...]
+    warning: str
+
+
 def columns_of(scores: HeadScores, by: str) -> list[str]:
     """Headings of the table of heads."""
-    return [by.partition(":")[0], "95 %", "chance", *(label for _, label in _others(scores, by))]
+    return [heading_of(_split(by)[0]), "95 %", "chance", *(heading_of(name) for name in _others(scores, by))]
 
 
 def head_rows(scores: HeadScores, by: str, heads: list[Head]) -> list[HeadRow]:
     """Describe heads: the score they are ranked by with interval and chance, then the others."""
-    lead, positions = by.partition(":")[0], _positions(by)
+    lead, positions = _split(by)
     mean, (low, high) = scores.mean(lead, positions), scores.interval(lead, positions)
     chance, counts = scores.chance(lead, positions), scores.n(lead, positions)
-    others = [scores.mean(name, positions) for name, _ in _others(scores, by)]
+    others = [scores.mean(name, positions) for name in _others(scores, by)]
     rows = []
     for head in heads:
         place = (head.layer, head.head)
@@ -52,22 +64,39 @@ def head_rows(scores: HeadScores, by: str, heads: list[Head]) -> list[HeadRow]:
     return rows
 
 
-def stability_rows(scores: HeadScores, by: str) -> list[StabilityRow]:
-    """Compare the ranking between halves of the data, binarisations and scores."""
-    lead, positions = by.partition(":")[0], _positions(by)
+def stability(scores: HeadScores, by: str) -> Stability:
+    """Compare the ranking between halves of the data, binarisations and scores, beside what chance would give."""
+    lead, positions = _split(by)
     halves = split_half_stability(scores.values[lead, positions], top=STABILITY_TOP)
-    rows = [StabilityRow(f"random halves of the data, {lead}", _spread(halves.kendall_tau), _spread(halves.jaccard))]
     mean = scores.mean(lead, positions)
+    ranked = int(np.isfinite(mean).sum())
+    by_chance = chance_jaccard(ranked, STABILITY_TOP) if ranked else np.nan
+    rows = [
+        StabilityRow("random halves of the data", _spread(halves.kendall_tau), _spread(halves.jaccard)),
+        StabilityRow("two random rankings", number(0.0), number(by_chance)),
+    ]
     pairs = []
     if lead == "hi":
         own = scores.options.binarisation
         pairs = [(f"hi@{name}", f"HI by {own} and by {name}") for name in BINARISATIONS if name != own]
-    pairs += [(name, f"{lead} and {name}") for name in ("hi", "hi_soft", "ram", "image_mass") if name != lead]
+    pairs += [
+        (name, f"{heading_of(lead)} and {heading_of(name)}")
+        for name in ("hi", "hi_soft", "ram", "image_mass")
+        if name != lead
+    ]
     for name, what in pairs:
         if (name, positions) in scores.values:
             alike = rank_stability(mean, scores.mean(name, positions), top=STABILITY_TOP)
             rows.append(StabilityRow(what, number(alike.kendall_tau), number(alike.jaccard)))
-    return rows
+    return Stability(tuple(rows), _warning(float(np.mean(halves.kendall_tau))))
+
+
+def _warning(tau: float) -> str:
+    if not np.isfinite(tau):
+        return "Halves of these data cannot be compared, so nothing is known of how stable the ranking is."
+    if tau < _WEAK_TAU:
+        return f"The ranking is weak: halves of the data agree little (tau {tau:.2f}); other data may rank otherwise."
+    return ""
 
 
 def layer_sentence(scores: HeadScores, by: str) -> str:
@@ -78,8 +107,9 @@ def layer_sentence(scores: HeadScores, by: str) -> str:
     apart = sum(pair.p_value < 0.05 for pair in found.pairs)
     verdict = "Layers differ" if found.p_value < 0.05 else "It cannot be told whether layers differ"
     return (
-        f"{verdict} in {by} (Kruskal-Wallis over heads, H = {found.statistic:.1f}, p = {found.p_value:.2g}); "
-        f"{apart} of {len(found.pairs)} pairs of layers are apart (Mann-Whitney, Holm-corrected, p < 0.05)."
+        f"{verdict} in {by} (Kruskal-Wallis, H = {found.statistic:.1f}, p = {found.p_value:.2g}); "
+        f"{apart} of {len(found.pairs)} pairs of layers are apart (Mann-Whitney, Holm-corrected, p < 0.05). "
+        "The observations of these tests are heads: they compare this model's layers, whatever the samples' number."
     )
 
 
@@ -88,14 +118,10 @@ def interval(low: float, high: float) -> str:
     return f"{low:.3f} to {high:.3f}" if np.isfinite(low) else "-"
 
 
-def _others(scores: HeadScores, by: str) -> list[tuple[str, str]]:
-    """Names and headings of the scores that stand beside the one that heads are ranked by."""
+def _others(scores: HeadScores, by: str) -> list[str]:
+    """Names of the scores that stand beside the one that heads are ranked by."""
     lead, positions = _split(by)
-    return [(name, label) for name, label in _SHOWN if name != lead and (name, positions) in scores.values]
-
-
-def _positions(by: str) -> str:
-    return _split(by)[1]
+    return [name for name in _BESIDE if name != lead and (name, positions) in scores.values][:_MOST_BESIDE]
 
 
 def _split(by: str) -> tuple[str, str]:

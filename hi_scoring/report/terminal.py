@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from hi_scoring.report.summary import STABILITY_TOP, columns_of, head_rows, interval, number, stability_rows
+from hi_scoring.report.glossary import heading_of
+from hi_scoring.report.summary import STABILITY_TOP, columns_of, head_rows, interval, number, stability
 from hi_scoring.results import HeadScores
 
 
@@ -35,9 +36,13 @@ def _layers(scores: HeadScores, by: str) -> Table:
         "mean", ascending=False, kind="stable"
     )
     table = Table(
-        title="layers (mean over heads)", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
+        title="layers (mean over heads)",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
     )
-    for name in ("layer", score, "95 %", "chance"):
+    for name in ("layer", heading_of(score), "95 %", "chance"):
         table.add_column(name, justify="right")
     for layer, mean, low, high, chance in layers[["layer", "mean", "low", "high", "chance"]].to_numpy(float).tolist():
         table.add_row(f"{layer:.0f}", number(mean), interval(low, high), number(chance))
@@ -45,12 +50,19 @@ def _layers(scores: HeadScores, by: str) -> Table:
 
 
 def _stability(scores: HeadScores, by: str) -> Table:
+    found = stability(scores, by)
     table = Table(
-        title="stability of the ranking", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
+        title=f"stability of the ranking by {by}",
+        title_justify="left",
+        caption=found.warning or None,
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
     )
     table.add_column("compared")
     table.add_column("Kendall tau", justify="right")
     table.add_column(f"Jaccard of top {STABILITY_TOP}", justify="right")
-    for row in stability_rows(scores, by):
+    for row in found.rows:
         table.add_row(row.what, row.tau, row.jaccard)
     return table

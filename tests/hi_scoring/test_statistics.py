@@ -11,6 +11,7 @@ from scipy import stats
 
 from hi_scoring.statistics import (
     bootstrap_interval,
+    chance_jaccard,
     holm,
     layer_differences,
     nanmean,
@@ -157,6 +158,14 @@ def test_tau_counts_pairs_that_agree(pairs: list[tuple[int, int]], top: int) -> 
     expected = score / math.sqrt(ties[0] * ties[1]) if all(ties) else NAN
     assert found.kendall_tau == pytest.approx(expected, nan_ok=True)
     assert 0 <= found.jaccard <= 1
+
+
+@pytest.mark.parametrize(("heads", "top"), [(5, 2), (6, 3), (4, 4), (3, 5)])
+def test_chance_of_jaccard_is_the_mean_over_all_sets_of_top_heads(heads: int, top: int) -> None:
+    first = set(range(min(top, heads)))
+    others = [set(second) for second in combinations(range(heads), len(first))]
+    expected = np.mean([len(first & second) / len(first | second) for second in others])
+    assert chance_jaccard(heads, top) == pytest.approx(expected)
 
 
 def test_halves_of_data_that_ranks_heads_clearly_agree_and_of_noise_do_not() -> None:

@@ -75,3 +75,61 @@ def test_a_page_of_one_head_and_few_scores_needs_no_more(tmp_path: Path) -> None
     assert scores().top(9) == [Head(0, 0)]
     assert "Too few layers or heads to tell whether layers differ." in page
     assert "nan" not in page
+
+
+def words_of(path: Path) -> str:
+    page = re.sub(r'"data:[^"]*"', "", path.read_text("utf-8"))
+    return " ".join(re.sub(r"<[^>]+>", " ", page).split())
+
+
+@pytest.mark.parametrize(
+    ("positions", "whose"),
+    [
+        ("response", "averaged over all tokens of the text"),
+        ("phrase", "averaged over the tokens of the phrases"),
+        ("last", "averaged over the last token of the prompt"),
+        ("generated", "The model wrote: "),
+    ],
+)
+def test_captions_say_whose_attention_is_drawn_and_how_samples_were_chosen(
+    tmp_path: Path, positions: str, whose: str
+) -> None:
+    data = data_of([row(number) for number in range(3)])
+    found = score(tmp_path / "run", data, positions=("response", positions)[positions == "response" :])
+    by = f"ram:{positions}"
+    options = found.options.model_copy(update={"max_new_tokens": 4})
+    heads = found.top(2, by)
+    panels = [panel(one, heads) for one in looked_at(TinySubject(), data, options, heads, 2, positions)]
+    write_page(tmp_path / "page.html", found, by=by, top=2, panels=panels)
+    text = words_of(tmp_path / "page.html")
+    assert whose in text
+    assert f"(positions {positions})" in text
+    assert "the first samples of the data that have anything at these positions" in text
+    shown = 1 if positions == "response" else 2
+    assert text.count(f"Framed: the heads of the table above, which rank highest by {by}") == shown
+    assert text.count("not by anything on these maps") == shown - 1
+
+
+def test_curves_begin_with_the_score_that_heads_are_ranked_by(tmp_path: Path) -> None:
+    write_page(tmp_path / "page.html", scores(), by="image_mass:response", top=1)
+    assert 'alt="Mean of image_mass, hi, ram at response in each layer"' in (tmp_path / "page.html").read_text("utf-8")
+
+
+def test_a_reader_who_has_nothing_but_the_page_is_told_names_and_settings(tmp_path: Path) -> None:
+    write_page(tmp_path / "page.html", scores(), by="ram:response", top=1)
+    text = words_of(tmp_path / "page.html")
+    for part in (
+        "HI (hi) Head Impact",
+        "picture (image_mass) share",
+        "pointing share of samples",
+        "lift (hi_lift) (HI",
+    ):
+        assert part in text
+    assert "Taken in each sample, then averaged" in text
+    assert "entropy over its connected bright parts" not in text, "it was not scored"
+    for part in ("phrase: the tokens of the phrases", "last: the last token of the prompt", "the row before it"):
+        assert part in text
+    for part in ("ranked by ram:response", "dtype bfloat16", "batch 3", "2,000 draws, seed 0", "20 random splits"):
+        assert part in text
+    assert f"model: SHA-256 of its files {'0' * 64}" in text
+    assert "dataset: SHA-256 of its files not known" in text
