@@ -196,14 +196,14 @@ class HeadScores:
         result_files.write(folder, tensors, facts, heads=self.table(), layers=self.layers_table())
 
     @classmethod
-    def load(cls, folder: Path) -> HeadScores:
+    def load(cls, folder: Path | str) -> HeadScores:
         """Read what :meth:`save` wrote.
 
         Raises:
             BuiltFolderError: the folder holds no scores, unfinished ones, or such as this version cannot read.
 
         """
-        tensors, facts = result_files.read(folder)
+        tensors, facts = result_files.read(Path(folder))
         try:
             return cls(
                 _of_kind(tensors, "values"),

@@ -171,7 +171,7 @@ def test_scores_that_do_not_fit_together_are_refused(
 def test_saved_scores_come_back_whole(tmp_path: Path) -> None:
     scores = _random_scores()
     scores.save(tmp_path / "new" / "folder")
-    found = HeadScores.load(tmp_path / "new" / "folder")
+    found = HeadScores.load(str(tmp_path / "new" / "folder"))
     assert list(found.values) == list(scores.values)
     assert list(found.chances) == [("hi", "last")]
     for name, array in scores.values.items():  # noqa: PD011 - no data frame
