@@ -46,7 +46,7 @@ POSITIONS = {
     "generated": "the tokens that the model writes itself",
 }
 _CONVENTIONS = {
-    "predicting": "Attention of a token is that of the row before it, which produces the token.",
+    "predicting": "Attention of a token is that of the row before it, which produces the token; of last, its own row.",
     "at": "Attention of a token is that of its own row.",
 }
 

@@ -104,6 +104,7 @@ def test_captions_say_whose_attention_is_drawn_and_how_samples_were_chosen(
     text = words_of(tmp_path / "page.html")
     assert whose in text
     assert f"(positions {positions})" in text
+    assert ("Scores take each phrase by itself" in text) == (positions == "phrase")
     assert "the first samples of the data that have anything at these positions" in text
     shown = 1 if positions == "response" else 2
     assert text.count(f"Framed: the heads of the table above, which rank highest by {by}") == shown
