@@ -105,7 +105,7 @@ _EXPLANATIONS = {
     DropReason.LOW_CLEANING_IOU: "cleaning took too much of the mask away, or added too much",
     DropReason.TOO_SMALL: "the mask covers too little of the picture",
     DropReason.NAMED_BY_NO_PHRASE: "no phrase of the description took it",
-    DropReason.NO_KEY_OBJECT: "no object that a phrase names (or no mask at all), so there is nothing for a head to look at",
+    DropReason.NO_KEY_OBJECT: "no object that a phrase names, or no mask: there is nothing for a head to look at",
     DropReason.SPECIAL_TOKEN: "the text holds a special token of the model",
     DropReason.TEXT_TOO_LONG: "prompt, picture and text together are longer than the model's context",
     DropReason.NO_TOKENS: "no token of the text stands at any of the positions that are scored",

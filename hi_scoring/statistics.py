@@ -87,15 +87,17 @@ def bootstrap_interval(
             values of shape (n, a, b).
 
     Returns:
-        low and high, float64 each, of the shape of a sample or of what ``reduce`` leaves of it; NaN where no sample
-        has a value.
+        low and high, float64 each, of the shape of a sample or of what ``reduce`` leaves of it; NaN where fewer than
+        two samples have a value, which tell nothing of others.
 
     """
-    if not len(values) or not values[0].size:
+    if len(values) < 2 or not values[0].size:
         empty = np.full(values.shape[1:] if reduce is None else values.shape[1:-1], np.nan)
         return empty, empty.copy()
     counts = _draw_counts(len(values), draws, seed)
     columns = values if reduce else values.reshape(len(values), -1)
+    if reduce is None:
+        columns = np.where(np.count_nonzero(~np.isnan(columns), axis=0) < 2, np.nan, columns)
     lows, highs = [], []
     for part in _column_chunks(columns, draws):
         means = _drawn_means(counts, part)

@@ -24,6 +24,8 @@ NAN = math.nan
 
 
 def _looped_interval(column: np.ndarray, draws: int, seed: int) -> tuple[float, float]:
+    if np.count_nonzero(~np.isnan(column)) < 2:
+        return NAN, NAN
     random = np.random.default_rng(seed)
     means = []
     for _ in range(draws):
@@ -31,7 +33,7 @@ def _looped_interval(column: np.ndarray, draws: int, seed: int) -> tuple[float, 
         defined = [value for value in drawn if not np.isnan(value)]
         if defined:
             means.append(sum(defined) / len(defined))
-    return tuple(np.percentile(means, [2.5, 97.5])) if means else (NAN, NAN)
+    return tuple(np.percentile(means, [2.5, 97.5]))
 
 
 @pytest.mark.parametrize("missing", [0.0, 0.3, 0.9])
@@ -46,13 +48,13 @@ def test_interval_is_that_of_a_plain_loop(missing: float) -> None:
         assert (low[place], high[place]) == pytest.approx(expected, nan_ok=True)
 
 
-def test_interval_of_one_sample_is_its_value_and_of_none_undefined() -> None:
-    low, high = bootstrap_interval(np.array([[0.25, NAN]]))
-    assert low.tolist() == pytest.approx([0.25, NAN], nan_ok=True)
-    assert high.tolist() == pytest.approx([0.25, NAN], nan_ok=True)
-    for end in bootstrap_interval(np.empty((0, 2, 3))):
-        assert end.shape == (2, 3)
-        assert np.isnan(end).all()
+def test_interval_needs_two_samples() -> None:
+    for few in (np.empty((0, 2, 3)), np.full((1, 2, 3), 0.25)):
+        for end in bootstrap_interval(few):
+            assert end.shape == (2, 3)
+            assert np.isnan(end).all()
+    for end in bootstrap_interval(np.array([[0.25, 0.5, NAN], [NAN, 0.5, NAN]])):
+        assert end.tolist() == pytest.approx([NAN, 0.5, NAN], nan_ok=True)
 
 
 def test_interval_has_the_width_of_the_normal_approximation() -> None:
