@@ -58,6 +58,7 @@ def test_the_rows_that_are_scored_and_that_they_are_few_is_told(plain: Path, tmp
     code, shown, errors = run("score", *MODEL, "--data", plain, "--out", tmp_path / "out", "--limit", "1")
     assert code == 0
     assert "rows: 1 of split train of plain" in errors.splitlines()
+    assert f"wrote {tmp_path / 'out'} (scores of 1 sample)" in shown.splitlines()
     assert "few samples    1: intervals and rankings say little below some 30" in shown.splitlines()
 
 

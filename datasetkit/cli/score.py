@@ -173,6 +173,10 @@ def _report(scores: HeadScores, subject: Subject, rows: Data, folder: Path, by: 
             f"few samples    {len(scores.record_ids)}: intervals and rankings say little below some {_FEW_SAMPLES}"
         )
     for reason, count in Counter(drop.reason for drop in drops).most_common():
-        typer.echo(f"without scores  {count:,} rows: {reason} ({reason.explanation})")
-    typer.echo(f"wrote {folder} (scores of {len(scores.record_ids):,} samples)")
+        typer.echo(f"without scores  {_counted(count, 'row')}: {reason} ({reason.explanation})")
+    typer.echo(f"wrote {folder} (scores of {_counted(len(scores.record_ids), 'sample')})")
     typer.echo(f"open {page} in a browser")
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
