@@ -133,7 +133,7 @@ SCENES = ("toyworld", *TINY)
         ((*SCENES, "--detector", "./nowhere"), ["there is no folder ./nowhere"]),
         ((*SCENES, "--detector", "toyworld:detectr"), ["toyworld:detectr", "known: toyworld:detector"]),
         ((*SCENES, "--detector", "toyworld:segmenter"), ["is a model of type sam", "grounding-dino"]),
-        ((*SCENES, "--segmenter", "nobody/nothing"), ["nobody/nothing is not on this machine, and HF_HUB_OFFLINE is set"]),
+        ((*SCENES, "--segmenter", "nobody/nothing"), ["nobody/nothing is not on this machine, and HF_HUB_OFFLINE"]),
     ],
     ids=lambda value: "-".join(map(str, value[len(SCENES) :])) if isinstance(value, tuple) else "",
 )  # fmt: skip
