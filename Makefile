@@ -37,7 +37,7 @@ test: install
 test-extras: install-extras
 	$(BIN_EXTRAS)/python -m pytest -n auto tests/annotation/test_backends.py tests/annotation/detectors \
 		tests/annotation/grounders tests/annotation/segmenters \
-		tests/hi_scoring/attention tests/hi_scoring/families tests/hi_scoring/test_scoring.py
+		tests/hi_scoring/attention tests/hi_scoring/families tests/hi_scoring/test_scorer.py
 
 demo: install
 	$(BIN)/datasetkit build toyworld --count 60 --splits train=.8,test=.2 --out $(DEMO)

@@ -17,8 +17,8 @@ from datasetkit.errors import ModelError, UnusableError
 from datasetkit.ledger import DropReason
 from hi_scoring.families.base import Family
 from hi_scoring.geometry import ImageTokens
+from hi_scoring.options import ScoreOptions
 from hi_scoring.samples import Sample
-from hi_scoring.scores.options import ScoreOptions
 
 
 @dataclass(frozen=True)

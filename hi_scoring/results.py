@@ -19,7 +19,7 @@ import datasetkit
 from datasetkit.errors import BuiltFolderError, RecordError, UnknownNameError
 from datasetkit.models import ModelIdentity
 from hi_scoring import result_files
-from hi_scoring.scores.options import ScoreOptions
+from hi_scoring.options import ScoreOptions
 from hi_scoring.statistics import FloatArray, bootstrap_interval, nanmean, ranking
 
 SCORES = ("hi", "hi_soft", "hi_lift", "ram", "ram_relative", "image_mass", "entropy", "pointing")

@@ -31,7 +31,7 @@ from datasetkit.errors import OutputError, UnusableError
 from datasetkit.ledger import DropReason
 from hi_scoring.result_files import RESULT_NAMES, replace_file
 from hi_scoring.samples import Sample, sample_of
-from hi_scoring.scoring import SampleScores, Scorer
+from hi_scoring.scorer import SampleScores, Scorer
 
 RUN_NAME, DROPS_NAME, PAGE_NAME, _PARTS_NAME = "run.json", "drops.jsonl", "report.html", "parts"
 _MAKER = {"made_by": "datasetkit score"}

@@ -14,9 +14,9 @@ from datasetkit.errors import RecipeError
 
 if TYPE_CHECKING:
     from hi_scoring.data import Data
+    from hi_scoring.dataset_scores import Subject
+    from hi_scoring.options import ScoreOptions
     from hi_scoring.results import HeadScores
-    from hi_scoring.score import Subject
-    from hi_scoring.scores.options import ScoreOptions
 
 _HEADS_DRAWN = 5
 _SAMPLES_DRAWN = 4
@@ -74,8 +74,8 @@ def score(
     Interrupted, the same command goes on. Under torchrun or accelerate launch, processes share the work.
     """
     from hi_scoring.data import open_data
+    from hi_scoring.dataset_scores import Subject, score_dataset
     from hi_scoring.runs import Share
-    from hi_scoring.score import Subject, score_dataset
 
     options = _options(
         positions=tuple(name.strip() for name in positions.split(",")),
@@ -108,7 +108,7 @@ def score(
 def _options(**given: Any) -> ScoreOptions:
     from pydantic import ValidationError
 
-    from hi_scoring.scores.options import ScoreOptions
+    from hi_scoring.options import ScoreOptions
 
     try:
         return ScoreOptions(**given)
@@ -151,11 +151,11 @@ def _report(scores: HeadScores, subject: Subject, rows: Data, folder: Path, by: 
     """Write the page with pictures of what the best heads look at, and print the tables."""
     from rich.console import Console
 
+    from hi_scoring.dataset_scores import looked_at
     from hi_scoring.report.gallery import panel
     from hi_scoring.report.page import write_page
     from hi_scoring.report.terminal import scores_tables
     from hi_scoring.runs import PAGE_NAME, read_drops
-    from hi_scoring.score import looked_at
 
     heads = scores.top(min(top, _HEADS_DRAWN), by)
     if not heads:

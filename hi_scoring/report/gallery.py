@@ -14,7 +14,7 @@ from PIL import Image
 from hi_scoring.geometry import ImageTokens
 from hi_scoring.results import Head
 from hi_scoring.samples import Sample
-from hi_scoring.scoring import LookedAt
+from hi_scoring.scorer import LookedAt
 
 FloatArray = NDArray[np.float32]
 _SIDE_PX = 168

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from hi_scoring.options import ScoreOptions
 from hi_scoring.results import HeadScores
-from hi_scoring.scores.options import ScoreOptions
 
 _HEADINGS = {
     "hi": "HI",

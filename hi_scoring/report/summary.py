@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hi_scoring.options import BINARISATIONS
 from hi_scoring.report.glossary import heading_of
 from hi_scoring.results import Head, HeadScores
-from hi_scoring.scores.options import BINARISATIONS
 from hi_scoring.statistics import chance_jaccard, layer_differences, rank_stability, split_half_stability
 
 STABILITY_TOP = 5

@@ -11,8 +11,8 @@ import pytest
 from datasetkit import __version__
 from datasetkit.errors import BuiltFolderError, RecordError, UnknownNameError
 from datasetkit.models import ModelIdentity
+from hi_scoring.options import ScoreOptions
 from hi_scoring.results import Head, HeadScores
-from hi_scoring.scores.options import ScoreOptions
 from hi_scoring.statistics import bootstrap_interval
 
 NAN = math.nan

@@ -15,10 +15,10 @@ import pytest
 import torch
 
 from datasetkit.errors import OutputError
+from hi_scoring.dataset_scores import score_dataset
+from hi_scoring.options import ScoreOptions
 from hi_scoring.runs import Run, Share, read_drops
-from hi_scoring.score import score_dataset
-from hi_scoring.scores.options import ScoreOptions
-from hi_scoring.scoring import Scorer
+from hi_scoring.scorer import Scorer
 from tests.conftest import REPOSITORY
 from tests.hi_scoring.pictures import sample
 from tests.hi_scoring.scored import (

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasetkit.models import ModelIdentity
+from hi_scoring.options import ScoreOptions
 from hi_scoring.results import HeadScores
-from hi_scoring.scores.options import ScoreOptions
 
 SHOWN = {"hi": 0.5, "hi_lift": -0.2, "ram": 0.25, "image_mass": 0.75, "pointing": 1.0}
 

@@ -13,7 +13,7 @@ from hi_scoring.geometry import ImageTokens, View
 from hi_scoring.report.gallery import panel
 from hi_scoring.results import Head
 from hi_scoring.samples import Sample
-from hi_scoring.scoring import LookedAt
+from hi_scoring.scorer import LookedAt
 from tests.hi_scoring.pictures import sample
 
 HEAD = Head(1, 2)

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from hi_scoring.scores.spatial import pointing, spatial_entropy
-from tests.hi_scoring.scores import references
+from hi_scoring.formulas.spatial import pointing, spatial_entropy
+from tests.hi_scoring.formulas import references
 
 NAN = math.nan
 

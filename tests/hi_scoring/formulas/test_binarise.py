@@ -5,9 +5,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hi_scoring.scores.binarise import ascending, object_tokens, taken_counts
-from hi_scoring.scores.options import BINARISATIONS, Binarisation
-from tests.hi_scoring.scores import references
+from hi_scoring.formulas.binarise import ascending, object_tokens, taken_counts
+from hi_scoring.options import BINARISATIONS, Binarisation
+from tests.hi_scoring.formulas import references
 
 # Sums and products of such values are exact, so both sides find the same ties.
 levels = st.lists(st.integers(0, 6).map(float), min_size=1, max_size=12)

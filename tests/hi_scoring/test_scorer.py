@@ -14,12 +14,12 @@ from datasetkit.errors import UnusableError
 from datasetkit.ledger import DropReason
 from hi_scoring.encoding import Encoder
 from hi_scoring.families import family_of
+from hi_scoring.options import ScoreOptions
 from hi_scoring.results import Head
 from hi_scoring.samples import Mention, Sample
-from hi_scoring.scores.options import ScoreOptions
-from hi_scoring.scoring import SampleScores, Scorer, device_of_scores
+from hi_scoring.scorer import SampleScores, Scorer, device_of_scores
+from tests.hi_scoring.formulas import references
 from tests.hi_scoring.pictures import SPANS, sample
-from tests.hi_scoring.scores import references
 from tests.hi_scoring.tiny_models import family_params, tiny
 from tests.hi_scoring.tiny_parts import HEAD_WIDTH, HEADS, LAYERS, TinyFamily
 

@@ -20,10 +20,10 @@ from datasetkit.models import ModelIdentity
 from datasetkit.placement import Placement
 from hi_scoring.data import Data
 from hi_scoring.families import family_of
+from hi_scoring.options import ScoreOptions
 from hi_scoring.results import Head, HeadScores
 from hi_scoring.runs import Run, Share, read_sample
-from hi_scoring.scores.options import ScoreOptions
-from hi_scoring.scoring import LookedAt, Scorer
+from hi_scoring.scorer import LookedAt, Scorer
 
 _CHANCE = "_chance"
 

@@ -15,15 +15,15 @@ import torch
 from transformers import BlipConfig, BlipForConditionalGeneration
 
 from datasetkit.errors import ModelError, OutputError
+from hi_scoring.dataset_scores import Subject, looked_at, score_dataset
 from hi_scoring.encoding import Encoder
 from hi_scoring.families import family_of
+from hi_scoring.options import ScoreOptions
 from hi_scoring.report.page import write_page
 from hi_scoring.report.terminal import scores_tables
 from hi_scoring.results import SCORES, Head, HeadScores
 from hi_scoring.runs import read_drops
 from hi_scoring.samples import sample_of
-from hi_scoring.score import Subject, looked_at, score_dataset
-from hi_scoring.scores.options import ScoreOptions
 from tests.hi_scoring.scored import TinySubject, UnusedSubject, data_of, plain_row, row, score
 from tests.hi_scoring.tiny_models import tiny
 

@@ -9,9 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hi_scoring.scores.binarise import ascending
-from hi_scoring.scores.overlap import binary_chance, binary_hi, lift, soft_chance, soft_hi
-from tests.hi_scoring.scores import references
+from hi_scoring.formulas.binarise import ascending
+from hi_scoring.formulas.overlap import binary_chance, binary_hi, lift, soft_chance, soft_hi
+from tests.hi_scoring.formulas import references
 
 
 def _hi(values: list[float], mask: list[int], count: int) -> float:

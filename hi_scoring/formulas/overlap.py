@@ -14,7 +14,7 @@ import torch
 from scipy.special import gammaln
 from torch import Tensor
 
-from hi_scoring.scores.binarise import ascending
+from hi_scoring.formulas.binarise import ascending
 
 _FULL = 1e-6
 

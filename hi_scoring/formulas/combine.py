@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hi_scoring.scores import binarise, mass, overlap, spatial
-from hi_scoring.scores.options import BINARISATIONS, ScoreOptions
+from hi_scoring.formulas import binarise, mass, overlap, spatial
+from hi_scoring.options import BINARISATIONS, ScoreOptions
 
 
 def object_scores(

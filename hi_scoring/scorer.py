@@ -22,11 +22,11 @@ from datasetkit.ledger import DropReason
 from hi_scoring.attention import PositionReader, instrumented
 from hi_scoring.encoding import EncodedBatch, EncodedSample, Encoder, rows_of
 from hi_scoring.families import family_of
+from hi_scoring.formulas.combine import evidence_of, evidence_scores, object_scores
 from hi_scoring.geometry import ImageTokens
+from hi_scoring.options import ScoreOptions
 from hi_scoring.results import Head
 from hi_scoring.samples import Sample
-from hi_scoring.scores.combine import evidence_of, evidence_scores, object_scores
-from hi_scoring.scores.options import ScoreOptions
 
 FloatArray = NDArray[np.float32]
 # Of one sample: {positions: {score: (layers, heads)}}.

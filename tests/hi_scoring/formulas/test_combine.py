@@ -8,9 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hi_scoring.scores.combine import evidence_of, evidence_scores, object_scores
-from hi_scoring.scores.options import BINARISATIONS, Binarisation, ScoreOptions
-from tests.hi_scoring.scores import references
+from hi_scoring.formulas.combine import evidence_of, evidence_scores, object_scores
+from hi_scoring.options import BINARISATIONS, Binarisation, ScoreOptions
+from tests.hi_scoring.formulas import references
 
 # Nine image tokens: a view of 2 x 2, a newline (token 4) that is in none, a view of 1 x 4.
 VIEWS = [torch.tensor([[0, 1], [2, 3]]), torch.tensor([[5, 6, 7, 8]])]
