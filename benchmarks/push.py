@@ -46,7 +46,8 @@ def make_folder(folder: Path, shards: int, shard_bytes: int) -> int:
         name = shard_path("train", index, shards)
         (folder / name).write_bytes(os.urandom(shard_bytes))
         listed.append(Shard(name, "train", 1, shard_bytes, hash_file(folder / name)))
-    for name in (CARD_NAME, LEDGER_NAME, RECIPE_NAME, STATISTICS_NAME):
+    (folder / CARD_NAME).write_text("---\nlicense: cc0-1.0\n---\n", encoding="utf-8")
+    for name in (LEDGER_NAME, RECIPE_NAME, STATISTICS_NAME):
         (folder / name).write_text(f"{name}\n", encoding="utf-8")
     Manifest(SCHEMA_VERSION, __version__, "0" * 64, {}, (Part(0, tuple(listed), Tally()),), Tally()).write(folder)
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
