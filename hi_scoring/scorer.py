@@ -170,6 +170,7 @@ class Scorer:
             max_new_tokens=self._options.max_new_tokens,
             do_sample=False,
             num_beams=1,
+            repetition_penalty=1.0,
             pad_token_id=self._tokenizer.pad_token_id,
         )
         new = tokens[:, inputs["input_ids"].shape[1] :]
