@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import shutil
 from collections.abc import Iterable
 from dataclasses import replace
@@ -19,6 +18,7 @@ from typing import IO
 
 from datasetkit.errors import BuiltFolderError, OutputError
 from datasetkit.ledger import Drop, DropReason, Notice, Tally
+from datasetkit.whole_files import replace_file
 from export.dataset_card.former import former_card
 from export.identity import BuildIdentity
 from export.manifest import (
@@ -199,8 +199,8 @@ class BuildFolder:
         ]
         lines += [{"event": "notice", "record_id": notice.record_id, "kind": notice.kind} for notice in notices]
         text = "".join(json.dumps({"part": part.index, **line}, ensure_ascii=False) + "\n" for line in lines)
-        _write_whole(self._ledger(part.index), text)
-        _write_whole(self._marker(part.index), json.dumps(part.to_json()))
+        replace_file(self._ledger(part.index), text.encode())
+        replace_file(self._marker(part.index), json.dumps(part.to_json()).encode())
 
     def publish(self, stray: Iterable[Drop]) -> Manifest:
         """Move the shards to their final names; write ledger and manifest.
@@ -208,7 +208,7 @@ class BuildFolder:
         The journal stays until :meth:`close`, so that a build killed in between does this again.
         """
         parts, moves = self._final_names(self._parts())
-        _write_whole(self._journal / _MOVES, json.dumps(moves))
+        replace_file(self._journal / _MOVES, json.dumps(moves).encode())
         (self.folder / DATA_FOLDER).mkdir()
         for source, target in moves.items():
             (self._journal / source).replace(self.folder / target)
@@ -235,7 +235,7 @@ class BuildFolder:
         if self._journal.exists():
             for part in self._parts():
                 self._marker(part.index).unlink()
-            _write_whole(self._journal / _STATE, self._state_text())
+            replace_file(self._journal / _STATE, self._state_text().encode())
         else:
             self._new_journal()
             self._swap_in_journal()
@@ -349,13 +349,3 @@ class BuildFolder:
 
 def _dropped_for(part: Part, reasons: set[DropReason]) -> bool:
     return any(reason in reasons for reason in part.tally.dropped["record"])
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Write a small file so that it is there whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

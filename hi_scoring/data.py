@@ -14,7 +14,7 @@ from datasetkit.errors import SourceError
 from hi_scoring.samples import MASK_COLUMNS, TEXT_COLUMNS
 
 _PUBLISHED = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>\S+))?")
-_NEEDED = ("image", *TEXT_COLUMNS, *MASK_COLUMNS, "phrases", "record_id", "questions")
+_NEEDED = ("image", *TEXT_COLUMNS, *MASK_COLUMNS, "phrases", "record_id")
 
 
 @dataclass(frozen=True)

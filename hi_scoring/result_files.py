@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from datasetkit.errors import BuiltFolderError
+from datasetkit.whole_files import replace_file
 
 TENSORS_NAME, FACTS_NAME = "scores.safetensors", "scores.json"
 HEADS_NAME, LAYERS_NAME = "scores.parquet", "layers.parquet"
@@ -82,13 +82,3 @@ def _parquet(table: pd.DataFrame) -> bytes:
     sink = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_pandas(table, preserve_index=False), sink, compression="zstd")
     return sink.getvalue().to_pybytes()
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Put a file in place whole or not at all."""
-    partial = path.with_name(f"{path.name}.partial")
-    with partial.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)

@@ -29,7 +29,8 @@ from safetensors.numpy import save as save_tensors
 from datasetkit.batches import Batches
 from datasetkit.errors import OutputError, UnusableError
 from datasetkit.ledger import DropReason
-from hi_scoring.result_files import RESULT_NAMES, replace_file
+from datasetkit.whole_files import replace_file
+from hi_scoring.result_files import RESULT_NAMES
 from hi_scoring.samples import Sample, sample_of
 from hi_scoring.scorer import SampleScores, Scorer
 
@@ -89,11 +90,6 @@ class Merged:
     values: Mapping[tuple[str, str], NDArray[np.float32]]
     record_ids: tuple[str, ...]
     drops: tuple[Drop, ...]
-
-    @property
-    def reasons(self) -> Counter[DropReason]:
-        """How many rows were dropped, by reason."""
-        return Counter(drop.reason for drop in self.drops)
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,14 @@ holds, or has received, is known by its hash and not sent twice.
 from __future__ import annotations
 
 import re
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from huggingface_hub import get_token
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from datasetkit.errors import HubError
+from export.counting import OnProgress, counter
 from export.hub.calls import Patience
 from export.hub.changes import Changes, find_changes
 from export.hub.files import LocalFile, files_to_publish
@@ -25,10 +25,6 @@ from export.manifest import CARD_NAME, MANIFEST_NAME, Manifest
 
 # What `git check-ref-format` refuses, and a leading "-".
 _NO_REF_NAME = re.compile(r"^$|^@$|^[-/]|[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|(^|/)\.|\.lock(/|$)|[/.]$")
-
-# Stage ("checking" or "sending"), bytes done, bytes in all.
-OnProgress = Callable[[str, int, int], None]
-
 
 __all__ = ["Plan", "Pushed", "plan", "push"]
 
@@ -117,7 +113,7 @@ def push(
     if made is not state:
         state, changes = made, find_changes(repository, made, manifest, files)
     total = sum(file.size_bytes for file in changes.additions)
-    on_sent = _counter("sending", total, on_progress)
+    on_sent = counter("sending", total, on_progress)
     uploads = [Upload(file, on_sent) for file in changes.additions]
     repository.send(uploads)
     commit = _commit(repository, state, changes, uploads, manifest)
@@ -161,21 +157,7 @@ def _repository(
 
 def _read_files(folder: Path, manifest: Manifest, on_progress: OnProgress | None) -> tuple[LocalFile, ...]:
     total = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return files_to_publish(folder, manifest, _counter("checking", total, on_progress))
-
-
-def _counter(stage: str, total: int, on_progress: OnProgress | None) -> Callable[[int], None]:
-    done = 0
-    lock = threading.Lock()
-
-    def count(new: int) -> None:
-        nonlocal done
-        with lock:
-            done += new
-            if on_progress is not None:
-                on_progress(stage, done, total)
-
-    return count
+    return files_to_publish(folder, manifest, counter("checking", total, on_progress))
 
 
 def _check_target(repository: HubRepository, state: RepositoryState, private: bool | None, tag: str | None) -> None:

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from datasetkit.errors import OutputError
 from datasetkit.remote import RemotePath
+from export.counting import OnProgress, counter
 from export.hub.files import files_to_publish, is_shard_name
 from export.manifest import DATA_FOLDER, MANIFEST_NAME, Manifest
-from export.remote.sending import Difference, OnProgress, compare, counter, read_journal, send
+from export.remote.sending import Difference, compare, read_journal, send
 
 _JOURNAL_NAME = ".datasetkit-push.json"
 

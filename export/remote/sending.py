@@ -7,17 +7,14 @@ knows which files a run that was cut short may have left.
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from datasetkit.errors import OutputError
 from datasetkit.remote import RemotePath
+from export.counting import OnProgress, counter
 from export.hub.files import LocalFile
-
-# Stage ("checking" or "sending"), bytes done, bytes in all.
-OnProgress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,18 +122,3 @@ def send(
     wrong += [path for path in difference.deletions if path in listed]
     if wrong:
         raise OutputError(f"{place} is not what was sent: {', '.join(wrong[:5])} ({len(wrong)} in all); push again")
-
-
-def counter(stage: str, total: int, on_progress: OnProgress | None) -> Callable[[int], None]:
-    """Give a function that is told new bytes, from any thread, and tells the bytes in all."""
-    done = 0
-    lock = threading.Lock()
-
-    def count(new: int) -> None:
-        nonlocal done
-        with lock:
-            done += new
-            if on_progress is not None:
-                on_progress(stage, done, total)
-
-    return count

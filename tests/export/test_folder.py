@@ -208,7 +208,7 @@ def test_a_finished_build_is_left_as_it_is(tmp_path: Path, pictures: Path) -> No
 @pytest.mark.parametrize("leftover", [".build.new", ".build.gone"])
 def test_leftovers_of_a_killed_run_go_away(tmp_path: Path, pictures: Path, leftover: str) -> None:
     out = tmp_path / "out"
-    put(out, {f"{leftover}/state.json.tmp": "half"})
+    put(out, {f"{leftover}/state.json.partial": "half"})
     built(folder_recipe(pictures), out)
     before = contents(out)
     put(out, {f"{leftover}/state.json": "{}"})

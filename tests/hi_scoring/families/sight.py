@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -98,3 +99,24 @@ def ellipse(size_hw: tuple[int, int]) -> NDArray[np.bool_]:
     height, width = size_hw
     y, x = np.mgrid[:height, :width]
     return ((y / height - 0.4) ** 2 / 0.09 + (x / width - 0.6) ** 2 / 0.06 < 1)[None]
+
+
+def in_columns(found: ImageTokens) -> ImageTokens:
+    """The mistake of taking columns for rows."""
+    *others, last = found.views
+    rows, columns = last.tokens.shape
+    return replace(found, views=(*others, replace(last, tokens=last.tokens.reshape(columns, rows).T)))
+
+
+def in_reading_order(found: ImageTokens) -> ImageTokens:
+    """The mistake of taking the tokens of tiles for rows of one large picture."""
+    *others, tiles = found.views
+    tokens = np.sort(tiles.tokens.ravel()).reshape(tiles.tokens.shape)
+    return replace(found, views=(*others, replace(tiles, tokens=tokens)))
+
+
+def without_newlines(found: ImageTokens) -> ImageTokens:
+    """The mistake of passing over the token after each row."""
+    base, tiles = found.views
+    tokens = base.tokens.size + np.arange(tiles.tokens.size).reshape(tiles.tokens.shape)
+    return replace(found, views=(base, replace(tiles, tokens=tokens)))

@@ -30,7 +30,10 @@ from tests.hi_scoring.families.sight import (
     ellipse,
     geometry,
     image_slots,
+    in_columns,
+    in_reading_order,
     tokens_apart,
+    without_newlines,
 )
 from tests.hi_scoring.tiny_models import GRID, PATCH_PX, SIDE, TILE_PX, tiny
 from tests.hi_scoring.tiny_parts import RATES, TinyFamily, word_tokenizer
@@ -165,29 +168,10 @@ def test_tokens_see_a_box_exactly_where_they_claim_to_look(name: str, size_hw: S
     assert errors_of(family, geometry(family, size_hw)) == (0, 0)
 
 
-def in_columns(found: ImageTokens) -> ImageTokens:
-    *others, last = found.views
-    rows, columns = last.tokens.shape
-    return replace(found, views=(*others, replace(last, tokens=last.tokens.reshape(columns, rows).T)))
-
-
 def squashed(found: ImageTokens) -> ImageTokens:
     """The mistake of passing over crops and padding."""
     views = tuple(View.squash(view.name, view.tokens, found.size_hw) for view in found.views)
     return replace(found, views=views)
-
-
-def in_reading_order(found: ImageTokens) -> ImageTokens:
-    """The mistake of taking the tokens of tiles for rows of one large picture."""
-    *others, tiles = found.views
-    tokens = np.sort(tiles.tokens.ravel()).reshape(tiles.tokens.shape)
-    return replace(found, views=(*others, replace(tiles, tokens=tokens)))
-
-
-def without_newlines(found: ImageTokens) -> ImageTokens:
-    base, tiles = found.views
-    tokens = base.tokens.size + np.arange(tiles.tokens.size).reshape(tiles.tokens.shape)
-    return replace(found, views=(base, replace(tiles, tokens=tokens)))
 
 
 MISTAKES = [
