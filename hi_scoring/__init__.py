@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hi_scoring.data import open_data
-    from hi_scoring.dataset_scores import Subject, score_dataset
+    from hi_scoring.dataset_scores import score_dataset
     from hi_scoring.options import ScoreOptions
     from hi_scoring.results import Head, HeadScores
+    from hi_scoring.subject import Subject
 
 __all__ = ["Head", "HeadScores", "ScoreOptions", "Subject", "open_data", "score_dataset"]
 _MODULES = {
     "Head": "hi_scoring.results",
     "HeadScores": "hi_scoring.results",
     "ScoreOptions": "hi_scoring.options",
-    "Subject": "hi_scoring.dataset_scores",
+    "Subject": "hi_scoring.subject",
     "open_data": "hi_scoring.data",
     "score_dataset": "hi_scoring.dataset_scores",
 }

@@ -21,12 +21,12 @@ from datasetkit.errors import UnusableError
 from datasetkit.ledger import DropReason
 from hi_scoring.attention import PositionReader, instrumented
 from hi_scoring.encoding import EncodedBatch, EncodedSample, Encoder, rows_of
-from hi_scoring.families import family_of
 from hi_scoring.formulas.combine import evidence_of, evidence_scores, object_scores
 from hi_scoring.geometry import ImageTokens
 from hi_scoring.options import ScoreOptions
 from hi_scoring.results import Head
 from hi_scoring.samples import Sample
+from hi_scoring.writing import Writer, on_device
 
 FloatArray = NDArray[np.float32]
 # Of one sample: {positions: {score: (layers, heads)}}.
@@ -85,8 +85,8 @@ class Scorer:
     def __init__(self, model: Any, processor: Any, options: ScoreOptions) -> None:
         self._model = model
         self._options = options
-        self._tokenizer = processor.tokenizer
-        self._encoder = Encoder(family_of(model.config), processor, model.config, options.prompt)
+        self._encoder = Encoder(processor, model.config, options.prompt)
+        self._writer = Writer(model, processor, self._encoder.dialogue)
         text = model.config.get_text_config()
         self.shape: tuple[int, int] = (text.num_hidden_layers, text.num_attention_heads)
 
@@ -164,25 +164,9 @@ class Scorer:
 
     def _written(self, samples: Sequence[Sample]) -> list[str]:
         """What the model itself says of each picture; blank where it says nothing that could be given to it again."""
-        inputs = self._on_device(self._encoder.prompts(samples))
-        tokens = self._model.generate(
-            **inputs,
-            max_new_tokens=self._options.max_new_tokens,
-            do_sample=False,
-            num_beams=1,
-            repetition_penalty=1.0,
-            pad_token_id=self._tokenizer.pad_token_id,
-        )
-        new = tokens[:, inputs["input_ids"].shape[1] :]
-        texts = [text.strip() for text in self._tokenizer.batch_decode(new, skip_special_tokens=True)]
-        return ["" if self._encoder.special_token(text) else text for text in texts]
-
-    def _on_device(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        device, dtype = self._model.device, self._model.dtype
-        return {
-            name: value.to(device, dtype if value.is_floating_point() else None) if torch.is_tensor(value) else value
-            for name, value in inputs.items()
-        }
+        prompts = [self._options.prompt] * len(samples)
+        texts = self._writer.write([sample.image for sample in samples], prompts, self._options.max_new_tokens)
+        return ["" if self._encoder.dialogue.special_token(text) else text for text in texts]
 
     def _read(self, batch: EncodedBatch, positions: Sequence[str], collectors: Sequence[_Collector]) -> None:
         device = device_of_scores(self._model.device)
@@ -203,7 +187,7 @@ class Scorer:
 
     def _run(self, batch: EncodedBatch, reader: PositionReader) -> None:
         with instrumented(self._model, readers=[reader]):
-            self._model(**self._on_device(batch.inputs), logits_to_keep=1, use_cache=False)
+            self._model(**on_device(batch.inputs, self._model), logits_to_keep=1, use_cache=False)
 
 
 def device_of_scores(device: torch.device) -> torch.device:

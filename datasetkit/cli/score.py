@@ -14,9 +14,9 @@ from datasetkit.errors import RecipeError
 
 if TYPE_CHECKING:
     from hi_scoring.data import Data
-    from hi_scoring.dataset_scores import Subject
     from hi_scoring.options import ScoreOptions
     from hi_scoring.results import HeadScores
+    from hi_scoring.subject import Subject
 
 _HEADS_DRAWN = 5
 _SAMPLES_DRAWN = 4
@@ -74,8 +74,9 @@ def score(
     Interrupted, the same command goes on. Under torchrun or accelerate launch, processes share the work.
     """
     from hi_scoring.data import open_data
-    from hi_scoring.dataset_scores import Subject, score_dataset
+    from hi_scoring.dataset_scores import score_dataset
     from hi_scoring.runs import Share
+    from hi_scoring.subject import Subject
 
     options = _options(
         positions=tuple(name.strip() for name in positions.split(",")),

@@ -11,6 +11,9 @@ from PIL import Image
 from datasetkit.errors import ModelError
 from hi_scoring.geometry import ImageTokens
 
+# A response that no chat template writes by itself.
+_MARK = "qqq"
+
 
 class Family(ABC):
     """Facts of one family; a subclass holds no state.
@@ -48,13 +51,18 @@ class Family(ABC):
             ModelError: the processor has none.
 
         """
-        if not processor.chat_template:
-            raise ModelError(
-                f"the {type(processor).__name__} has no chat template; give a checkpoint that was tuned for chat"
-            )
-        turn = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}
-        written: str = processor.apply_chat_template([turn], add_generation_prompt=True, tokenize=False)
-        return written
+        return _by_template(processor, [_asked(text)], add_generation_prompt=True)
+
+    def closing(self, processor: Any) -> str:
+        """Write what ends the model's turn: the first special token that the chat template sets after a response.
+
+        Where the template sets none, it is the token that ends a text.
+        """
+        answered = {"role": "assistant", "content": [{"type": "text", "text": _MARK}]}
+        after = _by_template(processor, [_asked("?"), answered]).rpartition(_MARK)[2]
+        found = [(after.index(token), token) for token in special_tokens(processor.tokenizer) if token in after]
+        closing: str = min(found)[1] if found else processor.tokenizer.eos_token
+        return closing
 
     def inputs(
         self, processor: Any, images: Sequence[Image.Image], prompts: Sequence[str], responses: Sequence[str] | None
@@ -98,6 +106,19 @@ class Family(ABC):
         return bool(begins) and prompt.startswith(begins)
 
 
+def _asked(text: str) -> dict[str, Any]:
+    return {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}
+
+
+def _by_template(processor: Any, turns: list[dict[str, Any]], **options: bool) -> str:
+    if not processor.chat_template:
+        raise ModelError(
+            f"the {type(processor).__name__} has no chat template; give a checkpoint that was tuned for chat"
+        )
+    written: str = processor.apply_chat_template(turns, tokenize=False, **options)
+    return written
+
+
 def tokens_after(tokenizer: Any, text: str, begin: int) -> tuple[list[int], list[tuple[int, int]]]:
     """Give the tokens that hold a character from ``begin`` on: ids, and spans counted from there."""
     encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
@@ -116,3 +137,9 @@ def joined(prompt: str, response: str) -> str:
 
 def _pairs(prompts: Sequence[str], responses: Sequence[str] | None) -> list[tuple[str, str]]:
     return list(zip(prompts, [""] * len(prompts) if responses is None else responses, strict=True))
+
+
+def special_tokens(tokenizer: Any) -> list[str]:
+    """Give the tokens that are no text: those with a role, and those that are added without one, as tags of tiles."""
+    added = (token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
+    return [token for token in dict.fromkeys((*tokenizer.all_special_tokens, *added)) if token]

@@ -34,6 +34,10 @@ class PaliGemma(Family):
         image: str = processor.image_token
         return image + text
 
+    def closing(self, processor: Any) -> str:
+        """See :meth:`Family.closing`: the processor sets the end after a suffix."""
+        return ""
+
     def inputs(
         self, processor: Any, images: Sequence[Image.Image], prompts: Sequence[str], responses: Sequence[str] | None
     ) -> Any:

@@ -12,9 +12,10 @@ from PIL import Image
 
 from datasetkit.models import ModelIdentity
 from hi_scoring.data import Data, DataIdentity
-from hi_scoring.dataset_scores import Subject, score_dataset
+from hi_scoring.dataset_scores import score_dataset
 from hi_scoring.options import ScoreOptions
 from hi_scoring.results import HeadScores
+from hi_scoring.subject import Subject
 from tests.hi_scoring.pictures import sample
 from tests.hi_scoring.tiny_models import tiny
 

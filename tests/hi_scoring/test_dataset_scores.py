@@ -15,15 +15,15 @@ import torch
 from transformers import BlipConfig, BlipForConditionalGeneration
 
 from datasetkit.errors import ModelError, OutputError
-from hi_scoring.dataset_scores import Subject, looked_at, score_dataset
-from hi_scoring.encoding import Encoder
-from hi_scoring.families import family_of
+from hi_scoring.dataset_scores import looked_at, score_dataset
+from hi_scoring.dialogue import Dialogue
 from hi_scoring.options import ScoreOptions
 from hi_scoring.report.page import write_page
 from hi_scoring.report.terminal import scores_tables
 from hi_scoring.results import SCORES, Head, HeadScores
 from hi_scoring.runs import read_drops
 from hi_scoring.samples import sample_of
+from hi_scoring.subject import Subject
 from tests.hi_scoring.scored import TinySubject, UnusedSubject, data_of, plain_row, row, score
 from tests.hi_scoring.tiny_models import tiny
 
@@ -120,8 +120,8 @@ def test_what_the_model_says_itself_is_scored_like_a_given_text(tmp_path: Path) 
     family = tiny("llava")
     told = []
     for one in rows:
-        encoder = Encoder(family_of(family.model.config), family.processor, family.model.config, "Describe the image.")
-        inputs = encoder.prompts([sample_of(one, "r")])
+        dialogue = Dialogue(family.processor, family.model.config)
+        inputs = dialogue.encode([sample_of(one, "r").image], [dialogue.prompt("Describe the image.")], None)
         tokens = family.model.generate(**inputs, max_new_tokens=5, do_sample=False)[0, inputs["input_ids"].shape[1] :]
         told.append({**one, "text": family.processor.tokenizer.decode(tokens, skip_special_tokens=True).strip()})
     assert all(one["text"] for one in told)

@@ -1,0 +1,136 @@
+"""A picture, a prompt and a response, as a model is given them. Owns where a response stands among the tokens.
+
+The response follows its prompt at once (teacher forcing); rows of a batch are padded on the left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from datasetkit.errors import ModelError, UnusableError
+from datasetkit.ledger import DropReason
+from hi_scoring.families import family_of
+from hi_scoring.families.base import special_tokens
+from hi_scoring.geometry import ImageTokens
+
+
+class Dialogue:
+    """How one model is spoken to.
+
+    Args:
+        processor: of the model.
+        config: of the model.
+
+    Attributes:
+        closing: what ends the model's turn in a text: its end token, by the chat template; blank where the processor
+            itself sets one.
+
+    """
+
+    def __init__(self, processor: Any, config: Any) -> None:
+        self._family = family_of(config)
+        self._processor = processor
+        self._config = config
+        self._special = special_tokens(processor.tokenizer)
+        self._longest = getattr(config.get_text_config(), "max_position_embeddings", None)
+        self.closing = self._family.closing(processor)
+        self.prompt = cache(self._prompt)
+
+    def _prompt(self, text: str) -> str:
+        return self._family.prompt(self._processor, text)
+
+    def geometry(self, image: Image.Image) -> ImageTokens:
+        """Say what each image token of a picture shows.
+
+        Raises:
+            UnusableError: ``too_narrow``.
+
+        """
+        return self._family.image_tokens(self._processor, self._config, (image.height, image.width))
+
+    def check(self, image: Image.Image, *texts: str) -> None:
+        """Refuse what no batch can hold.
+
+        Raises:
+            UnusableError: ``special_token``: a text holds one, and would read as something else; ``too_narrow``.
+
+        """
+        self.geometry(image)
+        for text in texts:
+            found = self.special_token(text)
+            if found:
+                raise UnusableError(DropReason.SPECIAL_TOKEN, f"the text holds {found!r}, a special token of the model")
+
+    def special_token(self, text: str) -> str | None:
+        """Give the special token that a text holds, if it does."""
+        return next((token for token in self._special if token in text), None)
+
+    def encode(
+        self, images: Sequence[Image.Image], prompts: Sequence[str], responses: Sequence[str] | None
+    ) -> dict[str, Any]:
+        """Encode a left-padded batch.
+
+        Args:
+            images: B of them, mode RGB.
+            prompts: as :attr:`prompt` writes them.
+            responses: what the model says; None for nothing yet.
+
+        Returns:
+            everything that the processor made, on the CPU.
+
+        Raises:
+            UnusableError: ``text_too_long``; of a batch the longest decides.
+
+        """
+        inputs = self._family.inputs(self._processor, images, prompts, responses)
+        length = int(inputs["attention_mask"].sum(-1).max())
+        if self._longest is not None and length > self._longest:
+            raise UnusableError(DropReason.TEXT_TOO_LONG, f"{length} tokens; the model takes at most {self._longest}")
+        return dict(inputs)
+
+    def response(self, ids: Tensor, prompt: str, response: str) -> tuple[Tensor, tuple[tuple[int, int], ...]]:
+        """Find a response in its row of a batch.
+
+        Args:
+            ids: the row's tokens, shape (N,).
+            prompt: as it was encoded.
+            response: as it was encoded.
+
+        Returns:
+            slots of its tokens, shape (T,), int64, at least one; and [start, end) of each in code points of the text.
+
+        Raises:
+            ModelError: the model's processor does not place tokens as its family says.
+
+        """
+        token_ids, offsets = self._family.response_tokens(self._processor, prompt, response)
+        end = len(ids) - self._family.response_tail
+        slots = torch.arange(end - len(token_ids), end)
+        if not token_ids or ids[slots].tolist() != list(token_ids):
+            raise ModelError(
+                f"the response {response[:40]!r} does not stand last among the tokens that the processor made; "
+                f"{type(self._family).__name__}.response_tokens does not fit this tokenizer"
+            )
+        return slots, tuple(offsets)
+
+    def image_slots(self, ids: Tensor, geometry: ImageTokens) -> Tensor:
+        """Find the image tokens in a row of a batch, shape (M,), in their order.
+
+        Raises:
+            ModelError: there are more or fewer than the picture's geometry says.
+
+        """
+        slots = (ids == self._config.image_token_id).nonzero()[:, 0]
+        if len(slots) != geometry.count:
+            raise ModelError(
+                f"a picture of {geometry.size_hw} px (height, width) became {len(slots)} image tokens, and "
+                f"{type(self._family).__name__} expects {geometry.count}; its processor is set up in a way that "
+                f"hi_scoring/families does not know"
+            )
+        return slots

@@ -1,0 +1,68 @@
+"""The model that is scored or tuned, by its name. Owns when and where it is loaded."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from datasetkit.errors import ModelError
+from datasetkit.loading import checkpoint_identity, load_config, load_model, load_processor
+from datasetkit.models import ModelIdentity
+from datasetkit.placement import Placement
+from hi_scoring.families import family_of
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model by its name; it is loaded when it is first needed.
+
+    Args:
+        name: Hub id, local folder, or the name of a shipped model.
+        revision: commit, tag or branch on the Hub.
+        device: as torch names it, or ``auto``.
+        dtype: name of a floating type of torch.
+
+    """
+
+    name: str
+    revision: str | None = None
+    device: str = "auto"
+    dtype: str = "float32"
+
+    @cached_property
+    def model(self) -> Any:
+        """The loaded model, in evaluation mode."""
+        return self.load()
+
+    def load(self) -> Any:
+        """Load the model anew, in evaluation mode, for whoever will change it."""
+        family_of(load_config(self.name, self.revision))
+        return load_model(AutoModelForImageTextToText, self.name, self.revision, device=self._device, dtype=self.dtype)
+
+    @property
+    def _device(self) -> str:
+        """The device's name for torch; of several GPUs, each process of a launcher takes its own."""
+        device = Placement(device=self.device).torch_device
+        return f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if device == "cuda" else device
+
+    @cached_property
+    def processor(self) -> Any:
+        """The loaded processor, which sets a padding token where its tokenizer has none."""
+        processor = load_processor(AutoProcessor, self.name, self.revision)
+        if not hasattr(processor, "tokenizer") or not hasattr(processor, "image_processor"):
+            raise ModelError(
+                f"{self.name} comes with a {type(processor).__name__} alone; its folder lacks the processor of both "
+                "pictures and texts (processor_config.json)"
+            )
+        if processor.tokenizer.pad_token_id is None:
+            processor.tokenizer.pad_token = processor.tokenizer.eos_token
+        return processor
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """Which weights these are."""
+        return checkpoint_identity("model", self.name, self.model)
