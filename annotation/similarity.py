@@ -62,7 +62,7 @@ class ImageTextCropScorer:
         self._is_clip = load_config(model, revision, _MODEL_TYPES).model_type == "clip"
         self._processor = load_processor(AutoProcessor, model, revision)
         self._model = load_model(AutoModel, model, revision, device=device, dtype=dtype)
-        self._identity = checkpoint_identity("similarity", model, self._model)
+        self._identity = checkpoint_identity("similarity", model, self._model.config)
 
     @property
     def identities(self) -> tuple[ModelIdentity, ...]:

@@ -89,14 +89,14 @@ def load_config(model: str, revision: str | None, model_types: Collection[str] |
     return config
 
 
-def checkpoint_identity(role: str, model: str, loaded: Any) -> ModelIdentity:
-    """Tell what a loaded model was made of: the Hub's commit, or the digest of local files.
+def checkpoint_identity(role: str, model: str, config: Any) -> ModelIdentity:
+    """Tell what a model is made of whose configuration was loaded: the Hub's commit, or the digest of local files.
 
     The digest is of all weights, configurations, vocabularies and templates in the folder, by name and content.
     """
     folder = Path(resolve(model))
     if not folder.is_dir():
-        return ModelIdentity(role, model, getattr(loaded.config, "_commit_hash", None), None)
+        return ModelIdentity(role, model, getattr(config, "_commit_hash", None), None)
     name = model if resolve(model) != model else folder.resolve().name
     return ModelIdentity(role, name, None, _folder_sha256(folder))
 

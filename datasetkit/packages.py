@@ -56,6 +56,8 @@ TORCHVISION = Package("torchvision", "torchvision")
 SEGMENT_ANYTHING = Package("segment_anything", "'datasetkit[sam]'")
 # The top of the package is empty and imports everywhere.
 GROUNDINGDINO = Package("groundingdino.models", "'datasetkit[groundingdino]'")
+PEFT = Package("peft", "'datasetkit[tune]'")
+PYCOCOEVALCAP = Package("pycocoevalcap", "'datasetkit[tune]'")
 
 
 def require(what: str, *packages: Package) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from PIL import Image
 
 from datasetkit.ledger import Drop, Notice
-from datasetkit.record import Record
+from datasetkit.record import KeyObject, Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +121,36 @@ class PhraseFinder(Protocol):
 
     def find(self, text: str) -> Sequence[NounPhrase]:
         """Give the noun phrases in order of their start; they do not overlap."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """Which objects a text names.
+
+    Args:
+        present: phrases, verbatim, that name at least one object of the picture.
+        absent: phrases, verbatim, that name something of a known category that the picture does not have.
+        object_ids: ids of the picture's objects that are named.
+
+    """
+
+    present: tuple[str, ...]
+    absent: tuple[str, ...]
+    object_ids: frozenset[int]
+
+
+class ObjectNamer(Protocol):
+    """Tells which of a picture's objects a text names, such as one that a model wrote about it."""
+
+    def name(self, text: str, objects: Sequence[KeyObject]) -> Naming:
+        """Hold a text's phrases against the objects of a picture.
+
+        Args:
+            text: the text; it need not be true of the picture, nor have any phrase.
+            objects: all objects of the picture.
+
+        """
         ...
 
 

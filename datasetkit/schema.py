@@ -226,12 +226,32 @@ def row_to_record(row: Mapping[str, Any]) -> Record:
         image=EncodedImage(image["bytes"], image["path"], row["width"], row["height"]),
         description=row["description"],
         source=Provenance(**row["source"]),
-        objects=tuple(map(_object_from_row, row["objects"])),
+        objects=objects_of(row),
         phrases=tuple(map(_phrase_from_row, row["phrases"])),
-        questions=tuple(
-            Question(**{**question, "options": tuple(question["options"]), "object_ids": tuple(question["object_ids"])})
-            for question in row["questions"]
-        ),
+        questions=questions_of(row),
+    )
+
+
+def objects_of(row: Mapping[str, Any]) -> tuple[KeyObject, ...]:
+    """Read a row's objects.
+
+    Raises:
+        RecordError: the values make no valid object.
+
+    """
+    return tuple(map(_object_from_row, row["objects"]))
+
+
+def questions_of(row: Mapping[str, Any]) -> tuple[Question, ...]:
+    """Read a row's questions.
+
+    Raises:
+        RecordError: the values make no valid question.
+
+    """
+    return tuple(
+        Question(**{**question, "options": tuple(question["options"]), "object_ids": tuple(question["object_ids"])})
+        for question in row["questions"]
     )
 
 

@@ -1,11 +1,11 @@
-"""The rows that heads are scored on, by name or folder. Owns which split is taken, and how a dataset is identified."""
+"""Rows by name or folder. Owns which split is taken, which columns must be there, and how a dataset is identified."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,11 @@ from datasetkit.errors import SourceError
 from hi_scoring.samples import MASK_COLUMNS, TEXT_COLUMNS
 
 _PUBLISHED = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>\S+))?")
-_NEEDED = ("image", *TEXT_COLUMNS, *MASK_COLUMNS, "phrases", "record_id")
+_KNOWN = ("image", *TEXT_COLUMNS, *MASK_COLUMNS, "phrases", "questions", "record_id")
+# What rows must have, one of each group: to score heads on them, to learn their texts, to learn answers.
+SCORED = (("image",), TEXT_COLUMNS, MASK_COLUMNS)
+DESCRIBED = (("image",), TEXT_COLUMNS)
+ASKED = (("image",), ("questions",))
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,17 @@ class Data:
         """Whether the rows have what says which words name which object."""
         return {"objects", "phrases"} <= set(self.rows.column_names)
 
+    def categories(self) -> set[str]:
+        """Categories of all objects; none where the rows have no objects as ours have them."""
+        if not self.has_phrases:
+            return set()
+        found = {item["category"] for one in self.rows.select_columns("objects") for item in one["objects"]}
+        return found - {None}
+
+    def without_pictures(self) -> Iterator[Mapping[str, Any]]:
+        """Give all rows in order, without their pictures, which are not read."""
+        yield from self.rows.remove_columns("image")
+
     def __len__(self) -> int:
         return len(self.rows)
 
@@ -77,13 +92,22 @@ class Data:
         return str((self.record_ids and self.record_ids[index]) or f"row-{index}")
 
 
-def open_data(place: str, split: str | None = None, limit: int | None = None) -> Data:
-    """Open a dataset of ours, or any other with a picture, a text and masks.
+def open_data(
+    place: str,
+    split: str | None = None,
+    limit: int | None = None,
+    requires: Sequence[Sequence[str]] = SCORED,
+    usual: str = "train",
+) -> Data:
+    """Open a dataset of ours, or any other that has the columns.
 
     Args:
         place: a folder, or ``user/name`` or ``user/name@revision`` on the Hub.
-        split: the split; None takes ``train`` where there is one, or the only one.
+        split: the split; None takes the usual one where it is there, or the only one.
         limit: the first rows only.
+        requires: groups of columns, of each of which there must be one: :data:`SCORED`, :data:`DESCRIBED` or
+            :data:`ASKED`.
+        usual: the split that is taken where none is named.
 
     Raises:
         SourceError: it is not there, has no such split, or lacks a column; the message names those it has.
@@ -105,10 +129,10 @@ def open_data(place: str, split: str | None = None, limit: int | None = None) ->
             sha256 = _digest(folder)
     except (OSError, ValueError, RuntimeError, LookupError, datasets.exceptions.DatasetsError) as error:
         raise SourceError(f"{place} cannot be loaded: {' '.join(str(error).split())[:400]}") from error
-    split = _split(place, split, list(loaded))
+    split = _split(place, split, list(loaded), usual)
     rows = loaded[split]
-    _check_columns(place, rows.column_names)
-    rows = rows.select_columns([column for column in rows.column_names if column in _NEEDED])
+    _check_columns(place, rows.column_names, requires)
+    rows = rows.select_columns([column for column in rows.column_names if column in _KNOWN])
     if isinstance(rows.features["image"], datasets.Image):
         # Undecoded, a damaged picture is one row's drop, and its reason is known.
         rows = rows.cast_column("image", datasets.Image(decode=False))
@@ -150,15 +174,15 @@ def _commit(name: str, revision: str | None) -> str:
     return commit
 
 
-def _split(place: str, wanted: str | None, there: list[str]) -> str:
+def _split(place: str, wanted: str | None, there: list[str], usual: str) -> str:
     if wanted is None:
-        wanted = "train" if "train" in there else there[0] if len(there) == 1 else None
+        wanted = usual if usual in there else there[0] if len(there) == 1 else None
     if wanted not in there:
         raise SourceError(f"{place} has the splits {', '.join(there)}; give one of them, not {wanted or 'none'}")
     return wanted
 
 
-def _check_columns(place: str, there: list[str]) -> None:
-    for names in (("image",), TEXT_COLUMNS, MASK_COLUMNS):
+def _check_columns(place: str, there: list[str], requires: Sequence[Sequence[str]]) -> None:
+    for names in requires:
         if not any(name in there for name in names):
             raise SourceError(f"{place} has no column {' or '.join(names)}; it has {', '.join(there)}")

@@ -14,8 +14,9 @@ from datasetkit import __version__
 from datasetkit.errors import BuiltFolderError, OutputError, UnusableError
 from hi_scoring.data import Data
 from hi_scoring.options import ScoreOptions
+from hi_scoring.reading import read_sample
 from hi_scoring.results import Head, HeadScores
-from hi_scoring.runs import Run, Share, read_sample
+from hi_scoring.runs import Run, Share
 from hi_scoring.scorer import LookedAt, Scorer
 from hi_scoring.subject import Subject
 

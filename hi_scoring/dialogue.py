@@ -58,14 +58,17 @@ class Dialogue:
         """Refuse what no batch can hold.
 
         Raises:
-            UnusableError: ``special_token``: a text holds one, and would read as something else; ``too_narrow``.
+            UnusableError: ``special_token``: a text holds one, and would read as something else; ``too_narrow``;
+                ``text_too_long``: picture and texts alone, without what stands around them, are.
 
         """
-        self.geometry(image)
         for text in texts:
             found = self.special_token(text)
             if found:
                 raise UnusableError(DropReason.SPECIAL_TOKEN, f"the text holds {found!r}, a special token of the model")
+        self._check_length(
+            self.geometry(image).count + sum(len(self._processor.tokenizer(text).input_ids) for text in texts)
+        )
 
     def special_token(self, text: str) -> str | None:
         """Give the special token that a text holds, if it does."""
@@ -89,10 +92,22 @@ class Dialogue:
 
         """
         inputs = self._family.inputs(self._processor, images, prompts, responses)
-        length = int(inputs["attention_mask"].sum(-1).max())
+        self._check_length(int(inputs["attention_mask"].sum(-1).max()))
+        return dict(inputs)
+
+    def target(self, ids: Tensor, prompt: str, response: str) -> Tensor:
+        """Find what the model is to say in its row of a batch: a response with its :attr:`closing`, to the row's end.
+
+        Returns:
+            slots, shape (T,), int64.
+
+        """
+        slots, _ = self.response(ids, prompt, response + self.closing)
+        return torch.arange(int(slots[0]), len(ids))
+
+    def _check_length(self, length: int) -> None:
         if self._longest is not None and length > self._longest:
             raise UnusableError(DropReason.TEXT_TOO_LONG, f"{length} tokens; the model takes at most {self._longest}")
-        return dict(inputs)
 
     def response(self, ids: Tensor, prompt: str, response: str) -> tuple[Tensor, tuple[tuple[int, int], ...]]:
         """Find a response in its row of a batch.

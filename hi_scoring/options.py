@@ -1,4 +1,4 @@
-"""Options of head scores. Owns their names, ranges and defaults; every result says which were used."""
+"""Options of head scores, and of what models are asked. Owns names, ranges, defaults; results say which were used."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from datasetkit.recipe.options import Options
 
 Positions = Literal["response", "phrase", "last", "generated"]
 Binarisation = Literal["top_area", "mean", "quantile", "otsu"]
+Task = Literal["caption", "vqa"]
 
 BINARISATIONS: tuple[Binarisation, ...] = get_args(Binarisation)
+TASKS: tuple[Task, ...] = get_args(Task)
 
 
 class ScoreOptions(Options):
@@ -49,3 +51,43 @@ class ScoreOptions(Options):
         if len(set(positions)) != len(positions):
             raise ValueError(f"positions are {', '.join(positions)}; name each of them once")
         return positions
+
+
+class TextOptions(Options):
+    """What a model is asked, in tuning and in evaluation alike.
+
+    Args:
+        tasks: ``caption``: it is asked ``prompt`` and says the description; ``vqa``: it is asked a row's closed
+            questions, and says their answers.
+        prompt: that asks for a description.
+        question_prompt: how a question is put; ``{question}`` stands for it, ``{options}`` for its options, joined.
+
+    """
+
+    tasks: tuple[Task, ...] = Field(default=TASKS, min_length=1)
+    prompt: str = Field(default="Describe the image.", min_length=1)
+    question_prompt: str = "{question}"
+
+    @field_validator("question_prompt")
+    @classmethod
+    def _has_question(cls, template: str) -> str:
+        try:
+            written = template.format(question="\0", options="")
+        except (IndexError, KeyError, ValueError) as error:
+            raise ValueError(f"no template of {{question}} and {{options}}: {error!r}") from error
+        if "\0" not in written:
+            raise ValueError("has no {question}")
+        return template
+
+
+class WritingOptions(Options):
+    """How much a model may write where it is evaluated.
+
+    Args:
+        caption_tokens: of a description.
+        answer_tokens: of an answer.
+
+    """
+
+    caption_tokens: int = Field(default=64, ge=1)
+    answer_tokens: int = Field(default=8, ge=1)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import struct
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,12 +16,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import product
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from safetensors import safe_open
 from safetensors.numpy import save as save_tensors
 
@@ -30,50 +28,17 @@ from datasetkit.batches import Batches
 from datasetkit.errors import OutputError, UnusableError
 from datasetkit.ledger import DropReason
 from datasetkit.whole_files import replace_file
+from hi_scoring.drops import DROPS_NAME, Drop, write_drops
+from hi_scoring.reading import Rows, read_sample
 from hi_scoring.result_files import RESULT_NAMES
-from hi_scoring.samples import Sample, sample_of
+from hi_scoring.run_folder import RunFolder
+from hi_scoring.samples import Sample
 from hi_scoring.scorer import SampleScores, Scorer
 
-RUN_NAME, DROPS_NAME, PAGE_NAME, _PARTS_NAME = "run.json", "drops.jsonl", "report.html", "parts"
-_MAKER = {"made_by": "datasetkit score"}
+PAGE_NAME, _PARTS_NAME = "report.html", "parts"
 _PART, _UNFINISHED = re.compile(r"\d{8}\.safetensors"), re.compile(r"\d{8}\.safetensors\.partial")
 # A process may be done long before the slowest one; one that died is the launcher's to notice.
 _PATIENCE = timedelta(days=7)
-# What decoders say of a damaged picture or mask.
-_DAMAGE = (
-    AttributeError,
-    EOFError,
-    LookupError,
-    OSError,
-    OverflowError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    struct.error,
-    Image.DecompressionBombError,
-)
-
-
-class Rows(Protocol):
-    """A dataset that knows its length, and gives any of its rows and its name."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> Mapping[str, Any]: ...
-
-    def name(self, index: int, /) -> str:
-        """What a row is called, whether or not it can be read."""
-
-
-@dataclass(frozen=True)
-class Drop:
-    """A row that has no scores."""
-
-    row: int
-    record_id: str
-    reason: DropReason
-    detail: str
 
 
 @dataclass(frozen=True)
@@ -135,25 +100,12 @@ class Run:
 
     def __init__(self, folder: Path, description: Mapping[str, Any]) -> None:
         self._folder = folder
-        self._description = json.loads(json.dumps({**_MAKER, **description}))
+        self._note = RunFolder(folder, "datasetkit score", description)
         self._parts = folder / _PARTS_NAME
 
     def check(self, *, overwrite: bool) -> None:
-        """Refuse a folder that this run must not touch. Every process may ask; nothing is changed.
-
-        Raises:
-            OutputError: it holds scores of another description, or files that no run made.
-
-        """
-        found = self._told()
-        if found is None:
-            if self._folder.is_dir() and any(path.name != f"{RUN_NAME}.partial" for path in self._folder.iterdir()):
-                raise OutputError(f"{self._folder} holds files that are no scores; give another --out")
-        elif found != self._description and self._has_scores and not overwrite:
-            told = "; ".join(
-                f"{name} is {there} there, {here} here" for name, there, here in _differences(found, self._description)
-            )
-            raise OutputError(f"{self._folder} holds other scores: {told}; give another --out, or --overwrite")
+        """Refuse a folder that this run must not touch; see :meth:`RunFolder.check`."""
+        self._note.check(has_results=self._has_scores, overwrite=overwrite)
 
     def prepare(self, *, overwrite: bool) -> None:
         """Make the folder ready; keep what an interrupted run of the same description left in it.
@@ -162,13 +114,12 @@ class Run:
             overwrite: whether finished results give way, those of the same description, too.
 
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
-        if self._told() != self._description or (overwrite and self.is_finished):
+        if not self._note.is_ours or (overwrite and self.is_finished):
             # The drops first: with them gone, whatever else is left counts as unfinished.
             for name in (DROPS_NAME, *RESULT_NAMES, PAGE_NAME):
                 (self._folder / name).unlink(missing_ok=True)
             self._remove_parts()
-            replace_file(self._folder / RUN_NAME, (json.dumps(self._description, indent=2) + "\n").encode())
+            self._note.claim()
         self._parts.mkdir(exist_ok=True)
 
     @property
@@ -180,24 +131,12 @@ class Run:
     @property
     def is_finished(self) -> bool:
         """Whether all batches of this very run were merged."""
-        return self._told() == self._description and (self._folder / DROPS_NAME).exists()
+        return self._note.is_ours and (self._folder / DROPS_NAME).exists()
 
     def finish(self, drops: Sequence[Drop]) -> None:
         """Write down the rows without scores, which ends the run, and remove what only an unfinished one needs."""
-        lines = (
-            json.dumps({"row": drop.row, "record_id": drop.record_id, "reason": drop.reason, "detail": drop.detail})
-            for drop in drops
-        )
-        replace_file(self._folder / DROPS_NAME, "".join(f"{line}\n" for line in lines).encode())
+        write_drops(self._folder, drops)
         self._remove_parts()
-
-    def _told(self) -> dict[str, Any] | None:
-        """What the folder says of the run whose files it holds; None where no run was here."""
-        try:
-            found = json.loads((self._folder / RUN_NAME).read_bytes())
-        except (OSError, ValueError):
-            return None
-        return found if isinstance(found, dict) and _MAKER.items() <= found.items() else None
 
     def _remove_parts(self) -> None:
         if not self._parts.is_dir():
@@ -296,50 +235,6 @@ class Run:
     def _finished_parts(self) -> list[Path]:
         """Give the files of finished batches, in the dataset's order."""
         return sorted(path for path in self._parts.iterdir() if _PART.fullmatch(path.name))
-
-
-def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Name the values that differ, such as ``options.prompt``, with both of them."""
-    first, second = dict(_leaves(there)), dict(_leaves(here))
-    return [
-        (name, json.dumps(first.get(name)), json.dumps(second.get(name)))
-        for name in first | second
-        if first.get(name) != second.get(name)
-    ]
-
-
-def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    if not isinstance(value, Mapping):
-        yield name, value
-        return
-    for key, inner in value.items():
-        yield from _leaves(inner, f"{name}.{key}" if name else key)
-
-
-def read_drops(folder: Path) -> tuple[Drop, ...]:
-    """Read the rows without scores of a finished run."""
-    with (folder / DROPS_NAME).open(encoding="utf-8") as lines:
-        found = [json.loads(line) for line in lines]
-    return tuple(Drop(one["row"], one["record_id"], DropReason(one["reason"]), one["detail"]) for one in found)
-
-
-def read_sample(rows: Rows, row: int) -> Sample:
-    """Read one row as a sample.
-
-    Raises:
-        UnusableError: it cannot be read, or is none.
-
-    """
-    try:
-        found = rows[row]
-    except _DAMAGE as error:
-        raise UnusableError(DropReason.UNREADABLE, f"the row cannot be read: {error}") from error
-    try:
-        return sample_of(found, rows.name(row))
-    except UnusableError:
-        raise
-    except _DAMAGE as error:
-        raise UnusableError(DropReason.BAD_ROW, f"{type(error).__name__}: {error}") from error
 
 
 def _read(path: Path) -> Merged:

@@ -84,8 +84,8 @@ def sample_of(row: Mapping[str, Any], record_id: str) -> Sample:
         image = picture_of(row["image"])
     except (KeyError, RecordError) as error:
         raise UnusableError(DropReason.BAD_ROW, f"no picture in the column image: {error}") from error
-    text = next((row[name] for name in TEXT_COLUMNS if row.get(name)), None)
-    if not isinstance(text, str) or not text.strip():
+    text = text_of(row)
+    if text is None:
         raise UnusableError(DropReason.NO_DESCRIPTION, f"no text in a column {', '.join(TEXT_COLUMNS)}")
     size_hw = (image.height, image.width)
     if "objects" in row and "phrases" in row:
@@ -93,6 +93,12 @@ def sample_of(row: Mapping[str, Any], record_id: str) -> Sample:
     else:
         objects, mentions = _all_masks(row, size_hw), ()
     return Sample(str(row.get("record_id") or record_id), image, text, objects, mentions)
+
+
+def text_of(row: Mapping[str, Any]) -> str | None:
+    """Give a row's text, that of the first of ``TEXT_COLUMNS`` that it has; None where it has none."""
+    text = next((row[name] for name in TEXT_COLUMNS if row.get(name)), None)
+    return text if isinstance(text, str) and text.strip() else None
 
 
 def _named_objects(row: Mapping[str, Any], size_hw: tuple[int, int]) -> tuple[tuple[Mask, ...], tuple[Mention, ...]]:

@@ -94,7 +94,7 @@ def bootstrap_interval(
     if len(values) < 2 or not values[0].size:
         empty = np.full(values.shape[1:] if reduce is None else values.shape[1:-1], np.nan)
         return empty, empty.copy()
-    counts = _draw_counts(len(values), draws, seed)
+    counts = draw_counts(len(values), draws, np.random.default_rng(seed))
     columns = values if reduce else values.reshape(len(values), -1)
     if reduce is None:
         columns = np.where(np.count_nonzero(~np.isnan(columns), axis=0) < 2, np.nan, columns)
@@ -106,6 +106,24 @@ def bootstrap_interval(
         highs.append(high)
     shape = values.shape[1:] if reduce is None else (-1,)
     return np.concatenate(lows).reshape(shape), np.concatenate(highs).reshape(shape)
+
+
+def draw_counts(size: int, draws: int, random: np.random.Generator) -> NDArray[np.float32]:
+    """Draw as many things as there are, with replacement, many times.
+
+    Args:
+        size: how many things there are, at least 1.
+        draws: how often they are drawn.
+        random: where the draws come from.
+
+    Returns:
+        how often each thing is in each draw, (draws, size).
+
+    """
+    counts = np.empty((draws, size), np.float32)
+    for row in counts:
+        row[:] = np.bincount(random.integers(size, size=size), minlength=size)
+    return counts
 
 
 def layer_differences(values: FloatArray) -> LayerDifferences:
@@ -202,15 +220,6 @@ def split_half_stability(values: FloatArray, top: int, splits: int = SPLITS, see
         halves = nanmean(values[order[:half]]), nanmean(values[order[half : 2 * half]])
         found.append(rank_stability(*halves, top=top))
     return SplitHalfStability(np.array([one.kendall_tau for one in found]), np.array([one.jaccard for one in found]))
-
-
-def _draw_counts(samples: int, draws: int, seed: int) -> NDArray[np.float32]:
-    """How often each sample is in each draw: (draws, samples)."""
-    random = np.random.default_rng(seed)
-    counts = np.empty((draws, samples), np.float32)
-    for row in counts:
-        row[:] = np.bincount(random.integers(samples, size=samples), minlength=samples)
-    return counts
 
 
 def _column_chunks(columns: FloatArray, draws: int) -> Iterator[FloatArray]:

@@ -40,7 +40,7 @@ class Subject:
 
     def load(self) -> Any:
         """Load the model anew, in evaluation mode, for whoever will change it."""
-        family_of(load_config(self.name, self.revision))
+        family_of(self.config)
         return load_model(AutoModelForImageTextToText, self.name, self.revision, device=self._device, dtype=self.dtype)
 
     @property
@@ -48,6 +48,11 @@ class Subject:
         """The device's name for torch; of several GPUs, each process of a launcher takes its own."""
         device = Placement(device=self.device).torch_device
         return f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if device == "cuda" else device
+
+    @cached_property
+    def config(self) -> Any:
+        """The model's configuration, read without its weights."""
+        return load_config(self.name, self.revision)
 
     @cached_property
     def processor(self) -> Any:
@@ -65,4 +70,4 @@ class Subject:
     @property
     def identity(self) -> ModelIdentity:
         """Which weights these are."""
-        return checkpoint_identity("model", self.name, self.model)
+        return checkpoint_identity("model", self.name, self.config)

@@ -171,7 +171,7 @@ def test_results_of_others_are_one_line_and_stay(scenes: Path, finished: Path) -
     arguments = ("score", *MODEL, "--data", scenes, "--out", finished)
     code, _, errors = run(*arguments, "--limit", "3")
     assert code == 1
-    assert errors.splitlines()[-1].startswith(f"error: {finished} holds other scores: data.rows is 24 there, 3 here; ")
+    assert errors.splitlines()[-1].startswith(f"error: {finished} holds other results: data.rows is 24 there, 3 here; ")
     assert {name: (finished / name).stat().st_mtime_ns for name in RESULTS} == before
 
 

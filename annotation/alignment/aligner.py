@@ -24,7 +24,8 @@ class KnownObjectAligner:
 
     Args:
         finder: finds the noun phrases; ours by default.
-        lexicon: what the nouns name; COCO's by default. Categories that it lacks are known by their own name.
+        lexicon: what the nouns name; COCO's by default. Categories of a record that it lacks are known by their own
+            words; an :func:`~annotation.alignment.extended` one also knows those that no object of the record has.
         key_max: how many of the mentioned objects, the most salient first, are key objects; None for all.
         objects_known: whether the records' objects are all that there are. Where nobody has looked for objects, a
             phrase without one is no sign that there is none.
@@ -49,19 +50,35 @@ class KnownObjectAligner:
     def annotate(self, record: Record) -> Record:
         """Add phrases and tell the objects' status, salience and key flag."""
         text = record.description or ""
-        found = self._finder.find(text)
-        lexicon = extended(self._lexicon, (item.category for item in record.objects))
-        mentions = [read_mention(phrase, lexicon) if self._objects_known else None for phrase in found]
-        named = [mention for mention in mentions if mention is not None]
-        heads = [phrase.head for phrase, mention in zip(found, mentions, strict=True) if mention is not None]
-        known = [item for item in record.objects if item.category is not None]
-        instances = [Instance(item.id, item.is_crowd) for item in known]
-        results = iter(resolve(named, instances, _evidence(heads, known, lexicon)))
-        phrases = [
-            _phrase(text, phrase, self._unresolved if mention is None else next(results))
-            for phrase, mention in zip(found, mentions, strict=True)
+        return with_phrases(record, self.align(text, self._finder.find(text), record.objects), self._key_max)
+
+    def align(self, text: str, nouns: Sequence[NounPhrase], objects: Sequence[KeyObject]) -> tuple[Phrase, ...]:
+        """Say which objects each noun phrase names.
+
+        Args:
+            text: a text about the picture.
+            nouns: its noun phrases, in order.
+            objects: all objects of the picture.
+
+        Returns:
+            a phrase for each noun, in order.
+
+        """
+        lexicon = extended(self._lexicon, (item.category for item in objects))
+        words = [text[noun.start : noun.end] for noun in nouns]
+        mentions = [
+            read_mention(noun, own, lexicon) if self._objects_known else None
+            for noun, own in zip(nouns, words, strict=True)
         ]
-        return with_phrases(record, phrases, self._key_max)
+        named = [mention for mention in mentions if mention is not None]
+        naming = [own for own, mention in zip(words, mentions, strict=True) if mention is not None]
+        known = [item for item in objects if item.category is not None]
+        instances = [Instance(item.id, item.is_crowd) for item in known]
+        results = iter(resolve(named, instances, _evidence(naming, known, lexicon)))
+        return tuple(
+            _phrase(text, noun, self._unresolved if mention is None else next(results))
+            for noun, mention in zip(nouns, mentions, strict=True)
+        )
 
     @property
     def _unresolved(self) -> Resolution:
@@ -71,12 +88,12 @@ class KnownObjectAligner:
         )
 
 
-def _evidence(heads: Sequence[str], objects: Sequence[KeyObject], lexicon: Lexicon) -> Evidence:
-    """Weigh objects by how their categories fit the nouns, and among candidates by how prominent they are."""
-    shape = len(heads), len(objects)
+def _evidence(phrases: Sequence[str], objects: Sequence[KeyObject], lexicon: Lexicon) -> Evidence:
+    """Weigh objects by how their categories fit the phrases, and among candidates by how prominent they are."""
+    shape = len(phrases), len(objects)
     categories = [item.category or "" for item in objects]
-    fit = [category_fits(head, categories, lexicon) for head in heads]
-    near = [near_categories(head, categories, lexicon) for head in heads]
+    fit = [category_fits(phrase, categories, lexicon) for phrase in phrases]
+    near = [near_categories(phrase, categories, lexicon) for phrase in phrases]
     prominence = [max(0.75 * size_term(item) + 0.25 * centrality_term(item), 1e-3) for item in objects]
     return Evidence(
         np.array(fit, dtype=np.float64).reshape(shape),

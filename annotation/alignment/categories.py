@@ -1,42 +1,90 @@
-"""How well nouns fit categories. Owns the way from a lexicon to the numbers that alignment weighs."""
+"""How well noun phrases fit categories. Owns the way from a lexicon to the numbers that alignment weighs.
+
+Owns, too, how a category that is a phrase is read: "a large blue ring" is a ring, but none that is called small or red.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
 from annotation.alignment.mentions import Mention, demand_of
-from annotation.lexicon import Lexicon
+from annotation.alignment.repeats import content_words
+from annotation.lexicon import CategoryName, Lexicon, normalise
+from annotation.phrases.forms import singular
+from annotation.phrases.words import english_words
 from datasetkit.protocols import NounPhrase
 
 
-def read_mention(phrase: NounPhrase, lexicon: Lexicon) -> Mention | None:
-    """Read a noun phrase, or give None where it can name nothing of the lexicon's categories."""
-    entry = lexicon.entry(phrase.head)
-    categories = lexicon.categories(phrase.head)
-    if entry is None or not categories or not phrase.is_object:
-        return None
-    return Mention(entry, demand_of(phrase, lexicon), phrase.definite, phrase.other, general=len(categories) > 1)
+def read_mention(phrase: NounPhrase, words: str, lexicon: Lexicon) -> Mention | None:
+    """Read a noun phrase, or give None where it can name nothing of the lexicon's categories.
 
+    Args:
+        phrase: the phrase.
+        words: all of its words, verbatim.
+        lexicon: what they may name.
 
-def category_fits(head: str, categories: Sequence[str], lexicon: Lexicon) -> list[float]:
-    """Say how well a head noun fits each of some categories, range [0, 1].
-
-    A noun of one category fits it with 1. Of several categories, an earlier one fits better than a later one; at equal
-    places, fewer categories fit better than more: ``1 / (2 + place - 1 / count)``.
     """
-    own = lexicon.categories(head)
-    fits = {category: 1.0 / (2.0 + place - 1.0 / len(own)) for place, category in enumerate(own)}
+    named = named_categories(words, lexicon)
+    # Known words that no category has together ("a red ring" of blue rings and red stars) still name a thing to miss.
+    is_known = bool(named or lexicon.categories(phrase.head)) or _is_plain(words, lexicon)
+    if not is_known or not phrase.is_object:
+        return None
+    is_modified = any(lexicon.modifiers.get(category) for category in named)
+    entry = lexicon.entry(words)
+    name = " ".join(sorted(content_words(words, english_words()))) if is_modified or entry is None else entry
+    return Mention(name, demand_of(phrase, lexicon), phrase.definite, phrase.other, general=len(named) > 1)
+
+
+def named_categories(words: str, lexicon: Lexicon) -> tuple[str, ...]:
+    """Give the categories that a noun phrase may name; "a red object" is whatever may be red."""
+    if not _is_plain(words, lexicon):
+        return lexicon.categories(words)
+    said = lexicon.modifiers_said(words)
+    return tuple(category for category, modifiers in lexicon.modifiers.items() if said <= modifiers)
+
+
+def _is_plain(words: str, lexicon: Lexicon) -> bool:
+    """Tell whether a phrase names its things by modifiers alone."""
+    noun = singular(normalise(words).split(" ")[-1])
+    return noun in english_words().plain_things and bool(lexicon.modifiers_said(words))
+
+
+def category_fits(words: str, categories: Sequence[str], lexicon: Lexicon) -> list[float]:
+    """Say how well a noun phrase, or its head noun, fits each of some categories, range [0, 1].
+
+    A phrase of one category fits it with 1. Of several categories, an earlier one fits better than a later one; at
+    equal places, fewer categories fit better than more: ``1 / (2 + place - 1 / count)``. Categories that were added to
+    the lexicon share the place after its own; one place later is what modifiers alone name.
+    """
+    named = named_categories(words, lexicon)
+    last = sum(category not in lexicon.modifiers for category in named)
+    base = 3.0 if _is_plain(words, lexicon) else 2.0
+    fits = {category: 1.0 / (base + min(place, last) - 1.0 / len(named)) for place, category in enumerate(named)}
     return [fits.get(category, 0.0) for category in categories]
 
 
-def near_categories(head: str, categories: Sequence[str], lexicon: Lexicon) -> list[bool]:
-    """Tell of each of some categories whether people take it for one that the head noun names."""
-    near = {other for own in lexicon.categories(head) for other in lexicon.near.get(own, ())}
+def near_categories(words: str, categories: Sequence[str], lexicon: Lexicon) -> list[bool]:
+    """Tell of each of some categories whether people take it for one that the noun phrase names."""
+    near = {other for named in named_categories(words, lexicon) for other in lexicon.near.get(named, ())}
     return [category in near for category in categories]
 
 
 def extended(lexicon: Lexicon, categories: Iterable[str | None]) -> Lexicon:
-    """Give a lexicon that also knows the categories that it lacks, by their own names."""
+    """Give a lexicon that also knows the categories that it lacks, by their own words.
+
+    The last word of a category, or the longest noun of the lexicon that ends it, is its noun; what else it says of its
+    things are modifiers. Of single words that differ in case alone, only the one in lower case is known.
+    """
     known = {category for names in lexicon.entries.values() for category in names}
     missing = sorted({category for category in categories if category is not None} - known)
-    return lexicon.with_names(missing) if missing else lexicon
+    single = {normalise(category): category for category in missing if " " not in normalise(category)}
+    several = [category for category in missing if " " in normalise(category)]
+    names = [_read_category(category, lexicon) for category in (*single.values(), *several)]
+    return lexicon.with_names(names) if names else lexicon
+
+
+def _read_category(category: str, lexicon: Lexicon) -> CategoryName:
+    words = english_words()
+    noun = lexicon.entry(category) or singular(normalise(category).split(" ")[-1])
+    counters = words.group_nouns | words.partitives | words.measures
+    return CategoryName(category, noun, content_words(category, words) - counters - {*noun.split()})

@@ -111,7 +111,7 @@ def link(
 def _read(text: str, nouns: Sequence[NounPhrase]) -> tuple[list[Mention | None], list[int | None]]:
     """Read what each noun phrase asks for, None where it names no object, and which earlier one it repeats."""
     lexicon, words = coco_lexicon(), english_words()
-    contents = [content_words(text, noun, words) for noun in nouns]
+    contents = [content_words(text[noun.start : noun.end], words) for noun in nouns]
     mentions = [
         Mention(
             " ".join(sorted(content)),

@@ -8,19 +8,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from annotation.alignment.mentions import Mention
+from annotation.lexicon import normalise
 from annotation.phrases.forms import singular
-from annotation.phrases.tokens import tokenize
 from annotation.phrases.words import Words
-from datasetkit.protocols import NounPhrase
 
 
-def content_words(text: str, noun: NounPhrase, words: Words) -> frozenset[str]:
+def content_words(phrase: str, words: Words) -> frozenset[str]:
     """Give what a noun phrase says of its things: its words less determiners, numbers and nouns like "object"."""
-    tokens = [token.word for token in tokenize(text[noun.start : noun.end]) if token.is_word]
-    said = {*tokens[:-1], *(singular(word) for word in tokens[-1:])}
+    said = normalise(phrase).split()
+    said[-1:] = map(singular, said[-1:])
     lists = (words.articles, words.possessives, words.quantifiers, words.other_words, words.plain_things)
     closed = {*words.numbers, *words.prepositions}.union(*lists)
-    return frozenset(word for word in said - closed if not word.isdecimal())
+    return frozenset(word for word in said if word not in closed and not word.isdecimal())
 
 
 def find_repeats(mentions: Sequence[Mention | None], contents: Sequence[frozenset[str]]) -> list[int | None]:

@@ -66,7 +66,7 @@ class GroundingDinoDetector:
         self._token_limit = token_max - self._tokenizer.num_special_tokens_to_add()
         self._score_min = score_min
         self._reduction: Reduction = reduction
-        self.identities = (checkpoint_identity("detector", model, self._model),)
+        self.identities = (checkpoint_identity("detector", model, self._model.config),)
 
     def detect(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Detections | UnusableError]:
         """Look for each picture's own query; see :class:`datasetkit.models.Detector`."""

@@ -61,7 +61,7 @@ class Sam3Grounder:
         self._model.vision_encoder.to(self._dtype)
         self._score_min = score_min
         self._stages = stages or Stages()
-        self._identity = checkpoint_identity("grounder", model, self._model)
+        self._identity = checkpoint_identity("grounder", model, self._model.config)
 
     @property
     def identities(self) -> tuple[ModelIdentity, ...]:

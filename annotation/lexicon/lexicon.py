@@ -2,11 +2,15 @@
 
 Owns the reading of lexicon files (``coco.yaml`` beside this module) and the look-up. Words are compared whole: the
 longest entry that ends the head decides, so "teddy bear" is no bear and "toilet paper" is nothing.
+
+A lexicon's own categories are nouns. Categories that are added to it may have modifiers: "red star" is any star that
+words do not call something else.
 """
 
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -47,6 +51,22 @@ def singular_forms(word: str, irregular: Mapping[str, str]) -> Iterator[str]:
 
 
 @dataclass(frozen=True, slots=True)
+class CategoryName:
+    """The words of a category that a lexicon lacks.
+
+    Args:
+        category: the category, as objects have it.
+        noun: a normalised noun in singular form ("ring" for "large blue ring").
+        modifiers: the normalised words that tell such things from others ("large" and "blue"); none for "ring".
+
+    """
+
+    category: str
+    noun: str
+    modifiers: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Lexicon:
     """The words of one set of categories. Make it with :meth:`from_mapping` or :func:`coco_lexicon`.
 
@@ -59,6 +79,8 @@ class Lexicon:
         sizes: entries that name a known number of things.
         near: categories that people take for the one given.
         mass: entries that are stuff rather than things where no determiner stands before them.
+        modifiers: added categories and the words that tell their things from others of the same noun.
+        modifier_words: all of these words.
 
     """
 
@@ -69,6 +91,8 @@ class Lexicon:
     sizes: Mapping[str, int]
     mass: frozenset[str]
     near: Mapping[str, tuple[str, ...]]
+    modifiers: Mapping[str, frozenset[str]]
+    modifier_words: frozenset[str]
 
     @classmethod
     def from_mapping(cls, data: Mapping[str, Any]) -> Lexicon:
@@ -104,12 +128,30 @@ class Lexicon:
             sizes=dict(data["sizes"]),
             mass=frozenset(data["mass"]),
             near={category: tuple(others) for category, others in data["near"].items()},
+            modifiers={},
+            modifier_words=frozenset(),
         )
 
-    def with_names(self, categories: Iterable[str]) -> Lexicon:
-        """Give a lexicon that also knows these categories, each by its own name; words that it has stay as they are."""
-        added = {normalise(category): (category,) for category in categories}
-        return replace(self, entries={**added, **self.entries})
+    def with_names(self, names: Iterable[CategoryName]) -> Lexicon:
+        """Give a lexicon that also knows these categories.
+
+        Nouns that name at least the same categories as an added category's noun name that, too: a kitten or an animal
+        may be a "black cat", as it may be a cat.
+        """
+        modifiers = dict(self.modifiers)
+        added: dict[str, list[str]] = defaultdict(list)
+        for name in names:
+            modifiers[name.category] = name.modifiers
+            added[name.noun].append(name.category)
+        entries = dict(self.entries)
+        for noun, categories in added.items():
+            own = frozenset(self.entries.get(noun, ()))
+            wider = [word for word, others in self.entries.items() if own and own.issubset(others)]
+            for word in wider or [noun]:
+                entries[word] = (*entries.get(word, ()), *categories)
+        return replace(
+            self, entries=entries, modifiers=modifiers, modifier_words=frozenset().union(*modifiers.values())
+        )
 
     def entry(self, head: str) -> str | None:
         """Give the longest entry that ends ``head`` ("a red fire hydrant" gives "fire hydrant"), or None."""
@@ -122,10 +164,31 @@ class Lexicon:
                     return candidate
         return None
 
-    def categories(self, head: str) -> tuple[str, ...]:
-        """Give the categories that a head noun may name, the likeliest first; empty where it names none."""
-        entry = self.entry(head)
-        return self.entries[entry] if entry is not None else ()
+    def categories(self, words: str) -> tuple[str, ...]:
+        """Give the categories that a head noun, or a whole noun phrase, may name; empty where it names none.
+
+        The likeliest of the lexicon's own come first, added ones after them. A modifier before the noun leaves out the
+        added categories that it tells from others: "a red star" no "blue star". Those of a bare noun it leaves out only
+        where it tells things of that noun apart: with a "red star" known, "a red star" is no plain "star".
+        """
+        entry = self.entry(words)
+        if entry is None:
+            return ()
+        named, said = self.entries[entry], self.modifiers_said(words, noun_words=entry.count(" ") + 1)
+        return tuple(category for category in named if not self._is_contradicted(category, said, named))
+
+    def _is_contradicted(self, category: str, said: frozenset[str], named: tuple[str, ...]) -> bool:
+        """Tell whether modifiers that are said leave out one of the categories that a noun names."""
+        own = self.modifiers.get(category)
+        if own is None:
+            return False
+        if own:
+            return not said <= own
+        return any(not said.isdisjoint(self.modifiers.get(other, ())) for other in named)
+
+    def modifiers_said(self, words: str, noun_words: int = 1) -> frozenset[str]:
+        """Give the words before a phrase's noun that are modifiers of any category."""
+        return self.modifier_words.intersection(normalise(words).split()[:-noun_words])
 
     def is_group(self, head: str) -> bool:
         """Tell whether the head names several things though singular ("crowd")."""

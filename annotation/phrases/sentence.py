@@ -13,6 +13,7 @@ from annotation.phrases.tokens import Token
 from annotation.phrases.words import Words
 
 NOUNS = frozenset({"NN", "NNS"})
+_SIDES = frozenset({"left", "right"})
 
 
 class Sentence:
@@ -82,6 +83,8 @@ class Sentence:
         """Tell whether a noun phrase may go on after this word."""
         following = index + 1
         if not self.is_open(following) or self.tags[following] == "IN":
+            return False
+        if self.word[following] in _SIDES and self.word_at(following + 1) == "of":
             return False
         return self.tags[following] in ("NN", "NNS", "CD") or not self.is_verb_only(self.word[following])
 

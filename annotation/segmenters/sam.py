@@ -67,7 +67,7 @@ class SamSegmenter:
         self._model = load_model(_CLASSES[model_type], model, revision, device=device, dtype="float32")
         self._model.vision_encoder.to(getattr(torch, dtype))
         self._dtype = getattr(torch, dtype)
-        self._identity = checkpoint_identity("segmenter", model, self._model)
+        self._identity = checkpoint_identity("segmenter", model, self._model.config)
         self._chunks = BoxChunks(self._encode, self._decode, boxes_per_chunk)
 
     @property

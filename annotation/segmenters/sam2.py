@@ -62,7 +62,7 @@ class Sam2Segmenter:
         # These two layers of the decoder see the picture only, and run with the encoder.
         for part in (self._model.vision_encoder, self._model.mask_decoder.conv_s0, self._model.mask_decoder.conv_s1):
             part.to(self._dtype)
-        self._identity = checkpoint_identity("segmenter", model, self._model)
+        self._identity = checkpoint_identity("segmenter", model, self._model.config)
         self._chunks = BoxChunks(self._encode, self._decode, boxes_per_chunk)
 
     @property

@@ -15,6 +15,7 @@ from datasetkit.cli.doctor import doctor
 from datasetkit.cli.export import export
 from datasetkit.cli.publish import push
 from datasetkit.cli.score import score
+from datasetkit.cli.tune import compare, tune
 from datasetkit.errors import DatasetkitError
 
 app = typer.Typer(
@@ -32,6 +33,8 @@ app.command("card")(card)
 app.command("push")(push)
 app.command("export")(export)
 app.command("score")(score)
+app.command("tune")(tune)
+app.command("compare")(compare)
 app.command("doctor")(doctor)
 
 

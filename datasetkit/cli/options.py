@@ -1,4 +1,4 @@
-"""Options that several commands share. Owns the way from a dataclass of options to a command's parameters."""
+"""Options that several commands share. Owns the way from a dataclass to parameters, and from these to checked options."""
 
 from __future__ import annotations
 
@@ -6,7 +6,17 @@ import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, fields
 from functools import wraps
-from typing import Any, get_type_hints
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+
+from datasetkit.errors import RecipeError
+
+if TYPE_CHECKING:
+    from datasetkit.recipe.options import Options
+
+    Checked = TypeVar("Checked", bound=Options)
+
+DTYPES = ("float32", "bfloat16", "float16")
 
 
 def takes(group: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -50,3 +60,49 @@ def takes(group: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
         return wrapper
 
     return decorate
+
+
+def options_of(kind: type[Checked], **given: Any) -> Checked:
+    """Make options of what was typed.
+
+    Raises:
+        RecipeError: a value is out of range; the message names the parameter.
+
+    """
+    from pydantic import ValidationError
+
+    try:
+        return kind(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]).replace("_", "-")
+        raise RecipeError(f"--{name}: {first['msg']} (came: {first['input']!r})") from error
+
+
+def check_dtype(dtype: str) -> None:
+    """Refuse what is no type of weights.
+
+    Raises:
+        RecipeError: it is none of ``DTYPES``.
+
+    """
+    if dtype not in DTYPES:
+        raise RecipeError(f"--dtype {dtype}: give one of {', '.join(DTYPES)}")
+
+
+def check_revision(model: str, revision: str | None) -> None:
+    """Refuse a revision of a model that has none.
+
+    Raises:
+        RecipeError: the model lies on this machine.
+
+    """
+    from datasetkit.checkpoints import resolve
+
+    if revision is not None and Path(resolve(model)).is_dir():
+        raise RecipeError(f"--revision {revision}: {model} lies on this machine and has no revisions; leave it out")
+
+
+def name_of(place: str) -> str:
+    """Give the name of a model or dataset as a folder can have it."""
+    return place.rstrip("/").rpartition("/")[2].replace(":", "-")

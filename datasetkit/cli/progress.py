@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
+    from rich.progress import TaskID
+
     from datasetkit.build import Progress
 
 
@@ -115,15 +117,14 @@ def verify_line() -> Iterator[tuple[Callable[[str, int, int], None], Callable[[]
 
 
 @contextmanager
-def score_line(total: int, *, shown: bool) -> Iterator[Callable[[int], None]]:
-    """Show one line with the samples that are scored and their rate; on Ctrl-C say how to go on.
+def stage_line(*, shown: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """Show one line with what is being done and how far it is; on Ctrl-C say how to go on.
 
     Args:
-        total: rows of the dataset.
         shown: whether there is a line; of several processes, one shows it for all.
 
     Yields:
-        what shows how many of the ``total`` rows are done.
+        what shows a stage by name, how much of it is done, and of how much.
 
     """
     from rich.console import Console
@@ -132,20 +133,21 @@ def score_line(total: int, *, shown: bool) -> Iterator[Callable[[int], None]]:
 
     console = Console(stderr=True)
     line = Line(
-        TextColumn("scoring"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
-        TextColumn("samples"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=console,
         disable=not shown,
     )
-    task = line.add_task("", total=total)
+    tasks: dict[str, TaskID] = {}
 
-    def show(done: int) -> None:
+    def show(stage: str, done: int, total: int) -> None:
         line.start()
-        line.update(task, completed=done)
+        if stage not in tasks:
+            tasks[stage] = line.add_task(stage, total=total)
+        line.update(tasks[stage], completed=done)
 
     def hide() -> None:
         if line.live.is_started:

@@ -1,4 +1,4 @@
-"""``datasetkit push``: publish a built folder. Owns its progress bars and how a plan is printed."""
+"""``datasetkit push``: publish a built folder, or a tuned adapter. Owns its progress bars and how a plan is printed."""
 
 from __future__ import annotations
 
@@ -22,10 +22,13 @@ if TYPE_CHECKING:
 
 
 def push(
-    folder: Annotated[Path, typer.Argument(help="Folder that a build wrote.")],
+    folder: Annotated[Path, typer.Argument(help="Folder that a build wrote; with --adapter, of a tuned adapter.")],
     repository: Annotated[
-        str, typer.Argument(metavar="USER/NAME|ADDRESS", help="Dataset repository on the Hub, or s3://bucket/prefix.")
+        str, typer.Argument(metavar="USER/NAME|ADDRESS", help="Repository on the Hub, or s3://bucket/prefix.")
     ],
+    adapter: Annotated[
+        bool, typer.Option("--adapter", help="Publish an adapter as a model repository on the Hub.")
+    ] = False,
     private: Annotated[
         bool | None,
         typer.Option(
@@ -40,6 +43,9 @@ def push(
 ) -> None:
     """Publish a dataset on the Hugging Face Hub, in one commit, or in an object store such as S3.
 
+    With --adapter, publish a tuned adapter on the Hub: weights, configuration, facts and card, and nothing else that
+    lies in the folder.
+
     The token is the one that `hf auth login` stored, or HF_TOKEN. A push that was interrupted is made again by the same
     command and sends only what is missing. An object store has its credentials where its own tools look for them, as
     AWS_ACCESS_KEY_ID; AWS_ENDPOINT_URL names a store that is not Amazon's.
@@ -49,28 +55,43 @@ def push(
 
     place = as_place(repository)
     if isinstance(place, RemotePath):
+        if adapter:
+            raise OutputError(f"--adapter is for the Hub; {place} takes datasets alone")
         if (private, revision, tag) != (None, None, None):
             raise OutputError(
                 f"--private, --public, --revision and --tag are for the Hub; {place} has nothing like them"
             )
         lines = _push_remote(folder, place, dry_run=dry_run)
     else:
-        lines = _push_to_hub(folder, repository, private, revision, tag, dry_run=dry_run)
+        lines = _push_to_hub(folder, repository, private, revision, tag, adapter=adapter, dry_run=dry_run)
     for line in lines:
         typer.echo(line)
 
 
 def _push_to_hub(
-    folder: Path, repository: str, private: bool | None, revision: str | None, tag: str | None, *, dry_run: bool
+    folder: Path,
+    repository: str,
+    private: bool | None,
+    revision: str | None,
+    tag: str | None,
+    *,
+    adapter: bool,
+    dry_run: bool,
 ) -> Iterator[str]:
+    from export.hub.adapter import Adapter
+    from export.hub.built_dataset import BuiltDataset
     from export.hub.push import plan, push
     from export.hub.repository import MAIN_BRANCH
 
     branch = revision or MAIN_BRANCH
+    read = Adapter.read if adapter else BuiltDataset.read
     with _bars() as show:
         if dry_run:
-            return _plan_lines(plan(folder, repository, private=private, revision=branch, tag=tag, on_progress=show))
-        return _pushed_lines(push(folder, repository, private=private, revision=branch, tag=tag, on_progress=show))
+            return _plan_lines(
+                plan(folder, repository, read=read, private=private, revision=branch, tag=tag, on_progress=show)
+            )
+        pushed = push(folder, repository, read=read, private=private, revision=branch, tag=tag, on_progress=show)
+        return _pushed_lines(pushed, "is the folder's" if adapter else "names its address")
 
 
 def _push_remote(folder: Path, place: RemotePath, *, dry_run: bool) -> Iterator[str]:
@@ -126,13 +147,13 @@ def _plan_lines(planned: Plan) -> Iterator[str]:
     )
 
 
-def _pushed_lines(pushed: Pushed) -> Iterator[str]:
+def _pushed_lines(pushed: Pushed, unmerged: str) -> Iterator[str]:
     yield (
         f"sent {_files(pushed.sent_files)} of {_size(pushed.sent_bytes)}, deleted {_files(pushed.deleted_files)}; "
         f"{_files(pushed.skipped_files)} of {_size(pushed.skipped_bytes)} {_were(pushed.skipped_files)} there already"
     )
     yield from _kept_lines(pushed.card)
-    done = "is merged with the one that was there" if pushed.card.is_merged else "names its address"
+    done = "is merged with the one that was there" if pushed.card.is_merged else unmerged
     yield f"commit {pushed.commit} holds the folder, compared file by file; the card {done}"
     if pushed.had_tag:
         yield "the tag was there already, at this commit"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from datasetkit.checkpoints import resolve
-from datasetkit.cli.progress import score_line
+from datasetkit.cli.options import check_dtype, check_revision, name_of, options_of
+from datasetkit.cli.progress import stage_line
 from datasetkit.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 _HEADS_DRAWN = 5
 _SAMPLES_DRAWN = 4
-_DTYPES = ("float32", "bfloat16", "float16")
 # Fewer make intervals and halves of the data say little.
 _FEW_SAMPLES = 30
 
@@ -75,10 +74,12 @@ def score(
     """
     from hi_scoring.data import open_data
     from hi_scoring.dataset_scores import score_dataset
+    from hi_scoring.options import ScoreOptions
     from hi_scoring.runs import Share
     from hi_scoring.subject import Subject
 
-    options = _options(
+    options = options_of(
+        ScoreOptions,
         positions=tuple(name.strip() for name in positions.split(",")),
         convention=convention,
         binarisation=binarisation,
@@ -88,35 +89,26 @@ def score(
     )
     by = by or f"hi:{options.positions[0]}"
     _check_ranking(by, options)
-    if dtype not in _DTYPES:
-        raise RecipeError(f"--dtype {dtype}: give one of {', '.join(_DTYPES)}")
-    if revision is not None and Path(resolve(model)).is_dir():
-        raise RecipeError(f"--revision {revision}: {model} lies on this machine and has no revisions; leave it out")
+    check_dtype(dtype)
+    check_revision(model, revision)
     rows = open_data(data, split, limit)
     if Share.is_first():
         typer.echo(f"rows: {len(rows):,} of split {rows.identity.split} of {rows.identity.name}", err=True)
     _check_phrases(rows, by, options)
     subject = Subject(model, revision, device, dtype)
-    folder = out or Path("scores") / f"{_name(model)}--{_name(rows.identity.name)}"
-    with score_line(len(rows), shown=Share.is_first()) as on_progress:
+    folder = out or Path("scores") / f"{name_of(model)}--{name_of(rows.identity.name)}"
+    with stage_line(shown=Share.is_first()) as show:
         scores = score_dataset(
-            subject, rows, options, folder, batch=batch, overwrite=overwrite, on_progress=on_progress
+            subject,
+            rows,
+            options,
+            folder,
+            batch=batch,
+            overwrite=overwrite,
+            on_progress=lambda done: show("scoring", done, len(rows)),
         )
     if scores is not None:
         _report(scores, subject, rows, folder, by, top)
-
-
-def _options(**given: Any) -> ScoreOptions:
-    from pydantic import ValidationError
-
-    from hi_scoring.options import ScoreOptions
-
-    try:
-        return ScoreOptions(**given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0]).replace("_", "-")
-        raise RecipeError(f"--{name}: {first['msg']} (came: {first['input']!r})") from error
 
 
 def _check_ranking(by: str, options: ScoreOptions) -> None:
@@ -144,19 +136,16 @@ def _check_phrases(rows: Data, by: str, options: ScoreOptions) -> None:
         typer.echo(f"phrase: {told}", err=True)
 
 
-def _name(place: str) -> str:
-    return place.rstrip("/").rpartition("/")[2].replace(":", "-")
-
-
 def _report(scores: HeadScores, subject: Subject, rows: Data, folder: Path, by: str, top: int) -> None:
     """Write the page with pictures of what the best heads look at, and print the tables."""
     from rich.console import Console
 
     from hi_scoring.dataset_scores import looked_at
+    from hi_scoring.drops import read_drops
     from hi_scoring.report.gallery import panel
     from hi_scoring.report.page import write_page
     from hi_scoring.report.terminal import scores_tables
-    from hi_scoring.runs import PAGE_NAME, read_drops
+    from hi_scoring.runs import PAGE_NAME
 
     heads = scores.top(min(top, _HEADS_DRAWN), by)
     if not heads:

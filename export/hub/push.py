@@ -1,6 +1,6 @@
-"""Publishing a built folder on the Hub. Owns the order of steps: check, send, commit once, read back, tag.
+"""Publishing a folder on the Hub. Owns the order of steps: check, send, commit once, read back, tag.
 
-Large files are sent first and change nothing that anybody sees. One commit then brings shards, card and deletions
+Large files are sent first and change nothing that anybody sees. One commit then brings files, card and deletions
 together, on top of the head that was read in the beginning. A push that was cut short is made again: what the Hub
 holds, or has received, is known by its hash and not sent twice.
 """
@@ -8,7 +8,7 @@ holds, or has received, is known by its hash and not sent twice.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence, Set
 from pathlib import Path
 
 from huggingface_hub import get_token
@@ -16,12 +16,12 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from datasetkit.errors import HubError
 from export.counting import OnProgress, counter
+from export.hub.built_dataset import BuiltDataset
 from export.hub.calls import Patience
 from export.hub.changes import Changes, find_changes
-from export.hub.files import LocalFile, files_to_publish
-from export.hub.repository import MAIN_BRANCH, HubRepository, RepositoryState, Upload
+from export.hub.contents import Contents
+from export.hub.repository import MAIN_BRANCH, HubRepository, RepositoryState, RepoType, Upload
 from export.hub.results import Plan, Pushed
-from export.manifest import CARD_NAME, MANIFEST_NAME, Manifest
 
 # What `git check-ref-format` refuses, and a leading "-".
 _NO_REF_NAME = re.compile(r"^$|^@$|^[-/]|[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|(^|/)\.|\.lock(/|$)|[/.]$")
@@ -33,6 +33,7 @@ def plan(
     folder: Path,
     repo_id: str,
     *,
+    read: Callable[[Path], Contents] = BuiltDataset.read,
     private: bool | None = None,
     revision: str = MAIN_BRANCH,
     tag: str | None = None,
@@ -44,15 +45,15 @@ def plan(
     """Tell what :func:`push` would do with the same arguments; nothing is sent.
 
     Raises:
-        BuiltFolderError, HubError: as :func:`push` would.
+        BuiltFolderError, ModelError, HubError: as :func:`push` would.
 
     """
-    repository = _repository(repo_id, revision, tag, token, endpoint, patience)
-    manifest = Manifest.read(folder)
+    contents = read(folder)
+    repository = _repository(repo_id, contents.repo_type, revision, tag, token, endpoint, patience)
     state = repository.read()
     _check_target(repository, state, private, tag)
-    files = _read_files(folder, manifest, on_progress)
-    changes = find_changes(repository, state, manifest, files)
+    files = contents.read_files(on_progress)
+    changes = find_changes(repository, state, contents, files)
     _check_tag(repository, state, changes, tag)
     changed = {file.path for file in changes.additions}
     return Plan(
@@ -72,6 +73,7 @@ def push(
     folder: Path,
     repo_id: str,
     *,
+    read: Callable[[Path], Contents] = BuiltDataset.read,
     private: bool | None = None,
     revision: str = MAIN_BRANCH,
     tag: str | None = None,
@@ -80,11 +82,13 @@ def push(
     on_progress: OnProgress | None = None,
     patience: Patience = Patience(),  # noqa: B008 - frozen
 ) -> Pushed:
-    """Publish a built folder as a dataset repository, in one commit.
+    """Publish a folder, in one commit.
 
     Args:
-        folder: what ``datasetkit build`` wrote.
+        folder: what ``datasetkit build`` wrote, or what ``read`` takes.
         repo_id: ``user/name``; made if it is not there.
+        read: looks at the folder and says what it is: a dataset, or, with ``Adapter.read``, an adapter, which becomes a
+            model repository.
         private: who may see a new repository; None leaves it to the Hub. Given, it must be so of an old one.
         revision: the branch; made from ``main`` if it is not there.
         tag: for the commit; one that this very commit has already is no error.
@@ -98,26 +102,27 @@ def push(
 
     Raises:
         BuiltFolderError: the folder is not finished, its card's YAML cannot be read, or a shard is not the manifest's.
+        ModelError: the folder holds no adapter that can be published.
         HubError: no token, a card on the Hub that cannot be read, a tag of another commit, a head that moved meanwhile,
             whatever the Hub refused.
 
     """
-    repository = _repository(repo_id, revision, tag, token, endpoint, patience)
-    manifest = Manifest.read(folder)
+    contents = read(folder)
+    repository = _repository(repo_id, contents.repo_type, revision, tag, token, endpoint, patience)
     state = repository.read()
     _check_target(repository, state, private, tag)
-    files = _read_files(folder, manifest, on_progress)
-    changes = find_changes(repository, state, manifest, files)
+    files = contents.read_files(on_progress)
+    changes = find_changes(repository, state, contents, files)
     _check_tag(repository, state, changes, tag)
     made = _make_target(repository, state, private)
     if made is not state:
-        state, changes = made, find_changes(repository, made, manifest, files)
+        state, changes = made, find_changes(repository, made, contents, files)
     total = sum(file.size_bytes for file in changes.additions)
     on_sent = counter("sending", total, on_progress)
     uploads = [Upload(file, on_sent) for file in changes.additions]
     repository.send(uploads)
-    commit = _commit(repository, state, changes, uploads, manifest)
-    _read_back(repository, commit, changes)
+    commit = _commit(repository, state, changes, uploads, contents.commit_title)
+    _read_back(repository, commit, changes, contents.papers)
     if tag is not None and tag not in state.tags:
         repository.create_tag(tag, commit)
     sent = [upload.size_bytes for upload in uploads if upload.was_sent]
@@ -135,7 +140,13 @@ def push(
 
 
 def _repository(
-    repo_id: str, revision: str, tag: str | None, token: str | None, endpoint: str | None, patience: Patience
+    repo_id: str,
+    repo_type: RepoType,
+    revision: str,
+    tag: str | None,
+    token: str | None,
+    endpoint: str | None,
+    patience: Patience,
 ) -> HubRepository:
     try:
         validate_repo_id(repo_id)
@@ -152,12 +163,7 @@ def _repository(
     token = token or get_token()
     if token is None:
         raise HubError("there is no token for the Hub; run `hf auth login`, or set HF_TOKEN")
-    return HubRepository(repo_id, revision, token=token, endpoint=endpoint, patience=patience)
-
-
-def _read_files(folder: Path, manifest: Manifest, on_progress: OnProgress | None) -> tuple[LocalFile, ...]:
-    total = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return files_to_publish(folder, manifest, counter("checking", total, on_progress))
+    return HubRepository(repo_id, repo_type, revision, token=token, endpoint=endpoint, patience=patience)
 
 
 def _check_target(repository: HubRepository, state: RepositoryState, private: bool | None, tag: str | None) -> None:
@@ -197,14 +203,12 @@ def _commit(
     state: RepositoryState,
     changes: Changes,
     uploads: Sequence[Upload],
-    manifest: Manifest,
+    title: str,
 ) -> str:
     if not uploads and not changes.deletions and state.head is not None:
         return state.head
-    rows = sum(manifest.split_rows.values())
-    message = f"Push {rows:,} {'record' if rows == 1 else 'records'} with datasetkit {manifest.code_version}"
     try:
-        return repository.commit(uploads, changes.deletions, message=message, parent=state.head)
+        return repository.commit(uploads, changes.deletions, message=title, parent=state.head)
     except HubError as error:
         head = repository.read().head
         if head == state.head or head is None:
@@ -219,10 +223,10 @@ def _commit(
         ) from error
 
 
-def _read_back(repository: HubRepository, commit: str, changes: Changes) -> None:
+def _read_back(repository: HubRepository, commit: str, changes: Changes, papers: Set[str]) -> None:
     wrong = changes.differences(repository.files(commit))
     for file in changes.files:
-        if file.path in (CARD_NAME, MANIFEST_NAME) and file.path not in wrong:
+        if file.path in papers and file.path not in wrong:
             wrong += [] if repository.read_file(file.path, commit) == file.read() else [file.path]
     if wrong:
         raise HubError(

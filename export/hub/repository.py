@@ -1,4 +1,4 @@
-"""A dataset repository on the Hub. Owns every request that a push makes."""
+"""A repository on the Hub, of a dataset or a model. Owns every request that a push makes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 from urllib.parse import quote
 
 from huggingface_hub import (
@@ -17,6 +17,7 @@ from huggingface_hub import (
     CommitOperationDelete,
     HfApi,
     RepoFile,
+    constants,
     get_session,
     hf_hub_url,
     hf_raise_for_status,
@@ -26,7 +27,7 @@ from datasetkit.errors import HubError
 from export.hub.calls import HubCaller, Patience, uses_xet
 from export.hub.files import LocalFile
 
-_TYPE = "dataset"
+RepoType = Literal["dataset", "model"]
 MAIN_BRANCH = "main"
 # So many files are announced in one request; huggingface_hub sends a few of them at once.
 _GROUP_FILES = 20
@@ -58,10 +59,11 @@ class RepositoryState:
 
 
 class HubRepository:
-    """One dataset repository and one of its branches.
+    """One repository and one of its branches.
 
     Args:
-        repo_id: ``user/name``.
+        repo_id: ``user/name``; a dataset and a model of the same name are two repositories.
+        repo_type: which of them it is.
         branch: that is pushed to.
         token: of a user who may write.
         endpoint: the Hub's address; None takes huggingface_hub's, which reads ``HF_ENDPOINT``.
@@ -69,8 +71,18 @@ class HubRepository:
 
     """
 
-    def __init__(self, repo_id: str, branch: str, *, token: str, endpoint: str | None, patience: Patience) -> None:
+    def __init__(
+        self,
+        repo_id: str,
+        repo_type: RepoType,
+        branch: str,
+        *,
+        token: str,
+        endpoint: str | None,
+        patience: Patience,
+    ) -> None:
         self.repo_id = repo_id
+        self._type = repo_type
         self.branch = branch
         self._token = token
         self._api = HfApi(endpoint=endpoint, token=token)
@@ -78,18 +90,19 @@ class HubRepository:
 
     def url(self, revision: str) -> str:
         """Give the address of a revision for people."""
-        page = f"{self._api.endpoint}/datasets/{self.repo_id}"
+        prefix = constants.REPO_TYPES_URL_PREFIXES.get(self._type, "")
+        page = f"{self._api.endpoint}/{prefix}{self.repo_id}"
         return page if revision == MAIN_BRANCH else f"{page}/tree/{quote(revision, safe='')}"
 
     def read(self) -> RepositoryState:
         """Read what the Hub holds now."""
         try:
-            info = self._call("reading the repository", lambda: self._api.dataset_info(self.repo_id))
+            info = self._call("reading the repository", lambda: self._api.repo_info(self.repo_id, repo_type=self._type))
         except HubError as error:
             if error.status == 404:
                 return RepositoryState(None, False, None, {}, {})
             raise
-        refs = self._call("reading its branches", lambda: self._api.list_repo_refs(self.repo_id, repo_type=_TYPE))
+        refs = self._call("reading its branches", lambda: self._api.list_repo_refs(self.repo_id, repo_type=self._type))
         branches = {branch.name: branch.target_commit for branch in refs.branches}
         tags = {tag.name: tag.target_commit for tag in refs.tags}
         head = branches.get(self.branch) or branches.get(MAIN_BRANCH)
@@ -100,14 +113,14 @@ class HubRepository:
         """List the files of a commit, by path."""
 
         def listed() -> dict[str, RepoFile]:
-            tree = self._api.list_repo_tree(self.repo_id, recursive=True, revision=commit, repo_type=_TYPE)
+            tree = self._api.list_repo_tree(self.repo_id, recursive=True, revision=commit, repo_type=self._type)
             return {item.path: item for item in tree if isinstance(item, RepoFile)}
 
         return self._call("listing its files", listed)
 
     def read_file(self, path: str, commit: str) -> bytes:
         """Give the content of one small file."""
-        url = hf_hub_url(self.repo_id, path, repo_type=_TYPE, revision=commit, endpoint=self._api.endpoint)
+        url = hf_hub_url(self.repo_id, path, repo_type=self._type, revision=commit, endpoint=self._api.endpoint)
 
         def fetched() -> bytes:
             headers = {"Authorization": f"Bearer {self._token}"}
@@ -121,7 +134,7 @@ class HubRepository:
         """Make the repository; None leaves to the Hub who may see it."""
         self._call(
             f"making {self.repo_id}",
-            lambda: self._api.create_repo(self.repo_id, private=private, repo_type=_TYPE, exist_ok=True),
+            lambda: self._api.create_repo(self.repo_id, private=private, repo_type=self._type, exist_ok=True),
         )
 
     def create_branch(self, start: str) -> None:
@@ -129,7 +142,7 @@ class HubRepository:
         self._call(
             f"making the branch {self.branch}",
             lambda: self._api.create_branch(
-                self.repo_id, branch=self.branch, revision=start, repo_type=_TYPE, exist_ok=True
+                self.repo_id, branch=self.branch, revision=start, repo_type=self._type, exist_ok=True
             ),
         )
 
@@ -143,7 +156,7 @@ class HubRepository:
         try:
             self._call(
                 f"making the tag {tag}",
-                lambda: self._api.create_tag(self.repo_id, tag=tag, revision=commit, repo_type=_TYPE),
+                lambda: self._api.create_tag(self.repo_id, tag=tag, revision=commit, repo_type=self._type),
             )
         except HubError as error:
             # An answer that was lost on its way makes the second try meet the tag that the first one made.
@@ -157,7 +170,7 @@ class HubRepository:
             self._call(
                 "sending files",
                 lambda group=group: self._api.preupload_lfs_files(  # type: ignore[misc]
-                    self.repo_id, additions=group, repo_type=_TYPE, revision=self.branch, free_memory=False
+                    self.repo_id, additions=group, repo_type=self._type, revision=self.branch, free_memory=False
                 ),
             )
             for upload in group:
@@ -178,7 +191,7 @@ class HubRepository:
                 self.repo_id,
                 operations,
                 commit_message=message,
-                repo_type=_TYPE,
+                repo_type=self._type,
                 revision=self.branch,
                 parent_commit=parent,
             ),

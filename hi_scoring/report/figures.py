@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import matplotlib.style
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
@@ -14,22 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
+from hi_scoring.report.plots import BAND, CONTRARY, INK, UNDEFINED, WIDTH_IN, png, ticks
 from hi_scoring.results import Head, HeadScores
 from hi_scoring.statistics import FloatArray
 
-_STYLE = {
-    "font.family": "DejaVu Sans",
-    "font.size": 10,
-    "text.parse_math": False,
-    "axes.titlelocation": "left",
-    "axes.titleweight": "bold",
-    "axes.titlesize": 10,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "legend.frameon": False,
-}
-_INK, _BAND, _CHANCE, _UNDEFINED = "#2f5d8a", "#b9cee2", "#c0692b", "#c4c4c4"
-_WIDTH_IN, _MOST_TICKS = 11.0, 8
 _LABELS = {
     "hi": "HI",
     "hi_soft": "soft HI",
@@ -56,7 +42,7 @@ def heatmaps(scores: HeadScores, positions: str, marked: Sequence[Head]) -> byte
     abreast = 4 if heads <= 16 else 3 if heads <= 32 else 2
     columns = min(abreast, len(names))
     rows = -(-len(names) // columns)
-    width = _WIDTH_IN / abreast
+    width = WIDTH_IN / abreast
     height = (width - 1.2) * layers / heads + 0.9
 
     def draw() -> Figure:
@@ -73,14 +59,14 @@ def heatmaps(scores: HeadScores, positions: str, marked: Sequence[Head]) -> byte
             figure.colorbar(image, ax=axes, fraction=0.06, pad=0.03)
         return figure
 
-    return _png(draw)
+    return png(draw)
 
 
 def _map(axes: Axes, values: FloatArray, *, is_signed: bool) -> AxesImage:
     bound = float(np.nanmax(np.abs(values))) if is_signed and np.isfinite(values).any() else None
     image = axes.imshow(
         values,
-        cmap=colormaps["RdBu_r" if is_signed else "viridis"].with_extremes(bad=_UNDEFINED),
+        cmap=colormaps["RdBu_r" if is_signed else "viridis"].with_extremes(bad=UNDEFINED),
         vmin=None if bound is None else -bound,
         vmax=bound,
         interpolation="nearest",
@@ -88,15 +74,11 @@ def _map(axes: Axes, values: FloatArray, *, is_signed: bool) -> AxesImage:
     )
     layers, heads = values.shape
     axes.set_xlabel("head")
-    axes.set_xticks(_ticks(heads))
+    axes.set_xticks(ticks(heads))
     axes.set_ylabel("layer")
-    axes.set_yticks(_ticks(layers))
+    axes.set_yticks(ticks(layers))
     axes.spines[:].set_visible(False)
     return image
-
-
-def _ticks(count: int) -> range:
-    return range(0, count, -(-count // _MOST_TICKS))
 
 
 def _frame(axes: Axes, head: Head) -> None:
@@ -111,20 +93,20 @@ def layer_curves(scores: HeadScores, names: Sequence[str], positions: str) -> by
     table = scores.layers_table()
 
     def draw() -> Figure:
-        figure = Figure(figsize=(_WIDTH_IN / 3 * len(names), 3.2), layout="constrained")
+        figure = Figure(figsize=(WIDTH_IN / 3 * len(names), 3.2), layout="constrained")
         grid = figure.subplots(1, len(names), squeeze=False)
         legend: dict[str, Any] = {}
         for axes, name in zip(grid.flat, names, strict=True):
             part = table[(table["score"] == name) & (table["positions"] == positions)]
             axes.fill_between(
-                part["layer"], part["low"], part["high"], color=_BAND, linewidth=0, label="95 % interval over samples"
+                part["layer"], part["low"], part["high"], color=BAND, linewidth=0, label="95 % interval over samples"
             )
-            axes.plot(part["layer"], part["mean"], color=_INK, marker="o", markersize=3.5, label="mean over heads")
+            axes.plot(part["layer"], part["mean"], color=INK, marker="o", markersize=3.5, label="mean over heads")
             if part["chance"].notna().any():
-                axes.plot(part["layer"], part["chance"], color=_CHANCE, linestyle="--", label="chance")
+                axes.plot(part["layer"], part["chance"], color=CONTRARY, linestyle="--", label="chance")
             axes.set_title(f"{label_of(name)}, {positions}")
             axes.set_xlabel("layer")
-            axes.set_xticks(_ticks(scores.shape[0]))
+            axes.set_xticks(ticks(scores.shape[0]))
             axes.set_ylabel(label_of(name))
             if name not in _SIGNED:
                 axes.set_ylim(bottom=0)
@@ -132,11 +114,4 @@ def layer_curves(scores: HeadScores, names: Sequence[str], positions: str) -> by
         figure.legend(legend.values(), legend.keys(), loc="outside lower left", ncols=1 if len(names) == 1 else 3)
         return figure
 
-    return _png(draw)
-
-
-def _png(draw: Callable[[], Figure]) -> bytes:
-    with matplotlib.style.context(["default", _STYLE]):
-        buffer = io.BytesIO()
-        draw().savefig(buffer, dpi=120, facecolor="white", metadata={"Software": None})
-    return buffer.getvalue()
+    return png(draw)

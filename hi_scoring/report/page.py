@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined
-
+from hi_scoring.drops import Drop
 from hi_scoring.report.figures import heatmaps, layer_curves
 from hi_scoring.report.gallery import Panel
 from hi_scoring.report.glossary import POSITIONS, explained_positions, explained_scores
+from hi_scoring.report.pages import render
 from hi_scoring.report.summary import STABILITY_TOP, columns_of, head_rows, layer_sentence, stability
 from hi_scoring.results import HeadScores
-from hi_scoring.runs import Drop
 from hi_scoring.statistics import DRAWS, SEED, SPLITS
 
 _CURVES = ("hi", "ram", "hi_lift")
@@ -45,11 +42,8 @@ def write_page(
     shown = [place for place in positions if any(scores.n(*name).any() for name in scores.values if name[1] == place)]
     layers, heads_a_layer = scores.shape
     reasons = Counter(drop.reason for drop in drops)
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["data"] = lambda png: f"data:image/png;base64,{base64.b64encode(png).decode()}"
-    environment.filters["grouped"] = lambda number: f"{number:,}"
-    template = environment.from_string((resources.files("hi_scoring.report") / "page.html.j2").read_text("utf-8"))
-    page = template.render(
+    page = render(
+        __package__,
         title=f"Attention heads of {scores.model.id}",
         data=scores.dataset["name"],
         layers=layers,

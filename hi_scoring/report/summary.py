@@ -8,6 +8,7 @@ import numpy as np
 
 from hi_scoring.options import BINARISATIONS
 from hi_scoring.report.glossary import heading_of
+from hi_scoring.report.numbers import interval, number
 from hi_scoring.results import Head, HeadScores
 from hi_scoring.statistics import chance_jaccard, layer_differences, rank_stability, split_half_stability
 
@@ -113,11 +114,6 @@ def layer_sentence(scores: HeadScores, by: str) -> str:
     )
 
 
-def interval(low: float, high: float) -> str:
-    """Both ends of an interval, either of which may be negative."""
-    return f"{low:.3f} to {high:.3f}" if np.isfinite(low) else "-"
-
-
 def _others(scores: HeadScores, by: str) -> list[str]:
     """Names of the scores that stand beside the one that heads are ranked by."""
     lead, positions = _split(by)
@@ -127,11 +123,6 @@ def _others(scores: HeadScores, by: str) -> list[str]:
 def _split(by: str) -> tuple[str, str]:
     lead, _, positions = by.partition(":")
     return lead, positions
-
-
-def number(value: float) -> str:
-    """A score to three places; a dash where it is not defined."""
-    return f"{value:.3f}" if np.isfinite(value) else "-"
 
 
 def _spread(values: np.ndarray) -> str:

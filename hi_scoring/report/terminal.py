@@ -8,7 +8,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from hi_scoring.report.glossary import heading_of
-from hi_scoring.report.summary import STABILITY_TOP, columns_of, head_rows, interval, number, stability
+from hi_scoring.report.numbers import interval, number
+from hi_scoring.report.summary import STABILITY_TOP, columns_of, head_rows, stability
 from hi_scoring.results import HeadScores
 
 

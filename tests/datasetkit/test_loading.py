@@ -124,9 +124,9 @@ def test_identities_name_weights_and_no_path(sound: Path, monkeypatch: pytest.Mo
     digest = hashlib.sha256((sound / "model.safetensors").read_bytes()).hexdigest()
     monkeypatch.chdir(sound)
     names = (str(sound), ".", "../sound", f"{sound}/")
-    (identity,) = {checkpoint_identity("similarity", name, loaded) for name in names}
+    (identity,) = {checkpoint_identity("similarity", name, loaded.config) for name in names}
     assert (identity.id, identity.revision) == ("sound", None)
-    assert checkpoint_identity("captioner", "toyworld:vlm", loaded).id == "toyworld:vlm"
+    assert checkpoint_identity("captioner", "toyworld:vlm", loaded.config).id == "toyworld:vlm"
     assert file_identity("detector", sound / "model.safetensors").id == "model.safetensors"
     assert file_identity("detector", sound / "model.safetensors").sha256 == digest
 
@@ -135,17 +135,17 @@ def test_identities_name_weights_and_no_path(sound: Path, monkeypatch: pytest.Mo
 def test_whatever_decides_answers_is_part_of_the_identity(sound: Path, tmp_path: Path, name: str) -> None:
     loaded = load(sound)
     changed = Path(shutil.copytree(sound, tmp_path / "sound"))
-    before = checkpoint_identity("similarity", str(changed), loaded)
-    assert before == checkpoint_identity("similarity", str(sound), loaded)
+    before = checkpoint_identity("similarity", str(changed), loaded.config)
+    assert before == checkpoint_identity("similarity", str(sound), loaded.config)
     (changed / "README.md").write_text("told to people only")
-    assert checkpoint_identity("similarity", str(changed), loaded) == before
+    assert checkpoint_identity("similarity", str(changed), loaded.config) == before
     with (changed / name).open("ab") as file:
         file.write(b" ")
-    assert checkpoint_identity("similarity", str(changed), loaded) != before
+    assert checkpoint_identity("similarity", str(changed), loaded.config) != before
 
 
 def test_the_hub_s_commit_is_the_revision(sound: Path) -> None:
     loaded = load(sound)
     loaded.config._commit_hash = "0" * 40
-    identity = checkpoint_identity("similarity", "somebody/clip", loaded)
+    identity = checkpoint_identity("similarity", "somebody/clip", loaded.config)
     assert (identity.id, identity.revision, identity.sha256) == ("somebody/clip", "0" * 40, None)

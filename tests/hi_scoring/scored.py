@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,13 @@ class TinySubject(Subject):
     @property
     def model(self) -> Any:  # type: ignore[override]
         return tiny(self.name).model
+
+    def load(self) -> Any:
+        return copy.deepcopy(self.model)
+
+    @property
+    def config(self) -> Any:  # type: ignore[override]
+        return tiny(self.name).model.config
 
     @property
     def processor(self) -> Any:  # type: ignore[override]

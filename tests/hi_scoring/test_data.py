@@ -22,7 +22,7 @@ from datasetkit.errors import SourceError, UnusableError
 from datasetkit.rows import masks as masks_of
 from export.hub.push import push
 from hi_scoring.data import open_data
-from hi_scoring.runs import read_sample
+from hi_scoring.reading import read_sample
 from tests.export.folders import record, rows_of, write_folder
 from tests.hi_scoring.pictures import TEXT, sample
 from tests.hi_scoring.scored import png

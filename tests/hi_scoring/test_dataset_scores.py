@@ -17,11 +17,11 @@ from transformers import BlipConfig, BlipForConditionalGeneration
 from datasetkit.errors import ModelError, OutputError
 from hi_scoring.dataset_scores import looked_at, score_dataset
 from hi_scoring.dialogue import Dialogue
+from hi_scoring.drops import read_drops
 from hi_scoring.options import ScoreOptions
 from hi_scoring.report.page import write_page
 from hi_scoring.report.terminal import scores_tables
 from hi_scoring.results import SCORES, Head, HeadScores
-from hi_scoring.runs import read_drops
 from hi_scoring.samples import sample_of
 from hi_scoring.subject import Subject
 from tests.hi_scoring.scored import TinySubject, UnusedSubject, data_of, plain_row, row, score

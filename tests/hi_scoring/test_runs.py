@@ -16,8 +16,9 @@ import torch
 
 from datasetkit.errors import OutputError
 from hi_scoring.dataset_scores import score_dataset
+from hi_scoring.drops import read_drops
 from hi_scoring.options import ScoreOptions
-from hi_scoring.runs import Run, Share, read_drops
+from hi_scoring.runs import Run, Share
 from hi_scoring.scorer import Scorer
 from tests.conftest import REPOSITORY
 from tests.hi_scoring.pictures import sample
@@ -186,7 +187,7 @@ def test_other_results_in_the_folder_stay_and_are_told_apart(
     with pytest.raises(OutputError) as caught:
         score(finished, data, UnusedSubject(weights=weights), **options)
     told = str(caught.value)
-    assert told.startswith(f"{finished} holds other scores: ")
+    assert told.startswith(f"{finished} holds other results: ")
     assert told.endswith(f"{differs}; give another --out, or --overwrite")
     assert contents(finished) == before
 
@@ -222,7 +223,7 @@ def test_overwriting_leaves_nothing_of_other_results_and_all_else(tmp_path: Path
 def test_folders_of_others_are_never_touched(tmp_path: Path, name: str, overwrite: bool) -> None:
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text('{"mine": true}')
-    with pytest.raises(OutputError, match="holds files that are no scores; give another --out"):
+    with pytest.raises(OutputError, match="holds files that `datasetkit score` did not make; give another --out"):
         score(tmp_path, data_of(ROWS), UnusedSubject(), overwrite=overwrite)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / name]
     assert (tmp_path / name).read_text() == '{"mine": true}'

@@ -14,7 +14,7 @@ from tests.hub.wire import Answer, Call, FileSlice, HubError, as_json
 
 def tree(state: State, call: Call) -> Answer:
     """The entries of a folder; `recursive` for those below, too. The Link header names the next page."""
-    commit = state.readable(call.names["id"], call.user).at(call.names["revision"])
+    commit = state.readable(call.repository, call.user).at(call.names["revision"])
     folder = (call.names.get("path") or "").strip("/")
     if not commit.is_folder(folder):
         raise HubError(404, "EntryNotFound", f"{folder} does not exist on this revision")
@@ -31,7 +31,7 @@ def tree(state: State, call: Call) -> Answer:
 
 def paths_info(state: State, call: Call) -> Answer:
     """Facts on the paths that exist, in their order."""
-    commit = state.readable(call.names["id"], call.user).at(call.names["revision"])
+    commit = state.readable(call.repository, call.user).at(call.names["revision"])
     wanted = parse_qs(call.body.read().decode())
     expand = wanted.get("expand", ["false"])[-1].lower() == "true"
     paths = [path.strip("/") for path in wanted.get("paths", [])]
@@ -71,7 +71,7 @@ def _folder_oid(commit: Commit, folder: str) -> str:
 
 def resolve(state: State, call: Call) -> Answer:
     """A file's content. All content comes from here: there is no second host that a large file is sent to."""
-    repository = state.readable(call.names["id"], call.user)
+    repository = state.readable(call.repository, call.user)
     commit = repository.at(call.names["revision"])
     headers = {"X-Repo-Commit": commit.oid}
     file = commit.files.get(call.names["path"])

@@ -55,6 +55,6 @@ class Order:
             headers = {} if after is None else {"Retry-After": str(after)}
             raise HubError(self.fault.status, "", "a fault that the test ordered", headers)
         if self.fault.kind == "stale":
-            repository = self.state.repositories[self.names["id"]]
+            repository = self.state.repositories[self.names["type"], self.names["id"]]
             files = {"somebody-else.txt": f"edit {len(repository.commits)}\n".encode()}
             repository.write(files, branch=self.names["revision"], title="Somebody else's edit")

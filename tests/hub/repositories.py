@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+
 from tests.hub.state import State
-from tests.hub.store import Commit, Repository
-from tests.hub.wire import Answer, Call, HubError, as_json
+from tests.hub.store import PAGES, Commit, Repository, page
+from tests.hub.wire import Answer, Call, HubError, Name, as_json
 
 
 def who_am_i(state: State, call: Call) -> Answer:
@@ -14,39 +20,64 @@ def who_am_i(state: State, call: Call) -> Answer:
 
 
 def validate_card(state: State, call: Call) -> Answer:
-    """Of the card's YAML only that its block ends: what more the Hub checks is its own affair."""
-    content = call.json()["content"]
-    if content.startswith("---\n") and "\n---" not in content[3:]:
-        errors = [{"message": "the YAML block does not end"}]
-        return as_json({"errors": errors, "warnings": []}, 400)
-    return as_json({"errors": [], "warnings": []})
+    """Of the card's YAML only that its block ends, and that a model's card names models and data sets by ids.
+
+    What more the Hub checks is its own affair.
+    """
+    wanted = call.json()
+    errors = list(_card_errors(wanted["content"], wanted["repoType"]))
+    return as_json({"errors": [{"message": error} for error in errors], "warnings": []}, 400 if errors else 200)
+
+
+def _card_errors(content: str, repository_type: str) -> Iterator[str]:
+    if not content.startswith("---\n"):
+        return
+    front, end, _ = content[3:].partition("\n---")
+    if not end:
+        yield "the YAML block does not end"
+    elif repository_type == "model":
+        values = yaml.safe_load(front) or {}
+        for key, kind in (("base_model", "model"), ("datasets", "dataset")):
+            for value in _listed(values.get(key)):
+                if not re.fullmatch(r"([\w.-]+/)?[\w.-]+", str(value)):
+                    yield f'"{key}" with value "{value}" is not valid. Use a {kind} id from https://hf.co/{kind}s.'
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def create(state: State, call: Call) -> Answer:
     wanted = call.json()
-    if wanted.get("type") != "dataset":
-        raise HubError(400, "", "this Hub holds nothing but repositories of type dataset")
-    repository_id = f"{wanted.get('organization') or call.user}/{wanted['name']}"
+    repository_type, repository_id = name = _named(wanted, call.user)
     state.must_own(call.user, repository_id)
-    url = f"{state.endpoint}/datasets/{repository_id}"
+    url = f"{state.endpoint}/{page(repository_type, repository_id)}"
     private = wanted.get("visibility") == "private" or bool(wanted.get("private"))
     try:
-        state.create(repository_id, private=private)
+        state.create(name, private=private)
     except HubError as error:
         return as_json({"error": error.message, "url": url}, error.status)
     return as_json({"url": url, "name": repository_id, "id": repository_id})
 
 
 def delete(state: State, call: Call) -> Answer:
-    wanted = call.json()
-    repository = state.writable(f"{wanted.get('organization') or call.user}/{wanted['name']}", call.user)
+    name = _named(call.json(), call.user)
+    state.writable(name, call.user)
     with state.lock:
-        del state.repositories[repository.id]
+        del state.repositories[name]
     return as_json({})
 
 
+def _named(wanted: Mapping[str, str], user: str | None) -> Name:
+    """The repository that a request's body is about; a model where no type is given."""
+    repository_type = wanted.get("type") or "model"
+    if repository_type not in PAGES:
+        raise HubError(400, "", f"this Hub holds no repositories of type {repository_type}")
+    return repository_type, f"{wanted.get('organization') or user}/{wanted['name']}"
+
+
 def change_settings(state: State, call: Call) -> Answer:
-    repository = state.writable(call.names["id"], call.user)
+    repository = state.writable(call.repository, call.user)
     wanted = call.json()
     if "visibility" in wanted or "private" in wanted:
         repository.private = wanted.get("visibility") == "private" or bool(wanted.get("private"))
@@ -54,7 +85,7 @@ def change_settings(state: State, call: Call) -> Answer:
 
 
 def info(state: State, call: Call) -> Answer:
-    repository = state.readable(call.names["id"], call.user)
+    repository = state.readable(call.repository, call.user)
     commit = repository.at(call.names.get("revision") or "main")
     with_blobs = call.flag("blobs")
     return as_json(
@@ -87,7 +118,7 @@ def _sibling(commit: Commit, path: str, with_blobs: bool) -> dict[str, object]:
 
 
 def references(state: State, call: Call) -> Answer:
-    repository = state.readable(call.names["id"], call.user)
+    repository = state.readable(call.repository, call.user)
 
     def listed(names: dict[str, str], kind: str) -> list[dict[str, str]]:
         return [{"name": name, "ref": f"refs/{kind}/{name}", "targetCommit": oid} for name, oid in names.items()]
@@ -97,7 +128,7 @@ def references(state: State, call: Call) -> Answer:
 
 
 def history(state: State, call: Call) -> Answer:
-    repository = state.readable(call.names["id"], call.user)
+    repository = state.readable(call.repository, call.user)
     return as_json([_told(commit) for commit in repository.history(call.names["revision"])])
 
 
@@ -113,19 +144,19 @@ def _told(commit: Commit) -> dict[str, object]:
 
 
 def create_tag(state: State, call: Call) -> Answer:
-    repository = state.writable(call.names["id"], call.user)
+    repository = state.writable(call.repository, call.user)
     oid = repository.at(call.names["name"]).oid
     _add(repository, repository.tags, call.json()["tag"], oid)
     return as_json({})
 
 
 def delete_tag(state: State, call: Call) -> Answer:
-    _remove(state.writable(call.names["id"], call.user).tags, call.names["name"])
+    _remove(state.writable(call.repository, call.user).tags, call.names["name"])
     return as_json({})
 
 
 def create_branch(state: State, call: Call) -> Answer:
-    repository = state.writable(call.names["id"], call.user)
+    repository = state.writable(call.repository, call.user)
     oid = repository.at(call.json().get("startingPoint") or "main").oid
     _add(repository, repository.branches, call.names["name"], oid)
     return as_json({})
@@ -134,7 +165,7 @@ def create_branch(state: State, call: Call) -> Answer:
 def delete_branch(state: State, call: Call) -> Answer:
     if call.names["name"] == "main":
         raise HubError(403, "", "the branch main cannot be deleted")
-    _remove(state.writable(call.names["id"], call.user).branches, call.names["name"])
+    _remove(state.writable(call.repository, call.user).branches, call.names["name"])
     return as_json({})
 
 

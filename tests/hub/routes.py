@@ -11,10 +11,13 @@ from tests.hub import files, repositories, uploads
 from tests.hub.state import State
 from tests.hub.wire import Answer, Call, HubError
 
-REPOSITORY = r"/api/datasets/(?P<id>[^/]+/[^/]+)"
-GIT = r"/datasets/(?P<id>[^/]+/[^/]+)\.git/info/lfs/objects"
+ID = r"(?P<id>[^/]+/[^/]+)"
+REPOSITORY = rf"/api/(?P<type>dataset|model)s/{ID}"
+# Pages of models have no prefix.
+PAGE = rf"(?:/(?P<type>dataset)s)?/{ID}"
+GIT = PAGE + r"\.git/info/lfs/objects"
 REVISION = r"(?P<revision>[^/]+)"
-CONTENT = r"/datasets/(?P<id>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>.+)"
+CONTENT = PAGE + r"/resolve/(?P<revision>[^/]+)/(?P<path>.+)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,5 +67,6 @@ def find(method: str, path: str) -> tuple[Route, dict[str, str]]:
     for route in ROUTES:
         found = re.fullmatch(route.path, path)
         if found is not None and method in route.methods.split():
-            return route, {name: unquote(text) for name, text in found.groupdict().items() if text is not None}
+            names = {name: unquote(text) for name, text in found.groupdict().items() if text is not None}
+            return route, {"type": "model", **names}
     return Route("other", method, path, _nothing, anonymous=True), {}

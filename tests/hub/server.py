@@ -1,4 +1,4 @@
-"""A Hub of our own on loopback: enough of the Hub's HTTP for the real huggingface_hub and datasets, and faults."""
+"""A Hub of our own on loopback: enough of its HTTP for the real huggingface_hub, datasets and peft, and faults."""
 
 from __future__ import annotations
 
@@ -162,13 +162,13 @@ class HubServer:
         if self._server.errors and error is None:
             raise self._server.errors[0]
 
-    def create(self, repository_id: str, *, private: bool = False) -> Repository:
+    def create(self, repository_id: str, *, private: bool = False, repo_type: str = "dataset") -> Repository:
         """Make a repository past all requests."""
-        return self.state.create(repository_id, private=private)
+        return self.state.create((repo_type, repository_id), private=private)
 
-    def repository(self, repository_id: str) -> Repository:
+    def repository(self, repository_id: str, repo_type: str = "dataset") -> Repository:
         """A repository that is there, whoever may see it."""
-        return self.state.repositories[repository_id]
+        return self.state.repositories[repo_type, repository_id]
 
     def environment(self, home: Path, token: str | None = "") -> dict[str, str]:
         """The environment of a process that talks to this Hub, with all caches under `home`.

@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.hub.faults import Faults
 from tests.hub.store import Objects, Repository, new_repository
 from tests.hub.traffic import Traffic
-from tests.hub.wire import HubError
+from tests.hub.wire import HubError, Name
 
 
 @dataclass(slots=True)
@@ -38,7 +38,7 @@ class State:
     users: Mapping[str, str]
     part_bytes: int
     page_entries: int
-    repositories: dict[str, Repository] = field(default_factory=dict)
+    repositories: dict[Name, Repository] = field(default_factory=dict)
     uploads: dict[str, Upload] = field(default_factory=dict)
     traffic: Traffic = field(default_factory=Traffic)
     faults: Faults = field(default_factory=Faults)
@@ -57,24 +57,24 @@ class State:
             raise HubError(401, "", "Invalid credentials in Authorization header")
         return self.users[token]
 
-    def create(self, repository_id: str, *, private: bool = False) -> Repository:
+    def create(self, name: Name, *, private: bool = False) -> Repository:
         with self.lock:
-            if repository_id in self.repositories:
-                raise HubError(409, "", "You already created this dataset repo")
-            repository = new_repository(repository_id, self.objects, private=private)
-            self.repositories[repository_id] = repository
+            if name in self.repositories:
+                raise HubError(409, "", f"You already created this {name[0]} repo")
+            repository = new_repository(name, self.objects, private=private)
+            self.repositories[name] = repository
         return repository
 
-    def readable(self, repository_id: str, user: str | None) -> Repository:
+    def readable(self, name: Name, user: str | None) -> Repository:
         """A repository that a user may read; strangers cannot tell a private one from none."""
-        repository = self.repositories.get(repository_id)
-        if repository is None or (repository.private and not owns(user, repository_id)):
+        repository = self.repositories.get(name)
+        if repository is None or (repository.private and not owns(user, repository.id)):
             raise HubError(401 if user is None else 404, "RepoNotFound", "Repository not found")
         return repository
 
-    def writable(self, repository_id: str, user: str | None) -> Repository:
-        repository = self.readable(repository_id, user)
-        self.must_own(user, repository_id)
+    def writable(self, name: Name, user: str | None) -> Repository:
+        repository = self.readable(name, user)
+        self.must_own(user, repository.id)
         return repository
 
     def must_own(self, user: str | None, repository_id: str) -> None:

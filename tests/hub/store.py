@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.hub.wire import HubError
+from tests.hub.wire import HubError, Name
 
-LARGE_SUFFIXES = (".parquet", ".arrow", ".png", ".jpg", ".jpeg", ".tar", ".zip", ".npz", ".bin")
+# What stands before the id in the address of a page, by the repository's type.
+PAGES = {"dataset": "datasets/", "model": ""}
+LARGE_SUFFIXES = (".parquet", ".arrow", ".png", ".jpg", ".jpeg", ".tar", ".zip", ".npz", ".bin", ".safetensors")
 LARGE_MIN_BYTES = 10 * 1024 * 1024
 GIT_ATTRIBUTES = "".join(f"*{suffix} filter=lfs diff=lfs merge=lfs -text\n" for suffix in LARGE_SUFFIXES).encode()
 
@@ -92,8 +94,9 @@ class Objects:
 
 @dataclass(slots=True)
 class Repository:
-    """A data set's repository: its history, branches, tags, and the large objects that were uploaded to it."""
+    """A data set's or a model's repository: its history, branches, tags, and the large objects that came to it."""
 
+    type: str
     id: str
     objects: Objects
     private: bool = False
@@ -102,6 +105,10 @@ class Repository:
     commits: dict[str, Commit] = field(default_factory=dict)
     large_objects: set[str] = field(default_factory=set)
     lock: threading.RLock = field(default_factory=threading.RLock)
+
+    @property
+    def page(self) -> str:
+        return page(self.type, self.id)
 
     @property
     def head(self) -> str:
@@ -159,8 +166,13 @@ class Repository:
         return self.objects.large_file(sha256)
 
 
-def new_repository(repository_id: str, objects: Objects, *, private: bool) -> Repository:
+def page(repository_type: str, repository_id: str) -> str:
+    """The address of a repository's page, below the Hub's."""
+    return PAGES[repository_type] + repository_id
+
+
+def new_repository(name: Name, objects: Objects, *, private: bool) -> Repository:
     """A repository with the first commit that the Hub itself makes."""
-    repository = Repository(repository_id, objects, private)
+    repository = Repository(*name, objects, private)
     repository.add_commit("main", {".gitattributes": objects.small_file(GIT_ATTRIBUTES)}, "initial commit")
     return repository

@@ -17,7 +17,7 @@ Json = dict[str, Any]
 
 def preupload(state: State, call: Call) -> Answer:
     """Which way each file goes, and the hash of the one that is there already."""
-    repository = state.writable(call.names["id"], call.user)
+    repository = state.writable(call.repository, call.user)
     present = repository.files(call.names["revision"])
     answers = []
     for file in call.json()["files"]:
@@ -30,7 +30,7 @@ def preupload(state: State, call: Call) -> Answer:
 
 def batch(state: State, call: Call) -> Answer:
     """Where to send each object; one that this repository holds needs no sending."""
-    repository = state.writable(call.names["id"], call.user)
+    repository = state.writable(call.repository, call.user)
     objects = [_actions(state, repository, wanted) for wanted in call.json()["objects"]]
     return as_json({"transfer": "multipart", "objects": objects})
 
@@ -44,7 +44,7 @@ def _actions(state: State, repository: Repository, wanted: Json) -> Json:
     path.parent.mkdir(exist_ok=True)
     upload = state.uploads[key] = Upload(repository, sha256, size, path, state.part_bytes)
     url = f"{state.endpoint}/lfs/{key}"
-    verify = {"href": f"{state.endpoint}/datasets/{repository.id}.git/info/lfs/objects/verify"}
+    verify = {"href": f"{state.endpoint}/{repository.page}.git/info/lfs/objects/verify"}
     if size <= state.part_bytes:
         return {"oid": sha256, "size": size, "actions": {"upload": {"href": url}, "verify": verify}}
     header = {str(number): f"{url}/part/{number}" for number in range(1, upload.parts + 1)}
@@ -116,7 +116,7 @@ def _finish(state: State, upload: Upload) -> None:
 
 
 def verify(state: State, call: Call) -> Answer:
-    repository = state.writable(call.names["id"], call.user)
+    repository = state.writable(call.repository, call.user)
     wanted = call.json()
     if wanted["oid"] not in repository.large_objects:
         raise HubError(404, "", f"the object {wanted['oid']} was not uploaded")
@@ -125,7 +125,7 @@ def verify(state: State, call: Call) -> Answer:
 
 def commit(state: State, call: Call) -> Answer:
     """All operations of an ndjson body or none, if the branch is still where the caller saw it."""
-    repository = state.writable(call.names["id"], call.user)
+    repository = state.writable(call.repository, call.user)
     header, *operations = (json.loads(line) for line in call.body.read().splitlines() if line.strip())
     about = header["value"]
     with repository.lock:
@@ -136,7 +136,7 @@ def commit(state: State, call: Call) -> Answer:
             raise HubError(412, "", "A commit has happened since. Please refresh and try again.")
         files = _changed(repository, dict(repository.files(branch)), operations)
         made = repository.add_commit(branch, files, about["summary"], about.get("description", ""), str(call.user))
-    url = f"{state.endpoint}/datasets/{repository.id}/commit/{made.oid}"
+    url = f"{state.endpoint}/{repository.page}/commit/{made.oid}"
     return as_json({"success": True, "commitOid": made.oid, "commitUrl": url, "hookOutput": ""})
 
 

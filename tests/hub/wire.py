@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 CHUNK_BYTES = 1 << 18
+# Type ("dataset" or "model") and id of a repository: a data set and a model may have the same id.
+Name = tuple[str, str]
 
 
 class ConnectionDroppedError(Exception):
@@ -123,7 +125,7 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request as the routes see it. `names` are the parts of its path, unquoted."""
+    """A request as the routes see it. `names` are the parts of its path, unquoted, and `type`, of a repository."""
 
     names: Mapping[str, str]
     query: Mapping[str, list[str]]
@@ -131,6 +133,11 @@ class Call:
     url: str
     user: str | None
     body: Body
+
+    @property
+    def repository(self) -> Name:
+        """The repository that the path is about."""
+        return self.names["type"], self.names["id"]
 
     def json(self) -> Any:
         return json.loads(self.body.read())

@@ -11,11 +11,11 @@ import pytest
 
 from datasetkit.ledger import DropReason
 from hi_scoring.dataset_scores import looked_at
+from hi_scoring.drops import Drop
 from hi_scoring.options import ScoreOptions
 from hi_scoring.report.gallery import panel
 from hi_scoring.report.page import write_page
 from hi_scoring.results import Head
-from hi_scoring.runs import Drop
 from tests.hi_scoring.report.made import scores
 from tests.hi_scoring.scored import TinySubject, data_of, row, score
 

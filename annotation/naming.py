@@ -1,0 +1,83 @@
+"""Which of a picture's objects a text names, for texts that need not be true of it. Owns what counts as named.
+
+Phrases are aligned by words and categories (:mod:`annotation.alignment`). Then
+
+- a phrase that is matched or ambiguous is present, one of a known category without an object of it is absent. "no cats"
+  is neither, and so are words that name no known category ("the picture") and pronouns;
+- a matched phrase names its objects;
+- an ambiguous phrase names as many of its candidates as it says, one where it says no number. Where it may repeat an
+  earlier phrase ("the ring", "a ring" once more), these are what that names; else what no phrase has named yet; then
+  the most likely. So "a ring" names one of two rings, however often it is said; "a large ring and a small ring" both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from annotation.alignment import AlignmentReason, KnownObjectAligner, extended
+from annotation.alignment.repeats import content_words
+from annotation.lexicon import coco_lexicon
+from annotation.phrases import NounPhraseFinder
+from annotation.phrases.words import english_words
+from datasetkit.protocols import Naming, NounPhrase
+from datasetkit.record import KeyObject, Phrase, PhraseStatus
+
+
+class KnownObjectNamer:
+    """Tells which objects of known categories a text names.
+
+    Args:
+        categories: of the whole dataset, so that what a picture lacks is known, too; None among them says nothing.
+            COCO's are known in any case.
+
+    """
+
+    def __init__(self, categories: Iterable[str | None]) -> None:
+        lexicon = extended(coco_lexicon(), categories)
+        self._finder = NounPhraseFinder(lexicon)
+        self._aligner = KnownObjectAligner(self._finder, lexicon)
+
+    def name(self, text: str, objects: Sequence[KeyObject]) -> Naming:
+        """Hold a text's phrases against the objects of a picture."""
+        nouns = self._finder.find(text)
+        phrases = self._aligner.align(text, nouns, objects)
+        named: list[_Named] = []
+        for noun, phrase in zip(nouns, phrases, strict=True):
+            if phrase.object_ids or phrase.candidates:
+                named.append(_named(noun, phrase, named))
+        return Naming(
+            present=tuple(item.text for item in named),
+            absent=tuple(phrase.text for phrase in phrases if _is_absent(phrase)),
+            object_ids=frozenset().union(*(item.object_ids for item in named)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A present phrase, what it says of its things, and the objects that it counts for."""
+
+    text: str
+    content: frozenset[str]
+    object_ids: frozenset[int]
+
+
+def _named(noun: NounPhrase, phrase: Phrase, earlier: Sequence[_Named]) -> _Named:
+    content = content_words(phrase.text, english_words())
+    if phrase.object_ids:
+        return _Named(phrase.text, content, frozenset(phrase.object_ids))
+    again: set[int] = set()
+    taken: set[int] = set()
+    for item in earlier:
+        may_repeat = not noun.other and (noun.definite or item.content == content)
+        (again if may_repeat else taken).update(item.object_ids)
+    # Candidates come best first, and the sort is stable.
+    ranked = sorted(
+        (candidate.object_id for candidate in phrase.candidates),
+        key=lambda object_id: (object_id not in again, object_id in taken),
+    )
+    return _Named(phrase.text, content, frozenset(ranked[: noun.number or 1]))
+
+
+def _is_absent(phrase: Phrase) -> bool:
+    return phrase.status is PhraseStatus.ABSENT and phrase.reason == AlignmentReason.NO_INSTANCE

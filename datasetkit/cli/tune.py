@@ -1,0 +1,346 @@
+"""``datasetkit tune`` and ``datasetkit compare``: tune what was selected, and what was not. Owns their options."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+import yaml
+
+from datasetkit.cli.options import check_dtype, check_revision, name_of, options_of, takes
+from datasetkit.cli.progress import stage_line
+from datasetkit.errors import RecipeError
+
+if TYPE_CHECKING:
+    from hi_scoring.comparison.bench import Bench
+    from hi_scoring.comparison.compare import Comparison
+    from hi_scoring.data import Data
+
+DATA, ADAPTER, TRAINING = "Data", "Adapter", "Training"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneOptions:
+    """What is learnt, what is tested, and how an adapter is put on and trained."""
+
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the results.  [default: tuned/MODEL--DATA]", show_default=False)
+    ] = None
+    scores: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Head scores of the model, as `datasetkit score` wrote them.")
+    ] = None
+    by: Annotated[str, typer.Option(metavar="SCORE:POSITIONS", help="What layers and heads are ranked by.")] = (
+        "hi:response"
+    )
+    layer_score: Annotated[
+        str, typer.Option(help="A layer's score: mean or max over its heads, or the mean of its N best.")
+    ] = "mean"
+    revision: Annotated[str | None, typer.Option(help="Commit, tag or branch of the model on the Hub.")] = None
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto"
+    dtype: Annotated[str, typer.Option(help="Of the model's weights: float32, bfloat16 or float16.")] = "float32"
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace other results in the folder.")] = False
+
+    split: Annotated[
+        str | None, typer.Option(rich_help_panel=DATA, help="Split to learn.  [default: train, or the only one]")
+    ] = None
+    limit: Annotated[int | None, typer.Option(min=1, rich_help_panel=DATA, help="Learn the first N rows only.")] = None
+    test: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER|USER/NAME[@REVISION]", rich_help_panel=DATA, help="Rows to test on.  [default: the same]"
+        ),
+    ] = None
+    test_split: Annotated[
+        str | None, typer.Option(rich_help_panel=DATA, help="Split to test on.  [default: test, or the only one]")
+    ] = None
+    forgetting: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER|USER/NAME[@REVISION]",
+            rich_help_panel=DATA,
+            help="Rows of what the model could before, tested as well.",
+        ),
+    ] = None
+    forgetting_split: Annotated[
+        str | None, typer.Option(rich_help_panel=DATA, help="Split of these.  [default: test, or the only one]")
+    ] = None
+    test_limit: Annotated[
+        int | None, typer.Option(min=1, rich_help_panel=DATA, help="Test on the first N rows of each only.")
+    ] = None
+    tasks: Annotated[
+        str,
+        typer.Option(rich_help_panel=DATA, help="caption: say descriptions; vqa: answer questions; comma-separated."),
+    ] = "caption,vqa"
+    prompt: Annotated[str, typer.Option(rich_help_panel=DATA, help="What asks for a description.")] = (
+        "Describe the image."
+    )
+    question_prompt: Annotated[
+        str, typer.Option(rich_help_panel=DATA, help="How a question is put, of {question} and {options}.")
+    ] = "{question}"
+    caption_tokens: Annotated[int, typer.Option(min=1, rich_help_panel=DATA, help="Longest description.")] = 64
+    answer_tokens: Annotated[int, typer.Option(min=1, rich_help_panel=DATA, help="Longest answer.")] = 8
+    test_batch: Annotated[
+        int, typer.Option(min=1, rich_help_panel=DATA, help="Examples tested at once; halved when memory runs out.")
+    ] = 32
+
+    method: Annotated[
+        str, typer.Option(rich_help_panel=ADAPTER, help="Any of peft's methods that adapt modules: LORA, LOHA, IA3 ...")
+    ] = "LORA"
+    rank: Annotated[int, typer.Option(min=1, rich_help_panel=ADAPTER, help="Of LoRA's two matrices.")] = 8
+    alpha: Annotated[
+        int, typer.Option(min=1, rich_help_panel=ADAPTER, help="LoRA's update is scaled by alpha/rank.")
+    ] = 16
+    dropout: Annotated[float, typer.Option(min=0, max=1, rich_help_panel=ADAPTER, help="Before the adapter.")] = 0.0
+    targets: Annotated[
+        str, typer.Option(rich_help_panel=ADAPTER, help="Projections of a layer's attention or MLP; comma-separated.")
+    ] = "q_proj,k_proj,v_proj,o_proj"
+    set: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            rich_help_panel=ADAPTER,
+            help="Any field of peft's configuration of the method, as use_dora=true; repeatable.",
+        ),
+    ] = None
+
+    steps: Annotated[int, typer.Option(min=1, rich_help_panel=TRAINING, help="Updates of the weights.")] = 500
+    batch: Annotated[int, typer.Option(min=1, rich_help_panel=TRAINING, help="Examples in one forward pass.")] = 8
+    accumulate: Annotated[
+        int, typer.Option(min=1, rich_help_panel=TRAINING, help="Forward passes before each update.")
+    ] = 1
+    learning_rate: Annotated[float, typer.Option(rich_help_panel=TRAINING, help="Its highest value.")] = 2e-4
+    schedule: Annotated[
+        str, typer.Option(rich_help_panel=TRAINING, help="How it falls: cosine, linear or constant_with_warmup.")
+    ] = "cosine"
+    warmup: Annotated[float, typer.Option(rich_help_panel=TRAINING, help="Share of the steps in which it rises.")] = (
+        0.03
+    )
+    weight_decay: Annotated[float, typer.Option(rich_help_panel=TRAINING, help="Of AdamW.")] = 0.0
+    clip: Annotated[float, typer.Option(rich_help_panel=TRAINING, help="Largest norm of the gradient.")] = 1.0
+    mixed_precision: Annotated[
+        str, typer.Option(rich_help_panel=TRAINING, help="Type of activations in training: no, bf16 or fp16.")
+    ] = "no"
+    gradient_checkpointing: Annotated[
+        bool,
+        typer.Option("--gradient-checkpointing", rich_help_panel=TRAINING, help="Save memory, compute more."),
+    ] = False
+    save_every: Annotated[
+        int, typer.Option(min=1, rich_help_panel=TRAINING, help="Steps between checkpoints, to go on from.")
+    ] = 100
+    validation_split: Annotated[
+        str | None, typer.Option(rich_help_panel=TRAINING, help="Split of the data whose loss ends training early.")
+    ] = None
+    patience: Annotated[
+        int | None,
+        typer.Option(min=1, rich_help_panel=TRAINING, help="Checkpoints without a lower loss before it ends."),
+    ] = None
+
+    def bench(self, model: str, data: str) -> Bench:
+        """Open everything that the options name; nothing is computed yet."""
+        from datasetkit.packages import PEFT, PYCOCOEVALCAP, require
+        from hi_scoring.comparison.bench import Bench, Ranking
+        from hi_scoring.data import ASKED, DESCRIBED, open_data
+        from hi_scoring.dialogue import Dialogue
+        from hi_scoring.examples import read_examples
+        from hi_scoring.options import TextOptions, WritingOptions
+        from hi_scoring.results import HeadScores
+        from hi_scoring.subject import Subject
+        from hi_scoring.tuning.adapters import AdapterOptions
+        from hi_scoring.tuning.options import TrainingOptions
+
+        require("tuning", PEFT, PYCOCOEVALCAP)
+        texts = options_of(
+            TextOptions, tasks=_names(self.tasks), prompt=self.prompt, question_prompt=self.question_prompt
+        )
+        adapter = options_of(
+            AdapterOptions,
+            method=self.method,
+            rank=self.rank,
+            alpha=self.alpha,
+            dropout=self.dropout,
+            targets=_names(self.targets),
+            settings=_settings(self.set or ()),
+        )
+        training = options_of(TrainingOptions, **{name: getattr(self, name) for name in TrainingOptions.model_fields})
+        if (self.patience is None) != (self.validation_split is None):
+            raise RecipeError("--patience and --validation-split go together; give both or neither")
+        check_dtype(self.dtype)
+        check_revision(model, self.revision)
+        subject = Subject(model, self.revision, self.device, self.dtype)
+        dialogue = Dialogue(subject.processor, subject.config)
+        requires = DESCRIBED if "caption" in texts.tasks else ASKED
+
+        def opened(place: str, split: str | None, limit: int | None, usual: str) -> Data:
+            rows = open_data(place, split, limit, requires, usual)
+            typer.echo(f"rows: {len(rows):,} of split {rows.identity.split} of {rows.identity.name}", err=True)
+            return rows
+
+        learnt = opened(data, self.split, self.limit, "train")
+        tests = {"test": opened(self.test or data, self.test_split, self.test_limit, "test")}
+        if self.forgetting is not None:
+            tests["forgetting"] = opened(self.forgetting, self.forgetting_split, self.test_limit, "test")
+        validation = (
+            None
+            if self.validation_split is None
+            else read_examples(opened(data, self.validation_split, None, "validation"), texts, dialogue)
+        )
+        return Bench(
+            subject=subject,
+            train=read_examples(learnt, texts, dialogue),
+            validation=validation,
+            tests={name: read_examples(rows, texts, dialogue) for name, rows in tests.items()},
+            ranking=None
+            if self.scores is None
+            else Ranking(HeadScores.load(self.scores), self.by, _layer_score(self.layer_score)),
+            texts=texts,
+            adapter=adapter,
+            training=training,
+            writing=options_of(WritingOptions, caption_tokens=self.caption_tokens, answer_tokens=self.answer_tokens),
+            namer=_namer([learnt, *tests.values()]),
+            batch=self.test_batch,
+        )
+
+    def folder(self, model: str, data: str) -> Path:
+        """Where results go."""
+        return self.out or Path("tuned") / f"{name_of(model)}--{name_of(data)}"
+
+
+@takes(TuneOptions)
+def tune(
+    model: Annotated[
+        str, typer.Option(help="Image-text-to-text model: Hub id, local folder, or toyworld:vlm.", show_default=False)
+    ],
+    data: Annotated[
+        str,
+        typer.Option(
+            metavar="FOLDER|USER/NAME[@REVISION]",
+            help="Rows with pictures, and texts or questions.",
+            show_default=False,
+        ),
+    ],
+    select: Annotated[
+        str,
+        typer.Option(
+            help="What is tuned: top-layers:K, bottom-layers:K, random-layers:K:SEED, layers:1,5,9, all, top-heads:K, "
+            "bottom-heads:K or random-heads:K:SEED.",
+            show_default=False,
+        ),
+    ],
+    *,
+    seed: Annotated[int, typer.Option(min=0, help="Of the adapter's first weights and of the order of rows.")] = 0,
+    options: TuneOptions,
+) -> None:
+    """Tune an adapter on the layers or heads that matter, and test the model before and after.
+
+    Interrupted, the same command goes on. Under torchrun or accelerate launch, processes train together.
+    """
+    _compare(model, data, [select], [seed], (0, 1), "datasetkit tune", options)
+
+
+@takes(TuneOptions)
+def compare(
+    model: Annotated[
+        str, typer.Option(help="Image-text-to-text model: Hub id, local folder, or toyworld:vlm.", show_default=False)
+    ],
+    data: Annotated[
+        str,
+        typer.Option(
+            metavar="FOLDER|USER/NAME[@REVISION]",
+            help="Rows with pictures, and texts or questions.",
+            show_default=False,
+        ),
+    ],
+    select: Annotated[
+        list[str],
+        typer.Option(
+            help="As of tune; repeatable. random-layers:K and random-heads:K without a seed are drawn anew for each "
+            "of the seeds.",
+            show_default=False,
+        ),
+    ],
+    *,
+    seeds: Annotated[str, typer.Option(help="Of the runs of each selection; comma-separated.")] = "0,1,2",
+    shard: Annotated[
+        str, typer.Option(metavar="I/N", help="Run every N-th cell, from the I-th on; the last to end reports.")
+    ] = "1/1",
+    options: TuneOptions,
+) -> None:
+    """Tune several selections with several seeds, and set their shifts from the untuned model against each other.
+
+    Interrupted, the same command goes on; with more selections or seeds, it adds to what is there.
+    """
+    _compare(model, data, select, _seeds(seeds), _shard(shard), "datasetkit compare", options)
+
+
+def _compare(
+    model: str,
+    data: str,
+    selections: list[str],
+    seeds: list[int],
+    shard: tuple[int, int],
+    command: str,
+    options: TuneOptions,
+) -> None:
+    from hi_scoring.comparison.compare import compare
+    from hi_scoring.comparison.trials import trials_of
+
+    bench = options.bench(model, data)
+    trials = trials_of(selections, seeds, bench.selector)
+    folder = options.folder(model, data)
+    is_first = os.environ.get("RANK", "0") == "0"
+    with stage_line(shown=is_first) as on_progress:
+        found = compare(
+            bench, trials, folder, command, shard=shard, overwrite=options.overwrite, on_progress=on_progress
+        )
+    if found is None:
+        typer.echo(f"this shard is done; {folder} reports when all are")
+    elif is_first:
+        _report(found, bench, folder)
+
+
+def _report(found: Comparison, bench: Bench, folder: Path) -> None:
+    """Write tables and pages, and print what they say."""
+
+
+def _namer(rows: list[Data]) -> Any:
+    """What finds the objects that captions name, of the categories of all rows; None where these have none."""
+    from annotation.naming import KnownObjectNamer
+
+    categories = set().union(*(one.categories() for one in rows))
+    return KnownObjectNamer(sorted(categories)) if categories else None
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(","))
+
+
+def _settings(given: list[str] | tuple[str, ...]) -> dict[str, Any]:
+    settings = {}
+    for one in given:
+        name, equals, value = one.partition("=")
+        if not equals:
+            raise RecipeError(f"--set {one}: give NAME=VALUE")
+        settings[name] = yaml.safe_load(value)
+    return settings
+
+
+def _layer_score(text: str) -> str | int:
+    return int(text) if text.isdecimal() else text
+
+
+def _seeds(text: str) -> list[int]:
+    try:
+        return [int(one) for one in text.split(",")]
+    except ValueError:
+        raise RecipeError(f"--seeds {text}: give whole numbers, as 0,1,2") from None
+
+
+def _shard(text: str) -> tuple[int, int]:
+    number, _, processes = text.partition("/")
+    if not (number.isdecimal() and processes.isdecimal() and 1 <= int(number) <= int(processes)):
+        raise RecipeError(f"--shard {text}: give I/N, as 1/4, with I from 1 to N")
+    return int(number) - 1, int(processes)

@@ -1,0 +1,229 @@
+"""The place where cells are run. Owns what all cells of one comparison share, and the way of a trial through it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from datasetkit import __version__
+from datasetkit.errors import RecipeError
+from datasetkit.protocols import ObjectNamer
+from hi_scoring.comparison.cells import is_finished, save_cell
+from hi_scoring.comparison.trials import Trial
+from hi_scoring.dialogue import Dialogue
+from hi_scoring.evaluation.predictions import Evaluation, evaluate
+from hi_scoring.examples import Examples
+from hi_scoring.options import TextOptions, WritingOptions
+from hi_scoring.results import HeadScores
+from hi_scoring.runs import Share
+from hi_scoring.selection import Selection, Selector
+from hi_scoring.subject import Subject
+from hi_scoring.tuning.adapter_files import ADAPTER_NAME, read_facts, save_adapter
+from hi_scoring.tuning.adapters import Adapted, AdapterOptions, adapt
+from hi_scoring.tuning.options import TrainingOptions
+from hi_scoring.tuning.training import remove_checkpoints, train
+
+_VERSIONS = ("torch", "transformers", "peft", "accelerate")
+# Told what is done, how much of it, of how much.
+OnProgress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Head scores that selections are made by.
+
+    Args:
+        scores: of the model.
+        by: SCORE:POSITIONS.
+        reduce: what a layer's score is; see :meth:`HeadScores.layers_table`.
+
+    """
+
+    scores: HeadScores
+    by: str
+    reduce: str | int = "mean"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One model, the data, and how it is tuned and tested.
+
+    Args:
+        subject: the model.
+        train: what is learnt.
+        validation: decides when training ends, for ``patience``; else None.
+        tests: what is asked afterwards, by name.
+        ranking: of its heads; None where no selection needs one.
+        texts: what the model is asked.
+        adapter: what is put on the model.
+        training: how it is trained.
+        writing: how much it may write in tests.
+        namer: finds what captions name; None leaves these metrics out.
+        batch: examples at once in tests.
+
+    """
+
+    subject: Subject
+    train: Examples
+    validation: Examples | None
+    tests: Mapping[str, Examples]
+    ranking: Ranking | None
+    texts: TextOptions
+    adapter: AdapterOptions
+    training: TrainingOptions
+    writing: WritingOptions
+    namer: ObjectNamer | None
+    batch: int
+
+    @cached_property
+    def selector(self) -> Selector:
+        """What chooses layers and heads of the model.
+
+        Raises:
+            RecipeError: the scores are of another model.
+
+        """
+        text = self.subject.config.get_text_config()
+        shape = (text.num_hidden_layers, text.num_attention_heads)
+        if self.ranking is None:
+            return Selector(shape)
+        scored, here = self.ranking.scores.model, self.subject.identity
+        if (scored.revision, scored.sha256) != (here.revision, here.sha256):
+            raise RecipeError(
+                f"the scores are of {scored.id} ({scored.revision or scored.sha256}), the model is {here.id} "
+                f"({here.revision or here.sha256}); score this one"
+            )
+        return Selector(shape, self.ranking.scores, self.ranking.by, self.ranking.reduce)
+
+    def description(self) -> dict[str, Any]:
+        """Tell what decides the results of every cell, in plain JSON values."""
+        validation = self.validation
+        return {
+            **self._tuning(),
+            "validation": None if validation is None else validation.data.identity.as_json(),
+            "tests": {name: test.data.identity.as_json() for name, test in self.tests.items()},
+            "writing": self.writing.model_dump(mode="json"),
+            "batch": self.batch,
+        }
+
+    def try_out(self, trial: Trial, folder: Path, on_progress: OnProgress = lambda *_: None) -> None:
+        """Tune and test one trial, unless its folder is finished; go on where an earlier call was interrupted.
+
+        Args:
+            trial: which.
+            folder: of the cell.
+            on_progress: see :data:`OnProgress`.
+
+        """
+        if is_finished(folder):
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        model = self.subject.load()
+        dialogue = Dialogue(self.subject.processor, model.config)
+        facts: dict[str, Any] = {
+            "modules": [],
+            "trainable": 0,
+            "parameters": sum(p.numel() for p in model.parameters()),
+        }
+        if trial.selection is not None:
+            model = self._tuned(model, dialogue, trial, trial.selection, folder, on_progress)
+            facts = read_facts(folder)
+        if Share.is_first():
+            evaluations = {
+                name: self._tested(model, dialogue, name, test, trial, on_progress) for name, test in self.tests.items()
+            }
+            save_cell(
+                folder,
+                {
+                    "name": trial.name,
+                    "group": trial.group,
+                    "selection": None if trial.selection is None else _told(trial.selection),
+                    "seed": trial.seed,
+                    **{name: facts[name] for name in ("modules", "trainable", "parameters")},
+                },
+                evaluations,
+            )
+        _wait_for_all()
+
+    def _tuned(
+        self, model: Any, dialogue: Dialogue, trial: Trial, selection: Selection, folder: Path, on_progress: OnProgress
+    ) -> Any:
+        if (folder / ADAPTER_NAME).is_dir():
+            from peft import PeftModel
+
+            return PeftModel.from_pretrained(model, folder / ADAPTER_NAME).eval()
+        adapted = adapt(model, selection, self.adapter, trial.seed)
+        told = f"{trial.name}: training"
+        train(
+            adapted.model,
+            dialogue,
+            self.train,
+            self.validation,
+            self.training,
+            trial.seed,
+            folder,
+            lambda done: on_progress(told, done, self.training.steps),
+        )
+        if Share.is_first():
+            save_adapter(adapted.model, self._facts(adapted, selection, trial.seed), folder)
+            remove_checkpoints(folder)
+        _wait_for_all()
+        return adapted.model
+
+    def _tested(
+        self, model: Any, dialogue: Dialogue, name: str, test: Examples, trial: Trial, on_progress: OnProgress
+    ) -> Evaluation:
+        told = f"{trial.name}: {name}"
+        return evaluate(
+            model,
+            self.subject.processor,
+            dialogue,
+            test,
+            self.namer,
+            self.writing,
+            self.batch,
+            lambda done: on_progress(told, done, len(test)),
+        )
+
+    def _tuning(self) -> dict[str, Any]:
+        """Tell what decides an adapter, beside selection and seed."""
+        identity, ranking = self.subject.identity, self.ranking
+        return {
+            "versions": {"datasetkit": __version__, **{name: version(name) for name in _VERSIONS}},
+            "model": {"id": identity.id, "revision": identity.revision, "sha256": identity.sha256},
+            "dtype": self.subject.dtype,
+            "data": self.train.data.identity.as_json(),
+            "examples": len(self.train),
+            "scores": None
+            if ranking is None
+            else {"by": ranking.by, "layer": str(ranking.reduce), "data": ranking.scores.dataset},
+            "texts": self.texts.model_dump(mode="json"),
+            "adapter": self.adapter.model_dump(mode="json"),
+            "training": self.training.model_dump(mode="json"),
+        }
+
+    def _facts(self, adapted: Adapted, selection: Selection, seed: int) -> dict[str, Any]:
+        return {
+            **self._tuning(),
+            "selection": _told(selection),
+            "seed": seed,
+            "modules": list(adapted.modules),
+            "trainable": adapted.trainable,
+            "parameters": adapted.parameters,
+        }
+
+
+def _told(selection: Selection) -> dict[str, Any]:
+    heads = None if selection.heads is None else [list(head) for head in selection.heads]
+    return {"name": selection.name, "layers": list(selection.layers), "heads": heads}
+
+
+def _wait_for_all() -> None:
+    """Return when all processes of a launcher have come here."""
+    from accelerate import PartialState
+
+    PartialState().wait_for_everyone()

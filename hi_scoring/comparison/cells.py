@@ -1,0 +1,95 @@
+"""One cell's results in its folder. Owns their files: statistics of every sample, predictions, and what was tuned."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from datasetkit.errors import BuiltFolderError
+from datasetkit.whole_files import replace_file
+from hi_scoring.evaluation.metrics import Measured
+from hi_scoring.evaluation.predictions import Evaluation
+from hi_scoring.statistics import FloatArray
+
+CELL_NAME = "cell.json"
+_STATISTICS_NAME = "statistics.safetensors"
+
+
+@dataclass(frozen=True, eq=False)
+class CellResult:
+    """What came of one trial.
+
+    Args:
+        name: of the trial.
+        group: the row of the table that it belongs to.
+        selection: name, layers and heads (null for whole layers) of what was tuned; None for the model as it was.
+        seed: of its training.
+        modules: full names of what was adapted.
+        trainable: how many numbers were trained.
+        parameters: how many the model has.
+        measured: by test set (``test``, ``forgetting``).
+
+    """
+
+    name: str
+    group: str
+    selection: Mapping[str, Any] | None
+    seed: int
+    modules: tuple[str, ...]
+    trainable: int
+    parameters: int
+    measured: Mapping[str, Measured]
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a cell's results are all there."""
+    return (folder / CELL_NAME).exists()
+
+
+def save_cell(folder: Path, facts: Mapping[str, Any], evaluations: Mapping[str, Evaluation]) -> None:
+    """Write predictions and statistics; the facts come last, and without them the cell counts as unfinished.
+
+    Args:
+        folder: of the cell.
+        facts: the fields of :class:`CellResult` but for what was measured, as plain JSON values.
+        evaluations: by test set.
+
+    """
+    tensors: dict[str, FloatArray] = {}
+    for test, evaluation in evaluations.items():
+        evaluation.predictions.to_parquet(folder / f"predictions_{test}.parquet", index=False)
+        tensors |= {f"{test}/{name}": rows for name, rows in evaluation.measured.statistics.items()}
+    replace_file(
+        folder / _STATISTICS_NAME, save_tensors({name: np.ascontiguousarray(a) for name, a in tensors.items()})
+    )
+    samples = {test: list(evaluation.measured.sample_ids) for test, evaluation in evaluations.items()}
+    replace_file(folder / CELL_NAME, (json.dumps({**facts, "samples": samples}, indent=1) + "\n").encode())
+
+
+def load_cell(folder: Path) -> CellResult:
+    """Read what :func:`save_cell` wrote.
+
+    Raises:
+        BuiltFolderError: it is not whole.
+
+    """
+    try:
+        facts = json.loads((folder / CELL_NAME).read_bytes())
+        tensors = load_tensors((folder / _STATISTICS_NAME).read_bytes())
+        samples = facts.pop("samples")
+        measured = {
+            test: Measured(
+                ids, {name.partition("/")[2]: rows for name, rows in tensors.items() if name.startswith(f"{test}/")}
+            )
+            for test, ids in samples.items()
+        }
+        return CellResult(**{**facts, "modules": tuple(facts["modules"])}, measured=measured)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BuiltFolderError(f"{folder} holds no finished cell of a comparison: {error}; remove it") from error

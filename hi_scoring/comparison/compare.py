@@ -1,0 +1,96 @@
+"""Cells run into one folder, and read back from it. Owns the folder's layout and which cells a process runs."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from datasetkit.errors import BuiltFolderError
+from hi_scoring.comparison.bench import Bench, OnProgress
+from hi_scoring.comparison.cells import CellResult, is_finished, load_cell
+from hi_scoring.comparison.trials import UNTUNED, Trial
+from hi_scoring.run_folder import RunFolder
+from hi_scoring.tuning.adapters import check
+
+CELLS_NAME = "cells"
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """The finished cells of a plan, in its order.
+
+    Args:
+        untuned: the model as it was.
+        groups: by row of the table, its cells, one a seed.
+
+    """
+
+    untuned: CellResult
+    groups: dict[str, tuple[CellResult, ...]]
+
+    @classmethod
+    def load(cls, folder: Path) -> Comparison:
+        """Read all finished cells of a folder.
+
+        Raises:
+            BuiltFolderError: the untuned model's or every other cell is missing, or one is damaged.
+
+        """
+        cells = [load_cell(path) for path in sorted((folder / CELLS_NAME).glob("*")) if is_finished(path)]
+        untuned = [cell for cell in cells if cell.group == UNTUNED]
+        tuned = sorted((cell for cell in cells if cell.group != UNTUNED), key=lambda cell: (cell.seed, cell.name))
+        if not untuned or not tuned:
+            raise BuiltFolderError(f"{folder} holds no finished comparison; run it to its end")
+        groups: dict[str, tuple[CellResult, ...]] = {}
+        for cell in tuned:
+            groups[cell.group] = (*groups.get(cell.group, ()), cell)
+        return cls(untuned[0], groups)
+
+
+def compare(
+    bench: Bench,
+    trials: Sequence[Trial],
+    folder: Path,
+    command: str,
+    *,
+    shard: tuple[int, int] = (0, 1),
+    overwrite: bool = False,
+    on_progress: OnProgress = lambda *_: None,
+) -> Comparison | None:
+    """Run trials; go on where earlier calls were interrupted, and add to what they finished.
+
+    Args:
+        bench: what all trials share.
+        trials: the untuned model's among them.
+        folder: for the results.
+        command: that this is, for the folder's note.
+        shard: which of how many processes this is, from 0; each runs the trials whose number is its own, counted round.
+        overwrite: whether results of another bench in the folder give way.
+        on_progress: see :data:`hi_scoring.comparison.bench.OnProgress`.
+
+    Returns:
+        all that the folder holds, once every trial is finished; None before, when other processes are at work.
+
+    Raises:
+        OutputError: the folder holds other results.
+        RecipeError: an adapter cannot be put on a selection; nothing was run.
+        MissingPackageError: peft does not work here.
+
+    """
+    for trial in trials:
+        if trial.selection is not None:
+            check(bench.adapter, trial.selection)
+    note = RunFolder(folder, command, bench.description())
+    cells = folder / CELLS_NAME
+    note.check(has_results=any(map(is_finished, cells.glob("*"))), overwrite=overwrite)
+    if not note.is_ours:
+        shutil.rmtree(cells, ignore_errors=True)
+        note.claim()
+    number, processes = shard
+    for trial in trials[number::processes]:
+        bench.try_out(trial, cells / trial.name, on_progress)
+    if not all(is_finished(cells / trial.name) for trial in trials):
+        return None
+    return Comparison.load(folder)

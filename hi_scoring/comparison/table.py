@@ -1,0 +1,187 @@
+"""What a comparison says, in numbers. Owns which shifts and contrasts are estimated, and how many tests they count as.
+
+The paper's claim (Sergeev & Kotelnikov, arXiv 2511.23375) is that tuning the layers of the highest HI shifts the model
+most, not that it ends best: figures are given beside shifts, and what is contrasted are the sizes of shifts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from hi_scoring.comparison.cells import CellResult
+from hi_scoring.comparison.compare import Comparison
+from hi_scoring.comparison.trials import UNTUNED
+from hi_scoring.evaluation.metrics import METRICS, find_metric
+from hi_scoring.evaluation.shifts import Cell, Estimate, contrast, shift, size_contrast
+from hi_scoring.statistics import holm
+
+TEST = "test"
+LEVEL = 0.05
+_RANKED = re.compile(r"(?P<rule>top|bottom|random)-(?P<unit>layers|heads):(?P<k>[0-9]+)(:[0-9]+)?")
+
+
+def shifts_table(comparison: Comparison) -> pd.DataFrame:
+    """One row for each test set, metric and group.
+
+    Returns:
+        columns test, metric, group; runs, n (samples with a value), trainable, share (trained numbers for each
+        parameter); figure (mean over runs), spread (standard deviation over runs, NaN of fewer than two); shift from
+        the untuned model with low, high (95 %), p; p_holm, corrected for all rows of metrics in ``METRICS`` (that of
+        ``accuracy:TYPE`` rows is NaN: they explain, they are not tested). The untuned model has no shift.
+
+    """
+    rows = [
+        row
+        for test in comparison.untuned.measured
+        for name in _metrics(comparison, test)
+        for row in _rows(comparison, test, name)
+    ]
+    return _corrected(pd.DataFrame(rows))
+
+
+def contrasts_table(comparison: Comparison) -> pd.DataFrame:
+    """One row for each metric of the test set and each group that is set against the top one of its size.
+
+    Returns:
+        columns test, metric, first, second; difference of the shifts, with sign; size (how much larger the first shift
+        is, whatever its sign), low, high (95 %), p and p_holm of that.
+
+    """
+    rows = []
+    for test in comparison.untuned.measured:
+        for name in _metrics(comparison, test):
+            if name not in METRICS:
+                continue
+            for first, second in contrasted(comparison):
+                cells = _cell(comparison, test, first), _cell(comparison, test, second)
+                size = size_contrast(name, *cells)
+                rows.append(
+                    {
+                        "test": test,
+                        "metric": name,
+                        "first": first,
+                        "second": second,
+                        "difference": contrast(name, *cells).value,
+                        "size": size.value,
+                        **_interval(size),
+                    }
+                )
+    columns = ["test", "metric", "first", "second", "difference", "size", "low", "high", "p"]
+    return _corrected(pd.DataFrame(rows, columns=columns))
+
+
+def contrasted(comparison: Comparison) -> list[tuple[str, str]]:
+    """Name the pairs of groups: each top one with the bottom and random ones of its unit and number, and with all."""
+    ranked = {group: match for group in comparison.groups if (match := _RANKED.fullmatch(group))}
+    pairs = []
+    for first, match in ranked.items():
+        if match["rule"] != "top":
+            continue
+        rivals = [
+            group
+            for group, other in ranked.items()
+            if other["rule"] != "top" and (other["unit"], other["k"]) == (match["unit"], match["k"])
+        ]
+        pairs += [(first, second) for second in (*rivals, *(["all"] if "all" in comparison.groups else []))]
+    return pairs
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the contrasts say of the paper's claim for one top group.
+
+    Args:
+        group: the top one.
+        answer: ``holds``, ``does not hold`` or ``cannot be told``.
+        holding: metrics in which it shifts the model significantly more than every rival of its size.
+        failing: metrics in which a rival shifts it significantly more.
+        tested: how many metrics were.
+
+    """
+
+    group: str
+    answer: str
+    holding: tuple[str, ...]
+    failing: tuple[str, ...]
+    tested: int
+
+
+def verdicts(contrasts: pd.DataFrame) -> list[Verdict]:
+    """Hold the claim against the test set: it holds where most metrics say so and none says otherwise.
+
+    ``all`` is no rival: it tunes more.
+    """
+    part = contrasts[(contrasts["test"] == TEST) & (contrasts["second"] != "all")]
+    found = []
+    for group, rows in part.groupby("first", sort=False):
+        holding, failing, tested = [], [], 0
+        for name, of_metric in rows.groupby("metric", sort=False):
+            tested += 1
+            sure = of_metric["p_holm"] < LEVEL
+            if (sure & (of_metric["size"] < 0)).any():
+                failing.append(str(name))
+            elif (sure & (of_metric["size"] > 0)).all():
+                holding.append(str(name))
+        answer = "cannot be told"
+        if failing and len(failing) >= len(holding):
+            answer = "does not hold"
+        elif not failing and len(holding) > tested / 2:
+            answer = "holds"
+        found.append(Verdict(str(group), answer, tuple(holding), tuple(failing), tested))
+    return found
+
+
+def _metrics(comparison: Comparison, test: str) -> list[str]:
+    """Names of what was measured, those of ``METRICS`` first."""
+    there = comparison.untuned.measured[test].statistics
+    return [name for name in METRICS if name in there] + sorted(name for name in there if name not in METRICS)
+
+
+def _rows(comparison: Comparison, test: str, name: str) -> Iterator[dict[str, object]]:
+    untuned = comparison.untuned
+    yield _row(test, name, UNTUNED, (untuned,), Estimate(np.nan, np.nan, np.nan, np.nan))
+    for group, cells in comparison.groups.items():
+        yield _row(test, name, group, cells, shift(name, _cell(comparison, test, group)))
+
+
+def _row(test: str, name: str, group: str, cells: tuple[CellResult, ...], estimate: Estimate) -> dict[str, object]:
+    figures = [cell.measured[test].figure(name) for cell in cells]
+    return {
+        "test": test,
+        "metric": name,
+        "group": group,
+        "runs": len(cells),
+        "n": min(cell.measured[test].n(name) for cell in cells),
+        "trainable": round(float(np.mean([cell.trainable for cell in cells]))),
+        "share": float(np.mean([cell.trainable / cell.parameters for cell in cells])),
+        "figure": float(np.mean(figures)),
+        "spread": float(np.std(figures, ddof=1)) if len(figures) > 1 else np.nan,
+        "shift": estimate.value,
+        **_interval(estimate),
+    }
+
+
+def _interval(estimate: Estimate) -> dict[str, float]:
+    return {"low": estimate.low, "high": estimate.high, "p": estimate.p_value}
+
+
+def _cell(comparison: Comparison, test: str, group: str) -> Cell:
+    return Cell(comparison.untuned.measured[test], [cell.measured[test] for cell in comparison.groups[group]])
+
+
+def _corrected(table: pd.DataFrame) -> pd.DataFrame:
+    """Add ``p_holm``: Holm's correction over all tests of the table."""
+    is_test = table["p"].notna() & table["metric"].isin(list(METRICS))
+    corrected = np.full(len(table), np.nan)
+    corrected[is_test] = holm(table.loc[is_test, "p"].to_numpy(float))
+    return table.assign(p_holm=corrected)
+
+
+def label_of(name: str) -> str:
+    """What a metric is called in tables and plots."""
+    return find_metric(name).label

@@ -1,0 +1,63 @@
+"""What is tried: selections times seeds. Owns the names of trials and of the rows that they are reported in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from datasetkit.errors import RecipeError
+from hi_scoring.selection import Selection, Selector
+
+UNTUNED = "untuned"
+# Without a seed of its own, a random selection is drawn anew for each seed of the training.
+_DRAWN_ANEW = re.compile(r"random-(layers|heads):[0-9]+")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One cell.
+
+    Args:
+        group: the row of the table that it belongs to: a selection as it was asked for, or ``untuned``.
+        selection: what is tuned; None for the model as it was.
+        seed: of its training.
+
+    """
+
+    group: str
+    selection: Selection | None
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """What its folder is called."""
+        return UNTUNED if self.selection is None else f"{_plain(self.selection.name)}--seed-{self.seed}"
+
+
+def trials_of(selections: Sequence[str], seeds: Sequence[int], selector: Selector) -> list[Trial]:
+    """Give the untuned model's cell, then those of every selection and seed, seed by seed.
+
+    Args:
+        selections: each as :class:`Selector` reads it; ``random-layers:K`` and ``random-heads:K`` without a seed are
+            drawn anew for each of the seeds.
+        seeds: of training.
+        selector: of the model and its head scores.
+
+    Raises:
+        RecipeError: a selection is not possible, or one comes twice.
+
+    """
+    for what, given in (("selection", selections), ("seed", seeds)):
+        if not given or len(set(given)) < len(given):
+            raise RecipeError(f"{what}s are {', '.join(map(str, given)) or 'none'}; give at least one, each once")
+    tuned = [
+        Trial(text, selector.select(f"{text}:{seed}" if _DRAWN_ANEW.fullmatch(text) else text), seed)
+        for seed in seeds
+        for text in selections
+    ]
+    return [Trial(UNTUNED, None, 0), *tuned]
+
+
+def _plain(name: str) -> str:
+    return name.replace(":", "-").replace(",", "-")

@@ -1,0 +1,47 @@
+"""Answers to closed questions, right or wrong. Owns when two answers are the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from datasetkit.record import Question
+from hi_scoring.evaluation.words import words
+from hi_scoring.statistics import FloatArray
+
+
+def answer_statistics(
+    questions: Sequence[Sequence[Question]], answers: Sequence[Sequence[str]]
+) -> dict[str, FloatArray]:
+    """Count right answers.
+
+    Args:
+        questions: of each of n samples.
+        answers: what the model said to each of them.
+
+    Returns:
+        (n, 2) float64 each: how many of a sample's questions were answered right, and how many were asked; under
+        ``accuracy`` all of them, under ``accuracy:TYPE`` those of a type.
+
+    """
+    types = sorted({question.type for asked in questions for question in asked if question.type})
+    names = ["accuracy", *(f"accuracy:{kind}" for kind in types)]
+    statistics: dict[str, FloatArray] = {name: np.zeros((len(questions), 2)) for name in names}
+    for place, (asked, said) in enumerate(zip(questions, answers, strict=True)):
+        for question, answer in zip(asked, said, strict=True):
+            counted = (is_right(answer, question.answer), 1)
+            statistics["accuracy"][place] += counted
+            if question.type:
+                statistics[f"accuracy:{question.type}"][place] += counted
+    return statistics
+
+
+def is_right(answer: str, wanted: str) -> bool:
+    """Whether two answers have the same words: "Yes." is "yes", "Yes, it is" is not."""
+    return _normalised(answer) == _normalised(wanted)
+
+
+def _normalised(answer: str) -> str:
+    """The words of an answer; as it stands where it has none ("+"), so that silence is never right."""
+    return " ".join(words(answer)) or answer.strip()

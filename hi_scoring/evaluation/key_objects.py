@@ -1,0 +1,39 @@
+"""Captions against the objects of the picture: what they name, and whether it is there. Owns these counts.
+
+After Rohrbach et al., "Object Hallucination in Image Captioning" (arXiv 1809.02156). Their CHAIR_i, the share of named
+things that are absent, is 1 - precision; their CHAIR_s, the share of captions that name one, is ``hallucination``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from datasetkit.protocols import Naming
+from datasetkit.record import KeyObject
+from hi_scoring.statistics import FloatArray
+
+
+def key_object_statistics(namings: Sequence[Naming], objects: Sequence[Sequence[KeyObject]]) -> dict[str, FloatArray]:
+    """Count what captions name.
+
+    Args:
+        namings: what the caption of each of n pictures names.
+        objects: all objects of each picture; only the key objects among them must be named.
+
+    Returns:
+        (n, 2) float64 each: ``key_precision``, phrases that name something in the picture, and all that name
+        something; ``key_recall``, key objects that are named, and all key objects; ``hallucination``, 1 where a
+        phrase names something absent, otherwise 0, and 1.
+
+    """
+    counts = [_counts(naming, present) for naming, present in zip(namings, objects, strict=True)]
+    by_metric = np.array(counts, np.float64).reshape(-1, 3, 2).swapaxes(0, 1)
+    return dict(zip(("key_precision", "key_recall", "hallucination"), by_metric, strict=True))
+
+
+def _counts(naming: Naming, objects: Sequence[KeyObject]) -> list[tuple[int, int]]:
+    keys = {item.id for item in objects if item.is_key}
+    right, wrong = len(naming.present), len(naming.absent)
+    return [(right, right + wrong), (len(keys & naming.object_ids), len(keys)), (int(wrong > 0), 1)]

@@ -1,0 +1,119 @@
+"""Metrics of what a model says, and one run's values of them. Owns how statistics of samples become a figure.
+
+Every metric leaves S numbers of each sample, zeros where the sample has no value, and its figure follows from their
+sums over samples. So the figure of any samples, resampled ones too, needs no second look at a text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from datasetkit.errors import RecordError, UnknownNameError
+from hi_scoring.evaluation.captions import bleu4
+from hi_scoring.statistics import FloatArray
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure of a set of samples.
+
+    Args:
+        name: under which statistics are kept.
+        label: for people.
+        higher_is_better: whether a better model has a higher figure.
+        columns: S, how many numbers a sample leaves.
+        reduce: turns sums over samples, (..., S), into figures, (...); NaN where nothing was measured.
+
+    """
+
+    name: str
+    label: str
+    higher_is_better: bool
+    columns: int
+    reduce: Callable[[FloatArray], FloatArray]
+
+
+def ratio(sums: FloatArray) -> FloatArray:
+    """Divide the first of two sums, (..., 2), by the second; NaN where that is 0."""
+    with np.errstate(invalid="ignore"):
+        return sums[..., 0] / sums[..., 1]
+
+
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric("bleu4", "BLEU-4", True, 10, bleu4),
+        Metric("rouge_l", "ROUGE-L", True, 2, ratio),
+        Metric("cider", "CIDEr", True, 2, ratio),
+        Metric("key_precision", "Named objects that are there", True, 2, ratio),
+        Metric("key_recall", "Key objects that are named", True, 2, ratio),
+        Metric("hallucination", "Captions that name something absent", False, 2, ratio),
+        Metric("accuracy", "Right answers", True, 2, ratio),
+    )
+}
+
+
+def find_metric(name: str) -> Metric:
+    """Give a metric of ``METRICS``, or ``accuracy:TYPE``, which is the accuracy over questions of one type.
+
+    Raises:
+        UnknownNameError: no metric has that name; the message lists those that exist.
+
+    """
+    if name in METRICS:
+        return METRICS[name]
+    base, _, kind = name.partition(":")
+    if base != "accuracy" or not kind:
+        raise UnknownNameError(f"no metric is called {name!r}; known: {', '.join(METRICS)}, accuracy:TYPE")
+    accuracy = METRICS["accuracy"]
+    return Metric(name, f"{accuracy.label}, {kind}", accuracy.higher_is_better, accuracy.columns, accuracy.reduce)
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What one run of a model leaves of every sample.
+
+    Args:
+        sample_ids: of the n samples, each once.
+        statistics: of each metric, (n, S) float64.
+
+    Raises:
+        RecordError: an id twice, a shape that does not fit, or numbers that are not finite.
+        UnknownNameError: statistics of no known metric.
+
+    """
+
+    sample_ids: Sequence[str]
+    statistics: Mapping[str, FloatArray]
+
+    def __post_init__(self) -> None:
+        if len(set(self.sample_ids)) != len(self.sample_ids):
+            raise RecordError("a sample was measured twice; give each id once")
+        for name, rows in self.statistics.items():
+            expected = (len(self.sample_ids), find_metric(name).columns)
+            if rows.shape != expected:
+                raise RecordError(f"statistics of {name} have shape {rows.shape}; give {expected}: (samples, numbers)")
+            if not np.isfinite(rows).all():
+                raise RecordError(f"statistics of {name} are not all finite; give zeros where a sample has no value")
+
+    def of(self, name: str) -> FloatArray:
+        """Give the statistics of a metric, (n, S).
+
+        Raises:
+            UnknownNameError: it was not measured.
+
+        """
+        if name not in self.statistics:
+            raise UnknownNameError(f"{name} was not measured; measured: {', '.join(self.statistics)}")
+        return self.statistics[name]
+
+    def figure(self, name: str) -> float:
+        """Give a metric's figure over all samples; NaN where none has a value."""
+        return float(find_metric(name).reduce(self.of(name).sum(axis=0)))
+
+    def n(self, name: str) -> int:
+        """Count the samples that have a value."""
+        return int(np.count_nonzero(self.of(name).any(axis=1)))

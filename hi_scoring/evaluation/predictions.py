@@ -1,0 +1,175 @@
+"""What a model says of a dataset's examples, kept for a reader. Owns the batches of generation and the table.
+
+A table has one row an example, in the dataset's order: record_id, task, type, prompt, reference, prediction; whether an
+answer is right; what of a caption's phrases names something present or absent. Null is "not measured".
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from datasetkit.batches import Batches
+from datasetkit.errors import UnusableError
+from datasetkit.protocols import Naming, ObjectNamer
+from datasetkit.record import KeyObject, Question
+from datasetkit.schema import objects_of
+from hi_scoring.dialogue import Dialogue
+from hi_scoring.evaluation.answers import answer_statistics, is_right
+from hi_scoring.evaluation.captions import caption_statistics
+from hi_scoring.evaluation.key_objects import key_object_statistics
+from hi_scoring.evaluation.metrics import Measured
+from hi_scoring.examples import Example, Examples
+from hi_scoring.options import WritingOptions
+from hi_scoring.statistics import FloatArray
+from hi_scoring.writing import Writer
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What a model said of a dataset, and how good that is.
+
+    Args:
+        predictions: the table.
+        measured: statistics of each metric; samples are the dataset's records that have examples.
+
+    """
+
+    predictions: pd.DataFrame
+    measured: Measured
+
+
+def evaluate(
+    model: Any,
+    processor: Any,
+    dialogue: Dialogue,
+    examples: Examples,
+    namer: ObjectNamer | None,
+    options: WritingOptions,
+    batch: int,
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> Evaluation:
+    """Let a model describe and answer, greedily, and hold what it says against the dataset.
+
+    Args:
+        model: in evaluation mode.
+        processor: its processor.
+        dialogue: how it is spoken to.
+        examples: what it is asked.
+        namer: finds what captions name; None leaves key objects out, and so do rows without objects.
+        options: how much it may write.
+        batch: examples at once; halved when memory runs out. An example that does not fit alone counts as unsaid.
+        on_progress: told how many examples are done.
+
+    """
+    said = _said(Writer(model, processor, dialogue), examples, options, batch, on_progress)
+    by_row: dict[int, list[tuple[Example, str]]] = defaultdict(list)
+    for example, text in zip(examples.items, said, strict=True):
+        by_row[example.row].append((example, text or ""))
+    captions = {row: pair for row, pairs in by_row.items() for pair in pairs if pair[0].task == "caption"}
+    objects = {} if namer is None or not captions else _objects(examples, captions)
+    namings = {} if namer is None else {row: namer.name(captions[row][1], there) for row, there in objects.items()}
+    rows = list(by_row)
+    statistics = {
+        **_captions([captions.get(row) for row in rows]),
+        **_key_objects(rows, objects, namings),
+        **_answers(list(by_row.values())),
+    }
+    measured = Measured([examples.data.name(row) for row in rows], statistics)
+    return Evaluation(_table(examples, said, namings), measured)
+
+
+def _said(
+    writer: Writer, examples: Examples, options: WritingOptions, batch: int, on_progress: Callable[[int], None]
+) -> list[str | None]:
+    """Give what is written for each example; those of one task and of prompts alike in length go together."""
+    items = examples.items
+    said: list[str | None] = [None] * len(items)
+    done = 0
+    for task, most in (("caption", options.caption_tokens), ("vqa", options.answer_tokens)):
+        order = sorted(
+            (place for place, example in enumerate(items) if example.task == task),
+            key=lambda place: len(items[place].prompt),
+        )
+
+        def write(asked: Sequence[tuple[Image.Image, str]], most: int = most) -> list[str]:
+            return writer.write([image for image, _ in asked], [prompt for _, prompt in asked], most)
+
+        batches = Batches(write, batch)
+        for start in range(0, len(order), batch):
+            places = order[start : start + batch]
+            results = batches.run([(examples.picture(items[place]), items[place].prompt) for place in places])
+            for place, result in zip(places, results, strict=True):
+                said[place] = None if isinstance(result, UnusableError) else result
+            done += len(places)
+            on_progress(done)
+    return said
+
+
+def _objects(examples: Examples, wanted: Container[int]) -> dict[int, tuple[KeyObject, ...]]:
+    """Read the objects of those of these rows that have any, as ours have them."""
+    return {
+        row: objects_of(columns)
+        for row, columns in enumerate(examples.data.without_pictures())
+        if row in wanted and columns.get("objects") and columns.get("phrases") is not None
+    }
+
+
+def _captions(pairs: Sequence[tuple[Example, str] | None]) -> dict[str, FloatArray]:
+    if not any(pairs):
+        return {}
+    texts = ["" if pair is None else pair[1] for pair in pairs]
+    return caption_statistics(texts, [[] if pair is None else [pair[0].response] for pair in pairs])
+
+
+def _key_objects(
+    rows: Sequence[int], objects: dict[int, tuple[KeyObject, ...]], namings: dict[int, Naming]
+) -> dict[str, FloatArray]:
+    if not namings:
+        return {}
+    found = key_object_statistics(list(namings.values()), [objects[row] for row in namings])
+    places = {row: place for place, row in enumerate(rows)}
+    return {name: _spread(values, [places[row] for row in namings], len(rows)) for name, values in found.items()}
+
+
+def _answers(pairs: Sequence[Sequence[tuple[Example, str]]]) -> dict[str, FloatArray]:
+    asked = [[pair for pair in of_row if pair[0].task == "vqa"] for of_row in pairs]
+    if not any(asked):
+        return {}
+    return answer_statistics(
+        [[Question(one.prompt, one.response, one.kind) for one, _ in of_row] for of_row in asked],
+        [[text for _, text in of_row] for of_row in asked],
+    )
+
+
+def _spread(values: FloatArray, places: Sequence[int], count: int) -> FloatArray:
+    """Put rows at their places among ``count``; zeros elsewhere, which is "not measured"."""
+    whole = np.zeros((count, values.shape[1]))
+    whole[list(places)] = values
+    return whole
+
+
+def _table(examples: Examples, said: Sequence[str | None], namings: dict[int, Naming]) -> pd.DataFrame:
+    rows = []
+    for example, text in zip(examples.items, said, strict=True):
+        naming = namings.get(example.row) if example.task == "caption" else None
+        rows.append(
+            {
+                "record_id": example.record_id,
+                "task": example.task,
+                "type": example.kind or None,
+                "prompt": example.prompt,
+                "reference": example.response,
+                "prediction": text,
+                "is_right": is_right(text or "", example.response) if example.task == "vqa" else None,
+                "present": None if naming is None else list(naming.present),
+                "absent": None if naming is None else list(naming.absent),
+            }
+        )
+    return pd.DataFrame(rows)

@@ -1,0 +1,37 @@
+"""The look of plots. Owns their style and colours, and that equal plots are equal bytes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import matplotlib.style
+from matplotlib.figure import Figure
+
+INK, BAND, CONTRARY, UNDEFINED = "#2f5d8a", "#b9cee2", "#c0692b", "#c4c4c4"
+WIDTH_IN = 11.0
+_MOST_TICKS = 8
+_STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "text.parse_math": False,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+    "axes.titlesize": 10,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "legend.frameon": False,
+}
+
+
+def png(draw: Callable[[], Figure]) -> bytes:
+    """Draw in our style; equal figures give equal bytes."""
+    with matplotlib.style.context(["default", _STYLE]):
+        buffer = io.BytesIO()
+        draw().savefig(buffer, dpi=120, facecolor="white", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def ticks(count: int) -> range:
+    """Choose which of things numbered from 0, such as layers, have their number at an axis."""
+    return range(0, count, -(-count // _MOST_TICKS))

@@ -1,0 +1,221 @@
+"""Which layers or heads a rule chooses. Owns the rules, their text, and that what they choose can be compared.
+
+Layers or heads of high scores are set against as many of low scores and as many drawn at random. That says something
+only where no two of these sets are equal and the first two share nothing, so what cannot be so is refused.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TypeVar
+
+import numpy as np
+
+from datasetkit.errors import RecipeError, UnknownNameError
+from hi_scoring.results import Head, HeadScores
+
+FORMS = (
+    "top-layers:K",
+    "bottom-layers:K",
+    "random-layers:K:SEED",
+    "top-heads:K",
+    "bottom-heads:K",
+    "random-heads:K:SEED",
+    "layers:1,5,9",
+    "all",
+)
+
+_ENDS = re.compile(r"(top|bottom)-(layers|heads):([0-9]+)")
+_RANDOM = re.compile(r"random-(layers|heads):([0-9]+):([0-9]+)")
+_GIVEN = re.compile(r"layers:([0-9]+(?:,[0-9]+)*)")
+
+_Item = TypeVar("_Item", int, Head)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Whole layers, or heads in them.
+
+    Args:
+        name: the rule that chose them, as :meth:`Selector.select` writes it.
+        layers: rising; not empty.
+        heads: rising, in exactly these layers; None for whole layers.
+
+    Raises:
+        RecipeError: layers or heads are not of that form.
+
+    """
+
+    name: str
+    layers: tuple[int, ...]
+    heads: tuple[Head, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.layers or min(self.layers) < 0 or not _is_rising(self.layers):
+            raise RecipeError(f"{self.name} has layers {self.layers}; give at least one, rising, from 0")
+        if self.heads is None:
+            return
+        if not _is_rising(self.heads) or any(head.head < 0 for head in self.heads):
+            raise RecipeError(f"{self.name} has heads {self.heads}; give them rising, from 0")
+        if self.layers != _layers_of(self.heads):
+            raise RecipeError(f"{self.name} has heads in layers {_layers_of(self.heads)}, but layers {self.layers}")
+
+    @classmethod
+    def of_heads(cls, name: str, heads: Iterable[Head]) -> Selection:
+        """Select heads, given in any order."""
+        rising = tuple(sorted(heads))
+        return cls(name, _layers_of(rising), rising)
+
+    def heads_in(self, layer: int) -> tuple[int, ...] | None:
+        """Give the numbers of the chosen heads of a layer, rising; None for whole layers."""
+        return None if self.heads is None else tuple(head.head for head in self.heads if head.layer == layer)
+
+
+class Selector:
+    """Chooses layers or heads of one model.
+
+    Top and bottom are the two ends of one ranking, in which equal scores stand in the order of layers and heads; those
+    without a score are not in it. Random draws are from that ranking, too. A draw of heads has as many in each layer as
+    the top heads of the same number, and no draw is the top or the bottom set of its number.
+
+    Args:
+        shape: layers and heads of the model.
+        scores: of that model; None where no rule asks for any.
+        by: SCORE:POSITIONS to rank by.
+        reduce: what a layer's score is; see :meth:`HeadScores.layers_table`.
+
+    Raises:
+        RecipeError: the scores are those of a model of another shape, or have no such score.
+
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        scores: HeadScores | None = None,
+        by: str = "hi:response",
+        reduce: str | int = "mean",
+    ) -> None:
+        self._shape = shape
+        self._by = by
+        self._has_scores = scores is not None
+        self._layers: list[int] = []
+        self._heads: list[Head] = []
+        if scores is None:
+            return
+        if scores.shape != shape:
+            raise RecipeError(
+                f"the scores are those of {scores.shape[0]} layers of {scores.shape[1]} heads, the model has "
+                f"{shape[0]} of {shape[1]}; give scores of this model"
+            )
+        try:
+            self._layers = scores.layers(shape[0], by, reduce)
+            self._heads = scores.top(math.prod(shape), by)
+        except UnknownNameError as error:
+            raise RecipeError(str(error)) from error
+
+    def select(self, text: str) -> Selection:
+        """Choose by one of ``FORMS``.
+
+        Args:
+            text: such as ``top-layers:4``, ``random-heads:20:0`` (the seed comes last) or ``layers:1,5,9``.
+
+        Returns:
+            the selection, whose name is ``text`` with numbers as Python writes them, and given layers rising.
+
+        Raises:
+            RecipeError: the text has none of the forms; it asks for scores, and there are none; its number leaves no
+                room for top, bottom and random sets that differ; or its layers are not in the model.
+
+        """
+        if text == "all":
+            return Selection(text, tuple(range(self._shape[0])))
+        if match := _GIVEN.fullmatch(text):
+            return self._given([int(number) for number in match[1].split(",")])
+        if match := _ENDS.fullmatch(text):
+            return self._ranked(match[1], match[2], int(match[3]))
+        if match := _RANDOM.fullmatch(text):
+            return self._ranked("random", match[1], int(match[2]), int(match[3]))
+        raise RecipeError(f"no selection is written {text!r}; known: {', '.join(FORMS)}")
+
+    def _given(self, numbers: Sequence[int]) -> Selection:
+        layers = sorted(numbers)
+        name = f"layers:{','.join(map(str, layers))}"
+        if not _is_rising(layers) or layers[-1] >= self._shape[0]:
+            raise RecipeError(f"{name} is not possible; give each layer once, of 0 to {self._shape[0] - 1}")
+        return Selection(name, tuple(layers))
+
+    def _ranked(self, rule: str, unit: str, k: int, seed: int | None = None) -> Selection:
+        name = f"{rule}-{unit}:{k}" if seed is None else f"{rule}-{unit}:{k}:{seed}"
+        if not self._has_scores:
+            raise RecipeError(
+                f"{name} needs scores, and none were given; give head scores of the model, or select all or layers:1,5"
+            )
+        told = f"{name} by {self._by}"
+        if unit == "layers":
+            return Selection(name, tuple(sorted(_chosen(self._layers, rule, k, seed, told, _together))))
+        return Selection.of_heads(name, _chosen(self._heads, rule, k, seed, told, _by_layer))
+
+
+def _chosen(
+    ranked: Sequence[_Item], rule: str, k: int, seed: int | None, name: str, stratum: Callable[[_Item], int]
+) -> Sequence[_Item]:
+    """Choose k: the first or the last of those ranked, or others, as many in each stratum as the first have there."""
+    if not 1 <= k <= len(ranked) // 2:
+        possible = f"1 to {len(ranked) // 2}" if len(ranked) > 1 else "none"
+        raise RecipeError(
+            f"{name} asks for {k}; {len(ranked)} have a score, so {possible} can be chosen such that the highest and "
+            "the lowest share none"
+        )
+    top, bottom = ranked[:k], ranked[-k:]
+    if rule == "random":
+        return _drawn(ranked, (top, bottom), np.random.default_rng(seed), name, stratum)
+    return top if rule == "top" else bottom
+
+
+def _drawn(
+    ranked: Sequence[_Item],
+    ends: tuple[Sequence[_Item], Sequence[_Item]],
+    random: np.random.Generator,
+    name: str,
+    stratum: Callable[[_Item], int],
+) -> list[_Item]:
+    pools: dict[int, list[_Item]] = defaultdict(list)
+    for item in sorted(ranked):
+        pools[stratum(item)].append(item)
+    counts = Counter(stratum(item) for item in ends[0])
+    taken = [set(end) for end in ends if Counter(stratum(item) for item in end) == counts]
+    if math.prod(math.comb(len(pools[key]), count) for key, count in counts.items()) <= len(taken):
+        raise RecipeError(
+            f"{name} has nothing to draw: every choice of as many in the same places is the highest or the lowest; "
+            "give another number"
+        )
+    while True:
+        drawn = [
+            pools[key][place]
+            for key, count in sorted(counts.items())
+            for place in random.choice(len(pools[key]), size=count, replace=False).tolist()
+        ]
+        if set(drawn) not in taken:
+            return drawn
+
+
+def _together(_: int) -> int:
+    return 0
+
+
+def _by_layer(head: Head) -> int:
+    return head.layer
+
+
+def _layers_of(heads: Iterable[Head]) -> tuple[int, ...]:
+    return tuple(sorted({head.layer for head in heads}))
+
+
+def _is_rising(items: Sequence[_Item]) -> bool:
+    return all(first < second for first, second in pairwise(items))

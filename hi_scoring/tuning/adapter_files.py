@@ -1,0 +1,60 @@
+"""A tuned adapter's folder: peft's own two files, the facts of its tuning, and a card. Owns what stands in them."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, StrictUndefined
+
+from datasetkit.checkpoints import PREFIX
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+ADAPTER_NAME, FACTS_NAME, CARD_NAME = "adapter", "adapter.json", "README.md"
+_ON_HUB = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def save_adapter(adapted: PeftModel, facts: Mapping[str, Any], folder: Path) -> None:
+    """Put an adapter in place as ``folder/adapter``, whole or not at all.
+
+    Args:
+        adapted: the trained model.
+        facts: what it is and how it was tuned: plain JSON values, without paths of this machine.
+        folder: of the cell.
+
+    """
+    partial, place = folder / f"{ADAPTER_NAME}.partial", folder / ADAPTER_NAME
+    shutil.rmtree(partial, ignore_errors=True)
+    config = adapted.peft_config["default"]
+    # Its path on this machine is nobody's business.
+    config.base_model_name_or_path = facts["model"]["id"]
+    config.revision = facts["model"]["revision"]
+    adapted.save_pretrained(str(partial), safe_serialization=True, save_embedding_layers=False)
+    (partial / FACTS_NAME).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    (partial / CARD_NAME).write_text(_card(facts), encoding="utf-8")
+    shutil.rmtree(place, ignore_errors=True)
+    partial.rename(place)
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """Read the facts of a cell's adapter."""
+    facts: dict[str, Any] = json.loads((folder / ADAPTER_NAME / FACTS_NAME).read_bytes())
+    return facts
+
+
+def _card(facts: Mapping[str, Any]) -> str:
+    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)  # noqa: S701 - Markdown
+    template = environment.from_string((resources.files("hi_scoring.tuning") / "card.md.j2").read_text("utf-8"))
+    model, data = facts["model"]["id"], facts["data"]["name"]
+    return template.render(
+        facts=facts,
+        model_on_hub=model if _ON_HUB.fullmatch(model) and not model.startswith(PREFIX) else None,
+        data_on_hub=data if facts["data"]["revision"] else None,
+    )

@@ -1,0 +1,59 @@
+"""Examples as batches to learn from. Owns the labels: of each row, the response and the token that ends it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from PIL import Image
+
+from hi_scoring.dialogue import Dialogue
+from hi_scoring.examples import Example, Examples
+
+# What the losses of transformers leave out.
+IGNORED = -100
+
+
+class TuningSet(torch.utils.data.Dataset[tuple[Example, Image.Image]]):
+    """Examples with their pictures, read when they are asked for."""
+
+    def __init__(self, examples: Examples) -> None:
+        self._examples = examples
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    def __getitem__(self, index: int) -> tuple[Example, Image.Image]:
+        example = self._examples.items[index]
+        return example, self._examples.picture(example)
+
+
+class Collator:
+    """Makes batches for one model.
+
+    Args:
+        dialogue: how it is spoken to.
+
+    """
+
+    def __init__(self, dialogue: Dialogue) -> None:
+        self._dialogue = dialogue
+
+    def __call__(self, items: Sequence[tuple[Example, Image.Image]]) -> dict[str, Any]:
+        """Encode B examples, left-padded.
+
+        Returns:
+            everything that the processor makes, and ``labels``, int64 of shape (B, N): the tokens of the response and
+            of what ends the model's turn; :data:`IGNORED` at prompt, picture, padding and template.
+
+        """
+        prompts = [self._dialogue.prompt(example.prompt) for example, _ in items]
+        said = [example.response + self._dialogue.closing for example, _ in items]
+        inputs = self._dialogue.encode([image for _, image in items], prompts, said)
+        labels = torch.full_like(inputs["input_ids"], IGNORED)
+        for row, ((example, _), prompt) in enumerate(zip(items, prompts, strict=True)):
+            ids = inputs["input_ids"][row]
+            slots = self._dialogue.target(ids, prompt, example.response)
+            labels[row, slots] = ids[slots]
+        return {**inputs, "labels": labels}
