@@ -33,6 +33,11 @@ class RunFolder:
         """Whether the folder is noted as that of the same command and description."""
         return self._told() == self._description
 
+    @property
+    def is_anothers(self) -> bool:
+        """Whether it is noted as that of another description."""
+        return self._told() not in (None, self._description)
+
     def check(self, *, has_results: bool, overwrite: bool) -> None:
         """Refuse a folder that this run must not touch. Every process may ask; nothing is changed.
 

@@ -1,4 +1,4 @@
-"""Options that several commands share. Owns the way from a dataclass to parameters, and from these to checked options."""
+"""Options that several commands share. Owns the way from a dataclass to parameters, and from these to options."""
 
 from __future__ import annotations
 

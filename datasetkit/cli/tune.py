@@ -116,9 +116,7 @@ class TuneOptions:
     schedule: Annotated[
         str, typer.Option(rich_help_panel=TRAINING, help="How it falls: cosine, linear or constant_with_warmup.")
     ] = "cosine"
-    warmup: Annotated[float, typer.Option(rich_help_panel=TRAINING, help="Share of the steps in which it rises.")] = (
-        0.03
-    )
+    warmup: Annotated[float, typer.Option(rich_help_panel=TRAINING, help="Share of steps in which it rises.")] = 0.03
     weight_decay: Annotated[float, typer.Option(rich_help_panel=TRAINING, help="Of AdamW.")] = 0.0
     clip: Annotated[float, typer.Option(rich_help_panel=TRAINING, help="Largest norm of the gradient.")] = 1.0
     mixed_precision: Annotated[

@@ -85,8 +85,9 @@ def compare(
     note = RunFolder(folder, command, bench.description())
     cells = folder / CELLS_NAME
     note.check(has_results=any(map(is_finished, cells.glob("*"))), overwrite=overwrite)
-    if not note.is_ours:
+    if note.is_anothers:
         shutil.rmtree(cells, ignore_errors=True)
+    if not note.is_ours:
         note.claim()
     number, processes = shard
     for trial in trials[number::processes]:
