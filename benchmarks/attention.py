@@ -116,12 +116,13 @@ def peak_bytes(way: str, length: int) -> int:
     bench = Bench(length)
     bench.run(way, WARMING)
     Path("/proc/self/clear_refs").write_text("5")
-    before = _status("VmRSS")
+    before = resident_bytes("VmRSS")
     bench.run(way)
-    return _status("VmHWM") - before
+    return resident_bytes("VmHWM") - before
 
 
-def _status(name: str) -> int:
+def resident_bytes(name: str) -> int:
+    """Read what the kernel says of this process: VmRSS now, VmHWM at most since it was last reset."""
     [found] = re.findall(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text())
     return int(found) * 1024
 
