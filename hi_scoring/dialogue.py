@@ -66,9 +66,24 @@ class Dialogue:
             found = self.special_token(text)
             if found:
                 raise UnusableError(DropReason.SPECIAL_TOKEN, f"the text holds {found!r}, a special token of the model")
-        self._check_length(
-            self.geometry(image).count + sum(len(self._processor.tokenizer(text).input_ids) for text in texts)
-        )
+        self._check_length(self._length(image, texts))
+
+    def check_turn(self, image: Image.Image, prompt: str, response: str) -> None:
+        """Refuse what cannot be said in a batch with its :attr:`closing`; see :meth:`check`.
+
+        Args:
+            image: mode RGB.
+            prompt: in plain words.
+            response: what the model is to say.
+
+        Raises:
+            UnusableError: as :meth:`check` does; ``text_too_long`` with what stands around the texts.
+
+        """
+        self.check(image, prompt, response)
+        # Template and tags of tiles are far shorter than this, so only what comes near the limit has to be encoded.
+        if self._longest is not None and 2 * self._length(image, (prompt, response)) > self._longest:
+            self.encode([image], [self.prompt(prompt)], [response + self.closing])
 
     def special_token(self, text: str) -> str | None:
         """Give the special token that a text holds, if it does."""
@@ -104,6 +119,10 @@ class Dialogue:
         """
         slots, _ = self.response(ids, prompt, response + self.closing)
         return torch.arange(int(slots[0]), len(ids))
+
+    def _length(self, image: Image.Image, texts: Sequence[str]) -> int:
+        """Count the tokens of a picture and texts, without those around them."""
+        return self.geometry(image).count + sum(len(self._processor.tokenizer(text).input_ids) for text in texts)
 
     def _check_length(self, length: int) -> None:
         if self._longest is not None and length > self._longest:

@@ -12,8 +12,9 @@ from typing import Any
 
 from PIL import Image
 
-from datasetkit.errors import SourceError, UnusableError
+from datasetkit.errors import RecordError, SourceError, UnusableError
 from datasetkit.ledger import DropReason
+from datasetkit.record import Question
 from hi_scoring.data import Data
 from hi_scoring.dialogue import Dialogue
 from hi_scoring.drops import Drop
@@ -108,10 +109,24 @@ def _examples(columns: Mapping[str, Any], row: int, record_id: str, options: Tex
     if "caption" in options.tasks and text:
         yield Example(row, record_id, "caption", "", options.prompt, text.strip())
     if "vqa" in options.tasks:
-        for question in columns.get("questions") or ():
-            choices = ", ".join(question["options"] or ())
-            asked = options.question_prompt.format(question=question["question"], options=choices)
-            yield Example(row, record_id, "vqa", question["type"] or "", asked, question["answer"])
+        for question in map(_question, columns.get("questions") or ()):
+            choices = ", ".join(question.options)
+            asked = options.question_prompt.format(question=question.question, options=choices)
+            yield Example(row, record_id, "vqa", question.type, asked, question.answer)
+
+
+def _question(found: Any) -> Question:
+    try:
+        return Question(
+            found["question"].strip(),
+            found["answer"].strip(),
+            found.get("type") or "",
+            tuple(option.strip() for option in found.get("options") or ()),
+        )
+    except (AttributeError, KeyError, TypeError, RecordError) as error:
+        raise UnusableError(
+            DropReason.BAD_ROW, f"a question without question and answer as texts: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _checked(found: Iterator[Example], data: Data, row: int, dialogue: Dialogue) -> Sequence[Example]:
@@ -120,5 +135,5 @@ def _checked(found: Iterator[Example], data: Data, row: int, dialogue: Dialogue)
         raise UnusableError(DropReason.NO_DESCRIPTION, "no description and no question that the tasks ask for")
     image = read_picture(data, row)
     for example in examples:
-        dialogue.check(image, example.prompt, example.response)
+        dialogue.check_turn(image, example.prompt, example.response)
     return examples

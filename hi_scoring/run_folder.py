@@ -64,7 +64,12 @@ class RunFolder:
     def claim(self) -> None:
         """Note in the folder what it is for; results of another description must be gone by then."""
         self.path.mkdir(parents=True, exist_ok=True)
-        replace_file(self.path / RUN_NAME, (json.dumps(self._description, indent=2) + "\n").encode())
+        try:
+            replace_file(self.path / RUN_NAME, (json.dumps(self._description, indent=2) + "\n").encode())
+        except FileNotFoundError:
+            # Another process, begun together with this one, may have put the same note in place between.
+            if not self.is_ours:
+                raise
 
     def _told(self) -> dict[str, Any] | None:
         """What the folder says of the run whose files it holds; None where no run was here."""

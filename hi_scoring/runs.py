@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,15 +27,14 @@ from datasetkit.batches import Batches
 from datasetkit.errors import OutputError, UnusableError
 from datasetkit.ledger import DropReason
 from datasetkit.whole_files import replace_file
-from hi_scoring.drops import DROPS_NAME, Drop, write_drops
+from hi_scoring.drops import Drop
+from hi_scoring.parted_run import PartedRun
 from hi_scoring.reading import Rows, read_sample
 from hi_scoring.result_files import RESULT_NAMES
-from hi_scoring.run_folder import RunFolder
 from hi_scoring.samples import Sample
 from hi_scoring.scorer import SampleScores, Scorer
 
-PAGE_NAME, _PARTS_NAME = "report.html", "parts"
-_PART, _UNFINISHED = re.compile(r"\d{8}\.safetensors"), re.compile(r"\d{8}\.safetensors\.partial")
+PAGE_NAME = "report.html"
 # A process may be done long before the slowest one; one that died is the launcher's to notice.
 _PATIENCE = timedelta(days=7)
 
@@ -68,11 +66,11 @@ class Share:
     @contextmanager
     def of_launcher(cls) -> Iterator[Share]:
         """Read what torchrun or ``accelerate launch`` set, and meet the other processes; one process without them."""
-        processes = int(os.environ.get("WORLD_SIZE", "1"))
+        processes = cls.processes_of_launcher()
         if processes == 1:
             yield cls()
             return
-        torch.distributed.init_process_group("gloo", timeout=_PATIENCE)
+        torch.distributed.init_process_group(_backend(), timeout=_PATIENCE)
         try:
             yield cls(torch.distributed.get_rank(), processes)
         finally:
@@ -83,13 +81,24 @@ class Share:
         """Whether this process speaks for all, as the launcher says."""
         return os.environ.get("RANK", "0") == "0"
 
+    @staticmethod
+    def processes_of_launcher() -> int:
+        """How many there are, as the launcher says."""
+        return int(os.environ.get("WORLD_SIZE", "1"))
+
     def wait(self) -> None:
         """Return when all processes have come here."""
         if self.processes > 1:
-            torch.distributed.barrier()
+            # A number in memory, since GPUs would wait by computing.
+            torch.distributed.all_reduce(torch.zeros(1))
 
 
-class Run:
+def _backend() -> str:
+    """Name what carries numbers between processes, and between GPUs, where models are trained on them."""
+    return "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and torch.distributed.is_nccl_available() else "gloo"
+
+
+class Run(PartedRun):
     """One run in its folder.
 
     Args:
@@ -99,53 +108,7 @@ class Run:
     """
 
     def __init__(self, folder: Path, description: Mapping[str, Any]) -> None:
-        self._folder = folder
-        self._note = RunFolder(folder, "datasetkit score", description)
-        self._parts = folder / _PARTS_NAME
-
-    def check(self, *, overwrite: bool) -> None:
-        """Refuse a folder that this run must not touch; see :meth:`RunFolder.check`."""
-        self._note.check(has_results=self._has_scores, overwrite=overwrite)
-
-    def prepare(self, *, overwrite: bool) -> None:
-        """Make the folder ready; keep what an interrupted run of the same description left in it.
-
-        Args:
-            overwrite: whether finished results give way, those of the same description, too.
-
-        """
-        if not self._note.is_ours or (overwrite and self.is_finished):
-            # The drops first: with them gone, whatever else is left counts as unfinished.
-            for name in (DROPS_NAME, *RESULT_NAMES, PAGE_NAME):
-                (self._folder / name).unlink(missing_ok=True)
-            self._remove_parts()
-            self._note.claim()
-        self._parts.mkdir(exist_ok=True)
-
-    @property
-    def _has_scores(self) -> bool:
-        """Whether anything was scored, be it only a batch."""
-        results = any((self._folder / name).exists() for name in (DROPS_NAME, *RESULT_NAMES))
-        return results or (self._parts.is_dir() and bool(self._finished_parts()))
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether all batches of this very run were merged."""
-        return self._note.is_ours and (self._folder / DROPS_NAME).exists()
-
-    def finish(self, drops: Sequence[Drop]) -> None:
-        """Write down the rows without scores, which ends the run, and remove what only an unfinished one needs."""
-        write_drops(self._folder, drops)
-        self._remove_parts()
-
-    def _remove_parts(self) -> None:
-        if not self._parts.is_dir():
-            return
-        for path in self._parts.iterdir():
-            if _PART.fullmatch(path.name) or _UNFINISHED.fullmatch(path.name):
-                path.unlink()
-        if not any(self._parts.iterdir()):
-            self._parts.rmdir()
+        super().__init__(folder, "datasetkit score", description, (*RESULT_NAMES, PAGE_NAME), ".safetensors")
 
     def score(
         self,
@@ -168,9 +131,9 @@ class Run:
         batches = Batches(scorer.score, batch)
         numbers = range(-(-len(rows) // batch))
         for number in numbers[share.rank :: share.processes]:
-            if not self._part(number).exists():
+            if not self.part(number).exists():
                 self._score_batch(batches, rows, number * batch, min((number + 1) * batch, len(rows)), number)
-                on_progress(min(len(self._finished_parts()) * batch, len(rows)))
+                on_progress(min(len(self.finished_parts()) * batch, len(rows)))
 
     def _score_batch(
         self, batches: Batches[Sample, SampleScores], rows: Rows, start: int, stop: int, number: int
@@ -201,7 +164,7 @@ class Run:
             "record_ids": [record_id for record_id, _ in kept],
             "drops": [[drop.row, drop.record_id, str(drop.reason), drop.detail] for drop in drops],
         }
-        replace_file(self._part(number), save_tensors(arrays, metadata={"part": json.dumps(told)}))
+        replace_file(self.part(number), save_tensors(arrays, metadata={"part": json.dumps(told)}))
 
     def merge(self, positions: Sequence[str]) -> Merged:
         """Join the files of all batches in the dataset's order.
@@ -213,7 +176,7 @@ class Run:
             OutputError: no sample has scores.
 
         """
-        parts = [_read(path) for path in self._finished_parts()]
+        parts = [_read(path) for path in self.finished_parts()]
         drops = tuple(drop for part in parts for drop in part.drops)
         filled = [part for part in parts if part.record_ids]
         if not filled:
@@ -228,13 +191,6 @@ class Run:
                 [part.values.get(name, np.full((len(part.record_ids), *shape), np.nan, np.float32)) for part in filled]
             )
         return Merged(values, tuple(item for part in filled for item in part.record_ids), drops)
-
-    def _part(self, number: int) -> Path:
-        return self._parts / f"{number:08d}.safetensors"
-
-    def _finished_parts(self) -> list[Path]:
-        """Give the files of finished batches, in the dataset's order."""
-        return sorted(path for path in self._parts.iterdir() if _PART.fullmatch(path.name))
 
 
 def _read(path: Path) -> Merged:

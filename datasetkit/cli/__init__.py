@@ -10,11 +10,14 @@ import typer
 
 from datasetkit import __version__
 from datasetkit.cli import build, inspect
+from datasetkit.cli.ablate import ablate
 from datasetkit.cli.card import card
 from datasetkit.cli.doctor import doctor
 from datasetkit.cli.export import export
+from datasetkit.cli.knockout import knockout
 from datasetkit.cli.publish import push
 from datasetkit.cli.score import score
+from datasetkit.cli.sparsify import sparsify
 from datasetkit.cli.tune import compare, tune
 from datasetkit.errors import DatasetkitError
 
@@ -35,6 +38,9 @@ app.command("export")(export)
 app.command("score")(score)
 app.command("tune")(tune)
 app.command("compare")(compare)
+app.command("knockout")(knockout)
+app.command("ablate")(ablate)
+app.command("sparsify")(sparsify)
 app.command("doctor")(doctor)
 
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import logging
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,11 +20,18 @@ from datasetkit.cli.progress import stage_line
 from datasetkit.errors import RecipeError
 
 if TYPE_CHECKING:
-    from hi_scoring.comparison.bench import Bench
+    from hi_scoring.comparison.bench import Bench, OnProgress
     from hi_scoring.comparison.compare import Comparison
+    from hi_scoring.comparison.trials import Trial
     from hi_scoring.data import Data
+    from hi_scoring.examples import Examples
+    from hi_scoring.options import TextOptions
 
 DATA, ADAPTER, TRAINING = "Data", "Adapter", "Training"
+# Names of rows for people; those of tests are names of results, too.
+TRAIN, VALIDATION = "train", "validation"
+# Of numpy's generator.
+_LAST_SEED = 2**32 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,11 +149,16 @@ class TuneOptions:
         typer.Option(min=1, rich_help_panel=TRAINING, help="Checkpoints without a lower loss before it ends."),
     ] = None
 
-    def bench(self, model: str, data: str) -> Bench:
-        """Open everything that the options name; nothing is computed yet."""
+    def bench(
+        self, model: str, data: str, selections: Sequence[str], seeds: Sequence[int], on_progress: OnProgress
+    ) -> tuple[Bench, list[Trial]]:
+        """Open everything that the options name, and look at all rows; nothing is computed yet.
+
+        Whatever can be refused without the rows is refused before they are read.
+        """
         from datasetkit.packages import PEFT, PYCOCOEVALCAP, require
-        from hi_scoring.comparison.bench import Bench, Ranking
-        from hi_scoring.data import ASKED, DESCRIBED, open_data
+        from hi_scoring.comparison.bench import Bench, Ranking, check_trials, selector_of
+        from hi_scoring.comparison.trials import trials_of
         from hi_scoring.dialogue import Dialogue
         from hi_scoring.examples import read_examples
         from hi_scoring.options import TextOptions, WritingOptions
@@ -164,43 +181,57 @@ class TuneOptions:
             settings=_settings(self.set or ()),
         )
         training = options_of(TrainingOptions, **{name: getattr(self, name) for name in TrainingOptions.model_fields})
+        writing = options_of(WritingOptions, caption_tokens=self.caption_tokens, answer_tokens=self.answer_tokens)
         if (self.patience is None) != (self.validation_split is None):
             raise RecipeError("--patience and --validation-split go together; give both or neither")
         check_dtype(self.dtype)
         check_revision(model, self.revision)
-        subject = Subject(model, self.revision, self.device, self.dtype)
-        dialogue = Dialogue(subject.processor, subject.config)
-        requires = DESCRIBED if "caption" in texts.tasks else ASKED
-
-        def opened(place: str, split: str | None, limit: int | None, usual: str) -> Data:
-            rows = open_data(place, split, limit, requires, usual)
-            typer.echo(f"rows: {len(rows):,} of split {rows.identity.split} of {rows.identity.name}", err=True)
-            return rows
-
-        learnt = opened(data, self.split, self.limit, "train")
-        tests = {"test": opened(self.test or data, self.test_split, self.test_limit, "test")}
-        if self.forgetting is not None:
-            tests["forgetting"] = opened(self.forgetting, self.forgetting_split, self.test_limit, "test")
-        validation = (
+        ranking = (
             None
-            if self.validation_split is None
-            else read_examples(opened(data, self.validation_split, None, "validation"), texts, dialogue)
-        )
-        return Bench(
-            subject=subject,
-            train=read_examples(learnt, texts, dialogue),
-            validation=validation,
-            tests={name: read_examples(rows, texts, dialogue) for name, rows in tests.items()},
-            ranking=None
             if self.scores is None
-            else Ranking(HeadScores.load(self.scores), self.by, _layer_score(self.layer_score)),
+            else Ranking(HeadScores.load(self.scores), self.by, _layer_score(self.layer_score))
+        )
+        subject = Subject(model, self.revision, self.device, self.dtype)
+        trials = trials_of(selections, seeds, selector_of(subject, ranking))
+        check_trials(trials, subject, adapter, training)
+        dialogue = Dialogue(subject.processor, subject.config)
+        rows = self._rows(data, texts)
+        examples = {
+            name: read_examples(found, texts, dialogue, partial(_show, on_progress, f"reading {name}", len(found)))
+            for name, found in rows.items()
+        }
+        for name, found in examples.items():
+            _tell_drops(name, found)
+        namer = _namer([found for name, found in rows.items() if name != VALIDATION])
+        bench = Bench(
+            subject=subject,
+            train=examples.pop(TRAIN),
+            validation=examples.pop(VALIDATION, None),
+            tests=examples,
+            ranking=ranking,
             texts=texts,
             adapter=adapter,
             training=training,
-            writing=options_of(WritingOptions, caption_tokens=self.caption_tokens, answer_tokens=self.answer_tokens),
-            namer=_namer([learnt, *tests.values()]),
+            writing=writing,
+            namer=namer,
             batch=self.test_batch,
         )
+        return bench, trials
+
+    def _rows(self, data: str, texts: TextOptions) -> dict[str, Data]:
+        """Open what is learnt, what decides when training ends, and what is tested, and say how much it is."""
+        from hi_scoring.data import ASKED, DESCRIBED, open_data
+
+        requires = DESCRIBED if "caption" in texts.tasks else ASKED
+        rows = {TRAIN: open_data(data, self.split, self.limit, requires, "train")}
+        if self.validation_split is not None:
+            rows[VALIDATION] = open_data(data, self.validation_split, None, requires)
+        rows["test"] = open_data(self.test or data, self.test_split, self.test_limit, requires, "test")
+        if self.forgetting is not None:
+            rows["forgetting"] = open_data(self.forgetting, self.forgetting_split, self.test_limit, requires, "test")
+        for name, found in rows.items():
+            _tell(f"{name}: {len(found):,} rows of split {found.identity.split} of {found.identity.name}")
+        return rows
 
     def folder(self, model: str, data: str) -> Path:
         """Where results go."""
@@ -229,7 +260,9 @@ def tune(
         ),
     ],
     *,
-    seed: Annotated[int, typer.Option(min=0, help="Of the adapter's first weights and of the order of rows.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=_LAST_SEED, help="Of the adapter's first weights and of the order of rows.")
+    ] = 0,
     options: TuneOptions,
 ) -> None:
     """Tune an adapter on the layers or heads that matter, and test the model before and after.
@@ -284,24 +317,64 @@ def _compare(
     options: TuneOptions,
 ) -> None:
     from hi_scoring.comparison.compare import compare
-    from hi_scoring.comparison.trials import trials_of
 
-    bench = options.bench(model, data)
-    trials = trials_of(selections, seeds, bench.selector)
     folder = options.folder(model, data)
-    is_first = os.environ.get("RANK", "0") == "0"
-    with stage_line(shown=is_first) as on_progress:
+    is_first = _is_first()
+    with _quiet(), stage_line(shown=is_first) as on_progress:
+        bench, trials = options.bench(model, data, selections, seeds, on_progress)
         found = compare(
             bench, trials, folder, command, shard=shard, overwrite=options.overwrite, on_progress=on_progress
         )
+    if not is_first:
+        return
     if found is None:
         typer.echo(f"this shard is done; {folder} reports when all are")
-    elif is_first:
+    else:
         _report(found, bench, folder)
 
 
 def _report(found: Comparison, bench: Bench, folder: Path) -> None:
     """Write tables and pages, and print what they say."""
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep bars of libraries, and what they tell other libraries' authors, away from our own lines."""
+    import datasets
+
+    loggers = [logging.getLogger(name) for name in ("accelerate", "peft", "transformers")]
+    levels, had_bars = [logger.level for logger in loggers], datasets.is_progress_bar_enabled()
+    datasets.disable_progress_bars()
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        if had_bars:
+            datasets.enable_progress_bars()
+
+
+def _is_first() -> bool:
+    from hi_scoring.runs import Share
+
+    return Share.is_first()
+
+
+def _tell(line: str) -> None:
+    if _is_first():
+        typer.echo(line, err=True)
+
+
+def _tell_drops(name: str, examples: Examples) -> None:
+    for reason, count in Counter(drop.reason for drop in examples.drops).most_common():
+        _tell(f"{name}: rows that cannot be used: {count:,}, {reason} ({reason.explanation})")
+
+
+def _show(on_progress: OnProgress, stage: str, total: int, done: int) -> None:
+    on_progress(stage, done, total)
 
 
 def _namer(rows: list[Data]) -> Any:
@@ -322,7 +395,10 @@ def _settings(given: list[str] | tuple[str, ...]) -> dict[str, Any]:
         name, equals, value = one.partition("=")
         if not equals:
             raise RecipeError(f"--set {one}: give NAME=VALUE")
-        settings[name] = yaml.safe_load(value)
+        try:
+            settings[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise RecipeError(f"--set {one}: the value is no YAML: {' '.join(str(error).split())}") from error
     return settings
 
 
@@ -331,10 +407,10 @@ def _layer_score(text: str) -> str | int:
 
 
 def _seeds(text: str) -> list[int]:
-    try:
-        return [int(one) for one in text.split(",")]
-    except ValueError:
-        raise RecipeError(f"--seeds {text}: give whole numbers, as 0,1,2") from None
+    seeds = [one.strip() for one in text.split(",")]
+    if not all(one.isdecimal() and int(one) <= _LAST_SEED for one in seeds):
+        raise RecipeError(f"--seeds {text}: give whole numbers from 0 to {_LAST_SEED}, as 0,1,2")
+    return [int(one) for one in seeds]
 
 
 def _shard(text: str) -> tuple[int, int]:

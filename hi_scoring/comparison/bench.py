@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from datasetkit import __version__
 from datasetkit.errors import RecipeError
+from datasetkit.placement import Placement
 from datasetkit.protocols import ObjectNamer
 from hi_scoring.comparison.cells import is_finished, save_cell
 from hi_scoring.comparison.trials import Trial
@@ -22,10 +22,10 @@ from hi_scoring.results import HeadScores
 from hi_scoring.runs import Share
 from hi_scoring.selection import Selection, Selector
 from hi_scoring.subject import Subject
-from hi_scoring.tuning.adapter_files import ADAPTER_NAME, read_facts, save_adapter
-from hi_scoring.tuning.adapters import Adapted, AdapterOptions, adapt
+from hi_scoring.tuning.adapter_files import has_adapter, load_adapter, read_facts, save_adapter
+from hi_scoring.tuning.adapters import Adapted, AdapterOptions, adapt, check
 from hi_scoring.tuning.options import TrainingOptions
-from hi_scoring.tuning.training import remove_checkpoints, train
+from hi_scoring.tuning.training import check_precision, remove_checkpoints, train
 
 _VERSIONS = ("torch", "transformers", "peft", "accelerate")
 # Told what is done, how much of it, of how much.
@@ -79,26 +79,6 @@ class Bench:
     namer: ObjectNamer | None
     batch: int
 
-    @cached_property
-    def selector(self) -> Selector:
-        """What chooses layers and heads of the model.
-
-        Raises:
-            RecipeError: the scores are of another model.
-
-        """
-        text = self.subject.config.get_text_config()
-        shape = (text.num_hidden_layers, text.num_attention_heads)
-        if self.ranking is None:
-            return Selector(shape)
-        scored, here = self.ranking.scores.model, self.subject.identity
-        if (scored.revision, scored.sha256) != (here.revision, here.sha256):
-            raise RecipeError(
-                f"the scores are of {scored.id} ({scored.revision or scored.sha256}), the model is {here.id} "
-                f"({here.revision or here.sha256}); score this one"
-            )
-        return Selector(shape, self.ranking.scores, self.ranking.by, self.ranking.reduce)
-
     def description(self) -> dict[str, Any]:
         """Tell what decides the results of every cell, in plain JSON values."""
         validation = self.validation
@@ -110,52 +90,34 @@ class Bench:
             "batch": self.batch,
         }
 
-    def try_out(self, trial: Trial, folder: Path, on_progress: OnProgress = lambda *_: None) -> None:
+    def try_out(self, trial: Trial, folder: Path, share: Share, on_progress: OnProgress = lambda *_: None) -> None:
         """Tune and test one trial, unless its folder is finished; go on where an earlier call was interrupted.
+
+        What is tested is what was saved, loaded anew.
 
         Args:
             trial: which.
             folder: of the cell.
+            share: of the processes that train together; the first of them tests.
             on_progress: see :data:`OnProgress`.
 
         """
-        if is_finished(folder):
+        is_done, is_tuned = is_finished(folder), has_adapter(folder)
+        # All have looked before the first changes anything.
+        share.wait()
+        if is_done:
             return
         folder.mkdir(parents=True, exist_ok=True)
+        if trial.selection is not None and not is_tuned:
+            self._tune(trial, trial.selection, folder, share, on_progress)
+        if share.is_first():
+            remove_checkpoints(folder)
+            self._test(trial, folder, on_progress)
+        share.wait()
+
+    def _tune(self, trial: Trial, selection: Selection, folder: Path, share: Share, on_progress: OnProgress) -> None:
         model = self.subject.load()
         dialogue = Dialogue(self.subject.processor, model.config)
-        facts: dict[str, Any] = {
-            "modules": [],
-            "trainable": 0,
-            "parameters": sum(p.numel() for p in model.parameters()),
-        }
-        if trial.selection is not None:
-            model = self._tuned(model, dialogue, trial, trial.selection, folder, on_progress)
-            facts = read_facts(folder)
-        if Share.is_first():
-            evaluations = {
-                name: self._tested(model, dialogue, name, test, trial, on_progress) for name, test in self.tests.items()
-            }
-            save_cell(
-                folder,
-                {
-                    "name": trial.name,
-                    "group": trial.group,
-                    "selection": None if trial.selection is None else _told(trial.selection),
-                    "seed": trial.seed,
-                    **{name: facts[name] for name in ("modules", "trainable", "parameters")},
-                },
-                evaluations,
-            )
-        _wait_for_all()
-
-    def _tuned(
-        self, model: Any, dialogue: Dialogue, trial: Trial, selection: Selection, folder: Path, on_progress: OnProgress
-    ) -> Any:
-        if (folder / ADAPTER_NAME).is_dir():
-            from peft import PeftModel
-
-            return PeftModel.from_pretrained(model, folder / ADAPTER_NAME).eval()
         adapted = adapt(model, selection, self.adapter, trial.seed)
         told = f"{trial.name}: training"
         train(
@@ -168,11 +130,33 @@ class Bench:
             folder,
             lambda done: on_progress(told, done, self.training.steps),
         )
-        if Share.is_first():
-            save_adapter(adapted.model, self._facts(adapted, selection, trial.seed), folder)
-            remove_checkpoints(folder)
-        _wait_for_all()
-        return adapted.model
+        if share.is_first():
+            save_adapter(adapted.model, self._facts(adapted, trial), folder)
+
+    def _test(self, trial: Trial, folder: Path, on_progress: OnProgress) -> None:
+        model = self.subject.load()
+        facts: dict[str, Any] = {
+            "modules": [],
+            "trainable": 0,
+            "parameters": sum(p.numel() for p in model.parameters()),
+        }
+        if trial.selection is not None:
+            model, facts = load_adapter(model, folder), read_facts(folder)
+        dialogue = Dialogue(self.subject.processor, model.config)
+        evaluations = {
+            name: self._tested(model, dialogue, name, test, trial, on_progress) for name, test in self.tests.items()
+        }
+        save_cell(
+            folder,
+            {
+                "name": trial.name,
+                "group": trial.group,
+                "selection": _told(trial.selection),
+                "seed": trial.seed,
+                **{name: facts[name] for name in ("modules", "trainable", "parameters")},
+            },
+            evaluations,
+        )
 
     def _tested(
         self, model: Any, dialogue: Dialogue, name: str, test: Examples, trial: Trial, on_progress: OnProgress
@@ -191,7 +175,7 @@ class Bench:
 
     def _tuning(self) -> dict[str, Any]:
         """Tell what decides an adapter, beside selection and seed."""
-        identity, ranking = self.subject.identity, self.ranking
+        identity, ranking, processes = self.subject.identity, self.ranking, Share.processes_of_launcher()
         return {
             "versions": {"datasetkit": __version__, **{name: version(name) for name in _VERSIONS}},
             "model": {"id": identity.id, "revision": identity.revision, "sha256": identity.sha256},
@@ -204,26 +188,58 @@ class Bench:
             "texts": self.texts.model_dump(mode="json"),
             "adapter": self.adapter.model_dump(mode="json"),
             "training": self.training.model_dump(mode="json"),
+            # Each trains on batches of its own: together on larger ones.
+            **({"processes": processes} if processes > 1 else {}),
         }
 
-    def _facts(self, adapted: Adapted, selection: Selection, seed: int) -> dict[str, Any]:
+    def _facts(self, adapted: Adapted, trial: Trial) -> dict[str, Any]:
         return {
             **self._tuning(),
-            "selection": _told(selection),
-            "seed": seed,
+            "selection": _told(trial.selection),
+            "seed": trial.seed,
             "modules": list(adapted.modules),
             "trainable": adapted.trainable,
             "parameters": adapted.parameters,
         }
 
 
-def _told(selection: Selection) -> dict[str, Any]:
+def selector_of(subject: Subject, ranking: Ranking | None) -> Selector:
+    """Give what chooses layers and heads of a model.
+
+    Raises:
+        RecipeError: the scores are of another model, or lack what is ranked by.
+
+    """
+    text = subject.config.get_text_config()
+    shape = (text.num_hidden_layers, text.num_attention_heads)
+    if ranking is None:
+        return Selector(shape)
+    scored, here = ranking.scores.model, subject.identity
+    if (scored.revision, scored.sha256) != (here.revision, here.sha256):
+        raise RecipeError(
+            f"the scores are of {scored.id} ({scored.revision or scored.sha256}), the model is {here.id} "
+            f"({here.revision or here.sha256}); score this one"
+        )
+    return Selector(shape, ranking.scores, ranking.by, ranking.reduce)
+
+
+def check_trials(trials: Sequence[Trial], subject: Subject, adapter: AdapterOptions, training: TrainingOptions) -> None:
+    """Refuse what can be refused before any data are read.
+
+    Raises:
+        ModelError: the device cannot be used.
+        RecipeError: an adapter cannot be put on a selection, or the device does not train in that precision.
+        MissingPackageError: peft does not work here.
+
+    """
+    check_precision(training, Placement(device=subject.device).torch_device)
+    for trial in trials:
+        if trial.selection is not None:
+            check(adapter, trial.selection)
+
+
+def _told(selection: Selection | None) -> dict[str, Any] | None:
+    if selection is None:
+        return None
     heads = None if selection.heads is None else [list(head) for head in selection.heads]
     return {"name": selection.name, "layers": list(selection.layers), "heads": heads}
-
-
-def _wait_for_all() -> None:
-    """Return when all processes of a launcher have come here."""
-    from accelerate import PartialState
-
-    PartialState().wait_for_everyone()

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
@@ -20,6 +22,20 @@ from hi_scoring.statistics import FloatArray
 
 CELL_NAME = "cell.json"
 _STATISTICS_NAME = "statistics.safetensors"
+# Said once for all, since a column of nulls has no type of its own, and tables of several cells are to fit together.
+_PREDICTIONS = pa.schema(
+    {
+        "record_id": pa.string(),
+        "task": pa.string(),
+        "type": pa.string(),
+        "prompt": pa.string(),
+        "reference": pa.string(),
+        "prediction": pa.string(),
+        "is_right": pa.bool_(),
+        "present": pa.list_(pa.string()),
+        "absent": pa.list_(pa.string()),
+    }
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +80,8 @@ def save_cell(folder: Path, facts: Mapping[str, Any], evaluations: Mapping[str, 
     """
     tensors: dict[str, FloatArray] = {}
     for test, evaluation in evaluations.items():
-        evaluation.predictions.to_parquet(folder / f"predictions_{test}.parquet", index=False)
+        table = pa.Table.from_pandas(evaluation.predictions, _PREDICTIONS, preserve_index=False)
+        pq.write_table(table, folder / f"predictions_{test}.parquet")
         tensors |= {f"{test}/{name}": rows for name, rows in evaluation.measured.statistics.items()}
     replace_file(
         folder / _STATISTICS_NAME, save_tensors({name: np.ascontiguousarray(a) for name, a in tensors.items()})

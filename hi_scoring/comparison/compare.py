@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from datasetkit.errors import BuiltFolderError
-from hi_scoring.comparison.bench import Bench, OnProgress
+from datasetkit.errors import BuiltFolderError, OutputError
+from hi_scoring.comparison.bench import Bench, OnProgress, check_trials
 from hi_scoring.comparison.cells import CellResult, is_finished, load_cell
 from hi_scoring.comparison.trials import UNTUNED, Trial
 from hi_scoring.run_folder import RunFolder
-from hi_scoring.tuning.adapters import check
+from hi_scoring.runs import Share
 
 CELLS_NAME = "cells"
 
@@ -74,24 +74,37 @@ def compare(
         all that the folder holds, once every trial is finished; None before, when other processes are at work.
 
     Raises:
-        OutputError: the folder holds other results.
-        RecipeError: an adapter cannot be put on a selection; nothing was run.
-        MissingPackageError: peft does not work here.
+        OutputError: the folder holds other results, or a trial's for another row of the table.
+        ModelError, RecipeError, MissingPackageError: see :func:`check_trials`; nothing was run.
 
     """
-    for trial in trials:
-        if trial.selection is not None:
-            check(bench.adapter, trial.selection)
+    check_trials(trials, bench.subject, bench.adapter, bench.training)
     note = RunFolder(folder, command, bench.description())
     cells = folder / CELLS_NAME
     note.check(has_results=any(map(is_finished, cells.glob("*"))), overwrite=overwrite)
-    if note.is_anothers:
-        shutil.rmtree(cells, ignore_errors=True)
-    if not note.is_ours:
-        note.claim()
-    number, processes = shard
-    for trial in trials[number::processes]:
-        bench.try_out(trial, cells / trial.name, on_progress)
+    if note.is_ours:
+        _check_groups(trials, cells)
+    with Share.of_launcher() as share:
+        share.wait()
+        if share.is_first():
+            if note.is_anothers:
+                shutil.rmtree(cells, ignore_errors=True)
+            if not note.is_ours:
+                note.claim()
+        share.wait()
+        number, processes = shard
+        for trial in trials[number::processes]:
+            bench.try_out(trial, cells / trial.name, share, on_progress)
     if not all(is_finished(cells / trial.name) for trial in trials):
         return None
     return Comparison.load(folder)
+
+
+def _check_groups(trials: Sequence[Trial], cells: Path) -> None:
+    """Refuse trials that were run for another row of the table: draws that were asked for by their seed, or without."""
+    for trial in trials:
+        folder = cells / trial.name
+        if is_finished(folder) and (group := load_cell(folder).group) != trial.group:
+            raise OutputError(
+                f"{folder} was run for {group}, not for {trial.group}; select that, or give another --out"
+            )

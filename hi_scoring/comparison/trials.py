@@ -19,7 +19,8 @@ class Trial:
     """One cell.
 
     Args:
-        group: the row of the table that it belongs to: a selection as it was asked for, or ``untuned``.
+        group: the row of the table that it belongs to: the name of a selection, without the seed where it is drawn anew
+            for each; or ``untuned``.
         selection: what is tuned; None for the model as it was.
         seed: of its training.
 
@@ -51,12 +52,23 @@ def trials_of(selections: Sequence[str], seeds: Sequence[int], selector: Selecto
     for what, given in (("selection", selections), ("seed", seeds)):
         if not given or len(set(given)) < len(given):
             raise RecipeError(f"{what}s are {', '.join(map(str, given)) or 'none'}; give at least one, each once")
-    tuned = [
-        Trial(text, selector.select(f"{text}:{seed}" if _DRAWN_ANEW.fullmatch(text) else text), seed)
-        for seed in seeds
-        for text in selections
-    ]
+    tuned = [_trial(text, seed, selector) for seed in seeds for text in selections]
+    groups: dict[str, str] = {}
+    for trial in tuned:
+        if trial.name in groups:
+            raise RecipeError(
+                f"{groups[trial.name]} and {trial.group} select the same with seed {trial.seed}; give one of them"
+            )
+        groups[trial.name] = trial.group
     return [Trial(UNTUNED, None, 0), *tuned]
+
+
+def _trial(text: str, seed: int, selector: Selector) -> Trial:
+    if not _DRAWN_ANEW.fullmatch(text):
+        selection = selector.select(text)
+        return Trial(selection.name, selection, seed)
+    selection = selector.select(f"{text}:{seed}")
+    return Trial(selection.name.rpartition(":")[0], selection, seed)
 
 
 def _plain(name: str) -> str:

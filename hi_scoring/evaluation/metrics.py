@@ -52,6 +52,7 @@ METRICS = {
         Metric("key_recall", "Key objects that are named", True, 2, ratio),
         Metric("hallucination", "Captions that name something absent", False, 2, ratio),
         Metric("accuracy", "Right answers", True, 2, ratio),
+        Metric("answer_probability", "Probability of the right answer", True, 2, ratio),
     )
 }
 

@@ -68,7 +68,18 @@ def evaluate(
         on_progress: told how many examples are done.
 
     """
-    said = _said(Writer(model, processor, dialogue), examples, options, batch, on_progress)
+    return judge(examples, _said(Writer(model, processor, dialogue), examples, options, batch, on_progress), namer)
+
+
+def judge(examples: Examples, said: Sequence[str | None], namer: ObjectNamer | None) -> Evaluation:
+    """Hold what a model said against the dataset.
+
+    Args:
+        examples: what it was asked.
+        said: its text for each of them; None counts as nothing said.
+        namer: as in :func:`evaluate`.
+
+    """
     by_row: dict[int, list[tuple[Example, str]]] = defaultdict(list)
     for example, text in zip(examples.items, said, strict=True):
         by_row[example.row].append((example, text or ""))

@@ -60,8 +60,10 @@ class Family(ABC):
         """
         answered = {"role": "assistant", "content": [{"type": "text", "text": _MARK}]}
         after = _by_template(processor, [_asked("?"), answered]).rpartition(_MARK)[2]
-        found = [(after.index(token), token) for token in special_tokens(processor.tokenizer) if token in after]
-        closing: str = min(found)[1] if found else processor.tokenizer.eos_token
+        found = [
+            (after.index(token), -len(token), token) for token in special_tokens(processor.tokenizer) if token in after
+        ]
+        closing: str = min(found)[2] if found else processor.tokenizer.eos_token
         return closing
 
     def inputs(

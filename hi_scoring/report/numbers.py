@@ -9,21 +9,19 @@ _LEAST_P = 0.001
 
 
 def number(value: float) -> str:
-    """A score to three places; a dash where it is not defined."""
-    return f"{value:.3f}" if np.isfinite(value) else NOT_MEASURED
+    """A score to three places; a dash where it is not defined. What rounds to 0 has no sign."""
+    return f"{value:z.3f}" if np.isfinite(value) else NOT_MEASURED
 
 
 def signed(value: float) -> str:
-    """A difference to three places with its sign, which 0 has not; a dash where it is not defined."""
-    if not np.isfinite(value):
-        return NOT_MEASURED
-    text = f"{value:+.3f}"
-    return text if float(text) else text[1:]
+    """A difference as :func:`number` writes it, with its sign also above 0."""
+    text = number(value)
+    return f"+{text}" if value > 0 and float(text) else text
 
 
 def interval(low: float, high: float) -> str:
     """Both ends of an interval, either of which may be negative."""
-    return f"{low:.3f} to {high:.3f}" if np.isfinite(low) else NOT_MEASURED
+    return f"{number(low)} to {number(high)}" if np.isfinite(low) else NOT_MEASURED
 
 
 def p_value(value: float) -> str:

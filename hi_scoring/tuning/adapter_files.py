@@ -43,6 +43,18 @@ def save_adapter(adapted: PeftModel, facts: Mapping[str, Any], folder: Path) -> 
     partial.rename(place)
 
 
+def has_adapter(folder: Path) -> bool:
+    """Whether a cell's adapter was trained and saved."""
+    return (folder / ADAPTER_NAME).is_dir()
+
+
+def load_adapter(model: Any, folder: Path) -> PeftModel:
+    """Put a cell's adapter on a model as it was, for evaluation."""
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(model, str(folder / ADAPTER_NAME)).eval()
+
+
 def read_facts(folder: Path) -> dict[str, Any]:
     """Read the facts of a cell's adapter."""
     facts: dict[str, Any] = json.loads((folder / ADAPTER_NAME / FACTS_NAME).read_bytes())

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
+import random
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
-from datasetkit.errors import ModelError
+from datasetkit.errors import ModelError, RecipeError
 from datasetkit.whole_files import replace_file
 from hi_scoring.dialogue import Dialogue
 from hi_scoring.examples import Examples
@@ -21,11 +25,11 @@ from hi_scoring.tuning.collator import Collator, TuningSet
 from hi_scoring.tuning.options import TrainingOptions
 
 HISTORY_NAME = "training.jsonl"
-_CHECKPOINTS_NAME = "checkpoints"
+_CHECKPOINTS_NAME, _STATE_NAME = "checkpoints", "trainer_state.json"
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 _LOGS = 100
 # What a log says of the machine rather than of the training.
-_MEASURED = re.compile(r"(train|eval)_(runtime|samples_per_second|steps_per_second)|total_flos")
+_MEASURED = re.compile(r"eval_(runtime|samples_per_second|steps_per_second)|total_flos")
 
 
 def train(
@@ -41,7 +45,8 @@ def train(
     """Train the adapter of a model in place; go on from the last checkpoint in the folder.
 
     Equal arguments give equal weights, whether or not training was interrupted, on one device with one build of torch.
-    Under torchrun or ``accelerate launch``, processes share each batch's gradients.
+    Under torchrun or ``accelerate launch``, processes share each batch's gradients. What the Trainer wraps around the
+    model's methods (for mixed precision, say) stays there: load what was saved for anything else.
 
     Args:
         adapted: a peft model.
@@ -49,7 +54,7 @@ def train(
         examples: to learn from.
         validation: examples whose loss decides when training ends; needed for ``patience`` alone.
         options: how.
-        seed: of the order of examples and of dropout.
+        seed: of the order of examples and of dropout; generators of random numbers are left as they were.
         folder: for checkpoints and the history: one line of JSON a log, with step, loss and learning rate.
         on_progress: told how many steps are done.
 
@@ -58,25 +63,57 @@ def train(
 
     """
     checkpoints = folder / _CHECKPOINTS_NAME
-    trainer = Trainer(
-        model=adapted,
-        args=_arguments(adapted.device, options, seed, checkpoints),
-        data_collator=Collator(dialogue),
-        train_dataset=TuningSet(examples),
-        eval_dataset=None if options.patience is None or validation is None else TuningSet(validation),
-        callbacks=[_Told(folder / HISTORY_NAME, on_progress)],
-    )
-    trainer.remove_callback(PrinterCallback)
-    if options.patience is not None:
-        trainer.add_callback(EarlyStoppingCallback(options.patience))
-    last = _last_checkpoint(checkpoints)
-    trainer.train(resume_from_checkpoint=None if last is None else str(last))
+    with _generators_kept():
+        trainer = Trainer(
+            model=adapted,
+            args=_arguments(adapted.device, options, seed, checkpoints),
+            data_collator=Collator(dialogue),
+            train_dataset=TuningSet(examples),
+            eval_dataset=None if options.patience is None or validation is None else TuningSet(validation),
+            callbacks=[_Told(folder / HISTORY_NAME, on_progress)],
+        )
+        trainer.remove_callback(PrinterCallback)
+        if options.patience is not None:
+            trainer.add_callback(EarlyStoppingCallback(options.patience))
+        last = _last_checkpoint(checkpoints)
+        final = None if last is None else _final(last)
+        if final is None:
+            trainer.train(resume_from_checkpoint=None if last is None else str(last))
+        else:
+            adapted.load_adapter(str(final), adapted.active_adapter, is_trainable=True)
     adapted.eval()
+
+
+def check_precision(options: TrainingOptions, device: str) -> None:
+    """Refuse a type of activations that accelerate would leave out without a word.
+
+    Args:
+        options: of training.
+        device: as torch names it.
+
+    Raises:
+        RecipeError: the device does not train in it.
+
+    """
+    if options.mixed_precision == "fp16" and torch.device(device).type == "cpu":
+        raise RecipeError("--mixed-precision fp16: a CPU does not train in it; give bf16 or no")
 
 
 def remove_checkpoints(folder: Path) -> None:
     """Remove what only an unfinished training needs."""
     shutil.rmtree(folder / _CHECKPOINTS_NAME, ignore_errors=True)
+
+
+@contextmanager
+def _generators_kept() -> Iterator[None]:
+    """Put the generators of random numbers back as they were, which the Trainer seeds for all."""
+    of_python, of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    try:
+        with torch.random.fork_rng(range(torch.cuda.device_count())):
+            yield
+    finally:
+        random.setstate(of_python)
+        np.random.set_state(of_numpy)  # noqa: NPY002
 
 
 def _arguments(device: torch.device, options: TrainingOptions, seed: int, checkpoints: Path) -> TrainingArguments:
@@ -94,20 +131,23 @@ def _arguments(device: torch.device, options: TrainingOptions, seed: int, checkp
         max_grad_norm=options.clip,
         bf16=options.mixed_precision == "bf16",
         fp16=options.mixed_precision == "fp16",
-        gradient_checkpointing=options.gradient_checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": False} if options.gradient_checkpointing else None,
+        **(_recomputing() if options.gradient_checkpointing else {}),
         seed=seed,
         use_cpu=device.type == "cpu",
-        logging_steps=max(1, options.steps // _LOGS),
+        logging_steps=_steps_a_log(options),
+        logging_nan_inf_filter=False,
         save_steps=options.save_every,
-        save_total_limit=1,
+        # With one alone, the Trainer would remove the last where another is the best, and perhaps be killed in it.
+        save_total_limit=2,
         eval_strategy="steps" if stops_early else "no",
         eval_steps=options.save_every if stops_early else None,
         load_best_model_at_end=stops_early,
         metric_for_best_model="loss" if stops_early else None,
+        restore_callback_states_from_checkpoint=True,
         label_names=["labels"],
         remove_unused_columns=False,
         dataloader_pin_memory=device.type == "cuda",
+        ddp_find_unused_parameters=False,
         disable_tqdm=True,
         report_to=[],
     )
@@ -116,20 +156,39 @@ def _arguments(device: torch.device, options: TrainingOptions, seed: int, checkp
     return arguments
 
 
+def _recomputing() -> dict[str, Any]:
+    """Ask for activations to be computed twice, by either name that transformers 5 has for that."""
+    names = ("activation_checkpointing", "gradient_checkpointing")
+    name = next(name for name in names if name in TrainingArguments.__dataclass_fields__)
+    return {name: True, f"{name}_kwargs": {"use_reentrant": False}}
+
+
+def _steps_a_log(options: TrainingOptions) -> int:
+    """Say how often losses are logged: about a hundred times, and at every checkpoint, where their mean begins anew."""
+    most = max(1, options.steps // _LOGS)
+    return max(steps for steps in range(1, most + 1) if options.save_every % steps == 0)
+
+
 def _last_checkpoint(checkpoints: Path) -> Path | None:
     """Find the last whole checkpoint; the Trainer writes its state last, so what lacks it was cut short."""
     found = []
     for path in checkpoints.glob("checkpoint-*"):
         match = _CHECKPOINT.fullmatch(path.name)
-        if match is None:
-            continue
         try:
-            json.loads((path / "trainer_state.json").read_bytes())
+            json.loads((path / _STATE_NAME).read_bytes())
         except (OSError, ValueError):
-            shutil.rmtree(path)
-        else:
+            continue
+        if match is not None:
             found.append((int(match[1]), path))
     return max(found)[1] if found else None
+
+
+def _final(last: Path) -> Path | None:
+    """Give the checkpoint of the weights that training ended with; None where the last one is not its end."""
+    state = TrainerState.load_from_json(str(last / _STATE_NAME))
+    if not state.stateful_callbacks["TrainerControl"]["args"]["should_training_stop"]:
+        return None
+    return last if state.best_global_step is None else last.with_name(f"checkpoint-{state.best_global_step}")
 
 
 class _Told(TrainerCallback):
@@ -145,12 +204,16 @@ class _Told(TrainerCallback):
 
     def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
         """Write all logs down; those before an interruption come back with the checkpoint."""
-        if not state.is_world_process_zero:
-            return
-        logs = [{key: value for key, value in log.items() if not _MEASURED.fullmatch(key)} for log in state.log_history]
-        replace_file(self._history, "".join(f"{json.dumps(log)}\n" for log in logs).encode())
-        loss = logs[-1].get("loss", 0.0)
-        if not torch.isfinite(torch.tensor(loss)):
+        # The last log of all is of this process's part of the training alone.
+        logs = [
+            {key: value for key, value in log.items() if not _MEASURED.fullmatch(key)}
+            for log in state.log_history
+            if "train_loss" not in log
+        ]
+        if state.is_world_process_zero:
+            replace_file(self._history, "".join(f"{json.dumps(log, sort_keys=True)}\n" for log in logs).encode())
+        loss = state.log_history[-1].get("loss", state.log_history[-1].get("train_loss", 0.0))
+        if not math.isfinite(loss):
             raise ModelError(
                 f"the loss is {loss} after {state.global_step} steps; lower --learning-rate, or train in another "
                 "--mixed-precision"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ from hi_scoring.report.gallery import panel
 from hi_scoring.report.page import write_page
 from hi_scoring.results import Head
 from tests.hi_scoring.report.made import scores
+from tests.hi_scoring.report.shown import Tags, words_of
 from tests.hi_scoring.scored import TinySubject, data_of, row, score
 
 HOSTILE = "a red </td><script>alert(1)</script><img src=http://x onerror=y> {{ 7*7 }}"
@@ -27,19 +26,6 @@ def test_the_table_is_headed_by_what_it_is_ranked_by(tmp_path: Path, by: str) ->
     write_page(tmp_path / "page.html", scores(), by=by, top=1)
     page = (tmp_path / "page.html").read_text("utf-8")
     assert f"<h2>Heads of the highest {by}</h2>" in page
-
-
-class Tags(HTMLParser):
-    """Counts elements, and gathers what they would fetch."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: Counter[str] = Counter()
-        self.fetched: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags[tag] += 1
-        self.fetched += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data", "action")]
 
 
 def test_a_whole_page_is_self_contained_and_shows_all_there_is(tmp_path: Path) -> None:
@@ -57,7 +43,7 @@ def test_a_whole_page_is_self_contained_and_shows_all_there_is(tmp_path: Path) -
     assert parser.tags["img"] == len(parser.fetched) == 2 * (1 + 3) + 2 + 1
     assert HOSTILE not in page
     assert "{{ 7*7 }}" in page
-    text = " ".join(re.sub(r"<[^>]+>", " ", re.sub(r'"data:[^"]*"', "", page)).split())
+    text = words_of(tmp_path / "page.html")
     for head in heads:
         assert f"layer {head.layer}, head {head.head}" in text
     for part in ("4 layers of 4 heads, 6 samples of rows", "95 % chance lift", "random halves of the data", "Kruskal"):
@@ -75,11 +61,6 @@ def test_a_page_of_one_head_and_few_scores_needs_no_more(tmp_path: Path) -> None
     assert scores().top(9) == [Head(0, 0)]
     assert "Too few layers or heads to tell whether layers differ." in page
     assert "nan" not in page
-
-
-def words_of(path: Path) -> str:
-    page = re.sub(r'"data:[^"]*"', "", path.read_text("utf-8"))
-    return " ".join(re.sub(r"<[^>]+>", " ", page).split())
 
 
 @pytest.mark.parametrize(

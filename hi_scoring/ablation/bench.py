@@ -1,0 +1,128 @@
+"""The place where conditions are measured. Owns what all conditions of one run share, and what decides their values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from datasetkit import __version__
+from datasetkit.protocols import ObjectNamer
+from hi_scoring.ablation.asking import Asker, EditorOf, Said
+from hi_scoring.ablation.editors import MeanHeads, ResampledHeads, ZeroHeads
+from hi_scoring.ablation.plan import Condition
+from hi_scoring.ablation.references import References, donors_of
+from hi_scoring.ablation.vision import SeenPictures
+from hi_scoring.dialogue import Dialogue
+from hi_scoring.evaluation.metrics import Measured
+from hi_scoring.evaluation.predictions import judge
+from hi_scoring.examples import Examples
+from hi_scoring.options import TextOptions, WritingOptions
+from hi_scoring.statistics import FloatArray
+from hi_scoring.subject import Subject
+
+_VERSIONS = ("torch", "transformers")
+# Told what is done, how much of it, of how much.
+OnProgress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One model, the data, and how it is asked.
+
+    Args:
+        subject: the model.
+        examples: what it is asked.
+        texts: how the examples were made.
+        writing: how much the model may write.
+        namer: finds what captions name; None leaves these metrics out.
+        seed: of the samples that resampling takes from.
+        batch: examples at once; halved when memory runs out.
+
+    """
+
+    subject: Subject
+    examples: Examples
+    texts: TextOptions
+    writing: WritingOptions
+    namer: ObjectNamer | None
+    seed: int
+    batch: int
+
+    def description(self) -> dict[str, Any]:
+        """Tell what decides what is measured of a condition, in plain JSON values."""
+        identity = self.subject.identity
+        return {
+            "versions": {"datasetkit": __version__, **{name: version(name) for name in _VERSIONS}},
+            "model": {"id": identity.id, "revision": identity.revision, "sha256": identity.sha256},
+            "dtype": self.subject.dtype,
+            "data": self.examples.data.identity.as_json(),
+            "examples": len(self.examples),
+            "texts": self.texts.model_dump(mode="json"),
+            "writing": self.writing.model_dump(mode="json"),
+            "seed": self.seed,
+            "batch": self.batch,
+        }
+
+    def measure(self, condition: Condition | None, on_progress: OnProgress = lambda *_: None) -> Measured:
+        """Ask the model everything under a condition.
+
+        Args:
+            condition: None for the model as it is.
+            on_progress: see :data:`OnProgress`.
+
+        Returns:
+            statistics of every metric of the tasks; samples are the dataset's rows that have examples.
+
+        """
+        every = len(self.examples)
+        editor_of = None if condition is None else self._editor_of(condition, on_progress)
+        said = self._asker.ask(editor_of, self.writing, self.batch, lambda done: on_progress("asking", done, every))
+        judged = judge(self.examples, [None if one is None else one.text for one in said], self.namer).measured
+        return Measured(judged.sample_ids, {**judged.statistics, **_probabilities(self.examples, said)})
+
+    def _editor_of(self, condition: Condition, on_progress: OnProgress) -> EditorOf:
+        heads = condition.by_layer
+        if condition.mode == "zero":
+            return lambda _: ZeroHeads(heads)
+        if condition.mode == "mean":
+            every = len(self.examples)
+            means = self._references.means(self.batch, lambda done: on_progress("mean outputs", done, every))
+            return lambda _: MeanHeads(heads, means)
+        return lambda places: ResampledHeads(
+            heads, self._references.donated([self._donors[place] for place in places], heads)
+        )
+
+    @cached_property
+    def _dialogue(self) -> Dialogue:
+        return Dialogue(self.subject.processor, self.subject.config)
+
+    @cached_property
+    def _pictures(self) -> SeenPictures:
+        return SeenPictures(self.subject.model)
+
+    @cached_property
+    def _asker(self) -> Asker:
+        return Asker(self.subject.model, self.subject.processor, self._dialogue, self.examples, self._pictures)
+
+    @cached_property
+    def _references(self) -> References:
+        return References(self.subject.model, self._dialogue, self.examples, self._pictures)
+
+    @cached_property
+    def _donors(self) -> list[int]:
+        return donors_of(self.examples, self.seed)
+
+
+def _probabilities(examples: Examples, said: Sequence[Said | None]) -> dict[str, FloatArray]:
+    """Sum up the probabilities of right answers, and count them, sample by sample: (n, 2)."""
+    places = {row: place for place, row in enumerate(examples.rows)}
+    found = np.zeros((len(places), 2))
+    for example, one in zip(examples.items, said, strict=True):
+        if example.task == "vqa" and one is not None:
+            found[places[example.row]] += (one.probability, 1)
+    return {"answer_probability": found} if found.any() else {}

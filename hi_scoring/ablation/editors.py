@@ -1,0 +1,150 @@
+"""Editors that put something else in place of what heads put out. Owns what stands there, position by position.
+
+They act in every forward pass on every row, whether it holds prompt, generated token or padding, which nothing sees.
+Outputs are those of single heads, before the layer mixes them. C is how many heads of a layer are chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hi_scoring.attention import AttentionCall, Editor
+
+# Numbers of the chosen heads of each layer, rising; layers without any are left out.
+Heads = Mapping[int, tuple[int, ...]]
+
+
+class HeadEditor(Editor):
+    """Replaces what chosen heads put out; this one by zeros.
+
+    Args:
+        heads: the chosen ones.
+
+    """
+
+    def __init__(self, heads: Heads) -> None:
+        self._heads = heads
+
+    def edit_output(self, call: AttentionCall, output: Tensor) -> Tensor:
+        """See :meth:`Editor.edit_output`."""
+        if call.layer not in self._heads:
+            return output
+        chosen = torch.tensor(self._heads[call.layer], device=output.device)
+        return output.index_copy(2, chosen, self._values(call, output[:, :, chosen]).to(output))
+
+    def _values(self, call: AttentionCall, former: Tensor) -> Tensor:  # noqa: ARG002
+        """Give what stands in place of the chosen heads' outputs, shape (B, Q, C, D)."""
+        return torch.zeros_like(former)
+
+
+class ZeroHeads(HeadEditor):
+    """Lets chosen heads put out nothing."""
+
+
+class MeanHeads(HeadEditor):
+    """Lets chosen heads put out the same everywhere: what they do on average.
+
+    Args:
+        heads: the chosen ones.
+        means: of all heads, shape (L, H, D); see :meth:`References.means`.
+
+    """
+
+    def __init__(self, heads: Heads, means: Tensor) -> None:
+        super().__init__(heads)
+        self._means = means
+
+    def _values(self, call: AttentionCall, former: Tensor) -> Tensor:
+        return self._means[call.layer, list(self._heads[call.layer])].expand_as(former)
+
+
+@dataclass(frozen=True, eq=False)
+class Donated:
+    """What chosen heads put out for the donor of each row of a batch, a prompt with its response.
+
+    Args:
+        outputs: of each layer with chosen heads, shape (B, N, C, D); donors end at the right end.
+        first: slot of each donor's first token, shape (B,), int64.
+        last: slot of each donor's last prompt token, shape (B,), int64.
+
+    """
+
+    outputs: Mapping[int, Tensor]
+    first: Tensor
+    last: Tensor
+
+
+class ResampledHeads(HeadEditor):
+    """Lets chosen heads put out what they put out for a donor, while one batch is generated.
+
+    Positions are counted from the last prompt token, to its left and to its right: the token that a row holds n places
+    before (after) its last prompt token is given the output at the donor's token n places before (after) the donor's.
+    Where the donor has no token so far left or right, its first or its last token stands in.
+
+    Args:
+        heads: the chosen ones.
+        donated: for the rows of the batch. The first forward pass holds all of the prompts, which end together.
+
+    """
+
+    def __init__(self, heads: Heads, donated: Donated) -> None:
+        super().__init__(heads)
+        self._donated = donated
+        self._last: Tensor | None = None
+
+    def _values(self, call: AttentionCall, former: Tensor) -> Tensor:  # noqa: ARG002
+        if self._last is None:
+            self._last = call.query_positions[-1]
+        outputs = self._donated.outputs[call.layer]
+        first, last = (slots[:, None].to(outputs.device) for slots in (self._donated.first, self._donated.last))
+        slots = (last + call.query_positions - self._last).clamp(max=outputs.shape[1] - 1).maximum(first)
+        return outputs[torch.arange(len(outputs), device=outputs.device)[:, None], slots]
+
+
+class OutputCapture(Editor):
+    """Changes nothing and keeps what chosen heads put out in one forward pass.
+
+    Args:
+        heads: the chosen ones.
+
+    Attributes:
+        outputs: of each layer with chosen heads, shape (B, Q, C, D).
+
+    """
+
+    def __init__(self, heads: Heads) -> None:
+        self._heads = heads
+        self.outputs: dict[int, Tensor] = {}
+
+    def edit_output(self, call: AttentionCall, output: Tensor) -> Tensor:
+        """See :meth:`Editor.edit_output`."""
+        if call.layer in self._heads:
+            self.outputs[call.layer] = output[:, :, list(self._heads[call.layer])]
+        return output
+
+
+class OutputSums(Editor):
+    """Changes nothing and sums up what all heads put out in one forward pass, so that nothing of its size is kept.
+
+    Args:
+        attended: 1 for tokens, 0 for padding, shape (B, N).
+
+    Attributes:
+        sums: over all tokens, of each layer, shape (H, D), float32.
+        count: of the tokens.
+
+    """
+
+    def __init__(self, attended: Tensor) -> None:
+        self._attended = attended
+        self.sums: dict[int, Tensor] = {}
+        self.count = int(attended.sum())
+
+    def edit_output(self, call: AttentionCall, output: Tensor) -> Tensor:
+        """See :meth:`Editor.edit_output`."""
+        self.sums[call.layer] = torch.einsum("bqhd,bq->hd", output.float(), self._attended.to(output.device).float())
+        return output

@@ -1,0 +1,39 @@
+"""Options of ablation. Owns their names, ranges and defaults; every result says which were used."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field, field_validator
+
+from datasetkit.recipe.options import Options
+
+Mode = Literal["zero", "mean", "resample"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+
+
+class AblationOptions(Options):
+    """Which heads are taken out, and what stands in their place.
+
+    Args:
+        modes: what a head puts out instead: nothing (``zero``); its mean output over the data (``mean``); what it puts
+            out for another sample of the data (``resample``).
+        doses: how many heads, as shares of all; each is rounded up to a whole number.
+        draws: random sets of heads for each dose; fewer where fewer differ.
+        seed: of the samples that resampling takes from; the seeds of random sets count up from it.
+
+    """
+
+    modes: tuple[Mode, ...] = Field(default=MODES, min_length=1)
+    doses: tuple[Annotated[float, Field(gt=0.0, le=0.5)], ...] = Field(
+        default=(0.01, 0.02, 0.05, 0.1, 0.2), min_length=1
+    )
+    draws: int = Field(default=5, ge=1)
+    seed: int = Field(default=0, ge=0)
+
+    @field_validator("modes")
+    @classmethod
+    def _each_once(cls, modes: tuple[Mode, ...]) -> tuple[Mode, ...]:
+        if len(set(modes)) != len(modes):
+            raise ValueError(f"modes are {', '.join(modes)}; name each of them once")
+        return modes

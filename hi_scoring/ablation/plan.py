@@ -1,0 +1,144 @@
+"""What is tried: rankings, modes and doses, each with top, bottom and random heads. Owns which conditions these are.
+
+Trials of the same heads in the same mode are one condition, whichever ranking or rule chose them, and run once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count, islice
+from typing import Any, Literal
+
+from datasetkit.errors import RecipeError
+from hi_scoring.ablation.editors import Heads
+from hi_scoring.ablation.options import AblationOptions, Mode
+from hi_scoring.ablation.rankings import Ranking
+from hi_scoring.results import Head
+from hi_scoring.selection import Selection
+
+Rule = Literal["top", "bottom", "random"]
+_ROUNDING = 1e-9
+# Where draws are few that differ, most seeds draw one that was drawn before.
+_TRIES = 20
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Heads, and what stands in place of their outputs.
+
+    Args:
+        mode: what it is.
+        heads: rising.
+
+    """
+
+    mode: Mode
+    heads: tuple[Head, ...]
+
+    @property
+    def name(self) -> str:
+        """What its file is called."""
+        told = ",".join(f"{head.layer}.{head.head}" for head in self.heads)
+        return f"{self.mode}-{len(self.heads)}-{hashlib.sha256(told.encode()).hexdigest()[:12]}"
+
+    @property
+    def by_layer(self) -> Heads:
+        """The heads' numbers in each of their layers."""
+        layers = sorted({head.layer for head in self.heads})
+        return {layer: tuple(head.head for head in self.heads if head.layer == layer) for layer in layers}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A condition, and the place that it has in a dose curve.
+
+    Args:
+        ranking: by which heads are chosen.
+        rule: the highest, the lowest, or others, as many as the highest in each layer.
+        draw: number of the random set, from 0; None for top and bottom.
+        condition: which.
+
+    """
+
+    ranking: str
+    rule: Rule
+    draw: int | None
+    condition: Condition
+
+    @property
+    def heads(self) -> int:
+        """How many there are."""
+        return len(self.condition.heads)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All trials of a run.
+
+    Args:
+        rankings: heads are chosen by.
+        options: modes, doses and draws.
+        shape: layers and heads of the model.
+        trials: of every mode, ranking and dose, in this order.
+
+    """
+
+    rankings: tuple[Ranking, ...]
+    options: AblationOptions
+    shape: tuple[int, int]
+    trials: tuple[Trial, ...]
+
+    @classmethod
+    def of(cls, rankings: Sequence[Ranking], options: AblationOptions, shape: tuple[int, int]) -> Plan:
+        """Choose heads; doses that come to as many heads are one.
+
+        Raises:
+            RecipeError: no ranking, one twice, or a dose that leaves no room for top, bottom and random heads that
+                differ.
+
+        """
+        names = [ranking.name for ranking in rankings]
+        if not names or len(set(names)) < len(names):
+            raise RecipeError(f"heads are ranked by {', '.join(names) or 'nothing'}; give at least one, each once")
+        sizes = sorted({math.ceil(dose * math.prod(shape) - _ROUNDING) for dose in options.doses})
+        chosen = [(ranking, list(_chosen(ranking, size, options))) for ranking in rankings for size in sizes]
+        trials = tuple(
+            Trial(ranking.name, rule, draw, Condition(mode, selection.heads or ()))
+            for mode in options.modes
+            for ranking, selections in chosen
+            for rule, draw, selection in selections
+        )
+        return cls(tuple(rankings), options, shape, trials)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "layers": self.shape[0],
+            "heads": self.shape[1],
+            "options": self.options.model_dump(mode="json"),
+            "rankings": {ranking.name: dict(ranking.source) for ranking in self.rankings},
+            "trials": [
+                {
+                    "ranking": trial.ranking,
+                    "mode": trial.condition.mode,
+                    "rule": trial.rule,
+                    "draw": trial.draw,
+                    "condition": trial.condition.name,
+                    "heads": [list(head) for head in trial.condition.heads],
+                }
+                for trial in self.trials
+            ],
+        }
+
+
+def _chosen(ranking: Ranking, size: int, options: AblationOptions) -> Iterator[tuple[Rule, int | None, Selection]]:
+    select = ranking.selector.select
+    yield "top", None, select(f"top-heads:{size}")
+    yield "bottom", None, select(f"bottom-heads:{size}")
+    seeds = islice(count(options.seed), _TRIES * options.draws)
+    drawn = {selection.heads: selection for selection in (select(f"random-heads:{size}:{seed}") for seed in seeds)}
+    for number, selection in enumerate(islice(drawn.values(), options.draws)):
+        yield "random", number, selection

@@ -1,0 +1,133 @@
+"""Rankings of heads, by head scores or by a user's own table. Owns how such a table is read and checked."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import rankdata
+
+from datasetkit.errors import RecipeError
+from datasetkit.models import ModelIdentity
+from hi_scoring.options import ScoreOptions
+from hi_scoring.results import HeadScores
+from hi_scoring.selection import Selector
+
+TABLE_COLUMNS = ("layer", "head", "score")
+_TABLE, _GIVEN = "table", "given"
+
+
+def shape_of(config: Any) -> tuple[int, int]:
+    """Count the layers and heads of a model's text decoder, by its configuration."""
+    text = config.get_text_config()
+    return text.num_hidden_layers, text.num_attention_heads
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """An order of a model's heads.
+
+    Args:
+        name: SCORE:POSITIONS, or ``table:FILE``.
+        selector: chooses heads by it.
+        source: which scores it is made of; plain JSON values.
+
+    """
+
+    name: str
+    selector: Selector
+    source: Mapping[str, Any]
+
+    @classmethod
+    def of_scores(cls, scores: HeadScores, by: str, model: ModelIdentity, shape: tuple[int, int]) -> Ranking:
+        """Rank by head scores.
+
+        Args:
+            scores: of the model.
+            by: SCORE:POSITIONS.
+            model: which one it is.
+            shape: its layers and heads.
+
+        Raises:
+            RecipeError: the scores are of another model, or there is no such score.
+
+        """
+        scored = scores.model
+        if (scored.revision, scored.sha256) != (model.revision, model.sha256):
+            raise RecipeError(
+                f"the scores are of {scored.id} ({scored.revision or scored.sha256}), the model is {model.id} "
+                f"({model.revision or model.sha256}); score this one"
+            )
+        source = {"by": by, "data": scores.dataset, "options": scores.options.model_dump(mode="json")}
+        return cls(by, Selector(shape, scores, by), source)
+
+    @classmethod
+    def of_table(cls, path: Path, model: ModelIdentity, shape: tuple[int, int]) -> Ranking:
+        """Rank by a table.
+
+        Args:
+            path: of a CSV or Parquet file with the columns layer, head and score, one row a head; heads without a row
+                or without a score are not ranked.
+            model: whose heads.
+            shape: its layers and heads.
+
+        Raises:
+            RecipeError: it is no such table.
+            OSError: it cannot be read.
+
+        """
+        data = path.read_bytes()
+        places = _places(path, _table(path, data), shape)
+        # Ranks instead of scores: head scores are float32, in which scores that differ could be equal.
+        ranks = np.full((1, *shape), np.nan)
+        ranks[0][places["layer"], places["head"]] = rankdata(places["score"], method="dense")
+        scores = HeadScores(
+            {(_TABLE, _GIVEN): ranks},
+            chances={},
+            record_ids=(path.name,),
+            options=ScoreOptions(),
+            model=model,
+            dataset={},
+        )
+        source = {"table": path.name, "sha256": hashlib.sha256(data).hexdigest()}
+        return cls(f"table:{path.name}", Selector(shape, scores, f"{_TABLE}:{_GIVEN}"), source)
+
+
+def _table(path: Path, data: bytes) -> pd.DataFrame:
+    kind = path.suffix.lower()
+    if kind not in (".csv", ".parquet"):
+        raise RecipeError(f"{path} is no table that can be read; give a file .csv or .parquet")
+    try:
+        table = pd.read_csv(io.BytesIO(data)) if kind == ".csv" else pd.read_parquet(io.BytesIO(data))
+    except ValueError as error:
+        raise RecipeError(f"{path} cannot be read as a table: {' '.join(str(error).split())}") from error
+    missing = [name for name in TABLE_COLUMNS if name not in table]
+    if missing:
+        raise RecipeError(
+            f"{path} has the columns {', '.join(map(str, table))}; a ranking needs {', '.join(TABLE_COLUMNS)}"
+        )
+    return table[list(TABLE_COLUMNS)]
+
+
+def _places(path: Path, table: pd.DataFrame, shape: tuple[int, int]) -> pd.DataFrame:
+    """Give the rows that have a score, once it is sure that they are heads of the model, each once."""
+    for name, size in zip(TABLE_COLUMNS[:2], shape, strict=True):
+        column = table[name]
+        if not pd.api.types.is_integer_dtype(column) or not column.between(0, size - 1).all():
+            raise RecipeError(
+                f"{path}, column {name}: give whole numbers from 0 to {size - 1}, as the model has {size}"
+            )
+    if not pd.api.types.is_numeric_dtype(table["score"]):
+        raise RecipeError(f"{path}, column score: give numbers, not {table['score'].dtype}")
+    twice = table[table.duplicated(list(TABLE_COLUMNS[:2]))]
+    if len(twice):
+        raise RecipeError(
+            f"{path} has layer {twice['layer'].iloc[0]}, head {twice['head'].iloc[0]} twice; give it once"
+        )
+    return table[table["score"].notna()]

@@ -1,0 +1,155 @@
+"""What heads put out for the data as it is. Owns which samples outputs are taken from, and their batches.
+
+A reference is an example as the data has it: its prompt with the response that is wanted and what ends the model's turn
+(teacher forcing), in the model as it was.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from datasetkit.batches import Batches
+from datasetkit.errors import ModelError, SourceError, UnusableError
+from hi_scoring.ablation.editors import Donated, Heads, OutputCapture, OutputSums
+from hi_scoring.ablation.vision import SeenPictures
+from hi_scoring.attention import Editor, instrumented
+from hi_scoring.dialogue import Dialogue
+from hi_scoring.examples import Example, Examples
+from hi_scoring.options import Task
+from hi_scoring.writing import on_device
+
+
+class References:
+    """Lets one model read references.
+
+    Args:
+        model: an image-text-to-text model of a known family, in evaluation mode.
+        dialogue: how it is spoken to.
+        examples: the references.
+        pictures: of the same model.
+
+    """
+
+    def __init__(self, model: Any, dialogue: Dialogue, examples: Examples, pictures: SeenPictures) -> None:
+        self._model = model
+        self._dialogue = dialogue
+        self._examples = examples
+        self._pictures = pictures
+        self._means: Tensor | None = None
+
+    def means(self, batch: int, on_progress: Callable[[int], None] = lambda _: None) -> Tensor:
+        """Average what all heads put out over all tokens of all references: picture, prompt, response, template.
+
+        It is done once; later calls give the same tensor.
+
+        Args:
+            batch: references in one forward pass; halved when memory runs out.
+            on_progress: told how many references are done.
+
+        Returns:
+            shape (L, H, D), float32, on the CPU.
+
+        Raises:
+            ModelError: a reference does not fit into memory alone.
+
+        """
+        if self._means is None:
+            self._means = self._averaged(batch, on_progress)
+        return self._means
+
+    def _averaged(self, batch: int, on_progress: Callable[[int], None]) -> Tensor:
+        totals: dict[int, Tensor] = {}
+        count = 0
+
+        def add(places: Sequence[int]) -> list[None]:
+            nonlocal count
+            inputs = self._encoded(places)
+            found = OutputSums(inputs["attention_mask"])
+            self._read(places, inputs, found)
+            # Only here, since memory may run out above; in float64 on the CPU, which not every device has.
+            count += found.count
+            for layer, sums in found.sums.items():
+                totals[layer] = totals.get(layer, torch.zeros(())) + sums.double().cpu()
+            return [None] * len(places)
+
+        batches = Batches(add, batch)
+        # Those alike in length together, for the least padding.
+        order = sorted(range(len(self._examples)), key=lambda place: len(self._examples.items[place].prompt))
+        for start in range(0, len(order), batch):
+            for result in batches.run(order[start : start + batch]):
+                if isinstance(result, UnusableError):
+                    raise ModelError(f"head outputs cannot be averaged: {result.detail}; give a device with more")
+            on_progress(min(start + batch, len(order)))
+        return torch.stack([totals[layer] / count for layer in sorted(totals)]).float()
+
+    def donated(self, places: Sequence[int], heads: Heads) -> Donated:
+        """Let heads read references.
+
+        Args:
+            places: of the references among the examples.
+            heads: whose outputs are kept.
+
+        """
+        inputs, capture = self._encoded(places), OutputCapture(heads)
+        self._read(places, inputs, capture)
+        last = [
+            int(self._dialogue.target(ids, self._dialogue.prompt(example.prompt), example.response)[0]) - 1
+            for ids, example in zip(inputs["input_ids"], self._at(places), strict=True)
+        ]
+        return Donated(capture.outputs, inputs["attention_mask"].argmax(1), torch.tensor(last))
+
+    def _at(self, places: Sequence[int]) -> list[Example]:
+        return [self._examples.items[place] for place in places]
+
+    def _encoded(self, places: Sequence[int]) -> dict[str, Any]:
+        examples = self._at(places)
+        return self._dialogue.encode(
+            [self._examples.picture(example) for example in examples],
+            [self._dialogue.prompt(example.prompt) for example in examples],
+            [example.response + self._dialogue.closing for example in examples],
+        )
+
+    @torch.inference_mode()
+    def _read(self, places: Sequence[int], inputs: dict[str, Any], editor: Editor) -> None:
+        with self._pictures.of(("read", *places)), instrumented(self._model, editors=[editor]):
+            self._model(**on_device(inputs, self._model), logits_to_keep=1, use_cache=False)
+
+
+def donors_of(examples: Examples, seed: int) -> list[int]:
+    """Draw for each example another of the same task and of another row, all of these equally likely.
+
+    Args:
+        examples: of at least two rows for each task.
+        seed: of the draws.
+
+    Returns:
+        the donors' places among the examples.
+
+    Raises:
+        SourceError: all examples of a task are of one row.
+
+    """
+    by_task: dict[Task, list[int]] = defaultdict(list)
+    for place, example in enumerate(examples.items):
+        by_task[example.task].append(place)
+    random = np.random.default_rng(seed)
+    donors = [0] * len(examples)
+    for task, places in by_task.items():
+        rows = [examples.items[place].row for place in places]
+        if len(set(rows)) == 1:
+            raise SourceError(
+                f"{examples.data.identity.name} has one row alone for {task}, so there is no other sample to take head "
+                "outputs from; give more rows, or leave out the mode resample"
+            )
+        for place, row in zip(places, rows, strict=True):
+            donor = random.integers(len(places))
+            while rows[donor] == row:
+                donor = random.integers(len(places))
+            donors[place] = places[donor]
+    return donors

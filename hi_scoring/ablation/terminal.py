@@ -1,0 +1,71 @@
+"""Ablations as tables in the terminal. Owns their columns; all numbers are in the files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from hi_scoring.ablation.results import Ablations
+from hi_scoring.ablation.table import LEVEL, verdicts
+from hi_scoring.evaluation.metrics import find_metric
+from hi_scoring.report.numbers import signed
+
+MARK = "*"
+# The others are in the files.
+_SHOWN = ("answer_probability", "accuracy", "key_recall", "cider")
+_RULES = ("top", "bottom", "random")
+
+
+def ablation_tables(found: Ablations) -> Iterator[Table]:
+    """Give the tables that ``datasetkit ablate`` ends with: a dose curve for each ranking and mode, and verdicts."""
+    whole = found.curves[found.curves["draw"].isna()]
+    for (ranking, mode), curve in whole.groupby(["ranking", "mode"], sort=False):
+        contrasts = found.contrasts
+        tested = contrasts[(contrasts["ranking"] == ranking) & (contrasts["mode"] == mode)]
+        yield _curve(f"{mode} ablation of heads by {ranking}", curve, tested)
+    yield _verdicts(found.contrasts)
+
+
+def _curve(title: str, curve: pd.DataFrame, tested: pd.DataFrame) -> Table:
+    table = _table(title)
+    table.caption = f"shifts from the model as it was; {MARK} top differs from random, p < {LEVEL} (Holm)"
+    for name in ("metric", "heads"):
+        table.add_column(name)
+    doses = list(dict.fromkeys(curve["heads"]))
+    for heads in doses:
+        table.add_column(f"{heads}", justify="right")
+    shifts = curve.set_index(["metric", "rule", "heads"])["shift"]
+    corrected = tested.set_index(["metric", "heads"])["p_holm"]
+    for metric in (name for name in _SHOWN if name in set(curve["metric"])):
+        for rule in _RULES:
+            marks = [MARK if rule == "top" and corrected[metric, heads] < LEVEL else " " for heads in doses]
+            cells = [f"{signed(shifts[metric, rule, heads])}{mark}" for heads, mark in zip(doses, marks, strict=True)]
+            table.add_row(find_metric(metric).label if rule == _RULES[0] else "", rule, *cells)
+    return table
+
+
+def _verdicts(contrasts: pd.DataFrame) -> Table:
+    table = _table("top heads matter more than random heads of the same layers")
+    table.add_column("ranking")
+    table.add_column("")
+    for name in ("worse", "better", "tested"):
+        table.add_column(name, justify="right")
+    for verdict in verdicts(contrasts):
+        table.add_row(
+            verdict.ranking, verdict.answer, f"{verdict.worse:,}", f"{verdict.better:,}", f"{verdict.tested:,}"
+        )
+    return table
+
+
+def _table(title: str) -> Table:
+    return Table(
+        title=title,
+        title_justify="left",
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )

@@ -1,0 +1,129 @@
+"""A comparison as Markdown, for a paper or an appendix. Owns its tables, and that no name can break them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from datasetkit.whole_files import replace_file
+from hi_scoring.comparison.compare import Comparison
+from hi_scoring.comparison.report.glossary import explained, heading_of, mark_sentence, method
+from hi_scoring.comparison.report.summary import (
+    GroupRow,
+    Measure,
+    conclusions,
+    contrast_rows,
+    fewest_samples,
+    group_rows,
+    lead,
+    metrics_of,
+    no_conclusion,
+    settings,
+    tests_of,
+    tuned_rows,
+)
+from hi_scoring.report.numbers import NOT_MEASURED
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]#|~$])")
+
+
+def write_markdown(
+    path: Path,
+    comparison: Comparison,
+    shifts: pd.DataFrame,
+    contrasts: pd.DataFrame,
+    description: Mapping[str, Any],
+) -> None:
+    """Write the tables of a comparison, the verdict, and all that it takes to do it again.
+
+    Args:
+        path: of the Markdown file.
+        comparison: the cells.
+        shifts: their :func:`hi_scoring.comparison.table.shifts_table`.
+        contrasts: their :func:`hi_scoring.comparison.table.contrasts_table`.
+        description: what :meth:`hi_scoring.comparison.bench.Bench.description` told of it.
+
+    """
+    parts = [
+        f"# Ways of tuning {_escape(description['model']['id'])}",
+        _escape(lead(comparison, description)),
+        "## Verdict",
+        *_verdict(comparison, contrasts),
+        *_figures(shifts),
+        *_contrasts(contrasts),
+        "## What was tuned",
+        _table(
+            ("group", "seeds", "layers", "heads"),
+            [(row.group, row.seeds, row.layers, row.heads or "all") for row in tuned_rows(comparison)],
+        ),
+        "## How the numbers come about",
+        _table(("number", "how"), method(shifts, contrasts).items()),
+        "## Settings",
+        _table(("setting", "value"), settings(comparison, description).items()),
+    ]
+    replace_file(path, ("\n\n".join(parts) + "\n").encode())
+
+
+def _verdict(comparison: Comparison, contrasts: pd.DataFrame) -> Iterator[str]:
+    yield (
+        "The claim (Sergeev & Kotelnikov, arXiv 2511.23375): tuning the layers of the highest Head Impact shifts a "
+        "model most, not: makes it best."
+    )
+    found = [conclusion.sentence for conclusion in conclusions(comparison, contrasts)] or [no_conclusion(comparison)]
+    yield "\n".join(f"- {_escape(sentence)}" for sentence in found)
+
+
+def _figures(shifts: pd.DataFrame) -> Iterator[str]:
+    metrics: dict[str, None] = {}
+    for test in tests_of(shifts):
+        names = metrics_of(shifts, test)
+        metrics |= dict.fromkeys(names)
+        rows = [_row(row) for row in group_rows(shifts, test, names)]
+        counts = ("n", "", "", "", *(fewest_samples(shifts, test, name) for name in names))
+        yield f"## Figures and shifts: {_escape(test)}"
+        yield _table(
+            ("group", "runs", "trained numbers", "share of the model", *map(heading_of, names)), [*rows, counts]
+        )
+    yield (
+        "Each cell: figure ± standard deviation over seeds (shift from the untuned model [95 % interval]); "
+        f"{_escape(mark_sentence(shifts))}. n: samples with a value, of the group that has fewest."
+    )
+    yield "\n".join(f"- {_escape(name)}: {_escape(words)}" for name, words in explained(list(metrics)))
+
+
+def _row(row: GroupRow) -> Sequence[str]:
+    return (row.group, str(row.runs), row.trainable, row.share, *(_cell(one) for one in row.measures))
+
+
+def _cell(one: Measure) -> str:
+    figure = " ".join(part for part in (one.figure, one.spread) if part)
+    if one.shift in ("", NOT_MEASURED):
+        return figure
+    return f"{figure} ({one.shift} [{one.interval.replace(' to ', ', ')}])"
+
+
+def _contrasts(contrasts: pd.DataFrame) -> Iterator[str]:
+    rows = [
+        (test, first, row.metric, row.second, row.difference, row.size, row.interval, row.p, row.p_holm)
+        for test, first in contrasts[["test", "first"]].drop_duplicates().itertuples(index=False)
+        for row in contrast_rows(contrasts, test, first)
+    ]
+    if rows:
+        yield "## Contrasts"
+        header = ("test", "first", "metric", "second", "difference of shifts", "first shift larger by", "95 %", "p")
+        yield _table((*header, "p (Holm)"), rows)
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [list(map(_escape, header)), ["---"] * len(header), *(list(map(_escape, row)) for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _escape(text: str) -> str:
+    """Spell a text so that Markdown shows it as it is, in one line."""
+    line = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _SPECIAL.sub(r"\\\1", line)

@@ -1,0 +1,89 @@
+"""What models say, side by side. Owns which of a test set's predictions are shown, and how they are judged in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from datasetkit.errors import BuiltFolderError
+from hi_scoring.comparison.cells import CellResult
+from hi_scoring.comparison.compare import CELLS_NAME, Comparison
+from hi_scoring.comparison.table import TEST
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a model said; None where it did not fit into memory.
+
+    Args:
+        group: how it was tuned.
+        text: its words.
+        judged: what is right or wrong with them; blank where nothing was found out.
+
+    """
+
+    group: str
+    text: str | None
+    judged: str
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A prompt on the picture of a record, what was wanted, and what the untuned model and each group said."""
+
+    record_id: str
+    prompt: str
+    reference: str
+    said: tuple[Said, ...]
+
+
+def side_by_side(folder: Path, comparison: Comparison, records: int) -> list[Asked]:
+    """Read the first prompt of each task on the first records of the test set, and what each group's first run said.
+
+    Args:
+        folder: of the comparison.
+        comparison: what it holds.
+        records: how many, at most.
+
+    Raises:
+        BuiltFolderError: the predictions of a cell are not there.
+
+    """
+    cells = [comparison.untuned, *(runs[0] for runs in comparison.groups.values())]
+    tables = [_read(folder, cell) for cell in cells]
+    chosen: dict[tuple[str, str], int] = {}
+    for place, row in enumerate(tables[0]):
+        chosen.setdefault((row["record_id"], row["task"]), place)
+    first = list(dict.fromkeys(record_id for record_id, _ in chosen))[:records]
+    return [
+        Asked(
+            record_id,
+            tables[0][place]["prompt"],
+            tables[0][place]["reference"],
+            tuple(_said(cell.group, table[place]) for cell, table in zip(cells, tables, strict=True)),
+        )
+        for (record_id, _), place in chosen.items()
+        if record_id in first
+    ]
+
+
+def _read(folder: Path, cell: CellResult) -> list[dict[str, Any]]:
+    path = folder / CELLS_NAME / cell.name / f"predictions_{TEST}.parquet"
+    try:
+        rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+    except (OSError, ValueError) as error:
+        raise BuiltFolderError(f"{path} cannot be read: {error}; remove {path.parent} and run it again") from error
+    return rows
+
+
+def _said(group: str, row: Mapping[str, Any]) -> Said:
+    judged = ""
+    if row["is_right"] is not None:
+        judged = "right" if row["is_right"] else "wrong"
+    elif row["absent"]:
+        judged = f"not in the picture: {', '.join(row['absent'])}"
+    return Said(group, row["prediction"], judged)

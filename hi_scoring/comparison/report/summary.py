@@ -1,0 +1,297 @@
+"""What a report says of a comparison, in words and numbers. Owns the rows that terminal, page and Markdown all show."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hi_scoring.comparison.cells import CellResult
+from hi_scoring.comparison.compare import Comparison
+from hi_scoring.comparison.report.glossary import MARK, heading_of, lowest_p
+from hi_scoring.comparison.table import LEVEL, TEST, Verdict, label_of, verdicts
+from hi_scoring.comparison.trials import UNTUNED
+from hi_scoring.evaluation.metrics import METRICS
+from hi_scoring.report.numbers import NOT_MEASURED, interval, number, p_value, percent, signed
+from hi_scoring.statistics import DRAWS, SEED
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A metric of a group: its figure, with the spread of several runs, and its shift; blank of the untuned model."""
+
+    figure: str
+    spread: str
+    shift: str
+    interval: str
+
+
+@dataclass(frozen=True)
+class GroupRow:
+    """A way of tuning: its measures are in the order of the metrics."""
+
+    group: str
+    trainable: str
+    share: str
+    runs: int
+    measures: tuple[Measure, ...]
+
+
+@dataclass(frozen=True)
+class ContrastRow:
+    """A group's shift in a metric against another group's."""
+
+    metric: str
+    second: str
+    difference: str
+    size: str
+    interval: str
+    p: str
+    p_holm: str
+
+
+@dataclass(frozen=True)
+class TunedRow:
+    """What runs of a group tuned: layers and heads (blank for whole layers), and the modules' full names."""
+
+    group: str
+    seeds: str
+    layers: str
+    heads: str
+    modules: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """What came of the paper's claim for one top group.
+
+    Args:
+        verdict: from the table of contrasts.
+        rivals: the groups that it was held against.
+        sentence: the verdict in words.
+
+    """
+
+    verdict: Verdict
+    rivals: tuple[str, ...]
+    sentence: str
+
+
+def tests_of(shifts: pd.DataFrame) -> list[str]:
+    """Name the test sets."""
+    return [str(name) for name in shifts["test"].unique()]
+
+
+def metrics_of(shifts: pd.DataFrame, test: str) -> list[str]:
+    """Name what was measured on a test set, without the accuracies over questions of one type."""
+    there = set(shifts[shifts["test"] == test]["metric"])
+    return [name for name in METRICS if name in there]
+
+
+def types_of(shifts: pd.DataFrame, test: str) -> list[str]:
+    """Name the accuracies over questions of one type."""
+    return [str(name) for name in shifts[shifts["test"] == test]["metric"].unique() if name not in METRICS]
+
+
+def group_rows(shifts: pd.DataFrame, test: str, metrics: Sequence[str]) -> list[GroupRow]:
+    """Describe every group, the untuned model first."""
+    part = shifts[(shifts["test"] == test) & shifts["metric"].isin(list(metrics))]
+    by_group: dict[str, dict[str, dict[Hashable, Any]]] = defaultdict(dict)
+    for row in part.to_dict("records"):
+        by_group[row["group"]][row["metric"]] = row
+    rows = []
+    for group, found in by_group.items():
+        first = found[metrics[0]]
+        rows.append(
+            GroupRow(
+                group,
+                f"{first['trainable']:,}",
+                percent(first["share"]) if first["trainable"] else NOT_MEASURED,
+                int(first["runs"]),
+                tuple(_measure(found[name]) for name in metrics),
+            )
+        )
+    return rows
+
+
+def runs_sentence(comparison: Comparison) -> str:
+    """Say how many runs stand behind a figure; blank where all ran once."""
+    runs = {len(cells) for cells in comparison.groups.values()}
+    if runs == {1}:
+        return ""
+    return f"means of {max(runs)} runs" if len(runs) == 1 else f"means of {min(runs)} to {max(runs)} runs"
+
+
+def fewest_samples(shifts: pd.DataFrame, test: str, metric: str) -> str:
+    """Count the samples with a value, of the group that has fewest."""
+    return f"{shifts[(shifts['test'] == test) & (shifts['metric'] == metric)]['n'].min():,}"
+
+
+def contrast_rows(contrasts: pd.DataFrame, test: str, first: str) -> list[ContrastRow]:
+    """Describe how a group compares with the others that it was set against."""
+    part = contrasts[(contrasts["test"] == test) & (contrasts["first"] == first)]
+    return [
+        ContrastRow(
+            heading_of(row["metric"]),
+            row["second"],
+            signed(row["difference"]),
+            _marked(row["size"], row["p_holm"]),
+            interval(row["low"], row["high"]),
+            p_value(row["p"]),
+            p_value(row["p_holm"]),
+        )
+        for row in part.to_dict("records")
+    ]
+
+
+def tuned_rows(comparison: Comparison) -> list[TunedRow]:
+    """Describe what was tuned, in one row where runs tuned the same."""
+    rows = []
+    for group, cells in comparison.groups.items():
+        for (layers, heads, modules), alike in _alike(cells):
+            rows.append(TunedRow(group, ", ".join(str(cell.seed) for cell in alike), layers, heads, modules))
+    return rows
+
+
+def conclusions(comparison: Comparison, contrasts: pd.DataFrame) -> list[Conclusion]:
+    """Put the verdict on each top group that has rivals into words."""
+    rest = contrasts[(contrasts["test"] == TEST) & (contrasts["second"] != "all")]
+    samples = len(comparison.untuned.measured[TEST].sample_ids)
+    found = []
+    for verdict in verdicts(contrasts):
+        rivals = tuple(str(name) for name in rest[rest["first"] == verdict.group]["second"].unique())
+        runs = [len(comparison.groups[group]) for group in (verdict.group, *rivals)]
+        sentence = _sentence(verdict, samples, min(runs))
+        if max(runs) == 1:
+            sentence += " Seeds were not varied: another one may say otherwise."
+        elif min(runs) == 1:
+            sentence += " Seeds were not varied for all of them: another one may say otherwise."
+        if lowest_p(contrasts) >= LEVEL:
+            sentence += " Corrected for so many contrasts, no difference can be significant: compare fewer at once."
+        found.append(Conclusion(verdict, rivals, sentence))
+    return found
+
+
+def no_conclusion(comparison: Comparison) -> str:
+    """Say why the claim was not held against anything."""
+    return (
+        "The claim was not tested: that takes layers or heads of the highest scores, and as many of the lowest or "
+        f"drawn at random to set against them. Here: {', '.join(comparison.groups)}."
+    )
+
+
+def lead(comparison: Comparison, description: Mapping[str, Any]) -> str:
+    """Say in two sentences what was done."""
+    seeds = _seeds(comparison)
+    told = f"seeds {', '.join(map(str, seeds))}" if len(seeds) > 1 else f"seed {seeds[0]} alone: seeds were not varied"
+    sets = [
+        f"{description['tests'][name]['name']} ({name}, {_counted(len(measured.sample_ids), 'sample')})"
+        for name, measured in comparison.untuned.measured.items()
+    ]
+    return (
+        f"{_counted(len(comparison.groups), 'way')} of tuning on {_counted(description['examples'], 'example')} of "
+        f"{description['data']['name']}, {told}. Tested on {' and '.join(sets)}."
+    )
+
+
+def settings(comparison: Comparison, description: Mapping[str, Any]) -> dict[str, str]:
+    """List all that it takes to do it again, by name."""
+    return {
+        **dict(_leaves(description)),
+        "ways of tuning": ", ".join(comparison.groups),
+        "seeds": ", ".join(map(str, _seeds(comparison))),
+        "parameters of the model": f"{comparison.untuned.parameters:,}",
+        "draws of the bootstrap": f"{DRAWS:,}, seed {SEED}",
+    }
+
+
+def _seeds(comparison: Comparison) -> list[int]:
+    return sorted({cell.seed for cells in comparison.groups.values() for cell in cells})
+
+
+def _measure(row: Mapping[Hashable, Any]) -> Measure:
+    if row["group"] == UNTUNED:
+        return Measure(number(row["figure"]), "", "", "")
+    spread = f"± {number(row['spread'])}" if np.isfinite(row["spread"]) else ""
+    return Measure(
+        number(row["figure"]), spread, _marked(row["shift"], row["p_holm"]), interval(row["low"], row["high"])
+    )
+
+
+def _marked(value: float, p_holm: float) -> str:
+    return f"{signed(value)}{MARK if p_holm < LEVEL else ''}"
+
+
+def _alike(cells: Sequence[CellResult]) -> Iterator[tuple[tuple[str, str, tuple[str, ...]], list[CellResult]]]:
+    def tuned(cell: CellResult) -> tuple[str, str, tuple[str, ...]]:
+        selection = cell.selection or {"layers": (), "heads": None}
+        return _ranges(selection["layers"]), _heads(selection["heads"]), cell.modules
+
+    for key, alike in groupby(sorted(cells, key=tuned), key=tuned):
+        yield key, list(alike)
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Write rising numbers, those in a row as their ends: ``0-3, 7``."""
+    runs = [
+        [number for _, number in run]
+        for _, run in groupby(enumerate(numbers), key=lambda numbered: numbered[1] - numbered[0])
+    ]
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+
+
+def _heads(heads: Sequence[Sequence[int]] | None) -> str:
+    by_layer = groupby(heads or (), key=lambda head: head[0])
+    return "; ".join(f"layer {layer}: {_ranges([head for _, head in found])}" for layer, found in by_layer)
+
+
+def _sentence(verdict: Verdict, samples: int, runs: int) -> str:
+    group, tested = verdict.group, verdict.tested
+    holding, failing = _named(verdict.holding, tested), _named(verdict.failing, tested)
+    if verdict.answer == "holds":
+        return (
+            f"For {group} the claim holds here: it shifts the model significantly more than every rival of its size in "
+            f"{holding}, and no rival shifts it significantly more in any."
+        )
+    if verdict.answer == "does not hold":
+        return (
+            f"For {group} the claim does not hold here: a rival of its size shifts the model significantly more in "
+            f"{failing}; it shifts the model significantly more than every rival in {holding}."
+        )
+    return (
+        f"For {group} it cannot be told from {_counted(samples, 'sample')} and {_counted(runs, 'seed')} whether the "
+        f"claim holds: it shifts the model significantly more than every rival of its size in {holding}; a rival "
+        f"shifts it significantly more in {failing}."
+    )
+
+
+def _named(metrics: Sequence[str], tested: int) -> str:
+    """Count metrics and name them: ``2 of 7 metrics (CIDEr, Right answers)``."""
+    if not metrics:
+        return f"none of {_counted(tested, 'metric')}"
+    names = ", ".join(label_of(name) for name in metrics)
+    return f"{len(metrics)} of {_counted(tested, 'metric')} ({names})"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Give the values of nested mappings, by names such as ``training: steps``."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _leaves(inner, f"{name}: {_spaced(key)}" if name else _spaced(key))
+    elif isinstance(value, list):
+        yield name, ", ".join(map(str, value))
+    else:
+        yield name, "none" if value is None else str(value)
+
+
+def _spaced(key: str) -> str:
+    return key.replace("_", " ")

@@ -1,0 +1,135 @@
+"""Edges of the attention that are blocked: which keys which queries lose, and where. Owns the editor that does it.
+
+An edge leads from a key to a query. It is blocked before the softmax, so that what is left to a query is renormalised
+(Zhang et al., "Cross-modal Information Flow in Multimodal Large Language Models", arXiv 2411.18620).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hi_scoring.attention import AttentionCall, Editor
+
+# Layers [start, stop).
+Window = tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Edges:
+    """Which keys which queries lose.
+
+    Args:
+        targets: slots of the T queries, shape (T,), int64, each once.
+        keys: what each of them does not see any more, shape (T, N), bool, by slots.
+
+    """
+
+    targets: Tensor
+    keys: Tensor
+
+    @classmethod
+    def between(cls, sources: Tensor, targets: Tensor, length: int) -> Edges:
+        """Lead from all sources to all targets.
+
+        Args:
+            sources: slots of keys, shape (S,), int64.
+            targets: slots of queries, shape (T,), int64.
+            length: of the row.
+
+        """
+        keys = torch.zeros(length, dtype=torch.bool)
+        keys[sources] = True
+        return cls(targets, keys.expand(len(targets), -1))
+
+    def drawn_like(self, visible: Tensor, random: np.random.Generator) -> Edges:
+        """Draw as many random edges to the same queries.
+
+        A query loses as many of the keys that it sees as by these edges: other ones, where there are enough of them;
+        where there are not, any, those of these edges among them.
+
+        Args:
+            visible: which keys each query sees, shape (T, N), bool.
+            random: where the draws come from.
+
+        """
+        drawn = torch.zeros_like(visible)
+        for row, (lost, seen) in enumerate(zip(self.keys, visible, strict=True)):
+            count = int((seen & lost).sum())
+            others = seen & ~lost
+            pool = others if int(others.sum()) >= count else seen
+            drawn[row, torch.from_numpy(random.choice(pool.nonzero()[:, 0].numpy(), count, replace=False))] = True
+        return Edges(self.targets, drawn)
+
+    def shared_with(self, other: Edges) -> float:
+        """Give the share of these edges that others to the same queries have, too; 0 of none."""
+        return float((self.keys & other.keys).sum()) / max(1, int(self.keys.sum()))
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Edges that are blocked in one row of a batch.
+
+    Args:
+        edges: which.
+        layers: where.
+
+    """
+
+    edges: Edges
+    layers: Window
+
+
+def window_around(layer: int, size: int, layers: int) -> Window:
+    """Give ``size`` layers with this one in the middle, right after it where the size is even; clipped at the ends."""
+    return max(0, layer - size // 2), min(layers, layer + -(-size // 2))
+
+
+class EdgeBlocker(Editor):
+    """Blocks edges in the rows of a batch, in each its own.
+
+    Args:
+        blocks: one for each row; a call with fewer rows has the first of them. All have edges of one length N.
+        heads: of which heads edges are blocked, shape (layers, H), bool; None for all.
+        device: of the model.
+
+    """
+
+    def __init__(
+        self, blocks: Sequence[Block], heads: Tensor | None = None, device: torch.device | str = "cpu"
+    ) -> None:
+        most = max(len(block.edges.targets) for block in blocks)
+        targets = torch.full((len(blocks), most), -1)
+        keys = torch.zeros(len(blocks), most, blocks[0].edges.keys.shape[1], dtype=torch.bool)
+        for row, block in enumerate(blocks):
+            count = len(block.edges.targets)
+            targets[row, :count] = block.edges.targets
+            keys[row, :count] = block.edges.keys
+        self._targets, self._keys = targets.to(device), keys.to(device)
+        self._layers = torch.tensor([block.layers for block in blocks], device=device)
+        self._heads = None if heads is None else heads.to(device)
+
+    def rows(self, call: AttentionCall) -> Tensor | None:
+        """See :meth:`Editor.rows`: the targets in this call, of rows in whose layers it is."""
+        if self._heads is not None and not self._heads[call.layer].any():
+            return None
+        first, stop = self._layers[: len(call.query)].T
+        under_way = (first <= call.layer) & (call.layer < stop)
+        local = self._targets[: len(call.query)] - call.query_positions[0]
+        inside = under_way[:, None] & (local >= 0) & (local < len(call.query_positions))
+        return local.where(inside, -1)
+
+    def edit(self, call: AttentionCall, rows: Tensor, visible: Tensor) -> Tensor:
+        """See :meth:`Editor.edit`."""
+        slots = call.query_positions[rows.clamp(min=0)]
+        same = slots[:, :, None] == self._targets[: len(rows), None, :]
+        samples = torch.arange(len(rows), device=rows.device)[:, None]
+        keys = self._keys[: len(rows)][..., call.key_positions][samples, same.to(torch.uint8).argmax(-1)]
+        blocked = (keys & same.any(-1, keepdim=True))[:, None]
+        if self._heads is not None:
+            blocked = blocked & self._heads[call.layer][:, None, None]
+        return visible & ~blocked

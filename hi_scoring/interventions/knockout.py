@@ -1,0 +1,223 @@
+"""Attention knockout of one question: every flow blocked around every layer. Owns the sweep, its control, its measure.
+
+What is measured is the probability of the first token of the model's own answer (Zhang et al., "Cross-modal Information
+Flow in Multimodal Large Language Models", arXiv 2411.18620). The control is ours: as many random edges to the same
+queries.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from datasetkit.batches import Batches
+from datasetkit.errors import RecipeError, UnusableError
+from datasetkit.ledger import DropReason
+from hi_scoring.dialogue import Dialogue
+from hi_scoring.evaluation.answers import is_right
+from hi_scoring.interventions.edges import Block, Edges, Window, window_around
+from hi_scoring.interventions.options import KnockoutOptions
+from hi_scoring.interventions.positions import Flow, PositionSet, find_positions
+from hi_scoring.interventions.prompt_pass import PromptPass, read_prompt
+from hi_scoring.interventions.questions import ClosedQuestion
+from hi_scoring.interventions.rerun import read_again
+from hi_scoring.interventions.tracking import track, tracked_tokens
+from hi_scoring.writing import on_device
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class FlowResult:
+    """One flow blocked in one question.
+
+    Args:
+        p: probability of the first token of the model's own answer with the flow blocked around each layer, (layers,).
+        control: the same with as many random edges to the same queries blocked.
+        overlap: share of the random edges that are the flow's, too; 0 unless its queries see too few other keys.
+
+    """
+
+    p: FloatArray
+    control: FloatArray
+    overlap: float
+
+
+@dataclass(frozen=True, eq=False)
+class QuestionResult:
+    """What became of one question.
+
+    Args:
+        said: the model's answer.
+        is_right: whether it is the right one.
+        p: probability of its first token with nothing blocked.
+        flows: by name; those that the question has, none where it was left out for a wrong answer.
+        tracking: probabilities as :func:`hi_scoring.interventions.tracking.track` reads them, with the final norm
+            everywhere and as the reference does; shape (2, layers + 1, 4).
+
+    """
+
+    said: str
+    is_right: bool
+    p: float
+    flows: Mapping[str, FlowResult]
+    tracking: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """One thing to compute: which flow it is of, whether it is its control, and what is blocked."""
+
+    flow: str
+    is_control: bool
+    block: Block
+
+
+class Knockout:
+    """Blocks flows in one model.
+
+    Args:
+        model: an image-text-to-text model of a known family, in evaluation mode.
+        processor: its processor.
+        options: what is blocked.
+        batch: how many blocks go through the model at once; halved when memory runs out.
+
+    Raises:
+        RecipeError: a chosen head is not there.
+        ModelError: nothing is known of the model's family.
+
+    """
+
+    def __init__(self, model: Any, processor: Any, options: KnockoutOptions, batch: int) -> None:
+        self._model = model
+        self._processor = processor
+        self._options = options
+        self._batch = batch
+        self._flows = tuple(map(Flow.of, options.flows))
+        self._dialogue = Dialogue(processor, model.config)
+        text = model.config.get_text_config()
+        self.layers: int = text.num_hidden_layers
+        self._heads = _chosen(options.heads, (self.layers, text.num_attention_heads))
+
+    def measure(self, asked: Sequence[tuple[ClosedQuestion, Image.Image]]) -> list[QuestionResult | UnusableError]:
+        """Measure questions on their pictures, one after the other; an error where a question cannot be used.
+
+        Raises:
+            RuntimeError: as torch does when memory runs out for a prompt alone.
+
+        """
+        return [self._attempt(item, image) for item, image in asked]
+
+    def _attempt(self, item: ClosedQuestion, image: Image.Image) -> QuestionResult | UnusableError:
+        try:
+            return self._measure(item, image)
+        except UnusableError as error:
+            return error
+
+    @torch.inference_mode()
+    def _measure(self, item: ClosedQuestion, image: Image.Image) -> QuestionResult:
+        self._dialogue.check(image, item.prompt)
+        written = self._dialogue.prompt(item.prompt)
+        inputs = self._dialogue.encode([image], [written], None)
+        ids, tokenizer = inputs["input_ids"][0], self._processor.tokenizer
+        places = find_positions(self._dialogue, tokenizer, item, ids, self._dialogue.geometry(image))
+        flows = [flow for flow in self._flows if {flow.source, flow.target} <= places.keys()]
+        watched = torch.cat([places["last"], *(places[flow.target] for flow in flows)]).unique()
+        prompt = read_prompt(
+            self._model,
+            on_device(inputs, self._model),
+            watched,
+            max_new_tokens=self._options.answer_tokens,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+        if not prompt.logits.isfinite().all():
+            raise UnusableError(DropReason.NOT_FINITE, "the model's logits are not finite")
+        said = tokenizer.decode(prompt.written, skip_special_tokens=True).strip()
+        correct, token = is_right(said, item.answer), int(prompt.logits.argmax())
+        tokens = tracked_tokens(self._model.config, self._processor, written, item.answer, item.false_option)
+        tracked = [track(self._model, prompt, tokens, final_norm=everywhere) for everywhere in (True, False)]
+        swept = {} if self._options.only_correct and not correct else self._sweep(item, flows, places, watched, prompt)
+        return QuestionResult(
+            said=said,
+            is_right=correct,
+            p=float(prompt.logits.softmax(-1)[token]),
+            flows=swept,
+            tracking=torch.stack(tracked).numpy(),
+        )
+
+    def _sweep(
+        self,
+        item: ClosedQuestion,
+        flows: Sequence[Flow],
+        places: Mapping[PositionSet, Tensor],
+        watched: Tensor,
+        prompt: PromptPass,
+    ) -> dict[str, FlowResult]:
+        windows = [window_around(layer, self._options.window, self.layers) for layer in range(self.layers)]
+        by_first: dict[int, list[_Task]] = defaultdict(list)
+        overlaps: dict[str, float] = {}
+        for flow in flows:
+            edges = Edges.between(places[flow.source], places[flow.target], len(prompt))
+            visible = prompt.visible[torch.searchsorted(watched, edges.targets)]
+            control = edges.drawn_like(visible, _random(self._options.seed, item.name, flow.name))
+            overlaps[flow.name] = control.shared_with(edges)
+            by_first[prompt.first_affected(int(edges.targets.min()))] += [
+                _Task(flow.name, is_control, Block(blocked, window))
+                for is_control, blocked in ((False, edges), (True, control))
+                # In a model of few layers, several may have one window.
+                for window in dict.fromkeys(windows)
+            ]
+        found: dict[tuple[str, bool, Window], float] = {}
+        for first, tasks in by_first.items():
+            ordered = sorted(tasks, key=lambda task: task.block.layers)
+            for task, p in zip(ordered, self._run(prompt, first, ordered), strict=True):
+                found[task.flow, task.is_control, task.block.layers] = p
+
+        def curve(flow: str, is_control: bool) -> FloatArray:
+            return np.array([found[flow, is_control, window] for window in windows])
+
+        return {name: FlowResult(curve(name, False), curve(name, True), overlap) for name, overlap in overlaps.items()}
+
+    def _run(self, prompt: PromptPass, first: int, tasks: Sequence[_Task]) -> list[float]:
+        """Give the probability that each task leaves; tasks come in the order of their layers."""
+        token = int(prompt.logits.argmax())
+
+        def probabilities(part: Sequence[_Task]) -> list[float]:
+            logits = read_again(self._model, prompt, first, [task.block for task in part], self._heads)
+            found: list[float] = logits.softmax(-1)[:, token].tolist()
+            return found
+
+        batches = Batches(probabilities, self._batch)
+        results = batches.run(tasks)
+        self._batch = batches.size
+        for result in results:
+            if isinstance(result, UnusableError):
+                raise result
+        return [result for result in results if not isinstance(result, UnusableError)]
+
+
+def _chosen(heads: Sequence[tuple[int, int]] | None, shape: tuple[int, int]) -> Tensor | None:
+    """Mark chosen heads, shape (layers, H), bool; None for all."""
+    if heads is None:
+        return None
+    chosen = torch.zeros(shape, dtype=torch.bool)
+    for layer, head in heads:
+        if not (0 <= layer < shape[0] and 0 <= head < shape[1]):
+            raise RecipeError(f"there is no head {layer}.{head}; the model has {shape[0]} layers of {shape[1]} heads")
+        chosen[layer, head] = True
+    return chosen
+
+
+def _random(seed: int, *names: str) -> np.random.Generator:
+    """Give draws that depend on these names alone, whatever was drawn before."""
+    digest = hashlib.sha256("\0".join(names).encode()).digest()
+    return np.random.default_rng([seed, int.from_bytes(digest[:8], "little")])

@@ -1,0 +1,153 @@
+"""Knockout of a whole dataset, resumable. Owns the parts' files, and the order in which all is put to work."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from datasetkit import __version__
+from datasetkit.batches import Batches
+from datasetkit.errors import BuiltFolderError, OutputError, UnusableError
+from datasetkit.ledger import DropReason
+from datasetkit.whole_files import replace_file
+from hi_scoring.drops import Drop
+from hi_scoring.interventions.knockout import Knockout
+from hi_scoring.interventions.knockout_results import RESULT_NAMES, Knockouts, parquet_bytes
+from hi_scoring.interventions.knockout_tables import PART_SCHEMA, KnockoutTables, part_row
+from hi_scoring.interventions.options import KnockoutOptions
+from hi_scoring.interventions.questions import Questions
+from hi_scoring.parted_run import PartedRun
+from hi_scoring.subject import Subject
+
+# Questions in a part.
+PART = 16
+_DROPS_KEY = b"drops"
+
+
+def knockout_dataset(
+    subject: Subject,
+    questions: Questions,
+    options: KnockoutOptions,
+    folder: Path,
+    *,
+    batch: int = 64,
+    overwrite: bool = False,
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> Knockouts:
+    """Block flows in every question of a dataset; go on where an earlier call was interrupted.
+
+    Args:
+        subject: the model.
+        questions: what it is asked.
+        options: what is blocked.
+        folder: where results are saved; a finished result of the same model, data and options is loaded from it.
+        batch: how many blocks go through the model at once; halved when memory runs out.
+        overwrite: whether finished results in the folder give way; what an interrupted run of the same kind left is
+            gone on with.
+        on_progress: told how many questions are done.
+
+    Raises:
+        OutputError: the folder holds other results, or no question could be measured.
+        ModelError: the model cannot be loaded, or nothing is known of its family.
+        RecipeError: a chosen head is not there.
+
+    """
+    run = PartedRun(
+        folder, "datasetkit knockout", _description(subject, questions, options, batch), RESULT_NAMES, ".parquet"
+    )
+    run.check(overwrite=overwrite)
+    if run.is_finished and not overwrite:
+        return _finished(folder)
+    knockout = Knockout(subject.model, subject.processor, options, batch)
+    run.prepare(overwrite=overwrite)
+    for number, start in enumerate(range(0, len(questions), PART)):
+        if not run.part(number).exists():
+            _write_part(run.part(number), knockout, questions, start, on_progress)
+    results, drops = _merged(run, questions)
+    tables = KnockoutTables.of(results, only_correct=options.only_correct)
+    facts = {**_description(subject, questions, options, batch), **_environment(subject)}
+    found = Knockouts.of(tables, facts)
+    if not tables.knockout.num_rows:
+        raise OutputError(
+            f"nothing was blocked: of {results.num_rows:,} questions the model answered "
+            f"{sum(results['is_right'].to_pylist()):,} right, and no flow leads between positions that these have"
+        )
+    found.save(folder)
+    run.finish(drops)
+    return found
+
+
+def _write_part(
+    path: Path, knockout: Knockout, questions: Questions, start: int, on_progress: Callable[[int], None]
+) -> None:
+    rows: list[dict[str, Any]] = []
+    drops: list[Drop] = []
+    for place, item in enumerate(questions.items[start : start + PART], start):
+        try:
+            # One at a time: with its blocks, a question fills batches of its own.
+            [result] = Batches(knockout.measure, 1).run([(item, questions.picture(item))])
+            if isinstance(result, UnusableError):
+                raise result
+            rows.append(part_row(item, result))
+        except UnusableError as error:
+            drops.append(Drop(item.row, item.name, error.reason, error.detail))
+        on_progress(place + 1)
+    told = json.dumps([[drop.row, drop.record_id, drop.reason, drop.detail] for drop in drops])
+    table = pa.Table.from_pylist(rows, PART_SCHEMA).replace_schema_metadata({_DROPS_KEY: told})
+    replace_file(path, parquet_bytes(table))
+
+
+def _merged(run: PartedRun, questions: Questions) -> tuple[pa.Table, list[Drop]]:
+    """Join all parts in the dataset's order.
+
+    Raises:
+        OutputError: none has a question.
+
+    """
+    parts = [pq.read_table(path) for path in run.finished_parts()]
+    told = [drop for part in parts for drop in json.loads(part.schema.metadata[_DROPS_KEY])]
+    measured = [Drop(row, record_id, DropReason(reason), detail) for row, record_id, reason, detail in told]
+    drops = sorted((*questions.drops, *measured), key=lambda drop: drop.row)
+    results = pa.concat_tables([part.replace_schema_metadata() for part in parts])
+    if not results.num_rows:
+        reasons = Counter(drop.reason for drop in drops)
+        counted = "; ".join(f"{count:,} x {reason}: {reason.explanation}" for reason, count in reasons.most_common())
+        raise OutputError(f"no question could be measured ({counted}; the first: {drops[0].detail})")
+    return results, drops
+
+
+def _finished(folder: Path) -> Knockouts:
+    try:
+        return Knockouts.load(folder)
+    except BuiltFolderError as error:
+        raise OutputError(f"{error}; measure again with --overwrite") from error
+
+
+def _environment(subject: Subject) -> dict[str, Any]:
+    return {
+        "environment": {
+            "device": subject.model.device.type,
+            "torch": version("torch"),
+            "transformers": version("transformers"),
+        }
+    }
+
+
+def _description(subject: Subject, questions: Questions, options: KnockoutOptions, batch: int) -> dict[str, Any]:
+    return {
+        "version": __version__,
+        "model": asdict(subject.identity),
+        "dtype": subject.dtype,
+        "data": questions.identity.as_json(),
+        "question_prompt": questions.items[0].template,
+        "options": options.model_dump(mode="json"),
+        "batch": batch,
+    }

@@ -1,0 +1,231 @@
+"""Knockouts of many questions as tables. Owns their columns, their schemas, and how questions become curves.
+
+Questions about one picture are not independent of each other: intervals draw records, with all of their questions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from hi_scoring.interventions.knockout import QuestionResult
+from hi_scoring.interventions.questions import ClosedQuestion
+from hi_scoring.interventions.tracking import TRACKED
+from hi_scoring.statistics import FloatArray, bootstrap_interval
+
+ALL = "all"
+_QUESTION = [
+    ("record_id", pa.string()),
+    ("number", pa.int32()),
+    ("category", pa.string()),
+]
+_CURVE = pa.list_(pa.float64())
+# One row a question, as parts hold them.
+PART_SCHEMA = pa.schema(
+    [
+        *_QUESTION,
+        ("question", pa.string()),
+        ("answer", pa.string()),
+        ("false_option", pa.string()),
+        ("said", pa.string()),
+        ("is_right", pa.bool_()),
+        ("p", pa.float64()),
+        (
+            "flows",
+            pa.list_(
+                pa.struct([("flow", pa.string()), ("p", _CURVE), ("control_p", _CURVE), ("overlap", pa.float64())])
+            ),
+        ),
+        # By token, with the final norm everywhere and with that of the last layer alone.
+        ("tracking", pa.list_(pa.struct([("token", pa.string()), ("p", _CURVE), ("p_unnormed", _CURVE)]))),
+    ]
+)
+_KNOCKOUT_SCHEMA = pa.schema(
+    [
+        *_QUESTION,
+        ("flow", pa.string()),
+        ("layer", pa.int32()),
+        *((name, pa.float64()) for name in ("p", "change", "control_p", "control_change", "overlap")),
+    ]
+)
+_TRACKING_SCHEMA = pa.schema(
+    [*_QUESTION, ("token", pa.string()), ("layer", pa.int32()), ("p", pa.float64()), ("p_unnormed", pa.float64())]
+)
+
+
+@dataclass(frozen=True, eq=False)
+class KnockoutTables:
+    """What knockouts found.
+
+    Args:
+        questions: one row a question: record_id, number, category, question, answer, false_option, said, is_right and
+            p, the probability of the first token of what was said.
+        knockout: one row a question, flow and layer: p with edges blocked around the layer, change in percent of the
+            p with nothing blocked, the same of the control, and the share of its edges that are the flow's.
+        curves: one row a flow, category and layer: n questions; mean, low and high of change, control and difference.
+        tracking: one row a question, token and layer: p through the final norm, p_unnormed as the reference reads it.
+        tracking_curves: one row a category, token and layer: n; mean, low and high of p and p_unnormed.
+
+    """
+
+    questions: pa.Table
+    knockout: pa.Table
+    curves: pd.DataFrame
+    tracking: pa.Table
+    tracking_curves: pd.DataFrame
+
+    @classmethod
+    def of(cls, results: pa.Table, *, only_correct: bool) -> KnockoutTables:
+        """Unfold the rows of parts and average over them.
+
+        Args:
+            results: as :data:`PART_SCHEMA` has them.
+            only_correct: whether averages leave out questions that were answered wrong.
+
+        """
+        rows = results.to_pylist()
+        counted = [row for row in rows if row["is_right"] or not only_correct]
+        return cls(
+            questions=results.drop_columns(["flows", "tracking"]),
+            knockout=_knockout_table(rows),
+            curves=pd.DataFrame(_curves(counted)),
+            tracking=_tracking_table(rows),
+            tracking_curves=pd.DataFrame(_tracking_curves(counted)),
+        )
+
+
+def part_row(item: ClosedQuestion, result: QuestionResult) -> dict[str, Any]:
+    """Make the row of one question."""
+    return {
+        "record_id": item.record_id,
+        "number": item.number,
+        "category": item.category,
+        "question": item.question,
+        "answer": item.answer,
+        "false_option": item.false_option,
+        "said": result.said,
+        "is_right": result.is_right,
+        "p": result.p,
+        "flows": [
+            {"flow": name, "p": one.p, "control_p": one.control, "overlap": one.overlap}
+            for name, one in result.flows.items()
+        ],
+        "tracking": [
+            {"token": token, "p": result.tracking[0, :, place], "p_unnormed": result.tracking[1, :, place]}
+            for place, token in enumerate(TRACKED)
+            if not np.isnan(result.tracking[0, 0, place])
+        ],
+    }
+
+
+def _knockout_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    pairs = [(row, flow) for row in rows for flow in row["flows"]]
+    long = _long(pairs, ("p", "control_p"))
+    base = _repeated([row["p"] for row, _ in pairs], long)
+    columns = {
+        **long,
+        "flow": _repeated([flow["flow"] for _, flow in pairs], long),
+        "change": _change(long["p"], base),
+        "control_change": _change(long["control_p"], base),
+        "overlap": _repeated([flow["overlap"] for _, flow in pairs], long),
+    }
+    return pa.Table.from_pydict(columns, _KNOCKOUT_SCHEMA)
+
+
+def _tracking_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    pairs = [(row, token) for row in rows for token in row["tracking"]]
+    long = _long(pairs, ("p", "p_unnormed"))
+    columns = {**long, "token": _repeated([token["token"] for _, token in pairs], long)}
+    return pa.Table.from_pydict(columns, _TRACKING_SCHEMA)
+
+
+def _long(pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]], curves: Sequence[str]) -> dict[str, Any]:
+    """Set curves of equal length under each other: those of the second of each pair, with the question of the first."""
+    values = {name: np.array([one[name] for _, one in pairs], dtype=np.float64) for name in curves}
+    layers = next(iter(values.values())).shape[-1]
+    long: dict[str, Any] = {name: array.ravel() for name, array in values.items()}
+    long["layer"] = np.tile(np.arange(layers), len(pairs))
+    return long | {name: _repeated([row[name] for row, _ in pairs], long) for name, _ in _QUESTION}
+
+
+def _repeated(values: Sequence[Any], long: Mapping[str, Any]) -> Any:
+    """Repeat the value of each curve as often as it has layers."""
+    return np.repeat(np.array(values), len(long["layer"]) // max(1, len(values)))
+
+
+def _curves(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    for category, chosen in _by_category(rows):
+        flows = dict.fromkeys(flow["flow"] for row in chosen for flow in row["flows"])
+        for name in flows:
+            pairs = [(row, flow) for row in chosen for flow in row["flows"] if flow["flow"] == name]
+            records = [row["record_id"] for row, _ in pairs]
+            change, control = (
+                np.array([_change(np.array(flow[column]), row["p"]) for row, flow in pairs])
+                for column in ("p", "control_p")
+            )
+            columns = {
+                **_described("change", change, records),
+                **_described("control", control, records),
+                **_described("difference", change - control, records),
+            }
+            overlap = float(np.mean([flow["overlap"] for _, flow in pairs]))
+            for layer in range(change.shape[1]):
+                yield {
+                    "flow": name,
+                    "category": category,
+                    "layer": layer,
+                    "n": len(pairs),
+                    **{column: float(values[layer]) for column, values in columns.items()},
+                    "overlap": overlap,
+                }
+
+
+def _tracking_curves(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    for category, chosen in _by_category(rows):
+        for name in TRACKED:
+            pairs = [(row, token) for row in chosen for token in row["tracking"] if token["token"] == name]
+            if not pairs:
+                continue
+            records = [row["record_id"] for row, _ in pairs]
+            columns: dict[str, FloatArray] = {}
+            for column in ("p", "p_unnormed"):
+                columns |= _described(column, np.array([token[column] for _, token in pairs]), records)
+            for layer in range(len(columns["p"])):
+                yield {
+                    "category": category,
+                    "token": name,
+                    "layer": layer,
+                    "n": len(pairs),
+                    **{column: float(values[layer]) for column, values in columns.items()},
+                }
+
+
+def _by_category(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
+    """Give all rows, then those of each category; where there is but one, it is all."""
+    yield ALL, list(rows)
+    names = sorted({row["category"] for row in rows})
+    for name in names if len(names) > 1 else ():
+        yield name, [row for row in rows if row["category"] == name]
+
+
+def _change(p: Any, base: float) -> Any:
+    """Change in percent."""
+    return 100 * (p - base) / base
+
+
+def _described(name: str, values: FloatArray, records: Sequence[str]) -> dict[str, FloatArray]:
+    """Mean and interval of (n, layers) values over questions, drawn by their records."""
+    low, high = _interval(values, records)
+    return {name: values.mean(axis=0), f"{name}_low": low, f"{name}_high": high}
+
+
+def _interval(values: FloatArray, records: Sequence[str]) -> tuple[FloatArray, FloatArray]:
+    _, places = np.unique(np.array(records), return_inverse=True)
+    sums = np.zeros((places.max() + 1, values.shape[1], 2))
+    np.add.at(sums, places, np.stack([values, np.ones_like(values)], axis=-1))
+    return bootstrap_interval(sums, reduce=lambda means: means[..., 0] / means[..., 1])

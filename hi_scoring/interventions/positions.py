@@ -1,0 +1,155 @@
+"""Sets of positions by their names, and flows between them. Owns which tokens of a prompt are in which set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from datasetkit.errors import ModelError, RecipeError
+from hi_scoring.dialogue import Dialogue
+from hi_scoring.families.base import tokens_after
+from hi_scoring.formulas.binarise import object_tokens
+from hi_scoring.geometry import ImageTokens
+from hi_scoring.interventions.questions import BoolArray, ClosedQuestion, Span
+
+PositionSet = Literal["image", "key object", "image without key object", "question", "options", "last"]
+POSITION_SETS: tuple[PositionSet, ...] = get_args(PositionSet)
+_COVERAGE_MIN = 0.5
+
+
+@dataclass(frozen=True)
+class Flow:
+    """From which positions to which: the first are keys, the second the queries that see them.
+
+    Args:
+        source: whose keys.
+        target: whose queries.
+
+    """
+
+    source: PositionSet
+    target: PositionSet
+
+    @property
+    def name(self) -> str:
+        """What it is called: ``image -> last``."""
+        return f"{self.source} -> {self.target}"
+
+    @classmethod
+    def of(cls, text: str) -> Flow:
+        """Read a flow's name.
+
+        Raises:
+            RecipeError: it is none.
+
+        """
+        source, _, target = (part.strip() for part in text.partition("->"))
+        known = {name: name for name in POSITION_SETS}
+        if source not in known or target not in known:
+            raise RecipeError(f"{text!r} is no flow; give SOURCE->TARGET, each of {', '.join(POSITION_SETS)}")
+        return cls(known[source], known[target])
+
+
+# Those of Zhang et al., "Cross-modal Information Flow in Multimodal Large Language Models" (arXiv 2411.18620).
+FLOWS = tuple(
+    Flow.of(name)
+    for name in (
+        "image -> question",
+        "image -> last",
+        "question -> last",
+        "last -> last",
+        "key object -> question",
+        "key object -> last",
+        "image without key object -> question",
+        "image without key object -> last",
+        "options -> last",
+    )
+)
+
+
+def find_positions(
+    dialogue: Dialogue, tokenizer: Any, item: ClosedQuestion, ids: Tensor, geometry: ImageTokens
+) -> Mapping[PositionSet, Tensor]:
+    """Find each set in one row of a batch.
+
+    ``image`` are all image tokens; ``key object`` those of which at least half lies on the objects that the answer
+    rests on, in each view the best-covered one where none does; ``image without key object`` all others that show
+    pixels; ``question`` the tokens of the bare question; ``options`` those of the options, where the prompt has all of
+    them; ``last`` the last of the prompt.
+
+    Args:
+        dialogue: with the model.
+        tokenizer: of the model.
+        item: what was asked.
+        ids: the row's tokens, shape (N,); it ends with the prompt.
+        geometry: of the picture.
+
+    Returns:
+        slots of each, int64, ascending, at least one; a set that the row does not have is left out.
+
+    Raises:
+        UnusableError: the objects are none of this picture.
+        ModelError: the model's processor does not place tokens as its family says, or its template changes texts.
+
+    """
+    image = dialogue.image_slots(ids, geometry)
+    first, spans = _asked(tokenizer, dialogue.prompt(item.prompt), item, ids)
+    places = {
+        "question": first + _holding(spans, item.question_spans),
+        "options": first + _holding(spans, item.options_spans),
+        "last": torch.tensor([len(ids) - 1]),
+        "image": image,
+    }
+    region = item.region(geometry.size_hw)
+    if region is not None:
+        key, others = _by_object(region, geometry)
+        places |= {"key object": image[key], "image without key object": image[others]}
+        if not key.any():
+            del places["image without key object"]
+    return {name: places[name] for name in POSITION_SETS if name in places and len(places[name])}
+
+
+def _asked(tokenizer: Any, written: str, item: ClosedQuestion, ids: Tensor) -> tuple[int, list[Span]]:
+    """Find what was asked in a row.
+
+    Returns:
+        the slot of its first token; and [start, end) of each token from there on in code points of what was asked,
+        those of the template after it included.
+
+    """
+    asked = item.prompt.strip()
+    begin = written.rfind(asked)
+    if begin < 0:
+        raise ModelError(f"the chat template does not write {asked[:40]!r} as it is; its tokens cannot be found")
+    numbers, spans = tokens_after(tokenizer, written, begin)
+    # A family may set more after its prompts: the last place where these tokens stand is theirs.
+    for first in range(len(ids) - len(numbers), -1, -1):
+        if ids[first : first + len(numbers)].tolist() == numbers:
+            shift = len(item.prompt) - len(item.prompt.lstrip())
+            return first, [(start + shift, end + shift) for start, end in spans]
+    raise ModelError(
+        f"the tokens of {asked[:40]!r} do not stand together among those that the processor made; "
+        "hi_scoring/families does not fit this tokenizer"
+    )
+
+
+def _holding(spans: Sequence[Span], wanted: Sequence[Span]) -> Tensor:
+    """Number the tokens that share a character with any of the wanted spans."""
+    hit = [any(start < stop and begin < end for begin, stop in wanted) for start, end in spans]
+    return torch.tensor(hit, dtype=torch.bool).nonzero()[:, 0]
+
+
+def _by_object(region: BoolArray, geometry: ImageTokens) -> tuple[Tensor, Tensor]:
+    """Tell the image tokens of a region from the others that show pixels: bool, shape (image tokens,) each."""
+    key, shown = torch.zeros(2, geometry.count, dtype=torch.bool)
+    for view in geometry.views:
+        coverage = torch.from_numpy(view.coverage(np.stack([region, np.ones_like(region)])))
+        tokens = torch.from_numpy(view.tokens)
+        key[tokens] = object_tokens(coverage[:1], _COVERAGE_MIN)[0]
+        shown[tokens] = coverage[1] > 0
+    return key, shown & ~key

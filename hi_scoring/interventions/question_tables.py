@@ -1,0 +1,205 @@
+"""Tables of closed questions: CSV or Parquet, a question a row, beside their pictures. Owns which columns are read.
+
+Those of the reference data are among them: GQA's questions as Zhang et al., "Cross-modal Information Flow in Multimodal
+Large Language Models" (arXiv 2411.18620) chose them, in six categories.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from datasetkit.errors import SourceError, UnusableError
+from datasetkit.ledger import DropReason
+from datasetkit.places import Place
+from hi_scoring.data import DataIdentity
+from hi_scoring.drops import Drop
+from hi_scoring.interventions.questions import Box, ClosedQuestion, Questions, asked
+
+TABLE_SUFFIXES = (".csv", ".parquet")
+# GQA's structural and semantic type of a question, as its categories are called in the paper.
+_GQA_CATEGORIES = {
+    ("choose", "attr"): "choose attribute",
+    ("choose", "cat"): "choose category",
+    ("choose", "rel"): "choose relation",
+    ("compare", "attr"): "compare attribute",
+    ("logical", "obj"): "logical object",
+    ("query", "attr"): "query attribute",
+}
+# One number of the box of one of the question's objects, such as ``object1 x``.
+_BOX_COLUMN = re.compile(r"(?P<object>.+)[ _](?P<side>[xywh])")
+_ABSENT = ("", "-")
+
+
+def read_question_table(
+    path: Path, template: str, locate: Callable[[str], Place], limit: int | None = None
+) -> Questions:
+    """Read a table of questions; pictures are looked for, and read when they are asked for.
+
+    Columns: ``image`` (a path below the table's folder) or ``img_id`` (the name of a JPEG there); ``question``;
+    ``answer``; and, where there are any, ``options`` (a list, in CSV as JSON) or ``true option`` and ``false option``;
+    ``boxes`` (a list of left, top, width and height in px, in CSV as JSON) or ``NAME x``, ``NAME y``, ``NAME w`` and
+    ``NAME h`` for each object; ``category`` or ``type``, or GQA's ``type_structural`` and ``type_semantic``;
+    ``record_id`` or ``question_id``. Blank and "-" are nothing.
+
+    Args:
+        path: of the table.
+        template: how questions are put, of ``{question}`` and ``{options}``.
+        locate: joins a picture's name to the table's folder; refuses one that leads out of it.
+        limit: the first rows only.
+
+    Raises:
+        SourceError: the table cannot be read, lacks a column, or has no question that can be asked.
+
+    """
+    rows = _read(path)[:limit]
+    items: list[ClosedQuestion] = []
+    drops: list[Drop] = []
+    pictures: dict[int, Place] = {}
+    names = [_first(row, "record_id", "question_id") or f"row-{number}" for number, row in enumerate(rows)]
+    for number, (row, name) in enumerate(zip(rows, names, strict=True)):
+        try:
+            pictures[number] = _picture(row, locate)
+            items.append(_question(row, number, name, template))
+        except UnusableError as error:
+            drops.append(Drop(number, name, error.reason, error.detail))
+    identity = DataIdentity(path.name, "all", None, _digest(path, pictures.values()), len(rows))
+    return asked(items, drops, _TableRows(names, pictures), identity)
+
+
+class _TableRows:
+    """The rows' pictures, as :class:`hi_scoring.reading.Rows` has them."""
+
+    def __init__(self, names: Sequence[str], pictures: Mapping[int, Place]) -> None:
+        self._names = names
+        self._pictures = pictures
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, index: int, /) -> Mapping[str, Any]:
+        path = self._pictures[index]
+        return {"image": {"bytes": path.read_bytes(), "path": path.name}}
+
+    def name(self, index: int, /) -> str:
+        """What a row is called."""
+        return self._names[index]
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    try:
+        if path.suffix == ".parquet":
+            rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+            columns = pq.read_schema(path).names
+        else:
+            frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+            columns = list(frame.columns)
+            rows = [dict(zip(columns, row, strict=True)) for row in frame.to_numpy().tolist()]
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise SourceError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    for wanted in (("image", "img_id"), ("question",), ("answer",)):
+        if not set(wanted) & set(columns):
+            raise SourceError(f"{path} has no column {' or '.join(wanted)}; it has {', '.join(columns)}")
+    return rows
+
+
+def _digest(path: Path, pictures: Iterable[Place]) -> str:
+    """Hash the content of the table and of its pictures, by name."""
+    digest = hashlib.sha256()
+    for one in (path, *sorted(set(pictures), key=str)):
+        digest.update(f"{one.name} {hashlib.sha256(one.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def _picture(row: Mapping[str, Any], locate: Callable[[str], Place]) -> Place:
+    name = _first(row, "image") or _jpeg(_first(row, "img_id"))
+    if not name:
+        raise UnusableError(DropReason.BAD_ROW, "the row names no picture")
+    path = locate(name)
+    if not path.is_file():
+        raise UnusableError(DropReason.MISSING, f"{name} is not there")
+    return path
+
+
+def _jpeg(name: str) -> str:
+    return f"{name}.jpg" if name and not PurePosixPath(name).suffix else name
+
+
+def _question(row: Mapping[str, Any], number: int, name: str, template: str) -> ClosedQuestion:
+    question, answer = _first(row, "question"), _first(row, "answer")
+    if not question or not answer:
+        raise UnusableError(DropReason.BAD_ROW, "the row has no question, or no answer")
+    options = _options(row)
+    if options and answer not in options:
+        raise UnusableError(DropReason.BAD_ROW, f"the answer {answer!r} is none of the options {', '.join(options)}")
+    return ClosedQuestion(
+        row=number,
+        number=0,
+        record_id=name,
+        category=_category(row),
+        question=question,
+        answer=answer,
+        options=options,
+        template=template,
+        boxes=_boxes(row),
+    )
+
+
+def _category(row: Mapping[str, Any]) -> str:
+    structural, semantic = _first(row, "type_structural"), _first(row, "type_semantic")
+    known = _GQA_CATEGORIES.get((structural, semantic), f"{structural} {semantic}".strip())
+    return _first(row, "category", "type") or known
+
+
+def _options(row: Mapping[str, Any]) -> tuple[str, ...]:
+    if _first(row, "options"):
+        return tuple(str(option).strip() for option in _list(row["options"], "options"))
+    both = (_first(row, "true option"), _first(row, "false option"))
+    return both if all(both) else ()
+
+
+def _boxes(row: Mapping[str, Any]) -> tuple[Box, ...]:
+    boxes = [_box(box) for box in _list(row["boxes"], "boxes")] if _first(row, "boxes") else []
+    objects: dict[str, dict[str, Any]] = {}
+    for column in row:
+        match = _BOX_COLUMN.fullmatch(column)
+        if match and _first(row, column):
+            objects.setdefault(match["object"], {})[match["side"]] = row[column]
+    whole = (sides for sides in objects.values() if len(sides) == 4)
+    return (*boxes, *(_box([sides[side] for side in "xywh"]) for sides in whole))
+
+
+def _box(value: Any) -> Box:
+    try:
+        left, top, width, height = (float(number) for number in value)
+    except (TypeError, ValueError) as error:
+        raise UnusableError(DropReason.BAD_ROW, f"the box {value!r} is no left, top, width and height") from error
+    if not all(map(math.isfinite, (left, top, width, height))) or width <= 0 or height <= 0:
+        raise UnusableError(DropReason.BAD_ROW, f"the box {value!r} has no area")
+    return left, top, width, height
+
+
+def _list(value: Any, column: str) -> list[Any]:
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError as error:
+            raise UnusableError(DropReason.BAD_ROW, f"{column} is no JSON: {value[:80]!r}") from error
+    if not isinstance(value, list):
+        raise UnusableError(DropReason.BAD_ROW, f"{column} is no list: {value!r}")
+    return value
+
+
+def _first(row: Mapping[str, Any], *columns: str) -> str:
+    """Give the first of these columns that holds something, as text; blank where none does."""
+    texts = (str(row[column]).strip() for column in columns if row.get(column) is not None)
+    return next((text for text in texts if text not in _ABSENT), "")

@@ -1,0 +1,227 @@
+"""Closed questions about pictures, as a model is asked them. Owns where a question and its options stand in the prompt.
+
+They come from datasets of ours (their column ``questions``), or from tables; see
+:mod:`hi_scoring.interventions.question_tables`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from datasetkit.errors import RecordError, SourceError, UnusableError
+from datasetkit.ledger import DropReason
+from datasetkit.rle import Mask, decode_masks
+from datasetkit.schema import objects_of, questions_of
+from hi_scoring.data import Data, DataIdentity
+from hi_scoring.drops import Drop
+from hi_scoring.reading import Rows, read_picture
+
+BoolArray = NDArray[np.bool_]
+# Left, top, width and height, px of the upright picture.
+Box = tuple[float, float, float, float]
+Span = tuple[int, int]
+# Stand for the question and for its options while their places in a prompt are looked for.
+_QUESTION_MARK, _OPTIONS_MARK = "\0", "\1"
+
+
+@dataclass(frozen=True)
+class ClosedQuestion:
+    """One question about one picture.
+
+    Args:
+        row: of the data.
+        number: among the questions of the row, from 0.
+        record_id: of the row.
+        category: what kind of question it is; blank where nobody said.
+        question: its bare text.
+        answer: the right one.
+        options: that may be chosen from, the answer among them; none for an open question.
+        template: how it is put, of ``{question}`` and ``{options}``.
+        masks: of the objects that the answer rests on.
+        boxes: of such objects, where they have no masks.
+
+    """
+
+    row: int
+    number: int
+    record_id: str
+    category: str
+    question: str
+    answer: str
+    options: tuple[str, ...]
+    template: str
+    masks: tuple[Mask, ...] = ()
+    boxes: tuple[Box, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What the question is called in a dataset."""
+        return f"{self.record_id}#{self.number}"
+
+    @cached_property
+    def prompt(self) -> str:
+        """What the model is asked."""
+        return self._put(self.question, self._listed)
+
+    @property
+    def false_option(self) -> str | None:
+        """The first of the options that is not the answer."""
+        return next((option for option in self.options if option != self.answer), None)
+
+    @cached_property
+    def question_spans(self) -> tuple[Span, ...]:
+        """Where the bare question stands in the prompt: [start, end) in code points."""
+        return _runs(self._put(_QUESTION_MARK * len(self.question), self._listed), _QUESTION_MARK)
+
+    @cached_property
+    def options_spans(self) -> tuple[Span, ...]:
+        """Where the options stand in the prompt; nowhere, unless all of them do.
+
+        The template may list them; if it does not, the question itself may name them ("Is it red or blue?").
+        """
+        listed = _runs(self._put(self.question, _OPTIONS_MARK * len(self._listed)), _OPTIONS_MARK)
+        if listed or len(self.options) < 2:
+            return listed
+        found = [_occurrences(option, self.prompt, self.question_spans) for option in self.options]
+        return tuple(sorted(span for spans in found for span in spans)) if all(found) else ()
+
+    def region(self, size_hw: tuple[int, int]) -> BoolArray | None:
+        """Draw the pixels of the objects that the answer rests on, shape (H, W); None where there are none.
+
+        Args:
+            size_hw: height and width of the upright picture, px.
+
+        Raises:
+            UnusableError: ``bad_mask`` of another size than the picture's, ``bad_row`` for a box beside it.
+
+        """
+        if not self.masks and not self.boxes:
+            return None
+        for mask in self.masks:
+            if mask.size_hw != size_hw:
+                raise UnusableError(
+                    DropReason.BAD_MASK, f"a mask of {mask.size_hw} px (height, width) on a picture of {size_hw}"
+                )
+        drawn: BoolArray = np.any(decode_masks(self.masks, size_hw), axis=0)
+        for left, top, width, height in self.boxes:
+            x, y = (slice(max(0, int(np.floor(a))), int(np.ceil(a + b))) for a, b in ((left, width), (top, height)))
+            if not drawn[y, x].size:
+                raise UnusableError(
+                    DropReason.BAD_ROW,
+                    f"the box {left:g}, {top:g}, {width:g}, {height:g} (left, top, width, height) has no pixel of a "
+                    f"picture of {size_hw} px (height, width)",
+                )
+            drawn[y, x] = True
+        return drawn
+
+    @property
+    def _listed(self) -> str:
+        return ", ".join(self.options)
+
+    def _put(self, question: str, options: str) -> str:
+        return self.template.format(question=question, options=options)
+
+
+@dataclass(frozen=True)
+class Questions:
+    """All questions of some data, in its order.
+
+    Args:
+        items: the questions.
+        drops: rows and questions that cannot be used.
+        rows: have the pictures.
+        identity: of the data.
+
+    """
+
+    items: tuple[ClosedQuestion, ...]
+    drops: tuple[Drop, ...]
+    rows: Rows
+    identity: DataIdentity
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def picture(self, item: ClosedQuestion) -> Image.Image:
+        """Read a question's picture, mode RGB.
+
+        Raises:
+            UnusableError: it cannot be read.
+
+        """
+        return read_picture(self.rows, item.row)
+
+
+def read_questions(data: Data, template: str) -> Questions:
+    """Find the questions of a dataset; no picture is read.
+
+    A question rests on the objects that its ``object_ids`` name; where rows have no objects, on none.
+
+    Args:
+        data: rows with the column ``questions``.
+        template: how questions are put, of ``{question}`` and ``{options}``.
+
+    Raises:
+        SourceError: there is no question.
+
+    """
+    items: list[ClosedQuestion] = []
+    drops: list[Drop] = []
+    for row, columns in enumerate(data.without_pictures()):
+        try:
+            items += _of_row(columns, row, data.name(row), template)
+        except UnusableError as error:
+            drops.append(Drop(row, data.name(row), error.reason, error.detail))
+    return asked(items, drops, data, data.identity)
+
+
+def asked(items: Sequence[ClosedQuestion], drops: Sequence[Drop], rows: Rows, identity: DataIdentity) -> Questions:
+    """Put questions together.
+
+    Raises:
+        SourceError: there is none.
+
+    """
+    if not items:
+        told = f"; the first row: {drops[0].detail}" if drops else ""
+        raise SourceError(f"{identity.name} has no closed question that can be asked{told}")
+    return Questions(tuple(items), tuple(drops), rows, identity)
+
+
+def _of_row(columns: Mapping[str, Any], row: int, record_id: str, template: str) -> list[ClosedQuestion]:
+    try:
+        masks = {item.id: item.mask for item in objects_of(columns)} if "objects" in columns else None
+        return [
+            ClosedQuestion(
+                row=row,
+                number=number,
+                record_id=record_id,
+                category=question.type or "",
+                question=question.question,
+                answer=question.answer,
+                options=question.options,
+                template=template,
+                masks=() if masks is None else tuple(masks[place] for place in question.object_ids),
+            )
+            for number, question in enumerate(questions_of(columns))
+        ]
+    except (AttributeError, LookupError, TypeError, RecordError) as error:
+        raise UnusableError(DropReason.BAD_ROW, f"no questions or objects as ours are: {error!r}") from error
+
+
+def _runs(text: str, mark: str) -> tuple[Span, ...]:
+    return tuple(match.span() for match in re.finditer(f"{mark}+", text))
+
+
+def _occurrences(option: str, text: str, spans: Sequence[Span]) -> list[Span]:
+    """Find an option as whole words, in whichever case, within spans of a text."""
+    pattern = re.compile(rf"(?<!\w){re.escape(option)}(?!\w)", re.IGNORECASE)
+    return [match.span() for start, end in spans for match in pattern.finditer(text, start, end)]

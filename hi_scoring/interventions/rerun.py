@@ -1,0 +1,107 @@
+"""The end of a prompt read again with edges blocked, for many blocks at once. Owns what is computed and what is not.
+
+Rows before the first that can change are taken from the pass over the prompt as keys and values. All blocks go through
+the decoder as one batch, each from the first of its layers on: below it nothing differs from the prompt itself, which
+is the batch's first row and hands its hidden states on to those that join it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.cache_utils import Cache, DynamicLayer
+
+from datasetkit.errors import ModelError
+from hi_scoring.attention import instrumented
+from hi_scoring.interventions.edges import Block, EdgeBlocker, Edges
+from hi_scoring.interventions.prompt_pass import PromptPass, logits_of
+
+
+def read_again(
+    model: Any, prompt: PromptPass, first: int, blocks: Sequence[Block], heads: Tensor | None = None
+) -> Tensor:
+    """Compute the last row's logits with edges blocked.
+
+    Args:
+        model: as it was when it read the prompt.
+        prompt: what it read.
+        first: the first row that any of the blocks can change; see :meth:`PromptPass.first_affected`.
+        blocks: one for each result, in the order of the layers where they begin; at least one.
+        heads: of which heads edges are blocked, shape (layers, H), bool; None for all.
+
+    Returns:
+        shape (blocks, V), float32.
+
+    Raises:
+        ModelError: a query would be left without a key, or the picture's tokens would have to be read again by a model
+            that adds features of the picture between its layers.
+
+    """
+    nothing = Block(Edges(torch.empty(0, dtype=torch.int64), torch.empty(0, len(prompt), dtype=torch.bool)), (0, 0))
+    blocker = EdgeBlocker([nothing, *blocks], heads, model.device)
+    with instrumented(model, editors=[blocker]), _joining(model.get_decoder(), [block.layers[0] for block in blocks]):
+        found = model.get_decoder()(**_rest(prompt, first))
+    return logits_of(model, found.last_hidden_state[1:, -1])
+
+
+@contextmanager
+def _joining(decoder: Any, starts: Sequence[int]) -> Iterator[None]:
+    """Let copies of the batch's first row join at the layers where they begin to differ from it, given in order."""
+
+    def joiner(count: int) -> Any:
+        def join(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            hidden, *others = inputs
+            return (torch.cat([hidden, hidden[:1].expand(count, -1, -1)]), *others)
+
+        return join
+
+    with ExitStack() as stack:
+        for number, layer in enumerate(decoder.layers):
+            if count := starts.count(number):
+                stack.callback(layer.register_forward_pre_hook(joiner(count)).remove)
+        yield
+
+
+def _rest(prompt: PromptPass, first: int) -> dict[str, Any]:
+    """Give the decoder's arguments for the rows from the first on."""
+    arguments = dict(prompt.arguments)
+    pictured = arguments.pop("visual_pos_masks", None)
+    arguments.pop("deepstack_visual_embeds", None)
+    if pictured is not None and pictured[:, first:].any():
+        raise ModelError(
+            "image tokens would have to be read again, and this model adds features of the picture between its layers; "
+            "choose flows that lead to tokens after the picture"
+        )
+    arguments["inputs_embeds"] = arguments["inputs_embeds"][:, first:]
+    if arguments.get("position_ids") is not None:
+        arguments["position_ids"] = arguments["position_ids"][..., first:]
+    arguments["attention_mask"] = _mask_of(arguments.get("attention_mask"), first)
+    arguments["past_key_values"] = Cache(
+        [_Before(keys[:, :, :first], values[:, :, :first]) for keys, values in prompt.past]
+    )
+    return arguments
+
+
+def _mask_of(mask: Any, first: int) -> Any:
+    """Cut rows out of what the decoder was given as its mask: one, several by the kind of layer, or none."""
+    if isinstance(mask, Mapping):
+        return {kind: _mask_of(one, first) for kind, one in mask.items()}
+    return mask if mask is None or mask.ndim < 4 else mask[:, :, first:]
+
+
+class _Before(DynamicLayer):
+    """Keys and values of one layer that all rows of a batch share; what comes after them is not kept."""
+
+    def __init__(self, keys: Tensor, values: Tensor) -> None:
+        super().__init__()
+        self.lazy_initialization(keys, values)
+        self.keys, self.values = self._shared = keys, values
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        """Set them before those of each row."""
+        keys, values = (part.expand(len(key_states), -1, -1, -1) for part in self._shared)
+        return torch.cat([keys, key_states], dim=2), torch.cat([values, value_states], dim=2)

@@ -1,0 +1,141 @@
+"""Attention of sparse heads, block by block, in plain torch. Owns that every key is seen once, and the size of blocks.
+
+Rows are cut into chunks. A chunk's keys are the shared tokens before its band, then its band: the chunk itself and the
+window before it. So a prompt costs N (S + W) products instead of N N / 2, and its masks are as small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+# Smaller chunks compute less that is masked and copy more keys. Measured for windows of 128 with heads of 32 to 128.
+_LEAST_CHUNK = 64
+_CHUNKS_IN_WINDOW = 4
+# Keys of a segment, copied for its chunks: what stays in a processor's cache, or keeps a GPU busy.
+_SEGMENT_BYTES = {"cpu": 8 * 2**20}
+_SEGMENT_BYTES_ELSEWHERE = 256 * 2**20
+# Masks whose rows are not a multiple of this are copied by some of SDPA's kernels.
+_MASK_STEP = 16
+
+
+@dataclass(frozen=True, eq=False)
+class _Segment:
+    """A few chunks, n of C rows each, that are computed at once.
+
+    Args:
+        start: its first row.
+        stop: the row after its last one; the last chunk may be longer.
+        keys: which each chunk sees, (n, K) int64.
+        mask: 0 where a row sees a key, otherwise -inf, (n, C, K).
+
+    """
+
+    start: int
+    stop: int
+    keys: Tensor
+    mask: Tensor
+
+
+class BlockAttention:
+    """Attention over shared tokens and a window, of one prompt; layers use it one after the other.
+
+    Args:
+        shared: tokens that every row from them on sees, rising, (S,) int64.
+        length: N, of the prompt.
+        window: tokens that a row sees up to itself.
+        like: keys of the first layer, (G, N, D): their type, device and sizes.
+
+    """
+
+    def __init__(self, shared: NDArray[np.int64], length: int, window: int, like: Tensor) -> None:
+        self._shared = shared
+        self._length = length
+        self._window = window
+        self._like = like[:, :0]
+        self._row_bytes = like.shape[0] * like.shape[2] * like.element_size()
+        self._chunk = max(_LEAST_CHUNK, _rounded(-(-window // _CHUNKS_IN_WINDOW)))
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+        """Compute all rows of all heads.
+
+        Args:
+            query: (H, N, D).
+            key: (G, N, D).
+            value: (G, N, D).
+            scaling: of the scores before the softmax.
+
+        Returns:
+            (N, H, D).
+
+        """
+        heads, _, width = query.shape
+        groups = key.shape[0]
+        per_group = heads // groups
+        keys, values = (part.transpose(0, 1).contiguous() for part in (key, value))
+        outputs = []
+        for segment in self._segments:
+            chunks, rows, seen = segment.mask.shape
+            part = query[:, segment.start : segment.stop]
+            part = functional.pad(part, (0, 0, 0, chunks * rows - part.shape[1]))
+            # Heads that share keys become more rows of one head: no kernel has to repeat keys for them.
+            part = part.view(groups, per_group, chunks, rows, width).permute(2, 0, 1, 3, 4)
+            mask = segment.mask[:, None].expand(-1, per_group, -1, -1)
+            output = functional.scaled_dot_product_attention(
+                part.reshape(chunks, groups, per_group * rows, width),
+                keys[segment.keys].transpose(1, 2),
+                values[segment.keys].transpose(1, 2),
+                attn_mask=mask.reshape(chunks, 1, per_group * rows, seen),
+                scale=scaling,
+            )
+            output = output.view(chunks, groups, per_group, rows, width).permute(0, 3, 1, 2, 4)
+            outputs.append(output.reshape(chunks * rows, heads, width)[: segment.stop - segment.start])
+        return torch.cat(outputs)
+
+    @cached_property
+    def _segments(self) -> list[_Segment]:
+        return list(self._cut())
+
+    def _cut(self) -> Iterator[_Segment]:
+        limit = _SEGMENT_BYTES.get(self._like.device.type, _SEGMENT_BYTES_ELSEWHERE)
+        chunk_bytes = (len(self._shared) + self._chunk + self._window) * self._row_bytes
+        rows = self._chunk * max(1, limit // chunk_bytes)
+        for start in range(0, self._length, rows):
+            yield self._segment(start, min(start + rows, self._length))
+
+    def _segment(self, start: int, stop: int) -> _Segment:
+        device = self._like.device
+        firsts = torch.arange(start, stop, self._chunk, device=device)[:, None]
+        band = firsts + torch.arange(-self._window, self._chunk, device=device)
+        rows = firsts + torch.arange(self._chunk, device=device)
+        distance = rows[:, :, None] - band[:, None]
+        near = (distance >= 0) & (distance < self._window) & (band >= 0)[:, None]
+        inside = band.clamp(0, self._length - 1)
+        near |= (distance >= 0) & ((band >= 0) & self._is_shared[inside])[:, None]
+        # Those in the last chunk's band or after it are in no chunk's part before the band.
+        last_band = int(start + (len(firsts) - 1) * self._chunk - self._window)
+        before = self._shared[: np.searchsorted(self._shared, last_band)]
+        filling = -(len(before) + band.shape[1]) % _MASK_STEP
+        far = torch.from_numpy(np.pad(before, (0, filling), constant_values=self._length)).to(device)
+        is_before = (far < band[:, :1])[:, None].expand(-1, self._chunk, -1)
+        keys = torch.cat([far.clamp(max=self._length - 1).expand(len(firsts), -1), inside], 1)
+        seen = torch.cat([is_before, near], 2)
+        mask = torch.zeros(seen.shape, dtype=self._like.dtype, device=device).masked_fill_(~seen, -torch.inf)
+        return _Segment(start, stop, keys, mask)
+
+    @cached_property
+    def _is_shared(self) -> Tensor:
+        found = np.zeros(self._length, np.bool_)
+        found[self._shared] = True
+        return torch.from_numpy(found).to(self._like.device)
+
+
+def _rounded(number: int) -> int:
+    return number + -number % _MASK_STEP

@@ -1,0 +1,126 @@
+"""Attention of sparse heads in one compiled kernel (flex_attention), for GPUs. Owns its blocks and when it is possible.
+
+Keys are the shared tokens, then all tokens of the prompt: a shared one is seen by its copy in front from where it has
+left the window, and in its place within it. So each row sees a few blocks in front and a few beside itself, which are
+written down without a look at any pair.
+
+Compiling takes seconds for each new size, so sizes are rounded up: a prompt of any length meets one of few kernels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+from torch.nn.attention.flex_attention import BlockMask, flex_attention
+
+BLOCK = 128
+# Sizes are rounded up to a multiple of their highest power of two divided by this.
+_STEPS = 8
+
+
+class FlexAttention:
+    """As :class:`hi_scoring.sparse.blocks.BlockAttention`, with the same arguments.
+
+    Args:
+        shared: tokens that every row from them on sees, rising, (S,) int64.
+        length: N, of the prompt.
+        window: tokens that a row sees up to itself.
+        like: keys of the first layer, (G, N, D).
+        kernel: what computes; torch's function as it is where nothing can be compiled, which is slow.
+
+    """
+
+    def __init__(
+        self,
+        shared: NDArray[np.int64],
+        length: int,
+        window: int,
+        like: Tensor,
+        kernel: Callable[..., Any] | None = None,
+    ) -> None:
+        self._rows = rounded_up(length)
+        self._front = rounded_up(max(len(shared), 1))
+        self._kernel = kernel or _compiled()
+        # What fills up stands behind every row, so no row sees it.
+        places = np.pad(shared, (0, self._front - len(shared)), constant_values=self._rows)
+        self._shared = torch.from_numpy(shared).to(like.device)
+        self.block_mask = _block_mask(places, self._rows, window, like.device)
+
+    @staticmethod
+    def is_possible(like: Tensor) -> bool:
+        """Whether these keys are of a kind that kernels are compiled for here."""
+        width = like.shape[-1]
+        return (
+            like.device.type == "cuda" and find_spec("triton") is not None and width >= 16 and not width & (width - 1)
+        )
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+        """Compute all rows of all heads; see :meth:`BlockAttention.attend`."""
+        length = query.shape[1]
+        output = self._kernel(
+            functional.pad(query, (0, 0, 0, self._rows - length))[None],
+            self._laid_out(key),
+            self._laid_out(value),
+            block_mask=self.block_mask,
+            scale=scaling,
+            enable_gqa=query.shape[0] != key.shape[0],
+        )
+        rows: Tensor = output[0, :, :length].transpose(0, 1)
+        return rows
+
+    def _laid_out(self, part: Tensor) -> Tensor:
+        """Set shared tokens before all: (G, N, D) to (1, G, front + rows, D), zeros between and behind."""
+        groups, length, width = part.shape
+        laid = part.new_zeros(1, groups, self._front + self._rows, width)
+        laid[0, :, : len(self._shared)] = part[:, self._shared]
+        laid[0, :, self._front : self._front + length] = part
+        return laid
+
+
+def rounded_up(size: int) -> int:
+    """Round up to whole blocks, and to one of few sizes: at most an eighth more, or one block."""
+    step = max(BLOCK, (1 << (size.bit_length() - 1)) // _STEPS)
+    return size + -size % step
+
+
+@cache
+def _compiled() -> Callable[..., Any]:
+    # Shapes that may change break flex_attention's kernels in some versions of torch.
+    return torch.compile(flex_attention, dynamic=False)
+
+
+def _block_mask(places: NDArray[np.int64], rows: int, window: int, device: torch.device) -> BlockMask:
+    """Write down which blocks of keys each block of rows sees any key of.
+
+    Args:
+        places: of the tokens in front, rising, a multiple of ``BLOCK`` of them.
+        rows: a multiple of ``BLOCK``.
+        window: tokens that a row sees up to itself.
+        device: where the mask is used.
+
+    """
+    front = len(places)
+    blocks = np.arange(rows // BLOCK)
+    last_rows = blocks * BLOCK + BLOCK - 1
+    sees_front = places[::BLOCK] <= last_rows[:, None] - window
+    first_seen = np.maximum(blocks * BLOCK + 1 - window, 0) // BLOCK
+    sees_beside = (first_seen[:, None] <= blocks) & (blocks <= blocks[:, None])
+    sees = np.concatenate([sees_front, sees_beside], axis=1)
+    order = np.argsort(~sees, axis=1, kind="stable")
+    counts, indices = (torch.from_numpy(part.astype(np.int32)).to(device)[None, None] for part in (sees.sum(1), order))
+    positions = torch.from_numpy(places.astype(np.int32)).to(device)
+
+    def is_seen(_: Tensor, __: Tensor, row: Tensor, slot: Tensor) -> Tensor:
+        is_front = slot < front
+        distance = row - torch.where(is_front, positions[torch.where(is_front, slot, 0)], slot - front)
+        return torch.where(is_front, distance >= window, (distance >= 0) & (distance < window))
+
+    return BlockMask.from_kv_blocks(counts, indices, BLOCK_SIZE=BLOCK, mask_mod=is_seen)

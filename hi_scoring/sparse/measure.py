@@ -1,0 +1,196 @@
+"""Prefills side by side: the same prompt dense and sparse, one after the other. Owns what is measured of each.
+
+Whatever else the machine does meets both alike, so that ratios hold where times do not.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from datasetkit.batches import Batches
+from datasetkit.errors import UnusableError
+from hi_scoring.dialogue import Dialogue
+from hi_scoring.examples import Example, Examples
+from hi_scoring.sparse.attention import Kernel, sparsify
+from hi_scoring.sparse.coverage import Coverage
+from hi_scoring.sparse.plan import SparsePlan
+from hi_scoring.writing import on_device
+
+MEASURES = ("tokens", "seconds_dense", "seconds", "peak_dense", "peak", "kl", "same_token")
+_STATUS, _PEAK_RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+@dataclass(frozen=True, eq=False)
+class Prefills:
+    """What came of a dataset's prompts.
+
+    Args:
+        table: one row an example, in order: record_id, task; then ``MEASURES``, float64, NaN where memory ran out or
+            nothing can be measured: tokens of the prompt, those of pictures among them; seconds to the first token and
+            the peak of memory beyond what was held before, bytes, of the dense model and of the sparse one; kl, the
+            Kullback-Leibler divergence of the sparse model's distribution of the first token from the dense one's,
+            nats; same_token, 1 where both say the same.
+        coverage: how much was sparse.
+
+    """
+
+    table: pd.DataFrame
+    coverage: Coverage
+
+
+@dataclass(frozen=True, eq=False)
+class _FirstToken:
+    """The log-probabilities of all tokens to be the first, (V,) float32, and what it cost to know."""
+
+    logs: Tensor
+    seconds: float
+    peak: float
+
+
+def compare_prefills(
+    model: Any,
+    processor: Any,
+    dialogue: Dialogue,
+    examples: Examples,
+    plan: SparsePlan | None,
+    kernel: Kernel = "blocks",
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> Prefills:
+    """Give every prompt alone to the dense model and to the sparse one, in turns first and second.
+
+    Args:
+        model: in evaluation mode.
+        processor: its processor.
+        dialogue: how it is spoken to.
+        examples: whose prompts.
+        plan: None to set the dense model beside itself, which tells how much times vary.
+        kernel: see :func:`sparsify`.
+        on_progress: told how many prompts are done.
+
+    """
+    pair = _Pair(model, processor, dialogue, examples, plan, kernel)
+    # What only a first pass has to make: kernels, caches of allocators.
+    pair.measure([(0, examples.items[0])])
+    pair.coverage = Coverage()
+    batches = Batches(pair.measure, 1)
+    rows = []
+    for number, example in enumerate(examples.items):
+        [found] = batches.run([(number, example)])
+        values = dict.fromkeys(MEASURES, np.nan) if isinstance(found, UnusableError) else found
+        rows.append({"record_id": example.record_id, "task": example.task, **values})
+        on_progress(number + 1)
+    return Prefills(pd.DataFrame(rows), pair.coverage)
+
+
+class _Pair:
+    """A dense model and a sparse one, which are the same; see :func:`compare_prefills`."""
+
+    def __init__(
+        self,
+        model: Any,
+        processor: Any,
+        dialogue: Dialogue,
+        examples: Examples,
+        plan: SparsePlan | None,
+        kernel: Kernel,
+    ) -> None:
+        self._model = model
+        self._pad_token = processor.tokenizer.pad_token_id
+        self._dialogue = dialogue
+        self._examples = examples
+        self._plan = plan
+        self._kernel = kernel
+        self.coverage = Coverage()
+
+    def measure(self, numbered: Sequence[tuple[int, Example]]) -> list[dict[str, float]]:
+        """Measure examples, each with its number."""
+        return [self._measure(example, sparse_first=bool(number % 2)) for number, example in numbered]
+
+    def _measure(self, example: Example, *, sparse_first: bool) -> dict[str, float]:
+        written = self._dialogue.prompt(example.prompt)
+        encoded = self._dialogue.encode([self._examples.picture(example)], [written], None)
+        inputs = on_device(encoded, self._model)
+        order = (True, False) if sparse_first else (False, True)
+        found = {is_sparse: self._run(inputs, is_sparse) for is_sparse in order}
+        dense, sparse = found[False], found[True]
+        return {
+            "tokens": float(encoded["attention_mask"].sum()),
+            "seconds_dense": dense.seconds,
+            "seconds": sparse.seconds,
+            "peak_dense": dense.peak,
+            "peak": sparse.peak,
+            "kl": max(0.0, float((dense.logs.exp() * (dense.logs - sparse.logs)).nansum())),
+            "same_token": float(dense.logs.argmax() == sparse.logs.argmax()),
+        }
+
+    def _run(self, inputs: dict[str, Any], is_sparse: bool) -> _FirstToken:
+        if self._plan is None or not is_sparse:
+            return self._first_token(inputs)
+        with sparsify(self._model, self._plan, self._kernel) as sparse:
+            found = self._first_token(inputs)
+        self.coverage.add(sparse.coverage)
+        return found
+
+    @torch.inference_mode()
+    def _first_token(self, inputs: dict[str, Any]) -> _FirstToken:
+        memory = _Memory(self._model.device)
+        start = time.perf_counter()
+        found = self._model.generate(
+            **inputs,
+            max_new_tokens=1,
+            do_sample=False,
+            num_beams=1,
+            repetition_penalty=1.0,
+            pad_token_id=self._pad_token,
+            return_dict_in_generate=True,
+            output_logits=True,
+        )
+        _finish(self._model.device)
+        seconds = time.perf_counter() - start
+        peak = memory.peak()
+        return _FirstToken(found.logits[0][0].float().log_softmax(-1), seconds, peak)
+
+
+class _Memory:
+    """The highest need of memory from now on: on CUDA exactly; on a CPU under Linux, of resident memory.
+
+    The allocator keeps blocks of up to 32 MiB for later, so on a CPU needs below some 64 MiB are not told apart.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        _finish(device)
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        elif device.type == "cpu" and _PEAK_RESET.exists():
+            _PEAK_RESET.write_text("5")
+        self._before = _held(device, is_peak=False)
+
+    def peak(self) -> float:
+        """Bytes beyond those that were held at first; NaN where they cannot be known."""
+        return _held(self._device, is_peak=True) - self._before
+
+
+def _held(device: torch.device, *, is_peak: bool) -> float:
+    if device.type == "cuda":
+        return float(torch.cuda.max_memory_allocated(device) if is_peak else torch.cuda.memory_allocated(device))
+    if device.type != "cpu" or not _PEAK_RESET.exists():
+        return float("nan")
+    [found] = re.findall(rf"{'VmHWM' if is_peak else 'VmRSS'}:\s+(\d+) kB", _STATUS.read_text())
+    return int(found) * 1024.0
+
+
+def _finish(device: torch.device) -> None:
+    """Wait for what the device still has to do."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)

@@ -1,0 +1,88 @@
+"""One condition's results in its folder. Owns their files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from datasetkit.errors import BuiltFolderError
+from datasetkit.whole_files import replace_file
+from hi_scoring.evaluation.metrics import Measured
+from hi_scoring.evaluation.predictions import Evaluation
+from hi_scoring.sparse.conditions import Condition
+from hi_scoring.sparse.measure import Prefills
+from hi_scoring.sparse.plan import PLAN_NAME
+
+FACTS_NAME = "condition.json"
+_STATISTICS_NAME, _PREFILLS_NAME, _PREDICTIONS_NAME = (
+    "statistics.safetensors",
+    "prefills.parquet",
+    "predictions.parquet",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class ConditionResult:
+    """What came of one condition.
+
+    Args:
+        group: ``dense``, ``core`` or ``random``.
+        draw: number of the random set; None of the others.
+        coverage: pairs of a prompt and a layer that were sparse in prefills, and dense by reason; see
+            :class:`hi_scoring.sparse.coverage.Coverage`.
+        prefills: see :class:`Prefills`.
+        measured: statistics of what the model said.
+
+    """
+
+    group: str
+    draw: int | None
+    coverage: Mapping[str, Any]
+    prefills: pd.DataFrame
+    measured: Measured
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a condition's results are all there."""
+    return (folder / FACTS_NAME).exists()
+
+
+def save_condition(folder: Path, condition: Condition, prefills: Prefills, evaluation: Evaluation) -> None:
+    """Write a condition's results; the facts come last, and without them it counts as unfinished."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if condition.plan is not None:
+        condition.plan.save(folder / PLAN_NAME)
+    prefills.table.to_parquet(folder / _PREFILLS_NAME, index=False)
+    evaluation.predictions.to_parquet(folder / _PREDICTIONS_NAME, index=False)
+    tensors = {name: np.ascontiguousarray(rows) for name, rows in evaluation.measured.statistics.items()}
+    replace_file(folder / _STATISTICS_NAME, save_tensors(tensors))
+    facts = {
+        "group": condition.group,
+        "draw": condition.draw,
+        "coverage": prefills.coverage.as_json(),
+        "samples": list(evaluation.measured.sample_ids),
+    }
+    replace_file(folder / FACTS_NAME, (json.dumps(facts, indent=1) + "\n").encode())
+
+
+def load_condition(folder: Path) -> ConditionResult:
+    """Read what :func:`save_condition` wrote.
+
+    Raises:
+        BuiltFolderError: it is not whole.
+
+    """
+    try:
+        facts = json.loads((folder / FACTS_NAME).read_bytes())
+        measured = Measured(facts.pop("samples"), load_tensors((folder / _STATISTICS_NAME).read_bytes()))
+        return ConditionResult(**facts, prefills=pd.read_parquet(folder / _PREFILLS_NAME), measured=measured)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BuiltFolderError(f"{folder} holds no finished condition of sparse prefill: {error}; remove it") from error

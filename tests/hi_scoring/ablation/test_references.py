@@ -1,0 +1,90 @@
+"""Outputs of heads on the data as it is: their means by hand, and which samples they are taken from."""
+
+from collections import Counter
+
+import pytest
+import torch
+
+from datasetkit.errors import ModelError, SourceError
+from hi_scoring.ablation.references import References, donors_of
+from hi_scoring.ablation.vision import SeenPictures
+from hi_scoring.dialogue import Dialogue
+from hi_scoring.examples import Examples
+from tests.hi_scoring.ablation.asked import QUESTIONS, asked_row, examples_of
+from tests.hi_scoring.ablation.slow import heads_out
+from tests.hi_scoring.tiny_models import TinyFamily, family_params, tiny
+
+
+def references_of(family: TinyFamily, examples: Examples) -> References:
+    dialogue = Dialogue(family.processor, family.model.config)
+    return References(family.model, dialogue, examples, SeenPictures(family.model))
+
+
+@pytest.mark.parametrize("name", family_params("llava", "paligemma2", "gemma3", "qwen2_vl"))
+def test_means_are_over_every_token_of_every_example(name: str) -> None:
+    family = tiny(name)
+    examples = examples_of(family, tasks=("caption", "vqa"))
+    dialogue = Dialogue(family.processor, family.model.config)
+    outputs = []
+    for one in examples.items:
+        said = one.response + dialogue.closing
+        inputs = dialogue.encode([examples.picture(one)], [dialogue.prompt(one.prompt)], [said])
+        outputs.append(heads_out(family, inputs)[0])
+    expected = torch.cat(outputs, 1).mean(1)
+    for batch in (1, 3):
+        done: list[int] = []
+        found = references_of(family, examples).means(batch, done.append)
+        assert found.shape == expected.shape
+        assert (found - expected).abs().max() < 1e-4
+        assert done == [*range(batch, 8, batch), 8]
+    assert expected.abs().max() > 0.01
+
+
+def test_means_are_computed_once() -> None:
+    references = references_of(tiny("llava"), examples_of(tiny("llava")))
+    done: list[int] = []
+    assert references.means(4, done.append) is references.means(4, done.append)
+    assert done == [4]
+
+
+def test_means_are_those_of_each_example_once_when_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    family = tiny("llava")
+    examples = examples_of(family)
+    expected = references_of(family, examples).means(4)
+    layer = family.model.get_decoder().layers[2]
+    forward, most = type(layer).forward, 2
+
+    def short(self: object, hidden: torch.Tensor, *arguments: object, **options: object) -> object:
+        if self is layer and len(hidden) > most:
+            raise torch.OutOfMemoryError
+        return forward(self, hidden, *arguments, **options)
+
+    monkeypatch.setattr(type(layer), "forward", short)
+    found = references_of(family, examples).means(4)
+    assert (found - expected).abs().max() < 1e-6
+    most = 0
+    with pytest.raises(ModelError, match="head outputs cannot be averaged: not enough memory"):
+        references_of(family, examples).means(4)
+
+
+def test_donors_are_other_rows_of_the_same_task_each_equally_likely() -> None:
+    rows = [asked_row(0, *QUESTIONS), asked_row(1), asked_row(2), asked_row(3, *QUESTIONS[:2])]
+    examples = examples_of(tiny("llava"), *rows, tasks=("caption", "vqa"))
+    drawn: Counter[int] = Counter()
+    for seed in range(600):
+        donors = donors_of(examples, seed)
+        for place, donor in enumerate(donors):
+            assert examples.items[donor].task == examples.items[place].task
+            assert examples.items[donor].row != examples.items[place].row
+        drawn[donors[1]] += 1
+    assert examples.items[1].task == "vqa"
+    possible = [place for place, one in enumerate(examples.items) if one.task == "vqa" and one.row != 0]
+    assert sorted(drawn) == possible
+    assert min(drawn.values()) > 100
+    assert donors_of(examples, 3) == donors_of(examples, 3)
+
+
+def test_donors_of_one_row_alone_are_refused() -> None:
+    examples = examples_of(tiny("llava"), asked_row(0, *QUESTIONS))
+    with pytest.raises(SourceError, match="one row alone for vqa.*leave out the mode resample"):
+        donors_of(examples, 0)

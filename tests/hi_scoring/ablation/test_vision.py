@@ -1,0 +1,73 @@
+"""Vision towers that run once for a batch: the same logits, fewer runs, nothing left on the model."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import torch
+from torch import Tensor
+
+from hi_scoring.ablation import vision
+from hi_scoring.ablation.vision import SeenPictures
+from tests.hi_scoring.attention.running import LONG, SHORT, batch_of, generate
+from tests.hi_scoring.tiny_models import TinyFamily, family_params, tiny
+
+
+@contextmanager
+def counted(family: TinyFamily) -> Iterator[list[int]]:
+    """Count the calls of the method that the tower is reached by."""
+    kind, runs = type(family.model.base_model), [0]
+    method = kind.get_image_features
+
+    def counting(*arguments: object, **options: object) -> object:
+        runs[0] += 1
+        return method(*arguments, **options)
+
+    kind.get_image_features = counting
+    try:
+        yield runs
+    finally:
+        kind.get_image_features = method
+
+
+def logits(family: TinyFamily, texts: tuple[str, ...]) -> Tensor:
+    return torch.stack(generate(family, batch_of(family, *texts)).logits)
+
+
+@pytest.mark.parametrize("name", family_params())
+def test_a_batch_is_seen_once_and_says_the_same(name: str) -> None:
+    family = tiny(name)
+    expected = logits(family, (LONG, SHORT))
+    pictures = SeenPictures(family.model)
+    with torch.inference_mode(), counted(family) as runs:
+        for _ in range(3):
+            with pictures.of("both"):
+                assert torch.equal(logits(family, (LONG, SHORT)), expected)
+        assert runs == [1]
+        with pictures.of("one"):
+            logits(family, (LONG,))
+        assert runs == [2]
+        logits(family, (LONG, SHORT))
+        assert runs == [3]
+
+
+def test_what_does_not_fit_is_computed_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    family = tiny("llava")
+    # Features of one picture: 36 tokens of 64 numbers.
+    monkeypatch.setattr(vision, "_LIMIT", 36 * 64 * 4)
+    pictures = SeenPictures(family.model)
+    with torch.inference_mode(), counted(family) as runs:
+        for name, texts in (("two", (LONG, SHORT)), ("one", (LONG,)), ("another", (SHORT,))):
+            for _ in range(2):
+                with pictures.of(name):
+                    logits(family, texts)
+        assert runs == [2 + 1 + 2]
+
+
+def test_nothing_is_left_on_the_model_also_when_the_body_raises() -> None:
+    model = tiny("llava").model
+    before = dict(vars(model.base_model))
+    with pytest.raises(ZeroDivisionError), SeenPictures(model).of("any"):
+        assert "get_image_features" in vars(model.base_model)
+        raise ZeroDivisionError
+    assert vars(model.base_model) == before

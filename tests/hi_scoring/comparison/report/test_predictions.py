@@ -1,0 +1,79 @@
+"""What models say, side by side, from the files that cells leave."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from datasetkit.errors import BuiltFolderError
+from hi_scoring.comparison.cells import save_cell
+from hi_scoring.comparison.compare import Comparison
+from hi_scoring.comparison.report.predictions import Asked, Said, side_by_side
+from hi_scoring.evaluation.predictions import Evaluation
+from tests.hi_scoring.comparison.report.made import made
+
+
+def prediction(record_id: str, task: str, said: str | None, **judged: Any) -> dict[str, Any]:
+    return {
+        "record_id": record_id,
+        "task": task,
+        "type": "colour" if task == "vqa" else None,
+        "prompt": f"{task}?",
+        "reference": "red",
+        "prediction": said,
+        "is_right": None,
+        "present": None,
+        "absent": None,
+    } | judged
+
+
+def saved(folder: Path, one: Comparison) -> Comparison:
+    """Save the cells of a comparison, each with four predictions that say whose they are."""
+    for cell in (one.untuned, *(cell for cells in one.groups.values() for cell in cells)):
+        table = pd.DataFrame(
+            [
+                prediction("a", "caption", f"{cell.name} sees", present=["a cube"], absent=["a dog", "a cat"]),
+                prediction("a", "vqa", "red", is_right=True),
+                prediction("a", "vqa", "not shown", is_right=False),
+                prediction("b", "caption", None),
+                prediction("b", "vqa", "blue", is_right=False),
+                prediction("c", "caption", "not shown"),
+            ]
+        )
+        place = folder / "cells" / cell.name
+        place.mkdir(parents=True)
+        facts = {
+            name: getattr(cell, name)
+            for name in ("name", "group", "selection", "seed", "modules", "trainable", "parameters")
+        }
+        save_cell(place, facts, {"test": Evaluation(table, cell.measured["test"])})
+    return Comparison.load(folder)
+
+
+def test_the_first_of_each_task_of_the_first_records_and_of_each_group_the_first_run(tmp_path: Path) -> None:
+    found = saved(tmp_path, made(("all", "top-layers:1"), tests=("test",), metrics=("accuracy",)).comparison)
+    absent = "not in the picture: a dog, a cat"
+    groups = ("untuned", "all", "top-layers:1")
+    names = ("untuned", "all--seed-0", "top-layers-1--seed-0")
+    assert side_by_side(tmp_path, found, 2) == [
+        Asked(
+            "a",
+            "caption?",
+            "red",
+            tuple(Said(group, f"{name} sees", absent) for group, name in zip(groups, names, strict=True)),
+        ),
+        Asked("a", "vqa?", "red", tuple(Said(group, "red", "right") for group in groups)),
+        Asked("b", "caption?", "red", tuple(Said(group, None, "") for group in groups)),
+        Asked("b", "vqa?", "red", tuple(Said(group, "blue", "wrong") for group in groups)),
+    ]
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"PAR1")])
+def test_predictions_that_cannot_be_read_are_told_of(tmp_path: Path, damage: Any) -> None:
+    found = saved(tmp_path, made(("all",), seeds=(0,), tests=("test",), metrics=("accuracy",)).comparison)
+    damage(tmp_path / "cells" / "all--seed-0" / "predictions_test.parquet")
+    with pytest.raises(BuiltFolderError, match=r"all--seed-0.*run it again"):
+        side_by_side(tmp_path, found, 2)

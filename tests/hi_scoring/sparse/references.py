@@ -1,0 +1,87 @@
+"""What sparse prefill must compute, by slow code that knows nothing of ours: full masks, loops over heads, no cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface
+from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+
+from hi_scoring.sparse import SparsePlan
+from tests.hi_scoring.attention.running import implementation
+from tests.hi_scoring.tiny_models import TinyFamily
+
+
+def visible(text: Tensor, real: Tensor, sink: int, window: int, prompt: int) -> Tensor:
+    """Tell which keys a sparse head's rows see: (N,) and (N,) to (N, N); rows from ``prompt`` on see all before."""
+    row, key = torch.arange(len(text))[:, None], torch.arange(len(text))
+    first = int(real.nonzero()[0]) if real.any() else 0
+    seen: Tensor = text | (row - key < window) | (key < first + sink) | (row >= prompt)
+    return seen & real & (key <= row)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A plan, and the tokens that it is used on, (B, N) each."""
+
+    plan: SparsePlan
+    text: Tensor
+    real: Tensor
+    prompt: int
+
+
+SLOW: list[Case] = []
+
+
+def _slow_attention(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, **options: Any) -> Any:
+    batch, heads, length, _ = query.shape
+    per_group = heads // key.shape[1]
+    [case] = SLOW
+    rows = []
+    for sample in range(batch):
+        text, real = case.text[sample, :length], case.real[sample, :length]
+        sparse = visible(text, real, case.plan.sink, case.plan.window, case.prompt)
+        for head in range(heads):
+            keys, values = key[sample, head // per_group], value[sample, head // per_group]
+            seen = mask[sample % len(mask), 0]
+            if head not in case.plan.full_heads[module.layer_idx]:
+                seen = seen & sparse
+            scores = query[sample, head] @ keys.T * options["scaling"]
+            if options.get("softcap"):
+                scores = torch.tanh(scores / options["softcap"]) * options["softcap"]
+            rows.append(scores.masked_fill(~seen, -torch.inf).softmax(-1).nan_to_num(0) @ values)
+    return torch.stack(rows).unflatten(0, (batch, heads)).transpose(1, 2), None
+
+
+def _full_mask(*arguments: Any, **options: Any) -> Tensor:
+    return sdpa_mask(*arguments, **{**options, "allow_is_causal_skip": False})
+
+
+AttentionInterface.register("tests_sparse_slow", _slow_attention)
+AttentionMaskInterface.register("tests_sparse_slow", _full_mask)
+
+
+@contextmanager
+def slowly(family: TinyFamily, case: Case) -> Iterator[None]:
+    """Compute the model's attention by the slow code."""
+    SLOW.append(case)
+    try:
+        with implementation(family.model, "tests_sparse_slow"), torch.no_grad():
+            yield
+    finally:
+        SLOW.clear()
+
+
+def attended(query: Tensor, key: Tensor, value: Tensor, seen: Tensor, scaling: float) -> Tensor:
+    """Attention under a mask, head by head: (H, N, D), (G, N, D) twice and (N, N) to (N, H, D)."""
+    per_group = len(query) // len(key)
+    outputs = []
+    for head, rows in enumerate(query):
+        scores = rows @ key[head // per_group].T * scaling
+        outputs.append(scores.masked_fill(~seen, -torch.inf).softmax(-1) @ value[head // per_group])
+    return torch.stack(outputs, 1)

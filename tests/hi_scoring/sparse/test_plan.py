@@ -1,0 +1,91 @@
+"""Plans: what their files hold, and what is refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from datasetkit.errors import BuiltFolderError, RecipeError
+from datasetkit.models import ModelIdentity
+from hi_scoring.results import Head
+from hi_scoring.sparse import SparsePlan
+
+IDENTITY = ModelIdentity("model", "someone/model", "abc", None)
+
+
+def plan(**options: object) -> SparsePlan:
+    return SparsePlan.keeping([Head(2, 1), Head(0, 3), Head(2, 0)], IDENTITY, (3, 4), **options)
+
+
+def test_the_file_is_small_plain_json_and_comes_back(tmp_path: Path) -> None:
+    made = plan(sink=1, window=7, dense_above=0.25, chosen={"by": "ram:response"})
+    made.save(tmp_path / "plan.json")
+    told = json.loads((tmp_path / "plan.json").read_text())
+    assert told.pop("made_by").startswith("datasetkit ")
+    assert told == {
+        "format": 1,
+        "model": {"id": "someone/model", "revision": "abc", "sha256": None},
+        "layers": 3,
+        "heads": 4,
+        "sink": 1,
+        "window": 7,
+        "dense_above": 0.25,
+        "chosen": {"by": "ram:response"},
+        "full_heads": {"0": [3], "2": [0, 1]},
+    }
+    assert SparsePlan.load(tmp_path / "plan.json") == made == SparsePlan.load(tmp_path)
+    assert made.full_heads == ((3,), (), (0, 1))
+    assert made.kept == (Head(0, 3), Head(2, 0), Head(2, 1))
+
+
+def test_defaults() -> None:
+    made = plan()
+    assert (made.sink, made.window, made.dense_above, dict(made.chosen)) == (4, 128, 0.5, {})
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"sink": -1}, "sink -1"),
+        ({"window": 0}, "window 0"),
+        ({"dense_above": 0.0}, "dense_above is 0.0"),
+        ({"dense_above": 1.5}, "dense_above is 1.5"),
+    ],
+)
+def test_values_out_of_range_are_refused(options: dict[str, float], told: str) -> None:
+    with pytest.raises(RecipeError, match=told):
+        plan(**options)
+
+
+@pytest.mark.parametrize(
+    ("heads", "told"),
+    [
+        ([Head(0, 4)], r"layer 0 keeps heads \(4,\); give each once, rising, of 0 to 3"),
+        ([Head(1, 2), Head(1, 2)], r"layer 1 keeps heads \(2, 2\)"),
+        ([Head(3, 0)], "head 0 of layer 3 is to be kept; the model has layers 0 to 2"),
+        ([Head(-1, 0)], "head 0 of layer -1"),
+    ],
+)
+def test_heads_that_are_not_there_are_refused(heads: list[Head], told: str) -> None:
+    with pytest.raises(RecipeError, match=told):
+        SparsePlan.keeping(heads, IDENTITY, (3, 4))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"format": 2}, "of format 2; this datasetkit reads format 1"),
+        ({"window": None}, "no plan of sparse prefill"),
+        ({"full_heads": {"9": [0]}}, "head 0 of layer 9"),
+        ({"model": {"id": "x"}}, "no plan of sparse prefill"),
+    ],
+)
+def test_files_that_are_no_plans_are_refused(tmp_path: Path, change: dict[str, object], told: str) -> None:
+    path = tmp_path / "plan.json"
+    plan().save(path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(BuiltFolderError, match=told):
+        SparsePlan.load(path)
+    path.write_text("{")
+    with pytest.raises(BuiltFolderError, match="no plan of sparse prefill"):
+        SparsePlan.load(path)
