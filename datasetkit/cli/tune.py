@@ -32,6 +32,7 @@ DATA, ADAPTER, TRAINING = "Data", "Adapter", "Training"
 TRAIN, VALIDATION = "train", "validation"
 # Of numpy's generator.
 _LAST_SEED = 2**32 - 1
+_RECORDS_SHOWN = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -335,6 +336,32 @@ def _compare(
 
 def _report(found: Comparison, bench: Bench, folder: Path) -> None:
     """Write tables and pages, and print what they say."""
+    from rich.console import Console
+
+    from hi_scoring.comparison.compare import CELLS_NAME
+    from hi_scoring.comparison.report.markdown import write_markdown
+    from hi_scoring.comparison.report.page import write_page
+    from hi_scoring.comparison.report.predictions import side_by_side
+    from hi_scoring.comparison.report.terminal import comparison_tables
+    from hi_scoring.comparison.table import contrasts_table, shifts_table, write_tables
+    from hi_scoring.runs import PAGE_NAME
+
+    shifts, contrasts, description = shifts_table(found), contrasts_table(found), bench.description()
+    write_tables(folder, shifts, contrasts)
+    write_markdown(folder / "comparison.md", found, shifts, contrasts, description)
+    asked = side_by_side(folder, found, _RECORDS_SHOWN)
+    write_page(folder / PAGE_NAME, found, shifts, contrasts, description, asked)
+    console = Console()
+    for part in comparison_tables(found, shifts, contrasts):
+        console.print(part)
+    for group, cells in found.groups.items():
+        first = cells[0]
+        share = first.trainable / first.parameters
+        typer.echo(f"{group}: {first.trainable:,} numbers trained, {share:.4%} of {first.parameters:,}")
+        for cell in cells:
+            typer.echo(f"  {cell.name}: {', '.join(cell.modules)}")
+    typer.echo(f"wrote {folder} (adapters: {CELLS_NAME}/NAME/adapter; tables: comparison.md, *.parquet)")
+    typer.echo(f"open {folder / PAGE_NAME} in a browser")
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
@@ -108,5 +109,5 @@ def load_cell(folder: Path) -> CellResult:
             for test, ids in samples.items()
         }
         return CellResult(**{**facts, "modules": tuple(facts["modules"])}, measured=measured)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise BuiltFolderError(f"{folder} holds no finished cell of a comparison: {error}; remove it") from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,8 @@ from hi_scoring.evaluation.shifts import Cell, Estimate, contrast, shift, size_c
 from hi_scoring.statistics import holm
 
 TEST = "test"
+# Tunes more than any other group: it is shown beside them, and is no rival.
+EVERYTHING = "all"
 LEVEL = 0.05
 _RANKED = re.compile(r"(?P<rule>top|bottom|random)-(?P<unit>layers|heads):(?P<k>[0-9]+)(:[0-9]+)?")
 
@@ -31,8 +34,9 @@ def shifts_table(comparison: Comparison) -> pd.DataFrame:
     Returns:
         columns test, metric, group; runs, n (samples with a value), trainable, share (trained numbers for each
         parameter); figure (mean over runs), spread (standard deviation over runs, NaN of fewer than two); shift from
-        the untuned model with low, high (95 %), p; p_holm, corrected for all rows of metrics in ``METRICS`` (that of
-        ``accuracy:TYPE`` rows is NaN: they explain, they are not tested). The untuned model has no shift.
+        the untuned model with low, high (95 %), p; p_holm, corrected for all rows of a test set with metrics in
+        ``METRICS``
+        (that of ``accuracy:TYPE`` rows is NaN: they explain, they are not tested). The untuned model has no shift.
 
     """
     rows = [
@@ -41,7 +45,8 @@ def shifts_table(comparison: Comparison) -> pd.DataFrame:
         for name in _metrics(comparison, test)
         for row in _rows(comparison, test, name)
     ]
-    return _corrected(pd.DataFrame(rows))
+    table = pd.DataFrame(rows)
+    return _corrected(table, table["metric"].isin(list(METRICS)))
 
 
 def contrasts_table(comparison: Comparison) -> pd.DataFrame:
@@ -49,7 +54,9 @@ def contrasts_table(comparison: Comparison) -> pd.DataFrame:
 
     Returns:
         columns test, metric, first, second; difference of the shifts, with sign; size (how much larger the first shift
-        is, whatever its sign), low, high (95 %), p and p_holm of that.
+        is, whatever its sign), low, high (95 %), p of that, and p_holm, corrected for all contrasts of a test set but
+        those
+        with ``all``, of which it is NaN.
 
     """
     rows = []
@@ -72,7 +79,8 @@ def contrasts_table(comparison: Comparison) -> pd.DataFrame:
                     }
                 )
     columns = ["test", "metric", "first", "second", "difference", "size", "low", "high", "p"]
-    return _corrected(pd.DataFrame(rows, columns=columns))
+    table = pd.DataFrame(rows, columns=columns)
+    return _corrected(table, table["second"] != EVERYTHING)
 
 
 def contrasted(comparison: Comparison) -> list[tuple[str, str]]:
@@ -87,7 +95,7 @@ def contrasted(comparison: Comparison) -> list[tuple[str, str]]:
             for group, other in ranked.items()
             if other["rule"] != "top" and (other["unit"], other["k"]) == (match["unit"], match["k"])
         ]
-        pairs += [(first, second) for second in (*rivals, *(["all"] if "all" in comparison.groups else []))]
+        pairs += [(first, second) for second in (*rivals, *([EVERYTHING] if EVERYTHING in comparison.groups else []))]
     return pairs
 
 
@@ -112,11 +120,8 @@ class Verdict:
 
 
 def verdicts(contrasts: pd.DataFrame) -> list[Verdict]:
-    """Hold the claim against the test set: it holds where most metrics say so and none says otherwise.
-
-    ``all`` is no rival: it tunes more.
-    """
-    part = contrasts[(contrasts["test"] == TEST) & (contrasts["second"] != "all")]
+    """Hold the claim against the test set: it holds where most metrics say so and none says otherwise."""
+    part = contrasts[(contrasts["test"] == TEST) & (contrasts["second"] != EVERYTHING)]
     found = []
     for group, rows in part.groupby("first", sort=False):
         holding, failing, tested = [], [], 0
@@ -174,14 +179,20 @@ def _cell(comparison: Comparison, test: str, group: str) -> Cell:
     return Cell(comparison.untuned.measured[test], [cell.measured[test] for cell in comparison.groups[group]])
 
 
-def _corrected(table: pd.DataFrame) -> pd.DataFrame:
-    """Add ``p_holm``: Holm's correction over all tests of the table."""
-    is_test = table["p"].notna() & table["metric"].isin(list(METRICS))
-    corrected = np.full(len(table), np.nan)
-    corrected[is_test] = holm(table.loc[is_test, "p"].to_numpy(float))
+def _corrected(table: pd.DataFrame, is_test: pd.Series) -> pd.DataFrame:
+    """Add ``p_holm``: Holm's correction over the tests of each test set; NaN where a row is none."""
+    corrected = pd.Series(np.nan, index=table.index)
+    for _, rows in table[is_test & table["p"].notna()].groupby("test", sort=False):
+        corrected[rows.index] = holm(rows["p"].to_numpy(float))
     return table.assign(p_holm=corrected)
 
 
 def label_of(name: str) -> str:
     """What a metric is called in tables and plots."""
     return find_metric(name).label
+
+
+def write_tables(folder: Path, shifts: pd.DataFrame, contrasts: pd.DataFrame) -> None:
+    """Write both tables as Parquet, for whoever computes on."""
+    shifts.to_parquet(folder / "shifts.parquet", index=False)
+    contrasts.to_parquet(folder / "contrasts.parquet", index=False)

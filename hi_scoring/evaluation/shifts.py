@@ -10,14 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from datasetkit.errors import RecordError
 from hi_scoring.evaluation.metrics import Measured, find_metric
-from hi_scoring.statistics import DRAWS, SEED, FloatArray, draw_counts
+from hi_scoring.statistics import SEED, FloatArray, draw_counts
 
+# So many that a p-value, at least 2 / (draws + 1), can be small after correction for a hundred tests.
+DRAWS = 10_000
 _ENDS = (0.025, 0.975)
+_CHUNK_DRAWS = 1000
+# What is drawn independently of what.
+_OF_SAMPLES, _OF_FIRST, _OF_SECOND = range(3)
 
 
 @dataclass(frozen=True)
@@ -79,9 +86,7 @@ def shift(name: str, cell: Cell, draws: int = DRAWS, seed: int = SEED) -> Estima
     """
     if not _supports(name, cell):
         return Estimate(cell.shift(name), np.nan, np.nan, np.nan)
-    random = np.random.default_rng(seed)
-    samples = _drawn_samples(cell, draws, random)
-    return _estimate(cell.shift(name), _drawn_shifts(name, cell, samples, random))
+    return _estimate(cell.shift(name), _drawn_shifts(name, cell, draws, seed, _OF_FIRST))
 
 
 def contrast(name: str, first: Cell, second: Cell, draws: int = DRAWS, seed: int = SEED) -> Estimate:
@@ -111,9 +116,10 @@ def _compared(
     value, other = (float(of_shift(np.array(cell.shift(name)))) for cell in (first, second))
     if not (_supports(name, first) and _supports(name, second)):
         return Estimate(value - other, np.nan, np.nan, np.nan)
-    random = np.random.default_rng(seed)
-    samples = _drawn_samples(first, draws, random)
-    drawn = [of_shift(_drawn_shifts(name, cell, samples, random)) for cell in (first, second)]
+    drawn = [
+        of_shift(_drawn_shifts(name, cell, draws, seed, stream))
+        for cell, stream in ((first, _OF_FIRST), (second, _OF_SECOND))
+    ]
     return _estimate(value - other, drawn[0] - drawn[1])
 
 
@@ -131,18 +137,27 @@ def _require_same_samples(first: Measured, second: Measured) -> None:
     )
 
 
-def _drawn_samples(cell: Cell, draws: int, random: np.random.Generator) -> FloatArray:
-    return draw_counts(len(cell.untuned.sample_ids), draws, random).astype(np.float64)
+@lru_cache(maxsize=8)
+def _drawn(count: int, draws: int, seed: int, stream: int) -> NDArray[np.uint16]:
+    """How often each of ``count`` is in each draw, (draws, count); the same for all that is estimated of them."""
+    return draw_counts(count, draws, np.random.default_rng([seed, stream])).astype(np.uint16)
 
 
-def _drawn_shifts(name: str, cell: Cell, samples: FloatArray, random: np.random.Generator) -> FloatArray:
-    """Draw runs for each of (draws, n) draws of samples, and give the shifts, (draws,)."""
-    reduce = find_metric(name).reduce
-    untuned = reduce(samples @ cell.untuned.of(name))
+def _drawn_shifts(name: str, cell: Cell, draws: int, seed: int, stream: int) -> FloatArray:
+    """Draw samples, the same for every cell, and runs by a stream of their own; give the shifts, (draws,)."""
+    samples = _drawn(len(cell.untuned.sample_ids), draws, seed, _OF_SAMPLES)
+    untuned = _drawn_figures(name, cell.untuned, samples)
     # Subtracting run by run keeps runs that change nothing at exactly 0.
-    shifts = np.column_stack([reduce(samples @ run.of(name)) - untuned for run in cell.tuned])
-    runs = draw_counts(len(cell.tuned), len(samples), random)
+    shifts = np.column_stack([_drawn_figures(name, run, samples) - untuned for run in cell.tuned])
+    runs = _drawn(len(cell.tuned), draws, seed, stream)
     return (runs * shifts).sum(axis=1) / len(cell.tuned)
+
+
+def _drawn_figures(name: str, measured: Measured, samples: NDArray[np.uint16]) -> FloatArray:
+    """Give a metric's figure in each of (draws, n) draws, (draws,)."""
+    reduce, statistics = find_metric(name).reduce, measured.of(name)
+    parts = range(0, len(samples), _CHUNK_DRAWS)
+    return np.concatenate([reduce(samples[at : at + _CHUNK_DRAWS].astype(np.float64) @ statistics) for at in parts])
 
 
 def _supports(name: str, cell: Cell) -> bool:

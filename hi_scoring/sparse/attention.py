@@ -189,13 +189,14 @@ class _Pass:
             return _dense(module, query, key, value, mask, options)
         scaling = options.get("scaling")
         scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
-        output = query.new_zeros(*query.transpose(1, 2).shape)
+        found = []
         for number, prompt in enumerate(prompts):
             slots = slice(prompt.start, prompt.stop)
-            if prompt.length:
-                one, keys, values = (part[number, :, slots] for part in (query, key, value))
-                output[number, slots] = self._attend_prompt(number, prompt, full, one, keys, values, scaling)
-        return output
+            one, keys, values = (part[number, :, slots] for part in (query, key, value))
+            # Without its padding, whose rows are nobody's: they are zeros, as SDPA's are.
+            rows = self._attend_prompt(number, prompt, full, one, keys, values, scaling)
+            found.append(functional.pad(rows, (0, 0, 0, 0, prompt.start, query.shape[2] - prompt.stop)))
+        return torch.stack(found) if len(found) > 1 else found[0][None]
 
     def _prompts(
         self, query: Tensor, key: Tensor, mask: Tensor | None, softcap: float | None

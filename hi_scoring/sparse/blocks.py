@@ -76,11 +76,10 @@ class BlockAttention:
             (N, H, D).
 
         """
-        heads, _, width = query.shape
+        heads, length, width = query.shape
         groups = key.shape[0]
         per_group = heads // groups
-        keys, values = (part.transpose(0, 1).contiguous() for part in (key, value))
-        outputs = []
+        output = query.new_empty(length, heads, width)
         for segment in self._segments:
             chunks, rows, seen = segment.mask.shape
             part = query[:, segment.start : segment.stop]
@@ -88,16 +87,17 @@ class BlockAttention:
             # Heads that share keys become more rows of one head: no kernel has to repeat keys for them.
             part = part.view(groups, per_group, chunks, rows, width).permute(2, 0, 1, 3, 4)
             mask = segment.mask[:, None].expand(-1, per_group, -1, -1)
-            output = functional.scaled_dot_product_attention(
+            found = functional.scaled_dot_product_attention(
                 part.reshape(chunks, groups, per_group * rows, width),
-                keys[segment.keys].transpose(1, 2),
-                values[segment.keys].transpose(1, 2),
+                _gathered(key, segment.keys),
+                _gathered(value, segment.keys),
                 attn_mask=mask.reshape(chunks, 1, per_group * rows, seen),
                 scale=scaling,
             )
-            output = output.view(chunks, groups, per_group, rows, width).permute(0, 3, 1, 2, 4)
-            outputs.append(output.reshape(chunks * rows, heads, width)[: segment.stop - segment.start])
-        return torch.cat(outputs)
+            found = found.view(chunks, groups, per_group, rows, width).permute(0, 3, 1, 2, 4)
+            found = found.reshape(chunks * rows, heads, width)
+            output[segment.start : segment.stop] = found[: segment.stop - segment.start]
+        return output
 
     @cached_property
     def _segments(self) -> list[_Segment]:
@@ -135,6 +135,13 @@ class BlockAttention:
         found = np.zeros(self._length, np.bool_)
         found[self._shared] = True
         return torch.from_numpy(found).to(self._like.device)
+
+
+def _gathered(part: Tensor, keys: Tensor) -> Tensor:
+    """Pick (n, G, K, D) from (G, N, D) by (n, K), from whichever of heads and tokens stands first in memory."""
+    if part.is_contiguous():
+        return part[:, keys].transpose(0, 1)
+    return part.transpose(0, 1)[keys].transpose(1, 2)
 
 
 def _rounded(number: int) -> int:

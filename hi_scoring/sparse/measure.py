@@ -5,11 +5,9 @@ Whatever else the machine does meets both alike, so that ratios hold where times
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,11 +21,13 @@ from hi_scoring.dialogue import Dialogue
 from hi_scoring.examples import Example, Examples
 from hi_scoring.sparse.attention import Kernel, sparsify
 from hi_scoring.sparse.coverage import Coverage
+from hi_scoring.sparse.memory import PeakMemory, finish
 from hi_scoring.sparse.plan import SparsePlan
 from hi_scoring.writing import on_device
 
 MEASURES = ("tokens", "seconds_dense", "seconds", "peak_dense", "peak", "kl", "same_token")
-_STATUS, _PEAK_RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+# What an allocator may keep of one pass for the next, so that resident memory does not tell smaller needs apart.
+_UNSEEN_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class Prefills:
 
     Args:
         table: one row an example, in order: record_id, task; then ``MEASURES``, float64, NaN where memory ran out or
-            nothing can be measured: tokens of the prompt, those of pictures among them; seconds to the first token and
+            nothing can be measured (memory on a CPU below 64 MiB, too): tokens of the prompt, those of pictures among them; seconds to the first token and
             the peak of memory beyond what was held before, bytes, of the dense model and of the sparse one; kl, the
             Kullback-Leibler divergence of the sparse model's distribution of the first token from the dense one's,
             nats; same_token, 1 where both say the same.
@@ -143,7 +143,8 @@ class _Pair:
 
     @torch.inference_mode()
     def _first_token(self, inputs: dict[str, Any]) -> _FirstToken:
-        memory = _Memory(self._model.device)
+        device = self._model.device
+        memory = PeakMemory(device)
         start = time.perf_counter()
         found = self._model.generate(
             **inputs,
@@ -155,42 +156,9 @@ class _Pair:
             return_dict_in_generate=True,
             output_logits=True,
         )
-        _finish(self._model.device)
+        finish(device)
         seconds = time.perf_counter() - start
         peak = memory.peak()
+        if device.type == "cpu" and peak < _UNSEEN_BYTES:
+            peak = float("nan")
         return _FirstToken(found.logits[0][0].float().log_softmax(-1), seconds, peak)
-
-
-class _Memory:
-    """The highest need of memory from now on: on CUDA exactly; on a CPU under Linux, of resident memory.
-
-    The allocator keeps blocks of up to 32 MiB for later, so on a CPU needs below some 64 MiB are not told apart.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        _finish(device)
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
-        elif device.type == "cpu" and _PEAK_RESET.exists():
-            _PEAK_RESET.write_text("5")
-        self._before = _held(device, is_peak=False)
-
-    def peak(self) -> float:
-        """Bytes beyond those that were held at first; NaN where they cannot be known."""
-        return _held(self._device, is_peak=True) - self._before
-
-
-def _held(device: torch.device, *, is_peak: bool) -> float:
-    if device.type == "cuda":
-        return float(torch.cuda.max_memory_allocated(device) if is_peak else torch.cuda.memory_allocated(device))
-    if device.type != "cpu" or not _PEAK_RESET.exists():
-        return float("nan")
-    [found] = re.findall(rf"{'VmHWM' if is_peak else 'VmRSS'}:\s+(\d+) kB", _STATUS.read_text())
-    return int(found) * 1024.0
-
-
-def _finish(device: torch.device) -> None:
-    """Wait for what the device still has to do."""
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)

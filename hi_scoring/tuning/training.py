@@ -204,15 +204,14 @@ class _Told(TrainerCallback):
 
     def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
         """Write all logs down; those before an interruption come back with the checkpoint."""
-        # The last log of all is of this process's part of the training alone.
-        logs = [
-            {key: value for key, value in log.items() if not _MEASURED.fullmatch(key)}
-            for log in state.log_history
-            if "train_loss" not in log
-        ]
-        if state.is_world_process_zero:
+        last = state.log_history[-1]
+        # The very last log is of what this process trained alone, and comes after the last checkpoint.
+        if state.is_world_process_zero and "train_loss" not in last:
+            logs = [
+                {key: value for key, value in log.items() if not _MEASURED.fullmatch(key)} for log in state.log_history
+            ]
             replace_file(self._history, "".join(f"{json.dumps(log, sort_keys=True)}\n" for log in logs).encode())
-        loss = state.log_history[-1].get("loss", state.log_history[-1].get("train_loss", 0.0))
+        loss = last.get("loss", last.get("train_loss", 0.0))
         if not math.isfinite(loss):
             raise ModelError(
                 f"the loss is {loss} after {state.global_step} steps; lower --learning-rate, or train in another "

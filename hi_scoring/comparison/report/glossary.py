@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from hi_scoring.comparison.table import LEVEL, label_of
+from hi_scoring.comparison.table import EVERYTHING, LEVEL, label_of
 from hi_scoring.comparison.trials import UNTUNED
 from hi_scoring.evaluation.metrics import find_metric
+from hi_scoring.evaluation.shifts import DRAWS
 from hi_scoring.report.numbers import number
-from hi_scoring.statistics import DRAWS, SEED
+from hi_scoring.statistics import SEED
 
 MARK = "*"
 LOWER_IS_BETTER = "↓"
@@ -65,26 +66,30 @@ def method(shifts: pd.DataFrame, contrasts: pd.DataFrame) -> dict[str, str]:
         "independently of them, runs are drawn with replacement (the pigeonhole bootstrap; Owen 2007). A draw has the "
         "same samples for all ways of tuning and for the untuned model",
         "p-values": "two-sided: twice the share of draws on the rarer side of 0, each side given one draw more than it "
-        "has. Corrected by Holm's method, once over all shifts and once over all contrasts; questions of single types "
-        f"are not tested. Shifts: {mark_sentence(shifts)}. Contrasts: {mark_sentence(contrasts)}",
+        "has. Holm's method corrects the shifts of a test set for their number, and so the contrasts of a test set; "
+        f"questions of single types and contrasts with {EVERYTHING}, which tunes more, are not among them",
         "seeds": _seeds(shifts),
     }
     return told if len(contrasts) else {name: words for name, words in told.items() if name != "larger by"}
 
 
-def lowest_p(table: pd.DataFrame) -> float:
-    """Give the p-value that none of a table can be below when corrected for all its tests, at most 1."""
-    return min(1.0, int(table["p_holm"].notna().sum()) * 2 / (DRAWS + 1))
+def lowest_p(table: pd.DataFrame, test: str) -> float:
+    """Give the p-value that none of a test set can be below when corrected for all its tests, at most 1."""
+    return min(1.0, _tests(table, test) * 2 / (DRAWS + 1))
 
 
-def mark_sentence(table: pd.DataFrame) -> str:
-    """Say what the mark stands for in a table; where so much was tested that nothing can have it, say that."""
-    tests, lowest = int(table["p_holm"].notna().sum()), lowest_p(table)
+def mark_sentence(table: pd.DataFrame, test: str) -> str:
+    """Say what the mark stands for; where so much was tested that nothing can have it, say that."""
+    tests, lowest = _tests(table, test), lowest_p(table, test)
     if not tests:
         return "nothing was tested"
     if lowest < LEVEL:
         return f"{MARK} p < {LEVEL}, corrected for {tests:,} tests (Holm)"
     return f"no p corrected for {tests:,} tests (Holm) can be below {number(lowest)}, so none is marked"
+
+
+def _tests(table: pd.DataFrame, test: str) -> int:
+    return int(table[table["test"] == test]["p_holm"].notna().sum())
 
 
 def _seeds(shifts: pd.DataFrame) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,16 @@ import pandas as pd
 
 from datasetkit.whole_files import replace_file
 from hi_scoring.comparison.compare import Comparison
+from hi_scoring.comparison.report.conclusions import conclusions, no_conclusion
 from hi_scoring.comparison.report.glossary import explained, heading_of, mark_sentence, method
 from hi_scoring.comparison.report.summary import (
     GroupRow,
     Measure,
-    conclusions,
     contrast_rows,
     fewest_samples,
     group_rows,
     lead,
     metrics_of,
-    no_conclusion,
     settings,
     tests_of,
     tuned_rows,
@@ -88,10 +88,11 @@ def _figures(shifts: pd.DataFrame) -> Iterator[str]:
         yield _table(
             ("group", "runs", "trained numbers", "share of the model", *map(heading_of, names)), [*rows, counts]
         )
-    yield (
-        "Each cell: figure ± standard deviation over seeds (shift from the untuned model [95 % interval]); "
-        f"{_escape(mark_sentence(shifts))}. n: samples with a value, of the group that has fewest."
-    )
+        yield (
+            "Each cell: figure ± standard deviation over seeds (shift from the untuned model [95 % interval]); "
+            f"{_escape(mark_sentence(shifts, test))}. n: samples with a value, of the group that has fewest."
+        )
+    yield "## Metrics"
     yield "\n".join(f"- {_escape(name)}: {_escape(words)}" for name, words in explained(list(metrics)))
 
 
@@ -107,15 +108,11 @@ def _cell(one: Measure) -> str:
 
 
 def _contrasts(contrasts: pd.DataFrame) -> Iterator[str]:
-    rows = [
-        (test, first, row.metric, row.second, row.difference, row.size, row.interval, row.p, row.p_holm)
-        for test, first in contrasts[["test", "first"]].drop_duplicates().itertuples(index=False)
-        for row in contrast_rows(contrasts, test, first)
-    ]
-    if rows:
-        yield "## Contrasts"
-        header = ("test", "first", "metric", "second", "difference of shifts", "first shift larger by", "95 %", "p")
-        yield _table((*header, "p (Holm)"), rows)
+    header = ("metric", "second", "difference of shifts", "first shift larger by", "95 %", "p", "p (Holm)")
+    for test, first in contrasts[["test", "first"]].drop_duplicates().itertuples(index=False):
+        yield f"## Contrasts: {_escape(first)} against others, {_escape(test)}"
+        yield _table(header, [astuple(row) for row in contrast_rows(contrasts, test, first)])
+        yield f"{_escape(mark_sentence(contrasts, test))}."
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

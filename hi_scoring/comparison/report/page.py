@@ -11,20 +11,18 @@ import pandas as pd
 
 from datasetkit.whole_files import replace_file
 from hi_scoring.comparison.compare import Comparison
+from hi_scoring.comparison.report.conclusions import Conclusion, conclusions, no_conclusion
 from hi_scoring.comparison.report.figures import final_figures, forest, main_metrics, trade_off
 from hi_scoring.comparison.report.glossary import MARK, explained, heading_of, mark_sentence, method
 from hi_scoring.comparison.report.predictions import Asked
 from hi_scoring.comparison.report.summary import (
-    Conclusion,
     ContrastRow,
     GroupRow,
-    conclusions,
     contrast_rows,
     fewest_samples,
     group_rows,
     lead,
     metrics_of,
-    no_conclusion,
     settings,
     tests_of,
     tuned_rows,
@@ -60,6 +58,7 @@ class _TestSet:
 
     name: str
     data: str
+    mark: str
     metrics: _Table
     types: _Table
     forest: bytes
@@ -98,8 +97,6 @@ def write_page(
         has_runs=max(map(len, comparison.groups.values())) > 1,
         mark=MARK,
         level=LEVEL,
-        mark_of_shifts=mark_sentence(shifts),
-        mark_of_contrasts=mark_sentence(contrasts),
         terms=explained(list(dict.fromkeys(name for test in tests for name in metrics_of(shifts, test)))),
         tests=[_test_set(comparison, shifts, description, test) for test in tests],
         trades=[(name, trade_off(shifts, (TEST, name), main_metrics(shifts, (TEST, name)))) for name in others],
@@ -131,6 +128,7 @@ def _test_set(comparison: Comparison, shifts: pd.DataFrame, description: Mapping
     return _TestSet(
         test,
         description["tests"][test]["name"],
+        mark_sentence(shifts, test),
         _table(shifts, test, metrics, [heading_of(name) for name in metrics]),
         _table(shifts, test, types, [name.partition(":")[2] for name in types]),
         forest(comparison, shifts, test),
@@ -143,6 +141,6 @@ def _table(shifts: pd.DataFrame, test: str, metrics: Sequence[str], headings: Se
     return _Table(tuple(headings), tuple(group_rows(shifts, test, metrics)), counts)
 
 
-def _contrasts(contrasts: pd.DataFrame) -> Iterator[tuple[str, str, list[ContrastRow]]]:
+def _contrasts(contrasts: pd.DataFrame) -> Iterator[tuple[str, str, list[ContrastRow], str]]:
     for test, first in contrasts[["test", "first"]].drop_duplicates().itertuples(index=False):
-        yield test, first, contrast_rows(contrasts, test, first)
+        yield test, first, contrast_rows(contrasts, test, first), mark_sentence(contrasts, test)

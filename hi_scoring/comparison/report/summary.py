@@ -1,4 +1,4 @@
-"""What a report says of a comparison, in words and numbers. Owns the rows that terminal, page and Markdown all show."""
+"""What a report says of a comparison, in numbers. Owns the rows that terminal, page and Markdown all show."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ import pandas as pd
 
 from hi_scoring.comparison.cells import CellResult
 from hi_scoring.comparison.compare import Comparison
-from hi_scoring.comparison.report.glossary import MARK, heading_of, lowest_p
-from hi_scoring.comparison.table import LEVEL, TEST, Verdict, label_of, verdicts
+from hi_scoring.comparison.report.glossary import MARK, heading_of
+from hi_scoring.comparison.table import LEVEL
 from hi_scoring.comparison.trials import UNTUNED
 from hi_scoring.evaluation.metrics import METRICS
+from hi_scoring.evaluation.shifts import DRAWS
 from hi_scoring.report.numbers import NOT_MEASURED, interval, number, p_value, percent, signed
-from hi_scoring.statistics import DRAWS, SEED
+from hi_scoring.statistics import SEED
 
 
 @dataclass(frozen=True)
@@ -64,22 +65,6 @@ class TunedRow:
     layers: str
     heads: str
     modules: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Conclusion:
-    """What came of the paper's claim for one top group.
-
-    Args:
-        verdict: from the table of contrasts.
-        rivals: the groups that it was held against.
-        sentence: the verdict in words.
-
-    """
-
-    verdict: Verdict
-    rivals: tuple[str, ...]
-    sentence: str
 
 
 def tests_of(shifts: pd.DataFrame) -> list[str]:
@@ -158,43 +143,16 @@ def tuned_rows(comparison: Comparison) -> list[TunedRow]:
     return rows
 
 
-def conclusions(comparison: Comparison, contrasts: pd.DataFrame) -> list[Conclusion]:
-    """Put the verdict on each top group that has rivals into words."""
-    rest = contrasts[(contrasts["test"] == TEST) & (contrasts["second"] != "all")]
-    samples = len(comparison.untuned.measured[TEST].sample_ids)
-    found = []
-    for verdict in verdicts(contrasts):
-        rivals = tuple(str(name) for name in rest[rest["first"] == verdict.group]["second"].unique())
-        runs = [len(comparison.groups[group]) for group in (verdict.group, *rivals)]
-        sentence = _sentence(verdict, samples, min(runs))
-        if max(runs) == 1:
-            sentence += " Seeds were not varied: another one may say otherwise."
-        elif min(runs) == 1:
-            sentence += " Seeds were not varied for all of them: another one may say otherwise."
-        if lowest_p(contrasts) >= LEVEL:
-            sentence += " Corrected for so many contrasts, no difference can be significant: compare fewer at once."
-        found.append(Conclusion(verdict, rivals, sentence))
-    return found
-
-
-def no_conclusion(comparison: Comparison) -> str:
-    """Say why the claim was not held against anything."""
-    return (
-        "The claim was not tested: that takes layers or heads of the highest scores, and as many of the lowest or "
-        f"drawn at random to set against them. Here: {', '.join(comparison.groups)}."
-    )
-
-
 def lead(comparison: Comparison, description: Mapping[str, Any]) -> str:
     """Say in two sentences what was done."""
     seeds = _seeds(comparison)
     told = f"seeds {', '.join(map(str, seeds))}" if len(seeds) > 1 else f"seed {seeds[0]} alone: seeds were not varied"
     sets = [
-        f"{description['tests'][name]['name']} ({name}, {_counted(len(measured.sample_ids), 'sample')})"
+        f"{description['tests'][name]['name']} ({name}, {counted(len(measured.sample_ids), 'sample')})"
         for name, measured in comparison.untuned.measured.items()
     ]
     return (
-        f"{_counted(len(comparison.groups), 'way')} of tuning on {_counted(description['examples'], 'example')} of "
+        f"{counted(len(comparison.groups), 'way')} of tuning on {counted(description['examples'], 'example')} of "
         f"{description['data']['name']}, {told}. Tested on {' and '.join(sets)}."
     )
 
@@ -208,6 +166,11 @@ def settings(comparison: Comparison, description: Mapping[str, Any]) -> dict[str
         "parameters of the model": f"{comparison.untuned.parameters:,}",
         "draws of the bootstrap": f"{DRAWS:,}, seed {SEED}",
     }
+
+
+def counted(count: int, what: str) -> str:
+    """Write a count of things: ``1 seed``, ``1,200 samples``."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _seeds(comparison: Comparison) -> list[int]:
@@ -248,38 +211,6 @@ def _ranges(numbers: Sequence[int]) -> str:
 def _heads(heads: Sequence[Sequence[int]] | None) -> str:
     by_layer = groupby(heads or (), key=lambda head: head[0])
     return "; ".join(f"layer {layer}: {_ranges([head for _, head in found])}" for layer, found in by_layer)
-
-
-def _sentence(verdict: Verdict, samples: int, runs: int) -> str:
-    group, tested = verdict.group, verdict.tested
-    holding, failing = _named(verdict.holding, tested), _named(verdict.failing, tested)
-    if verdict.answer == "holds":
-        return (
-            f"For {group} the claim holds here: it shifts the model significantly more than every rival of its size in "
-            f"{holding}, and no rival shifts it significantly more in any."
-        )
-    if verdict.answer == "does not hold":
-        return (
-            f"For {group} the claim does not hold here: a rival of its size shifts the model significantly more in "
-            f"{failing}; it shifts the model significantly more than every rival in {holding}."
-        )
-    return (
-        f"For {group} it cannot be told from {_counted(samples, 'sample')} and {_counted(runs, 'seed')} whether the "
-        f"claim holds: it shifts the model significantly more than every rival of its size in {holding}; a rival "
-        f"shifts it significantly more in {failing}."
-    )
-
-
-def _named(metrics: Sequence[str], tested: int) -> str:
-    """Count metrics and name them: ``2 of 7 metrics (CIDEr, Right answers)``."""
-    if not metrics:
-        return f"none of {_counted(tested, 'metric')}"
-    names = ", ".join(label_of(name) for name in metrics)
-    return f"{len(metrics)} of {_counted(tested, 'metric')} ({names})"
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, str]]:

@@ -11,14 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from hi_scoring.comparison.compare import Comparison
+from hi_scoring.comparison.report.conclusions import conclusions, no_conclusion
 from hi_scoring.comparison.report.glossary import LOWER_IS_BETTER, heading_of, mark_sentence
 from hi_scoring.comparison.report.summary import (
-    conclusions,
     contrast_rows,
     fewest_samples,
     group_rows,
     metrics_of,
-    no_conclusion,
     runs_sentence,
     tests_of,
 )
@@ -53,7 +52,7 @@ def comparison_tables(
 
 def _shifts(comparison: Comparison, shifts: pd.DataFrame, test: str) -> Table:
     metrics = metrics_of(shifts, test)
-    told = [runs_sentence(comparison), mark_sentence(shifts)]
+    told = [runs_sentence(comparison), mark_sentence(shifts, test)]
     if any(not find_metric(name).higher_is_better for name in metrics):
         told.append(f"{LOWER_IS_BETTER} lower is better")
     table = _table(
@@ -76,7 +75,7 @@ def _shifts(comparison: Comparison, shifts: pd.DataFrame, test: str) -> Table:
 def _contrasts(contrasts: pd.DataFrame, first: str) -> Table:
     table = _table(
         f"{TEST}: how much more {first} shifts the model than others",
-        f"sizes of shifts, whichever way they go; {mark_sentence(contrasts)}",
+        f"sizes of shifts, whichever way they go; {mark_sentence(contrasts, TEST)}",
     )
     table.add_column("metric")
     table.add_column("than", overflow="fold")

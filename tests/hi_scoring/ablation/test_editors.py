@@ -58,7 +58,7 @@ def editor_of(mode: str, family: TinyFamily, examples: Examples) -> HeadEditor:
 
 def replacement_of(mode: str, family: TinyFamily, examples: Examples, place: int) -> Replacement:
     if mode == "zero":
-        return lambda layer, head, count: torch.zeros(count, HEAD_WIDTH)
+        return lambda _layer, _head, count: torch.zeros(count, HEAD_WIDTH)
     if mode == "mean":
         return lambda layer, head, count: MEANS[layer, head].expand(count, -1)
     prompt_length = encoded(family, examples, (place,))["input_ids"].shape[1]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import wraps
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ def counted(family: TinyFamily) -> Iterator[list[int]]:
     kind, runs = type(family.model.base_model), [0]
     method = kind.get_image_features
 
+    @wraps(method)
     def counting(*arguments: object, **options: object) -> object:
         runs[0] += 1
         return method(*arguments, **options)
@@ -67,7 +69,12 @@ def test_what_does_not_fit_is_computed_anew(monkeypatch: pytest.MonkeyPatch) -> 
 def test_nothing_is_left_on_the_model_also_when_the_body_raises() -> None:
     model = tiny("llava").model
     before = dict(vars(model.base_model))
-    with pytest.raises(ZeroDivisionError), SeenPictures(model).of("any"):
-        assert "get_image_features" in vars(model.base_model)
-        raise ZeroDivisionError
+
+    def failing() -> None:
+        with SeenPictures(model).of("any"):
+            assert "get_image_features" in vars(model.base_model)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        failing()
     assert vars(model.base_model) == before

@@ -1,15 +1,17 @@
 """Comparisons that are killed: forks one, ends it at its n-th touch of the file system, and goes on with it.
 
 Run as ``python -m tests.hi_scoring.comparison.killing FOLDER SIGNAL:STRIDE ...``, stride 1 for every moment; prints how
-many moments were tried, and how many of them left a checkpoint that was cut short. It is a process of its own because
-it forks, which no process with threads should do.
+many moments were tried for each. One more is in the middle of a checkpoint. It is a process of its own because it
+forks, which no process with threads should do.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -31,31 +33,51 @@ def run(out: Path) -> object:
     return compared(bench, out, ["top-heads:3"], [0])
 
 
-def main(folder: Path, how: signal.Signals, stride: int) -> tuple[int, int]:
-    """Kill at every ``stride``-th moment; give how many were tried, and how many cut a checkpoint short."""
+def end_in_checkpoint(number: int) -> None:
+    """Kill this process when all of a checkpoint is there but its state, which comes last."""
+    begun = 0
+
+    def watch(event: str, arguments: tuple) -> None:
+        nonlocal begun
+        if event == "open" and str(arguments[0]).endswith("trainer_state.json") and arguments[1] == "w":
+            begun += 1
+            if begun == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(watch)
+
+
+def disturbed(folder: Path, before: Callable[[], object]) -> bool:
+    """Kill a run and go on with it; tell whether it was killed at all."""
     expected, out = folder / "expected", folder / "out"
-    if not expected.exists() and forked(partial(run, expected)):
-        raise SystemExit("the run fails without being killed")
-    tried = cut = 0
-    while True:
-        moment = 1 + tried * stride
-        shutil.rmtree(out, ignore_errors=True)
-        status = forked(partial(run, out), partial(end_at, moment, how, out))
-        if status == 0:
-            return tried, cut
-        if status not in {-how, 130}:
-            raise SystemExit(f"moment {moment}: the run ended by itself with status {status}")
-        cut += any(not (path / "trainer_state.json").exists() for path in out.rglob("checkpoint-*"))
-        if forked(partial(run, out)):
-            raise SystemExit(f"moment {moment}: the second run fails")
-        there, wanted = contents(out), contents(expected)
-        if names := sorted({name for name, _ in there.items() ^ wanted.items()}):
-            raise SystemExit(f"moment {moment}: {names} differ from an undisturbed run")
-        tried += 1
+    shutil.rmtree(out, ignore_errors=True)
+    status = forked(partial(run, out), before)
+    if status == 0:
+        return False
+    if status not in {-signal.SIGKILL, 130}:
+        raise SystemExit(f"{before}: the run ended by itself with status {status}")
+    if forked(partial(run, out)):
+        raise SystemExit(f"{before}: the second run fails")
+    if names := sorted({name for name, _ in contents(out).items() ^ contents(expected).items()}):
+        raise SystemExit(f"{before}: {names} differ from an undisturbed run")
+    return True
+
+
+def main(folder: Path, how: signal.Signals, stride: int) -> int:
+    """Kill at every ``stride``-th moment; give how many were tried."""
+    moment = 1
+    while disturbed(folder, partial(end_at, moment, how, folder / "out")):
+        moment += stride
+    return moment // stride
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    place = Path(sys.argv[1])
+    if forked(partial(run, place / "expected")):
+        raise SystemExit("the run fails without being killed")
+    if not disturbed(place, partial(end_in_checkpoint, 2)):
+        raise SystemExit("no second checkpoint was begun")
     for task in sys.argv[2:]:
         named, step = task.split(":")
-        sys.stdout.write("{} {}\n".format(*main(Path(sys.argv[1]), signal.Signals[named], int(step))))
+        sys.stdout.write(f"{main(place, signal.Signals[named], int(step))}\n")

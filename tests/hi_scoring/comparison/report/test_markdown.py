@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hi_scoring.comparison.report.conclusions import conclusions
 from hi_scoring.comparison.report.markdown import write_markdown
-from hi_scoring.comparison.report.summary import conclusions
 from hi_scoring.report.numbers import percent
 from tests.hi_scoring.comparison.report.made import LAYERS, Made, made, make
 

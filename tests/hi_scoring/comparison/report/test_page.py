@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hi_scoring.comparison.report.conclusions import conclusions
 from hi_scoring.comparison.report.page import write_page
 from hi_scoring.comparison.report.predictions import Asked, Said
-from hi_scoring.comparison.report.summary import conclusions
 from tests.hi_scoring.comparison.report.made import ALL, ANSWERS, CAPTIONS, LAYERS, Made, made, make
 from tests.hi_scoring.report.shown import Tags, words_of
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from rich.console import Console
 
-from hi_scoring.comparison.report.summary import conclusions
+from hi_scoring.comparison.report.conclusions import conclusions
 from hi_scoring.comparison.report.terminal import comparison_tables
 from hi_scoring.evaluation.metrics import METRICS
 from tests.hi_scoring.comparison.report.made import ALL, LAYERS, PARAMETERS, Made, made

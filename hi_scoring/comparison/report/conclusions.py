@@ -1,0 +1,84 @@
+"""What came of the paper's claim, in words. Owns the sentences, and what they hold against seeds and many tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from hi_scoring.comparison.compare import Comparison
+from hi_scoring.comparison.report.glossary import lowest_p
+from hi_scoring.comparison.report.summary import counted
+from hi_scoring.comparison.table import EVERYTHING, LEVEL, TEST, Verdict, label_of, verdicts
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """What came of the paper's claim for one top group.
+
+    Args:
+        verdict: from the table of contrasts.
+        rivals: the groups that it was held against.
+        sentence: the verdict in words.
+
+    """
+
+    verdict: Verdict
+    rivals: tuple[str, ...]
+    sentence: str
+
+
+def conclusions(comparison: Comparison, contrasts: pd.DataFrame) -> list[Conclusion]:
+    """Put the verdict on each top group that has rivals into words."""
+    rest = contrasts[(contrasts["test"] == TEST) & (contrasts["second"] != EVERYTHING)]
+    samples = len(comparison.untuned.measured[TEST].sample_ids)
+    found = []
+    for verdict in verdicts(contrasts):
+        rivals = tuple(str(name) for name in rest[rest["first"] == verdict.group]["second"].unique())
+        runs = [len(comparison.groups[group]) for group in (verdict.group, *rivals)]
+        sentence = _sentence(verdict, samples, min(runs))
+        if max(runs) == 1:
+            sentence += " Seeds were not varied: another one may say otherwise."
+        elif min(runs) == 1:
+            sentence += " Seeds were not varied for all of them: another one may say otherwise."
+        if lowest_p(contrasts, TEST) >= LEVEL:
+            sentence += " Corrected for so many contrasts, no difference can be significant: compare fewer at once."
+        found.append(Conclusion(verdict, rivals, sentence))
+    return found
+
+
+def no_conclusion(comparison: Comparison) -> str:
+    """Say why the claim was not held against anything."""
+    return (
+        "The claim was not tested: that takes layers or heads of the highest scores, and as many of the lowest or "
+        f"drawn at random to set against them. Here: {', '.join(comparison.groups)}."
+    )
+
+
+def _sentence(verdict: Verdict, samples: int, runs: int) -> str:
+    group, tested = verdict.group, verdict.tested
+    holding, failing = _named(verdict.holding, tested), _named(verdict.failing, tested)
+    if verdict.answer == "holds":
+        return (
+            f"For {group} the claim holds here: it shifts the model significantly more than every rival of its size in "
+            f"{holding}, and no rival shifts it significantly more in any."
+        )
+    if verdict.answer == "does not hold":
+        return (
+            f"For {group} the claim does not hold here: a rival of its size shifts the model significantly more in "
+            f"{failing}; it shifts the model significantly more than every rival in {holding}."
+        )
+    return (
+        f"For {group} it cannot be told from {counted(samples, 'sample')} and {counted(runs, 'seed')} whether the "
+        f"claim holds: it shifts the model significantly more than every rival of its size in {holding}; a rival "
+        f"shifts it significantly more in {failing}."
+    )
+
+
+def _named(metrics: Sequence[str], tested: int) -> str:
+    """Count metrics and name them: ``2 of 7 metrics (CIDEr, Right answers)``."""
+    if not metrics:
+        return f"none of {counted(tested, 'metric')}"
+    names = ", ".join(label_of(name) for name in metrics)
+    return f"{len(metrics)} of {counted(tested, 'metric')} ({names})"

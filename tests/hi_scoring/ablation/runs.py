@@ -1,0 +1,100 @@
+"""Whole runs of ablation, of a model in which one head carries all that pictures and questions say."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hi_scoring.ablation.ablate import CONDITIONS_NAME, ablate
+from hi_scoring.ablation.bench import Bench
+from hi_scoring.ablation.options import AblationOptions
+from hi_scoring.ablation.plan import Plan
+from hi_scoring.ablation.rankings import Ranking, shape_of
+from hi_scoring.ablation.results import CONTRASTS_NAME, CURVES_NAME, FACTS_NAME, Ablations
+from hi_scoring.dialogue import Dialogue
+from hi_scoring.examples import Examples
+from hi_scoring.options import TextOptions, WritingOptions
+from hi_scoring.run_folder import RUN_NAME
+from hi_scoring.writing import Writer
+from tests.hi_scoring.ablation.asked import asked_row, examples_of
+from tests.hi_scoring.scored import TinySubject
+from tests.hi_scoring.tiny_models import TinyFamily, tiny
+from tests.hi_scoring.tiny_parts import HEAD_WIDTH
+
+PLANTED = (2, 1)
+ROWS = 24
+
+
+@cache
+def planted() -> TinyFamily:
+    """A tiny LLaVA whose heads put out nothing, but for one: only through it does a prompt's end know of the rest."""
+    family = tiny("llava")
+    model = copy.deepcopy(family.model)
+    layer, head = PLANTED
+    for number, block in enumerate(model.get_decoder().layers):
+        weight = block.self_attn.o_proj.weight.data
+        own = weight[:, head * HEAD_WIDTH : (head + 1) * HEAD_WIDTH].clone()
+        weight.zero_()
+        if number == layer:
+            weight[:, head * HEAD_WIDTH : (head + 1) * HEAD_WIDTH] = 40 * own
+    return TinyFamily("llava", model, family.processor)
+
+
+@dataclass(frozen=True)
+class PlantedSubject(TinySubject):
+    """That model, in place of one that is loaded."""
+
+    @property
+    def model(self) -> Any:  # type: ignore[override]
+        return planted().model
+
+
+@cache
+def questions() -> Examples:
+    """Questions to which the model's own word is the right answer."""
+    family = planted()
+    examples = examples_of(family, *(asked_row(number) for number in range(ROWS)))
+    writer = Writer(family.model, family.processor, Dialogue(family.processor, family.model.config))
+    answers = writer.write([examples.picture(one) for one in examples.items], [one.prompt for one in examples.items], 1)
+    items = tuple(replace(one, response=answer) for one, answer in zip(examples.items, answers, strict=True))
+    return Examples(examples.data, items, ())
+
+
+def bench_of(examples: Examples | None = None, seed: int = 0, batch: int = 8) -> Bench:
+    writing = WritingOptions(answer_tokens=1)
+    return Bench(
+        PlantedSubject(), examples or questions(), TextOptions(tasks=("vqa",)), writing, None, seed=seed, batch=batch
+    )
+
+
+def ranking_of(folder: Path, *first: tuple[int, int]) -> Ranking:
+    """A table in which these heads come first, the rest in their order."""
+    rest = [(layer, head) for layer in range(4) for head in range(4) if (layer, head) not in first]
+    rows = [f"{layer},{head},{-place}" for place, (layer, head) in enumerate([*first, *rest])]
+    path = folder / f"{'-'.join(f'{layer}.{head}' for layer, head in first)}.csv"
+    path.write_text("layer,head,score\n" + "".join(f"{row}\n" for row in rows))
+    subject = PlantedSubject()
+    return Ranking.of_table(path, subject.identity, shape_of(subject.config))
+
+
+def run(folder: Path, ranking: Ranking, bench: Bench | None = None, **more: Any) -> Ablations:
+    """Run into a folder; what is no option of the plan goes to :func:`ablate`."""
+    given = {name: more.pop(name) for name in ("modes", "doses", "draws", "seed") if name in more}
+    options = AblationOptions(**({"doses": (0.05, 0.1), "draws": 2} | given))
+    return ablate(bench or bench_of(), Plan.of([ranking], options, (4, 4)), folder, **more)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """What a finished run leaves, conditions included."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert {path.name for path in files if path.parent == folder} == {RUN_NAME, CURVES_NAME, CONTRASTS_NAME, FACTS_NAME}
+    assert all(path.parent in (folder, folder / CONDITIONS_NAME) for path in files)
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+torch.set_num_threads(1)

@@ -1,0 +1,200 @@
+"""Whole runs: a planted head is found, interrupted runs go on, other results stay."""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from safetensors import safe_open
+
+from datasetkit.errors import BuiltFolderError, OutputError
+from hi_scoring.ablation.ablate import CONDITIONS_NAME
+from hi_scoring.ablation.bench import Bench
+from hi_scoring.ablation.plan import Condition
+from hi_scoring.ablation.results import FACTS_NAME, Ablations
+from hi_scoring.ablation.table import verdicts
+from hi_scoring.results import Head
+from tests.conftest import REPOSITORY
+from tests.hi_scoring.ablation.asked import examples_of
+from tests.hi_scoring.ablation.runs import PLANTED, ROWS, bench_of, contents, planted, questions, ranking_of, run
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("ablations")
+
+
+@pytest.fixture(scope="module")
+def finished(folder: Path) -> Ablations:
+    """By one call that nothing disturbed; nobody changes it."""
+    return run(folder / "finished", ranking_of(folder, PLANTED))
+
+
+def test_only_the_head_that_carries_the_answers_matters(finished: Ablations) -> None:
+    answers = Counter(one.response for one in questions().items)
+    assert len(answers) > 5
+    curves = finished.curves[finished.curves["draw"].isna()].set_index(["mode", "metric", "rule", "heads"])
+    assert set(curves["unablated"]["zero", "accuracy"]) == {1.0}
+    for mode in ("zero", "mean", "resample"):
+        for metric in ("accuracy", "answer_probability"):
+            shifts = curves["shift"][mode, metric]
+            assert shifts["top"].max() < -0.3, (mode, metric)
+            for rule in ("bottom", "random"):
+                assert shifts[rule].abs().max() < 1e-6, (mode, metric)
+    # Where nothing of the question arrives, all answers are one.
+    assert curves["figure"]["zero", "accuracy", "top", 1] <= max(answers.values()) / ROWS
+    assert set(finished.contrasts["worse"]) == {True}
+    assert (finished.contrasts["p_holm"] < 0.05).all()
+    [verdict] = verdicts(finished.contrasts)
+    assert (verdict.answer, verdict.better, verdict.tested) == ("holds", 0, 3 * 2 * 2)
+
+
+def test_a_ranking_that_ends_with_the_head_that_matters_does_not_hold(folder: Path) -> None:
+    # Of each layer but the planted one's a head; two in layer 2 are drawn from three, of which one is planted.
+    ranking = ranking_of(folder, (2, 0), (2, 2))
+    found = run(folder / "wrong", ranking, modes=("zero",), doses=(0.1,), draws=5)
+    [verdict] = verdicts(found.contrasts)
+    assert (verdict.answer, verdict.worse) == ("does not hold", 0)
+
+
+def test_resampling_says_what_the_donor_would_say(folder: Path) -> None:
+    """With one head between question and answer, its outputs of another sample bring that sample's answer."""
+    from hi_scoring.ablation.references import donors_of
+
+    bench = bench_of()
+    measured = bench.measure(Condition("resample", (Head(*PLANTED),)))
+    items, donors = questions().items, donors_of(questions(), 0)
+    expected = [float(items[donor].response == one.response) for one, donor in zip(items, donors, strict=True)]
+    assert 0 < sum(expected) < ROWS
+    assert measured.statistics["accuracy"][:, 0].tolist() == expected
+
+
+def test_tables_are_read_back(folder: Path, finished: Ablations) -> None:
+    found = Ablations.load(folder / "finished")
+    for table, other in ((found.curves, finished.curves), (found.contrasts, finished.contrasts)):
+        assert table.equals(other)
+        assert (table.dtypes == other.dtypes).all()
+    assert found.facts == finished.facts
+    assert found.facts["n"] == ROWS
+    [top] = [
+        one for one in found.facts["trials"] if (one["mode"], one["rule"], len(one["heads"])) == ("mean", "top", 1)
+    ]
+    assert top["heads"] == [list(PLANTED)]
+    assert (folder / "finished" / CONDITIONS_NAME / f"{top['condition']}.safetensors").is_file()
+
+
+def test_finished_results_are_loaded_without_the_model(
+    folder: Path, finished: Ablations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = contents(folder / "finished")
+    monkeypatch.setattr(Bench, "measure", None)
+    again = run(folder / "finished", ranking_of(folder, PLANTED))
+    assert again.curves.equals(finished.curves)
+    assert contents(folder / "finished") == before
+
+
+def test_an_interrupted_run_goes_on_with_the_next_condition(tmp_path: Path, folder: Path, finished: Ablations) -> None:
+    done: list[int] = []
+
+    def stop(stage: str, count: int, _: int) -> None:
+        if stage == "conditions":
+            done.append(count)
+            if len(done) == 5:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "out", ranking_of(folder, PLANTED), on_progress=stop)
+    assert not (tmp_path / "out" / FACTS_NAME).exists()
+    kept = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out" / CONDITIONS_NAME).iterdir()}
+    assert len(kept) == 5
+    run(tmp_path / "out", ranking_of(folder, PLANTED))
+    assert {name: (tmp_path / "out" / CONDITIONS_NAME / name).stat().st_mtime_ns for name in kept} == kept
+    assert contents(tmp_path / "out") == contents(folder / "finished")
+
+
+def test_more_doses_and_rankings_run_what_is_new(tmp_path: Path, folder: Path) -> None:
+    out, ran = tmp_path / "out", []
+    run(out, ranking_of(folder, PLANTED), modes=("zero",), doses=(0.05,))
+    first = {path.name for path in (out / CONDITIONS_NAME).iterdir()}
+    assert len(first) == 1 + 1 + 1 + 2
+    measure = Bench.measure
+
+    def noted(self: Bench, condition: Condition | None, *more: object) -> object:
+        ran.append(condition)
+        return measure(self, condition, *more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Bench, "measure", noted)
+        found = run(out, ranking_of(folder, PLANTED), modes=("zero",), doses=(0.05, 0.1))
+    assert {len(one.heads) for one in ran if one is not None} == {2}
+    assert set(found.curves["heads"]) == {1, 2}
+
+
+def test_other_results_stay_unless_told_otherwise(tmp_path: Path, folder: Path) -> None:
+    out, ranking = tmp_path / "out", ranking_of(folder, PLANTED)
+    options = {"modes": ("zero",), "doses": (0.05,), "draws": 1}
+    run(out, ranking, **options)
+    before = contents(out)
+    with pytest.raises(OutputError, match="holds other results: batch is 8 there, 4 here"):
+        run(out, ranking, bench_of(batch=4), **options)
+    assert contents(out) == before
+    run(out, ranking, bench_of(batch=4), overwrite=True, **options)
+    run(tmp_path / "fresh", ranking, bench_of(batch=4), **options)
+    assert contents(out) == contents(tmp_path / "fresh")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    with pytest.raises(OutputError, match="holds files that `datasetkit ablate` did not make"):
+        run(tmp_path / "mine", ranking, overwrite=True, **options)
+
+
+def test_damaged_files_are_told(tmp_path: Path, folder: Path) -> None:
+    out, ranking = tmp_path / "out", ranking_of(folder, PLANTED)
+    options = {"modes": ("zero",), "doses": (0.05,), "draws": 1}
+    run(out, ranking, **options)
+    part = out / CONDITIONS_NAME / "unablated.safetensors"
+    part.write_bytes(part.read_bytes()[:-40])
+    assert len(run(out, ranking, **options).curves) > 0
+    (out / FACTS_NAME).unlink()
+    with pytest.raises(
+        BuiltFolderError, match=r"unablated.safetensors holds nothing measured that can be read: .*remove"
+    ):
+        run(out, ranking, **options)
+    with pytest.raises(BuiltFolderError, match=r"holds no finished ablation: ablation\.json is missing"):
+        Ablations.load(out)
+
+
+def test_captions_and_answers_are_measured_together_sample_by_sample(folder: Path) -> None:
+    examples = examples_of(planted(), tasks=("caption", "vqa"))
+    measured = bench_of(examples).measure(None)
+    assert list(measured.sample_ids) == [f"sample-{number}" for number in range(4)]
+    assert {"bleu4", "rouge_l", "cider", "accuracy", "accuracy:colour", "answer_probability"} <= set(
+        measured.statistics
+    )
+    assert measured.statistics["answer_probability"][:, 1].tolist() == [1, 1, 1, 1]
+    run(
+        folder / "captions",
+        ranking_of(folder, PLANTED),
+        bench_of(examples),
+        modes=("resample",),
+        doses=(0.05,),
+        draws=1,
+    )
+    with safe_open(folder / "captions" / CONDITIONS_NAME / "unablated.safetensors", framework="numpy") as part:
+        assert json.loads(part.metadata()["sample_ids"]) == list(measured.sample_ids)
+
+
+def test_a_killed_run_ends_in_the_same_bytes(tmp_path: Path) -> None:
+    """At some moments of many; by hand, a stride of 1 tries all of them."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.hi_scoring.ablation.killing", str(tmp_path), "13"],
+        cwd=REPOSITORY,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 4

@@ -1,0 +1,105 @@
+"""What a model says while heads are edited, and the probability of the right answer by a forward pass of its own."""
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+
+from hi_scoring.ablation.asking import Asker
+from hi_scoring.ablation.editors import HeadEditor, ZeroHeads
+from hi_scoring.ablation.vision import SeenPictures
+from hi_scoring.dialogue import Dialogue
+from hi_scoring.examples import Examples
+from hi_scoring.options import WritingOptions
+from hi_scoring.writing import Writer
+from tests.hi_scoring.ablation.asked import examples_of
+from tests.hi_scoring.ablation.slow import ablated_logits
+from tests.hi_scoring.attention.running import SHORT, batch_of, generate
+from tests.hi_scoring.tiny_models import TinyFamily, family_params, tiny
+from tests.hi_scoring.tiny_parts import HEAD_WIDTH
+
+HEADS = {2: (1, 2)}
+WRITING = WritingOptions(caption_tokens=5, answer_tokens=2)
+
+
+def asker_of(family: TinyFamily, examples: Examples) -> Asker:
+    dialogue = Dialogue(family.processor, family.model.config)
+    return Asker(family.model, family.processor, dialogue, examples, SeenPictures(family.model))
+
+
+def state(family: TinyFamily) -> tuple[object, ...]:
+    """What could be left on a model; transformers itself leaves hooks when it first runs."""
+    model = family.model
+    generate(family, batch_of(family, SHORT))
+    hooks = [len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules()]
+    return model.get_decoder().config._attn_implementation, hooks, sorted(vars(model.base_model))
+
+
+@pytest.mark.parametrize("name", family_params("llava", "paligemma2", "gemma3", "qwen2_vl"))
+def test_answers_have_the_probability_of_their_first_token_at_the_last_prompt_position(name: str) -> None:
+    family = tiny(name)
+    examples = examples_of(family)
+    dialogue = Dialogue(family.processor, family.model.config)
+    before = state(family)
+    said = asker_of(family, examples).ask(lambda _: ZeroHeads(HEADS), WRITING, 3, lambda _: None)
+    assert state(family) == before
+    for example, one in zip(examples.items, said, strict=True):
+        prompt = dialogue.prompt(example.prompt)
+        images = [examples.picture(example)]
+        answered = dialogue.encode(images, [prompt], [example.response])["input_ids"][0]
+        slots, _ = dialogue.response(answered, prompt, example.response)
+        logits = ablated_logits(
+            family,
+            dialogue.encode(images, [prompt], None),
+            HEADS,
+            lambda _layer, _head, count: torch.zeros(count, HEAD_WIDTH),
+        )[-1]
+        assert one is not None
+        assert one.probability == pytest.approx(logits.softmax(-1)[answered[slots[0]]].item(), rel=1e-3)
+
+
+def test_without_an_editor_the_model_says_what_it_says() -> None:
+    family = tiny("llava")
+    examples = examples_of(family, tasks=("caption", "vqa"))
+    writer = Writer(family.model, family.processor, Dialogue(family.processor, family.model.config))
+    done: list[int] = []
+    said = asker_of(family, examples).ask(None, WRITING, 3, done.append)
+    for example, one in zip(examples.items, said, strict=True):
+        most = 5 if example.task == "caption" else 2
+        assert one is not None
+        assert [one.text] == writer.write([examples.picture(example)], [example.prompt], most)
+    assert done == [3, 4, 7, 8]
+
+
+def test_an_example_that_does_not_fit_alone_is_unsaid_and_others_are_not() -> None:
+    family = tiny("llava")
+    examples = examples_of(family)
+    before = state(family)
+    expected = asker_of(family, examples).ask(None, WRITING, 1, lambda _: None)
+
+    def editor_of(places: Sequence[int]) -> HeadEditor:
+        if len(places) > 2 or 1 in places:
+            raise torch.OutOfMemoryError
+        return ZeroHeads({})
+
+    said = asker_of(family, examples).ask(editor_of, WRITING, 4, lambda _: None)
+    assert said[1] is None
+    for place in (0, 2, 3):
+        one, other = said[place], expected[place]
+        assert one is not None
+        assert other is not None
+        assert (one.text, one.probability) == (other.text, pytest.approx(other.probability, rel=1e-4))
+    assert state(family) == before
+
+
+def test_nothing_is_left_on_the_model_when_an_edit_fails() -> None:
+    class Failing(ZeroHeads):
+        def edit_output(self, *_: object) -> torch.Tensor:
+            raise ZeroDivisionError
+
+    family = tiny("llava")
+    before = state(family)
+    asker = asker_of(family, examples_of(family))
+    with pytest.raises(ZeroDivisionError):
+        asker.ask(lambda _: Failing(HEADS), WRITING, 4, lambda _: None)
+    assert state(family) == before
