@@ -149,12 +149,11 @@ _MASKED: list[tuple[Window, Tensor, Tensor]] = []
 def masked_attention(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **options: Any
 ) -> tuple[Tensor, None]:
-    """Make the mask of every pair as the reference does, in every layer anew."""
+    """Make a mask of every pair of tokens, for every head."""
     [(window, sources, targets)] = _MASKED
     if window[0] <= module.layer_idx < window[1]:
-        seen = torch.tril(torch.ones(query.shape[2], key.shape[2], dtype=torch.uint8))
-        seen[targets[:, None], sources] = 0
-        mask = (1.0 - seen.to(query.dtype))[None, None] * torch.finfo(query.dtype).min
+        mask = torch.ones(query.shape[1], query.shape[2], key.shape[2], dtype=torch.bool).tril()[None]
+        mask[:, :, targets[:, None], sources] = False
     return sdpa_attention_forward(module, query, key, value, mask, **options)
 
 

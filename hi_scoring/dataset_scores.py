@@ -60,11 +60,13 @@ def score_dataset(
         run.check(overwrite=overwrite)
         if run.is_finished and not overwrite:
             return _finished(folder) if share.rank == 0 else None
+        # A model that cannot be used is refused before the folder is touched.
+        scorer = Scorer(subject.model, subject.processor, options)
         share.wait()
         if share.rank == 0:
             run.prepare(overwrite=overwrite)
         share.wait()
-        run.score(Scorer(subject.model, subject.processor, options), data, batch, share, on_progress)
+        run.score(scorer, data, batch, share, on_progress)
         share.wait()
         if share.rank:
             return None

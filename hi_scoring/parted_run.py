@@ -50,6 +50,7 @@ class PartedRun:
             overwrite: whether finished results give way, those of the same description, too.
 
         """
+        self.folder.mkdir(parents=True, exist_ok=True)
         if not self._note.is_ours or (overwrite and self.is_finished):
             # The drops first: with them gone, whatever else is left counts as unfinished.
             for name in (DROPS_NAME, *self._results):

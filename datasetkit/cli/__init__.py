@@ -16,6 +16,7 @@ from datasetkit.cli.doctor import doctor
 from datasetkit.cli.export import export
 from datasetkit.cli.knockout import knockout
 from datasetkit.cli.publish import push
+from datasetkit.cli.report import report
 from datasetkit.cli.score import score
 from datasetkit.cli.sparsify import sparsify
 from datasetkit.cli.tune import compare, tune
@@ -41,6 +42,7 @@ app.command("compare")(compare)
 app.command("knockout")(knockout)
 app.command("ablate")(ablate)
 app.command("sparsify")(sparsify)
+app.command("report")(report)
 app.command("doctor")(doctor)
 
 

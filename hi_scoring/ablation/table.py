@@ -15,8 +15,8 @@ import pandas as pd
 
 from hi_scoring.ablation.plan import Rule, Trial
 from hi_scoring.evaluation.metrics import METRICS, Measured, find_metric
-from hi_scoring.evaluation.shifts import Cell, Estimate, contrast, shift
-from hi_scoring.statistics import DRAWS, holm
+from hi_scoring.evaluation.shifts import DRAWS, Cell, Estimate, contrast, shift
+from hi_scoring.statistics import holm
 
 LEVEL = 0.05
 # Of each test, so that the lowest p-value there is, corrected for all of them, is half of LEVEL.

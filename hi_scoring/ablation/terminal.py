@@ -32,11 +32,11 @@ def ablation_tables(found: Ablations) -> Iterator[Table]:
 def _curve(title: str, curve: pd.DataFrame, tested: pd.DataFrame) -> Table:
     table = _table(title)
     table.caption = f"shifts from the model as it was; {MARK} top differs from random, p < {LEVEL} (Holm)"
-    for name in ("metric", "heads"):
-        table.add_column(name)
+    table.add_column("metric")
+    table.add_column("heads", no_wrap=True)
     doses = list(dict.fromkeys(curve["heads"]))
     for heads in doses:
-        table.add_column(f"{heads}", justify="right")
+        table.add_column(f"{heads:,}", justify="right", no_wrap=True)
     shifts = curve.set_index(["metric", "rule", "heads"])["shift"]
     corrected = tested.set_index(["metric", "heads"])["p_holm"]
     for metric in (name for name in _SHOWN if name in set(curve["metric"])):

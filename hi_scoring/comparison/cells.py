@@ -65,6 +65,11 @@ class CellResult:
     measured: Mapping[str, Measured]
 
 
+def predictions_path(folder: Path, test: str) -> Path:
+    """Where a cell keeps what the model said of a test set; see :mod:`hi_scoring.evaluation.predictions`."""
+    return folder / f"predictions_{test}.parquet"
+
+
 def is_finished(folder: Path) -> bool:
     """Whether a cell's results are all there."""
     return (folder / CELL_NAME).exists()
@@ -82,7 +87,7 @@ def save_cell(folder: Path, facts: Mapping[str, Any], evaluations: Mapping[str, 
     tensors: dict[str, FloatArray] = {}
     for test, evaluation in evaluations.items():
         table = pa.Table.from_pandas(evaluation.predictions, _PREDICTIONS, preserve_index=False)
-        pq.write_table(table, folder / f"predictions_{test}.parquet")
+        pq.write_table(table, predictions_path(folder, test))
         tensors |= {f"{test}/{name}": rows for name, rows in evaluation.measured.statistics.items()}
     replace_file(
         folder / _STATISTICS_NAME, save_tensors({name: np.ascontiguousarray(a) for name, a in tensors.items()})

@@ -10,7 +10,7 @@ from pathlib import Path
 from datasetkit.errors import BuiltFolderError, OutputError
 from hi_scoring.comparison.bench import Bench, OnProgress, check_trials
 from hi_scoring.comparison.cells import CellResult, is_finished, load_cell
-from hi_scoring.comparison.trials import UNTUNED, Trial
+from hi_scoring.comparison.trials import UNTUNED, Trial, group_order
 from hi_scoring.run_folder import RunFolder
 from hi_scoring.runs import Share
 
@@ -19,11 +19,11 @@ CELLS_NAME = "cells"
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """The finished cells of a plan, in its order.
+    """The finished cells of a folder.
 
     Args:
         untuned: the model as it was.
-        groups: by row of the table, its cells, one a seed.
+        groups: by row of the table, its cells, one a seed: of each size top, random and bottom, then the others.
 
     """
 
@@ -40,7 +40,10 @@ class Comparison:
         """
         cells = [load_cell(path) for path in sorted((folder / CELLS_NAME).glob("*")) if is_finished(path)]
         untuned = [cell for cell in cells if cell.group == UNTUNED]
-        tuned = sorted((cell for cell in cells if cell.group != UNTUNED), key=lambda cell: (cell.seed, cell.name))
+        tuned = sorted(
+            (cell for cell in cells if cell.group != UNTUNED),
+            key=lambda cell: (group_order(cell.group), cell.seed, cell.name),
+        )
         if not untuned or not tuned:
             raise BuiltFolderError(f"{folder} holds no finished comparison; run it to its end")
         groups: dict[str, tuple[CellResult, ...]] = {}

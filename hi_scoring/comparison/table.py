@@ -6,7 +6,6 @@ most, not that it ends best: figures are given beside shifts, and what is contra
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,16 +15,15 @@ import pandas as pd
 
 from hi_scoring.comparison.cells import CellResult
 from hi_scoring.comparison.compare import Comparison
-from hi_scoring.comparison.trials import UNTUNED
+from hi_scoring.comparison.trials import RANKED, UNTUNED
 from hi_scoring.evaluation.metrics import METRICS, find_metric
-from hi_scoring.evaluation.shifts import Cell, Estimate, contrast, shift, size_contrast
+from hi_scoring.evaluation.shifts import Cell, Estimate, shift, size_contrast
 from hi_scoring.statistics import holm
 
 TEST = "test"
 # Tunes more than any other group: it is shown beside them, and is no rival.
 EVERYTHING = "all"
 LEVEL = 0.05
-_RANKED = re.compile(r"(?P<rule>top|bottom|random)-(?P<unit>layers|heads):(?P<k>[0-9]+)(:[0-9]+)?")
 
 
 def shifts_table(comparison: Comparison) -> pd.DataFrame:
@@ -73,7 +71,7 @@ def contrasts_table(comparison: Comparison) -> pd.DataFrame:
                         "metric": name,
                         "first": first,
                         "second": second,
-                        "difference": contrast(name, *cells).value,
+                        "difference": cells[0].shift(name) - cells[1].shift(name),
                         "size": size.value,
                         **_interval(size),
                     }
@@ -85,7 +83,7 @@ def contrasts_table(comparison: Comparison) -> pd.DataFrame:
 
 def contrasted(comparison: Comparison) -> list[tuple[str, str]]:
     """Name the pairs of groups: each top one with the bottom and random ones of its unit and number, and with all."""
-    ranked = {group: match for group in comparison.groups if (match := _RANKED.fullmatch(group))}
+    ranked = {group: match for group in comparison.groups if (match := RANKED.fullmatch(group))}
     pairs = []
     for first, match in ranked.items():
         if match["rule"] != "top":

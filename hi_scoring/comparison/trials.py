@@ -10,6 +10,9 @@ from datasetkit.errors import RecipeError
 from hi_scoring.selection import Selection, Selector
 
 UNTUNED = "untuned"
+# Selections that are set against each other, where unit and number are equal.
+RANKED = re.compile(r"(?P<rule>top|random|bottom)-(?P<unit>layers|heads):(?P<k>[0-9]+)(:[0-9]+)?")
+_RULES = ("top", "random", "bottom")
 # Without a seed of its own, a random selection is drawn anew for each seed of the training.
 _DRAWN_ANEW = re.compile(r"random-(layers|heads):[0-9]+")
 
@@ -73,3 +76,11 @@ def _trial(text: str, seed: int, selector: Selector) -> Trial:
 
 def _plain(name: str) -> str:
     return name.replace(":", "-").replace(",", "-")
+
+
+def group_order(group: str) -> tuple[str, int, int, str]:
+    """Give what rows of a table are sorted by: unit, number, then top, random and bottom; other selections last."""
+    match = RANKED.fullmatch(group)
+    if match is None:
+        return "others", 0, 0, group
+    return match["unit"], int(match["k"]), _RULES.index(match["rule"]), group

@@ -189,14 +189,17 @@ class _Pass:
             return _dense(module, query, key, value, mask, options)
         scaling = options.get("scaling")
         scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+        length = query.shape[2]
         found = []
         for number, prompt in enumerate(prompts):
             slots = slice(prompt.start, prompt.stop)
             one, keys, values = (part[number, :, slots] for part in (query, key, value))
-            # Without its padding, whose rows are nobody's: they are zeros, as SDPA's are.
             rows = self._attend_prompt(number, prompt, full, one, keys, values, scaling)
-            found.append(functional.pad(rows, (0, 0, 0, 0, prompt.start, query.shape[2] - prompt.stop)))
-        return torch.stack(found) if len(found) > 1 else found[0][None]
+            if prompt.length < length:
+                # Rows of padding are nobody's; zeros, as SDPA's are where nothing is seen.
+                rows = functional.pad(rows, (0, 0, 0, 0, prompt.start, length - prompt.stop))
+            found.append(rows)
+        return found[0][None] if len(found) == 1 else torch.stack(found)
 
     def _prompts(
         self, query: Tensor, key: Tensor, mask: Tensor | None, softcap: float | None

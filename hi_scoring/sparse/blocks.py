@@ -20,7 +20,7 @@ from torch.nn import functional
 _LEAST_CHUNK = 64
 _CHUNKS_IN_WINDOW = 4
 # Keys of a segment, copied for its chunks: what stays in a processor's cache, or keeps a GPU busy.
-_SEGMENT_BYTES = {"cpu": 8 * 2**20}
+_SEGMENT_BYTES = {"cpu": 4 * 2**20}
 _SEGMENT_BYTES_ELSEWHERE = 256 * 2**20
 # Masks whose rows are not a multiple of this are copied by some of SDPA's kernels.
 _MASK_STEP = 16

@@ -36,10 +36,10 @@ class Prefills:
 
     Args:
         table: one row an example, in order: record_id, task; then ``MEASURES``, float64, NaN where memory ran out or
-            nothing can be measured (memory on a CPU below 64 MiB, too): tokens of the prompt, those of pictures among them; seconds to the first token and
-            the peak of memory beyond what was held before, bytes, of the dense model and of the sparse one; kl, the
-            Kullback-Leibler divergence of the sparse model's distribution of the first token from the dense one's,
-            nats; same_token, 1 where both say the same.
+            nothing can be measured (on a CPU, needs of memory below 64 MiB): tokens of the prompt, those of pictures
+            among them; seconds to the first token and the peak of memory beyond what was held before, bytes, of the
+            dense model and of the sparse one; kl, the Kullback-Leibler divergence of the sparse model's distribution of
+            the first token from the dense one's, nats; same_token, 1 where both say the same.
         coverage: how much was sparse.
 
     """

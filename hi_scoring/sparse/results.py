@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
@@ -84,5 +85,5 @@ def load_condition(folder: Path) -> ConditionResult:
         facts = json.loads((folder / FACTS_NAME).read_bytes())
         measured = Measured(facts.pop("samples"), load_tensors((folder / _STATISTICS_NAME).read_bytes()))
         return ConditionResult(**facts, prefills=pd.read_parquet(folder / _PREFILLS_NAME), measured=measured)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise BuiltFolderError(f"{folder} holds no finished condition of sparse prefill: {error}; remove it") from error

@@ -32,10 +32,13 @@ def sparsity_tables(found: Sparsity) -> Iterator[Table]:
 def _costs(found: Sparsity) -> Table:
     first = found.costs.iloc[0]
     table = _table(f"first token of {first['n']:,} prompts of {first['tokens']:,.0f} tokens (median)")
-    table.caption = "times as fast: median and quartiles of the ratios of the same prompt, dense and sparse in turns"
+    table.caption = (
+        "times as fast: median and quartiles of ratios of a prompt dense and sparse, in turns; KL from dense, nats; "
+        "same: prompts with the same first token; sparse: layers of prompts"
+    )
     table.add_column("")
-    for name in ("seconds", "times as fast", "MiB", "of dense", "KL", "same token", "sparse"):
-        table.add_column(name, justify="right")
+    for name in ("seconds", "times as fast", "MiB", "of dense", "KL", "same", "sparse"):
+        table.add_column(name, justify="right", no_wrap=True)
     for row in found.costs.to_dict("records"):
         table.add_row(
             _named(row["group"], row["runs"]),
@@ -44,29 +47,27 @@ def _costs(found: Sparsity) -> Table:
             f"{row['peak'] / _MIB:,.0f}" if np.isfinite(row["peak"]) else NOT_MEASURED,
             f"{row['memory']:.2f}" if np.isfinite(row["memory"]) else NOT_MEASURED,
             number(row["kl"]),
-            percent(row["same_token"]),
-            percent(row["sparse"]) if np.isfinite(row["sparse"]) else NOT_MEASURED,
+            *(percent(row[name]) if np.isfinite(row[name]) else NOT_MEASURED for name in ("same_token", "sparse")),
         )
     return table
 
 
 def _quality(found: Sparsity) -> Table:
     table = _table("what the model says")
-    for name in ("metric", "kept heads"):
-        table.add_column(name)
-    for name in ("figure", "change from", "change", "95 %", "p (Holm)"):
-        table.add_column(name, justify="right")
+    table.caption = "p corrected by Holm"
+    table.add_column("")
+    for name in ("kept", "figure", "against", "change", "95 %", "p"):
+        table.add_column(name, justify="right", no_wrap=True)
     shown = found.quality[found.quality["metric"].isin(list(METRICS))]
     for metric, rows in shown.groupby("metric", sort=False):
-        for number_of_row, row in enumerate(rows.to_dict("records")):
-            is_itself = row["group"] == row["against"]
-            table.add_row(
-                "" if number_of_row else find_metric(str(metric)).label,
-                _named(row["group"], row["runs"]),
-                number(row["figure"]),
-                *(("", "", "", "") if is_itself else (row["against"], signed(row["change"]))),
-                *(() if is_itself else (interval(row["low"], row["high"]), p_value(row["p_holm"]))),
-            )
+        label = find_metric(str(metric)).label
+        for row in rows.to_dict("records"):
+            cells = [label, _named(row["group"], row["runs"]), number(row["figure"])]
+            if row["group"] != row["against"]:
+                change = signed(row["change"])
+                cells += [row["against"], change, interval(row["low"], row["high"]), p_value(row["p_holm"])]
+            table.add_row(*cells)
+            label = ""
     return table
 
 

@@ -133,7 +133,7 @@ def test_where_no_row_can_be_used_one_line_says_why(
 
 def test_no_rows_are_no_examples() -> None:
     data = rows_data([asked_row(0)])
-    with pytest.raises(SourceError, match="has no row for caption and vqa$"):
+    with pytest.raises(SourceError, match=r"has no row for caption and vqa$"):
         examples_of(replace(data, rows=data.rows.select([]), record_ids=[]))
 
 

@@ -62,6 +62,11 @@ def some_examples(count: int = 10, first: int = 0, **options: Any) -> Examples:
     return examples_of(rows_data(rows, f"rows from {first}"), **options)
 
 
+def opposed_examples() -> Examples:
+    """What training on ours makes less and less likely, as the answer is the other one."""
+    return examples_of(rows_data([asked_row(50, COLOUR | {"answer": "blue"})]), tasks=("vqa",))
+
+
 def fresh() -> Any:
     return copy.deepcopy(tiny("llava").model)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from datasetkit.errors import BuiltFolderError
-from hi_scoring.comparison.cells import CellResult
+from hi_scoring.comparison.cells import CellResult, predictions_path
 from hi_scoring.comparison.compare import CELLS_NAME, Comparison
 from hi_scoring.comparison.table import TEST
 
@@ -72,7 +72,7 @@ def side_by_side(folder: Path, comparison: Comparison, records: int) -> list[Ask
 
 
 def _read(folder: Path, cell: CellResult) -> list[dict[str, Any]]:
-    path = folder / CELLS_NAME / cell.name / f"predictions_{TEST}.parquet"
+    path = predictions_path(folder / CELLS_NAME / cell.name, TEST)
     try:
         rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
     except (OSError, ValueError) as error:

@@ -17,7 +17,7 @@ import torch
 from tests.datasetkit.killing import end_at, forked
 from tests.hi_scoring.ablation.runs import PLANTED, bench_of, contents, ranking_of, run
 
-OPTIONS = {"modes": ("zero",), "doses": (0.05,), "draws": 1}
+OPTIONS = {"modes": ("zero",), "draws": 1}
 FRESH, OVER = "fresh", "over others"
 
 

@@ -78,11 +78,11 @@ def test_an_example_that_does_not_fit_alone_is_unsaid_and_others_are_not() -> No
     expected = asker_of(family, examples).ask(None, WRITING, 1, lambda _: None)
 
     def editor_of(places: Sequence[int]) -> HeadEditor:
-        if len(places) > 2 or 1 in places:
+        if len(places) > 1 or 1 in places:
             raise torch.OutOfMemoryError
         return ZeroHeads({})
 
-    said = asker_of(family, examples).ask(editor_of, WRITING, 4, lambda _: None)
+    said = asker_of(family, examples).ask(editor_of, WRITING, 2, lambda _: None)
     assert said[1] is None
     for place in (0, 2, 3):
         one, other = said[place], expected[place]

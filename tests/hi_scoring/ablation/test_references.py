@@ -63,7 +63,7 @@ def test_means_are_those_of_each_example_once_when_memory_runs_out() -> None:
         assert (found - expected).abs().max() < 1e-6
         most = 0
         with pytest.raises(ModelError, match="head outputs cannot be averaged: not enough memory"):
-            references_of(family, examples).means(4)
+            references_of(family, examples).means(1)
     finally:
         handle.remove()
 

@@ -19,15 +19,15 @@ import torch
 
 from hi_scoring.tuning.adapters import AdapterOptions
 from tests.datasetkit.killing import end_at, forked
-from tests.hi_scoring.tuned import bench_of, compared, contents, small, some_examples
+from tests.hi_scoring.tuned import bench_of, compared, contents, opposed_examples, small, some_examples
 
 
 def run(out: Path) -> object:
-    """One selection of heads, with dropout, and a validation that decides which checkpoint is kept."""
+    """One selection of heads, with dropout, and a validation by which another checkpoint than the last is kept."""
     bench = bench_of(
         adapter=AdapterOptions(rank=2, dropout=0.2),
-        training=small(steps=6, batch=2, patience=2),
-        validation=some_examples(1, first=40),
+        training=small(steps=6, batch=2, patience=1),
+        validation=opposed_examples(),
         tests={"test": some_examples(1, first=20)},
     )
     return compared(bench, out, ["top-heads:3"], [0])

@@ -1,4 +1,4 @@
-"""Slow code that knows nothing of ours: full masks, loops over samples and heads, eager, no cache, no batch of windows."""
+"""Slow code that knows nothing of ours: full masks, loops over samples and heads, eager, no cache, no batches."""
 
 from __future__ import annotations
 

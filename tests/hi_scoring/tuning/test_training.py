@@ -22,15 +22,12 @@ from hi_scoring.tuning.training import _steps_a_log, check_precision, remove_che
 from tests.hi_scoring.tiny_models import tiny
 from tests.hi_scoring.tiny_parts import HEAD_WIDTH
 from tests.hi_scoring.tuned import (
-    COLOUR,
     HEADS,
     LAYERS,
     Tuned,
-    asked_row,
     dialogue_of,
-    examples_of,
     fresh,
-    rows_data,
+    opposed_examples,
     small,
     some_examples,
     tuned,
@@ -231,16 +228,11 @@ def test_a_cpu_does_not_train_in_fp16() -> None:
 @pytest.fixture(scope="module")
 def early(examples: Examples, tmp_path_factory: pytest.TempPathFactory) -> Tuned:
     """A training that stops early; nobody changes it."""
-    return tuned(tmp_path_factory.mktemp("early"), examples, LAYERS, stopping(), validation=opposed())
+    return tuned(tmp_path_factory.mktemp("early"), examples, LAYERS, stopping(), validation=opposed_examples())
 
 
 def stopping(**more: Any) -> TrainingOptions:
     return small(**{"steps": 20, "learning_rate": 5e-2, "schedule": "constant_with_warmup", "patience": 2} | more)
-
-
-def opposed() -> Examples:
-    """What training makes less and less likely, as the answer is the other one."""
-    return examples_of(rows_data([asked_row(50, COLOUR | {"answer": "blue"})]), tasks=("vqa",))
 
 
 def eval_losses(found: Tuned) -> dict[int, float]:
@@ -265,19 +257,21 @@ def test_the_best_may_be_the_last(examples: Examples, tmp_path: Path) -> None:
     assert_close(found, tuned(tmp_path / "plain", examples, LAYERS, small(steps=3)), 0)
 
 
-@pytest.mark.parametrize("at", [5, None])
+@pytest.mark.parametrize("after_best", [3, None])
 def test_patience_and_the_best_outlast_interruptions(
-    examples: Examples, early: Tuned, tmp_path: Path, at: int | None
+    examples: Examples, early: Tuned, tmp_path: Path, after_best: int | None
 ) -> None:
     """Within the patience, and at the end."""
+    losses = eval_losses(early)
+    best = min(losses, key=losses.__getitem__)
 
     def stop(done: int) -> None:
-        if done == at:
+        if after_best and done == best + after_best:
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt) if at else nullcontext():
-        tuned(tmp_path, examples, LAYERS, stopping(), validation=opposed(), on_progress=stop)
-    assert_equal(tuned(tmp_path, examples, LAYERS, stopping(), validation=opposed()), early)
+    with pytest.raises(KeyboardInterrupt) if after_best else nullcontext():
+        tuned(tmp_path, examples, LAYERS, stopping(), validation=opposed_examples(), on_progress=stop)
+    assert_equal(tuned(tmp_path, examples, LAYERS, stopping(), validation=opposed_examples()), early)
 
 
 def test_a_loss_that_is_no_number_ends_the_training(examples: Examples, tmp_path: Path) -> None:

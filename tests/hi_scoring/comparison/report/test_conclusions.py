@@ -65,9 +65,9 @@ def test_where_too_much_is_tested_for_anything_to_be_significant_that_is_said() 
             assert lowest_p(table, test) == pytest.approx(table[table["test"] == test]["p_holm"].min())
             assert mark_sentence(table, test) == f"* p < 0.05, corrected for {tests} tests (Holm)"
     assert "no difference" not in conclusions(few.comparison, few.contrasts)[0].sentence
-    many = pd.concat([few.shifts] * 8)
-    assert mark_sentence(many, "test") == "no p corrected for 64 tests (Holm) can be below 0.064, so none is marked"
-    [one] = conclusions(few.comparison, pd.concat([few.contrasts] * 16))
+    many = pd.concat([few.shifts] * 40)
+    assert mark_sentence(many, "test") == "no p corrected for 320 tests (Holm) can be below 0.064, so none is marked"
+    [one] = conclusions(few.comparison, pd.concat([few.contrasts] * 80))
     assert one.sentence.endswith("no difference can be significant: compare fewer at once.")
 
 

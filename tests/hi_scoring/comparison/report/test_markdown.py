@@ -11,7 +11,7 @@ import pytest
 
 from hi_scoring.comparison.report.conclusions import conclusions
 from hi_scoring.comparison.report.markdown import write_markdown
-from hi_scoring.report.numbers import percent
+from hi_scoring.report.numbers import p_value, percent
 from tests.hi_scoring.comparison.report.made import LAYERS, Made, made, make
 
 _CELL = re.compile(r"(?<!\\)\|")
@@ -55,10 +55,20 @@ def test_numbers_are_those_of_the_tables(
             spread = f" ± {row.spread:.3f}" if len(seeds) > 1 else ""
             assert cell == f"{row.figure:.3f}{spread} ({row.shift:+.3f}\\* \\[{row.low:.3f}, {row.high:.3f}\\])"
     assert rows["n"][3:] == ["40"] * len(metrics)
-    contrasts = [line for line in parts_of(text)["Contrasts"].splitlines() if line.startswith("| ")][2:]
-    for line, row in zip(contrasts, one.contrasts.itertuples(), strict=True):
-        numbers = f"{row.difference:+.3f} | {row.size:+.3f}\\* | {row.low:.3f} to {row.high:.3f} | &lt; 0.001"
-        assert line.endswith(f" | {row.second} | {numbers} | {row.p_holm:.3f} |")
+    contrasts = one.contrasts[one.contrasts["test"] == "test"].set_index(["metric", "second"])
+    lines = parts_of(text)["Contrasts: top-layers:1 against others, test"].splitlines()
+    found = [_CELL.split(line)[1:-1] for line in lines if line.startswith("| ")][2:]
+    assert len(found) == len(contrasts)
+    for (_, row), cells in zip(contrasts.iterrows(), found, strict=True):
+        is_tested = np.isfinite(row["p_holm"])
+        assert [cell.strip() for cell in cells[1:]] == [
+            row.name[1],
+            f"{row['difference']:+.3f}",
+            f"{row['size']:+.3f}\\*" if is_tested else f"{row['size']:+.3f}",
+            f"{row['low']:.3f} to {row['high']:.3f}",
+            "&lt; 0.001",
+            p_value(row["p_holm"]).replace("<", "&lt;"),
+        ]
     assert f"- {conclusions(one.comparison, one.contrasts)[0].sentence}" in text.replace("\\", "")
 
 

@@ -12,6 +12,7 @@ import pytest
 from hi_scoring.comparison.report.conclusions import conclusions
 from hi_scoring.comparison.report.page import write_page
 from hi_scoring.comparison.report.predictions import Asked, Said
+from hi_scoring.report.numbers import p_value, signed
 from tests.hi_scoring.comparison.report.made import ALL, ANSWERS, CAPTIONS, LAYERS, Made, made, make
 from tests.hi_scoring.report.shown import Tags, words_of
 
@@ -43,8 +44,9 @@ def test_numbers_are_those_of_the_tables(tmp_path: Path) -> None:
         by_type = part[part["metric"] == "accuracy:count"].iloc[0]
         assert f"{by_type['figure']:.3f} ± {by_type['spread']:.3f} {by_type['shift']:+.3f} " in text
     for row in one.contrasts.itertuples():
-        size, interval = f"{row.size:+.3f}*", f"{row.low:.3f} to {row.high:.3f}"
-        assert f"{row.second} {row.difference:+.3f} {size} {interval} < 0.001 {row.p_holm:.3f}" in text
+        size, interval = signed(row.size), f"{row.low:.3f} to {row.high:.3f}"
+        mark = "" if row.second == "all" else "*"
+        assert f"{row.second} {row.difference:+.3f} {size}{mark} {interval} < 0.001 {p_value(row.p_holm)}" in text
 
 
 def test_the_verdict_comes_first_and_says_why(tmp_path: Path) -> None:

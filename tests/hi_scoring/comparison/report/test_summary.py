@@ -47,7 +47,7 @@ def test_settings_hold_all_that_the_bench_tells_and_what_the_cells_add() -> None
     assert told["tests: forgetting: sha256"] == "cd" * 32
     assert told["ways of tuning"] == "top-layers:1, random-layers:1, bottom-layers:1, all"
     assert told["seeds"] == "0, 1"
-    assert told["draws of the bootstrap"] == "2,000, seed 0"
+    assert told["draws of the bootstrap"] == "10,000, seed 0"
 
 
 @pytest.mark.parametrize(

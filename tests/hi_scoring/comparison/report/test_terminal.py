@@ -11,6 +11,7 @@ from rich.console import Console
 from hi_scoring.comparison.report.conclusions import conclusions
 from hi_scoring.comparison.report.terminal import comparison_tables
 from hi_scoring.evaluation.metrics import METRICS
+from hi_scoring.report.numbers import p_value
 from tests.hi_scoring.comparison.report.made import ALL, LAYERS, PARAMETERS, Made, made
 
 
@@ -43,7 +44,8 @@ def test_contrasts_are_those_of_the_table_for_the_test_set() -> None:
     part = one.contrasts[one.contrasts["test"] == "test"]
     assert len(part) == 6
     for row in part.itertuples():
-        assert f"{row.second} {row.size:+.3f}* {row.low:.3f} to {row.high:.3f} {row.p_holm:.3f}" in text
+        mark = "" if row.second == "all" else "*"
+        assert f"{row.second} {row.size:+.3f}{mark} {row.low:.3f} to {row.high:.3f} {p_value(row.p_holm)}" in text
     assert "forgetting: how much more" not in text
     assert conclusions(one.comparison, one.contrasts)[0].sentence in text
 

@@ -1,0 +1,108 @@
+"""Where information flows, in single numbers. Owns what is compared of knockout curves, each by one interval.
+
+Curves have a point a layer; a claim that picks the best of many points finds one by chance. So each claim is one
+number of the mean curves, and draws of records carry all of them through.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hi_scoring.interventions.knockout_results import Knockouts
+from hi_scoring.statistics import FloatArray, bootstrap_interval
+
+IMAGE_QUESTION, IMAGE_LAST, QUESTION_LAST = "image -> question", "image -> last", "question -> last"
+_FLOWS = (IMAGE_QUESTION, IMAGE_LAST, QUESTION_LAST)
+# Where more of the random edges are the flow's own, they are no control of it.
+_MOST_OVERLAP = 0.5
+
+
+@dataclass(frozen=True)
+class FlowContrast:
+    """A number of mean curves, with its 95 % interval over records; NaN ends where fewer than two were drawn from."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class FlowContrasts:
+    """What the curves say of the claims; above 0 where a claim holds.
+
+    Args:
+        questions: in which all three flows were blocked.
+        largest: largest loss of image -> question, image -> last and question -> last over layers, points of percent.
+        peaks: the layers of these losses.
+        has_control: whether ``lower`` is beyond the control; else it is of the flow alone.
+        lower: how much more a question's answer loses when the picture does not reach the question in the lower half of
+            the layers than in the upper, in points of percent.
+        later: how many layers higher question -> last costs most than image -> question does.
+        less_than_to_question: largest loss of image -> question less that of image -> last, in points of percent.
+        less_than_of_question: the same of question -> last.
+
+    """
+
+    questions: int
+    largest: tuple[float, ...]
+    peaks: tuple[int, ...]
+    has_control: bool
+    lower: FlowContrast
+    later: FlowContrast
+    less_than_to_question: FlowContrast
+    less_than_of_question: FlowContrast
+
+
+def flow_contrasts(found: Knockouts) -> FlowContrasts | None:
+    """Compare the flows; None where one of the three is missing, or every window holds all layers."""
+    table = found.tables.knockout.to_pandas()
+    table = table[table["flow"].isin(_FLOWS)]
+    layers = table["layer"].nunique()
+    if found.facts["options"]["window"] // 2 >= layers - 1:
+        return None
+    wide = table.pivot(index=["record_id", "number"], columns=["flow", "layer"], values=["change", "control_change"])
+    wide = wide.dropna()
+    if wide.empty or wide.shape[1] < 2 * len(_FLOWS) * layers:
+        return None
+    order = [("change", flow, layer) for flow in _FLOWS for layer in range(layers)]
+    loss = -wide[order].to_numpy(float).reshape(len(wide), len(_FLOWS), layers)
+    control = -wide["control_change"][IMAGE_QUESTION].to_numpy(float).reshape(len(wide), 1, layers)
+    overlap = table.loc[table["flow"] == IMAGE_QUESTION, "overlap"].mean()
+    has_control = bool(overlap <= _MOST_OVERLAP)
+    curves = np.concatenate([loss, control if has_control else np.zeros_like(control)], axis=1)
+    records = wide.index.get_level_values("record_id").to_numpy()
+    mean = loss.mean(axis=0)
+    largest, peaks = tuple(mean.max(axis=-1).tolist()), tuple(mean.argmax(axis=-1).tolist())
+    return FlowContrasts(len(wide), largest, peaks, has_control, *_estimated(curves, records))
+
+
+def _estimated(curves: FloatArray, records: FloatArray) -> list[FlowContrast]:
+    """Estimate all numbers of (questions, 4, layers) curves of loss: three flows, and the control of the first."""
+    _, places = np.unique(records, return_inverse=True)
+    _, rows, layers = curves.shape
+    # Sums and counts by record, so that records with many questions weigh as many.
+    sums = np.zeros((places.max() + 1, rows * layers + 1))
+    np.add.at(sums, places, np.concatenate([curves.reshape(len(curves), -1), np.ones((len(curves), 1))], axis=1))
+
+    def numbers(means: FloatArray) -> FloatArray:
+        mean = (means[..., 0, :-1] / means[..., 0, -1:]).reshape(-1, rows, layers)
+        return _numbers(mean)
+
+    [values] = numbers(sums.mean(axis=0)[None, None])
+    if len(sums) < 2:
+        return [FlowContrast(float(value), np.nan, np.nan) for value in values]
+    low, high = bootstrap_interval(sums[:, None], reduce=numbers)
+    return [FlowContrast(*map(float, one)) for one in zip(values, low, high, strict=True)]
+
+
+def _numbers(mean: FloatArray) -> FloatArray:
+    """Give the four numbers of mean curves, (draws, 4, layers) to (draws, 4)."""
+    to_question, to_last, of_question, control = (mean[:, row] for row in range(4))
+    half = mean.shape[-1] // 2
+    beyond = to_question - control
+    lower = beyond[:, :half].mean(axis=-1) - beyond[:, -half:].mean(axis=-1)
+    later = of_question.argmax(axis=-1) - to_question.argmax(axis=-1)
+    worst = to_last.max(axis=-1)
+    return np.stack([lower, later, to_question.max(axis=-1) - worst, of_question.max(axis=-1) - worst], axis=-1)

@@ -1,0 +1,139 @@
+"""Folders of results, whichever command wrote them. Owns how they are told apart, and that they are of one model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from datasetkit.errors import BuiltFolderError, RecipeError
+from datasetkit.models import ModelIdentity
+from hi_scoring.ablation.results import Ablations
+from hi_scoring.comparison.compare import Comparison
+from hi_scoring.comparison.table import contrasts_table, shifts_table
+from hi_scoring.interventions.knockout_results import Knockouts
+from hi_scoring.results import HeadScores
+from hi_scoring.run_folder import RUN_NAME
+from hi_scoring.sparse.bench import Sparsity
+
+
+@dataclass(frozen=True, eq=False)
+class Tuning:
+    """A comparison of ways of tuning.
+
+    Args:
+        comparison: its cells.
+        shifts: see :func:`hi_scoring.comparison.table.shifts_table`.
+        contrasts: see :func:`hi_scoring.comparison.table.contrasts_table`.
+
+    """
+
+    comparison: Comparison
+    shifts: pd.DataFrame
+    contrasts: pd.DataFrame
+
+    @classmethod
+    def load(cls, folder: Path) -> Tuning:
+        """Read what ``datasetkit compare`` or ``datasetkit tune`` wrote, and estimate the tables.
+
+        Raises:
+            BuiltFolderError: the comparison is not finished.
+
+        """
+        comparison = Comparison.load(folder)
+        return cls(comparison, shifts_table(comparison), contrasts_table(comparison))
+
+
+Results = HeadScores | Knockouts | Ablations | Sparsity | Tuning
+# In the order of the page.
+_LOADERS: Mapping[str, Callable[[Path], Results]] = {
+    "datasetkit score": HeadScores.load,
+    "datasetkit knockout": Knockouts.load,
+    "datasetkit ablate": Ablations.load,
+    "datasetkit sparsify": Sparsity.load,
+    "datasetkit compare": Tuning.load,
+    "datasetkit tune": Tuning.load,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class ResultFolder:
+    """What one command found.
+
+    Args:
+        name: of the folder, without the way to it.
+        command: that made it, such as ``datasetkit score``.
+        model: whose results these are.
+        description: what decided them, as the command noted it; plain JSON values.
+        results: what it holds.
+
+    """
+
+    name: str
+    command: str
+    model: ModelIdentity
+    description: Mapping[str, Any]
+    results: Results
+
+
+def read_folders(folders: Sequence[Path]) -> list[ResultFolder]:
+    """Read folders of one model's results; those of one command stay in the order that they were given in.
+
+    Args:
+        folders: at least one, each once.
+
+    Raises:
+        BuiltFolderError: a folder holds no results of a known command, or unfinished ones.
+        RecipeError: no folder was given, one twice, or folders of different models.
+
+    """
+    if not folders or len({folder.resolve() for folder in folders}) < len(folders):
+        raise RecipeError(f"folders are {', '.join(map(str, folders)) or 'none'}; give at least one, each once")
+    notes = [_note(folder) for folder in folders]
+    models = [_model(folder, note) for folder, note in zip(folders, notes, strict=True)]
+    for folder, model in zip(folders, models, strict=True):
+        if _weights(model) != _weights(models[0]):
+            raise RecipeError(
+                f"{folders[0]} is of {_told(models[0])}, {folder} is of {_told(model)}; a report is of one model"
+            )
+    found = [
+        ResultFolder(folder.resolve().name, note["made_by"], model, note, _LOADERS[note["made_by"]](folder))
+        for folder, note, model in zip(folders, notes, models, strict=True)
+    ]
+    places = list(_LOADERS)
+    return sorted(found, key=lambda one: places.index(one.command))
+
+
+def _note(folder: Path) -> dict[str, Any]:
+    """Read what a command noted of its folder."""
+    known = ", ".join(f"`{command}`" for command in _LOADERS)
+    try:
+        note = json.loads((folder / RUN_NAME).read_bytes())
+    except (OSError, ValueError) as error:
+        raise BuiltFolderError(
+            f"{folder} holds no {RUN_NAME} that can be read; give folders that {known} wrote"
+        ) from error
+    if not isinstance(note, dict) or note.get("made_by") not in _LOADERS:
+        raise BuiltFolderError(f"{folder} holds no results that a report shows; give folders that {known} wrote")
+    return note
+
+
+def _model(folder: Path, note: Mapping[str, Any]) -> ModelIdentity:
+    try:
+        told = note["model"]
+        return ModelIdentity("model", told["id"], told["revision"], told["sha256"])
+    except (KeyError, TypeError) as error:
+        raise BuiltFolderError(f"{folder / RUN_NAME} does not say of which model the results are: {error!r}") from error
+
+
+def _weights(model: ModelIdentity) -> tuple[str | None, str | None]:
+    """Give what tells models apart; two names may stand for the same weights."""
+    return model.revision, model.sha256
+
+
+def _told(model: ModelIdentity) -> str:
+    return f"{model.id} ({model.revision or model.sha256})"

@@ -1,0 +1,169 @@
+"""One self-contained page about all that was measured of a model. Owns what stands in it, folder by folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import singledispatch
+from pathlib import Path
+from typing import Any
+
+from datasetkit.whole_files import replace_file
+from hi_scoring.ablation.results import Ablations
+from hi_scoring.ablation.table import LEVEL
+from hi_scoring.comparison.report.figures import forest
+from hi_scoring.comparison.report.summary import counted, tests_of
+from hi_scoring.evaluation.metrics import find_metric
+from hi_scoring.interventions.knockout_results import Knockouts
+from hi_scoring.joined.claims import LITTLE, Claim
+from hi_scoring.joined.figures import dose_curves, dosed, knockout_curves, sparsity_bars, tracking_curves
+from hi_scoring.joined.folders import ResultFolder, Tuning
+from hi_scoring.report.figures import heatmaps
+from hi_scoring.report.pages import render
+from hi_scoring.results import HeadScores
+from hi_scoring.sparse.bench import Sparsity
+
+_MARKED = 10
+
+
+@dataclass(frozen=True)
+class _Plot:
+    """A picture (PNG), what it is for those who do not see it, and what is to be known of it."""
+
+    picture: bytes
+    what: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class _Section:
+    """What one folder holds."""
+
+    title: str
+    lead: str
+    plots: tuple[_Plot, ...]
+    settings: tuple[tuple[str, str], ...]
+
+
+def write_page(path: Path, folders: Sequence[ResultFolder], claims: Sequence[Claim]) -> None:
+    """Write the page.
+
+    Args:
+        path: of the HTML file.
+        folders: of one model, at least one.
+        claims: what came of each.
+
+    """
+    model = folders[0].model
+    page = render(
+        __package__,
+        title=f"Heads of {model.id}: claims and what was measured",
+        weights=model.revision or model.sha256,
+        claims=claims,
+        little=LITTLE,
+        sections=[_section(folder) for folder in folders],
+    )
+    replace_file(path, page.encode())
+
+
+def _section(folder: ResultFolder) -> _Section:
+    lead, plots = _shown(folder.results)
+    return _Section(f"{folder.command}: {folder.name}", lead, tuple(plots), tuple(_leaves(folder.description)))
+
+
+@singledispatch
+def _shown(results: Any) -> tuple[str, list[_Plot]]:
+    """Give the sentence and the plots of what a folder holds."""
+    raise TypeError(f"no section shows {type(results).__name__}")
+
+
+@_shown.register
+def _(results: HeadScores) -> tuple[str, list[_Plot]]:
+    layers, heads = results.shape
+    lead = (
+        f"Scores of {layers} layers of {heads} heads on {counted(len(results.record_ids), 'sample')} of "
+        f"{results.dataset.get('name', 'unnamed data')}."
+    )
+    positions = dict.fromkeys(place for score, place in results.values if score in ("hi", "ram"))
+    plots = []
+    for place in positions:
+        by = f"{'hi' if ('hi', place) in results.values else 'ram'}:{place}"
+        caption = f"Framed: the {_MARKED} heads of the highest {by}. Each map has its own scale. Grey: not defined."
+        picture = heatmaps(results, place, results.top(_MARKED, by))
+        plots.append(_Plot(picture, f"Maps of layers and heads at {place}", f"Positions “{place}”. {caption}"))
+    return lead, plots
+
+
+@_shown.register
+def _(results: Knockouts) -> tuple[str, list[_Plot]]:
+    counts, options = results.facts["counts"], results.facts["options"]
+    window = options["window"]
+    lead = (
+        f"Each flow is blocked in {counted(window, 'layer')} around each layer in turn; the answer's probability is "
+        f"read at the last prompt position, on {counted(counts['blocked'], 'question')} of "
+        f"{counted(counts['questions'], 'question')}."
+    )
+    flows = _Plot(
+        knockout_curves(results),
+        "Change of the answer's probability over layers, for each flow and its control",
+        "Change of the answer's probability, percent of what it was; bands are 95 % intervals over records, layer by "
+        "layer. Grey: as many randomly chosen edges. Each panel has its own scale. Where queries see few other keys "
+        "than the flow's, most random edges are the flow's own.",
+    )
+    tracked = _Plot(
+        tracking_curves(results),
+        "Probability of the answer's first token after each layer",
+        "Answer tracking: the first token of the right answer and of the false option, in lower case and capitalised, "
+        "read from the last position's hidden state. Bands are 95 % intervals over records.",
+    )
+    return lead, [flows, tracked]
+
+
+@_shown.register
+def _(results: Ablations) -> tuple[str, list[_Plot]]:
+    lead = f"Shifts from the model as it was, on {counted(results.facts['n'], 'sample')}, by how many heads are out."
+    caption = (
+        "Bands are 95 % intervals over samples and draws. Ringed: top differs from matched random heads, "
+        f"p < {LEVEL} (Holm)."
+    )
+    return lead, [
+        _Plot(dose_curves(results, name), f"Dose curves of {find_metric(name).label}", f"{label}. {caption}")
+        for name in dosed(results)
+        for label in (find_metric(name).label,)
+    ]
+
+
+@_shown.register
+def _(results: Sparsity) -> tuple[str, list[_Plot]]:
+    plan = results.plan
+    costs = results.costs.iloc[0]
+    lead = (
+        f"{counted(len(plan.kept), 'head')} of {plan.layers * plan.heads:,} keep full attention; the others see text, "
+        f"the first {plan.sink} tokens and the last {plan.window}. Prompts have {costs['tokens']:,.0f} tokens (median)."
+    )
+    caption = (
+        "Speed: median of the ratios to dense, with quartiles; dense beside itself tells how much times vary. Memory: "
+        "median; not shown where it is too small to be seen. Quality: figures, with the 95 % interval of their change "
+        "from dense."
+    )
+    return lead, [_Plot(sparsity_bars(results), "Speed, memory and quality of dense and sparse prefill", caption)]
+
+
+@_shown.register
+def _(results: Tuning) -> tuple[str, list[_Plot]]:
+    groups = results.comparison.groups
+    lead = f"{counted(len(groups), 'way')} of tuning: {', '.join(groups)}."
+    caption = "Shift from the untuned model with its 95 % interval. Filled: p < 0.05 after Holm's correction."
+    return lead, [
+        _Plot(forest(results.comparison, results.shifts, test), f"Shifts on {test}", f"Test set “{test}”. {caption}")
+        for test in tests_of(results.shifts)
+    ]
+
+
+def _leaves(value: Any, name: str = "") -> list[tuple[str, str]]:
+    """Give the values of nested mappings, by names such as ``options: window``."""
+    if isinstance(value, Mapping):
+        return [leaf for key, inner in value.items() for leaf in _leaves(inner, f"{name}: {key}" if name else str(key))]
+    if isinstance(value, list):
+        return [(name, ", ".join(map(str, value)))]
+    return [(name, "none" if value is None else str(value))]

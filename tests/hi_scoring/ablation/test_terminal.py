@@ -1,0 +1,67 @@
+"""Tables in the terminal: what stands in them, and that they fit."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from hi_scoring.ablation.results import Ablations
+from hi_scoring.ablation.terminal import ablation_tables
+
+DOSES = (11, 21, 52, 103, 1205)
+METRICS = ("cider", "key_recall", "hallucination", "accuracy", "answer_probability")
+
+
+@pytest.fixture(scope="module")
+def shown() -> list[str]:
+    """Tables as a terminal of 80 columns shows them; the shifts are -heads / 1000, half of it or so, and none."""
+    places = [
+        {"ranking": ranking, "mode": "resample", "heads": heads, "metric": metric}
+        for ranking in ("image_mass:response", "hi:phrase")
+        for heads in DOSES
+        for metric in METRICS
+    ]
+    shares = {"top": 1, "bottom": 0.499, "random": 0}
+    curves = [
+        place | {"rule": rule, "draw": draw, "shift": -place["heads"] / 1000 * share + (draw or 0)}
+        for place in places
+        for rule, share in shares.items()
+        for draw in ((None, 7) if rule == "random" else (None,))
+    ]
+    contrasts = pd.DataFrame(places).assign(worse=True)
+    is_sure = (contrasts["heads"] > 50) & (contrasts["ranking"] == "hi:phrase")
+    contrasts["p_holm"] = np.where(is_sure, 0.049, 0.05)
+    found = Ablations(pd.DataFrame(curves).astype({"draw": "Int64"}), contrasts, {})
+    console = Console(width=80)
+    with console.capture() as capture:
+        for table in ablation_tables(found):
+            console.print(table)
+    return [line.rstrip() for line in capture.get().splitlines()]
+
+
+def test_tables_fit_and_say_what_they_are_of(shown: list[str]) -> None:
+    assert max(map(len, shown)) <= 80
+    assert "resample ablation of heads by image_mass:response" in shown
+    [counts, *_] = [line.split() for line in shown if "heads" in line and "11" in line]
+    assert counts == ["metric", "heads", "11", "21", "52", "103", "1,205"]
+
+
+def test_curves_are_of_all_draws_together_and_mark_where_top_differs_from_random(shown: list[str]) -> None:
+    start = shown.index("resample ablation of heads by hi:phrase")
+    part = [line for line in shown[start:] if line]
+    [top] = [line.split("top ")[1].split() for line in part if "CIDEr" in line]
+    assert top == ["-0.011", "-0.021", "-0.052*", "-0.103*", "-1.205*"]
+    place = next(number for number, line in enumerate(part) if "CIDEr" in line)
+    assert part[place + 1].split() == ["bottom", "-0.005", "-0.010", "-0.026", "-0.051", "-0.601"]
+    assert part[place + 2].split() == ["random", *["0.000"] * 5]
+    other = [line for line in shown[:start] if "CIDEr" in line]
+    assert all("*" not in line for line in other)
+    assert not any("Captions that name" in line for line in shown)
+
+
+def test_verdicts_end_the_report(shown: list[str]) -> None:
+    rows = [line.split() for line in shown if line][-2:]
+    assert rows == [
+        ["image_mass:response", "cannot", "be", "told", "0", "0", "25"],
+        ["hi:phrase", "holds", "15", "0", "25"],
+    ]

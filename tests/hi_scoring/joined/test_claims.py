@@ -1,0 +1,106 @@
+"""Verdicts on the claims of the papers: each answer from results that say so, and what nobody measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hi_scoring.joined.claims import FAILS, HOLDS, NOT_MEASURED, OPEN, Claim, claims
+from hi_scoring.joined.folders import read_folders
+from tests.hi_scoring.joined.made import AS_TOLD, FLOWS, ablated, blocked, scored, sparsified, tuned
+
+
+def said(folder: Path, start: str) -> Claim:
+    """What is said of the one claim that starts so."""
+    [one] = [one for one in claims(read_folders([folder])) if one.claim.startswith(start)]
+    return one
+
+
+def test_what_no_folder_measured_is_not_measured(tmp_path: Path) -> None:
+    found = claims(read_folders([scored(tmp_path / "scores")]))
+    assert len(found) == 8
+    assert {(one.answer, one.folder) for one in found} == {(NOT_MEASURED, "")}
+    assert "`datasetkit compare` would" in found[0].why
+
+
+@pytest.mark.parametrize(("top", "random", "answer"), [(0.3, 0.05, HOLDS), (0.01, 0.3, FAILS), (0.1, 0.1, OPEN)])
+def test_tuning_that_shifts_most(tmp_path: Path, top: float, random: float, answer: str) -> None:
+    one = said(tuned(tmp_path / "tuned", {"top-layers:1": top, "random-layers:1": random}), "Tuning")
+    assert (one.answer, one.folder) == (answer, "tuned")
+    assert one.why.startswith("For top-layers:1")
+
+
+def test_tuning_without_rivals_was_not_held_against_anything(tmp_path: Path) -> None:
+    assert said(tuned(tmp_path / "tuned", {"all": 0.3}, "datasetkit tune"), "Tuning").answer == NOT_MEASURED
+
+
+def test_each_ranking_is_held_against_random_heads(tmp_path: Path) -> None:
+    folder = ablated(tmp_path / "ablated", {"ram:response": 0.3, "hi:phrase": 0.0, "image_mass:last": 0.3})
+    ram, hi = said(folder, "Ablating"), said(folder, "The same")
+    assert (ram.answer, hi.answer) == (HOLDS, OPEN)
+    assert "Ranked by ram:response, on 12 samples: of 1 contrast with random heads 1 are significantly" in ram.why
+    assert "zero ablation of 2 heads changes “Probability of the right answer” by -0.3" in ram.why
+    assert said(ablated(tmp_path / "other", {"ram:response": -0.15}), "Ablating").answer == FAILS
+
+
+@pytest.mark.parametrize(
+    ("made", "answer"),
+    [
+        ({}, HOLDS),
+        ({"core": 0.3}, FAILS),
+        ({"speedup": 0.5}, FAILS),
+        ({"core": 0.76}, OPEN),
+        ({"speedup": 1.0}, OPEN),
+        ({"sparse": 0}, NOT_MEASURED),
+    ],
+)
+def test_sparse_prefill_must_be_faster_at_little_loss(tmp_path: Path, made: dict[str, Any], answer: str) -> None:
+    assert said(sparsified(tmp_path / "sparse", **made), "With the CoRe heads kept full, sparse").answer == answer
+
+
+@pytest.mark.parametrize(("core", "random", "answer"), [(0.8, 0.4, HOLDS), (0.4, 0.8, FAILS), (0.8, 0.8, OPEN)])
+def test_core_heads_are_held_against_random_ones(tmp_path: Path, core: float, random: float, answer: str) -> None:
+    one = said(sparsified(tmp_path / "sparse", core=core, random=random), "With the CoRe heads kept full it loses")
+    assert one.answer == answer
+
+
+def flows(*losses: tuple[float, ...]) -> dict[str, tuple[float, ...]]:
+    return dict(zip(FLOWS, losses, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("losses", "answers"),
+    [
+        (AS_TOLD, (HOLDS, HOLDS, HOLDS)),
+        (flows((0, 1, 20, 60), (90, 2, 1, 0), (5, 70, 10, 1)), (FAILS, FAILS, FAILS)),
+        # Both cost most in the same layer, so neither comes later.
+        (flows((60, 1, 1, 1), (1, 1, 1, 1), (70, 1, 1, 1)), (HOLDS, FAILS, HOLDS)),
+        (flows((0, 0, 0, 0), (0, 0, 0, 0), (0, 0, 0, 0)), (OPEN, OPEN, OPEN)),
+        # More than one of its rivals is enough for it to be no little.
+        (flows((30, 1, 1, 1), (50, 1, 1, 1), (1, 1, 70, 1)), (HOLDS, HOLDS, FAILS)),
+    ],
+)
+def test_flows(tmp_path: Path, losses: dict[str, tuple[float, ...]], answers: tuple[str, ...]) -> None:
+    folder = blocked(tmp_path / "blocked", losses)
+    starts = ("The picture flows to the question", "The question flows", "The picture flows to the last")
+    assert tuple(said(folder, start).answer for start in starts) == answers
+
+
+def test_random_edges_that_are_the_flow_are_no_control_and_that_is_said(tmp_path: Path) -> None:
+    told = "Random edges are no control here"
+    assert told in said(blocked(tmp_path / "most", overlap=0.9), "The picture flows to the question").why
+    assert told not in said(blocked(tmp_path / "none"), "The picture flows to the question").why
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        {"window": 9},
+        {"losses": {name: AS_TOLD[name] for name in FLOWS[:2]}},
+        {"losses": dict.fromkeys(FLOWS, (1.0,))},
+    ],
+)
+def test_windows_of_all_layers_and_missing_flows_say_nothing(tmp_path: Path, made: dict[str, Any]) -> None:
+    assert said(blocked(tmp_path / "blocked", **made), "The question flows").answer == NOT_MEASURED

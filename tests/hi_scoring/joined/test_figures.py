@@ -1,0 +1,41 @@
+"""Plots of joined results: equal results are equal bytes, others are not, and what was not seen is not drawn."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from PIL import Image
+
+from hi_scoring.ablation.results import Ablations
+from hi_scoring.interventions.knockout_results import Knockouts
+from hi_scoring.joined.figures import dose_curves, dosed, knockout_curves, sparsity_bars, tracking_curves
+from hi_scoring.sparse.bench import Sparsity
+from tests.hi_scoring.joined.made import AS_TOLD, ablated, blocked, sparsified
+
+
+def drawn(folder: Path, *, loss: float) -> list[bytes]:
+    knocked = Knockouts.load(blocked(folder / "blocked", AS_TOLD | {"image -> last": (loss, 1, 1, 1)}))
+    taken = Ablations.load(ablated(folder / "ablated", {"ram:last": loss / 100}))
+    [metric] = dosed(taken)
+    spared = Sparsity.load(sparsified(folder / "sparse", core=loss / 100))
+    return [knockout_curves(knocked), dose_curves(taken, metric), sparsity_bars(spared), tracking_curves(knocked)]
+
+
+def test_equal_results_are_equal_bytes_and_others_are_not(tmp_path: Path) -> None:
+    first = drawn(tmp_path / "first", loss=30)
+    assert first == drawn(tmp_path / "again", loss=30)
+    other = drawn(tmp_path / "other", loss=60)
+    assert not set(first[:3]) & set(other[:3])
+    for png in first:
+        width, height = Image.open(io.BytesIO(png)).size
+        assert 300 < width <= 1320
+        assert 150 < height < 1320
+
+
+def test_memory_that_was_not_seen_has_no_panel(tmp_path: Path) -> None:
+    seen, unseen = (
+        Image.open(io.BytesIO(sparsity_bars(Sparsity.load(sparsified(tmp_path / str(peak), peak=peak))))).width
+        for peak in (2.0**20, float("nan"))
+    )
+    assert unseen < seen

@@ -1,0 +1,58 @@
+"""Benches of sparse prefill on the tiny LLaVA, for tests of what is measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from hi_scoring.options import ScoreOptions, TextOptions, WritingOptions
+from hi_scoring.results import HeadScores
+from hi_scoring.sparse.bench import Bench
+from hi_scoring.sparse.conditions import Condition, SparsityOptions, conditions_of
+from tests.hi_scoring.scored import TinySubject
+from tests.hi_scoring.tiny_parts import HEADS, LAYERS
+from tests.hi_scoring.tuned import some_examples
+
+SHAPE = (LAYERS, HEADS)
+# A tiny prompt has some fifty tokens.
+SMALL = {"window": 4, "sink": 1, "dense_above": 1.0, "share": 0.2}
+
+
+def head_scores(**more: Any) -> HeadScores:
+    """Of the tiny LLaVA: the best heads are the first of each layer, those of later layers first."""
+    values = np.arange(LAYERS)[:, None] - 10.0 * np.arange(HEADS)
+    return HeadScores(
+        {("ram", "response"): np.tile(values, (2, 1, 1))},
+        **{
+            "chances": {},
+            "record_ids": ["a", "b"],
+            "options": ScoreOptions(),
+            "model": TinySubject().identity,
+            "dataset": {"name": "scored"},
+            **more,
+        },
+    )
+
+
+def conditions(draws: int = 2, scores: HeadScores | None = None, **options: Any) -> list[Condition]:
+    chosen = SparsityOptions(**{**SMALL, **options})
+    return conditions_of(scores or head_scores(), TinySubject().identity, SHAPE, chosen, draws)
+
+
+def bench_of(**more: Any) -> Bench:
+    """Three rows, each with a description and a question."""
+    return Bench(
+        **{
+            "subject": TinySubject(),
+            "examples": some_examples(3),
+            "scores": head_scores(),
+            "options": SparsityOptions(**SMALL),
+            "texts": TextOptions(),
+            "writing": WritingOptions(caption_tokens=4, answer_tokens=2),
+            "namer": None,
+            "kernel": "blocks",
+            "batch": 4,
+        }
+        | more
+    )

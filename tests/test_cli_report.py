@@ -1,0 +1,38 @@
+"""``datasetkit report`` as a person meets it: a page, the verdicts, one line for an error."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from datasetkit.cli import app
+from tests.hi_scoring.joined.made import MODEL, ablated, blocked, scored
+
+
+def run(*arguments: object) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, ["report", *(str(argument) for argument in arguments)])
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_a_page_and_its_verdicts(tmp_path: Path) -> None:
+    page = tmp_path / "pages" / "model.html"
+    folders = (scored(tmp_path / "scores"), ablated(tmp_path / "ablated", {"ram:response": 0.3}))
+    code, shown, told = run(*folders, "--out", page)
+    assert (code, told) == (0, "")
+    assert "claims of the papers" in shown
+    assert "not measured" in shown
+    assert "holds" in shown
+    assert shown.rstrip().endswith("in a browser")
+    assert "datasetkit ablate: ablated" in page.read_text("utf-8")
+
+
+def test_different_models_are_refused_in_one_line_and_nothing_is_written(tmp_path: Path) -> None:
+    other = blocked(tmp_path / "other", model=replace(MODEL, sha256="cd" * 32))
+    code, shown, told = run(scored(tmp_path / "ours"), other, "--out", tmp_path / "page.html")
+    assert (code, shown) == (1, "")
+    assert told.startswith("error: ")
+    assert told.count("\n") == 1
+    assert "a report is of one model" in told
+    assert not (tmp_path / "page.html").exists()
