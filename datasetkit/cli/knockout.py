@@ -58,7 +58,7 @@ def knockout(
     ] = True,
     batch: Annotated[
         int, typer.Option(min=1, help="Blocked copies of a question at once; halved when memory runs out.")
-    ] = 64,
+    ] = 16,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps, cuda:1 ...")] = "auto",
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace finished results in the folder.")] = False,

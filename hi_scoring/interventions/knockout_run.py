@@ -38,7 +38,7 @@ def knockout_dataset(
     options: KnockoutOptions,
     folder: Path,
     *,
-    batch: int = 64,
+    batch: int = 16,
     overwrite: bool = False,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> Knockouts:

@@ -118,7 +118,7 @@ def sparsity_bars(found: Sparsity) -> bytes:
     metrics = [name for name in METRICS if name in set(quality["metric"])]
     speed = costs.loc[groups].rename(columns={"speedup_q25": "low", "speedup_q75": "high"})
     peak = costs.loc[groups, "peak"].astype(float) / _MIB
-    has_memory = bool(peak.notna().any())
+    has_memory = bool((peak > 0).any())
     against = quality[quality["against"] == DENSE].set_index(["metric", "group"])
 
     def draw() -> Figure:

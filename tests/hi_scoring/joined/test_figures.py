@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from hi_scoring.ablation.results import Ablations
@@ -33,9 +34,9 @@ def test_equal_results_are_equal_bytes_and_others_are_not(tmp_path: Path) -> Non
         assert 150 < height < 1320
 
 
-def test_memory_that_was_not_seen_has_no_panel(tmp_path: Path) -> None:
-    seen, unseen = (
-        Image.open(io.BytesIO(sparsity_bars(Sparsity.load(sparsified(tmp_path / str(peak), peak=peak))))).width
-        for peak in (2.0**20, float("nan"))
-    )
-    assert unseen < seen
+@pytest.mark.parametrize("peak", [0.0, float("nan")])
+def test_memory_that_was_not_seen_has_no_panel(tmp_path: Path, peak: float) -> None:
+    seen = Sparsity.load(sparsified(tmp_path / "seen"))
+    unseen = Sparsity.load(sparsified(tmp_path / "unseen", peak=peak))
+    first, second = (Image.open(io.BytesIO(sparsity_bars(found))).width for found in (seen, unseen))
+    assert second < first
