@@ -24,6 +24,8 @@ from torch.nn.attention.flex_attention import BlockMask, flex_attention
 BLOCK = 128
 # Sizes are rounded up to a multiple of their highest power of two divided by this.
 _STEPS = 8
+# Of one process: sizes of prompts times numbers of sparse heads in a layer.
+_MOST_KERNELS = 1024
 
 
 class FlexAttention:
@@ -65,14 +67,16 @@ class FlexAttention:
     def attend(self, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         """Compute all rows of all heads; see :meth:`BlockAttention.attend`."""
         length = query.shape[1]
-        output = self._kernel(
-            functional.pad(query, (0, 0, 0, self._rows - length))[None],
-            self._laid_out(key),
-            self._laid_out(value),
-            block_mask=self.block_mask,
-            scale=scaling,
-            enable_gqa=query.shape[0] != key.shape[0],
-        )
+        # Beyond its limit torch would compute all pairs of tokens without a word, and run out of memory.
+        with torch._dynamo.config.patch(recompile_limit=_MOST_KERNELS):
+            output = self._kernel(
+                functional.pad(query, (0, 0, 0, self._rows - length))[None],
+                self._laid_out(key),
+                self._laid_out(value),
+                block_mask=self.block_mask,
+                scale=scaling,
+                enable_gqa=query.shape[0] != key.shape[0],
+            )
         rows: Tensor = output[0, :, :length].transpose(0, 1)
         return rows
 
