@@ -40,10 +40,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from datasetkit.models import ModelIdentity
 from hi_scoring.results import Head
 from hi_scoring.sparse import SparsePlan, sparsify
-from hi_scoring.sparse.attention import Kernel
 from hi_scoring.sparse.blocks import BlockAttention
 from hi_scoring.sparse.flex import FlexAttention
 from hi_scoring.sparse.memory import PeakMemory, finish
+from hi_scoring.sparse.passes import Kernel
 
 MIB = 2**20
 FIRST_TEXT, LAST_TEXT, PICTURE = 5, 40, 999

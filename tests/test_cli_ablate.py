@@ -151,3 +151,4 @@ def test_an_error_is_one_line(
     assert line == errors.splitlines()[-1]
     assert told in line
     assert "Traceback" not in errors
+    assert not (tmp_path / "out").exists()

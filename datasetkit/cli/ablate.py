@@ -129,7 +129,16 @@ class AblateOptions:
         examples = read_examples(rows, texts, dialogue, lambda done: on_progress("reading rows", done, len(rows)))
         for reason, count in Counter(drop.reason for drop in examples.drops).most_common():
             typer.echo(f"rows that cannot be used: {count:,}, {reason} ({reason.explanation})", err=True)
-        return Bench(subject, examples, texts, writing, _namer(rows), self.seed, self.batch), plan
+        bench = Bench(
+            subject=subject,
+            examples=examples,
+            texts=texts,
+            writing=writing,
+            namer=_namer(rows),
+            seed=self.seed,
+            batch=self.batch,
+        )
+        return bench, plan
 
     def _rankings(self, subject: Subject) -> Iterator[Ranking]:
         from hi_scoring.ablation.rankings import Ranking, shape_of

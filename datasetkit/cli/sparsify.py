@@ -88,9 +88,9 @@ class SparsifyOptions:
         from hi_scoring.examples import read_examples
         from hi_scoring.options import TextOptions, WritingOptions
         from hi_scoring.results import HeadScores
-        from hi_scoring.sparse.attention import Kernel
         from hi_scoring.sparse.bench import Bench
         from hi_scoring.sparse.conditions import SparsityOptions, conditions_of
+        from hi_scoring.sparse.passes import Kernel
         from hi_scoring.subject import Subject
 
         chosen = options_of(SparsityOptions, **{name: getattr(self, name) for name in SparsityOptions.model_fields})

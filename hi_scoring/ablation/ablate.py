@@ -37,9 +37,11 @@ def ablate(
 
     Raises:
         OutputError: the folder holds other results.
+        SourceError: see :meth:`Bench.check`.
         ModelError: the model cannot be loaded, or nothing is known of its family.
 
     """
+    bench.check(plan.options.modes)
     note = RunFolder(folder, "datasetkit ablate", bench.description())
     parts = folder / CONDITIONS_NAME
     note.check(has_results=any(parts.glob(f"*{SUFFIX}")), overwrite=overwrite)

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from datasetkit.batches import Batches
-from datasetkit.errors import UnusableError
+from datasetkit.errors import ModelError, UnusableError
 from hi_scoring.ablation.editors import HeadEditor
 from hi_scoring.ablation.vision import SeenPictures
 from hi_scoring.attention import instrumented
 from hi_scoring.dialogue import Dialogue
-from hi_scoring.examples import Examples
+from hi_scoring.examples import Example, Examples
 from hi_scoring.families import family_of
 from hi_scoring.options import WritingOptions
 from hi_scoring.writing import Writer
@@ -54,6 +54,9 @@ class Asker:
         examples: what it is asked.
         pictures: of the same model.
 
+    Raises:
+        ModelError: a response that is wanted has no token.
+
     """
 
     def __init__(
@@ -63,10 +66,7 @@ class Asker:
         self._writer = Writer(model, processor, dialogue)
         self._examples = examples
         self._pictures = pictures
-        family = family_of(model.config)
-        self._wanted = [
-            family.response_tokens(processor, dialogue.prompt(one.prompt), one.response)[0][0] for one in examples.items
-        ]
+        self._wanted = [_first_token(processor, model.config, dialogue, example) for example in examples.items]
 
     def ask(
         self, editor_of: EditorOf, options: WritingOptions, batch: int, on_progress: Callable[[int], None]
@@ -106,7 +106,7 @@ class Asker:
         # Without an editor, too: where scores are capped, only like is compared with like then.
         editors = [] if editor_of is None else [editor_of(places)]
         with (
-            self._pictures.of(("asked", *places)),
+            self._pictures.of(tuple(example.row for example in examples)),
             instrumented(self._model, editors=editors),
             _first_logits(self._model) as logits,
         ):
@@ -114,6 +114,14 @@ class Asker:
         wanted = torch.tensor([self._wanted[place] for place in places])
         probabilities = logits[0].cpu().softmax(-1).gather(1, wanted[:, None])[:, 0].tolist()
         return [Said(text, probability) for text, probability in zip(texts, probabilities, strict=True)]
+
+
+def _first_token(processor: Any, config: Any, dialogue: Dialogue, example: Example) -> int:
+    """Give the token that the response which is wanted begins with."""
+    tokens, _ = family_of(config).response_tokens(processor, dialogue.prompt(example.prompt), example.response)
+    if not tokens:
+        raise ModelError(f"the tokenizer knows nothing of {example.response!r} in {example.record_id}; leave it out")
+    return tokens[0]
 
 
 @contextmanager

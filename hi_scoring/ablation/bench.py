@@ -14,6 +14,7 @@ from datasetkit import __version__
 from datasetkit.protocols import ObjectNamer
 from hi_scoring.ablation.asking import Asker, EditorOf, Said
 from hi_scoring.ablation.editors import MeanHeads, ResampledHeads, ZeroHeads
+from hi_scoring.ablation.options import Mode
 from hi_scoring.ablation.plan import Condition
 from hi_scoring.ablation.references import References, donors_of
 from hi_scoring.ablation.vision import SeenPictures
@@ -67,6 +68,16 @@ class Bench:
             "seed": self.seed,
             "batch": self.batch,
         }
+
+    def check(self, modes: Sequence[Mode]) -> None:
+        """Refuse data that heads cannot be ablated with, before anything is measured.
+
+        Raises:
+            SourceError: for resampling, all examples of a task are of one row.
+
+        """
+        if "resample" in modes:
+            donors_of(self.examples, self.seed)
 
     def measure(self, condition: Condition | None, on_progress: OnProgress = lambda *_: None) -> Measured:
         """Ask the model everything under a condition.

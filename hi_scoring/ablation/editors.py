@@ -6,6 +6,7 @@ Outputs are those of single heads, before the layer mixes them. C is how many he
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -18,8 +19,8 @@ from hi_scoring.attention import AttentionCall, Editor
 Heads = Mapping[int, tuple[int, ...]]
 
 
-class HeadEditor(Editor):
-    """Replaces what chosen heads put out; this one by zeros.
+class HeadEditor(Editor, ABC):
+    """Replaces what chosen heads put out.
 
     Args:
         heads: the chosen ones.
@@ -36,13 +37,16 @@ class HeadEditor(Editor):
         chosen = torch.tensor(self._heads[call.layer], device=output.device)
         return output.index_copy(2, chosen, self._values(call, output[:, :, chosen]).to(output))
 
-    def _values(self, call: AttentionCall, former: Tensor) -> Tensor:  # noqa: ARG002
+    @abstractmethod
+    def _values(self, call: AttentionCall, former: Tensor) -> Tensor:
         """Give what stands in place of the chosen heads' outputs, shape (B, Q, C, D)."""
-        return torch.zeros_like(former)
 
 
 class ZeroHeads(HeadEditor):
     """Lets chosen heads put out nothing."""
+
+    def _values(self, call: AttentionCall, former: Tensor) -> Tensor:  # noqa: ARG002
+        return torch.zeros_like(former)
 
 
 class MeanHeads(HeadEditor):

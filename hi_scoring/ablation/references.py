@@ -117,7 +117,8 @@ class References:
 
     @torch.inference_mode()
     def _read(self, places: Sequence[int], inputs: dict[str, Any], editor: Editor) -> None:
-        with self._pictures.of(("read", *places)), instrumented(self._model, editors=[editor]):
+        rows = tuple(example.row for example in self._at(places))
+        with self._pictures.of(rows), instrumented(self._model, editors=[editor]):
             self._model(**on_device(inputs, self._model), logits_to_keep=1, use_cache=False)
 
 

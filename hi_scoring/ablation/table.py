@@ -1,7 +1,8 @@
 """What ablations say, in numbers. Owns the dose curves, and the contrasts that tell whether a ranking means something.
 
 A ranking means something only where taking out its highest heads does something else than taking out as many random
-ones of the same layers. So that, and nothing else, is tested.
+ones of the same layers. So that, and nothing else, is tested: the lowest heads often stand in other layers, and their
+curve tells of these as well.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any
@@ -26,15 +26,15 @@ class SeenPictures:
 
     def __init__(self, model: Any) -> None:
         self._base = model.base_model
-        self._features: dict[Hashable, Any] = {}
+        self._features: dict[tuple[int, ...], Any] = {}
         self._left = _LIMIT
 
     @contextmanager
-    def of(self, batch: Hashable) -> Iterator[None]:
-        """Let the tower run in the body only if it has not seen this batch.
+    def of(self, rows: tuple[int, ...]) -> Iterator[None]:
+        """Let the tower run in the body only if it has not seen this batch of pictures.
 
         Args:
-            batch: its name: equal ones must be of the same pictures in the same order.
+            rows: of the dataset that the pictures are of, in the batch's order.
 
         """
         tower = getattr(self._base, "get_image_features", None)
@@ -45,10 +45,10 @@ class SeenPictures:
         # generate() looks at the parameters that it takes.
         @wraps(tower)
         def remembered(*arguments: Any, **options: Any) -> Any:
-            if batch in self._features:
-                return self._features[batch]
+            if rows in self._features:
+                return self._features[rows]
             found = tower(*arguments, **options)
-            self._keep(batch, found)
+            self._keep(rows, found)
             return found
 
         self._base.get_image_features = remembered
@@ -57,14 +57,14 @@ class SeenPictures:
         finally:
             del self._base.get_image_features
 
-    def _keep(self, batch: Hashable, found: Any) -> None:
+    def _keep(self, rows: tuple[int, ...], found: Any) -> None:
         if not isinstance(found, ModelOutput):
             return
         kept = type(found)(**{name: value for name, value in found.items() if name not in _UNREAD})
         size = sum(tensor.nbytes for value in kept.values() for tensor in _tensors(value))
         if size <= self._left:
             self._left -= size
-            self._features[batch] = kept
+            self._features[rows] = kept
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

@@ -193,16 +193,17 @@ class Knockout:
 
         def probabilities(part: Sequence[_Task]) -> list[float]:
             logits = read_again(self._model, prompt, first, [task.block for task in part], self._heads)
-            found: list[float] = logits.softmax(-1)[:, token].tolist()
-            return found
+            return logits.softmax(-1)[:, token].tolist()
 
         batches = Batches(probabilities, self._batch)
-        results = batches.run(tasks)
+        found: list[float] = []
+        while len(found) < len(tasks):
+            for result in batches.run(tasks[len(found) : len(found) + batches.size]):
+                if isinstance(result, UnusableError):
+                    raise result
+                found.append(result)
         self._batch = batches.size
-        for result in results:
-            if isinstance(result, UnusableError):
-                raise result
-        return [result for result in results if not isinstance(result, UnusableError)]
+        return found
 
 
 def _chosen(heads: Sequence[tuple[int, int]] | None, shape: tuple[int, int]) -> Tensor | None:

@@ -6,31 +6,23 @@ N x N mask is made for anybody; otherwise what SDPA takes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from transformers import AttentionInterface
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, causal_mask_function, sdpa_mask
 
 from datasetkit.errors import ModelError
-from hi_scoring.attention.call import AttentionCall
-from hi_scoring.attention.compute import attend
-from hi_scoring.sparse.blocks import BlockAttention
-from hi_scoring.sparse.coverage import Coverage, DenseReason
-from hi_scoring.sparse.flex import FlexAttention
+from hi_scoring.sparse.coverage import Coverage
+from hi_scoring.sparse.passes import ForwardPass, Kernel
 from hi_scoring.sparse.plan import SparsePlan
-from hi_scoring.sparse.prompts import Prompt, prompts_of
 
 _NAME = "hi_scoring_sparse"
-
-Kernel = Literal["blocks", "flex"]
 
 
 class Sparsified:
@@ -42,10 +34,10 @@ class Sparsified:
 
     """
 
-    def __init__(self, plan: SparsePlan, undoing: ExitStack) -> None:
+    def __init__(self, plan: SparsePlan) -> None:
         self.plan = plan
         self.coverage = Coverage()
-        self._undoing = undoing
+        self._undoing = ExitStack()
 
     def undo(self) -> None:
         """Leave nothing on the model; once is enough."""
@@ -97,7 +89,7 @@ def sparsify(model: Any, plan: SparsePlan, kernel: Kernel = "blocks") -> Sparsif
                 f"the text attention of {type(model).__name__} ({type(decoder).__name__}) does not go through "
                 "transformers' AttentionInterface, so it cannot be sparsified; give another model"
             )
-        sparsified = Sparsified(plan, stack)
+        sparsified = Sparsified(plan)
         hooks = _Hooks(sparsified, _picture_tokens(model), kernel)
         for handle in (
             model.register_forward_pre_hook(hooks.begin, with_kwargs=True),
@@ -109,25 +101,19 @@ def sparsify(model: Any, plan: SparsePlan, kernel: Kernel = "blocks") -> Sparsif
     return sparsified
 
 
-def _picture_tokens(model: Any) -> Tensor:
+def _picture_tokens(model: Any) -> list[int]:
     """Give the ids that stand for parts of pictures and films."""
     names = ("image_token_id", "video_token_id")
     found = [number for name in names if (number := getattr(model.config, name, None)) is not None]
     if not found:
         raise ModelError(f"the configuration of {type(model).__name__} has no image_token_id; give a model of pictures")
-    return torch.tensor(found)
-
-
-class _LocalAttention(Protocol):
-    """What computes the heads that see shared tokens and a window; see :class:`BlockAttention`."""
-
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor: ...
+    return found
 
 
 class _Hooks:
     """What runs before and after each forward pass of one model."""
 
-    def __init__(self, sparsified: Sparsified, picture_tokens: Tensor, kernel: Kernel) -> None:
+    def __init__(self, sparsified: Sparsified, picture_tokens: Sequence[int], kernel: Kernel) -> None:
         self._sparsified = sparsified
         self._picture_tokens = picture_tokens
         self._kernel = kernel
@@ -135,8 +121,8 @@ class _Hooks:
     def begin(self, _: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Note the tokens that are given."""
         ids = kwargs.get("input_ids", args[0] if args else None)
-        is_text = None if ids is None else torch.isin(ids, self._picture_tokens.to(ids.device), invert=True)
-        _PASS.set(_Pass(self._sparsified, is_text, self._kernel))
+        plan, coverage = self._sparsified.plan, self._sparsified.coverage
+        _PASS.set(ForwardPass(plan, coverage, ids, self._picture_tokens, self._kernel))
 
     def check(self, model: nn.Module, *_: Any) -> None:
         """Never let a model run dense without a word."""
@@ -150,151 +136,6 @@ class _Hooks:
     def end(self, *_: Any) -> None:
         """Forget the tokens, also if the pass failed."""
         _PASS.set(None)
-
-
-class _Pass:
-    """One forward pass of a sparsified model: its prompts, and what its layers have computed in common.
-
-    Args:
-        sparsified: the model's.
-        is_text: which of the given tokens are no picture's, (B, N); None where ids were not given.
-        kernel: see :func:`sparsify`.
-
-    """
-
-    def __init__(self, sparsified: Sparsified, is_text: Tensor | None, kernel: Kernel) -> None:
-        self._plan = sparsified.plan
-        self._coverage = sparsified.coverage
-        self._is_text = is_text
-        self._kernel = kernel
-        self._located: tuple[Prompt, ...] | DenseReason | None = None
-        # By the place of the prompt in the batch; all layers use the same.
-        self._local: dict[int, _LocalAttention] = {}
-        self.is_reached = False
-
-    def attend(
-        self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, options: dict[str, Any]
-    ) -> Tensor:
-        """Compute one layer's attention, (B, Q, H, D); ``options`` are transformers' other arguments."""
-        self.is_reached = True
-        layer = getattr(module, "layer_idx", None)
-        if layer is None:
-            raise ModelError(f"{type(module).__name__} has no layer_idx; give a model whose layers know their number")
-        _refuse_unknown(layer, options)
-        full = self._plan.full_heads[layer]
-        prompts = self._prompts(query, key, mask, options.get("softcap"))
-        if isinstance(prompts, DenseReason):
-            if query.shape[2] > 1 and len(full) < self._plan.heads:
-                self._coverage.dense[prompts] += len(query)
-            return _dense(module, query, key, value, mask, options)
-        scaling = options.get("scaling")
-        scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
-        length = query.shape[2]
-        found = []
-        for number, prompt in enumerate(prompts):
-            slots = slice(prompt.start, prompt.stop)
-            one, keys, values = (part[number, :, slots] for part in (query, key, value))
-            rows = self._attend_prompt(number, prompt, full, one, keys, values, scaling)
-            if prompt.length < length:
-                # Rows of padding are nobody's; zeros, as SDPA's are where nothing is seen.
-                rows = functional.pad(rows, (0, 0, 0, 0, prompt.start, length - prompt.stop))
-            found.append(rows)
-        return found[0][None] if len(found) == 1 else torch.stack(found)
-
-    def _prompts(
-        self, query: Tensor, key: Tensor, mask: Tensor | None, softcap: float | None
-    ) -> tuple[Prompt, ...] | DenseReason:
-        """Give the batch's prompts, or why this call is dense."""
-        if softcap is not None:
-            return DenseReason.SOFTCAP
-        if mask is None or mask.ndim != 2:
-            return DenseReason.OTHER_MASK if query.shape[2] == key.shape[2] else DenseReason.CONTINUES
-        if self._located is None:
-            self._located = self._locate(mask) or DenseReason.GAPS
-        return self._located
-
-    def _locate(self, real: Tensor) -> tuple[Prompt, ...] | None:
-        if self._is_text is None or self._is_text.shape != real.shape:
-            given = "no input_ids" if self._is_text is None else f"input_ids of shape {tuple(self._is_text.shape)}"
-            raise ModelError(
-                f"a sparsified model was given {given} with {tuple(real.shape)} tokens, so text and pictures cannot be "
-                "told apart; give it input_ids, one for each token"
-            )
-        is_real = real.cpu().numpy()
-        return prompts_of(self._is_text.cpu().numpy() & is_real, is_real, self._plan.sink, self._plan.window)
-
-    def _attend_prompt(
-        self,
-        number: int,
-        prompt: Prompt,
-        full: tuple[int, ...],
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        scaling: float,
-    ) -> Tensor:
-        """Compute one prompt: (H, N, D), (G, N, D) twice, to (N, H, D)."""
-        heads = query.shape[0]
-        if len(full) == heads:
-            return _causal(query, key, value, scaling)
-        if prompt.visible == 1 or prompt.visible > self._plan.dense_above:
-            self._coverage.dense[DenseReason.HIDES_LITTLE] += 1
-            return _causal(query, key, value, scaling)
-        self._coverage.sparse += 1
-        if number not in self._local:
-            uses_flex = self._kernel == "flex" and FlexAttention.is_possible(key)
-            kind: Callable[..., _LocalAttention] = FlexAttention if uses_flex else BlockAttention
-            self._local[number] = kind(prompt.shared, prompt.length, self._plan.window, key)
-        # Of all heads, for full ones are few, and so no keys have to be sorted out.
-        output = self._local[number].attend(query, key, value, scaling)
-        if full:
-            kept = torch.tensor(full, device=query.device)
-            groups = kept // (heads // key.shape[0])
-            output[:, kept] = _causal(query[kept], key[groups], value[groups], scaling)
-        return output
-
-
-def _causal(query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
-    """Full causal attention, without a mask: (H, N, D), (G, N, D) twice, to (N, H, D)."""
-    output = functional.scaled_dot_product_attention(
-        query[None], key[None], value[None], is_causal=True, scale=scaling, enable_gqa=query.shape[0] != key.shape[0]
-    )
-    return output[0].transpose(0, 1)
-
-
-def _dense(
-    module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, options: dict[str, Any]
-) -> Tensor:
-    """Compute what the model itself computes, (B, Q, H, D)."""
-    length, keys = query.shape[2], key.shape[2]
-    if mask is not None and mask.ndim == 2:
-        mask = mask[:, None, None] & torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()
-    softcap = options.pop("softcap", None)
-    if softcap is None:
-        return sdpa_attention_forward(module, query, key, value, mask, **options)[0]
-    call = AttentionCall(
-        layer=module.layer_idx,
-        query=query,
-        key=key,
-        value=value,
-        scaling=options["scaling"],
-        softcap=softcap,
-        query_positions=torch.arange(keys - length, keys, device=query.device),
-        key_positions=torch.arange(keys, device=query.device),
-        mask=mask,
-        causal=mask is None and length > 1,
-    )
-    # SDPA cannot bound scores, and is not asked to.
-    return attend(call, (), (), lambda: query)
-
-
-def _refuse_unknown(layer: int, options: Mapping[str, Any]) -> None:
-    """Refuse what changes the attention beyond mask, scaling and softcap."""
-    if options.get("dropout"):
-        raise ModelError(f"layer {layer} drops attention at random, p = {options['dropout']}; call model.eval() first")
-    for name in ("position_bias", "s_aux"):
-        if options.get(name) is not None:
-            raise ModelError(f"layer {layer} uses {name} in its attention, which is not known here; give another model")
 
 
 def _attention(
@@ -337,7 +178,7 @@ def _mask(
     return mask
 
 
-_PASS: ContextVar[_Pass | None] = ContextVar("sparse pass", default=None)
+_PASS: ContextVar[ForwardPass | None] = ContextVar("sparse pass", default=None)
 
 AttentionInterface.register(_NAME, _attention)
 AttentionMaskInterface.register(_NAME, _mask)

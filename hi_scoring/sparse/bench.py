@@ -30,9 +30,10 @@ from hi_scoring.examples import Examples
 from hi_scoring.options import TextOptions, WritingOptions
 from hi_scoring.results import HeadScores
 from hi_scoring.run_folder import RunFolder
-from hi_scoring.sparse.attention import Kernel, sparsify
+from hi_scoring.sparse.attention import sparsify
 from hi_scoring.sparse.conditions import CORE, DENSE, Condition, SparsityOptions
 from hi_scoring.sparse.measure import compare_prefills
+from hi_scoring.sparse.passes import Kernel
 from hi_scoring.sparse.plan import PLAN_NAME, SparsePlan
 from hi_scoring.sparse.results import ConditionResult, is_finished, load_condition, save_condition
 from hi_scoring.sparse.tables import costs_table, quality_table

@@ -23,7 +23,9 @@ from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 BLOCK = 128
 # Sizes are rounded up to a multiple of their highest power of two divided by this.
-_STEPS = 8
+_STEPS = 4
+# Past its own few, torch would compute all pairs, without a word.
+_KERNELS = 256
 # Of one process: sizes of prompts times numbers of sparse heads in a layer.
 _MOST_KERNELS = 1024
 
@@ -90,7 +92,7 @@ class FlexAttention:
 
 
 def rounded_up(size: int) -> int:
-    """Round up to whole blocks, and to one of few sizes: at most an eighth more, or one block."""
+    """Round up to whole blocks, and to one of few sizes: at most a quarter more, or one block."""
     step = max(BLOCK, (1 << (size.bit_length() - 1)) // _STEPS)
     return size + -size % step
 

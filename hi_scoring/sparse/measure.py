@@ -19,9 +19,10 @@ from datasetkit.batches import Batches
 from datasetkit.errors import UnusableError
 from hi_scoring.dialogue import Dialogue
 from hi_scoring.examples import Example, Examples
-from hi_scoring.sparse.attention import Kernel, sparsify
+from hi_scoring.sparse.attention import sparsify
 from hi_scoring.sparse.coverage import Coverage
 from hi_scoring.sparse.memory import PeakMemory, finish
+from hi_scoring.sparse.passes import Kernel
 from hi_scoring.sparse.plan import SparsePlan
 from hi_scoring.writing import on_device
 

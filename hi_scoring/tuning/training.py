@@ -137,8 +137,7 @@ def _arguments(device: torch.device, options: TrainingOptions, seed: int, checkp
         logging_steps=_steps_a_log(options),
         logging_nan_inf_filter=False,
         save_steps=options.save_every,
-        # With one alone, the Trainer would remove the last where another is the best, and perhaps be killed in it.
-        save_total_limit=2,
+        save_total_limit=1,
         eval_strategy="steps" if stops_early else "no",
         eval_steps=options.save_every if stops_early else None,
         load_best_model_at_end=stops_early,

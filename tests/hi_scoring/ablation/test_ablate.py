@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from safetensors import safe_open
 
-from datasetkit.errors import BuiltFolderError, OutputError
+from datasetkit.errors import BuiltFolderError, OutputError, SourceError
 from hi_scoring.ablation.ablate import CONDITIONS_NAME
 from hi_scoring.ablation.bench import Bench
 from hi_scoring.ablation.plan import Condition
@@ -18,7 +18,7 @@ from hi_scoring.ablation.results import FACTS_NAME, Ablations
 from hi_scoring.ablation.table import verdicts
 from hi_scoring.results import Head
 from tests.conftest import REPOSITORY
-from tests.hi_scoring.ablation.asked import examples_of
+from tests.hi_scoring.ablation.asked import asked_row, examples_of
 from tests.hi_scoring.ablation.runs import PLANTED, ROWS, bench_of, contents, planted, questions, ranking_of, run
 
 
@@ -151,6 +151,13 @@ def test_other_results_stay_unless_told_otherwise(tmp_path: Path, folder: Path) 
     (tmp_path / "mine" / "notes.txt").write_text("mine")
     with pytest.raises(OutputError, match="holds files that `datasetkit ablate` did not make"):
         run(tmp_path / "mine", ranking, overwrite=True, **options)
+
+
+def test_what_cannot_be_resampled_is_refused_before_anything_is_measured(tmp_path: Path, folder: Path) -> None:
+    alone = examples_of(planted(), asked_row(0))
+    with pytest.raises(SourceError, match="one row alone for vqa"):
+        run(tmp_path / "out", ranking_of(folder, PLANTED), bench_of(alone), modes=("zero", "resample"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_damaged_files_are_told(tmp_path: Path, folder: Path) -> None:

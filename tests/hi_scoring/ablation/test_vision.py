@@ -43,10 +43,10 @@ def test_a_batch_is_seen_once_and_says_the_same(name: str) -> None:
     pictures = SeenPictures(family.model)
     with torch.inference_mode(), counted(family) as runs:
         for _ in range(3):
-            with pictures.of("both"):
+            with pictures.of((0, 1)):
                 assert torch.equal(logits(family, (LONG, SHORT)), expected)
         assert runs == [1]
-        with pictures.of("one"):
+        with pictures.of((0,)):
             logits(family, (LONG,))
         assert runs == [2]
         logits(family, (LONG, SHORT))
@@ -59,9 +59,9 @@ def test_what_does_not_fit_is_computed_anew(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(vision, "_LIMIT", 36 * 64 * 4)
     pictures = SeenPictures(family.model)
     with torch.inference_mode(), counted(family) as runs:
-        for name, texts in (("two", (LONG, SHORT)), ("one", (LONG,)), ("another", (SHORT,))):
+        for rows, texts in (((0, 1), (LONG, SHORT)), ((0,), (LONG,)), ((1,), (SHORT,))):
             for _ in range(2):
-                with pictures.of(name):
+                with pictures.of(rows):
                     logits(family, texts)
         assert runs == [2 + 1 + 2]
 
@@ -71,7 +71,7 @@ def test_nothing_is_left_on_the_model_also_when_the_body_raises() -> None:
     before = dict(vars(model.base_model))
 
     def failing() -> None:
-        with SeenPictures(model).of("any"):
+        with SeenPictures(model).of((0,)):
             assert "get_image_features" in vars(model.base_model)
             raise ZeroDivisionError
 

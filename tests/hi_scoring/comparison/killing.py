@@ -65,7 +65,7 @@ def disturbed(folder: Path, before: Callable[[], object]) -> bool:
 
 def main(folder: Path, how: signal.Signals, stride: int) -> int:
     """Kill at every ``stride``-th moment; give how many were tried."""
-    moment = 1
+    moment = 1 + stride // 2
     while disturbed(folder, partial(end_at, moment, how, folder / "out")):
         moment += stride
     return moment // stride

@@ -161,7 +161,7 @@ def test_an_adapter_that_is_there_is_not_trained_again(tmp_path: Path) -> None:
 def test_a_killed_comparison_ends_in_the_same_bytes(tmp_path: Path) -> None:
     """At some moments of many, and in the middle of a checkpoint; by hand, a stride of 1 tries all of them."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.hi_scoring.comparison.killing", str(tmp_path), "SIGKILL:37", "SIGINT:90"],
+        [sys.executable, "-m", "tests.hi_scoring.comparison.killing", str(tmp_path), "SIGKILL:41", "SIGINT:97"],
         cwd=REPOSITORY,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -169,7 +169,9 @@ def test_a_killed_comparison_ends_in_the_same_bytes(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert [int(tried) >= least for tried, least in zip(done.stdout.split(), (2, 1), strict=True)] == [True, True]
+    killed, interrupted = map(int, done.stdout.split())
+    assert killed >= 2
+    assert interrupted >= 1
 
 
 def test_added_seeds_and_selections_run_nothing_again(finished: Path, tmp_path: Path) -> None:

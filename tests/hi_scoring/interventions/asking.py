@@ -64,8 +64,8 @@ def put(family: TinyFamily, *items: ClosedQuestion, images: Sequence[Image.Image
 def blocked(
     edges: Sequence[Edges], windows: Sequence[Window], length: int, heads: Sequence[tuple[int, int]] | None = None
 ) -> Tensor:
-    """What :mod:`tests.hi_scoring.interventions.slow` is given: (layers, B, H, N, N)."""
-    found = torch.zeros(LAYERS, len(edges), HEADS, length, length, dtype=torch.bool)
+    """What :mod:`tests.hi_scoring.interventions.slow` is given: (layers, B, H, N, N); B is at least 1."""
+    found = torch.zeros(LAYERS, max(1, len(edges)), HEADS, length, length, dtype=torch.bool)
     for row, (one, (first, stop)) in enumerate(zip(edges, windows, strict=True)):
         for layer in range(first, stop):
             for head in range(HEADS):

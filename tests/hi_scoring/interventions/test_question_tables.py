@@ -160,5 +160,5 @@ def test_a_table_that_cannot_be_read_is_one_line(folder: Path, name: str, conten
 
 
 def test_a_table_that_is_not_there_is_told(folder: Path) -> None:
-    with pytest.raises(SourceError, match="nothing.csv cannot be read"):
+    with pytest.raises(SourceError, match=r"nothing\.csv cannot be read"):
         read(folder / "nothing.csv")

@@ -115,13 +115,17 @@ def test_an_interrupted_training_ends_in_the_same_bits(
 def test_a_checkpoint_that_was_cut_short_is_no_checkpoint(
     examples: Examples, whole: dict[str, Tuned], tmp_path: Path, state: str | None
 ) -> None:
-    tuned(tmp_path, examples, LAYERS, OPTIONS, dropout=0.2)
-    last = tmp_path / "checkpoints" / "checkpoint-6"
-    if state is None:
-        (last / "trainer_state.json").unlink()
-        (last / "adapter_model.safetensors").write_bytes(b"cut")
-    else:
-        (last / "trainer_state.json").write_text(state)
+    def stop(done: int) -> None:
+        if done == STEPS:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tuned(tmp_path, examples, LAYERS, OPTIONS, dropout=0.2, on_progress=stop)
+    cut = tmp_path / "checkpoints" / "checkpoint-6"
+    cut.mkdir()
+    (cut / "adapter_model.safetensors").write_bytes(b"cut")
+    if state is not None:
+        (cut / "trainer_state.json").write_text(state)
     steps: list[int] = []
     assert_equal(tuned(tmp_path, examples, LAYERS, OPTIONS, dropout=0.2, on_progress=steps.append), whole["layers"])
     assert steps == [5, 6]

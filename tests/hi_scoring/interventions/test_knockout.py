@@ -1,0 +1,185 @@
+"""The sweep over one question: every flow around every layer, its control, and which questions are left out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pydantic import ValidationError
+
+from datasetkit.errors import RecipeError, UnusableError
+from hi_scoring.interventions.edges import Edges, window_around
+from hi_scoring.interventions.knockout import Knockout, QuestionResult
+from hi_scoring.interventions.options import KnockoutOptions
+from hi_scoring.interventions.positions import Flow
+from hi_scoring.interventions.questions import ClosedQuestion
+from tests.hi_scoring.interventions.asking import blocked, put, question
+from tests.hi_scoring.interventions.slow import slow_logits
+from tests.hi_scoring.pictures import sample
+from tests.hi_scoring.tiny_models import family_params, tiny
+from tests.hi_scoring.tiny_parts import LAYERS, TinyFamily
+
+
+def measure(family: TinyFamily, item: ClosedQuestion, *, batch: int = 5, **options: Any) -> QuestionResult:
+    chosen = KnockoutOptions(**{"window": 2, "only_correct": False, "answer_tokens": 2} | options)
+    knockout = Knockout(family.model, family.processor, chosen, batch)
+    [result] = knockout.measure([(item, sample(item.row).image)])
+    if isinstance(result, UnusableError):
+        raise result
+    return result
+
+
+@pytest.mark.parametrize("name", family_params("llava", "llava_next", "paligemma2", "gemma3", "qwen3_vl"))
+def test_every_flow_around_every_layer_is_that_of_a_slow_pass_of_its_own(name: str) -> None:
+    family = tiny(name)
+    result = measure(family, question())
+    batch = put(family, question())
+    [places] = batch.places
+    plain = slow_logits(family.model, batch.inputs, blocked([], [], batch.length))[0, -1].softmax(-1)
+    token = int(plain.argmax())
+    assert result.p == pytest.approx(float(plain[token]), rel=1e-4)
+    assert list(result.flows) == list(KnockoutOptions().flows)
+    for name_of_flow, found in result.flows.items():
+        flow = Flow.of(name_of_flow)
+        edges = Edges.between(places[flow.source], places[flow.target], batch.length)
+        for layer in range(LAYERS):
+            marked = blocked([edges], [window_around(layer, 2, LAYERS)], batch.length)
+            slow = slow_logits(family.model, batch.inputs, marked)[0, -1].softmax(-1)
+            assert found.p[layer] == pytest.approx(float(slow[token]), rel=1e-4)
+    assert max(np.abs(found.p - result.p).max() for found in result.flows.values()) > 0.01 * result.p
+
+
+def test_controls_are_random_edges_that_depend_on_the_question_and_the_flow_alone() -> None:
+    family = tiny("gemma3")
+    result = measure(family, question())
+    again = measure(family, question(), batch=64, flows=("question -> last", "image -> question"))
+    for name in again.flows:
+        assert np.allclose(again.flows[name].control, result.flows[name].control, rtol=1e-5)
+    other = measure(family, question(), seed=1)
+    changed = [
+        name for name in result.flows if not np.array_equal(result.flows[name].control, other.flows[name].control)
+    ]
+    assert "question -> last" in changed
+    assert all(one.overlap == 0 for name, one in result.flows.items() if name.startswith("key object"))
+
+
+def test_the_control_of_most_of_all_keys_shares_some_and_says_how_many() -> None:
+    """36 of some 60 tokens are the picture's in the tiny LLaVA: random ones must be, too."""
+    result = measure(tiny("llava"), question())
+    assert 0.25 < result.flows["image -> last"].overlap < 1
+    assert result.flows["question -> last"].overlap == 0
+
+
+def test_chosen_heads_alone_are_blocked() -> None:
+    family = tiny("llava")
+    batch = put(family, question())
+    [places] = batch.places
+    heads = ((0, 1), (1, 2), (3, 0))
+    result = measure(family, question(), heads=heads, flows=("image -> question",), window=1)
+    edges = Edges.between(places["image"], places["question"], batch.length)
+    token = int(slow_logits(family.model, batch.inputs, blocked([], [], batch.length))[0, -1].argmax())
+    for layer in range(LAYERS):
+        marked = blocked([edges], [(layer, layer + 1)], batch.length, heads)
+        slow = slow_logits(family.model, batch.inputs, marked)[0, -1].softmax(-1)
+        assert result.flows["image -> question"].p[layer] == pytest.approx(float(slow[token]), rel=1e-4)
+    # No head was chosen there.
+    assert result.flows["image -> question"].p[2] == pytest.approx(result.p, rel=1e-5)
+
+
+def test_flows_between_sets_that_a_question_lacks_are_left_out() -> None:
+    result = measure(tiny("llava"), question(masks=(), template="{question}"))
+    assert list(result.flows) == ["image -> question", "image -> last", "question -> last", "last -> last"]
+
+
+def test_questions_that_are_answered_wrong_are_told_and_not_blocked() -> None:
+    family = tiny("llava")
+    wrong = measure(family, question(template="{question}", options=()), only_correct=True)
+    assert (wrong.is_right, wrong.flows) == (False, {})
+    assert wrong.said
+    right = measure(family, question(template="{question}", options=(), answer=wrong.said), only_correct=True)
+    assert right.is_right
+    assert "image -> last" in right.flows
+    assert right.tracking.shape == (2, LAYERS + 1, 4)
+    assert right.tracking[0, -1, 0] == pytest.approx(right.p, rel=1e-4)
+    assert np.isnan(right.tracking[:, :, 2:]).all()
+
+
+@pytest.mark.parametrize(
+    ("item", "image", "reason"),
+    [
+        (question("what </s> colour ?"), None, "special_token"),
+        (question("what colour ? " * 1500), None, "text_too_long"),
+        (question(), Image.new("RGB", (50, 84)), "bad_mask"),
+    ],
+    ids=["special token", "long", "another picture"],
+)
+def test_what_cannot_be_asked_is_an_error_of_its_own(
+    item: ClosedQuestion, image: Image.Image | None, reason: str
+) -> None:
+    family = tiny("llava")
+    knockout = Knockout(family.model, family.processor, KnockoutOptions(only_correct=False), 8)
+    found = knockout.measure([(item, image or sample(0).image), (question(), sample(0).image)])
+    assert [getattr(one, "reason", None) for one in found] == [reason, None]
+
+
+def test_a_model_whose_logits_are_not_finite_is_told() -> None:
+    family = tiny("llava")
+    hook = family.model.lm_head.register_forward_hook(lambda _module, _inputs, output: output * torch.nan)
+    try:
+        with pytest.raises(UnusableError) as caught:
+            measure(family, question())
+    finally:
+        hook.remove()
+    assert caught.value.reason == "not_finite"
+
+
+@pytest.mark.parametrize(
+    ("at_once", "reason"), [(4, None), (1, "out_of_memory")], ids=["halved until it fits", "not even alone"]
+)
+def test_blocks_that_do_not_fit_at_once_are_halved(at_once: int, reason: str | None) -> None:
+    family = tiny("llava")
+    whole = measure(family, question())
+    sizes: list[int] = []
+
+    def short_of_memory(_module: Any, inputs: tuple[torch.Tensor, ...]) -> None:
+        # One row more than blocks: that of the prompt itself.
+        sizes.append(len(inputs[0]))
+        if len(inputs[0]) > at_once:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    hook = family.model.get_decoder().layers[-1].register_forward_pre_hook(short_of_memory)
+    try:
+        if reason is None:
+            found = measure(family, question(), batch=12)
+            for name, one in whole.flows.items():
+                assert np.allclose(found.flows[name].p, one.p, rtol=1e-5)
+            assert max(size for size in sizes[-10:]) <= at_once
+        else:
+            with pytest.raises(UnusableError) as caught:
+                measure(family, question(), batch=2)
+            assert caught.value.reason == reason
+    finally:
+        hook.remove()
+
+
+def test_heads_that_are_not_there_are_refused() -> None:
+    family = tiny("llava")
+    with pytest.raises(RecipeError, match=r"there is no head 1\.4; the model has 4 layers of 4 heads"):
+        Knockout(family.model, family.processor, KnockoutOptions(heads=((0, 0), (1, 4))), 8)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"flows": ("picture -> last",)}, "'picture -> last' is no flow"),
+        ({"flows": ("image->last", "image -> last")}, "flows are image -> last, image -> last; name each of them once"),
+        ({"flows": ()}, "at least 1 item"),
+        ({"window": 0}, "greater than or equal to 1"),
+    ],
+)
+def test_options_are_checked(options: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValidationError, match=told):
+        KnockoutOptions(**options)

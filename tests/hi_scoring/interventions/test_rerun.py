@@ -1,0 +1,201 @@
+"""Prompts read once and again with edges blocked, beside slow code that reads all of them anew each time."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import Tensor
+
+from datasetkit.errors import ModelError
+from hi_scoring.attention import Editor, instrumented
+from hi_scoring.attention.instrument import _INSTRUMENTS
+from hi_scoring.dialogue import Dialogue
+from hi_scoring.interventions.edges import Block, Edges, Window
+from hi_scoring.interventions.positions import Flow
+from hi_scoring.interventions.prompt_pass import PromptPass, logits_of, norm_of, read_prompt
+from hi_scoring.interventions.rerun import read_again
+from hi_scoring.writing import Writer
+from tests.hi_scoring.interventions.asking import Batch, blocked, put, question
+from tests.hi_scoring.interventions.slow import slow_logits
+from tests.hi_scoring.pictures import sample
+from tests.hi_scoring.tiny_models import family_params, tiny
+from tests.hi_scoring.tiny_parts import HEADS, LAYERS, TinyFamily
+
+TOLERANCE = 1e-4
+NEW_TOKENS = 5
+WINDOWS = ((0, 1), (0, 3), (1, 2), (2, 4), (3, 4))
+# In which every prompt's rows see later ones: all of them must be read again.
+BOTH_WAYS = ("paligemma", "paligemma2")
+
+
+def read(family: TinyFamily, batch: Batch, watched: Tensor | None = None) -> PromptPass:
+    with torch.inference_mode():
+        return read_prompt(
+            family.model,
+            batch.inputs,
+            batch.places[0]["last"] if watched is None else watched,
+            max_new_tokens=NEW_TOKENS,
+            pad_token_id=family.processor.tokenizer.pad_token_id,
+        )
+
+
+@pytest.mark.parametrize("name", family_params())
+def test_a_prompt_is_read_as_the_model_reads_it_and_goes_on_as_the_model_does(name: str) -> None:
+    family = tiny(name)
+    item = question()
+    batch = put(family, item)
+    prompt = read(family, batch)
+    with torch.no_grad():
+        plain = family.model(**batch.inputs, output_hidden_states=True)
+    assert (prompt.logits - plain.logits[0, -1]).abs().max() < TOLERANCE
+    assert len(prompt.hidden) == len(plain.hidden_states) == LAYERS + 1
+    for mine, theirs in zip(prompt.hidden[:-1], plain.hidden_states[:-1], strict=True):
+        assert torch.allclose(mine, theirs[0, -1], atol=TOLERANCE)
+    # What transformers gives last went through the norm.
+    with torch.no_grad():
+        assert torch.allclose(norm_of(family.model)(prompt.hidden[-1]), plain.hidden_states[-1][0, -1], atol=TOLERANCE)
+        assert torch.allclose(logits_of(family.model, plain.hidden_states[-1][0, -1]), prompt.logits, atol=TOLERANCE)
+    writer = Writer(family.model, family.processor, Dialogue(family.processor, family.model.config))
+    [said] = writer.write([sample(0).image], [item.prompt], NEW_TOKENS)
+    assert family.processor.tokenizer.decode(prompt.written, skip_special_tokens=True).strip() == said
+
+
+@pytest.mark.parametrize("name", family_params())
+def test_what_can_change_is_known_from_the_masks(name: str) -> None:
+    family = tiny(name)
+    batch = put(family, question())
+    [places] = batch.places
+    prompt = read(family, batch, places["question"])
+    first = int(places["question"][0])
+    assert prompt.first_affected(first) == (0 if name in BOTH_WAYS else first)
+    image = places["image"].tolist()
+    within = prompt.first_affected(image[5])
+    assert within == {"gemma3": image[0]}.get(name, 0 if name in BOTH_WAYS else image[5])
+    every = torch.ones(len(first_rows := places["question"]), batch.length, dtype=torch.bool)
+    seen = every if name in BOTH_WAYS else torch.arange(batch.length) <= first_rows[:, None]
+    assert torch.equal(prompt.visible, seen)
+
+
+def blocks_of(batch: Batch, *flows: str, windows: Sequence[Window] = WINDOWS) -> list[Block]:
+    [places] = batch.places
+    edges = [Edges.between(places[one.source], places[one.target], batch.length) for one in map(Flow.of, flows)]
+    return sorted((Block(one, window) for one in edges for window in windows), key=lambda block: block.layers)
+
+
+def expected(family: TinyFamily, batch: Batch, block: Block, heads: Sequence[tuple[int, int]] | None = None) -> Tensor:
+    marked = blocked([block.edges], [block.layers], batch.length, heads)
+    return slow_logits(family.model, batch.inputs, marked)[0, -1]
+
+
+@pytest.mark.parametrize("flow", ["image -> question", "question -> last"])
+@pytest.mark.parametrize("name", family_params())
+def test_all_windows_at_once_equal_one_slow_pass_each(name: str, flow: str) -> None:
+    family = tiny(name)
+    batch = put(family, question())
+    prompt = read(family, batch)
+    blocks = blocks_of(batch, flow)
+    first = prompt.first_affected(min(int(block.edges.targets[0]) for block in blocks))
+    with torch.inference_mode():
+        found = read_again(family.model, prompt, first, blocks)
+    slow = torch.stack([expected(family, batch, block) for block in blocks])
+    assert (found - slow).abs().max() < TOLERANCE
+    if flow == "image -> question":
+        assert (slow - prompt.logits).abs().max() > 100 * TOLERANCE
+
+
+@pytest.mark.parametrize("name", family_params("llava", "paligemma2", "gemma3"))
+def test_chosen_heads_and_edges_of_each_block_its_own(name: str) -> None:
+    family = tiny(name)
+    batch = put(family, question())
+    prompt = read(family, batch)
+    heads = ((0, 1), (1, 0), (1, 3), (2, 2), (3, 1))
+    chosen = torch.zeros(LAYERS, HEADS, dtype=torch.bool)
+    chosen[tuple(zip(*heads, strict=True))] = True
+    blocks = blocks_of(batch, "image -> question", "last -> last", windows=((0, 2), (1, 4)))
+    first = prompt.first_affected(int(batch.places[0]["question"][0]))
+    with torch.inference_mode():
+        found = read_again(family.model, prompt, first, blocks, chosen)
+    slow = torch.stack([expected(family, batch, block, heads) for block in blocks])
+    assert (found - slow).abs().max() < TOLERANCE
+    whole = torch.stack([expected(family, batch, block) for block in blocks])
+    assert (slow - whole).abs().max() > 100 * TOLERANCE
+
+
+def test_blocks_that_begin_above_the_first_layer_need_none_that_begins_there() -> None:
+    family = tiny("llava")
+    batch = put(family, question())
+    prompt = read(family, batch)
+    blocks = blocks_of(batch, "image -> question", windows=((3, 4),))
+    with torch.inference_mode():
+        found = read_again(family.model, prompt, int(batch.places[0]["question"][0]), blocks)
+    assert (found[0] - expected(family, batch, blocks[0])).abs().max() < TOLERANCE
+
+
+def traces(model) -> tuple:
+    hooks = [(len(module._forward_hooks), len(module._forward_pre_hooks)) for module in model.modules()]
+    return hooks, model.get_decoder().config._attn_implementation, dict(_INSTRUMENTS.get())
+
+
+@pytest.mark.parametrize("name", family_params("llava", "paligemma"))
+def test_nothing_remains_on_the_model_also_where_a_block_is_refused(name: str) -> None:
+    family = tiny(name)
+    batch = put(family, question())
+    with torch.no_grad():
+        plain = family.model(**batch.inputs).logits
+    before = traces(family.model)
+    prompt = read(family, batch)
+    last = batch.places[0]["last"]
+    every = Block(Edges.between(torch.arange(batch.length), last, batch.length), (1, 2))
+    with torch.inference_mode():
+        kept = [(keys.clone(), values.clone()) for keys, values in prompt.past]
+        read_again(family.model, prompt, prompt.first_affected(int(last)), blocks_of(batch, "last -> last"))
+        with pytest.raises(ModelError, match="blocks every key of the row at slot"):
+            read_again(family.model, prompt, prompt.first_affected(int(last)), [every])
+    assert traces(family.model) == before
+    # The pass over the prompt can be gone on from again.
+    for (keys, values), past in zip(kept, prompt.past, strict=True):
+        assert torch.equal(keys, past[0])
+        assert torch.equal(values, past[1])
+    with torch.no_grad():
+        assert torch.equal(family.model(**batch.inputs).logits, plain)
+
+
+@pytest.mark.parametrize("name", family_params("qwen3_vl"))
+def test_rows_to_which_a_model_adds_the_picture_between_layers_are_not_read_again(name: str) -> None:
+    family = tiny(name)
+    batch = put(family, question())
+    prompt = read(family, batch)
+    blocks = blocks_of(batch, "image -> image")
+    with torch.inference_mode(), pytest.raises(ModelError, match="flows that lead to tokens after the picture"):
+        read_again(family.model, prompt, int(batch.places[0]["image"][0]), blocks)
+
+
+def test_a_model_that_scales_its_logits_otherwise_is_refused() -> None:
+    family = tiny("llava")
+    model = copy.deepcopy(family.model)
+    # Not applied by LLaVA, whatever its text model's configuration says.
+    model.config.text_config.final_logit_softcapping = 0.1
+    with pytest.raises(ModelError, match="are not what its output matrix makes of its last layer"):
+        read(TinyFamily("llava", model, family.processor), put(family, question()))
+
+
+def test_a_model_without_a_norm_by_that_name_is_refused() -> None:
+    with pytest.raises(ModelError, match="Linear has no final norm by the name of norm"):
+        norm_of(Headless())
+
+
+class Headless:
+    def get_decoder(self) -> torch.nn.Module:
+        return torch.nn.Linear(1, 1)
+
+
+def test_prompts_are_not_read_while_the_model_is_instrumented_for_something_else() -> None:
+    family = tiny("llava")
+    with (
+        instrumented(family.model, editors=[Editor()]),
+        pytest.raises(ModelError, match="instrumented already"),
+    ):
+        read(family, put(family, question()))
