@@ -67,6 +67,7 @@ def build() -> tuple[Any, Any]:
         chat_template=CHAT_TEMPLATE,
     )
     tokenizer = processor.tokenizer
+    tokenizer.model_max_length = 1024
     text = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=256,

@@ -125,8 +125,10 @@ def part_row(item: ClosedQuestion, result: QuestionResult) -> dict[str, Any]:
 
 def _knockout_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     pairs = [(row, flow) for row in rows for flow in row["flows"]]
+    if not pairs:
+        return _KNOCKOUT_SCHEMA.empty_table()
     long = _long(pairs, ("p", "control_p"))
-    base = _repeated([row["p"] for row, _ in pairs], long)
+    base = _repeated([row["p"] for row, _ in pairs], long).astype(np.float64)
     columns = {
         **long,
         "flow": _repeated([flow["flow"] for _, flow in pairs], long),
@@ -139,6 +141,8 @@ def _knockout_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
 
 def _tracking_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     pairs = [(row, token) for row in rows for token in row["tracking"]]
+    if not pairs:
+        return _TRACKING_SCHEMA.empty_table()
     long = _long(pairs, ("p", "p_unnormed"))
     columns = {**long, "token": _repeated([token["token"] for _, token in pairs], long)}
     return pa.Table.from_pydict(columns, _TRACKING_SCHEMA)
@@ -155,7 +159,7 @@ def _long(pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]], curves: 
 
 def _repeated(values: Sequence[Any], long: Mapping[str, Any]) -> Any:
     """Repeat the value of each curve as often as it has layers."""
-    return np.repeat(np.array(values), len(long["layer"]) // max(1, len(values)))
+    return np.repeat(np.array(values, dtype=object), len(long["layer"]) // len(values))
 
 
 def _curves(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -168,11 +172,7 @@ def _curves(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
                 np.array([_change(np.array(flow[column]), row["p"]) for row, flow in pairs])
                 for column in ("p", "control_p")
             )
-            columns = {
-                **_described("change", change, records),
-                **_described("control", control, records),
-                **_described("difference", change - control, records),
-            }
+            columns = _described({"change": change, "control": control, "difference": change - control}, records)
             overlap = float(np.mean([flow["overlap"] for _, flow in pairs]))
             for layer in range(change.shape[1]):
                 yield {
@@ -192,9 +192,8 @@ def _tracking_curves(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, An
             if not pairs:
                 continue
             records = [row["record_id"] for row, _ in pairs]
-            columns: dict[str, FloatArray] = {}
-            for column in ("p", "p_unnormed"):
-                columns |= _described(column, np.array([token[column] for _, token in pairs]), records)
+            curves = {name: np.array([token[name] for _, token in pairs]) for name in ("p", "p_unnormed")}
+            columns = _described(curves, records)
             for layer in range(len(columns["p"])):
                 yield {
                     "category": category,
@@ -218,14 +217,13 @@ def _change(p: Any, base: float) -> Any:
     return 100 * (p - base) / base
 
 
-def _described(name: str, values: FloatArray, records: Sequence[str]) -> dict[str, FloatArray]:
-    """Mean and interval of (n, layers) values over questions, drawn by their records."""
-    low, high = _interval(values, records)
-    return {name: values.mean(axis=0), f"{name}_low": low, f"{name}_high": high}
-
-
-def _interval(values: FloatArray, records: Sequence[str]) -> tuple[FloatArray, FloatArray]:
+def _described(curves: Mapping[str, FloatArray], records: Sequence[str]) -> dict[str, FloatArray]:
+    """Means and intervals of (n, layers) values over questions, drawn by their records; those of all curves alike."""
+    values = np.concatenate(list(curves.values()), axis=1)
     _, places = np.unique(np.array(records), return_inverse=True)
     sums = np.zeros((places.max() + 1, values.shape[1], 2))
     np.add.at(sums, places, np.stack([values, np.ones_like(values)], axis=-1))
-    return bootstrap_interval(sums, reduce=lambda means: means[..., 0] / means[..., 1])
+    low, high = bootstrap_interval(sums, reduce=lambda means: means[..., 0] / means[..., 1])
+    rows = {"": values.mean(axis=0), "_low": low, "_high": high}
+    parts = {suffix: np.split(row, len(curves)) for suffix, row in rows.items()}
+    return {f"{name}{suffix}": of[place] for place, name in enumerate(curves) for suffix, of in parts.items()}

@@ -1,8 +1,8 @@
 """Comparisons that are killed: forks one, ends it at its n-th touch of the file system, and goes on with it.
 
-Run as ``python -m tests.hi_scoring.comparison.killing FOLDER SIGNAL:STRIDE ...``, stride 1 for every moment; prints how
-many moments were tried for each. One more is in the middle of a checkpoint. It is a process of its own because it
-forks, which no process with threads should do.
+Run as ``python -m tests.hi_scoring.comparison.killing FOLDER STRIDE``, stride 1 for every moment; prints how many were
+tried. Two more end in the middle of a checkpoint, and as by Ctrl-C. It is a process of its own because
+it forks, which no process with threads should do.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ def disturbed(folder: Path, before: Callable[[], object]) -> bool:
     return True
 
 
-def main(folder: Path, how: signal.Signals, stride: int) -> int:
+def main(folder: Path, stride: int) -> int:
     """Kill at every ``stride``-th moment; give how many were tried."""
     moment = 1 + stride // 2
-    while disturbed(folder, partial(end_at, moment, how, folder / "out")):
+    while disturbed(folder, partial(end_at, moment, signal.SIGKILL, folder / "out")):
         moment += stride
     return moment // stride
 
@@ -78,6 +78,6 @@ if __name__ == "__main__":
         raise SystemExit("the run fails without being killed")
     if not disturbed(place, partial(end_in_checkpoint, 2)):
         raise SystemExit("no second checkpoint was begun")
-    for task in sys.argv[2:]:
-        named, step = task.split(":")
-        sys.stdout.write(f"{main(place, signal.Signals[named], int(step))}\n")
+    if not disturbed(place, partial(end_at, 50, signal.SIGINT, place / "out")):
+        raise SystemExit("the run has less than 50 moments")
+    sys.stdout.write(f"{main(place, int(sys.argv[2]))}\n")

@@ -63,4 +63,4 @@ def test_nothing_named_has_no_precision_and_no_key_object_no_recall(
 
 
 def test_no_samples_have_no_rows() -> None:
-    assert {rows.shape for rows in key_object_statistics([], [], WordNamer()).values()} == {(0, 2)}
+    assert {rows.shape for rows in key_object_statistics([], []).values()} == {(0, 2)}

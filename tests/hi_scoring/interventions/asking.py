@@ -21,18 +21,18 @@ TEMPLATE = "{question} answer {options} ."
 LONG, SHORT = "what colour is the square left of the blue circle ?", "what colour ?"
 
 
-def question(text: str = LONG, number: int = 0, **more: Any) -> ClosedQuestion:
+def question(text: str = LONG, row: int = 0, **more: Any) -> ClosedQuestion:
     """A question about the first square of a sample."""
     given = {
-        "row": number,
+        "row": row,
         "number": 0,
-        "record_id": f"sample-{number}",
+        "record_id": f"sample-{row}",
         "category": "colour",
         "question": text,
         "answer": "red",
         "options": ("red", "blue"),
         "template": TEMPLATE,
-        "masks": sample(number).objects[:1],
+        "masks": sample(row).objects[:1],
     }
     return ClosedQuestion(**{**given, **more})
 

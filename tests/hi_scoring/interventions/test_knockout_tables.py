@@ -10,6 +10,7 @@ import pytest
 
 from hi_scoring.interventions.knockout import FlowResult, QuestionResult
 from hi_scoring.interventions.knockout_tables import PART_SCHEMA, KnockoutTables, part_row
+from hi_scoring.statistics import bootstrap_interval
 from tests.hi_scoring.interventions.asking import question
 
 
@@ -37,9 +38,92 @@ def tables(*, only_correct: bool, found: list[Any] = FOUND) -> KnockoutTables:
     return KnockoutTables.of(pa.Table.from_pylist(rows, PART_SCHEMA), only_correct=only_correct)
 
 
-@pytest.fixture(autouse=True)
-def numbered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let questions of any number be made."""
-    from tests.hi_scoring.interventions import asking
+def test_questions_and_their_numbers_are_written_one_row_each() -> None:
+    found = tables(only_correct=True)
+    assert found.questions.select(["record_id", "number", "is_right", "p"]).to_pylist()[1] == {
+        "record_id": "a",
+        "number": 1,
+        "is_right": True,
+        "p": 0.8,
+    }
+    assert found.questions["false_option"].to_pylist() == [None] * 4
+    rows = found.knockout.to_pylist()
+    assert [(row["record_id"], row["number"], row["layer"]) for row in rows] == [
+        (record, number, layer) for record, number, _, _ in FOUND for layer in (0, 1)
+    ]
+    assert rows[3] == {
+        "record_id": "a",
+        "number": 1,
+        "category": "size",
+        "flow": "image -> last",
+        "layer": 1,
+        "p": 0.4,
+        "change": -50.0,
+        "control_p": 0.8,
+        "control_change": 0.0,
+        "overlap": 0.5,
+    }
+    tracked = found.tracking.to_pylist()
+    assert len(tracked) == 4 * 2 * 3
+    assert tracked[0] | {"token": None} == {
+        "record_id": "a",
+        "number": 0,
+        "category": "colour",
+        "token": None,
+        "layer": 0,
+        "p": 0.5,
+        "p_unnormed": 0.25,
+    }
+    assert [row["token"] for row in tracked[:6:3]] == ["answer", "Answer"]
 
-    monkeypatch.setattr(asking, "sample", lambda number: asking.question.__globals__["_sample"](number))
+
+def curve(found: KnockoutTables, category: str, column: str) -> list[float]:
+    curves = found.curves
+    return curves.loc[curves["category"] == category, column].tolist()
+
+
+def test_curves_are_means_over_the_questions_that_count() -> None:
+    found = tables(only_correct=True)
+    # Changes are -50, 0 and -25 % at layer 0, and 0, -50 and 0 % at layer 1.
+    assert curve(found, "all", "change") == pytest.approx([-25, -50 / 3])
+    assert curve(found, "all", "control") == pytest.approx([0, -10 / 3])
+    assert curve(found, "all", "difference") == pytest.approx([-25, -40 / 3])
+    assert curve(found, "all", "n") == [3, 3]
+    assert curve(found, "all", "overlap") == pytest.approx([0.5 / 3] * 2)
+    assert curve(found, "colour", "change") == pytest.approx([-37.5, 0])
+    assert curve(found, "size", "n") == [1, 1]
+    assert np.isnan(curve(found, "size", "change_low")).all()
+    assert curve(tables(only_correct=False), "all", "n") == [4, 4]
+    assert curve(tables(only_correct=False), "all", "change") == pytest.approx([-31.25, -25])
+
+
+def test_intervals_draw_records_with_all_of_their_questions() -> None:
+    """Record a has two questions, at -50 and 0 %: alone it gives -25, as record b does, whatever is drawn."""
+    found = tables(only_correct=True)
+    assert curve(found, "all", "change_low")[0] == pytest.approx(-25)
+    assert curve(found, "all", "change_high")[0] == pytest.approx(-25)
+    # In which no record has two questions, they are those of the plain bootstrap.
+    changes = np.array([[-50.0, 0], [-25, 0]])
+    low, high = bootstrap_interval(changes)
+    assert curve(found, "colour", "change_low") == pytest.approx(low.tolist())
+    assert curve(found, "colour", "change_high") == pytest.approx(high.tolist())
+
+
+def test_tracking_curves_leave_out_tokens_that_no_question_has() -> None:
+    curves = tables(only_correct=True).tracking_curves
+    every = curves[curves["category"] == "all"]
+    assert every["token"].unique().tolist() == ["answer", "Answer"]
+    assert every["p"].tolist() == pytest.approx([(0.5 + 0.8 + 0.4) / 3] * 6)
+    assert every["p_unnormed"].tolist() == pytest.approx([(0.5 + 0.8 + 0.4) / 6] * 6)
+    assert every["n"].tolist() == [3] * 6
+
+
+def test_one_category_is_all() -> None:
+    assert tables(only_correct=True, found=[FOUND[0], FOUND[2]]).curves["category"].unique().tolist() == ["all"]
+
+
+def test_where_nothing_was_blocked_tables_are_empty_and_have_their_columns() -> None:
+    found = tables(only_correct=True, found=[FOUND[3]])
+    assert found.knockout.num_rows == 2
+    assert not len(found.curves)
+    assert tables(only_correct=True, found=[]).knockout.column_names == found.knockout.column_names

@@ -11,7 +11,8 @@ from datasetkit.errors import SourceError, UnusableError
 from datasetkit.rle import Mask
 from hi_scoring.interventions.questions import ClosedQuestion, read_questions
 from tests.hi_scoring.interventions.asking import question
-from tests.hi_scoring.scored import data_of, row
+from tests.hi_scoring.interventions.running import Rows, asked_row
+from tests.hi_scoring.scored import data_of
 
 
 def parts(item: ClosedQuestion) -> tuple[list[str], list[str]]:
@@ -77,20 +78,6 @@ def test_objects_of_another_picture_are_refused(more: dict[str, Any], reason: st
 
 
 ASKED = {"question": "What colour?", "answer": "red", "type": "colour", "options": ["red", "blue"], "object_ids": [1]}
-
-
-def asked_row(number: int, *questions: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """A row with questions; its objects have all columns of ours."""
-    found = row(number)
-    rest = {"category": None, "salience": None, "status": "mentioned", "scores": {}, "source_bbox": None}
-    return found | {"objects": [item | rest for item in found["objects"]], "questions": list(questions)} | more
-
-
-class Rows(list):
-    """Rows that can be read without their pictures, as those of ``datasets`` can."""
-
-    def remove_columns(self, name: str) -> list[dict[str, Any]]:
-        return [{key: value for key, value in one.items() if key != name} for one in self]
 
 
 def test_every_question_of_a_dataset_is_kept_or_its_row_dropped() -> None:

@@ -1,0 +1,63 @@
+"""Rows with questions, and whole runs over them by the tiny LLaVA."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hi_scoring.interventions.knockout_results import RESULT_NAMES, Knockouts
+from hi_scoring.interventions.knockout_run import knockout_dataset
+from hi_scoring.interventions.options import KnockoutOptions
+from hi_scoring.interventions.questions import Questions, read_questions
+from hi_scoring.subject import Subject
+from tests.hi_scoring.scored import TinySubject, data_of, row
+
+FLOWS = ("image -> question", "key object -> last")
+# What rows of ours have beside what heads are scored on.
+_OBJECT = {"category": None, "salience": None, "status": "mentioned", "scores": {}, "source_bbox": None}
+
+
+class Rows(list[dict[str, Any]]):
+    """Rows that can be read without their pictures, as those of ``datasets`` can."""
+
+    def remove_columns(self, name: str) -> list[dict[str, Any]]:
+        return [{key: value for key, value in one.items() if key != name} for one in self]
+
+
+def asked_row(number: int, *questions: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """A row as ours are, with questions."""
+    found = row(number)
+    objects = [item | _OBJECT for item in found["objects"]]
+    return found | {"objects": objects, "questions": [dict(question) for question in questions]} | more
+
+
+def rows(count: int) -> Rows:
+    """Rows with a question each; the first of them rests on no object."""
+    asked = {"question": "what colour ?", "answer": "red", "type": "colour", "options": ["red", "blue"]}
+    return Rows(asked_row(number, {**asked, "object_ids": [0] if number else []}) for number in range(count))
+
+
+def questions_of(given: Rows, template: str = "{question}") -> Questions:
+    return read_questions(data_of(given), template)
+
+
+def knock(
+    folder: Path, questions: Questions, subject: Subject | None = None, *, overwrite: bool = False, **options: Any
+) -> Knockouts:
+    """Block two flows, one layer at a time."""
+    on_progress = options.pop("on_progress", lambda _: None)
+    chosen = {"flows": FLOWS, "window": 1, "only_correct": False, "answer_tokens": 1} | options
+    return knockout_dataset(
+        subject or TinySubject(),
+        questions,
+        KnockoutOptions(**chosen),
+        folder,
+        batch=8,
+        overwrite=overwrite,
+        on_progress=on_progress,
+    )
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """What a finished run leaves."""
+    return {name: (folder / name).read_bytes() for name in (*RESULT_NAMES, "run.json", "drops.jsonl")}

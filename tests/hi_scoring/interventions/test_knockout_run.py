@@ -1,0 +1,176 @@
+"""Knockouts of whole datasets: interrupted and gone on with, kept and read back, in folders of others."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from datasetkit.errors import BuiltFolderError, OutputError
+from hi_scoring.drops import read_drops
+from hi_scoring.interventions import knockout_run
+from hi_scoring.interventions.knockout_results import RESULT_NAMES, Knockouts
+from hi_scoring.interventions.knockout_run import knockout_dataset
+from hi_scoring.interventions.options import KnockoutOptions
+from hi_scoring.interventions.questions import Questions
+from tests.conftest import REPOSITORY
+from tests.hi_scoring.interventions.running import contents, knock, questions_of, rows
+from tests.hi_scoring.scored import TinySubject, UnusedSubject
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(knockout_run, "PART", 2)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing disturbed, in parts of two; nobody changes it."""
+    folder = tmp_path_factory.mktemp("knockouts") / "finished"
+    former, knockout_run.PART = knockout_run.PART, 2
+    knock(folder, questions_of(rows(5)))
+    knockout_run.PART = former
+    return folder
+
+
+def test_an_interrupted_run_ends_in_the_same_bytes(finished: Path, tmp_path: Path) -> None:
+    def stop(done: int) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        knock(tmp_path, questions_of(rows(5)), on_progress=stop)
+    assert [path.name for path in (tmp_path / "parts").iterdir()] == ["00000000.parquet"]
+    gone_on: list[int] = []
+    knock(tmp_path, questions_of(rows(5)), on_progress=gone_on.append)
+    # The question after the first part is measured again.
+    assert gone_on == [3, 4, 5]
+    assert contents(tmp_path) == contents(finished)
+    assert not (tmp_path / "parts").exists()
+
+
+def test_a_killed_run_ends_in_the_same_bytes(tmp_path: Path) -> None:
+    """At some moments of many; by hand, a stride of 1 tries all of them."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.hi_scoring.interventions.killing", str(tmp_path), "17"],
+        cwd=REPOSITORY,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 3
+
+
+def test_results_are_read_back_as_they_were(finished: Path) -> None:
+    found = Knockouts.load(finished)
+    assert {path.name for path in finished.iterdir()} == {*RESULT_NAMES, "run.json", "drops.jsonl"}
+    assert found.facts["counts"] == {
+        "questions": 5,
+        "right": 0,
+        "blocked": 5,
+        "flows": {
+            "image -> question": {"n": 5, "without": 0, "overlapping": 5},
+            "key object -> last": {"n": 4, "without": 1, "overlapping": 0},
+        },
+    }
+    assert found.tables.knockout.num_rows == (5 + 4) * 4
+    assert len(found.tables.curves) == 2 * 4
+    again = knock(finished, questions_of(rows(5)), UnusedSubject())
+    assert again.facts == found.facts
+    assert again.tables.curves.equals(found.tables.curves)
+
+
+def test_every_question_is_kept_or_dropped_with_its_reason(tmp_path: Path) -> None:
+    given = rows(5)
+    given[1]["image"] = {"bytes": given[1]["image"]["bytes"][:300]}
+    given[2]["questions"][0]["question"] = "what </s> ?"
+    given[3]["questions"][0]["object_ids"] = [9]
+    found = knock(tmp_path, questions_of(given))
+    assert found.tables.questions["record_id"].to_pylist() == ["sample-0", "sample-4"]
+    assert [(drop.row, drop.record_id, drop.reason) for drop in read_drops(tmp_path)] == [
+        (1, "sample-1#0", "truncated"),
+        (2, "sample-2#0", "special_token"),
+        (3, "sample-3", "bad_row"),
+    ]
+
+
+def test_where_no_question_can_be_measured_one_line_says_why(tmp_path: Path) -> None:
+    given = rows(2)
+    for one in given:
+        one["image"] = {"bytes": b"no picture"}
+    with pytest.raises(
+        OutputError, match=r"no question could be measured \(2 x not_an_image: no picture format"
+    ) as caught:
+        knock(tmp_path, questions_of(given))
+    assert "\n" not in str(caught.value)
+
+
+def test_where_nothing_can_be_blocked_one_line_says_why(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="nothing was blocked: of 2 questions the model answered 0 right"):
+        knock(tmp_path, questions_of(rows(2)), only_correct=True)
+    assert not (tmp_path / "drops.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("questions", "options", "differs"),
+    [
+        (questions_of(rows(5)), {"window": 3}, "options.window is 1 there, 3 here"),
+        (questions_of(rows(4)), {}, "data.rows is 5 there, 4 here"),
+        (questions_of(rows(5), "{question} now"), {}, 'question_prompt is "{question}" there, "{question} now" here'),
+    ],
+)
+def test_other_results_in_the_folder_stay(
+    finished: Path, questions: Questions, options: dict[str, Any], differs: str
+) -> None:
+    before = contents(finished)
+    with pytest.raises(OutputError) as caught:
+        knock(finished, questions, UnusedSubject(), **options)
+    assert str(caught.value) == f"{finished} holds other results: {differs}; give another --out, or --overwrite"
+    assert contents(finished) == before
+
+
+def test_overwriting_leaves_nothing_of_other_results(finished: Path, tmp_path: Path) -> None:
+    knock(tmp_path, questions_of(rows(2)), window=3)
+    knock(tmp_path, questions_of(rows(5)), overwrite=True)
+    assert contents(tmp_path) == contents(finished)
+
+
+def test_folders_of_others_are_never_touched(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(OutputError, match="holds files that `datasetkit knockout` did not make"):
+        knock(tmp_path, questions_of(rows(2)), UnusedSubject(), overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("knockout.json", b"{", "holds no finished knockouts that can be read"),
+        ("knockout.json", b'{"format": 9}', "holds knockouts of format 9; this datasetkit reads 1"),
+        ("knockout.json", b"[]", "holds knockouts of format None"),
+        ("curves.parquet", b"damaged", "holds no finished knockouts that can be read"),
+    ],
+)
+def test_damaged_results_are_told_of(finished: Path, tmp_path: Path, name: str, content: bytes, told: str) -> None:
+    for one, data in contents(finished).items():
+        (tmp_path / one).write_bytes(data)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(BuiltFolderError, match=told):
+        Knockouts.load(tmp_path)
+    with pytest.raises(OutputError, match=f"{told}.*measure again with --overwrite"):
+        knock(tmp_path, questions_of(rows(5)), UnusedSubject())
+
+
+def test_the_default_options_block_every_flow(tmp_path: Path) -> None:
+    found = knockout_dataset(
+        TinySubject(), questions_of(rows(1)), KnockoutOptions(only_correct=False, answer_tokens=1), tmp_path
+    )
+    assert found.facts["counts"]["flows"].keys() == set(KnockoutOptions().flows)
+    assert json.loads((tmp_path / "knockout.json").read_text())["options"]["window"] == 9
