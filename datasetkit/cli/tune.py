@@ -20,7 +20,7 @@ from datasetkit.cli.progress import stage_line
 from datasetkit.errors import RecipeError
 
 if TYPE_CHECKING:
-    from hi_scoring.comparison.bench import Bench, OnProgress
+    from hi_scoring.comparison.bench import Bench, OnProgress, Ranking
     from hi_scoring.comparison.compare import Comparison
     from hi_scoring.comparison.trials import Trial
     from hi_scoring.data import Data
@@ -158,12 +158,11 @@ class TuneOptions:
         Whatever can be refused without the rows is refused before they are read.
         """
         from datasetkit.packages import PEFT, PYCOCOEVALCAP, require
-        from hi_scoring.comparison.bench import Bench, Ranking, check_trials, selector_of
+        from hi_scoring.comparison.bench import Bench, check_trials, selector_of
         from hi_scoring.comparison.trials import trials_of
         from hi_scoring.dialogue import Dialogue
         from hi_scoring.examples import read_examples
         from hi_scoring.options import TextOptions, WritingOptions
-        from hi_scoring.results import HeadScores
         from hi_scoring.subject import Subject
         from hi_scoring.tuning.adapters import AdapterOptions
         from hi_scoring.tuning.options import TrainingOptions
@@ -187,11 +186,7 @@ class TuneOptions:
             raise RecipeError("--patience and --validation-split go together; give both or neither")
         check_dtype(self.dtype)
         check_revision(model, self.revision)
-        ranking = (
-            None
-            if self.scores is None
-            else Ranking(HeadScores.load(self.scores), self.by, _layer_score(self.layer_score))
-        )
+        ranking = self._ranking()
         subject = Subject(model, self.revision, self.device, self.dtype)
         trials = trials_of(selections, seeds, selector_of(subject, ranking))
         check_trials(trials, subject, adapter, training)
@@ -218,6 +213,14 @@ class TuneOptions:
             batch=self.test_batch,
         )
         return bench, trials
+
+    def _ranking(self) -> Ranking | None:
+        from hi_scoring.comparison.bench import Ranking
+        from hi_scoring.results import HeadScores
+
+        if self.scores is None:
+            return None
+        return Ranking(HeadScores.load(self.scores), self.by, _layer_score(self.layer_score))
 
     def _rows(self, data: str, texts: TextOptions) -> dict[str, Data]:
         """Open what is learnt, what decides when training ends, and what is tested, and say how much it is."""

@@ -65,10 +65,10 @@ def disturbed(folder: Path, before: Callable[[], object]) -> bool:
 
 def main(folder: Path, stride: int) -> int:
     """Kill at every ``stride``-th moment; give how many were tried."""
-    moment = 1 + stride // 2
-    while disturbed(folder, partial(end_at, moment, signal.SIGKILL, folder / "out")):
-        moment += stride
-    return moment // stride
+    tried = 0
+    while disturbed(folder, partial(end_at, 1 + stride // 2 + tried * stride, signal.SIGKILL, folder / "out")):
+        tried += 1
+    return tried
 
 
 if __name__ == "__main__":
