@@ -100,7 +100,7 @@ def _questions(data: str, split: str | None, limit: int | None, question_prompt:
 
     template = options_of(TextOptions, question_prompt=question_prompt).question_prompt
     table = Path(data)
-    if table.suffix not in TABLE_SUFFIXES:
+    if table.suffix not in TABLE_SUFFIXES or table.is_dir():
         return read_questions(open_data(data, split, limit, ASKED, "test"), template)
     if split is not None:
         raise RecipeError(f"--split {split}: the table {data} has no splits; leave it out")

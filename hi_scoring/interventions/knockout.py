@@ -145,7 +145,7 @@ class Knockout:
         correct, token = is_right(said, item.answer), int(prompt.logits.argmax())
         tokens = tracked_tokens(self._model.config, self._processor, written, item.answer, item.false_option)
         tracked = [track(self._model, prompt, tokens, final_norm=everywhere) for everywhere in (True, False)]
-        swept = {} if self._options.only_correct and not correct else self._sweep(item, flows, places, watched, prompt)
+        swept = {} if self._options.only_correct and not correct else self._sweep(item, flows, places, prompt)
         return QuestionResult(
             said=said,
             is_right=correct,
@@ -155,20 +155,15 @@ class Knockout:
         )
 
     def _sweep(
-        self,
-        item: ClosedQuestion,
-        flows: Sequence[Flow],
-        places: Mapping[PositionSet, Tensor],
-        watched: Tensor,
-        prompt: PromptPass,
+        self, item: ClosedQuestion, flows: Sequence[Flow], places: Mapping[PositionSet, Tensor], prompt: PromptPass
     ) -> dict[str, FlowResult]:
         windows = [window_around(layer, self._options.window, self.layers) for layer in range(self.layers)]
         by_first: dict[int, list[_Task]] = defaultdict(list)
         overlaps: dict[str, float] = {}
         for flow in flows:
             edges = Edges.between(places[flow.source], places[flow.target], len(prompt))
-            visible = prompt.visible[torch.searchsorted(watched, edges.targets)]
-            control = edges.drawn_like(visible, _random(self._options.seed, item.name, flow.name))
+            random = _random(self._options.seed, item.name, flow.name)
+            control = edges.drawn_like(prompt.seen_by(edges.targets), random)
             overlaps[flow.name] = control.shared_with(edges)
             by_first[prompt.first_affected(int(edges.targets.min()))] += [
                 _Task(flow.name, is_control, Block(blocked, window))

@@ -30,7 +30,8 @@ class PromptPass:
         arguments: what the decoder was called with.
         past: keys and values of every layer, shape (1, G, at least N, D) each, those of the prompt first.
         reach: slot of the last key that each row sees in any layer, shape (N,), int64.
-        visible: which keys the watched rows see in any layer, shape (T, N), bool.
+        watched: slots of the rows whose keys were noted, shape (T,), int64, ascending.
+        visible: which keys these see in any layer, shape (T, N), bool.
         hidden: of the last row, what each layer was given, and what the last one gave before the final norm; shape
             (layers + 1, width).
         logits: of the last row, shape (V,), float32.
@@ -41,6 +42,7 @@ class PromptPass:
     arguments: Mapping[str, Any]
     past: tuple[tuple[Tensor, Tensor], ...]
     reach: Tensor
+    watched: Tensor
     visible: Tensor
     hidden: Tensor
     logits: Tensor
@@ -56,6 +58,10 @@ class PromptPass:
             first = int(earlier[0])
         return first
 
+    def seen_by(self, slots: Tensor) -> Tensor:
+        """Tell which keys watched rows see in any layer: (T',) slots to (T', N), bool."""
+        return self.visible[torch.searchsorted(self.watched, slots)]
+
 
 def read_prompt(
     model: Any, inputs: Mapping[str, Any], watched: Tensor, *, max_new_tokens: int, pad_token_id: int
@@ -65,7 +71,7 @@ def read_prompt(
     Args:
         model: of a known family, in evaluation mode.
         inputs: of one prompt without padding, everything that the processor made, on the model's device.
-        watched: slots of rows whose keys are noted, shape (T,), int64.
+        watched: slots of rows whose keys are noted, shape (T,), int64, ascending.
         max_new_tokens: how much it may write.
         pad_token_id: of its tokenizer.
 
@@ -99,6 +105,7 @@ def read_prompt(
         arguments=trace.arguments,
         past=tuple((layer.keys, layer.values) for layer in cache.layers),
         reach=sight.reach.cpu(),
+        watched=watched,
         visible=sight.visible.cpu(),
         hidden=hidden,
         logits=logits,

@@ -52,6 +52,29 @@ def test_every_flow_around_every_layer_is_that_of_a_slow_pass_of_its_own(name: s
     assert max(np.abs(found.p - result.p).max() for found in result.flows.values()) > 0.01 * result.p
 
 
+@pytest.mark.parametrize(("name", "reads_all"), [("llava", False), ("paligemma", True)])
+def test_the_vision_tower_runs_once_and_rows_that_cannot_change_only_once(name: str, reads_all: bool) -> None:
+    family = tiny(name)
+    batch = put(family, question())
+    pictures: list[int] = []
+    rows: list[int] = []
+    hooks = [
+        family.model.model.vision_tower.register_forward_hook(lambda *_: pictures.append(1)),
+        family.model.get_decoder()
+        .layers[0]
+        .register_forward_pre_hook(lambda _, inputs: rows.append(inputs[0].shape[1])),
+    ]
+    try:
+        measure(family, question(), answer_tokens=1)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    assert pictures == [1]
+    again = batch.length - int(batch.places[0]["question"][0])
+    assert rows[0] == batch.length
+    assert set(rows[1:]) == ({batch.length} if reads_all else {again, 1})
+
+
 def test_controls_are_random_edges_that_depend_on_the_question_and_the_flow_alone() -> None:
     family = tiny("gemma3")
     result = measure(family, question())

@@ -74,9 +74,10 @@ def test_what_can_change_is_known_from_the_masks(name: str) -> None:
     image = places["image"].tolist()
     within = prompt.first_affected(image[5])
     assert within == {"gemma3": image[0]}.get(name, 0 if name in BOTH_WAYS else image[5])
-    every = torch.ones(len(first_rows := places["question"]), batch.length, dtype=torch.bool)
-    seen = every if name in BOTH_WAYS else torch.arange(batch.length) <= first_rows[:, None]
+    every = torch.ones(len(places["question"]), batch.length, dtype=torch.bool)
+    seen = every if name in BOTH_WAYS else torch.arange(batch.length) <= places["question"][:, None]
     assert torch.equal(prompt.visible, seen)
+    assert torch.equal(prompt.seen_by(places["question"][[2, 0]]), seen[[2, 0]])
 
 
 def blocks_of(batch: Batch, *flows: str, windows: Sequence[Window] = WINDOWS) -> list[Block]:
