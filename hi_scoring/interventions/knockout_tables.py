@@ -67,7 +67,8 @@ class KnockoutTables:
             p, the probability of the first token of what was said.
         knockout: one row a question, flow and layer: p with edges blocked around the layer, change in percent of the
             p with nothing blocked, the same of the control, and the share of its edges that are the flow's.
-        curves: one row a flow, category and layer: n questions; mean, low and high of change, control and difference.
+        curves: one row a flow, category and layer: n questions; mean, low and high of change, control and difference;
+            mean overlap. The category ``all`` is of all of them.
         tracking: one row a question, token and layer: p through the final norm, p_unnormed as the reference reads it.
         tracking_curves: one row a category, token and layer: n; mean, low and high of p and p_unnormed.
 
