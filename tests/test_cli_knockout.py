@@ -46,7 +46,7 @@ def test_tables_are_shown_and_lie_in_the_folder(scenes: Path, tmp_path: Path) ->
     assert lines[0].rstrip() == "change of the answer's probability, %, where each flow matters most"
     assert lines[2].split() == ["flow", "n", "layer", "change", "95", "%", "control"]
     assert "question -> last" in shown
-    assert "after layer  answer  answer capitalised  false option  false option capitalised" in shown
+    assert "after layer  answer  Answer  false option  False option" in shown
     assert max(map(len, lines[:-1])) <= 80
     assert {path.name for path in out.iterdir()} == {*RESULT_NAMES, "run.json", "drops.jsonl"}
     curves, per_question = (pd.read_parquet(out / f"{name}.parquet") for name in ("curves", "knockout"))

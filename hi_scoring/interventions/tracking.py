@@ -16,7 +16,7 @@ from torch import Tensor
 from hi_scoring.families import family_of
 from hi_scoring.interventions.prompt_pass import PromptPass, logits_of, norm_of
 
-TRACKED = ("answer", "answer capitalised", "false option", "false option capitalised")
+TRACKED = ("answer", "Answer", "false option", "False option")
 
 
 def track(model: Any, prompt: PromptPass, tokens: Sequence[int | None], *, final_norm: bool = True) -> Tensor:

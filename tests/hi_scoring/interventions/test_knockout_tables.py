@@ -74,7 +74,7 @@ def test_questions_and_their_numbers_are_written_one_row_each() -> None:
         "p": 0.5,
         "p_unnormed": 0.25,
     }
-    assert [row["token"] for row in tracked[:6:3]] == ["answer", "answer capitalised"]
+    assert [row["token"] for row in tracked[:6:3]] == ["answer", "Answer"]
 
 
 def curve(found: KnockoutTables, category: str, column: str) -> list[float]:
@@ -112,7 +112,7 @@ def test_intervals_draw_records_with_all_of_their_questions() -> None:
 def test_tracking_curves_leave_out_tokens_that_no_question_has() -> None:
     curves = tables(only_correct=True).tracking_curves
     every = curves[curves["category"] == "all"]
-    assert every["token"].unique().tolist() == ["answer", "answer capitalised"]
+    assert every["token"].unique().tolist() == ["answer", "Answer"]
     assert every["p"].tolist() == pytest.approx([(0.5 + 0.8 + 0.4) / 3] * 6)
     assert every["p_unnormed"].tolist() == pytest.approx([(0.5 + 0.8 + 0.4) / 6] * 6)
     assert every["n"].tolist() == [3] * 6
