@@ -113,7 +113,7 @@ class Bench:
         [result] = Knockout(self._model, self._processor, options, BATCH).measure([(question(number), picture(number))])
         if isinstance(result, UnusableError):
             raise result
-        return result.flows[flow].p.tolist()
+        return (result.p * result.flows[flow].left).tolist()
 
     @torch.inference_mode()
     def plain(self, flow: str, number: int) -> list[float]:

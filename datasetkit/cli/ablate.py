@@ -31,7 +31,8 @@ class AblateOptions:
     """Which heads are taken out, how, and what the model is asked meanwhile."""
 
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the results.  [default: ablated/MODEL--DATA]", show_default=False)
+        Path | None,
+        typer.Option(help="Folder for the results; ablated/MODEL--DATA if none is named.", show_default=False),
     ] = None
     scores: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Head scores of the model, as `datasetkit score` wrote them.")
@@ -47,8 +48,8 @@ class AblateOptions:
         typer.Option(
             metavar="SCORE:POSITIONS",
             rich_help_panel=HEADS,
-            help="What heads are ranked by, as hi:phrase, ram:response or image_mass:last; repeatable.  "
-            f"[default: {_BY}, where there are scores]",
+            help=f"What the scores rank heads by, as ram:response or image_mass:last; {_BY} if nothing is named. "
+            "Repeatable.",
             show_default=False,
         ),
     ] = None
@@ -79,7 +80,7 @@ class AblateOptions:
     ] = 0
 
     split: Annotated[
-        str | None, typer.Option(rich_help_panel=DATA, help="Split to ask.  [default: test, or the only one]")
+        str | None, typer.Option(rich_help_panel=DATA, help="Split to ask; test, or the only one, if none is named.")
     ] = None
     limit: Annotated[int | None, typer.Option(min=1, rich_help_panel=DATA, help="Ask the first N rows only.")] = None
     tasks: Annotated[

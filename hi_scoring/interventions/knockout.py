@@ -41,13 +41,14 @@ class FlowResult:
     """One flow blocked in one question.
 
     Args:
-        p: probability of the first token of the model's own answer with the flow blocked around each layer, (layers,).
+        left: share of the probability of the answer's first token that is left with the flow blocked around each layer,
+            (layers,); above 1 where it grows.
         control: the same with as many random edges to the same queries blocked.
         overlap: share of the random edges that are the flow's, too; 0 unless its queries see too few other keys.
 
     """
 
-    p: FloatArray
+    left: FloatArray
     control: FloatArray
     overlap: float
 
@@ -174,8 +175,8 @@ class Knockout:
         found: dict[tuple[str, bool, Window], float] = {}
         for first, tasks in by_first.items():
             ordered = sorted(tasks, key=lambda task: task.block.layers)
-            for task, p in zip(ordered, self._run(prompt, first, ordered), strict=True):
-                found[task.flow, task.is_control, task.block.layers] = p
+            for task, left in zip(ordered, self._run(prompt, first, ordered), strict=True):
+                found[task.flow, task.is_control, task.block.layers] = left
 
         def curve(flow: str, is_control: bool) -> FloatArray:
             return np.array([found[flow, is_control, window] for window in windows])
@@ -183,14 +184,15 @@ class Knockout:
         return {name: FlowResult(curve(name, False), curve(name, True), overlap) for name, overlap in overlaps.items()}
 
     def _run(self, prompt: PromptPass, first: int, tasks: Sequence[_Task]) -> list[float]:
-        """Give the probability that each task leaves; tasks come in the order of their layers."""
+        """Give the share of the token's probability that each task leaves; tasks come in the order of their layers."""
         token = int(prompt.logits.argmax())
 
-        def probabilities(part: Sequence[_Task]) -> list[float]:
+        def shares(part: Sequence[_Task]) -> list[float]:
             logits = read_again(self._model, prompt, first, [task.block for task in part], self._heads)
-            return logits.softmax(-1)[:, token].tolist()
+            unblocked, *blocked = logits.softmax(-1)[:, token].tolist()
+            return [p / unblocked for p in blocked]
 
-        batches = Batches(probabilities, self._batch)
+        batches = Batches(shares, self._batch)
         found: list[float] = []
         while len(found) < len(tasks):
             for result in batches.run(tasks[len(found) : len(found) + batches.size]):

@@ -38,7 +38,7 @@ PART_SCHEMA = pa.schema(
         (
             "flows",
             pa.list_(
-                pa.struct([("flow", pa.string()), ("p", _CURVE), ("control_p", _CURVE), ("overlap", pa.float64())])
+                pa.struct([("flow", pa.string()), ("left", _CURVE), ("control", _CURVE), ("overlap", pa.float64())])
             ),
         ),
         # By token, with the final norm everywhere and with that of the last layer alone.
@@ -113,7 +113,7 @@ def part_row(item: ClosedQuestion, result: QuestionResult) -> dict[str, Any]:
         "is_right": result.is_right,
         "p": result.p,
         "flows": [
-            {"flow": name, "p": one.p, "control_p": one.control, "overlap": one.overlap}
+            {"flow": name, "left": one.left, "control": one.control, "overlap": one.overlap}
             for name, one in result.flows.items()
         ],
         "tracking": [
@@ -128,13 +128,16 @@ def _knockout_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     pairs = [(row, flow) for row in rows for flow in row["flows"]]
     if not pairs:
         return _KNOCKOUT_SCHEMA.empty_table()
-    long = _long(pairs, ("p", "control_p"))
+    long = _long(pairs, ("left", "control"))
+    left, control = long.pop("left"), long.pop("control")
     base = _repeated([row["p"] for row, _ in pairs], long).astype(np.float64)
     columns = {
         **long,
         "flow": _repeated([flow["flow"] for _, flow in pairs], long),
-        "change": _change(long["p"], base),
-        "control_change": _change(long["control_p"], base),
+        "p": left * base,
+        "change": _change(left),
+        "control_p": control * base,
+        "control_change": _change(control),
         "overlap": _repeated([flow["overlap"] for _, flow in pairs], long),
     }
     return pa.Table.from_pydict(columns, _KNOCKOUT_SCHEMA)
@@ -169,10 +172,7 @@ def _curves(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
         for name in flows:
             pairs = [(row, flow) for row in chosen for flow in row["flows"] if flow["flow"] == name]
             records = [row["record_id"] for row, _ in pairs]
-            change, control = (
-                np.array([_change(np.array(flow[column]), row["p"]) for row, flow in pairs])
-                for column in ("p", "control_p")
-            )
+            change, control = (_change(np.array([flow[of] for _, flow in pairs])) for of in ("left", "control"))
             columns = _described({"change": change, "control": control, "difference": change - control}, records)
             overlap = float(np.mean([flow["overlap"] for _, flow in pairs]))
             for layer in range(change.shape[1]):
@@ -213,9 +213,9 @@ def _by_category(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[
         yield name, [row for row in rows if row["category"] == name]
 
 
-def _change(p: Any, base: float) -> Any:
-    """Change in percent."""
-    return 100 * (p - base) / base
+def _change(left: FloatArray) -> FloatArray:
+    """Change in percent, of the share that is left."""
+    return 100 * (left - 1)
 
 
 def _described(curves: Mapping[str, FloatArray], records: Sequence[str]) -> dict[str, FloatArray]:

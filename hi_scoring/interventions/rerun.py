@@ -24,17 +24,18 @@ from hi_scoring.interventions.prompt_pass import PromptPass, logits_of
 def read_again(
     model: Any, prompt: PromptPass, first: int, blocks: Sequence[Block], heads: Tensor | None = None
 ) -> Tensor:
-    """Compute the last row's logits with edges blocked.
+    """Compute the last row's logits with nothing blocked, and with each of the blocks.
 
     Args:
         model: as it was when it read the prompt.
         prompt: what it read.
         first: the first row that any of the blocks can change; see :meth:`PromptPass.first_affected`.
-        blocks: one for each result, in the order of the layers where they begin; at least one.
+        blocks: in the order of the layers where they begin; at least one.
         heads: of which heads edges are blocked, shape (layers, H), bool; None for all.
 
     Returns:
-        shape (blocks, V), float32.
+        shape (1 + blocks, V), float32: of the prompt itself, then of each block. In short types, whose rounding depends
+        on what is computed together, blocks compare to the first rather than to the pass over the whole prompt.
 
     Raises:
         ModelError: a query would be left without a key, or the picture's tokens would have to be read again by a model
@@ -45,7 +46,7 @@ def read_again(
     blocker = EdgeBlocker([nothing, *blocks], heads, model.device)
     with instrumented(model, editors=[blocker]), _joining(model.get_decoder(), [block.layers[0] for block in blocks]):
         found = model.get_decoder()(**_rest(prompt, first))
-    return logits_of(model, found.last_hidden_state[1:, -1])
+    return logits_of(model, found.last_hidden_state[:, -1])
 
 
 @contextmanager

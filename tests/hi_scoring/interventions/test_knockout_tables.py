@@ -15,7 +15,7 @@ from tests.hi_scoring.interventions.asking import question
 
 
 def result(p: float, curve: list[float], control: list[float], *, right: bool = True, overlap: float = 0) -> Any:
-    flows = {"image -> last": FlowResult(np.array(curve), np.array(control), overlap)}
+    flows = {"image -> last": FlowResult(np.array(curve) / p, np.array(control) / p, overlap)}
     tracking = np.stack([np.full((3, 4), p), np.full((3, 4), p / 2)])
     tracking[:, :, 2:] = np.nan
     return QuestionResult("red", right, p, flows, tracking)

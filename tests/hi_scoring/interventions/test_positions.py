@@ -102,8 +102,9 @@ def test_sets_that_a_question_does_not_have_are_left_out() -> None:
     assert set(places) == {"image", "question", "options", "last"}
 
 
-def test_blanks_around_a_prompt_that_templates_strip_move_nothing() -> None:
-    [places] = put(tiny("llava"), question(template="  {question} {options} ")).places
+@pytest.mark.parametrize("template", ["  {question} {options} ", "({question}){options}."], ids=["blanks", "no blanks"])
+def test_what_stands_around_question_and_options_is_in_neither(template: str) -> None:
+    [places] = put(tiny("llava"), question(template=template)).places
     assert (len(places["question"]), len(places["options"])) == (len(LONG.split()), 3)
 
 

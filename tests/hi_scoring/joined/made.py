@@ -79,7 +79,7 @@ def blocked(
 
     def curve(loss: Sequence[float], place: int, seed: int) -> list[float]:
         noise = np.random.default_rng((place // 2, seed)).normal(0, spread, len(loss))
-        return (0.8 * (1 - (np.array(loss) + (-1) ** place * noise) / 100)).tolist()
+        return (1 - (np.array(loss) + (-1) ** place * noise) / 100).tolist()
 
     rows = [
         {
@@ -95,8 +95,8 @@ def blocked(
             "flows": [
                 {
                     "flow": name,
-                    "p": curve(loss, place, seed),
-                    "control_p": curve([0.0] * len(loss), place, seed + len(losses)),
+                    "left": curve(loss, place, seed),
+                    "control": curve([0.0] * len(loss), place, seed + len(losses)),
                     "overlap": overlap,
                 }
                 for seed, (name, loss) in enumerate(losses.items())
