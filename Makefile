@@ -37,8 +37,8 @@ test: install
 test-extras: install-extras
 	$(BIN_EXTRAS)/python -m pytest -n auto tests/annotation/test_backends.py tests/annotation/detectors \
 		tests/annotation/grounders tests/annotation/segmenters \
-		tests/hi_scoring/attention tests/hi_scoring/families tests/hi_scoring/test_scorer.py \
-		tests/hi_scoring/test_dialogue.py tests/hi_scoring/tuning/test_collator.py tests/hi_scoring/sparse \
+		tests/hi_scoring/attention tests/hi_scoring/families tests/hi_scoring/scores/test_scorer.py \
+		tests/hi_scoring/model/test_dialogue.py tests/hi_scoring/tuning/test_collator.py tests/hi_scoring/sparse \
 		tests/hi_scoring/interventions/test_knockout.py tests/hi_scoring/interventions/test_positions.py \
 		tests/hi_scoring/interventions/test_tracking.py tests/hi_scoring/ablation/test_editors.py
 

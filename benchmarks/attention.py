@@ -27,8 +27,8 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from hi_scoring.attention import PositionReader, instrumented
-from hi_scoring.formulas.combine import evidence_of, evidence_scores, object_scores
-from hi_scoring.options import ScoreOptions
+from hi_scoring.scores.formulas.combine import evidence_of, evidence_scores, object_scores
+from hi_scoring.scores.options import ScoreOptions
 
 MIB = 2**20
 # Image tokens are all but 45 of these; as rows and columns of a picture.

@@ -20,15 +20,15 @@ from scipy.stats import spearmanr
 from datasetkit.build import build
 from datasetkit.recipe import Recipe
 from datasetkit.toyworld.models.vlm import DESCRIBE_PROMPT
-from hi_scoring.data import open_data
-from hi_scoring.dataset_scores import looked_at, score_dataset
-from hi_scoring.options import ScoreOptions
-from hi_scoring.report.gallery import panel
-from hi_scoring.report.page import write_page
-from hi_scoring.report.terminal import scores_tables
-from hi_scoring.results import HeadScores
+from hi_scoring.data.datasets import open_data
+from hi_scoring.model.subject import Subject
+from hi_scoring.scores.dataset_scores import looked_at, score_dataset
+from hi_scoring.scores.options import ScoreOptions
+from hi_scoring.scores.report.gallery import panel
+from hi_scoring.scores.report.page import write_page
+from hi_scoring.scores.report.terminal import scores_tables
+from hi_scoring.scores.results import HeadScores
 from hi_scoring.statistics import nanmean, rank_stability, ranking
-from hi_scoring.subject import Subject
 
 TOP = 5
 BY = ("hi:response", "hi:phrase", "ram:phrase")

@@ -38,7 +38,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from datasetkit.models import ModelIdentity
-from hi_scoring.results import Head
+from hi_scoring.scores.results import Head
 from hi_scoring.sparse import SparsePlan, sparsify
 from hi_scoring.sparse.blocks import BlockAttention
 from hi_scoring.sparse.flex import FlexAttention

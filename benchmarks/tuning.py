@@ -25,13 +25,13 @@ from peft import LoraConfig, get_peft_model
 from benchmarks.attention import MIB, ratio, resident_bytes
 from datasetkit.build import build
 from datasetkit.recipe import Recipe
-from hi_scoring.data import DESCRIBED, open_data
-from hi_scoring.dialogue import Dialogue
-from hi_scoring.examples import Examples, read_examples
-from hi_scoring.options import TextOptions
-from hi_scoring.results import Head
+from hi_scoring.data.datasets import DESCRIBED, open_data
+from hi_scoring.data.examples import Examples, read_examples
+from hi_scoring.model.dialogue import Dialogue
+from hi_scoring.model.options import TextOptions
+from hi_scoring.model.subject import Subject
+from hi_scoring.scores.results import Head
 from hi_scoring.selection import Selection
-from hi_scoring.subject import Subject
 from hi_scoring.tuning.adapters import AdapterOptions, adapt
 from hi_scoring.tuning.options import TrainingOptions
 from hi_scoring.tuning.training import train

@@ -8,20 +8,20 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hi_scoring.data import open_data
-    from hi_scoring.dataset_scores import score_dataset
-    from hi_scoring.options import ScoreOptions
-    from hi_scoring.results import Head, HeadScores
-    from hi_scoring.subject import Subject
+    from hi_scoring.data.datasets import open_data
+    from hi_scoring.model.subject import Subject
+    from hi_scoring.scores.dataset_scores import score_dataset
+    from hi_scoring.scores.options import ScoreOptions
+    from hi_scoring.scores.results import Head, HeadScores
 
 __all__ = ["Head", "HeadScores", "ScoreOptions", "Subject", "open_data", "score_dataset"]
 _MODULES = {
-    "Head": "hi_scoring.results",
-    "HeadScores": "hi_scoring.results",
-    "ScoreOptions": "hi_scoring.options",
-    "Subject": "hi_scoring.subject",
-    "open_data": "hi_scoring.data",
-    "score_dataset": "hi_scoring.dataset_scores",
+    "Head": "hi_scoring.scores.results",
+    "HeadScores": "hi_scoring.scores.results",
+    "ScoreOptions": "hi_scoring.scores.options",
+    "Subject": "hi_scoring.model.subject",
+    "open_data": "hi_scoring.data.datasets",
+    "score_dataset": "hi_scoring.scores.dataset_scores",
 }
 
 

@@ -17,7 +17,7 @@ from typing import TypeVar
 import numpy as np
 
 from datasetkit.errors import RecipeError, UnknownNameError
-from hi_scoring.results import Head, HeadScores
+from hi_scoring.scores.results import Head, HeadScores
 
 FORMS = (
     "top-layers:K",

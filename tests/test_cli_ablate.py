@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 
 from datasetkit.cli import app
 from hi_scoring.ablation.results import Ablations
-from hi_scoring.options import ScoreOptions
-from hi_scoring.results import HeadScores
-from hi_scoring.subject import Subject
+from hi_scoring.model.subject import Subject
+from hi_scoring.scores.options import ScoreOptions
+from hi_scoring.scores.results import HeadScores
 
 MODEL = ("--model", "toyworld:vlm", "--device", "cpu", "--prompt", "Describe the picture.")
 FEW = ("--modes", "zero", "--doses", ".02", "--draws", "1")

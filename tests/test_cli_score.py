@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from datasetkit.cli import app
-from hi_scoring.results import HeadScores
+from hi_scoring.scores.results import HeadScores
 
 RESULTS = {"scores.safetensors", "scores.parquet", "layers.parquet", "scores.json", "drops.jsonl", "run.json"}
 MODEL = ("--model", "toyworld:vlm", "--device", "cpu", "--batch", "4")

@@ -18,9 +18,9 @@ from typer.testing import CliRunner
 
 from datasetkit.cli import app
 from hi_scoring.comparison.compare import Comparison
-from hi_scoring.options import ScoreOptions
-from hi_scoring.results import HeadScores
-from hi_scoring.subject import Subject
+from hi_scoring.model.subject import Subject
+from hi_scoring.scores.options import ScoreOptions
+from hi_scoring.scores.results import HeadScores
 
 MODEL = ("--model", "toyworld:vlm", "--device", "cpu")
 QUICK = ("--steps", "3", "--limit", "4", "--test-limit", "2", "--caption-tokens", "6", "--answer-tokens", "2")

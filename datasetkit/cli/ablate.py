@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from hi_scoring.ablation.plan import Plan
     from hi_scoring.ablation.rankings import Ranking
     from hi_scoring.ablation.results import Ablations
-    from hi_scoring.data import Data
-    from hi_scoring.subject import Subject
+    from hi_scoring.data.datasets import Data
+    from hi_scoring.model.subject import Subject
 
 HEADS, DATA = "Heads", "Data"
 _BY = "hi:response"
@@ -105,11 +105,11 @@ class AblateOptions:
         from hi_scoring.ablation.options import AblationOptions
         from hi_scoring.ablation.plan import Plan
         from hi_scoring.ablation.rankings import shape_of
-        from hi_scoring.data import ASKED, DESCRIBED, open_data
-        from hi_scoring.dialogue import Dialogue
-        from hi_scoring.examples import read_examples
-        from hi_scoring.options import TextOptions, WritingOptions
-        from hi_scoring.subject import Subject
+        from hi_scoring.data.datasets import ASKED, DESCRIBED, open_data
+        from hi_scoring.data.examples import read_examples
+        from hi_scoring.model.dialogue import Dialogue
+        from hi_scoring.model.options import TextOptions, WritingOptions
+        from hi_scoring.model.subject import Subject
 
         chosen = options_of(
             AblationOptions, modes=_names(self.modes), doses=_names(self.doses), draws=self.draws, seed=self.seed
@@ -143,7 +143,7 @@ class AblateOptions:
 
     def _rankings(self, subject: Subject) -> Iterator[Ranking]:
         from hi_scoring.ablation.rankings import Ranking, shape_of
-        from hi_scoring.results import HeadScores
+        from hi_scoring.scores.results import HeadScores
 
         if self.scores is None and (self.by or self.table is None):
             raise RecipeError("heads are ranked by scores or by a table; give --scores or --table")

@@ -69,7 +69,7 @@ def knockout(
     """
     from hi_scoring.interventions.knockout_run import knockout_dataset
     from hi_scoring.interventions.options import KnockoutOptions
-    from hi_scoring.subject import Subject
+    from hi_scoring.model.subject import Subject
 
     chosen = {} if flows is None else {"flows": tuple(name.strip() for name in flows.split(","))}
     options = options_of(KnockoutOptions, window=window, heads=_heads(heads), only_correct=only_correct, **chosen)
@@ -93,10 +93,10 @@ def knockout(
 
 def _questions(data: str, split: str | None, limit: int | None, question_prompt: str) -> Questions:
     from datasetkit.sources.files import path_inside
-    from hi_scoring.data import ASKED, open_data
+    from hi_scoring.data.datasets import ASKED, open_data
     from hi_scoring.interventions.question_tables import TABLE_SUFFIXES, read_question_table
     from hi_scoring.interventions.questions import read_questions
-    from hi_scoring.options import TextOptions
+    from hi_scoring.model.options import TextOptions
 
     template = options_of(TextOptions, question_prompt=question_prompt).question_prompt
     table = Path(data)
@@ -122,8 +122,8 @@ def _heads(text: str | None) -> tuple[tuple[int, int], ...] | None:
 def _report(found: Knockouts, folder: Path) -> None:
     from rich.console import Console
 
-    from hi_scoring.drops import read_drops
     from hi_scoring.interventions.terminal import knockout_tables
+    from hi_scoring.runs.drops import read_drops
 
     console = Console()
     for table in knockout_tables(found):

@@ -13,10 +13,10 @@ from datasetkit.cli.progress import stage_line
 from datasetkit.errors import RecipeError
 
 if TYPE_CHECKING:
-    from hi_scoring.data import Data
-    from hi_scoring.options import ScoreOptions
-    from hi_scoring.results import HeadScores
-    from hi_scoring.subject import Subject
+    from hi_scoring.data.datasets import Data
+    from hi_scoring.model.subject import Subject
+    from hi_scoring.scores.options import ScoreOptions
+    from hi_scoring.scores.results import HeadScores
 
 _HEADS_DRAWN = 5
 _SAMPLES_DRAWN = 4
@@ -72,11 +72,11 @@ def score(
 
     Interrupted, the same command goes on. Under torchrun or accelerate launch, processes share the work.
     """
-    from hi_scoring.data import open_data
-    from hi_scoring.dataset_scores import score_dataset
-    from hi_scoring.options import ScoreOptions
-    from hi_scoring.runs import Share
-    from hi_scoring.subject import Subject
+    from hi_scoring.data.datasets import open_data
+    from hi_scoring.model.subject import Subject
+    from hi_scoring.scores.dataset_scores import score_dataset
+    from hi_scoring.scores.options import ScoreOptions
+    from hi_scoring.scores.run import Share
 
     options = options_of(
         ScoreOptions,
@@ -113,7 +113,7 @@ def score(
 
 def _check_ranking(by: str, options: ScoreOptions) -> None:
     """Refuse a ranking that the scores will not have, before anything is computed."""
-    from hi_scoring.results import SCORES
+    from hi_scoring.scores.results import SCORES
 
     score, _, positions = by.partition(":")
     if score not in SCORES or positions not in options.positions:
@@ -125,7 +125,7 @@ def _check_ranking(by: str, options: ScoreOptions) -> None:
 
 def _check_phrases(rows: Data, by: str, options: ScoreOptions) -> None:
     """Refuse a ranking by phrases of rows that have none, before the model is loaded; tell of them otherwise."""
-    from hi_scoring.runs import Share
+    from hi_scoring.scores.run import Share
 
     if rows.has_phrases or "phrase" not in options.positions:
         return
@@ -140,12 +140,12 @@ def _report(scores: HeadScores, subject: Subject, rows: Data, folder: Path, by: 
     """Write the page with pictures of what the best heads look at, and print the tables."""
     from rich.console import Console
 
-    from hi_scoring.dataset_scores import looked_at
-    from hi_scoring.drops import read_drops
-    from hi_scoring.report.gallery import panel
-    from hi_scoring.report.page import write_page
-    from hi_scoring.report.terminal import scores_tables
-    from hi_scoring.runs import PAGE_NAME
+    from hi_scoring.runs.drops import read_drops
+    from hi_scoring.scores.dataset_scores import looked_at
+    from hi_scoring.scores.report.gallery import panel
+    from hi_scoring.scores.report.page import write_page
+    from hi_scoring.scores.report.terminal import scores_tables
+    from hi_scoring.scores.run import PAGE_NAME
 
     heads = scores.top(min(top, _HEADS_DRAWN), by)
     if not heads:

@@ -14,7 +14,7 @@ from datasetkit.cli.progress import stage_line
 from datasetkit.errors import RecipeError
 
 if TYPE_CHECKING:
-    from hi_scoring.data import Data
+    from hi_scoring.data.datasets import Data
     from hi_scoring.sparse.bench import Bench, OnProgress, Sparsity
     from hi_scoring.sparse.conditions import Condition
 
@@ -83,15 +83,15 @@ class SparsifyOptions:
         Whatever can be refused without the rows is refused before they are read.
         """
         from datasetkit.packages import PYCOCOEVALCAP, require
-        from hi_scoring.data import ASKED, DESCRIBED, open_data
-        from hi_scoring.dialogue import Dialogue
-        from hi_scoring.examples import read_examples
-        from hi_scoring.options import TextOptions, WritingOptions
-        from hi_scoring.results import HeadScores
+        from hi_scoring.data.datasets import ASKED, DESCRIBED, open_data
+        from hi_scoring.data.examples import read_examples
+        from hi_scoring.model.dialogue import Dialogue
+        from hi_scoring.model.options import TextOptions, WritingOptions
+        from hi_scoring.model.subject import Subject
+        from hi_scoring.scores.results import HeadScores
         from hi_scoring.sparse.bench import Bench
         from hi_scoring.sparse.conditions import SparsityOptions, conditions_of
         from hi_scoring.sparse.passes import Kernel
-        from hi_scoring.subject import Subject
 
         chosen = options_of(SparsityOptions, **{name: getattr(self, name) for name in SparsityOptions.model_fields})
         texts = options_of(

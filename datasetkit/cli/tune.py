@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from hi_scoring.comparison.bench import Bench, OnProgress, Ranking
     from hi_scoring.comparison.compare import Comparison
     from hi_scoring.comparison.trials import Trial
-    from hi_scoring.data import Data
-    from hi_scoring.examples import Examples
-    from hi_scoring.options import TextOptions
+    from hi_scoring.data.datasets import Data
+    from hi_scoring.data.examples import Examples
+    from hi_scoring.model.options import TextOptions
 
 DATA, ADAPTER, TRAINING = "Data", "Adapter", "Training"
 # Names of rows for people; those of tests are names of results, too.
@@ -160,10 +160,10 @@ class TuneOptions:
         from datasetkit.packages import PEFT, PYCOCOEVALCAP, require
         from hi_scoring.comparison.bench import Bench, check_trials, selector_of
         from hi_scoring.comparison.trials import trials_of
-        from hi_scoring.dialogue import Dialogue
-        from hi_scoring.examples import read_examples
-        from hi_scoring.options import TextOptions, WritingOptions
-        from hi_scoring.subject import Subject
+        from hi_scoring.data.examples import read_examples
+        from hi_scoring.model.dialogue import Dialogue
+        from hi_scoring.model.options import TextOptions, WritingOptions
+        from hi_scoring.model.subject import Subject
         from hi_scoring.tuning.adapters import AdapterOptions
         from hi_scoring.tuning.options import TrainingOptions
 
@@ -216,7 +216,7 @@ class TuneOptions:
 
     def _ranking(self) -> Ranking | None:
         from hi_scoring.comparison.bench import Ranking
-        from hi_scoring.results import HeadScores
+        from hi_scoring.scores.results import HeadScores
 
         if self.scores is None:
             return None
@@ -224,7 +224,7 @@ class TuneOptions:
 
     def _rows(self, data: str, texts: TextOptions) -> dict[str, Data]:
         """Open what is learnt, what decides when training ends, and what is tested, and say how much it is."""
-        from hi_scoring.data import ASKED, DESCRIBED, open_data
+        from hi_scoring.data.datasets import ASKED, DESCRIBED, open_data
 
         requires = DESCRIBED if "caption" in texts.tasks else ASKED
         rows = {TRAIN: open_data(data, self.split, self.limit, requires, "train")}
@@ -347,7 +347,7 @@ def _report(found: Comparison, bench: Bench, folder: Path) -> None:
     from hi_scoring.comparison.report.predictions import side_by_side
     from hi_scoring.comparison.report.terminal import comparison_tables
     from hi_scoring.comparison.table import contrasts_table, shifts_table, write_tables
-    from hi_scoring.runs import PAGE_NAME
+    from hi_scoring.scores.run import PAGE_NAME
 
     shifts, contrasts, description = shifts_table(found), contrasts_table(found), bench.description()
     write_tables(folder, shifts, contrasts)
@@ -388,7 +388,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _is_first() -> bool:
-    from hi_scoring.runs import Share
+    from hi_scoring.scores.run import Share
 
     return Share.is_first()
 

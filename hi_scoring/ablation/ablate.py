@@ -12,7 +12,7 @@ from hi_scoring.ablation.plan import Plan, Trial
 from hi_scoring.ablation.results import Ablations
 from hi_scoring.ablation.table import Effects
 from hi_scoring.evaluation.metrics import Measured
-from hi_scoring.run_folder import RunFolder
+from hi_scoring.runs.folder import RunFolder
 
 CONDITIONS_NAME, UNABLATED = "conditions", "unablated"
 _FORMAT = 1

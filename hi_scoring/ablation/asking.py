@@ -20,11 +20,11 @@ from datasetkit.errors import ModelError, UnusableError
 from hi_scoring.ablation.editors import HeadEditor
 from hi_scoring.ablation.vision import SeenPictures
 from hi_scoring.attention import instrumented
-from hi_scoring.dialogue import Dialogue
-from hi_scoring.examples import Example, Examples
+from hi_scoring.data.examples import Example, Examples
 from hi_scoring.families import family_of
-from hi_scoring.options import WritingOptions
-from hi_scoring.writing import Writer
+from hi_scoring.model.dialogue import Dialogue
+from hi_scoring.model.options import WritingOptions
+from hi_scoring.model.writing import Writer
 
 # Makes the editor of one batch, of examples at these places; None leaves all heads as they are.
 EditorOf = Callable[[Sequence[int]], HeadEditor] | None

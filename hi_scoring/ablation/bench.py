@@ -18,13 +18,13 @@ from hi_scoring.ablation.options import Mode
 from hi_scoring.ablation.plan import Condition
 from hi_scoring.ablation.references import References, donors_of
 from hi_scoring.ablation.vision import SeenPictures
-from hi_scoring.dialogue import Dialogue
+from hi_scoring.data.examples import Examples
 from hi_scoring.evaluation.metrics import Measured
 from hi_scoring.evaluation.predictions import judge
-from hi_scoring.examples import Examples
-from hi_scoring.options import TextOptions, WritingOptions
+from hi_scoring.model.dialogue import Dialogue
+from hi_scoring.model.options import TextOptions, WritingOptions
+from hi_scoring.model.subject import Subject
 from hi_scoring.statistics import FloatArray
-from hi_scoring.subject import Subject
 
 _VERSIONS = ("torch", "transformers")
 # Told what is done, how much of it, of how much.

@@ -16,7 +16,7 @@ from datasetkit.errors import RecipeError
 from hi_scoring.ablation.editors import Heads
 from hi_scoring.ablation.options import AblationOptions, Mode
 from hi_scoring.ablation.rankings import Ranking
-from hi_scoring.results import Head
+from hi_scoring.scores.results import Head
 from hi_scoring.selection import Selection
 
 Rule = Literal["top", "bottom", "random"]

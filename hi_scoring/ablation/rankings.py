@@ -15,8 +15,8 @@ from scipy.stats import rankdata
 
 from datasetkit.errors import RecipeError
 from datasetkit.models import ModelIdentity
-from hi_scoring.options import ScoreOptions
-from hi_scoring.results import HeadScores
+from hi_scoring.scores.options import ScoreOptions
+from hi_scoring.scores.results import HeadScores
 from hi_scoring.selection import Selector
 
 TABLE_COLUMNS = ("layer", "head", "score")

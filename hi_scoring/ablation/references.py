@@ -19,10 +19,10 @@ from datasetkit.errors import ModelError, SourceError, UnusableError
 from hi_scoring.ablation.editors import Donated, Heads, OutputCapture, OutputSums
 from hi_scoring.ablation.vision import SeenPictures
 from hi_scoring.attention import Editor, instrumented
-from hi_scoring.dialogue import Dialogue
-from hi_scoring.examples import Example, Examples
-from hi_scoring.options import Task
-from hi_scoring.writing import on_device
+from hi_scoring.data.examples import Example, Examples
+from hi_scoring.model.dialogue import Dialogue
+from hi_scoring.model.options import Task
+from hi_scoring.model.writing import on_device
 
 
 class References:

@@ -14,14 +14,14 @@ from datasetkit.placement import Placement
 from datasetkit.protocols import ObjectNamer
 from hi_scoring.comparison.cells import is_finished, save_cell
 from hi_scoring.comparison.trials import Trial
-from hi_scoring.dialogue import Dialogue
+from hi_scoring.data.examples import Examples
 from hi_scoring.evaluation.predictions import Evaluation, evaluate
-from hi_scoring.examples import Examples
-from hi_scoring.options import TextOptions, WritingOptions
-from hi_scoring.results import HeadScores
-from hi_scoring.runs import Share
+from hi_scoring.model.dialogue import Dialogue
+from hi_scoring.model.options import TextOptions, WritingOptions
+from hi_scoring.model.subject import Subject
+from hi_scoring.scores.results import HeadScores
+from hi_scoring.scores.run import Share
 from hi_scoring.selection import Selection, Selector
-from hi_scoring.subject import Subject
 from hi_scoring.tuning.adapter_files import has_adapter, load_adapter, read_facts, save_adapter
 from hi_scoring.tuning.adapters import Adapted, AdapterOptions, adapt, check
 from hi_scoring.tuning.options import TrainingOptions

@@ -11,8 +11,8 @@ from datasetkit.errors import BuiltFolderError, OutputError
 from hi_scoring.comparison.bench import Bench, OnProgress, check_trials
 from hi_scoring.comparison.cells import CellResult, is_finished, load_cell
 from hi_scoring.comparison.trials import UNTUNED, Trial, group_order
-from hi_scoring.run_folder import RunFolder
-from hi_scoring.runs import Share
+from hi_scoring.runs.folder import RunFolder
+from hi_scoring.scores.run import Share
 
 CELLS_NAME = "cells"
 

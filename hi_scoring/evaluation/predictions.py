@@ -20,15 +20,15 @@ from datasetkit.errors import UnusableError
 from datasetkit.protocols import Naming, ObjectNamer
 from datasetkit.record import KeyObject, Question
 from datasetkit.schema import objects_of
-from hi_scoring.dialogue import Dialogue
+from hi_scoring.data.examples import Example, Examples
 from hi_scoring.evaluation.answers import answer_statistics, is_right
 from hi_scoring.evaluation.captions import caption_statistics
 from hi_scoring.evaluation.key_objects import key_object_statistics
 from hi_scoring.evaluation.metrics import Measured
-from hi_scoring.examples import Example, Examples
-from hi_scoring.options import WritingOptions
+from hi_scoring.model.dialogue import Dialogue
+from hi_scoring.model.options import WritingOptions
+from hi_scoring.model.writing import Writer
 from hi_scoring.statistics import FloatArray
-from hi_scoring.writing import Writer
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,7 +22,6 @@ from torch import Tensor
 from datasetkit.batches import Batches
 from datasetkit.errors import RecipeError, UnusableError
 from datasetkit.ledger import DropReason
-from hi_scoring.dialogue import Dialogue
 from hi_scoring.evaluation.answers import is_right
 from hi_scoring.interventions.edges import Block, Edges, Window, window_around
 from hi_scoring.interventions.options import KnockoutOptions
@@ -31,7 +30,8 @@ from hi_scoring.interventions.prompt_pass import PromptPass, read_prompt
 from hi_scoring.interventions.questions import ClosedQuestion
 from hi_scoring.interventions.rerun import read_again
 from hi_scoring.interventions.tracking import track, tracked_tokens
-from hi_scoring.writing import on_device
+from hi_scoring.model.dialogue import Dialogue
+from hi_scoring.model.writing import on_device
 
 FloatArray = NDArray[np.float64]
 

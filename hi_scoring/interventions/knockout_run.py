@@ -18,14 +18,14 @@ from datasetkit.batches import Batches
 from datasetkit.errors import BuiltFolderError, OutputError, UnusableError
 from datasetkit.ledger import DropReason
 from datasetkit.whole_files import replace_file
-from hi_scoring.drops import Drop
 from hi_scoring.interventions.knockout import Knockout
 from hi_scoring.interventions.knockout_results import RESULT_NAMES, Knockouts, parquet_bytes
 from hi_scoring.interventions.knockout_tables import PART_SCHEMA, KnockoutTables, part_row
 from hi_scoring.interventions.options import KnockoutOptions
 from hi_scoring.interventions.questions import Questions
-from hi_scoring.parted_run import PartedRun
-from hi_scoring.subject import Subject
+from hi_scoring.model.subject import Subject
+from hi_scoring.runs.drops import Drop
+from hi_scoring.runs.parts import PartedRun
 
 # Questions in a part.
 PART = 16

@@ -21,9 +21,9 @@ import pyarrow.parquet as pq
 from datasetkit.errors import SourceError, UnusableError
 from datasetkit.ledger import DropReason
 from datasetkit.places import Place
-from hi_scoring.data import DataIdentity
-from hi_scoring.drops import Drop
+from hi_scoring.data.datasets import DataIdentity
 from hi_scoring.interventions.questions import Box, ClosedQuestion, Questions, asked
+from hi_scoring.runs.drops import Drop
 
 TABLE_SUFFIXES = (".csv", ".parquet")
 # GQA's structural and semantic type of a question, as its categories are called in the paper.
@@ -77,7 +77,7 @@ def read_question_table(
 
 
 class _TableRows:
-    """The rows' pictures, as :class:`hi_scoring.reading.Rows` has them."""
+    """The rows' pictures, as :class:`hi_scoring.data.reading.Rows` has them."""
 
     def __init__(self, names: Sequence[str], pictures: Mapping[int, Place]) -> None:
         self._names = names

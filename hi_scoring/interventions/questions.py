@@ -20,9 +20,9 @@ from datasetkit.errors import RecordError, SourceError, UnusableError
 from datasetkit.ledger import DropReason
 from datasetkit.rle import Mask, decode_masks
 from datasetkit.schema import objects_of, questions_of
-from hi_scoring.data import Data, DataIdentity
-from hi_scoring.drops import Drop
-from hi_scoring.reading import Rows, read_picture
+from hi_scoring.data.datasets import Data, DataIdentity
+from hi_scoring.data.reading import Rows, read_picture
+from hi_scoring.runs.drops import Drop
 
 BoolArray = NDArray[np.bool_]
 # Left, top, width and height, px of the upright picture.

@@ -47,7 +47,7 @@ def tracked_tokens(
     Args:
         config: of the model.
         processor: of the model.
-        written: the prompt, as :attr:`hi_scoring.dialogue.Dialogue.prompt` writes it.
+        written: the prompt, as :attr:`hi_scoring.model.dialogue.Dialogue.prompt` writes it.
         answer: the right answer.
         false_option: another one.
 

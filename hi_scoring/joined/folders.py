@@ -16,8 +16,8 @@ from hi_scoring.ablation.results import Ablations
 from hi_scoring.comparison.compare import Comparison
 from hi_scoring.comparison.table import contrasts_table, shifts_table
 from hi_scoring.interventions.knockout_results import Knockouts
-from hi_scoring.results import HeadScores
-from hi_scoring.run_folder import RUN_NAME
+from hi_scoring.runs.folder import RUN_NAME
+from hi_scoring.scores.results import HeadScores
 from hi_scoring.sparse.bench import Sparsity
 
 

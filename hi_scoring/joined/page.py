@@ -18,9 +18,9 @@ from hi_scoring.interventions.knockout_results import Knockouts
 from hi_scoring.joined.claims import LITTLE, Claim
 from hi_scoring.joined.figures import dose_curves, dosed, knockout_curves, sparsity_bars, tracking_curves
 from hi_scoring.joined.folders import ResultFolder, Tuning
-from hi_scoring.report.figures import heatmaps
 from hi_scoring.report.pages import render
-from hi_scoring.results import HeadScores
+from hi_scoring.scores.report.figures import heatmaps
+from hi_scoring.scores.results import HeadScores
 from hi_scoring.sparse.bench import Sparsity
 
 _MARKED = 10

@@ -1,1 +1,1 @@
-"""Results for readers: tables in the terminal and a page to look at. Owns how scores are shown."""
+"""What all reports share: how numbers are written, the look of plots, the frame of pages."""

@@ -24,12 +24,13 @@ from datasetkit.errors import BuiltFolderError
 from datasetkit.placement import Placement
 from datasetkit.protocols import ObjectNamer
 from datasetkit.whole_files import replace_file
-from hi_scoring.dialogue import Dialogue
+from hi_scoring.data.examples import Examples
 from hi_scoring.evaluation.predictions import evaluate
-from hi_scoring.examples import Examples
-from hi_scoring.options import TextOptions, WritingOptions
-from hi_scoring.results import HeadScores
-from hi_scoring.run_folder import RunFolder
+from hi_scoring.model.dialogue import Dialogue
+from hi_scoring.model.options import TextOptions, WritingOptions
+from hi_scoring.model.subject import Subject
+from hi_scoring.runs.folder import RunFolder
+from hi_scoring.scores.results import HeadScores
 from hi_scoring.sparse.attention import sparsify
 from hi_scoring.sparse.conditions import CORE, DENSE, Condition, SparsityOptions
 from hi_scoring.sparse.measure import compare_prefills
@@ -37,7 +38,6 @@ from hi_scoring.sparse.passes import Kernel
 from hi_scoring.sparse.plan import PLAN_NAME, SparsePlan
 from hi_scoring.sparse.results import ConditionResult, is_finished, load_condition, save_condition
 from hi_scoring.sparse.tables import costs_table, quality_table
-from hi_scoring.subject import Subject
 
 COMMAND = "datasetkit sparsify"
 COSTS_NAME, QUALITY_NAME = "costs.parquet", "quality.parquet"

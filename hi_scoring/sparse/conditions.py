@@ -12,7 +12,7 @@ from pydantic import Field
 from datasetkit.errors import RecipeError
 from datasetkit.models import ModelIdentity
 from datasetkit.recipe.options import Options
-from hi_scoring.results import Head, HeadScores
+from hi_scoring.scores.results import Head, HeadScores
 from hi_scoring.selection import Selector
 from hi_scoring.sparse.plan import SparsePlan
 

@@ -17,14 +17,14 @@ from torch import Tensor
 
 from datasetkit.batches import Batches
 from datasetkit.errors import UnusableError
-from hi_scoring.dialogue import Dialogue
-from hi_scoring.examples import Example, Examples
+from hi_scoring.data.examples import Example, Examples
+from hi_scoring.model.dialogue import Dialogue
+from hi_scoring.model.writing import on_device
 from hi_scoring.sparse.attention import sparsify
 from hi_scoring.sparse.coverage import Coverage
 from hi_scoring.sparse.memory import PeakMemory, finish
 from hi_scoring.sparse.passes import Kernel
 from hi_scoring.sparse.plan import SparsePlan
-from hi_scoring.writing import on_device
 
 MEASURES = ("tokens", "seconds_dense", "seconds", "peak_dense", "peak", "kl", "same_token")
 # What an allocator may keep of one pass for the next, so that resident memory does not tell smaller needs apart.

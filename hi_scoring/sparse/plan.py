@@ -13,7 +13,7 @@ import datasetkit
 from datasetkit.errors import BuiltFolderError, ModelError, RecipeError
 from datasetkit.models import ModelIdentity
 from datasetkit.whole_files import replace_file
-from hi_scoring.results import Head
+from hi_scoring.scores.results import Head
 
 PLAN_NAME = "plan.json"
 _FORMAT = 1

@@ -19,8 +19,8 @@ from transformers.trainer_callback import PrinterCallback
 
 from datasetkit.errors import ModelError, RecipeError
 from datasetkit.whole_files import replace_file
-from hi_scoring.dialogue import Dialogue
-from hi_scoring.examples import Examples
+from hi_scoring.data.examples import Examples
+from hi_scoring.model.dialogue import Dialogue
 from hi_scoring.tuning.collator import Collator, TuningSet
 from hi_scoring.tuning.options import TrainingOptions
 

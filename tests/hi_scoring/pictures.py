@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from datasetkit.rle import Mask
-from hi_scoring.samples import Mention, Sample
+from hi_scoring.data.samples import Mention, Sample
 
 TEXT = "a red square above a blue circle"
 SPANS = ((0, 12), (19, 32))

@@ -12,11 +12,11 @@ from typing import Any
 from PIL import Image
 
 from datasetkit.models import ModelIdentity
-from hi_scoring.data import Data, DataIdentity
-from hi_scoring.dataset_scores import score_dataset
-from hi_scoring.options import ScoreOptions
-from hi_scoring.results import HeadScores
-from hi_scoring.subject import Subject
+from hi_scoring.data.datasets import Data, DataIdentity
+from hi_scoring.model.subject import Subject
+from hi_scoring.scores.dataset_scores import score_dataset
+from hi_scoring.scores.options import ScoreOptions
+from hi_scoring.scores.results import HeadScores
 from tests.hi_scoring.pictures import sample
 from tests.hi_scoring.tiny_models import tiny
 

@@ -9,8 +9,8 @@ import pytest
 
 from datasetkit.errors import RecipeError
 from datasetkit.models import ModelIdentity
-from hi_scoring.options import ScoreOptions
-from hi_scoring.results import Head, HeadScores
+from hi_scoring.scores.options import ScoreOptions
+from hi_scoring.scores.results import Head, HeadScores
 from hi_scoring.selection import FORMS, Selection, Selector
 
 NAN = math.nan

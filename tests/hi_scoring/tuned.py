@@ -16,11 +16,12 @@ from torch import Tensor
 from hi_scoring.comparison.bench import Bench, Ranking, selector_of
 from hi_scoring.comparison.compare import compare
 from hi_scoring.comparison.trials import trials_of
-from hi_scoring.data import Data, DataIdentity
-from hi_scoring.dialogue import Dialogue
-from hi_scoring.examples import Examples, read_examples
-from hi_scoring.options import ScoreOptions, TextOptions, WritingOptions
-from hi_scoring.results import Head, HeadScores
+from hi_scoring.data.datasets import Data, DataIdentity
+from hi_scoring.data.examples import Examples, read_examples
+from hi_scoring.model.dialogue import Dialogue
+from hi_scoring.model.options import TextOptions, WritingOptions
+from hi_scoring.scores.options import ScoreOptions
+from hi_scoring.scores.results import Head, HeadScores
 from hi_scoring.selection import Selection
 from hi_scoring.tuning.adapters import AdapterOptions, adapt
 from hi_scoring.tuning.options import TrainingOptions

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from hi_scoring.dialogue import Dialogue
-from hi_scoring.examples import Examples, read_examples
-from hi_scoring.options import TextOptions
+from hi_scoring.data.examples import Examples, read_examples
+from hi_scoring.model.dialogue import Dialogue
+from hi_scoring.model.options import TextOptions
 from tests.hi_scoring.scored import data_of, row
 from tests.hi_scoring.tiny_models import TinyFamily
 

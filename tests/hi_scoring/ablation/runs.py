@@ -14,11 +14,11 @@ from hi_scoring.ablation.options import AblationOptions
 from hi_scoring.ablation.plan import Plan
 from hi_scoring.ablation.rankings import Ranking, shape_of
 from hi_scoring.ablation.results import CONTRASTS_NAME, CURVES_NAME, FACTS_NAME, Ablations
-from hi_scoring.dialogue import Dialogue
-from hi_scoring.examples import Examples
-from hi_scoring.options import TextOptions, WritingOptions
-from hi_scoring.run_folder import RUN_NAME
-from hi_scoring.writing import Writer
+from hi_scoring.data.examples import Examples
+from hi_scoring.model.dialogue import Dialogue
+from hi_scoring.model.options import TextOptions, WritingOptions
+from hi_scoring.model.writing import Writer
+from hi_scoring.runs.folder import RUN_NAME
 from tests.hi_scoring.ablation.asked import asked_row, examples_of
 from tests.hi_scoring.scored import TinySubject
 from tests.hi_scoring.tiny_models import TinyFamily, tiny

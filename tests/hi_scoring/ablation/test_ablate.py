@@ -16,7 +16,7 @@ from hi_scoring.ablation.bench import Bench
 from hi_scoring.ablation.plan import Condition
 from hi_scoring.ablation.results import FACTS_NAME, Ablations
 from hi_scoring.ablation.table import verdicts
-from hi_scoring.results import Head
+from hi_scoring.scores.results import Head
 from tests.conftest import REPOSITORY
 from tests.hi_scoring.ablation.asked import asked_row, examples_of
 from tests.hi_scoring.ablation.runs import PLANTED, ROWS, bench_of, contents, planted, questions, ranking_of, run

@@ -8,10 +8,10 @@ import torch
 from hi_scoring.ablation.asking import Asker
 from hi_scoring.ablation.editors import HeadEditor, ZeroHeads
 from hi_scoring.ablation.vision import SeenPictures
-from hi_scoring.dialogue import Dialogue
-from hi_scoring.examples import Examples
-from hi_scoring.options import WritingOptions
-from hi_scoring.writing import Writer
+from hi_scoring.data.examples import Examples
+from hi_scoring.model.dialogue import Dialogue
+from hi_scoring.model.options import WritingOptions
+from hi_scoring.model.writing import Writer
 from tests.hi_scoring.ablation.asked import examples_of
 from tests.hi_scoring.ablation.slow import ablated_logits
 from tests.hi_scoring.attention.running import SHORT, batch_of, generate

@@ -18,8 +18,8 @@ from hi_scoring.ablation.editors import (
 from hi_scoring.ablation.references import References
 from hi_scoring.ablation.vision import SeenPictures
 from hi_scoring.attention import AttentionCall, instrumented
-from hi_scoring.dialogue import Dialogue
-from hi_scoring.examples import Examples
+from hi_scoring.data.examples import Examples
+from hi_scoring.model.dialogue import Dialogue
 from tests.hi_scoring.ablation.asked import examples_of
 from tests.hi_scoring.ablation.slow import Replacement, ablated_logits, heads_out
 from tests.hi_scoring.attention.running import NEW_TOKENS, generate

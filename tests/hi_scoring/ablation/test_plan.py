@@ -10,7 +10,7 @@ from datasetkit.errors import RecipeError
 from hi_scoring.ablation.options import AblationOptions
 from hi_scoring.ablation.plan import Condition, Plan, Trial
 from hi_scoring.ablation.rankings import Ranking
-from hi_scoring.results import Head, HeadScores
+from hi_scoring.scores.results import Head, HeadScores
 from tests.hi_scoring.ablation.test_rankings import MODEL, ScoreOptions
 
 

@@ -8,7 +8,7 @@ from hi_scoring.ablation.plan import Condition, Trial
 from hi_scoring.ablation.table import LEVEL, Effects, Verdict, verdicts
 from hi_scoring.evaluation.metrics import Measured
 from hi_scoring.evaluation.shifts import Cell, contrast, shift
-from hi_scoring.results import Head
+from hi_scoring.scores.results import Head
 from hi_scoring.statistics import holm
 
 SHAPE = (2, 4)

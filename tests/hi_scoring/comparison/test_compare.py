@@ -21,8 +21,8 @@ from datasetkit.models import ModelIdentity
 from hi_scoring.comparison.bench import Ranking, selector_of
 from hi_scoring.comparison.compare import Comparison
 from hi_scoring.evaluation.predictions import evaluate
-from hi_scoring.results import HeadScores
-from hi_scoring.run_folder import RunFolder
+from hi_scoring.runs.folder import RunFolder
+from hi_scoring.scores.results import HeadScores
 from hi_scoring.tuning import adapter_files
 from hi_scoring.tuning.adapters import AdapterOptions
 from tests.conftest import REPOSITORY
@@ -200,19 +200,19 @@ def test_shards_together_are_one_process(finished: Path, tmp_path: Path) -> None
 def test_shards_may_begin_together(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another one puts the same note in place while this one writes its own."""
     note = RunFolder(tmp_path, "datasetkit compare", bench_of().description())
-    from hi_scoring import run_folder
+    from hi_scoring.runs import folder
 
-    real = run_folder.replace_file
+    real = folder.replace_file
 
     def raced(path: Path, data: bytes) -> None:
         real(path, data)
         raise FileNotFoundError(2, "No such file or directory", str(path))
 
-    monkeypatch.setattr(run_folder, "replace_file", raced)
+    monkeypatch.setattr(folder, "replace_file", raced)
     note.claim()
     assert note.is_ours
     (tmp_path / "run.json").unlink()
-    monkeypatch.setattr(run_folder, "replace_file", lambda path, _: (_ for _ in ()).throw(FileNotFoundError(path)))
+    monkeypatch.setattr(folder, "replace_file", lambda path, _: (_ for _ in ()).throw(FileNotFoundError(path)))
     with pytest.raises(FileNotFoundError):
         note.claim()
 

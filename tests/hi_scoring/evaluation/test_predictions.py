@@ -20,10 +20,10 @@ from annotation.naming import KnownObjectNamer
 from datasetkit.record import ObjectStatus
 from datasetkit.schema import record_to_row
 from hi_scoring.comparison.cells import save_cell
-from hi_scoring.dialogue import Dialogue
+from hi_scoring.data.examples import Examples
 from hi_scoring.evaluation.predictions import Evaluation, evaluate, judge
-from hi_scoring.examples import Examples
-from hi_scoring.options import WritingOptions
+from hi_scoring.model.dialogue import Dialogue
+from hi_scoring.model.options import WritingOptions
 from tests.annotation.scenes import record
 from tests.hi_scoring.pictures import sample
 from tests.hi_scoring.scored import png

@@ -9,7 +9,7 @@ from hi_scoring.interventions.knockout_results import RESULT_NAMES, Knockouts
 from hi_scoring.interventions.knockout_run import knockout_dataset
 from hi_scoring.interventions.options import KnockoutOptions
 from hi_scoring.interventions.questions import Questions, read_questions
-from hi_scoring.subject import Subject
+from hi_scoring.model.subject import Subject
 from tests.hi_scoring.scored import TinySubject, data_of, row
 
 FLOWS = ("image -> question", "key object -> last")

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from datasetkit.errors import BuiltFolderError, OutputError
-from hi_scoring.drops import read_drops
 from hi_scoring.interventions import knockout_run
 from hi_scoring.interventions.knockout_results import RESULT_NAMES, Knockouts
 from hi_scoring.interventions.knockout_run import knockout_dataset
 from hi_scoring.interventions.options import KnockoutOptions
 from hi_scoring.interventions.questions import Questions
+from hi_scoring.runs.drops import read_drops
 from tests.conftest import REPOSITORY
 from tests.hi_scoring.interventions.running import contents, knock, questions_of, rows
 from tests.hi_scoring.scored import TinySubject, UnusedSubject

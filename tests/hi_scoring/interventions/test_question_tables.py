@@ -16,9 +16,9 @@ from PIL import Image
 
 from datasetkit.errors import SourceError
 from datasetkit.sources.files import path_inside
+from hi_scoring.data.reading import read_picture
 from hi_scoring.interventions.question_tables import read_question_table
 from hi_scoring.interventions.questions import Questions
-from hi_scoring.reading import read_picture
 
 
 def read(path: Path, **options: Any) -> Questions:

@@ -12,12 +12,12 @@ from torch import Tensor
 from datasetkit.errors import ModelError
 from hi_scoring.attention import Editor, instrumented
 from hi_scoring.attention.instrument import _INSTRUMENTS
-from hi_scoring.dialogue import Dialogue
 from hi_scoring.interventions.edges import Block, Edges, Window
 from hi_scoring.interventions.positions import Flow
 from hi_scoring.interventions.prompt_pass import PromptPass, logits_of, norm_of, read_prompt
 from hi_scoring.interventions.rerun import read_again
-from hi_scoring.writing import Writer
+from hi_scoring.model.dialogue import Dialogue
+from hi_scoring.model.writing import Writer
 from tests.hi_scoring.interventions.asking import Batch, blocked, put, question
 from tests.hi_scoring.interventions.slow import slow_logits
 from tests.hi_scoring.pictures import sample

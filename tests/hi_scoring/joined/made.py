@@ -23,9 +23,9 @@ from hi_scoring.evaluation.metrics import Measured
 from hi_scoring.evaluation.predictions import Evaluation
 from hi_scoring.interventions.knockout_results import Knockouts
 from hi_scoring.interventions.knockout_tables import PART_SCHEMA, KnockoutTables
-from hi_scoring.options import ScoreOptions
-from hi_scoring.results import Head, HeadScores
-from hi_scoring.run_folder import RunFolder
+from hi_scoring.runs.folder import RunFolder
+from hi_scoring.scores.options import ScoreOptions
+from hi_scoring.scores.results import Head, HeadScores
 from hi_scoring.sparse.conditions import Condition
 from hi_scoring.sparse.coverage import Coverage, DenseReason
 from hi_scoring.sparse.measure import Prefills

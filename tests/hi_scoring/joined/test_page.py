@@ -13,7 +13,7 @@ from hi_scoring.joined.folders import read_folders
 from hi_scoring.joined.page import write_page
 from hi_scoring.joined.terminal import claims_table
 from tests.hi_scoring.joined.made import MODEL, ablated, blocked, scored, sparsified, tuned
-from tests.hi_scoring.report.shown import Tags, words_of
+from tests.hi_scoring.scores.report.shown import Tags, words_of
 
 HOSTILE = "<img src=x onerror=alert(1)>[red]&"
 

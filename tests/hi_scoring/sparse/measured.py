@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from hi_scoring.options import ScoreOptions, TextOptions, WritingOptions
-from hi_scoring.results import HeadScores
+from hi_scoring.model.options import TextOptions, WritingOptions
+from hi_scoring.scores.options import ScoreOptions
+from hi_scoring.scores.results import HeadScores
 from hi_scoring.sparse.bench import Bench
 from hi_scoring.sparse.conditions import Condition, SparsityOptions, conditions_of
 from tests.hi_scoring.scored import TinySubject

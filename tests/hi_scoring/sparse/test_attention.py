@@ -13,7 +13,7 @@ from torch import Tensor
 from datasetkit.errors import ModelError
 from datasetkit.models import ModelIdentity
 from hi_scoring.attention import instrumented
-from hi_scoring.results import Head
+from hi_scoring.scores.results import Head
 from hi_scoring.sparse import SparsePlan, sparsify
 from hi_scoring.sparse.coverage import DenseReason
 from tests.hi_scoring.attention.running import LONG, NEW_TOKENS, SHORT, AllRows, batch_of, generate

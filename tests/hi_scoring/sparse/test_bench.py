@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from datasetkit.errors import BuiltFolderError, OutputError
-from hi_scoring.dialogue import Dialogue
+from hi_scoring.model.dialogue import Dialogue
+from hi_scoring.model.writing import on_device
 from hi_scoring.sparse import SparsePlan, sparsify
 from hi_scoring.sparse.bench import Bench, Sparsity
 from hi_scoring.sparse.measure import MEASURES, compare_prefills
 from hi_scoring.sparse.results import FACTS_NAME, load_condition
 from hi_scoring.sparse.terminal import sparsity_tables
-from hi_scoring.writing import on_device
 from tests.hi_scoring.sparse.measured import bench_of, conditions
 from tests.hi_scoring.tiny_models import tiny
 from tests.hi_scoring.tiny_parts import LAYERS

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from datasetkit.errors import RecipeError, UnknownNameError
 from datasetkit.models import ModelIdentity
-from hi_scoring.results import Head
+from hi_scoring.scores.results import Head
 from hi_scoring.sparse.conditions import SparsityOptions, conditions_of
 from tests.hi_scoring.sparse.measured import SHAPE, conditions, head_scores
 

@@ -7,7 +7,7 @@ import pytest
 
 from datasetkit.errors import BuiltFolderError, RecipeError
 from datasetkit.models import ModelIdentity
-from hi_scoring.results import Head
+from hi_scoring.scores.results import Head
 from hi_scoring.sparse import SparsePlan
 
 IDENTITY = ModelIdentity("model", "someone/model", "abc", None)

@@ -17,7 +17,7 @@ from torch import nn
 from transformers import Lfm2Config, Lfm2ForCausalLM, LlamaConfig, LlamaForCausalLM, Phi3Config, Phi3ForCausalLM
 
 from datasetkit.errors import MissingPackageError, ModelError, RecipeError
-from hi_scoring.results import Head
+from hi_scoring.scores.results import Head
 from hi_scoring.selection import Selection
 from hi_scoring.tuning.adapters import AdapterOptions, adapt, check
 from tests.hi_scoring.attention.running import LONG, SHORT, batch_of

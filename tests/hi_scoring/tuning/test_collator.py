@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hi_scoring.examples import Example
+from hi_scoring.data.examples import Example
 from hi_scoring.tuning.collator import IGNORED, Collator, TuningSet
 from tests.hi_scoring.pictures import sample
 from tests.hi_scoring.tiny_models import family_params, tiny

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import Olmo2Config, Olmo2ForCausalLM, Phi3Config, Phi3ForCausalLM
 
 from datasetkit.errors import ModelError
-from hi_scoring.results import Head
+from hi_scoring.scores.results import Head
 from hi_scoring.selection import Selection
 from hi_scoring.tuning.adapters import Adapted, AdapterOptions, adapt
 from hi_scoring.tuning.head_slices import slices_of

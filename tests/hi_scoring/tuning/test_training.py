@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from datasetkit.errors import ModelError, RecipeError
-from hi_scoring.examples import Examples
+from hi_scoring.data.examples import Examples
 from hi_scoring.tuning.adapters import AdapterOptions, adapt
 from hi_scoring.tuning.collator import Collator, TuningSet
 from hi_scoring.tuning.options import TrainingOptions

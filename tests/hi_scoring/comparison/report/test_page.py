@@ -14,7 +14,7 @@ from hi_scoring.comparison.report.page import write_page
 from hi_scoring.comparison.report.predictions import Asked, Said
 from hi_scoring.report.numbers import p_value, signed
 from tests.hi_scoring.comparison.report.made import ALL, ANSWERS, CAPTIONS, LAYERS, Made, made, make
-from tests.hi_scoring.report.shown import Tags, words_of
+from tests.hi_scoring.scores.report.shown import Tags, words_of
 
 HOSTILE = "a red </td><script>alert(1)</script><img src=http://x onerror=y> {{ 7*7 }}"
 

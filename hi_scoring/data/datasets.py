@@ -1,0 +1,188 @@
+"""Rows by name or folder. Owns which split is taken, which columns must be there, and how a dataset is identified."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from datasetkit.errors import SourceError
+from hi_scoring.data.samples import MASK_COLUMNS, TEXT_COLUMNS
+
+_PUBLISHED = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>\S+))?")
+_KNOWN = ("image", *TEXT_COLUMNS, *MASK_COLUMNS, "phrases", "questions", "record_id")
+# What rows must have, one of each group: to score heads on them, to learn their texts, to learn answers.
+SCORED = (("image",), TEXT_COLUMNS, MASK_COLUMNS)
+DESCRIBED = (("image",), TEXT_COLUMNS)
+ASKED = (("image",), ("questions",))
+
+
+@dataclass(frozen=True)
+class DataIdentity:
+    """Which rows were scored.
+
+    Args:
+        name: of the dataset on the Hub, or of the folder, never its path.
+        split: that was read.
+        revision: commit on the Hub; None for a folder.
+        sha256: of a built folder's manifest, which has the hash of every shard; of another folder's files, by name
+            and content; None on the Hub.
+        rows: how many were given.
+
+    """
+
+    name: str
+    split: str
+    revision: str | None
+    sha256: str | None
+    rows: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Rows and what they are.
+
+    Args:
+        rows: a ``datasets.Dataset`` of the columns that samples are made of.
+        identity: of these rows.
+        record_ids: what rows are called, to be read without their pictures; None where they have no names.
+
+    """
+
+    rows: Any
+    identity: DataIdentity
+    record_ids: Sequence[str | None] | None = None
+
+    @property
+    def has_phrases(self) -> bool:
+        """Whether the rows have what says which words name which object."""
+        return {"objects", "phrases"} <= set(self.rows.column_names)
+
+    def categories(self) -> set[str]:
+        """Categories of all objects; none where the rows have no objects as ours have them."""
+        if not self.has_phrases:
+            return set()
+        found = {item["category"] for one in self.rows.select_columns("objects") for item in one["objects"]}
+        return found - {None}
+
+    def without_pictures(self) -> Iterator[Mapping[str, Any]]:
+        """Give all rows in order, without their pictures, which are not read."""
+        yield from self.rows.remove_columns("image")
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int, /) -> Mapping[str, Any]:
+        row = dict(self.rows[index])
+        image = row.get("image")
+        if isinstance(image, Mapping) and image.get("bytes") is None and image.get("path"):
+            row["image"] = {"bytes": Path(image["path"]).read_bytes(), "path": image["path"]}
+        return row
+
+    def name(self, index: int) -> str:
+        """What a row is called, be its picture or a mask damaged; its place where it has no name of its own."""
+        return str((self.record_ids and self.record_ids[index]) or f"row-{index}")
+
+
+def open_data(
+    place: str,
+    split: str | None = None,
+    limit: int | None = None,
+    requires: Sequence[Sequence[str]] = SCORED,
+    usual: str = "train",
+) -> Data:
+    """Open a dataset of ours, or any other that has the columns.
+
+    Args:
+        place: a folder, or ``user/name`` or ``user/name@revision`` on the Hub.
+        split: the split; None takes the usual one where it is there, or the only one.
+        limit: the first rows only.
+        requires: groups of columns, of each of which there must be one: :data:`SCORED`, :data:`DESCRIBED` or
+            :data:`ASKED`.
+        usual: the split that is taken where none is named.
+
+    Raises:
+        SourceError: it is not there, has no such split, or lacks a column; the message names those it has.
+
+    """
+    import datasets
+
+    folder, published = Path(place), None if place.startswith((".", "~")) else _PUBLISHED.fullmatch(place)
+    if folder.is_file():
+        raise SourceError(f"{place} is a file; give the folder that holds it")
+    if not place or (not folder.is_dir() and not published):
+        raise SourceError(f"{place!r} is no folder and no dataset on the Hub; give one as user/name[@revision]")
+    name, revision, sha256 = folder.resolve().name, None, None
+    if published and not folder.is_dir():
+        name, revision = published["name"], _commit(published["name"], published["revision"])
+    try:
+        loaded = datasets.load_dataset(str(folder) if folder.is_dir() else name, revision=revision)
+        if folder.is_dir():
+            sha256 = _digest(folder)
+    except (OSError, ValueError, RuntimeError, LookupError, datasets.exceptions.DatasetsError) as error:
+        raise SourceError(f"{place} cannot be loaded: {' '.join(str(error).split())[:400]}") from error
+    split = _split(place, split, list(loaded), usual)
+    rows = loaded[split]
+    _check_columns(place, rows.column_names, requires)
+    rows = rows.select_columns([column for column in rows.column_names if column in _KNOWN])
+    if isinstance(rows.features["image"], datasets.Image):
+        # Undecoded, a damaged picture is one row's drop, and its reason is known.
+        rows = rows.cast_column("image", datasets.Image(decode=False))
+    if limit is not None:
+        rows = rows.select(range(min(limit, len(rows))))
+    record_ids = rows["record_id"] if "record_id" in rows.column_names else None
+    return Data(rows, DataIdentity(name, split, revision, sha256, len(rows)), record_ids)
+
+
+def _digest(folder: Path) -> str:
+    """Hash a built folder's manifest, or the name and content of each file that another folder's rows come from."""
+    import datasets
+
+    manifest = folder / "manifest.json"
+    if manifest.is_file():
+        return hashlib.sha256(manifest.read_bytes()).hexdigest()
+    digest, root = hashlib.sha256(), folder.resolve()
+    named = datasets.load_dataset_builder(str(folder)).config.data_files or {}
+    for path in sorted({Path(path) for paths in named.values() for path in paths}):
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(f"{os.path.relpath(path, root)} {content}\n".encode())
+    return digest.hexdigest()
+
+
+def _commit(name: str, revision: str | None) -> str:
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined] # httpx's, by any name
+
+    if constants.HF_HUB_OFFLINE:
+        raise SourceError(f"there is no folder {name}; HF_HUB_OFFLINE is set, so the Hub cannot be asked; unset it")
+    try:
+        commit = HfApi().dataset_info(name, revision=revision).sha
+    except (OSError, ValueError, HTTPError) as error:
+        told = " ".join(str(error).split("\n")[0].split())
+        raise SourceError(f"there is no folder {name}, and the Hub gives no such dataset: {told}") from error
+    if commit is None:
+        raise SourceError(f"{name}: the Hub names no commit; give one as {name}@HASH")
+    return commit
+
+
+def _split(place: str, wanted: str | None, there: list[str], usual: str) -> str:
+    if wanted is None:
+        wanted = usual if usual in there else there[0] if len(there) == 1 else None
+    if wanted not in there:
+        raise SourceError(f"{place} has the splits {', '.join(there)}; give one of them, not {wanted or 'none'}")
+    return wanted
+
+
+def _check_columns(place: str, there: list[str], requires: Sequence[Sequence[str]]) -> None:
+    for names in requires:
+        if not any(name in there for name in names):
+            raise SourceError(f"{place} has no column {' or '.join(names)}; it has {', '.join(there)}")

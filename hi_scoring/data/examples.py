@@ -1,0 +1,139 @@
+"""Rows as what a model is asked and ought to say. Owns which descriptions and questions of a dataset are used.
+
+Every row is looked at before anything is computed: what cannot be used is dropped with its reason, so that no damaged
+picture ends a training, and so that all runs on a dataset see the same examples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+
+from datasetkit.errors import RecordError, SourceError, UnusableError
+from datasetkit.ledger import DropReason
+from datasetkit.record import Question
+from hi_scoring.data.datasets import Data
+from hi_scoring.data.reading import read_picture
+from hi_scoring.data.samples import text_of
+from hi_scoring.model.dialogue import Dialogue
+from hi_scoring.model.options import Task, TextOptions
+from hi_scoring.runs.drops import Drop
+
+
+@dataclass(frozen=True)
+class Example:
+    """A prompt on a row's picture, and the response that is wanted.
+
+    Args:
+        row: of the dataset.
+        record_id: of the row.
+        task: what the response is.
+        kind: the question's type; blank where it has none.
+        prompt: in plain words.
+        response: a description or an answer.
+
+    """
+
+    row: int
+    record_id: str
+    task: Task
+    kind: str
+    prompt: str
+    response: str
+
+
+@dataclass(frozen=True)
+class Examples:
+    """A dataset's examples in its order.
+
+    Args:
+        data: whose rows they are of.
+        items: at least one.
+        drops: rows of which there are none.
+
+    """
+
+    data: Data
+    items: tuple[Example, ...]
+    drops: tuple[Drop, ...]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def picture(self, example: Example) -> Image.Image:
+        """Read an example's picture, mode RGB."""
+        return read_picture(self.data, example.row)
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """The rows that have examples, in order."""
+        return tuple(dict.fromkeys(example.row for example in self.items))
+
+
+def read_examples(
+    data: Data, options: TextOptions, dialogue: Dialogue, on_progress: Callable[[int], None] = lambda _: None
+) -> Examples:
+    """Find the examples of a dataset and look at each of their pictures once.
+
+    Args:
+        data: the rows.
+        options: what is asked.
+        dialogue: with the model that is to be given them.
+        on_progress: told how many rows were looked at.
+
+    Raises:
+        SourceError: there is no example that can be used.
+
+    """
+    items: list[Example] = []
+    drops: list[Drop] = []
+    for row, columns in enumerate(data.without_pictures()):
+        try:
+            items += _checked(_examples(columns, row, data.name(row), options), data, row, dialogue)
+        except UnusableError as error:
+            drops.append(Drop(row, data.name(row), error.reason, error.detail))
+        on_progress(row + 1)
+    if not items:
+        told = f"; the first row: {drops[0].detail}" if drops else ""
+        raise SourceError(
+            f"{data.identity.name}, split {data.identity.split}, has no row for {' and '.join(options.tasks)}{told}"
+        )
+    return Examples(data, tuple(items), tuple(drops))
+
+
+def _examples(columns: Mapping[str, Any], row: int, record_id: str, options: TextOptions) -> Iterator[Example]:
+    text = text_of(columns)
+    if "caption" in options.tasks and text:
+        yield Example(row, record_id, "caption", "", options.prompt, text.strip())
+    if "vqa" in options.tasks:
+        for question in map(_question, columns.get("questions") or ()):
+            choices = ", ".join(question.options)
+            asked = options.question_prompt.format(question=question.question, options=choices)
+            yield Example(row, record_id, "vqa", question.type, asked, question.answer)
+
+
+def _question(found: Any) -> Question:
+    try:
+        return Question(
+            found["question"].strip(),
+            found["answer"].strip(),
+            found.get("type") or "",
+            tuple(option.strip() for option in found.get("options") or ()),
+        )
+    except (AttributeError, KeyError, TypeError, RecordError) as error:
+        raise UnusableError(
+            DropReason.BAD_ROW, f"a question without question and answer as texts: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _checked(found: Iterator[Example], data: Data, row: int, dialogue: Dialogue) -> Sequence[Example]:
+    examples = list(found)
+    if not examples:
+        raise UnusableError(DropReason.NO_DESCRIPTION, "no description and no question that the tasks ask for")
+    image = read_picture(data, row)
+    for example in examples:
+        dialogue.check_turn(image, example.prompt, example.response)
+    return examples

@@ -1,0 +1,87 @@
+"""Rows one at a time, be they damaged. Owns what counts as damage of one row, rather than as an error of the run."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from PIL import Image
+
+from datasetkit.errors import RecordError, UnusableError
+from datasetkit.ledger import DropReason
+from datasetkit.rows import picture_of
+from hi_scoring.data.samples import Sample, sample_of
+
+# What decoders say of a damaged picture or mask.
+_DAMAGE = (
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    Image.DecompressionBombError,
+)
+
+
+class Rows(Protocol):
+    """A dataset that knows its length, and gives any of its rows and its name."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Mapping[str, Any]: ...
+
+    def name(self, index: int, /) -> str:
+        """What a row is called, whether or not it can be read."""
+
+
+def read_row(rows: Rows, row: int) -> Mapping[str, Any]:
+    """Read one row.
+
+    Raises:
+        UnusableError: it cannot be read.
+
+    """
+    try:
+        return rows[row]
+    except _DAMAGE as error:
+        raise UnusableError(DropReason.UNREADABLE, f"the row cannot be read: {error}") from error
+
+
+def read_sample(rows: Rows, row: int) -> Sample:
+    """Read one row as a sample.
+
+    Raises:
+        UnusableError: it cannot be read, or is none.
+
+    """
+    found = read_row(rows, row)
+    try:
+        return sample_of(found, rows.name(row))
+    except UnusableError:
+        raise
+    except _DAMAGE as error:
+        raise UnusableError(DropReason.BAD_ROW, f"{type(error).__name__}: {error}") from error
+
+
+def read_picture(rows: Rows, row: int) -> Image.Image:
+    """Read one row's picture, upright, mode RGB.
+
+    Raises:
+        UnusableError: it cannot be read.
+
+    """
+    found = read_row(rows, row)
+    try:
+        return picture_of(found["image"])
+    except UnusableError:
+        raise
+    except (KeyError, RecordError) as error:
+        raise UnusableError(DropReason.BAD_ROW, f"no picture in the column image: {error}") from error
+    except _DAMAGE as error:
+        raise UnusableError(DropReason.UNREADABLE, f"{type(error).__name__}: {error}") from error

@@ -1,0 +1,93 @@
+"""Work on a dataset, part by part, that may be interrupted. Owns the folder of the parts, and when all is finished.
+
+A part is a file, and is there whole or not at all. What was left out is written down last: with it, all is finished.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hi_scoring.runs.drops import DROPS_NAME, Drop, write_drops
+from hi_scoring.runs.folder import RunFolder
+
+_PARTS_NAME = "parts"
+
+
+class PartedRun:
+    """One run in its folder.
+
+    Args:
+        folder: what is finished lies here, parts in files of their own.
+        command: that computes, such as ``datasetkit score``.
+        description: what decides the values: model, dataset, options, size of parts. Of plain JSON values.
+        results: names of the files that the parts become.
+        suffix: of a part's file.
+
+    """
+
+    def __init__(
+        self, folder: Path, command: str, description: Mapping[str, Any], results: Sequence[str], suffix: str
+    ) -> None:
+        self.folder = folder
+        self._note = RunFolder(folder, command, description)
+        self._results = tuple(results)
+        self._suffix = suffix
+        self._parts = folder / _PARTS_NAME
+        self._finished = re.compile(rf"\d{{8}}{re.escape(suffix)}")
+        self._unfinished = re.compile(rf"\d{{8}}{re.escape(suffix)}\.partial")
+
+    def check(self, *, overwrite: bool) -> None:
+        """Refuse a folder that this run must not touch; see :meth:`RunFolder.check`."""
+        self._note.check(has_results=self._has_results, overwrite=overwrite)
+
+    def prepare(self, *, overwrite: bool) -> None:
+        """Make the folder ready; keep what an interrupted run of the same description left in it.
+
+        Args:
+            overwrite: whether finished results give way, those of the same description, too.
+
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not self._note.is_ours or (overwrite and self.is_finished):
+            # The drops first: with them gone, whatever else is left counts as unfinished.
+            for name in (DROPS_NAME, *self._results):
+                (self.folder / name).unlink(missing_ok=True)
+            self._remove_parts()
+            self._note.claim()
+        self._parts.mkdir(exist_ok=True)
+
+    @property
+    def _has_results(self) -> bool:
+        """Whether anything was computed, be it only a part."""
+        results = any((self.folder / name).exists() for name in (DROPS_NAME, *self._results))
+        return results or (self._parts.is_dir() and bool(self.finished_parts()))
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all parts of this very run became results."""
+        return self._note.is_ours and (self.folder / DROPS_NAME).exists()
+
+    def part(self, number: int) -> Path:
+        """The file of a part."""
+        return self._parts / f"{number:08d}{self._suffix}"
+
+    def finished_parts(self) -> list[Path]:
+        """Give the files of finished parts, in the dataset's order."""
+        return sorted(path for path in self._parts.iterdir() if self._finished.fullmatch(path.name))
+
+    def finish(self, drops: Sequence[Drop]) -> None:
+        """Write down what was left out, which ends the run, and remove what only an unfinished one needs."""
+        write_drops(self.folder, drops)
+        self._remove_parts()
+
+    def _remove_parts(self) -> None:
+        if not self._parts.is_dir():
+            return
+        for path in self._parts.iterdir():
+            if self._finished.fullmatch(path.name) or self._unfinished.fullmatch(path.name):
+                path.unlink()
+        if not any(self._parts.iterdir()):
+            self._parts.rmdir()

@@ -1,0 +1,135 @@
+"""Model and dataset in, scores of every head out. Owns the order in which the parts are put to work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from datasetkit import __version__
+from datasetkit.errors import BuiltFolderError, OutputError, UnusableError
+from hi_scoring.data.datasets import Data
+from hi_scoring.data.reading import read_sample
+from hi_scoring.model.subject import Subject
+from hi_scoring.scores.options import ScoreOptions
+from hi_scoring.scores.results import Head, HeadScores
+from hi_scoring.scores.run import Run, Share
+from hi_scoring.scores.scorer import LookedAt, Scorer
+
+_CHANCE = "_chance"
+
+
+def score_dataset(
+    subject: Subject,
+    data: Data,
+    options: ScoreOptions,
+    folder: Path,
+    *,
+    batch: int = 8,
+    overwrite: bool = False,
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> HeadScores | None:
+    """Score every head of a model on a dataset; go on where an earlier call was interrupted.
+
+    Started by torchrun or ``accelerate launch``, the processes share the work.
+
+    Args:
+        subject: the model.
+        data: the rows.
+        options: what is scored, and how.
+        folder: where results are saved; a finished result of the same model, data and options is loaded from it.
+        batch: rows in one forward pass.
+        overwrite: whether finished results in the folder give way; what an interrupted run of the same kind left is
+            gone on with.
+        on_progress: told how many rows are done.
+
+    Returns:
+        the scores; None in all processes but the first.
+
+    Raises:
+        OutputError: the folder holds other results, or no row could be scored.
+        ModelError: the model cannot be loaded, or nothing is known of its family.
+
+    """
+    with Share.of_launcher() as share:
+        run = Run(folder, _description(subject, data, options, batch))
+        run.check(overwrite=overwrite)
+        if run.is_finished and not overwrite:
+            return _finished(folder) if share.rank == 0 else None
+        # A model that cannot be used is refused before the folder is touched.
+        scorer = Scorer(subject.model, subject.processor, options)
+        share.wait()
+        if share.rank == 0:
+            run.prepare(overwrite=overwrite)
+        share.wait()
+        run.score(scorer, data, batch, share, on_progress)
+        share.wait()
+        if share.rank:
+            return None
+        merged = run.merge(options.positions)
+        lifts = {name: np.zeros_like(array) for name, array in merged.values.items() if name[0] == "hi_lift"}
+        scores = HeadScores(
+            {name: array for name, array in merged.values.items() if not name[0].endswith(_CHANCE)},
+            chances=lifts
+            | {
+                (score.removesuffix(_CHANCE), positions): array
+                for (score, positions), array in merged.values.items()
+                if score.endswith(_CHANCE)
+            },
+            record_ids=merged.record_ids,
+            options=options,
+            model=subject.identity,
+            dataset=data.identity.as_json(),
+            environment=_environment(subject, batch),
+        )
+        scores.save(folder)
+        run.finish(merged.drops)
+        return scores
+
+
+def looked_at(
+    subject: Subject, data: Data, options: ScoreOptions, heads: Sequence[Head], count: int, positions: str = "response"
+) -> list[LookedAt]:
+    """Read where heads look in the first samples of a dataset that have anything at the positions."""
+    scorer = Scorer(subject.model, subject.processor, options)
+    found: list[LookedAt] = []
+    for row in range(len(data)):
+        if len(found) == count:
+            break
+        try:
+            found.append(scorer.look(read_sample(data, row), heads, positions))
+        except UnusableError:
+            continue
+    return found
+
+
+def _finished(folder: Path) -> HeadScores:
+    try:
+        return HeadScores.load(folder)
+    except BuiltFolderError as error:
+        raise OutputError(f"{error} with --overwrite") from error
+
+
+def _environment(subject: Subject, batch: int) -> dict[str, Any]:
+    return {
+        "dtype": subject.dtype,
+        "device": subject.model.device.type,
+        "batch": batch,
+        "torch": version("torch"),
+        "transformers": version("transformers"),
+    }
+
+
+def _description(subject: Subject, data: Data, options: ScoreOptions, batch: int) -> dict[str, Any]:
+    return {
+        "version": __version__,
+        "model": asdict(subject.identity),
+        "dtype": subject.dtype,
+        "data": data.identity.as_json(),
+        "options": options.model_dump(mode="json"),
+        "batch": batch,
+    }

@@ -1,0 +1,119 @@
+"""Samples as a batch for a model. Owns which token stands where: image tokens, response, phrases, last prompt token.
+
+The response follows the prompt at once (teacher forcing), so one forward pass gives the rows of every position. The
+attention that produces token t is in row t - 1: that is the convention ``predicting``, the default; ``at`` takes row t.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hi_scoring.data.samples import Sample
+from hi_scoring.geometry import ImageTokens
+from hi_scoring.model.dialogue import Dialogue
+from hi_scoring.scores.options import ScoreOptions
+
+
+@dataclass(frozen=True)
+class EncodedSample:
+    """Where things are in one row of a batch. Slots count from the left end of the padded row.
+
+    Args:
+        sample: what was encoded.
+        geometry: what each image token shows.
+        image_slots: of the image tokens in their order, shape (M,).
+        response_slots: of the response's tokens, shape (T,); not empty.
+        offsets: [start, end) of each response token in code points of the text.
+        first_slot: of the sample's first token; what stands before it is padding.
+
+    """
+
+    sample: Sample
+    geometry: ImageTokens
+    image_slots: Tensor
+    response_slots: Tensor
+    offsets: tuple[tuple[int, int], ...]
+    first_slot: int
+
+    @property
+    def last_slot(self) -> int:
+        """Of the last prompt token."""
+        return int(self.response_slots[0]) - 1
+
+    def slots_of(self, spans: Sequence[tuple[int, int]]) -> Tensor:
+        """Slots of the response tokens that share a character with any of the spans, shape (T',)."""
+        hit = [
+            any(start < span_end and span_start < end for span_start, span_end in spans) for start, end in self.offsets
+        ]
+        return self.response_slots[torch.tensor(hit, dtype=torch.bool)]
+
+
+@dataclass(frozen=True)
+class EncodedBatch:
+    """What the model is given, and where things are in it.
+
+    Args:
+        inputs: everything that the processor made, on the CPU.
+        rows: one for each row of ``inputs["input_ids"]``.
+
+    """
+
+    inputs: dict[str, Any]
+    rows: tuple[EncodedSample, ...]
+
+
+class Encoder:
+    """Turns samples into batches for one model.
+
+    Args:
+        processor: of the model.
+        config: of the model.
+        prompt: what the model is asked before its response.
+
+    """
+
+    def __init__(self, processor: Any, config: Any, prompt: str) -> None:
+        self.dialogue = Dialogue(processor, config)
+        self._prompt = self.dialogue.prompt(prompt)
+
+    def check(self, sample: Sample) -> None:
+        """Refuse a sample that no batch can hold; see :meth:`Dialogue.check`."""
+        self.dialogue.check(sample.image, sample.text)
+
+    def encode(self, samples: Sequence[Sample], responses: Sequence[str] | None = None) -> EncodedBatch:
+        """Encode samples that passed :meth:`check`, left-padded to one length.
+
+        Args:
+            samples: B of them.
+            responses: what follows the prompt, where it is not the samples' texts.
+
+        Raises:
+            ModelError: the model's processor does not place tokens as its family says.
+            UnusableError: ``text_too_long``, of a single sample; of a batch the longest decides.
+
+        """
+        texts = [sample.text for sample in samples] if responses is None else list(responses)
+        inputs = self.dialogue.encode([sample.image for sample in samples], [self._prompt] * len(samples), texts)
+        rows = tuple(
+            self._locate(sample, text, ids, attended)
+            for sample, text, ids, attended in zip(
+                samples, texts, inputs["input_ids"], inputs["attention_mask"], strict=True
+            )
+        )
+        return EncodedBatch(inputs, rows)
+
+    def _locate(self, sample: Sample, text: str, ids: Tensor, attended: Tensor) -> EncodedSample:
+        geometry = self.dialogue.geometry(sample.image)
+        image_slots = self.dialogue.image_slots(ids, geometry)
+        slots, offsets = self.dialogue.response(ids, self._prompt, text)
+        return EncodedSample(sample, geometry, image_slots, slots, offsets, int(attended.nonzero()[0, 0]))
+
+
+def rows_of(slots: Tensor, options: ScoreOptions) -> Tensor:
+    """Turn tokens into the query rows that are read for them, by the convention of the options."""
+    return slots - 1 if options.convention == "predicting" else slots

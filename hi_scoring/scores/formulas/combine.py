@@ -1,0 +1,125 @@
+"""All scores of one sample and one layer. Owns how views are put together; formulas live in the modules beside it.
+
+Heads are an axis like any other, so heads of several layers may come in one call. What is undefined is NaN. The chance
+level of a score is named after it: ``hi_chance`` is that of ``hi``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from hi_scoring.scores.formulas import binarise, mass, overlap, spatial
+from hi_scoring.scores.options import BINARISATIONS, ScoreOptions
+
+
+def object_scores(
+    attention: Tensor, views: Sequence[Tensor], coverage: Sequence[Tensor], options: ScoreOptions
+) -> dict[str, Tensor]:
+    """Score heads on each key object.
+
+    A view in which an object has no coverage is skipped for that object; its score is the mean over the others. Nothing
+    is defined for a head without any attention on the picture, as those of a sliding layer that has left it behind.
+
+    Args:
+        attention: (O, H, M) or, the same for all objects, (1, H, M) float; attention on the picture's M image tokens,
+            averaged over the query positions.
+        views: (rows, columns) int64 each, which of the M tokens a view shows.
+        coverage: (O, rows, columns) float in [0, 1] for each view, share of a token's picture area in the mask.
+        options: which binarisation is HI, and how the mask is made binary.
+
+    Returns:
+        (O, H) float64 each: ``hi`` and ``hi_soft`` in [0, 1] with ``..._chance``, ``hi_lift`` (at most 1, 0 at
+        chance, NaN where chance is 1) and ``hi@NAME`` for every other binarisation.
+
+    """
+    shape = (coverage[0].shape[0], attention.shape[1])
+    if not shape[0]:
+        return dict.fromkeys(_object_names(options), attention.new_zeros(shape, dtype=torch.float64))
+    attention = attention.float()
+    in_views = [
+        _view_scores(attention[..., tokens], part.to(attention.device), options)
+        for tokens, part in zip(views, coverage, strict=True)
+    ]
+    scores = {name: torch.stack([part[name].expand(shape) for part in in_views]).nanmean(dim=0) for name in in_views[0]}
+    scores["hi_lift"] = overlap.lift(scores["hi"], scores["hi_chance"])
+    looks = (attention != 0).any(dim=-1)
+    return {name: torch.where(looks, score, torch.nan) for name, score in scores.items()}
+
+
+def evidence_scores(
+    attention: Tensor, views: Sequence[Tensor], evidence: Sequence[Tensor], visible_keys: float
+) -> dict[str, Tensor]:
+    """Score heads on the evidence of a whole sample.
+
+    Args:
+        attention: (H, M) float, attention on the picture's M image tokens, averaged over the query positions.
+        views: (rows, columns) int64 each, which of the M tokens a view shows.
+        evidence: (rows, columns) float in [0, 1] for each view, see :func:`evidence_of`.
+        visible_keys: how many keys a row sees, image and text together; of several rows the harmonic mean.
+
+    Returns:
+        (H,) float64 each: ``ram``, ``ram_relative``, ``image_mass`` and ``pointing`` with ``..._chance``, and
+        ``entropy``, the mean over the views where it is defined.
+
+    """
+    attention = attention.float()
+    weights = attention.new_zeros(attention.shape[1], dtype=torch.float64)
+    for tokens, part in zip(views, evidence, strict=True):
+        weights[tokens] = part.to(weights)
+    entropies = torch.stack([spatial.spatial_entropy(attention[:, tokens]) for tokens in views])
+    return {
+        **mass.attention_mass(attention.double(), weights, visible_keys),
+        **spatial.pointing(attention, weights),
+        "entropy": entropies.nanmean(dim=0),
+    }
+
+
+def evidence_of(coverage: Tensor, union_coverage: Tensor, options: ScoreOptions) -> Tensor:
+    """Weigh a view's tokens as evidence for several objects together.
+
+    Args:
+        coverage: (O, rows, columns) float in [0, 1], of each object.
+        union_coverage: (rows, columns) float in [0, 1], of the union of their masks.
+        options: ``binary`` evidence is every token of any object, as for HI; ``coverage`` is the union's coverage.
+
+    Returns:
+        (rows, columns) float64 in [0, 1].
+
+    """
+    if options.evidence == "coverage":
+        return union_coverage.double()
+    return binarise.object_tokens(coverage, options.coverage_min).any(dim=0).double()
+
+
+def _object_names(options: ScoreOptions) -> list[str]:
+    others = [f"hi@{name}" for name in BINARISATIONS if name != options.binarisation]
+    return ["hi", "hi_chance", "hi_soft", "hi_soft_chance", *others, "hi_lift"]
+
+
+def _view_scores(attention: Tensor, coverage: Tensor, options: ScoreOptions) -> dict[str, Tensor]:
+    """Score heads on the objects in one view: (O | 1, H, rows, columns) and (O, rows, columns) give (O, H) each."""
+    flat = attention.flatten(2)
+    mask = binarise.object_tokens(coverage, options.coverage_min).flatten(1)
+    shown = mask.any(dim=1, keepdim=True)
+    mask |= ~shown  # any mask will do where the object is not shown: its scores are taken out below
+    sizes = mask.sum(dim=1, keepdim=True)
+    ranked = binarise.ascending(flat)
+    counts = torch.stack(
+        [
+            binarise.taken_counts(ranked, sizes, name, options.quantile).expand(len(mask), flat.shape[1])
+            for name in BINARISATIONS
+        ],
+        dim=-1,
+    )
+    binary = overlap.binary_hi(flat, ranked, mask, counts)
+    scores = {f"hi@{name}": binary[..., place] for place, name in enumerate(BINARISATIONS)}
+    scores["hi"] = scores.pop(f"hi@{options.binarisation}")
+    own = BINARISATIONS.index(options.binarisation)
+    scores["hi_chance"] = overlap.binary_chance(flat.shape[-1], mask, counts[..., own])
+    per_object = attention.expand(len(mask), -1, -1, -1)
+    for name, formula in (("hi_soft", overlap.soft_hi), ("hi_soft_chance", overlap.soft_chance)):
+        scores[name] = torch.stack([formula(*pair) for pair in zip(per_object, coverage, strict=True)])
+    return {name: torch.where(shown, score, torch.nan) for name, score in scores.items()}

@@ -1,0 +1,204 @@
+"""Scoring a whole dataset: resumable, by one process or several. Owns the batches' files and how they become a result.
+
+Batches are cut from the dataset's order before they are dealt to processes, and each becomes one file; the result is
+merged from the files in that order. So it does not matter which process scored a batch, nor after which interruption.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import save as save_tensors
+
+from datasetkit.batches import Batches
+from datasetkit.errors import OutputError, UnusableError
+from datasetkit.ledger import DropReason
+from datasetkit.whole_files import replace_file
+from hi_scoring.data.reading import Rows, read_sample
+from hi_scoring.data.samples import Sample
+from hi_scoring.runs.drops import Drop
+from hi_scoring.runs.parts import PartedRun
+from hi_scoring.scores.files import RESULT_NAMES
+from hi_scoring.scores.scorer import SampleScores, Scorer
+
+PAGE_NAME = "report.html"
+# A process may be done long before the slowest one; one that died is the launcher's to notice.
+_PATIENCE = timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class Merged:
+    """All samples of a run in the dataset's order.
+
+    Args:
+        values: of each (score, positions), shape (n, layers, heads), NaN where a sample has none.
+        record_ids: of the n samples.
+        drops: the rows that are none of them.
+
+    """
+
+    values: Mapping[tuple[str, str], NDArray[np.float32]]
+    record_ids: tuple[str, ...]
+    drops: tuple[Drop, ...]
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which batches this process scores: those whose number leaves ``rank`` when divided by ``processes``."""
+
+    rank: int = 0
+    processes: int = 1
+
+    @classmethod
+    @contextmanager
+    def of_launcher(cls) -> Iterator[Share]:
+        """Read what torchrun or ``accelerate launch`` set, and meet the other processes; one process without them."""
+        processes = cls.processes_of_launcher()
+        if processes == 1:
+            yield cls()
+            return
+        torch.distributed.init_process_group(_backend(), timeout=_PATIENCE)
+        try:
+            yield cls(torch.distributed.get_rank(), processes)
+        finally:
+            torch.distributed.destroy_process_group()
+
+    @staticmethod
+    def is_first() -> bool:
+        """Whether this process speaks for all, as the launcher says."""
+        return os.environ.get("RANK", "0") == "0"
+
+    @staticmethod
+    def processes_of_launcher() -> int:
+        """How many there are, as the launcher says."""
+        return int(os.environ.get("WORLD_SIZE", "1"))
+
+    def wait(self) -> None:
+        """Return when all processes have come here."""
+        if self.processes > 1:
+            # A number in memory, since GPUs would wait by computing.
+            torch.distributed.all_reduce(torch.zeros(1))
+
+
+def _backend() -> str:
+    """Name what carries numbers between processes, and between GPUs, where models are trained on them."""
+    return "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and torch.distributed.is_nccl_available() else "gloo"
+
+
+class Run(PartedRun):
+    """One run in its folder.
+
+    Args:
+        folder: what is finished lies here, in files of one batch each.
+        description: what decides the values: model, dataset, options, size of batches. Of plain JSON values.
+
+    """
+
+    def __init__(self, folder: Path, description: Mapping[str, Any]) -> None:
+        super().__init__(folder, "datasetkit score", description, (*RESULT_NAMES, PAGE_NAME), ".safetensors")
+
+    def score(
+        self,
+        scorer: Scorer,
+        rows: Rows,
+        batch: int,
+        share: Share,
+        on_progress: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        """Score the batches that are this process's and not yet done.
+
+        Args:
+            scorer: of the model.
+            rows: the dataset.
+            batch: rows in one batch; halved within it when memory runs out.
+            share: of this process.
+            on_progress: told how many rows are done, by all processes together.
+
+        """
+        batches = Batches(scorer.score, batch)
+        numbers = range(-(-len(rows) // batch))
+        for number in numbers[share.rank :: share.processes]:
+            if not self.part(number).exists():
+                self._score_batch(batches, rows, number * batch, min((number + 1) * batch, len(rows)), number)
+                on_progress(min(len(self.finished_parts()) * batch, len(rows)))
+
+    def _score_batch(
+        self, batches: Batches[Sample, SampleScores], rows: Rows, start: int, stop: int, number: int
+    ) -> None:
+        samples: list[tuple[int, Sample]] = []
+        drops: list[Drop] = []
+        for row in range(start, stop):
+            try:
+                samples.append((row, read_sample(rows, row)))
+            except UnusableError as error:
+                drops.append(Drop(row, rows.name(row), error.reason, error.detail))
+        kept: list[tuple[str, SampleScores]] = []
+        for (row, sample), result in zip(samples, batches.run([sample for _, sample in samples]), strict=True):
+            if isinstance(result, UnusableError):
+                drops.append(Drop(row, sample.record_id, result.reason, result.detail))
+            else:
+                kept.append((sample.record_id, result))
+        self._write(number, kept, sorted(drops, key=lambda drop: drop.row))
+
+    def _write(self, number: int, kept: Sequence[tuple[str, SampleScores]], drops: Sequence[Drop]) -> None:
+        names = sorted({(score, place) for _, one in kept for place, scores in one.items() for score in scores})
+        shape = next((values.shape for _, one in kept for scores in one.values() for values in scores.values()), None)
+        arrays = {}
+        for score, place in names:
+            missing = np.full(shape or (), np.nan, np.float32)
+            arrays[f"{place}/{score}"] = np.stack([one[place].get(score, missing) for _, one in kept])
+        told = {
+            "record_ids": [record_id for record_id, _ in kept],
+            "drops": [[drop.row, drop.record_id, str(drop.reason), drop.detail] for drop in drops],
+        }
+        replace_file(self.part(number), save_tensors(arrays, metadata={"part": json.dumps(told)}))
+
+    def merge(self, positions: Sequence[str]) -> Merged:
+        """Join the files of all batches in the dataset's order.
+
+        Args:
+            positions: that the result has; those that no sample has any scores at are NaN.
+
+        Raises:
+            OutputError: no sample has scores.
+
+        """
+        parts = [_read(path) for path in self.finished_parts()]
+        drops = tuple(drop for part in parts for drop in part.drops)
+        filled = [part for part in parts if part.record_ids]
+        if not filled:
+            reasons = Counter(drop.reason for drop in drops)
+            told = "; ".join(f"{count:,} x {reason}: {reason.explanation}" for reason, count in reasons.most_common())
+            first = f"; the first: {drops[0].detail}" if drops else ""
+            raise OutputError(f"no row of the dataset could be scored ({told or 'it has no rows'}{first})")
+        shape = next(iter(filled[0].values.values())).shape[1:]
+        values = {}
+        for name in product(sorted({score for part in filled for score, _ in part.values}), positions):
+            values[name] = np.concatenate(
+                [part.values.get(name, np.full((len(part.record_ids), *shape), np.nan, np.float32)) for part in filled]
+            )
+        return Merged(values, tuple(item for part in filled for item in part.record_ids), drops)
+
+
+def _read(path: Path) -> Merged:
+    with safe_open(path, framework="numpy") as part:
+        told = json.loads(part.metadata()["part"])
+        values = {}
+        for name in part.keys():  # noqa: SIM118 - no mapping
+            place, _, score = name.partition("/")
+            values[score, place] = part.get_tensor(name)
+    drops = tuple(Drop(row, record_id, DropReason(reason), detail) for row, record_id, reason, detail in told["drops"])
+    return Merged(values, tuple(told["record_ids"]), drops)
