@@ -12,6 +12,7 @@ from datasetkit import __version__
 from datasetkit.cli import build, inspect
 from datasetkit.cli.ablate import ablate
 from datasetkit.cli.card import card
+from datasetkit.cli.compare import compare
 from datasetkit.cli.doctor import doctor
 from datasetkit.cli.export import export
 from datasetkit.cli.knockout import knockout
@@ -19,7 +20,7 @@ from datasetkit.cli.publish import push
 from datasetkit.cli.report import report
 from datasetkit.cli.score import score
 from datasetkit.cli.sparsify import sparsify
-from datasetkit.cli.tune import compare, tune
+from datasetkit.cli.tune import tune
 from datasetkit.errors import DatasetkitError
 
 app = typer.Typer(

@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from datasetkit.cli.options import check_dtype, check_revision, name_of, options_of, takes
+from datasetkit.cli.asking import AskRowsOptions
+from datasetkit.cli.options import name_of, names_in, options_of, takes
 from datasetkit.cli.progress import stage_line
 from datasetkit.errors import RecipeError
 
 if TYPE_CHECKING:
-    from hi_scoring.ablation.bench import Bench, OnProgress
+    from hi_scoring.ablation.bench import Bench
     from hi_scoring.ablation.plan import Plan
     from hi_scoring.ablation.rankings import Ranking
     from hi_scoring.ablation.results import Ablations
-    from hi_scoring.data.datasets import Data
     from hi_scoring.model.subject import Subject
+    from hi_scoring.runs.progress import OnProgress
 
-HEADS, DATA = "Heads", "Data"
+HEADS = "Heads"
 _BY = "hi:response"
 
 
 @dataclass(frozen=True, kw_only=True)
-class AblateOptions:
-    """Which heads are taken out, how, and what the model is asked meanwhile."""
+class AblateOptions(AskRowsOptions):
+    """Which heads are taken out, and how."""
 
     out: Annotated[
         Path | None,
@@ -37,12 +37,6 @@ class AblateOptions:
     scores: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Head scores of the model, as `datasetkit score` wrote them.")
     ] = None
-    revision: Annotated[str | None, typer.Option(help="Commit, tag or branch of the model on the Hub.")] = None
-    batch: Annotated[int, typer.Option(min=1, help="Examples at once; halved when memory runs out.")] = 32
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto"
-    dtype: Annotated[str, typer.Option(help="Of the model's weights: float32, bfloat16 or float16.")] = "float32"
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace other results in the folder.")] = False
-
     by: Annotated[
         list[str] | None,
         typer.Option(
@@ -79,22 +73,6 @@ class AblateOptions:
         int, typer.Option(min=0, rich_help_panel=HEADS, help="Of the random sets, and of the samples of resample.")
     ] = 0
 
-    split: Annotated[
-        str | None, typer.Option(rich_help_panel=DATA, help="Split to ask; test, or the only one, if none is named.")
-    ] = None
-    limit: Annotated[int | None, typer.Option(min=1, rich_help_panel=DATA, help="Ask the first N rows only.")] = None
-    tasks: Annotated[
-        str, typer.Option(rich_help_panel=DATA, help="caption: descriptions; vqa: questions; comma-separated.")
-    ] = "caption,vqa"
-    prompt: Annotated[str, typer.Option(rich_help_panel=DATA, help="What asks for a description.")] = (
-        "Describe the image."
-    )
-    question_prompt: Annotated[
-        str, typer.Option(rich_help_panel=DATA, help="How a question is put, of {question} and {options}.")
-    ] = "{question}"
-    caption_tokens: Annotated[int, typer.Option(min=1, rich_help_panel=DATA, help="Longest description.")] = 64
-    answer_tokens: Annotated[int, typer.Option(min=1, rich_help_panel=DATA, help="Longest answer.")] = 8
-
     def open(self, model: str, data: str, on_progress: OnProgress) -> tuple[Bench, Plan]:
         """Open everything that the options name, and look at all rows; nothing is computed yet.
 
@@ -105,37 +83,22 @@ class AblateOptions:
         from hi_scoring.ablation.options import AblationOptions
         from hi_scoring.ablation.plan import Plan
         from hi_scoring.ablation.rankings import shape_of
-        from hi_scoring.data.datasets import ASKED, DESCRIBED, open_data
-        from hi_scoring.data.examples import read_examples
-        from hi_scoring.model.dialogue import Dialogue
-        from hi_scoring.model.options import TextOptions, WritingOptions
-        from hi_scoring.model.subject import Subject
 
         chosen = options_of(
-            AblationOptions, modes=_names(self.modes), doses=_names(self.doses), draws=self.draws, seed=self.seed
+            AblationOptions, modes=names_in(self.modes), doses=names_in(self.doses), draws=self.draws, seed=self.seed
         )
-        texts = options_of(
-            TextOptions, tasks=_names(self.tasks), prompt=self.prompt, question_prompt=self.question_prompt
-        )
-        writing = options_of(WritingOptions, caption_tokens=self.caption_tokens, answer_tokens=self.answer_tokens)
+        texts, writing = self.texts(), self.writing()
         if "caption" in texts.tasks:
             require("comparing captions", PYCOCOEVALCAP)
-        check_dtype(self.dtype)
-        check_revision(model, self.revision)
-        subject = Subject(model, self.revision, self.device, self.dtype)
+        subject = self.subject(model)
         plan = Plan.of(list(self._rankings(subject)), chosen, shape_of(subject.config))
-        rows = open_data(data, self.split, self.limit, DESCRIBED if "caption" in texts.tasks else ASKED, "test")
-        typer.echo(f"rows: {len(rows):,} of split {rows.identity.split} of {rows.identity.name}", err=True)
-        dialogue = Dialogue(subject.processor, subject.config)
-        examples = read_examples(rows, texts, dialogue, lambda done: on_progress("reading rows", done, len(rows)))
-        for reason, count in Counter(drop.reason for drop in examples.drops).most_common():
-            typer.echo(f"rows that cannot be used: {count:,}, {reason} ({reason.explanation})", err=True)
+        examples, namer = self.examples(data, texts, subject, on_progress)
         bench = Bench(
             subject=subject,
             examples=examples,
             texts=texts,
             writing=writing,
-            namer=_namer(rows),
+            namer=namer,
             seed=self.seed,
             batch=self.batch,
         )
@@ -198,15 +161,3 @@ def _report(found: Ablations, folder: Path) -> None:
         console.print(table)
     conditions = len({trial["condition"] for trial in found.facts["trials"]})
     typer.echo(f"wrote {folder} ({conditions:,} conditions on {found.facts['n']:,} samples)")
-
-
-def _namer(rows: Data) -> Any:
-    """What finds the objects that captions name, of the categories of all rows; None where these have none."""
-    from annotation.naming import KnownObjectNamer
-
-    categories = rows.categories()
-    return KnownObjectNamer(sorted(categories)) if categories else None
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(","))

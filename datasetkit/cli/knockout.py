@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from datasetkit.cli.options import check_dtype, check_revision, name_of, options_of
+from datasetkit.cli.options import check_dtype, check_revision, name_of, names_in, options_of
 from datasetkit.cli.progress import stage_line
 from datasetkit.errors import RecipeError
 
@@ -71,7 +71,7 @@ def knockout(
     from hi_scoring.interventions.options import KnockoutOptions
     from hi_scoring.model.subject import Subject
 
-    chosen = {} if flows is None else {"flows": tuple(name.strip() for name in flows.split(","))}
+    chosen = {} if flows is None else {"flows": names_in(flows)}
     options = options_of(KnockoutOptions, window=window, heads=_heads(heads), only_correct=only_correct, **chosen)
     check_dtype(dtype)
     check_revision(model, revision)

@@ -106,3 +106,8 @@ def check_revision(model: str, revision: str | None) -> None:
 def name_of(place: str) -> str:
     """Give the name of a model or dataset as a folder can have it."""
     return place.rstrip("/").rpartition("/")[2].replace(":", "-")
+
+
+def names_in(text: str) -> tuple[str, ...]:
+    """Give the names that a text lists, commas between them."""
+    return tuple(name.strip() for name in text.split(","))

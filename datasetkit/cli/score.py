@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from datasetkit.cli.options import check_dtype, check_revision, name_of, options_of
+from datasetkit.cli.options import check_dtype, check_revision, name_of, names_in, options_of
 from datasetkit.cli.progress import stage_line
 from datasetkit.errors import RecipeError
 
@@ -80,7 +80,7 @@ def score(
 
     options = options_of(
         ScoreOptions,
-        positions=tuple(name.strip() for name in positions.split(",")),
+        positions=names_in(positions),
         convention=convention,
         binarisation=binarisation,
         evidence=evidence,

@@ -6,13 +6,14 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from hi_scoring.ablation.bench import Bench, OnProgress
+from hi_scoring.ablation.bench import Bench
 from hi_scoring.ablation.parts import SUFFIX, load_part, save_part
 from hi_scoring.ablation.plan import Plan, Trial
 from hi_scoring.ablation.results import Ablations
 from hi_scoring.ablation.table import Effects
 from hi_scoring.evaluation.metrics import Measured
 from hi_scoring.runs.folder import RunFolder
+from hi_scoring.runs.progress import OnProgress
 
 CONDITIONS_NAME, UNABLATED = "conditions", "unablated"
 _FORMAT = 1
@@ -33,7 +34,7 @@ def ablate(
         plan: what is tried.
         folder: for the results; conditions that are finished in it are not run again, and equal results are loaded.
         overwrite: whether results of another bench in the folder give way.
-        on_progress: see :data:`hi_scoring.ablation.bench.OnProgress`.
+        on_progress: see :data:`~hi_scoring.runs.progress.OnProgress`.
 
     Raises:
         OutputError: the folder holds other results.

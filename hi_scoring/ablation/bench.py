@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -24,11 +24,10 @@ from hi_scoring.evaluation.predictions import judge
 from hi_scoring.model.dialogue import Dialogue
 from hi_scoring.model.options import TextOptions, WritingOptions
 from hi_scoring.model.subject import Subject
+from hi_scoring.runs.progress import OnProgress
 from hi_scoring.statistics import FloatArray
 
 _VERSIONS = ("torch", "transformers")
-# Told what is done, how much of it, of how much.
-OnProgress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ class Bench:
 
         Args:
             condition: None for the model as it is.
-            on_progress: see :data:`OnProgress`.
+            on_progress: see :data:`~hi_scoring.runs.progress.OnProgress`.
 
         Returns:
             statistics of every metric of the tasks; samples are the dataset's rows that have examples.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +19,7 @@ from hi_scoring.evaluation.predictions import Evaluation, evaluate
 from hi_scoring.model.dialogue import Dialogue
 from hi_scoring.model.options import TextOptions, WritingOptions
 from hi_scoring.model.subject import Subject
+from hi_scoring.runs.progress import OnProgress
 from hi_scoring.scores.results import HeadScores
 from hi_scoring.scores.run import Share
 from hi_scoring.selection import Selection, Selector
@@ -28,8 +29,6 @@ from hi_scoring.tuning.options import TrainingOptions
 from hi_scoring.tuning.training import check_precision, remove_checkpoints, train
 
 _VERSIONS = ("torch", "transformers", "peft", "accelerate")
-# Told what is done, how much of it, of how much.
-OnProgress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ class Bench:
             trial: which.
             folder: of the cell.
             share: of the processes that train together; the first of them tests.
-            on_progress: see :data:`OnProgress`.
+            on_progress: see :data:`~hi_scoring.runs.progress.OnProgress`.
 
         """
         is_done, is_tuned = is_finished(folder), has_adapter(folder)

@@ -7,7 +7,7 @@ condition's own results in ``conditions/NAME``.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,6 +30,7 @@ from hi_scoring.model.dialogue import Dialogue
 from hi_scoring.model.options import TextOptions, WritingOptions
 from hi_scoring.model.subject import Subject
 from hi_scoring.runs.folder import RunFolder
+from hi_scoring.runs.progress import OnProgress
 from hi_scoring.scores.results import HeadScores
 from hi_scoring.sparse.attention import sparsify
 from hi_scoring.sparse.conditions import CORE, DENSE, Condition, SparsityOptions
@@ -43,8 +44,6 @@ COMMAND = "datasetkit sparsify"
 COSTS_NAME, QUALITY_NAME = "costs.parquet", "quality.parquet"
 _CONDITIONS_NAME = "conditions"
 _VERSIONS = ("torch", "transformers")
-# Told what is done, how much of it, of how much.
-OnProgress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +145,7 @@ class Bench:
             conditions: the dense model's and the CoRe heads' among them; of the model, scores and options.
             folder: for the results.
             overwrite: whether results of another description in the folder give way.
-            on_progress: see :data:`OnProgress`.
+            on_progress: see :data:`~hi_scoring.runs.progress.OnProgress`.
 
         Returns:
             all that the folder holds.
