@@ -82,7 +82,6 @@ class AblateOptions(AskRowsOptions):
         from hi_scoring.ablation.bench import Bench
         from hi_scoring.ablation.options import AblationOptions
         from hi_scoring.ablation.plan import Plan
-        from hi_scoring.ablation.rankings import shape_of
 
         chosen = options_of(
             AblationOptions, modes=names_in(self.modes), doses=names_in(self.doses), draws=self.draws, seed=self.seed
@@ -91,7 +90,7 @@ class AblateOptions(AskRowsOptions):
         if "caption" in texts.tasks:
             require("comparing captions", PYCOCOEVALCAP)
         subject = self.subject(model)
-        plan = Plan.of(list(self._rankings(subject)), chosen, shape_of(subject.config))
+        plan = Plan.of(list(self._rankings(subject)), chosen, subject.shape)
         examples, namer = self.examples(data, texts, subject, on_progress)
         bench = Bench(
             subject=subject,
@@ -105,7 +104,7 @@ class AblateOptions(AskRowsOptions):
         return bench, plan
 
     def _rankings(self, subject: Subject) -> Iterator[Ranking]:
-        from hi_scoring.ablation.rankings import Ranking, shape_of
+        from hi_scoring.ablation.rankings import Ranking
         from hi_scoring.scores.results import HeadScores
 
         if self.scores is None and (self.by or self.table is None):
@@ -113,9 +112,9 @@ class AblateOptions(AskRowsOptions):
         if self.scores is not None:
             scores = HeadScores.load(self.scores)
             for by in self.by or [_BY]:
-                yield Ranking.of_scores(scores, by, subject.identity, shape_of(subject.config))
+                yield Ranking.of_scores(scores, by, subject.identity, subject.shape)
         if self.table is not None:
-            yield Ranking.of_table(self.table, subject.identity, shape_of(subject.config))
+            yield Ranking.of_table(self.table, subject.identity, subject.shape)
 
     def folder(self, model: str, data: str) -> Path:
         """Where results go."""

@@ -72,10 +72,8 @@ class SparsifyOptions(AskRowsOptions):
         if "caption" in texts.tasks:
             require("comparing captions", PYCOCOEVALCAP)
         subject = self.subject(model)
-        text = subject.config.get_text_config()
-        shape = (text.num_hidden_layers, text.num_attention_heads)
         ranked = HeadScores.load(scores)
-        conditions = conditions_of(ranked, subject.identity, shape, chosen, self.draws)
+        conditions = conditions_of(ranked, subject.identity, subject.shape, chosen, self.draws)
         examples, namer = self.examples(data, texts, subject, on_progress)
         bench = Bench(
             subject=subject,

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
-from datasetkit import __version__
 from datasetkit.protocols import ObjectNamer
 from hi_scoring.ablation.asking import Asker, EditorOf, Said
 from hi_scoring.ablation.editors import MeanHeads, ResampledHeads, ZeroHeads
@@ -26,8 +24,6 @@ from hi_scoring.model.options import TextOptions, WritingOptions
 from hi_scoring.model.subject import Subject
 from hi_scoring.runs.progress import OnProgress
 from hi_scoring.statistics import FloatArray
-
-_VERSIONS = ("torch", "transformers")
 
 
 @dataclass(frozen=True)
@@ -55,11 +51,8 @@ class Bench:
 
     def description(self) -> dict[str, Any]:
         """Tell what decides what is measured of a condition, in plain JSON values."""
-        identity = self.subject.identity
         return {
-            "versions": {"datasetkit": __version__, **{name: version(name) for name in _VERSIONS}},
-            "model": {"id": identity.id, "revision": identity.revision, "sha256": identity.sha256},
-            "dtype": self.subject.dtype,
+            **self.subject.description(),
             "data": self.examples.data.identity.as_json(),
             "examples": len(self.examples),
             "texts": self.texts.model_dump(mode="json"),

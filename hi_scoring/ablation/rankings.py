@@ -23,12 +23,6 @@ TABLE_COLUMNS = ("layer", "head", "score")
 _TABLE, _GIVEN = "table", "given"
 
 
-def shape_of(config: Any) -> tuple[int, int]:
-    """Count the layers and heads of a model's text decoder, by its configuration."""
-    text = config.get_text_config()
-    return text.num_hidden_layers, text.num_attention_heads
-
-
 @dataclass(frozen=True)
 class Ranking:
     """An order of a model's heads.
@@ -58,14 +52,8 @@ class Ranking:
             RecipeError: the scores are of another model, or there is no such score.
 
         """
-        scored = scores.model
-        if (scored.revision, scored.sha256) != (model.revision, model.sha256):
-            raise RecipeError(
-                f"the scores are of {scored.id} ({scored.revision or scored.sha256}), the model is {model.id} "
-                f"({model.revision or model.sha256}); score this one"
-            )
-        source = {"by": by, "data": scores.dataset, "options": scores.options.model_dump(mode="json")}
-        return cls(by, Selector(shape, scores, by), source)
+        scores.require(model)
+        return cls(by, Selector(shape, scores, by), {"by": by, **scores.source})
 
     @classmethod
     def of_table(cls, path: Path, model: ModelIdentity, shape: tuple[int, int]) -> Ranking:

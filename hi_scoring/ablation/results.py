@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import pandas as pd
 
 from datasetkit.errors import BuiltFolderError
 from datasetkit.whole_files import replace_file
+from hi_scoring.runs.tables import write_table
 
 CURVES_NAME, CONTRASTS_NAME, FACTS_NAME = "ablations.parquet", "contrasts.parquet", "ablation.json"
 
@@ -36,9 +36,7 @@ class Ablations:
         """Write three files; until the last is in place, what was there before counts as unfinished."""
         self.remove(folder)
         for name, table in ((CURVES_NAME, self.curves), (CONTRASTS_NAME, self.contrasts)):
-            data = io.BytesIO()
-            table.to_parquet(data, index=False)
-            replace_file(folder / name, data.getvalue())
+            write_table(folder / name, table)
         replace_file(folder / FACTS_NAME, (json.dumps(self.facts, indent=1, ensure_ascii=False) + "\n").encode())
 
     @staticmethod

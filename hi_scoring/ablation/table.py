@@ -18,8 +18,8 @@ from hi_scoring.ablation.plan import Rule, Trial
 from hi_scoring.evaluation.metrics import METRICS, Measured, find_metric
 from hi_scoring.evaluation.shifts import DRAWS, Cell, Estimate, contrast, shift
 from hi_scoring.statistics import holm
+from hi_scoring.verdicts import FAILS, HOLDS, LEVEL, OPEN
 
-LEVEL = 0.05
 # Of each test, so that the lowest p-value there is, corrected for all of them, is half of LEVEL.
 _DRAWS_PER_TEST = 4 / LEVEL
 
@@ -187,10 +187,10 @@ def verdicts(contrasts: pd.DataFrame) -> list[Verdict]:
     for ranking, rows in contrasts.groupby("ranking", sort=False):
         sure = rows["p_holm"] < LEVEL
         worse, better = int((sure & rows["worse"]).sum()), int((sure & ~rows["worse"]).sum())
-        answer = "cannot be told"
+        answer = OPEN
         if better and better >= worse:
-            answer = "does not hold"
+            answer = FAILS
         elif worse and not better:
-            answer = "holds"
+            answer = HOLDS
         found.append(Verdict(str(ranking), answer, worse, better, int(rows["p_holm"].notna().sum())))
     return found

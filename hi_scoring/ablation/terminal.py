@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pandas as pd
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from hi_scoring.ablation.results import Ablations
-from hi_scoring.ablation.table import LEVEL, verdicts
+from hi_scoring.ablation.table import verdicts
 from hi_scoring.evaluation.metrics import find_metric
 from hi_scoring.report.numbers import signed
+from hi_scoring.report.tables import plain_table
+from hi_scoring.verdicts import LEVEL
 
 MARK = "*"
 # The others are in the files.
@@ -30,8 +31,7 @@ def ablation_tables(found: Ablations) -> Iterator[Table]:
 
 
 def _curve(title: str, curve: pd.DataFrame, tested: pd.DataFrame) -> Table:
-    table = _table(title)
-    table.caption = f"shifts from the model as it was; {MARK} top differs from random, p < {LEVEL} (Holm)"
+    table = plain_table(title, f"shifts from the model as it was; {MARK} top differs from random, p < {LEVEL} (Holm)")
     table.add_column("metric")
     table.add_column("heads", no_wrap=True)
     doses = list(dict.fromkeys(curve["heads"]))
@@ -48,7 +48,7 @@ def _curve(title: str, curve: pd.DataFrame, tested: pd.DataFrame) -> Table:
 
 
 def _verdicts(contrasts: pd.DataFrame) -> Table:
-    table = _table("top heads matter more than random heads of the same layers")
+    table = plain_table("top heads matter more than random heads of the same layers")
     table.add_column("ranking")
     table.add_column("")
     for name in ("worse", "better", "tested"):
@@ -58,14 +58,3 @@ def _verdicts(contrasts: pd.DataFrame) -> Table:
             verdict.ranking, verdict.answer, f"{verdict.worse:,}", f"{verdict.better:,}", f"{verdict.tested:,}"
         )
     return table
-
-
-def _table(title: str) -> Table:
-    return Table(
-        title=title,
-        title_justify="left",
-        caption_justify="left",
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-    )

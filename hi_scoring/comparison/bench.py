@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from datasetkit import __version__
-from datasetkit.errors import RecipeError
 from datasetkit.placement import Placement
 from datasetkit.protocols import ObjectNamer
 from hi_scoring.comparison.cells import is_finished, save_cell
@@ -27,8 +24,6 @@ from hi_scoring.tuning.adapter_files import has_adapter, load_adapter, read_fact
 from hi_scoring.tuning.adapters import Adapted, AdapterOptions, adapt, check
 from hi_scoring.tuning.options import TrainingOptions
 from hi_scoring.tuning.training import check_precision, remove_checkpoints, train
-
-_VERSIONS = ("torch", "transformers", "peft", "accelerate")
 
 
 @dataclass(frozen=True)
@@ -174,16 +169,14 @@ class Bench:
 
     def _tuning(self) -> dict[str, Any]:
         """Tell what decides an adapter, beside selection and seed."""
-        identity, ranking, processes = self.subject.identity, self.ranking, Share.processes_of_launcher()
+        ranking, processes = self.ranking, Share.processes_of_launcher()
         return {
-            "versions": {"datasetkit": __version__, **{name: version(name) for name in _VERSIONS}},
-            "model": {"id": identity.id, "revision": identity.revision, "sha256": identity.sha256},
-            "dtype": self.subject.dtype,
+            **self.subject.description("peft", "accelerate"),
             "data": self.train.data.identity.as_json(),
             "examples": len(self.train),
             "scores": None
             if ranking is None
-            else {"by": ranking.by, "layer": str(ranking.reduce), "data": ranking.scores.dataset},
+            else {"by": ranking.by, "layer": str(ranking.reduce), **ranking.scores.source},
             "texts": self.texts.model_dump(mode="json"),
             "adapter": self.adapter.model_dump(mode="json"),
             "training": self.training.model_dump(mode="json"),
@@ -209,17 +202,10 @@ def selector_of(subject: Subject, ranking: Ranking | None) -> Selector:
         RecipeError: the scores are of another model, or lack what is ranked by.
 
     """
-    text = subject.config.get_text_config()
-    shape = (text.num_hidden_layers, text.num_attention_heads)
     if ranking is None:
-        return Selector(shape)
-    scored, here = ranking.scores.model, subject.identity
-    if (scored.revision, scored.sha256) != (here.revision, here.sha256):
-        raise RecipeError(
-            f"the scores are of {scored.id} ({scored.revision or scored.sha256}), the model is {here.id} "
-            f"({here.revision or here.sha256}); score this one"
-        )
-    return Selector(shape, ranking.scores, ranking.by, ranking.reduce)
+        return Selector(subject.shape)
+    ranking.scores.require(subject.identity)
+    return Selector(subject.shape, ranking.scores, ranking.by, ranking.reduce)
 
 
 def check_trials(trials: Sequence[Trial], subject: Subject, adapter: AdapterOptions, training: TrainingOptions) -> None:

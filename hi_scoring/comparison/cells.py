@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
@@ -19,6 +18,7 @@ from datasetkit.errors import BuiltFolderError
 from datasetkit.whole_files import replace_file
 from hi_scoring.evaluation.metrics import Measured
 from hi_scoring.evaluation.predictions import Evaluation
+from hi_scoring.runs.tables import write_table
 from hi_scoring.statistics import FloatArray
 
 CELL_NAME = "cell.json"
@@ -87,7 +87,7 @@ def save_cell(folder: Path, facts: Mapping[str, Any], evaluations: Mapping[str, 
     tensors: dict[str, FloatArray] = {}
     for test, evaluation in evaluations.items():
         table = pa.Table.from_pandas(evaluation.predictions, _PREDICTIONS, preserve_index=False)
-        pq.write_table(table, predictions_path(folder, test))
+        write_table(predictions_path(folder, test), table)
         tensors |= {f"{test}/{name}": rows for name, rows in evaluation.measured.statistics.items()}
     replace_file(
         folder / _STATISTICS_NAME, save_tensors({name: np.ascontiguousarray(a) for name, a in tensors.items()})

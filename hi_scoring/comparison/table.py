@@ -18,12 +18,13 @@ from hi_scoring.comparison.compare import Comparison
 from hi_scoring.comparison.trials import RANKED, UNTUNED
 from hi_scoring.evaluation.metrics import METRICS, find_metric
 from hi_scoring.evaluation.shifts import Cell, Estimate, shift, size_contrast
+from hi_scoring.runs.tables import write_table
 from hi_scoring.statistics import holm
+from hi_scoring.verdicts import FAILS, HOLDS, LEVEL, OPEN
 
 TEST = "test"
 # Tunes more than any other group: it is shown beside them, and is no rival.
 EVERYTHING = "all"
-LEVEL = 0.05
 
 
 def shifts_table(comparison: Comparison) -> pd.DataFrame:
@@ -130,11 +131,11 @@ def verdicts(contrasts: pd.DataFrame) -> list[Verdict]:
                 failing.append(str(name))
             elif (sure & (of_metric["size"] > 0)).all():
                 holding.append(str(name))
-        answer = "cannot be told"
+        answer = OPEN
         if failing and len(failing) >= len(holding):
-            answer = "does not hold"
+            answer = FAILS
         elif not failing and len(holding) > tested / 2:
-            answer = "holds"
+            answer = HOLDS
         found.append(Verdict(str(group), answer, tuple(holding), tuple(failing), tested))
     return found
 
@@ -192,5 +193,5 @@ def label_of(name: str) -> str:
 
 def write_tables(folder: Path, shifts: pd.DataFrame, contrasts: pd.DataFrame) -> None:
     """Write both tables as Parquet, for whoever computes on."""
-    shifts.to_parquet(folder / "shifts.parquet", index=False)
-    contrasts.to_parquet(folder / "contrasts.parquet", index=False)
+    write_table(folder / "shifts.parquet", shifts)
+    write_table(folder / "contrasts.parquet", contrasts)

@@ -31,6 +31,7 @@ from hi_scoring.interventions.questions import ClosedQuestion
 from hi_scoring.interventions.rerun import read_again
 from hi_scoring.interventions.tracking import track, tracked_tokens
 from hi_scoring.model.dialogue import Dialogue
+from hi_scoring.model.subject import shape_of
 from hi_scoring.model.writing import on_device
 
 FloatArray = NDArray[np.float64]
@@ -105,9 +106,9 @@ class Knockout:
         self._batch = batch
         self._flows = tuple(map(Flow.of, options.flows))
         self._dialogue = Dialogue(processor, model.config)
-        text = model.config.get_text_config()
-        self.layers: int = text.num_hidden_layers
-        self._heads = _chosen(options.heads, (self.layers, text.num_attention_heads))
+        shape = shape_of(model.config)
+        self.layers = shape[0]
+        self._heads = _chosen(options.heads, shape)
 
     def measure(self, asked: Sequence[tuple[ClosedQuestion, Image.Image]]) -> list[QuestionResult | UnusableError]:
         """Measure questions on their pictures, one after the other; an error where a question cannot be used.

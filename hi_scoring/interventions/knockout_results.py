@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datasetkit.errors import BuiltFolderError
 from datasetkit.whole_files import replace_file
 from hi_scoring.interventions.knockout_tables import KnockoutTables
+from hi_scoring.runs.tables import write_table
 
 FACTS_NAME = "knockout.json"
 _TABLES = ("questions", "knockout", "curves", "tracking", "tracking_curves")
@@ -56,10 +56,7 @@ class Knockouts:
         """Write all files; until the last is in place, what was there before counts as unfinished."""
         (folder / FACTS_NAME).unlink(missing_ok=True)
         for name in _TABLES:
-            table = getattr(self.tables, name)
-            if isinstance(table, pd.DataFrame):
-                table = pa.Table.from_pandas(table, preserve_index=False)
-            replace_file(folder / f"{name}.parquet", parquet_bytes(table))
+            write_table(folder / f"{name}.parquet", getattr(self.tables, name))
         told = {"format": _FORMAT, **self.facts}
         replace_file(folder / FACTS_NAME, (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode())
 
@@ -82,11 +79,3 @@ class Knockouts:
             raise BuiltFolderError(f"{folder} holds knockouts of format {found}; this datasetkit reads {_FORMAT}")
         frames = {name: tables[name].to_pandas() for name in ("curves", "tracking_curves")}
         return cls(KnockoutTables(**{**tables, **frames}), facts)
-
-
-def parquet_bytes(table: pa.Table) -> bytes:
-    """Encode a table; equal tables make equal bytes."""
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    encoded: bytes = sink.getvalue().to_pybytes()
-    return encoded

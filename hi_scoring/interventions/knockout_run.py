@@ -5,27 +5,24 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datasetkit import __version__
 from datasetkit.batches import Batches
 from datasetkit.errors import BuiltFolderError, OutputError, UnusableError
 from datasetkit.ledger import DropReason
-from datasetkit.whole_files import replace_file
 from hi_scoring.interventions.knockout import Knockout
-from hi_scoring.interventions.knockout_results import RESULT_NAMES, Knockouts, parquet_bytes
+from hi_scoring.interventions.knockout_results import RESULT_NAMES, Knockouts
 from hi_scoring.interventions.knockout_tables import PART_SCHEMA, KnockoutTables, part_row
 from hi_scoring.interventions.options import KnockoutOptions
 from hi_scoring.interventions.questions import Questions
 from hi_scoring.model.subject import Subject
 from hi_scoring.runs.drops import Drop
 from hi_scoring.runs.parts import PartedRun
+from hi_scoring.runs.tables import write_table
 
 # Questions in a part.
 PART = 16
@@ -73,7 +70,7 @@ def knockout_dataset(
             _write_part(run.part(number), knockout, questions, start, on_progress)
     results, drops = _merged(run, questions)
     tables = KnockoutTables.of(results, only_correct=options.only_correct)
-    facts = {**_description(subject, questions, options, batch), **_environment(subject)}
+    facts = _description(subject, questions, options, batch)
     found = Knockouts.of(tables, facts)
     if not tables.knockout.num_rows:
         raise OutputError(
@@ -102,7 +99,7 @@ def _write_part(
         on_progress(place + 1)
     told = json.dumps([[drop.row, drop.record_id, drop.reason, drop.detail] for drop in drops])
     table = pa.Table.from_pylist(rows, PART_SCHEMA).replace_schema_metadata({_DROPS_KEY: told})
-    replace_file(path, parquet_bytes(table))
+    write_table(path, table)
 
 
 def _merged(run: PartedRun, questions: Questions) -> tuple[pa.Table, list[Drop]]:
@@ -131,21 +128,9 @@ def _finished(folder: Path) -> Knockouts:
         raise OutputError(f"{error}; measure again with --overwrite") from error
 
 
-def _environment(subject: Subject) -> dict[str, Any]:
-    return {
-        "environment": {
-            "device": subject.model.device.type,
-            "torch": version("torch"),
-            "transformers": version("transformers"),
-        }
-    }
-
-
 def _description(subject: Subject, questions: Questions, options: KnockoutOptions, batch: int) -> dict[str, Any]:
     return {
-        "version": __version__,
-        "model": asdict(subject.identity),
-        "dtype": subject.dtype,
+        **subject.description(),
         "data": questions.identity.as_json(),
         "question_prompt": questions.items[0].template,
         "options": options.model_dump(mode="json"),

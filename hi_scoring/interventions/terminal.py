@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from hi_scoring.interventions.knockout_results import Knockouts
 from hi_scoring.interventions.knockout_tables import ALL
 from hi_scoring.interventions.tracking import TRACKED
+from hi_scoring.report.tables import plain_table
 
 _NOT_MEASURED = "-"
 
@@ -24,13 +24,8 @@ def knockout_tables(found: Knockouts) -> Iterator[Table]:
 
 def _flows(found: Knockouts) -> Table:
     """Each flow at the layer where blocking it costs most."""
-    table = Table(
-        title="change of the answer's probability, %, where each flow matters most",
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        # Without padding, a flow's name and five columns fit into a terminal of 80.
-        padding=0,
-        pad_edge=False,
+    table = plain_table(
+        "change of the answer's probability, %, where each flow matters most", "\n".join(_notes(found)), gap=0
     )
     table.add_column("flow", no_wrap=True)
     for name in ("n", "layer", "change", "95 %", "control"):
@@ -45,7 +40,6 @@ def _flows(found: Knockouts) -> Table:
             _interval(row["change_low"], row["change_high"]),
             control,
         )
-    table.caption, table.caption_justify = "\n".join(_notes(found)), "left"
     return table
 
 
@@ -66,13 +60,7 @@ def _largest_drops(curves: pd.DataFrame) -> pd.DataFrame:
 def _tracking(found: Knockouts) -> Table:
     curves = found.tables.tracking_curves
     every = curves[curves["category"] == ALL].set_index(["layer", "token"])["p"]
-    table = Table(
-        title="probability of the answer's first token after each layer",
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-    )
+    table = plain_table("probability of the answer's first token after each layer")
     table.add_column("after layer", justify="right")
     for name in TRACKED:
         table.add_column(name, justify="right")

@@ -30,10 +30,9 @@ from hi_scoring.joined.folders import ResultFolder, Tuning
 from hi_scoring.report.numbers import interval, number, signed
 from hi_scoring.sparse.bench import Sparsity
 from hi_scoring.sparse.conditions import CORE, DENSE, RANDOM
+from hi_scoring.verdicts import FAILS, HOLDS, LEVEL, NOT_MEASURED, OPEN
 
-HOLDS, FAILS, OPEN, NOT_MEASURED = "holds", "does not hold", "cannot be told", "not measured"
 LITTLE = 0.05
-_LEVEL = 0.05
 _TUNING = "Tuning the layers of the highest HI shifts the model more than tuning as many others"
 _RAM = "Ablating the heads of the highest RAM hurts more than ablating random heads of the same layers"
 _HI = "The same of the heads of the highest HI"
@@ -197,7 +196,7 @@ def _fast(costs: Mapping[Hashable, Any], losses: pd.DataFrame) -> Claim:
 
 def _better(quality: pd.DataFrame) -> Claim:
     rows = quality[(quality["group"] == CORE) & (quality["against"] == RANDOM) & quality["p_holm"].notna()]
-    sure = rows["p_holm"] < _LEVEL
+    sure = rows["p_holm"] < LEVEL
     is_gain = np.array([find_metric(name).higher_is_better for name in rows["metric"]]) == (rows["change"] > 0)
     better, worse = rows[sure & is_gain]["metric"], rows[sure & ~is_gain]["metric"]
     answer = OPEN

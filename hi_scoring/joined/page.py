@@ -10,7 +10,6 @@ from typing import Any
 
 from datasetkit.whole_files import replace_file
 from hi_scoring.ablation.results import Ablations
-from hi_scoring.ablation.table import LEVEL
 from hi_scoring.comparison.report.figures import forest
 from hi_scoring.comparison.report.summary import counted, tests_of
 from hi_scoring.evaluation.metrics import find_metric
@@ -22,6 +21,7 @@ from hi_scoring.report.pages import render
 from hi_scoring.scores.report.figures import heatmaps
 from hi_scoring.scores.results import HeadScores
 from hi_scoring.sparse.bench import Sparsity
+from hi_scoring.verdicts import LEVEL
 
 _MARKED = 10
 

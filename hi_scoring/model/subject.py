@@ -1,12 +1,14 @@
-"""The model that is scored or tuned, by its name. Owns when and where it is loaded."""
+"""The model that is scored or tuned, by its name. Owns when and where it is loaded, and what results say of it."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.metadata import version
 from typing import Any
 
+import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from datasetkit.errors import ModelError
@@ -14,6 +16,8 @@ from datasetkit.loading import checkpoint_identity, load_config, load_model, loa
 from datasetkit.models import ModelIdentity
 from datasetkit.placement import Placement
 from hi_scoring.families import family_of
+
+_PACKAGES = ("datasetkit", "torch", "transformers")
 
 
 @dataclass(frozen=True)
@@ -71,3 +75,29 @@ class Subject:
     def identity(self) -> ModelIdentity:
         """Which weights these are."""
         return checkpoint_identity("model", self.name, self.config)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Layers and query heads."""
+        return shape_of(self.config)
+
+    def description(self, *packages: str) -> dict[str, Any]:
+        """Tell what decides what the model computes, in plain JSON values.
+
+        Args:
+            packages: that take part, beside our own, torch and transformers.
+
+        """
+        identity = self.identity
+        return {
+            "versions": {name: version(name) for name in (*_PACKAGES, *packages)},
+            "model": {"id": identity.id, "revision": identity.revision, "sha256": identity.sha256},
+            "dtype": self.dtype,
+            "device": torch.device(self._device).type,
+        }
+
+
+def shape_of(config: Any) -> tuple[int, int]:
+    """Count the layers and query heads of a model's text decoder, by its configuration."""
+    text = config.get_text_config()
+    return text.num_hidden_layers, text.num_attention_heads

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from datasetkit import __version__
 from datasetkit.errors import BuiltFolderError, OutputError, UnusableError
 from hi_scoring.data.datasets import Data
 from hi_scoring.data.reading import read_sample
@@ -126,9 +124,7 @@ def _environment(subject: Subject, batch: int) -> dict[str, Any]:
 
 def _description(subject: Subject, data: Data, options: ScoreOptions, batch: int) -> dict[str, Any]:
     return {
-        "version": __version__,
-        "model": asdict(subject.identity),
-        "dtype": subject.dtype,
+        **subject.description(),
         "data": data.identity.as_json(),
         "options": options.model_dump(mode="json"),
         "batch": batch,

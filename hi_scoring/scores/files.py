@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from datasetkit.errors import BuiltFolderError
 from datasetkit.whole_files import replace_file
+from hi_scoring.runs.tables import write_table
 
 TENSORS_NAME, FACTS_NAME = "scores.safetensors", "scores.json"
 HEADS_NAME, LAYERS_NAME = "scores.parquet", "layers.parquet"
@@ -47,8 +46,8 @@ def write(
     (folder / FACTS_NAME).unlink(missing_ok=True)
     data = save_tensors(dict(tensors))
     replace_file(folder / TENSORS_NAME, data)
-    replace_file(folder / HEADS_NAME, _parquet(heads))
-    replace_file(folder / LAYERS_NAME, _parquet(layers))
+    write_table(folder / HEADS_NAME, heads)
+    write_table(folder / LAYERS_NAME, layers)
     told = {"format": _FORMAT, **facts, TENSORS_NAME: {"sha256": hashlib.sha256(data).hexdigest()}}
     replace_file(folder / FACTS_NAME, (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode())
 
@@ -76,9 +75,3 @@ def read(folder: Path) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
     if facts.get(TENSORS_NAME) != {"sha256": hashlib.sha256(data).hexdigest()}:
         raise BuiltFolderError(f"{folder / TENSORS_NAME} is not the one that {FACTS_NAME} names; score it again")
     return load_tensors(data), facts
-
-
-def _parquet(table: pd.DataFrame) -> bytes:
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pandas(table, preserve_index=False), sink, compression="zstd")
-    return sink.getvalue().to_pybytes()

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 import datasetkit
-from datasetkit.errors import BuiltFolderError, RecordError, UnknownNameError
+from datasetkit.errors import BuiltFolderError, RecipeError, RecordError, UnknownNameError
 from datasetkit.models import ModelIdentity
 from hi_scoring.scores import files
 from hi_scoring.scores.options import ScoreOptions
@@ -81,6 +81,24 @@ class HeadScores:
         """Layers and heads."""
         _, layers, heads = next(iter(self.values.values())).shape
         return layers, heads
+
+    @property
+    def source(self) -> dict[str, Any]:
+        """Tell what the scores were computed from, beside the model; equal sources give equal scores."""
+        return {"data": self.dataset, "options": self.options.model_dump(mode="json")}
+
+    def require(self, model: ModelIdentity) -> None:
+        """Refuse another model than the one that was scored.
+
+        Raises:
+            RecipeError: its weights are others.
+
+        """
+        if (self.model.revision, self.model.sha256) != (model.revision, model.sha256):
+            raise RecipeError(
+                f"the scores are of {self.model.id} ({self.model.revision or self.model.sha256}), the model is "
+                f"{model.id} ({model.revision or model.sha256}); score this one"
+            )
 
     def mean(self, score: str, positions: str) -> FloatArray:
         """Mean over samples, shape (layers, heads), float64."""

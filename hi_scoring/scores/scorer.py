@@ -22,6 +22,7 @@ from datasetkit.ledger import DropReason
 from hi_scoring.attention import PositionReader, instrumented
 from hi_scoring.data.samples import Sample
 from hi_scoring.geometry import ImageTokens
+from hi_scoring.model.subject import shape_of
 from hi_scoring.model.writing import Writer, on_device
 from hi_scoring.scores.encoding import EncodedBatch, EncodedSample, Encoder, rows_of
 from hi_scoring.scores.formulas.combine import evidence_of, evidence_scores, object_scores
@@ -87,8 +88,7 @@ class Scorer:
         self._options = options
         self._encoder = Encoder(processor, model.config, options.prompt)
         self._writer = Writer(model, processor, self._encoder.dialogue)
-        text = model.config.get_text_config()
-        self.shape: tuple[int, int] = (text.num_hidden_layers, text.num_attention_heads)
+        self.shape = shape_of(model.config)
 
     def score(self, samples: Sequence[Sample]) -> list[SampleScores | UnusableError]:
         """Score a batch: one result a sample, in order; an error where a sample has none.

@@ -11,19 +11,13 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from datasetkit import __version__
 from datasetkit.errors import BuiltFolderError
-from datasetkit.placement import Placement
 from datasetkit.protocols import ObjectNamer
-from datasetkit.whole_files import replace_file
 from hi_scoring.data.examples import Examples
 from hi_scoring.evaluation.predictions import evaluate
 from hi_scoring.model.dialogue import Dialogue
@@ -31,6 +25,7 @@ from hi_scoring.model.options import TextOptions, WritingOptions
 from hi_scoring.model.subject import Subject
 from hi_scoring.runs.folder import RunFolder
 from hi_scoring.runs.progress import OnProgress
+from hi_scoring.runs.tables import write_table
 from hi_scoring.scores.results import HeadScores
 from hi_scoring.sparse.attention import sparsify
 from hi_scoring.sparse.conditions import CORE, DENSE, Condition, SparsityOptions
@@ -43,7 +38,6 @@ from hi_scoring.sparse.tables import costs_table, quality_table
 COMMAND = "datasetkit sparsify"
 COSTS_NAME, QUALITY_NAME = "costs.parquet", "quality.parquet"
 _CONDITIONS_NAME = "conditions"
-_VERSIONS = ("torch", "transformers")
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,15 +109,11 @@ class Bench:
 
     def description(self) -> dict[str, Any]:
         """Tell what decides the results of every condition, in plain JSON values."""
-        identity = self.subject.identity
         return {
-            "versions": {"datasetkit": __version__, **{name: version(name) for name in _VERSIONS}},
-            "model": {"id": identity.id, "revision": identity.revision, "sha256": identity.sha256},
-            "dtype": self.subject.dtype,
-            "device": Placement(device=self.subject.device).torch_device,
+            **self.subject.description(),
             "data": self.examples.data.identity.as_json(),
             "examples": len(self.examples),
-            "scores": self.scores.dataset,
+            "scores": self.scores.source,
             "options": self.options.model_dump(mode="json"),
             "texts": self.texts.model_dump(mode="json"),
             "writing": self.writing.model_dump(mode="json"),
@@ -169,7 +159,7 @@ class Bench:
                 self._try_out(condition, parts / condition.name, on_progress)
         found = Sparsity.load(folder)
         for name, table in ((COSTS_NAME, found.costs), (QUALITY_NAME, found.quality)):
-            replace_file(folder / name, _parquet(table))
+            write_table(folder / name, table)
         return found
 
     def _try_out(self, condition: Condition, folder: Path, on_progress: OnProgress) -> None:
@@ -198,9 +188,3 @@ class Bench:
                 lambda done: on_progress(f"{condition.name}: texts", done, every),
             )
         save_condition(folder, condition, prefills, evaluation)
-
-
-def _parquet(table: pd.DataFrame) -> bytes:
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pandas(table, preserve_index=False), sink, compression="zstd")
-    return sink.getvalue().to_pybytes()

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from datasetkit.errors import RecipeError
 from datasetkit.models import ModelIdentity
 from datasetkit.recipe.options import Options
 from hi_scoring.scores.results import Head, HeadScores
@@ -77,17 +76,12 @@ def conditions_of(
         RecipeError: the scores are of another model, have no such score, or rank too few heads for sets that differ.
 
     """
-    scored = scores.model
-    if (scored.revision, scored.sha256) != (model.revision, model.sha256):
-        raise RecipeError(
-            f"the scores are of {scored.id} ({scored.revision or scored.sha256}), the model is {model.id} "
-            f"({model.revision or model.sha256}); score this one"
-        )
+    scores.require(model)
     selector = Selector(shape, scores, options.by)
     kept = len(scores.core_heads(options.share, options.by))
 
     def planned(rule: str, heads: tuple[Head, ...] | None) -> SparsePlan:
-        told = {"rule": rule, "share": options.share, "by": options.by, "scores": scores.dataset}
+        told = {"rule": rule, "share": options.share, "by": options.by, "scores": scores.source}
         sizes: dict[str, Any] = options.model_dump(include={"sink", "window", "dense_above"})
         return SparsePlan.keeping(heads or (), model, shape, chosen=told, **sizes)
 

@@ -13,6 +13,7 @@ import datasetkit
 from datasetkit.errors import BuiltFolderError, ModelError, RecipeError
 from datasetkit.models import ModelIdentity
 from datasetkit.whole_files import replace_file
+from hi_scoring.model.subject import shape_of
 from hi_scoring.scores.results import Head
 
 PLAN_NAME = "plan.json"
@@ -103,8 +104,7 @@ class SparsePlan:
             ModelError: its text model has other numbers of layers or heads.
 
         """
-        text = model.config.get_text_config()
-        found = (text.num_hidden_layers, text.num_attention_heads)
+        found = shape_of(model.config)
         if found != (self.layers, self.heads):
             raise ModelError(
                 f"the plan is for {self.model.id}, {self.layers} layers of {self.heads} heads; this "

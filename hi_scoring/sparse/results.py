@@ -18,6 +18,7 @@ from datasetkit.errors import BuiltFolderError
 from datasetkit.whole_files import replace_file
 from hi_scoring.evaluation.metrics import Measured
 from hi_scoring.evaluation.predictions import Evaluation
+from hi_scoring.runs.tables import write_table
 from hi_scoring.sparse.conditions import Condition
 from hi_scoring.sparse.measure import Prefills
 from hi_scoring.sparse.plan import PLAN_NAME
@@ -61,8 +62,8 @@ def save_condition(folder: Path, condition: Condition, prefills: Prefills, evalu
     folder.mkdir(parents=True, exist_ok=True)
     if condition.plan is not None:
         condition.plan.save(folder / PLAN_NAME)
-    prefills.table.to_parquet(folder / _PREFILLS_NAME, index=False)
-    evaluation.predictions.to_parquet(folder / _PREDICTIONS_NAME, index=False)
+    write_table(folder / _PREFILLS_NAME, prefills.table)
+    write_table(folder / _PREDICTIONS_NAME, evaluation.predictions)
     tensors = {name: np.ascontiguousarray(rows) for name, rows in evaluation.measured.statistics.items()}
     replace_file(folder / _STATISTICS_NAME, save_tensors(tensors))
     facts = {

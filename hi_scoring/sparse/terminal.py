@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from hi_scoring.evaluation.metrics import METRICS, find_metric
 from hi_scoring.report.numbers import NOT_MEASURED, interval, number, p_value, percent, signed
+from hi_scoring.report.tables import plain_table
 from hi_scoring.sparse.bench import Sparsity
 from hi_scoring.sparse.conditions import CORE
 from hi_scoring.sparse.coverage import DenseReason
@@ -31,10 +31,10 @@ def sparsity_tables(found: Sparsity) -> Iterator[Table]:
 
 def _costs(found: Sparsity) -> Table:
     first = found.costs.iloc[0]
-    table = _table(f"first token of {first['n']:,} prompts of {first['tokens']:,.0f} tokens (median)")
-    table.caption = (
+    table = plain_table(
+        f"first token of {first['n']:,} prompts of {first['tokens']:,.0f} tokens (median)",
         "times as fast: median and quartiles of ratios of a prompt dense and sparse, in turns; KL from dense, nats; "
-        "same: prompts with the same first token; sparse: layers of prompts"
+        "same: prompts with the same first token; sparse: layers of prompts",
     )
     table.add_column("")
     for name in ("seconds", "times as fast", "MiB", "of dense", "KL", "same", "sparse"):
@@ -53,8 +53,7 @@ def _costs(found: Sparsity) -> Table:
 
 
 def _quality(found: Sparsity) -> Table:
-    table = _table("what the model says")
-    table.caption = "p corrected by Holm"
+    table = plain_table("what the model says", "p corrected by Holm")
     table.add_column("")
     for name in ("kept", "figure", "against", "change", "95 %", "p"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -72,7 +71,7 @@ def _quality(found: Sparsity) -> Table:
 
 
 def _dense(dense: Counter[str], sparse: int) -> Table:
-    table = _table(f"layers of prompts that stayed dense, of {sparse + dense.total():,}")
+    table = plain_table(f"layers of prompts that stayed dense, of {sparse + dense.total():,}")
     table.add_column("count", justify="right")
     table.add_column("why")
     for reason, count in dense.most_common():
@@ -82,14 +81,3 @@ def _dense(dense: Counter[str], sparse: int) -> Table:
 
 def _named(group: str, runs: int) -> str:
     return group if runs == 1 else f"{group} ({runs})"
-
-
-def _table(title: str) -> Table:
-    return Table(
-        title=title,
-        title_justify="left",
-        caption_justify="left",
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-    )

@@ -10,7 +10,8 @@ import pandas as pd
 from hi_scoring.comparison.compare import Comparison
 from hi_scoring.comparison.report.glossary import lowest_p
 from hi_scoring.comparison.report.summary import counted
-from hi_scoring.comparison.table import EVERYTHING, LEVEL, TEST, Verdict, label_of, verdicts
+from hi_scoring.comparison.table import EVERYTHING, TEST, Verdict, label_of, verdicts
+from hi_scoring.verdicts import FAILS, HOLDS, LEVEL
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,12 @@ def no_conclusion(comparison: Comparison) -> str:
 def _sentence(verdict: Verdict, samples: int, runs: int) -> str:
     group, tested = verdict.group, verdict.tested
     holding, failing = _named(verdict.holding, tested), _named(verdict.failing, tested)
-    if verdict.answer == "holds":
+    if verdict.answer == HOLDS:
         return (
             f"For {group} the claim holds here: it shifts the model significantly more than every rival of its size in "
             f"{holding}, and no rival shifts it significantly more in any."
         )
-    if verdict.answer == "does not hold":
+    if verdict.answer == FAILS:
         return (
             f"For {group} the claim does not hold here: a rival of its size shifts the model significantly more in "
             f"{failing}; it shifts the model significantly more than every rival in {holding}."

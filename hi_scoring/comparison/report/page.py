@@ -28,8 +28,9 @@ from hi_scoring.comparison.report.summary import (
     tuned_rows,
     types_of,
 )
-from hi_scoring.comparison.table import LEVEL, TEST
+from hi_scoring.comparison.table import TEST
 from hi_scoring.report.pages import render
+from hi_scoring.verdicts import LEVEL
 
 _HOLDING, _FAILING, _OPEN = "for the claim", "against it", "cannot be told"
 

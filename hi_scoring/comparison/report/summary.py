@@ -14,12 +14,12 @@ import pandas as pd
 from hi_scoring.comparison.cells import CellResult
 from hi_scoring.comparison.compare import Comparison
 from hi_scoring.comparison.report.glossary import MARK, heading_of
-from hi_scoring.comparison.table import LEVEL
 from hi_scoring.comparison.trials import UNTUNED
 from hi_scoring.evaluation.metrics import METRICS
 from hi_scoring.evaluation.shifts import DRAWS
 from hi_scoring.report.numbers import NOT_MEASURED, interval, number, p_value, percent, signed
 from hi_scoring.statistics import SEED
+from hi_scoring.verdicts import LEVEL
 
 
 @dataclass(frozen=True)

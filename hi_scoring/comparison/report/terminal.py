@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pandas as pd
-from rich.box import SIMPLE_HEAD
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -23,6 +22,7 @@ from hi_scoring.comparison.report.summary import (
 )
 from hi_scoring.comparison.table import TEST
 from hi_scoring.evaluation.metrics import find_metric
+from hi_scoring.report.tables import plain_table
 
 # Three digits, a point, a sign and a mark.
 _CELL_CHARACTERS = 7
@@ -55,9 +55,9 @@ def _shifts(comparison: Comparison, shifts: pd.DataFrame, test: str) -> Table:
     told = [runs_sentence(comparison), mark_sentence(shifts, test)]
     if any(not find_metric(name).higher_is_better for name in metrics):
         told.append(f"{LOWER_IS_BETTER} lower is better")
-    table = _table(
-        f"{test}: figures, and below them shifts from the untuned model", "; ".join(part for part in told if part)
-    )
+    caption = "; ".join(part for part in told if part)
+    # Seven metrics fit into a terminal of 80.
+    table = plain_table(f"{test}: figures, and below them shifts from the untuned model", f"{caption}\n", gap=0)
     table.add_column("tuned, numbers trained", overflow="fold")
     for name in metrics:
         table.add_column(heading_of(name), justify="right", width=_CELL_CHARACTERS, overflow="fold")
@@ -73,9 +73,10 @@ def _shifts(comparison: Comparison, shifts: pd.DataFrame, test: str) -> Table:
 
 
 def _contrasts(contrasts: pd.DataFrame, first: str) -> Table:
-    table = _table(
+    table = plain_table(
         f"{TEST}: how much more {first} shifts the model than others",
-        f"sizes of shifts, whichever way they go; {mark_sentence(contrasts, TEST)}",
+        f"sizes of shifts, whichever way they go; {mark_sentence(contrasts, TEST)}\n",
+        gap=0,
     )
     table.add_column("metric")
     table.add_column("than", overflow="fold")
@@ -87,16 +88,3 @@ def _contrasts(contrasts: pd.DataFrame, first: str) -> Table:
         table.add_row(metric, Text(row.second), row.size, row.interval, row.p_holm)
         before = row.metric
     return table
-
-
-def _table(title: str, caption: str) -> Table:
-    return Table(
-        title=Text(title),
-        title_justify="left",
-        caption=Text(f"{caption}\n"),
-        caption_justify="left",
-        box=SIMPLE_HEAD,
-        # Without padding, seven metrics fit into a terminal of 80.
-        padding=0,
-        pad_edge=False,
-    )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from hi_scoring.report.numbers import interval, number
+from hi_scoring.report.tables import plain_table
 from hi_scoring.scores.report.glossary import heading_of
 from hi_scoring.scores.report.summary import STABILITY_TOP, columns_of, head_rows, stability
 from hi_scoring.scores.results import HeadScores
@@ -22,7 +22,7 @@ def scores_tables(scores: HeadScores, by: str, top: int) -> Iterator[Table]:
 
 def _heads(scores: HeadScores, by: str, top: int) -> Table:
     # Without padding, ten columns fit into a terminal of 80.
-    table = Table(title=f"heads by {by}", title_justify="left", box=SIMPLE_HEAD, padding=0, pad_edge=False)
+    table = plain_table(f"heads by {by}", gap=0)
     for name in ("layer", "head", *columns_of(scores, by), "n"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in head_rows(scores, by, scores.top(top, by)):
@@ -36,13 +36,7 @@ def _layers(scores: HeadScores, by: str) -> Table:
     layers = layers[(layers["score"] == score) & (layers["positions"] == positions)].sort_values(
         "mean", ascending=False, kind="stable"
     )
-    table = Table(
-        title="layers (mean over heads)",
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-    )
+    table = plain_table("layers (mean over heads)")
     for name in ("layer", heading_of(score), "95 %", "chance"):
         table.add_column(name, justify="right")
     for layer, mean, low, high, chance in layers[["layer", "mean", "low", "high", "chance"]].to_numpy(float).tolist():
@@ -52,15 +46,7 @@ def _layers(scores: HeadScores, by: str) -> Table:
 
 def _stability(scores: HeadScores, by: str) -> Table:
     found = stability(scores, by)
-    table = Table(
-        title=f"stability of the ranking by {by}",
-        title_justify="left",
-        caption=found.warning or None,
-        caption_justify="left",
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-    )
+    table = plain_table(f"stability of the ranking by {by}", found.warning)
     table.add_column("compared")
     table.add_column("Kendall tau", justify="right")
     table.add_column(f"Jaccard of top {STABILITY_TOP}", justify="right")

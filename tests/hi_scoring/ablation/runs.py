@@ -12,11 +12,12 @@ from hi_scoring.ablation.ablate import CONDITIONS_NAME, ablate
 from hi_scoring.ablation.bench import Bench
 from hi_scoring.ablation.options import AblationOptions
 from hi_scoring.ablation.plan import Plan
-from hi_scoring.ablation.rankings import Ranking, shape_of
+from hi_scoring.ablation.rankings import Ranking
 from hi_scoring.ablation.results import CONTRASTS_NAME, CURVES_NAME, FACTS_NAME, Ablations
 from hi_scoring.data.examples import Examples
 from hi_scoring.model.dialogue import Dialogue
 from hi_scoring.model.options import TextOptions, WritingOptions
+from hi_scoring.model.subject import shape_of
 from hi_scoring.model.writing import Writer
 from hi_scoring.runs.folder import RUN_NAME
 from tests.hi_scoring.ablation.asked import asked_row, examples_of

@@ -8,7 +8,8 @@ import pytest
 
 from datasetkit.errors import RecipeError
 from datasetkit.models import ModelIdentity
-from hi_scoring.ablation.rankings import Ranking, shape_of
+from hi_scoring.ablation.rankings import Ranking
+from hi_scoring.model.subject import shape_of
 from hi_scoring.scores.options import ScoreOptions
 from hi_scoring.scores.results import Head, HeadScores
 from tests.hi_scoring.tiny_models import tiny

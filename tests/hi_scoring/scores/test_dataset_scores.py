@@ -193,7 +193,7 @@ def test_where_heads_look_is_what_is_scored(tmp_path: Path) -> None:
 def test_what_decides_the_values_stands_in_the_folder(tmp_path: Path) -> None:
     score(tmp_path, data_of([row(0)]), quantile=0.8)
     told = json.loads((tmp_path / "run.json").read_text())
-    assert told["model"] == {"role": "model", "id": "llava", "revision": None, "sha256": "a"}
+    assert told["model"] == {"id": "llava", "revision": None, "sha256": "a"}
     assert (told["dtype"], told["batch"], told["options"]["quantile"]) == ("float32", 4, 0.8)
     assert told["data"]["name"] == "rows"
     with pytest.raises(OutputError, match="batch is 4 there, 5 here"):

@@ -152,7 +152,7 @@ def test_what_stayed_dense_is_told(tmp_path: Path) -> None:
     costs, _, dense = sparsity_tables(found)
     assert list(costs.columns[-1].cells) == ["-", "0 %", "0 %"]
     assert list(dense.columns[0].cells) == ["8"]
-    assert dense.title == "layers of prompts that stayed dense, of 8"
+    assert str(dense.title) == "layers of prompts that stayed dense, of 8"
     assert found.costs["kl"].tolist() == pytest.approx([0, 0, 0], abs=1e-6)
 
 

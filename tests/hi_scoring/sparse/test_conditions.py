@@ -28,7 +28,7 @@ def test_core_heads_and_matched_draws_that_differ() -> None:
         "rule": "top-heads:4",
         "share": 0.2,
         "by": "ram:response",
-        "scores": {"name": "scored"},
+        "scores": head_scores().source,
     }
     assert [one.name for one in random] == ["random-0", "random-1", "random-2"]
     kept = [one.plan.kept for one in random if one.plan]
