@@ -5,7 +5,7 @@ NaN is "not measured" everywhere: it is left out, and a result that nothing supp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -154,6 +154,27 @@ def layer_differences(values: FloatArray) -> LayerDifferences:
             for (first, second), test, p_value in zip(pairs, tests, corrected, strict=True)
         ),
     )
+
+
+def p_as_drawn(value: float, drawn: Sequence[float]) -> float:
+    """Test whether a value could be one more draw from where others were drawn.
+
+    Args:
+        value: of what was chosen.
+        drawn: of R things drawn at random that it could have been; their spread is what chance does.
+
+    Returns:
+        two-sided p-value of (value - mean) / (s sqrt(1 + 1/R)) by Student's t with R - 1 degrees of freedom, the
+        prediction interval of one further draw (Geisser, "Predictive Inference", 1993); NaN of fewer than two draws or
+        where any is NaN. Draws that are all equal tell of no spread: 1 for a value equal to them, else 0.
+
+    """
+    if len(drawn) < 2 or not np.isfinite([value, *drawn]).all():
+        return float("nan")
+    away, spread = abs(value - float(np.mean(drawn))), float(np.std(drawn, ddof=1))
+    if spread == 0:
+        return float(away == 0)
+    return float(2 * stats.t.sf(away / (spread * np.sqrt(1 + 1 / len(drawn))), len(drawn) - 1))
 
 
 def holm(p_values: FloatArray) -> FloatArray:

@@ -15,6 +15,7 @@ from hi_scoring.statistics import (
     holm,
     layer_differences,
     nanmean,
+    p_as_drawn,
     rank_stability,
     ranking,
     split_half_stability,
@@ -94,6 +95,30 @@ def test_interval_of_a_reduction_takes_it_in_every_draw() -> None:
 )
 def test_holm_multiplies_by_what_is_left_and_never_falls(p_values: list[float], expected: list[float]) -> None:
     assert holm(np.array(p_values)).tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("value", "drawn", "expected"),
+    [
+        (2.0, [0.0, 2.0, 4.0], 1.0),
+        # 4 / (1 sqrt(4/3)) by t with 2 degrees of freedom.
+        (5.0, [0.0, 1.0, 2.0], 0.07418),
+        (-3.0, [0.0, 1.0, 2.0], 0.07418),
+        (1.0, [1.0, 1.0], 1.0),
+        (1.1, [1.0, 1.0], 0.0),
+        (1.0, [0.0], NAN),
+        (NAN, [0.0, 1.0], NAN),
+        (1.0, [0.0, NAN], NAN),
+    ],
+)
+def test_a_value_as_one_more_draw(value: float, drawn: list[float], expected: float) -> None:
+    assert p_as_drawn(value, drawn) == pytest.approx(expected, abs=1e-5, nan_ok=True)
+
+
+def test_what_is_drawn_from_the_same_place_is_significant_as_often_as_the_level_says() -> None:
+    draws = np.random.default_rng(0).normal(size=(4000, 6))
+    found = np.array([p_as_drawn(one[0], one[1:].tolist()) for one in draws])
+    assert np.mean(found < 0.05) == pytest.approx(0.05, abs=0.012)
 
 
 def test_layer_differences_are_those_of_scipy_without_undefined_heads() -> None:
