@@ -11,12 +11,14 @@ install: .venv/installed
 
 install-extras: .venv-extras/installed
 
-# PyTorch first and by itself: its pinned CPU build keeps every other package from asking for a larger one.
+# PyTorch first and by itself: its pinned CPU build keeps every other package from asking for a larger one. Compatible
+# mode puts the folder on the path, so that Python started beside a clone named datasetkit finds the package in it.
 define create
 	test -x $(1)/bin/python || $(PYTHON) -m venv $(1)
 	$(1)/bin/python -m pip install --quiet --upgrade pip
 	$(1)/bin/python -m pip install --quiet --constraint constraints.txt torch
-	$(1)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[$(2)]'
+	$(1)/bin/python -m pip install --quiet --constraint constraints.txt --config-settings editable_mode=compat \
+		--editable '.[$(2)]'
 endef
 
 .venv/installed: pyproject.toml constraints.txt
@@ -48,7 +50,7 @@ demo: install
 	$(BIN)/datasetkit stats $(DEMO)
 	$(BIN)/datasetkit preview $(DEMO)
 	$(BIN)/python -c 'import datasets; print(datasets.load_dataset("$(DEMO)"))'
-	$(BIN)/datasetkit score --model toyworld:vlm --data $(DEMO) --prompt "Describe the picture." --out $(DEMO)-scores
+	$(BIN)/datasetkit score --model toyworld:vlm --data $(DEMO) --out $(DEMO)-scores
 	$(call compared,$(DEMO)-tuning,200,600,100,--select top-layers:1 --select random-layers:1 --select bottom-layers:1 \
 		--seeds 0 --steps 150)
 	@echo "open $(DEMO).html, $(DEMO)-scores/report.html and $(DEMO)-tuning/report.html in a browser"
@@ -63,7 +65,6 @@ paper: install
 # Heads are scored by the untuned model on scenes of its own domain. What is learnt and tested is of the shifted domain,
 # where colours and shapes have each other's names; whether the old names are forgotten is tested on the own domain.
 SCENES := $(BIN)/datasetkit build toyworld --preset none --no-overlay --size-px 128
-ASKED := --prompt "Describe the picture."
 
 # Of a folder, scenes to score heads on, scenes to learn, scenes to test, and what is compared.
 define compared
@@ -71,8 +72,8 @@ define compared
 	$(SCENES) --scene-split train --domain shifted --count $(3) --out $(1)-data/shifted-train
 	$(SCENES) --scene-split test --domain shifted --count $(4) --out $(1)-data/shifted-test
 	$(SCENES) --scene-split test --count $(4) --out $(1)-data/own-test
-	$(BIN)/datasetkit score --model toyworld:vlm --data $(1)-data/own-train $(ASKED) --by hi:phrase --out $(1)-scores
+	$(BIN)/datasetkit score --model toyworld:vlm --data $(1)-data/own-train --by hi:phrase --out $(1)-scores
 	$(BIN)/datasetkit compare --model toyworld:vlm --data $(1)-data/shifted-train --test $(1)-data/shifted-test \
-		--forgetting $(1)-data/own-test --scores $(1)-scores --by hi:phrase $(ASKED) --batch 16 --learning-rate 5e-3 \
+		--forgetting $(1)-data/own-test --scores $(1)-scores --by hi:phrase --batch 16 --learning-rate 5e-3 \
 		--out $(1) $(5)
 endef

@@ -14,6 +14,7 @@ from typing import Any
 from PIL import Image
 
 from annotation.alignment import Asked, ask, link
+from annotation.alignment.categories import category_of
 from annotation.cleaning import clean_mask
 from annotation.duplicates import merge_masks
 from annotation.filters import apply_filters
@@ -163,7 +164,7 @@ class GroundedAnnotator:
                 rival_share=links.rival_share,
                 margin=links.margin,
             )
-        record, unnamed = _with_objects(task.reading.record, kept, phrases, self._key_max)
+        record, unnamed = _with_objects(task.reading.record, kept, phrases, task.nouns, self._key_max)
         removals = (*grounding.removals, *failed, *doubles, *filtered, *unnamed)
         return replace(
             task.reading,
@@ -212,13 +213,17 @@ def _cleaned(region: Region, **options: Any) -> Region:
 
 
 def _with_objects(
-    record: Record, regions: Sequence[Region], phrases: Sequence[Phrase], key_max: int | None
+    record: Record,
+    regions: Sequence[Region],
+    phrases: Sequence[Phrase],
+    nouns: Sequence[NounPhrase],
+    key_max: int | None,
 ) -> tuple[Record, tuple[Removal, ...]]:
     """Put into a record the regions that a phrase names or may name; give what is left over as removals."""
-    naming: dict[int, list[Phrase]] = {place: [] for place in range(len(regions))}
-    for phrase in phrases:
+    naming: dict[int, list[tuple[Phrase, str | None]]] = {place: [] for place in range(len(regions))}
+    for phrase, noun in zip(phrases, nouns, strict=True):
         for place in (*phrase.object_ids, *(candidate.object_id for candidate in phrase.candidates)):
-            naming[place].append(phrase)
+            naming[place].append((phrase, category_of(noun)))
     ids = {place: new for new, place in enumerate(place for place, names in naming.items() if names)}
     objects = tuple(_object(ids[place], regions[place], naming[place]) for place in ids)
     questions = tuple(replace(question, object_ids=()) for question in record.questions)
@@ -231,13 +236,13 @@ def _with_objects(
     return with_phrases(bare, [_renumbered(phrase, ids) for phrase in phrases], key_max), unnamed
 
 
-def _object(object_id: int, region: Region, phrases: Sequence[Phrase]) -> KeyObject:
+def _object(object_id: int, region: Region, names: Sequence[tuple[Phrase, str | None]]) -> KeyObject:
     left, top, right, bottom = (round(side, _BOX_DIGITS) for side in region.box_xyxy)
-    name = max(phrases, key=lambda phrase: (bool(phrase.object_ids), phrase.score or 0.0))
+    _, category = max(names, key=lambda name: (name[1] is not None, bool(name[0].object_ids), name[0].score or 0.0))
     return KeyObject(
         id=object_id,
         mask=region.mask,
-        category=name.text,
+        category=category,
         is_crowd=region.is_group,
         scores=Scores(
             detection=_rounded(region.score),

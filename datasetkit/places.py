@@ -1,14 +1,18 @@
-"""Where files are: on this machine, or below an address such as ``s3://bucket/prefix``. Owns the one way to both."""
+"""Where files are: on this machine, or below an address such as ``s3://bucket/prefix``. Owns the one way to both.
+
+Owns, too, the rule that no name from metadata leads out of the folder that it belongs to.
+"""
 
 from __future__ import annotations
 
 import re
 import shutil
 import tempfile
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO
 
-from datasetkit.errors import AddressError
+from datasetkit.errors import AddressError, UnusableError
+from datasetkit.ledger import DropReason
 from datasetkit.remote import RemotePath
 
 Place = Path | RemotePath
@@ -43,6 +47,43 @@ def as_place(value: str | Path | RemotePath) -> Place:
     if protocol in {"file", "local"}:
         return Path(rest)
     return RemotePath(f"{protocol}://{rest.rstrip('/')}")
+
+
+def path_inside(folder: Place, name: str) -> Place:
+    """Join a name from untrusted metadata to its folder.
+
+    Args:
+        folder: resolved already; a remote one has no links.
+        name: relative, with ``/`` or the system's own separator.
+
+    Raises:
+        UnusableError: ``path_escapes`` for an absolute name, one with ``..`` or one that a link leads outside.
+
+    """
+    relative = PurePosixPath(name)
+    if leads_out(name):
+        raise UnusableError(DropReason.PATH_ESCAPES, f"{name!r} must be a path below the folder that it belongs to")
+    if isinstance(folder, RemotePath):
+        return folder / relative
+    path = folder / relative
+    try:
+        target = path.resolve()
+    except (OSError, RuntimeError, UnicodeEncodeError) as error:
+        raise UnusableError(
+            DropReason.UNREADABLE, f"{name!r} leads nowhere: links in a circle, or what no path can hold"
+        ) from error
+    if not target.is_relative_to(folder):
+        raise UnusableError(
+            DropReason.PATH_ESCAPES, f"{name!r} is a link that leads out of the folder that it belongs to"
+        )
+    return path
+
+
+def leads_out(name: str) -> bool:
+    """Tell whether a name is absolute, climbs with ``..``, or is none that a path can hold."""
+    relative = PurePosixPath(name)
+    is_absolute = relative.is_absolute() or PureWindowsPath(name).is_absolute()
+    return is_absolute or ".." in relative.parts or "\0" in name
 
 
 def files_below(folder: Place) -> list[tuple[str, Place]]:

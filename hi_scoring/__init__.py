@@ -1,7 +1,8 @@
 """Attention heads of multimodal models: which of them look at the objects that the text names.
 
 What is used from code: :func:`score_dataset` with a :class:`Subject` and :func:`open_data`, and :class:`HeadScores`,
-which it gives and which :meth:`HeadScores.load` reads back. They are loaded when first asked for.
+which it gives and which :meth:`HeadScores.load` reads back; :func:`sparsify` with a :class:`SparsePlan`. They are
+loaded when first asked for.
 """
 
 import importlib
@@ -13,15 +14,19 @@ if TYPE_CHECKING:
     from hi_scoring.scores.dataset_scores import score_dataset
     from hi_scoring.scores.options import ScoreOptions
     from hi_scoring.scores.results import Head, HeadScores
+    from hi_scoring.sparse.attention import sparsify
+    from hi_scoring.sparse.plan import SparsePlan
 
-__all__ = ["Head", "HeadScores", "ScoreOptions", "Subject", "open_data", "score_dataset"]
+__all__ = ["Head", "HeadScores", "ScoreOptions", "SparsePlan", "Subject", "open_data", "score_dataset", "sparsify"]
 _MODULES = {
     "Head": "hi_scoring.scores.results",
     "HeadScores": "hi_scoring.scores.results",
     "ScoreOptions": "hi_scoring.scores.options",
+    "SparsePlan": "hi_scoring.sparse.plan",
     "Subject": "hi_scoring.model.subject",
     "open_data": "hi_scoring.data.datasets",
     "score_dataset": "hi_scoring.scores.dataset_scores",
+    "sparsify": "hi_scoring.sparse.attention",
 }
 
 

@@ -11,7 +11,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import count, islice, pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -33,6 +33,9 @@ FORMS = (
 _ENDS = re.compile(r"(top|bottom)-(layers|heads):([0-9]+)")
 _RANDOM = re.compile(r"random-(layers|heads):([0-9]+):([0-9]+)")
 _GIVEN = re.compile(r"layers:([0-9]+(?:,[0-9]+)*)")
+
+# Where draws are few that differ, most seeds draw one that was drawn before.
+_TRIES = 20
 
 _Item = TypeVar("_Item", int, Head)
 
@@ -143,6 +146,26 @@ class Selector:
             return self._ranked("random", match[1], int(match[2]), int(match[3]))
         raise RecipeError(f"no selection is written {text!r}; known: {', '.join(FORMS)}")
 
+    def random_heads(self, k: int, draws: int, seed: int = 0) -> list[Selection]:
+        """Draw sets of heads that differ.
+
+        Args:
+            k: how many heads each has.
+            draws: how many sets; fewer are given where fewer differ.
+            seed: of the first draw; the seeds of the others count up from it, and sets that came before are left out.
+
+        Raises:
+            RecipeError: see :meth:`select`.
+
+        """
+        drawn: dict[tuple[Head, ...] | None, Selection] = {}
+        for number in islice(count(seed), _TRIES * draws):
+            selection = self.select(f"random-heads:{k}:{number}")
+            drawn.setdefault(selection.heads, selection)
+            if len(drawn) == draws:
+                break
+        return list(drawn.values())
+
     def _given(self, numbers: Sequence[int]) -> Selection:
         layers = sorted(numbers)
         name = f"layers:{','.join(map(str, layers))}"
@@ -165,7 +188,7 @@ class Selector:
 def _chosen(
     ranked: Sequence[_Item], rule: str, k: int, seed: int | None, name: str, stratum: Callable[[_Item], int]
 ) -> Sequence[_Item]:
-    """Choose k: the first or the last of those ranked, or others, as many in each stratum as the first have there."""
+    """Choose k: the first or the last of those ranked, or random ones, as many in each stratum as the first have."""
     if not 1 <= k <= len(ranked) // 2:
         possible = f"1 to {len(ranked) // 2}" if len(ranked) > 1 else "none"
         raise RecipeError(

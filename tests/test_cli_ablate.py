@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,12 +16,13 @@ from typer.testing import CliRunner
 
 from datasetkit.cli import app
 from hi_scoring.ablation.results import Ablations
+from hi_scoring.data.datasets import open_data
 from hi_scoring.model.subject import Subject
 from hi_scoring.scores.options import ScoreOptions
 from hi_scoring.scores.results import HeadScores
 
 MODEL = ("--model", "toyworld:vlm", "--device", "cpu", "--prompt", "Describe the picture.")
-FEW = ("--modes", "zero", "--doses", ".02", "--draws", "1")
+FEW = ("--modes", "zero", "--doses", ".02", "--draws", "2")
 TABLE = "layer,head,score\n" + "".join(
     f"{layer},{head},{layer + head / 10}\n" for layer in range(4) for head in range(8)
 )
@@ -38,14 +40,18 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def scores(scenes: Path) -> Path:
     """Head scores of the model, drawn at random; nobody changes them."""
-    out, random = scenes.parent / "scores", np.random.default_rng(0)
+    return save_scores(scenes.parent / "scores", {"name": "drawn"})
+
+
+def save_scores(out: Path, dataset: dict[str, Any]) -> Path:
+    random = np.random.default_rng(0)
     HeadScores(
         {name: random.random((3, 4, 8)) for name in (("hi", "phrase"), ("image_mass", "last"))},
         chances={},
         record_ids=("a", "b", "c"),
         options=ScoreOptions(),
         model=Subject("toyworld:vlm").identity,
-        dataset={"name": "drawn"},
+        dataset=dataset,
     ).save(out)
     return out
 
@@ -77,16 +83,42 @@ def test_dose_curves_are_shown_and_lie_in_the_folder(
     found = Ablations.load(Path("ablated") / "toyworld-vlm--scenes")
     assert lines[-1].startswith("wrote ablated/toyworld-vlm--scenes (")
     assert lines[-1].endswith("conditions on 4 samples)")
-    assert set(found.curves["metric"]) == {
-        *("bleu4", "rouge_l", "cider", "key_precision", "key_recall", "hallucination"),
-        *("accuracy", "answer_probability"),
-    }
+    metrics = set(found.curves["metric"])
+    assert (
+        {name for name in metrics if ":" not in name}
+        == set(found.contrasts["metric"])
+        == {
+            *("bleu4", "rouge_l", "cider", "key_precision", "key_recall", "hallucination"),
+            *("accuracy", "answer_probability"),
+        }
+    )
+    assert any(name.startswith("accuracy:") for name in metrics)
+    assert found.facts["rows"] == {"read": 4, "used": 4, "dropped": 0}
+    assert "warning" not in errors
     assert found.facts["rankings"]["hi:phrase"]["data"]["name"] == "drawn"
     trials = [one for one in found.facts["trials"] if (one["ranking"], one["rule"]) == ("table:mine.csv", "top")]
     assert {tuple(map(tuple, one["heads"])) for one in trials} == {((3, 7),)}
     assert {path.name for path in folder.iterdir()} == {
-        *("ablation.json", "ablations.parquet", "contrasts.parquet", "conditions", "run.json")
+        *("ablation.json", "ablations.parquet", "contrasts.parquet", "conditions", "drops.jsonl", "run.json")
     }
+
+
+def test_a_ranking_by_the_rows_that_are_asked_is_told_and_overwrite_measures_anew(scenes: Path, tmp_path: Path) -> None:
+    own = save_scores(tmp_path / "scores", open_data(str(scenes), "test").identity.as_json())
+    rankings = ("--scores", own, "--by", "hi:phrase", "--by", "image_mass:last", "--out", tmp_path / "out")
+    arguments = ("ablate", *MODEL, "--data", scenes, *rankings, *FEW, "--limit", "3", "--tasks", "vqa")
+    code, _, errors = run(*arguments)
+    assert code == 0, errors
+    [told] = [line for line in errors.splitlines() if "warning" in line]
+    assert told == (
+        "warning: heads were scored by hi:phrase, image_mass:last on rows that are asked here, so they are chosen and "
+        "tested on the same data; score another split"
+    )
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "conditions").iterdir()}
+    assert run(*arguments)[0] == 0
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert run(*arguments, "--overwrite")[0] == 0
+    assert all(path.stat().st_mtime_ns > time_ns for path, time_ns in before.items())
 
 
 def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(scenes: Path, table: Path, tmp_path: Path) -> None:
@@ -107,10 +139,10 @@ def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(scenes: Path, table:
     assert errors.splitlines()[-1].startswith("interrupted; what is finished is kept. Run the same command again")
     assert "Traceback" not in errors
     kept = {path: path.stat().st_mtime_ns for path in out.glob("conditions/*.safetensors")}
-    assert 1 <= len(kept) < 4
+    assert 1 <= len(kept) < 5
     code, shown, _ = run(*arguments)
     assert code == 0
-    assert shown.splitlines()[-1] == f"wrote {out} (3 conditions on 6 samples)"
+    assert shown.splitlines()[-1] == f"wrote {out} (4 conditions on 6 samples)"
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
 
 
@@ -126,15 +158,15 @@ def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(scenes: Path, table:
         (("--by", "hi:last", "--table", "{table}"), "heads are ranked by scores or by a table; give --scores or"),
         (("--scores", "/no/such/folder"), "/no/such/folder holds no finished head scores"),
         (("--table", "/no/such/table.csv"), "/no/such/table.csv: No such file"),
-        (("--table", "{table}", "--doses", ".1,x"), "--doses: Input should be a valid number"),
-        (("--table", "{table}", "--doses", ".7"), "--doses: Input should be less than or equal to 0.5"),
-        (("--table", "{table}", "--modes", "cut"), "--modes: Input should be 'zero', 'mean' or 'resample'"),
-        (("--table", "{table}", "--tasks", "ocr"), "--tasks: Input should be 'caption' or 'vqa'"),
-        (("--table", "{table}", "--question-prompt", "?"), "--question-prompt: Value error, has no {question}"),
+        (("--table", "{table}", "--doses", ".1,x"), "--doses .1,x: Input should be a valid number"),
+        (("--table", "{table}", "--doses", ".7"), "--doses .7: Input should be less than or equal to 0.5"),
+        (("--table", "{table}", "--modes", "cut"), "--modes cut: Input should be 'zero', 'mean' or 'resample'"),
+        (("--table", "{table}", "--tasks", "ocr"), "--tasks ocr: Input should be 'caption' or 'vqa'"),
+        (("--table", "{table}", "--question-prompt", "?"), "--question-prompt ?: has no {question}"),
         (("--table", "{table}", "--dtype", "int8"), "--dtype int8: give one of float32, bfloat16, float16"),
         (("--table", "{table}", "--split", "val"), "has the splits test; give one of them, not val"),
         (("--table", "{table}", "--revision", "main"), "--revision main: toyworld:vlm lies on this machine"),
-        (("--table", "{table}", "--limit", "1", "--modes", "resample"), "one row alone for caption"),
+        (("--table", "{table}", "--limit", "1", "--modes", "resample"), "one picture alone for caption"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from datasetkit.cli import app
-from hi_scoring.interventions.knockout_results import RESULT_NAMES
+from hi_scoring.interventions.knockout_results import RESULT_NAMES, Knockouts
 
 MODEL = ("--model", "toyworld:vlm", "--device", "cpu")
 QUICK = (*MODEL, "--flows", "image->last,question -> last", "--window", "1")
@@ -43,17 +43,19 @@ def test_tables_are_shown_and_lie_in_the_folder(scenes: Path, tmp_path: Path) ->
     code, shown, errors = run(*arguments)
     assert code == 0, errors
     lines = shown.splitlines()
-    assert lines[0].rstrip() == "change of the answer's probability, %, where each flow matters most"
-    assert lines[2].split() == ["flow", "n", "layer", "change", "95", "%", "control"]
+    assert lines[0].rstrip() == "largest falls of the answer's probability, %"
+    assert lines[2].split() == ["flow", "n", "layer", "change", "95", "%"]
     assert "question -> last" in shown
+    assert "  beyond random edges" in shown
+    assert "simultaneous over layers" in shown
     assert "after layer  answer  Answer  false option  False option" in shown
-    assert max(map(len, lines[:-1])) <= 80
+    assert max(map(len, lines[:-2])) <= 80
     assert {path.name for path in out.iterdir()} == {*RESULT_NAMES, "run.json", "drops.jsonl"}
     curves, per_question = (pd.read_parquet(out / f"{name}.parquet") for name in ("curves", "knockout"))
     assert set(curves["flow"]) == set(per_question["flow"])
     assert set(curves["layer"]) == {0, 1, 2, 3}
     assert {"n", "change", "change_low", "change_high", "control", "difference"} <= set(curves.columns)
-    assert {"flow", "category", "layer", "p", "change", "control_change"} <= set(per_question.columns)
+    assert {"picture_id", "flow", "category", "layer", "p", "change", "control_change"} <= set(per_question.columns)
     # The same again computes nothing.
     before = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
     assert run(*arguments)[1] == shown
@@ -82,10 +84,12 @@ def test_tables_of_questions_beside_their_pictures_are_asked(scenes: Path, tmp_p
 
 def test_chosen_heads_and_a_prompt_with_options(scenes: Path, tmp_path: Path) -> None:
     arguments = ("--heads", "0.1, 2.6", "--question-prompt", "{question} {options}", "--all", "--limit", "1")
-    flows = ("--flows", "options->last")
+    flows = ("--flows", "options->last", "--seed", "3", "--answer-tokens", "1")
     code, shown, errors = run("knockout", *MODEL, *flows, *arguments, "--data", scenes, "--out", tmp_path / "out")
     assert code == 0, errors
     assert "options -> last" in shown
+    options = Knockouts.load(tmp_path / "out").facts["options"]
+    assert (options["heads"], options["seed"], options["answer_tokens"]) == ([[0, 1], [2, 6]], 3, 1)
 
 
 def test_ctrl_c_says_how_to_go_on(scenes: Path, tmp_path: Path) -> None:
@@ -109,12 +113,12 @@ def test_ctrl_c_says_how_to_go_on(scenes: Path, tmp_path: Path) -> None:
     [
         (
             ("--flows", "picture->last"),
-            "--flows: Value error, 'picture->last' is no flow; give SOURCE->TARGET, each of",
+            "--flows picture->last: 'picture->last' is no flow; give SOURCE->TARGET, each of",
         ),
         (("--flows", "image->last,image -> last"), "name each of them once"),
         (("--heads", "3"), "--heads 3: give layers and heads, both from 0, as 2.6,3.7"),
         (("--heads", "4.0"), "there is no head 4.0; the model has 4 layers of 8 heads"),
-        (("--question-prompt", "What?"), "--question-prompt: Value error, has no {question}"),
+        (("--question-prompt", "What?"), "--question-prompt What?: has no {question}"),
         (("--dtype", "int8"), "--dtype int8: give one of float32, bfloat16, float16"),
         (("--revision", "main"), "--revision main: toyworld:vlm lies on this machine and has no revisions"),
         (("--split", "val"), "has the splits train; give one of them, not val"),

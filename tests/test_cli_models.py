@@ -81,8 +81,9 @@ def test_scenes_are_built_by_the_shipped_models(scenes: Path) -> None:
     assert [model.id for model in manifest.models] == ["toyworld:detector", "toyworld:segmenter"]
     assert manifest.tally.kept["annotation"] == 0
     assert manifest.tally.kept["detection"] >= 3
-    words = {word for record in records(scenes).values() for item in record.objects for word in item.category.split()}
-    assert words & set(BASE.vocabulary.colours.values())
+    categories = {item.category for record in records(scenes).values() for item in record.objects}
+    assert categories - {None} <= {noun.singular for noun in BASE.vocabulary.shapes.values()}
+    assert categories - {None}
 
 
 @pytest.mark.parametrize(

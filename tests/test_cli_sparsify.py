@@ -11,8 +11,9 @@ from typer.testing import CliRunner
 
 from datasetkit.checkpoints import resolve
 from datasetkit.cli import app
+from datasetkit.cli.sparsify import SparsifyOptions
 from hi_scoring.sparse import SparsePlan, sparsify
-from hi_scoring.sparse.bench import Sparsity
+from hi_scoring.sparse.folder import Sparsity
 
 MODEL = ("--model", "toyworld:vlm", "--device", "cpu")
 QUICK = ("--caption-tokens", "6", "--answer-tokens", "2", "--draws", "1", "--limit", "3")
@@ -67,13 +68,18 @@ def test_a_plan_is_measured_and_loads_onto_the_model(
     assert told.splitlines()[-1].startswith(f"error: {folder} holds other results: options.share is 0.05 there")
 
 
+def test_defaults_draw_enough_sets_to_tell_of_their_spread() -> None:
+    assert SparsifyOptions().draws == 5
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("--share", ".7"), "--share: Input should be less than or equal to 0.5"),
+        (("--share", ".7"), "--share 0.7: Input should be less than or equal to 0.5"),
         (("--by", "hi:phrase"), "no score is called hi:phrase; known: hi:response"),
         (("--kernel", "fast"), "--kernel fast: give one of blocks, flex"),
-        (("--tasks", "captions"), "--tasks: Input should be 'caption' or 'vqa'"),
+        (("--kernel", "flex"), "kernel flex is not possible: it needs CUDA, and the model is on cpu; take blocks"),
+        (("--tasks", "captions"), "--tasks captions: Input should be 'caption' or 'vqa'"),
         (("--dtype", "int8"), "--dtype int8: give one of float32"),
         (("--scores", "/none"), "/none holds no finished head scores"),
         (("--split", "other"), "has the splits train; give one of them, not other"),

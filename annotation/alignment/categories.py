@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from annotation.alignment.mentions import Mention, demand_of
 from annotation.alignment.repeats import content_words
-from annotation.lexicon import CategoryName, Lexicon, normalise
+from annotation.lexicon import CategoryName, Lexicon, coco_lexicon, normalise
 from annotation.phrases.forms import singular
 from annotation.phrases.words import english_words
 from datasetkit.protocols import NounPhrase
@@ -67,6 +67,16 @@ def near_categories(words: str, categories: Sequence[str], lexicon: Lexicon) -> 
     """Tell of each of some categories whether people take it for one that the noun phrase names."""
     near = {other for named in named_categories(words, lexicon) for other in lexicon.near.get(named, ())}
     return [category in near for category in categories]
+
+
+def category_of(phrase: NounPhrase) -> str | None:
+    """Give the category that a noun phrase names: its head noun in lower case, singular ("Two red circles": "circle").
+
+    None for nouns that name no kind of thing ("four small objects").
+    """
+    head = normalise(phrase.head)
+    noun = coco_lexicon().entry(head) or singular(head)
+    return None if noun in english_words().plain_things else noun
 
 
 def extended(lexicon: Lexicon, categories: Iterable[str | None]) -> Lexicon:

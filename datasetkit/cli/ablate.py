@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hi_scoring.ablation.plan import Plan
     from hi_scoring.ablation.rankings import Ranking
     from hi_scoring.ablation.results import Ablations
+    from hi_scoring.data.datasets import DataIdentity
     from hi_scoring.model.subject import Subject
     from hi_scoring.runs.progress import OnProgress
 
@@ -37,6 +38,9 @@ class AblateOptions(AskRowsOptions):
     scores: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Head scores of the model, as `datasetkit score` wrote them.")
     ] = None
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace results in the folder; equal ones are measured anew.")
+    ] = False
     by: Annotated[
         list[str] | None,
         typer.Option(
@@ -59,18 +63,24 @@ class AblateOptions(AskRowsOptions):
         str,
         typer.Option(
             rich_help_panel=HEADS,
-            help="What a head puts out instead: zero, its mean over the data, or what it puts out for another sample "
-            "(resample); comma-separated.",
+            help="What a head puts out instead: zero; its mean over the rows that are asked, at image tokens another "
+            "than elsewhere; or what it puts out for another picture (resample). Comma-separated.",
         ),
     ] = "zero,mean,resample"
     doses: Annotated[
         str, typer.Option(rich_help_panel=HEADS, help="Shares of all heads, each rounded up; comma-separated.")
     ] = ".01,.02,.05,.1,.2"
     draws: Annotated[
-        int, typer.Option(min=1, rich_help_panel=HEADS, help="Random sets of heads for each dose; take 5 or more.")
-    ] = 5
+        int,
+        typer.Option(
+            min=2,
+            rich_help_panel=HEADS,
+            help="Random sets of heads for each dose. Their spread is what top heads are held against; fewer than 5 "
+            "tell little of it.",
+        ),
+    ] = 10
     seed: Annotated[
-        int, typer.Option(min=0, rich_help_panel=HEADS, help="Of the random sets, and of the samples of resample.")
+        int, typer.Option(min=0, rich_help_panel=HEADS, help="Of the random sets, and of the pictures of resample.")
     ] = 0
 
     def open(self, model: str, data: str, on_progress: OnProgress) -> tuple[Bench, Plan]:
@@ -91,7 +101,11 @@ class AblateOptions(AskRowsOptions):
             require("comparing captions", PYCOCOEVALCAP)
         subject = self.subject(model)
         plan = Plan.of(list(self._rankings(subject)), chosen, subject.shape)
+        typer.echo(
+            f"conditions: {len({trial.condition.name for trial in plan.trials}):,}, and the model as it is", err=True
+        )
         examples, namer = self.examples(data, texts, subject, on_progress)
+        _warn(plan, examples.data.identity)
         bench = Bench(
             subject=subject,
             examples=examples,
@@ -148,6 +162,14 @@ def ablate(
         bench, plan = options.open(model, data, on_progress)
         found = run(bench, plan, folder, overwrite=options.overwrite, on_progress=on_progress)
     _report(found, folder)
+
+
+def _warn(plan: Plan, data: DataIdentity) -> None:
+    """Say so where heads are chosen by the data that they are then tested on."""
+    ranked = [ranking.name for ranking in plan.rankings if data.shares_rows(ranking.source.get("data", {}))]
+    if ranked:
+        told = f"warning: heads were scored by {', '.join(ranked)} on rows that are asked here, so they are chosen and"
+        typer.echo(f"{told} tested on the same data; score another split", err=True)
 
 
 def _report(found: Ablations, folder: Path) -> None:

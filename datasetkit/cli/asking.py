@@ -34,7 +34,7 @@ class AskOptions:
         str, typer.Option(rich_help_panel=DATA, help="caption: descriptions; vqa: questions; comma-separated.")
     ] = "caption,vqa"
     prompt: Annotated[str, typer.Option(rich_help_panel=DATA, help="What asks for a description.")] = (
-        "Describe the image."
+        "Describe the picture."
     )
     question_prompt: Annotated[
         str, typer.Option(rich_help_panel=DATA, help="How a question is put, of {question} and {options}.")
@@ -87,7 +87,7 @@ class AskRowsOptions(AskOptions):
         typer.echo(f"rows: {len(rows):,} of split {rows.identity.split} of {rows.identity.name}", err=True)
         dialogue = Dialogue(subject.processor, subject.config)
         examples = read_examples(rows, texts, dialogue, lambda done: on_progress("reading rows", done, len(rows)))
-        for line in unusable(examples):
+        for line in (*unusable(examples), *unknown(rows, texts)):
             typer.echo(line, err=True)
         return examples, namer_of(rows)
 
@@ -96,6 +96,16 @@ def unusable(examples: Examples) -> list[str]:
     """Say how many rows cannot be used, a line for each reason."""
     counts = Counter(drop.reason for drop in examples.drops).most_common()
     return [f"rows that cannot be used: {count:,}, {reason} ({reason.explanation})" for reason, count in counts]
+
+
+def unknown(rows: Data, texts: TextOptions) -> list[str]:
+    """Say what captions cannot be held against, where rows do not tell."""
+    if "caption" not in texts.tasks or not rows.has_found_objects:
+        return []
+    return [
+        f"objects of {rows.identity.name} were found by models, and are what descriptions mention: whether captions "
+        "name something absent is not measured"
+    ]
 
 
 def namer_of(*rows: Data) -> KnownObjectNamer | None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from datasetkit.cli.options import check_dtype, check_revision, name_of, names_in, options_of
+from datasetkit.cli.options import FEW_SAMPLES, ON_A_PAGE, check_dtype, check_revision, name_of, names_in, options_of
 from datasetkit.cli.progress import stage_line
 from datasetkit.errors import RecipeError
 
@@ -56,6 +55,8 @@ def knockout(
     only_correct: Annotated[
         bool, typer.Option("--only-correct/--all", help="Leave out questions that the model answers wrong.")
     ] = True,
+    answer_tokens: Annotated[int, typer.Option(min=1, help="Longest answer.")] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="Of the random edges that each flow is compared with.")] = 0,
     batch: Annotated[
         int, typer.Option(min=1, help="Blocked copies of a question at once; halved when memory runs out.")
     ] = 16,
@@ -72,15 +73,31 @@ def knockout(
     from hi_scoring.model.subject import Subject
 
     chosen = {} if flows is None else {"flows": names_in(flows)}
-    options = options_of(KnockoutOptions, window=window, heads=_heads(heads), only_correct=only_correct, **chosen)
+    options = options_of(
+        KnockoutOptions,
+        window=window,
+        heads=_heads(heads),
+        only_correct=only_correct,
+        answer_tokens=answer_tokens,
+        seed=seed,
+        **chosen,
+    )
     check_dtype(dtype)
     check_revision(model, revision)
     questions = _questions(data, split, limit, question_prompt)
     typer.echo(f"questions: {len(questions):,} of {questions.identity.name}", err=True)
-    folder = out or Path("knockouts") / f"{name_of(model)}--{name_of(questions.identity.name)}"
+    asked = Path(data).stem if _is_table(data) else questions.identity.name
+    folder = out or Path("knockouts") / f"{name_of(model)}--{name_of(asked)}"
+    subject = Subject(model, revision, device, dtype)
+    if window >= subject.shape[0]:
+        typer.echo(
+            f"--window {window}: the model has {subject.shape[0]} layers, so most are blocked around each of them; a "
+            "narrower window tells where information flows",
+            err=True,
+        )
     with stage_line(shown=True) as show:
         found = knockout_dataset(
-            Subject(model, revision, device, dtype),
+            subject,
             questions,
             options,
             folder,
@@ -92,19 +109,23 @@ def knockout(
 
 
 def _questions(data: str, split: str | None, limit: int | None, question_prompt: str) -> Questions:
-    from datasetkit.sources.files import path_inside
     from hi_scoring.data.datasets import ASKED, open_data
-    from hi_scoring.interventions.question_tables import TABLE_SUFFIXES, read_question_table
+    from hi_scoring.interventions.question_tables import read_question_table
     from hi_scoring.interventions.questions import read_questions
     from hi_scoring.model.options import TextOptions
 
     template = options_of(TextOptions, question_prompt=question_prompt).question_prompt
-    table = Path(data)
-    if table.suffix not in TABLE_SUFFIXES or table.is_dir():
+    if not _is_table(data):
         return read_questions(open_data(data, split, limit, ASKED, "test"), template)
     if split is not None:
         raise RecipeError(f"--split {split}: the table {data} has no splits; leave it out")
-    return read_question_table(table, template, partial(path_inside, table.parent.resolve()), limit)
+    return read_question_table(Path(data), template, limit)
+
+
+def _is_table(data: str) -> bool:
+    from hi_scoring.interventions.question_tables import TABLE_SUFFIXES
+
+    return Path(data).suffix in TABLE_SUFFIXES and not Path(data).is_dir()
 
 
 def _heads(text: str | None) -> tuple[tuple[int, int], ...] | None:
@@ -133,4 +154,7 @@ def _report(found: Knockouts, folder: Path) -> None:
         typer.echo(f"left out  {wrong:,} of {counts['questions']:,} questions: the model answers them wrong")
     for reason, count in Counter(drop.reason for drop in read_drops(folder)).most_common():
         typer.echo(f"dropped   {count:,}: {reason} ({reason.explanation})")
+    if counts["blocked"] < FEW_SAMPLES:
+        typer.echo(f"few questions  {counts['blocked']}: intervals say little below some {FEW_SAMPLES}")
     typer.echo(f"wrote {folder} (knockouts of {counts['blocked']:,} questions)")
+    typer.echo(ON_A_PAGE)

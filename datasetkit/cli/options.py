@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     Checked = TypeVar("Checked", bound=Options)
 
 DTYPES = ("float32", "bfloat16", "float16")
+FEW_SAMPLES = 30
+# What commands end with that write tables and no page.
+ON_A_PAGE = "`datasetkit report FOLDER ...` shows all results of a model on one page"
 
 
 def takes(group: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -75,8 +78,12 @@ def options_of(kind: type[Checked], **given: Any) -> Checked:
         return kind(**given)
     except ValidationError as error:
         first = error.errors()[0]
-        name = str(first["loc"][0]).replace("_", "-")
-        raise RecipeError(f"--{name}: {first['msg']} (came: {first['input']!r})") from error
+        name = str(first["loc"][0])
+        typed = given.get(name)
+        came = ",".join(map(str, typed)) if isinstance(typed, tuple) else typed
+        told = first["msg"].removeprefix("Value error, ")
+        which = f", not {first['input'] or 'a blank'}" if isinstance(typed, tuple) and first["input"] in typed else ""
+        raise RecipeError(f"--{name.replace('_', '-')} {came}".rstrip() + f": {told}{which}") from error
 
 
 def check_dtype(dtype: str) -> None:

@@ -26,7 +26,9 @@ def report(
     from hi_scoring.joined.folders import read_folders
     from hi_scoring.joined.page import write_page
     from hi_scoring.joined.terminal import claims_table
+    from hi_scoring.report.pages import check_place
 
+    check_place(out)
     found = read_folders(folders)
     verdicts = claims(found)
     out.parent.mkdir(parents=True, exist_ok=True)

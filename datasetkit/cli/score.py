@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from datasetkit.cli.options import check_dtype, check_revision, name_of, names_in, options_of
+from datasetkit.cli.options import FEW_SAMPLES, check_dtype, check_revision, name_of, names_in, options_of
 from datasetkit.cli.progress import stage_line
 from datasetkit.errors import RecipeError
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 _HEADS_DRAWN = 5
 _SAMPLES_DRAWN = 4
 # Fewer make intervals and halves of the data say little.
-_FEW_SAMPLES = 30
 
 
 def score(
@@ -54,7 +53,7 @@ def score(
         ),
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="Heads to list and to draw.")] = 10,
-    prompt: Annotated[str, typer.Option(help="What the model is asked.")] = "Describe the image.",
+    prompt: Annotated[str, typer.Option(help="What the model is asked.")] = "Describe the picture.",
     convention: Annotated[str, typer.Option(help="Row of a token: predicting (before it) or at (its own).")] = (
         "predicting"
     ),
@@ -158,9 +157,9 @@ def _report(scores: HeadScores, subject: Subject, rows: Data, folder: Path, by: 
     console = Console()
     for table in scores_tables(scores, by, top):
         console.print(table)
-    if len(scores.record_ids) < _FEW_SAMPLES:
+    if len(scores.record_ids) < FEW_SAMPLES:
         typer.echo(
-            f"few samples    {len(scores.record_ids)}: intervals and rankings say little below some {_FEW_SAMPLES}"
+            f"few samples    {len(scores.record_ids)}: intervals and rankings say little below some {FEW_SAMPLES}"
         )
     for reason, count in Counter(drop.reason for drop in drops).most_common():
         typer.echo(f"without scores  {_counted(count, 'row')}: {reason} ({reason.explanation})")

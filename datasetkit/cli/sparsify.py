@@ -14,9 +14,12 @@ from datasetkit.cli.progress import stage_line
 from datasetkit.errors import RecipeError
 
 if TYPE_CHECKING:
+    from hi_scoring.model.subject import Subject
     from hi_scoring.runs.progress import OnProgress
-    from hi_scoring.sparse.bench import Bench, Sparsity
+    from hi_scoring.sparse.bench import Bench
     from hi_scoring.sparse.conditions import Condition
+    from hi_scoring.sparse.folder import Sparsity
+    from hi_scoring.sparse.kernels import Kernel
 
 HEADS = "Heads"
 
@@ -31,15 +34,20 @@ class SparsifyOptions(AskRowsOptions):
     ] = None
     kernel: Annotated[
         str,
-        typer.Option(help="Of the sparse heads: blocks, or flex on CUDA, compiled for seconds at each new size."),
+        typer.Option(help="Of the sparse heads: blocks, or flex (CUDA only), compiled for seconds at each new size."),
     ] = "blocks"
     share: Annotated[float, typer.Option(rich_help_panel=HEADS, help="Of all heads, that keep full attention.")] = 0.05
     by: Annotated[
         str, typer.Option(metavar="SCORE:POSITIONS", rich_help_panel=HEADS, help="What heads are ranked by.")
     ] = "ram:response"
     draws: Annotated[
-        int, typer.Option(min=1, rich_help_panel=HEADS, help="Random sets of as many heads; take 3 or more.")
-    ] = 3
+        int,
+        typer.Option(
+            min=1,
+            rich_help_panel=HEADS,
+            help="Random sets of as many heads; the fewer, the less of their spread is told.",
+        ),
+    ] = 5
     sink: Annotated[
         int, typer.Option(min=0, rich_help_panel=HEADS, help="First tokens that the other heads see from everywhere.")
     ] = 4
@@ -63,15 +71,13 @@ class SparsifyOptions(AskRowsOptions):
         from hi_scoring.scores.results import HeadScores
         from hi_scoring.sparse.bench import Bench
         from hi_scoring.sparse.conditions import SparsityOptions, conditions_of
-        from hi_scoring.sparse.passes import Kernel
 
         chosen = options_of(SparsityOptions, **{name: getattr(self, name) for name in SparsityOptions.model_fields})
         texts, writing = self.texts(), self.writing()
-        if self.kernel not in get_args(Kernel):
-            raise RecipeError(f"--kernel {self.kernel}: give one of {', '.join(get_args(Kernel))}")
         if "caption" in texts.tasks:
             require("comparing captions", PYCOCOEVALCAP)
         subject = self.subject(model)
+        kernel = self._kernel(subject)
         ranked = HeadScores.load(scores)
         conditions = conditions_of(ranked, subject.identity, subject.shape, chosen, self.draws)
         examples, namer = self.examples(data, texts, subject, on_progress)
@@ -83,10 +89,24 @@ class SparsifyOptions(AskRowsOptions):
             texts=texts,
             writing=writing,
             namer=namer,
-            kernel=self.kernel,  # type: ignore[arg-type] # checked above
+            kernel=kernel,
             batch=self.batch,
         )
         return bench, conditions
+
+    def _kernel(self, subject: Subject) -> Kernel:
+        """Refuse a kernel that there is not, or not for this model here."""
+        import torch
+
+        from datasetkit.placement import Placement
+        from hi_scoring.sparse.kernels import Kernel, check_kernel, head_width
+
+        known: tuple[Kernel, ...] = get_args(Kernel)
+        kernel = next((name for name in known if name == self.kernel), None)
+        if kernel is None:
+            raise RecipeError(f"--kernel {self.kernel}: give one of {', '.join(known)}")
+        check_kernel(kernel, torch.device(Placement(device=self.device).torch_device), head_width(subject.config))
+        return kernel
 
     def folder(self, model: str, data: str) -> Path:
         """Where results go."""

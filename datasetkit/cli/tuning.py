@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import yaml
 
-from datasetkit.cli.asking import DATA, AskOptions, namer_of, unusable
+from datasetkit.cli.asking import DATA, AskOptions, namer_of, unknown, unusable
 from datasetkit.cli.options import name_of, names_in, options_of
 from datasetkit.cli.progress import stage_line
 from datasetkit.errors import RecipeError
@@ -174,7 +174,9 @@ class TuneOptions(AskOptions):
             for name, found in rows.items()
         }
         for name, found in examples.items():
-            for line in unusable(found):
+            # What is learnt from is held against nothing.
+            lacking = unknown(rows[name], texts) if name not in (TRAIN, VALIDATION) else []
+            for line in (*unusable(found), *lacking):
                 _tell(f"{name}: {line}")
         namer = namer_of(*(found for name, found in rows.items() if name != VALIDATION))
         bench = Bench(

@@ -15,14 +15,14 @@ from typing import Any, Literal
 from datasetkit.errors import SourceError, UnusableError
 from datasetkit.images import ImageLimits, LoadedImage, load_image
 from datasetkit.ledger import Drop, DropReason, Notice, NoticeKind
-from datasetkit.places import Place
+from datasetkit.places import Place, leads_out, path_inside
 from datasetkit.protocols import Annotator, Entry, Reading
 from datasetkit.recipe import Recipe
 from datasetkit.record import KeyObject, ObjectStatus, Provenance, Record
 from datasetkit.remote import RemotePath
 from datasetkit.rle import Mask
 from datasetkit.sources.coco_index import CocoIndex
-from datasetkit.sources.files import leads_out, path_inside, read_picture
+from datasetkit.sources.files import read_picture
 from datasetkit.sources.licenses import UNKNOWN_LICENSE
 
 CaptionChoice = Literal["first", "longest", "all", "best-aligned"]

@@ -1,4 +1,4 @@
-"""Files of sources and what their names say. Owns the rule that no name leads out of the folder it belongs to."""
+"""Files of sources. Owns what their names say of splits and shards, and how a picture's file is read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import stat
 from collections.abc import Sequence
 from operator import itemgetter
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 
 from datasetkit.errors import SourceError, UnusableError
 from datasetkit.images import ImageLimits
@@ -31,41 +31,6 @@ _SPLITS = {
 }
 _NUMBERED = re.compile(r"([A-Za-z_]\w*)-\d{5}-of-\d{5}", re.ASCII)
 _NAMED = re.compile(r"[a-z]+", re.IGNORECASE)
-
-
-def path_inside(folder: Place, name: str) -> Place:
-    """Join a name from untrusted metadata to its folder.
-
-    Args:
-        folder: resolved already; a remote one has no links.
-        name: relative, with ``/`` or the system's own separator.
-
-    Raises:
-        UnusableError: ``path_escapes`` for an absolute name, one with ``..`` or one that a link leads outside.
-
-    """
-    relative = PurePosixPath(name)
-    if leads_out(name):
-        raise UnusableError(DropReason.PATH_ESCAPES, f"{name!r} must be a path below the source's folder")
-    if isinstance(folder, RemotePath):
-        return folder / relative
-    path = folder / relative
-    try:
-        target = path.resolve()
-    except (OSError, RuntimeError, UnicodeEncodeError) as error:
-        raise UnusableError(
-            DropReason.UNREADABLE, f"{name!r} leads nowhere: links in a circle, or what no path can hold"
-        ) from error
-    if not target.is_relative_to(folder):
-        raise UnusableError(DropReason.PATH_ESCAPES, f"{name!r} is a link that leads out of the source's folder")
-    return path
-
-
-def leads_out(name: str) -> bool:
-    """Tell whether a name is absolute, climbs with ``..``, or is none that a path can hold."""
-    relative = PurePosixPath(name)
-    is_absolute = relative.is_absolute() or PureWindowsPath(name).is_absolute()
-    return is_absolute or ".." in relative.parts or "\0" in name
 
 
 def as_text(name: str) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 from datasetkit.errors import SourceError, UnusableError
 from datasetkit.images import ImageLimits, load_image
 from datasetkit.ledger import Drop, DropReason, Notice
-from datasetkit.places import Place, arrow_input, files_below
+from datasetkit.places import Place, arrow_input, files_below, path_inside
 from datasetkit.protocols import Annotator, Entry, Reading
 from datasetkit.recipe import Recipe
 from datasetkit.record import Provenance, Record
@@ -28,7 +28,6 @@ from datasetkit.sources.files import (
     CAPTION_COLUMNS,
     PICTURE_SUFFIXES,
     as_text,
-    path_inside,
     read_picture,
     split_of_folder,
 )

@@ -12,7 +12,8 @@ from typing import Any
 from datasetkit.errors import SourceError, UnusableError
 from datasetkit.images import ImageLimits
 from datasetkit.ledger import DropReason
-from datasetkit.sources.files import as_text, leads_out, read_picture
+from datasetkit.places import leads_out
+from datasetkit.sources.files import as_text, read_picture
 from datasetkit.sources.hub_loading import one_line
 
 _PLACE = re.compile(r"(?P<archive>(?:zip|tar)://[^:]*::)?(?P<file>.+)", re.DOTALL)

@@ -10,8 +10,8 @@ from pathlib import PurePosixPath
 
 from datasetkit.errors import SourceError
 from datasetkit.ledger import DropReason
-from datasetkit.places import Place, as_place
-from datasetkit.sources.files import PICTURE_SUFFIXES, as_text, leads_out
+from datasetkit.places import Place, as_place, leads_out
+from datasetkit.sources.files import PICTURE_SUFFIXES, as_text
 from datasetkit.sources.tar_index import Break, Member
 
 _MOST_SHARDS = 100_000

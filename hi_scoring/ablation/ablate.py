@@ -5,18 +5,20 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hi_scoring.ablation.bench import Bench
 from hi_scoring.ablation.parts import SUFFIX, load_part, save_part
 from hi_scoring.ablation.plan import Plan, Trial
 from hi_scoring.ablation.results import Ablations
 from hi_scoring.ablation.table import Effects
+from hi_scoring.data.examples import Examples
 from hi_scoring.evaluation.metrics import Measured
+from hi_scoring.runs.drops import DROPS_NAME, write_drops
 from hi_scoring.runs.folder import RunFolder
 from hi_scoring.runs.progress import OnProgress
 
 CONDITIONS_NAME, UNABLATED = "conditions", "unablated"
-_FORMAT = 1
 
 
 def ablate(
@@ -33,33 +35,45 @@ def ablate(
         bench: what all conditions share.
         plan: what is tried.
         folder: for the results; conditions that are finished in it are not run again, and equal results are loaded.
-        overwrite: whether results of another bench in the folder give way.
+        overwrite: whether finished results in the folder give way, those of the same bench, too, so that all is
+            measured anew; what an interrupted run of the same bench left is gone on with.
         on_progress: see :data:`~hi_scoring.runs.progress.OnProgress`.
 
     Raises:
         OutputError: the folder holds other results.
         SourceError: see :meth:`Bench.check`.
-        ModelError: the model cannot be loaded, or nothing is known of its family.
+        ModelError: the model cannot be loaded, nothing is known of its family, or an example does not fit into memory
+            alone; finished conditions stay.
 
     """
     bench.check(plan.options.modes)
     note = RunFolder(folder, "datasetkit ablate", bench.description())
     parts = folder / CONDITIONS_NAME
-    note.check(has_results=any(parts.glob(f"*{SUFFIX}")), overwrite=overwrite)
-    if note.is_anothers:
-        Ablations.remove(folder)
+    is_finished = Ablations.facts_of(folder) is not None
+    note.check(has_results=is_finished or any(parts.glob(f"*{SUFFIX}")), overwrite=overwrite)
+    if note.is_anothers or (overwrite and is_finished):
+        # Conditions first: without tables, those that are left would count as an interrupted run's.
         shutil.rmtree(parts, ignore_errors=True)
+        Ablations.remove(folder)
+        (folder / DROPS_NAME).unlink(missing_ok=True)
     if not note.is_ours:
         note.claim()
     parts.mkdir(exist_ok=True)
-    facts = {"format": _FORMAT, **bench.description(), "n": len(bench.examples.rows), **plan.as_json()}
+    facts = {**bench.description(), **_counts(bench.examples), **plan.as_json()}
     if Ablations.facts_of(folder) == facts:
         return Ablations.load(folder)
+    write_drops(folder, bench.examples.drops)
     measured = _measured(bench, plan.trials, parts, on_progress)
     effects = Effects(measured[UNABLATED], plan.trials, measured, plan.shape)
     found = Ablations(effects.curves(), effects.contrasts(), facts)
     found.save(folder)
     return found
+
+
+def _counts(examples: Examples) -> dict[str, Any]:
+    """Count samples, and the rows that they come from."""
+    rows = {"read": len(examples.data), "used": len(examples.rows), "dropped": len(examples.drops)}
+    return {"n": len(examples.image_ids), "rows": rows}
 
 
 def _measured(bench: Bench, trials: Sequence[Trial], parts: Path, on_progress: OnProgress) -> dict[str, Measured]:

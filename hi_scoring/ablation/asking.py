@@ -1,7 +1,9 @@
-"""What a model says while heads are edited. Owns the batches of generation, and the probability of the right answer.
+"""What a model says while heads are edited. Owns the probability of the right answer, which comes from the same run.
 
-Text and probability come from one run: the first forward pass of generation ends at the last prompt position, whose
-logits are those of the answer's first token, and the model was given nothing of the answer.
+The first forward pass of generation ends at the last prompt position, whose logits are those of the answer's first
+token, and the model was given nothing of the answer. As an answer is right in any case (see
+:func:`hi_scoring.evaluation.answers.is_right`), its probability is that of its first token as it is, in lower case or
+capitalised.
 """
 
 from __future__ import annotations
@@ -12,17 +14,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from datasetkit.batches import Batches
-from datasetkit.errors import ModelError, UnusableError
+from datasetkit.errors import ModelError
 from hi_scoring.ablation.editors import HeadEditor
 from hi_scoring.ablation.vision import SeenPictures
 from hi_scoring.attention import instrumented
 from hi_scoring.data.examples import Example, Examples
-from hi_scoring.families import family_of
+from hi_scoring.evaluation.asking import ask_all
 from hi_scoring.model.dialogue import Dialogue
+from hi_scoring.model.first_tokens import first_tokens
 from hi_scoring.model.options import WritingOptions
 from hi_scoring.model.writing import Writer
 
@@ -36,7 +37,7 @@ class Said:
 
     Args:
         text: written greedily.
-        probability: of the first token of the response that is wanted, before anything is written.
+        probability: of the first tokens of the response that is wanted, together, before anything is written.
 
     """
 
@@ -66,12 +67,12 @@ class Asker:
         self._writer = Writer(model, processor, dialogue)
         self._examples = examples
         self._pictures = pictures
-        self._wanted = [_first_token(processor, model.config, dialogue, example) for example in examples.items]
+        self._wanted = [_first_tokens(processor, model.config, dialogue, example) for example in examples.items]
 
     def ask(
         self, editor_of: EditorOf, options: WritingOptions, batch: int, on_progress: Callable[[int], None]
-    ) -> list[Said | None]:
-        """Ask everything; examples of one task and of prompts alike in length go together.
+    ) -> list[Said]:
+        """Ask everything; see :func:`hi_scoring.evaluation.asking.ask_all`.
 
         Args:
             editor_of: edits heads.
@@ -79,26 +80,12 @@ class Asker:
             batch: examples at once; halved when memory runs out.
             on_progress: told how many examples are done.
 
-        Returns:
-            what is said to each example; None where it does not fit into memory alone.
+        Raises:
+            ModelError: an example does not fit into memory alone.
 
         """
-        items = self._examples.items
-        said: list[Said | None] = [None] * len(items)
-        done = 0
-        for task, most in (("caption", options.caption_tokens), ("vqa", options.answer_tokens)):
-            order = sorted(
-                (place for place, example in enumerate(items) if example.task == task),
-                key=lambda place: len(items[place].prompt),
-            )
-            batches = Batches(partial(self._ask, editor_of, most), batch)
-            for start in range(0, len(order), batch):
-                places = order[start : start + batch]
-                for place, result in zip(places, batches.run(places), strict=True):
-                    said[place] = None if isinstance(result, UnusableError) else result
-                done += len(places)
-                on_progress(done)
-        return said
+        ask = self._pictures.giving_way(partial(self._ask, editor_of))
+        return ask_all(self._examples, ask, options, batch, on_progress)
 
     def _ask(self, editor_of: EditorOf, most: int, places: Sequence[int]) -> list[Said]:
         examples = [self._examples.items[place] for place in places]
@@ -111,17 +98,19 @@ class Asker:
             _first_logits(self._model) as logits,
         ):
             texts = self._writer.write(images, [example.prompt for example in examples], most)
-        wanted = torch.tensor([self._wanted[place] for place in places])
-        probabilities = logits[0].cpu().softmax(-1).gather(1, wanted[:, None])[:, 0].tolist()
-        return [Said(text, probability) for text, probability in zip(texts, probabilities, strict=True)]
+        probabilities = logits[0].cpu().softmax(-1)
+        return [
+            Said(text, float(row[self._wanted[place]].sum()))
+            for text, row, place in zip(texts, probabilities, places, strict=True)
+        ]
 
 
-def _first_token(processor: Any, config: Any, dialogue: Dialogue, example: Example) -> int:
-    """Give the token that the response which is wanted begins with."""
-    tokens, _ = family_of(config).response_tokens(processor, dialogue.prompt(example.prompt), example.response)
+def _first_tokens(processor: Any, config: Any, dialogue: Dialogue, example: Example) -> list[int]:
+    """Give the tokens that the response which is wanted may begin with."""
+    tokens = first_tokens(config, processor, dialogue.prompt(example.prompt), example.response)
     if not tokens:
         raise ModelError(f"the tokenizer knows nothing of {example.response!r} in {example.record_id}; leave it out")
-    return tokens[0]
+    return list(tokens)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -25,6 +25,9 @@ from hi_scoring.model.subject import Subject
 from hi_scoring.runs.progress import OnProgress
 from hi_scoring.statistics import FloatArray
 
+# Of conditions and tables.
+_FORMAT = 2
+
 
 @dataclass(frozen=True)
 class Bench:
@@ -36,7 +39,7 @@ class Bench:
         texts: how the examples were made.
         writing: how much the model may write.
         namer: finds what captions name; None leaves these metrics out.
-        seed: of the samples that resampling takes from.
+        seed: of the examples that resampling takes from.
         batch: examples at once; halved when memory runs out.
 
     """
@@ -52,6 +55,7 @@ class Bench:
     def description(self) -> dict[str, Any]:
         """Tell what decides what is measured of a condition, in plain JSON values."""
         return {
+            "format": _FORMAT,
             **self.subject.description(),
             "data": self.examples.data.identity.as_json(),
             "examples": len(self.examples),
@@ -65,7 +69,7 @@ class Bench:
         """Refuse data that heads cannot be ablated with, before anything is measured.
 
         Raises:
-            SourceError: for resampling, all examples of a task are of one row.
+            SourceError: for resampling, all examples of a task are of one picture.
 
         """
         if "resample" in modes:
@@ -79,13 +83,16 @@ class Bench:
             on_progress: see :data:`~hi_scoring.runs.progress.OnProgress`.
 
         Returns:
-            statistics of every metric of the tasks; samples are the dataset's rows that have examples.
+            statistics of every metric of the tasks; samples are the dataset's pictures that have examples.
+
+        Raises:
+            ModelError: an example does not fit into memory alone.
 
         """
         every = len(self.examples)
         editor_of = None if condition is None else self._editor_of(condition, on_progress)
         said = self._asker.ask(editor_of, self.writing, self.batch, lambda done: on_progress("asking", done, every))
-        judged = judge(self.examples, [None if one is None else one.text for one in said], self.namer).measured
+        judged = judge(self.examples, [one.text for one in said], self.namer).measured
         return Measured(judged.sample_ids, {**judged.statistics, **_probabilities(self.examples, said)})
 
     def _editor_of(self, condition: Condition, on_progress: OnProgress) -> EditorOf:
@@ -95,7 +102,7 @@ class Bench:
         if condition.mode == "mean":
             every = len(self.examples)
             means = self._references.means(self.batch, lambda done: on_progress("mean outputs", done, every))
-            return lambda _: MeanHeads(heads, means)
+            return lambda places: MeanHeads(heads, means, self._references.image_slots(places))
         return lambda places: ResampledHeads(
             heads, self._references.donated([self._donors[place] for place in places], heads)
         )
@@ -121,11 +128,10 @@ class Bench:
         return donors_of(self.examples, self.seed)
 
 
-def _probabilities(examples: Examples, said: Sequence[Said | None]) -> dict[str, FloatArray]:
+def _probabilities(examples: Examples, said: Sequence[Said]) -> Mapping[str, FloatArray]:
     """Sum up the probabilities of right answers, and count them, sample by sample: (n, 2)."""
-    places = {row: place for place, row in enumerate(examples.rows)}
-    found = np.zeros((len(places), 2))
-    for example, one in zip(examples.items, said, strict=True):
-        if example.task == "vqa" and one is not None:
-            found[places[example.row]] += (one.probability, 1)
-    return {"answer_probability": found} if found.any() else {}
+    is_answer = np.array([example.task == "vqa" for example in examples.items])
+    if not is_answer.any():
+        return {}
+    rows = np.column_stack([[one.probability for one in said], is_answer]) * is_answer[:, None]
+    return Measured.joining(list(map(examples.image_id, examples.items)), {"answer_probability": rows}).statistics

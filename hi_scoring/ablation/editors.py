@@ -50,20 +50,25 @@ class ZeroHeads(HeadEditor):
 
 
 class MeanHeads(HeadEditor):
-    """Lets chosen heads put out the same everywhere: what they do on average.
+    """Lets chosen heads put out what they do on average: at image tokens one mean, everywhere else another.
 
     Args:
         heads: the chosen ones.
-        means: of all heads, shape (L, H, D); see :meth:`References.means`.
+        means: of all heads, shape (2, L, H, D), that at image tokens last; see :meth:`References.means`.
+        is_image: which slots of a batch of prompts hold image tokens, shape (B, N), bool. No token that is generated
+            after them is one.
 
     """
 
-    def __init__(self, heads: Heads, means: Tensor) -> None:
+    def __init__(self, heads: Heads, means: Tensor, is_image: Tensor) -> None:
         super().__init__(heads)
         self._means = means
+        self._kinds = torch.nn.functional.pad(is_image.long(), (0, 1))
 
     def _values(self, call: AttentionCall, former: Tensor) -> Tensor:
-        return self._means[call.layer, list(self._heads[call.layer])].expand_as(former)
+        means = self._means[:, call.layer, list(self._heads[call.layer])].to(former)
+        kinds = self._kinds.to(former.device)
+        return means[kinds[:, call.query_positions.clamp(max=kinds.shape[1] - 1)]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,20 +140,19 @@ class OutputSums(Editor):
     """Changes nothing and sums up what all heads put out in one forward pass, so that nothing of its size is kept.
 
     Args:
-        attended: 1 for tokens, 0 for padding, shape (B, N).
+        counted: which tokens each of K sums is over, shape (K, B, N), bool.
 
     Attributes:
-        sums: over all tokens, of each layer, shape (H, D), float32.
-        count: of the tokens.
+        sums: of each layer, shape (K, H, D), float32.
 
     """
 
-    def __init__(self, attended: Tensor) -> None:
-        self._attended = attended
+    def __init__(self, counted: Tensor) -> None:
+        self._counted = counted
         self.sums: dict[int, Tensor] = {}
-        self.count = int(attended.sum())
 
     def edit_output(self, call: AttentionCall, output: Tensor) -> Tensor:
         """See :meth:`Editor.edit_output`."""
-        self.sums[call.layer] = torch.einsum("bqhd,bq->hd", output.float(), self._attended.to(output.device).float())
+        counted = self._counted.to(output.device).float()
+        self.sums[call.layer] = torch.einsum("bqhd,kbq->khd", output.float(), counted)
         return output

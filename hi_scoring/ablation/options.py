@@ -16,11 +16,13 @@ class AblationOptions(Options):
     """Which heads are taken out, and what stands in their place.
 
     Args:
-        modes: what a head puts out instead: nothing (``zero``); its mean output over the data (``mean``); what it puts
-            out for another sample of the data (``resample``).
+        modes: what a head puts out instead: nothing (``zero``); its mean output over the very rows that are asked, at
+            image tokens that over image tokens and elsewhere that over all others (``mean``); what it puts out for
+            another picture of these rows (``resample``).
         doses: how many heads, as shares of all; each is rounded up to a whole number.
-        draws: random sets of heads for each dose; fewer where fewer differ.
-        seed: of the samples that resampling takes from; the seeds of random sets count up from it.
+        draws: random sets of heads for each dose, fewer where fewer differ. Their spread is what top heads are held
+            against: fewer than 5 tell little of it, and hardly any difference stands out from 2.
+        seed: of the examples that resampling takes from; the seeds of random sets count up from it.
 
     """
 
@@ -28,7 +30,7 @@ class AblationOptions(Options):
     doses: tuple[Annotated[float, Field(gt=0.0, le=0.5)], ...] = Field(
         default=(0.01, 0.02, 0.05, 0.1, 0.2), min_length=1
     )
-    draws: int = Field(default=5, ge=1)
+    draws: int = Field(default=10, ge=2)
     seed: int = Field(default=0, ge=0)
 
     @field_validator("modes")

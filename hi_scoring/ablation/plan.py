@@ -9,7 +9,6 @@ import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count, islice
 from typing import Any, Literal
 
 from datasetkit.errors import RecipeError
@@ -21,8 +20,6 @@ from hi_scoring.selection import Selection
 
 Rule = Literal["top", "bottom", "random"]
 _ROUNDING = 1e-9
-# Where draws are few that differ, most seeds draw one that was drawn before.
-_TRIES = 20
 
 
 @dataclass(frozen=True)
@@ -57,7 +54,8 @@ class Trial:
 
     Args:
         ranking: by which heads are chosen.
-        rule: the highest, the lowest, or others, as many as the highest in each layer.
+        rule: the highest, the lowest, or random ones, as many in each layer as the highest have there. Some of the
+            highest and lowest may be among these.
         draw: number of the random set, from 0; None for top and bottom.
         condition: which.
 
@@ -135,10 +133,8 @@ class Plan:
 
 
 def _chosen(ranking: Ranking, size: int, options: AblationOptions) -> Iterator[tuple[Rule, int | None, Selection]]:
-    select = ranking.selector.select
-    yield "top", None, select(f"top-heads:{size}")
-    yield "bottom", None, select(f"bottom-heads:{size}")
-    seeds = islice(count(options.seed), _TRIES * options.draws)
-    drawn = {selection.heads: selection for selection in (select(f"random-heads:{size}:{seed}") for seed in seeds)}
-    for number, selection in enumerate(islice(drawn.values(), options.draws)):
+    selector = ranking.selector
+    yield "top", None, selector.select(f"top-heads:{size}")
+    yield "bottom", None, selector.select(f"bottom-heads:{size}")
+    for number, selection in enumerate(selector.random_heads(size, options.draws, options.seed)):
         yield "random", number, selection

@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datasetkit.batches import Batches
-from datasetkit.errors import ModelError, SourceError, UnusableError
+from datasetkit.errors import SourceError
 from hi_scoring.ablation.editors import Donated, Heads, OutputCapture, OutputSums
 from hi_scoring.ablation.vision import SeenPictures
 from hi_scoring.attention import Editor, instrumented
 from hi_scoring.data.examples import Example, Examples
+from hi_scoring.evaluation.asking import in_batches
 from hi_scoring.model.dialogue import Dialogue
 from hi_scoring.model.options import Task
 from hi_scoring.model.writing import on_device
@@ -42,18 +42,21 @@ class References:
         self._examples = examples
         self._pictures = pictures
         self._means: Tensor | None = None
+        self._images: dict[tuple[int, ...], Tensor] = {}
 
     def means(self, batch: int, on_progress: Callable[[int], None] = lambda _: None) -> Tensor:
-        """Average what all heads put out over all tokens of all references: picture, prompt, response, template.
+        """Average what all heads put out over the tokens of all references: picture, prompt, response, template.
 
-        It is done once; later calls give the same tensor.
+        Image tokens have a mean of their own: they are most of the tokens, and heads do something else there than at
+        words. It is done once; later calls give the same tensor.
 
         Args:
             batch: references in one forward pass; halved when memory runs out.
             on_progress: told how many references are done.
 
         Returns:
-            shape (L, H, D), float32, on the CPU.
+            shape (2, L, H, D), float32, on the CPU: the mean over all tokens that are no image tokens, and over those
+            that are.
 
         Raises:
             ModelError: a reference does not fit into memory alone.
@@ -65,28 +68,42 @@ class References:
 
     def _averaged(self, batch: int, on_progress: Callable[[int], None]) -> Tensor:
         totals: dict[int, Tensor] = {}
-        count = 0
+        counts = torch.zeros(2, 1, 1, dtype=torch.long)
 
         def add(places: Sequence[int]) -> list[None]:
-            nonlocal count
             inputs = self._encoded(places)
-            found = OutputSums(inputs["attention_mask"])
+            is_image = self._is_image(inputs)
+            counted = torch.stack([inputs["attention_mask"].bool() & ~is_image, is_image])
+            found = OutputSums(counted)
             self._read(places, inputs, found)
             # Only here, since memory may run out above; in float64 on the CPU, which not every device has.
-            count += found.count
+            counts.add_(counted.sum((1, 2))[:, None, None])
             for layer, sums in found.sums.items():
                 totals[layer] = totals.get(layer, torch.zeros(())) + sums.double().cpu()
             return [None] * len(places)
 
-        batches = Batches(add, batch)
-        # Those alike in length together, for the least padding.
-        order = sorted(range(len(self._examples)), key=lambda place: len(self._examples.items[place].prompt))
-        for start in range(0, len(order), batch):
-            for result in batches.run(order[start : start + batch]):
-                if isinstance(result, UnusableError):
-                    raise ModelError(f"head outputs cannot be averaged: {result.detail}; give a device with more")
-            on_progress(min(start + batch, len(order)))
-        return torch.stack([totals[layer] / count for layer in sorted(totals)]).float()
+        every = range(len(self._examples))
+        in_batches(self._examples, every, self._pictures.giving_way(add), batch, on_progress)
+        return torch.stack([totals[layer] / counts for layer in sorted(totals)], 1).float()
+
+    def image_slots(self, places: Sequence[int]) -> Tensor:
+        """Tell which slots of a batch of prompts hold image tokens.
+
+        Args:
+            places: of the examples.
+
+        Returns:
+            shape (B, N), bool, on the CPU.
+
+        """
+        key = tuple(places)
+        if key not in self._images:
+            self._images[key] = self._is_image(self._encoded(places, with_responses=False))
+        return self._images[key]
+
+    def _is_image(self, inputs: dict[str, Any]) -> Tensor:
+        found: Tensor = inputs["input_ids"] == self._model.config.image_token_id
+        return found
 
     def donated(self, places: Sequence[int], heads: Heads) -> Donated:
         """Let heads read references.
@@ -107,12 +124,12 @@ class References:
     def _at(self, places: Sequence[int]) -> list[Example]:
         return [self._examples.items[place] for place in places]
 
-    def _encoded(self, places: Sequence[int]) -> dict[str, Any]:
+    def _encoded(self, places: Sequence[int], *, with_responses: bool = True) -> dict[str, Any]:
         examples = self._at(places)
         return self._dialogue.encode(
             [self._examples.picture(example) for example in examples],
             [self._dialogue.prompt(example.prompt) for example in examples],
-            [example.response + self._dialogue.closing for example in examples],
+            [example.response + self._dialogue.closing for example in examples] if with_responses else None,
         )
 
     @torch.inference_mode()
@@ -123,17 +140,17 @@ class References:
 
 
 def donors_of(examples: Examples, seed: int) -> list[int]:
-    """Draw for each example another of the same task and of another row, all of these equally likely.
+    """Draw for each example another of the same task and of another picture, all of these equally likely.
 
     Args:
-        examples: of at least two rows for each task.
+        examples: of at least two pictures for each task.
         seed: of the draws.
 
     Returns:
         the donors' places among the examples.
 
     Raises:
-        SourceError: all examples of a task are of one row.
+        SourceError: all examples of a task are of one picture.
 
     """
     by_task: dict[Task, list[int]] = defaultdict(list)
@@ -142,15 +159,15 @@ def donors_of(examples: Examples, seed: int) -> list[int]:
     random = np.random.default_rng(seed)
     donors = [0] * len(examples)
     for task, places in by_task.items():
-        rows = [examples.items[place].row for place in places]
-        if len(set(rows)) == 1:
+        pictures = [examples.image_id(examples.items[place]) for place in places]
+        if len(set(pictures)) == 1:
             raise SourceError(
-                f"{examples.data.identity.name} has one row alone for {task}, so there is no other sample to take head "
+                f"{examples.data.identity.name} has one picture alone for {task}, so there is no other to take head "
                 "outputs from; give more rows, or leave out the mode resample"
             )
-        for place, row in zip(places, rows, strict=True):
+        for place, picture in zip(places, pictures, strict=True):
             donor = random.integers(len(places))
-            while rows[donor] == row:
+            while pictures[donor] == picture:
                 donor = random.integers(len(places))
             donors[place] = places[donor]
     return donors

@@ -24,7 +24,8 @@ class Ablations:
     Args:
         curves: see :meth:`hi_scoring.ablation.table.Effects.curves`.
         contrasts: see :meth:`hi_scoring.ablation.table.Effects.contrasts`.
-        facts: model, data, options, rankings, and of every trial its heads; plain JSON values.
+        facts: model, data, options, rankings, and of every trial its heads; ``n`` samples, and how many ``rows`` were
+            read, used and dropped (``drops.jsonl`` says why); plain JSON values.
 
     """
 

@@ -3,11 +3,21 @@
 A ranking means something only where taking out its highest heads does something else than taking out as many random
 ones of the same layers. So that, and nothing else, is tested: the lowest heads often stand in other layers, and their
 curve tells of these as well.
+
+Heads differ, so every set of them differs from the mean of others, whoever chose it: with samples enough, even a
+ranking by dice is told from that mean. So a contrast counts only where two things hold (an intersection-union test;
+Berger, "Multiparameter Hypothesis Testing and Acceptance Sampling", 1982: its p-value is the larger one). The top set
+must be beyond the spread of random sets, as if it were none of them; and its difference from their mean must be beyond
+the noise of samples. Rankings by dice of simulated heads, held against ten random sets, then get a definite verdict in
+2 to 8 % of cases; against the mean alone, in 40 to 90 %. Of many metrics one differs by chance, so a ranking is judged
+by one that is named beforehand: the probability of the right answer, to which every change of the logits is visible;
+where nothing is asked, CIDEr.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,12 +26,14 @@ import pandas as pd
 
 from hi_scoring.ablation.plan import Rule, Trial
 from hi_scoring.evaluation.metrics import METRICS, Measured, find_metric
-from hi_scoring.evaluation.shifts import DRAWS, Cell, Estimate, contrast, shift
-from hi_scoring.statistics import holm
+from hi_scoring.evaluation.shifts import Cell, Estimate, contrast, shift
+from hi_scoring.statistics import DRAWS, holm, p_as_drawn
 from hi_scoring.verdicts import FAILS, HOLDS, LEVEL, OPEN
 
 # Of each test, so that the lowest p-value there is, corrected for all of them, is half of LEVEL.
 _DRAWS_PER_TEST = 4 / LEVEL
+# The first of these that was measured judges a ranking.
+_JUDGING = ("answer_probability", "cider", *METRICS)
 
 
 @dataclass(frozen=True)
@@ -59,12 +71,16 @@ class Effects:
         self._unablated = unablated
         self._measured = measured
         self._all_heads = math.prod(shape)
-        self._metrics = [name for name in METRICS if name in unablated.statistics]
+        there = unablated.statistics
+        self._tested = [name for name in METRICS if name in there]
+        self._shown = [*self._tested, *sorted(name for name in there if name not in METRICS)]
         keys = dict.fromkeys((trial.ranking, trial.condition.mode, trial.heads) for trial in trials)
         self._doses = [
             _Dose(*key, tuple(one for one in trials if (one.ranking, one.condition.mode, one.heads) == key))
             for key in keys
         ]
+        tests = max(Counter(dose.ranking for dose in self._doses).values())
+        self._draws = max(DRAWS, math.ceil(_DRAWS_PER_TEST * tests))
         self._shifts: dict[tuple[str, ...], Estimate] = {}
 
     def curves(self) -> pd.DataFrame:
@@ -75,38 +91,42 @@ class Effects:
             is of all draws together, and for top and bottom), runs (conditions that the row is of), shared (how many
             of the heads are among the top ones, mean over runs), metric, n (samples with a value), unablated (figure
             of the model as it was), figure (mean over runs), spread (standard deviation over runs, NaN of fewer than
-            two), shift of the figure with low, high (95 %) and p. These p-values are not corrected.
+            two), shift of the figure with low, high (95 %) and p. These p-values are not corrected. Metrics are those
+            of ``METRICS`` and ``accuracy:TYPE``.
 
         """
         table = pd.DataFrame([row for dose in self._doses for row in self._curve_rows(dose)])
         return table.astype({"draw": "Int64"})
 
     def contrasts(self) -> pd.DataFrame:
-        """Give one row for each ranking, mode, dose and metric: top heads less the mean of matched random draws.
+        """Give one row for each ranking, mode, dose and metric: top heads less the mean of matched random sets.
 
         Returns:
-            columns ranking, mode, heads, share, metric, top and random (their shifts), difference with low, high
-            (95 %) and p; p_holm, corrected for all rows of the ranking; worse, whether the difference is to the worse.
+            columns ranking, mode, heads, share, metric (of ``METRICS``; types of questions explain, they are not
+            tested), top and random (their shifts); difference with low, high (95 %) and p, of these top heads from the
+            mean of random ones, on other samples and with other draws; p_sets, whether the top set could be one more
+            random set, see :func:`hi_scoring.statistics.p_as_drawn`; worse, whether the difference is to the worse;
+            p_holm, the larger of p and p_sets, corrected for all modes and doses of the same ranking and metric, NaN
+            where either is, as with fewer than two random sets.
 
         """
-        tests = len(self._doses) * len(self._metrics) // len({dose.ranking for dose in self._doses})
-        draws = max(DRAWS, math.ceil(_DRAWS_PER_TEST * tests))
-        table = pd.DataFrame([self._contrast(dose, metric, draws) for dose in self._doses for metric in self._metrics])
+        table = pd.DataFrame([self._contrast(dose, metric) for dose in self._doses for metric in self._tested])
+        larger = table[["p", "p_sets"]].max(axis=1, skipna=False)
         table["p_holm"] = np.nan
-        for _, rows in table[table["p"].notna()].groupby("ranking", sort=False):
-            table.loc[rows.index, "p_holm"] = holm(rows["p"].to_numpy(float))
+        for _, rows in table[larger.notna()].groupby(["ranking", "metric"], sort=False):
+            table.loc[rows.index, "p_holm"] = holm(larger[rows.index].to_numpy(float))
         return table
 
     def _curve_rows(self, dose: _Dose) -> Iterator[dict[str, object]]:
         drawn = dose.of("random")
         for trials in (dose.of("top"), dose.of("bottom"), drawn, *((trial,) for trial in drawn)):
             draw = trials[0].draw if trials is not drawn else None
-            for metric in self._metrics:
+            for metric in self._shown:
                 yield self._curve_row(dose, trials, draw, metric)
 
     def _curve_row(self, dose: _Dose, trials: Sequence[Trial], draw: int | None, metric: str) -> dict[str, object]:
         cell = self._cell(trials)
-        figures = [run.figure(metric) for run in cell.tuned]
+        figures = [run.figure(metric) for run in cell.runs]
         estimate = self._shift(trials, metric)
         return {
             **self._place(dose),
@@ -115,7 +135,7 @@ class Effects:
             "runs": len(trials),
             "shared": dose.shared(trials),
             "metric": metric,
-            "n": min(run.n(metric) for run in cell.tuned),
+            "n": min(run.n(metric) for run in cell.runs),
             "unablated": self._unablated.figure(metric),
             "figure": float(np.mean(figures)),
             "spread": float(np.std(figures, ddof=1)) if len(figures) > 1 else np.nan,
@@ -123,9 +143,9 @@ class Effects:
             **_interval(estimate),
         }
 
-    def _contrast(self, dose: _Dose, metric: str, draws: int) -> dict[str, object]:
+    def _contrast(self, dose: _Dose, metric: str) -> dict[str, object]:
         first, second = self._cell(dose.of("top")), self._cell(dose.of("random"))
-        estimate = contrast(metric, first, second, draws)
+        estimate = contrast(metric, first, second, self._draws)
         return {
             **self._place(dose),
             "metric": metric,
@@ -133,6 +153,7 @@ class Effects:
             "random": second.shift(metric),
             "difference": estimate.value,
             **_interval(estimate),
+            "p_sets": p_as_drawn(first.shift(metric), second.shifts(metric)),
             "worse": estimate.value < 0 if find_metric(metric).higher_is_better else estimate.value > 0,
         }
 
@@ -148,7 +169,7 @@ class Effects:
         """Estimate the shift of conditions; those that rankings have in common are estimated once."""
         key = (metric, *(trial.condition.name for trial in trials))
         if key not in self._shifts:
-            self._shifts[key] = shift(metric, self._cell(trials))
+            self._shifts[key] = shift(metric, self._cell(trials), self._draws)
         return self._shifts[key]
 
     def _cell(self, trials: Sequence[Trial]) -> Cell:
@@ -165,16 +186,19 @@ class Verdict:
 
     Args:
         ranking: which.
+        metric: that it is judged by: the probability of the right answer where it was measured, else CIDEr, else the
+            first that was of ``METRICS``.
         answer: ``holds`` where the top heads' shift is significantly to the worse of random ones' somewhere, and
             nowhere to the better; ``does not hold`` where it is to the better somewhere, and at most as often to the
             worse; else ``cannot be told``.
-        worse: contrasts in which the top heads' shift is significantly to the worse.
-        better: contrasts in which it is significantly to the better.
-        tested: how many contrasts there are.
+        worse: contrasts of that metric in which the top heads' shift is significantly to the worse.
+        better: those in which it is significantly to the better.
+        tested: how many there are.
 
     """
 
     ranking: str
+    metric: str
     answer: str
     worse: int
     better: int
@@ -184,7 +208,9 @@ class Verdict:
 def verdicts(contrasts: pd.DataFrame) -> list[Verdict]:
     """Say of each ranking whether its top heads matter more than random ones of the same layers."""
     found = []
-    for ranking, rows in contrasts.groupby("ranking", sort=False):
+    for ranking, of_ranking in contrasts.groupby("ranking", sort=False):
+        metric = next(name for name in _JUDGING if name in set(of_ranking["metric"]))
+        rows = of_ranking[of_ranking["metric"] == metric]
         sure = rows["p_holm"] < LEVEL
         worse, better = int((sure & rows["worse"]).sum()), int((sure & ~rows["worse"]).sum())
         answer = OPEN
@@ -192,5 +218,5 @@ def verdicts(contrasts: pd.DataFrame) -> list[Verdict]:
             answer = FAILS
         elif worse and not better:
             answer = HOLDS
-        found.append(Verdict(str(ranking), answer, worse, better, int(rows["p_holm"].notna().sum())))
+        found.append(Verdict(str(ranking), metric, answer, worse, better, int(rows["p_holm"].notna().sum())))
     return found

@@ -22,16 +22,17 @@ _RULES = ("top", "bottom", "random")
 
 def ablation_tables(found: Ablations) -> Iterator[Table]:
     """Give the tables that ``datasetkit ablate`` ends with: a dose curve for each ranking and mode, and verdicts."""
-    whole = found.curves[found.curves["draw"].isna()]
+    whole, asked_for = found.curves[found.curves["draw"].isna()], found.facts["options"]["draws"]
     for (ranking, mode), curve in whole.groupby(["ranking", "mode"], sort=False):
         contrasts = found.contrasts
         tested = contrasts[(contrasts["ranking"] == ranking) & (contrasts["mode"] == mode)]
-        yield _curve(f"{mode} ablation of heads by {ranking}", curve, tested)
+        yield _curve(f"{mode} ablation of heads by {ranking}", curve, tested, asked_for)
     yield _verdicts(found.contrasts)
 
 
-def _curve(title: str, curve: pd.DataFrame, tested: pd.DataFrame) -> Table:
-    table = plain_table(title, f"shifts from the model as it was; {MARK} top differs from random, p < {LEVEL} (Holm)")
+def _curve(title: str, curve: pd.DataFrame, tested: pd.DataFrame, asked_for: int) -> Table:
+    told = f"shifts from the model as it was; {MARK} top is beyond noise and random sets, p < {LEVEL} (Holm)"
+    table = plain_table(title, told)
     table.add_column("metric")
     table.add_column("heads", no_wrap=True)
     doses = list(dict.fromkeys(curve["heads"]))
@@ -44,16 +45,23 @@ def _curve(title: str, curve: pd.DataFrame, tested: pd.DataFrame) -> Table:
             marks = [MARK if rule == "top" and corrected[metric, heads] < LEVEL else " " for heads in doses]
             cells = [f"{signed(shifts[metric, rule, heads])}{mark}" for heads, mark in zip(doses, marks, strict=True)]
             table.add_row(find_metric(metric).label if rule == _RULES[0] else "", rule, *cells)
+    drawn = curve[curve["rule"] == "random"].drop_duplicates("heads").set_index("heads")
+    table.add_row(f"sets that differ, of {asked_for:,}", "random", *(f"{drawn['runs'][heads]:,} " for heads in doses))
+    table.add_row("heads that are top, too", "random", *(f"{drawn['shared'][heads]:,.1f} " for heads in doses))
     return table
 
 
 def _verdicts(contrasts: pd.DataFrame) -> Table:
-    table = plain_table("top heads matter more than random heads of the same layers")
+    judged = verdicts(contrasts)
+    table = plain_table(
+        "top heads matter more than random heads of the same layers",
+        f"judged by: {find_metric(judged[0].metric).label}",
+    )
     table.add_column("ranking")
     table.add_column("")
     for name in ("worse", "better", "tested"):
         table.add_column(name, justify="right")
-    for verdict in verdicts(contrasts):
+    for verdict in judged:
         table.add_row(
             verdict.ranking, verdict.answer, f"{verdict.worse:,}", f"{verdict.better:,}", f"{verdict.tested:,}"
         )

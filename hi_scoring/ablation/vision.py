@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import gc
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from torch import Tensor
 from transformers.utils.generic import ModelOutput
@@ -15,9 +16,12 @@ _LIMIT = 2**30
 # What a tower gives beside features, and no text model reads.
 _UNREAD = ("last_hidden_state", "hidden_states", "attentions")
 
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
+
 
 class SeenPictures:
-    """Features of batches of pictures, as a model's ``get_image_features`` gives them.
+    """Features of batches of pictures, as a model's ``get_image_features`` gives them; until memory runs out.
 
     Args:
         model: an image-text-to-text model; where it has no such method, its tower runs each time.
@@ -56,6 +60,30 @@ class SeenPictures:
             yield
         finally:
             del self._base.get_image_features
+
+    def giving_way(self, function: Callable[Given, Result]) -> Callable[Given, Result]:
+        """Let a function have the memory of all features where it runs short; nothing is kept from then on.
+
+        Args:
+            function: of a batch; it is called once more then, so that no batch is halved for want of that memory.
+
+        """
+
+        @wraps(function)
+        def called(*arguments: Given.args, **options: Given.kwargs) -> Result:
+            try:
+                return function(*arguments, **options)
+            except (RuntimeError, MemoryError):
+                # Whatever went wrong: where it was not memory, it goes wrong again.
+                if not self._features:
+                    raise
+            # Only here, with the exception gone, does nothing hold the tensors of the failed attempt any more.
+            self._features.clear()
+            self._left = 0
+            gc.collect()
+            return function(*arguments, **options)
+
+        return called
 
     def _keep(self, rows: tuple[int, ...], found: Any) -> None:
         if not isinstance(found, ModelOutput):

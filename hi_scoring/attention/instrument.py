@@ -18,6 +18,7 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 from datasetkit.errors import ModelError
 from hi_scoring.attention.call import AttentionCall
 from hi_scoring.attention.compute import attend
+from hi_scoring.attention.implementation import attending_by, layer_of
 from hi_scoring.attention.parts import Editor, Reader
 
 _NAME = "hi_scoring"
@@ -43,22 +44,11 @@ def instrumented(model: Any, readers: Sequence[Reader] = (), editors: Sequence[E
 
     """
     decoder = model.get_decoder()
-    config = decoder.config
-    former = config._attn_implementation
-    if former == _NAME:
-        raise ModelError(
-            f"this {type(model).__name__} is instrumented already; give all readers and editors to one instrumented()"
-        )
     instrument = _Instrument(readers, editors)
     with ExitStack() as stack:
-        stack.callback(setattr, config, "_attn_implementation_internal", former)
-        decoder.set_attn_implementation(_NAME)
-        if config._attn_implementation != _NAME:
-            raise ModelError(
-                f"the text attention of {type(model).__name__} ({type(decoder).__name__}) does not go through "
-                "transformers' AttentionInterface, so it can neither be read nor edited; give another model"
-            )
-        token = _INSTRUMENTS.set(MappingProxyType({**_INSTRUMENTS.get(), id(config): instrument}))
+        instead = "give all readers and editors to one instrumented()"
+        stack.enter_context(attending_by(_NAME, model, "instrumented", instead))
+        token = _INSTRUMENTS.set(MappingProxyType({**_INSTRUMENTS.get(), id(decoder.config): instrument}))
         stack.callback(_INSTRUMENTS.reset, token)
         for handle in (
             decoder.register_forward_pre_hook(instrument.begin, with_kwargs=True),
@@ -118,10 +108,7 @@ class _Instrument:
                 "checkpointing does); its tokens' slots are not known"
             )
         self._reached = True
-        layer = getattr(module, "layer_idx", None)
-        if layer is None:
-            raise ModelError(f"{type(module).__name__} has no layer_idx; give a model whose layers know their number")
-        _refuse_unknown(layer, options)
+        layer = layer_of(module, options)
         length, total = query.shape[2], self._past + query.shape[2]
         keys = key.shape[2]
         if keys > total or (mask is not None and mask.shape[-2:] != (length, keys)):
@@ -151,15 +138,6 @@ class _Instrument:
             self._editors,
             lambda: sdpa_attention_forward(module, query, key, value, mask, **options)[0],
         )
-
-
-def _refuse_unknown(layer: int, options: Mapping[str, Any]) -> None:
-    """Refuse what changes the attention beyond mask, scaling and softcap."""
-    if options.get("dropout"):
-        raise ModelError(f"layer {layer} drops attention at random, p = {options['dropout']}; call model.eval() first")
-    for name in ("position_bias", "s_aux"):
-        if options.get(name) is not None:
-            raise ModelError(f"layer {layer} uses {name} in its attention, which is not known here; give another model")
 
 
 def _attention(

@@ -1,4 +1,4 @@
-"""Rows by name or folder. Owns which split is taken, which columns must be there, and how a dataset is identified."""
+"""Rows by name or folder. Owns which split is taken, which columns must be there, and how data and rows are known."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from datasetkit.errors import SourceError
 from hi_scoring.data.samples import MASK_COLUMNS, TEXT_COLUMNS
 
 _PUBLISHED = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>\S+))?")
-_KNOWN = ("image", *TEXT_COLUMNS, *MASK_COLUMNS, "phrases", "questions", "record_id")
+_KNOWN = ("image", *TEXT_COLUMNS, *MASK_COLUMNS, "phrases", "questions", "image_id", "record_id")
 # What rows must have, one of each group: to score heads on them, to learn their texts, to learn answers.
 SCORED = (("image",), TEXT_COLUMNS, MASK_COLUMNS)
 DESCRIBED = (("image",), TEXT_COLUMNS)
@@ -45,6 +45,15 @@ class DataIdentity:
         """Plain values."""
         return asdict(self)
 
+    def shares_rows(self, told: Mapping[str, Any]) -> bool:
+        """Whether these rows and others have rows in common, both being the first ones of the same split.
+
+        Args:
+            told: of the others, as :meth:`as_json` gives it.
+
+        """
+        return all(told.get(name) == value for name, value in self.as_json().items() if name != "rows")
+
 
 @dataclass(frozen=True)
 class Data:
@@ -54,12 +63,14 @@ class Data:
         rows: a ``datasets.Dataset`` of the columns that samples are made of.
         identity: of these rows.
         record_ids: what rows are called, to be read without their pictures; None where they have no names.
+        image_ids: what their pictures are called, which several rows may share; None where these have no names.
 
     """
 
     rows: Any
     identity: DataIdentity
     record_ids: Sequence[str | None] | None = None
+    image_ids: Sequence[Any] | None = None
 
     @property
     def has_phrases(self) -> bool:
@@ -72,6 +83,14 @@ class Data:
             return set()
         found = {item["category"] for one in self.rows.select_columns("objects") for item in one["objects"]}
         return found - {None}
+
+    @property
+    def has_found_objects(self) -> bool:
+        """Whether models found objects of these rows, by their descriptions: what those do not name is not known."""
+        if not self.has_phrases:
+            return False
+        found = (item["scores"] for one in self.rows.select_columns("objects") for item in one["objects"])
+        return any(scores and scores.get("detection") is not None for scores in found)
 
     def without_pictures(self) -> Iterator[Mapping[str, Any]]:
         """Give all rows in order, without their pictures, which are not read."""
@@ -90,6 +109,14 @@ class Data:
     def name(self, index: int) -> str:
         """What a row is called, be its picture or a mask damaged; its place where it has no name of its own."""
         return str((self.record_ids and self.record_ids[index]) or f"row-{index}")
+
+    def image_id(self, index: int) -> str:
+        """What a row's picture is called: the same in all rows of one picture, of which a dataset may have several.
+
+        A row that does not say so is taken to be the only one of its picture, and gives its own name.
+        """
+        found = None if self.image_ids is None else self.image_ids[index]
+        return self.name(index) if found is None or found == "" else str(found)
 
 
 def open_data(
@@ -138,8 +165,9 @@ def open_data(
         rows = rows.cast_column("image", datasets.Image(decode=False))
     if limit is not None:
         rows = rows.select(range(min(limit, len(rows))))
-    record_ids = rows["record_id"] if "record_id" in rows.column_names else None
-    return Data(rows, DataIdentity(name, split, revision, sha256, len(rows)), record_ids)
+    ids = {column: rows[column] for column in ("record_id", "image_id") if column in rows.column_names}
+    identity = DataIdentity(name, split, revision, sha256, len(rows))
+    return Data(rows, identity, ids.get("record_id"), ids.get("image_id"))
 
 
 def _digest(folder: Path) -> str:

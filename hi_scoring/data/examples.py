@@ -67,10 +67,19 @@ class Examples:
         """Read an example's picture, mode RGB."""
         return read_picture(self.data, example.row)
 
+    def image_id(self, example: Example) -> str:
+        """What an example's picture is called; see :meth:`Data.image_id`."""
+        return self.data.image_id(example.row)
+
     @property
     def rows(self) -> tuple[int, ...]:
         """The rows that have examples, in order."""
         return tuple(dict.fromkeys(example.row for example in self.items))
+
+    @property
+    def image_ids(self) -> tuple[str, ...]:
+        """The pictures that have examples, each once, in order. What is said of one is one sample of statistics."""
+        return tuple(dict.fromkeys(map(self.image_id, self.items)))
 
 
 def read_examples(

@@ -25,7 +25,8 @@ def key_object_statistics(namings: Sequence[Naming], objects: Sequence[Sequence[
     Returns:
         (n, 2) float64 each: ``key_precision``, phrases that name something in the picture, and all that name
         something; ``key_recall``, key objects that are named, and all key objects; ``hallucination``, 1 where a
-        phrase names something absent, otherwise 0, and 1.
+        phrase names something absent, otherwise 0, and 1. The first and the last are 0 and 0, not measured, where it
+        is not known what a picture lacks.
 
     """
     counts = [_counts(naming, present) for naming, present in zip(namings, objects, strict=True)]
@@ -35,5 +36,13 @@ def key_object_statistics(namings: Sequence[Naming], objects: Sequence[Sequence[
 
 def _counts(naming: Naming, objects: Sequence[KeyObject]) -> list[tuple[int, int]]:
     keys = {item.id for item in objects if item.is_key}
+    recall = len(keys & naming.object_ids), len(keys)
+    if not knows_all(objects):
+        return [(0, 0), recall, (0, 0)]
     right, wrong = len(naming.present), len(naming.absent)
-    return [(right, right + wrong), (len(keys & naming.object_ids), len(keys)), (int(wrong > 0), 1)]
+    return [(right, right + wrong), recall, (int(wrong > 0), 1)]
+
+
+def knows_all(objects: Sequence[KeyObject]) -> bool:
+    """Whether it is known what a picture lacks; models that found its objects looked for what its description names."""
+    return all(item.scores.detection is None for item in objects)

@@ -78,7 +78,7 @@ class Measured:
     """What one run of a model leaves of every sample.
 
     Args:
-        sample_ids: of the n samples, each once.
+        sample_ids: of the n samples, each once; samples are what resampling draws, so pictures rather than records.
         statistics: of each metric, (n, S) float64.
 
     Raises:
@@ -99,6 +99,22 @@ class Measured:
                 raise RecordError(f"statistics of {name} have shape {rows.shape}; give {expected}: (samples, numbers)")
             if not np.isfinite(rows).all():
                 raise RecordError(f"statistics of {name} are not all finite; give zeros where a sample has no value")
+
+    @classmethod
+    def joining(cls, sample_ids: Sequence[str], statistics: Mapping[str, FloatArray]) -> Measured:
+        """Join the rows of each sample into one: they are summed up in every figure, so they add up here.
+
+        Args:
+            sample_ids: of m rows, that of a sample as often as it has rows.
+            statistics: of each metric, (m, S) float64.
+
+        """
+        places = {sample: place for place, sample in enumerate(dict.fromkeys(sample_ids))}
+        of_rows = [places[sample] for sample in sample_ids]
+        joined = {name: np.zeros((len(places), rows.shape[1])) for name, rows in statistics.items()}
+        for name, rows in statistics.items():
+            np.add.at(joined[name], of_rows, rows)
+        return cls(list(places), joined)
 
     def of(self, name: str) -> FloatArray:
         """Give the statistics of a metric, (n, S).

@@ -1,7 +1,10 @@
-"""What a model says of a dataset's examples, kept for a reader. Owns the batches of generation and the table.
+"""What a model says of a dataset's examples, kept for a reader. Owns the table, and what a sample of statistics is.
 
 A table has one row an example, in the dataset's order: record_id, task, type, prompt, reference, prediction; whether an
 answer is right; what of a caption's phrases names something present or absent. Null is "not measured".
+
+A sample is a picture with all that is asked of it, since what is said of the same picture is alike: rows that are drawn
+one by one would be drawn as if there were more pictures than there are.
 """
 
 from __future__ import annotations
@@ -13,17 +16,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
-from datasetkit.batches import Batches
-from datasetkit.errors import UnusableError
 from datasetkit.protocols import Naming, ObjectNamer
 from datasetkit.record import KeyObject, Question
 from datasetkit.schema import objects_of
 from hi_scoring.data.examples import Example, Examples
 from hi_scoring.evaluation.answers import answer_statistics, is_right
+from hi_scoring.evaluation.asking import ask_all
 from hi_scoring.evaluation.captions import caption_statistics
-from hi_scoring.evaluation.key_objects import key_object_statistics
+from hi_scoring.evaluation.key_objects import key_object_statistics, knows_all
 from hi_scoring.evaluation.metrics import Measured
 from hi_scoring.model.dialogue import Dialogue
 from hi_scoring.model.options import WritingOptions
@@ -37,7 +38,7 @@ class Evaluation:
 
     Args:
         predictions: the table.
-        measured: statistics of each metric; samples are the dataset's records that have examples.
+        measured: statistics of each metric; samples are the dataset's pictures that have examples.
 
     """
 
@@ -64,25 +65,34 @@ def evaluate(
         examples: what it is asked.
         namer: finds what captions name; None leaves key objects out, and so do rows without objects.
         options: how much it may write.
-        batch: examples at once; halved when memory runs out. An example that does not fit alone counts as unsaid.
+        batch: examples at once; halved when memory runs out.
         on_progress: told how many examples are done.
 
+    Raises:
+        ModelError: an example does not fit into memory alone.
+
     """
-    return judge(examples, _said(Writer(model, processor, dialogue), examples, options, batch, on_progress), namer)
+    writer = Writer(model, processor, dialogue)
+
+    def write(most: int, places: Sequence[int]) -> list[str]:
+        asked = [examples.items[place] for place in places]
+        return writer.write([examples.picture(one) for one in asked], [one.prompt for one in asked], most)
+
+    return judge(examples, ask_all(examples, write, options, batch, on_progress), namer)
 
 
-def judge(examples: Examples, said: Sequence[str | None], namer: ObjectNamer | None) -> Evaluation:
+def judge(examples: Examples, said: Sequence[str], namer: ObjectNamer | None) -> Evaluation:
     """Hold what a model said against the dataset.
 
     Args:
         examples: what it was asked.
-        said: its text for each of them; None counts as nothing said.
+        said: its text for each of them.
         namer: as in :func:`evaluate`.
 
     """
     by_row: dict[int, list[tuple[Example, str]]] = defaultdict(list)
     for example, text in zip(examples.items, said, strict=True):
-        by_row[example.row].append((example, text or ""))
+        by_row[example.row].append((example, text))
     captions = {row: pair for row, pairs in by_row.items() for pair in pairs if pair[0].task == "caption"}
     objects = {} if namer is None or not captions else _objects(examples, captions)
     namings = {} if namer is None else {row: namer.name(captions[row][1], there) for row, there in objects.items()}
@@ -92,35 +102,9 @@ def judge(examples: Examples, said: Sequence[str | None], namer: ObjectNamer | N
         **_key_objects(rows, objects, namings),
         **_answers(list(by_row.values())),
     }
-    measured = Measured([examples.data.name(row) for row in rows], statistics)
-    return Evaluation(_table(examples, said, namings), measured)
-
-
-def _said(
-    writer: Writer, examples: Examples, options: WritingOptions, batch: int, on_progress: Callable[[int], None]
-) -> list[str | None]:
-    """Give what is written for each example; those of one task and of prompts alike in length go together."""
-    items = examples.items
-    said: list[str | None] = [None] * len(items)
-    done = 0
-    for task, most in (("caption", options.caption_tokens), ("vqa", options.answer_tokens)):
-        order = sorted(
-            (place for place, example in enumerate(items) if example.task == task),
-            key=lambda place: len(items[place].prompt),
-        )
-
-        def write(asked: Sequence[tuple[Image.Image, str]], most: int = most) -> list[str]:
-            return writer.write([image for image, _ in asked], [prompt for _, prompt in asked], most)
-
-        batches = Batches(write, batch)
-        for start in range(0, len(order), batch):
-            places = order[start : start + batch]
-            results = batches.run([(examples.picture(items[place]), items[place].prompt) for place in places])
-            for place, result in zip(places, results, strict=True):
-                said[place] = None if isinstance(result, UnusableError) else result
-            done += len(places)
-            on_progress(done)
-    return said
+    measured = Measured.joining([examples.data.image_id(row) for row in rows], statistics)
+    known = {row for row, there in objects.items() if knows_all(there)}
+    return Evaluation(_table(examples, said, namings, known), measured)
 
 
 def _objects(examples: Examples, wanted: Container[int]) -> dict[int, tuple[KeyObject, ...]]:
@@ -166,7 +150,7 @@ def _spread(values: FloatArray, places: Sequence[int], count: int) -> FloatArray
     return whole
 
 
-def _table(examples: Examples, said: Sequence[str | None], namings: dict[int, Naming]) -> pd.DataFrame:
+def _table(examples: Examples, said: Sequence[str], namings: dict[int, Naming], known: Container[int]) -> pd.DataFrame:
     rows = []
     for example, text in zip(examples.items, said, strict=True):
         naming = namings.get(example.row) if example.task == "caption" else None
@@ -178,9 +162,9 @@ def _table(examples: Examples, said: Sequence[str | None], namings: dict[int, Na
                 "prompt": example.prompt,
                 "reference": example.response,
                 "prediction": text,
-                "is_right": is_right(text or "", example.response) if example.task == "vqa" else None,
+                "is_right": is_right(text, example.response) if example.task == "vqa" else None,
                 "present": None if naming is None else list(naming.present),
-                "absent": None if naming is None else list(naming.absent),
+                "absent": list(naming.absent) if naming is not None and example.row in known else None,
             }
         )
     return pd.DataFrame(rows)

@@ -1,9 +1,11 @@
-"""How far tuning shifts a figure, and whether one way of tuning shifts it further. Owns their intervals and p-values.
+"""How far a change of a model shifts a figure, and whether another shifts it further. Owns intervals and p-values.
 
-All of it is paired: a draw has the same samples for every run and for the untuned model. Runs of a cell are drawn too,
-independently of samples (the pigeonhole bootstrap; Owen, "The Pigeonhole Bootstrap", 2007), so an interval speaks of
-other samples and of other seeds. Of what seeds vary by, R runs show (R - 1) / R: where that outweighs the samples,
-intervals of two or three runs are too narrow, and one run is silent on it. Where seeds hardly matter they are wide.
+A change is whatever sets runs apart from the model as it was: tuning, heads taken out, sparse prefill. All of it is
+paired: a draw has the same samples for every run and for the baseline. Runs of a cell are drawn too, independently of
+samples (the pigeonhole bootstrap; Owen, "The Pigeonhole Bootstrap", 2007), so an interval speaks of other samples and
+of other runs: other seeds of a training, other random sets of heads. Of what runs vary by, R of them show (R - 1) / R:
+where that outweighs the samples, intervals of two or three runs are too narrow, and one run is silent on it. Where runs
+hardly differ they are wide.
 """
 
 from __future__ import annotations
@@ -42,33 +44,37 @@ class Estimate:
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """One way of tuning a model.
+    """One way of changing a model.
 
     Args:
-        untuned: the model as it was.
-        tuned: its runs, at least one, which differ by their seed alone.
+        baseline: the model as it was.
+        runs: of the changed model, at least one, which differ by nothing but what is drawn at random.
 
     Raises:
         RecordError: no run, or one that measured other samples or the same in another order.
 
     """
 
-    untuned: Measured
-    tuned: Sequence[Measured]
+    baseline: Measured
+    runs: Sequence[Measured]
 
     def __post_init__(self) -> None:
-        if not self.tuned:
-            raise RecordError("a cell has no tuned run; give at least one")
-        for run in self.tuned:
-            _require_same_samples(self.untuned, run)
+        if not self.runs:
+            raise RecordError("a cell has no run; give at least one")
+        for run in self.runs:
+            _require_same_samples(self.baseline, run)
+
+    def shifts(self, name: str) -> list[float]:
+        """Say of each run how far a metric's figure is above the baseline's."""
+        return [run.figure(name) - self.baseline.figure(name) for run in self.runs]
 
     def shift(self, name: str) -> float:
-        """Mean over runs of how far a metric's figure is above the untuned model's."""
-        return float(np.mean([run.figure(name) - self.untuned.figure(name) for run in self.tuned]))
+        """Mean over runs of how far a metric's figure is above the baseline's."""
+        return float(np.mean(self.shifts(name)))
 
 
 def shift(name: str, cell: Cell, draws: int = DRAWS, seed: int = SEED) -> Estimate:
-    """Estimate how far tuning shifts a metric: the mean over runs of tuned figure - untuned figure.
+    """Estimate how far a change shifts a metric: the mean over runs of their figure - that of the baseline.
 
     Args:
         name: of the metric.
@@ -112,7 +118,7 @@ def size_contrast(name: str, first: Cell, second: Cell, draws: int = DRAWS, seed
 def _compared(
     name: str, first: Cell, second: Cell, draws: int, seed: int, of_shift: Callable[[FloatArray], FloatArray]
 ) -> Estimate:
-    _require_same_samples(first.untuned, second.untuned)
+    _require_same_samples(first.baseline, second.baseline)
     value, other = (float(of_shift(np.array(cell.shift(name)))) for cell in (first, second))
     if not (_supports(name, first) and _supports(name, second)):
         return Estimate(value - other, np.nan, np.nan, np.nan)
@@ -145,12 +151,12 @@ def _drawn(count: int, draws: int, seed: int, stream: int) -> NDArray[np.uint16]
 
 def _drawn_shifts(name: str, cell: Cell, draws: int, seed: int, stream: int) -> FloatArray:
     """Draw samples, the same for every cell, and runs by a stream of their own; give the shifts, (draws,)."""
-    samples = _drawn(len(cell.untuned.sample_ids), draws, seed, _OF_SAMPLES)
-    untuned = _drawn_figures(name, cell.untuned, samples)
+    samples = _drawn(len(cell.baseline.sample_ids), draws, seed, _OF_SAMPLES)
+    baseline = _drawn_figures(name, cell.baseline, samples)
     # Subtracting run by run keeps runs that change nothing at exactly 0.
-    shifts = np.column_stack([_drawn_figures(name, run, samples) - untuned for run in cell.tuned])
-    runs = _drawn(len(cell.tuned), draws, seed, stream)
-    return (runs * shifts).sum(axis=1) / len(cell.tuned)
+    shifts = np.column_stack([_drawn_figures(name, run, samples) - baseline for run in cell.runs])
+    runs = _drawn(len(cell.runs), draws, seed, stream)
+    return (runs * shifts).sum(axis=1) / len(cell.runs)
 
 
 def _drawn_figures(name: str, measured: Measured, samples: NDArray[np.uint16]) -> FloatArray:
@@ -161,7 +167,7 @@ def _drawn_figures(name: str, measured: Measured, samples: NDArray[np.uint16]) -
 
 
 def _supports(name: str, cell: Cell) -> bool:
-    return min(run.n(name) for run in (cell.untuned, *cell.tuned)) > 1
+    return min(run.n(name) for run in (cell.baseline, *cell.runs)) > 1
 
 
 def _estimate(value: float, drawn: FloatArray) -> Estimate:

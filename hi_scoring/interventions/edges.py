@@ -1,7 +1,8 @@
 """Edges of the attention that are blocked: which keys which queries lose, and where. Owns the editor that does it.
 
 An edge leads from a key to a query. It is blocked before the softmax, so that what is left to a query is renormalised
-(Zhang et al., "Cross-modal Information Flow in Multimodal Large Language Models", arXiv 2411.18620).
+(Zhang et al., "Cross-modal Information Flow in Multimodal Large Language Models", arXiv 2411.18620). Owns, too, how
+the control of edges is drawn, and when random edges are none.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from hi_scoring.attention import AttentionCall, Editor
 
 # Layers [start, stop).
 Window = tuple[int, int]
+# Random edges of which a larger share is the flow's own are no control of it: blocking them is, for the most part,
+# blocking the flow, and what the two have in common would be taken for what any edges do.
+MOST_OVERLAP = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,28 +50,40 @@ class Edges:
         keys[sources] = True
         return cls(targets, keys.expand(len(targets), -1))
 
-    def drawn_like(self, visible: Tensor, random: np.random.Generator) -> Edges:
-        """Draw as many random edges to the same queries.
+    def drawn_like(self, visible: Tensor, alike: Tensor, random: np.random.Generator) -> Edges:
+        """Draw the control of these edges: as many randomly chosen edges to the same queries.
 
-        A query loses as many of the keys that it sees as by these edges: other ones, where there are enough of them;
-        where there are not, any, those of these edges among them.
+        In every layer a query loses as many of the keys that it sees there as by these edges: keys that are seen in
+        the same kinds of layers are drawn apart from the others. They are drawn from other keys that are alike, where
+        there are enough of them; else from any other keys; where these are too few, from all, the edges' own among
+        them.
 
         Args:
-            visible: which keys each query sees, shape (T, N), bool.
+            visible: which keys each query sees in each of M kinds of layers, shape (M, T, N), bool.
+            alike: which keys are of the kind of these edges' own (image tokens, say), shape (N,), bool.
             random: where the draws come from.
 
         """
-        drawn = torch.zeros_like(visible)
-        for row, (lost, seen) in enumerate(zip(self.keys, visible, strict=True)):
-            count = int((seen & lost).sum())
-            others = seen & ~lost
-            pool = others if int(others.sum()) >= count else seen
-            drawn[row, torch.from_numpy(random.choice(pool.nonzero()[:, 0].numpy(), count, replace=False))] = True
+        drawn = torch.zeros(self.keys.shape, dtype=torch.bool)
+        for row, lost in enumerate(self.keys):
+            kinds, kind_of_key = visible[:, row].T.unique(dim=0, return_inverse=True)
+            for number in kinds.any(1).nonzero()[:, 0]:
+                seen = kind_of_key == number
+                count, others = int((seen & lost).sum()), seen & ~lost
+                pool = next(keys for keys in (others & alike, others, seen) if int(keys.sum()) >= count)
+                drawn[row, torch.from_numpy(random.choice(pool.nonzero()[:, 0].numpy(), count, replace=False))] = True
         return Edges(self.targets, drawn)
 
-    def shared_with(self, other: Edges) -> float:
-        """Give the share of these edges that others to the same queries have, too; 0 of none."""
-        return float((self.keys & other.keys).sum()) / max(1, int(self.keys.sum()))
+    def shared_with(self, other: Edges, visible: Tensor) -> float:
+        """Give the share of these edges that others to the same queries have, too; 0 of none.
+
+        Args:
+            other: the others.
+            visible: as above. Edges from keys that their query sees in no layer are none.
+
+        """
+        there = self.keys & visible.any(0)
+        return float((there & other.keys).sum()) / max(1, int(there.sum()))
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,7 @@
 
 What is measured is the probability of the first token of the model's own answer (Zhang et al., "Cross-modal Information
 Flow in Multimodal Large Language Models", arXiv 2411.18620). The control is ours: as many random edges to the same
-queries.
+queries, from image tokens where the flow's own keys are such.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from datasetkit.batches import Batches
 from datasetkit.errors import RecipeError, UnusableError
 from datasetkit.ledger import DropReason
 from hi_scoring.evaluation.answers import is_right
-from hi_scoring.interventions.edges import Block, Edges, Window, window_around
+from hi_scoring.interventions.edges import MOST_OVERLAP, Block, Edges, Window, window_around
 from hi_scoring.interventions.options import KnockoutOptions
 from hi_scoring.interventions.positions import Flow, PositionSet, find_positions
 from hi_scoring.interventions.prompt_pass import PromptPass, read_prompt
 from hi_scoring.interventions.questions import ClosedQuestion
-from hi_scoring.interventions.rerun import read_again
+from hi_scoring.interventions.rerun import rerun_blocked
 from hi_scoring.interventions.tracking import track, tracked_tokens
 from hi_scoring.model.dialogue import Dialogue
 from hi_scoring.model.subject import shape_of
@@ -42,14 +42,15 @@ class FlowResult:
     """One flow blocked in one question.
 
     Args:
-        left: share of the probability of the answer's first token that is left with the flow blocked around each layer,
-            (layers,); above 1 where it grows.
-        control: the same with as many random edges to the same queries blocked.
-        overlap: share of the random edges that are the flow's, too; 0 unless its queries see too few other keys.
+        remaining: share of the probability of the answer's first token that remains with the flow blocked around each
+            layer, (layers,); above 1 where it grows.
+        control: the same with the control of the flow blocked; see :meth:`Edges.drawn_like`. NaN where there is none:
+            ``overlap`` is above ``MOST_OVERLAP``.
+        overlap: share of the flow's edges that are random ones, too; 0 unless its queries see too few other keys.
 
     """
 
-    left: FloatArray
+    remaining: FloatArray
     control: FloatArray
     overlap: float
 
@@ -165,31 +166,31 @@ class Knockout:
         for flow in flows:
             edges = Edges.between(places[flow.source], places[flow.target], len(prompt))
             random = _random(self._options.seed, item.name, flow.name)
-            control = edges.drawn_like(prompt.seen_by(edges.targets), random)
-            overlaps[flow.name] = control.shared_with(edges)
+            control, overlaps[flow.name] = _control(flow, edges, places["image"], prompt, random)
             by_first[prompt.first_affected(int(edges.targets.min()))] += [
                 _Task(flow.name, is_control, Block(blocked, window))
                 for is_control, blocked in ((False, edges), (True, control))
+                if not is_control or overlaps[flow.name] <= MOST_OVERLAP
                 # In a model of few layers, several may have one window.
                 for window in dict.fromkeys(windows)
             ]
         found: dict[tuple[str, bool, Window], float] = {}
         for first, tasks in by_first.items():
             ordered = sorted(tasks, key=lambda task: task.block.layers)
-            for task, left in zip(ordered, self._run(prompt, first, ordered), strict=True):
-                found[task.flow, task.is_control, task.block.layers] = left
+            for task, remaining in zip(ordered, self._run(prompt, first, ordered), strict=True):
+                found[task.flow, task.is_control, task.block.layers] = remaining
 
         def curve(flow: str, is_control: bool) -> FloatArray:
-            return np.array([found[flow, is_control, window] for window in windows])
+            return np.array([found.get((flow, is_control, window), np.nan) for window in windows])
 
         return {name: FlowResult(curve(name, False), curve(name, True), overlap) for name, overlap in overlaps.items()}
 
     def _run(self, prompt: PromptPass, first: int, tasks: Sequence[_Task]) -> list[float]:
-        """Give the share of the token's probability that each task leaves; tasks come in the order of their layers."""
+        """Give the share of the token's probability that remains in each; tasks come in the order of their layers."""
         token = int(prompt.logits.argmax())
 
         def shares(part: Sequence[_Task]) -> list[float]:
-            logits = read_again(self._model, prompt, first, [task.block for task in part], self._heads)
+            logits = rerun_blocked(self._model, prompt, first, [task.block for task in part], self._heads)
             unblocked, *blocked = logits.softmax(-1)[:, token].tolist()
             return [p / unblocked for p in blocked]
 
@@ -214,6 +215,17 @@ def _chosen(heads: Sequence[tuple[int, int]] | None, shape: tuple[int, int]) -> 
             raise RecipeError(f"there is no head {layer}.{head}; the model has {shape[0]} layers of {shape[1]} heads")
         chosen[layer, head] = True
     return chosen
+
+
+def _control(
+    flow: Flow, edges: Edges, image: Tensor, prompt: PromptPass, random: np.random.Generator
+) -> tuple[Edges, float]:
+    """Draw the control of a flow's edges; give it, and the share of the flow's edges that it has, too."""
+    visible = prompt.seen_by(edges.targets)
+    alike = torch.full((len(prompt),), not flow.is_from_image)
+    alike[image] = True
+    control = edges.drawn_like(visible, alike, random)
+    return control, edges.shared_with(control, visible)
 
 
 def _random(seed: int, *names: str) -> np.random.Generator:

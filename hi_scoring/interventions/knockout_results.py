@@ -19,7 +19,7 @@ from hi_scoring.runs.tables import write_table
 FACTS_NAME = "knockout.json"
 _TABLES = ("questions", "knockout", "curves", "tracking", "tracking_curves")
 RESULT_NAMES = (FACTS_NAME, *(f"{name}.parquet" for name in _TABLES))
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +29,8 @@ class Knockouts:
     Args:
         tables: see there.
         facts: model, dataset, options, environment, and counts of questions; plain JSON values. Of each flow ``n``
-            were measured, ``without`` lack one of its sets of positions, and in ``overlapping`` of the measured ones
-            some of the random edges are the flow's own.
+            were measured, ``without`` lack one of its sets of positions, ``controlled`` of the measured ones have a
+            control, and in ``overlapping`` of these some of its random edges are the flow's own.
 
     """
 
@@ -43,12 +43,18 @@ class Knockouts:
         measured = tables.questions.num_rows
         right = sum(tables.questions["is_right"].to_pylist())
         blocked = right if facts["options"]["only_correct"] else measured
-        found = tables.knockout.select(["flow", "layer", "overlap"]).to_pandas()
-        overlaps = found[found["layer"] == 0].set_index("flow")["overlap"]
+        found = tables.knockout.select(["flow", "layer", "control_p", "overlap"]).to_pandas()
+        found = found[found["layer"] == 0]
         flows = {}
         for name in facts["options"]["flows"]:
-            own = overlaps[overlaps.index == name]
-            flows[name] = {"n": len(own), "without": blocked - len(own), "overlapping": int((own > 0).sum())}
+            own = found[found["flow"] == name]
+            controlled = own[own["control_p"].notna()]
+            flows[name] = {
+                "n": len(own),
+                "without": blocked - len(own),
+                "controlled": len(controlled),
+                "overlapping": int((controlled["overlap"] > 0).sum()),
+            }
         counts = {"questions": measured, "right": right, "blocked": blocked, "flows": flows}
         return cls(tables, {**facts, "counts": counts})
 

@@ -135,4 +135,5 @@ def _description(subject: Subject, questions: Questions, options: KnockoutOption
         "question_prompt": questions.items[0].template,
         "options": options.model_dump(mode="json"),
         "batch": batch,
+        "part": PART,
     }

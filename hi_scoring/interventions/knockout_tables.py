@@ -1,7 +1,4 @@
-"""Knockouts of many questions as tables. Owns their columns, their schemas, and how questions become curves.
-
-Questions about one picture are not independent of each other: intervals draw records, with all of their questions.
-"""
+"""Knockouts of many questions as tables. Owns their columns, their schemas, and how questions become curves."""
 
 from __future__ import annotations
 
@@ -13,13 +10,15 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from hi_scoring.interventions.intervals import MeanCurve, mean_curves
 from hi_scoring.interventions.knockout import QuestionResult
 from hi_scoring.interventions.questions import ClosedQuestion
 from hi_scoring.interventions.tracking import TRACKED
-from hi_scoring.statistics import FloatArray, bootstrap_interval
+from hi_scoring.statistics import FloatArray
 
 ALL = "all"
 _QUESTION = [
+    ("picture_id", pa.string()),
     ("record_id", pa.string()),
     ("number", pa.int32()),
     ("category", pa.string()),
@@ -38,7 +37,9 @@ PART_SCHEMA = pa.schema(
         (
             "flows",
             pa.list_(
-                pa.struct([("flow", pa.string()), ("left", _CURVE), ("control", _CURVE), ("overlap", pa.float64())])
+                pa.struct(
+                    [("flow", pa.string()), ("remaining", _CURVE), ("control", _CURVE), ("overlap", pa.float64())]
+                )
             ),
         ),
         # By token, with the final norm everywhere and with that of the last layer alone.
@@ -63,12 +64,14 @@ class KnockoutTables:
     """What knockouts found.
 
     Args:
-        questions: one row a question: record_id, number, category, question, answer, false_option, said, is_right and
-            p, the probability of the first token of what was said.
+        questions: one row a question: picture_id, record_id, number, category, question, answer, false_option, said,
+            is_right and p, the probability of the first token of what was said.
         knockout: one row a question, flow and layer: p with edges blocked around the layer, change in percent of the
-            p with nothing blocked, the same of the control, and the share of its edges that are the flow's.
-        curves: one row a flow, category and layer: n questions; mean, low and high of change, control and difference;
-            mean overlap. The category ``all`` is of all of them.
+            p with nothing blocked, the same of the control (NaN where there is none), and the share of the flow's edges
+            that were drawn as random ones, too.
+        curves: one row a flow, category and layer: n questions; mean, low, high, band_low and band_high of change, and
+            of control and difference over the n_control questions that have a control; mean overlap. Bands hold for all
+            layers at once. The category ``all`` is of all of them.
         tracking: one row a question, token and layer: p through the final norm, p_unnormed as the reference reads it.
         tracking_curves: one row a category, token and layer: n; mean, low and high of p and p_unnormed.
 
@@ -103,6 +106,7 @@ class KnockoutTables:
 def part_row(item: ClosedQuestion, result: QuestionResult) -> dict[str, Any]:
     """Make the row of one question."""
     return {
+        "picture_id": item.picture_id,
         "record_id": item.record_id,
         "number": item.number,
         "category": item.category,
@@ -113,7 +117,7 @@ def part_row(item: ClosedQuestion, result: QuestionResult) -> dict[str, Any]:
         "is_right": result.is_right,
         "p": result.p,
         "flows": [
-            {"flow": name, "left": one.left, "control": one.control, "overlap": one.overlap}
+            {"flow": name, "remaining": one.remaining, "control": one.control, "overlap": one.overlap}
             for name, one in result.flows.items()
         ],
         "tracking": [
@@ -128,14 +132,14 @@ def _knockout_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     pairs = [(row, flow) for row in rows for flow in row["flows"]]
     if not pairs:
         return _KNOCKOUT_SCHEMA.empty_table()
-    long = _long(pairs, ("left", "control"))
-    left, control = long.pop("left"), long.pop("control")
+    long = _long(pairs, ("remaining", "control"))
+    remaining, control = long.pop("remaining"), long.pop("control")
     base = _repeated([row["p"] for row, _ in pairs], long).astype(np.float64)
     columns = {
         **long,
         "flow": _repeated([flow["flow"] for _, flow in pairs], long),
-        "p": left * base,
-        "change": _change(left),
+        "p": remaining * base,
+        "change": _change(remaining),
         "control_p": control * base,
         "control_change": _change(control),
         "overlap": _repeated([flow["overlap"] for _, flow in pairs], long),
@@ -171,9 +175,11 @@ def _curves(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
         flows = dict.fromkeys(flow["flow"] for row in chosen for flow in row["flows"])
         for name in flows:
             pairs = [(row, flow) for row in chosen for flow in row["flows"] if flow["flow"] == name]
-            records = [row["record_id"] for row, _ in pairs]
-            change, control = (_change(np.array([flow[of] for _, flow in pairs])) for of in ("left", "control"))
-            columns = _described({"change": change, "control": control, "difference": change - control}, records)
+            change, control = (_change(np.array([flow[of] for _, flow in pairs])) for of in ("remaining", "control"))
+            curves = {"change": change, "control": control, "difference": change - control}
+            found = mean_curves(curves, [row["picture_id"] for row, _ in pairs])
+            columns = {column: values for of, curve in found.items() for column, values in _banded(of, curve).items()}
+            controlled = np.count_nonzero(~np.isnan(control).any(axis=1))
             overlap = float(np.mean([flow["overlap"] for _, flow in pairs]))
             for layer in range(change.shape[1]):
                 yield {
@@ -181,6 +187,7 @@ def _curves(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
                     "category": category,
                     "layer": layer,
                     "n": len(pairs),
+                    "n_control": controlled,
                     **{column: float(values[layer]) for column, values in columns.items()},
                     "overlap": overlap,
                 }
@@ -192,9 +199,11 @@ def _tracking_curves(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, An
             pairs = [(row, token) for row in chosen for token in row["tracking"] if token["token"] == name]
             if not pairs:
                 continue
-            records = [row["record_id"] for row, _ in pairs]
-            curves = {name: np.array([token[name] for _, token in pairs]) for name in ("p", "p_unnormed")}
-            columns = _described(curves, records)
+            curves = {of: np.array([token[of] for _, token in pairs]) for of in ("p", "p_unnormed")}
+            found = mean_curves(curves, [row["picture_id"] for row, _ in pairs])
+            columns = {
+                column: values for of, curve in found.items() for column, values in _pointwise(of, curve).items()
+            }
             for layer in range(len(columns["p"])):
                 yield {
                     "category": category,
@@ -213,18 +222,15 @@ def _by_category(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[
         yield name, [row for row in rows if row["category"] == name]
 
 
-def _change(left: FloatArray) -> FloatArray:
-    """Change in percent, of the share that is left."""
-    return 100 * (left - 1)
+def _change(remaining: FloatArray) -> FloatArray:
+    """Change in percent, of the share that remains."""
+    return 100 * (remaining - 1)
 
 
-def _described(curves: Mapping[str, FloatArray], records: Sequence[str]) -> dict[str, FloatArray]:
-    """Means and intervals of (n, layers) values over questions, drawn by their records; those of all curves alike."""
-    values = np.concatenate(list(curves.values()), axis=1)
-    _, places = np.unique(np.array(records), return_inverse=True)
-    sums = np.zeros((places.max() + 1, values.shape[1], 2))
-    np.add.at(sums, places, np.stack([values, np.ones_like(values)], axis=-1))
-    low, high = bootstrap_interval(sums, reduce=lambda means: means[..., 0] / means[..., 1])
-    rows = {"": values.mean(axis=0), "_low": low, "_high": high}
-    parts = {suffix: np.split(row, len(curves)) for suffix, row in rows.items()}
-    return {f"{name}{suffix}": of[place] for place, name in enumerate(curves) for suffix, of in parts.items()}
+def _pointwise(name: str, curve: MeanCurve) -> dict[str, FloatArray]:
+    return {name: curve.mean, f"{name}_low": curve.low, f"{name}_high": curve.high}
+
+
+def _banded(name: str, curve: MeanCurve) -> dict[str, FloatArray]:
+    bands = {f"{name}_band_low": curve.band_low, f"{name}_band_high": curve.band_high}
+    return _pointwise(name, curve) | bands

@@ -19,6 +19,7 @@ from hi_scoring.scores.formulas.binarise import object_tokens
 
 PositionSet = Literal["image", "key object", "image without key object", "question", "options", "last"]
 POSITION_SETS: tuple[PositionSet, ...] = get_args(PositionSet)
+_OF_IMAGE: frozenset[PositionSet] = frozenset({"image", "key object", "image without key object"})
 _COVERAGE_MIN = 0.5
 
 
@@ -39,6 +40,11 @@ class Flow:
     def name(self) -> str:
         """What it is called: ``image -> last``."""
         return f"{self.source} -> {self.target}"
+
+    @property
+    def is_from_image(self) -> bool:
+        """Whether all of its keys are image tokens."""
+        return self.source in _OF_IMAGE
 
     @classmethod
     def of(cls, text: str) -> Flow:
@@ -77,10 +83,10 @@ def find_positions(
 ) -> Mapping[PositionSet, Tensor]:
     """Find each set in one row of a batch.
 
-    ``image`` are all image tokens; ``key object`` those of which at least half lies on the objects that the answer
-    rests on, in each view the best-covered one where none does; ``image without key object`` all others that show
-    pixels; ``question`` the tokens of the bare question; ``options`` those of the options, where the prompt has all of
-    them; ``last`` the last of the prompt.
+    ``image`` are all image tokens; ``key object`` those of any of the objects that the answer rests on: those of which
+    at least half lies on the object, in each view the best-covered one where none does; ``image without key object``
+    all others that show pixels; ``question`` the tokens of the bare question; ``options`` those of the options, where
+    the prompt has all of them; ``last`` the last of the prompt.
 
     Args:
         dialogue: with the model.
@@ -105,9 +111,9 @@ def find_positions(
         "last": torch.tensor([len(ids) - 1]),
         "image": image,
     }
-    region = item.region(geometry.size_hw)
-    if region is not None:
-        key, others = _by_object(region, geometry)
+    regions = item.regions(geometry.size_hw)
+    if len(regions):
+        key, others = _by_object(regions, geometry)
         places |= {"key object": image[key], "image without key object": image[others]}
         if not key.any():
             del places["image without key object"]
@@ -144,12 +150,13 @@ def _holding(spans: Sequence[Span], wanted: Sequence[Span]) -> Tensor:
     return torch.tensor(hit, dtype=torch.bool).nonzero()[:, 0]
 
 
-def _by_object(region: BoolArray, geometry: ImageTokens) -> tuple[Tensor, Tensor]:
-    """Tell the image tokens of a region from the others that show pixels: bool, shape (image tokens,) each."""
+def _by_object(regions: BoolArray, geometry: ImageTokens) -> tuple[Tensor, Tensor]:
+    """Tell the image tokens of objects from the others that show pixels: (O, H, W) to bool, (image tokens,) each."""
     key, shown = torch.zeros(2, geometry.count, dtype=torch.bool)
+    picture = np.ones((1, *geometry.size_hw), bool)
     for view in geometry.views:
-        coverage = torch.from_numpy(view.coverage(np.stack([region, np.ones_like(region)])))
+        coverage = torch.from_numpy(view.coverage(np.concatenate([regions, picture])))
         tokens = torch.from_numpy(view.tokens)
-        key[tokens] = object_tokens(coverage[:1], _COVERAGE_MIN)[0]
-        shown[tokens] = coverage[1] > 0
+        key[tokens] = object_tokens(coverage[:-1], _COVERAGE_MIN).any(dim=0)
+        shown[tokens] = coverage[-1] > 0
     return key, shown & ~key

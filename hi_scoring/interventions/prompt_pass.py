@@ -31,7 +31,8 @@ class PromptPass:
         past: keys and values of every layer, shape (1, G, at least N, D) each, those of the prompt first.
         reach: slot of the last key that each row sees in any layer, shape (N,), int64.
         watched: slots of the rows whose keys were noted, shape (T,), int64, ascending.
-        visible: which keys these see in any layer, shape (T, N), bool.
+        visible: which keys these see by each of the M masks that layers were given (one, but in models of which some
+            layers see the last few keys only), shape (M, T, N), bool.
         hidden: of the last row, what each layer was given, and what the last one gave before the final norm; shape
             (layers + 1, width).
         logits: of the last row, shape (V,), float32.
@@ -59,8 +60,8 @@ class PromptPass:
         return first
 
     def seen_by(self, slots: Tensor) -> Tensor:
-        """Tell which keys watched rows see in any layer: (T',) slots to (T', N), bool."""
-        return self.visible[torch.searchsorted(self.watched, slots)]
+        """Tell which keys watched rows see by each mask: (T',) slots to (M, T', N), bool."""
+        return self.visible[:, torch.searchsorted(self.watched, slots)]
 
 
 def read_prompt(
@@ -106,7 +107,7 @@ def read_prompt(
         past=tuple((layer.keys, layer.values) for layer in cache.layers),
         reach=sight.reach.cpu(),
         watched=watched,
-        visible=sight.visible.cpu(),
+        visible=torch.stack(sight.visible).cpu(),
         hidden=hidden,
         logits=logits,
         written=found.sequences[0, inputs["input_ids"].shape[1] :],
@@ -148,7 +149,8 @@ class _Sight(Reader):
     """Notes which keys the rows of a prompt see; asks for no row of the attention itself."""
 
     def __init__(self, watched: Tensor) -> None:
-        self.reach = self.visible = torch.empty(0)
+        self.reach = torch.empty(0)
+        self.visible: list[Tensor] = []
         self._watched = watched
         self._masks: list[Tensor | None] = []
 
@@ -156,9 +158,9 @@ class _Sight(Reader):
         """Look at each mask of the prompt's pass once."""
         if call.query_positions[0] > 0 or any(call.mask is mask for mask in self._masks):
             return
-        reach, visible = _reach(call), call.visible(self._watched[None])[0, 0]
+        reach = _reach(call)
         self.reach = torch.maximum(self.reach, reach) if self._masks else reach
-        self.visible = self.visible | visible if self._masks else visible
+        self.visible.append(call.visible(self._watched[None])[0, 0])
         self._masks.append(call.mask)
 
     def read(self, call: AttentionCall, rows: Tensor, probabilities: Tensor) -> None:

@@ -10,7 +10,8 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -20,7 +21,7 @@ import pyarrow.parquet as pq
 
 from datasetkit.errors import SourceError, UnusableError
 from datasetkit.ledger import DropReason
-from datasetkit.places import Place
+from datasetkit.places import Place, path_inside
 from hi_scoring.data.datasets import DataIdentity
 from hi_scoring.interventions.questions import Box, ClosedQuestion, Questions, asked
 from hi_scoring.runs.drops import Drop
@@ -40,38 +41,37 @@ _BOX_COLUMN = re.compile(r"(?P<object>.+)[ _](?P<side>[xywh])")
 _ABSENT = ("", "-")
 
 
-def read_question_table(
-    path: Path, template: str, locate: Callable[[str], Place], limit: int | None = None
-) -> Questions:
+def read_question_table(path: Path, template: str, limit: int | None = None) -> Questions:
     """Read a table of questions; pictures are looked for, and read when they are asked for.
 
     Columns: ``image`` (a path below the table's folder) or ``img_id`` (the name of a JPEG there); ``question``;
     ``answer``; and, where there are any, ``options`` (a list, in CSV as JSON) or ``true option`` and ``false option``;
     ``boxes`` (a list of left, top, width and height in px, in CSV as JSON) or ``NAME x``, ``NAME y``, ``NAME w`` and
     ``NAME h`` for each object; ``category`` or ``type``, or GQA's ``type_structural`` and ``type_semantic``;
-    ``record_id`` or ``question_id``. Blank and "-" are nothing.
+    ``record_id`` or ``question_id``, which several rows may share. Blank and "-" are nothing.
 
     Args:
         path: of the table.
         template: how questions are put, of ``{question}`` and ``{options}``.
-        locate: joins a picture's name to the table's folder; refuses one that leads out of it.
         limit: the first rows only.
 
     Raises:
         SourceError: the table cannot be read, lacks a column, or has no question that can be asked.
 
     """
-    rows = _read(path)[:limit]
+    rows, folder = _read(path)[:limit], path.parent.resolve()
     items: list[ClosedQuestion] = []
     drops: list[Drop] = []
     pictures: dict[int, Place] = {}
-    names = [_first(row, "record_id", "question_id") or f"row-{number}" for number, row in enumerate(rows)]
-    for number, (row, name) in enumerate(zip(rows, names, strict=True)):
+    names = [_first(row, "record_id", "question_id") or f"row-{place}" for place, row in enumerate(rows)]
+    asked_before: Counter[str] = Counter()
+    for place, (row, name) in enumerate(zip(rows, names, strict=True)):
         try:
-            pictures[number] = _picture(row, locate)
-            items.append(_question(row, number, name, template))
+            pictures[place] = _picture(row, folder)
+            items.append(_question(row, place, name, asked_before[name], template))
         except UnusableError as error:
-            drops.append(Drop(number, name, error.reason, error.detail))
+            drops.append(Drop(place, name, error.reason, error.detail))
+        asked_before[name] += 1
     identity = DataIdentity(path.name, "all", None, _digest(path, pictures.values()), len(rows))
     return asked(items, drops, _TableRows(names, pictures), identity)
 
@@ -120,21 +120,24 @@ def _digest(path: Path, pictures: Iterable[Place]) -> str:
     return digest.hexdigest()
 
 
-def _picture(row: Mapping[str, Any], locate: Callable[[str], Place]) -> Place:
-    name = _first(row, "image") or _jpeg(_first(row, "img_id"))
+def _picture(row: Mapping[str, Any], folder: Path) -> Place:
+    name = _picture_name(row)
     if not name:
         raise UnusableError(DropReason.BAD_ROW, "the row names no picture")
-    path = locate(name)
+    path = path_inside(folder, name)
     if not path.is_file():
         raise UnusableError(DropReason.MISSING, f"{name} is not there")
     return path
 
 
-def _jpeg(name: str) -> str:
-    return f"{name}.jpg" if name and not PurePosixPath(name).suffix else name
+def _picture_name(row: Mapping[str, Any]) -> str:
+    """Give the path of a row's picture below the folder; blank where it has none."""
+    name = _first(row, "image")
+    jpeg = _first(row, "img_id")
+    return name or (f"{jpeg}.jpg" if jpeg and not PurePosixPath(jpeg).suffix else jpeg)
 
 
-def _question(row: Mapping[str, Any], number: int, name: str, template: str) -> ClosedQuestion:
+def _question(row: Mapping[str, Any], place: int, name: str, number: int, template: str) -> ClosedQuestion:
     question, answer = _first(row, "question"), _first(row, "answer")
     if not question or not answer:
         raise UnusableError(DropReason.BAD_ROW, "the row has no question, or no answer")
@@ -142,9 +145,10 @@ def _question(row: Mapping[str, Any], number: int, name: str, template: str) -> 
     if options and answer not in options:
         raise UnusableError(DropReason.BAD_ROW, f"the answer {answer!r} is none of the options {', '.join(options)}")
     return ClosedQuestion(
-        row=number,
-        number=0,
+        row=place,
+        number=number,
         record_id=name,
+        picture_id=str(PurePosixPath(_picture_name(row))),
         category=_category(row),
         question=question,
         answer=answer,

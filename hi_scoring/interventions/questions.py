@@ -7,6 +7,7 @@ They come from datasets of ours (their column ``questions``), or from tables; se
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -38,8 +39,10 @@ class ClosedQuestion:
 
     Args:
         row: of the data.
-        number: among the questions of the row, from 0.
+        number: among the questions of the record, from 0.
         record_id: of the row.
+        picture_id: of its picture, which other records may have, too; questions about one picture are not independent
+            of each other.
         category: what kind of question it is; blank where nobody said.
         question: its bare text.
         answer: the right one.
@@ -53,6 +56,7 @@ class ClosedQuestion:
     row: int
     number: int
     record_id: str
+    picture_id: str
     category: str
     question: str
     answer: str
@@ -93,25 +97,26 @@ class ClosedQuestion:
         found = [_occurrences(option, self.prompt, self.question_spans) for option in self.options]
         return tuple(sorted(span for spans in found for span in spans)) if all(found) else ()
 
-    def region(self, size_hw: tuple[int, int]) -> BoolArray | None:
-        """Draw the pixels of the objects that the answer rests on, shape (H, W); None where there are none.
+    def regions(self, size_hw: tuple[int, int]) -> BoolArray:
+        """Draw the pixels of each of the O objects that the answer rests on: those with masks, then those with boxes.
 
         Args:
             size_hw: height and width of the upright picture, px.
+
+        Returns:
+            shape (O, H, W).
 
         Raises:
             UnusableError: ``bad_mask`` of another size than the picture's, ``bad_row`` for a box beside it.
 
         """
-        if not self.masks and not self.boxes:
-            return None
         for mask in self.masks:
             if mask.size_hw != size_hw:
                 raise UnusableError(
                     DropReason.BAD_MASK, f"a mask of {mask.size_hw} px (height, width) on a picture of {size_hw}"
                 )
-        drawn: BoolArray = np.any(decode_masks(self.masks, size_hw), axis=0)
-        for left, top, width, height in self.boxes:
+        boxed = np.zeros((len(self.boxes), *size_hw), bool)
+        for drawn, (left, top, width, height) in zip(boxed, self.boxes, strict=True):
             x, y = (slice(max(0, int(np.floor(a))), int(np.ceil(a + b))) for a, b in ((left, width), (top, height)))
             if not drawn[y, x].size:
                 raise UnusableError(
@@ -120,7 +125,7 @@ class ClosedQuestion:
                     f"picture of {size_hw} px (height, width)",
                 )
             drawn[y, x] = True
-        return drawn
+        return np.concatenate([decode_masks(self.masks, size_hw), boxed])
 
     @property
     def _listed(self) -> str:
@@ -175,11 +180,16 @@ def read_questions(data: Data, template: str) -> Questions:
     """
     items: list[ClosedQuestion] = []
     drops: list[Drop] = []
+    asked_before: Counter[str] = Counter()
     for row, columns in enumerate(data.without_pictures()):
+        name = data.name(row)
         try:
-            items += _of_row(columns, row, data.name(row), template)
+            found = _of_row(data, columns, row, asked_before[name], template)
         except UnusableError as error:
-            drops.append(Drop(row, data.name(row), error.reason, error.detail))
+            drops.append(Drop(row, name, error.reason, error.detail))
+            continue
+        asked_before[name] += len(found)
+        items += found
     return asked(items, drops, data, data.identity)
 
 
@@ -196,14 +206,16 @@ def asked(items: Sequence[ClosedQuestion], drops: Sequence[Drop], rows: Rows, id
     return Questions(tuple(items), tuple(drops), rows, identity)
 
 
-def _of_row(columns: Mapping[str, Any], row: int, record_id: str, template: str) -> list[ClosedQuestion]:
+def _of_row(data: Data, columns: Mapping[str, Any], row: int, first: int, template: str) -> list[ClosedQuestion]:
+    """Read a row's questions; ``first`` of its record were read from other rows."""
     try:
         masks = {item.id: item.mask for item in objects_of(columns)} if "objects" in columns else None
         return [
             ClosedQuestion(
                 row=row,
                 number=number,
-                record_id=record_id,
+                record_id=data.name(row),
+                picture_id=data.image_id(row),
                 category=question.type or "",
                 question=question.question,
                 answer=question.answer,
@@ -211,7 +223,7 @@ def _of_row(columns: Mapping[str, Any], row: int, record_id: str, template: str)
                 template=template,
                 masks=() if masks is None else tuple(masks[place] for place in question.object_ids),
             )
-            for number, question in enumerate(questions_of(columns))
+            for number, question in enumerate(questions_of(columns), first)
         ]
     except (AttributeError, LookupError, TypeError, RecordError) as error:
         raise UnusableError(DropReason.BAD_ROW, f"no questions or objects as ours are: {error!r}") from error

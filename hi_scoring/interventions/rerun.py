@@ -1,8 +1,8 @@
-"""The end of a prompt read again with edges blocked, for many blocks at once. Owns what is computed and what is not.
+"""The end of a prompt run again with edges blocked, for many blocks at once. Owns what is computed and what is not.
 
 Rows before the first that can change are taken from the pass over the prompt as keys and values. All blocks go through
 the decoder as one batch, each from the first of its layers on: below it nothing differs from the prompt itself, which
-is the batch's first row and hands its hidden states on to those that join it.
+is the batch's first row; the others branch off from its hidden states.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from hi_scoring.interventions.edges import Block, EdgeBlocker, Edges
 from hi_scoring.interventions.prompt_pass import PromptPass, logits_of
 
 
-def read_again(
+def rerun_blocked(
     model: Any, prompt: PromptPass, first: int, blocks: Sequence[Block], heads: Tensor | None = None
 ) -> Tensor:
     """Compute the last row's logits with nothing blocked, and with each of the blocks.
@@ -44,26 +44,26 @@ def read_again(
     """
     nothing = Block(Edges(torch.empty(0, dtype=torch.int64), torch.empty(0, len(prompt), dtype=torch.bool)), (0, 0))
     blocker = EdgeBlocker([nothing, *blocks], heads, model.device)
-    with instrumented(model, editors=[blocker]), _joining(model.get_decoder(), [block.layers[0] for block in blocks]):
+    with instrumented(model, editors=[blocker]), _branching(model.get_decoder(), [block.layers[0] for block in blocks]):
         found = model.get_decoder()(**_rest(prompt, first))
     return logits_of(model, found.last_hidden_state[:, -1])
 
 
 @contextmanager
-def _joining(decoder: Any, starts: Sequence[int]) -> Iterator[None]:
-    """Let copies of the batch's first row join at the layers where they begin to differ from it, given in order."""
+def _branching(decoder: Any, starts: Sequence[int]) -> Iterator[None]:
+    """Let copies branch off from the batch's first row at the layers where they begin to differ, given in order."""
 
-    def joiner(count: int) -> Any:
-        def join(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    def brancher(count: int) -> Any:
+        def branch(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
             hidden, *others = inputs
             return (torch.cat([hidden, hidden[:1].expand(count, -1, -1)]), *others)
 
-        return join
+        return branch
 
     with ExitStack() as stack:
         for number, layer in enumerate(decoder.layers):
             if count := starts.count(number):
-                stack.callback(layer.register_forward_pre_hook(joiner(count)).remove)
+                stack.callback(layer.register_forward_pre_hook(brancher(count)).remove)
         yield
 
 
@@ -82,7 +82,7 @@ def _rest(prompt: PromptPass, first: int) -> dict[str, Any]:
         arguments["position_ids"] = arguments["position_ids"][..., first:]
     arguments["attention_mask"] = _mask_of(arguments.get("attention_mask"), first)
     arguments["past_key_values"] = Cache(
-        [_Before(keys[:, :, :first], values[:, :, :first]) for keys, values in prompt.past]
+        [_SharedPrefix(keys[:, :, :first], values[:, :, :first]) for keys, values in prompt.past]
     )
     return arguments
 
@@ -94,7 +94,7 @@ def _mask_of(mask: Any, first: int) -> Any:
     return mask if mask is None or mask.ndim < 4 else mask[:, :, first:]
 
 
-class _Before(DynamicLayer):
+class _SharedPrefix(DynamicLayer):
     """Keys and values of one layer that all rows of a batch share; what comes after them is not kept."""
 
     def __init__(self, keys: Tensor, values: Tensor) -> None:

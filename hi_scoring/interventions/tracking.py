@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hi_scoring.families import family_of
 from hi_scoring.interventions.prompt_pass import PromptPass, logits_of, norm_of
+from hi_scoring.model.first_tokens import first_token
 
 TRACKED = ("answer", "Answer", "false option", "False option")
 
@@ -53,5 +53,4 @@ def tracked_tokens(
 
     """
     texts = [text for one in (answer, false_option) for text in ((one, one and one.capitalize()))]
-    first = [family_of(config).response_tokens(processor, written, text)[0][:1] if text else [] for text in texts]
-    return tuple(tokens[0] if tokens else None for tokens in first)
+    return tuple(first_token(config, processor, written, text) if text else None for text in texts)

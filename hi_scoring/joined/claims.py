@@ -1,10 +1,12 @@
-"""Claims of the papers, and what a model's results say of each. Owns the claims, the answers, and their grounds.
+"""What a model's results say of each claim of the papers. Owns the answers and their grounds.
 
-What no folder measured is "not measured"; what was measured and may be chance is "cannot be told".
+A claim speaks of heads or layers chosen by a certain score; results of others do not test it. What no folder tested is
+"not measured"; what was tested and may be chance, or points both ways, is "cannot be told".
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,7 +18,7 @@ from hi_scoring.ablation.results import Ablations
 from hi_scoring.ablation.table import verdicts as ablation_verdicts
 from hi_scoring.comparison.report.conclusions import conclusions, no_conclusion
 from hi_scoring.comparison.report.summary import counted
-from hi_scoring.evaluation.metrics import METRICS, find_metric
+from hi_scoring.evaluation.metrics import find_metric
 from hi_scoring.interventions.knockout_results import Knockouts
 from hi_scoring.joined.flows import (
     IMAGE_LAST,
@@ -27,33 +29,17 @@ from hi_scoring.joined.flows import (
     flow_contrasts,
 )
 from hi_scoring.joined.folders import ResultFolder, Tuning
-from hi_scoring.report.numbers import interval, number, signed
-from hi_scoring.sparse.bench import Sparsity
+from hi_scoring.joined.papers import BETTER, FAST, HELD, HI, LITTLE, LITTLE_LAST, LOWER, RAM, THEN, TUNING
+from hi_scoring.report.numbers import interval, number, percent, signed
 from hi_scoring.sparse.conditions import CORE, DENSE, RANDOM
+from hi_scoring.sparse.coverage import DenseReason
+from hi_scoring.sparse.folder import Sparsity
 from hi_scoring.verdicts import FAILS, HOLDS, LEVEL, NOT_MEASURED, OPEN
 
-LITTLE = 0.05
-_TUNING = "Tuning the layers of the highest HI shifts the model more than tuning as many others"
-_RAM = "Ablating the heads of the highest RAM hurts more than ablating random heads of the same layers"
-_HI = "The same of the heads of the highest HI"
-_FAST = "With the CoRe heads kept full, sparse prefill is faster at little loss"
-_BETTER = "With the CoRe heads kept full it loses less than with as many random heads"
-_LOWER = "The picture flows to the question in lower layers rather than in higher ones"
-_THEN = "The question flows to the last position in higher layers than the picture to the question"
-_LITTLE_LAST = "The picture flows to the last position less than to the question, and less than the question does"
-_TUNE_PAPER = "Sergeev & Kotelnikov, arXiv 2511.23375"
-_CORE_PAPER = "Sun et al., arXiv 2606.05843"
-_FLOW_PAPER = "Zhang et al., arXiv 2411.18620"
-_EVERY = (
-    (_TUNING, _TUNE_PAPER, "datasetkit compare"),
-    (_RAM, _CORE_PAPER, "datasetkit ablate --by ram:response"),
-    (_HI, "ours, after both papers", "datasetkit ablate --by hi:response"),
-    (_FAST, _CORE_PAPER, "datasetkit sparsify"),
-    (_BETTER, _CORE_PAPER, "datasetkit sparsify"),
-    (_LOWER, _FLOW_PAPER, "datasetkit knockout"),
-    (_THEN, _FLOW_PAPER, "datasetkit knockout"),
-    (_LITTLE_LAST, _FLOW_PAPER, "datasetkit knockout"),
-)
+# What loss is judged by, named beforehand: of many metrics, one loses by chance.
+_JUDGED = ("accuracy", "cider")
+# Share of the work that must have been sparse to tell anything of it.
+_ENOUGH_SPARSE = 0.5
 
 
 @dataclass(frozen=True)
@@ -66,6 +52,7 @@ class Claim:
         answer: ``holds``, ``does not hold``, ``cannot be told`` or ``not measured``.
         why: the grounds, with their numbers.
         folder: name of the folder that they come from; blank where nothing was measured.
+        rule: what decides the answer.
 
     """
 
@@ -74,25 +61,24 @@ class Claim:
     answer: str
     why: str
     folder: str = ""
+    rule: str = ""
 
 
 def claims(folders: Sequence[ResultFolder]) -> list[Claim]:
     """Hold every claim against every folder that has something to say of it; each claim is told of at least once."""
-    papers = {claim: paper for claim, paper, _ in _EVERY}
-    found = [
-        replace(one, paper=papers[one.claim], folder=folder.name) for folder in folders for one in _said_by(folder)
-    ]
+    found = [replace(one, folder=folder.name) for folder in folders for one in _said_by(folder)]
     rows = []
-    for claim, paper, command in _EVERY:
-        missing = Claim(claim, paper, NOT_MEASURED, f"No folder that was given says anything of it: `{command}` would.")
-        rows += [one for one in found if one.claim == claim] or [missing]
+    for held in HELD:
+        why = f"No folder that was given says anything of it: `{held.command}` would."
+        said = [one for one in found if one.claim == held.claim] or [Claim(held.claim, "", NOT_MEASURED, why)]
+        rows += [replace(one, paper=held.paper, rule=held.rule) for one in said]
     return rows
 
 
 def _said_by(folder: ResultFolder) -> Iterator[Claim]:
     results = folder.results
     if isinstance(results, Tuning):
-        yield from _of_tuning(results)
+        yield from _of_tuning(results, folder.description)
     elif isinstance(results, Ablations):
         yield from _of_ablations(results)
     elif isinstance(results, Sparsity):
@@ -101,24 +87,31 @@ def _said_by(folder: ResultFolder) -> Iterator[Claim]:
         yield from _of_knockouts(results)
 
 
-def _of_tuning(found: Tuning) -> Iterator[Claim]:
+def _of_tuning(found: Tuning, description: Mapping[str, Any]) -> Iterator[Claim]:
     concluded = conclusions(found.comparison, found.contrasts)
+    by = (description.get("scores") or {}).get("by", "")
     for one in concluded:
-        yield Claim(_TUNING, "", one.verdict.answer, one.sentence)
+        if _scored(by) == "hi" and one.verdict.group.startswith("top-layers:"):
+            yield Claim(TUNING, "", one.verdict.answer, f"Ranked by {by}. {one.sentence}")
+        else:
+            why = f"{one.verdict.group} was ranked by {by}; the claim is of layers ranked by HI."
+            yield Claim(TUNING, "", NOT_MEASURED, why)
     if not concluded:
-        yield Claim(_TUNING, "", NOT_MEASURED, no_conclusion(found.comparison))
+        yield Claim(TUNING, "", NOT_MEASURED, no_conclusion(found.comparison))
 
 
 def _of_ablations(found: Ablations) -> Iterator[Claim]:
     for verdict in ablation_verdicts(found.contrasts):
-        claim = {"ram": _RAM, "hi": _HI}.get(verdict.ranking.partition(":")[0])
+        claim = {"ram": RAM, "hi": HI}.get(_scored(verdict.ranking))
         if claim is None:
             continue
         samples = counted(found.facts["n"], "sample")
-        rows = found.contrasts[found.contrasts["ranking"] == verdict.ranking]
+        contrasts = found.contrasts
+        rows = contrasts[(contrasts["ranking"] == verdict.ranking) & (contrasts["metric"] == verdict.metric)]
         why = (
-            f"Ranked by {verdict.ranking}, on {samples}: of {counted(verdict.tested, 'contrast')} with random heads "
-            f"{verdict.worse:,} are significantly to the worse and {verdict.better:,} to the better (Holm)."
+            f"Ranked by {verdict.ranking}, on {samples}, judged by “{find_metric(verdict.metric).label}”: of "
+            f"{counted(verdict.tested, 'contrast')} with random heads {verdict.worse:,} are to the worse, beyond the "
+            f"noise of samples and the spread of random sets, and {verdict.better:,} to the better (Holm)."
         )
         yield Claim(
             claim, "", verdict.answer if verdict.tested else NOT_MEASURED, f"{why}{_surest(rows, found.curves)}"
@@ -142,59 +135,61 @@ def _surest(rows: pd.DataFrame, curves: pd.DataFrame) -> str:
 
 
 def _of_sparsity(found: Sparsity) -> Iterator[Claim]:
-    [costs] = found.costs[found.costs["group"] == CORE].to_dict("records")
-    if not costs["sparse"] > 0:
-        why = "All prompts stayed dense: they are too short, or of too much text, for anything to be saved."
-        yield from (Claim(claim, "", NOT_MEASURED, why) for claim in (_FAST, _BETTER))
+    costs = {row["group"]: row for row in found.costs.to_dict("records")}
+    why = _untested(found, costs[CORE]["sparse"])
+    if why:
+        yield from (Claim(claim, "", NOT_MEASURED, why) for claim in (FAST, BETTER))
         return
-    losses = _losses(found.quality)
-    yield _fast(costs, losses)
+    chosen = found.plan.chosen
+    kept = f"{percent(chosen['share'])} of heads kept, by {chosen['by']}; {percent(costs[CORE]['sparse'])} sparse."
+    yield _fast(costs[CORE], costs[DENSE], found.quality, kept)
     if RANDOM in found.groups:
-        yield _better(found.quality)
+        yield _better(found.quality, kept)
 
 
-def _losses(quality: pd.DataFrame) -> pd.DataFrame:
-    """Give the loss from dense of each metric, as a share of what the dense model has to lose.
-
-    Returns:
-        columns metric, loss, low, high; of what is better when lower, that is what is missing to 1.
-
-    """
-    shown = quality[quality["metric"].isin(list(METRICS))]
-    before = shown[shown["group"] == DENSE].set_index("metric")["figure"]
-    rows = []
-    for row in shown[(shown["group"] == CORE) & (shown["against"] == DENSE)].to_dict("records"):
-        is_higher = find_metric(row["metric"]).higher_is_better
-        whole = before[row["metric"]] if is_higher else 1 - before[row["metric"]]
-        if whole > 0 and np.isfinite(row["low"]):
-            low, high = (-row["high"], -row["low"]) if is_higher else (row["low"], row["high"])
-            loss = -row["change"] if is_higher else row["change"]
-            rows.append({"metric": row["metric"], "loss": loss / whole, "low": low / whole, "high": high / whole})
-    return pd.DataFrame(rows, columns=["metric", "loss", "low", "high"])
+def _untested(found: Sparsity, sparse: float) -> str:
+    """Say why a run does not test what is claimed of CoRe heads; blank where it does."""
+    by = found.plan.chosen["by"]
+    if _scored(by) != "ram":
+        return f"Heads were kept by {by}; CoRe heads are those of the highest RAM."
+    if sparse >= _ENOUGH_SPARSE:
+        return ""
+    dense: Counter[str] = Counter()
+    for result in found.groups[CORE]:
+        dense.update(result.coverage["dense"])
+    told = "; ".join(f"{count:,}: {DenseReason(reason).explanation}" for reason, count in dense.most_common())
+    return f"Of layers of prompts {percent(sparse)} were sparse, too few to tell. What stayed dense: {told or 'all'}."
 
 
-def _fast(costs: Mapping[Hashable, Any], losses: pd.DataFrame) -> Claim:
+def _scored(by: str) -> str:
+    """Give the score of a ranking SCORE:POSITIONS."""
+    return by.partition(":")[0]
+
+
+def _fast(costs: Mapping[Hashable, Any], dense: Mapping[Hashable, Any], quality: pd.DataFrame, kept: str) -> Claim:
     speed = (
-        f"{costs['speedup']:.2f} times as fast to the first token (median of {counted(int(costs['n']), 'prompt')}; "
-        f"quartiles {costs['speedup_q25']:.2f} to {costs['speedup_q75']:.2f})"
+        f"{costs['speedup']:.2f} times as fast to the first token (median of {counted(int(costs['n']), 'prompt')}, "
+        f"95 % {costs['speedup_low']:.2f} to {costs['speedup_high']:.2f}; dense beside itself "
+        f"{dense['speedup_low']:.2f} to {dense['speedup_high']:.2f})"
     )
+    rows = quality[(quality["group"] == CORE) & (quality["against"] == DENSE) & quality["metric"].isin(_JUDGED)]
+    losses = rows[rows["loss_low"].notna()]
     if losses.empty:
-        return Claim(_FAST, "", OPEN, f"It is {speed}; no metric of quality tells a loss.")
-    worst = max(losses.to_dict("records"), key=lambda row: row["high"])
-    why = (
-        f"It is {speed}. The loss that could be largest is of “{find_metric(worst['metric']).label}”: "
-        f"{number(worst['loss'])} of the dense model's (95 % {interval(worst['low'], worst['high'])}); little is up to "
-        f"{LITTLE}."
+        return Claim(FAST, "", OPEN, f"It is {speed}; neither answers nor descriptions tell a loss. {kept}")
+    told = ", ".join(
+        f"“{find_metric(row['metric']).label}” {number(row['loss'])} ({interval(row['loss_low'], row['loss_high'])})"
+        for row in losses.to_dict("records")
     )
+    why = f"It is {speed}. Lost of what the dense model has, with 95 % bounds to either side: {told}. {kept}"
     answer = OPEN
-    if costs["speedup_q75"] < 1 or (losses["low"] > LITTLE).any():
+    if costs["speedup_high"] < 1 or (losses["loss_low"] > LITTLE).any():
         answer = FAILS
-    elif costs["speedup_q25"] > 1 and (losses["high"] <= LITTLE).all():
+    elif costs["speedup_low"] > max(1.0, dense["speedup_high"]) and (losses["loss_high"] <= LITTLE).all():
         answer = HOLDS
-    return Claim(_FAST, "", answer, why)
+    return Claim(FAST, "", answer, why)
 
 
-def _better(quality: pd.DataFrame) -> Claim:
+def _better(quality: pd.DataFrame, kept: str) -> Claim:
     rows = quality[(quality["group"] == CORE) & (quality["against"] == RANDOM) & quality["p_holm"].notna()]
     sure = rows["p_holm"] < LEVEL
     is_gain = np.array([find_metric(name).higher_is_better for name in rows["metric"]]) == (rows["change"] > 0)
@@ -209,17 +204,19 @@ def _better(quality: pd.DataFrame) -> Claim:
     )
     why = (
         f"Of {counted(len(rows), 'metric')}, {len(better)} are significantly better than with random heads and "
-        f"{len(worse)} worse (Holm): {changes or 'nothing was tested'}."
+        f"{len(worse)} worse, beyond the spread of random sets (Holm): {changes or 'nothing was tested'}. {kept}"
     )
-    return Claim(_BETTER, "", answer if len(rows) else NOT_MEASURED, why)
+    return Claim(BETTER, "", answer if len(rows) else NOT_MEASURED, why)
 
 
 def _of_knockouts(found: Knockouts) -> Iterator[Claim]:
-    measured = flow_contrasts(found)
-    if measured is None:
+    measured, heads = flow_contrasts(found), found.facts["options"]["heads"]
+    if measured is None or heads is not None:
         needed = ", ".join((IMAGE_QUESTION, IMAGE_LAST, QUESTION_LAST))
         why = f"It takes the flows {needed} blocked in the same questions, by windows that differ."
-        yield from (Claim(claim, "", NOT_MEASURED, why) for claim in (_LOWER, _THEN, _LITTLE_LAST))
+        if heads is not None:
+            why = f"Flows were blocked in {counted(len(heads), 'chosen head')} only; the claim is of all heads."
+        yield from (Claim(claim, "", NOT_MEASURED, why) for claim in (LOWER, THEN, LITTLE_LAST))
         return
     yield _lower(measured)
     yield _later(measured)
@@ -227,12 +224,16 @@ def _of_knockouts(found: Knockouts) -> Iterator[Claim]:
 
 
 def _lower(measured: FlowContrasts) -> Claim:
-    control = "" if measured.has_control else " Random edges are no control here: most are the flow's own."
+    control = (
+        ""
+        if measured.has_control
+        else " It is of the flow alone: random edges to the question would mostly be the flow's own."
+    )
     why = (
         "Blocked in the lower half of the layers, it costs the answer's probability "
-        f"{_percent(measured.lower)} points of percent more than in the upper half, on {_questions(measured)}.{control}"
+        f"{_percent(measured.lower)} percentage points more than in the upper half, on {_questions(measured)}.{control}"
     )
-    return Claim(_LOWER, "", _answer(measured.lower), why)
+    return Claim(LOWER, "", _answer(measured.lower), why)
 
 
 def _later(measured: FlowContrasts) -> Claim:
@@ -243,7 +244,7 @@ def _later(measured: FlowContrasts) -> Claim:
         f"{_questions(measured)}."
     )
     # Where both surely cost most around the same layer, neither comes after the other.
-    return Claim(_THEN, "", FAILS if one.high <= 0 else _answer(one), why)
+    return Claim(THEN, "", FAILS if one.high <= 0 else _answer(one), why)
 
 
 def _little_last(measured: FlowContrasts) -> Claim:
@@ -252,11 +253,11 @@ def _little_last(measured: FlowContrasts) -> Claim:
     answers = {_answer(first), _answer(second)}
     answer = FAILS if FAILS in answers else HOLDS if answers == {HOLDS} else OPEN
     why = (
-        f"Blocked around the layer where it costs most, it costs {to_last:.1f} points of percent; the picture to the "
+        f"Blocked around the layer where it costs most, it costs {to_last:.1f} percentage points; the picture to the "
         f"question costs {to_question:.1f}, a difference of {_percent(first)}; the question to the last position "
         f"{of_question:.1f}, a difference of {_percent(second)}; on {_questions(measured)}."
     )
-    return Claim(_LITTLE_LAST, "", answer, why)
+    return Claim(LITTLE_LAST, "", answer, why)
 
 
 def _questions(measured: FlowContrasts) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 
 from hi_scoring.ablation.results import Ablations
 from hi_scoring.evaluation.metrics import METRICS, find_metric
@@ -18,8 +18,8 @@ from hi_scoring.interventions.knockout_results import Knockouts
 from hi_scoring.interventions.knockout_tables import ALL
 from hi_scoring.interventions.tracking import TRACKED
 from hi_scoring.report.plots import BAND, CONTRARY, INK, WIDTH_IN, png, ticks
-from hi_scoring.sparse.bench import Sparsity
 from hi_scoring.sparse.conditions import CORE, DENSE, RANDOM
+from hi_scoring.sparse.folder import Sparsity
 from hi_scoring.verdicts import LEVEL
 
 DOSED = ("answer_probability", "accuracy")
@@ -58,6 +58,8 @@ def tracking_curves(found: Knockouts) -> bytes:
     curves = found.tables.tracking_curves
     every = curves[curves["category"] == ALL]
     colours = dict(zip(TRACKED, (INK, "#6fa1cf", CONTRARY, "#e0a77f"), strict=True))
+    # Capitalised tokens may be the very same: dashed, both are seen.
+    lines = dict(zip(TRACKED, ("-", "--", "-", "--"), strict=True))
 
     def draw() -> Figure:
         figure, grid = _grid(2, 3.2)
@@ -66,7 +68,9 @@ def tracking_curves(found: Knockouts) -> bytes:
         ):
             for token in (name for name in TRACKED if name in set(every["token"])):
                 part = every[every["token"] == token].assign(after=lambda rows: rows["layer"] - 1)
-                _curve(axes, part, column, "after", (colours[token], colours[token]), token, alpha=0.18)
+                _curve(
+                    axes, part, column, "after", (colours[token], colours[token]), token, alpha=0.18, style=lines[token]
+                )
             axes.set_title(title)
             axes.set_xlabel("after layer (-1: none)")
             axes.set_ylabel("probability")
@@ -85,7 +89,7 @@ def dosed(found: Ablations) -> list[str]:
 
 
 def dose_curves(found: Ablations, metric: str) -> bytes:
-    """Draw a metric over shares of heads taken out: top, bottom, random; a panel for each ranking and mode; PNG."""
+    """Draw a metric over numbers of heads taken out: top, bottom, random; a panel for each ranking and mode; PNG."""
     curves = found.curves[found.curves["draw"].isna() & (found.curves["metric"] == metric)]
     rankings, modes = curves["ranking"].unique(), curves["mode"].unique()
     panels = list(product(rankings, modes))
@@ -97,14 +101,13 @@ def dose_curves(found: Ablations, metric: str) -> bytes:
             part = curves[(curves["ranking"] == ranking) & (curves["mode"] == mode)]
             axes.axhline(0, color=_LINE, linewidth=1, zorder=0)
             for rule, colours in _RULES.items():
-                _curve(axes, part[part["rule"] == rule], "shift", "share", colours, rule, ends=("low", "high"))
+                _curve(axes, part[part["rule"] == rule], "shift", "heads", colours, rule, ends=("low", "high"))
             sure = tested[(tested["ranking"] == ranking) & (tested["mode"] == mode) & (tested["p_holm"] < LEVEL)]
-            axes.scatter(sure["share"], sure["top"], s=90, facecolors="none", edgecolors="black", zorder=4)
+            axes.scatter(sure["heads"], sure["top"], s=90, facecolors="none", edgecolors="black", zorder=4)
             axes.set_title(fill(f"{ranking}, {mode}", _TITLE_CHARACTERS))
-            axes.set_xlabel("heads taken out")
+            axes.set_xlabel(f"heads taken out, of {round(part['heads'].iloc[0] / part['share'].iloc[0]):,}")
             axes.set_ylabel("shift")
-            axes.xaxis.set_major_locator(MaxNLocator(4))
-            axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+            axes.set_xticks(sorted(part["heads"].unique()))
         _legend(figure, grid[:1])
         return figure
 
@@ -116,7 +119,7 @@ def sparsity_bars(found: Sparsity) -> bytes:
     costs, quality = found.costs.set_index("group"), found.quality
     groups = [group for group in _KEPT if group in costs.index]
     metrics = [name for name in METRICS if name in set(quality["metric"])]
-    speed = costs.loc[groups].rename(columns={"speedup_q25": "low", "speedup_q75": "high"})
+    speed = costs.loc[groups].rename(columns={"speedup_low": "low", "speedup_high": "high"})
     peak = costs.loc[groups, "peak"].astype(float) / _MIB
     has_memory = bool((peak > 0).any())
     against = quality[quality["against"] == DENSE].set_index(["metric", "group"])
@@ -163,11 +166,12 @@ def _curve(
     *,
     ends: tuple[str, str] | None = None,
     alpha: float = 0.6,
+    style: str = "-",
 ) -> None:
     low, high = ends or (f"{column}_low", f"{column}_high")
     line, band = colours
     axes.fill_between(part[across], part[low], part[high], color=band, alpha=alpha, linewidth=0)
-    axes.plot(part[across], part[column], color=line, marker="o", markersize=3.5, label=label)
+    axes.plot(part[across], part[column], color=line, linestyle=style, marker="o", markersize=3.5, label=label)
 
 
 def _bars(axes: Axes, groups: Sequence[str], values: pd.Series, low: pd.Series, high: pd.Series) -> None:

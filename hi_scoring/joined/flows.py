@@ -1,27 +1,27 @@
 """Where information flows, in single numbers. Owns what is compared of knockout curves, each by one interval.
 
 Curves have a point a layer; a claim that picks the best of many points finds one by chance. So each claim is one
-number of the mean curves, and draws of records carry all of them through.
+number of the mean curves, and draws of pictures, with all of their questions, carry all of them through.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from hi_scoring.interventions.intervals import by_picture, means_of
 from hi_scoring.interventions.knockout_results import Knockouts
 from hi_scoring.statistics import FloatArray, bootstrap_interval
 
 IMAGE_QUESTION, IMAGE_LAST, QUESTION_LAST = "image -> question", "image -> last", "question -> last"
 _FLOWS = (IMAGE_QUESTION, IMAGE_LAST, QUESTION_LAST)
-# Where more of the random edges are the flow's own, they are no control of it.
-_MOST_OVERLAP = 0.5
 
 
 @dataclass(frozen=True)
 class FlowContrast:
-    """A number of mean curves, with its 95 % interval over records; NaN ends where fewer than two were drawn from."""
+    """A number of mean curves, with its 95 % interval over pictures; NaN ends where fewer than two were drawn from."""
 
     value: float
     low: float
@@ -36,7 +36,8 @@ class FlowContrasts:
         questions: in which all three flows were blocked.
         largest: largest loss of image -> question, image -> last and question -> last over layers, points of percent.
         peaks: the layers of these losses.
-        has_control: whether ``lower`` is beyond the control; else it is of the flow alone.
+        has_control: whether ``lower`` is beyond the control; else, where any of the questions has none, it is of the
+            flow alone.
         lower: how much more a question's answer loses when the picture does not reach the question in the lower half of
             the layers than in the upper, in points of percent.
         later: how many layers higher question -> last costs most than image -> question does.
@@ -62,38 +63,38 @@ def flow_contrasts(found: Knockouts) -> FlowContrasts | None:
     layers = table["layer"].nunique()
     if found.facts["options"]["window"] // 2 >= layers - 1:
         return None
-    wide = table.pivot(index=["record_id", "number"], columns=["flow", "layer"], values=["change", "control_change"])
-    wide = wide.dropna()
-    if wide.empty or wide.shape[1] < 2 * len(_FLOWS) * layers:
-        return None
+    wide = table.pivot(
+        index=["picture_id", "record_id", "number"], columns=["flow", "layer"], values=["change", "control_change"]
+    )
     order = [("change", flow, layer) for flow in _FLOWS for layer in range(layers)]
+    if not set(order) <= set(wide.columns):
+        return None
+    wide = wide.dropna(subset=order)
+    if wide.empty:
+        return None
     loss = -wide[order].to_numpy(float).reshape(len(wide), len(_FLOWS), layers)
     control = -wide["control_change"][IMAGE_QUESTION].to_numpy(float).reshape(len(wide), 1, layers)
-    overlap = table.loc[table["flow"] == IMAGE_QUESTION, "overlap"].mean()
-    has_control = bool(overlap <= _MOST_OVERLAP)
+    has_control = not np.isnan(control).any()
     curves = np.concatenate([loss, control if has_control else np.zeros_like(control)], axis=1)
-    records = wide.index.get_level_values("record_id").to_numpy()
     mean = loss.mean(axis=0)
     largest, peaks = tuple(mean.max(axis=-1).tolist()), tuple(mean.argmax(axis=-1).tolist())
-    return FlowContrasts(len(wide), largest, peaks, has_control, *_estimated(curves, records))
+    pictures = wide.index.get_level_values("picture_id").tolist()
+    return FlowContrasts(len(wide), largest, peaks, has_control, *_estimated(curves, pictures))
 
 
-def _estimated(curves: FloatArray, records: FloatArray) -> list[FlowContrast]:
+def _estimated(curves: FloatArray, pictures: Sequence[str]) -> list[FlowContrast]:
     """Estimate all numbers of (questions, 4, layers) curves of loss: three flows, and the control of the first."""
-    _, places = np.unique(records, return_inverse=True)
     _, rows, layers = curves.shape
-    # Sums and counts by record, so that records with many questions weigh as many.
-    sums = np.zeros((places.max() + 1, rows * layers + 1))
-    np.add.at(sums, places, np.concatenate([curves.reshape(len(curves), -1), np.ones((len(curves), 1))], axis=1))
+    sums = by_picture(curves.reshape(len(curves), -1), pictures)
 
-    def numbers(means: FloatArray) -> FloatArray:
-        mean = (means[..., 0, :-1] / means[..., 0, -1:]).reshape(-1, rows, layers)
-        return _numbers(mean)
+    def numbers(drawn: FloatArray) -> FloatArray:
+        return _numbers(means_of(drawn.reshape(-1, rows * layers, 2)).reshape(-1, rows, layers))
 
-    [values] = numbers(sums.mean(axis=0)[None, None])
+    [values] = numbers(sums.mean(axis=0))
     if len(sums) < 2:
         return [FlowContrast(float(value), np.nan, np.nan) for value in values]
-    low, high = bootstrap_interval(sums[:, None], reduce=numbers)
+    # As one column, so that each draw is reduced whole.
+    low, high = bootstrap_interval(sums.reshape(len(sums), 1, -1), reduce=numbers)
     return [FlowContrast(*map(float, one)) for one in zip(values, low, high, strict=True)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from hi_scoring.comparison.table import contrasts_table, shifts_table
 from hi_scoring.interventions.knockout_results import Knockouts
 from hi_scoring.runs.folder import RUN_NAME
 from hi_scoring.scores.results import HeadScores
-from hi_scoring.sparse.bench import Sparsity
+from hi_scoring.sparse.folder import Sparsity
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +66,7 @@ class ResultFolder:
     """What one command found.
 
     Args:
-        name: of the folder, without the way to it.
+        name: of the folder, with as much of the way to it as tells it from the others.
         command: that made it, such as ``datasetkit score``.
         model: whose results these are.
         description: what decided them, as the command noted it; plain JSON values.
@@ -91,8 +92,11 @@ def read_folders(folders: Sequence[Path]) -> list[ResultFolder]:
         RecipeError: no folder was given, one twice, or folders of different models.
 
     """
-    if not folders or len({folder.resolve() for folder in folders}) < len(folders):
-        raise RecipeError(f"folders are {', '.join(map(str, folders)) or 'none'}; give at least one, each once")
+    if not folders:
+        raise RecipeError("no folder was given; give at least one")
+    twice = [folder for folder, count in Counter(folder.resolve() for folder in folders).items() if count > 1]
+    if twice:
+        raise RecipeError(f"{twice[0].name} was given twice; give each folder once")
     notes = [_note(folder) for folder in folders]
     models = [_model(folder, note) for folder, note in zip(folders, notes, strict=True)]
     for folder, model in zip(folders, models, strict=True):
@@ -101,11 +105,21 @@ def read_folders(folders: Sequence[Path]) -> list[ResultFolder]:
                 f"{folders[0]} is of {_told(models[0])}, {folder} is of {_told(model)}; a report is of one model"
             )
     found = [
-        ResultFolder(folder.resolve().name, note["made_by"], model, note, _LOADERS[note["made_by"]](folder))
-        for folder, note, model in zip(folders, notes, models, strict=True)
+        ResultFolder(name, note["made_by"], model, note, _LOADERS[note["made_by"]](folder))
+        for name, folder, note, model in zip(_names(folders), folders, notes, models, strict=True)
     ]
     places = list(_LOADERS)
     return sorted(found, key=lambda one: places.index(one.command))
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """Give the last parts of paths, as many as tell all apart."""
+    ways = [folder.resolve().parts for folder in folders]
+    for count in range(1, max(map(len, ways)) + 1):
+        names = ["/".join(way[-count:]) for way in ways]
+        if len(set(names)) == len(names):
+            break
+    return names
 
 
 def _note(folder: Path) -> dict[str, Any]:

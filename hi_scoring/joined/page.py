@@ -14,13 +14,15 @@ from hi_scoring.comparison.report.figures import forest
 from hi_scoring.comparison.report.summary import counted, tests_of
 from hi_scoring.evaluation.metrics import find_metric
 from hi_scoring.interventions.knockout_results import Knockouts
-from hi_scoring.joined.claims import LITTLE, Claim
+from hi_scoring.joined.claims import Claim
 from hi_scoring.joined.figures import dose_curves, dosed, knockout_curves, sparsity_bars, tracking_curves
 from hi_scoring.joined.folders import ResultFolder, Tuning
+from hi_scoring.joined.glossary import explained
+from hi_scoring.joined.papers import LITTLE
 from hi_scoring.report.pages import render
 from hi_scoring.scores.report.figures import heatmaps
 from hi_scoring.scores.results import HeadScores
-from hi_scoring.sparse.bench import Sparsity
+from hi_scoring.sparse.folder import Sparsity
 from hi_scoring.verdicts import LEVEL
 
 _MARKED = 10
@@ -62,6 +64,7 @@ def write_page(path: Path, folders: Sequence[ResultFolder], claims: Sequence[Cla
         claims=claims,
         little=LITTLE,
         sections=[_section(folder) for folder in folders],
+        glossary=explained(folders),
     )
     replace_file(path, page.encode())
 
@@ -106,15 +109,15 @@ def _(results: Knockouts) -> tuple[str, list[_Plot]]:
     flows = _Plot(
         knockout_curves(results),
         "Change of the answer's probability over layers, for each flow and its control",
-        "Change of the answer's probability, percent of what it was; bands are 95 % intervals over records, layer by "
-        "layer. Grey: as many randomly chosen edges. Each panel has its own scale. Where queries see few other keys "
-        "than the flow's, most random edges are the flow's own.",
+        "Change of the answer's probability, percent of what it was; bands are 95 % intervals over pictures, layer by "
+        "layer. Grey: as many randomly chosen edges. Each panel has its own scale. No grey curve: the "
+        "tokens see so few others that most random edges would be the flow's own.",
     )
     tracked = _Plot(
         tracking_curves(results),
         "Probability of the answer's first token after each layer",
         "Answer tracking: the first token of the right answer and of the false option, in lower case and capitalised, "
-        "read from the last position's hidden state. Bands are 95 % intervals over records.",
+        "read from the last position's hidden state. Bands are 95 % intervals over pictures.",
     )
     return lead, [flows, tracked]
 
@@ -142,9 +145,9 @@ def _(results: Sparsity) -> tuple[str, list[_Plot]]:
         f"the first {plan.sink} tokens and the last {plan.window}. Prompts have {costs['tokens']:,.0f} tokens (median)."
     )
     caption = (
-        "Speed: median of the ratios to dense, with quartiles; dense beside itself tells how much times vary. Memory: "
-        "median; not shown where it is too small to be seen. Quality: figures, with the 95 % interval of their change "
-        "from dense."
+        "Speed: median of the ratios to dense, with its 95 % interval; dense beside itself tells how much times vary. "
+        "Memory: median; not shown where it is too small to be seen. Quality: figures, with the 95 % interval of their "
+        "change from dense."
     )
     return lead, [_Plot(sparsity_bars(results), "Speed, memory and quality of dense and sparse prefill", caption)]
 

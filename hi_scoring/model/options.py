@@ -25,7 +25,7 @@ class TextOptions(Options):
     """
 
     tasks: tuple[Task, ...] = Field(default=TASKS, min_length=1)
-    prompt: str = Field(default="Describe the image.", min_length=1)
+    prompt: str = Field(default="Describe the picture.", min_length=1)
     question_prompt: str = "{question}"
 
     @field_validator("question_prompt")

@@ -1,12 +1,35 @@
-"""Pages that work without a network. Owns how their templates are filled in; their head and style are in the frame."""
+"""Pages that work without a network. Owns how their templates are filled in, and what they may replace.
+
+Their head and style are in the frame.
+"""
 
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
+from datasetkit.errors import OutputError
+
 _TEMPLATE_NAME = "page.html.j2"
+# As the frame has it, near its beginning.
+_GENERATOR, _HEAD_BYTES = b'<meta name="generator" content="datasetkit">', 2048
+
+
+def check_place(path: Path) -> None:
+    """Refuse a place that a page would be written to at the expense of something else.
+
+    Raises:
+        OutputError: it is a folder, or a file that is no page of ours.
+
+    """
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder; give a file, as {path / 'report.html'}")
+    if path.exists():
+        with path.open("rb") as file:
+            if _GENERATOR not in file.read(_HEAD_BYTES):
+                raise OutputError(f"{path} is there and no page of datasetkit; give another --out")
 
 
 def render(package: str, **values: object) -> str:

@@ -63,9 +63,9 @@ def read(folder: Path) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
         facts = json.loads((folder / FACTS_NAME).read_bytes())
         data = (folder / TENSORS_NAME).read_bytes()
     except FileNotFoundError as error:
-        missing = Path(error.filename).name
+        told = f"{Path(error.filename).name} is missing" if folder.is_dir() else "there is no such folder"
         raise BuiltFolderError(
-            f"{folder} holds no finished head scores: {missing} is missing; score it again"
+            f"{folder} holds no finished head scores: {told}; give a folder of `datasetkit score`, or score it again"
         ) from error
     except ValueError as error:
         raise BuiltFolderError(f"{folder / FACTS_NAME} is no JSON: {error}; score it again") from error

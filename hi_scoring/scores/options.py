@@ -40,7 +40,7 @@ class ScoreOptions(Options):
     quantile: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.9
     coverage_min: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
     evidence: Literal["binary", "coverage"] = "binary"
-    prompt: str = Field(default="Describe the image.", min_length=1)
+    prompt: str = Field(default="Describe the picture.", min_length=1)
     max_new_tokens: int = Field(default=64, ge=1)
 
     @field_validator("positions")

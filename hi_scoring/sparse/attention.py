@@ -6,10 +6,11 @@ N x N mask is made for anybody; otherwise what SDPA takes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from types import TracebackType
+from functools import partial
+from types import MethodType, TracebackType
 from typing import Any, Self
 
 import torch
@@ -18,9 +19,12 @@ from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface, causal_mask_function, sdpa_mask
 
 from datasetkit.errors import ModelError
+from hi_scoring.attention.implementation import attending_by
 from hi_scoring.sparse.coverage import Coverage
-from hi_scoring.sparse.passes import ForwardPass, Kernel
+from hi_scoring.sparse.kernels import Kernel, check_kernel, head_width
+from hi_scoring.sparse.passes import ForwardPass
 from hi_scoring.sparse.plan import SparsePlan
+from hi_scoring.sparse.prompts import picture_tokens
 
 _NAME = "hi_scoring_sparse"
 
@@ -55,81 +59,100 @@ class Sparsified:
 def sparsify(model: Any, plan: SparsePlan, kernel: Kernel = "blocks") -> Sparsified:
     """Put a plan on a model: its forward passes and ``generate`` go on as ever, with sparse prefill.
 
-    Prefill is a forward pass of several tokens without a cache before it. Other passes, each token of ``generate``
-    above all, have full attention over the whole cache. What does not fit stays dense and is counted: layers whose own
-    mask is more than causal (sliding windows; image tokens that see later ones, as in Gemma 3 and PaliGemma), caches of
-    fixed size, bounded scores, prompts in which little would be hidden.
+    A prefill is a forward pass of several tokens without a cache before them. In ``generate``, its rows are sparse up
+    to the end of what ``generate`` was given; tokens that come after have full attention over all before them, whether
+    they are kept in a cache, computed anew each time (``use_cache=False``), or are drafts of an assistant. Anywhere
+    else a prefill is a prompt from end to end: a pass over a prompt and its response (teacher forcing) is sparse in the
+    response's rows, too, which is not what ``generate`` computes.
+
+    What does not fit stays dense and is counted: layers whose own mask is more than causal (sliding windows; image
+    tokens that see later ones, as in Gemma 3 and PaliGemma), caches of fixed size, what follows the first chunk of a
+    prompt that comes in chunks, bounded scores, prompts in which little would be hidden. Of a plan for another commit
+    of the Hub a warning tells.
 
     Args:
-        model: an image-text-to-text model in evaluation mode, whose text attention goes through transformers'
-            ``AttentionInterface``; what tells text from pictures is its configuration's ``image_token_id``.
+        model: an image-text-to-text model in evaluation mode, or an adapter of peft on one, whose text attention goes
+            through transformers' ``AttentionInterface``; what tells text from pictures is its configuration's
+            ``image_token_id``.
         plan: for a model of this shape.
         kernel: ``blocks`` are plain torch; ``flex`` is one compiled kernel on CUDA, for which each new size of prompt
-            costs seconds once, and blocks elsewhere.
+            costs seconds once.
 
     Returns:
         what takes it off again.
 
     Raises:
-        ModelError: the model has another shape, is sparsified already, or its text attention cannot be reached; or,
-            while it runs, it is given no ``input_ids`` to tell text from pictures by.
+        ModelError: the model has another shape, is sparsified already, or its text attention cannot be reached; the
+            kernel is not possible there; or, while it runs, it is given no ``input_ids`` to tell text from pictures by.
 
     """
+    # Some versions of peft run the forward() of what they wrap and none of its hooks; what owns the decoder is always
+    # called, and given the tokens.
+    model = model.get_base_model() if hasattr(model, "get_base_model") else model
+    owner = model.base_model
     plan.check(model)
-    decoder = model.get_decoder()
-    config = decoder.config
-    former = config._attn_implementation
-    if former == _NAME:
-        raise ModelError(f"this {type(model).__name__} is sparsified already; undo that first")
+    check_kernel(kernel, model.device, head_width(model.config))
+    sparsified = Sparsified(plan)
+    hooks = _Hooks(plan, sparsified.coverage, picture_tokens(model), kernel)
     with ExitStack() as stack:
-        stack.callback(setattr, config, "_attn_implementation_internal", former)
-        decoder.set_attn_implementation(_NAME)
-        if config._attn_implementation != _NAME:
-            raise ModelError(
-                f"the text attention of {type(model).__name__} ({type(decoder).__name__}) does not go through "
-                "transformers' AttentionInterface, so it cannot be sparsified; give another model"
-            )
-        sparsified = Sparsified(plan)
-        hooks = _Hooks(sparsified, _picture_tokens(model), kernel)
+        stack.enter_context(attending_by(_NAME, model, "sparsified", "undo that first"))
         for handle in (
-            model.register_forward_pre_hook(hooks.begin, with_kwargs=True),
-            model.register_forward_hook(hooks.check),
-            model.register_forward_hook(hooks.end, always_call=True),
+            owner.register_forward_pre_hook(hooks.begin, with_kwargs=True),
+            owner.register_forward_hook(hooks.check),
+            owner.register_forward_hook(hooks.end, always_call=True),
         ):
             stack.callback(handle.remove)
+        if hasattr(model, "generate"):
+            stack.enter_context(_watched(model, hooks))
         sparsified._undoing = stack.pop_all()
     return sparsified
 
 
-def _picture_tokens(model: Any) -> list[int]:
-    """Give the ids that stand for parts of pictures and films."""
-    names = ("image_token_id", "video_token_id")
-    found = [number for name in names if (number := getattr(model.config, name, None)) is not None]
-    if not found:
-        raise ModelError(f"the configuration of {type(model).__name__} has no image_token_id; give a model of pictures")
-    return found
+@contextmanager
+def _watched(model: Any, hooks: _Hooks) -> Iterator[None]:
+    """Let hooks know of each call of ``generate``."""
+    former = vars(model).get("generate")
+    model.generate = partial(hooks.generate, former or MethodType(type(model).generate, model))
+    try:
+        yield
+    finally:
+        del model.generate
+        if former is not None:
+            model.generate = former
 
 
 class _Hooks:
-    """What runs before and after each forward pass of one model."""
+    """What runs around each forward pass of one model, and around its ``generate``."""
 
-    def __init__(self, sparsified: Sparsified, picture_tokens: Sequence[int], kernel: Kernel) -> None:
-        self._sparsified = sparsified
-        self._picture_tokens = picture_tokens
+    def __init__(self, plan: SparsePlan, coverage: Coverage, pictures: Sequence[int], kernel: Kernel) -> None:
+        self._plan = plan
+        self._coverage = coverage
+        self._pictures = pictures
         self._kernel = kernel
+
+    def generate(self, generate: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Generate, and know the while where its prompts end."""
+        given = [*args[:1], kwargs.get("inputs"), kwargs.get("input_ids")]
+        slots = next((ids.shape[1] for ids in given if ids is not None), None)
+        token = _GENERATING.set((self, slots))
+        try:
+            return generate(*args, **kwargs)
+        finally:
+            _GENERATING.reset(token)
 
     def begin(self, _: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Note the tokens that are given."""
         ids = kwargs.get("input_ids", args[0] if args else None)
-        plan, coverage = self._sparsified.plan, self._sparsified.coverage
-        _PASS.set(ForwardPass(plan, coverage, ids, self._picture_tokens, self._kernel))
+        who, slots = _GENERATING.get()
+        ours = slots if who is self else None
+        _PASS.set(ForwardPass(self._plan, self._coverage, ids, self._pictures, self._kernel, ours))
 
-    def check(self, model: nn.Module, *_: Any) -> None:
+    def check(self, owner: nn.Module, *_: Any) -> None:
         """Never let a model run dense without a word."""
         under_way = _PASS.get()
         if under_way is not None and not under_way.is_reached:
             raise ModelError(
-                f"{type(model).__name__} is sparsified, but something else computed its attention; undo whatever set "
+                f"{type(owner).__name__} is sparsified, but something else computed its attention; undo whatever set "
                 "another attention implementation first"
             )
 
@@ -179,6 +202,8 @@ def _mask(
 
 
 _PASS: ContextVar[ForwardPass | None] = ContextVar("sparse pass", default=None)
+# Whose generate() is under way, and how many slots it was given; None where it was given no tokens.
+_GENERATING: ContextVar[tuple[_Hooks | None, int | None]] = ContextVar("sparse generation", default=(None, None))
 
 AttentionInterface.register(_NAME, _attention)
 AttentionMaskInterface.register(_NAME, _mask)

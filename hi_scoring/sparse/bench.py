@@ -1,22 +1,16 @@
-"""Conditions run into one folder, and read back from it. Owns what they share, the folder's layout, and its resumption.
-
-A folder holds ``plan.json`` of the CoRe heads, ``costs.parquet`` and ``quality.parquet`` of all conditions, and each
-condition's own results in ``conditions/NAME``.
-"""
+"""The place where conditions are measured. Owns what all of them share, what decides their results, and resumption."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+import torch
 
-from datasetkit.errors import BuiltFolderError
+from datasetkit.placement import Placement
 from datasetkit.protocols import ObjectNamer
 from hi_scoring.data.examples import Examples
 from hi_scoring.evaluation.predictions import evaluate
@@ -25,59 +19,13 @@ from hi_scoring.model.options import TextOptions, WritingOptions
 from hi_scoring.model.subject import Subject
 from hi_scoring.runs.folder import RunFolder
 from hi_scoring.runs.progress import OnProgress
-from hi_scoring.runs.tables import write_table
 from hi_scoring.scores.results import HeadScores
 from hi_scoring.sparse.attention import sparsify
-from hi_scoring.sparse.conditions import CORE, DENSE, Condition, SparsityOptions
+from hi_scoring.sparse.conditions import CORE, Condition, SparsityOptions
+from hi_scoring.sparse.folder import COMMAND, Sparsity, clear, condition_folder, has_results
+from hi_scoring.sparse.kernels import Kernel
 from hi_scoring.sparse.measure import compare_prefills
-from hi_scoring.sparse.passes import Kernel
-from hi_scoring.sparse.plan import PLAN_NAME, SparsePlan
-from hi_scoring.sparse.results import ConditionResult, is_finished, load_condition, save_condition
-from hi_scoring.sparse.tables import costs_table, quality_table
-
-COMMAND = "datasetkit sparsify"
-COSTS_NAME, QUALITY_NAME = "costs.parquet", "quality.parquet"
-_CONDITIONS_NAME = "conditions"
-
-
-@dataclass(frozen=True, eq=False)
-class Sparsity:
-    """Finished conditions of one model and dataset.
-
-    Args:
-        plan: that keeps the CoRe heads.
-        groups: results of ``dense``, ``core`` and ``random``; each of the last is a draw.
-
-    """
-
-    plan: SparsePlan
-    groups: dict[str, tuple[ConditionResult, ...]]
-
-    @cached_property
-    def costs(self) -> pd.DataFrame:
-        """See :func:`costs_table`."""
-        return costs_table(self.groups)
-
-    @cached_property
-    def quality(self) -> pd.DataFrame:
-        """See :func:`quality_table`."""
-        return quality_table(self.groups)
-
-    @classmethod
-    def load(cls, folder: Path) -> Sparsity:
-        """Read all finished conditions of a folder.
-
-        Raises:
-            BuiltFolderError: the dense model's or the CoRe heads' are missing, or one is damaged.
-
-        """
-        found = [load_condition(path) for path in sorted((folder / _CONDITIONS_NAME).glob("*")) if is_finished(path)]
-        groups: dict[str, tuple[ConditionResult, ...]] = {}
-        for result in sorted(found, key=lambda one: (one.group != DENSE, one.group, one.draw or 0)):
-            groups[result.group] = (*groups.get(result.group, ()), result)
-        if not {DENSE, CORE} <= groups.keys():
-            raise BuiltFolderError(f"{folder} holds no finished run of `{COMMAND}`; run it to its end")
-        return cls(SparsePlan.load(folder), groups)
+from hi_scoring.sparse.results import is_finished, save_condition
 
 
 @dataclass(frozen=True)
@@ -108,9 +56,10 @@ class Bench:
     batch: int
 
     def description(self) -> dict[str, Any]:
-        """Tell what decides the results of every condition, in plain JSON values."""
+        """Tell what decides the results of every condition, in plain JSON values; times are of one machine."""
         return {
             **self.subject.description(),
+            "machine": _machine(torch.device(Placement(device=self.subject.device).torch_device)),
             "data": self.examples.data.identity.as_json(),
             "examples": len(self.examples),
             "scores": self.scores.source,
@@ -134,33 +83,28 @@ class Bench:
         Args:
             conditions: the dense model's and the CoRe heads' among them; of the model, scores and options.
             folder: for the results.
-            overwrite: whether results of another description in the folder give way.
+            overwrite: whether results of another description or other CoRe heads in the folder give way.
             on_progress: see :data:`~hi_scoring.runs.progress.OnProgress`.
 
         Returns:
-            all that the folder holds.
+            the conditions of this call, and of those that came to their end before.
 
         Raises:
             OutputError: the folder holds other results, or files of somebody else.
 
         """
-        note = RunFolder(folder, COMMAND, self.description())
-        parts = folder / _CONDITIONS_NAME
-        note.check(has_results=any(map(is_finished, parts.glob("*"))), overwrite=overwrite)
+        # Equal descriptions of scores are no proof of equal scores.
+        kept = next(one.plan.full_by_layer for one in conditions if one.group == CORE and one.plan is not None)
+        note = RunFolder(folder, COMMAND, {**self.description(), "kept": kept})
+        note.check(has_results=has_results(folder), overwrite=overwrite)
         if note.is_anothers:
-            shutil.rmtree(parts, ignore_errors=True)
+            clear(folder)
         if not note.is_ours:
             note.claim()
         for condition in conditions:
-            if condition.group == CORE and condition.plan is not None:
-                condition.plan.save(folder / PLAN_NAME)
-        for condition in conditions:
-            if not is_finished(parts / condition.name):
-                self._try_out(condition, parts / condition.name, on_progress)
-        found = Sparsity.load(folder)
-        for name, table in ((COSTS_NAME, found.costs), (QUALITY_NAME, found.quality)):
-            write_table(folder / name, table)
-        return found
+            if not is_finished(condition_folder(folder, condition.name)):
+                self._try_out(condition, condition_folder(folder, condition.name), on_progress)
+        return Sparsity.finish(folder, [condition.name for condition in conditions])
 
     def _try_out(self, condition: Condition, folder: Path, on_progress: OnProgress) -> None:
         model, processor, every = self.subject.model, self.subject.processor, len(self.examples)
@@ -188,3 +132,10 @@ class Bench:
                 lambda done: on_progress(f"{condition.name}: texts", done, every),
             )
         save_condition(folder, condition, prefills, evaluation)
+
+
+def _machine(device: torch.device) -> str:
+    """Name what times depend on: the GPU, or how many threads of a processor."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type}, threads: {torch.get_num_threads()}"

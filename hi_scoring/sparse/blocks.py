@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -54,6 +55,8 @@ class BlockAttention:
         like: keys of the first layer, (G, N, D): their type, device and sizes.
 
     """
+
+    takes_any_heads: ClassVar[bool] = True
 
     def __init__(self, shared: NDArray[np.int64], length: int, window: int, like: Tensor) -> None:
         self._shared = shared

@@ -1,23 +1,19 @@
-"""What is measured: the dense model, and plans that keep the CoRe heads or as many others. Owns which these are."""
+"""What is measured: the dense model, and plans that keep CoRe heads or as many random ones. Owns which these are."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count, islice
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from datasetkit.models import ModelIdentity
 from datasetkit.recipe.options import Options
-from hi_scoring.scores.results import Head, HeadScores
-from hi_scoring.selection import Selector
+from hi_scoring.scores.results import HeadScores
+from hi_scoring.selection import Selection, Selector
 from hi_scoring.sparse.plan import SparsePlan
 
 DENSE, CORE, RANDOM = "dense", "core", "random"
-# Where draws are few that differ, most seeds draw one that was drawn before.
-_TRIES = 20
 
 
 class SparsityOptions(Options):
@@ -63,7 +59,7 @@ class Condition:
 def conditions_of(
     scores: HeadScores, model: ModelIdentity, shape: tuple[int, int], options: SparsityOptions, draws: int
 ) -> list[Condition]:
-    """Give the dense model, the plan of its CoRe heads, and plans of as many other heads in the same layers.
+    """Give the dense model, the plan of its CoRe heads, and plans of as many random heads in the same layers.
 
     Args:
         scores: of the model's heads.
@@ -80,27 +76,14 @@ def conditions_of(
     selector = Selector(shape, scores, options.by)
     kept = len(scores.core_heads(options.share, options.by))
 
-    def planned(rule: str, heads: tuple[Head, ...] | None) -> SparsePlan:
-        told = {"rule": rule, "share": options.share, "by": options.by, "scores": scores.source}
+    def planned(selection: Selection) -> SparsePlan:
+        told = {"rule": selection.name, "share": options.share, "by": options.by, "scores": scores.source}
         sizes: dict[str, Any] = options.model_dump(include={"sink", "window", "dense_above"})
-        return SparsePlan.keeping(heads or (), model, shape, chosen=told, **sizes)
+        return SparsePlan.keeping(selection.heads or (), model, shape, chosen=told, **sizes)
 
     core = selector.select(f"top-heads:{kept}")
     return [
         Condition(DENSE, None, None),
-        Condition(CORE, None, planned(core.name, core.heads)),
-        *(
-            Condition(RANDOM, number, planned(name, heads))
-            for number, (name, heads) in enumerate(islice(_drawn(selector, kept, draws), draws))
-        ),
+        Condition(CORE, None, planned(core)),
+        *(Condition(RANDOM, number, planned(drawn)) for number, drawn in enumerate(selector.random_heads(kept, draws))),
     ]
-
-
-def _drawn(selector: Selector, size: int, draws: int) -> Iterator[tuple[str, tuple[Head, ...] | None]]:
-    """Draw sets of heads that differ."""
-    seen = set()
-    for seed in islice(count(), _TRIES * draws):
-        selection = selector.select(f"random-heads:{size}:{seed}")
-        if selection.heads not in seen:
-            seen.add(selection.heads)
-            yield selection.name, selection.heads

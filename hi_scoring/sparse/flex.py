@@ -1,4 +1,4 @@
-"""Attention of sparse heads in one compiled kernel (flex_attention), for GPUs. Owns its blocks and when it is possible.
+"""Attention of sparse heads in one compiled kernel (flex_attention), for GPUs. Owns its sizes, and where it runs.
 
 Keys are the shared tokens, then all tokens of the prompt: a shared one is seen by its copy in front from where it has
 left the window, and in its place within it. So each row sees a few blocks in front and a few beside itself, which are
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -24,10 +24,9 @@ from torch.nn.attention.flex_attention import BlockMask, flex_attention
 BLOCK = 128
 # Sizes are rounded up to a multiple of their highest power of two divided by this.
 _STEPS = 4
-# Past its own few, torch would compute all pairs, without a word.
-_KERNELS = 256
-# Of one process: sizes of prompts times numbers of sparse heads in a layer.
+# Of one process, one for each size of prompts. Past its own few, torch would compute all pairs, without a word.
 _MOST_KERNELS = 1024
+_LEAST_WIDTH = 16
 
 
 class FlexAttention:
@@ -42,6 +41,9 @@ class FlexAttention:
 
     """
 
+    # Each other number of heads would be compiled anew.
+    takes_any_heads: ClassVar[bool] = False
+
     def __init__(
         self,
         shared: NDArray[np.int64],
@@ -50,26 +52,16 @@ class FlexAttention:
         like: Tensor,
         kernel: Callable[..., Any] | None = None,
     ) -> None:
-        self._rows = rounded_up(length)
-        self._front = rounded_up(max(len(shared), 1))
+        self._front, self._rows = size_of(len(shared), length)
         self._kernel = kernel or _compiled()
         # What fills up stands behind every row, so no row sees it.
         places = np.pad(shared, (0, self._front - len(shared)), constant_values=self._rows)
         self._shared = torch.from_numpy(shared).to(like.device)
         self.block_mask = _block_mask(places, self._rows, window, like.device)
 
-    @staticmethod
-    def is_possible(like: Tensor) -> bool:
-        """Whether these keys are of a kind that kernels are compiled for here."""
-        width = like.shape[-1]
-        return (
-            like.device.type == "cuda" and find_spec("triton") is not None and width >= 16 and not width & (width - 1)
-        )
-
     def attend(self, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         """Compute all rows of all heads; see :meth:`BlockAttention.attend`."""
         length = query.shape[1]
-        # Beyond its limit torch would compute all pairs of tokens without a word, and run out of memory.
         with torch._dynamo.config.patch(recompile_limit=_MOST_KERNELS):
             output = self._kernel(
                 functional.pad(query, (0, 0, 0, self._rows - length))[None],
@@ -89,6 +81,22 @@ class FlexAttention:
         laid[0, :, : len(self._shared)] = part[:, self._shared]
         laid[0, :, self._front : self._front + length] = part
         return laid
+
+
+def fault(device: torch.device, width: int) -> str | None:
+    """Say why no kernel can be compiled for heads of a width on a device; None where one can."""
+    if device.type != "cuda":
+        return f"it needs CUDA, and the model is on {device.type}"
+    if find_spec("triton") is None:
+        return "it needs triton, which is not here"
+    if width < _LEAST_WIDTH or width & (width - 1):
+        return f"heads must be a power of two wide, from {_LEAST_WIDTH}, and are {width}"
+    return None
+
+
+def size_of(shared: int, length: int) -> tuple[int, int]:
+    """Tell prompts apart that need another kernel: slots for that many shared tokens, and for all of a length."""
+    return rounded_up(max(shared, 1)), rounded_up(length)
 
 
 def rounded_up(size: int) -> int:

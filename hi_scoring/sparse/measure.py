@@ -16,19 +16,18 @@ import torch
 from torch import Tensor
 
 from datasetkit.batches import Batches
-from datasetkit.errors import UnusableError
+from datasetkit.errors import ModelError, UnusableError
 from hi_scoring.data.examples import Example, Examples
 from hi_scoring.model.dialogue import Dialogue
 from hi_scoring.model.writing import on_device
 from hi_scoring.sparse.attention import sparsify
 from hi_scoring.sparse.coverage import Coverage
+from hi_scoring.sparse.kernels import Kernel, size_of
 from hi_scoring.sparse.memory import PeakMemory, finish
-from hi_scoring.sparse.passes import Kernel
 from hi_scoring.sparse.plan import SparsePlan
+from hi_scoring.sparse.prompts import picture_tokens, prompts_of
 
 MEASURES = ("tokens", "seconds_dense", "seconds", "peak_dense", "peak", "kl", "same_token")
-# What an allocator may keep of one pass for the next, so that resident memory does not tell smaller needs apart.
-_UNSEEN_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,12 +35,12 @@ class Prefills:
     """What came of a dataset's prompts.
 
     Args:
-        table: one row an example, in order: record_id, task; then ``MEASURES``, float64, NaN where memory ran out or
-            nothing can be measured (on a CPU, needs of memory below 64 MiB): tokens of the prompt, those of pictures
-            among them; seconds to the first token and the peak of memory beyond what was held before, bytes, of the
-            dense model and of the sparse one; kl, the Kullback-Leibler divergence of the sparse model's distribution of
-            the first token from the dense one's, nats; same_token, 1 where both say the same.
-        coverage: how much was sparse.
+        table: one row an example, in order: picture_id, record_id, task; then ``MEASURES``, float64, all NaN where
+            memory ran out: tokens of the prompt, those of pictures among them; seconds to the first token and the peak
+            of memory beyond what was held before, bytes, of the dense model and of the sparse one, NaN where it cannot
+            be seen (on a CPU, below ``UNSEEN_BYTES``); kl, the Kullback-Leibler divergence of the sparse model's
+            distribution of the first token from the dense one's, nats; same_token, 1 where both say the same.
+        coverage: how much was sparse, of prompts that were measured.
 
     """
 
@@ -51,11 +50,12 @@ class Prefills:
 
 @dataclass(frozen=True, eq=False)
 class _FirstToken:
-    """The log-probabilities of all tokens to be the first, (V,) float32, and what it cost to know."""
+    """The log-probabilities of all tokens to be the first, (V,) float32, what it cost to know, and what was sparse."""
 
     logs: Tensor
     seconds: float
     peak: float
+    coverage: Coverage
 
 
 def compare_prefills(
@@ -78,17 +78,18 @@ def compare_prefills(
         kernel: see :func:`sparsify`.
         on_progress: told how many prompts are done.
 
+    Raises:
+        ModelError: the model, dense or sparse, puts out numbers that are none.
+
     """
     pair = _Pair(model, processor, dialogue, examples, plan, kernel)
-    # What only a first pass has to make: kernels, caches of allocators.
-    pair.measure([(0, examples.items[0])])
-    pair.coverage = Coverage()
     batches = Batches(pair.measure, 1)
     rows = []
     for number, example in enumerate(examples.items):
         [found] = batches.run([(number, example)])
         values = dict.fromkeys(MEASURES, np.nan) if isinstance(found, UnusableError) else found
-        rows.append({"record_id": example.record_id, "task": example.task, **values})
+        known = {"picture_id": examples.image_id(example), "record_id": example.record_id, "task": example.task}
+        rows.append({**known, **values})
         on_progress(number + 1)
     return Prefills(pd.DataFrame(rows), pair.coverage)
 
@@ -111,6 +112,8 @@ class _Pair:
         self._examples = examples
         self._plan = plan
         self._kernel = kernel
+        # Sizes of prompts for which there is all that only a first pass has to make: kernels, caches of allocators.
+        self._warm: set[tuple[int, ...]] = set()
         self.coverage = Coverage()
 
     def measure(self, numbered: Sequence[tuple[int, Example]]) -> list[dict[str, float]]:
@@ -122,28 +125,51 @@ class _Pair:
         encoded = self._dialogue.encode([self._examples.picture(example)], [written], None)
         inputs = on_device(encoded, self._model)
         order = (True, False) if sparse_first else (False, True)
+        size = self._size(encoded)
+        if size not in self._warm:
+            for is_sparse in order:
+                self._run(inputs, is_sparse)
+            self._warm.add(size)
         found = {is_sparse: self._run(inputs, is_sparse) for is_sparse in order}
         dense, sparse = found[False], found[True]
+        self._require_numbers(example, dense=dense.logs, sparse=sparse.logs)
+        self.coverage.add(sparse.coverage)
         return {
             "tokens": float(encoded["attention_mask"].sum()),
             "seconds_dense": dense.seconds,
             "seconds": sparse.seconds,
             "peak_dense": dense.peak,
             "peak": sparse.peak,
-            "kl": max(0.0, float((dense.logs.exp() * (dense.logs - sparse.logs)).nansum())),
+            "kl": divergence(dense.logs, sparse.logs),
             "same_token": float(dense.logs.argmax() == sparse.logs.argmax()),
         }
 
+    def _size(self, encoded: dict[str, Any]) -> tuple[int, ...]:
+        """Tell prompts apart that have to be warmed up for each; see :func:`size_of`."""
+        if self._plan is None:
+            return ()
+        ids, real = (encoded[name].numpy() for name in ("input_ids", "attention_mask"))
+        pictures = picture_tokens(self._model)
+        prompts = prompts_of(ids, real.astype(np.bool_), pictures, self._plan.sink, self._plan.window)
+        return size_of(self._kernel, prompts[0]) if prompts else ()
+
+    def _require_numbers(self, example: Example, **logs: Tensor) -> None:
+        """Refuse what is not a number: it would count as no difference, or as no prompt."""
+        for name, values in logs.items():
+            if values.isnan().any():
+                raise ModelError(
+                    f"the {name} model's logits after the prompt of {example.record_id} are not all numbers, in "
+                    f"{str(self._model.dtype).removeprefix('torch.')}; give another dtype, or the kernel blocks"
+                )
+
     def _run(self, inputs: dict[str, Any], is_sparse: bool) -> _FirstToken:
         if self._plan is None or not is_sparse:
-            return self._first_token(inputs)
+            return self._first_token(inputs, Coverage())
         with sparsify(self._model, self._plan, self._kernel) as sparse:
-            found = self._first_token(inputs)
-        self.coverage.add(sparse.coverage)
-        return found
+            return self._first_token(inputs, sparse.coverage)
 
     @torch.inference_mode()
-    def _first_token(self, inputs: dict[str, Any]) -> _FirstToken:
+    def _first_token(self, inputs: dict[str, Any], coverage: Coverage) -> _FirstToken:
         device = self._model.device
         memory = PeakMemory(device)
         start = time.perf_counter()
@@ -159,7 +185,13 @@ class _Pair:
         )
         finish(device)
         seconds = time.perf_counter() - start
-        peak = memory.peak()
-        if device.type == "cpu" and peak < _UNSEEN_BYTES:
-            peak = float("nan")
-        return _FirstToken(found.logits[0][0].float().log_softmax(-1), seconds, peak)
+        return _FirstToken(found.logits[0][0].float().log_softmax(-1), seconds, memory.seen_peak(), coverage)
+
+
+def divergence(dense: Tensor, sparse: Tensor) -> float:
+    """Give the Kullback-Leibler divergence of log-probabilities from those of the dense model, (V,) each, nats.
+
+    NaN where any is; what the dense model rules out adds nothing.
+    """
+    terms = dense.exp() * (dense - sparse)
+    return float(terms.masked_fill(dense.exp() == 0, 0.0).sum().clamp(min=0.0))

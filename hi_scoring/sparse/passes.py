@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from collections.abc import Sequence
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -14,19 +13,11 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from datasetkit.errors import ModelError
 from hi_scoring.attention.call import AttentionCall
 from hi_scoring.attention.compute import attend
-from hi_scoring.sparse.blocks import BlockAttention
+from hi_scoring.attention.implementation import layer_of
 from hi_scoring.sparse.coverage import Coverage, DenseReason
-from hi_scoring.sparse.flex import FlexAttention
+from hi_scoring.sparse.kernels import Kernel, LocalAttention, local_attention
 from hi_scoring.sparse.plan import SparsePlan
 from hi_scoring.sparse.prompts import Prompt, prompts_of
-
-Kernel = Literal["blocks", "flex"]
-
-
-class _LocalAttention(Protocol):
-    """What computes the heads that see shared tokens and a window; see :class:`BlockAttention`."""
-
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor: ...
 
 
 class ForwardPass:
@@ -36,8 +27,9 @@ class ForwardPass:
         plan: of the model.
         coverage: to count in.
         ids: tokens that are given, (B, N); None where there are none.
-        picture_tokens: ids that stand for parts of pictures.
+        pictures: ids that stand for parts of pictures.
         kernel: of the heads that are sparse.
+        slots: of the batch that are prompts, where generated tokens follow; None for all.
 
     Attributes:
         is_reached: whether any layer came here.
@@ -45,16 +37,23 @@ class ForwardPass:
     """
 
     def __init__(
-        self, plan: SparsePlan, coverage: Coverage, ids: Tensor | None, picture_tokens: Sequence[int], kernel: Kernel
+        self,
+        plan: SparsePlan,
+        coverage: Coverage,
+        ids: Tensor | None,
+        pictures: Sequence[int],
+        kernel: Kernel,
+        slots: int | None = None,
     ) -> None:
         self._plan = plan
         self._coverage = coverage
         self._ids = ids
-        self._picture_tokens = picture_tokens
+        self._pictures = pictures
         self._kernel = kernel
+        self._slots = slots
         self._located: tuple[Prompt, ...] | DenseReason | None = None
-        # By the place of the prompt in the batch; all layers use the same.
-        self._local: dict[int, _LocalAttention] = {}
+        # By the place of the prompt in the batch, and the device; all layers there use the same.
+        self._local: dict[tuple[int, torch.device], LocalAttention] = {}
         self.is_reached = False
 
     def attend(
@@ -62,11 +61,7 @@ class ForwardPass:
     ) -> Tensor:
         """Compute one layer's attention, (B, Q, H, D); ``options`` are transformers' other arguments."""
         self.is_reached = True
-        layer = getattr(module, "layer_idx", None)
-        if layer is None:
-            raise ModelError(f"{type(module).__name__} has no layer_idx; give a model whose layers know their number")
-        _refuse_unknown(layer, options)
-        full = self._plan.full_heads[layer]
+        full = self._plan.full_heads[layer_of(module, options)]
         prompts = self._prompts(query, key, mask, options.get("softcap"))
         if isinstance(prompts, DenseReason):
             if query.shape[2] > 1 and len(full) < self._plan.heads:
@@ -77,12 +72,13 @@ class ForwardPass:
         length = query.shape[2]
         found = []
         for number, prompt in enumerate(prompts):
-            slots = slice(prompt.start, prompt.stop)
-            one, keys, values = (part[number, :, slots] for part in (query, key, value))
+            one, keys, values = (part[number, :, prompt.start : prompt.end] for part in (query, key, value))
             rows = self._attend_prompt(number, prompt, full, one, keys, values, scaling)
-            if prompt.length < length:
+            if prompt.end > prompt.stop:
+                rows = torch.cat([rows, _last_rows(one[:, prompt.length :], keys, values, scaling)])
+            if len(rows) < length:
                 # Rows of padding are nobody's; zeros, as SDPA's are where nothing is seen.
-                rows = functional.pad(rows, (0, 0, 0, 0, prompt.start, length - prompt.stop))
+                rows = functional.pad(rows, (0, 0, 0, 0, prompt.start, length - prompt.end))
             found.append(rows)
         return found[0][None] if len(found) == 1 else torch.stack(found)
 
@@ -105,9 +101,8 @@ class ForwardPass:
                 f"a sparsified model was given {given} with {tuple(real.shape)} tokens, so text and pictures cannot be "
                 "told apart; give it input_ids, one for each token"
             )
-        is_real = real.cpu().numpy()
-        is_picture = np.isin(self._ids.cpu().numpy(), self._picture_tokens)
-        return prompts_of(is_real & ~is_picture, is_real, self._plan.sink, self._plan.window)
+        ids, is_real = self._ids.cpu().numpy(), real.cpu().numpy()
+        return prompts_of(ids, is_real, self._pictures, self._plan.sink, self._plan.window, self._slots)
 
     def _attend_prompt(
         self,
@@ -119,7 +114,8 @@ class ForwardPass:
         value: Tensor,
         scaling: float,
     ) -> Tensor:
-        """Compute one prompt: (H, N, D), (G, N, D) twice, to (N, H, D)."""
+        """Compute one prompt, and nothing of what follows it: (H, N, D), (G, N, D) twice, to (N, H, D)."""
+        query, key, value = (part[:, : prompt.length] for part in (query, key, value))
         heads = query.shape[0]
         if len(full) == heads:
             return _causal(query, key, value, scaling)
@@ -127,23 +123,48 @@ class ForwardPass:
             self._coverage.dense[DenseReason.HIDES_LITTLE] += 1
             return _causal(query, key, value, scaling)
         self._coverage.sparse += 1
-        if number not in self._local:
-            uses_flex = self._kernel == "flex" and FlexAttention.is_possible(key)
-            kind: Callable[..., _LocalAttention] = FlexAttention if uses_flex else BlockAttention
-            self._local[number] = kind(prompt.shared, prompt.length, self._plan.window, key)
-        # Of all heads, for full ones are few, and so no keys have to be sorted out.
-        output = self._local[number].attend(query, key, value, scaling)
-        if full:
-            kept = torch.tensor(full, device=query.device)
-            groups = kept // (heads // key.shape[0])
-            output[:, kept] = _causal(query[kept], key[groups], value[groups], scaling)
-        return output
+        place = number, key.device
+        if place not in self._local:
+            self._local[place] = local_attention(self._kernel, prompt, self._plan.window, key)
+        return _mixed(self._local[place], full, query, key, value, scaling)
+
+
+def _mixed(
+    local: LocalAttention, full: tuple[int, ...], query: Tensor, key: Tensor, value: Tensor, scaling: float
+) -> Tensor:
+    """Compute full heads and, by another attention, all others: (H, N, D), (G, N, D) twice, to (N, H, D)."""
+    if not full:
+        return local.attend(query, key, value, scaling)
+    per_group = query.shape[0] // key.shape[0]
+    kept = torch.tensor(full, device=query.device)
+    # Heads that share keys go together, so that no keys are copied: a full one among them is computed in vain.
+    groups = sorted({head // per_group for head in range(len(query)) if head not in full})
+    if local.takes_any_heads and len(groups) < len(key):
+        some = torch.tensor(groups, device=query.device)
+        heads = (some[:, None] * per_group + torch.arange(per_group, device=query.device)).flatten()
+        output = query.new_empty(query.shape[1], query.shape[0], query.shape[2])
+        output[:, heads] = local.attend(query[heads], key[some], value[some], scaling)
+    else:
+        output = local.attend(query, key, value, scaling)
+    shared = kept // per_group
+    output[:, kept] = _causal(query[kept], key[shared], value[shared], scaling)
+    return output
 
 
 def _causal(query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
     """Full causal attention, without a mask: (H, N, D), (G, N, D) twice, to (N, H, D)."""
     output = functional.scaled_dot_product_attention(
         query[None], key[None], value[None], is_causal=True, scale=scaling, enable_gqa=query.shape[0] != key.shape[0]
+    )
+    return output[0].transpose(0, 1)
+
+
+def _last_rows(query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+    """Full causal attention of the last rows alone: (H, Q, D), (G, N, D) twice, to (Q, H, D)."""
+    rows, keys = query.shape[1], key.shape[1]
+    mask = torch.ones(rows, keys, dtype=torch.bool, device=query.device).tril(keys - rows)
+    output = functional.scaled_dot_product_attention(
+        query[None], key[None], value[None], attn_mask=mask, scale=scaling, enable_gqa=query.shape[0] != key.shape[0]
     )
     return output[0].transpose(0, 1)
 
@@ -172,12 +193,3 @@ def _dense(
     )
     # SDPA cannot bound scores, and is not asked to.
     return attend(call, (), (), lambda: query)
-
-
-def _refuse_unknown(layer: int, options: Mapping[str, Any]) -> None:
-    """Refuse what changes the attention beyond mask, scaling and softcap."""
-    if options.get("dropout"):
-        raise ModelError(f"layer {layer} drops attention at random, p = {options['dropout']}; call model.eval() first")
-    for name in ("position_bias", "s_aux"):
-        if options.get(name) is not None:
-            raise ModelError(f"layer {layer} uses {name} in its attention, which is not known here; give another model")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
@@ -19,6 +20,16 @@ from hi_scoring.scores.results import Head
 PLAN_NAME = "plan.json"
 _FORMAT = 1
 _OPTIONS = ("sink", "window", "dense_above", "chosen")
+_TYPES: Mapping[str, type | tuple[type, ...]] = {
+    "model": dict,
+    "layers": int,
+    "heads": int,
+    "sink": int,
+    "window": int,
+    "dense_above": (float, int),
+    "chosen": dict,
+    "full_heads": dict,
+}
 
 
 @dataclass(frozen=True)
@@ -97,8 +108,15 @@ class SparsePlan:
         """The heads that keep full attention, rising."""
         return tuple(Head(layer, head) for layer, full in enumerate(self.full_heads) for head in full)
 
+    @property
+    def full_by_layer(self) -> dict[str, list[int]]:
+        """The heads that keep full attention, of each layer that has any, in plain JSON values."""
+        return {str(layer): list(full) for layer, full in enumerate(self.full_heads) if full}
+
     def check(self, model: Any) -> None:
-        """Refuse a model of another shape.
+        """Refuse a model of another shape, and warn of one that the Hub has under another commit.
+
+        A model of the same shape may still be another: what was loaded from a folder does not know its digest.
 
         Raises:
             ModelError: its text model has other numbers of layers or heads.
@@ -109,6 +127,13 @@ class SparsePlan:
             raise ModelError(
                 f"the plan is for {self.model.id}, {self.layers} layers of {self.heads} heads; this "
                 f"{type(model).__name__} has {found[0]} of {found[1]}; give a plan of this model"
+            )
+        commit = getattr(model.config, "_commit_hash", None)
+        if None not in (commit, self.model.revision) and commit != self.model.revision:
+            warnings.warn(
+                f"the plan is for {self.model.id} at commit {self.model.revision}; this {type(model).__name__} is "
+                f"{model.config.name_or_path} at commit {commit}, whose heads may do other things",
+                stacklevel=3,
             )
 
     def save(self, path: Path) -> None:
@@ -121,7 +146,7 @@ class SparsePlan:
             "layers": self.layers,
             "heads": self.heads,
             **{name: getattr(self, name) for name in _OPTIONS},
-            "full_heads": {str(layer): list(full) for layer, full in enumerate(self.full_heads) if full},
+            "full_heads": self.full_by_layer,
         }
         replace_file(path, (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode())
 
@@ -135,18 +160,34 @@ class SparsePlan:
 
         """
         file = Path(path) / PLAN_NAME if Path(path).is_dir() else Path(path)
+        told = _parsed(file)
         try:
-            told = json.loads(file.read_bytes())
-            found = told["format"]
             heads = [Head(int(layer), head) for layer, full in told["full_heads"].items() for head in full]
-            plan = cls.keeping(
+            return cls.keeping(
                 heads,
                 ModelIdentity(role="model", **told["model"]),
                 (told["layers"], told["heads"]),
                 **{name: told[name] for name in _OPTIONS},
             )
-        except (KeyError, TypeError, ValueError) as error:
-            raise BuiltFolderError(f"{file} is no plan of sparse prefill that can be read: {error!r}") from error
-        if found != _FORMAT:
-            raise BuiltFolderError(f"{file} is a plan of format {found}; this datasetkit reads format {_FORMAT}")
-        return plan
+        except (TypeError, ValueError) as error:
+            raise _unreadable(file, error) from error
+
+
+def _parsed(file: Path) -> dict[str, Any]:
+    """Read a plan's file, as far as values of the right types."""
+    try:
+        told = json.loads(file.read_bytes())
+    except ValueError as error:
+        raise _unreadable(file, error) from error
+    if not isinstance(told, dict) or "format" not in told:
+        raise _unreadable(file, "it names no format")
+    if told["format"] != _FORMAT:
+        raise BuiltFolderError(f"{file} is a plan of format {told['format']}; this datasetkit reads format {_FORMAT}")
+    for name, kind in _TYPES.items():
+        if not isinstance(told.get(name), kind):
+            raise _unreadable(file, f"its {name} is {told.get(name)!r}")
+    return told
+
+
+def _unreadable(file: Path, why: object) -> BuiltFolderError:
+    return BuiltFolderError(f"{file} is no plan of sparse prefill that can be read: {why}")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from datasetkit.errors import ModelError
 
 BoolArray = NDArray[np.bool_]
 
@@ -17,7 +21,9 @@ class Prompt:
     Args:
         start: slot of its first token.
         stop: slot after its last token.
-        shared: tokens that every row from them on sees, text and sink, counted from ``start``, rising: (S,) int64.
+        end: slot after the last token that follows it, which is ``stop`` where none does.
+        shared: tokens that every row of it from them on sees, text and sink, counted from ``start``, rising:
+            (S,) int64.
         visible: share of the pairs of row and earlier or same key that a sparse head sees, in [0, 1]; 1 of an empty
             prompt.
 
@@ -25,6 +31,7 @@ class Prompt:
 
     start: int
     stop: int
+    end: int
     shared: NDArray[np.int64]
     visible: float
 
@@ -34,28 +41,52 @@ class Prompt:
         return self.stop - self.start
 
 
-def prompts_of(text: BoolArray, real: BoolArray, sink: int, window: int) -> tuple[Prompt, ...] | None:
+def picture_tokens(model: Any) -> list[int]:
+    """Give the ids that stand for parts of pictures and films.
+
+    Raises:
+        ModelError: the model's configuration names none.
+
+    """
+    names = ("image_token_id", "video_token_id")
+    found = [number for name in names if (number := getattr(model.config, name, None)) is not None]
+    if not found:
+        raise ModelError(f"the configuration of {type(model).__name__} has no image_token_id; give a model of pictures")
+    return found
+
+
+def prompts_of(
+    ids: NDArray[np.int64],
+    real: BoolArray,
+    pictures: Sequence[int],
+    sink: int,
+    window: int,
+    slots: int | None = None,
+) -> tuple[Prompt, ...] | None:
     """Find the prompts of a batch.
 
     Args:
-        text: which tokens are text, neither image nor padding, (B, N).
+        ids: of its tokens, (B, N).
         real: which tokens are no padding, (B, N).
+        pictures: ids that stand for parts of pictures; all others are text.
         sink: first tokens that every row sees.
         window: tokens that a row sees up to itself.
+        slots: of the batch that prompts are in, where others follow; None for all.
 
     Returns:
         B of them; None where the tokens of one do not stand side by side.
 
     """
     found = []
-    for is_text, is_real in zip(text, real, strict=True):
-        slots = np.flatnonzero(is_real)
-        start, stop = (int(slots[0]), int(slots[-1]) + 1) if len(slots) else (0, 0)
-        if stop - start != len(slots):
+    for is_text, is_real in zip(~np.isin(ids, pictures), real, strict=True):
+        places = np.flatnonzero(is_real)
+        start, end = (int(places[0]), int(places[-1]) + 1) if len(places) else (0, 0)
+        if end - start != len(places):
             return None
+        stop = end if slots is None else max(start, min(slots, end))
         is_shared = is_text[start:stop].copy()
         is_shared[:sink] = True
-        found.append(Prompt(start, stop, np.flatnonzero(is_shared), _visible(is_shared, window)))
+        found.append(Prompt(start, stop, end, np.flatnonzero(is_shared), _visible(is_shared, window)))
     return tuple(found)
 
 

@@ -1,4 +1,10 @@
-"""What conditions say, in numbers. Owns which changes are estimated, and how many tests they count as."""
+"""What conditions say, in numbers. Owns which changes are estimated, and how many tests they count as.
+
+That the CoRe heads do better than random ones is told only where two things hold: they are beyond the spread of random
+sets, as if they were none of them, and beyond the noise of samples. Heads differ, so every set differs from the mean of
+others, whoever chose it. The p-value of both at once is the larger one (an intersection-union test; Berger,
+"Multiparameter Hypothesis Testing and Acceptance Sampling", 1982).
+"""
 
 from __future__ import annotations
 
@@ -11,22 +17,27 @@ import pandas as pd
 from hi_scoring.evaluation.metrics import METRICS
 from hi_scoring.evaluation.shifts import Cell, Estimate, contrast, shift
 from hi_scoring.sparse.conditions import CORE, DENSE, RANDOM
+from hi_scoring.sparse.estimates import Interval, loss, median, median_above
+from hi_scoring.sparse.memory import UNSEEN_BYTES
 from hi_scoring.sparse.results import ConditionResult
-from hi_scoring.statistics import bootstrap_interval, holm, nanmean
+from hi_scoring.statistics import bootstrap_interval, holm, nanmean, p_as_drawn
 
 Groups = Mapping[str, Sequence[ConditionResult]]
 _QUARTILES = (0.25, 0.75)
+_NOTHING = Interval(np.nan, np.nan, np.nan)
 
 
 def costs_table(groups: Groups) -> pd.DataFrame:
     """One row for each group: what a first token costs, and how far it is from the dense model's.
 
     Returns:
-        columns group; runs, n (prompts); tokens (median of a prompt); seconds_dense and seconds (medians), speedup
-        (median of the prompts' ratios) with speedup_q25 and speedup_q75 (quartiles); peak_dense and peak (medians,
-        bytes), memory (median of the prompts' ratios); kl (mean, nats) with kl_low and kl_high (95 %), same_token
-        (share of prompts) with same_low and same_high; sparse (share of pairs of prompt and layer that were not
-        dense). The dense group was set beside itself: its speedup tells how much times vary.
+        columns group; runs, n (prompts), measured and lost (prompts for which memory sufficed in all runs, and others);
+        tokens (median of a prompt); seconds_dense and seconds (medians), speedup (median of the prompts' ratios) with
+        speedup_low and speedup_high (95 %), speedup_q25 and speedup_q75 (quartiles); peak_dense and peak (medians,
+        bytes), memory (median of the prompts' ratios), each NaN where needs too small to be seen decide it; kl (mean,
+        nats) with kl_low and kl_high (95 %), same_token (share of prompts) with same_low and same_high; sparse (share
+        of pairs of prompt and layer that were not dense). The dense group was set beside itself: its speedup tells how
+        much times vary. Whatever is of several prompts leaves out those that were lost.
 
     """
     return pd.DataFrame([_costs(group, results) for group, results in groups.items()])
@@ -37,55 +48,80 @@ def quality_table(groups: Groups) -> pd.DataFrame:
 
     Returns:
         columns metric, group, against (``dense``, or ``random`` for the CoRe heads); runs, n (samples with a value);
-        figure (mean over runs), change from what it is held against with low, high (95 %), p and p_holm, corrected for
-        all rows of metrics in ``METRICS`` (that of ``accuracy:TYPE`` rows is NaN: they explain, they are not tested).
-        The dense group's row has no change.
+        figure (mean over runs), change from what it is held against with low, high (95 %) and p. Of the CoRe heads
+        against ``dense``: loss, the share that is lost of what the dense model has, with loss_low and loss_high, each a
+        bound that holds with 95 %, see :func:`hi_scoring.sparse.estimates.loss`. Of the CoRe heads against ``random``:
+        p_sets, whether they could be one more random set, see :func:`hi_scoring.statistics.p_as_drawn`. p_holm, of p
+        or, where there are random sets, the larger of p and p_sets, corrected for all rows of metrics in ``METRICS``;
+        NaN for those of ``accuracy:TYPE``, which explain and are not tested, and with fewer than two random sets. The
+        dense group's row has no change.
 
     """
     table = pd.DataFrame(list(_quality(groups)))
-    is_test = table["p"].notna() & table["metric"].isin(list(METRICS))
+    of_sets = (table["group"] == CORE) & (table["against"] == RANDOM)
+    tested = table["p"].where(~of_sets, table[["p", "p_sets"]].max(axis=1, skipna=False))
+    is_test = tested.notna() & table["metric"].isin(list(METRICS))
     corrected = np.full(len(table), np.nan)
-    corrected[is_test] = holm(table.loc[is_test, "p"].to_numpy(float))
+    corrected[is_test] = holm(tested[is_test].to_numpy(float))
     return table.assign(p_holm=corrected)
 
 
 def _costs(group: str, results: Sequence[ConditionResult]) -> dict[str, Any]:
+    is_lost = np.any([result.prefills["tokens"].isna() for result in results], axis=0)
     table = pd.concat([result.prefills for result in results], ignore_index=True)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        speedup = table["seconds_dense"] / table["seconds"]
-        # Of two needs that are too small to be seen, there is no ratio.
-        memory = (table["peak"] / table["peak_dense"]).where(table["peak_dense"] > 0)
-    low, high = (speedup.quantile(share) for share in _QUARTILES)
+    table = table[table["tokens"].notna()]
+    ratio = table["seconds_dense"] / table["seconds"]
+    speedup = median(ratio.to_numpy(float), table["picture_id"].tolist())
+    low, high = (ratio.quantile(share) for share in _QUARTILES)
     sparse = sum(result.coverage["sparse"] for result in results)
     pairs = sparse + sum(sum(result.coverage["dense"].values()) for result in results)
     return {
         "group": group,
         "runs": len(results),
-        "n": len(results[0].prefills),
+        "n": len(is_lost),
+        "measured": int((~is_lost).sum()),
+        "lost": int(is_lost.sum()),
         "tokens": table["tokens"].median(),
         "seconds_dense": table["seconds_dense"].median(),
         "seconds": table["seconds"].median(),
-        "speedup": speedup.median(),
+        "speedup": speedup.value,
+        "speedup_low": speedup.low,
+        "speedup_high": speedup.high,
         "speedup_q25": low,
         "speedup_q75": high,
-        "peak_dense": table["peak_dense"].median(),
-        "peak": table["peak"].median(),
-        "memory": memory.median(),
+        **_memory(table),
         **_mean(table, "kl", "kl"),
         **_mean(table, "same_token", "same"),
         "sparse": sparse / pairs if pairs else np.nan,
     }
 
 
+def _memory(table: pd.DataFrame) -> dict[str, float]:
+    """Give medians of needs, and of their ratio where the dense model's is seen in most prompts."""
+    dense, peak = (table[name].to_numpy(float) for name in ("peak_dense", "peak"))
+    if np.isnan([dense, peak]).all():
+        return dict.fromkeys(("peak_dense", "peak", "memory"), np.nan)
+    unseen = np.full(len(table), float(UNSEEN_BYTES))
+    # Needs of nothing cannot be compared, either.
+    seen = dense > 0
+    is_told = seen.sum() > len(seen) / 2
+    return {
+        "peak_dense": median_above(dense, unseen),
+        "peak": median_above(peak, unseen),
+        "memory": median_above(peak[seen] / dense[seen], unseen[seen] / dense[seen]) if is_told else np.nan,
+    }
+
+
 def _mean(table: pd.DataFrame, name: str, short: str) -> dict[str, float]:
-    """Mean over prompts and runs; the interval is over records, whose prompts belong together."""
-    by_record = table.groupby("record_id", sort=False)[name].mean().to_numpy(float)[:, None]
-    low, high = bootstrap_interval(by_record)
-    return {name: float(nanmean(by_record)[0]), f"{short}_low": float(low[0]), f"{short}_high": float(high[0])}
+    """Mean over prompts and runs; the interval is over pictures, whose prompts belong together."""
+    by_picture = table.groupby("picture_id", sort=False)[name].mean().to_numpy(float)[:, None]
+    low, high = bootstrap_interval(by_picture)
+    return {name: float(nanmean(by_picture)[0]), f"{short}_low": float(low[0]), f"{short}_high": float(high[0])}
 
 
 def _quality(groups: Groups) -> Iterator[dict[str, Any]]:
     [dense] = groups[DENSE]
+    [core] = groups[CORE]
     cells = {
         group: Cell(dense.measured, [result.measured for result in results])
         for group, results in groups.items()
@@ -96,13 +132,22 @@ def _quality(groups: Groups) -> Iterator[dict[str, Any]]:
         nothing = Estimate(np.nan, np.nan, np.nan, np.nan)
         yield _row(metric, DENSE, DENSE, groups[DENSE], nothing)
         for group, cell in cells.items():
-            yield _row(metric, group, DENSE, groups[group], shift(metric, cell))
-        if {CORE, RANDOM} <= cells.keys():
-            yield _row(metric, CORE, RANDOM, groups[CORE], contrast(metric, cells[CORE], cells[RANDOM]))
+            lost = loss(metric, dense.measured, core.measured) if group == CORE else _NOTHING
+            yield _row(metric, group, DENSE, groups[group], shift(metric, cell), lost)
+        if RANDOM in cells:
+            estimate = contrast(metric, cells[CORE], cells[RANDOM])
+            p_sets = p_as_drawn(cells[CORE].shift(metric), cells[RANDOM].shifts(metric))
+            yield _row(metric, CORE, RANDOM, groups[CORE], estimate, p_sets=p_sets)
 
 
 def _row(
-    metric: str, group: str, against: str, results: Sequence[ConditionResult], estimate: Estimate
+    metric: str,
+    group: str,
+    against: str,
+    results: Sequence[ConditionResult],
+    estimate: Estimate,
+    lost: Interval = _NOTHING,
+    p_sets: float = np.nan,
 ) -> dict[str, Any]:
     return {
         "metric": metric,
@@ -115,4 +160,8 @@ def _row(
         "low": estimate.low,
         "high": estimate.high,
         "p": estimate.p_value,
+        "loss": lost.value,
+        "loss_low": lost.low,
+        "loss_high": lost.high,
+        "p_sets": p_sets,
     }

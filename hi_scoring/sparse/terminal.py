@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from rich.table import Table
@@ -11,9 +12,9 @@ from rich.table import Table
 from hi_scoring.evaluation.metrics import METRICS, find_metric
 from hi_scoring.report.numbers import NOT_MEASURED, interval, number, p_value, percent, signed
 from hi_scoring.report.tables import plain_table
-from hi_scoring.sparse.bench import Sparsity
 from hi_scoring.sparse.conditions import CORE
 from hi_scoring.sparse.coverage import DenseReason
+from hi_scoring.sparse.folder import Sparsity
 
 _MIB = 2**20
 
@@ -33,8 +34,8 @@ def _costs(found: Sparsity) -> Table:
     first = found.costs.iloc[0]
     table = plain_table(
         f"first token of {first['n']:,} prompts of {first['tokens']:,.0f} tokens (median)",
-        "times as fast: median and quartiles of ratios of a prompt dense and sparse, in turns; KL from dense, nats; "
-        "same: prompts with the same first token; sparse: layers of prompts",
+        "times as fast: median of ratios of a prompt dense and sparse, in turns, 95 %; KL from dense, nats; same: "
+        f"prompts with the same first token; sparse: layers of prompts{_lost(found)}",
     )
     table.add_column("")
     for name in ("seconds", "times as fast", "MiB", "of dense", "KL", "same", "sparse"):
@@ -43,7 +44,7 @@ def _costs(found: Sparsity) -> Table:
         table.add_row(
             _named(row["group"], row["runs"]),
             number(row["seconds"]),
-            f"{row['speedup']:.2f} ({row['speedup_q25']:.2f} to {row['speedup_q75']:.2f})",
+            _speedup(row),
             f"{row['peak'] / _MIB:,.0f}" if np.isfinite(row["peak"]) else NOT_MEASURED,
             f"{row['memory']:.2f}" if np.isfinite(row["memory"]) else NOT_MEASURED,
             number(row["kl"]),
@@ -52,8 +53,23 @@ def _costs(found: Sparsity) -> Table:
     return table
 
 
+def _lost(found: Sparsity) -> str:
+    """Say in which groups memory ran out, if in any."""
+    told = [f"{row['group']} {row['lost']:,}" for row in found.costs.to_dict("records") if row["lost"]]
+    return f"; prompts left out, for which memory ran out: {', '.join(told)}" if told else ""
+
+
+def _speedup(row: Mapping[Hashable, Any]) -> str:
+    if not np.isfinite(row["speedup_low"]):
+        return f"{row['speedup']:.2f}" if np.isfinite(row["speedup"]) else NOT_MEASURED
+    return f"{row['speedup']:.2f} ({row['speedup_low']:.2f} to {row['speedup_high']:.2f})"
+
+
 def _quality(found: Sparsity) -> Table:
-    table = plain_table("what the model says", "p corrected by Holm")
+    table = plain_table(
+        "what the model says",
+        "p corrected by Holm; against random, both beyond the noise of samples and beyond the spread of random sets",
+    )
     table.add_column("")
     for name in ("kept", "figure", "against", "change", "95 %", "p"):
         table.add_column(name, justify="right", no_wrap=True)

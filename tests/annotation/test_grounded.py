@@ -14,6 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from annotation.alignment.categories import category_of
 from annotation.detectors.grounding_dino import GroundingDinoDetector
 from annotation.grounded import GroundedAnnotator
 from annotation.grounders.boxes_then_masks import BoxesThenMasks
@@ -134,7 +135,10 @@ def check(result: Reading) -> None:
             for phrase in record.phrases
             if item.id in phrase.object_ids or item.id in {candidate.object_id for candidate in phrase.candidates}
         ]
-        assert item.category in {phrase.text for phrase in naming}
+        said = {
+            category_of(noun) for noun in NounPhraseFinder().find(text) if noun.start in {one.start for one in naming}
+        }
+        assert item.category in said
         matched = any(item.id in phrase.object_ids for phrase in naming)
         assert item.status is (ObjectStatus.MENTIONED if matched else ObjectStatus.CANDIDATE)
 
@@ -314,16 +318,16 @@ def test_scores_boxes_and_labels_are_those_that_were_measured() -> None:
     cat, dog = annotated(made, reading("a cat, a dog")).record.objects
     assert cat.scores == Scores(0.9, 0.1235, None, 0.3333, 1.0)
     assert dog.scores == Scores(0.8, 0.1235, None, 0.3333, 0.8)
-    assert (cat.category, dog.category) == ("a cat", "a dog")
+    assert (cat.category, dog.category) == ("cat", "dog")
     assert (cat.source_bbox, dog.source_bbox) == ((0.0, 0.0, 20.0, 20.0), (24.0, 24.0, 12.0, 12.0))
     assert cat.mask == filled(CAT, size_hw=SIZE_HW)
     assert dog.mask == filled((24.0, 24.0, 36.0, 32.0), size_hw=SIZE_HW)
 
 
-def test_the_label_is_the_phrase_that_fits_best() -> None:
+def test_the_category_is_that_of_the_phrase_that_fits_best() -> None:
     table = {CAT: {"The animal": 0.7, "the cat": 0.9}}
     (cat,) = annotated(annotator(by_table(table)), reading("The animal is the cat.")).record.objects
-    assert cat.category == "the cat"
+    assert cat.category == "cat"
 
 
 def test_masks_are_left_alone_where_no_cleaning_is_asked_for() -> None:
@@ -371,7 +375,7 @@ def test_only_pictures_without_a_description_are_described() -> None:
     results = made.annotate(given)
     assert captioner.memory.asked == [2]
     assert [result.record.description for result in results] == ["a cat", "a dog", None]
-    assert [[item.category for item in result.record.objects] for result in results] == [["a cat"], ["a dog"], []]
+    assert [[item.category for item in result.record.objects] for result in results] == [["cat"], ["dog"], []]
     assert [result.notices for result in results] == [
         (),
         (Notice("2", NoticeKind.CAPTIONED), Notice("2", NoticeKind.CAPTION_CUT)),
@@ -406,7 +410,7 @@ def test_a_picture_that_cannot_be_described_is_dropped_alone() -> None:
     assert isinstance(results[1], Drop)
     assert (results[1].scope, results[1].item_id, results[1].reason) == ("record", "2", DropReason.OUT_OF_MEMORY)
     assert [results[place].record.description for place in (0, 2)] == ["a cat", "a dog"]
-    assert [results[place].record.objects[0].category for place in (0, 2)] == ["a cat", "a dog"]
+    assert [results[place].record.objects[0].category for place in (0, 2)] == ["cat", "dog"]
 
 
 def test_a_picture_that_the_detector_cannot_use_is_dropped_alone() -> None:
@@ -424,7 +428,7 @@ def test_what_a_record_had_gives_way_but_its_account_and_questions_stay() -> Non
     given = reading("a cat", objects=(old,), questions=(Question("Is it?", "yes", "existence", (), (7,)),))
     detector = replace(by_table({**BOTH, HALF: {"a cat": 0.4}}), notices=(NoticeKind.PROMPT_SPLIT,))
     result = annotated(annotator(detector), replace(given, drops=(drop,), notices=(notice,)))
-    assert [item.category for item in result.record.objects] == ["a cat"]
+    assert [item.category for item in result.record.objects] == ["cat"]
     assert result.record.questions == (Question("Is it?", "yes", "existence"),)
     assert result.notices == (notice, Notice("1/1", NoticeKind.PROMPT_SPLIT))
     assert result.drops[0] == drop
@@ -434,7 +438,7 @@ def test_what_a_record_had_gives_way_but_its_account_and_questions_stay() -> Non
 
 def test_key_objects_are_the_most_salient_ones_that_are_asked_for() -> None:
     result = annotated(annotator(by_table(BOTH), key_max=1), reading(TWO))
-    assert [(item.category, item.is_key) for item in result.record.objects] == [("a cat", True), ("a dog", False)]
+    assert [(item.category, item.is_key) for item in result.record.objects] == [("cat", True), ("dog", False)]
 
 
 @pytest.mark.parametrize(

@@ -99,12 +99,12 @@ def test_every_object_comes_from_the_models_and_is_told_so(whole: Path) -> None:
     assert "toyworld:detector" in card
 
 
-def test_objects_carry_scores_and_a_phrase_as_their_label(whole: Path) -> None:
+def test_objects_carry_scores_and_the_kind_of_thing_that_a_phrase_names(whole: Path) -> None:
     matched = 0
     for record in records(whole).values():
-        texts = {phrase.text for phrase in record.phrases}
+        said = " ".join(phrase.text.lower() for phrase in record.phrases)
         for item in record.objects:
-            assert item.category in texts
+            assert item.category is None or item.category in said
             assert item.status is not ObjectStatus.UNMENTIONED
             scores = item.scores
             assert None not in (scores.detection, scores.predicted_iou, scores.stability, scores.cleaning_iou)

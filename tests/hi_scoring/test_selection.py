@@ -128,6 +128,25 @@ def test_random_heads_are_never_those_of_an_end_where_little_else_can_be_drawn()
     assert not drawn & {(Head(0, 0), Head(1, 0)), (Head(0, 2), Head(1, 2))}
 
 
+def test_random_sets_differ_and_their_seeds_count_up() -> None:
+    selector = selector_of(np.random.default_rng(0).random((6, 8)).tolist())
+    found = selector.random_heads(5, 4, seed=3)
+    assert [one.name for one in found] == [f"random-heads:5:{seed}" for seed in range(3, 7)]
+    assert found == [selector.select(one.name) for one in found]
+    assert selector.random_heads(5, 9)[3:7] == found
+    assert selector.random_heads(5, 9)[:2] == selector.random_heads(5, 2)
+
+
+def test_there_are_fewer_random_sets_where_fewer_differ() -> None:
+    selector = selector_of([[0.9, 0.5, 0.1], [0.8, 0.4, 0.0]])
+    found = selector.random_heads(2, 50)
+    assert len({one.heads for one in found}) == len(found) == 7
+    # Each by the first seed that draws it.
+    seeds = [int(one.name.rpartition(":")[2]) for one in found]
+    drawn = [selector.select(f"random-heads:2:{seed}").heads for seed in range(max(seeds) + 1)]
+    assert seeds == sorted(drawn.index(one.heads) for one in found)
+
+
 def test_draws_depend_on_nothing_but_the_seed() -> None:
     heads = np.arange(96.0).reshape(12, 8)
     first, second = selector_of(heads.tolist()), selector_of(heads.tolist())

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from annotation.alignment import AlignmentReason, KnownObjectAligner, extended
-from annotation.alignment.categories import category_fits
+from annotation.alignment.categories import category_fits, category_of
 from annotation.lexicon import coco_lexicon
+from annotation.phrases import NounPhraseFinder
 from datasetkit.record import Phrase, PhraseStatus, Record
 from datasetkit.sources.toyworld import ToyworldSource
 from datasetkit.toyworld.domain import BASE, SHIFTED, Domain
@@ -120,6 +121,22 @@ def test_the_closer_the_words_the_better_they_fit(words: str, expected: list[flo
     categories = ["red star", "blue star", "red ring"]
     lexicon = extended(coco_lexicon(), [*categories, "green cross"])
     assert category_fits(words, categories, lexicon) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Two red circles", "circle"),
+        ("a red fire hydrant", "fire hydrant"),
+        ("The Cats", "cat"),
+        ("three women", "woman"),
+        ("four small objects", None),
+        ("a strange thing", None),
+    ],
+)
+def test_the_category_of_a_phrase_is_its_head_noun(text: str, expected: str | None) -> None:
+    [phrase] = NounPhraseFinder().find(text)
+    assert category_of(phrase) == expected
 
 
 def test_added_categories_stand_after_the_lexicons_own() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from hi_scoring.data.examples import Examples, read_examples
@@ -40,3 +42,8 @@ def examples_of(family: TinyFamily, *rows: dict[str, Any], **options: Any) -> Ex
     given = Rows(rows or [asked_row(number) for number in range(4)])
     dialogue = Dialogue(family.processor, family.model.config)
     return read_examples(data_of(given), TextOptions(**({"tasks": ("vqa",)} | options)), dialogue)
+
+
+def with_pictures(examples: Examples, image_ids: Sequence[str | None]) -> Examples:
+    """The same examples, whose rows are of these pictures."""
+    return replace(examples, data=replace(examples.data, image_ids=image_ids))

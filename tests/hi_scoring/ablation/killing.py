@@ -17,8 +17,8 @@ import torch
 from tests.datasetkit.killing import end_at, forked
 from tests.hi_scoring.ablation.runs import PLANTED, bench_of, contents, ranking_of, run
 
-OPTIONS = {"modes": ("zero",), "draws": 1}
-FRESH, OVER = "fresh", "over others"
+OPTIONS = {"modes": ("zero",), "draws": 2}
+FRESH, OVER, ANEW = "fresh", "over others", "anew"
 
 
 def main(folder: Path, stride: int) -> int:
@@ -27,14 +27,15 @@ def main(folder: Path, stride: int) -> int:
     others, expected, out = folder / "others", folder / "expected", folder / "out"
     run(others, ranking, bench_of(batch=4), **OPTIONS)
     run(expected, ranking, bench, **OPTIONS)
+    before = {OVER: others, ANEW: expected}
     tried = 0
-    for kind in (FRESH, OVER):
-        how = partial(run, out, ranking, bench, overwrite=kind == OVER, **OPTIONS)
+    for kind in (FRESH, OVER, ANEW):
+        how = partial(run, out, ranking, bench, overwrite=kind != FRESH, **OPTIONS)
         moment = 1
         while True:
             shutil.rmtree(out, ignore_errors=True)
-            if kind == OVER:
-                shutil.copytree(others, out)
+            if kind in before:
+                shutil.copytree(before[kind], out)
             status = forked(how, partial(end_at, moment, signal.SIGKILL, out))
             if status == 0:
                 break

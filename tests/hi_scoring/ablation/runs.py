@@ -19,6 +19,7 @@ from hi_scoring.model.dialogue import Dialogue
 from hi_scoring.model.options import TextOptions, WritingOptions
 from hi_scoring.model.subject import shape_of
 from hi_scoring.model.writing import Writer
+from hi_scoring.runs.drops import DROPS_NAME
 from hi_scoring.runs.folder import RUN_NAME
 from tests.hi_scoring.ablation.asked import asked_row, examples_of
 from tests.hi_scoring.scored import TinySubject
@@ -93,6 +94,7 @@ def run(folder: Path, ranking: Ranking, bench: Bench | None = None, **more: Any)
 def contents(folder: Path) -> dict[str, bytes]:
     """What a finished run leaves, conditions included."""
     files = [path for path in folder.rglob("*") if path.is_file()]
-    assert {path.name for path in files if path.parent == folder} == {RUN_NAME, CURVES_NAME, CONTRASTS_NAME, FACTS_NAME}
+    expected = {RUN_NAME, CURVES_NAME, CONTRASTS_NAME, FACTS_NAME, DROPS_NAME}
+    assert {path.name for path in files if path.parent == folder} == expected
     assert all(path.parent in (folder, folder / CONDITIONS_NAME) for path in files)
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}

@@ -8,17 +8,20 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors import safe_open
+from torch import Tensor
 
-from datasetkit.errors import BuiltFolderError, OutputError, SourceError
+from datasetkit.errors import BuiltFolderError, ModelError, OutputError, SourceError
 from hi_scoring.ablation.ablate import CONDITIONS_NAME
 from hi_scoring.ablation.bench import Bench
 from hi_scoring.ablation.plan import Condition
 from hi_scoring.ablation.results import FACTS_NAME, Ablations
 from hi_scoring.ablation.table import verdicts
+from hi_scoring.runs.drops import read_drops
 from hi_scoring.scores.results import Head
 from tests.conftest import REPOSITORY
-from tests.hi_scoring.ablation.asked import asked_row, examples_of
+from tests.hi_scoring.ablation.asked import asked_row, examples_of, with_pictures
 from tests.hi_scoring.ablation.runs import PLANTED, ROWS, bench_of, contents, planted, questions, ranking_of, run
 
 
@@ -37,7 +40,7 @@ def test_only_the_head_that_carries_the_answers_matters(finished: Ablations) -> 
     answers = Counter(one.response for one in questions().items)
     assert len(answers) > 5
     curves = finished.curves[finished.curves["draw"].isna()].set_index(["mode", "metric", "rule"])
-    assert len(curves) == 3 * 2 * 3
+    assert len(curves) == 3 * 4 * 3
     for mode in ("zero", "mean", "resample"):
         for metric in ("accuracy", "answer_probability"):
             assert curves.loc[(mode, metric, "top"), "shift"] < -0.3, (mode, metric)
@@ -49,8 +52,12 @@ def test_only_the_head_that_carries_the_answers_matters(finished: Ablations) -> 
     assert top["figure"] <= max(answers.values()) / ROWS
     assert set(finished.contrasts["worse"]) == {True}
     assert (finished.contrasts["p_holm"] < 0.05).all()
+    assert finished.contrasts["p_sets"].between(0, 0.001).all()
     [verdict] = verdicts(finished.contrasts)
-    assert (verdict.answer, verdict.better, verdict.tested) == ("holds", 0, 3 * 2)
+    assert (verdict.answer, verdict.metric) == ("holds", "answer_probability")
+    assert (verdict.worse, verdict.better, verdict.tested) == (3, 0, 3)
+    types = set(finished.curves["metric"]) - {"accuracy", "answer_probability"}
+    assert types == {"accuracy:colour", "accuracy:existence"}
 
 
 def test_a_ranking_does_not_hold_where_random_heads_matter_more(folder: Path) -> None:
@@ -58,7 +65,7 @@ def test_a_ranking_does_not_hold_where_random_heads_matter_more(folder: Path) ->
     ranking = ranking_of(folder, (2, 0), (2, 2), (2, 3))
     found = run(folder / "wrong", ranking, modes=("zero",), doses=(0.15,), draws=3)
     [verdict] = verdicts(found.contrasts)
-    assert (verdict.answer, verdict.worse, verdict.better) == ("does not hold", 0, 2)
+    assert (verdict.answer, verdict.worse, verdict.better) == ("does not hold", 0, 1)
 
 
 def test_resampling_says_what_the_donor_would_say(folder: Path) -> None:
@@ -79,7 +86,7 @@ def test_tables_are_read_back(folder: Path, finished: Ablations) -> None:
         assert table.equals(other)
         assert (table.dtypes == other.dtypes).all()
     assert found.facts == finished.facts
-    assert found.facts["n"] == ROWS
+    assert (found.facts["n"], found.facts["rows"]) == (ROWS, {"read": ROWS, "used": ROWS, "dropped": 0})
     [top] = [
         one for one in found.facts["trials"] if (one["mode"], one["rule"], len(one["heads"])) == ("mean", "top", 1)
     ]
@@ -98,7 +105,7 @@ def test_finished_results_are_loaded_without_the_model(
 
 
 def test_an_interrupted_run_goes_on_with_the_next_condition(tmp_path: Path, folder: Path) -> None:
-    options = {"modes": ("mean", "resample"), "draws": 1}
+    options = {"modes": ("mean", "resample"), "draws": 2}
     run(tmp_path / "undisturbed", ranking_of(folder, PLANTED), **options)
     out, done = tmp_path / "out", []
 
@@ -138,7 +145,7 @@ def test_more_doses_and_rankings_run_what_is_new(tmp_path: Path, folder: Path) -
 
 def test_other_results_stay_unless_told_otherwise(tmp_path: Path, folder: Path) -> None:
     out, ranking = tmp_path / "out", ranking_of(folder, PLANTED)
-    options = {"modes": ("zero",), "draws": 1}
+    options = {"modes": ("zero",), "draws": 2}
     run(out, ranking, **options)
     before = contents(out)
     with pytest.raises(OutputError, match="holds other results: batch is 8 there, 4 here"):
@@ -153,16 +160,76 @@ def test_other_results_stay_unless_told_otherwise(tmp_path: Path, folder: Path) 
         run(tmp_path / "mine", ranking, overwrite=True, **options)
 
 
+def test_overwriting_measures_equal_results_anew(tmp_path: Path, folder: Path) -> None:
+    out, ran = tmp_path / "out", []
+    options = {"modes": ("zero",), "draws": 2}
+    run(out, ranking_of(folder, PLANTED), doses=(0.05, 0.1), **options)
+    measure = Bench.measure
+
+    def noted(self: Bench, condition: Condition | None, *more: object) -> object:
+        ran.append(condition)
+        if len(ran) == 3:
+            raise KeyboardInterrupt
+        return measure(self, condition, *more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Bench, "measure", noted)
+        with pytest.raises(KeyboardInterrupt):
+            run(out, ranking_of(folder, PLANTED), overwrite=True, **options)
+        # The same command goes on with what it has measured itself.
+        run(out, ranking_of(folder, PLANTED), overwrite=True, **options)
+    assert len(ran) == 3 + 3
+    run(tmp_path / "fresh", ranking_of(folder, PLANTED), **options)
+    assert contents(out) == contents(tmp_path / "fresh")
+
+
+def test_rows_that_cannot_be_used_are_counted_and_named(tmp_path: Path, folder: Path) -> None:
+    damaged = asked_row(2) | {"image": {"bytes": b"no picture", "path": None}}
+    rows = [asked_row(0), asked_row(1), damaged, asked_row(3), asked_row(4), asked_row(5, ("what ?", " ", ""))]
+    examples = with_pictures(examples_of(planted(), *rows), ["a", "a", "b", "b", "c", "d"])
+    found = run(tmp_path / "out", ranking_of(folder, PLANTED), bench_of(examples), modes=("zero",))
+    assert found.facts["n"] == 3
+    assert found.facts["rows"] == {"read": 6, "used": 4, "dropped": 2}
+    assert set(found.curves["n"]) <= {1, 2, 3}
+    told = [(drop.row, drop.record_id, str(drop.reason)) for drop in read_drops(tmp_path / "out")]
+    assert told == [(2, "sample-2", "not_an_image"), (5, "sample-5", "bad_row")]
+
+
+def test_memory_that_does_not_suffice_ends_a_run_and_finished_conditions_stay(tmp_path: Path, folder: Path) -> None:
+    out, ranking, options = tmp_path / "out", ranking_of(folder, PLANTED), {"modes": ("zero",), "draws": 2}
+    measured: list[str] = []
+
+    def run_short(_: object, arguments: tuple[Tensor, ...]) -> None:
+        if len(measured) >= 2:
+            raise torch.OutOfMemoryError
+
+    handle = planted().model.get_decoder().layers[0].register_forward_pre_hook(run_short)
+    try:
+        with pytest.raises(ModelError, match=r"not enough memory for sample-\d+ alone.*another device"):
+            run(
+                out,
+                ranking,
+                on_progress=lambda stage, *_: measured.append(stage) if stage == "conditions" else None,
+                **options,
+            )
+    finally:
+        handle.remove()
+    assert len(list((out / CONDITIONS_NAME).iterdir())) == 2
+    run(out, ranking, **options)
+    run(tmp_path / "undisturbed", ranking, **options)
+    assert contents(out) == contents(tmp_path / "undisturbed")
+
+
 def test_what_cannot_be_resampled_is_refused_before_anything_is_measured(tmp_path: Path, folder: Path) -> None:
     alone = examples_of(planted(), asked_row(0))
-    with pytest.raises(SourceError, match="one row alone for vqa"):
+    with pytest.raises(SourceError, match="one picture alone for vqa"):
         run(tmp_path / "out", ranking_of(folder, PLANTED), bench_of(alone), modes=("zero", "resample"))
     assert not (tmp_path / "out").exists()
 
 
 def test_damaged_files_are_told(tmp_path: Path, folder: Path) -> None:
     out, ranking = tmp_path / "out", ranking_of(folder, PLANTED)
-    options = {"modes": ("zero",), "draws": 1}
+    options = {"modes": ("zero",), "draws": 2}
     run(out, ranking, **options)
     part = out / CONDITIONS_NAME / "unablated.safetensors"
     part.write_bytes(part.read_bytes()[:-40])
@@ -183,14 +250,16 @@ def test_captions_and_answers_are_measured_together_sample_by_sample(folder: Pat
     assert {"bleu4", "rouge_l", "cider", "accuracy", "accuracy:colour", "answer_probability"} <= set(
         measured.statistics
     )
-    assert measured.statistics["answer_probability"][:, 1].tolist() == [1, 1, 1, 1]
+    answers = bench_of(examples_of(planted())).measure(None).statistics["answer_probability"]
+    assert answers[:, 1].tolist() == [1, 1, 1, 1]
+    assert measured.statistics["answer_probability"] == pytest.approx(answers, abs=1e-5)
     run(
         folder / "captions",
         ranking_of(folder, PLANTED),
         bench_of(examples),
         modes=("resample",),
         doses=(0.05,),
-        draws=1,
+        draws=2,
     )
     with safe_open(folder / "captions" / CONDITIONS_NAME / "unablated.safetensors", framework="numpy") as part:
         assert json.loads(part.metadata()["sample_ids"]) == list(measured.sample_ids)

@@ -29,7 +29,8 @@ from tests.hi_scoring.tiny_parts import HEAD_WIDTH, HEADS, LAYERS
 
 TOLERANCE = 1e-4
 CHOSEN = {1: (0, 2), 3: (3,)}
-MEANS = torch.randn(LAYERS, HEADS, HEAD_WIDTH, generator=torch.Generator().manual_seed(1))
+# At other tokens, and at image tokens.
+MEANS = torch.randn(2, LAYERS, HEADS, HEAD_WIDTH, generator=torch.Generator().manual_seed(1))
 # Of each of three rows, the place of its donor: longer, shorter, longer.
 DONORS = (1, 2, 0)
 
@@ -45,23 +46,23 @@ def encoded(family: TinyFamily, examples: Examples, places: tuple[int, ...], *, 
     )
 
 
-def donated(family: TinyFamily, examples: Examples) -> Donated:
-    dialogue = Dialogue(family.processor, family.model.config)
-    return References(family.model, dialogue, examples, SeenPictures(family.model)).donated(DONORS, CHOSEN)
-
-
 def editor_of(mode: str, family: TinyFamily, examples: Examples) -> HeadEditor:
+    dialogue = Dialogue(family.processor, family.model.config)
+    references = References(family.model, dialogue, examples, SeenPictures(family.model))
     if mode == "resample":
-        return ResampledHeads(CHOSEN, donated(family, examples))
-    return ZeroHeads(CHOSEN) if mode == "zero" else MeanHeads(CHOSEN, MEANS)
+        return ResampledHeads(CHOSEN, references.donated(DONORS, CHOSEN))
+    return ZeroHeads(CHOSEN) if mode == "zero" else MeanHeads(CHOSEN, MEANS, references.image_slots((0, 1, 2)))
 
 
 def replacement_of(mode: str, family: TinyFamily, examples: Examples, place: int) -> Replacement:
     if mode == "zero":
         return lambda _layer, _head, count: torch.zeros(count, HEAD_WIDTH)
+    prompt = encoded(family, examples, (place,))["input_ids"][0]
     if mode == "mean":
-        return lambda layer, head, count: MEANS[layer, head].expand(count, -1)
-    prompt_length = encoded(family, examples, (place,))["input_ids"].shape[1]
+        kinds = [int(token == family.model.config.image_token_id) for token in prompt]
+        assert 0 < sum(kinds) < len(kinds)
+        return lambda layer, head, count: MEANS[kinds + [0] * (count - len(kinds)), layer, head]
+    prompt_length = len(prompt)
     donor_prompt_length = encoded(family, examples, (DONORS[place],))["input_ids"].shape[1]
     outputs, _ = heads_out(family, encoded(family, examples, (DONORS[place],), said=True))
     last = outputs.shape[1] - 1
@@ -119,12 +120,24 @@ def test_resampled_outputs_by_hand() -> None:
     assert output.eq(-1).all()
 
 
-def test_sums_by_hand_leave_padding_out() -> None:
+def test_means_by_hand_are_those_of_the_kind_of_token() -> None:
+    means = torch.tensor([1.0, 2.0])[:, None, None, None].expand(2, 1, 3, 1)
+    # Two prompts in four slots: padding, two image tokens and a word; then an image token and three words.
+    editor = MeanHeads({0: (1,)}, means, torch.tensor([[False, True, True, False], [True, False, False, False]]))
+    output = torch.full((2, 4, 3, 1), -1.0)
+    prompt = editor.edit_output(call_of(0, 0, 4), output)
+    assert prompt[:, :, 1, 0].tolist() == [[1, 2, 2, 1], [2, 1, 1, 1]]
+    steps = [editor.edit_output(call_of(0, slot, 1), output[:, :1]) for slot in (4, 5, 6)]
+    assert torch.cat(steps, 1)[:, :, 1, 0].eq(1).all()
+    for edited in (prompt, *steps):
+        assert edited[:, :, (0, 2)].eq(-1).all()
+
+
+def test_sums_by_hand_are_over_the_tokens_that_count() -> None:
     output = torch.arange(12.0).reshape(2, 3, 2, 1)
-    sums = OutputSums(torch.tensor([[0, 1, 1], [1, 1, 1]]))
+    sums = OutputSums(torch.tensor([[[0, 1, 0], [1, 1, 0]], [[0, 0, 1], [0, 0, 1]]], dtype=torch.bool))
     assert sums.edit_output(call_of(0, 0, 3), output) is output
-    assert sums.count == 5
-    assert sums.sums[0].tolist() == [[2.0 + 4 + 6 + 8 + 10], [3.0 + 5 + 7 + 9 + 11]]
+    assert sums.sums[0].tolist() == [[[2.0 + 6 + 8], [3.0 + 7 + 9]], [[4.0 + 10], [5.0 + 11]]]
 
 
 def test_captured_outputs_stay_when_the_model_goes_on() -> None:
@@ -136,11 +149,11 @@ def test_captured_outputs_stay_when_the_model_goes_on() -> None:
     assert {layer: kept.tolist() for layer, kept in capture.outputs.items()} == {0: [[[[1.0], [1.0]]] * 2]}
 
 
-@pytest.mark.parametrize("editor", [ZeroHeads(CHOSEN), MeanHeads(CHOSEN, MEANS)])
+@pytest.mark.parametrize("editor", [ZeroHeads(CHOSEN), MeanHeads(CHOSEN, MEANS, torch.ones(2, 5, dtype=torch.bool))])
 def test_outputs_keep_their_type_and_other_heads_theirs(editor: HeadEditor) -> None:
     output = torch.ones(2, 5, HEADS, HEAD_WIDTH, dtype=torch.bfloat16)
     edited = editor.edit_output(call_of(1, 0, 5), output)
     assert edited.dtype == torch.bfloat16
     assert edited[:, :, (1, 3)].eq(1).all()
-    wanted = torch.zeros(HEAD_WIDTH) if type(editor) is ZeroHeads else MEANS[1, 2]
+    wanted = torch.zeros(HEAD_WIDTH) if type(editor) is ZeroHeads else MEANS[1, 1, 2]
     assert torch.equal(edited[1, 4, 2], wanted.bfloat16())

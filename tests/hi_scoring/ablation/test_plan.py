@@ -11,20 +11,26 @@ from hi_scoring.ablation.options import AblationOptions
 from hi_scoring.ablation.plan import Condition, Plan, Trial
 from hi_scoring.ablation.rankings import Ranking
 from hi_scoring.scores.results import Head, HeadScores
+from hi_scoring.statistics import FloatArray
 from tests.hi_scoring.ablation.test_rankings import MODEL, ScoreOptions
 
 
-def ranking_of(shape: tuple[int, int], seed: int = 0, name: str = "ram") -> Ranking:
-    """A ranking in which every head has a score of its own."""
+def ranked(values: FloatArray, name: str = "ram") -> Ranking:
+    """A ranking by scores of shape (layers, heads)."""
     scores = HeadScores(
-        {(name, "last"): np.random.default_rng(seed).permutation(shape[0] * shape[1]).reshape(1, *shape)},
+        {(name, "last"): values[None]},
         chances={},
         record_ids=["one"],
         options=ScoreOptions(),
         model=MODEL,
         dataset={},
     )
-    return Ranking.of_scores(scores, f"{name}:last", MODEL, shape)
+    return Ranking.of_scores(scores, f"{name}:last", MODEL, values.shape)
+
+
+def ranking_of(shape: tuple[int, int], seed: int = 0, name: str = "ram") -> Ranking:
+    """A ranking in which every head has a score of its own."""
+    return ranked(np.random.default_rng(seed).permutation(shape[0] * shape[1]).reshape(shape), name)
 
 
 def plan_of(shape: tuple[int, int], *rankings: Ranking, **options: object) -> Plan:
@@ -95,7 +101,7 @@ def test_a_condition_knows_its_heads_by_layer() -> None:
 
 
 def test_a_plan_tells_all_that_decides_it() -> None:
-    plan = plan_of((4, 8), doses=(0.05,), modes=("resample",), draws=1)
+    plan = plan_of((4, 8), doses=(0.05,), modes=("resample",), draws=2)
     told = plan.as_json()
     assert (told["layers"], told["heads"]) == (4, 8)
     assert told["options"]["doses"] == [0.05]
@@ -104,6 +110,7 @@ def test_a_plan_tells_all_that_decides_it() -> None:
         ("top", None, 2),
         ("bottom", None, 2),
         ("random", 0, 2),
+        ("random", 1, 2),
     ]
 
 
@@ -117,7 +124,8 @@ def test_plans_that_compare_nothing_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"modes": ("zero", "zero")}, {"modes": ()}, {"modes": ("cut",)}, {"doses": ()}, {"doses": (0.6,)}]
+    "options",
+    [{"modes": ("zero", "zero")}, {"modes": ()}, {"modes": ("cut",)}, {"doses": ()}, {"doses": (0.6,)}, {"draws": 1}],
 )
 def test_options_out_of_range_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(ValidationError):

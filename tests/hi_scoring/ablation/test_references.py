@@ -10,7 +10,7 @@ from hi_scoring.ablation.references import References, donors_of
 from hi_scoring.ablation.vision import SeenPictures
 from hi_scoring.data.examples import Examples
 from hi_scoring.model.dialogue import Dialogue
-from tests.hi_scoring.ablation.asked import QUESTIONS, asked_row, examples_of
+from tests.hi_scoring.ablation.asked import QUESTIONS, asked_row, examples_of, with_pictures
 from tests.hi_scoring.ablation.slow import heads_out
 from tests.hi_scoring.tiny_models import TinyFamily, family_params, tiny
 
@@ -21,16 +21,18 @@ def references_of(family: TinyFamily, examples: Examples) -> References:
 
 
 @pytest.mark.parametrize("name", family_params("llava", "paligemma2", "gemma3", "qwen2_vl"))
-def test_means_are_over_every_token_of_every_example(name: str) -> None:
+def test_means_are_over_every_token_of_every_example_those_of_pictures_apart(name: str) -> None:
     family = tiny(name)
     examples = examples_of(family, tasks=("caption", "vqa"))
     dialogue = Dialogue(family.processor, family.model.config)
-    outputs = []
+    outputs, shown = [], []
     for one in examples.items:
         said = one.response + dialogue.closing
         inputs = dialogue.encode([examples.picture(one)], [dialogue.prompt(one.prompt)], [said])
         outputs.append(heads_out(family, inputs)[0])
-    expected = torch.cat(outputs, 1).mean(1)
+        shown.append(inputs["input_ids"][0] == family.model.config.image_token_id)
+    is_image = torch.cat(shown)
+    expected = torch.stack([torch.cat(outputs, 1)[:, kind].mean(1) for kind in (~is_image, is_image)])
     for batch in (1, 3):
         done: list[int] = []
         found = references_of(family, examples).means(batch, done.append)
@@ -38,6 +40,7 @@ def test_means_are_over_every_token_of_every_example(name: str) -> None:
         assert (found - expected).abs().max() < 1e-4
         assert done == [*range(batch, 8, batch), 8]
     assert expected.abs().max() > 0.01
+    assert (expected[0] - expected[1]).abs().max() > 0.01
 
 
 def test_means_are_computed_once() -> None:
@@ -62,13 +65,29 @@ def test_means_are_those_of_each_example_once_when_memory_runs_out() -> None:
         found = references_of(family, examples).means(4)
         assert (found - expected).abs().max() < 1e-6
         most = 0
-        with pytest.raises(ModelError, match="head outputs cannot be averaged: not enough memory"):
+        with pytest.raises(
+            ModelError, match=r"not enough memory for sample-2 alone, asked 'what .'; .* another device"
+        ):
             references_of(family, examples).means(1)
     finally:
         handle.remove()
 
 
-def test_donors_are_other_rows_of_the_same_task_each_equally_likely() -> None:
+def test_slots_of_image_tokens_are_those_of_prompts_alone() -> None:
+    family = tiny("llava")
+    examples = examples_of(family)
+    found = references_of(family, examples).image_slots((2, 1))
+    dialogue = Dialogue(family.processor, family.model.config)
+    chosen = [examples.items[place] for place in (2, 1)]
+    assert len(chosen[0].prompt) < len(chosen[1].prompt)
+    inputs = dialogue.encode(
+        [examples.picture(one) for one in chosen], [dialogue.prompt(one.prompt) for one in chosen], None
+    )
+    assert torch.equal(found, inputs["input_ids"] == family.model.config.image_token_id)
+    assert found.sum(1).tolist() == [36, 36]
+
+
+def test_donors_are_of_other_pictures_and_of_the_same_task_each_equally_likely() -> None:
     rows = [asked_row(0, *QUESTIONS), asked_row(1), asked_row(2), asked_row(3, *QUESTIONS[:2])]
     examples = examples_of(tiny("llava"), *rows, tasks=("caption", "vqa"))
     drawn: Counter[int] = Counter()
@@ -85,7 +104,17 @@ def test_donors_are_other_rows_of_the_same_task_each_equally_likely() -> None:
     assert donors_of(examples, 3) == donors_of(examples, 3)
 
 
-def test_donors_of_one_row_alone_are_refused() -> None:
-    examples = examples_of(tiny("llava"), asked_row(0, *QUESTIONS))
-    with pytest.raises(SourceError, match=r"one row alone for vqa.*leave out the mode resample"):
-        donors_of(examples, 0)
+def test_no_donor_is_another_row_of_the_same_picture() -> None:
+    rows = [asked_row(number) for number in range(5)]
+    examples = with_pictures(examples_of(tiny("llava"), *rows), ["a", "b", "a", "a", None])
+    drawn = [donors_of(examples, seed) for seed in range(100)]
+    for place, possible in enumerate([{1, 4}, {0, 2, 3, 4}, {1, 4}, {1, 4}, {0, 1, 2, 3}]):
+        assert {donors[place] for donors in drawn} == possible
+
+
+def test_donors_of_one_picture_alone_are_refused() -> None:
+    alone = examples_of(tiny("llava"), asked_row(0, *QUESTIONS))
+    twice = with_pictures(examples_of(tiny("llava"), asked_row(0), asked_row(1)), ["a", "a"])
+    for examples in (alone, twice):
+        with pytest.raises(SourceError, match=r"one picture alone for vqa.*leave out the mode resample"):
+            donors_of(examples, 0)

@@ -1,15 +1,17 @@
-"""Dose curves and contrasts, their numbers by hand, and the verdicts that follow."""
+"""Dose curves and contrasts, their numbers by hand, and the verdicts that follow, which chance alone seldom gives."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from hi_scoring.ablation.plan import Condition, Trial
+from hi_scoring.ablation.options import AblationOptions
+from hi_scoring.ablation.plan import Condition, Plan, Trial
 from hi_scoring.ablation.table import LEVEL, Effects, Verdict, verdicts
 from hi_scoring.evaluation.metrics import Measured
 from hi_scoring.evaluation.shifts import Cell, contrast, shift
 from hi_scoring.scores.results import Head
-from hi_scoring.statistics import holm
+from hi_scoring.statistics import FloatArray, holm, p_as_drawn
+from tests.hi_scoring.ablation.test_plan import ranked
 
 SHAPE = (2, 4)
 N = 40
@@ -59,7 +61,7 @@ def effects() -> Effects:
 
 def test_curves_have_the_figures_and_shifts_of_every_condition(effects: Effects) -> None:
     curves = effects.curves()
-    assert len(curves) == 2 * (3 + 2) * 2
+    assert len(curves) == 2 * (3 + 2) * 3
     rows = curves[curves["metric"] == "accuracy"].set_index(["heads", "rule", "draw"])[["unablated", "figure", "shift"]]
     expected = {
         (1, "top", None): 0.25,
@@ -96,14 +98,21 @@ def test_intervals_are_those_of_shifts(effects: Effects) -> None:
     rows = effects.curves().query("metric == 'hallucination' and heads == 1 and draw.isna()").set_index("rule")
     for rule, places in (("top", [0]), ("bottom", [1]), ("random", [2, 3])):
         cell = Cell(UNABLATED, [MEASURED[TRIALS[place].condition.name] for place in places])
-        expected = shift("hallucination", cell)
+        expected = shift("hallucination", cell, 2000)
         found = rows.loc[rule]
         assert (found["shift"], found["low"], found["high"], found["p"]) == pytest.approx(
             (expected.value, expected.low, expected.high, expected.p_value)
         )
 
 
-def test_contrasts_are_of_top_and_mean_of_random_corrected_for_all_of_a_ranking(effects: Effects) -> None:
+def test_types_of_questions_have_curves_and_are_not_tested(effects: Effects) -> None:
+    curves = effects.curves().query("draw.isna()").set_index(["metric", "heads", "rule"])["figure"]
+    assert set(curves.index.get_level_values("metric")) == {"hallucination", "accuracy", "accuracy:colour"}
+    assert curves["accuracy:colour"].to_dict() == curves["accuracy"].to_dict()
+    assert set(effects.contrasts()["metric"]) == {"hallucination", "accuracy"}
+
+
+def test_contrasts_are_of_top_and_random_sets_corrected_for_all_of_a_ranking_and_metric(effects: Effects) -> None:
     table = effects.contrasts()
     assert list(zip(table["heads"], table["metric"], strict=True)) == [
         (1, "hallucination"),
@@ -118,12 +127,39 @@ def test_contrasts_are_of_top_and_mean_of_random_corrected_for_all_of_a_ranking(
     assert accuracy["worse"].all()
     assert (accuracy["high"] < -0.2).all()
     first, second = ([MEASURED[TRIALS[place].condition.name] for place in places] for places in ([4], [6, 7]))
-    expected = contrast("hallucination", Cell(UNABLATED, first), Cell(UNABLATED, second))
+    expected = contrast("hallucination", Cell(UNABLATED, first), Cell(UNABLATED, second), 2000)
     found = table.iloc[2]
     assert (found["low"], found["high"], found["p"]) == pytest.approx((expected.low, expected.high, expected.p_value))
     assert found["worse"] == (expected.value > 0)
-    np.testing.assert_array_equal(table["p_holm"], holm(table["p"].to_numpy()))
-    assert (accuracy["p_holm"] < LEVEL).all()
+    sets = [p_as_drawn(-0.55, [-0.1, 0.1]), p_as_drawn(-0.8, [-0.3, -0.1])]
+    assert accuracy["p_sets"].tolist() == pytest.approx(sets)
+    # Two random sets say little of their spread, so here that decides.
+    assert (accuracy["p"] < accuracy["p_sets"]).all()
+    assert (accuracy["p"] < 0.002).all()
+    assert accuracy["p_holm"].tolist() == holm(np.array(accuracy["p_sets"])).tolist()
+    others = table[table["metric"] == "hallucination"]
+    assert others["p_holm"].tolist() == holm(np.array(others[["p", "p_sets"]].max(axis=1))).tolist()
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "decides"), [((0.7, 0.8, 0.75, 0.75, 0.75), "p"), ((0.0, 0.8, 0.3, 0.5, 0.7), "p_sets")]
+)
+def test_a_contrast_must_be_beyond_noise_and_beyond_random_sets(accuracies: tuple[float, ...], decides: str) -> None:
+    """Random sets may all be alike, and the difference from them noise; or they may be as far apart as it is."""
+    trials = [*TRIALS[:4], trial("random", 2, (0, 3))]
+    found = {one.condition.name: measured(figure) for one, figure in zip(trials, accuracies, strict=True)}
+    table = Effects(UNABLATED, trials, found, SHAPE).contrasts().set_index("metric")
+    other = {"p": "p_sets", "p_sets": "p"}[decides]
+    row = table.loc["accuracy"]
+    assert row[other] < LEVEL < row[decides] == row["p_holm"]
+
+
+def test_one_random_set_alone_tests_nothing() -> None:
+    table = Effects(UNABLATED, TRIALS[:3], MEASURED, SHAPE).contrasts()
+    assert table["p"].notna().all()
+    assert table[["p_sets", "p_holm"]].isna().all(axis=None)
+    [verdict] = verdicts(table)
+    assert (verdict.answer, verdict.tested) == ("cannot be told", 0)
 
 
 def test_rankings_are_corrected_apart_and_common_conditions_have_the_same_shifts() -> None:
@@ -138,20 +174,18 @@ def test_rankings_are_corrected_apart_and_common_conditions_have_the_same_shifts
 
 
 def test_as_many_draws_are_made_as_the_number_of_tests_needs() -> None:
-    """Of 130 tests, 10,000 draws would show less: the lowest p-value is 2 / 10,001, corrected 0.026."""
+    """Of 130 tests, 2,000 draws would show less: the lowest p-value is 2 / 2,001, corrected 0.13."""
     trials, found = [], {}
     for size in range(1, 131):
-        heads = [[(layer, head) for head in range(size)] for layer in range(3)]
-        of_size = [
-            trial(rule, draw, *heads[layer]) for layer, (rule, draw) in enumerate([("top", None), ("bottom", None)])
-        ]
-        of_size.append(trial("random", 0, *heads[2]))
+        heads = [[(layer, head) for head in range(size)] for layer in range(4)]
+        rules = (("top", None), ("bottom", None), ("random", 0), ("random", 1))
+        of_size = [trial(rule, draw, *heads[layer]) for layer, (rule, draw) in enumerate(rules)]
         trials += of_size
-        for one, accuracy in zip(of_size, (0.0, 0.8, 0.8), strict=True):
+        for one, accuracy in zip(of_size, (0.0, 0.8, 0.8, 0.8), strict=True):
             rows = measured(accuracy).statistics["accuracy"]
             found[one.condition.name] = Measured(UNABLATED.sample_ids, {"accuracy": rows})
     unablated = Measured(UNABLATED.sample_ids, {"accuracy": UNABLATED.statistics["accuracy"]})
-    table = Effects(unablated, trials, found, (3, 130)).contrasts()
+    table = Effects(unablated, trials, found, (4, 130)).contrasts()
     assert len(table) == 130
     assert (table["p_holm"] <= LEVEL / 2).all()
 
@@ -169,5 +203,47 @@ def test_as_many_draws_are_made_as_the_number_of_tests_needs() -> None:
 def test_verdicts_count_the_sure_contrasts(worse: int, better: int, answer: str) -> None:
     rows = [{"worse": True, "p_holm": 0.01}] * worse + [{"worse": False, "p_holm": 0.01}] * better
     rows += [{"worse": True, "p_holm": 0.2}, {"worse": False, "p_holm": 0.9}, {"worse": True, "p_holm": np.nan}]
-    table = pd.DataFrame(rows).assign(ranking="hi:last")
-    assert verdicts(table) == [Verdict("hi:last", answer, worse, better, worse + better + 2)]
+    table = pd.DataFrame(rows).assign(ranking="hi:last", metric="accuracy")
+    assert verdicts(table) == [Verdict("hi:last", "accuracy", answer, worse, better, worse + better + 2)]
+
+
+@pytest.mark.parametrize(
+    ("metrics", "judging"),
+    [
+        (("bleu4", "cider", "accuracy", "answer_probability"), "answer_probability"),
+        (("bleu4", "rouge_l", "cider", "key_recall"), "cider"),
+        (("accuracy", "hallucination"), "hallucination"),
+    ],
+)
+def test_a_ranking_is_judged_by_one_metric_whatever_others_say(metrics: tuple[str, ...], judging: str) -> None:
+    table = pd.DataFrame(
+        [{"metric": name, "p_holm": 0.2 if name == judging else 0.001, "worse": True} for name in metrics]
+    ).assign(ranking="hi:last")
+    assert verdicts(table) == [Verdict("hi:last", judging, "cannot be told", 0, 0, 1)]
+    assert verdicts(table.assign(p_holm=0.001)) == [Verdict("hi:last", judging, "holds", 1, 0, 1)]
+
+
+def judged(seed: int, *, by_dice: bool) -> str:
+    """The verdict on a ranking of 48 heads whose outputs are each worth something else to the right answer."""
+    random = np.random.default_rng((seed, 7))
+    worth, before = random.exponential(0.02, (6, 8)), random.uniform(0.5, 0.9, N)
+
+    def run(values: FloatArray) -> Measured:
+        return Measured(UNABLATED.sample_ids, {"answer_probability": np.column_stack([values, np.ones(N)])})
+
+    ranking = ranked(random.permutation(48).reshape(6, 8) if by_dice else worth)
+    options = AblationOptions(modes=("zero",), doses=(0.02, 0.05, 0.1, 0.2), seed=100 * seed)
+    plan = Plan.of([ranking], options, (6, 8))
+    found = {}
+    for one in plan.trials:
+        lost = sum(worth[head] for head in one.condition.heads)
+        found[one.condition.name] = run(before - lost * random.uniform(0.5, 1.5, N) + random.normal(0, 0.02, N))
+    [verdict] = verdicts(Effects(run(before), plan.trials, found, (6, 8)).contrasts())
+    return verdict.answer
+
+
+def test_a_ranking_by_dice_is_seldom_told_from_chance_and_a_true_one_is() -> None:
+    """Against the mean of random sets alone, more than half of the rankings by dice would be."""
+    by_dice = [judged(seed, by_dice=True) for seed in range(120)]
+    assert by_dice.count("cannot be told") >= 0.92 * len(by_dice)
+    assert [judged(seed, by_dice=False) for seed in range(10)].count("holds") >= 8

@@ -23,7 +23,9 @@ def shown() -> list[str]:
     ]
     shares = {"top": 1, "bottom": 0.499, "random": 0}
     curves = [
-        place | {"rule": rule, "draw": draw, "shift": -place["heads"] / 1000 * share + (draw or 0)}
+        place
+        | {"rule": rule, "draw": draw, "shift": -place["heads"] / 1000 * share + (draw or 0)}
+        | {"runs": 3 if place["heads"] == 11 and draw is None else 12, "shared": place["heads"] / 8}
         for place in places
         for rule, share in shares.items()
         for draw in ((None, 7) if rule == "random" else (None,))
@@ -31,7 +33,8 @@ def shown() -> list[str]:
     contrasts = pd.DataFrame(places).assign(worse=True)
     is_sure = (contrasts["heads"] > 50) & (contrasts["ranking"] == "hi:phrase")
     contrasts["p_holm"] = np.where(is_sure, 0.049, 0.05)
-    found = Ablations(pd.DataFrame(curves).astype({"draw": "Int64"}), contrasts, {})
+    facts = {"options": {"draws": 12}}
+    found = Ablations(pd.DataFrame(curves).astype({"draw": "Int64"}), contrasts, facts)
     console = Console(width=80)
     with console.capture() as capture:
         for table in ablation_tables(found):
@@ -59,9 +62,15 @@ def test_curves_are_of_all_draws_together_and_mark_where_top_differs_from_random
     assert not any("Captions that name" in line for line in shown)
 
 
-def test_verdicts_end_the_report(shown: list[str]) -> None:
-    rows = [line.split() for line in shown if line][-2:]
-    assert rows == [
-        ["image_mass:response", "cannot", "be", "told", "0", "0", "25"],
-        ["hi:phrase", "holds", "15", "0", "25"],
-    ]
+def test_curves_tell_how_many_random_sets_differ_and_how_much_of_the_top_they_hold(shown: list[str]) -> None:
+    [sets, _] = [line.split("random ")[1].split() for line in shown if "sets that differ, of 12 " in line]
+    assert sets == ["3", "12", "12", "12", "12"]
+    [shared, _] = [line.split("random ")[1].split() for line in shown if "heads that are top, too " in line]
+    assert shared == ["1.4", "2.6", "6.5", "12.9", "150.6"]
+
+
+def test_verdicts_end_the_report_with_the_metric_that_they_are_judged_by(shown: list[str]) -> None:
+    *_, first, second, caption = [line for line in shown if line]
+    assert first.split() == ["image_mass:response", "cannot", "be", "told", "0", "0", "5"]
+    assert second.split() == ["hi:phrase", "holds", "3", "0", "5"]
+    assert caption == "judged by: Probability of the right answer"

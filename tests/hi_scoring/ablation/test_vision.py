@@ -78,3 +78,45 @@ def test_nothing_is_left_on_the_model_also_when_the_body_raises() -> None:
     with pytest.raises(ZeroDivisionError):
         failing()
     assert vars(model.base_model) == before
+
+
+def test_features_give_way_once_and_for_all_where_memory_runs_out() -> None:
+    family = tiny("llava")
+    pictures, calls = SeenPictures(family.model), list[tuple[int, ...]]()
+
+    def seen(rows: tuple[int, ...]) -> Tensor:
+        with pictures.of(rows):
+            return logits(family, (LONG, SHORT))
+
+    def short(rows: tuple[int, ...], error: Exception) -> Tensor:
+        calls.append(rows)
+        if pictures._features:
+            raise error
+        return seen(rows)
+
+    with torch.inference_mode(), counted(family) as runs:
+        expected = seen((0, 1))
+        assert torch.equal(pictures.giving_way(short)((0, 1), torch.OutOfMemoryError()), expected)
+        assert calls == [(0, 1)] * 2
+        for _ in range(2):
+            seen((0, 1))
+        assert runs == [4]
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("out"), RuntimeError("a bug"), ZeroDivisionError()])
+def test_errors_that_features_do_not_mend_are_raised(error: Exception) -> None:
+    family = tiny("llava")
+    pictures, calls = SeenPictures(family.model), list[None]()
+
+    def failing() -> None:
+        calls.append(None)
+        raise error
+
+    with pytest.raises(type(error)):
+        pictures.giving_way(failing)()
+    assert len(calls) == 1
+    with torch.inference_mode(), pictures.of((0, 1)):
+        logits(family, (LONG, SHORT))
+    with pytest.raises(type(error)):
+        pictures.giving_way(failing)()
+    assert len(calls) == (2 if isinstance(error, ZeroDivisionError) else 3)

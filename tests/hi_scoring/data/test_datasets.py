@@ -94,6 +94,7 @@ def test_a_built_folder_gives_its_rows_and_is_known_by_its_manifest(built: Path)
     assert len(data) == len(wanted) == 3
     for number, one in enumerate(wanted):
         assert data[number]["record_id"] == one["record_id"]
+        assert data.image_id(number) == one["image_id"] != one["record_id"]
         assert data[number]["image"]["bytes"] == one["image"]["bytes"]
         assert data[number]["objects"] == one["objects"]
         kept = read_sample(data, number)
@@ -110,6 +111,36 @@ def test_split_and_limit_are_part_of_what_was_scored(
     assert len(data) == data.identity.rows == rows
     assert data.identity.split == (split or "train")
     assert data.identity.name == "scenes"
+
+
+@pytest.mark.parametrize(
+    ("image_ids", "expected"),
+    [
+        (None, ["mine-0", "mine-1", "mine-2"]),
+        ([7, 7, 0], ["7", "7", "0"]),
+        (["dogs", None, ""], ["dogs", "mine-1", "mine-2"]),
+    ],
+)
+def test_rows_of_one_picture_say_so_or_are_taken_to_be_of_their_own(
+    tmp_path: Path, image_ids: list[Any] | None, expected: list[str]
+) -> None:
+    columns: dict[str, list[Any]] = {"image": ["x"] * 3, "text": [TEXT] * 3, "masks": [[1]] * 3}
+    columns["record_id"] = [f"mine-{number}" for number in range(3)]
+    if image_ids is not None:
+        columns["image_id"] = image_ids
+    datasets.Dataset.from_dict(columns).to_parquet(tmp_path / "plain" / "rows.parquet")
+    data = open_data(str(tmp_path / "plain"))
+    assert [data.image_id(number) for number in range(3)] == expected
+
+
+def test_data_share_rows_with_the_first_rows_of_the_same_split(built: Path) -> None:
+    train, few = open_data(str(built), "train").identity, open_data(str(built), "train", 1).identity
+    assert train.shares_rows(train.as_json())
+    assert train.shares_rows(few.as_json())
+    assert few.shares_rows(train.as_json())
+    assert not train.shares_rows(open_data(str(built), "test").identity.as_json())
+    assert not train.shares_rows(train.as_json() | {"sha256": "0" * 64})
+    assert not train.shares_rows({})
 
 
 @pytest.mark.parametrize("make", [imagefolder, parquet])

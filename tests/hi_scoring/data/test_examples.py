@@ -16,7 +16,7 @@ from tests.hi_scoring.scored import row
 from tests.hi_scoring.tuned import COLOUR, SHAPE, asked_row, dialogue_of, examples_of, rows_data
 
 NO_TYPE = {"question": "is it red ?", "answer": "no", "type": None, "options": None}
-CAPTION = ("caption", "", "Describe the image.", TEXT)
+CAPTION = ("caption", "", "Describe the picture.", TEXT)
 OF_COLOUR = ("vqa", "colour", "what colour is the square ?", "red")
 OF_SHAPE = ("vqa", "existence", "is there a circle ?", "yes")
 
@@ -135,6 +135,14 @@ def test_no_rows_are_no_examples() -> None:
     data = rows_data([asked_row(0)])
     with pytest.raises(SourceError, match=r"has no row for caption and vqa$"):
         examples_of(replace(data, rows=data.rows.select([]), record_ids=[]))
+
+
+def test_examples_know_which_picture_they_are_of() -> None:
+    data = rows_data([asked_row(0, COLOUR), asked_row(1), asked_row(2), asked_row(3)])
+    found = examples_of(replace(data, image_ids=["b", "a", None, "b"]))
+    assert [found.image_id(one) for one in found.items] == ["b", "b", "a", "sample-2", "b"]
+    assert found.image_ids == ("b", "a", "sample-2")
+    assert examples_of(data).image_ids == ("sample-0", "sample-1", "sample-2", "sample-3")
 
 
 def test_pictures_are_those_of_the_rows() -> None:

@@ -1,12 +1,13 @@
 """Captions against the objects of the picture."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from datasetkit.protocols import Naming
-from datasetkit.record import KeyObject, ObjectStatus
+from datasetkit.record import KeyObject, ObjectStatus, Scores
 from datasetkit.rle import Mask
 from hi_scoring.evaluation.key_objects import key_object_statistics
 from hi_scoring.evaluation.metrics import Measured
@@ -60,6 +61,13 @@ def test_nothing_named_has_no_precision_and_no_key_object_no_recall(
 ) -> None:
     measured = Measured(("a",), key_object_statistics([WordNamer().name(caption, objects)], [objects]))
     assert [measured.figure(name) for name in measured.statistics] == pytest.approx(expected, nan_ok=True)
+
+
+def test_beside_objects_that_models_found_nothing_is_known_to_be_absent() -> None:
+    found = (replace(CAT_DOG_TREE[0], scores=Scores(detection=0.6)), CAT_DOG_TREE[1])
+    measured = Measured(("a",), key_object_statistics([WordNamer().name("a cat and a car", found)], [found]))
+    figures = [measured.figure(name) for name in ("key_precision", "key_recall", "hallucination")]
+    assert figures == pytest.approx([np.nan, 0.5, np.nan], nan_ok=True)
 
 
 def test_no_samples_have_no_rows() -> None:

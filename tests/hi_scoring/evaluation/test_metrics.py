@@ -53,6 +53,15 @@ def test_a_run_gives_figures_and_counts() -> None:
         measured.figure("cider")
 
 
+def test_rows_of_one_sample_add_up() -> None:
+    rows = np.array([[1.0, 2], [0, 1], [0, 0], [1, 1]])
+    measured = Measured.joining(["b", "a", "c", "b"], {"accuracy": rows, "hallucination": rows * 2})
+    assert list(measured.sample_ids) == ["b", "a", "c"]
+    assert measured.statistics["accuracy"].tolist() == [[2, 3], [0, 1], [0, 0]]
+    assert measured.statistics["hallucination"].tolist() == [[4, 6], [0, 2], [0, 0]]
+    assert (measured.figure("accuracy"), measured.n("accuracy")) == (2 / 4, 2)
+
+
 @pytest.mark.parametrize(
     ("ids", "name", "rows", "error", "message"),
     [

@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from annotation.naming import KnownObjectNamer
+from datasetkit.errors import ModelError
 from datasetkit.record import ObjectStatus
 from datasetkit.schema import record_to_row
 from hi_scoring.comparison.cells import save_cell
@@ -120,7 +121,7 @@ def test_a_model_says_the_likeliest_words_and_no_more_than_it_may(examples: Exam
 
 
 def test_what_is_said_is_judged_as_by_hand(examples: Examples, namer: KnownObjectNamer) -> None:
-    said = ["a red star and a green cross", "Red.", "blue", None, "a green cross", "", "yes it is"]
+    said = ["a red star and a green cross", "Red.", "blue", "", "a green cross", "", "yes it is"]
     found = judge(examples, said, namer)
     measured, table = found.measured, found.predictions
     assert {
@@ -200,13 +201,29 @@ def test_a_batch_that_does_not_fit_is_halved_and_nothing_is_lost(examples: Examp
     assert found.predictions.equals(alone.predictions)
 
 
-def test_an_example_that_does_not_fit_alone_is_not_said_and_not_right(alone: Evaluation) -> None:
+def test_an_example_that_does_not_fit_alone_is_no_wrong_answer_but_the_end() -> None:
     rows = [asked_row(0, COLOUR), asked_row(1, COLOUR | {"question": "what colour is it ? " * 9}), asked_row(2, SHAPE)]
     some = examples_of(rows_data(rows), tasks=("vqa",))
-    found = written(some, 4, Short(tokens=80).model)
-    assert [text is None for text in values(found.predictions, "prediction")] == [False, True, False]
-    assert values(found.predictions, "is_right")[1] is False
-    assert found.measured.statistics["accuracy"][1].tolist() == [0, 1]
+    done: list[int] = []
+    with pytest.raises(ModelError, match=r"not enough memory for sample-1 alone, asked 'what colour is it .*dtype"):
+        written(some, 1, Short(tokens=80).model, done)
+    # The longest comes last.
+    assert done == [1, 2]
+
+
+def test_all_that_is_said_of_one_picture_is_one_sample(examples: Examples, namer: KnownObjectNamer) -> None:
+    """Rows 0, 2 and 3 are of one picture: their numbers add up; figures over all samples stay."""
+    said = ["a red star and a green cross", "Red.", "blue", "", "a green cross", "a ring", "yes"]
+    apart = judge(examples, said, namer)
+    shared = replace(examples, data=replace(examples.data, image_ids=["dogs", None, "dogs", "dogs"]))
+    joined = judge(shared, said, namer)
+    assert list(joined.measured.sample_ids) == ["dogs", "scene-1"] == list(shared.image_ids)
+    assert joined.measured.statistics.keys() == apart.measured.statistics.keys()
+    for name, rows in apart.measured.statistics.items():
+        np.testing.assert_array_equal(joined.measured.statistics[name], [rows[[0, 2, 3]].sum(axis=0), rows[1]])
+        assert joined.measured.figure(name) == pytest.approx(apart.measured.figure(name))
+    assert joined.measured.statistics["accuracy"].tolist() == [[2, 2], [0, 2]]
+    assert joined.predictions.equals(apart.predictions)
 
 
 def test_what_a_checkpoint_says_of_sampling_changes_nothing(
@@ -223,7 +240,7 @@ def test_types_of_columns_outlast_parquet_whatever_is_missing(
     examples: Examples, namer: KnownObjectNamer, tmp_path: Path, tasks: tuple[str, ...]
 ) -> None:
     some = examples_of(examples.data, tasks=tasks)
-    found = judge(some, [None, *["a green cross"] * (len(some) - 1)], namer)
+    found = judge(some, ["", *["a green cross"] * (len(some) - 1)], namer)
     save_cell(tmp_path, {}, {"test": found})
     table = pq.read_table(tmp_path / "predictions_test.parquet")
     text, texts = pa.string(), pa.list_(pa.string())

@@ -20,7 +20,7 @@ def _run(scores: np.ndarray, weights: np.ndarray | float = 1.0) -> Measured:
 
 
 def _cell(seed: int, effect: float, *, n: int = 60, runs: int = 3, spread: float = 0.0) -> Cell:
-    """Tuned runs that are ``effect`` above the untuned one, give or take noise and a spread of the runs."""
+    """Runs that are ``effect`` above the baseline, give or take noise and a spread of the runs."""
     random = np.random.default_rng(seed)
     before = random.normal(0.5, 0.2, n)
     offsets = random.normal(effect, spread, runs)
@@ -30,7 +30,7 @@ def _cell(seed: int, effect: float, *, n: int = 60, runs: int = 3, spread: float
 def _looped(cell: Cell, draws: int, seed: int, stream: int = 1) -> list[float]:
     """Draw samples for all draws, and runs for all draws, and compare by hand."""
     random, random_runs = np.random.default_rng([seed, 0]), np.random.default_rng([seed, stream])
-    n, count = len(cell.untuned.sample_ids), len(cell.tuned)
+    n, count = len(cell.baseline.sample_ids), len(cell.runs)
     samples = [random.integers(n, size=n) for _ in range(draws)]
     runs = [random_runs.integers(count, size=count) for _ in range(draws)]
 
@@ -39,7 +39,7 @@ def _looped(cell: Cell, draws: int, seed: int, stream: int = 1) -> list[float]:
         return total / size
 
     return [
-        sum(figure(cell.tuned[run], drawn) for run in of_draw) / count - figure(cell.untuned, drawn)
+        sum(figure(cell.runs[run], drawn) for run in of_draw) / count - figure(cell.baseline, drawn)
         for drawn, of_draw in zip(samples, runs, strict=True)
     ]
 
@@ -52,7 +52,7 @@ def test_shift_is_that_of_a_plain_loop() -> None:
     )
     drawn = np.array(_looped(cell, 200, 7))
     found = shift(NAME, cell, draws=200, seed=7)
-    expected = np.mean([run.figure(NAME) for run in cell.tuned]) - cell.untuned.figure(NAME)
+    expected = np.mean([run.figure(NAME) for run in cell.runs]) - cell.baseline.figure(NAME)
     assert found.value == pytest.approx(expected)
     assert (found.low, found.high) == pytest.approx(tuple(np.percentile(drawn, [2.5, 97.5])))
     assert found.p_value == pytest.approx(2 * (1 + min((drawn <= 0).sum(), (drawn >= 0).sum())) / 201)
@@ -107,7 +107,7 @@ def test_runs_that_change_nothing_shift_nothing() -> None:
 
 def test_runs_that_differ_widen_the_interval() -> None:
     alike, apart = _cell(6, 0.1, spread=0.0), _cell(6, 0.1, spread=0.4)
-    pooled = Cell(apart.untuned, [_run(np.mean([run.statistics[NAME][:, 0] for run in apart.tuned], axis=0))])
+    pooled = Cell(apart.baseline, [_run(np.mean([run.statistics[NAME][:, 0] for run in apart.runs], axis=0))])
     widths = [found.high - found.low for found in (shift(NAME, cell) for cell in (alike, apart, pooled))]
     assert widths[1] > 3 * widths[0]
     assert widths[1] > 3 * widths[2]
@@ -145,7 +145,7 @@ def test_runs_of_other_samples_are_refused() -> None:
         Cell(before, [before, Measured(("b", "a"), {NAME: rows})])
     with pytest.raises(RecordError, match="one measured 2 samples, another 1"):
         Cell(before, [Measured(("a",), {NAME: rows[:1]})])
-    with pytest.raises(RecordError, match="no tuned run"):
+    with pytest.raises(RecordError, match="has no run"):
         Cell(before, [])
     after = Measured(("a", "c"), {NAME: rows})
     for compare in (contrast, size_contrast):

@@ -27,6 +27,7 @@ def question(text: str = LONG, row: int = 0, **more: Any) -> ClosedQuestion:
         "row": row,
         "number": 0,
         "record_id": f"sample-{row}",
+        "picture_id": f"sample-{row}",
         "category": "colour",
         "question": text,
         "answer": "red",

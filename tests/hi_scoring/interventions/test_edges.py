@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from datasetkit.errors import ModelError
 from hi_scoring.attention import instrumented
@@ -78,31 +81,77 @@ def test_windows_are_centred_and_clipped(layer: int, size: int, layers: int, exp
     assert window_around(layer, size, layers) == expected
 
 
-KEYS = [[1, 1, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0]]
-VISIBLE = [[1, 1, 1, 1, 1, 0], [1, 0, 1, 1, 1, 1]]
+def table(*rows: Sequence[int]) -> Tensor:
+    return torch.tensor(rows, dtype=torch.bool)
+
+
+def any_key(count: int) -> Tensor:
+    return torch.ones(count, dtype=torch.bool)
 
 
 def test_random_edges_are_as_many_others_that_each_query_sees() -> None:
-    edges = Edges(torch.tensor([4, 5]), torch.tensor(KEYS, dtype=torch.bool))
-    visible = torch.tensor(VISIBLE, dtype=torch.bool)
+    edges = Edges(torch.tensor([4, 5]), table([1, 1, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0]))
+    visible = table([1, 1, 1, 1, 1, 0], [1, 0, 1, 1, 1, 1])
     found = set()
     for seed in range(40):
-        drawn = edges.drawn_like(visible, np.random.default_rng(seed))
+        drawn = edges.drawn_like(visible[None], any_key(6), np.random.default_rng(seed))
         assert torch.equal(drawn.targets, edges.targets)
         assert drawn.keys.sum(1).tolist() == [2, 1]
         assert not (drawn.keys & (edges.keys | ~visible)).any()
-        assert drawn.shared_with(edges) == 0
+        assert edges.shared_with(drawn, visible[None]) == 0
         found.add(tuple(drawn.keys[0].nonzero()[:, 0].tolist()))
     assert found == {(2, 3), (2, 4), (3, 4)}
 
 
+@pytest.mark.parametrize(
+    ("lost", "pool"),
+    [([1, 2], {3, 4, 5}), ([1, 2, 3], {0, 4, 5, 6, 7}), ([1, 2, 3, 4, 5], {0, 1, 2, 3, 4, 5, 6, 7})],
+    ids=["enough alike", "enough others", "neither"],
+)
+def test_random_keys_are_alike_where_there_are_enough_of_them(lost: list[int], pool: set[int]) -> None:
+    """Keys 1 to 5 of 8 are the picture's."""
+    edges = Edges.between(torch.tensor(lost), torch.tensor([7]), 8)
+    visible, image = any_key(8)[None, None], table([0, 1, 1, 1, 1, 1, 0, 0])[0]
+    found: set[int] = set()
+    for seed in range(60):
+        drawn = edges.drawn_like(visible, image, np.random.default_rng(seed)).keys[0]
+        assert int(drawn.sum()) == len(lost)
+        found |= set(drawn.nonzero()[:, 0].tolist())
+    assert found == pool
+
+
+def test_in_every_kind_of_layer_as_many_edges_are_random_ones() -> None:
+    """Some layers see all keys up to the query's, some the last four."""
+    edges = Edges.between(torch.tensor([0, 1, 5]), torch.tensor([7, 8]), 9)
+    whole = table([1, 1, 1, 1, 1, 1, 1, 1, 0], [1, 1, 1, 1, 1, 1, 1, 1, 1])
+    last = table([0, 0, 0, 0, 1, 1, 1, 1, 0], [0, 0, 0, 0, 0, 1, 1, 1, 1])
+    for seed in range(40):
+        drawn = edges.drawn_like(torch.stack([whole, last]), any_key(9), np.random.default_rng(seed))
+        assert (drawn.keys & whole).sum(1).tolist() == [3, 3]
+        assert (drawn.keys & last).sum(1).tolist() == [1, 1]
+        assert not (drawn.keys & edges.keys).any()
+
+
 def test_where_there_are_too_few_others_the_edges_own_keys_may_be_drawn() -> None:
-    edges = Edges(torch.tensor([3]), torch.tensor([[1, 1, 1, 0]], dtype=torch.bool))
-    seen = torch.ones(1, 4, dtype=torch.bool)
-    shares = {edges.drawn_like(seen, np.random.default_rng(seed)).shared_with(edges) for seed in range(40)}
-    assert shares == {2 / 3, 1.0}
+    edges = Edges(torch.tensor([3]), table([1, 1, 1, 0]))
+    seen = any_key(4)[None, None]
+    drawn = [edges.drawn_like(seen, any_key(4), np.random.default_rng(seed)) for seed in range(40)]
+    assert {edges.shared_with(one, seen) for one in drawn} == {2 / 3, 1.0}
+
+
+def test_edges_from_keys_that_nobody_sees_are_not_counted_as_shared_or_not() -> None:
+    edges = Edges(torch.tensor([1, 2]), table([1, 0, 0, 1], [0, 1, 0, 1]))
+    other = Edges(torch.tensor([1, 2]), table([1, 0, 0, 0], [0, 0, 1, 1]))
+    visible = table([1, 1, 0, 0], [1, 1, 1, 0])
+    assert edges.shared_with(other, visible[None]) == 1 / 2
+    # One kind of layer is enough.
+    last = table([0, 0, 0, 1], [0, 0, 0, 0])
+    assert edges.shared_with(other, torch.stack([visible, last])) == 1 / 3
 
 
 def test_no_edges_share_nothing() -> None:
     none = Edges(torch.tensor([3]), torch.zeros(1, 4, dtype=torch.bool))
-    assert none.drawn_like(torch.ones(1, 4, dtype=torch.bool), np.random.default_rng(0)).shared_with(none) == 0
+    seen = any_key(4)[None, None]
+    drawn = none.drawn_like(seen, any_key(4), np.random.default_rng(0))
+    assert not drawn.keys.any()
+    assert none.shared_with(drawn, seen) == 0

@@ -12,11 +12,13 @@ from PIL import Image
 from pydantic import ValidationError
 
 from datasetkit.errors import RecipeError, UnusableError
-from hi_scoring.interventions.edges import Edges, window_around
+from hi_scoring.interventions import knockout
+from hi_scoring.interventions.edges import Block, Edges, window_around
 from hi_scoring.interventions.knockout import Knockout, QuestionResult
 from hi_scoring.interventions.options import KnockoutOptions
 from hi_scoring.interventions.positions import Flow
 from hi_scoring.interventions.questions import ClosedQuestion
+from hi_scoring.interventions.rerun import rerun_blocked
 from tests.hi_scoring.interventions.asking import blocked, put, question
 from tests.hi_scoring.interventions.slow import slow_logits
 from tests.hi_scoring.pictures import sample
@@ -26,8 +28,7 @@ from tests.hi_scoring.tiny_parts import LAYERS, TinyFamily
 
 def measure(family: TinyFamily, item: ClosedQuestion, *, batch: int = 5, **options: Any) -> QuestionResult:
     chosen = KnockoutOptions(**{"window": 2, "only_correct": False, "answer_tokens": 2} | options)
-    knockout = Knockout(family.model, family.processor, chosen, batch)
-    [result] = knockout.measure([(item, sample(item.row).image)])
+    [result] = Knockout(family.model, family.processor, chosen, batch).measure([(item, sample(item.row).image)])
     if isinstance(result, UnusableError):
         raise result
     return result
@@ -49,8 +50,8 @@ def test_every_flow_around_every_layer_is_that_of_a_slow_pass_of_its_own(name: s
         for layer in range(LAYERS):
             marked = blocked([edges], [window_around(layer, 2, LAYERS)], batch.length)
             slow = slow_logits(family.model, batch.inputs, marked)[0, -1].softmax(-1)
-            assert found.left[layer] == pytest.approx(float(slow[token] / plain[token]), rel=1e-4)
-    assert max(np.abs(found.left - 1).max() for found in result.flows.values()) > 0.01
+            assert found.remaining[layer] == pytest.approx(float(slow[token] / plain[token]), rel=1e-4)
+    assert max(np.abs(found.remaining - 1).max() for found in result.flows.values()) > 0.01
 
 
 @pytest.mark.parametrize(("name", "reads_all"), [("llava", False), ("paligemma", True)])
@@ -81,6 +82,7 @@ def test_controls_are_random_edges_that_depend_on_the_question_and_the_flow_alon
     result = measure(family, question())
     again = measure(family, question(), batch=64, flows=("question -> last", "image -> question"))
     for name in again.flows:
+        assert np.isfinite(result.flows[name].control).all()
         assert np.allclose(again.flows[name].control, result.flows[name].control, rtol=1e-5)
     other = measure(family, question(), seed=1)
     changed = [
@@ -90,11 +92,54 @@ def test_controls_are_random_edges_that_depend_on_the_question_and_the_flow_alon
     assert all(one.overlap == 0 for name, one in result.flows.items() if name.startswith("key object"))
 
 
-def test_the_control_of_most_of_all_keys_shares_some_and_says_how_many() -> None:
+def test_random_edges_that_are_mostly_the_flows_own_are_no_control_and_not_run() -> None:
     """36 of some 60 tokens are the picture's in the tiny LLaVA: random ones must be, too."""
-    result = measure(tiny("llava"), question())
-    assert 0.25 < result.flows["image -> last"].overlap < 1
-    assert result.flows["question -> last"].overlap == 0
+    flows = measure(tiny("llava"), question()).flows
+    mostly = {name for name, one in flows.items() if one.overlap > 0.5}
+    assert mostly == {"image -> question", "image without key object -> question"}
+    assert 0 < flows["image -> last"].overlap <= 0.5
+    assert flows["question -> last"].overlap == 0
+    for name, one in flows.items():
+        assert np.isnan(one.control).all() if name in mostly else np.isfinite(one.control).all()
+        assert np.isfinite(one.remaining).all()
+
+
+def blocks_of(family: TinyFamily, monkeypatch: pytest.MonkeyPatch, flow: str) -> list[Edges]:
+    """What is blocked around the first layer: the flow, and its control where it has one."""
+    blocks: list[Block] = []
+
+    def noted(model: Any, prompt: Any, first: int, given: list[Block], heads: Any) -> torch.Tensor:
+        blocks.extend(given)
+        return rerun_blocked(model, prompt, first, given, heads)
+
+    monkeypatch.setattr(knockout, "rerun_blocked", noted)
+    measure(family, question(), flows=(flow,), window=1)
+    return [block.edges for block in blocks if block.layers == (0, 1)]
+
+
+def test_the_control_of_tokens_of_the_picture_are_others_of_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    family = tiny("llava")
+    [places] = put(family, question()).places
+    edges, control = blocks_of(family, monkeypatch, "key object -> question")
+    image = set(places["image"].tolist())
+    assert set(edges.keys.nonzero()[:, 1].tolist()) == set(places["key object"].tolist())
+    assert set(control.keys.nonzero()[:, 1].tolist()) <= image - set(places["key object"].tolist())
+    assert control.keys.sum(1).tolist() == edges.keys.sum(1).tolist()
+    # Of other keys, any are drawn.
+    _, control = blocks_of(family, monkeypatch, "options -> last")
+    assert not set(control.keys.nonzero()[:, 1].tolist()) & set(places["options"].tolist())
+
+
+def test_the_control_has_as_many_edges_in_layers_that_see_few_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tiny Gemma 3 sees eight keys in every other layer; the options are among the last eight."""
+    edges, control = blocks_of(tiny("gemma3"), monkeypatch, "options -> last")
+    few = torch.arange(edges.keys.shape[1]) > int(edges.targets[0]) - 8
+    assert [int((one.keys & few).sum()) for one in (edges, control)] == [3, 3]
+    assert [int(one.keys.sum()) for one in (edges, control)] == [3, 3]
+    # The question is not: its control must not be, either.
+    edges, control = blocks_of(tiny("gemma3"), monkeypatch, "question -> last")
+    assert [int((one.keys & few).sum()) for one in (edges, control)] == [0, 0]
+    assert int(control.keys.sum()) == int(edges.keys.sum()) == 11
 
 
 def test_chosen_heads_alone_are_blocked() -> None:
@@ -110,9 +155,9 @@ def test_chosen_heads_alone_are_blocked() -> None:
         marked = blocked([edges], [(layer, layer + 1)], batch.length, heads)
         slow = slow_logits(family.model, batch.inputs, marked)[0, -1].softmax(-1)
         left = float(slow[token] / plain[token])
-        assert result.flows["image -> question"].left[layer] == pytest.approx(left, rel=1e-4)
+        assert result.flows["image -> question"].remaining[layer] == pytest.approx(left, rel=1e-4)
     # No head was chosen there.
-    assert result.flows["image -> question"].left[2] == pytest.approx(1, rel=1e-5)
+    assert result.flows["image -> question"].remaining[2] == pytest.approx(1, rel=1e-5)
 
 
 def test_what_changes_nothing_leaves_all_in_bfloat16_too() -> None:
@@ -121,7 +166,7 @@ def test_what_changes_nothing_leaves_all_in_bfloat16_too() -> None:
     short = TinyFamily("llava", copy.deepcopy(family.model).to(torch.bfloat16), family.processor)
     result = measure(short, question(), heads=((0, 0),), window=1, batch=16)
     for one in result.flows.values():
-        assert one.left[1:].tolist() == [1, 1, 1]
+        assert one.remaining[1:].tolist() == [1, 1, 1]
 
 
 def test_flows_between_sets_that_a_question_lacks_are_left_out() -> None:
@@ -155,8 +200,8 @@ def test_what_cannot_be_asked_is_an_error_of_its_own(
     item: ClosedQuestion, image: Image.Image | None, reason: str
 ) -> None:
     family = tiny("llava")
-    knockout = Knockout(family.model, family.processor, KnockoutOptions(only_correct=False), 8)
-    found = knockout.measure([(item, image or sample(0).image), (question(), sample(0).image)])
+    asked = [(item, image or sample(0).image), (question(), sample(0).image)]
+    found = Knockout(family.model, family.processor, KnockoutOptions(only_correct=False), 8).measure(asked)
     assert [getattr(one, "reason", None) for one in found] == [reason, None]
 
 
@@ -190,7 +235,7 @@ def test_blocks_that_do_not_fit_at_once_are_halved(at_once: int, reason: str | N
         if reason is None:
             found = measure(family, question(), batch=12)
             for name, one in whole.flows.items():
-                assert np.allclose(found.flows[name].left, one.left, rtol=1e-5)
+                assert np.allclose(found.flows[name].remaining, one.remaining, rtol=1e-5)
             assert max(size for size in sizes[-10:]) <= at_once
         else:
             with pytest.raises(UnusableError) as caught:

@@ -76,8 +76,8 @@ def test_results_are_read_back_as_they_were(finished: Path) -> None:
         "right": 0,
         "blocked": 5,
         "flows": {
-            "image -> question": {"n": 5, "without": 0, "overlapping": 5},
-            "key object -> last": {"n": 4, "without": 1, "overlapping": 0},
+            "image -> question": {"n": 5, "without": 0, "controlled": 0, "overlapping": 0},
+            "key object -> last": {"n": 4, "without": 1, "controlled": 4, "overlapping": 0},
         },
     }
     assert found.tables.knockout.num_rows == (5 + 4) * 4
@@ -136,6 +136,28 @@ def test_other_results_in_the_folder_stay(
     assert contents(finished) == before
 
 
+@pytest.mark.parametrize(
+    ("place", "there", "differs"),
+    [(("versions", "torch"), "1.0", 'versions.torch is "1.0" there, "'), (("part",), 3, "part is 3 there, 2 here")],
+)
+def test_parts_that_other_versions_left_are_not_gone_on_with(
+    tmp_path: Path, place: tuple[str, ...], there: object, differs: str
+) -> None:
+    def stop(done: int) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        knock(tmp_path, questions_of(rows(5)), on_progress=stop)
+    told = json.loads((tmp_path / "run.json").read_text())
+    (told if len(place) == 1 else told[place[0]])[place[-1]] = there
+    (tmp_path / "run.json").write_text(json.dumps(told))
+    with pytest.raises(OutputError) as caught:
+        knock(tmp_path, questions_of(rows(5)), UnusedSubject())
+    assert differs in str(caught.value)
+    assert [path.name for path in (tmp_path / "parts").iterdir()] == ["00000000.parquet"]
+
+
 def test_overwriting_leaves_nothing_of_other_results(finished: Path, tmp_path: Path) -> None:
     knock(tmp_path, questions_of(rows(2)), window=3)
     knock(tmp_path, questions_of(rows(5)), overwrite=True)
@@ -153,7 +175,7 @@ def test_folders_of_others_are_never_touched(tmp_path: Path) -> None:
     ("name", "content", "told"),
     [
         ("knockout.json", b"{", "holds no finished knockouts that can be read"),
-        ("knockout.json", b'{"format": 9}', "holds knockouts of format 9; this datasetkit reads 1"),
+        ("knockout.json", b'{"format": 9}', "holds knockouts of format 9; this datasetkit reads 2"),
         ("knockout.json", b"[]", "holds knockouts of format None"),
         ("curves.parquet", b"damaged", "holds no finished knockouts that can be read"),
     ],

@@ -1,4 +1,4 @@
-"""Curves from literal numbers: means over questions, intervals over records, columns as they are written."""
+"""Curves from literal numbers: means over questions, intervals over pictures, columns as they are written."""
 
 from __future__ import annotations
 
@@ -21,19 +21,22 @@ def result(p: float, curve: list[float], control: list[float], *, right: bool = 
     return QuestionResult("red", right, p, flows, tracking)
 
 
-# Record, number, category, and what was found.
+# Picture, record, number, category, and what was found.
 FOUND = [
-    ("a", 0, "colour", result(0.5, [0.25, 0.5], [0.5, 0.45])),
-    ("a", 1, "size", result(0.8, [0.8, 0.4], [0.8, 0.8], overlap=0.5)),
-    ("b", 0, "colour", result(0.4, [0.3, 0.4], [0.4, 0.4])),
-    ("c", 0, "colour", result(0.2, [0.1, 0.1], [0.1, 0.1], right=False)),
+    ("x", "a", 0, "colour", result(0.5, [0.25, 0.5], [0.5, 0.45])),
+    ("x", "a", 1, "size", result(0.8, [0.8, 0.4], [0.8, 0.8], overlap=0.5)),
+    ("y", "b", 0, "colour", result(0.4, [0.3, 0.4], [0.4, 0.4])),
+    ("z", "c", 0, "colour", result(0.2, [0.1, 0.1], [0.1, 0.1], right=False)),
 ]
 
 
 def tables(*, only_correct: bool, found: list[Any] = FOUND) -> KnockoutTables:
     rows = [
-        part_row(question(record_id=record, number=number, category=category, options=(), answer="red"), one)
-        for record, number, category, one in found
+        part_row(
+            question(picture_id=picture, record_id=record, number=number, category=category, options=(), answer="red"),
+            one,
+        )
+        for picture, record, number, category, one in found
     ]
     return KnockoutTables.of(pa.Table.from_pylist(rows, PART_SCHEMA), only_correct=only_correct)
 
@@ -49,9 +52,10 @@ def test_questions_and_their_numbers_are_written_one_row_each() -> None:
     assert found.questions["false_option"].to_pylist() == [None] * 4
     rows = found.knockout.to_pylist()
     assert [(row["record_id"], row["number"], row["layer"]) for row in rows] == [
-        (record, number, layer) for record, number, _, _ in FOUND for layer in (0, 1)
+        (record, number, layer) for _, record, number, _, _ in FOUND for layer in (0, 1)
     ]
     assert rows[3] == {
+        "picture_id": "x",
         "record_id": "a",
         "number": 1,
         "category": "size",
@@ -66,6 +70,7 @@ def test_questions_and_their_numbers_are_written_one_row_each() -> None:
     tracked = found.tracking.to_pylist()
     assert len(tracked) == 4 * 2 * 3
     assert tracked[0] | {"token": None} == {
+        "picture_id": "x",
         "record_id": "a",
         "number": 0,
         "category": "colour",
@@ -92,21 +97,38 @@ def test_curves_are_means_over_the_questions_that_count() -> None:
     assert curve(found, "all", "overlap") == pytest.approx([0.5 / 3] * 2)
     assert curve(found, "colour", "change") == pytest.approx([-37.5, 0])
     assert curve(found, "size", "n") == [1, 1]
-    assert np.isnan(curve(found, "size", "change_low")).all()
+    assert np.isnan([curve(found, "size", end) for end in ("change_low", "change_band_low")]).all()
     assert curve(tables(only_correct=False), "all", "n") == [4, 4]
     assert curve(tables(only_correct=False), "all", "change") == pytest.approx([-31.25, -25])
 
 
-def test_intervals_draw_records_with_all_of_their_questions() -> None:
-    """Record a has two questions, at -50 and 0 %: alone it gives -25, as record b does, whatever is drawn."""
-    found = tables(only_correct=True)
-    assert curve(found, "all", "change_low")[0] == pytest.approx(-25)
-    assert curve(found, "all", "change_high")[0] == pytest.approx(-25)
-    # In which no record has two questions, they are those of the plain bootstrap.
+@pytest.mark.parametrize("record", ["a", "another"])
+def test_intervals_draw_pictures_with_all_of_their_questions(record: str) -> None:
+    """Picture x has two questions, at -50 and 0 %: alone it gives -25, as picture y does, whatever is drawn."""
+    picture, _, *rest = FOUND[1]
+    found = tables(only_correct=True, found=[FOUND[0], (picture, record, *rest), *FOUND[2:]])
+    for end in ("change_low", "change_high", "change_band_low", "change_band_high"):
+        assert curve(found, "all", end)[0] == pytest.approx(-25)
+    # In which no picture has two questions, they are those of the plain bootstrap.
     changes = np.array([[-50.0, 0], [-25, 0]])
     low, high = bootstrap_interval(changes)
     assert curve(found, "colour", "change_low") == pytest.approx(low.tolist())
     assert curve(found, "colour", "change_high") == pytest.approx(high.tolist())
+
+
+def test_control_and_difference_are_of_the_questions_that_have_a_control() -> None:
+    without = ("w", "d", 0, "colour", result(0.5, [0.1, 0.5], [np.nan, np.nan], overlap=0.9))
+    found = tables(only_correct=True, found=[*FOUND, without])
+    assert (curve(found, "all", "n"), curve(found, "all", "n_control")) == ([4, 4], [3, 3])
+    assert curve(found, "all", "change") == pytest.approx([(-75 - 80) / 4, -50 / 4])
+    assert curve(found, "all", "difference") == pytest.approx([-25, -40 / 3])
+    assert np.isfinite(curve(found, "all", "difference_band_high")).all()
+    none = tables(only_correct=True, found=[without, without])
+    assert curve(none, "all", "n_control") == [0, 0]
+    for column in ("control", "difference", "control_low", "difference_band_low"):
+        assert np.isnan(curve(none, "all", column)).all()
+    assert curve(none, "all", "change") == pytest.approx([-80, 0])
+    assert np.isnan([row["control_change"] for row in none.knockout.to_pylist()]).all()
 
 
 def test_tracking_curves_leave_out_tokens_that_no_question_has() -> None:

@@ -50,6 +50,7 @@ OBJECTS = {
     "two tokens, a third by less than half": (square(0, 0, 34, 14), [0, 1]),
     "less than half of two, more of the second": (square(10, 0, 19, 14), [1]),
     "two objects that cover one token together": (square(0, 0, 4, 14) + square(4, 0, 8, 14), [0]),
+    "a small object beside a large one": (square(0, 0, 28, 14) + square(60, 60, 64, 64), [0, 1, 4 * 6 + 4]),
 }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,13 @@ import pytest
 from PIL import Image
 
 from datasetkit.errors import SourceError
-from datasetkit.sources.files import path_inside
 from hi_scoring.data.reading import read_picture
 from hi_scoring.interventions.question_tables import read_question_table
 from hi_scoring.interventions.questions import Questions
 
 
 def read(path: Path, **options: Any) -> Questions:
-    return read_question_table(path, "{question}", partial(path_inside, path.parent.resolve()), **options)
+    return read_question_table(path, "{question}", **options)
 
 
 @pytest.fixture
@@ -105,6 +103,22 @@ def test_lists_are_lists_in_parquet_and_json_in_csv(folder: Path, suffix: str) -
     [item] = read(write(folder / f"table{suffix}", row)).items
     assert item.boxes == tuple(map(tuple, boxes))
     assert (item.options, item.category, item.record_id) == (("yes", "no"), "existence", "row-0")
+
+
+def test_questions_of_one_record_count_on_and_each_knows_its_picture(folder: Path) -> None:
+    named = ROW | {"record_id": "a"}
+    table = write(
+        folder / "table.csv",
+        named,
+        named | {"image": "./pictures/a.png"},
+        named | {"question": ""},
+        named,
+        ROW | {"image": "2413209.jpg"},
+        ROW | {"image": "", "img_id": "2413209"},
+    )
+    found = [(item.name, item.picture_id) for item in read(table).items]
+    picture, other = "pictures/a.png", "2413209.jpg"
+    assert found == [("a#0", picture), ("a#1", picture), ("a#3", picture), ("row-4#0", other), ("row-5#0", other)]
 
 
 BAD = {

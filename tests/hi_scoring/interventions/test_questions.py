@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -54,13 +55,16 @@ def test_the_false_option_is_another_than_the_answer(options: tuple[str, ...], e
     assert question(options=options, answer="yes").false_option == expected
 
 
-def test_the_region_is_the_union_of_masks_and_boxes_to_whole_pixels() -> None:
+def test_regions_are_those_of_each_mask_and_of_each_box_to_whole_pixels() -> None:
     mask = np.zeros((4, 5), bool)
     mask[3, 0] = True
     item = question(masks=(Mask.from_array(mask),), boxes=((1.5, 0.0, 1.0, 1.0), (4.0, 2.0, 9.0, 9.0)))
-    expected = [[0, 1, 1, 0, 0], [0, 0, 0, 0, 0], [0, 0, 0, 0, 1], [1, 0, 0, 0, 1]]
-    assert item.region((4, 5)).astype(int).tolist() == expected
-    assert question(masks=()).region((4, 5)) is None
+    assert [list(zip(*region.nonzero(), strict=True)) for region in item.regions((4, 5))] == [
+        [(3, 0)],
+        [(0, 1), (0, 2)],
+        [(2, 4), (3, 4)],
+    ]
+    assert question(masks=()).regions((4, 5)).shape == (0, 4, 5)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +77,7 @@ def test_the_region_is_the_union_of_masks_and_boxes_to_whole_pixels() -> None:
 )
 def test_objects_of_another_picture_are_refused(more: dict[str, Any], reason: str) -> None:
     with pytest.raises(UnusableError) as caught:
-        question(**more).region((4, 5))
+        question(**more).regions((4, 5))
     assert caught.value.reason == reason
 
 
@@ -99,6 +103,13 @@ def test_every_question_of_a_dataset_is_kept_or_its_row_dropped() -> None:
     assert found.items[0].masks[0].to_coco() == rows[0]["objects"][1]["mask"]
     assert [(drop.row, drop.reason) for drop in found.drops] == [(2, "bad_row"), (3, "bad_row")]
     assert found.picture(found.items[2]).size == (84, 84)
+
+
+def test_rows_of_one_record_count_on_and_rows_of_one_picture_say_so() -> None:
+    rows = Rows([asked_row(number, ASKED, ASKED, record_id=name) for number, name in enumerate(("a", "b", "a"))])
+    data = replace(data_of(rows), image_ids=[7, None, 7])
+    found = [(item.name, item.picture_id) for item in read_questions(data, "{question}").items]
+    assert found == [("a#0", "7"), ("a#1", "7"), ("b#0", "b"), ("b#1", "b"), ("a#2", "7"), ("a#3", "7")]
 
 
 def test_data_without_questions_are_refused() -> None:

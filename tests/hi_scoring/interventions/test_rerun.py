@@ -15,7 +15,7 @@ from hi_scoring.attention.instrument import _INSTRUMENTS
 from hi_scoring.interventions.edges import Block, Edges, Window
 from hi_scoring.interventions.positions import Flow
 from hi_scoring.interventions.prompt_pass import PromptPass, logits_of, norm_of, read_prompt
-from hi_scoring.interventions.rerun import read_again
+from hi_scoring.interventions.rerun import rerun_blocked
 from hi_scoring.model.dialogue import Dialogue
 from hi_scoring.model.writing import Writer
 from tests.hi_scoring.interventions.asking import Batch, blocked, put, question
@@ -76,8 +76,19 @@ def test_what_can_change_is_known_from_the_masks(name: str) -> None:
     assert within == {"gemma3": image[0]}.get(name, 0 if name in BOTH_WAYS else image[5])
     every = torch.ones(len(places["question"]), batch.length, dtype=torch.bool)
     seen = every if name in BOTH_WAYS else torch.arange(batch.length) <= places["question"][:, None]
-    assert torch.equal(prompt.visible, seen)
-    assert torch.equal(prompt.seen_by(places["question"][[2, 0]]), seen[[2, 0]])
+    assert torch.equal(prompt.visible.any(0), seen)
+    assert torch.equal(prompt.seen_by(places["question"][[2, 0]]).any(0), seen[[2, 0]])
+
+
+def test_layers_that_see_the_last_few_keys_only_have_masks_of_their_own() -> None:
+    """In the tiny Gemma 3, layers that see eight keys take turns with those that see all."""
+    batch = put(tiny("gemma3"), question())
+    rows = batch.places[0]["question"]
+    last, whole = read(tiny("gemma3"), batch, rows).visible
+    keys = torch.arange(batch.length)
+    assert torch.equal(whole, keys <= rows[:, None])
+    assert torch.equal(last, whole & (keys > rows[:, None] - 8))
+    assert len(read(tiny("llava"), put(tiny("llava"), question())).visible) == 1
 
 
 def blocks_of(batch: Batch, *flows: str, windows: Sequence[Window] = WINDOWS) -> list[Block]:
@@ -100,7 +111,7 @@ def test_all_windows_at_once_equal_one_slow_pass_each(name: str, flow: str) -> N
     blocks = blocks_of(batch, flow)
     first = prompt.first_affected(min(int(block.edges.targets[0]) for block in blocks))
     with torch.inference_mode():
-        unblocked, *found = read_again(family.model, prompt, first, blocks)
+        unblocked, *found = rerun_blocked(family.model, prompt, first, blocks)
     assert (unblocked - prompt.logits).abs().max() < TOLERANCE
     slow = torch.stack([expected(family, batch, block) for block in blocks])
     assert (torch.stack(found) - slow).abs().max() < TOLERANCE
@@ -119,7 +130,7 @@ def test_chosen_heads_and_edges_of_each_block_its_own(name: str) -> None:
     blocks = blocks_of(batch, "image -> question", "last -> last", windows=((0, 2), (1, 4)))
     first = prompt.first_affected(int(batch.places[0]["question"][0]))
     with torch.inference_mode():
-        _, *found = read_again(family.model, prompt, first, blocks, chosen)
+        _, *found = rerun_blocked(family.model, prompt, first, blocks, chosen)
     slow = torch.stack([expected(family, batch, block, heads) for block in blocks])
     assert (torch.stack(found) - slow).abs().max() < TOLERANCE
     whole = torch.stack([expected(family, batch, block) for block in blocks])
@@ -132,7 +143,7 @@ def test_blocks_that_begin_above_the_first_layer_need_none_that_begins_there() -
     prompt = read(family, batch)
     blocks = blocks_of(batch, "image -> question", windows=((3, 4),))
     with torch.inference_mode():
-        _, found = read_again(family.model, prompt, int(batch.places[0]["question"][0]), blocks)
+        _, found = rerun_blocked(family.model, prompt, int(batch.places[0]["question"][0]), blocks)
     assert (found - expected(family, batch, blocks[0])).abs().max() < TOLERANCE
 
 
@@ -153,9 +164,9 @@ def test_nothing_remains_on_the_model_also_where_a_block_is_refused(name: str) -
     every = Block(Edges.between(torch.arange(batch.length), last, batch.length), (1, 2))
     with torch.inference_mode():
         kept = [(keys.clone(), values.clone()) for keys, values in prompt.past]
-        read_again(family.model, prompt, prompt.first_affected(int(last)), blocks_of(batch, "last -> last"))
+        rerun_blocked(family.model, prompt, prompt.first_affected(int(last)), blocks_of(batch, "last -> last"))
         with pytest.raises(ModelError, match="blocks every key of the row at slot"):
-            read_again(family.model, prompt, prompt.first_affected(int(last)), [every])
+            rerun_blocked(family.model, prompt, prompt.first_affected(int(last)), [every])
     assert traces(family.model) == before
     # The pass over the prompt can be gone on from again.
     for (keys, values), past in zip(kept, prompt.past, strict=True):
@@ -166,13 +177,13 @@ def test_nothing_remains_on_the_model_also_where_a_block_is_refused(name: str) -
 
 
 @pytest.mark.parametrize("name", family_params("qwen3_vl"))
-def test_rows_to_which_a_model_adds_the_picture_between_layers_are_not_read_again(name: str) -> None:
+def test_rows_to_which_a_model_adds_the_picture_between_layers_are_not_rerun_blocked(name: str) -> None:
     family = tiny(name)
     batch = put(family, question())
     prompt = read(family, batch)
     blocks = blocks_of(batch, "image -> image")
     with torch.inference_mode(), pytest.raises(ModelError, match="flows that lead to tokens after the picture"):
-        read_again(family.model, prompt, int(batch.places[0]["image"][0]), blocks)
+        rerun_blocked(family.model, prompt, int(batch.places[0]["image"][0]), blocks)
 
 
 def test_a_model_that_scales_its_logits_otherwise_is_refused() -> None:

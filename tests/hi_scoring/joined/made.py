@@ -21,6 +21,7 @@ from hi_scoring.comparison.cells import CellResult, save_cell
 from hi_scoring.comparison.compare import CELLS_NAME
 from hi_scoring.evaluation.metrics import Measured
 from hi_scoring.evaluation.predictions import Evaluation
+from hi_scoring.interventions.edges import MOST_OVERLAP
 from hi_scoring.interventions.knockout_results import Knockouts
 from hi_scoring.interventions.knockout_tables import PART_SCHEMA, KnockoutTables
 from hi_scoring.runs.folder import RunFolder
@@ -28,14 +29,16 @@ from hi_scoring.scores.options import ScoreOptions
 from hi_scoring.scores.results import Head, HeadScores
 from hi_scoring.sparse.conditions import Condition
 from hi_scoring.sparse.coverage import Coverage, DenseReason
+from hi_scoring.sparse.folder import Sparsity, condition_folder
 from hi_scoring.sparse.measure import Prefills
-from hi_scoring.sparse.plan import PLAN_NAME, SparsePlan
+from hi_scoring.sparse.plan import SparsePlan
 from hi_scoring.sparse.results import save_condition
 from hi_scoring.statistics import FloatArray
 from tests.hi_scoring.comparison.report.made import comparison
 
 MODEL = ModelIdentity("model", "toyworld:vlm", None, "ab" * 32)
 N, LAYERS, HEADS = 12, 4, 4
+RANDOM_SETS = 3
 DATA = {"name": "toy", "split": "test", "revision": None, "sha256": None, "rows": N}
 FLOWS = ("image -> question", "image -> last", "question -> last")
 # Losses over layers, percent: as the paper tells it.
@@ -70,6 +73,7 @@ def blocked(
     overlap: float = 0.0,
     window: int = 1,
     spread: float = 1.0,
+    heads: Sequence[tuple[int, int]] | None = None,
     **more: Any,
 ) -> Path:
     """Knockouts of a question a record, whose losses are these on average, give or take ``spread`` percent.
@@ -83,6 +87,7 @@ def blocked(
 
     rows = [
         {
+            "picture_id": record,
             "record_id": record,
             "number": 0,
             "category": "choose attribute",
@@ -95,8 +100,10 @@ def blocked(
             "flows": [
                 {
                     "flow": name,
-                    "left": curve(loss, place, seed),
-                    "control": curve([0.0] * len(loss), place, seed + len(losses)),
+                    "remaining": curve(loss, place, seed),
+                    "control": curve(
+                        [0.0 if overlap <= MOST_OVERLAP else np.nan] * len(loss), place, seed + len(losses)
+                    ),
                     "overlap": overlap,
                 }
                 for seed, (name, loss) in enumerate(losses.items())
@@ -106,7 +113,7 @@ def blocked(
         for place, record in enumerate(RECORDS)
     ]
     tables = KnockoutTables.of(pa.Table.from_pylist(rows, PART_SCHEMA), only_correct=True)
-    options = {"flows": list(losses), "window": window, "only_correct": True}
+    options = {"flows": list(losses), "window": window, "only_correct": True, "heads": heads}
     Knockouts.of(tables, {"options": options}).save(note(folder, "datasetkit knockout", **more))
     return folder
 
@@ -133,30 +140,38 @@ def sparsified(
     speedup: float = 2.0,
     sparse: int = N,
     peak: float = 2.0**20,
+    by: str = "ram:response",
     **more: Any,
 ) -> Path:
     """Sparse prefills, of which answers are right in this share, that are so many times as fast as the dense ones."""
     note(folder, "datasetkit sparsify", **more)
-    plan = SparsePlan.keeping([Head(0, 1)], MODEL, (LAYERS, HEADS))
-    plan.save(folder / PLAN_NAME)
+    plan = SparsePlan.keeping([Head(0, 1)], MODEL, (LAYERS, HEADS), chosen={"by": by, "share": 0.05})
     dense = N - sparse
-    kept = ((0.8, 1.0, Condition("dense", None, None)), (core, speedup, Condition("core", None, plan)))
-    for place, (figure, times, condition) in enumerate((*kept, (random, speedup, Condition("random", 0, plan)))):
+    kept = [(0.8, 1.0, Condition("dense", None, None)), (core, speedup, Condition("core", None, plan))]
+    kept += [(random, speedup, Condition("random", draw, plan)) for draw in range(RANDOM_SETS)]
+    for place, (figure, times, condition) in enumerate(kept):
         costs = {"tokens": 900.0, "seconds_dense": 2.0, "seconds": 2.0 / times, "peak_dense": 2 * peak, "peak": peak}
-        table = pd.DataFrame(
-            [{"record_id": one, "task": "vqa", **costs, "kl": 0.1, "same_token": 1.0} for one in RECORDS]
-        )
+        one = {"task": "vqa", **costs, "kl": 0.1, "same_token": 1.0}
+        table = pd.DataFrame([{"record_id": record, "picture_id": record, **one} for record in RECORDS])
         coverage = Coverage(sparse)
         if dense:
             coverage.dense[DenseReason.HIDES_LITTLE] = dense
         evaluation = Evaluation(pd.DataFrame({"prediction": ["red"] * N}), _answers("accuracy", figure, place))
-        save_condition(folder / "conditions" / condition.name, condition, Prefills(table, coverage), evaluation)
+        save_condition(condition_folder(folder, condition.name), condition, Prefills(table, coverage), evaluation)
+    Sparsity.finish(folder, [condition.name for _, _, condition in kept])
     return folder
 
 
-def tuned(folder: Path, effects: Mapping[str, float], command: str = "datasetkit compare", **more: Any) -> Path:
+def tuned(
+    folder: Path,
+    effects: Mapping[str, float],
+    command: str = "datasetkit compare",
+    *,
+    by: str = "hi:response",
+    **more: Any,
+) -> Path:
     """A comparison of groups that are so far above the untuned model."""
-    note(folder, command, **more)
+    note(folder, command, scores={"by": by}, **more)
     found = comparison(effects, (0, 1), ("test",), ("accuracy",), 30)
     for cell in (found.untuned, *(cell for cells in found.groups.values() for cell in cells)):
         _save_cell(folder / CELLS_NAME / cell.name, cell)

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from hi_scoring.joined.claims import FAILS, HOLDS, NOT_MEASURED, OPEN, Claim, claims
+from hi_scoring.joined.claims import Claim, claims
 from hi_scoring.joined.folders import read_folders
+from hi_scoring.verdicts import FAILS, HOLDS, NOT_MEASURED, OPEN
 from tests.hi_scoring.joined.made import AS_TOLD, FLOWS, ablated, blocked, scored, sparsified, tuned
 
 
@@ -29,7 +30,16 @@ def test_what_no_folder_measured_is_not_measured(tmp_path: Path) -> None:
 def test_tuning_that_shifts_most(tmp_path: Path, top: float, random: float, answer: str) -> None:
     one = said(tuned(tmp_path / "tuned", {"top-layers:1": top, "random-layers:1": random}), "Tuning")
     assert (one.answer, one.folder) == (answer, "tuned")
-    assert one.why.startswith("For top-layers:1")
+    assert one.why.startswith("Ranked by hi:response. For top-layers:1")
+
+
+@pytest.mark.parametrize(("by", "unit"), [("image_mass:last", "layers"), ("hi:response", "heads")])
+def test_tuning_by_another_score_and_tuning_heads_do_not_test_the_claim(tmp_path: Path, by: str, unit: str) -> None:
+    one = said(tuned(tmp_path / "tuned", {f"top-{unit}:1": 0.3, f"random-{unit}:1": 0.05}, by=by), "Tuning")
+    assert (one.answer, one.why) == (
+        NOT_MEASURED,
+        f"top-{unit}:1 was ranked by {by}; the claim is of layers ranked by HI.",
+    )
 
 
 def test_tuning_without_rivals_was_not_held_against_anything(tmp_path: Path) -> None:
@@ -38,11 +48,12 @@ def test_tuning_without_rivals_was_not_held_against_anything(tmp_path: Path) -> 
 
 def test_each_ranking_is_held_against_random_heads(tmp_path: Path) -> None:
     folder = ablated(tmp_path / "ablated", {"ram:response": 0.3, "hi:phrase": 0.0, "image_mass:last": 0.3})
-    ram, hi = said(folder, "Ablating"), said(folder, "The same")
+    by_ram, by_hi = (f"Ablating the heads of the highest {score}" for score in ("RAM", "HI"))
+    ram, hi = said(folder, by_ram), said(folder, by_hi)
     assert (ram.answer, hi.answer) == (HOLDS, OPEN)
-    assert "Ranked by ram:response, on 12 samples: of 1 contrast with random heads 1 are significantly" in ram.why
+    assert "judged by “Probability of the right answer”: of 1 contrast with random heads 1 are to the worse" in ram.why
     assert "zero ablation of 2 heads changes “Probability of the right answer” by -0.3" in ram.why
-    assert said(ablated(tmp_path / "other", {"ram:response": -0.15}), "Ablating").answer == FAILS
+    assert said(ablated(tmp_path / "other", {"ram:response": -0.15}), by_ram).answer == FAILS
 
 
 @pytest.mark.parametrize(
@@ -54,10 +65,17 @@ def test_each_ranking_is_held_against_random_heads(tmp_path: Path) -> None:
         ({"core": 0.76}, OPEN),
         ({"speedup": 1.0}, OPEN),
         ({"sparse": 0}, NOT_MEASURED),
+        ({"sparse": 5}, NOT_MEASURED),
+        ({"by": "hi:response"}, NOT_MEASURED),
     ],
 )
 def test_sparse_prefill_must_be_faster_at_little_loss(tmp_path: Path, made: dict[str, Any], answer: str) -> None:
     assert said(sparsified(tmp_path / "sparse", **made), "With the CoRe heads kept full, sparse").answer == answer
+
+
+def test_what_stayed_dense_is_told_with_its_reason(tmp_path: Path) -> None:
+    one = said(sparsified(tmp_path / "sparse", sparse=3), "With the CoRe heads kept full, sparse")
+    assert "Of layers of prompts 25 % were sparse, too few to tell. What stayed dense: 9: text, first tokens" in one.why
 
 
 @pytest.mark.parametrize(("core", "random", "answer"), [(0.8, 0.4, HOLDS), (0.4, 0.8, FAILS), (0.8, 0.8, OPEN)])
@@ -89,9 +107,17 @@ def test_flows(tmp_path: Path, losses: dict[str, tuple[float, ...]], answers: tu
 
 
 def test_random_edges_that_are_the_flow_are_no_control_and_that_is_said(tmp_path: Path) -> None:
-    told = "Random edges are no control here"
+    told = "It is of the flow alone"
     assert told in said(blocked(tmp_path / "most", overlap=0.9), "The picture flows to the question").why
     assert told not in said(blocked(tmp_path / "none"), "The picture flows to the question").why
+
+
+def test_flows_of_chosen_heads_do_not_test_claims_of_all(tmp_path: Path) -> None:
+    one = said(blocked(tmp_path / "blocked", heads=[(2, 1)]), "The question flows")
+    assert (one.answer, one.why) == (
+        NOT_MEASURED,
+        "Flows were blocked in 1 chosen head only; the claim is of all heads.",
+    )
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,11 @@ def test_folders_come_in_the_order_of_the_page(tmp_path: Path) -> None:
     assert {one.model for one in found} == {MODEL}
 
 
+def test_folders_of_one_name_are_told_apart_by_the_way_to_them(tmp_path: Path) -> None:
+    folders = [scored(tmp_path / "scores" / "vlm--toy"), blocked(tmp_path / "knockouts" / "vlm--toy")]
+    assert [one.name for one in read_folders(folders)] == ["scores/vlm--toy", "knockouts/vlm--toy"]
+
+
 def test_another_model_is_refused_but_not_another_name_of_the_same(tmp_path: Path) -> None:
     ours = scored(tmp_path / "ours")
     renamed = blocked(tmp_path / "renamed", model=replace(MODEL, id="vlm"))
@@ -39,8 +44,8 @@ def test_another_model_is_refused_but_not_another_name_of_the_same(tmp_path: Pat
 
 def test_none_and_one_twice_are_refused(tmp_path: Path) -> None:
     ours = scored(tmp_path / "ours")
-    for folders in ([], [ours, tmp_path / "." / "ours"]):
-        with pytest.raises(RecipeError, match="at least one, each once"):
+    for folders, told in (([], "give at least one"), ([ours, tmp_path / "." / "ours"], "ours was given twice")):
+        with pytest.raises(RecipeError, match=told):
             read_folders(folders)
 
 

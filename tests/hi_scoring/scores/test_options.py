@@ -14,7 +14,7 @@ def test_defaults_are_those_of_the_methods() -> None:
         "quantile": 0.9,
         "coverage_min": 0.5,
         "evidence": "binary",
-        "prompt": "Describe the image.",
+        "prompt": "Describe the picture.",
         "max_new_tokens": 64,
     }
     assert BINARISATIONS == ("top_area", "mean", "quantile", "otsu")

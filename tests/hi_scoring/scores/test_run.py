@@ -170,7 +170,7 @@ def test_the_same_again_is_loaded(finished: Path) -> None:
         (data_of(ROWS), "b", {}, 'model.sha256 is "a" there, "b" here'),
         (data_of(ROWS, "others"), "a", {}, 'data.name is "rows" there, "others" here'),
         (data_of(ROWS[:8]), "a", {}, "data.rows is 24 there, 8 here"),
-        (data_of(ROWS), "a", {"prompt": "What is it?"}, 'prompt is "Describe the image." there, "What is it?" here'),
+        (data_of(ROWS), "a", {"prompt": "What is it?"}, 'prompt is "Describe the picture." there, "What is it?" here'),
         (
             data_of(ROWS[:8]),
             "b",

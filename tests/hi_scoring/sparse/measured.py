@@ -20,9 +20,9 @@ SHAPE = (LAYERS, HEADS)
 SMALL = {"window": 4, "sink": 1, "dense_above": 1.0, "share": 0.2}
 
 
-def head_scores(**more: Any) -> HeadScores:
-    """Of the tiny LLaVA: the best heads are the first of each layer, those of later layers first."""
-    values = np.arange(LAYERS)[:, None] - 10.0 * np.arange(HEADS)
+def head_scores(*, last_first: bool = False, **more: Any) -> HeadScores:
+    """Of the tiny LLaVA: the best heads are the first, or last, of each layer, those of later layers first."""
+    values = np.arange(LAYERS)[:, None] - 10.0 * np.arange(HEADS)[:: -1 if last_first else 1]
     return HeadScores(
         {("ram", "response"): np.tile(values, (2, 1, 1))},
         **{

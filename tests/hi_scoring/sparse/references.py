@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +12,30 @@ from torch import Tensor, nn
 from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
+from datasetkit.models import ModelIdentity
+from hi_scoring.scores.results import Head
 from hi_scoring.sparse import SparsePlan
-from tests.hi_scoring.attention.running import implementation
+from hi_scoring.sparse.coverage import DenseReason
+from hi_scoring.sparse.prompts import Prompt, prompts_of
+from tests.hi_scoring.attention.running import NEW_TOKENS, implementation
 from tests.hi_scoring.tiny_models import TinyFamily
+from tests.hi_scoring.tiny_parts import HEADS, LAYERS
+
+TOLERANCE = 1e-4
+IDENTITY = ModelIdentity("model", "tiny", None, "a")
+# Both heads of a key-value group, one of a group, none, all.
+KEPT = [Head(0, 0), Head(0, 1), Head(1, 3), *(Head(3, head) for head in range(HEADS))]
+# Families whose masks are more than causal in every layer, or whose scores are bounded.
+DENSE = {"gemma3": DenseReason.OTHER_MASK, "paligemma": DenseReason.OTHER_MASK, "paligemma2": DenseReason.SOFTCAP}
+PICTURE = 9
+
+
+def prompt_of(text: Tensor, real: Tensor, sink: int, window: int) -> Prompt:
+    """Find the prompt of one row, (N,) each, in which all that is no text is a picture."""
+    ids = torch.where(text, 0, PICTURE)
+    found = prompts_of(ids[None].numpy(), real[None].numpy(), [PICTURE], sink, window)
+    assert found is not None
+    return found[0]
 
 
 def visible(text: Tensor, real: Tensor, sink: int, window: int, prompt: int) -> Tensor:
@@ -33,6 +54,22 @@ class Case:
     text: Tensor
     real: Tensor
     prompt: int
+
+
+def plan_of(**options: Any) -> SparsePlan:
+    return SparsePlan.keeping(
+        KEPT, IDENTITY, (LAYERS, HEADS), **{"sink": 2, "window": 6, "dense_above": 1.0, **options}
+    )
+
+
+def case_of(family: TinyFamily, inputs: Mapping[str, Any], plan: SparsePlan) -> Case:
+    """What the slow code must know; of a family that stays dense, that all heads are full."""
+    if family.name in DENSE:
+        plan = SparsePlan(IDENTITY, HEADS, (tuple(range(HEADS)),) * LAYERS)
+    real = inputs["attention_mask"].bool()
+    text = real & (inputs["input_ids"] != family.model.config.image_token_id)
+    grown = [torch.nn.functional.pad(part, (0, NEW_TOKENS), value=True) for part in (text, real)]
+    return Case(plan, *grown, prompt=real.shape[1])
 
 
 SLOW: list[Case] = []
@@ -78,7 +115,8 @@ def slowly(family: TinyFamily, case: Case) -> Iterator[None]:
 
 
 def attended(query: Tensor, key: Tensor, value: Tensor, seen: Tensor, scaling: float) -> Tensor:
-    """Attention under a mask, head by head: (H, N, D), (G, N, D) twice and (N, N) to (N, H, D)."""
+    """Attention under a mask in float64, head by head: (H, N, D), (G, N, D) twice and (N, N) to (N, H, D)."""
+    query, key, value = (part.double() for part in (query, key, value))
     per_group = len(query) // len(key)
     outputs = []
     for head, rows in enumerate(query):

@@ -1,25 +1,19 @@
 """Whole runs of sparse prefill: what is measured, what lies in the folder, and going on after an interruption."""
 
-import copy
-import json
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from datasetkit.errors import BuiltFolderError, OutputError
-from hi_scoring.model.dialogue import Dialogue
-from hi_scoring.model.writing import on_device
-from hi_scoring.sparse import SparsePlan, sparsify
-from hi_scoring.sparse.bench import Bench, Sparsity
-from hi_scoring.sparse.measure import MEASURES, compare_prefills
+from hi_scoring.sparse import SparsePlan
+from hi_scoring.sparse.bench import Bench
+from hi_scoring.sparse.folder import Sparsity
 from hi_scoring.sparse.results import FACTS_NAME, load_condition
-from hi_scoring.sparse.terminal import sparsity_tables
-from tests.hi_scoring.sparse.measured import bench_of, conditions
+from tests.hi_scoring.scored import TinySubject
+from tests.hi_scoring.sparse.measured import bench_of, conditions, head_scores
 from tests.hi_scoring.tiny_models import tiny
-from tests.hi_scoring.tiny_parts import LAYERS
 from tests.hi_scoring.tuned import some_examples
 
 
@@ -30,79 +24,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Sparsity]:
     return folder, bench_of().run(conditions(), folder)
 
 
-def logs_of(number: int, plan: SparsePlan | None) -> torch.Tensor:
-    """Log-probabilities of the first token that follows an example's prompt, by one forward pass."""
-    family, examples = tiny("llava"), some_examples(3)
-    dialogue = Dialogue(family.processor, family.model.config)
-    example = examples.items[number]
-    encoded = dialogue.encode([examples.picture(example)], [dialogue.prompt(example.prompt)], None)
-    inputs = on_device(encoded, family.model)
-    with torch.no_grad():
-        if plan is None:
-            return family.model(**inputs).logits[0, -1].log_softmax(-1)
-        with sparsify(family.model, plan):
-            return family.model(**inputs).logits[0, -1].log_softmax(-1)
-
-
-def test_prefills_are_compared_prompt_by_prompt() -> None:
-    family, examples = tiny("llava"), some_examples(3)
-    plan = conditions()[1].plan
-    done: list[int] = []
-    dialogue = Dialogue(family.processor, family.model.config)
-    found = compare_prefills(family.model, family.processor, dialogue, examples, plan, on_progress=done.append)
-    table = found.table
-    assert list(table.columns) == ["record_id", "task", *MEASURES]
-    assert done == [1, 2, 3, 4, 5, 6]
-    assert table["task"].tolist() == ["caption", "vqa"] * 3
-    for number in range(len(table)):
-        dense, sparse = logs_of(number, None), logs_of(number, plan)
-        expected = torch.nn.functional.kl_div(sparse, dense, reduction="sum", log_target=True)
-        assert expected > 0.001
-        assert table["kl"][number] == pytest.approx(float(expected), rel=1e-3)
-        assert table["same_token"][number] == float(dense.argmax() == sparse.argmax())
-    assert (table[["seconds_dense", "seconds"]] > 0).all(axis=None)
-    # A tiny model's needs are too small to be seen.
-    assert table[["peak_dense", "peak"]].isna().all(axis=None)
-    assert found.coverage.sparse == len(table) * LAYERS
-    assert found.coverage.dense.total() == 0
-
-
-def test_the_dense_model_beside_itself_is_itself() -> None:
-    family, examples = tiny("llava"), some_examples(1)
-    dialogue = Dialogue(family.processor, family.model.config)
-    found = compare_prefills(family.model, family.processor, dialogue, examples, None)
-    assert found.table["kl"].tolist() == [0.0, 0.0]
-    assert found.table["same_token"].tolist() == [1.0, 1.0]
-    assert np.isnan(found.coverage.share)
-
-
-def test_a_prompt_that_does_not_fit_is_not_measured() -> None:
-    family, examples = tiny("llava"), some_examples(2)
-    model = copy.deepcopy(family.model)
-    dialogue = Dialogue(family.processor, model.config)
-    generate, asked = model.generate, []
-
-    def generate_or_fail(**options: object) -> object:
-        asked.append(options)
-        # Two passes warm up; then the first of the second prompt's.
-        if len(asked) == 5:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return generate(**options)
-
-    model.generate = generate_or_fail
-    table = compare_prefills(model, family.processor, dialogue, examples, conditions()[1].plan).table
-    assert table["kl"].isna().tolist() == [False, True, False, False]
-    assert table["record_id"].notna().all()
-    assert model.get_decoder().config._attn_implementation == "sdpa"
-
-
 def test_a_run_leaves_a_plan_tables_and_each_conditions_results(finished: tuple[Path, Sparsity]) -> None:
     folder, found = finished
     assert list(found.groups) == ["dense", "core", "random"]
     assert [result.draw for result in found.groups["random"]] == [0, 1]
     assert SparsePlan.load(folder) == found.plan == conditions()[1].plan
     assert sorted(path.name for path in folder.iterdir()) == [
-        *("conditions", "costs.parquet", "plan.json", "quality.parquet", "run.json")
+        *("conditions", "costs.parquet", "finished.json", "plan.json", "quality.parquet", "run.json")
     ]
     assert sorted(path.name for path in (folder / "conditions" / "random-1").iterdir()) == [
         *(FACTS_NAME, "plan.json", "predictions.parquet", "prefills.parquet", "statistics.safetensors")
@@ -139,45 +67,59 @@ def test_what_a_condition_says_is_what_the_sparse_model_says(finished: tuple[Pat
     assert tiny("llava").model.get_decoder().config._attn_implementation == "sdpa"
 
 
-def test_tables_of_the_terminal_hold_every_group(finished: tuple[Path, Sparsity]) -> None:
-    costs, quality = sparsity_tables(finished[1])
-    assert list(costs.columns[0].cells) == ["dense", "core", "random (2)"]
-    assert list(costs.columns[-1].cells) == ["-", "100 %", "100 %"]
-    labels = [label for label in quality.columns[0].cells if label]
-    assert labels == ["BLEU-4", "ROUGE-L", "CIDEr", "Right answers"]
+class Interrupting:
+    """Ends a run at the first word of a stage, as whoever presses Ctrl-C; notes what was begun before."""
 
+    def __init__(self, stage: str = "") -> None:
+        self._stage = stage
+        self.stages: list[str] = []
 
-def test_what_stayed_dense_is_told(tmp_path: Path) -> None:
-    found = bench_of(examples=some_examples(1)).run(conditions(draws=1, dense_above=0.01), tmp_path / "run")
-    costs, _, dense = sparsity_tables(found)
-    assert list(costs.columns[-1].cells) == ["-", "0 %", "0 %"]
-    assert list(dense.columns[0].cells) == ["8"]
-    assert str(dense.title) == "layers of prompts that stayed dense, of 8"
-    assert found.costs["kl"].tolist() == pytest.approx([0, 0, 0], abs=1e-6)
+    def __call__(self, stage: str, *_: int) -> None:
+        self.stages.append(stage)
+        if stage == self._stage:
+            raise KeyboardInterrupt
+
+    @property
+    def conditions(self) -> list[str]:
+        return list(dict.fromkeys(stage.partition(":")[0] for stage in self.stages))
 
 
 def test_a_run_goes_on_where_it_was_and_grows_by_draws(finished: tuple[Path, Sparsity], tmp_path: Path) -> None:
     bench, folder = bench_of(), tmp_path / "run"
-    stages: list[str] = []
-
-    def interrupt(stage: str, *_: int) -> None:
-        stages.append(stage)
-        if stage == "random-0: texts":
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        bench.run(conditions(), folder, on_progress=interrupt)
+        bench.run(conditions(), folder, on_progress=Interrupting("random-0: texts"))
     assert not (folder / "conditions" / "random-0").exists()
-    stages.clear()
-    found = bench.run(conditions(draws=3), folder, on_progress=lambda stage, *_: stages.append(stage))
-    begun = list(dict.fromkeys(stage.partition(":")[0] for stage in stages))
-    assert begun == ["random-0", "random-1", "random-2"]
+    going_on = Interrupting()
+    found = bench.run(conditions(draws=3), folder, on_progress=going_on)
+    assert going_on.conditions == ["random-0", "random-1", "random-2"]
     assert len(found.groups["random"]) == 3
     # All but the times is what an undisturbed run measures.
     columns = ["metric", "group", "against", "figure"]
     same = found.quality[found.quality["group"] != "random"][columns].reset_index(drop=True)
     expected = finished[1].quality
     pd.testing.assert_frame_equal(same, expected[expected["group"] != "random"][columns].reset_index(drop=True))
+    # Fewer draws leave those that are there.
+    assert len(bench.run(conditions(draws=1), folder).groups["random"]) == 3
+    assert len(Sparsity.load(folder).groups["random"]) == 3
+
+
+@pytest.mark.parametrize("stage", ["core: first tokens", "random-0: first tokens", "random-1: texts"])
+def test_what_was_interrupted_does_not_count(stage: str, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        bench_of(examples=some_examples(1)).run(conditions(), tmp_path / "run", on_progress=Interrupting(stage))
+    with pytest.raises(BuiltFolderError, match="holds no finished run of `datasetkit sparsify`"):
+        Sparsity.load(tmp_path / "run")
+    # The plan is only there once all is measured.
+    assert not (tmp_path / "run" / "plan.json").exists()
+
+
+def test_growth_that_was_interrupted_leaves_what_was_finished(tmp_path: Path) -> None:
+    bench, folder = bench_of(examples=some_examples(1)), tmp_path / "run"
+    bench.run(conditions(draws=1), folder)
+    with pytest.raises(KeyboardInterrupt):
+        bench.run(conditions(draws=3), folder, on_progress=Interrupting("random-2: texts"))
+    assert (folder / "conditions" / "random-1").exists()
+    assert [one.draw for one in Sparsity.load(folder).groups["random"]] == [0]
 
 
 def test_results_of_others_are_refused_or_give_way(tmp_path: Path) -> None:
@@ -193,11 +135,39 @@ def test_results_of_others_are_refused_or_give_way(tmp_path: Path) -> None:
     assert found.costs["n"].tolist() == [4, 4, 4]
 
 
-def test_unfinished_and_damaged_folders_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(BuiltFolderError, match="holds no finished run of `datasetkit sparsify`"):
-        Sparsity.load(tmp_path)
-    folder = tmp_path / "core"
-    folder.mkdir()
-    (folder / FACTS_NAME).write_text(json.dumps({"samples": []}))
-    with pytest.raises(BuiltFolderError, match="holds no finished condition"):
-        load_condition(folder)
+def test_other_core_heads_are_other_results_even_of_scores_that_are_told_alike(tmp_path: Path) -> None:
+    """As of scores that another version computed from the same data with the same options."""
+    folder, examples = tmp_path / "run", some_examples(1)
+    first, second = head_scores(), head_scores(last_first=True)
+    assert second.source == first.source
+    benches = [bench_of(examples=examples, scores=scores) for scores in (first, second)]
+    assert benches[0].description() == benches[1].description()
+    benches[0].run(conditions(draws=1, scores=first), folder)
+    with pytest.raises(OutputError, match=r"holds other results: kept\.0 is \[0\] there, \[3\] here"):
+        benches[1].run(conditions(draws=1, scores=second), folder)
+    found = benches[1].run(conditions(draws=1, scores=second), folder, overwrite=True)
+    kept = ((3,), (3,), (3,), (3,))
+    assert found.plan.full_heads == SparsePlan.load(folder / "conditions" / "core").full_heads == kept
+    assert SparsePlan.load(folder).full_heads == kept
+
+
+def test_what_gives_way_is_gone_before_anything_is_measured(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    bench_of(examples=some_examples(1)).run(conditions(draws=1), folder)
+    with pytest.raises(KeyboardInterrupt):
+        bench_of(examples=some_examples(2)).run(
+            conditions(draws=1), folder, overwrite=True, on_progress=Interrupting("dense: first tokens")
+        )
+    assert [path.name for path in folder.iterdir()] == ["run.json"]
+
+
+def test_times_are_those_of_one_machine() -> None:
+    description = bench_of(subject=TinySubject(device="cpu")).description()
+    assert description["machine"] == f"cpu, threads: {torch.get_num_threads()}"
+    assert description["kernel"] == "blocks"
+
+
+def test_prompts_in_which_little_is_hidden_are_as_the_dense_models(tmp_path: Path) -> None:
+    found = bench_of(examples=some_examples(1)).run(conditions(draws=1, dense_above=0.01), tmp_path / "run")
+    assert found.costs["kl"].tolist() == pytest.approx([0, 0, 0], abs=1e-6)
+    assert found.costs["sparse"].fillna(-1).tolist() == [-1, 0, 0]

@@ -2,8 +2,10 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from transformers import LlamaConfig
 
 from datasetkit.errors import BuiltFolderError, RecipeError
 from datasetkit.models import ModelIdentity
@@ -74,10 +76,19 @@ def test_heads_that_are_not_there_are_refused(heads: list[Head], told: str) -> N
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"format": 2}, "of format 2; this datasetkit reads format 1"),
-        ({"window": None}, "no plan of sparse prefill"),
+        ({"format": 2}, "is a plan of format 2; this datasetkit reads format 1"),
+        # What a later format may hold is not looked at.
+        ({"format": 2, "model": {"id": "m", "commit": "x"}}, "is a plan of format 2; this datasetkit reads format 1"),
+        ({"window": None}, "no plan of sparse prefill that can be read: its window is None"),
+        ({"window": 4.5}, "its window is 4.5"),
+        ({"heads": "4"}, "its heads is '4'"),
         ({"full_heads": {"9": [0]}}, "head 0 of layer 9"),
+        ({"full_heads": [[0], []]}, r"its full_heads is \[\[0\], \[\]\]"),
+        ({"full_heads": {"0": 3}}, "no plan of sparse prefill that can be read"),
+        ({"full_heads": {"0": ["3"]}}, "no plan of sparse prefill that can be read"),
+        ({"full_heads": {"a": [3]}}, "no plan of sparse prefill that can be read"),
         ({"model": {"id": "x"}}, "no plan of sparse prefill"),
+        ({"model": "x"}, "its model is 'x'"),
     ],
 )
 def test_files_that_are_no_plans_are_refused(tmp_path: Path, change: dict[str, object], told: str) -> None:
@@ -86,6 +97,32 @@ def test_files_that_are_no_plans_are_refused(tmp_path: Path, change: dict[str, o
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(BuiltFolderError, match=told):
         SparsePlan.load(path)
-    path.write_text("{")
-    with pytest.raises(BuiltFolderError, match="no plan of sparse prefill"):
+
+
+@pytest.mark.parametrize("told", ["{", "[]", "3", '{"window": 4}'])
+def test_files_that_are_something_else_are_refused(tmp_path: Path, told: str) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text(told)
+    with pytest.raises(BuiltFolderError, match="no plan of sparse prefill that can be read"):
         SparsePlan.load(path)
+
+
+def model(commit: str | None) -> SimpleNamespace:
+    """As much of a model as its configuration, as transformers loads it from the Hub or, without a commit, a folder."""
+    config = LlamaConfig(num_hidden_layers=3, num_attention_heads=4)
+    config._commit_hash = commit
+    config.name_or_path = "someone/other"
+    return SimpleNamespace(config=config)
+
+
+def test_another_commit_is_told() -> None:
+    told = "the plan is for someone/model at commit abc; this SimpleNamespace is someone/other at commit def"
+    with pytest.warns(UserWarning, match=told):
+        plan().check(model("def"))
+
+
+@pytest.mark.parametrize(("planned", "commit"), [("abc", "abc"), ("abc", None), (None, "abc"), (None, None)])
+@pytest.mark.filterwarnings("error")
+def test_what_is_not_known_to_be_another_is_taken(planned: str | None, commit: str | None) -> None:
+    identity = ModelIdentity("model", "someone/model", planned, None)
+    SparsePlan.keeping([Head(0, 0)], identity, (3, 4)).check(model(commit))

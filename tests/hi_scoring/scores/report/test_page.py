@@ -50,7 +50,7 @@ def test_a_whole_page_is_self_contained_and_shows_all_there_is(tmp_path: Path) -
         assert part in text
     for part in ("positions “response”", "positions “last”", "positions response, last", "convention predicting"):
         assert part in text
-    for part in ("binarisation top_area", "coverage_min 0.5", "evidence binary", "prompt Describe the image."):
+    for part in ("binarisation top_area", "coverage_min 0.5", "evidence binary", "prompt Describe the picture."):
         assert part in text
     assert "truncated the picture ends before its last row 1,200" in text
 

@@ -1,0 +1,60 @@
+"""What the names on the joined page mean, for a reader who has nothing but the page. Owns these words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from hi_scoring.ablation.results import Ablations
+from hi_scoring.interventions.knockout_results import Knockouts
+from hi_scoring.joined.folders import ResultFolder
+from hi_scoring.scores.report.glossary import POSITIONS
+from hi_scoring.sparse.folder import Sparsity
+
+_HEADS = {
+    "HI": "Head Impact: overlap (IoU) of the image tokens that a head looks at with those of a key object, from 0 to 1",
+    "RAM": "Retrieval Attention Mass: share of a head's attention, on picture and text, that is on key objects' tokens",
+    "CoRe heads": "the heads of the highest RAM, 5 % of all unless said otherwise",
+    "key objects": "objects of the picture that its description, or the question, names",
+    "score:positions": "which score ranks heads, and of whose attention",
+}
+_KNOCKOUT = {
+    "flow A -> B": "what tokens B take from tokens A directly: the attention from B to A, in all heads. Blocked, these "
+    "edges are hidden in a window of layers; all else stays. Only the tokens below and after them can carry it on",
+    "image, key object, question, options, last": "tokens of the picture, of the objects that the question names, of "
+    "the question's words, of its options, and the last token of the prompt, from which the answer is read",
+    "control": "as many edges to the same tokens, drawn at random",
+    "change": "of the probability of the first token of the model's own answer, in percent of what it was",
+}
+_ABLATION = {
+    "zero, mean, resample": "what stands in for a head's output: nothing, its mean over the data, or its output for "
+    "another picture",
+    "top, bottom, random": "heads of the highest and of the lowest score, and sets drawn at random with as many heads "
+    "in each layer as the top ones",
+}
+_SPARSE = {
+    "dense, core, random": "the model as it is; full attention kept by the CoRe heads; kept by as many random heads of "
+    "the same layers. The other heads see text, the first tokens and a window",
+    "times as fast": "seconds to the first token, dense over sparse, of each prompt in turns; dense beside itself "
+    "shows how much times vary",
+}
+
+
+def explained(folders: Sequence[ResultFolder]) -> list[tuple[str, str]]:
+    """Say of each name that the folders' sections use what it is."""
+    return [
+        *_HEADS.items(),
+        ("positions", "; ".join(f"{name}: {what}" for name, what in POSITIONS.items())),
+        *(pair for kind, words in _BY_KIND for pair in _of(folders, kind, words)),
+    ]
+
+
+_BY_KIND: tuple[tuple[type, dict[str, str]], ...] = (
+    (Knockouts, _KNOCKOUT),
+    (Ablations, _ABLATION),
+    (Sparsity, _SPARSE),
+)
+
+
+def _of(folders: Sequence[ResultFolder], kind: type, words: dict[str, str]) -> Iterator[tuple[str, str]]:
+    if any(isinstance(folder.results, kind) for folder in folders):
+        yield from words.items()

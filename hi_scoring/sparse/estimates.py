@@ -1,0 +1,119 @@
+"""Estimates of sparse prefill beyond means of samples. Owns medians of ratios, and how much is lost of what was there.
+
+Intervals are percentiles of bootstraps over pictures, each of which is drawn with all that was asked of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from hi_scoring.evaluation import shifts
+from hi_scoring.evaluation.metrics import Measured, find_metric
+from hi_scoring.statistics import DRAWS, SEED, FloatArray, draw_counts
+
+_ENDS = (0.025, 0.975)
+# Each by itself is a bound that holds with 95 %.
+_BOUNDS = (0.05, 0.95)
+_CHUNK_DRAWS = 500
+
+
+class Interval(NamedTuple):
+    """A value and two ends; NaN is "not measured"."""
+
+    value: float
+    low: float
+    high: float
+
+
+def median(values: FloatArray, pictures: Sequence[str]) -> Interval:
+    """Give a median and its 95 % interval.
+
+    Args:
+        values: (n,) float; NaN is left out.
+        pictures: of each of them.
+
+    Returns:
+        the median; no interval of fewer than two pictures.
+
+    """
+    defined = ~np.isnan(values)
+    if not defined.any():
+        return Interval(np.nan, np.nan, np.nan)
+    order = np.argsort(values[defined], kind="stable")
+    rising = values[defined][order]
+    _, places = np.unique(np.asarray(pictures)[defined], return_inverse=True)
+    value, size = float(np.median(rising)), int(places.max()) + 1
+    if size < 2:
+        return Interval(value, np.nan, np.nan)
+    drawn = [_medians(rising, counts[:, places[order]]) for counts in _drawn(size, DRAWS)]
+    low, high = np.quantile(np.concatenate(drawn), _ENDS)
+    return Interval(value, float(low), float(high))
+
+
+def median_above(values: FloatArray, least: FloatArray) -> float:
+    """Give a median of values of which some are known only to be smaller than something.
+
+    Args:
+        values: (n,) float, NaN where all that is known of one is that it is from 0 to less than ``least``.
+        least: (n,) float.
+
+    Returns:
+        NaN where what is not known decides it.
+
+    """
+    lowest, highest = (float(np.median(np.where(np.isnan(values), end, values))) for end in (0.0, least))
+    return highest if lowest == highest else np.nan
+
+
+def loss(name: str, dense: Measured, sparse: Measured) -> Interval:
+    """Give the share that is lost of what the dense model has, of a metric.
+
+    Of what is better when lower, what a model has is what is missing to 1. Both figures of a draw are of the same
+    pictures; draws in which the dense model has nothing say nothing.
+
+    Args:
+        name: of the metric.
+        dense: what the dense model said.
+        sparse: what the sparse one said, of the same samples in the same order.
+
+    Returns:
+        the share, below 0 for a gain, and two ends, each of which it is beyond with 5 %; NaN where the dense model has
+        nothing, ends also where fewer than two samples have a value.
+
+    """
+    metric = find_metric(name)
+    one, other = dense.of(name), sparse.of(name)
+
+    def lost(weights: FloatArray) -> FloatArray:
+        before, after = metric.reduce(weights @ one), metric.reduce(weights @ other)
+        if not metric.higher_is_better:
+            before, after = 1 - before, 1 - after
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(before > 0, (before - after) / before, np.nan)
+
+    size = len(dense.sample_ids)
+    value = float(lost(np.ones((1, size)))[0])
+    drawn = np.concatenate([lost(counts) for counts in _drawn(size, shifts.DRAWS)])
+    drawn = drawn[~np.isnan(drawn)]
+    if np.isnan(value) or min(dense.n(name), sparse.n(name)) < 2 or not len(drawn):
+        return Interval(value, np.nan, np.nan)
+    low, high = np.quantile(drawn, _BOUNDS)
+    return Interval(value, float(low), float(high))
+
+
+def _drawn(size: int, draws: int) -> Iterator[FloatArray]:
+    """Give how often each of so many pictures is in each draw, (draws, size), part by part."""
+    random = np.random.default_rng(SEED)
+    for start in range(0, draws, _CHUNK_DRAWS):
+        yield draw_counts(size, min(_CHUNK_DRAWS, draws - start), random).astype(np.float64)
+
+
+def _medians(rising: FloatArray, counts: FloatArray) -> FloatArray:
+    """Give medians of (n,) values of which each is there so often, (draws, n)."""
+    until = counts.cumsum(axis=1)
+    total = until[:, -1:]
+    places = [(until > rank).argmax(axis=1) for rank in ((total - 1) // 2, total // 2)]
+    return (rising[places[0]] + rising[places[1]]) / 2

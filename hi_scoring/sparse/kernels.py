@@ -1,0 +1,82 @@
+"""What computes sparse heads. Owns the kernels by their names, where which is possible, and what it is made for."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from datasetkit.errors import ModelError
+from hi_scoring.sparse import flex
+from hi_scoring.sparse.blocks import BlockAttention
+from hi_scoring.sparse.prompts import Prompt
+
+Kernel = Literal["blocks", "flex"]
+
+
+class LocalAttention(Protocol):
+    """Attention over shared tokens and a window, of one prompt; :class:`BlockAttention` says what of.
+
+    Attributes:
+        takes_any_heads: whether fewer heads cost less; else all are best given to it.
+
+    """
+
+    takes_any_heads: ClassVar[bool]
+
+    def __init__(self, shared: NDArray[np.int64], length: int, window: int, like: Tensor) -> None: ...
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+        """Compute all rows of all heads that are given, (N, H, D)."""
+        ...
+
+
+_KINDS: dict[Kernel, type[LocalAttention]] = {"blocks": BlockAttention, "flex": flex.FlexAttention}
+
+
+def check_kernel(kernel: Kernel, device: torch.device, width: int) -> None:
+    """Refuse a kernel that is not possible; never take another one without a word.
+
+    Args:
+        kernel: which.
+        device: that it is to run on.
+        width: of heads.
+
+    Raises:
+        ModelError: it is not possible.
+
+    """
+    why = flex.fault(device, width) if kernel == "flex" else None
+    if why is not None:
+        raise ModelError(f"kernel {kernel} is not possible: {why}; take blocks")
+
+
+def head_width(config: Any) -> int:
+    """Give the width of the heads of a model's text decoder, by its configuration."""
+    text = config.get_text_config()
+    return getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+
+
+def local_attention(kernel: Kernel, prompt: Prompt, window: int, like: Tensor) -> LocalAttention:
+    """Make what computes the sparse heads of a prompt.
+
+    Args:
+        kernel: which.
+        prompt: whose.
+        window: tokens that a row sees up to itself.
+        like: keys of a layer, (G, N, D): their type, device and sizes.
+
+    Raises:
+        ModelError: the kernel is not possible there.
+
+    """
+    check_kernel(kernel, like.device, like.shape[-1])
+    return _KINDS[kernel](prompt.shared, prompt.length, window, like)
+
+
+def size_of(kernel: Kernel, prompt: Prompt) -> tuple[int, ...]:
+    """Tell prompts apart for which a kernel is compiled anew; all are one where nothing is compiled."""
+    return flex.size_of(len(prompt.shared), prompt.length) if kernel == "flex" else ()

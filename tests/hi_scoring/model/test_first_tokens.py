@@ -1,0 +1,44 @@
+"""The tokens that answers begin with, in the spellings that are right."""
+
+import copy
+from typing import Any
+
+import pytest
+from tokenizers import normalizers
+
+from hi_scoring.model.first_tokens import first_token, first_tokens
+from tests.hi_scoring.tiny_models import tiny
+
+WRITTEN = "what colour ? assistant:"
+
+
+def processor_of(*replaced: tuple[str, str]) -> Any:
+    """A tokenizer that tells cases apart, and reads some words as others; what else is capitalised is unknown to it."""
+    processor = copy.deepcopy(tiny("llava").processor)
+    rules = [normalizers.Replace(one, other) for one, other in replaced]
+    processor.tokenizer.backend_tokenizer.normalizer = normalizers.Sequence(rules)
+    return processor
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ("red circle", ["red", "square"]),
+        ("Red", ["square", "red"]),
+        ("RED", ["ring", "red", "square"]),
+        ("blue", ["blue"]),
+        ("no", ["no", "star"]),
+        # Nothing else is known of it.
+        ("Elephant", ["<unk>"]),
+    ],
+)
+def test_spellings_that_are_right_have_their_tokens_each_once(answer: str, words: list[str]) -> None:
+    processor = processor_of(("Red", "square"), ("RED", "ring"), ("No", "star"))
+    found = first_tokens(tiny("llava").model.config, processor, WRITTEN, answer)
+    assert processor.tokenizer.convert_ids_to_tokens(list(found)) == words
+
+
+def test_what_has_no_token_has_none() -> None:
+    config, processor = tiny("llava").model.config, processor_of((".", ""))
+    assert first_token(config, processor, WRITTEN, "...") is None
+    assert first_tokens(config, processor, WRITTEN, "...") == ()

@@ -1,0 +1,43 @@
+"""Results of conditions, hand-made, for tests of tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hi_scoring.evaluation.metrics import Measured
+from hi_scoring.sparse.measure import MEASURES
+from hi_scoring.sparse.results import ConditionResult
+
+
+def prefills(**columns: Sequence[float]) -> pd.DataFrame:
+    """One prompt a picture, each twice as fast where nothing else is told."""
+    [count] = {len(values) for values in columns.values()}
+    usual = {"tokens": 100.0, "seconds_dense": 2.0, "seconds": 1.0, "peak_dense": np.nan, "peak": np.nan}
+    table = pd.DataFrame({**usual, "kl": 0.1, "same_token": 1.0, **columns}, index=range(count))
+    names = [str(number) for number in range(count)]
+    return table.assign(picture_id=names, record_id=names, task="vqa")
+
+
+def result(
+    group: str, table: pd.DataFrame | None = None, measured: Measured | None = None, **more: Any
+) -> ConditionResult:
+    made = {"draw": None, "coverage": {"sparse": 1, "dense": {}}, **more}
+    table = prefills(seconds=[1.0]) if table is None else table
+    return ConditionResult(group=group, prefills=table, measured=measured or answers([1]), **made)
+
+
+def answers(right: Sequence[float], **more: Sequence[float]) -> Measured:
+    """One answer a picture, right so far; and other metrics alike."""
+    every = {"accuracy": right, **more}
+    statistics = {name: np.column_stack([values, np.ones(len(values))]) for name, values in every.items()}
+    return Measured([str(number) for number in range(len(right))], statistics)
+
+
+def lost(table: pd.DataFrame, *numbers: int) -> pd.DataFrame:
+    """Let memory have run out for these prompts."""
+    table.loc[list(numbers), list(MEASURES)] = np.nan
+    return table
