@@ -174,10 +174,8 @@ class AttentionBench:
         with torch.inference_mode():
             if way == "dense":
                 return self._causal(*self._parts)
-            local = self._local[way]
-            first = self._full if local.takes_any_heads else 0
-            output = torch.empty_like(self._parts[0].transpose(0, 1))
-            output[:, first:] = local.attend(*(part[first:] for part in self._parts), self._scaling)
+            query, key, value = self._parts
+            output = self._local[way].attend(query, key, value, self._scaling, range(self._full, len(key)))
             output[:, : self._full] = self._causal(*(part[: self._full] for part in self._parts))
             return output
 

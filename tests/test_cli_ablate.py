@@ -81,7 +81,7 @@ def test_dose_curves_are_shown_and_lie_in_the_folder(
         assert f"zero ablation of heads by {ranking}" in shown
     assert max(map(len, lines[:-1])) <= 80
     found = Ablations.load(Path("ablated") / "toyworld-vlm--scenes")
-    assert lines[-1].startswith("wrote ablated/toyworld-vlm--scenes (")
+    assert lines[-2].startswith("wrote ablated/toyworld-vlm--scenes (")
     assert lines[-1].endswith("conditions on 4 samples)")
     metrics = set(found.curves["metric"])
     assert (
@@ -142,7 +142,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(scenes: Path, table:
     assert 1 <= len(kept) < 5
     code, shown, _ = run(*arguments)
     assert code == 0
-    assert shown.splitlines()[-1] == f"wrote {out} (4 conditions on 6 samples)"
+    assert shown.splitlines()[-2] == f"wrote {out} (4 conditions on 6 samples)"
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from datasetkit.cli.asking import AskRowsOptions
-from datasetkit.cli.options import name_of, names_in, options_of, takes
+from datasetkit.cli.asking import AskRowsOptions, RowsName
+from datasetkit.cli.options import ON_A_PAGE, ModelName, name_of, names_in, options_of, takes
 from datasetkit.cli.progress import stage_line
 from datasetkit.errors import RecipeError
 
@@ -137,17 +137,8 @@ class AblateOptions(AskRowsOptions):
 
 @takes(AblateOptions)
 def ablate(
-    model: Annotated[
-        str, typer.Option(help="Image-text-to-text model: Hub id, local folder, or toyworld:vlm.", show_default=False)
-    ],
-    data: Annotated[
-        str,
-        typer.Option(
-            metavar="FOLDER|USER/NAME[@REVISION]",
-            help="Rows with pictures, and texts or questions.",
-            show_default=False,
-        ),
-    ],
+    model: ModelName,
+    data: RowsName,
     *,
     options: AblateOptions,
 ) -> None:
@@ -182,3 +173,4 @@ def _report(found: Ablations, folder: Path) -> None:
         console.print(table)
     conditions = len({trial["condition"] for trial in found.facts["trials"]})
     typer.echo(f"wrote {folder} ({conditions:,} conditions on {found.facts['n']:,} samples)")
+    typer.echo(ON_A_PAGE)

@@ -19,6 +19,14 @@ if TYPE_CHECKING:
     from hi_scoring.runs.progress import OnProgress
 
 DATA = "Data"
+RowsName = Annotated[
+    str,
+    typer.Option(
+        metavar="FOLDER|USER/NAME[@REVISION]",
+        help="Rows with pictures, and texts or questions.",
+        show_default=False,
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True)

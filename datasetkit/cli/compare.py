@@ -6,24 +6,16 @@ from typing import Annotated
 
 import typer
 
-from datasetkit.cli.options import takes
+from datasetkit.cli.asking import RowsName
+from datasetkit.cli.options import ModelName, takes
 from datasetkit.cli.tuning import LAST_SEED, TuneOptions, run
 from datasetkit.errors import RecipeError
 
 
 @takes(TuneOptions)
 def compare(
-    model: Annotated[
-        str, typer.Option(help="Image-text-to-text model: Hub id, local folder, or toyworld:vlm.", show_default=False)
-    ],
-    data: Annotated[
-        str,
-        typer.Option(
-            metavar="FOLDER|USER/NAME[@REVISION]",
-            help="Rows with pictures, and texts or questions.",
-            show_default=False,
-        ),
-    ],
+    model: ModelName,
+    data: RowsName,
     select: Annotated[
         list[str],
         typer.Option(

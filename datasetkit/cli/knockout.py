@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from datasetkit.cli.options import FEW_SAMPLES, ON_A_PAGE, check_dtype, check_revision, name_of, names_in, options_of
+from datasetkit.cli.options import (
+    FEW_SAMPLES,
+    ON_A_PAGE,
+    ModelName,
+    check_dtype,
+    check_revision,
+    name_of,
+    names_in,
+    options_of,
+)
 from datasetkit.cli.progress import stage_line
 from datasetkit.errors import RecipeError
 
@@ -18,9 +27,7 @@ if TYPE_CHECKING:
 
 
 def knockout(
-    model: Annotated[
-        str, typer.Option(help="Image-text-to-text model: Hub id, local folder, or toyworld:vlm.", show_default=False)
-    ],
+    model: ModelName,
     data: Annotated[
         str,
         typer.Option(

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import MISSING, fields
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
+
+import typer
 
 from datasetkit.errors import RecipeError
 
@@ -17,7 +19,11 @@ if TYPE_CHECKING:
     Checked = TypeVar("Checked", bound=Options)
 
 DTYPES = ("float32", "bfloat16", "float16")
+# Fewer make intervals and halves of the data say little.
 FEW_SAMPLES = 30
+ModelName = Annotated[
+    str, typer.Option(help="Image-text-to-text model: Hub id, local folder, or toyworld:vlm.", show_default=False)
+]
 # What commands end with that write tables and no page.
 ON_A_PAGE = "`datasetkit report FOLDER ...` shows all results of a model on one page"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from datasetkit.cli.options import FEW_SAMPLES, check_dtype, check_revision, name_of, names_in, options_of
+from datasetkit.cli.options import FEW_SAMPLES, ModelName, check_dtype, check_revision, name_of, names_in, options_of
 from datasetkit.cli.progress import stage_line
 from datasetkit.errors import RecipeError
 
@@ -20,13 +20,10 @@ if TYPE_CHECKING:
 
 _HEADS_DRAWN = 5
 _SAMPLES_DRAWN = 4
-# Fewer make intervals and halves of the data say little.
 
 
 def score(
-    model: Annotated[
-        str, typer.Option(help="Image-text-to-text model: Hub id, local folder, or toyworld:vlm.", show_default=False)
-    ],
+    model: ModelName,
     data: Annotated[
         str,
         typer.Option(

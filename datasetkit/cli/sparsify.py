@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from datasetkit.cli.asking import AskRowsOptions
-from datasetkit.cli.options import name_of, options_of, takes
+from datasetkit.cli.asking import AskRowsOptions, RowsName
+from datasetkit.cli.options import ModelName, name_of, options_of, takes
 from datasetkit.cli.progress import stage_line
 from datasetkit.errors import RecipeError
 
@@ -115,17 +115,8 @@ class SparsifyOptions(AskRowsOptions):
 
 @takes(SparsifyOptions)
 def sparsify(
-    model: Annotated[
-        str, typer.Option(help="Image-text-to-text model: Hub id, local folder, or toyworld:vlm.", show_default=False)
-    ],
-    data: Annotated[
-        str,
-        typer.Option(
-            metavar="FOLDER|USER/NAME[@REVISION]",
-            help="Rows with pictures, and texts or questions.",
-            show_default=False,
-        ),
-    ],
+    model: ModelName,
+    data: RowsName,
     scores: Annotated[
         Path,
         typer.Option(

@@ -6,10 +6,9 @@ window before it. So a prompt costs N (S + W) products instead of N N / 2, and i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -56,8 +55,6 @@ class BlockAttention:
 
     """
 
-    takes_any_heads: ClassVar[bool] = True
-
     def __init__(self, shared: NDArray[np.int64], length: int, window: int, like: Tensor) -> None:
         self._shared = shared
         self._length = length
@@ -66,41 +63,31 @@ class BlockAttention:
         self._row_bytes = like.shape[0] * like.shape[2] * like.element_size()
         self._chunk = max(_LEAST_CHUNK, _rounded(-(-window // _CHUNKS_IN_WINDOW)))
 
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
-        """Compute all rows of all heads.
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, scaling: float, groups: Sequence[int] | None = None
+    ) -> Tensor:
+        """Compute all rows of heads.
 
         Args:
             query: (H, N, D).
             key: (G, N, D).
             value: (G, N, D).
             scaling: of the scores before the softmax.
+            groups: whose heads are asked for, rising; None for all of them.
 
         Returns:
-            (N, H, D).
+            (N, H, D); anything in the rows of heads that are not asked for.
 
         """
-        heads, length, width = query.shape
-        groups = key.shape[0]
-        per_group = heads // groups
-        output = query.new_empty(length, heads, width)
+        per_group = query.shape[0] // key.shape[0]
+        by_group = query.unflatten(0, (-1, per_group))
+        output = query.new_empty(query.shape[1], *by_group.shape[:2], query.shape[2])
+        every = groups is None or len(groups) == len(key)
+        some = slice(None) if every else torch.tensor(groups, device=key.device)
         for segment in self._segments:
-            chunks, rows, seen = segment.mask.shape
-            part = query[:, segment.start : segment.stop]
-            part = functional.pad(part, (0, 0, 0, chunks * rows - part.shape[1]))
-            # Heads that share keys become more rows of one head: no kernel has to repeat keys for them.
-            part = part.view(groups, per_group, chunks, rows, width).permute(2, 0, 1, 3, 4)
-            mask = segment.mask[:, None].expand(-1, per_group, -1, -1)
-            found = functional.scaled_dot_product_attention(
-                part.reshape(chunks, groups, per_group * rows, width),
-                _gathered(key, segment.keys),
-                _gathered(value, segment.keys),
-                attn_mask=mask.reshape(chunks, 1, per_group * rows, seen),
-                scale=scaling,
-            )
-            found = found.view(chunks, groups, per_group, rows, width).permute(0, 3, 1, 2, 4)
-            found = found.reshape(chunks * rows, heads, width)
-            output[segment.start : segment.stop] = found[: segment.stop - segment.start]
-        return output
+            rows = slice(segment.start, segment.stop)
+            output[rows, some] = _attended(segment, by_group[:, :, rows][some], key, value, some, scaling)
+        return output.flatten(1, 2)
 
     @cached_property
     def _segments(self) -> list[_Segment]:
@@ -140,11 +127,34 @@ class BlockAttention:
         return torch.from_numpy(found).to(self._like.device)
 
 
-def _gathered(part: Tensor, keys: Tensor) -> Tensor:
-    """Pick (n, G, K, D) from (G, N, D) by (n, K), from whichever of heads and tokens stands first in memory."""
+def _attended(
+    segment: _Segment, query: Tensor, key: Tensor, value: Tensor, groups: slice | Tensor, scaling: float
+) -> Tensor:
+    """Compute the rows of a segment: (g, H/G, rows, D) and (G, N, D) twice to (rows, g, H/G, D), of g of G groups."""
+    chunks, rows, seen = segment.mask.shape
+    count, per_group, length, width = query.shape
+    query = functional.pad(query, (0, 0, 0, chunks * rows - length))
+    # Heads that share keys become more rows of one head: no kernel has to repeat keys for them.
+    query = query.view(count, per_group, chunks, rows, width).permute(2, 0, 1, 3, 4)
+    mask = segment.mask[:, None].expand(-1, per_group, -1, -1)
+    found = functional.scaled_dot_product_attention(
+        query.reshape(chunks, count, per_group * rows, width),
+        _gathered(key, segment.keys, groups),
+        _gathered(value, segment.keys, groups),
+        attn_mask=mask.reshape(chunks, 1, per_group * rows, seen),
+        scale=scaling,
+    )
+    found = found.view(chunks, count, per_group, rows, width).permute(0, 3, 1, 2, 4)
+    return found.reshape(chunks * rows, count, per_group, width)[:length]
+
+
+def _gathered(part: Tensor, keys: Tensor, groups: slice | Tensor) -> Tensor:
+    """Pick (n, g, K, D) from (G, N, D) by (n, K), from whichever of heads and tokens stands first in memory."""
     if part.is_contiguous():
-        return part[:, keys].transpose(0, 1)
-    return part.transpose(0, 1)[keys].transpose(1, 2)
+        places = groups if isinstance(groups, slice) else groups[:, None, None]
+        return part[places, keys].transpose(0, 1)
+    places = keys if isinstance(groups, slice) else keys[:, :, None]
+    return part.transpose(0, 1)[places, groups].transpose(1, 2)
 
 
 def _rounded(number: int) -> int:

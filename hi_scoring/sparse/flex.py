@@ -9,10 +9,10 @@ Compiling takes seconds for each new size, so sizes are rounded up: a prompt of 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.util import find_spec
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,9 +41,6 @@ class FlexAttention:
 
     """
 
-    # Each other number of heads would be compiled anew.
-    takes_any_heads: ClassVar[bool] = False
-
     def __init__(
         self,
         shared: NDArray[np.int64],
@@ -59,8 +56,15 @@ class FlexAttention:
         self._shared = torch.from_numpy(shared).to(like.device)
         self.block_mask = _block_mask(places, self._rows, window, like.device)
 
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
-        """Compute all rows of all heads; see :meth:`BlockAttention.attend`."""
+    def attend(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        scaling: float,
+        groups: Sequence[int] | None = None,  # noqa: ARG002 - each number of heads would be compiled anew
+    ) -> Tensor:
+        """Compute all rows of all heads, whatever is asked for; see :meth:`BlockAttention.attend`."""
         length = query.shape[1]
         with torch._dynamo.config.patch(recompile_limit=_MOST_KERNELS):
             output = self._kernel(

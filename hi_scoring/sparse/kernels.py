@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, Protocol
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -18,19 +19,14 @@ Kernel = Literal["blocks", "flex"]
 
 
 class LocalAttention(Protocol):
-    """Attention over shared tokens and a window, of one prompt; :class:`BlockAttention` says what of.
-
-    Attributes:
-        takes_any_heads: whether fewer heads cost less; else all are best given to it.
-
-    """
-
-    takes_any_heads: ClassVar[bool]
+    """Attention over shared tokens and a window, of one prompt; :class:`BlockAttention` says what of."""
 
     def __init__(self, shared: NDArray[np.int64], length: int, window: int, like: Tensor) -> None: ...
 
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
-        """Compute all rows of all heads that are given, (N, H, D)."""
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, scaling: float, groups: Sequence[int] | None = None
+    ) -> Tensor:
+        """Compute all rows of the heads of these groups at least, (N, H, D)."""
         ...
 
 

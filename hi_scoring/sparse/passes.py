@@ -136,16 +136,10 @@ def _mixed(
     if not full:
         return local.attend(query, key, value, scaling)
     per_group = query.shape[0] // key.shape[0]
-    kept = torch.tensor(full, device=query.device)
-    # Heads that share keys go together, so that no keys are copied: a full one among them is computed in vain.
+    # Heads that share keys go together: a full one beside a sparse one is computed in vain.
     groups = sorted({head // per_group for head in range(len(query)) if head not in full})
-    if local.takes_any_heads and len(groups) < len(key):
-        some = torch.tensor(groups, device=query.device)
-        heads = (some[:, None] * per_group + torch.arange(per_group, device=query.device)).flatten()
-        output = query.new_empty(query.shape[1], query.shape[0], query.shape[2])
-        output[:, heads] = local.attend(query[heads], key[some], value[some], scaling)
-    else:
-        output = local.attend(query, key, value, scaling)
+    output = local.attend(query, key, value, scaling, groups)
+    kept = torch.tensor(full, device=query.device)
     shared = kept // per_group
     output[:, kept] = _causal(query[kept], key[shared], value[shared], scaling)
     return output
