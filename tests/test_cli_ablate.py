@@ -82,7 +82,7 @@ def test_dose_curves_are_shown_and_lie_in_the_folder(
     assert max(map(len, lines[:-1])) <= 80
     found = Ablations.load(Path("ablated") / "toyworld-vlm--scenes")
     assert lines[-2].startswith("wrote ablated/toyworld-vlm--scenes (")
-    assert lines[-1].endswith("conditions on 4 samples)")
+    assert lines[-2].endswith("conditions on 4 samples)")
     metrics = set(found.curves["metric"])
     assert (
         {name for name in metrics if ":" not in name}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 
 from datasetkit.cli.asking import AskRowsOptions, RowsName
-from datasetkit.cli.options import ModelName, name_of, options_of, takes
+from datasetkit.cli.options import ON_A_PAGE, ModelName, name_of, options_of, takes
 from datasetkit.cli.progress import stage_line
 from datasetkit.errors import RecipeError
 
@@ -141,10 +141,19 @@ def sparsify(
 def _report(found: Sparsity, folder: Path) -> None:
     from rich.console import Console
 
+    from hi_scoring.sparse.conditions import CORE
     from hi_scoring.sparse.plan import PLAN_NAME
     from hi_scoring.sparse.terminal import sparsity_tables
 
     console = Console()
     for table in sparsity_tables(found):
         console.print(table)
-    typer.echo(f"wrote {folder}; {folder / PLAN_NAME} keeps {len(found.plan.kept):,} heads")
+    plan = found.plan
+    [core] = found.costs[found.costs["group"] == CORE].to_dict("records")
+    if not core["sparse"] > 0:
+        typer.echo(
+            f"nothing was sparse: of {core['tokens']:,.0f} tokens of a prompt (median), text, the first {plan.sink} and "
+            f"the last {plan.window} are too many; give a smaller --window, or longer prompts"
+        )
+    typer.echo(f"wrote {folder}; {folder / PLAN_NAME} keeps {len(plan.kept):,} heads")
+    typer.echo(ON_A_PAGE)

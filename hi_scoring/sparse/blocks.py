@@ -22,6 +22,8 @@ _CHUNKS_IN_WINDOW = 4
 # Keys of a segment, copied for its chunks: what stays in a processor's cache, or keeps a GPU busy.
 _SEGMENT_BYTES = {"cpu": 4 * 2**20}
 _SEGMENT_BYTES_ELSEWHERE = 256 * 2**20
+# Of all groups of heads: to pick more than that share of them costs as much as to compute the others, too.
+_MOST_PICKED = 0.75
 # Masks whose rows are not a multiple of this are copied by some of SDPA's kernels.
 _MASK_STEP = 16
 
@@ -82,8 +84,8 @@ class BlockAttention:
         per_group = query.shape[0] // key.shape[0]
         by_group = query.unflatten(0, (-1, per_group))
         output = query.new_empty(query.shape[1], *by_group.shape[:2], query.shape[2])
-        every = groups is None or len(groups) == len(key)
-        some = slice(None) if every else torch.tensor(groups, device=key.device)
+        takes_all = groups is None or len(groups) > _MOST_PICKED * len(key)
+        some = slice(None) if takes_all else torch.tensor(groups, device=key.device)
         for segment in self._segments:
             rows = slice(segment.start, segment.stop)
             output[rows, some] = _attended(segment, by_group[:, :, rows][some], key, value, some, scaling)
