@@ -152,8 +152,8 @@ def _report(found: Sparsity, folder: Path) -> None:
     [core] = found.costs[found.costs["group"] == CORE].to_dict("records")
     if not core["sparse"] > 0:
         typer.echo(
-            f"nothing was sparse: of {core['tokens']:,.0f} tokens of a prompt (median), text, the first {plan.sink} and "
-            f"the last {plan.window} are too many; give a smaller --window, or longer prompts"
+            f"nothing was sparse: of {core['tokens']:,.0f} tokens of a prompt (median), text, the first {plan.sink} "
+            f"and the last {plan.window} are too many; give a smaller --window, or longer prompts"
         )
     typer.echo(f"wrote {folder}; {folder / PLAN_NAME} keeps {len(plan.kept):,} heads")
     typer.echo(ON_A_PAGE)
