@@ -17,7 +17,7 @@ from hi_scoring.comparison.table import TEST
 
 @dataclass(frozen=True)
 class Said:
-    """What a model said; None where it did not fit into memory.
+    """What a model said.
 
     Args:
         group: how it was tuned.
@@ -27,7 +27,7 @@ class Said:
     """
 
     group: str
-    text: str | None
+    text: str
     judged: str
 
 

@@ -63,7 +63,7 @@ def test_the_verdict_comes_first_and_says_why(tmp_path: Path) -> None:
 
 
 def test_a_page_is_self_contained_and_escapes_what_others_wrote(tmp_path: Path) -> None:
-    asked = Asked(HOSTILE, HOSTILE, HOSTILE, (Said(HOSTILE, HOSTILE, HOSTILE), Said("all", None, "")))
+    asked = Asked(HOSTILE, HOSTILE, HOSTILE, (Said(HOSTILE, HOSTILE, HOSTILE),))
     one = made(metrics=("accuracy", "cider", f"accuracy:{HOSTILE}"))
     told = one.told(model={"id": HOSTILE}, data={"name": HOSTILE})
     text = page(tmp_path, told, (asked,)).read_text("utf-8")
@@ -75,7 +75,6 @@ def test_a_page_is_self_contained_and_escapes_what_others_wrote(tmp_path: Path) 
     assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'" in text
     assert HOSTILE not in text
     assert text.count("{{ 7*7 }}") > 8
-    assert "did not fit into memory" in text
 
 
 def test_predictions_are_shown_with_what_is_wrong_with_them(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from hi_scoring.evaluation.predictions import Evaluation
 from tests.hi_scoring.comparison.report.made import made
 
 
-def prediction(record_id: str, task: str, said: str | None, **judged: Any) -> dict[str, Any]:
+def prediction(record_id: str, task: str, said: str, **judged: Any) -> dict[str, Any]:
     return {
         "record_id": record_id,
         "task": task,
@@ -38,7 +38,7 @@ def saved(folder: Path, one: Comparison) -> Comparison:
                 prediction("a", "caption", f"{cell.name} sees", present=["a cube"], absent=["a dog", "a cat"]),
                 prediction("a", "vqa", "red", is_right=True),
                 prediction("a", "vqa", "not shown", is_right=False),
-                prediction("b", "caption", None),
+                prediction("b", "caption", ""),
                 prediction("b", "vqa", "blue", is_right=False),
                 prediction("c", "caption", "not shown"),
             ]
@@ -66,7 +66,7 @@ def test_the_first_of_each_task_of_the_first_records_and_of_each_group_the_first
             tuple(Said(group, f"{name} sees", absent) for group, name in zip(groups, names, strict=True)),
         ),
         Asked("a", "vqa?", "red", tuple(Said(group, "red", "right") for group in groups)),
-        Asked("b", "caption?", "red", tuple(Said(group, None, "") for group in groups)),
+        Asked("b", "caption?", "red", tuple(Said(group, "", "") for group in groups)),
         Asked("b", "vqa?", "red", tuple(Said(group, "blue", "wrong") for group in groups)),
     ]
 
