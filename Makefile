@@ -11,14 +11,12 @@ install: .venv/installed
 
 install-extras: .venv-extras/installed
 
-# PyTorch first and by itself: its pinned CPU build keeps every other package from asking for a larger one. Compatible
-# mode puts the folder on the path, so that Python started beside a clone named datasetkit finds the package in it.
+# PyTorch first and by itself: its pinned CPU build keeps every other package from asking for a larger one.
 define create
 	test -x $(1)/bin/python || $(PYTHON) -m venv $(1)
 	$(1)/bin/python -m pip install --quiet --upgrade pip
 	$(1)/bin/python -m pip install --quiet --constraint constraints.txt torch
-	$(1)/bin/python -m pip install --quiet --constraint constraints.txt --config-settings editable_mode=compat \
-		--editable '.[$(2)]'
+	$(1)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[$(2)]'
 endef
 
 .venv/installed: pyproject.toml constraints.txt
