@@ -121,7 +121,7 @@ def test_what_the_model_says_itself_is_scored_like_a_given_text(tmp_path: Path) 
     told = []
     for one in rows:
         dialogue = Dialogue(family.processor, family.model.config)
-        inputs = dialogue.encode([sample_of(one, "r").image], [dialogue.prompt("Describe the image.")], None)
+        inputs = dialogue.encode([sample_of(one, "r").image], [dialogue.prompt("Describe the picture.")], None)
         tokens = family.model.generate(**inputs, max_new_tokens=5, do_sample=False)[0, inputs["input_ids"].shape[1] :]
         told.append({**one, "text": family.processor.tokenizer.decode(tokens, skip_special_tokens=True).strip()})
     assert all(one["text"] for one in told)
