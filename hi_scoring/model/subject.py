@@ -71,9 +71,9 @@ class Subject:
             processor.tokenizer.pad_token = processor.tokenizer.eos_token
         return processor
 
-    @property
+    @cached_property
     def identity(self) -> ModelIdentity:
-        """Which weights these are."""
+        """Which weights these are; files of a folder are read once for it."""
         return checkpoint_identity("model", self.name, self.config)
 
     @property

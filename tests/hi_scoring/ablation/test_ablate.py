@@ -1,9 +1,6 @@
 """Whole runs: a planted head is found, interrupted runs go on, other results stay."""
 
 import json
-import os
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -20,9 +17,9 @@ from hi_scoring.ablation.results import FACTS_NAME, Ablations
 from hi_scoring.ablation.table import verdicts
 from hi_scoring.runs.drops import read_drops
 from hi_scoring.scores.results import Head
-from tests.conftest import REPOSITORY
 from tests.hi_scoring.ablation.asked import asked_row, examples_of, with_pictures
 from tests.hi_scoring.ablation.runs import PLANTED, ROWS, bench_of, contents, planted, questions, ranking_of, run
+from tests.hi_scoring.killed import moments_tried
 
 
 @pytest.fixture(scope="module")
@@ -267,13 +264,4 @@ def test_captions_and_answers_are_measured_together_sample_by_sample(folder: Pat
 
 def test_a_killed_run_ends_in_the_same_bytes(tmp_path: Path) -> None:
     """At some moments of many; by hand, a stride of 1 tries all of them."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.hi_scoring.ablation.killing", str(tmp_path), "13"],
-        cwd=REPOSITORY,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) >= 4
+    assert moments_tried("tests.hi_scoring.ablation.killing", tmp_path, 13) >= 4

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import copy
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -12,25 +14,25 @@ from PIL import Image
 from torch import Tensor
 
 from hi_scoring.attention import AttentionCall, Reader
-from tests.hi_scoring.tiny_models import TinyFamily
+from tests.hi_scoring.tiny_models import TinyFamily, tiny
 
 LONG, SHORT = "describe the red circle and the blue square .", "what colour ?"
 NEW_TOKENS = 9
 
 
-def batch_of(tiny: TinyFamily, *texts: str) -> dict[str, Any]:
+def batch_of(family: TinyFamily, *texts: str) -> dict[str, Any]:
     """A left-padded batch, a picture and a text each."""
     pixels = np.random.default_rng(0).integers(0, 256, (len(texts), 60, 84, 3), dtype=np.uint8)
     content = [[{"type": "image"}, {"type": "text", "text": text}] for text in texts]
-    if tiny.processor.chat_template is None:
+    if family.processor.chat_template is None:
         prompts = [f"<image>{text}" for text in texts]
     else:
         prompts = [
-            tiny.processor.apply_chat_template([{"role": "user", "content": part}], add_generation_prompt=True)
+            family.processor.apply_chat_template([{"role": "user", "content": part}], add_generation_prompt=True)
             for part in content
         ]
     images = [[Image.fromarray(picture)] for picture in pixels]
-    inputs = dict(tiny.processor(images=images, text=prompts, padding=True, padding_side="left", return_tensors="pt"))
+    inputs = dict(family.processor(images=images, text=prompts, padding=True, padding_side="left", return_tensors="pt"))
     # PaliGemma adds them.
     inputs.pop("labels", None)
     return inputs
@@ -48,15 +50,15 @@ def implementation(model: Any, name: str) -> Iterator[None]:
         decoder.set_attn_implementation(former)
 
 
-def eager(tiny: TinyFamily, inputs: dict[str, Any]) -> Any:
+def eager(family: TinyFamily, inputs: dict[str, Any]) -> Any:
     """The model's output with all attention in it."""
-    with implementation(tiny.model, "eager"), torch.no_grad():
-        return tiny.model(**inputs, output_attentions=True)
+    with implementation(family.model, "eager"), torch.no_grad():
+        return family.model(**inputs, output_attentions=True)
 
 
-def generate(tiny: TinyFamily, inputs: dict[str, Any], **options: Any) -> Any:
+def generate(family: TinyFamily, inputs: dict[str, Any], **options: Any) -> Any:
     """Continue greedily by exactly NEW_TOKENS tokens."""
-    return tiny.model.generate(
+    return family.model.generate(
         **inputs,
         max_new_tokens=NEW_TOKENS,
         min_new_tokens=NEW_TOKENS,
@@ -64,7 +66,7 @@ def generate(tiny: TinyFamily, inputs: dict[str, Any], **options: Any) -> Any:
         return_dict_in_generate=True,
         output_logits=True,
         # Random weights would, and then the model looks for its picture.
-        suppress_tokens=[tiny.model.config.image_token_id],
+        suppress_tokens=[family.model.config.image_token_id],
         **options,
     )
 
@@ -101,3 +103,24 @@ def largest_difference(ours: Sequence[Tensor], theirs: Sequence[Tensor], attende
         real = attended[:, -mine.shape[2] :].bool()
         differences.append((mine - other).abs().amax((1, 3))[real].max().item())
     return max(differences)
+
+
+def longer(inputs: Mapping[str, Any], sequences: Tensor, name: str) -> dict[str, Any]:
+    """The inputs of one forward pass over prompt and generated tokens, the last of these left out."""
+    grown = {**inputs, "input_ids": sequences[:, :-1]}
+    added = grown["input_ids"].shape[1] - inputs["input_ids"].shape[1]
+    # PaliGemma's type 1 is what comes after its bidirectional prefix.
+    values = {"attention_mask": 1, "token_type_ids": int(name.startswith("paligemma")), "mm_token_type_ids": 0}
+    for key, value in values.items():
+        if key in inputs:
+            grown[key] = torch.nn.functional.pad(inputs[key], (0, added), value=value)
+    return grown
+
+
+@cache
+def calmer(name: str) -> TinyFamily:
+    """With attention less peaky: else the rounding of steps with and without a cache can grow to 4e-4."""
+    model = copy.deepcopy(tiny(name).model)
+    for layer in model.get_decoder().layers:
+        getattr(layer.self_attn, "q_norm", layer.self_attn.q_proj).weight.data.mul_(0.2)
+    return TinyFamily(name, model, tiny(name).processor)

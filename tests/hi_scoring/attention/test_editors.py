@@ -1,10 +1,8 @@
 """Edited attention beside slow code that knows nothing of ours: full masks, loops over heads, eager, no cache."""
 
-import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import pytest
@@ -21,9 +19,11 @@ from tests.hi_scoring.attention.running import (
     SHORT,
     AllRows,
     batch_of,
+    calmer,
     generate,
     implementation,
     largest_difference,
+    longer,
 )
 from tests.hi_scoring.tiny_models import TinyFamily, family_params, tiny
 from tests.hi_scoring.tiny_parts import HEADS, LAYERS
@@ -157,27 +157,6 @@ def test_edited_forward_pass_of_a_padded_batch_equals_slow_code_and_readers_see_
     assert (edited - expected.logits)[real].abs().max() < TOLERANCE
     assert (edited - plain)[real].abs().max() > 100 * TOLERANCE
     assert largest_difference(reader.steps()[0], expected.attentions, inputs["attention_mask"]) < TOLERANCE
-
-
-def longer(inputs: Mapping[str, Any], sequences: Tensor, name: str) -> dict[str, Any]:
-    """The inputs of one forward pass over prompt and generated tokens, the last of these left out."""
-    grown = {**inputs, "input_ids": sequences[:, :-1]}
-    added = grown["input_ids"].shape[1] - inputs["input_ids"].shape[1]
-    # PaliGemma's type 1 is what comes after its bidirectional prefix.
-    values = {"attention_mask": 1, "token_type_ids": int(name.startswith("paligemma")), "mm_token_type_ids": 0}
-    for key, value in values.items():
-        if key in inputs:
-            grown[key] = torch.nn.functional.pad(inputs[key], (0, added), value=value)
-    return grown
-
-
-@cache
-def calmer(name: str) -> TinyFamily:
-    """With attention less peaky: else the rounding of steps with and without a cache can grow to 4e-4."""
-    model = copy.deepcopy(tiny(name).model)
-    for layer in model.get_decoder().layers:
-        getattr(layer.self_attn, "q_norm", layer.self_attn.q_proj).weight.data.mul_(0.2)
-    return TinyFamily(name, model, tiny(name).processor)
 
 
 @pytest.mark.parametrize(

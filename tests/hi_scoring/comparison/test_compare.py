@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +23,7 @@ from hi_scoring.scores.results import HeadScores
 from hi_scoring.tuning import adapter_files
 from hi_scoring.tuning.adapters import AdapterOptions
 from tests.conftest import REPOSITORY
+from tests.hi_scoring.killed import moments_tried
 from tests.hi_scoring.scored import TinySubject, UnusedSubject
 from tests.hi_scoring.tiny_models import tiny
 from tests.hi_scoring.tuned import bench_of, compared, contents, dialogue_of, fresh, head_scores, small, some_examples
@@ -160,16 +158,7 @@ def test_an_adapter_that_is_there_is_not_trained_again(tmp_path: Path) -> None:
 
 def test_a_killed_comparison_ends_in_the_same_bytes(tmp_path: Path) -> None:
     """At some moments of many; by hand, a stride of 1 tries all of them."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.hi_scoring.comparison.killing", str(tmp_path), "60"],
-        cwd=REPOSITORY,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) >= 1
+    assert moments_tried("tests.hi_scoring.comparison.killing", tmp_path, 60) >= 1
 
 
 def test_added_seeds_and_selections_run_nothing_again(finished: Path, tmp_path: Path) -> None:

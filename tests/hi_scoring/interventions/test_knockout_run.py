@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +15,8 @@ from hi_scoring.interventions.knockout_run import knockout_dataset
 from hi_scoring.interventions.options import KnockoutOptions
 from hi_scoring.interventions.questions import Questions
 from hi_scoring.runs.drops import read_drops
-from tests.conftest import REPOSITORY
 from tests.hi_scoring.interventions.running import contents, knock, questions_of, rows
+from tests.hi_scoring.killed import moments_tried
 from tests.hi_scoring.scored import TinySubject, UnusedSubject
 
 
@@ -56,16 +53,7 @@ def test_an_interrupted_run_ends_in_the_same_bytes(finished: Path, tmp_path: Pat
 
 def test_a_killed_run_ends_in_the_same_bytes(tmp_path: Path) -> None:
     """At some moments of many; by hand, a stride of 1 tries all of them."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.hi_scoring.interventions.killing", str(tmp_path), "17"],
-        cwd=REPOSITORY,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) >= 3
+    assert moments_tried("tests.hi_scoring.interventions.killing", tmp_path, 17) >= 3
 
 
 def test_results_are_read_back_as_they_were(finished: Path) -> None:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -20,7 +17,7 @@ from hi_scoring.scores.dataset_scores import score_dataset
 from hi_scoring.scores.options import ScoreOptions
 from hi_scoring.scores.run import Run, Share
 from hi_scoring.scores.scorer import Scorer
-from tests.conftest import REPOSITORY
+from tests.hi_scoring.killed import moments_tried
 from tests.hi_scoring.pictures import sample
 from tests.hi_scoring.scored import (
     BATCH,
@@ -65,16 +62,7 @@ def test_an_interrupted_run_ends_in_the_same_bytes(finished: Path, tmp_path: Pat
 
 def test_a_killed_run_ends_in_the_same_bytes(tmp_path: Path) -> None:
     """At some moments of many; by hand, a stride of 1 tries all of them."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.hi_scoring.killing", str(tmp_path), "17"],
-        cwd=REPOSITORY,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) >= 4
+    assert moments_tried("tests.hi_scoring.killing", tmp_path, 17) >= 4
 
 
 @pytest.mark.parametrize("processes", [2, 3])

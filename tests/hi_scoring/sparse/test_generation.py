@@ -4,7 +4,6 @@ import copy
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 import pytest
@@ -13,31 +12,10 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor
 
 from hi_scoring.sparse import sparsify
-from tests.hi_scoring.attention.running import LONG, NEW_TOKENS, SHORT, batch_of, generate
+from tests.hi_scoring.attention.running import LONG, NEW_TOKENS, SHORT, batch_of, calmer, generate, longer
 from tests.hi_scoring.sparse.references import TOLERANCE, case_of, plan_of, slowly
 from tests.hi_scoring.tiny_models import family_params, tiny
 from tests.hi_scoring.tiny_parts import LAYERS, TinyFamily
-
-
-def longer(inputs: Mapping[str, Any], sequences: Tensor, name: str) -> dict[str, Any]:
-    """The inputs of one forward pass over prompt and generated tokens, the last of these left out."""
-    grown = {**inputs, "input_ids": sequences[:, :-1]}
-    added = grown["input_ids"].shape[1] - inputs["input_ids"].shape[1]
-    # PaliGemma's type 1 is what comes after its bidirectional prefix.
-    values = {"attention_mask": 1, "token_type_ids": int(name.startswith("paligemma")), "mm_token_type_ids": 0}
-    for key, value in values.items():
-        if key in inputs:
-            grown[key] = torch.nn.functional.pad(inputs[key], (0, added), value=value)
-    return grown
-
-
-@cache
-def calmer(name: str) -> TinyFamily:
-    """With attention less peaky: else the rounding of steps with and without a cache can grow to 4e-4."""
-    model = copy.deepcopy(tiny(name).model)
-    for layer in model.get_decoder().layers:
-        getattr(layer.self_attn, "q_norm", layer.self_attn.q_proj).weight.data.mul_(0.2)
-    return TinyFamily(name, model, tiny(name).processor)
 
 
 def expected_of(family: TinyFamily, inputs: Mapping[str, Any], sequences: Tensor) -> Tensor:
