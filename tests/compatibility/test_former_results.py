@@ -1,0 +1,128 @@
+"""What version 0.1.0 made opens, verifies, pushes, goes on, and counts as complete for the commands that made it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import datasets
+import pycocotools.mask
+import pytest
+import torch
+from peft import PeftModel
+from transformers import AutoModelForImageTextToText
+from typer.testing import CliRunner
+
+from datasetkit.checkpoints import resolve
+from datasetkit.cli import app
+from hi_scoring.scores.results import HeadScores
+from tests.compatibility.former import FORMER, copied
+from tests.datasetkit.builders import contents
+from tests.hub.server import HubServer
+
+WHOLE = ("build", "toyworld", "--preset", "none", "--size-px", 64, "--no-overlay", "--count", 6, "--part-size", 1)
+SCENES = (
+    *("build", "toyworld", "--preset", "none", "--size-px", 128, "--no-overlay"),
+    *("--count", 4, "--splits", "train=.5,test=.5"),
+)
+FOUND = ("build", "toyworld", "--preset", "toyworld", "--size-px", 128, "--no-overlay", "--count", 2)
+ON_SCENES = ("--model", "toyworld:vlm", "--data", FORMER / "scenes", "--device", "cpu")
+BY_SCORES = ("--scores", FORMER / "scores", "--tasks", "vqa")
+PAGES = {"report.html", "comparison.md"}  # written anew from the results, whenever a command ends
+RUNS = {
+    "scores": ("score", *ON_SCENES, "--limit", 2),
+    "knockouts": (
+        *("knockout", *ON_SCENES, "--split", "test", "--limit", 1, "--window", 1),
+        *("--flows", "image->question,question->last"),
+    ),
+    "ablated": (
+        *("ablate", *ON_SCENES, *BY_SCORES, "--limit", 1, "--by", "hi:response"),
+        *("--modes", "zero", "--doses", ".05", "--draws", 2),
+    ),
+    "sparse": ("sparsify", *ON_SCENES, *BY_SCORES, "--limit", 1, "--window", 8, "--draws", 1),
+    "comparison": (
+        *("compare", *ON_SCENES, *BY_SCORES, "--limit", 4, "--test", FORMER / "scenes", "--test-limit", 1),
+        *("--select", "top-layers:1", "--select", "bottom-layers:1", "--seeds", 0),
+        *("--steps", 1, "--batch", 2, "--rank", 1, "--targets", "q_proj"),
+    ),
+}
+
+
+def run(*arguments: object) -> str:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.stderr
+    return result.stdout
+
+
+def changed_at(folder: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", ["scenes", "found", "whole"])
+def test_datasets_open_and_verify(name: str) -> None:
+    assert run("verify", FORMER / name).endswith("is sound\n")
+    splits = datasets.load_dataset(str(FORMER / name))
+    rows = [row for split in splits.values() for row in split]
+    assert len(rows) == sum(json.loads((FORMER / name / "manifest.json").read_bytes())["splits"].values()) > 0
+    for row in rows:
+        assert all(pycocotools.mask.decode(item["mask"]).sum() == item["area"] for item in row["objects"])
+        assert all(row["description"][item["start"] : item["end"]] == item["text"] for item in row["phrases"])
+
+
+@pytest.mark.parametrize(("name", "command"), [("scenes", SCENES), ("found", FOUND), ("whole", WHOLE)])
+def test_a_finished_build_is_complete(name: str, command: tuple[object, ...], tmp_path: Path) -> None:
+    out = copied(name, tmp_path)
+    before = contents(out), changed_at(out)
+    shown = run(*command, "--out", out)
+    assert f"wrote        {out}" in shown
+    assert (contents(out), changed_at(out)) == before
+
+
+def test_a_build_cut_short_goes_on(tmp_path: Path) -> None:
+    out = copied("cut-short", tmp_path)
+    first = (out / ".build" / "part-00000-train.parquet").read_bytes()
+    run(*WHOLE, "--out", out)
+    assert contents(out) == contents(FORMER / "whole")
+    assert next(out.glob("data/train-00000-*")).read_bytes() == first
+
+
+def test_a_dataset_is_pushed(hub: HubServer, tmp_path: Path) -> None:
+    out = copied("scenes", tmp_path)
+    run("push", out, "user/scenes")
+    assert run("verify", "user/scenes") == "user/scenes is sound\n"
+    assert datasets.load_dataset("user/scenes", split="train").num_rows == 1
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_finished_results_are_complete(name: str, tmp_path: Path) -> None:
+    out = copied(name, tmp_path)
+    before = {path: data for path, data in contents(out).items() if path not in PAGES}
+    run(*RUNS[name], "--out", out)
+    assert {path: data for path, data in contents(out).items() if path not in PAGES} == before
+
+
+def test_scores_load() -> None:
+    scores = HeadScores.load(FORMER / "scores")
+    assert scores.shape == (4, 8)
+    assert len(scores.top(3)) == 3
+
+
+def test_results_join_into_a_report(tmp_path: Path) -> None:
+    run("report", *(FORMER / name for name in RUNS), "--out", tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert all(command[0] in page for command in RUNS.values())
+
+
+def test_an_adapter_loads() -> None:
+    folder = FORMER / "comparison" / "cells" / "top-layers-1--seed-0" / "adapter"
+    base = AutoModelForImageTextToText.from_pretrained(resolve("toyworld:vlm"), dtype="float32")
+    before = {name: value.clone() for name, value in base.state_dict().items()}
+    merged = PeftModel.from_pretrained(base, folder).merge_and_unload()
+    changed = {name for name, value in merged.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {f"model.language_model.layers.{layer_of(folder)}.self_attn.q_proj.weight"}
+
+
+def layer_of(folder: Path) -> int:
+    facts = json.loads((folder / "adapter.json").read_bytes())
+    (layer,) = facts["selection"]["layers"]
+    return int(layer)
