@@ -4,31 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from datasetkit.packages import GROUNDINGDINO, SEGMENT_ANYTHING, TORCHVISION, Package
-from datasetkit.registry import Registry
+from datasetkit.runtime.packages import GROUNDINGDINO, SEGMENT_ANYTHING, TORCHVISION, Package
+from datasetkit.runtime.registry import Registry
 
 CAPTIONERS = Registry(
     "captioner",
-    {"image-text-to-text": "annotation.captioners.image_text_to_text:ImageTextToTextCaptioner"},
+    {"image-text-to-text": "datasetkit.annotation.captioners.image_text_to_text:ImageTextToTextCaptioner"},
 )
 DETECTORS = Registry(
     "detector",
     {
-        "grounding-dino": "annotation.detectors.grounding_dino:GroundingDinoDetector",
-        "groundingdino-py": "annotation.detectors.groundingdino_py:GroundingDinoPyDetector",
-        "owlv2": "annotation.detectors.owlv2:Owlv2Detector",
+        "grounding-dino": "datasetkit.annotation.detectors.grounding_dino:GroundingDinoDetector",
+        "groundingdino-py": "datasetkit.annotation.detectors.groundingdino_py:GroundingDinoPyDetector",
+        "owlv2": "datasetkit.annotation.detectors.owlv2:Owlv2Detector",
     },
 )
 SEGMENTERS = Registry(
     "segmenter",
     {
-        "sam": "annotation.segmenters.sam:SamSegmenter",
-        "sam2": "annotation.segmenters.sam2:Sam2Segmenter",
-        "segment-anything": "annotation.segmenters.segment_anything:SegmentAnythingSegmenter",
+        "sam": "datasetkit.annotation.segmenters.sam:SamSegmenter",
+        "sam2": "datasetkit.annotation.segmenters.sam2:Sam2Segmenter",
+        "segment-anything": "datasetkit.annotation.segmenters.segment_anything:SegmentAnythingSegmenter",
     },
 )
-CROP_SCORERS = Registry("similarity", {"image-text": "annotation.similarity:ImageTextCropScorer"})
-GROUNDERS = Registry("grounder", {"sam3": "annotation.grounders.sam3:Sam3Grounder"})
+CROP_SCORERS = Registry("similarity", {"image-text": "datasetkit.annotation.similarity:ImageTextCropScorer"})
+GROUNDERS = Registry("grounder", {"sam3": "datasetkit.annotation.grounders.sam3:Sam3Grounder"})
 
 PACKAGES: Mapping[str, tuple[Package, ...]] = {
     "groundingdino-py": (TORCHVISION, GROUNDINGDINO),

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from datasetkit.rle import BoolArray, Mask
+from datasetkit.core.mask import BoolArray, Mask
 
 _EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=np.bool_)
 

@@ -13,9 +13,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from datasetkit.ledger import DropReason
-from datasetkit.models import FloatArray, Region, Removal
-from datasetkit.rle import BoolArray, mask_containment, mask_iou
+from datasetkit.core.detections import FloatArray, Region, Removal
+from datasetkit.core.ledger import DropReason
+from datasetkit.core.mask import BoolArray, mask_containment, mask_iou
 
 _Regions = tuple[Region, ...]
 

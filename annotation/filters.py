@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from datasetkit.ledger import DropReason
-from datasetkit.models import Region, Removal
+from datasetkit.core.detections import Region, Removal
+from datasetkit.core.ledger import DropReason
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,21 +13,21 @@ from typing import Any
 
 from PIL import Image
 
-from annotation.alignment import Asked, ask, link
-from annotation.alignment.categories import category_of
-from annotation.cleaning import clean_mask
-from annotation.duplicates import merge_masks
-from annotation.filters import apply_filters
-from annotation.salience import with_phrases
-from annotation.similarity import crop_of
-from datasetkit.batches import Batches
-from datasetkit.errors import UnusableError
-from datasetkit.ledger import Drop, DropReason, Notice, NoticeKind
-from datasetkit.models import Caption, Captioner, CropScorer, Grounder, Grounding, ModelIdentity, Region, Removal
-from datasetkit.protocols import NounPhrase, PhraseFinder, Reading
-from datasetkit.recipe import GroundingOptions
-from datasetkit.record import Candidate, KeyObject, Phrase, Record, Scores
-from datasetkit.stages import Stages
+from datasetkit.annotation.alignment import Asked, ask, link
+from datasetkit.annotation.alignment.categories import category_of
+from datasetkit.annotation.cleaning import clean_mask
+from datasetkit.annotation.duplicates import merge_masks
+from datasetkit.annotation.filters import apply_filters
+from datasetkit.annotation.salience import with_phrases
+from datasetkit.annotation.similarity import crop_of
+from datasetkit.core.detections import Caption, Grounding, ModelIdentity, Region, Removal
+from datasetkit.core.errors import UnusableError
+from datasetkit.core.ledger import Drop, DropReason, Notice, NoticeKind
+from datasetkit.core.protocols import Captioner, CropScorer, Grounder, NounPhrase, PhraseFinder, Reading
+from datasetkit.core.record import Candidate, KeyObject, Phrase, Record, Scores
+from datasetkit.options import GroundingOptions
+from datasetkit.runtime.batches import Batches
+from datasetkit.runtime.timers import Stages
 
 # Coarser than what batches and devices change.
 _SCORE_DIGITS = 4
@@ -96,7 +96,7 @@ class GroundedAnnotator:
         return tuple(identity for model in models if model is not None for identity in model.identities)
 
     def annotate(self, readings: Sequence[Reading]) -> list[Reading | Drop]:
-        """Annotate pictures; see :class:`datasetkit.protocols.PictureAnnotator`."""
+        """Annotate pictures; see :class:`datasetkit.core.protocols.PictureAnnotator`."""
         described = self._described(readings)
         tasks = {index: self._task(item) for index, item in enumerate(described) if isinstance(item, Reading)}
         found = self._grounder.ground(

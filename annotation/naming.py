@@ -1,6 +1,6 @@
 """Which of a picture's objects a text names, for texts that need not be true of it. Owns what counts as named.
 
-Phrases are aligned by words and categories (:mod:`annotation.alignment`). Then
+Phrases are aligned by words and categories (:mod:`datasetkit.annotation.alignment`). Then
 
 - a phrase that is matched or ambiguous is present, one of a known category without an object of it is absent. "no cats"
   is neither, and so are words that name no known category ("the picture") and pronouns;
@@ -15,13 +15,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from annotation.alignment import AlignmentReason, KnownObjectAligner, extended
-from annotation.alignment.repeats import content_words
-from annotation.lexicon import coco_lexicon
-from annotation.phrases import NounPhraseFinder
-from annotation.phrases.words import english_words
-from datasetkit.protocols import Naming, NounPhrase
-from datasetkit.record import KeyObject, Phrase, PhraseStatus
+from datasetkit.annotation.alignment import AlignmentReason, KnownObjectAligner, extended
+from datasetkit.annotation.alignment.repeats import content_words
+from datasetkit.annotation.lexicon import coco_lexicon
+from datasetkit.annotation.phrases import NounPhraseFinder
+from datasetkit.annotation.phrases.words import english_words
+from datasetkit.core.protocols import Naming, NounPhrase
+from datasetkit.core.record import KeyObject, Phrase, PhraseStatus
 
 
 class KnownObjectNamer:

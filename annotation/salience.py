@@ -14,7 +14,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from datasetkit.record import KeyObject, ObjectStatus, Phrase, Record
+from datasetkit.core.record import KeyObject, ObjectStatus, Phrase, Record
 
 SIZE_WEIGHT = 0.5
 CENTRALITY_WEIGHT = 0.2

@@ -16,9 +16,9 @@ from PIL import Image
 from torch.nn.functional import normalize
 from transformers import AutoModel, AutoProcessor
 
-from annotation.detectors.tokens import readable
-from datasetkit.loading import checkpoint_identity, load_config, load_model, load_processor
-from datasetkit.models import Box, FloatArray, ModelIdentity
+from datasetkit.annotation.detectors.tokens import readable
+from datasetkit.core.detections import Box, FloatArray, ModelIdentity
+from datasetkit.runtime.loading import checkpoint_identity, load_config, load_model, load_processor
 
 _MODEL_TYPES = ("clip", "siglip", "siglip2")
 
@@ -71,7 +71,7 @@ class ImageTextCropScorer:
 
     @torch.inference_mode()
     def score(self, crops: Sequence[Image.Image], phrases: Sequence[str]) -> FloatArray:
-        """Give the similarity of each crop to its own phrase; see :class:`datasetkit.models.CropScorer`."""
+        """Give the similarity of each crop to its own phrase; see :class:`datasetkit.core.protocols.CropScorer`."""
         if len(crops) != len(phrases):
             raise ValueError(f"{len(crops)} crops and {len(phrases)} phrases; give one phrase a crop")
         if not crops:

@@ -22,11 +22,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from annotation.alignment import KnownObjectAligner
-from annotation.phrases import NounPhraseFinder
 from benchmarks.perfect_detections import link_detections
-from datasetkit.record import EncodedImage, KeyObject, Phrase, PhraseStatus, Provenance, Record
-from datasetkit.rle import Mask
+from datasetkit.annotation.alignment import KnownObjectAligner
+from datasetkit.annotation.phrases import NounPhraseFinder
+from datasetkit.core.mask import Mask
+from datasetkit.core.record import EncodedImage, KeyObject, Phrase, PhraseStatus, Provenance, Record
 
 LABELS = Path(__file__).parent / "alignment_labels"
 COCO_MINI = Path(__file__).resolve().parents[2] / "shared" / "coco_mini"

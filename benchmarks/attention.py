@@ -26,9 +26,9 @@ import torch
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from hi_scoring.attention import PositionReader, instrumented
-from hi_scoring.scores.formulas.combine import evidence_of, evidence_scores, object_scores
-from hi_scoring.scores.options import ScoreOptions
+from datasetkit.hi_scoring.attention import PositionReader, instrumented
+from datasetkit.hi_scoring.scores.formulas.combine import evidence_of, evidence_scores, object_scores
+from datasetkit.hi_scoring.scores.options import ScoreOptions
 
 MIB = 2**20
 # Image tokens are all but 45 of these; as rows and columns of a picture.

@@ -2,8 +2,8 @@
 
     python -m benchmarks.build [--count 500]
 
-The rate is that of ``datasetkit.build.build`` with all cores, beside decoding the same pictures once with the same
-number of threads. The stages are timed one after another in one thread.
+The rate is that of ``datasetkit.pipeline.build.build`` with all cores, beside decoding the same pictures once with the
+same number of threads. The stages are timed one after another in one thread.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from annotation.alignment import KnownObjectAligner
 from benchmarks.coco_copies import write_copies
-from datasetkit.build import build
-from datasetkit.drawing import draw_overlay, encode_jpeg
-from datasetkit.images import load_image
-from datasetkit.recipe import Recipe
-from datasetkit.schema import record_to_row
+from datasetkit.annotation.alignment import KnownObjectAligner
+from datasetkit.core.drawing import draw_overlay, encode_jpeg
+from datasetkit.core.image import load_image
+from datasetkit.core.schema import record_to_row
+from datasetkit.export.dataset.shards import ShardWriter, hash_file
+from datasetkit.options import Recipe
+from datasetkit.pipeline.build import build
 from datasetkit.sources.coco import CocoSource
-from export.shards import ShardWriter, hash_file
 
 Result = TypeVar("Result")
 

@@ -29,10 +29,10 @@ import datasets
 import numpy as np
 from PIL import Image
 
-from datasetkit.record import EncodedImage, KeyObject, ObjectStatus, Phrase, PhraseStatus, Provenance, Record
-from datasetkit.rle import Mask
-from datasetkit.schema import features_json, record_to_row
-from export.shards import ShardWriter, hash_file
+from datasetkit.core.mask import Mask
+from datasetkit.core.record import EncodedImage, KeyObject, ObjectStatus, Phrase, PhraseStatus, Provenance, Record
+from datasetkit.core.schema import features_json, record_to_row
+from datasetkit.export.dataset.shards import ShardWriter, hash_file
 
 ROWS_PER_SHARD = 1000
 OBJECTS_PER_ROW = 8

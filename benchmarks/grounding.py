@@ -23,20 +23,20 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from annotation.grounded import GroundedAnnotator
-from annotation.grounders.boxes_then_masks import BoxesThenMasks
-from annotation.phrases import NounPhraseFinder
-from datasetkit.annotators import grounded_annotator, load_segmenter
-from datasetkit.ledger import Drop
-from datasetkit.models import Detections, FloatArray, ModelIdentity, Query, Segment
-from datasetkit.placement import Placement
-from datasetkit.protocols import Reading
-from datasetkit.recipe import GroundingOptions
-from datasetkit.recipe.presets import preset
-from datasetkit.record import Phrase, Record
-from datasetkit.rle import Mask, mask_iou
+from datasetkit.annotation.grounded import GroundedAnnotator
+from datasetkit.annotation.grounders.boxes_then_masks import BoxesThenMasks
+from datasetkit.annotation.phrases import NounPhraseFinder
+from datasetkit.core.detections import Detections, FloatArray, ModelIdentity, Query, Segment
+from datasetkit.core.ledger import Drop
+from datasetkit.core.mask import Mask, mask_iou
+from datasetkit.core.protocols import Reading
+from datasetkit.core.record import Phrase, Record
+from datasetkit.options import GroundingOptions
+from datasetkit.options.presets import preset
+from datasetkit.pipeline.models import grounded_annotator, load_segmenter
+from datasetkit.runtime.devices import Placement
+from datasetkit.runtime.timers import Stages
 from datasetkit.sources.toyworld import PRONOUN, ToyworldSource
-from datasetkit.stages import Stages
 from datasetkit.toyworld.scenes import Split
 
 IOU_MIN = 0.5

@@ -21,14 +21,14 @@ from typing import Any
 import torch
 from torch.nn.modules import module as torch_module
 
-from datasetkit.annotators import grounded_annotator
-from datasetkit.build import Progress, build
-from datasetkit.placement import Placement
-from datasetkit.protocols import Reading
-from datasetkit.recipe import GroundingOptions, Recipe
-from datasetkit.recipe.presets import preset
+from datasetkit.core.protocols import Reading
+from datasetkit.options import GroundingOptions, Recipe
+from datasetkit.options.presets import preset
+from datasetkit.pipeline.build import Progress, build
+from datasetkit.pipeline.models import grounded_annotator
+from datasetkit.runtime.devices import Placement
+from datasetkit.runtime.timers import Stages
 from datasetkit.sources.toyworld import ToyworldSource
-from datasetkit.stages import Stages
 
 ROUNDS = 3
 

@@ -17,18 +17,18 @@ import numpy as np
 from rich.console import Console
 from scipy.stats import spearmanr
 
-from datasetkit.build import build
-from datasetkit.recipe import Recipe
-from datasetkit.toyworld.models.vlm import DESCRIBE_PROMPT
-from hi_scoring.data.datasets import open_data
-from hi_scoring.model.subject import Subject
-from hi_scoring.scores.dataset_scores import looked_at, score_dataset
-from hi_scoring.scores.options import ScoreOptions
-from hi_scoring.scores.report.gallery import panel
-from hi_scoring.scores.report.page import write_page
-from hi_scoring.scores.report.terminal import scores_tables
-from hi_scoring.scores.results import HeadScores
-from hi_scoring.statistics import nanmean, rank_stability, ranking
+from datasetkit.hi_scoring.data.datasets import open_data
+from datasetkit.hi_scoring.model.subject import Subject
+from datasetkit.hi_scoring.scores.dataset_scores import looked_at, score_dataset
+from datasetkit.hi_scoring.scores.options import ScoreOptions
+from datasetkit.hi_scoring.scores.report.gallery import panel
+from datasetkit.hi_scoring.scores.report.page import write_page
+from datasetkit.hi_scoring.scores.report.terminal import scores_tables
+from datasetkit.hi_scoring.scores.results import HeadScores
+from datasetkit.hi_scoring.statistics import nanmean, rank_stability, ranking
+from datasetkit.options import Recipe
+from datasetkit.pipeline.build import build
+from tools.toyworld.models.vlm import DESCRIBE_PROMPT
 
 TOP = 5
 BY = ("hi:response", "hi:phrase", "ram:phrase")

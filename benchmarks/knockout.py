@@ -41,15 +41,15 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from benchmarks.attention import MIB, resident_bytes, seconds, tell
-from datasetkit.errors import UnusableError
-from datasetkit.toyworld.models.tokenizers import vlm_tokenizer, words_of
-from datasetkit.toyworld.models.vlm import CHAT_TEMPLATE
-from hi_scoring.interventions.edges import Window, window_around
-from hi_scoring.interventions.knockout import Knockout
-from hi_scoring.interventions.options import KnockoutOptions
-from hi_scoring.interventions.positions import Flow, find_positions
-from hi_scoring.interventions.questions import ClosedQuestion
-from hi_scoring.model.dialogue import Dialogue
+from datasetkit.core.errors import UnusableError
+from datasetkit.hi_scoring.interventions.edges import Window, window_around
+from datasetkit.hi_scoring.interventions.knockout import Knockout
+from datasetkit.hi_scoring.interventions.options import KnockoutOptions
+from datasetkit.hi_scoring.interventions.positions import Flow, find_positions
+from datasetkit.hi_scoring.interventions.questions import ClosedQuestion
+from datasetkit.hi_scoring.model.dialogue import Dialogue
+from tools.toyworld.models.tokenizers import vlm_tokenizer, words_of
+from tools.toyworld.models.vlm import CHAT_TEMPLATE
 
 FLOWS = ("image -> question", "image -> last", "question -> last")
 SIDE_PX, PATCH_PX, LAYERS, WINDOW, BATCH = 336, 14, 24, 9, 4

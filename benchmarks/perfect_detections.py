@@ -9,13 +9,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from annotation.alignment import ask, link
-from annotation.alignment.categories import category_fits, near_categories
-from annotation.lexicon import Lexicon, coco_lexicon
-from annotation.phrases import NounPhraseFinder
-from datasetkit.models import Detections, FloatArray, Query, Region
-from datasetkit.recipe.grounding import LinkOptions
-from datasetkit.record import KeyObject, Phrase, Record
+from datasetkit.annotation.alignment import ask, link
+from datasetkit.annotation.alignment.categories import category_fits, near_categories
+from datasetkit.annotation.lexicon import Lexicon, coco_lexicon
+from datasetkit.annotation.phrases import NounPhraseFinder
+from datasetkit.core.detections import Detections, FloatArray, Query, Region
+from datasetkit.core.record import KeyObject, Phrase, Record
+from datasetkit.options.grounding import LinkOptions
 
 # A noun scores the things that it may name alike, by less than a margin; those often taken for them score half.
 FITTING_SCORE = 0.9

@@ -23,16 +23,16 @@ import numpy as np
 import torch
 from transformers import logging
 
-from annotation.detectors.grounding_dino import GroundingDinoDetector
-from datasetkit.checkpoints import resolve
-from datasetkit.errors import UnusableError
-from datasetkit.models import Detections, Query
+from datasetkit.annotation.detectors.grounding_dino import GroundingDinoDetector
+from datasetkit.core.detections import Detections, Query
+from datasetkit.core.errors import UnusableError
+from datasetkit.runtime.checkpoints import resolve
 from datasetkit.toyworld.descriptions import absent_phrases
 from datasetkit.toyworld.domain import BASE
-from datasetkit.toyworld.evaluation.detections import box_iou
-from datasetkit.toyworld.evaluation.recipe import EvaluationRecipe, Example, batched
 from datasetkit.toyworld.referring import attributes_of
 from datasetkit.toyworld.scenes import Split, stream
+from tools.toyworld.evaluation.detections import box_iou
+from tools.toyworld.evaluation.recipe import EvaluationRecipe, Example, batched
 
 LIMITS = (32, 24, 16, 8)
 IOU_MIN = 0.5

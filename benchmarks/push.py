@@ -27,11 +27,20 @@ from pathlib import Path
 import huggingface_hub
 
 from datasetkit import __version__
-from datasetkit.ledger import Tally
-from datasetkit.schema import SCHEMA_VERSION
-from export.hub.push import push
-from export.manifest import CARD_NAME, LEDGER_NAME, RECIPE_NAME, STATISTICS_NAME, Manifest, Part, Shard, shard_path
-from export.shards import hash_file
+from datasetkit.core.ledger import Tally
+from datasetkit.core.schema import SCHEMA_VERSION
+from datasetkit.export.dataset.manifest import (
+    CARD_NAME,
+    LEDGER_NAME,
+    RECIPE_NAME,
+    STATISTICS_NAME,
+    Manifest,
+    Part,
+    Shard,
+    shard_path,
+)
+from datasetkit.export.dataset.shards import hash_file
+from datasetkit.export.publish.hub.push import push
 from tests.hub.server import HubServer
 
 PART_BYTES = 16 * 2**20

@@ -37,13 +37,13 @@ from transformers import LlamaConfig, LlamaForCausalLM
 # Run as a file, too: python benchmarks/sparse.py
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from datasetkit.models import ModelIdentity
-from hi_scoring.scores.results import Head
-from hi_scoring.sparse import SparsePlan, sparsify
-from hi_scoring.sparse.blocks import BlockAttention
-from hi_scoring.sparse.flex import FlexAttention
-from hi_scoring.sparse.kernels import Kernel
-from hi_scoring.sparse.memory import PeakMemory, finish
+from datasetkit.core.detections import ModelIdentity
+from datasetkit.hi_scoring.scores.results import Head
+from datasetkit.hi_scoring.sparse import SparsePlan, sparsify
+from datasetkit.hi_scoring.sparse.blocks import BlockAttention
+from datasetkit.hi_scoring.sparse.flex import FlexAttention
+from datasetkit.hi_scoring.sparse.kernels import Kernel
+from datasetkit.hi_scoring.sparse.memory import PeakMemory, finish
 
 MIB = 2**20
 FIRST_TEXT, LAST_TEXT, PICTURE = 5, 40, 999

@@ -23,18 +23,18 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from benchmarks.attention import MIB, ratio, resident_bytes
-from datasetkit.build import build
-from datasetkit.recipe import Recipe
-from hi_scoring.data.datasets import DESCRIBED, open_data
-from hi_scoring.data.examples import Examples, read_examples
-from hi_scoring.model.dialogue import Dialogue
-from hi_scoring.model.options import TextOptions
-from hi_scoring.model.subject import Subject
-from hi_scoring.scores.results import Head
-from hi_scoring.selection import Selection
-from hi_scoring.tuning.adapters import AdapterOptions, adapt
-from hi_scoring.tuning.options import TrainingOptions
-from hi_scoring.tuning.training import train
+from datasetkit.hi_scoring.data.datasets import DESCRIBED, open_data
+from datasetkit.hi_scoring.data.examples import Examples, read_examples
+from datasetkit.hi_scoring.model.dialogue import Dialogue
+from datasetkit.hi_scoring.model.options import TextOptions
+from datasetkit.hi_scoring.model.subject import Subject
+from datasetkit.hi_scoring.scores.results import Head
+from datasetkit.hi_scoring.selection import Selection
+from datasetkit.hi_scoring.tuning.adapters import AdapterOptions, adapt
+from datasetkit.hi_scoring.tuning.options import TrainingOptions
+from datasetkit.hi_scoring.tuning.training import train
+from datasetkit.options import Recipe
+from datasetkit.pipeline.build import build
 
 WAYS = ("plain", "layers", "heads")
 BATCH, LAYER, SCENES, RATE, CLIP = 16, 1, 150, 1e-3, 1.0

@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from datasetkit.rows import load, masks, overlay, phrase_masks
+    from datasetkit.core.rows import load, masks, overlay, phrase_masks
 
 __version__ = "0.1.0"
 __all__ = ["load", "masks", "overlay", "phrase_masks"]
@@ -23,5 +23,5 @@ def __dir__() -> list[str]:
 
 def __getattr__(name: str) -> object:
     if name in __all__:
-        return getattr(importlib.import_module("datasetkit.rows"), name)
+        return getattr(importlib.import_module("datasetkit.core.rows"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

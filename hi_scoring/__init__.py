@@ -9,24 +9,24 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hi_scoring.data.datasets import open_data
-    from hi_scoring.model.subject import Subject
-    from hi_scoring.scores.dataset_scores import score_dataset
-    from hi_scoring.scores.options import ScoreOptions
-    from hi_scoring.scores.results import Head, HeadScores
-    from hi_scoring.sparse.attention import sparsify
-    from hi_scoring.sparse.plan import SparsePlan
+    from datasetkit.hi_scoring.data.datasets import open_data
+    from datasetkit.hi_scoring.model.subject import Subject
+    from datasetkit.hi_scoring.scores.dataset_scores import score_dataset
+    from datasetkit.hi_scoring.scores.options import ScoreOptions
+    from datasetkit.hi_scoring.scores.results import Head, HeadScores
+    from datasetkit.hi_scoring.sparse.attention import sparsify
+    from datasetkit.hi_scoring.sparse.plan import SparsePlan
 
 __all__ = ["Head", "HeadScores", "ScoreOptions", "SparsePlan", "Subject", "open_data", "score_dataset", "sparsify"]
 _MODULES = {
-    "Head": "hi_scoring.scores.results",
-    "HeadScores": "hi_scoring.scores.results",
-    "ScoreOptions": "hi_scoring.scores.options",
-    "SparsePlan": "hi_scoring.sparse.plan",
-    "Subject": "hi_scoring.model.subject",
-    "open_data": "hi_scoring.data.datasets",
-    "score_dataset": "hi_scoring.scores.dataset_scores",
-    "sparsify": "hi_scoring.sparse.attention",
+    "Head": "datasetkit.hi_scoring.scores.results",
+    "HeadScores": "datasetkit.hi_scoring.scores.results",
+    "ScoreOptions": "datasetkit.hi_scoring.scores.options",
+    "SparsePlan": "datasetkit.hi_scoring.sparse.plan",
+    "Subject": "datasetkit.hi_scoring.model.subject",
+    "open_data": "datasetkit.hi_scoring.data.datasets",
+    "score_dataset": "datasetkit.hi_scoring.scores.dataset_scores",
+    "sparsify": "datasetkit.hi_scoring.sparse.attention",
 }
 
 

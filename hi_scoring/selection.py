@@ -16,8 +16,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from datasetkit.errors import RecipeError, UnknownNameError
-from hi_scoring.scores.results import Head, HeadScores
+from datasetkit.core.errors import RecipeError, UnknownNameError
+from datasetkit.hi_scoring.scores.results import Head, HeadScores
 
 FORMS = (
     "top-layers:K",

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from annotation.alignment.categories import category_fits, extended, near_categories, read_mention
-from annotation.alignment.reasons import AlignmentReason
-from annotation.alignment.resolution import Evidence, Instance, Resolution, resolve
-from annotation.lexicon import Lexicon, coco_lexicon
-from annotation.phrases import NounPhraseFinder
-from annotation.salience import centrality_term, size_term, with_phrases
-from datasetkit.protocols import NounPhrase, PhraseFinder
-from datasetkit.record import Candidate, KeyObject, Phrase, PhraseStatus, Record
+from datasetkit.annotation.alignment.categories import category_fits, extended, near_categories, read_mention
+from datasetkit.annotation.alignment.reasons import AlignmentReason
+from datasetkit.annotation.alignment.resolution import Evidence, Instance, Resolution, resolve
+from datasetkit.annotation.lexicon import Lexicon, coco_lexicon
+from datasetkit.annotation.phrases import NounPhraseFinder
+from datasetkit.annotation.salience import centrality_term, size_term, with_phrases
+from datasetkit.core.protocols import NounPhrase, PhraseFinder
+from datasetkit.core.record import Candidate, KeyObject, Phrase, PhraseStatus, Record
 
 
 class KnownObjectAligner:
@@ -25,7 +25,8 @@ class KnownObjectAligner:
     Args:
         finder: finds the noun phrases; ours by default.
         lexicon: what the nouns name; COCO's by default. Categories of a record that it lacks are known by their own
-            words; an :func:`~annotation.alignment.extended` one also knows those that no object of the record has.
+            words; an :func:`~datasetkit.annotation.alignment.extended` one also knows those that no object of the
+            record has.
         key_max: how many of the mentioned objects, the most salient first, are key objects; None for all.
         objects_known: whether the records' objects are all that there are. Where nobody has looked for objects, a
             phrase without one is no sign that there is none.

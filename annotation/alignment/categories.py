@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from annotation.alignment.mentions import Mention, demand_of
-from annotation.alignment.repeats import content_words
-from annotation.lexicon import CategoryName, Lexicon, coco_lexicon, normalise
-from annotation.phrases.forms import singular
-from annotation.phrases.words import english_words
-from datasetkit.protocols import NounPhrase
+from datasetkit.annotation.alignment.mentions import Mention, demand_of
+from datasetkit.annotation.alignment.repeats import content_words
+from datasetkit.annotation.lexicon import CategoryName, Lexicon, coco_lexicon, normalise
+from datasetkit.annotation.phrases.forms import singular
+from datasetkit.annotation.phrases.words import english_words
+from datasetkit.core.protocols import NounPhrase
 
 
 def read_mention(phrase: NounPhrase, words: str, lexicon: Lexicon) -> Mention | None:

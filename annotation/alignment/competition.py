@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from annotation.alignment.mentions import Mention
+from datasetkit.annotation.alignment.mentions import Mention
 
 _Fits = NDArray[np.float64]
 # Sums of the same fits in another order differ beyond.

@@ -9,16 +9,16 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from annotation.alignment.competition import settle
-from annotation.alignment.mentions import Mention, demand_of
-from annotation.alignment.reasons import AlignmentReason
-from annotation.alignment.repeats import content_words, find_repeats
-from annotation.alignment.resolution import Evidence, Instance, Resolution, resolve
-from annotation.lexicon import coco_lexicon
-from annotation.phrases.words import english_words
-from datasetkit.models import Query, Region
-from datasetkit.protocols import NounPhrase
-from datasetkit.record import Candidate, Phrase, PhraseStatus
+from datasetkit.annotation.alignment.competition import settle
+from datasetkit.annotation.alignment.mentions import Mention, demand_of
+from datasetkit.annotation.alignment.reasons import AlignmentReason
+from datasetkit.annotation.alignment.repeats import content_words, find_repeats
+from datasetkit.annotation.alignment.resolution import Evidence, Instance, Resolution, resolve
+from datasetkit.annotation.lexicon import coco_lexicon
+from datasetkit.annotation.phrases.words import english_words
+from datasetkit.core.detections import Query, Region
+from datasetkit.core.protocols import NounPhrase
+from datasetkit.core.record import Candidate, Phrase, PhraseStatus
 
 _Array = NDArray[np.float64]
 _SCORE_DIGITS = 6

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from annotation.lexicon import Lexicon
-from datasetkit.protocols import NounPhrase
+from datasetkit.annotation.lexicon import Lexicon
+from datasetkit.core.protocols import NounPhrase
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from annotation.alignment.mentions import Mention
-from annotation.lexicon import normalise
-from annotation.phrases.forms import singular
-from annotation.phrases.words import Words
+from datasetkit.annotation.alignment.mentions import Mention
+from datasetkit.annotation.lexicon import normalise
+from datasetkit.annotation.phrases.forms import singular
+from datasetkit.annotation.phrases.words import Words
 
 
 def content_words(phrase: str, words: Words) -> frozenset[str]:

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from annotation.alignment.mentions import Mention
-from annotation.alignment.reasons import AlignmentReason
+from datasetkit.annotation.alignment.mentions import Mention
+from datasetkit.annotation.alignment.reasons import AlignmentReason
 
 
 @dataclass(frozen=True, slots=True)

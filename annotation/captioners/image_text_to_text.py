@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from datasetkit.errors import ModelError
-from datasetkit.loading import checkpoint_identity, load_model, load_processor
-from datasetkit.models import Caption, ModelIdentity
+from datasetkit.core.detections import Caption, ModelIdentity
+from datasetkit.core.errors import ModelError
+from datasetkit.runtime.loading import checkpoint_identity, load_model, load_processor
 
 
 class ImageTextToTextCaptioner:
@@ -79,7 +79,7 @@ class ImageTextToTextCaptioner:
         return (self._identity,)
 
     def caption(self, images: Sequence[Image.Image]) -> list[Caption]:
-        """Describe each picture; see :class:`datasetkit.models.Captioner`."""
+        """Describe each picture; see :class:`datasetkit.core.protocols.Captioner`."""
         if not images:
             return []
         if not self._generation["do_sample"]:

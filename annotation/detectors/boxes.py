@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from datasetkit.ledger import NoticeKind
-from datasetkit.models import Detections, FloatArray
+from datasetkit.core.detections import Detections, FloatArray
+from datasetkit.core.ledger import NoticeKind
 
 
 def corners_of(boxes_cxcywh: FloatArray, frame_wh: tuple[int, int]) -> FloatArray:

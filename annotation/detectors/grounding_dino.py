@@ -14,14 +14,14 @@ import torch
 from PIL import Image
 from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 
-from annotation.detectors.prompted import Answer, ask_alike, detect_in_turns, read_answer
-from annotation.detectors.prompts import close_prompt
-from annotation.detectors.spans import Reduction
-from annotation.detectors.tokens import check_tokenizer, encode_prompts, text_offsets
-from annotation.pictures import thickened
-from datasetkit.errors import UnusableError
-from datasetkit.loading import checkpoint_identity, load_config, load_model, load_processor
-from datasetkit.models import Detections, Query
+from datasetkit.annotation.detectors.prompted import Answer, ask_alike, detect_in_turns, read_answer
+from datasetkit.annotation.detectors.prompts import close_prompt
+from datasetkit.annotation.detectors.spans import Reduction
+from datasetkit.annotation.detectors.tokens import check_tokenizer, encode_prompts, text_offsets
+from datasetkit.annotation.pictures import thickened
+from datasetkit.core.detections import Detections, Query
+from datasetkit.core.errors import UnusableError
+from datasetkit.runtime.loading import checkpoint_identity, load_config, load_model, load_processor
 
 _MODEL_TYPES = ("grounding-dino", "mm-grounding-dino")
 
@@ -69,7 +69,7 @@ class GroundingDinoDetector:
         self.identities = (checkpoint_identity("detector", model, self._model.config),)
 
     def detect(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Detections | UnusableError]:
-        """Look for each picture's own query; see :class:`datasetkit.models.Detector`."""
+        """Look for each picture's own query; see :class:`datasetkit.core.protocols.Detector`."""
         offsets_of = partial(text_offsets, self._tokenizer)
         return detect_in_turns(images, queries, self._ask, offsets_of, self._token_limit, self._score_min)
 

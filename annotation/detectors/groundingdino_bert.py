@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from transformers import BatchEncoding, BertModel
 
-from annotation.detectors.tokens import encode_prompts
-from datasetkit.errors import ModelError
+from datasetkit.annotation.detectors.tokens import encode_prompts
+from datasetkit.core.errors import ModelError
 
 SUPPORTED_MAJOR = 5
 

@@ -14,16 +14,16 @@ import transformers
 import yaml
 from transformers import AutoConfig, AutoTokenizer, BertConfig
 
-from annotation.detectors.groundingdino_bert import (
+from datasetkit.annotation.detectors.groundingdino_bert import (
     PromptTokenizer,
     TextEncoder,
     check_transformers,
     in_place_of_package_bert,
 )
-from annotation.detectors.tokens import check_tokenizer
-from datasetkit.errors import ModelError
-from datasetkit.loading import load_processor
-from datasetkit.packages import GROUNDINGDINO, TORCHVISION, require
+from datasetkit.annotation.detectors.tokens import check_tokenizer
+from datasetkit.core.errors import ModelError
+from datasetkit.runtime.loading import load_processor
+from datasetkit.runtime.packages import GROUNDINGDINO, TORCHVISION, require
 
 CONFIGS = ("GroundingDINO_SwinT_OGC", "GroundingDINO_SwinB_cfg")
 # The other backbones that the package knows fetch weights when they are built.

@@ -16,15 +16,15 @@ from typing import Any
 import torch
 from PIL import Image
 
-from annotation.detectors.groundingdino_model import CONFIGS, build_model
-from annotation.detectors.prompted import Answer, ask_alike, detect_in_turns, read_answer
-from annotation.detectors.prompts import close_prompt
-from annotation.detectors.spans import Reduction
-from annotation.detectors.tokens import encode_prompts, text_offsets
-from annotation.pictures import thickened
-from datasetkit.errors import UnusableError
-from datasetkit.loading import file_identity
-from datasetkit.models import Detections, ModelIdentity, Query
+from datasetkit.annotation.detectors.groundingdino_model import CONFIGS, build_model
+from datasetkit.annotation.detectors.prompted import Answer, ask_alike, detect_in_turns, read_answer
+from datasetkit.annotation.detectors.prompts import close_prompt
+from datasetkit.annotation.detectors.spans import Reduction
+from datasetkit.annotation.detectors.tokens import encode_prompts, text_offsets
+from datasetkit.annotation.pictures import thickened
+from datasetkit.core.detections import Detections, ModelIdentity, Query
+from datasetkit.core.errors import UnusableError
+from datasetkit.runtime.loading import file_identity
 
 _SHORT_SIDE_PX = 800
 _LONG_SIDE_MAX_PX = 1333
@@ -88,7 +88,7 @@ class GroundingDinoPyDetector:
         )
 
     def detect(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Detections | UnusableError]:
-        """Look for each picture's own query; see :class:`datasetkit.models.Detector`."""
+        """Look for each picture's own query; see :class:`datasetkit.core.protocols.Detector`."""
         offsets_of = partial(text_offsets, self._tokenizer)
         lowered = [lower_case(query) for query in queries]
         return detect_in_turns(images, lowered, self._ask, offsets_of, self._token_limit, self._score_min)

@@ -12,12 +12,12 @@ import torch
 from PIL import Image
 from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 
-from annotation.detectors.boxes import corners_of, sift_boxes
-from annotation.detectors.tokens import check_tokenizer, encode_prompts, text_offsets
-from datasetkit.errors import UnusableError
-from datasetkit.ledger import DropReason, NoticeKind
-from datasetkit.loading import checkpoint_identity, load_config, load_model, load_processor
-from datasetkit.models import Detections, Query
+from datasetkit.annotation.detectors.boxes import corners_of, sift_boxes
+from datasetkit.annotation.detectors.tokens import check_tokenizer, encode_prompts, text_offsets
+from datasetkit.core.detections import Detections, Query
+from datasetkit.core.errors import UnusableError
+from datasetkit.core.ledger import DropReason, NoticeKind
+from datasetkit.runtime.loading import checkpoint_identity, load_config, load_model, load_processor
 
 
 class Owlv2Detector:
@@ -54,7 +54,7 @@ class Owlv2Detector:
         self.identities = (checkpoint_identity("detector", model, self._model.config),)
 
     def detect(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Detections | UnusableError]:
-        """Look for each picture's own query; see :class:`datasetkit.models.Detector`."""
+        """Look for each picture's own query; see :class:`datasetkit.core.protocols.Detector`."""
         asked = [index for index, query in enumerate(queries) if query.spans]
         results: list[Detections | UnusableError] = [Detections(np.zeros((0, 4)), np.zeros((0, 0))) for _ in images]
         if asked:

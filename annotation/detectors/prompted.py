@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from annotation.detectors.boxes import corners_of, sift_boxes
-from annotation.detectors.prompts import Parts, TextOffsets, split_query
-from annotation.detectors.spans import Reduction, Span, span_scores, span_tokens
-from datasetkit.errors import UnusableError
-from datasetkit.ledger import DropReason
-from datasetkit.models import Detections, FloatArray, Query
+from datasetkit.annotation.detectors.boxes import corners_of, sift_boxes
+from datasetkit.annotation.detectors.prompts import Parts, TextOffsets, split_query
+from datasetkit.annotation.detectors.spans import Reduction, Span, span_scores, span_tokens
+from datasetkit.core.detections import Detections, FloatArray, Query
+from datasetkit.core.errors import UnusableError
+from datasetkit.core.ledger import DropReason
 
 # Boxes, shape (Q, 4), px, and the scores of the query's phrases, shape (Q, P); None where the model's are not finite.
 Answer = tuple[FloatArray, FloatArray] | None

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from datasetkit.ledger import NoticeKind
-from datasetkit.models import Query
+from datasetkit.core.detections import Query
+from datasetkit.core.ledger import NoticeKind
 
 TextOffsets = Callable[[str], Sequence[tuple[int, int]]]
 

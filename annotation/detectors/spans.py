@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from datasetkit.models import FloatArray
-from datasetkit.rle import BoolArray
+from datasetkit.core.detections import FloatArray
+from datasetkit.core.mask import BoolArray
 
 Reduction = Literal["mean", "max"]
 Span = tuple[int, int]

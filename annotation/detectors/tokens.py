@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from datasetkit.errors import ModelError
+from datasetkit.core.errors import ModelError
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 

@@ -6,22 +6,12 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from datasetkit.batches import Batches
-from datasetkit.errors import UnusableError
-from datasetkit.ledger import DropReason
-from datasetkit.models import (
-    Detections,
-    Detector,
-    FloatArray,
-    Grounding,
-    ModelIdentity,
-    Query,
-    Region,
-    Removal,
-    Segment,
-    Segmenter,
-)
-from datasetkit.stages import Stages
+from datasetkit.core.detections import Detections, FloatArray, Grounding, ModelIdentity, Query, Region, Removal, Segment
+from datasetkit.core.errors import UnusableError
+from datasetkit.core.ledger import DropReason
+from datasetkit.core.protocols import Detector, Segmenter
+from datasetkit.runtime.batches import Batches
+from datasetkit.runtime.timers import Stages
 
 _Asked = tuple[Image.Image, Query]
 _Boxed = tuple[Image.Image, FloatArray]
@@ -60,7 +50,7 @@ class BoxesThenMasks:
         return (*self._detector.identities, *self._segmenter.identities)
 
     def ground(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Grounding | UnusableError]:
-        """Look for each picture's own query; see :class:`datasetkit.models.Grounder`."""
+        """Look for each picture's own query; see :class:`datasetkit.core.protocols.Grounder`."""
         asked = list(zip(images, queries, strict=True))
         # Detectors take pictures of one size together, so these are brought next to each other.
         order = sorted(range(len(images)), key=lambda index: images[index].size)

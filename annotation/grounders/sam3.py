@@ -10,15 +10,15 @@ from PIL import Image
 from transformers import Sam3Model, Sam3Processor
 from transformers.models.sam3.modeling_sam3 import Sam3VisionEncoderOutput
 
-from annotation.detectors.tokens import readable
-from annotation.segmenters.masks import resize, segment_of
-from datasetkit.batches import Batches
-from datasetkit.errors import UnusableError
-from datasetkit.ledger import DropReason, NoticeKind
-from datasetkit.loading import checkpoint_identity, load_config, load_model, load_processor
-from datasetkit.models import Box, Grounding, ModelIdentity, Query, Region, Removal
-from datasetkit.packages import TORCHVISION, require
-from datasetkit.stages import Stages
+from datasetkit.annotation.detectors.tokens import readable
+from datasetkit.annotation.segmenters.masks import resize, segment_of
+from datasetkit.core.detections import Box, Grounding, ModelIdentity, Query, Region, Removal
+from datasetkit.core.errors import UnusableError
+from datasetkit.core.ledger import DropReason, NoticeKind
+from datasetkit.runtime.batches import Batches
+from datasetkit.runtime.loading import checkpoint_identity, load_config, load_model, load_processor
+from datasetkit.runtime.packages import TORCHVISION, require
+from datasetkit.runtime.timers import Stages
 
 # The published checkpoint is that of the video model, whose image part loads alone.
 _MODEL_TYPES = ("sam3", "sam3_video")
@@ -70,7 +70,7 @@ class Sam3Grounder:
 
     @torch.inference_mode()
     def ground(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Grounding | UnusableError]:
-        """Look for each picture's own query, picture by picture; see :class:`datasetkit.models.Grounder`."""
+        """Look for each picture's own query, picture by picture; see :class:`datasetkit.core.protocols.Grounder`."""
         one_by_one: Batches[tuple[Image.Image, Query], Grounding | UnusableError] = Batches(self._ground, 1)
         with self._stages.timed("ground", len(images)):
             return one_by_one.run(list(zip(images, queries, strict=True)))

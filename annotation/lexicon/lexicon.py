@@ -211,5 +211,5 @@ class Lexicon:
 @cache
 def coco_lexicon() -> Lexicon:
     """Give the lexicon of COCO's 80 categories; the file is read at the first call."""
-    text = resources.files("annotation.lexicon").joinpath("coco.yaml").read_text(encoding="utf-8")
+    text = resources.files("datasetkit.annotation.lexicon").joinpath("coco.yaml").read_text(encoding="utf-8")
     return Lexicon.from_mapping(yaml.safe_load(text))

@@ -1,5 +1,5 @@
 """Noun phrases of a description: where they stand, what they are about, how many they speak of."""
 
-from annotation.phrases.finder import NounPhraseFinder
+from datasetkit.annotation.phrases.finder import NounPhraseFinder
 
 __all__ = ["NounPhraseFinder"]

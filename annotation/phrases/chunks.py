@@ -8,10 +8,10 @@ from functools import cache
 from itertools import groupby
 from typing import Any
 
-from annotation.lexicon import Lexicon, normalise
-from annotation.phrases.forms import singular
-from annotation.phrases.tokens import Token
-from annotation.phrases.words import Words
+from datasetkit.annotation.lexicon import Lexicon, normalise
+from datasetkit.annotation.phrases.forms import singular
+from datasetkit.annotation.phrases.tokens import Token
+from datasetkit.annotation.phrases.words import Words
 
 # Modifiers may be joined ("black and white", "big, red"); nouns may not: "a cat and a dog" is two phrases.
 _GRAMMAR = r"NP: {<DT>*(<RB>*<CD|JJ>(<COMMA>?<CC>?<RB>*<CD|JJ>)*)?<NN|NNS>+}"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from annotation.lexicon import Lexicon, coco_lexicon, normalise
-from annotation.phrases.chunks import Chunk, find_chunks
-from annotation.phrases.forms import is_plural, singular
-from annotation.phrases.tagging import tag_tokens
-from annotation.phrases.tokens import Token, tokenize
-from annotation.phrases.words import Words, english_words
-from datasetkit.protocols import NounPhrase
+from datasetkit.annotation.lexicon import Lexicon, coco_lexicon, normalise
+from datasetkit.annotation.phrases.chunks import Chunk, find_chunks
+from datasetkit.annotation.phrases.forms import is_plural, singular
+from datasetkit.annotation.phrases.tagging import tag_tokens
+from datasetkit.annotation.phrases.tokens import Token, tokenize
+from datasetkit.annotation.phrases.words import Words, english_words
+from datasetkit.core.protocols import NounPhrase
 
 _LONGEST_NUMBER = 9
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from annotation.phrases.words import Words
+from datasetkit.annotation.phrases.words import Words
 
 
 def verb_bases(word: str) -> Iterator[str]:

@@ -5,7 +5,7 @@ All functions look at one place of a sentence whose earlier places are tagged.
 
 from __future__ import annotations
 
-from annotation.phrases.sentence import NOUNS, Sentence
+from datasetkit.annotation.phrases.sentence import NOUNS, Sentence
 
 # After one of these a noun is due.
 _NOUN_OPENERS = frozenset({"DT", "JJ", "CD", "POS"})

@@ -1,16 +1,17 @@
 """A text on its way to being tagged: its words, what is known of each so far, and the questions that rules ask.
 
-Owns no decisions; :mod:`annotation.phrases.tagging` and :mod:`annotation.phrases.open_words` take them.
+Owns no decisions; :mod:`datasetkit.annotation.phrases.tagging` and :mod:`datasetkit.annotation.phrases.open_words` take
+them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from annotation.lexicon import Lexicon
-from annotation.phrases.forms import is_plural, verb_bases
-from annotation.phrases.tokens import Token
-from annotation.phrases.words import Words
+from datasetkit.annotation.lexicon import Lexicon
+from datasetkit.annotation.phrases.forms import is_plural, verb_bases
+from datasetkit.annotation.phrases.tokens import Token
+from datasetkit.annotation.phrases.words import Words
 
 NOUNS = frozenset({"NN", "NNS"})
 _SIDES = frozenset({"left", "right"})

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from annotation.lexicon import Lexicon, normalise
-from annotation.phrases.open_words import tag_open_word
-from annotation.phrases.sentence import NOUNS, Sentence
-from annotation.phrases.tokens import Token
-from annotation.phrases.words import Words
+from datasetkit.annotation.lexicon import Lexicon, normalise
+from datasetkit.annotation.phrases.open_words import tag_open_word
+from datasetkit.annotation.phrases.sentence import NOUNS, Sentence
+from datasetkit.annotation.phrases.tokens import Token
+from datasetkit.annotation.phrases.words import Words
 
 _LONGEST_FIXED = 4
 

@@ -69,7 +69,7 @@ class Words:
 @cache
 def english_words() -> Words:
     """Give the English word lists; the file is read at the first call."""
-    text = resources.files("annotation.phrases").joinpath("words.yaml").read_text(encoding="utf-8")
+    text = resources.files("datasetkit.annotation.phrases").joinpath("words.yaml").read_text(encoding="utf-8")
     data: dict[str, Any] = yaml.safe_load(text)
     mappings = ("numbers", "group_sizes")
     sets = {item.name: frozenset(data[item.name]) for item in fields(Words) if item.name not in mappings}

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from datasetkit.batches import Batches
-from datasetkit.errors import UnusableError
-from datasetkit.ledger import DropReason
-from datasetkit.models import FloatArray, Segment
+from datasetkit.core.detections import FloatArray, Segment
+from datasetkit.core.errors import UnusableError
+from datasetkit.core.ledger import DropReason
+from datasetkit.runtime.batches import Batches
 
 Encoded = TypeVar("Encoded")
 
@@ -42,7 +42,7 @@ class BoxChunks(Generic[Encoded]):
     def segment(
         self, images: Sequence[Image.Image], boxes_xyxy: Sequence[FloatArray]
     ) -> list[list[Segment] | UnusableError]:
-        """Give one segment for each box of each picture; see :class:`datasetkit.models.Segmenter`.
+        """Give one segment for each box of each picture; see :class:`datasetkit.core.protocols.Segmenter`.
 
         Raises:
             torch.OutOfMemoryError: a single box does not fit; fewer pictures at once may help.

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from datasetkit.errors import UnusableError
-from datasetkit.ledger import DropReason
-from datasetkit.models import FloatArray, Segment
-from datasetkit.rle import Mask
+from datasetkit.core.detections import FloatArray, Segment
+from datasetkit.core.errors import UnusableError
+from datasetkit.core.ledger import DropReason
+from datasetkit.core.mask import Mask
 
 Size = tuple[int, int]
 

@@ -10,12 +10,12 @@ import torch
 from PIL import Image
 from transformers import SamHQModel, SamImageProcessorPil, SamModel
 
-from annotation.pictures import thickened
-from annotation.segmenters.chunks import BoxChunks
-from annotation.segmenters.masks import Size, resize, scale_boxes, segment_of, unpad
-from datasetkit.errors import UnusableError
-from datasetkit.loading import checkpoint_identity, load_config, load_model, load_processor
-from datasetkit.models import FloatArray, ModelIdentity, Segment
+from datasetkit.annotation.pictures import thickened
+from datasetkit.annotation.segmenters.chunks import BoxChunks
+from datasetkit.annotation.segmenters.masks import Size, resize, scale_boxes, segment_of, unpad
+from datasetkit.core.detections import FloatArray, ModelIdentity, Segment
+from datasetkit.core.errors import UnusableError
+from datasetkit.runtime.loading import checkpoint_identity, load_config, load_model, load_processor
 
 _CLASSES = {"sam": SamModel, "sam_hq": SamHQModel}
 
@@ -78,7 +78,7 @@ class SamSegmenter:
     def segment(
         self, images: Sequence[Image.Image], boxes_xyxy: Sequence[FloatArray]
     ) -> list[list[Segment] | UnusableError]:
-        """Give one segment for each box of each picture; see :class:`datasetkit.models.Segmenter`."""
+        """Give one segment for each box of each picture; see :class:`datasetkit.core.protocols.Segmenter`."""
         return self._chunks.segment(images, boxes_xyxy)
 
     def _encode(self, images: Sequence[Image.Image]) -> list[_Encoded]:

@@ -9,12 +9,12 @@ import torch
 from PIL import Image
 from transformers import Sam2Model, Sam2Processor
 
-from annotation.segmenters.chunks import BoxChunks
-from annotation.segmenters.masks import Size, resize, scale_boxes, segment_of
-from datasetkit.errors import UnusableError
-from datasetkit.loading import checkpoint_identity, load_config, load_model, load_processor
-from datasetkit.models import FloatArray, ModelIdentity, Segment
-from datasetkit.packages import TORCHVISION, require
+from datasetkit.annotation.segmenters.chunks import BoxChunks
+from datasetkit.annotation.segmenters.masks import Size, resize, scale_boxes, segment_of
+from datasetkit.core.detections import FloatArray, ModelIdentity, Segment
+from datasetkit.core.errors import UnusableError
+from datasetkit.runtime.loading import checkpoint_identity, load_config, load_model, load_processor
+from datasetkit.runtime.packages import TORCHVISION, require
 
 # The published checkpoints are those of the video model, whose image part loads alone.
 _MODEL_TYPES = ("sam2", "sam2_video")
@@ -73,7 +73,7 @@ class Sam2Segmenter:
     def segment(
         self, images: Sequence[Image.Image], boxes_xyxy: Sequence[FloatArray]
     ) -> list[list[Segment] | UnusableError]:
-        """Give one segment for each box of each picture; see :class:`datasetkit.models.Segmenter`."""
+        """Give one segment for each box of each picture; see :class:`datasetkit.core.protocols.Segmenter`."""
         return self._chunks.segment(images, boxes_xyxy)
 
     def _encode(self, images: Sequence[Image.Image]) -> list[_Encoded]:

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from annotation.pictures import thickened
-from annotation.segmenters.chunks import BoxChunks
-from annotation.segmenters.masks import Size, resize, scale_boxes, segment_of, unpad
-from datasetkit.errors import ModelError, UnusableError
-from datasetkit.loading import file_identity
-from datasetkit.models import FloatArray, ModelIdentity, Segment
-from datasetkit.packages import SEGMENT_ANYTHING, TORCHVISION, require
+from datasetkit.annotation.pictures import thickened
+from datasetkit.annotation.segmenters.chunks import BoxChunks
+from datasetkit.annotation.segmenters.masks import Size, resize, scale_boxes, segment_of, unpad
+from datasetkit.core.detections import FloatArray, ModelIdentity, Segment
+from datasetkit.core.errors import ModelError, UnusableError
+from datasetkit.runtime.loading import file_identity
+from datasetkit.runtime.packages import SEGMENT_ANYTHING, TORCHVISION, require
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,7 +81,7 @@ class SegmentAnythingSegmenter:
     def segment(
         self, images: Sequence[Image.Image], boxes_xyxy: Sequence[FloatArray]
     ) -> list[list[Segment] | UnusableError]:
-        """Give one segment for each box of each picture; see :class:`datasetkit.models.Segmenter`."""
+        """Give one segment for each box of each picture; see :class:`datasetkit.core.protocols.Segmenter`."""
         return self._chunks.segment(images, boxes_xyxy)
 
     def _encode(self, images: Sequence[Image.Image]) -> list[_Encoded]:

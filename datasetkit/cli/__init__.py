@@ -21,7 +21,7 @@ from datasetkit.cli.report import report
 from datasetkit.cli.score import score
 from datasetkit.cli.sparsify import sparsify
 from datasetkit.cli.tune import tune
-from datasetkit.errors import DatasetkitError
+from datasetkit.core.errors import DatasetkitError
 
 app = typer.Typer(
     name="datasetkit",

@@ -12,16 +12,16 @@ import typer
 from datasetkit.cli.asking import AskRowsOptions, RowsName
 from datasetkit.cli.options import ON_A_PAGE, ModelName, name_of, names_in, options_of, takes
 from datasetkit.cli.progress import stage_line
-from datasetkit.errors import RecipeError
+from datasetkit.core.errors import RecipeError
 
 if TYPE_CHECKING:
-    from hi_scoring.ablation.bench import Bench
-    from hi_scoring.ablation.plan import Plan
-    from hi_scoring.ablation.rankings import Ranking
-    from hi_scoring.ablation.results import Ablations
-    from hi_scoring.data.datasets import DataIdentity
-    from hi_scoring.model.subject import Subject
-    from hi_scoring.runs.progress import OnProgress
+    from datasetkit.hi_scoring.ablation.bench import Bench
+    from datasetkit.hi_scoring.ablation.plan import Plan
+    from datasetkit.hi_scoring.ablation.rankings import Ranking
+    from datasetkit.hi_scoring.ablation.results import Ablations
+    from datasetkit.hi_scoring.data.datasets import DataIdentity
+    from datasetkit.hi_scoring.model.subject import Subject
+    from datasetkit.hi_scoring.runs.progress import OnProgress
 
 HEADS = "Heads"
 _BY = "hi:response"
@@ -88,10 +88,10 @@ class AblateOptions(AskRowsOptions):
 
         Whatever can be refused without the rows is refused before they are read.
         """
-        from datasetkit.packages import PYCOCOEVALCAP, require
-        from hi_scoring.ablation.bench import Bench
-        from hi_scoring.ablation.options import AblationOptions
-        from hi_scoring.ablation.plan import Plan
+        from datasetkit.hi_scoring.ablation.bench import Bench
+        from datasetkit.hi_scoring.ablation.options import AblationOptions
+        from datasetkit.hi_scoring.ablation.plan import Plan
+        from datasetkit.runtime.packages import PYCOCOEVALCAP, require
 
         chosen = options_of(
             AblationOptions, modes=names_in(self.modes), doses=names_in(self.doses), draws=self.draws, seed=self.seed
@@ -118,8 +118,8 @@ class AblateOptions(AskRowsOptions):
         return bench, plan
 
     def _rankings(self, subject: Subject) -> Iterator[Ranking]:
-        from hi_scoring.ablation.rankings import Ranking
-        from hi_scoring.scores.results import HeadScores
+        from datasetkit.hi_scoring.ablation.rankings import Ranking
+        from datasetkit.hi_scoring.scores.results import HeadScores
 
         if self.scores is None and (self.by or self.table is None):
             raise RecipeError("heads are ranked by scores or by a table; give --scores or --table")
@@ -146,7 +146,7 @@ def ablate(
 
     Interrupted, the same command goes on; with more rankings, modes or doses, it adds to what is there.
     """
-    from hi_scoring.ablation.ablate import ablate as run
+    from datasetkit.hi_scoring.ablation.ablate import ablate as run
 
     folder = options.folder(model, data)
     with stage_line(shown=True) as on_progress:
@@ -166,7 +166,7 @@ def _warn(plan: Plan, data: DataIdentity) -> None:
 def _report(found: Ablations, folder: Path) -> None:
     from rich.console import Console
 
-    from hi_scoring.ablation.terminal import ablation_tables
+    from datasetkit.hi_scoring.ablation.terminal import ablation_tables
 
     console = Console()
     for table in ablation_tables(found):

@@ -11,12 +11,12 @@ import typer
 from datasetkit.cli.options import check_dtype, check_revision, names_in, options_of
 
 if TYPE_CHECKING:
-    from annotation.naming import KnownObjectNamer
-    from hi_scoring.data.datasets import Data
-    from hi_scoring.data.examples import Examples
-    from hi_scoring.model.options import TextOptions, WritingOptions
-    from hi_scoring.model.subject import Subject
-    from hi_scoring.runs.progress import OnProgress
+    from datasetkit.annotation.naming import KnownObjectNamer
+    from datasetkit.hi_scoring.data.datasets import Data
+    from datasetkit.hi_scoring.data.examples import Examples
+    from datasetkit.hi_scoring.model.options import TextOptions, WritingOptions
+    from datasetkit.hi_scoring.model.subject import Subject
+    from datasetkit.hi_scoring.runs.progress import OnProgress
 
 DATA = "Data"
 RowsName = Annotated[
@@ -52,7 +52,7 @@ class AskOptions:
 
     def subject(self, model: str) -> Subject:
         """Name the model; nothing is loaded."""
-        from hi_scoring.model.subject import Subject
+        from datasetkit.hi_scoring.model.subject import Subject
 
         check_dtype(self.dtype)
         check_revision(model, self.revision)
@@ -60,7 +60,7 @@ class AskOptions:
 
     def texts(self) -> TextOptions:
         """Give what is asked."""
-        from hi_scoring.model.options import TextOptions
+        from datasetkit.hi_scoring.model.options import TextOptions
 
         return options_of(
             TextOptions, tasks=names_in(self.tasks), prompt=self.prompt, question_prompt=self.question_prompt
@@ -68,7 +68,7 @@ class AskOptions:
 
     def writing(self) -> WritingOptions:
         """Give how much the model may write."""
-        from hi_scoring.model.options import WritingOptions
+        from datasetkit.hi_scoring.model.options import WritingOptions
 
         return options_of(WritingOptions, caption_tokens=self.caption_tokens, answer_tokens=self.answer_tokens)
 
@@ -87,9 +87,9 @@ class AskRowsOptions(AskOptions):
         self, data: str, texts: TextOptions, subject: Subject, on_progress: OnProgress
     ) -> tuple[Examples, KnownObjectNamer | None]:
         """Read all rows, and say how many they are and which of them cannot be used; nothing is computed."""
-        from hi_scoring.data.datasets import ASKED, DESCRIBED, open_data
-        from hi_scoring.data.examples import read_examples
-        from hi_scoring.model.dialogue import Dialogue
+        from datasetkit.hi_scoring.data.datasets import ASKED, DESCRIBED, open_data
+        from datasetkit.hi_scoring.data.examples import read_examples
+        from datasetkit.hi_scoring.model.dialogue import Dialogue
 
         rows = open_data(data, self.split, self.limit, DESCRIBED if "caption" in texts.tasks else ASKED, "test")
         typer.echo(f"rows: {len(rows):,} of split {rows.identity.split} of {rows.identity.name}", err=True)
@@ -118,7 +118,7 @@ def unknown(rows: Data, texts: TextOptions) -> list[str]:
 
 def namer_of(*rows: Data) -> KnownObjectNamer | None:
     """Give what finds the objects that captions name, of the categories of all rows; None where these have none."""
-    from annotation.naming import KnownObjectNamer
+    from datasetkit.annotation.naming import KnownObjectNamer
 
     categories = set().union(*(one.categories() for one in rows))
     return KnownObjectNamer(sorted(categories)) if categories else None

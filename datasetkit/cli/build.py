@@ -201,6 +201,6 @@ def from_recipe(
     ] = None,
 ) -> None:
     """Build what a recipe file says."""
-    from datasetkit.recipe import Recipe
+    from datasetkit.options import Recipe
 
     run(Recipe.read(recipe, root or recipe.parent), options)

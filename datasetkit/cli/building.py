@@ -12,17 +12,17 @@ import typer
 
 from datasetkit.cli.grounding import PANEL, ModelOptions, knows_only_scenes
 from datasetkit.cli.progress import progress_line
-from datasetkit.errors import OutputError, RecipeError
+from datasetkit.core.errors import OutputError, RecipeError
 
 if TYPE_CHECKING:
-    from datasetkit.placement import Placement
-    from datasetkit.recipe import Recipe
-    from export.manifest import Manifest
+    from datasetkit.export.dataset.manifest import Manifest
+    from datasetkit.options import Recipe
+    from datasetkit.runtime.devices import Placement
 
 
 def local_folder(text: str) -> Path:
     """Read ``--out``: a build resumes by renaming and locking files, which object stores cannot do."""
-    from datasetkit.places import as_place
+    from datasetkit.core.paths import as_place
 
     place = as_place(text)
     if not isinstance(place, Path):
@@ -56,7 +56,7 @@ class RunOptions:
     @property
     def placement(self) -> Placement:
         """Where models run."""
-        from datasetkit.placement import Placement
+        from datasetkit.runtime.devices import Placement
 
         return Placement(self.device, self.captioner_batch, self.detector_batch, self.segmenter_batch)
 
@@ -81,7 +81,7 @@ class BuildOptions(ModelOptions, RunOptions):
 
     def recipe(self, **source: Any) -> Recipe:
         """Put the recipe together and check it."""
-        from datasetkit.recipe import Recipe
+        from datasetkit.options import Recipe
 
         limits = {"max_bytes": self.max_bytes, "max_pixels": self.max_pixels}
         value = {
@@ -116,7 +116,7 @@ def _shares(split: str | None, splits: str | None) -> dict[str, float] | None:
 
 def run(recipe: Recipe, options: RunOptions) -> None:
     """Build, with a line of progress and a summary."""
-    from datasetkit.build import build
+    from datasetkit.pipeline.build import build
 
     if recipe.grounding is None:
         _refuse_placement(options.placement)
@@ -161,9 +161,9 @@ def elapsed(seconds: float) -> str:
 
 
 def _summarise(manifest: Manifest, out: Path, seconds: float) -> None:
-    from datasetkit.ledger import DropReason
-    from export.manifest import LEDGER_NAME
-    from export.statistics import Statistics
+    from datasetkit.core.ledger import DropReason
+    from datasetkit.export.dataset.manifest import LEDGER_NAME
+    from datasetkit.export.dataset.statistics import Statistics
 
     tally = manifest.tally
     splits = ", ".join(f"{split} {rows:,}" for split, rows in manifest.split_rows.items()) or "none"

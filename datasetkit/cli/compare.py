@@ -9,7 +9,7 @@ import typer
 from datasetkit.cli.asking import RowsName
 from datasetkit.cli.options import ModelName, takes
 from datasetkit.cli.tuning import LAST_SEED, TuneOptions, run
-from datasetkit.errors import RecipeError
+from datasetkit.core.errors import RecipeError
 
 
 @takes(TuneOptions)

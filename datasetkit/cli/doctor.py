@@ -13,8 +13,8 @@ import typer
 from datasetkit import __version__
 
 if TYPE_CHECKING:
-    from datasetkit.packages import Package
-    from datasetkit.registry import Registry
+    from datasetkit.runtime.packages import Package
+    from datasetkit.runtime.registry import Registry
 
 _GIB = 1 << 30
 
@@ -66,7 +66,7 @@ def _version(package: str) -> str:
 
 
 def _required(module: str) -> Finding:
-    from datasetkit.packages import Package
+    from datasetkit.runtime.packages import Package
 
     fault = Package(module, module).fault()
     return Finding("required", module, fault, fault and f"pip install --force-reinstall {module}", is_required=True)
@@ -84,7 +84,7 @@ def _devices() -> Iterator[str]:
 
 
 def _backends() -> Iterator[Finding]:
-    from annotation.backends import CAPTIONERS, CROP_SCORERS, DETECTORS, GROUNDERS, PACKAGES, SEGMENTERS
+    from datasetkit.annotation.backends import CAPTIONERS, CROP_SCORERS, DETECTORS, GROUNDERS, PACKAGES, SEGMENTERS
 
     for registry in (CAPTIONERS, DETECTORS, SEGMENTERS, GROUNDERS):
         for name in registry.names:
@@ -93,7 +93,7 @@ def _backends() -> Iterator[Finding]:
 
 
 def _backend(registry: Registry, name: str, packages: tuple[Package, ...]) -> Finding:
-    from datasetkit.packages import first_fault
+    from datasetkit.runtime.packages import first_fault
 
     found = first_fault(packages)
     if found is not None:
@@ -107,7 +107,7 @@ def _backend(registry: Registry, name: str, packages: tuple[Package, ...]) -> Fi
 
 
 def _shipped_models() -> Iterator[Finding]:
-    from datasetkit.checkpoints import NAMES, PREFIX
+    from datasetkit.runtime.checkpoints import NAMES, PREFIX
 
     for name in NAMES:
         try:
@@ -120,8 +120,8 @@ def _shipped_models() -> Iterator[Finding]:
 
 def _load_shipped(name: str) -> None:
     """Load a model by the class that a build loads it with."""
-    from annotation.backends import CAPTIONERS, DETECTORS, SEGMENTERS
-    from datasetkit.checkpoints import PREFIX
+    from datasetkit.annotation.backends import CAPTIONERS, DETECTORS, SEGMENTERS
+    from datasetkit.runtime.checkpoints import PREFIX
 
     model = PREFIX + name
     if name == "vlm":
@@ -134,7 +134,7 @@ def _load_shipped(name: str) -> None:
 
 def _broken(kind: str, name: str, error: Exception, *, is_required: bool) -> Finding:
     """Say what is wrong; a torchvision that is there but broken takes all of transformers with it."""
-    from datasetkit.packages import TORCHVISION
+    from datasetkit.runtime.packages import TORCHVISION
 
     if TORCHVISION.is_installed and (fault := TORCHVISION.fault()) is not None:
         return Finding(kind, name, f"torchvision is there but broken ({fault})", TORCHVISION.command, is_required)

@@ -23,9 +23,9 @@ def export(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export in DEST.")] = False,
 ) -> None:
     """Write a dataset in another format, and say what that format has no place for."""
-    from datasetkit.places import as_place
-    from export.formats.exporting import export_folder
-    from export.formats.remote import export_remote
+    from datasetkit.core.paths import as_place
+    from datasetkit.export.formats.exporting import export_folder
+    from datasetkit.export.formats.remote import export_remote
 
     place = as_place(destination)
     with _progress_bar() as show:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from datasetkit.errors import RecipeError
+from datasetkit.core.errors import RecipeError
 
 if TYPE_CHECKING:
-    from datasetkit.recipe import Recipe
+    from datasetkit.options import Recipe
 
 NO_PRESET = "none"
 PANEL = "Models"
@@ -49,7 +49,7 @@ class ModelOptions:
 
     def grounding(self) -> dict[str, Any] | None:
         """Put single options over those of the preset."""
-        from datasetkit.recipe.presets import preset
+        from datasetkit.options.presets import preset
 
         changes = {
             **_model_change("captioner", self.captioner),

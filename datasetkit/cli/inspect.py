@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from datasetkit.cli.progress import verify_line
-from datasetkit.errors import BuiltFolderError, HubError
+from datasetkit.core.errors import BuiltFolderError, HubError
 
 if TYPE_CHECKING:
-    from export.dataset_files import DatasetFiles
+    from datasetkit.export.dataset.files import DatasetFiles
 
 _PUBLISHED = re.compile(r"(?P<repo_id>[\w.-]*\w[\w.-]*/[\w.-]+)(@(?P<revision>\S+))?")
 Folder = Annotated[Path, typer.Argument(help="Folder that a build wrote.")]
@@ -34,7 +34,7 @@ def verify(
 
     Of a dataset that is not on this machine one shard at a time is on this disk, and nothing in the end.
     """
-    from export.verification.verify import verify_files
+    from datasetkit.export.dataset.verification.verify import verify_files
 
     faults = 0
     with _files_of(dataset) as files, verify_line() as (show, hide):
@@ -51,21 +51,21 @@ def verify(
 @contextmanager
 def _files_of(dataset: str) -> Iterator[DatasetFiles]:
     """Open a folder, or else what has the form of a repository's name."""
-    from datasetkit.places import as_place
-    from datasetkit.remote import RemotePath
+    from datasetkit.core.paths import as_place
+    from datasetkit.core.remote import RemotePath
 
     folder, published = as_place(dataset), _PUBLISHED.fullmatch(dataset)
     if isinstance(folder, RemotePath):
-        from export.remote.dataset import remote_files
+        from datasetkit.export.publish.store.dataset import remote_files
 
         with remote_files(folder) as files:
             yield files
     elif folder.is_dir():
-        from export.dataset_files import FolderFiles
+        from datasetkit.export.dataset.files import FolderFiles
 
         yield FolderFiles(folder)
     elif published and not folder.exists():
-        from export.hub.dataset import published_files
+        from datasetkit.export.publish.hub.dataset import published_files
 
         with ExitStack() as stack:
             try:
@@ -84,9 +84,9 @@ def stats(folder: Folder) -> None:
     from rich.console import Console
 
     from datasetkit.cli.tables import statistics_tables
-    from export.manifest import Manifest
-    from export.plots import write_plots
-    from export.statistics import compute_statistics
+    from datasetkit.export.dataset.manifest import Manifest
+    from datasetkit.export.dataset.plots import write_plots
+    from datasetkit.export.dataset.statistics import compute_statistics
 
     statistics = compute_statistics(folder, Manifest.read(folder))
     console = Console()
@@ -102,10 +102,10 @@ def preview(
     limit: Annotated[int, typer.Option(min=1, help="Show the first N records.")] = 200,
 ) -> None:
     """Write one self-contained page with pictures, masks and descriptions."""
-    from datasetkit.schema import row_to_record
-    from export.manifest import Manifest
-    from export.preview import write_preview
-    from export.reading import iter_rows
+    from datasetkit.core.schema import row_to_record
+    from datasetkit.export.dataset.manifest import Manifest
+    from datasetkit.export.dataset.preview import write_preview
+    from datasetkit.export.dataset.reading import iter_rows
 
     manifest = Manifest.read(folder)
     destination = out or folder.parent / f"{folder.resolve().name}.html"

@@ -19,11 +19,11 @@ from datasetkit.cli.options import (
     options_of,
 )
 from datasetkit.cli.progress import stage_line
-from datasetkit.errors import RecipeError
+from datasetkit.core.errors import RecipeError
 
 if TYPE_CHECKING:
-    from hi_scoring.interventions.knockout_results import Knockouts
-    from hi_scoring.interventions.questions import Questions
+    from datasetkit.hi_scoring.interventions.knockout_results import Knockouts
+    from datasetkit.hi_scoring.interventions.questions import Questions
 
 
 def knockout(
@@ -75,9 +75,9 @@ def knockout(
 
     Interrupted, the same command goes on.
     """
-    from hi_scoring.interventions.knockout_run import knockout_dataset
-    from hi_scoring.interventions.options import KnockoutOptions
-    from hi_scoring.model.subject import Subject
+    from datasetkit.hi_scoring.interventions.knockout_run import knockout_dataset
+    from datasetkit.hi_scoring.interventions.options import KnockoutOptions
+    from datasetkit.hi_scoring.model.subject import Subject
 
     chosen = {} if flows is None else {"flows": names_in(flows)}
     options = options_of(
@@ -116,10 +116,10 @@ def knockout(
 
 
 def _questions(data: str, split: str | None, limit: int | None, question_prompt: str) -> Questions:
-    from hi_scoring.data.datasets import ASKED, open_data
-    from hi_scoring.interventions.question_tables import read_question_table
-    from hi_scoring.interventions.questions import read_questions
-    from hi_scoring.model.options import TextOptions
+    from datasetkit.hi_scoring.data.datasets import ASKED, open_data
+    from datasetkit.hi_scoring.interventions.question_tables import read_question_table
+    from datasetkit.hi_scoring.interventions.questions import read_questions
+    from datasetkit.hi_scoring.model.options import TextOptions
 
     template = options_of(TextOptions, question_prompt=question_prompt).question_prompt
     if not _is_table(data):
@@ -130,7 +130,7 @@ def _questions(data: str, split: str | None, limit: int | None, question_prompt:
 
 
 def _is_table(data: str) -> bool:
-    from hi_scoring.interventions.question_tables import TABLE_SUFFIXES
+    from datasetkit.hi_scoring.interventions.question_tables import TABLE_SUFFIXES
 
     return Path(data).suffix in TABLE_SUFFIXES and not Path(data).is_dir()
 
@@ -150,8 +150,8 @@ def _heads(text: str | None) -> tuple[tuple[int, int], ...] | None:
 def _report(found: Knockouts, folder: Path) -> None:
     from rich.console import Console
 
-    from hi_scoring.interventions.terminal import knockout_tables
-    from hi_scoring.runs.drops import read_drops
+    from datasetkit.hi_scoring.interventions.terminal import knockout_tables
+    from datasetkit.hi_scoring.runs.drops import read_drops
 
     console = Console()
     for table in knockout_tables(found):

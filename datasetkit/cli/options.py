@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
-from datasetkit.errors import RecipeError
+from datasetkit.core.errors import RecipeError
 
 if TYPE_CHECKING:
-    from datasetkit.recipe.options import Options
+    from datasetkit.options.base import Options
 
     Checked = TypeVar("Checked", bound=Options)
 
@@ -110,7 +110,7 @@ def check_revision(model: str, revision: str | None) -> None:
         RecipeError: the model lies on this machine.
 
     """
-    from datasetkit.checkpoints import resolve
+    from datasetkit.runtime.checkpoints import resolve
 
     if revision is not None and Path(resolve(model)).is_dir():
         raise RecipeError(f"--revision {revision}: {model} lies on this machine and has no revisions; leave it out")

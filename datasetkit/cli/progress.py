@@ -12,7 +12,7 @@ import typer
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from datasetkit.build import Progress
+    from datasetkit.pipeline.build import Progress
 
 
 # Stages that do more pictures a second than this hold nothing up.

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from datasetkit.errors import OutputError
+from datasetkit.core.errors import OutputError
 
 if TYPE_CHECKING:
-    from datasetkit.remote import RemotePath
-    from export.dataset_card.pushed import PushedCard
-    from export.hub.files import LocalFile
-    from export.hub.push import Plan, Pushed
-    from export.remote.sending import Difference
+    from datasetkit.core.remote import RemotePath
+    from datasetkit.export.dataset.card.pushed import PushedCard
+    from datasetkit.export.publish.files import LocalFile
+    from datasetkit.export.publish.hub.push import Plan, Pushed
+    from datasetkit.export.publish.store.sending import Difference
 
 
 def push(
@@ -50,8 +50,8 @@ def push(
     command and sends only what is missing. An object store has its credentials where its own tools look for them, as
     AWS_ACCESS_KEY_ID; AWS_ENDPOINT_URL names a store that is not Amazon's.
     """
-    from datasetkit.places import as_place
-    from datasetkit.remote import RemotePath
+    from datasetkit.core.paths import as_place
+    from datasetkit.core.remote import RemotePath
 
     place = as_place(repository)
     if isinstance(place, RemotePath):
@@ -78,10 +78,10 @@ def _push_to_hub(
     adapter: bool,
     dry_run: bool,
 ) -> Iterator[str]:
-    from export.hub.adapter import Adapter
-    from export.hub.built_dataset import BuiltDataset
-    from export.hub.push import plan, push
-    from export.hub.repository import MAIN_BRANCH
+    from datasetkit.export.publish.hub.adapter import Adapter
+    from datasetkit.export.publish.hub.built_dataset import BuiltDataset
+    from datasetkit.export.publish.hub.push import plan, push
+    from datasetkit.export.publish.hub.repository import MAIN_BRANCH
 
     branch = revision or MAIN_BRANCH
     read = Adapter.read if adapter else BuiltDataset.read
@@ -95,7 +95,7 @@ def _push_to_hub(
 
 
 def _push_remote(folder: Path, place: RemotePath, *, dry_run: bool) -> Iterator[str]:
-    from export.remote.push import plan, push
+    from datasetkit.export.publish.store.push import plan, push
 
     with _bars() as show:
         if dry_run:

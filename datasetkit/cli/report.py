@@ -22,11 +22,11 @@ def report(
     """Join all that was measured of a model into one page, with a verdict on each claim of the papers."""
     from rich.console import Console
 
-    from hi_scoring.joined.claims import claims
-    from hi_scoring.joined.folders import read_folders
-    from hi_scoring.joined.page import write_page
-    from hi_scoring.joined.terminal import claims_table
-    from hi_scoring.report.pages import check_place
+    from datasetkit.hi_scoring.joined.claims import claims
+    from datasetkit.hi_scoring.joined.folders import read_folders
+    from datasetkit.hi_scoring.joined.page import write_page
+    from datasetkit.hi_scoring.joined.terminal import claims_table
+    from datasetkit.hi_scoring.report.pages import check_place
 
     check_place(out)
     found = read_folders(folders)

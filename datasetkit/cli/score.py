@@ -10,13 +10,13 @@ import typer
 
 from datasetkit.cli.options import FEW_SAMPLES, ModelName, check_dtype, check_revision, name_of, names_in, options_of
 from datasetkit.cli.progress import stage_line
-from datasetkit.errors import RecipeError
+from datasetkit.core.errors import RecipeError
 
 if TYPE_CHECKING:
-    from hi_scoring.data.datasets import Data
-    from hi_scoring.model.subject import Subject
-    from hi_scoring.scores.options import ScoreOptions
-    from hi_scoring.scores.results import HeadScores
+    from datasetkit.hi_scoring.data.datasets import Data
+    from datasetkit.hi_scoring.model.subject import Subject
+    from datasetkit.hi_scoring.scores.options import ScoreOptions
+    from datasetkit.hi_scoring.scores.results import HeadScores
 
 _HEADS_DRAWN = 5
 _SAMPLES_DRAWN = 4
@@ -68,11 +68,11 @@ def score(
 
     Interrupted, the same command goes on. Under torchrun or accelerate launch, processes share the work.
     """
-    from hi_scoring.data.datasets import open_data
-    from hi_scoring.model.subject import Subject
-    from hi_scoring.scores.dataset_scores import score_dataset
-    from hi_scoring.scores.options import ScoreOptions
-    from hi_scoring.scores.run import Share
+    from datasetkit.hi_scoring.data.datasets import open_data
+    from datasetkit.hi_scoring.model.subject import Subject
+    from datasetkit.hi_scoring.scores.dataset_scores import score_dataset
+    from datasetkit.hi_scoring.scores.options import ScoreOptions
+    from datasetkit.hi_scoring.scores.run import Share
 
     options = options_of(
         ScoreOptions,
@@ -109,7 +109,7 @@ def score(
 
 def _check_ranking(by: str, options: ScoreOptions) -> None:
     """Refuse a ranking that the scores will not have, before anything is computed."""
-    from hi_scoring.scores.results import SCORES
+    from datasetkit.hi_scoring.scores.results import SCORES
 
     score, _, positions = by.partition(":")
     if score not in SCORES or positions not in options.positions:
@@ -121,7 +121,7 @@ def _check_ranking(by: str, options: ScoreOptions) -> None:
 
 def _check_phrases(rows: Data, by: str, options: ScoreOptions) -> None:
     """Refuse a ranking by phrases of rows that have none, before the model is loaded; tell of them otherwise."""
-    from hi_scoring.scores.run import Share
+    from datasetkit.hi_scoring.scores.run import Share
 
     if rows.has_phrases or "phrase" not in options.positions:
         return
@@ -136,12 +136,12 @@ def _report(scores: HeadScores, subject: Subject, rows: Data, folder: Path, by: 
     """Write the page with pictures of what the best heads look at, and print the tables."""
     from rich.console import Console
 
-    from hi_scoring.runs.drops import read_drops
-    from hi_scoring.scores.dataset_scores import looked_at
-    from hi_scoring.scores.report.gallery import panel
-    from hi_scoring.scores.report.page import write_page
-    from hi_scoring.scores.report.terminal import scores_tables
-    from hi_scoring.scores.run import PAGE_NAME
+    from datasetkit.hi_scoring.runs.drops import read_drops
+    from datasetkit.hi_scoring.scores.dataset_scores import looked_at
+    from datasetkit.hi_scoring.scores.report.gallery import panel
+    from datasetkit.hi_scoring.scores.report.page import write_page
+    from datasetkit.hi_scoring.scores.report.terminal import scores_tables
+    from datasetkit.hi_scoring.scores.run import PAGE_NAME
 
     heads = scores.top(min(top, _HEADS_DRAWN), by)
     if not heads:

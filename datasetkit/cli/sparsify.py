@@ -11,15 +11,15 @@ import typer
 from datasetkit.cli.asking import AskRowsOptions, RowsName
 from datasetkit.cli.options import ON_A_PAGE, ModelName, name_of, options_of, takes
 from datasetkit.cli.progress import stage_line
-from datasetkit.errors import RecipeError
+from datasetkit.core.errors import RecipeError
 
 if TYPE_CHECKING:
-    from hi_scoring.model.subject import Subject
-    from hi_scoring.runs.progress import OnProgress
-    from hi_scoring.sparse.bench import Bench
-    from hi_scoring.sparse.conditions import Condition
-    from hi_scoring.sparse.folder import Sparsity
-    from hi_scoring.sparse.kernels import Kernel
+    from datasetkit.hi_scoring.model.subject import Subject
+    from datasetkit.hi_scoring.runs.progress import OnProgress
+    from datasetkit.hi_scoring.sparse.bench import Bench
+    from datasetkit.hi_scoring.sparse.conditions import Condition
+    from datasetkit.hi_scoring.sparse.folder import Sparsity
+    from datasetkit.hi_scoring.sparse.kernels import Kernel
 
 HEADS = "Heads"
 
@@ -67,10 +67,10 @@ class SparsifyOptions(AskRowsOptions):
 
         Whatever can be refused without the rows is refused before they are read.
         """
-        from datasetkit.packages import PYCOCOEVALCAP, require
-        from hi_scoring.scores.results import HeadScores
-        from hi_scoring.sparse.bench import Bench
-        from hi_scoring.sparse.conditions import SparsityOptions, conditions_of
+        from datasetkit.hi_scoring.scores.results import HeadScores
+        from datasetkit.hi_scoring.sparse.bench import Bench
+        from datasetkit.hi_scoring.sparse.conditions import SparsityOptions, conditions_of
+        from datasetkit.runtime.packages import PYCOCOEVALCAP, require
 
         chosen = options_of(SparsityOptions, **{name: getattr(self, name) for name in SparsityOptions.model_fields})
         texts, writing = self.texts(), self.writing()
@@ -98,8 +98,8 @@ class SparsifyOptions(AskRowsOptions):
         """Refuse a kernel that there is not, or not for this model here."""
         import torch
 
-        from datasetkit.placement import Placement
-        from hi_scoring.sparse.kernels import Kernel, check_kernel, head_width
+        from datasetkit.hi_scoring.sparse.kernels import Kernel, check_kernel, head_width
+        from datasetkit.runtime.devices import Placement
 
         known: tuple[Kernel, ...] = get_args(Kernel)
         kernel = next((name for name in known if name == self.kernel), None)
@@ -141,9 +141,9 @@ def sparsify(
 def _report(found: Sparsity, folder: Path) -> None:
     from rich.console import Console
 
-    from hi_scoring.sparse.conditions import CORE
-    from hi_scoring.sparse.plan import PLAN_NAME
-    from hi_scoring.sparse.terminal import sparsity_tables
+    from datasetkit.hi_scoring.sparse.conditions import CORE
+    from datasetkit.hi_scoring.sparse.plan import PLAN_NAME
+    from datasetkit.hi_scoring.sparse.terminal import sparsity_tables
 
     console = Console()
     for table in sparsity_tables(found):

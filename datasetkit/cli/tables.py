@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from export.scores import ScoreSummary
-    from export.statistics import Statistics, Summary
+    from datasetkit.export.dataset.model_scores import ScoreSummary
+    from datasetkit.export.dataset.statistics import Statistics, Summary
 
 _ROWS_SHOWN = 15
 _BAR_WIDTH = 24

@@ -17,15 +17,15 @@ import yaml
 from datasetkit.cli.asking import DATA, AskOptions, namer_of, unknown, unusable
 from datasetkit.cli.options import name_of, names_in, options_of
 from datasetkit.cli.progress import stage_line
-from datasetkit.errors import RecipeError
+from datasetkit.core.errors import RecipeError
 
 if TYPE_CHECKING:
-    from hi_scoring.comparison.bench import Bench, Ranking
-    from hi_scoring.comparison.compare import Comparison
-    from hi_scoring.comparison.trials import Trial
-    from hi_scoring.data.datasets import Data
-    from hi_scoring.model.options import TextOptions
-    from hi_scoring.runs.progress import OnProgress
+    from datasetkit.hi_scoring.comparison.bench import Bench, Ranking
+    from datasetkit.hi_scoring.comparison.compare import Comparison
+    from datasetkit.hi_scoring.comparison.trials import Trial
+    from datasetkit.hi_scoring.data.datasets import Data
+    from datasetkit.hi_scoring.model.options import TextOptions
+    from datasetkit.hi_scoring.runs.progress import OnProgress
 
 ADAPTER, TRAINING = "Adapter", "Training"
 # Names of rows for people; those of tests are names of results, too.
@@ -141,13 +141,13 @@ class TuneOptions(AskOptions):
 
         Whatever can be refused without the rows is refused before they are read.
         """
-        from datasetkit.packages import PEFT, PYCOCOEVALCAP, require
-        from hi_scoring.comparison.bench import Bench, check_trials, selector_of
-        from hi_scoring.comparison.trials import trials_of
-        from hi_scoring.data.examples import read_examples
-        from hi_scoring.model.dialogue import Dialogue
-        from hi_scoring.tuning.adapters import AdapterOptions
-        from hi_scoring.tuning.options import TrainingOptions
+        from datasetkit.hi_scoring.comparison.bench import Bench, check_trials, selector_of
+        from datasetkit.hi_scoring.comparison.trials import trials_of
+        from datasetkit.hi_scoring.data.examples import read_examples
+        from datasetkit.hi_scoring.model.dialogue import Dialogue
+        from datasetkit.hi_scoring.tuning.adapters import AdapterOptions
+        from datasetkit.hi_scoring.tuning.options import TrainingOptions
+        from datasetkit.runtime.packages import PEFT, PYCOCOEVALCAP, require
 
         require("tuning", PEFT, PYCOCOEVALCAP)
         texts, writing = self.texts(), self.writing()
@@ -195,8 +195,8 @@ class TuneOptions(AskOptions):
         return bench, trials
 
     def _ranking(self) -> Ranking | None:
-        from hi_scoring.comparison.bench import Ranking
-        from hi_scoring.scores.results import HeadScores
+        from datasetkit.hi_scoring.comparison.bench import Ranking
+        from datasetkit.hi_scoring.scores.results import HeadScores
 
         if self.scores is None:
             return None
@@ -204,7 +204,7 @@ class TuneOptions(AskOptions):
 
     def _rows(self, data: str, texts: TextOptions) -> dict[str, Data]:
         """Open what is learnt, what decides when training ends, and what is tested, and say how much it is."""
-        from hi_scoring.data.datasets import ASKED, DESCRIBED, open_data
+        from datasetkit.hi_scoring.data.datasets import ASKED, DESCRIBED, open_data
 
         requires = DESCRIBED if "caption" in texts.tasks else ASKED
         rows = {TRAIN: open_data(data, self.split, self.limit, requires, "train")}
@@ -231,8 +231,8 @@ def run(
     command: str,
     options: TuneOptions,
 ) -> None:
-    """Tune what is selected with every seed, and report; see :func:`hi_scoring.comparison.compare.compare`."""
-    from hi_scoring.comparison.compare import compare
+    """Tune what is selected with every seed, and report."""
+    from datasetkit.hi_scoring.comparison.compare import compare
 
     folder = options.folder(model, data)
     is_first = _is_first()
@@ -253,13 +253,13 @@ def _report(found: Comparison, bench: Bench, folder: Path) -> None:
     """Write tables and pages, and print what they say."""
     from rich.console import Console
 
-    from hi_scoring.comparison.compare import CELLS_NAME
-    from hi_scoring.comparison.report.markdown import write_markdown
-    from hi_scoring.comparison.report.page import write_page
-    from hi_scoring.comparison.report.predictions import side_by_side
-    from hi_scoring.comparison.report.terminal import comparison_tables
-    from hi_scoring.comparison.table import contrasts_table, shifts_table, write_tables
-    from hi_scoring.scores.run import PAGE_NAME
+    from datasetkit.hi_scoring.comparison.compare import CELLS_NAME
+    from datasetkit.hi_scoring.comparison.report.markdown import write_markdown
+    from datasetkit.hi_scoring.comparison.report.page import write_page
+    from datasetkit.hi_scoring.comparison.report.predictions import side_by_side
+    from datasetkit.hi_scoring.comparison.report.terminal import comparison_tables
+    from datasetkit.hi_scoring.comparison.table import contrasts_table, shifts_table, write_tables
+    from datasetkit.hi_scoring.scores.run import PAGE_NAME
 
     shifts, contrasts, description = shifts_table(found), contrasts_table(found), bench.description()
     write_tables(folder, shifts, contrasts)
@@ -300,7 +300,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _is_first() -> bool:
-    from hi_scoring.scores.run import Share
+    from datasetkit.hi_scoring.scores.run import Share
 
     return Share.is_first()
 

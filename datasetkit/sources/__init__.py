@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datasetkit.registry import Registry
+from datasetkit.runtime.registry import Registry
 
 SOURCES = Registry(
     "source",

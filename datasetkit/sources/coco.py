@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
-from datasetkit.errors import SourceError, UnusableError
-from datasetkit.images import ImageLimits, LoadedImage, load_image
-from datasetkit.ledger import Drop, DropReason, Notice, NoticeKind
-from datasetkit.places import Place, leads_out, path_inside
-from datasetkit.protocols import Annotator, Entry, Reading
-from datasetkit.recipe import Recipe
-from datasetkit.record import KeyObject, ObjectStatus, Provenance, Record
-from datasetkit.remote import RemotePath
-from datasetkit.rle import Mask
+from datasetkit.core.errors import SourceError, UnusableError
+from datasetkit.core.image import ImageLimits, LoadedImage, load_image
+from datasetkit.core.ledger import Drop, DropReason, Notice, NoticeKind
+from datasetkit.core.mask import Mask
+from datasetkit.core.paths import Place, leads_out, path_inside
+from datasetkit.core.protocols import Annotator, Entry, Reading
+from datasetkit.core.record import KeyObject, ObjectStatus, Provenance, Record
+from datasetkit.core.remote import RemotePath
+from datasetkit.options import Recipe
 from datasetkit.sources.coco_index import CocoIndex
 from datasetkit.sources.files import read_picture
 from datasetkit.sources.licenses import UNKNOWN_LICENSE

@@ -6,8 +6,8 @@ from array import array
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from datasetkit.errors import SourceError
-from datasetkit.places import Place
+from datasetkit.core.errors import SourceError
+from datasetkit.core.paths import Place
 from datasetkit.sources.json_index import JsonFile, Postings
 from datasetkit.sources.licenses import license_identifier
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from datasetkit.errors import SourceError
-from datasetkit.schema import row_schema
+from datasetkit.core.errors import SourceError
+from datasetkit.core.schema import row_schema
 from datasetkit.sources.files import CAPTION_COLUMNS
 
 _PICTURE_NAMES = ("image", "img", "picture", "photo", "jpg", "jpeg", "png", "webp")

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from operator import itemgetter
 from pathlib import Path, PurePosixPath
 
-from datasetkit.errors import SourceError, UnusableError
-from datasetkit.images import ImageLimits
-from datasetkit.ledger import DropReason
-from datasetkit.places import Place, files_below, read_part
-from datasetkit.remote import RemotePath
+from datasetkit.core.errors import SourceError, UnusableError
+from datasetkit.core.image import ImageLimits
+from datasetkit.core.ledger import DropReason
+from datasetkit.core.paths import Place, files_below, read_part
+from datasetkit.core.remote import RemotePath
 
 CAPTION_COLUMNS = ("description", "caption", "text")
 PICTURE_SUFFIXES = frozenset(

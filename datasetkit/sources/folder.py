@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from datasetkit.errors import SourceError, UnusableError
-from datasetkit.images import ImageLimits, load_image
-from datasetkit.ledger import Drop, DropReason, Notice
-from datasetkit.places import Place, arrow_input, files_below, path_inside
-from datasetkit.protocols import Annotator, Entry, Reading
-from datasetkit.recipe import Recipe
-from datasetkit.record import Provenance, Record
-from datasetkit.remote import RemotePath
+from datasetkit.core.errors import SourceError, UnusableError
+from datasetkit.core.image import ImageLimits, load_image
+from datasetkit.core.ledger import Drop, DropReason, Notice
+from datasetkit.core.paths import Place, arrow_input, files_below, path_inside
+from datasetkit.core.protocols import Annotator, Entry, Reading
+from datasetkit.core.record import Provenance, Record
+from datasetkit.core.remote import RemotePath
+from datasetkit.options import Recipe
 from datasetkit.sources.columns import no_texts
 from datasetkit.sources.files import (
     CAPTION_COLUMNS,

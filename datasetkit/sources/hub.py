@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from datasetkit.errors import SourceError, UnusableError
-from datasetkit.images import ImageLimits
-from datasetkit.ledger import Drop, DropReason
-from datasetkit.protocols import Annotator, Entry, Reading
-from datasetkit.recipe import Recipe
+from datasetkit.core.errors import SourceError, UnusableError
+from datasetkit.core.image import ImageLimits
+from datasetkit.core.ledger import Drop, DropReason
+from datasetkit.core.protocols import Annotator, Entry, Reading
+from datasetkit.options import Recipe
 from datasetkit.sources.columns import Columns, check_texts, find_columns
 from datasetkit.sources.hub_files import RepositoryFiles
 from datasetkit.sources.hub_loading import (

@@ -9,10 +9,10 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from datasetkit.errors import SourceError, UnusableError
-from datasetkit.images import ImageLimits
-from datasetkit.ledger import DropReason
-from datasetkit.places import leads_out
+from datasetkit.core.errors import SourceError, UnusableError
+from datasetkit.core.image import ImageLimits
+from datasetkit.core.ledger import DropReason
+from datasetkit.core.paths import leads_out
 from datasetkit.sources.files import as_text, read_picture
 from datasetkit.sources.hub_loading import one_line
 

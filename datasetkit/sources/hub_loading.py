@@ -12,8 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from datasetkit.errors import SourceError, UnusableError
-from datasetkit.ledger import DropReason
+from datasetkit.core.errors import SourceError, UnusableError
+from datasetkit.core.ledger import DropReason
 from datasetkit.sources.columns import Columns
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from datasetkit.errors import SourceError
-from datasetkit.places import Place, open_local
+from datasetkit.core.errors import SourceError
+from datasetkit.core.paths import Place, open_local
 
 _CHUNK_BYTES = 2**20
 _BLANKS = " \t\r\n"

@@ -16,13 +16,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datasetkit.errors import SourceError, UnusableError
-from datasetkit.images import ImageLimits
-from datasetkit.ledger import Drop, DropReason
-from datasetkit.places import Place, arrow_input
-from datasetkit.protocols import Annotator, Entry, Reading
-from datasetkit.recipe import Recipe
-from datasetkit.schema import check_schema_version, stored_schema_version
+from datasetkit.core.errors import SourceError, UnusableError
+from datasetkit.core.image import ImageLimits
+from datasetkit.core.ledger import Drop, DropReason
+from datasetkit.core.paths import Place, arrow_input
+from datasetkit.core.protocols import Annotator, Entry, Reading
+from datasetkit.core.schema import check_schema_version, stored_schema_version
+from datasetkit.options import Recipe
 from datasetkit.sources.columns import Columns, check_texts, find_columns
 from datasetkit.sources.files import list_shards, split_of_shard
 from datasetkit.sources.in_order import InOrder

@@ -9,13 +9,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from datasetkit.errors import RecipeError, UnusableError
-from datasetkit.images import ImageLimits, load_image
-from datasetkit.ledger import DropReason, Notice
-from datasetkit.protocols import Entry, Reading, Source
-from datasetkit.recipe import Recipe
-from datasetkit.record import Provenance, Record
-from datasetkit.schema import row_to_record
+from datasetkit.core.errors import RecipeError, UnusableError
+from datasetkit.core.image import ImageLimits, load_image
+from datasetkit.core.ledger import DropReason, Notice
+from datasetkit.core.protocols import Entry, Reading, Source
+from datasetkit.core.record import Provenance, Record
+from datasetkit.core.schema import row_to_record
+from datasetkit.options import Recipe
 from datasetkit.sources.columns import Columns
 from datasetkit.sources.files import as_text
 from datasetkit.sources.licenses import UNKNOWN_LICENSE

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
 
-from datasetkit.places import Place
+from datasetkit.core.paths import Place
 
 _BLOCK = tarfile.BLOCKSIZE
 _LONGEST_EXTENSION = 2**20

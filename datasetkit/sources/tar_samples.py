@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from datasetkit.errors import SourceError
-from datasetkit.ledger import DropReason
-from datasetkit.places import Place, as_place, leads_out
+from datasetkit.core.errors import SourceError
+from datasetkit.core.ledger import DropReason
+from datasetkit.core.paths import Place, as_place, leads_out
 from datasetkit.sources.files import PICTURE_SUFFIXES, as_text
 from datasetkit.sources.tar_index import Break, Member
 

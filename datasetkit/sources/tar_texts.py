@@ -11,10 +11,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from datasetkit.errors import UnusableError
-from datasetkit.ledger import DropReason
-from datasetkit.places import Place, read_part
-from datasetkit.schema import row_schema
+from datasetkit.core.errors import UnusableError
+from datasetkit.core.ledger import DropReason
+from datasetkit.core.paths import Place, read_part
+from datasetkit.core.schema import row_schema
 from datasetkit.sources.files import as_text
 from datasetkit.sources.tar_index import Member
 from datasetkit.sources.tar_samples import Sample

@@ -18,12 +18,12 @@ from typing import Any
 
 from PIL import Image
 
-from datasetkit.errors import RecipeError
-from datasetkit.ledger import Drop
-from datasetkit.protocols import Annotator, Entry, Reading
-from datasetkit.recipe import Recipe
-from datasetkit.record import EncodedImage, KeyObject, ObjectStatus, Phrase, PhraseStatus, Provenance, Record
-from datasetkit.rle import Mask
+from datasetkit.core.errors import RecipeError
+from datasetkit.core.ledger import Drop
+from datasetkit.core.mask import Mask
+from datasetkit.core.protocols import Annotator, Entry, Reading
+from datasetkit.core.record import EncodedImage, KeyObject, ObjectStatus, Phrase, PhraseStatus, Provenance, Record
+from datasetkit.options import Recipe
 from datasetkit.toyworld.descriptions import Description, describe
 from datasetkit.toyworld.domain import BASE, DOMAINS, Domain
 from datasetkit.toyworld.questions import QuestionType, ask

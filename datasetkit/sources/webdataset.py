@@ -14,12 +14,12 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from datasetkit.errors import SourceError, UnusableError
-from datasetkit.images import ImageLimits
-from datasetkit.ledger import Drop, DropReason
-from datasetkit.places import Place
-from datasetkit.protocols import Annotator, Entry, Reading
-from datasetkit.recipe import Recipe
+from datasetkit.core.errors import SourceError, UnusableError
+from datasetkit.core.image import ImageLimits
+from datasetkit.core.ledger import Drop, DropReason
+from datasetkit.core.paths import Place
+from datasetkit.core.protocols import Annotator, Entry, Reading
+from datasetkit.options import Recipe
 from datasetkit.sources.columns import Columns
 from datasetkit.sources.files import CAPTION_COLUMNS, as_text, list_shards, split_of_shard
 from datasetkit.sources.rows import RowReader, announce, check_relabel, first_text, number_of

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from enum import StrEnum
 from random import Random
 
-from datasetkit.record import Question
+from datasetkit.core.record import Question
 from datasetkit.toyworld.domain import Domain
 from datasetkit.toyworld.referring import OPPOSITES, Attributes, names_for, relations_between
 from datasetkit.toyworld.scenes import Scene, Size

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from random import Random
 
-from datasetkit.errors import RecipeError
+from datasetkit.core.errors import RecipeError
 from datasetkit.toyworld.raster import covered
 from datasetkit.toyworld.scenes import (
     Background,

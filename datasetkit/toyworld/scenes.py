@@ -10,7 +10,7 @@ import random
 from dataclasses import dataclass
 from enum import StrEnum
 
-from datasetkit.errors import RecipeError
+from datasetkit.core.errors import RecipeError
 from datasetkit.toyworld.shapes import Shape, extent
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from datasetkit.registry import Registry
+from datasetkit.runtime.registry import Registry
 
 FORMATS = Registry(
     "format",
     {
-        "coco": "export.formats.coco:write_coco",
-        "imagefolder": "export.formats.imagefolder:write_imagefolder",
-        "labelstudio": "export.formats.labelstudio:write_labelstudio",
-        "webdataset": "export.formats.webdataset:write_webdataset",
-        "yolo-seg": "export.formats.yolo_seg:write_yolo_seg",
+        "coco": "datasetkit.export.formats.coco:write_coco",
+        "imagefolder": "datasetkit.export.formats.imagefolder:write_imagefolder",
+        "labelstudio": "datasetkit.export.formats.labelstudio:write_labelstudio",
+        "webdataset": "datasetkit.export.formats.webdataset:write_webdataset",
+        "yolo-seg": "datasetkit.export.formats.yolo_seg:write_yolo_seg",
     },
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from datasetkit.rle import BoolArray
+from datasetkit.core.mask import BoolArray
 
 _VALUE_BITS = 8
 _LENGTH_BITS = (3, 4, 8, 16)

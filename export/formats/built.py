@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from datasetkit.errors import BuiltFolderError
-from datasetkit.record import EncodedImage, KeyObject, Record
-from datasetkit.schema import row_to_record
-from export.manifest import Manifest, Shard
-from export.reading import iter_shard
-from export.shards import hash_file
+from datasetkit.core.errors import BuiltFolderError
+from datasetkit.core.record import EncodedImage, KeyObject, Record
+from datasetkit.core.schema import row_to_record
+from datasetkit.export.dataset.manifest import Manifest, Shard
+from datasetkit.export.dataset.reading import iter_shard
+from datasetkit.export.dataset.shards import hash_file
 
 UNNAMED = "object"
 ObjectKey = tuple[str, str | None, bool, int]

@@ -14,9 +14,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from datasetkit.record import KeyObject, Phrase, Record
-from export.formats.built import UNNAMED, BuiltDataset, ObjectKey, Picture, object_keys
-from export.formats.result import ExportResult, losses
+from datasetkit.core.record import KeyObject, Phrase, Record
+from datasetkit.export.formats.built import UNNAMED, BuiltDataset, ObjectKey, Picture, object_keys
+from datasetkit.export.formats.result import ExportResult, losses
 
 _MEANINGS = {
     "unnamed_objects": f'objects without a category, which COCO does not know; their category is "{UNNAMED}"',

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from datasetkit.errors import OutputError
-from export.formats import FORMATS
-from export.formats.built import BuiltDataset
-from export.formats.result import ExportResult, Format
+from datasetkit.core.errors import OutputError
+from datasetkit.export.formats import FORMATS
+from datasetkit.export.formats.built import BuiltDataset
+from datasetkit.export.formats.result import ExportResult, Format
 
 # Hidden, so that readers which take every file of a folder pass over it.
 MARKER_NAME = ".datasetkit-export.json"
@@ -31,7 +31,7 @@ def export_folder(
 
     Args:
         folder: the built folder; it is not changed.
-        format_name: one of :data:`export.formats.FORMATS`.
+        format_name: one of :data:`datasetkit.export.formats.FORMATS`.
         destination: the folder to write.
         split: the one split to export; None takes all.
         overwrite: whether an earlier export in the destination is replaced.

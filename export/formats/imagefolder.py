@@ -14,9 +14,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datasetkit.schema import record_to_row, row_schema
-from export.formats.built import BuiltDataset, Picture
-from export.formats.result import ExportResult
+from datasetkit.core.schema import record_to_row, row_schema
+from datasetkit.export.formats.built import BuiltDataset, Picture
+from datasetkit.export.formats.result import ExportResult
 
 _ROW_GROUP_ROWS = 400
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
-from datasetkit.record import KeyObject, Phrase, PhraseStatus, Record
-from export.formats.brush import brush_rle
-from export.formats.built import UNNAMED, BuiltDataset, says_more
-from export.formats.result import ExportResult, losses
+from datasetkit.core.record import KeyObject, Phrase, PhraseStatus, Record
+from datasetkit.export.formats.brush import brush_rle
+from datasetkit.export.formats.built import UNNAMED, BuiltDataset, says_more
+from datasetkit.export.formats.result import ExportResult, losses
 
 _MEANINGS = {
     "unnamed_objects": f'objects without a category; their label is "{UNNAMED}"',

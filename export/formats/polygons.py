@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy.spatial import cKDTree
 
-from datasetkit.rle import BoolArray
+from datasetkit.core.mask import BoolArray
 
 Points = NDArray[np.int64]
 # Between background 0 and mask 1, so near to the mask that rounding gives the mask's own pixel.

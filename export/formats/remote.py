@@ -7,12 +7,12 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from datasetkit.errors import OutputError
-from datasetkit.remote import RemotePath
-from export.formats.exporting import MARKER_NAME, export_folder
-from export.formats.result import ExportResult
-from export.hub.files import LocalFile, local_file
-from export.remote.sending import compare, read_journal, send
+from datasetkit.core.errors import OutputError
+from datasetkit.core.remote import RemotePath
+from datasetkit.export.formats.exporting import MARKER_NAME, export_folder
+from datasetkit.export.formats.result import ExportResult
+from datasetkit.export.publish.files import LocalFile, local_file
+from datasetkit.export.publish.store.sending import compare, read_journal, send
 
 _JOURNAL_NAME = ".datasetkit-export-journal.json"
 
@@ -30,7 +30,7 @@ def export_remote(
 
     Args:
         folder: the built folder; it is not changed.
-        format_name: one of :data:`export.formats.FORMATS`.
+        format_name: one of :data:`datasetkit.export.formats.FORMATS`.
         destination: the folder to write; files there that no export wrote stay.
         split: the one split to export; None takes all.
         overwrite: whether an earlier export in the destination is replaced.

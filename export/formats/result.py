@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from export.formats.built import BuiltDataset
+from datasetkit.export.formats.built import BuiltDataset
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,13 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from datasetkit.drawing import object_colour
-from datasetkit.errors import BuiltFolderError
-from datasetkit.record import Record
-from datasetkit.rle import run_lengths
-from datasetkit.schema import record_to_row
-from export.formats.built import BuiltDataset, picture_suffix
-from export.formats.result import ExportResult, losses
+from datasetkit.core.drawing import object_colour
+from datasetkit.core.errors import BuiltFolderError
+from datasetkit.core.mask import run_lengths
+from datasetkit.core.record import Record
+from datasetkit.core.schema import record_to_row
+from datasetkit.export.formats.built import BuiltDataset, picture_suffix
+from datasetkit.export.formats.result import ExportResult, losses
 
 SHARD_BYTES = 512 * 2**20
 _MOST_COLOURED = 255

@@ -9,10 +9,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import yaml
 
-from datasetkit.record import KeyObject
-from export.formats.built import UNNAMED, BuiltDataset, says_more
-from export.formats.polygons import fill, trace
-from export.formats.result import ExportResult, losses
+from datasetkit.core.record import KeyObject
+from datasetkit.export.formats.built import UNNAMED, BuiltDataset, says_more
+from datasetkit.export.formats.polygons import fill, trace
+from datasetkit.export.formats.result import ExportResult, losses
 
 # Readers take either the nearest whole number or the one below: with a quarter, both are the pixel that was meant.
 _WITHIN_PIXEL = 0.25

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hi_scoring.ablation.bench import Bench
-from hi_scoring.ablation.parts import SUFFIX, load_part, save_part
-from hi_scoring.ablation.plan import Plan, Trial
-from hi_scoring.ablation.results import Ablations
-from hi_scoring.ablation.table import Effects
-from hi_scoring.data.examples import Examples
-from hi_scoring.evaluation.metrics import Measured
-from hi_scoring.runs.drops import DROPS_NAME, write_drops
-from hi_scoring.runs.folder import RunFolder
-from hi_scoring.runs.progress import OnProgress
+from datasetkit.hi_scoring.ablation.bench import Bench
+from datasetkit.hi_scoring.ablation.parts import SUFFIX, load_part, save_part
+from datasetkit.hi_scoring.ablation.plan import Plan, Trial
+from datasetkit.hi_scoring.ablation.results import Ablations
+from datasetkit.hi_scoring.ablation.table import Effects
+from datasetkit.hi_scoring.data.examples import Examples
+from datasetkit.hi_scoring.evaluation.metrics import Measured
+from datasetkit.hi_scoring.runs.drops import DROPS_NAME, write_drops
+from datasetkit.hi_scoring.runs.folder import RunFolder
+from datasetkit.hi_scoring.runs.progress import OnProgress
 
 CONDITIONS_NAME, UNABLATED = "conditions", "unablated"
 
@@ -37,7 +37,7 @@ def ablate(
         folder: for the results; conditions that are finished in it are not run again, and equal results are loaded.
         overwrite: whether finished results in the folder give way, those of the same bench, too, so that all is
             measured anew; what an interrupted run of the same bench left is gone on with.
-        on_progress: see :data:`~hi_scoring.runs.progress.OnProgress`.
+        on_progress: see :data:`~datasetkit.hi_scoring.runs.progress.OnProgress`.
 
     Raises:
         OutputError: the folder holds other results.

@@ -2,8 +2,8 @@
 
 The first forward pass of generation ends at the last prompt position, whose logits are those of the answer's first
 token, and the model was given nothing of the answer. As an answer is right in any case (see
-:func:`hi_scoring.evaluation.answers.is_right`), its probability is that of its first token as it is, in lower case or
-capitalised.
+:func:`datasetkit.hi_scoring.evaluation.answers.is_right`), its probability is that of its first token as it is, in
+lower case or capitalised.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from typing import Any
 
 from torch import Tensor
 
-from datasetkit.errors import ModelError
-from hi_scoring.ablation.editors import HeadEditor
-from hi_scoring.ablation.vision import SeenPictures
-from hi_scoring.attention import instrumented
-from hi_scoring.data.examples import Example, Examples
-from hi_scoring.evaluation.asking import ask_all
-from hi_scoring.model.dialogue import Dialogue
-from hi_scoring.model.first_tokens import first_tokens
-from hi_scoring.model.options import WritingOptions
-from hi_scoring.model.writing import Writer
+from datasetkit.core.errors import ModelError
+from datasetkit.hi_scoring.ablation.editors import HeadEditor
+from datasetkit.hi_scoring.ablation.vision import SeenPictures
+from datasetkit.hi_scoring.attention import instrumented
+from datasetkit.hi_scoring.data.examples import Example, Examples
+from datasetkit.hi_scoring.evaluation.asking import ask_all
+from datasetkit.hi_scoring.model.dialogue import Dialogue
+from datasetkit.hi_scoring.model.first_tokens import first_tokens
+from datasetkit.hi_scoring.model.options import WritingOptions
+from datasetkit.hi_scoring.model.writing import Writer
 
 # Makes the editor of one batch, of examples at these places; None leaves all heads as they are.
 EditorOf = Callable[[Sequence[int]], HeadEditor] | None
@@ -72,7 +72,7 @@ class Asker:
     def ask(
         self, editor_of: EditorOf, options: WritingOptions, batch: int, on_progress: Callable[[int], None]
     ) -> list[Said]:
-        """Ask everything; see :func:`hi_scoring.evaluation.asking.ask_all`.
+        """Ask everything; see :func:`datasetkit.hi_scoring.evaluation.asking.ask_all`.
 
         Args:
             editor_of: edits heads.

@@ -9,21 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from datasetkit.protocols import ObjectNamer
-from hi_scoring.ablation.asking import Asker, EditorOf, Said
-from hi_scoring.ablation.editors import MeanHeads, ResampledHeads, ZeroHeads
-from hi_scoring.ablation.options import Mode
-from hi_scoring.ablation.plan import Condition
-from hi_scoring.ablation.references import References, donors_of
-from hi_scoring.ablation.vision import SeenPictures
-from hi_scoring.data.examples import Examples
-from hi_scoring.evaluation.metrics import Measured
-from hi_scoring.evaluation.predictions import judge
-from hi_scoring.model.dialogue import Dialogue
-from hi_scoring.model.options import TextOptions, WritingOptions
-from hi_scoring.model.subject import Subject
-from hi_scoring.runs.progress import OnProgress
-from hi_scoring.statistics import FloatArray
+from datasetkit.core.protocols import ObjectNamer
+from datasetkit.hi_scoring.ablation.asking import Asker, EditorOf, Said
+from datasetkit.hi_scoring.ablation.editors import MeanHeads, ResampledHeads, ZeroHeads
+from datasetkit.hi_scoring.ablation.options import Mode
+from datasetkit.hi_scoring.ablation.plan import Condition
+from datasetkit.hi_scoring.ablation.references import References, donors_of
+from datasetkit.hi_scoring.ablation.vision import SeenPictures
+from datasetkit.hi_scoring.data.examples import Examples
+from datasetkit.hi_scoring.evaluation.metrics import Measured
+from datasetkit.hi_scoring.evaluation.predictions import judge
+from datasetkit.hi_scoring.model.dialogue import Dialogue
+from datasetkit.hi_scoring.model.options import TextOptions, WritingOptions
+from datasetkit.hi_scoring.model.subject import Subject
+from datasetkit.hi_scoring.runs.progress import OnProgress
+from datasetkit.hi_scoring.statistics import FloatArray
 
 # Of conditions and tables.
 _FORMAT = 2
@@ -80,7 +80,7 @@ class Bench:
 
         Args:
             condition: None for the model as it is.
-            on_progress: see :data:`~hi_scoring.runs.progress.OnProgress`.
+            on_progress: see :data:`~datasetkit.hi_scoring.runs.progress.OnProgress`.
 
         Returns:
             statistics of every metric of the tasks; samples are the dataset's pictures that have examples.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hi_scoring.attention import AttentionCall, Editor
+from datasetkit.hi_scoring.attention import AttentionCall, Editor
 
 # Numbers of the chosen heads of each layer, rising; layers without any are left out.
 Heads = Mapping[int, tuple[int, ...]]

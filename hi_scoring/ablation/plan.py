@@ -11,12 +11,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from datasetkit.errors import RecipeError
-from hi_scoring.ablation.editors import Heads
-from hi_scoring.ablation.options import AblationOptions, Mode
-from hi_scoring.ablation.rankings import Ranking
-from hi_scoring.scores.results import Head
-from hi_scoring.selection import Selection
+from datasetkit.core.errors import RecipeError
+from datasetkit.hi_scoring.ablation.editors import Heads
+from datasetkit.hi_scoring.ablation.options import AblationOptions, Mode
+from datasetkit.hi_scoring.ablation.rankings import Ranking
+from datasetkit.hi_scoring.scores.results import Head
+from datasetkit.hi_scoring.selection import Selection
 
 Rule = Literal["top", "bottom", "random"]
 _ROUNDING = 1e-9

@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from datasetkit.errors import RecipeError
-from datasetkit.models import ModelIdentity
-from hi_scoring.scores.options import ScoreOptions
-from hi_scoring.scores.results import HeadScores
-from hi_scoring.selection import Selector
+from datasetkit.core.detections import ModelIdentity
+from datasetkit.core.errors import RecipeError
+from datasetkit.hi_scoring.scores.options import ScoreOptions
+from datasetkit.hi_scoring.scores.results import HeadScores
+from datasetkit.hi_scoring.selection import Selector
 
 TABLE_COLUMNS = ("layer", "head", "score")
 _TABLE, _GIVEN = "table", "given"

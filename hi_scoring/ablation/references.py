@@ -14,15 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datasetkit.errors import SourceError
-from hi_scoring.ablation.editors import Donated, Heads, OutputCapture, OutputSums
-from hi_scoring.ablation.vision import SeenPictures
-from hi_scoring.attention import Editor, instrumented
-from hi_scoring.data.examples import Example, Examples
-from hi_scoring.evaluation.asking import in_batches
-from hi_scoring.model.dialogue import Dialogue
-from hi_scoring.model.options import Task
-from hi_scoring.model.writing import on_device
+from datasetkit.core.errors import SourceError
+from datasetkit.hi_scoring.ablation.editors import Donated, Heads, OutputCapture, OutputSums
+from datasetkit.hi_scoring.ablation.vision import SeenPictures
+from datasetkit.hi_scoring.attention import Editor, instrumented
+from datasetkit.hi_scoring.data.examples import Example, Examples
+from datasetkit.hi_scoring.evaluation.asking import in_batches
+from datasetkit.hi_scoring.model.dialogue import Dialogue
+from datasetkit.hi_scoring.model.options import Task
+from datasetkit.hi_scoring.model.writing import on_device
 
 
 class References:

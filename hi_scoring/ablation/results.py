@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from datasetkit.errors import BuiltFolderError
-from datasetkit.whole_files import replace_file
-from hi_scoring.runs.tables import write_table
+from datasetkit.core.errors import BuiltFolderError
+from datasetkit.core.files import replace_file
+from datasetkit.hi_scoring.runs.tables import write_table
 
 CURVES_NAME, CONTRASTS_NAME, FACTS_NAME = "ablations.parquet", "contrasts.parquet", "ablation.json"
 
@@ -22,8 +22,8 @@ class Ablations:
     """Tables, and what they were computed from.
 
     Args:
-        curves: see :meth:`hi_scoring.ablation.table.Effects.curves`.
-        contrasts: see :meth:`hi_scoring.ablation.table.Effects.contrasts`.
+        curves: see :meth:`datasetkit.hi_scoring.ablation.table.Effects.curves`.
+        contrasts: see :meth:`datasetkit.hi_scoring.ablation.table.Effects.contrasts`.
         facts: model, data, options, rankings, and of every trial its heads; ``n`` samples, and how many ``rows`` were
             read, used and dropped (``drops.jsonl`` says why); plain JSON values.
 

@@ -24,11 +24,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from hi_scoring.ablation.plan import Rule, Trial
-from hi_scoring.evaluation.metrics import METRICS, Measured, find_metric
-from hi_scoring.evaluation.shifts import Cell, Estimate, contrast, shift
-from hi_scoring.statistics import DRAWS, holm, p_as_drawn
-from hi_scoring.verdicts import FAILS, HOLDS, LEVEL, OPEN
+from datasetkit.hi_scoring.ablation.plan import Rule, Trial
+from datasetkit.hi_scoring.evaluation.metrics import METRICS, Measured, find_metric
+from datasetkit.hi_scoring.evaluation.shifts import Cell, Estimate, contrast, shift
+from datasetkit.hi_scoring.statistics import DRAWS, holm, p_as_drawn
+from datasetkit.hi_scoring.verdicts import FAILS, HOLDS, LEVEL, OPEN
 
 # Of each test, so that the lowest p-value there is, corrected for all of them, is half of LEVEL.
 _DRAWS_PER_TEST = 4 / LEVEL
@@ -105,9 +105,9 @@ class Effects:
             columns ranking, mode, heads, share, metric (of ``METRICS``; types of questions explain, they are not
             tested), top and random (their shifts); difference with low, high (95 %) and p, of these top heads from the
             mean of random ones, on other samples and with other draws; p_sets, whether the top set could be one more
-            random set, see :func:`hi_scoring.statistics.p_as_drawn`; worse, whether the difference is to the worse;
-            p_holm, the larger of p and p_sets, corrected for all modes and doses of the same ranking and metric, NaN
-            where either is, as with fewer than two random sets.
+            random set, see :func:`datasetkit.hi_scoring.statistics.p_as_drawn`; worse, whether the difference is to the
+            worse; p_holm, the larger of p and p_sets, corrected for all modes and doses of the same ranking and metric,
+            NaN where either is, as with fewer than two random sets.
 
         """
         table = pd.DataFrame([self._contrast(dose, metric) for dose in self._doses for metric in self._tested])

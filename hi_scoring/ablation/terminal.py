@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import pandas as pd
 from rich.table import Table
 
-from hi_scoring.ablation.results import Ablations
-from hi_scoring.ablation.table import verdicts
-from hi_scoring.evaluation.metrics import find_metric
-from hi_scoring.report.numbers import signed
-from hi_scoring.report.tables import plain_table
-from hi_scoring.verdicts import LEVEL
+from datasetkit.hi_scoring.ablation.results import Ablations
+from datasetkit.hi_scoring.ablation.table import verdicts
+from datasetkit.hi_scoring.evaluation.metrics import find_metric
+from datasetkit.hi_scoring.report.numbers import signed
+from datasetkit.hi_scoring.report.tables import plain_table
+from datasetkit.hi_scoring.verdicts import LEVEL
 
 MARK = "*"
 # The others are in the files.

@@ -5,9 +5,9 @@ Q queries and K keys of one call, D width of a head, R chosen query rows. Layers
 is a token's place in the padded sequence, prompt and generated tokens alike, from the left end of the batch's rows.
 """
 
-from hi_scoring.attention.call import AttentionCall
-from hi_scoring.attention.instrument import instrumented
-from hi_scoring.attention.parts import Editor, Reader
-from hi_scoring.attention.positions import PositionReader
+from datasetkit.hi_scoring.attention.call import AttentionCall
+from datasetkit.hi_scoring.attention.instrument import instrumented
+from datasetkit.hi_scoring.attention.parts import Editor, Reader
+from datasetkit.hi_scoring.attention.positions import PositionReader
 
 __all__ = ["AttentionCall", "Editor", "PositionReader", "Reader", "instrumented"]

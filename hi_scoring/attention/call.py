@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from datasetkit.errors import ModelError
+from datasetkit.core.errors import ModelError
 
 
 @dataclass(frozen=True, eq=False)

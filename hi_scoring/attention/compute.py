@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from datasetkit.errors import ModelError
-from hi_scoring.attention.call import AttentionCall
-from hi_scoring.attention.parts import Editor, Reader
+from datasetkit.core.errors import ModelError
+from datasetkit.hi_scoring.attention.call import AttentionCall
+from datasetkit.hi_scoring.attention.parts import Editor, Reader
 
 # Scores held at once, 16 MiB in float32: more rows are done one part after the other.
 _CHUNK_SCORES = 2**22

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from datasetkit.errors import ModelError
+from datasetkit.core.errors import ModelError
 
 
 @contextmanager

@@ -15,11 +15,11 @@ from transformers.cache_utils import StaticLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-from datasetkit.errors import ModelError
-from hi_scoring.attention.call import AttentionCall
-from hi_scoring.attention.compute import attend
-from hi_scoring.attention.implementation import attending_by, layer_of
-from hi_scoring.attention.parts import Editor, Reader
+from datasetkit.core.errors import ModelError
+from datasetkit.hi_scoring.attention.call import AttentionCall
+from datasetkit.hi_scoring.attention.compute import attend
+from datasetkit.hi_scoring.attention.implementation import attending_by, layer_of
+from datasetkit.hi_scoring.attention.parts import Editor, Reader
 
 _NAME = "hi_scoring"
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor
 
-from hi_scoring.attention.call import AttentionCall
+from datasetkit.hi_scoring.attention.call import AttentionCall
 
 
 class Reader(ABC):

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from datasetkit.errors import ModelError
-from hi_scoring.attention.call import AttentionCall
-from hi_scoring.attention.parts import Reader
+from datasetkit.core.errors import ModelError
+from datasetkit.hi_scoring.attention.call import AttentionCall
+from datasetkit.hi_scoring.attention.parts import Reader
 
 
 class PositionReader(Reader):

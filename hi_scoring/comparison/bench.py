@@ -7,23 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from datasetkit.placement import Placement
-from datasetkit.protocols import ObjectNamer
-from hi_scoring.comparison.cells import is_finished, save_cell
-from hi_scoring.comparison.trials import Trial
-from hi_scoring.data.examples import Examples
-from hi_scoring.evaluation.predictions import Evaluation, evaluate
-from hi_scoring.model.dialogue import Dialogue
-from hi_scoring.model.options import TextOptions, WritingOptions
-from hi_scoring.model.subject import Subject
-from hi_scoring.runs.progress import OnProgress
-from hi_scoring.scores.results import HeadScores
-from hi_scoring.scores.run import Share
-from hi_scoring.selection import Selection, Selector
-from hi_scoring.tuning.adapter_files import has_adapter, load_adapter, read_facts, save_adapter
-from hi_scoring.tuning.adapters import Adapted, AdapterOptions, adapt, check
-from hi_scoring.tuning.options import TrainingOptions
-from hi_scoring.tuning.training import check_precision, remove_checkpoints, train
+from datasetkit.core.protocols import ObjectNamer
+from datasetkit.hi_scoring.comparison.cells import is_finished, save_cell
+from datasetkit.hi_scoring.comparison.trials import Trial
+from datasetkit.hi_scoring.data.examples import Examples
+from datasetkit.hi_scoring.evaluation.predictions import Evaluation, evaluate
+from datasetkit.hi_scoring.model.dialogue import Dialogue
+from datasetkit.hi_scoring.model.options import TextOptions, WritingOptions
+from datasetkit.hi_scoring.model.subject import Subject
+from datasetkit.hi_scoring.runs.progress import OnProgress
+from datasetkit.hi_scoring.scores.results import HeadScores
+from datasetkit.hi_scoring.scores.run import Share
+from datasetkit.hi_scoring.selection import Selection, Selector
+from datasetkit.hi_scoring.tuning.adapter_files import has_adapter, load_adapter, read_facts, save_adapter
+from datasetkit.hi_scoring.tuning.adapters import Adapted, AdapterOptions, adapt, check
+from datasetkit.hi_scoring.tuning.options import TrainingOptions
+from datasetkit.hi_scoring.tuning.training import check_precision, remove_checkpoints, train
+from datasetkit.runtime.devices import Placement
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Bench:
             trial: which.
             folder: of the cell.
             share: of the processes that train together; the first of them tests.
-            on_progress: see :data:`~hi_scoring.runs.progress.OnProgress`.
+            on_progress: see :data:`~datasetkit.hi_scoring.runs.progress.OnProgress`.
 
         """
         is_done, is_tuned = is_finished(folder), has_adapter(folder)

@@ -14,12 +14,12 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from datasetkit.errors import BuiltFolderError
-from datasetkit.whole_files import replace_file
-from hi_scoring.evaluation.metrics import Measured
-from hi_scoring.evaluation.predictions import Evaluation
-from hi_scoring.runs.tables import write_table
-from hi_scoring.statistics import FloatArray
+from datasetkit.core.errors import BuiltFolderError
+from datasetkit.core.files import replace_file
+from datasetkit.hi_scoring.evaluation.metrics import Measured
+from datasetkit.hi_scoring.evaluation.predictions import Evaluation
+from datasetkit.hi_scoring.runs.tables import write_table
+from datasetkit.hi_scoring.statistics import FloatArray
 
 CELL_NAME = "cell.json"
 _STATISTICS_NAME = "statistics.safetensors"
@@ -66,7 +66,7 @@ class CellResult:
 
 
 def predictions_path(folder: Path, test: str) -> Path:
-    """Where a cell keeps what the model said of a test set; see :mod:`hi_scoring.evaluation.predictions`."""
+    """Where a cell keeps what the model said of a test set; see :mod:`datasetkit.hi_scoring.evaluation.predictions`."""
     return folder / f"predictions_{test}.parquet"
 
 

@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hi_scoring.comparison.cells import CellResult
-from hi_scoring.comparison.compare import Comparison
-from hi_scoring.comparison.trials import RANKED, UNTUNED
-from hi_scoring.evaluation.metrics import METRICS, find_metric
-from hi_scoring.evaluation.shifts import Cell, Estimate, shift, size_contrast
-from hi_scoring.runs.tables import write_table
-from hi_scoring.statistics import holm
-from hi_scoring.verdicts import FAILS, HOLDS, LEVEL, OPEN
+from datasetkit.hi_scoring.comparison.cells import CellResult
+from datasetkit.hi_scoring.comparison.compare import Comparison
+from datasetkit.hi_scoring.comparison.trials import RANKED, UNTUNED
+from datasetkit.hi_scoring.evaluation.metrics import METRICS, find_metric
+from datasetkit.hi_scoring.evaluation.shifts import Cell, Estimate, shift, size_contrast
+from datasetkit.hi_scoring.runs.tables import write_table
+from datasetkit.hi_scoring.statistics import holm
+from datasetkit.hi_scoring.verdicts import FAILS, HOLDS, LEVEL, OPEN
 
 TEST = "test"
 # Tunes more than any other group: it is shown beside them, and is no rival.

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from datasetkit.errors import RecipeError
-from hi_scoring.selection import Selection, Selector
+from datasetkit.core.errors import RecipeError
+from datasetkit.hi_scoring.selection import Selection, Selector
 
 UNTUNED = "untuned"
 # Selections that are set against each other, where unit and number are equal.

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from datasetkit.errors import SourceError
-from hi_scoring.data.samples import MASK_COLUMNS, TEXT_COLUMNS
+from datasetkit.core.errors import SourceError
+from datasetkit.hi_scoring.data.samples import MASK_COLUMNS, TEXT_COLUMNS
 
 _PUBLISHED = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>\S+))?")
 _KNOWN = ("image", *TEXT_COLUMNS, *MASK_COLUMNS, "phrases", "questions", "image_id", "record_id")

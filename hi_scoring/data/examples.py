@@ -12,15 +12,15 @@ from typing import Any
 
 from PIL import Image
 
-from datasetkit.errors import RecordError, SourceError, UnusableError
-from datasetkit.ledger import DropReason
-from datasetkit.record import Question
-from hi_scoring.data.datasets import Data
-from hi_scoring.data.reading import read_picture
-from hi_scoring.data.samples import text_of
-from hi_scoring.model.dialogue import Dialogue
-from hi_scoring.model.options import Task, TextOptions
-from hi_scoring.runs.drops import Drop
+from datasetkit.core.errors import RecordError, SourceError, UnusableError
+from datasetkit.core.ledger import DropReason
+from datasetkit.core.record import Question
+from datasetkit.hi_scoring.data.datasets import Data
+from datasetkit.hi_scoring.data.reading import read_picture
+from datasetkit.hi_scoring.data.samples import text_of
+from datasetkit.hi_scoring.model.dialogue import Dialogue
+from datasetkit.hi_scoring.model.options import Task, TextOptions
+from datasetkit.hi_scoring.runs.drops import Drop
 
 
 @dataclass(frozen=True)

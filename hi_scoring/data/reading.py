@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 from PIL import Image
 
-from datasetkit.errors import RecordError, UnusableError
-from datasetkit.ledger import DropReason
-from datasetkit.rows import picture_of
-from hi_scoring.data.samples import Sample, sample_of
+from datasetkit.core.errors import RecordError, UnusableError
+from datasetkit.core.ledger import DropReason
+from datasetkit.core.rows import picture_of
+from datasetkit.hi_scoring.data.samples import Sample, sample_of
 
 # What decoders say of a damaged picture or mask.
 _DAMAGE = (

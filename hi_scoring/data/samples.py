@@ -1,6 +1,6 @@
 """Rows of a dataset as what heads are scored on: a picture, a text, the objects that matter. Owns which objects count.
 
-Rows are ours (see :mod:`datasetkit.rows`), or any with an image, a text and masks; see :func:`sample_of`.
+Rows are ours (see :mod:`datasetkit.core.rows`), or any with an image, a text and masks; see :func:`sample_of`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from datasetkit.errors import RecordError, UnusableError
-from datasetkit.ledger import DropReason
-from datasetkit.rle import Mask, decode_masks
-from datasetkit.rows import picture_of
+from datasetkit.core.errors import RecordError, UnusableError
+from datasetkit.core.ledger import DropReason
+from datasetkit.core.mask import Mask, decode_masks
+from datasetkit.core.rows import picture_of
 
 BoolArray = NDArray[np.bool_]
 TEXT_COLUMNS = ("description", "caption", "text")

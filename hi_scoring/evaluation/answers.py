@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from datasetkit.record import Question
-from hi_scoring.evaluation.words import words
-from hi_scoring.statistics import FloatArray
+from datasetkit.core.record import Question
+from datasetkit.hi_scoring.evaluation.words import words
+from datasetkit.hi_scoring.statistics import FloatArray
 
 
 def answer_statistics(

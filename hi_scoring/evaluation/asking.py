@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from datasetkit.batches import Batches
-from datasetkit.errors import ModelError, UnusableError
-from hi_scoring.data.examples import Examples
-from hi_scoring.model.options import WritingOptions
+from datasetkit.core.errors import ModelError, UnusableError
+from datasetkit.hi_scoring.data.examples import Examples
+from datasetkit.hi_scoring.model.options import WritingOptions
+from datasetkit.runtime.batches import Batches
 
 Result = TypeVar("Result")
 _SHOWN_CHARACTERS = 60

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from datasetkit.packages import PYCOCOEVALCAP, require
-from hi_scoring.evaluation.words import words
-from hi_scoring.statistics import FloatArray
+from datasetkit.hi_scoring.evaluation.words import words
+from datasetkit.hi_scoring.statistics import FloatArray
+from datasetkit.runtime.packages import PYCOCOEVALCAP, require
 
 _ORDERS = 4
 _BLEU_COLUMNS = 2 * _ORDERS + 2

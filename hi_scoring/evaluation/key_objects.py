@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from datasetkit.protocols import Naming
-from datasetkit.record import KeyObject
-from hi_scoring.statistics import FloatArray
+from datasetkit.core.protocols import Naming
+from datasetkit.core.record import KeyObject
+from datasetkit.hi_scoring.statistics import FloatArray
 
 
 def key_object_statistics(namings: Sequence[Naming], objects: Sequence[Sequence[KeyObject]]) -> dict[str, FloatArray]:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datasetkit.errors import RecordError, UnknownNameError
-from hi_scoring.evaluation.captions import bleu4
-from hi_scoring.statistics import FloatArray
+from datasetkit.core.errors import RecordError, UnknownNameError
+from datasetkit.hi_scoring.evaluation.captions import bleu4
+from datasetkit.hi_scoring.statistics import FloatArray
 
 
 @dataclass(frozen=True)

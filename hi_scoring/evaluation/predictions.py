@@ -17,19 +17,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from datasetkit.protocols import Naming, ObjectNamer
-from datasetkit.record import KeyObject, Question
-from datasetkit.schema import objects_of
-from hi_scoring.data.examples import Example, Examples
-from hi_scoring.evaluation.answers import answer_statistics, is_right
-from hi_scoring.evaluation.asking import ask_all
-from hi_scoring.evaluation.captions import caption_statistics
-from hi_scoring.evaluation.key_objects import key_object_statistics, knows_all
-from hi_scoring.evaluation.metrics import Measured
-from hi_scoring.model.dialogue import Dialogue
-from hi_scoring.model.options import WritingOptions
-from hi_scoring.model.writing import Writer
-from hi_scoring.statistics import FloatArray
+from datasetkit.core.protocols import Naming, ObjectNamer
+from datasetkit.core.record import KeyObject, Question
+from datasetkit.core.schema import objects_of
+from datasetkit.hi_scoring.data.examples import Example, Examples
+from datasetkit.hi_scoring.evaluation.answers import answer_statistics, is_right
+from datasetkit.hi_scoring.evaluation.asking import ask_all
+from datasetkit.hi_scoring.evaluation.captions import caption_statistics
+from datasetkit.hi_scoring.evaluation.key_objects import key_object_statistics, knows_all
+from datasetkit.hi_scoring.evaluation.metrics import Measured
+from datasetkit.hi_scoring.model.dialogue import Dialogue
+from datasetkit.hi_scoring.model.options import WritingOptions
+from datasetkit.hi_scoring.model.writing import Writer
+from datasetkit.hi_scoring.statistics import FloatArray
 
 
 @dataclass(frozen=True, eq=False)

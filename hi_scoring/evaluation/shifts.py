@@ -17,9 +17,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from datasetkit.errors import RecordError
-from hi_scoring.evaluation.metrics import Measured, find_metric
-from hi_scoring.statistics import SEED, FloatArray, draw_counts
+from datasetkit.core.errors import RecordError
+from datasetkit.hi_scoring.evaluation.metrics import Measured, find_metric
+from datasetkit.hi_scoring.statistics import SEED, FloatArray, draw_counts
 
 # So many that a p-value, at least 2 / (draws + 1), can be small after correction for a hundred tests.
 DRAWS = 10_000

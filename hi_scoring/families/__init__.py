@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from datasetkit.errors import ModelError
-from datasetkit.packages import TORCHVISION, require
-from hi_scoring.families.base import Family
+from datasetkit.core.errors import ModelError
+from datasetkit.hi_scoring.families.base import Family
+from datasetkit.runtime.packages import TORCHVISION, require
 
 # config.model_type of each family's models, its file and its class.
 _FAMILIES = {
@@ -45,7 +45,7 @@ def family_of(config: Any) -> Family:
             "hi_scoring/families, and name it in hi_scoring/families/__init__.py"
         )
     module, name = _FAMILIES[config.model_type]
-    family: Family = getattr(importlib.import_module(f"hi_scoring.families.{module}"), name)()
+    family: Family = getattr(importlib.import_module(f"datasetkit.hi_scoring.families.{module}"), name)()
     if family.needs_torchvision:
         require(f"a model of type {config.model_type}", TORCHVISION)
     return family

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 from PIL import Image
 
-from datasetkit.errors import ModelError
-from hi_scoring.geometry import ImageTokens
+from datasetkit.core.errors import ModelError
+from datasetkit.hi_scoring.geometry import ImageTokens
 
 # A response that no chat template writes by itself.
 _MARK = "qqq"

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from hi_scoring.families.base import Family
-from hi_scoring.geometry import ImageTokens, View
+from datasetkit.hi_scoring.families.base import Family
+from datasetkit.hi_scoring.geometry import ImageTokens, View
 
 
 class Gemma3(Family):

@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from hi_scoring.families.base import Family
-from hi_scoring.geometry import ImageTokens, View, mosaic
+from datasetkit.hi_scoring.families.base import Family
+from datasetkit.hi_scoring.geometry import ImageTokens, View, mosaic
 
 _LONGEST_PX = 4096
 

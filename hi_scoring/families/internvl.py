@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar
 
-from hi_scoring.families.base import Family
-from hi_scoring.geometry import ImageTokens, View, mosaic
+from datasetkit.hi_scoring.families.base import Family
+from datasetkit.hi_scoring.geometry import ImageTokens, View, mosaic
 
 
 class InternVl(Family):

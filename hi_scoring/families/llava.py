@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from datasetkit.errors import ModelError
-from hi_scoring.families.base import Family
-from hi_scoring.geometry import ImageTokens, View
+from datasetkit.core.errors import ModelError
+from datasetkit.hi_scoring.families.base import Family
+from datasetkit.hi_scoring.geometry import ImageTokens, View
 
 
 class Llava(Family):

@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 import numpy as np
 from transformers.image_processing_utils import select_best_resolution
 
-from datasetkit.errors import ModelError
-from hi_scoring.families.base import Family
-from hi_scoring.families.llava import first_patch
-from hi_scoring.geometry import FloatArray, ImageTokens, View
+from datasetkit.core.errors import ModelError
+from datasetkit.hi_scoring.families.base import Family
+from datasetkit.hi_scoring.families.llava import first_patch
+from datasetkit.hi_scoring.geometry import FloatArray, ImageTokens, View
 
 
 class LlavaNext(Family):

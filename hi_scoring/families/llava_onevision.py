@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from transformers.image_processing_utils import select_best_resolution
 
-from hi_scoring.families.base import Family
-from hi_scoring.families.llava_next import resized_onto, unpadded
-from hi_scoring.geometry import BoolArray, FloatArray, ImageTokens, IntArray, View, mosaic
+from datasetkit.hi_scoring.families.base import Family
+from datasetkit.hi_scoring.families.llava_next import resized_onto, unpadded
+from datasetkit.hi_scoring.geometry import BoolArray, FloatArray, ImageTokens, IntArray, View, mosaic
 
 _SHRUNK_ABOVE = 1.1
 

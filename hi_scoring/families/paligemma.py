@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 import numpy as np
 from PIL import Image
 
-from hi_scoring.families.base import Family, tokens_after
-from hi_scoring.geometry import ImageTokens, View
+from datasetkit.hi_scoring.families.base import Family, tokens_after
+from datasetkit.hi_scoring.geometry import ImageTokens, View
 
 
 class PaliGemma(Family):

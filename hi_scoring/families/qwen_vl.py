@@ -11,10 +11,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from datasetkit.errors import UnusableError
-from datasetkit.ledger import DropReason
-from hi_scoring.families.base import Family
-from hi_scoring.geometry import ImageTokens, View
+from datasetkit.core.errors import UnusableError
+from datasetkit.core.ledger import DropReason
+from datasetkit.hi_scoring.families.base import Family
+from datasetkit.hi_scoring.geometry import ImageTokens, View
 
 _LENGTH_TO_WIDTH_MAX = 200
 

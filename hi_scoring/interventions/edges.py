@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hi_scoring.attention import AttentionCall, Editor
+from datasetkit.hi_scoring.attention import AttentionCall, Editor
 
 # Layers [start, stop).
 Window = tuple[int, int]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hi_scoring.statistics import DRAWS, SEED, FloatArray, draw_counts
+from datasetkit.hi_scoring.statistics import DRAWS, SEED, FloatArray, draw_counts
 
 _LEVEL = 0.95
 

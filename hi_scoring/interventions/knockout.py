@@ -19,20 +19,20 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from datasetkit.batches import Batches
-from datasetkit.errors import RecipeError, UnusableError
-from datasetkit.ledger import DropReason
-from hi_scoring.evaluation.answers import is_right
-from hi_scoring.interventions.edges import MOST_OVERLAP, Block, Edges, Window, window_around
-from hi_scoring.interventions.options import KnockoutOptions
-from hi_scoring.interventions.positions import Flow, PositionSet, find_positions
-from hi_scoring.interventions.prompt_pass import PromptPass, read_prompt
-from hi_scoring.interventions.questions import ClosedQuestion
-from hi_scoring.interventions.rerun import rerun_blocked
-from hi_scoring.interventions.tracking import track, tracked_tokens
-from hi_scoring.model.dialogue import Dialogue
-from hi_scoring.model.subject import shape_of
-from hi_scoring.model.writing import on_device
+from datasetkit.core.errors import RecipeError, UnusableError
+from datasetkit.core.ledger import DropReason
+from datasetkit.hi_scoring.evaluation.answers import is_right
+from datasetkit.hi_scoring.interventions.edges import MOST_OVERLAP, Block, Edges, Window, window_around
+from datasetkit.hi_scoring.interventions.options import KnockoutOptions
+from datasetkit.hi_scoring.interventions.positions import Flow, PositionSet, find_positions
+from datasetkit.hi_scoring.interventions.prompt_pass import PromptPass, read_prompt
+from datasetkit.hi_scoring.interventions.questions import ClosedQuestion
+from datasetkit.hi_scoring.interventions.rerun import rerun_blocked
+from datasetkit.hi_scoring.interventions.tracking import track, tracked_tokens
+from datasetkit.hi_scoring.model.dialogue import Dialogue
+from datasetkit.hi_scoring.model.subject import shape_of
+from datasetkit.hi_scoring.model.writing import on_device
+from datasetkit.runtime.batches import Batches
 
 FloatArray = NDArray[np.float64]
 
@@ -64,8 +64,8 @@ class QuestionResult:
         is_right: whether it is the right one.
         p: probability of its first token with nothing blocked.
         flows: by name; those that the question has, none where it was left out for a wrong answer.
-        tracking: probabilities as :func:`hi_scoring.interventions.tracking.track` reads them, with the final norm
-            everywhere and as the reference does; shape (2, layers + 1, 4).
+        tracking: probabilities as :func:`datasetkit.hi_scoring.interventions.tracking.track` reads them, with the final
+            norm everywhere and as the reference does; shape (2, layers + 1, 4).
 
     """
 

@@ -11,10 +11,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datasetkit.errors import BuiltFolderError
-from datasetkit.whole_files import replace_file
-from hi_scoring.interventions.knockout_tables import KnockoutTables
-from hi_scoring.runs.tables import write_table
+from datasetkit.core.errors import BuiltFolderError
+from datasetkit.core.files import replace_file
+from datasetkit.hi_scoring.interventions.knockout_tables import KnockoutTables
+from datasetkit.hi_scoring.runs.tables import write_table
 
 FACTS_NAME = "knockout.json"
 _TABLES = ("questions", "knockout", "curves", "tracking", "tracking_curves")

@@ -11,18 +11,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datasetkit.batches import Batches
-from datasetkit.errors import BuiltFolderError, OutputError, UnusableError
-from datasetkit.ledger import DropReason
-from hi_scoring.interventions.knockout import Knockout
-from hi_scoring.interventions.knockout_results import RESULT_NAMES, Knockouts
-from hi_scoring.interventions.knockout_tables import PART_SCHEMA, KnockoutTables, part_row
-from hi_scoring.interventions.options import KnockoutOptions
-from hi_scoring.interventions.questions import Questions
-from hi_scoring.model.subject import Subject
-from hi_scoring.runs.drops import Drop
-from hi_scoring.runs.parts import PartedRun
-from hi_scoring.runs.tables import write_table
+from datasetkit.core.errors import BuiltFolderError, OutputError, UnusableError
+from datasetkit.core.ledger import DropReason
+from datasetkit.hi_scoring.interventions.knockout import Knockout
+from datasetkit.hi_scoring.interventions.knockout_results import RESULT_NAMES, Knockouts
+from datasetkit.hi_scoring.interventions.knockout_tables import PART_SCHEMA, KnockoutTables, part_row
+from datasetkit.hi_scoring.interventions.options import KnockoutOptions
+from datasetkit.hi_scoring.interventions.questions import Questions
+from datasetkit.hi_scoring.model.subject import Subject
+from datasetkit.hi_scoring.runs.drops import Drop
+from datasetkit.hi_scoring.runs.parts import PartedRun
+from datasetkit.hi_scoring.runs.tables import write_table
+from datasetkit.runtime.batches import Batches
 
 # Questions in a part.
 PART = 16

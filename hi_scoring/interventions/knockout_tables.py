@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from hi_scoring.interventions.intervals import MeanCurve, mean_curves
-from hi_scoring.interventions.knockout import QuestionResult
-from hi_scoring.interventions.questions import ClosedQuestion
-from hi_scoring.interventions.tracking import TRACKED
-from hi_scoring.statistics import FloatArray
+from datasetkit.hi_scoring.interventions.intervals import MeanCurve, mean_curves
+from datasetkit.hi_scoring.interventions.knockout import QuestionResult
+from datasetkit.hi_scoring.interventions.questions import ClosedQuestion
+from datasetkit.hi_scoring.interventions.tracking import TRACKED
+from datasetkit.hi_scoring.statistics import FloatArray
 
 ALL = "all"
 _QUESTION = [

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field, field_validator
 
-from datasetkit.recipe.options import Options
-from hi_scoring.interventions.positions import FLOWS, Flow
+from datasetkit.hi_scoring.interventions.positions import FLOWS, Flow
+from datasetkit.options.base import Options
 
 
 class KnockoutOptions(Options):

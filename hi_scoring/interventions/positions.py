@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datasetkit.errors import ModelError, RecipeError
-from hi_scoring.families.base import tokens_after
-from hi_scoring.geometry import ImageTokens
-from hi_scoring.interventions.questions import BoolArray, ClosedQuestion, Span
-from hi_scoring.model.dialogue import Dialogue
-from hi_scoring.scores.formulas.binarise import object_tokens
+from datasetkit.core.errors import ModelError, RecipeError
+from datasetkit.hi_scoring.families.base import tokens_after
+from datasetkit.hi_scoring.geometry import ImageTokens
+from datasetkit.hi_scoring.interventions.questions import BoolArray, ClosedQuestion, Span
+from datasetkit.hi_scoring.model.dialogue import Dialogue
+from datasetkit.hi_scoring.scores.formulas.binarise import object_tokens
 
 PositionSet = Literal["image", "key object", "image without key object", "question", "options", "last"]
 POSITION_SETS: tuple[PositionSet, ...] = get_args(PositionSet)

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from datasetkit.errors import ModelError
-from hi_scoring.attention import AttentionCall, Reader, instrumented
+from datasetkit.core.errors import ModelError
+from datasetkit.hi_scoring.attention import AttentionCall, Reader, instrumented
 
 # Far beyond the rounding of bfloat16, far below what a scale or a bound of the logits makes.
 _OUTPUT_TOLERANCE = 0.03

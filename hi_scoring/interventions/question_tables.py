@@ -19,12 +19,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datasetkit.errors import SourceError, UnusableError
-from datasetkit.ledger import DropReason
-from datasetkit.places import Place, path_inside
-from hi_scoring.data.datasets import DataIdentity
-from hi_scoring.interventions.questions import Box, ClosedQuestion, Questions, asked
-from hi_scoring.runs.drops import Drop
+from datasetkit.core.errors import SourceError, UnusableError
+from datasetkit.core.ledger import DropReason
+from datasetkit.core.paths import Place, path_inside
+from datasetkit.hi_scoring.data.datasets import DataIdentity
+from datasetkit.hi_scoring.interventions.questions import Box, ClosedQuestion, Questions, asked
+from datasetkit.hi_scoring.runs.drops import Drop
 
 TABLE_SUFFIXES = (".csv", ".parquet")
 # GQA's structural and semantic type of a question, as its categories are called in the paper.
@@ -77,7 +77,7 @@ def read_question_table(path: Path, template: str, limit: int | None = None) -> 
 
 
 class _TableRows:
-    """The rows' pictures, as :class:`hi_scoring.data.reading.Rows` has them."""
+    """The rows' pictures, as :class:`datasetkit.hi_scoring.data.reading.Rows` has them."""
 
     def __init__(self, names: Sequence[str], pictures: Mapping[int, Place]) -> None:
         self._names = names

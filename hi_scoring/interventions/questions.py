@@ -1,7 +1,7 @@
 """Closed questions about pictures, as a model is asked them. Owns where a question and its options stand in the prompt.
 
 They come from datasets of ours (their column ``questions``), or from tables; see
-:mod:`hi_scoring.interventions.question_tables`.
+:mod:`datasetkit.hi_scoring.interventions.question_tables`.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from datasetkit.errors import RecordError, SourceError, UnusableError
-from datasetkit.ledger import DropReason
-from datasetkit.rle import Mask, decode_masks
-from datasetkit.schema import objects_of, questions_of
-from hi_scoring.data.datasets import Data, DataIdentity
-from hi_scoring.data.reading import Rows, read_picture
-from hi_scoring.runs.drops import Drop
+from datasetkit.core.errors import RecordError, SourceError, UnusableError
+from datasetkit.core.ledger import DropReason
+from datasetkit.core.mask import Mask, decode_masks
+from datasetkit.core.schema import objects_of, questions_of
+from datasetkit.hi_scoring.data.datasets import Data, DataIdentity
+from datasetkit.hi_scoring.data.reading import Rows, read_picture
+from datasetkit.hi_scoring.runs.drops import Drop
 
 BoolArray = NDArray[np.bool_]
 # Left, top, width and height, px of the upright picture.

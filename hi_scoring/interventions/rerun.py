@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from transformers.cache_utils import Cache, DynamicLayer
 
-from datasetkit.errors import ModelError
-from hi_scoring.attention import instrumented
-from hi_scoring.interventions.edges import Block, EdgeBlocker, Edges
-from hi_scoring.interventions.prompt_pass import PromptPass, logits_of
+from datasetkit.core.errors import ModelError
+from datasetkit.hi_scoring.attention import instrumented
+from datasetkit.hi_scoring.interventions.edges import Block, EdgeBlocker, Edges
+from datasetkit.hi_scoring.interventions.prompt_pass import PromptPass, logits_of
 
 
 def rerun_blocked(

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from hi_scoring.interventions.knockout_results import Knockouts
-from hi_scoring.interventions.knockout_tables import ALL
-from hi_scoring.interventions.tracking import TRACKED
-from hi_scoring.report.numbers import percent
-from hi_scoring.report.tables import plain_table
+from datasetkit.hi_scoring.interventions.knockout_results import Knockouts
+from datasetkit.hi_scoring.interventions.knockout_tables import ALL
+from datasetkit.hi_scoring.interventions.tracking import TRACKED
+from datasetkit.hi_scoring.report.numbers import percent
+from datasetkit.hi_scoring.report.tables import plain_table
 
 _NOT_MEASURED = "-"
 

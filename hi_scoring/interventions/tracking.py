@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hi_scoring.interventions.prompt_pass import PromptPass, logits_of, norm_of
-from hi_scoring.model.first_tokens import first_token
+from datasetkit.hi_scoring.interventions.prompt_pass import PromptPass, logits_of, norm_of
+from datasetkit.hi_scoring.model.first_tokens import first_token
 
 TRACKED = ("answer", "Answer", "false option", "False option")
 
@@ -47,7 +47,7 @@ def tracked_tokens(
     Args:
         config: of the model.
         processor: of the model.
-        written: the prompt, as :attr:`hi_scoring.model.dialogue.Dialogue.prompt` writes it.
+        written: the prompt, as :attr:`datasetkit.hi_scoring.model.dialogue.Dialogue.prompt` writes it.
         answer: the right answer.
         false_option: another one.
 

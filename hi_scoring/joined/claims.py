@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hi_scoring.ablation.results import Ablations
-from hi_scoring.ablation.table import verdicts as ablation_verdicts
-from hi_scoring.comparison.report.conclusions import conclusions, no_conclusion
-from hi_scoring.comparison.report.summary import counted
-from hi_scoring.evaluation.metrics import find_metric
-from hi_scoring.interventions.knockout_results import Knockouts
-from hi_scoring.joined.flows import (
+from datasetkit.hi_scoring.ablation.results import Ablations
+from datasetkit.hi_scoring.ablation.table import verdicts as ablation_verdicts
+from datasetkit.hi_scoring.comparison.report.conclusions import conclusions, no_conclusion
+from datasetkit.hi_scoring.comparison.report.summary import counted
+from datasetkit.hi_scoring.evaluation.metrics import find_metric
+from datasetkit.hi_scoring.interventions.knockout_results import Knockouts
+from datasetkit.hi_scoring.joined.flows import (
     IMAGE_LAST,
     IMAGE_QUESTION,
     QUESTION_LAST,
@@ -28,13 +28,13 @@ from hi_scoring.joined.flows import (
     FlowContrasts,
     flow_contrasts,
 )
-from hi_scoring.joined.folders import ResultFolder, Tuning
-from hi_scoring.joined.papers import BETTER, FAST, HELD, HI, LITTLE, LITTLE_LAST, LOWER, RAM, THEN, TUNING
-from hi_scoring.report.numbers import interval, number, percent, signed
-from hi_scoring.sparse.conditions import CORE, DENSE, RANDOM
-from hi_scoring.sparse.coverage import DenseReason
-from hi_scoring.sparse.folder import Sparsity
-from hi_scoring.verdicts import FAILS, HOLDS, LEVEL, NOT_MEASURED, OPEN
+from datasetkit.hi_scoring.joined.folders import ResultFolder, Tuning
+from datasetkit.hi_scoring.joined.papers import BETTER, FAST, HELD, HI, LITTLE, LITTLE_LAST, LOWER, RAM, THEN, TUNING
+from datasetkit.hi_scoring.report.numbers import interval, number, percent, signed
+from datasetkit.hi_scoring.sparse.conditions import CORE, DENSE, RANDOM
+from datasetkit.hi_scoring.sparse.coverage import DenseReason
+from datasetkit.hi_scoring.sparse.folder import Sparsity
+from datasetkit.hi_scoring.verdicts import FAILS, HOLDS, LEVEL, NOT_MEASURED, OPEN
 
 # What loss is judged by, named beforehand: of many metrics, one loses by chance.
 _JUDGED = ("accuracy", "cider")

@@ -12,15 +12,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from hi_scoring.ablation.results import Ablations
-from hi_scoring.evaluation.metrics import METRICS, find_metric
-from hi_scoring.interventions.knockout_results import Knockouts
-from hi_scoring.interventions.knockout_tables import ALL
-from hi_scoring.interventions.tracking import TRACKED
-from hi_scoring.report.plots import BAND, CONTRARY, INK, WIDTH_IN, png, ticks
-from hi_scoring.sparse.conditions import CORE, DENSE, RANDOM
-from hi_scoring.sparse.folder import Sparsity
-from hi_scoring.verdicts import LEVEL
+from datasetkit.hi_scoring.ablation.results import Ablations
+from datasetkit.hi_scoring.evaluation.metrics import METRICS, find_metric
+from datasetkit.hi_scoring.interventions.knockout_results import Knockouts
+from datasetkit.hi_scoring.interventions.knockout_tables import ALL
+from datasetkit.hi_scoring.interventions.tracking import TRACKED
+from datasetkit.hi_scoring.report.plots import BAND, CONTRARY, INK, WIDTH_IN, png, ticks
+from datasetkit.hi_scoring.sparse.conditions import CORE, DENSE, RANDOM
+from datasetkit.hi_scoring.sparse.folder import Sparsity
+from datasetkit.hi_scoring.verdicts import LEVEL
 
 DOSED = ("answer_probability", "accuracy")
 _GREY, _GREY_BAND, _LINE = "#7d7d7d", "#dcdcdc", "#9a9a9a"

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hi_scoring.interventions.intervals import by_picture, means_of
-from hi_scoring.interventions.knockout_results import Knockouts
-from hi_scoring.statistics import FloatArray, bootstrap_interval
+from datasetkit.hi_scoring.interventions.intervals import by_picture, means_of
+from datasetkit.hi_scoring.interventions.knockout_results import Knockouts
+from datasetkit.hi_scoring.statistics import FloatArray, bootstrap_interval
 
 IMAGE_QUESTION, IMAGE_LAST, QUESTION_LAST = "image -> question", "image -> last", "question -> last"
 _FLOWS = (IMAGE_QUESTION, IMAGE_LAST, QUESTION_LAST)

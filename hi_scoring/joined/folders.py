@@ -11,15 +11,15 @@ from typing import Any
 
 import pandas as pd
 
-from datasetkit.errors import BuiltFolderError, RecipeError
-from datasetkit.models import ModelIdentity
-from hi_scoring.ablation.results import Ablations
-from hi_scoring.comparison.compare import Comparison
-from hi_scoring.comparison.table import contrasts_table, shifts_table
-from hi_scoring.interventions.knockout_results import Knockouts
-from hi_scoring.runs.folder import RUN_NAME
-from hi_scoring.scores.results import HeadScores
-from hi_scoring.sparse.folder import Sparsity
+from datasetkit.core.detections import ModelIdentity
+from datasetkit.core.errors import BuiltFolderError, RecipeError
+from datasetkit.hi_scoring.ablation.results import Ablations
+from datasetkit.hi_scoring.comparison.compare import Comparison
+from datasetkit.hi_scoring.comparison.table import contrasts_table, shifts_table
+from datasetkit.hi_scoring.interventions.knockout_results import Knockouts
+from datasetkit.hi_scoring.runs.folder import RUN_NAME
+from datasetkit.hi_scoring.scores.results import HeadScores
+from datasetkit.hi_scoring.sparse.folder import Sparsity
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +28,8 @@ class Tuning:
 
     Args:
         comparison: its cells.
-        shifts: see :func:`hi_scoring.comparison.table.shifts_table`.
-        contrasts: see :func:`hi_scoring.comparison.table.contrasts_table`.
+        shifts: see :func:`datasetkit.hi_scoring.comparison.table.shifts_table`.
+        contrasts: see :func:`datasetkit.hi_scoring.comparison.table.contrasts_table`.
 
     """
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from hi_scoring.ablation.results import Ablations
-from hi_scoring.interventions.knockout_results import Knockouts
-from hi_scoring.joined.folders import ResultFolder
-from hi_scoring.scores.report.glossary import POSITIONS
-from hi_scoring.sparse.folder import Sparsity
+from datasetkit.hi_scoring.ablation.results import Ablations
+from datasetkit.hi_scoring.interventions.knockout_results import Knockouts
+from datasetkit.hi_scoring.joined.folders import ResultFolder
+from datasetkit.hi_scoring.scores.report.glossary import POSITIONS
+from datasetkit.hi_scoring.sparse.folder import Sparsity
 
 _HEADS = {
     "HI": "Head Impact: overlap (IoU) of the image tokens that a head looks at with those of a key object, from 0 to 1",

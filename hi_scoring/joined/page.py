@@ -8,22 +8,22 @@ from functools import singledispatch
 from pathlib import Path
 from typing import Any
 
-from datasetkit.whole_files import replace_file
-from hi_scoring.ablation.results import Ablations
-from hi_scoring.comparison.report.figures import forest
-from hi_scoring.comparison.report.summary import counted, tests_of
-from hi_scoring.evaluation.metrics import find_metric
-from hi_scoring.interventions.knockout_results import Knockouts
-from hi_scoring.joined.claims import Claim
-from hi_scoring.joined.figures import dose_curves, dosed, knockout_curves, sparsity_bars, tracking_curves
-from hi_scoring.joined.folders import ResultFolder, Tuning
-from hi_scoring.joined.glossary import explained
-from hi_scoring.joined.papers import LITTLE
-from hi_scoring.report.pages import render
-from hi_scoring.scores.report.figures import heatmaps
-from hi_scoring.scores.results import HeadScores
-from hi_scoring.sparse.folder import Sparsity
-from hi_scoring.verdicts import LEVEL
+from datasetkit.core.files import replace_file
+from datasetkit.hi_scoring.ablation.results import Ablations
+from datasetkit.hi_scoring.comparison.report.figures import forest
+from datasetkit.hi_scoring.comparison.report.summary import counted, tests_of
+from datasetkit.hi_scoring.evaluation.metrics import find_metric
+from datasetkit.hi_scoring.interventions.knockout_results import Knockouts
+from datasetkit.hi_scoring.joined.claims import Claim
+from datasetkit.hi_scoring.joined.figures import dose_curves, dosed, knockout_curves, sparsity_bars, tracking_curves
+from datasetkit.hi_scoring.joined.folders import ResultFolder, Tuning
+from datasetkit.hi_scoring.joined.glossary import explained
+from datasetkit.hi_scoring.joined.papers import LITTLE
+from datasetkit.hi_scoring.report.pages import render
+from datasetkit.hi_scoring.scores.report.figures import heatmaps
+from datasetkit.hi_scoring.scores.results import HeadScores
+from datasetkit.hi_scoring.sparse.folder import Sparsity
+from datasetkit.hi_scoring.verdicts import LEVEL
 
 _MARKED = 10
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from hi_scoring.joined.claims import Claim
-from hi_scoring.report.tables import plain_table
+from datasetkit.hi_scoring.joined.claims import Claim
+from datasetkit.hi_scoring.report.tables import plain_table
 
 
 def claims_table(claims: Sequence[Claim]) -> Table:

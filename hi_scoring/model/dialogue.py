@@ -13,11 +13,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from datasetkit.errors import ModelError, UnusableError
-from datasetkit.ledger import DropReason
-from hi_scoring.families import family_of
-from hi_scoring.families.base import special_tokens
-from hi_scoring.geometry import ImageTokens
+from datasetkit.core.errors import ModelError, UnusableError
+from datasetkit.core.ledger import DropReason
+from datasetkit.hi_scoring.families import family_of
+from datasetkit.hi_scoring.families.base import special_tokens
+from datasetkit.hi_scoring.geometry import ImageTokens
 
 
 class Dialogue:

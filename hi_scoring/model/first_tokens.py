@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hi_scoring.families import family_of
+from datasetkit.hi_scoring.families import family_of
 
 
 def first_token(config: Any, processor: Any, written: str, response: str) -> int | None:
@@ -16,7 +16,7 @@ def first_token(config: Any, processor: Any, written: str, response: str) -> int
     Args:
         config: of the model.
         processor: of the model.
-        written: the prompt, as :attr:`hi_scoring.model.dialogue.Dialogue.prompt` writes it.
+        written: the prompt, as :attr:`datasetkit.hi_scoring.model.dialogue.Dialogue.prompt` writes it.
         response: what the model is to say.
 
     """

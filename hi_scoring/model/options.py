@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from pydantic import Field, field_validator
 
-from datasetkit.recipe.options import Options
+from datasetkit.options.base import Options
 
 Task = Literal["caption", "vqa"]
 

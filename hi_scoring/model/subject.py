@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from datasetkit.errors import ModelError
-from datasetkit.loading import checkpoint_identity, load_config, load_model, load_processor
-from datasetkit.models import ModelIdentity
-from datasetkit.placement import Placement
-from hi_scoring.families import family_of
+from datasetkit.core.detections import ModelIdentity
+from datasetkit.core.errors import ModelError
+from datasetkit.hi_scoring.families import family_of
+from datasetkit.runtime.devices import Placement
+from datasetkit.runtime.loading import checkpoint_identity, load_config, load_model, load_processor
 
 _PACKAGES = ("datasetkit", "torch", "transformers")
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from hi_scoring.model.dialogue import Dialogue
+from datasetkit.hi_scoring.model.dialogue import Dialogue
 
 
 class Writer:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
-from datasetkit.errors import OutputError
+from datasetkit.core.errors import OutputError
 
 _TEMPLATE_NAME = "page.html.j2"
 # As the frame has it, near its beginning.

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from datasetkit.ledger import DropReason
-from datasetkit.whole_files import replace_file
+from datasetkit.core.files import replace_file
+from datasetkit.core.ledger import DropReason
 
 DROPS_NAME = "drops.jsonl"
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from datasetkit.errors import OutputError
-from datasetkit.whole_files import replace_file
+from datasetkit.core.errors import OutputError
+from datasetkit.core.files import replace_file
 
 RUN_NAME = "run.json"
 

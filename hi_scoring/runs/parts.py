@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hi_scoring.runs.drops import DROPS_NAME, Drop, write_drops
-from hi_scoring.runs.folder import RunFolder
+from datasetkit.hi_scoring.runs.drops import DROPS_NAME, Drop, write_drops
+from datasetkit.hi_scoring.runs.folder import RunFolder
 
 _PARTS_NAME = "parts"
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datasetkit.whole_files import replace_file
+from datasetkit.core.files import replace_file
 
 
 def write_table(path: Path, table: pa.Table | pd.DataFrame) -> None:

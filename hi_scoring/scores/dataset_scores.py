@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from datasetkit.errors import BuiltFolderError, OutputError, UnusableError
-from hi_scoring.data.datasets import Data
-from hi_scoring.data.reading import read_sample
-from hi_scoring.model.subject import Subject
-from hi_scoring.scores.options import ScoreOptions
-from hi_scoring.scores.results import Head, HeadScores
-from hi_scoring.scores.run import Run, Share
-from hi_scoring.scores.scorer import LookedAt, Scorer
+from datasetkit.core.errors import BuiltFolderError, OutputError, UnusableError
+from datasetkit.hi_scoring.data.datasets import Data
+from datasetkit.hi_scoring.data.reading import read_sample
+from datasetkit.hi_scoring.model.subject import Subject
+from datasetkit.hi_scoring.scores.options import ScoreOptions
+from datasetkit.hi_scoring.scores.results import Head, HeadScores
+from datasetkit.hi_scoring.scores.run import Run, Share
+from datasetkit.hi_scoring.scores.scorer import LookedAt, Scorer
 
 _CHANCE = "_chance"
 

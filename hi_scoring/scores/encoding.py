@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hi_scoring.data.samples import Sample
-from hi_scoring.geometry import ImageTokens
-from hi_scoring.model.dialogue import Dialogue
-from hi_scoring.scores.options import ScoreOptions
+from datasetkit.hi_scoring.data.samples import Sample
+from datasetkit.hi_scoring.geometry import ImageTokens
+from datasetkit.hi_scoring.model.dialogue import Dialogue
+from datasetkit.hi_scoring.scores.options import ScoreOptions
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from datasetkit.errors import BuiltFolderError
-from datasetkit.whole_files import replace_file
-from hi_scoring.runs.tables import write_table
+from datasetkit.core.errors import BuiltFolderError
+from datasetkit.core.files import replace_file
+from datasetkit.hi_scoring.runs.tables import write_table
 
 TENSORS_NAME, FACTS_NAME = "scores.safetensors", "scores.json"
 HEADS_NAME, LAYERS_NAME = "scores.parquet", "layers.parquet"

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_validator
 
-from datasetkit.recipe.options import Options
+from datasetkit.options.base import Options
 
 Positions = Literal["response", "phrase", "last", "generated"]
 Binarisation = Literal["top_area", "mean", "quantile", "otsu"]

@@ -16,11 +16,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 import datasetkit
-from datasetkit.errors import BuiltFolderError, RecipeError, RecordError, UnknownNameError
-from datasetkit.models import ModelIdentity
-from hi_scoring.scores import files
-from hi_scoring.scores.options import ScoreOptions
-from hi_scoring.statistics import FloatArray, bootstrap_interval, nanmean, ranking
+from datasetkit.core.detections import ModelIdentity
+from datasetkit.core.errors import BuiltFolderError, RecipeError, RecordError, UnknownNameError
+from datasetkit.hi_scoring.scores import files
+from datasetkit.hi_scoring.scores.options import ScoreOptions
+from datasetkit.hi_scoring.statistics import FloatArray, bootstrap_interval, nanmean, ranking
 
 SCORES = ("hi", "hi_soft", "hi_lift", "ram", "ram_relative", "image_mass", "entropy", "pointing")
 

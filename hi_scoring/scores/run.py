@@ -23,16 +23,16 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save as save_tensors
 
-from datasetkit.batches import Batches
-from datasetkit.errors import OutputError, UnusableError
-from datasetkit.ledger import DropReason
-from datasetkit.whole_files import replace_file
-from hi_scoring.data.reading import Rows, read_sample
-from hi_scoring.data.samples import Sample
-from hi_scoring.runs.drops import Drop
-from hi_scoring.runs.parts import PartedRun
-from hi_scoring.scores.files import RESULT_NAMES
-from hi_scoring.scores.scorer import SampleScores, Scorer
+from datasetkit.core.errors import OutputError, UnusableError
+from datasetkit.core.files import replace_file
+from datasetkit.core.ledger import DropReason
+from datasetkit.hi_scoring.data.reading import Rows, read_sample
+from datasetkit.hi_scoring.data.samples import Sample
+from datasetkit.hi_scoring.runs.drops import Drop
+from datasetkit.hi_scoring.runs.parts import PartedRun
+from datasetkit.hi_scoring.scores.files import RESULT_NAMES
+from datasetkit.hi_scoring.scores.scorer import SampleScores, Scorer
+from datasetkit.runtime.batches import Batches
 
 PAGE_NAME = "report.html"
 # A process may be done long before the slowest one; one that died is the launcher's to notice.

@@ -17,17 +17,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from datasetkit.errors import UnusableError
-from datasetkit.ledger import DropReason
-from hi_scoring.attention import PositionReader, instrumented
-from hi_scoring.data.samples import Sample
-from hi_scoring.geometry import ImageTokens
-from hi_scoring.model.subject import shape_of
-from hi_scoring.model.writing import Writer, on_device
-from hi_scoring.scores.encoding import EncodedBatch, EncodedSample, Encoder, rows_of
-from hi_scoring.scores.formulas.combine import evidence_of, evidence_scores, object_scores
-from hi_scoring.scores.options import ScoreOptions
-from hi_scoring.scores.results import Head
+from datasetkit.core.errors import UnusableError
+from datasetkit.core.ledger import DropReason
+from datasetkit.hi_scoring.attention import PositionReader, instrumented
+from datasetkit.hi_scoring.data.samples import Sample
+from datasetkit.hi_scoring.geometry import ImageTokens
+from datasetkit.hi_scoring.model.subject import shape_of
+from datasetkit.hi_scoring.model.writing import Writer, on_device
+from datasetkit.hi_scoring.scores.encoding import EncodedBatch, EncodedSample, Encoder, rows_of
+from datasetkit.hi_scoring.scores.formulas.combine import evidence_of, evidence_scores, object_scores
+from datasetkit.hi_scoring.scores.options import ScoreOptions
+from datasetkit.hi_scoring.scores.results import Head
 
 FloatArray = NDArray[np.float32]
 # Of one sample: {positions: {score: (layers, heads)}}.

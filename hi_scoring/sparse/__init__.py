@@ -1,16 +1,16 @@
 """Sparse prefill: a few heads keep full attention, the others see text, first tokens and a window. Owns plans of it.
 
 A prompt is computed at once (the prefill), and most heads of it need not see most image tokens. Tokens that are
-generated after it see all that stands before them, in every head. Axes as in :mod:`hi_scoring.attention`: B rows of a
-batch, N tokens of a prompt without its padding, H query heads, G key-value heads, D width of a head; layers, heads and
-slots count from 0.
+generated after it see all that stands before them, in every head. Axes as in :mod:`datasetkit.hi_scoring.attention`: B
+rows of a batch, N tokens of a prompt without its padding, H query heads, G key-value heads, D width of a head; layers,
+heads and slots count from 0.
 
     with sparsify(model, SparsePlan.load("plan.json")):
         model.generate(**inputs)
 """
 
-from hi_scoring.sparse.attention import Sparsified, sparsify
-from hi_scoring.sparse.coverage import Coverage
-from hi_scoring.sparse.plan import SparsePlan
+from datasetkit.hi_scoring.sparse.attention import Sparsified, sparsify
+from datasetkit.hi_scoring.sparse.coverage import Coverage
+from datasetkit.hi_scoring.sparse.plan import SparsePlan
 
 __all__ = ["Coverage", "SparsePlan", "Sparsified", "sparsify"]

@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface, causal_mask_function, sdpa_mask
 
-from datasetkit.errors import ModelError
-from hi_scoring.attention.implementation import attending_by
-from hi_scoring.sparse.coverage import Coverage
-from hi_scoring.sparse.kernels import Kernel, check_kernel, head_width
-from hi_scoring.sparse.passes import ForwardPass
-from hi_scoring.sparse.plan import SparsePlan
-from hi_scoring.sparse.prompts import picture_tokens
+from datasetkit.core.errors import ModelError
+from datasetkit.hi_scoring.attention.implementation import attending_by
+from datasetkit.hi_scoring.sparse.coverage import Coverage
+from datasetkit.hi_scoring.sparse.kernels import Kernel, check_kernel, head_width
+from datasetkit.hi_scoring.sparse.passes import ForwardPass
+from datasetkit.hi_scoring.sparse.plan import SparsePlan
+from datasetkit.hi_scoring.sparse.prompts import picture_tokens
 
 _NAME = "hi_scoring_sparse"
 

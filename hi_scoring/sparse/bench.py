@@ -10,22 +10,22 @@ from typing import Any
 
 import torch
 
-from datasetkit.placement import Placement
-from datasetkit.protocols import ObjectNamer
-from hi_scoring.data.examples import Examples
-from hi_scoring.evaluation.predictions import evaluate
-from hi_scoring.model.dialogue import Dialogue
-from hi_scoring.model.options import TextOptions, WritingOptions
-from hi_scoring.model.subject import Subject
-from hi_scoring.runs.folder import RunFolder
-from hi_scoring.runs.progress import OnProgress
-from hi_scoring.scores.results import HeadScores
-from hi_scoring.sparse.attention import sparsify
-from hi_scoring.sparse.conditions import CORE, Condition, SparsityOptions
-from hi_scoring.sparse.folder import COMMAND, Sparsity, clear, condition_folder, has_results
-from hi_scoring.sparse.kernels import Kernel
-from hi_scoring.sparse.measure import compare_prefills
-from hi_scoring.sparse.results import is_finished, save_condition
+from datasetkit.core.protocols import ObjectNamer
+from datasetkit.hi_scoring.data.examples import Examples
+from datasetkit.hi_scoring.evaluation.predictions import evaluate
+from datasetkit.hi_scoring.model.dialogue import Dialogue
+from datasetkit.hi_scoring.model.options import TextOptions, WritingOptions
+from datasetkit.hi_scoring.model.subject import Subject
+from datasetkit.hi_scoring.runs.folder import RunFolder
+from datasetkit.hi_scoring.runs.progress import OnProgress
+from datasetkit.hi_scoring.scores.results import HeadScores
+from datasetkit.hi_scoring.sparse.attention import sparsify
+from datasetkit.hi_scoring.sparse.conditions import CORE, Condition, SparsityOptions
+from datasetkit.hi_scoring.sparse.folder import COMMAND, Sparsity, clear, condition_folder, has_results
+from datasetkit.hi_scoring.sparse.kernels import Kernel
+from datasetkit.hi_scoring.sparse.measure import compare_prefills
+from datasetkit.hi_scoring.sparse.results import is_finished, save_condition
+from datasetkit.runtime.devices import Placement
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Bench:
             conditions: the dense model's and the CoRe heads' among them; of the model, scores and options.
             folder: for the results.
             overwrite: whether results of another description or other CoRe heads in the folder give way.
-            on_progress: see :data:`~hi_scoring.runs.progress.OnProgress`.
+            on_progress: see :data:`~datasetkit.hi_scoring.runs.progress.OnProgress`.
 
         Returns:
             the conditions of this call, and of those that came to their end before.

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from datasetkit.models import ModelIdentity
-from datasetkit.recipe.options import Options
-from hi_scoring.scores.results import HeadScores
-from hi_scoring.selection import Selection, Selector
-from hi_scoring.sparse.plan import SparsePlan
+from datasetkit.core.detections import ModelIdentity
+from datasetkit.hi_scoring.scores.results import HeadScores
+from datasetkit.hi_scoring.selection import Selection, Selector
+from datasetkit.hi_scoring.sparse.plan import SparsePlan
+from datasetkit.options.base import Options
 
 DENSE, CORE, RANDOM = "dense", "core", "random"
 

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hi_scoring.evaluation import shifts
-from hi_scoring.evaluation.metrics import Measured, find_metric
-from hi_scoring.statistics import DRAWS, SEED, FloatArray, draw_counts
+from datasetkit.hi_scoring.evaluation import shifts
+from datasetkit.hi_scoring.evaluation.metrics import Measured, find_metric
+from datasetkit.hi_scoring.statistics import DRAWS, SEED, FloatArray, draw_counts
 
 _ENDS = (0.025, 0.975)
 # Each by itself is a bound that holds with 95 %.

@@ -30,7 +30,7 @@ _LEAST_WIDTH = 16
 
 
 class FlexAttention:
-    """As :class:`hi_scoring.sparse.blocks.BlockAttention`, with the same arguments.
+    """As :class:`datasetkit.hi_scoring.sparse.blocks.BlockAttention`, with the same arguments.
 
     Args:
         shared: tokens that every row from them on sees, rising, (S,) int64.

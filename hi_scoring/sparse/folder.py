@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from datasetkit.errors import BuiltFolderError
-from datasetkit.whole_files import replace_file
-from hi_scoring.runs.tables import write_table
-from hi_scoring.sparse.conditions import CORE, DENSE
-from hi_scoring.sparse.plan import PLAN_NAME, SparsePlan
-from hi_scoring.sparse.results import ConditionResult, is_finished, load_condition
-from hi_scoring.sparse.tables import costs_table, quality_table
+from datasetkit.core.errors import BuiltFolderError
+from datasetkit.core.files import replace_file
+from datasetkit.hi_scoring.runs.tables import write_table
+from datasetkit.hi_scoring.sparse.conditions import CORE, DENSE
+from datasetkit.hi_scoring.sparse.plan import PLAN_NAME, SparsePlan
+from datasetkit.hi_scoring.sparse.results import ConditionResult, is_finished, load_condition
+from datasetkit.hi_scoring.sparse.tables import costs_table, quality_table
 
 COMMAND = "datasetkit sparsify"
 COSTS_NAME, QUALITY_NAME = "costs.parquet", "quality.parquet"

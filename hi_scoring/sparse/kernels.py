@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from datasetkit.errors import ModelError
-from hi_scoring.sparse import flex
-from hi_scoring.sparse.blocks import BlockAttention
-from hi_scoring.sparse.prompts import Prompt
+from datasetkit.core.errors import ModelError
+from datasetkit.hi_scoring.sparse import flex
+from datasetkit.hi_scoring.sparse.blocks import BlockAttention
+from datasetkit.hi_scoring.sparse.prompts import Prompt
 
 Kernel = Literal["blocks", "flex"]
 

@@ -15,17 +15,17 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from datasetkit.batches import Batches
-from datasetkit.errors import ModelError, UnusableError
-from hi_scoring.data.examples import Example, Examples
-from hi_scoring.model.dialogue import Dialogue
-from hi_scoring.model.writing import on_device
-from hi_scoring.sparse.attention import sparsify
-from hi_scoring.sparse.coverage import Coverage
-from hi_scoring.sparse.kernels import Kernel, size_of
-from hi_scoring.sparse.memory import PeakMemory, finish
-from hi_scoring.sparse.plan import SparsePlan
-from hi_scoring.sparse.prompts import picture_tokens, prompts_of
+from datasetkit.core.errors import ModelError, UnusableError
+from datasetkit.hi_scoring.data.examples import Example, Examples
+from datasetkit.hi_scoring.model.dialogue import Dialogue
+from datasetkit.hi_scoring.model.writing import on_device
+from datasetkit.hi_scoring.sparse.attention import sparsify
+from datasetkit.hi_scoring.sparse.coverage import Coverage
+from datasetkit.hi_scoring.sparse.kernels import Kernel, size_of
+from datasetkit.hi_scoring.sparse.memory import PeakMemory, finish
+from datasetkit.hi_scoring.sparse.plan import SparsePlan
+from datasetkit.hi_scoring.sparse.prompts import picture_tokens, prompts_of
+from datasetkit.runtime.batches import Batches
 
 MEASURES = ("tokens", "seconds_dense", "seconds", "peak_dense", "peak", "kl", "same_token")
 

@@ -10,14 +10,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from datasetkit.errors import ModelError
-from hi_scoring.attention.call import AttentionCall
-from hi_scoring.attention.compute import attend
-from hi_scoring.attention.implementation import layer_of
-from hi_scoring.sparse.coverage import Coverage, DenseReason
-from hi_scoring.sparse.kernels import Kernel, LocalAttention, local_attention
-from hi_scoring.sparse.plan import SparsePlan
-from hi_scoring.sparse.prompts import Prompt, prompts_of
+from datasetkit.core.errors import ModelError
+from datasetkit.hi_scoring.attention.call import AttentionCall
+from datasetkit.hi_scoring.attention.compute import attend
+from datasetkit.hi_scoring.attention.implementation import layer_of
+from datasetkit.hi_scoring.sparse.coverage import Coverage, DenseReason
+from datasetkit.hi_scoring.sparse.kernels import Kernel, LocalAttention, local_attention
+from datasetkit.hi_scoring.sparse.plan import SparsePlan
+from datasetkit.hi_scoring.sparse.prompts import Prompt, prompts_of
 
 
 class ForwardPass:

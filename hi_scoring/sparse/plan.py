@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import datasetkit
-from datasetkit.errors import BuiltFolderError, ModelError, RecipeError
-from datasetkit.models import ModelIdentity
-from datasetkit.whole_files import replace_file
-from hi_scoring.model.subject import shape_of
-from hi_scoring.scores.results import Head
+from datasetkit.core.detections import ModelIdentity
+from datasetkit.core.errors import BuiltFolderError, ModelError, RecipeError
+from datasetkit.core.files import replace_file
+from datasetkit.hi_scoring.model.subject import shape_of
+from datasetkit.hi_scoring.scores.results import Head
 
 PLAN_NAME = "plan.json"
 _FORMAT = 1

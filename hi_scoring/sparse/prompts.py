@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datasetkit.errors import ModelError
+from datasetkit.core.errors import ModelError
 
 BoolArray = NDArray[np.bool_]
 

@@ -14,14 +14,14 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from datasetkit.errors import BuiltFolderError
-from datasetkit.whole_files import replace_file
-from hi_scoring.evaluation.metrics import Measured
-from hi_scoring.evaluation.predictions import Evaluation
-from hi_scoring.runs.tables import write_table
-from hi_scoring.sparse.conditions import Condition
-from hi_scoring.sparse.measure import Prefills
-from hi_scoring.sparse.plan import PLAN_NAME
+from datasetkit.core.errors import BuiltFolderError
+from datasetkit.core.files import replace_file
+from datasetkit.hi_scoring.evaluation.metrics import Measured
+from datasetkit.hi_scoring.evaluation.predictions import Evaluation
+from datasetkit.hi_scoring.runs.tables import write_table
+from datasetkit.hi_scoring.sparse.conditions import Condition
+from datasetkit.hi_scoring.sparse.measure import Prefills
+from datasetkit.hi_scoring.sparse.plan import PLAN_NAME
 
 FACTS_NAME = "condition.json"
 _STATISTICS_NAME, _PREFILLS_NAME, _PREDICTIONS_NAME = (
@@ -39,7 +39,7 @@ class ConditionResult:
         group: ``dense``, ``core`` or ``random``.
         draw: number of the random set; None of the others.
         coverage: pairs of a prompt and a layer that were sparse in measured prefills, and dense by reason; see
-            :class:`hi_scoring.sparse.coverage.Coverage`.
+            :class:`datasetkit.hi_scoring.sparse.coverage.Coverage`.
         prefills: see :class:`Prefills`.
         measured: statistics of what the model said.
 

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hi_scoring.evaluation.metrics import METRICS
-from hi_scoring.evaluation.shifts import Cell, Estimate, contrast, shift
-from hi_scoring.sparse.conditions import CORE, DENSE, RANDOM
-from hi_scoring.sparse.estimates import Interval, loss, median, median_above
-from hi_scoring.sparse.memory import UNSEEN_BYTES
-from hi_scoring.sparse.results import ConditionResult
-from hi_scoring.statistics import bootstrap_interval, holm, nanmean, p_as_drawn
+from datasetkit.hi_scoring.evaluation.metrics import METRICS
+from datasetkit.hi_scoring.evaluation.shifts import Cell, Estimate, contrast, shift
+from datasetkit.hi_scoring.sparse.conditions import CORE, DENSE, RANDOM
+from datasetkit.hi_scoring.sparse.estimates import Interval, loss, median, median_above
+from datasetkit.hi_scoring.sparse.memory import UNSEEN_BYTES
+from datasetkit.hi_scoring.sparse.results import ConditionResult
+from datasetkit.hi_scoring.statistics import bootstrap_interval, holm, nanmean, p_as_drawn
 
 Groups = Mapping[str, Sequence[ConditionResult]]
 _QUARTILES = (0.25, 0.75)
@@ -50,11 +50,11 @@ def quality_table(groups: Groups) -> pd.DataFrame:
         columns metric, group, against (``dense``, or ``random`` for the CoRe heads); runs, n (samples with a value);
         figure (mean over runs), change from what it is held against with low, high (95 %) and p. Of the CoRe heads
         against ``dense``: loss, the share that is lost of what the dense model has, with loss_low and loss_high, each a
-        bound that holds with 95 %, see :func:`hi_scoring.sparse.estimates.loss`. Of the CoRe heads against ``random``:
-        p_sets, whether they could be one more random set, see :func:`hi_scoring.statistics.p_as_drawn`. p_holm, of p
-        or, where there are random sets, the larger of p and p_sets, corrected for all rows of metrics in ``METRICS``;
-        NaN for those of ``accuracy:TYPE``, which explain and are not tested, and with fewer than two random sets. The
-        dense group's row has no change.
+        bound that holds with 95 %, see :func:`datasetkit.hi_scoring.sparse.estimates.loss`. Of the CoRe heads against
+        ``random``: p_sets, whether they could be one more random set, see
+        :func:`datasetkit.hi_scoring.statistics.p_as_drawn`. p_holm, of p or, where there are random sets, the larger of
+        p and p_sets, corrected for all rows of metrics in ``METRICS``; NaN for those of ``accuracy:TYPE``, which
+        explain and are not tested, and with fewer than two random sets. The dense group's row has no change.
 
     """
     table = pd.DataFrame(list(_quality(groups)))

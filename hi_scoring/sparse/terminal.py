@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from hi_scoring.evaluation.metrics import METRICS, find_metric
-from hi_scoring.report.numbers import NOT_MEASURED, interval, number, p_value, percent, signed
-from hi_scoring.report.tables import plain_table
-from hi_scoring.sparse.conditions import CORE
-from hi_scoring.sparse.coverage import DenseReason
-from hi_scoring.sparse.folder import Sparsity
+from datasetkit.hi_scoring.evaluation.metrics import METRICS, find_metric
+from datasetkit.hi_scoring.report.numbers import NOT_MEASURED, interval, number, p_value, percent, signed
+from datasetkit.hi_scoring.report.tables import plain_table
+from datasetkit.hi_scoring.sparse.conditions import CORE
+from datasetkit.hi_scoring.sparse.coverage import DenseReason
+from datasetkit.hi_scoring.sparse.folder import Sparsity
 
 _MIB = 2**20
 

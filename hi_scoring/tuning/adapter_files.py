@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, StrictUndefined
 
-from datasetkit.checkpoints import PREFIX
+from datasetkit.runtime.checkpoints import PREFIX
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -63,7 +63,9 @@ def read_facts(folder: Path) -> dict[str, Any]:
 
 def _card(facts: Mapping[str, Any]) -> str:
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)  # noqa: S701 - Markdown
-    template = environment.from_string((resources.files("hi_scoring.tuning") / "card.md.j2").read_text("utf-8"))
+    template = environment.from_string(
+        (resources.files("datasetkit.hi_scoring.tuning") / "card.md.j2").read_text("utf-8")
+    )
     model, data = facts["model"]["id"], facts["data"]["name"]
     return template.render(
         facts=facts,

@@ -16,11 +16,11 @@ import torch
 from pydantic import Field, field_validator
 from torch import nn
 
-from datasetkit.errors import ModelError, RecipeError
-from datasetkit.packages import PEFT, require
-from datasetkit.recipe.options import Options
-from hi_scoring.selection import Selection
-from hi_scoring.tuning.head_slices import PROJECTIONS, Slice, confine, slices_of
+from datasetkit.core.errors import ModelError, RecipeError
+from datasetkit.hi_scoring.selection import Selection
+from datasetkit.hi_scoring.tuning.head_slices import PROJECTIONS, Slice, confine, slices_of
+from datasetkit.options.base import Options
+from datasetkit.runtime.packages import PEFT, require
 
 if TYPE_CHECKING:
     from peft import PeftModel

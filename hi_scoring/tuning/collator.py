@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from PIL import Image
 
-from hi_scoring.data.examples import Example, Examples
-from hi_scoring.model.dialogue import Dialogue
+from datasetkit.hi_scoring.data.examples import Example, Examples
+from datasetkit.hi_scoring.model.dialogue import Dialogue
 
 # What the losses of transformers leave out.
 IGNORED = -100

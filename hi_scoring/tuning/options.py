@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from datasetkit.recipe.options import Options
+from datasetkit.options.base import Options
 
 
 class TrainingOptions(Options):

@@ -17,12 +17,12 @@ import torch
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
-from datasetkit.errors import ModelError, RecipeError
-from datasetkit.whole_files import replace_file
-from hi_scoring.data.examples import Examples
-from hi_scoring.model.dialogue import Dialogue
-from hi_scoring.tuning.collator import Collator, TuningSet
-from hi_scoring.tuning.options import TrainingOptions
+from datasetkit.core.errors import ModelError, RecipeError
+from datasetkit.core.files import replace_file
+from datasetkit.hi_scoring.data.examples import Examples
+from datasetkit.hi_scoring.model.dialogue import Dialogue
+from datasetkit.hi_scoring.tuning.collator import Collator, TuningSet
+from datasetkit.hi_scoring.tuning.options import TrainingOptions
 
 HISTORY_NAME = "training.jsonl"
 _CHECKPOINTS_NAME, _STATE_NAME = "checkpoints", "trainer_state.json"

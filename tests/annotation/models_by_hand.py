@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from datasetkit.errors import UnusableError
-from datasetkit.ledger import DropReason
-from datasetkit.models import Box, Caption, Detections, FloatArray, ModelIdentity, NoticeKind, Query, Segment
-from datasetkit.rle import Mask
+from datasetkit.core.detections import Box, Caption, Detections, FloatArray, ModelIdentity, NoticeKind, Query, Segment
+from datasetkit.core.errors import UnusableError
+from datasetkit.core.ledger import DropReason
+from datasetkit.core.mask import Mask
 
 Scores = Callable[[Box, str], float]
 

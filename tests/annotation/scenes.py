@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from datasetkit.record import EncodedImage, KeyObject, Provenance, Record
-from datasetkit.rle import Mask
+from datasetkit.core.mask import Mask
+from datasetkit.core.record import EncodedImage, KeyObject, Provenance, Record
 
 SIDE = 40
 

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from datasetkit.models import Detections, Region
-from datasetkit.rle import Mask
+from datasetkit.core.detections import Detections, Region
+from datasetkit.core.mask import Mask
 
 SIDE_PX = 8
 UNIT = st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0])

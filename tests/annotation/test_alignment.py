@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annotation.alignment import AlignmentReason, KnownObjectAligner
-from datasetkit.record import ObjectStatus, PhraseStatus, Record
+from datasetkit.annotation.alignment import AlignmentReason, KnownObjectAligner
+from datasetkit.core.record import ObjectStatus, PhraseStatus, Record
 from tests.annotation.scenes import mask, record
 
 # (description, categories of objects 0, 1, ..., and for each phrase: head words, status, ids, reason)

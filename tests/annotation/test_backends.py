@@ -9,16 +9,16 @@ from typing import Any, get_args
 
 import pytest
 
-from annotation.backends import CAPTIONERS, DETECTORS, GROUNDERS, PACKAGES, SEGMENTERS
-from annotation.similarity import ImageTextCropScorer
-from datasetkit.packages import first_fault
-from datasetkit.recipe.grounding import (
+from datasetkit.annotation.backends import CAPTIONERS, DETECTORS, GROUNDERS, PACKAGES, SEGMENTERS
+from datasetkit.annotation.similarity import ImageTextCropScorer
+from datasetkit.options.grounding import (
     CaptionerOptions,
     DetectorOptions,
     GivenOptions,
     SegmenterOptions,
     SimilarityOptions,
 )
+from datasetkit.runtime.packages import first_fault
 
 
 def options_by_name(union: Any) -> dict[str, Any]:
@@ -58,8 +58,7 @@ def test_options_of_the_crop_scorer_are_its_keywords() -> None:
 
 
 def test_the_registries_import_neither_torch_nor_transformers() -> None:
-    program = (
-        "import annotation.backends, sys; print([name for name in ('torch', 'transformers') if name in sys.modules])"
-    )
+    loaded = "[name for name in ('torch', 'transformers') if name in sys.modules]"
+    program = f"import datasetkit.annotation.backends, sys; print({loaded})"
     shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert shown == "[]\n"

@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from annotation.cleaning import clean_mask
-from datasetkit.rle import BoolArray, Mask
+from datasetkit.annotation.cleaning import clean_mask
+from datasetkit.core.mask import BoolArray, Mask
 
 ARRAYS = st.tuples(st.integers(1, 14), st.integers(1, 14)).flatmap(
     lambda size_hw: hnp.arrays(np.bool_, size_hw, elements=st.sampled_from([False, False, True]))

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annotation.duplicates import merge_masks
-from datasetkit.ledger import DropReason
-from datasetkit.models import Region, Removal
-from datasetkit.rle import Mask
+from datasetkit.annotation.duplicates import merge_masks
+from datasetkit.core.detections import Region, Removal
+from datasetkit.core.ledger import DropReason
+from datasetkit.core.mask import Mask
 from tests.annotation.strategies import UNIT, regions
 
 CAT, DOG = (0.9, 0.1), (0.1, 0.9)

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annotation.filters import apply_filters
-from datasetkit.ledger import DropReason
-from datasetkit.models import Region, Removal
-from datasetkit.recipe.grounding import FilterOptions
-from datasetkit.rle import Mask
+from datasetkit.annotation.filters import apply_filters
+from datasetkit.core.detections import Region, Removal
+from datasetkit.core.ledger import DropReason
+from datasetkit.core.mask import Mask
+from datasetkit.options.grounding import FilterOptions
 from tests.annotation.strategies import UNIT, regions
 
 OFF = {

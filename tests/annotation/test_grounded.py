@@ -14,19 +14,18 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from annotation.alignment.categories import category_of
-from annotation.detectors.grounding_dino import GroundingDinoDetector
-from annotation.grounded import GroundedAnnotator
-from annotation.grounders.boxes_then_masks import BoxesThenMasks
-from annotation.phrases import NounPhraseFinder
-from annotation.segmenters.sam import SamSegmenter
-from annotation.similarity import ImageTextCropScorer, crop_of
-from datasetkit.checkpoints import resolve
-from datasetkit.ledger import Drop, DropReason, Notice, NoticeKind
-from datasetkit.models import Box, Caption, CropScorer, Detector, Segmenter
-from datasetkit.protocols import Reading
-from datasetkit.recipe import GroundingOptions
-from datasetkit.record import (
+from datasetkit.annotation.alignment.categories import category_of
+from datasetkit.annotation.detectors.grounding_dino import GroundingDinoDetector
+from datasetkit.annotation.grounded import GroundedAnnotator
+from datasetkit.annotation.grounders.boxes_then_masks import BoxesThenMasks
+from datasetkit.annotation.phrases import NounPhraseFinder
+from datasetkit.annotation.segmenters.sam import SamSegmenter
+from datasetkit.annotation.similarity import ImageTextCropScorer, crop_of
+from datasetkit.core.detections import Box, Caption
+from datasetkit.core.ledger import Drop, DropReason, Notice, NoticeKind
+from datasetkit.core.mask import Mask
+from datasetkit.core.protocols import CropScorer, Detector, Reading, Segmenter
+from datasetkit.core.record import (
     EncodedImage,
     KeyObject,
     ObjectStatus,
@@ -37,9 +36,10 @@ from datasetkit.record import (
     Record,
     Scores,
 )
-from datasetkit.rle import Mask
-from datasetkit.schema import record_to_row, row_to_record
-from datasetkit.stages import Stages
+from datasetkit.core.schema import record_to_row, row_to_record
+from datasetkit.options import GroundingOptions
+from datasetkit.runtime.checkpoints import resolve
+from datasetkit.runtime.timers import Stages
 from tests.annotation.models_by_hand import (
     Memory,
     TableCaptioner,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from annotation.lexicon import Lexicon, coco_lexicon, normalise
+from datasetkit.annotation.lexicon import Lexicon, coco_lexicon, normalise
 
 ONE_CATEGORY = [
     ("fire hydrant", "fire hydrant"),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from annotation.naming import KnownObjectNamer
-from datasetkit.protocols import Naming, ObjectNamer
-from datasetkit.record import Record
+from datasetkit.annotation.naming import KnownObjectNamer
+from datasetkit.core.protocols import Naming, ObjectNamer
+from datasetkit.core.record import Record
 from datasetkit.sources.toyworld import ToyworldSource
 from datasetkit.toyworld.domain import BASE, SHIFTED, Domain
 from datasetkit.toyworld.scenes import ALL_COMBINATIONS

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annotation.phrases import NounPhraseFinder
-from annotation.phrases.tokens import tokenize
-from annotation.phrases.words import english_words
-from datasetkit.protocols import NounPhrase
+from datasetkit.annotation.phrases import NounPhraseFinder
+from datasetkit.annotation.phrases.tokens import tokenize
+from datasetkit.annotation.phrases.words import english_words
+from datasetkit.core.protocols import NounPhrase
 
 TABLE = Path(__file__).with_name("phrases.txt")
 _MARKED = re.compile(r"\[([^\[\]*]*)\*([^\[\]*]+)\*(?:\|(\d*)(\+?)(-?))?\]")

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from annotation.salience import centrality_term, order_terms, size_term, with_phrases
-from datasetkit.record import Candidate, ObjectStatus, Phrase, PhraseStatus
+from datasetkit.annotation.salience import centrality_term, order_terms, size_term, with_phrases
+from datasetkit.core.record import Candidate, ObjectStatus, Phrase, PhraseStatus
 from tests.annotation.scenes import SIDE, mask, record
 
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from annotation.similarity import ImageTextCropScorer, crop_of
-from datasetkit.errors import ModelError
+from datasetkit.annotation.similarity import ImageTextCropScorer, crop_of
+from datasetkit.core.errors import ModelError
 from tests.annotation.tiny_clip import save_image_text_model
 
 RED = Image.new("RGB", (40, 20), (255, 0, 0))

@@ -13,12 +13,12 @@ from peft import PeftModel
 from transformers import AutoModelForImageTextToText
 from typer.testing import CliRunner
 
-from datasetkit.checkpoints import resolve
 from datasetkit.cli import app
-from hi_scoring.scores.results import HeadScores
+from datasetkit.hi_scoring.scores.results import HeadScores
+from datasetkit.runtime.checkpoints import resolve
 from tests.compatibility.former import FORMER, copied
-from tests.datasetkit.builders import contents
 from tests.hub.server import HubServer
+from tests.pipeline.builders import contents
 
 WHOLE = ("build", "toyworld", "--preset", "none", "--size-px", 64, "--no-overlay", "--count", 6, "--part-size", 1)
 SCENES = (

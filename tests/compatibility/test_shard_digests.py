@@ -13,12 +13,12 @@ import numpy as np
 import pycocotools.mask
 import pytest
 
-from datasetkit.build import build
-from datasetkit.recipe import Recipe
-from export.manifest import Manifest
-from export.reading import iter_rows
+from datasetkit.export.dataset.manifest import Manifest
+from datasetkit.export.dataset.reading import iter_rows
+from datasetkit.options import Recipe
+from datasetkit.pipeline.build import build
 from tests.compatibility.former import FORMER
-from tests.datasetkit.builders import (
+from tests.pipeline.builders import (
     caption,
     coco_recipe,
     folder_recipe,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.export.pushing import build
+from tests.export.publish.pushing import build
 from tests.hub.clients import talk_to
 from tests.hub.server import HubServer
 

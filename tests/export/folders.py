@@ -14,10 +14,11 @@ import numpy as np
 from PIL import Image
 
 from datasetkit import __version__
-from datasetkit.drawing import draw_overlay, encode_jpeg
-from datasetkit.ledger import Drop, Notice, Scope, Tally
-from datasetkit.models import ModelIdentity
-from datasetkit.record import (
+from datasetkit.core.detections import ModelIdentity
+from datasetkit.core.drawing import draw_overlay, encode_jpeg
+from datasetkit.core.ledger import Drop, Notice, Scope, Tally
+from datasetkit.core.mask import Mask
+from datasetkit.core.record import (
     Candidate,
     EncodedImage,
     KeyObject,
@@ -28,13 +29,12 @@ from datasetkit.record import (
     Question,
     Record,
 )
-from datasetkit.rle import Mask
-from datasetkit.schema import SCHEMA_VERSION, record_to_row
-from export.dataset_card.render import render_card
-from export.describe import describe
-from export.manifest import LEDGER_NAME, Manifest, Part, Shard, shard_path
-from export.shards import ShardWriter, hash_file
-from export.statistics import Statistics
+from datasetkit.core.schema import SCHEMA_VERSION, record_to_row
+from datasetkit.export.dataset.card.render import render_card
+from datasetkit.export.dataset.describe import describe
+from datasetkit.export.dataset.manifest import LEDGER_NAME, Manifest, Part, Shard, shard_path
+from datasetkit.export.dataset.shards import ShardWriter, hash_file
+from datasetkit.export.dataset.statistics import Statistics
 
 Row = dict[str, Any]
 RECIPE = {

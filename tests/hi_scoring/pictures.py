@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from datasetkit.rle import Mask
-from hi_scoring.data.samples import Mention, Sample
+from datasetkit.core.mask import Mask
+from datasetkit.hi_scoring.data.samples import Mention, Sample
 
 TEXT = "a red square above a blue circle"
 SPANS = ((0, 12), (19, 32))

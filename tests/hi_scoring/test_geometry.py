@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hi_scoring.geometry import ImageTokens, View, evenly, mosaic
+from datasetkit.hi_scoring.geometry import ImageTokens, View, evenly, mosaic
 
 
 def view(top_bottom: list[list[float]], left_right: list[list[float]]) -> View:

@@ -7,11 +7,11 @@ import math
 import numpy as np
 import pytest
 
-from datasetkit.errors import RecipeError
-from datasetkit.models import ModelIdentity
-from hi_scoring.scores.options import ScoreOptions
-from hi_scoring.scores.results import Head, HeadScores
-from hi_scoring.selection import FORMS, Selection, Selector
+from datasetkit.core.detections import ModelIdentity
+from datasetkit.core.errors import RecipeError
+from datasetkit.hi_scoring.scores.options import ScoreOptions
+from datasetkit.hi_scoring.scores.results import Head, HeadScores
+from datasetkit.hi_scoring.selection import FORMS, Selection, Selector
 
 NAN = math.nan
 # Layers from the highest to the lowest mean: 2, 0, 3, 1. By their highest head: 0, 2, 3, 1.

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from hi_scoring.statistics import (
+from datasetkit.hi_scoring.statistics import (
     bootstrap_interval,
     chance_jaccard,
     holm,
@@ -69,7 +69,7 @@ def test_interval_depends_on_the_seed_alone_and_not_on_chunks(monkeypatch: pytes
     values = np.random.default_rng(0).normal(size=(20, 6, 3))
     whole = bootstrap_interval(values, draws=100)
     assert not np.array_equal(whole[0], bootstrap_interval(values, draws=100, seed=1)[0])
-    monkeypatch.setattr("hi_scoring.statistics._CHUNK_BYTES", 1)
+    monkeypatch.setattr("datasetkit.hi_scoring.statistics._CHUNK_BYTES", 1)
     chunked = bootstrap_interval(values, draws=100)
     np.testing.assert_allclose(chunked, whole, rtol=1e-12)
     layers = bootstrap_interval(values, draws=100, reduce=lambda means: means.max(axis=-1))

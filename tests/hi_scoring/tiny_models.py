@@ -37,7 +37,7 @@ from transformers import (
     SiglipVisionConfig,
 )
 
-from datasetkit.packages import TORCHVISION
+from datasetkit.runtime.packages import TORCHVISION
 from tests.hi_scoring.tiny_parts import (
     RATES,
     TEXT,

@@ -11,7 +11,7 @@ from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers, processors
 from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
-from datasetkit.toyworld.models.tokenizers import domain_words, words_of
+from tools.toyworld.models.tokenizers import domain_words, words_of
 
 LAYERS, HEADS, KEY_VALUE_HEADS, HEAD_WIDTH = 4, 4, 2, 16
 TEXT = {

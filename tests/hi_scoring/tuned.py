@@ -13,19 +13,19 @@ import datasets
 import numpy as np
 from torch import Tensor
 
-from hi_scoring.comparison.bench import Bench, Ranking, selector_of
-from hi_scoring.comparison.compare import compare
-from hi_scoring.comparison.trials import trials_of
-from hi_scoring.data.datasets import Data, DataIdentity
-from hi_scoring.data.examples import Examples, read_examples
-from hi_scoring.model.dialogue import Dialogue
-from hi_scoring.model.options import TextOptions, WritingOptions
-from hi_scoring.scores.options import ScoreOptions
-from hi_scoring.scores.results import Head, HeadScores
-from hi_scoring.selection import Selection
-from hi_scoring.tuning.adapters import AdapterOptions, adapt
-from hi_scoring.tuning.options import TrainingOptions
-from hi_scoring.tuning.training import HISTORY_NAME, train
+from datasetkit.hi_scoring.comparison.bench import Bench, Ranking, selector_of
+from datasetkit.hi_scoring.comparison.compare import compare
+from datasetkit.hi_scoring.comparison.trials import trials_of
+from datasetkit.hi_scoring.data.datasets import Data, DataIdentity
+from datasetkit.hi_scoring.data.examples import Examples, read_examples
+from datasetkit.hi_scoring.model.dialogue import Dialogue
+from datasetkit.hi_scoring.model.options import TextOptions, WritingOptions
+from datasetkit.hi_scoring.scores.options import ScoreOptions
+from datasetkit.hi_scoring.scores.results import Head, HeadScores
+from datasetkit.hi_scoring.selection import Selection
+from datasetkit.hi_scoring.tuning.adapters import AdapterOptions, adapt
+from datasetkit.hi_scoring.tuning.options import TrainingOptions
+from datasetkit.hi_scoring.tuning.training import HISTORY_NAME, train
 from tests.hi_scoring.scored import TinySubject, row
 from tests.hi_scoring.tiny_models import tiny
 

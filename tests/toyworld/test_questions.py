@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datasetkit.record import Question
+from datasetkit.core.record import Question
 from datasetkit.toyworld.domain import BASE, SHIFTED, Domain
 from datasetkit.toyworld.questions import QuestionType, ask
 from datasetkit.toyworld.sampling import sample_scene

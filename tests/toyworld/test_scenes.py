@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from datasetkit.errors import RecipeError
+from datasetkit.core.errors import RecipeError
 from datasetkit.toyworld.domain import BASE, SHIFTED
 from datasetkit.toyworld.raster import covered, visible_masks
 from datasetkit.toyworld.render import PALETTE, encode_png, render

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasetkit.errors import RecipeError
-from datasetkit.record import ObjectStatus, PhraseStatus
+from datasetkit.core.errors import RecipeError
+from datasetkit.core.record import ObjectStatus, PhraseStatus
 from datasetkit.sources.toyworld import ToyworldSource
 from datasetkit.toyworld.domain import BASE, SHIFTED
 from datasetkit.toyworld.raster import visible_masks

@@ -13,14 +13,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from hi_scoring.comparison.compare import Comparison
-from hi_scoring.comparison.report.glossary import LOWER_IS_BETTER
-from hi_scoring.comparison.report.summary import metrics_of
-from hi_scoring.comparison.table import label_of
-from hi_scoring.comparison.trials import UNTUNED
-from hi_scoring.evaluation.metrics import find_metric
-from hi_scoring.report.plots import CONTRARY, INK, WIDTH_IN, png
-from hi_scoring.verdicts import LEVEL
+from datasetkit.hi_scoring.comparison.compare import Comparison
+from datasetkit.hi_scoring.comparison.report.glossary import LOWER_IS_BETTER
+from datasetkit.hi_scoring.comparison.report.summary import metrics_of
+from datasetkit.hi_scoring.comparison.table import label_of
+from datasetkit.hi_scoring.comparison.trials import UNTUNED
+from datasetkit.hi_scoring.evaluation.metrics import find_metric
+from datasetkit.hi_scoring.report.plots import CONTRARY, INK, WIDTH_IN, png
+from datasetkit.hi_scoring.verdicts import LEVEL
 
 _COLOURS = {"top": INK, "bottom": CONTRARY, "random": "#7d7d7d", "all": "#222222"}
 _OTHER_COLOUR, _LINE = "#4f8a5b", "#9a9a9a"

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from hi_scoring.comparison.table import EVERYTHING, label_of
-from hi_scoring.comparison.trials import UNTUNED
-from hi_scoring.evaluation.metrics import find_metric
-from hi_scoring.evaluation.shifts import DRAWS
-from hi_scoring.report.numbers import number
-from hi_scoring.statistics import SEED
-from hi_scoring.verdicts import LEVEL
+from datasetkit.hi_scoring.comparison.table import EVERYTHING, label_of
+from datasetkit.hi_scoring.comparison.trials import UNTUNED
+from datasetkit.hi_scoring.evaluation.metrics import find_metric
+from datasetkit.hi_scoring.evaluation.shifts import DRAWS
+from datasetkit.hi_scoring.report.numbers import number
+from datasetkit.hi_scoring.statistics import SEED
+from datasetkit.hi_scoring.verdicts import LEVEL
 
 MARK = "*"
 LOWER_IS_BETTER = "↓"

@@ -10,11 +10,11 @@ from typing import Any
 
 import pandas as pd
 
-from datasetkit.whole_files import replace_file
-from hi_scoring.comparison.compare import Comparison
-from hi_scoring.comparison.report.conclusions import conclusions, no_conclusion
-from hi_scoring.comparison.report.glossary import explained, heading_of, mark_sentence, method
-from hi_scoring.comparison.report.summary import (
+from datasetkit.core.files import replace_file
+from datasetkit.hi_scoring.comparison.compare import Comparison
+from datasetkit.hi_scoring.comparison.report.conclusions import conclusions, no_conclusion
+from datasetkit.hi_scoring.comparison.report.glossary import explained, heading_of, mark_sentence, method
+from datasetkit.hi_scoring.comparison.report.summary import (
     GroupRow,
     Measure,
     contrast_rows,
@@ -26,7 +26,7 @@ from hi_scoring.comparison.report.summary import (
     tests_of,
     tuned_rows,
 )
-from hi_scoring.report.numbers import NOT_MEASURED
+from datasetkit.hi_scoring.report.numbers import NOT_MEASURED
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]#|~$])")
 
@@ -43,9 +43,9 @@ def write_markdown(
     Args:
         path: of the Markdown file.
         comparison: the cells.
-        shifts: their :func:`hi_scoring.comparison.table.shifts_table`.
-        contrasts: their :func:`hi_scoring.comparison.table.contrasts_table`.
-        description: what :meth:`hi_scoring.comparison.bench.Bench.description` told of it.
+        shifts: their :func:`datasetkit.hi_scoring.comparison.table.shifts_table`.
+        contrasts: their :func:`datasetkit.hi_scoring.comparison.table.contrasts_table`.
+        description: what :meth:`datasetkit.hi_scoring.comparison.bench.Bench.description` told of it.
 
     """
     parts = [

@@ -9,13 +9,13 @@ from typing import Any
 
 import pandas as pd
 
-from datasetkit.whole_files import replace_file
-from hi_scoring.comparison.compare import Comparison
-from hi_scoring.comparison.report.conclusions import Conclusion, conclusions, no_conclusion
-from hi_scoring.comparison.report.figures import final_figures, forest, main_metrics, trade_off
-from hi_scoring.comparison.report.glossary import MARK, explained, heading_of, mark_sentence, method
-from hi_scoring.comparison.report.predictions import Asked
-from hi_scoring.comparison.report.summary import (
+from datasetkit.core.files import replace_file
+from datasetkit.hi_scoring.comparison.compare import Comparison
+from datasetkit.hi_scoring.comparison.report.conclusions import Conclusion, conclusions, no_conclusion
+from datasetkit.hi_scoring.comparison.report.figures import final_figures, forest, main_metrics, trade_off
+from datasetkit.hi_scoring.comparison.report.glossary import MARK, explained, heading_of, mark_sentence, method
+from datasetkit.hi_scoring.comparison.report.predictions import Asked
+from datasetkit.hi_scoring.comparison.report.summary import (
     ContrastRow,
     GroupRow,
     contrast_rows,
@@ -28,9 +28,9 @@ from hi_scoring.comparison.report.summary import (
     tuned_rows,
     types_of,
 )
-from hi_scoring.comparison.table import TEST
-from hi_scoring.report.pages import render
-from hi_scoring.verdicts import LEVEL
+from datasetkit.hi_scoring.comparison.table import TEST
+from datasetkit.hi_scoring.report.pages import render
+from datasetkit.hi_scoring.verdicts import LEVEL
 
 _HOLDING, _FAILING, _OPEN = "for the claim", "against it", "cannot be told"
 
@@ -79,9 +79,9 @@ def write_page(
     Args:
         path: of the HTML file.
         comparison: the cells.
-        shifts: their :func:`hi_scoring.comparison.table.shifts_table`.
-        contrasts: their :func:`hi_scoring.comparison.table.contrasts_table`.
-        description: what :meth:`hi_scoring.comparison.bench.Bench.description` told of it.
+        shifts: their :func:`datasetkit.hi_scoring.comparison.table.shifts_table`.
+        contrasts: their :func:`datasetkit.hi_scoring.comparison.table.contrasts_table`.
+        description: what :meth:`datasetkit.hi_scoring.comparison.bench.Bench.description` told of it.
         asked: what models say, to be shown side by side.
 
     """

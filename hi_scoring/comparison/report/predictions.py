@@ -9,10 +9,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from datasetkit.errors import BuiltFolderError
-from hi_scoring.comparison.cells import CellResult, predictions_path
-from hi_scoring.comparison.compare import CELLS_NAME, Comparison
-from hi_scoring.comparison.table import TEST
+from datasetkit.core.errors import BuiltFolderError
+from datasetkit.hi_scoring.comparison.cells import CellResult, predictions_path
+from datasetkit.hi_scoring.comparison.compare import CELLS_NAME, Comparison
+from datasetkit.hi_scoring.comparison.table import TEST
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hi_scoring.comparison.cells import CellResult
-from hi_scoring.comparison.compare import Comparison
-from hi_scoring.comparison.report.glossary import MARK, heading_of
-from hi_scoring.comparison.trials import UNTUNED
-from hi_scoring.evaluation.metrics import METRICS
-from hi_scoring.evaluation.shifts import DRAWS
-from hi_scoring.report.numbers import NOT_MEASURED, interval, number, p_value, percent, signed
-from hi_scoring.statistics import SEED
-from hi_scoring.verdicts import LEVEL
+from datasetkit.hi_scoring.comparison.cells import CellResult
+from datasetkit.hi_scoring.comparison.compare import Comparison
+from datasetkit.hi_scoring.comparison.report.glossary import MARK, heading_of
+from datasetkit.hi_scoring.comparison.trials import UNTUNED
+from datasetkit.hi_scoring.evaluation.metrics import METRICS
+from datasetkit.hi_scoring.evaluation.shifts import DRAWS
+from datasetkit.hi_scoring.report.numbers import NOT_MEASURED, interval, number, p_value, percent, signed
+from datasetkit.hi_scoring.statistics import SEED
+from datasetkit.hi_scoring.verdicts import LEVEL
 
 
 @dataclass(frozen=True)

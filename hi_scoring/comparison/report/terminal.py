@@ -9,10 +9,10 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from hi_scoring.comparison.compare import Comparison
-from hi_scoring.comparison.report.conclusions import conclusions, no_conclusion
-from hi_scoring.comparison.report.glossary import LOWER_IS_BETTER, heading_of, mark_sentence
-from hi_scoring.comparison.report.summary import (
+from datasetkit.hi_scoring.comparison.compare import Comparison
+from datasetkit.hi_scoring.comparison.report.conclusions import conclusions, no_conclusion
+from datasetkit.hi_scoring.comparison.report.glossary import LOWER_IS_BETTER, heading_of, mark_sentence
+from datasetkit.hi_scoring.comparison.report.summary import (
     contrast_rows,
     fewest_samples,
     group_rows,
@@ -20,9 +20,9 @@ from hi_scoring.comparison.report.summary import (
     runs_sentence,
     tests_of,
 )
-from hi_scoring.comparison.table import TEST
-from hi_scoring.evaluation.metrics import find_metric
-from hi_scoring.report.tables import plain_table
+from datasetkit.hi_scoring.comparison.table import TEST
+from datasetkit.hi_scoring.evaluation.metrics import find_metric
+from datasetkit.hi_scoring.report.tables import plain_table
 
 # Three digits, a point, a sign and a mark.
 _CELL_CHARACTERS = 7
@@ -35,8 +35,8 @@ def comparison_tables(
 
     Args:
         comparison: the cells.
-        shifts: their :func:`hi_scoring.comparison.table.shifts_table`.
-        contrasts: their :func:`hi_scoring.comparison.table.contrasts_table`.
+        shifts: their :func:`datasetkit.hi_scoring.comparison.table.shifts_table`.
+        contrasts: their :func:`datasetkit.hi_scoring.comparison.table.contrasts_table`.
 
     """
     for test in tests_of(shifts):

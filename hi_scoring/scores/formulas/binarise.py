@@ -1,8 +1,8 @@
 """What is looked at and what is the object's, as yes or no. Owns how attention and coverage are cut in two.
 
 Attention is cut by rank: each way of cutting says how many of a view's tokens are taken, the highest first. Tokens
-tied at the cut are not chosen between here; :mod:`hi_scoring.scores.formulas.overlap` takes the expectation over the
-choices.
+tied at the cut are not chosen between here; :mod:`datasetkit.hi_scoring.scores.formulas.overlap` takes the expectation
+over the choices.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hi_scoring.scores.options import Binarisation
+from datasetkit.hi_scoring.scores.options import Binarisation
 
 _ROUNDING = 1e-9
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hi_scoring.scores.formulas import binarise, mass, overlap, spatial
-from hi_scoring.scores.options import BINARISATIONS, ScoreOptions
+from datasetkit.hi_scoring.scores.formulas import binarise, mass, overlap, spatial
+from datasetkit.hi_scoring.scores.options import BINARISATIONS, ScoreOptions
 
 
 def object_scores(

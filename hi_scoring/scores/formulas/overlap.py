@@ -14,7 +14,7 @@ import torch
 from scipy.special import gammaln
 from torch import Tensor
 
-from hi_scoring.scores.formulas.binarise import ascending
+from datasetkit.hi_scoring.scores.formulas.binarise import ascending
 
 _FULL = 1e-6
 

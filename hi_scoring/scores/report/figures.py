@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
-from hi_scoring.report.plots import BAND, CONTRARY, INK, UNDEFINED, WIDTH_IN, png, ticks
-from hi_scoring.scores.results import Head, HeadScores
-from hi_scoring.statistics import FloatArray
+from datasetkit.hi_scoring.report.plots import BAND, CONTRARY, INK, UNDEFINED, WIDTH_IN, png, ticks
+from datasetkit.hi_scoring.scores.results import Head, HeadScores
+from datasetkit.hi_scoring.statistics import FloatArray
 
 _LABELS = {
     "hi": "HI",

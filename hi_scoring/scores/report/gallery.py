@@ -11,10 +11,10 @@ from matplotlib import colormaps
 from numpy.typing import NDArray
 from PIL import Image
 
-from hi_scoring.data.samples import Sample
-from hi_scoring.geometry import ImageTokens
-from hi_scoring.scores.results import Head
-from hi_scoring.scores.scorer import LookedAt
+from datasetkit.hi_scoring.data.samples import Sample
+from datasetkit.hi_scoring.geometry import ImageTokens
+from datasetkit.hi_scoring.scores.results import Head
+from datasetkit.hi_scoring.scores.scorer import LookedAt
 
 FloatArray = NDArray[np.float32]
 _SIDE_PX = 168

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from hi_scoring.scores.options import ScoreOptions
-from hi_scoring.scores.results import HeadScores
+from datasetkit.hi_scoring.scores.options import ScoreOptions
+from datasetkit.hi_scoring.scores.results import HeadScores
 
 _HEADINGS = {
     "hi": "HI",

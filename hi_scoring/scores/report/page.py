@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from hi_scoring.report.pages import render
-from hi_scoring.runs.drops import Drop
-from hi_scoring.scores.report.figures import heatmaps, layer_curves
-from hi_scoring.scores.report.gallery import Panel
-from hi_scoring.scores.report.glossary import POSITIONS, explained_positions, explained_scores
-from hi_scoring.scores.report.summary import STABILITY_TOP, columns_of, head_rows, layer_sentence, stability
-from hi_scoring.scores.results import HeadScores
-from hi_scoring.statistics import DRAWS, SEED, SPLITS
+from datasetkit.hi_scoring.report.pages import render
+from datasetkit.hi_scoring.runs.drops import Drop
+from datasetkit.hi_scoring.scores.report.figures import heatmaps, layer_curves
+from datasetkit.hi_scoring.scores.report.gallery import Panel
+from datasetkit.hi_scoring.scores.report.glossary import POSITIONS, explained_positions, explained_scores
+from datasetkit.hi_scoring.scores.report.summary import STABILITY_TOP, columns_of, head_rows, layer_sentence, stability
+from datasetkit.hi_scoring.scores.results import HeadScores
+from datasetkit.hi_scoring.statistics import DRAWS, SEED, SPLITS
 
 _CURVES = ("hi", "ram", "hi_lift")
 

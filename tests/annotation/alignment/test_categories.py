@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annotation.alignment import AlignmentReason, KnownObjectAligner, extended
-from annotation.alignment.categories import category_fits, category_of
-from annotation.lexicon import coco_lexicon
-from annotation.phrases import NounPhraseFinder
-from datasetkit.record import Phrase, PhraseStatus, Record
+from datasetkit.annotation.alignment import AlignmentReason, KnownObjectAligner, extended
+from datasetkit.annotation.alignment.categories import category_fits, category_of
+from datasetkit.annotation.lexicon import coco_lexicon
+from datasetkit.annotation.phrases import NounPhraseFinder
+from datasetkit.core.record import Phrase, PhraseStatus, Record
 from datasetkit.sources.toyworld import ToyworldSource
 from datasetkit.toyworld.domain import BASE, SHIFTED, Domain
 from tests.annotation.scenes import record

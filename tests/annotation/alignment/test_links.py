@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annotation.alignment import AlignmentReason, Asked, ask, link
-from annotation.phrases import NounPhraseFinder
-from datasetkit.models import Region
-from datasetkit.protocols import NounPhrase
-from datasetkit.record import KeyObject, Phrase, PhraseStatus, Record
+from datasetkit.annotation.alignment import AlignmentReason, Asked, ask, link
+from datasetkit.annotation.phrases import NounPhraseFinder
+from datasetkit.core.detections import Region
+from datasetkit.core.protocols import NounPhrase
+from datasetkit.core.record import KeyObject, Phrase, PhraseStatus, Record
 from tests.annotation.scenes import mask, record
 
 FINDER = NounPhraseFinder()

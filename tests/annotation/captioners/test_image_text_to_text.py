@@ -10,9 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from annotation.captioners.image_text_to_text import ImageTextToTextCaptioner
-from datasetkit.checkpoints import resolve
-from datasetkit.errors import ModelError
+from datasetkit.annotation.captioners.image_text_to_text import ImageTextToTextCaptioner
+from datasetkit.core.errors import ModelError
+from datasetkit.runtime.checkpoints import resolve
 
 MODEL, PROMPT = "toyworld:vlm", "Describe the picture."
 

@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 from PIL import Image
 from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 
-from annotation.detectors.grounding_dino import GroundingDinoDetector
-from annotation.detectors.prompts import split_query
-from annotation.detectors.tokens import text_offsets
-from datasetkit.checkpoints import resolve
-from datasetkit.errors import ModelError, UnusableError
-from datasetkit.ledger import DropReason, NoticeKind
-from datasetkit.models import Detections, Query
-from datasetkit.toyworld.evaluation.detections import box_iou
-from datasetkit.toyworld.evaluation.recipe import EvaluationRecipe, Example
+from datasetkit.annotation.detectors.grounding_dino import GroundingDinoDetector
+from datasetkit.annotation.detectors.prompts import split_query
+from datasetkit.annotation.detectors.tokens import text_offsets
+from datasetkit.core.detections import Detections, Query
+from datasetkit.core.errors import ModelError, UnusableError
+from datasetkit.core.ledger import DropReason, NoticeKind
+from datasetkit.runtime.checkpoints import resolve
 from datasetkit.toyworld.scenes import Split
 from tests.annotation.detectors.tiny import MAX_TEXT
+from tools.toyworld.evaluation.detections import box_iou
+from tools.toyworld.evaluation.recipe import EvaluationRecipe, Example
 
 SHORT = Query.of_phrases(["a cat", "two dogs"])
 LONG = Query.of_phrases(["a red cat", "dog", "two stars", "woman", "a man", "stars", "a dogs cat", "red"])

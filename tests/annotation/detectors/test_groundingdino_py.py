@@ -31,20 +31,20 @@ from transformers import (
     SwinConfig,
 )
 
-from annotation.detectors import groundingdino_py
-from annotation.detectors.grounding_dino import GroundingDinoDetector
-from annotation.detectors.groundingdino_bert import (
+from datasetkit.annotation.detectors import groundingdino_py
+from datasetkit.annotation.detectors.grounding_dino import GroundingDinoDetector
+from datasetkit.annotation.detectors.groundingdino_bert import (
     PromptTokenizer,
     TextEncoder,
     check_transformers,
     in_place_of_package_bert,
 )
-from annotation.detectors.groundingdino_model import CONFIGS, build_model, load_weights, read_config
-from annotation.detectors.groundingdino_py import GroundingDinoPyDetector, lower_case
-from annotation.detectors.tokens import encode_prompts
-from datasetkit.errors import ModelError
-from datasetkit.ledger import NoticeKind
-from datasetkit.models import Detections, Query
+from datasetkit.annotation.detectors.groundingdino_model import CONFIGS, build_model, load_weights, read_config
+from datasetkit.annotation.detectors.groundingdino_py import GroundingDinoPyDetector, lower_case
+from datasetkit.annotation.detectors.tokens import encode_prompts
+from datasetkit.core.detections import Detections, Query
+from datasetkit.core.errors import ModelError
+from datasetkit.core.ledger import NoticeKind
 from tests.annotation.detectors.groundingdino_weights import converted
 from tests.annotation.detectors.tiny import bert_tokenizer
 

@@ -6,10 +6,10 @@ import torch
 from PIL import Image
 from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 
-from annotation.detectors.owlv2 import Owlv2Detector
-from datasetkit.errors import ModelError, UnusableError
-from datasetkit.ledger import DropReason, NoticeKind
-from datasetkit.models import Query
+from datasetkit.annotation.detectors.owlv2 import Owlv2Detector
+from datasetkit.core.detections import Query
+from datasetkit.core.errors import ModelError, UnusableError
+from datasetkit.core.ledger import DropReason, NoticeKind
 
 PHRASES = ("a red star", "b c", "d")
 

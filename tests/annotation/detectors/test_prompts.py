@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annotation.detectors.prompts import Part, close_prompt, split_query
-from datasetkit.ledger import NoticeKind
-from datasetkit.models import Query
+from datasetkit.annotation.detectors.prompts import Part, close_prompt, split_query
+from datasetkit.core.detections import Query
+from datasetkit.core.ledger import NoticeKind
 
 SPLIT, CUT = NoticeKind.PROMPT_SPLIT, NoticeKind.PHRASE_CUT
 

@@ -8,11 +8,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from annotation.detectors.prompts import close_prompt, split_query
-from annotation.detectors.spans import span_scores, span_tokens
-from annotation.detectors.tokens import encode_prompts, text_offsets
-from datasetkit.checkpoints import resolve
-from datasetkit.models import Query
+from datasetkit.annotation.detectors.prompts import close_prompt, split_query
+from datasetkit.annotation.detectors.spans import span_scores, span_tokens
+from datasetkit.annotation.detectors.tokens import encode_prompts, text_offsets
+from datasetkit.core.detections import Query
+from datasetkit.runtime.checkpoints import resolve
 from tests.annotation.detectors.tiny import bert_tokenizer
 
 TOKEN_SCORES = np.array([[0.1, 0.2, 0.4, 0.9, 0.6], [0.5, 0.0, 1.0, 0.3, 0.3]])

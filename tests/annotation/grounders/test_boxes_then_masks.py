@@ -13,14 +13,15 @@ from PIL import Image
 from transformers import GroundingDinoForObjectDetection
 from transformers.models.sam.modeling_sam import SamVisionEncoder
 
-from annotation.detectors.grounding_dino import GroundingDinoDetector
-from annotation.grounders.boxes_then_masks import BoxesThenMasks
-from annotation.segmenters.sam import SamSegmenter
-from datasetkit.checkpoints import resolve
-from datasetkit.errors import UnusableError
-from datasetkit.ledger import DropReason
-from datasetkit.models import Box, Detector, Grounding, NoticeKind, Query, Segmenter
-from datasetkit.stages import Stages
+from datasetkit.annotation.detectors.grounding_dino import GroundingDinoDetector
+from datasetkit.annotation.grounders.boxes_then_masks import BoxesThenMasks
+from datasetkit.annotation.segmenters.sam import SamSegmenter
+from datasetkit.core.detections import Box, Grounding, NoticeKind, Query
+from datasetkit.core.errors import UnusableError
+from datasetkit.core.ledger import DropReason
+from datasetkit.core.protocols import Detector, Segmenter
+from datasetkit.runtime.checkpoints import resolve
+from datasetkit.runtime.timers import Stages
 from tests.annotation.models_by_hand import Memory, TableDetector, TableSegmenter, filled
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)

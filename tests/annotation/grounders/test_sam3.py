@@ -10,9 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from datasetkit.errors import MissingPackageError, ModelError, UnusableError
-from datasetkit.ledger import DropReason, NoticeKind
-from datasetkit.models import Grounding, Query
+from datasetkit.core.detections import Grounding, Query
+from datasetkit.core.errors import MissingPackageError, ModelError, UnusableError
+from datasetkit.core.ledger import DropReason, NoticeKind
 
 SIDE_PX, WIDTH = 56, 32
 IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 70, 3), dtype=np.uint8))
@@ -85,7 +85,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def grounder(folder: str) -> Any:
-    from annotation.grounders.sam3 import Sam3Grounder
+    from datasetkit.annotation.grounders.sam3 import Sam3Grounder
 
     return Sam3Grounder(folder, score_min=0.0)
 
@@ -148,7 +148,7 @@ def test_a_picture_is_encoded_once_for_all_phrases_and_not_at_all_without_any(gr
 
 @needs_torchvision
 def test_detections_below_the_least_score_are_not_given(folder: str, grounder: Any) -> None:
-    from annotation.grounders.sam3 import Sam3Grounder
+    from datasetkit.annotation.grounders.sam3 import Sam3Grounder
 
     query = Query.of_phrases(["a dog"])
     scores = sorted(region.score for region in grounder.ground([IMAGE], [query])[0].regions)
@@ -166,7 +166,7 @@ def test_a_phrase_that_is_too_long_is_cut_and_told(grounder: Any) -> None:
 
 @needs_torchvision
 def test_faults_of_one_picture_leave_the_others(folder: str) -> None:
-    from annotation.grounders.sam3 import Sam3Grounder
+    from datasetkit.annotation.grounders.sam3 import Sam3Grounder
 
     grounder = Sam3Grounder(folder, score_min=0.0)
     query = Query.of_phrases(["a dog"])
@@ -188,7 +188,7 @@ def test_faults_of_one_picture_leave_the_others(folder: str) -> None:
 
 @needs_torchvision
 def test_a_shorter_type_is_for_the_encoder(folder: str) -> None:
-    from annotation.grounders.sam3 import Sam3Grounder
+    from datasetkit.annotation.grounders.sam3 import Sam3Grounder
 
     grounder = Sam3Grounder(folder, score_min=0.0, dtype="bfloat16")
     seen: list[torch.dtype] = []
@@ -199,7 +199,7 @@ def test_a_shorter_type_is_for_the_encoder(folder: str) -> None:
 
 @needs_torchvision
 def test_another_architecture_is_refused() -> None:
-    from annotation.grounders.sam3 import Sam3Grounder
+    from datasetkit.annotation.grounders.sam3 import Sam3Grounder
 
     with pytest.raises(ModelError, match="type sam; give one of type sam3 or sam3_video"):
         Sam3Grounder("toyworld:segmenter")
@@ -207,7 +207,7 @@ def test_another_architecture_is_refused() -> None:
 
 @pytest.mark.skipif(HAS_TORCHVISION, reason="torchvision is here")
 def test_without_torchvision_the_command_is_told() -> None:
-    from annotation.grounders.sam3 import Sam3Grounder
+    from datasetkit.annotation.grounders.sam3 import Sam3Grounder
 
     with pytest.raises(MissingPackageError, match=r"sam3 needs torchvision.*pip install"):
         Sam3Grounder("anything")

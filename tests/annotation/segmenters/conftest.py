@@ -25,11 +25,11 @@ from transformers import (
     SamImageProcessorPil,
 )
 
-from annotation.segmenters.sam import SamSegmenter
-from annotation.segmenters.sam2 import Sam2Segmenter
-from annotation.segmenters.segment_anything import SegmentAnythingSegmenter
-from datasetkit.toyworld.evaluation.recipe import EvaluationRecipe, Example
+from datasetkit.annotation.segmenters.sam import SamSegmenter
+from datasetkit.annotation.segmenters.sam2 import Sam2Segmenter
+from datasetkit.annotation.segmenters.segment_anything import SegmentAnythingSegmenter
 from datasetkit.toyworld.scenes import Split
+from tools.toyworld.evaluation.recipe import EvaluationRecipe, Example
 
 SIDE_PX, PATCH_PX, WIDTH = 64, 8, 32
 

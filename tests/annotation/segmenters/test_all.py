@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from datasetkit.models import Segment
+from datasetkit.core.detections import Segment
 
 SIZES_HW = ((128, 128), (60, 97), (200, 40))
 

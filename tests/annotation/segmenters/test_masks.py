@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from annotation.segmenters.masks import resize, scale_boxes, segment_of, stability_score, unpad
+from datasetkit.annotation.segmenters.masks import resize, scale_boxes, segment_of, stability_score, unpad
 
 
 def test_boxes_move_with_the_picture() -> None:

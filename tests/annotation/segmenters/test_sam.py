@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from annotation.segmenters.sam import SamSegmenter
-from datasetkit.errors import ModelError
-from datasetkit.toyworld.evaluation.recipe import Example
+from datasetkit.annotation.segmenters.sam import SamSegmenter
+from datasetkit.core.errors import ModelError
+from tools.toyworld.evaluation.recipe import Example
 
 
 @pytest.fixture(scope="module")

@@ -19,9 +19,9 @@ from transformers import (
     SamVisionConfig,
 )
 
-from annotation.segmenters.sam import SamSegmenter
-from annotation.segmenters.segment_anything import SegmentAnythingSegmenter
-from datasetkit.errors import ModelError
+from datasetkit.annotation.segmenters.sam import SamSegmenter
+from datasetkit.annotation.segmenters.segment_anything import SegmentAnythingSegmenter
+from datasetkit.core.errors import ModelError
 
 SIZES_HW = ((64, 64), (128, 96), (37, 90), (300, 41))
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from datasetkit.build import build
-from tests.datasetkit.builders import coco_recipe
+from datasetkit.pipeline.build import build
 from tests.export.folders import bare_record, record, rows_of, write_folder
+from tests.pipeline.builders import coco_recipe
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +25,7 @@ def mini(coco_mini: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "caption": "all",
     }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("export.describe.write_plots", lambda *_: ())
+        patch.setattr("datasetkit.export.dataset.describe.write_plots", lambda *_: ())
         build(coco_recipe(source, splits={"validation": 1.0}, overlay=False), out, workers=1)
     return out
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
-from datasetkit.record import Record, Scores
-from export.formats.exporting import export_folder
-from tests.datasetkit.builders import built, coco_recipe, records
+from datasetkit.core.record import Record, Scores
+from datasetkit.export.formats.exporting import export_folder
 from tests.export.folders import record, rows_of, write_folder
+from tests.pipeline.builders import built, coco_recipe, records
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_a_build_reads_pictures_descriptions_and_masks_back(exported: Path, mini
     }
     recipe = coco_recipe(source, splits={"validation": 1.0}, overlay=False)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("export.describe.write_plots", lambda *_: ())
+        patch.setattr("datasetkit.export.dataset.describe.write_plots", lambda *_: ())
         _, again = built(recipe, tmp_path / "again")
     assert sorted(map(content, again.values())) == sorted(map(content, records(mini).values()))
 

@@ -11,12 +11,12 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from datasetkit.cli import app
-from datasetkit.errors import BuiltFolderError, DatasetkitError, OutputError, UnknownNameError
-from export.formats import FORMATS
-from export.formats.built import BuiltDataset
-from export.formats.exporting import export_folder
-from tests.datasetkit.builders import contents, records
+from datasetkit.core.errors import BuiltFolderError, DatasetkitError, OutputError, UnknownNameError
+from datasetkit.export.formats import FORMATS
+from datasetkit.export.formats.built import BuiltDataset
+from datasetkit.export.formats.exporting import export_folder
 from tests.export.folders import bare_record, record, rows_of, write_folder
+from tests.pipeline.builders import contents, records
 
 EVERY_FORMAT = pytest.mark.parametrize("name", FORMATS.names)
 

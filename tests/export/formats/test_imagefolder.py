@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from datasetkit.schema import record_to_row
-from export.formats.exporting import export_folder
-from tests.datasetkit.builders import built, folder_recipe, records
+from datasetkit.core.schema import record_to_row
+from datasetkit.export.formats.exporting import export_folder
+from tests.pipeline.builders import built, folder_recipe, records
 
 
 def test_load_dataset_opens_every_split_and_column(small: Path, tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_load_dataset_opens_every_split_and_column(small: Path, tmp_path: Path) 
 def test_a_build_reads_pictures_and_descriptions_back(mini: Path, tmp_path: Path) -> None:
     export_folder(mini, "imagefolder", tmp_path / "out")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("export.describe.write_plots", lambda *_: ())
+        patch.setattr("datasetkit.export.dataset.describe.write_plots", lambda *_: ())
         manifest, again = built(folder_recipe(tmp_path / "out", overlay=False), tmp_path / "again")
     assert manifest.split_rows == {"validation": 100}
     assert sorted((item.image.data, item.description, item.source.license) for item in again.values()) == sorted(

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from datasetkit.rle import BoolArray
-from export.formats.brush import brush_rle, rle_pack
-from export.formats.exporting import export_folder
-from tests.datasetkit.builders import records
+from datasetkit.core.mask import BoolArray
+from datasetkit.export.formats.brush import brush_rle, rle_pack
+from datasetkit.export.formats.exporting import export_folder
 from tests.export.folders import record, rows_of, write_folder
+from tests.pipeline.builders import records
 
 
 def unpack(data: bytes) -> list[int]:

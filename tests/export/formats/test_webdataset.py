@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasetkit.record import KeyObject
-from datasetkit.schema import record_to_row
-from export.formats.exporting import export_folder
-from tests.datasetkit.builders import built, coco_recipe, records
+from datasetkit.core.record import KeyObject
+from datasetkit.core.schema import record_to_row
+from datasetkit.export.formats.exporting import export_folder
 from tests.export.folders import bare_record, box_mask, png, record, rows_of, write_folder
+from tests.pipeline.builders import built, coco_recipe, records
 
 
 def load(folder: Path, split: str, cache: Path) -> datasets.Dataset:
@@ -68,7 +68,7 @@ def test_a_build_reads_the_very_same_records_back(small: Path, tmp_path: Path) -
     export_folder(small, "webdataset", tmp_path / "out")
     shards = [tmp_path / "out" / "train-00000.tar", tmp_path / "out" / "test-00000.tar"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("export.describe.write_plots", lambda *_: ())
+        patch.setattr("datasetkit.export.dataset.describe.write_plots", lambda *_: ())
         _, again = built(coco_recipe({"name": "webdataset", "shards": shards}), tmp_path / "again")
     assert again == records(small)
 
@@ -120,7 +120,7 @@ def test_many_objects_take_sixteen_bits(tmp_path: Path, count: int, mode: str) -
 
 
 def test_shards_are_cut_by_size(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("export.formats.webdataset.SHARD_BYTES", 20_000)
+    monkeypatch.setattr("datasetkit.export.formats.webdataset.SHARD_BYTES", 20_000)
     export_folder(small, "webdataset", tmp_path / "out", split="train")
     sizes = [path.stat().st_size for path in sorted((tmp_path / "out").glob("*.tar"))]
     assert len(sizes) == 2

@@ -16,12 +16,12 @@ from hypothesis.extra import numpy as arrays
 from pycocotools.coco import COCO
 from scipy import ndimage
 
-from datasetkit.record import KeyObject
-from datasetkit.rle import BoolArray, Mask
-from export.formats.exporting import export_folder
-from export.formats.polygons import fill, trace
-from tests.datasetkit.builders import records
+from datasetkit.core.mask import BoolArray, Mask
+from datasetkit.core.record import KeyObject
+from datasetkit.export.formats.exporting import export_folder
+from datasetkit.export.formats.polygons import fill, trace
 from tests.export.folders import bare_record, png, rows_of, write_folder
+from tests.pipeline.builders import records
 
 MASKS = arrays.arrays(np.bool_, arrays.array_shapes(min_dims=2, max_dims=2, max_side=12))
 

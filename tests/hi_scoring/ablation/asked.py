@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from hi_scoring.data.examples import Examples, read_examples
-from hi_scoring.model.dialogue import Dialogue
-from hi_scoring.model.options import TextOptions
+from datasetkit.hi_scoring.data.examples import Examples, read_examples
+from datasetkit.hi_scoring.model.dialogue import Dialogue
+from datasetkit.hi_scoring.model.options import TextOptions
 from tests.hi_scoring.scored import data_of, row
 from tests.hi_scoring.tiny_models import TinyFamily
 

@@ -9,14 +9,14 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from datasetkit.errors import BuiltFolderError, ModelError, OutputError, SourceError
-from hi_scoring.ablation.ablate import CONDITIONS_NAME
-from hi_scoring.ablation.bench import Bench
-from hi_scoring.ablation.plan import Condition
-from hi_scoring.ablation.results import FACTS_NAME, Ablations
-from hi_scoring.ablation.table import verdicts
-from hi_scoring.runs.drops import read_drops
-from hi_scoring.scores.results import Head
+from datasetkit.core.errors import BuiltFolderError, ModelError, OutputError, SourceError
+from datasetkit.hi_scoring.ablation.ablate import CONDITIONS_NAME
+from datasetkit.hi_scoring.ablation.bench import Bench
+from datasetkit.hi_scoring.ablation.plan import Condition
+from datasetkit.hi_scoring.ablation.results import FACTS_NAME, Ablations
+from datasetkit.hi_scoring.ablation.table import verdicts
+from datasetkit.hi_scoring.runs.drops import read_drops
+from datasetkit.hi_scoring.scores.results import Head
 from tests.hi_scoring.ablation.asked import asked_row, examples_of, with_pictures
 from tests.hi_scoring.ablation.runs import PLANTED, ROWS, bench_of, contents, planted, questions, ranking_of, run
 from tests.hi_scoring.killed import moments_tried
@@ -67,7 +67,7 @@ def test_a_ranking_does_not_hold_where_random_heads_matter_more(folder: Path) ->
 
 def test_resampling_says_what_the_donor_would_say(folder: Path) -> None:
     """With one head between question and answer, its outputs of another sample bring that sample's answer."""
-    from hi_scoring.ablation.references import donors_of
+    from datasetkit.hi_scoring.ablation.references import donors_of
 
     bench = bench_of()
     measured = bench.measure(Condition("resample", (Head(*PLANTED),)))

@@ -7,14 +7,14 @@ import pytest
 import torch
 from tokenizers import normalizers
 
-from datasetkit.errors import ModelError
-from hi_scoring.ablation.asking import Asker
-from hi_scoring.ablation.editors import HeadEditor, ZeroHeads
-from hi_scoring.ablation.vision import SeenPictures
-from hi_scoring.data.examples import Examples
-from hi_scoring.model.dialogue import Dialogue
-from hi_scoring.model.options import WritingOptions
-from hi_scoring.model.writing import Writer
+from datasetkit.core.errors import ModelError
+from datasetkit.hi_scoring.ablation.asking import Asker
+from datasetkit.hi_scoring.ablation.editors import HeadEditor, ZeroHeads
+from datasetkit.hi_scoring.ablation.vision import SeenPictures
+from datasetkit.hi_scoring.data.examples import Examples
+from datasetkit.hi_scoring.model.dialogue import Dialogue
+from datasetkit.hi_scoring.model.options import WritingOptions
+from datasetkit.hi_scoring.model.writing import Writer
 from tests.hi_scoring.ablation.asked import examples_of
 from tests.hi_scoring.ablation.slow import ablated_logits
 from tests.hi_scoring.attention.running import SHORT, batch_of, generate

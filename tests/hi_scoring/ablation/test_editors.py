@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hi_scoring.ablation.editors import (
+from datasetkit.hi_scoring.ablation.editors import (
     Donated,
     HeadEditor,
     MeanHeads,
@@ -15,11 +15,11 @@ from hi_scoring.ablation.editors import (
     ResampledHeads,
     ZeroHeads,
 )
-from hi_scoring.ablation.references import References
-from hi_scoring.ablation.vision import SeenPictures
-from hi_scoring.attention import AttentionCall, instrumented
-from hi_scoring.data.examples import Examples
-from hi_scoring.model.dialogue import Dialogue
+from datasetkit.hi_scoring.ablation.references import References
+from datasetkit.hi_scoring.ablation.vision import SeenPictures
+from datasetkit.hi_scoring.attention import AttentionCall, instrumented
+from datasetkit.hi_scoring.data.examples import Examples
+from datasetkit.hi_scoring.model.dialogue import Dialogue
 from tests.hi_scoring.ablation.asked import examples_of
 from tests.hi_scoring.ablation.slow import Replacement, ablated_logits, heads_out
 from tests.hi_scoring.attention.running import NEW_TOKENS, generate

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from datasetkit.errors import RecipeError
-from hi_scoring.ablation.options import AblationOptions
-from hi_scoring.ablation.plan import Condition, Plan, Trial
-from hi_scoring.ablation.rankings import Ranking
-from hi_scoring.scores.results import Head, HeadScores
-from hi_scoring.statistics import FloatArray
+from datasetkit.core.errors import RecipeError
+from datasetkit.hi_scoring.ablation.options import AblationOptions
+from datasetkit.hi_scoring.ablation.plan import Condition, Plan, Trial
+from datasetkit.hi_scoring.ablation.rankings import Ranking
+from datasetkit.hi_scoring.scores.results import Head, HeadScores
+from datasetkit.hi_scoring.statistics import FloatArray
 from tests.hi_scoring.ablation.test_rankings import MODEL, ScoreOptions
 
 

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from datasetkit.errors import RecipeError
-from datasetkit.models import ModelIdentity
-from hi_scoring.ablation.rankings import Ranking
-from hi_scoring.model.subject import shape_of
-from hi_scoring.scores.options import ScoreOptions
-from hi_scoring.scores.results import Head, HeadScores
+from datasetkit.core.detections import ModelIdentity
+from datasetkit.core.errors import RecipeError
+from datasetkit.hi_scoring.ablation.rankings import Ranking
+from datasetkit.hi_scoring.model.subject import shape_of
+from datasetkit.hi_scoring.scores.options import ScoreOptions
+from datasetkit.hi_scoring.scores.results import Head, HeadScores
 from tests.hi_scoring.tiny_models import tiny
 from tests.hi_scoring.tiny_parts import HEADS, LAYERS
 

@@ -5,11 +5,11 @@ from collections import Counter
 import pytest
 import torch
 
-from datasetkit.errors import ModelError, SourceError
-from hi_scoring.ablation.references import References, donors_of
-from hi_scoring.ablation.vision import SeenPictures
-from hi_scoring.data.examples import Examples
-from hi_scoring.model.dialogue import Dialogue
+from datasetkit.core.errors import ModelError, SourceError
+from datasetkit.hi_scoring.ablation.references import References, donors_of
+from datasetkit.hi_scoring.ablation.vision import SeenPictures
+from datasetkit.hi_scoring.data.examples import Examples
+from datasetkit.hi_scoring.model.dialogue import Dialogue
 from tests.hi_scoring.ablation.asked import QUESTIONS, asked_row, examples_of, with_pictures
 from tests.hi_scoring.ablation.slow import heads_out
 from tests.hi_scoring.tiny_models import TinyFamily, family_params, tiny

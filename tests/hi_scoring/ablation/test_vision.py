@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from hi_scoring.ablation import vision
-from hi_scoring.ablation.vision import SeenPictures
+from datasetkit.hi_scoring.ablation import vision
+from datasetkit.hi_scoring.ablation.vision import SeenPictures
 from tests.hi_scoring.attention.running import LONG, SHORT, batch_of, generate
 from tests.hi_scoring.tiny_models import TinyFamily, family_params, tiny
 

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from hi_scoring.attention import AttentionCall, Reader
+from datasetkit.hi_scoring.attention import AttentionCall, Reader
 from tests.hi_scoring.tiny_models import TinyFamily, tiny
 
 LONG, SHORT = "describe the red circle and the blue square .", "what colour ?"

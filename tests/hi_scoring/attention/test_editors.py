@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-from datasetkit.errors import ModelError
-from hi_scoring.attention import AttentionCall, Editor, instrumented
+from datasetkit.core.errors import ModelError
+from datasetkit.hi_scoring.attention import AttentionCall, Editor, instrumented
 from tests.hi_scoring.attention.running import (
     LONG,
     NEW_TOKENS,

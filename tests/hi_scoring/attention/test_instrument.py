@@ -18,10 +18,10 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from datasetkit.batches import Batches
-from datasetkit.errors import ModelError
-from hi_scoring.attention import AttentionCall, Editor, instrumented
-from hi_scoring.attention.instrument import _INSTRUMENTS
+from datasetkit.core.errors import ModelError
+from datasetkit.hi_scoring.attention import AttentionCall, Editor, instrumented
+from datasetkit.hi_scoring.attention.instrument import _INSTRUMENTS
+from datasetkit.runtime.batches import Batches
 from tests.hi_scoring.attention.running import LONG, SHORT, AllRows, batch_of, eager, generate, implementation
 from tests.hi_scoring.tiny_models import tiny
 from tests.hi_scoring.tiny_parts import TEXT, TinyFamily

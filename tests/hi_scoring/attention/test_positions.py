@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from datasetkit.errors import ModelError
-from hi_scoring.attention import AttentionCall, PositionReader, compute, instrumented
+from datasetkit.core.errors import ModelError
+from datasetkit.hi_scoring.attention import AttentionCall, PositionReader, compute, instrumented
 from tests.hi_scoring.attention.running import LONG, NEW_TOKENS, SHORT, batch_of, eager, generate
 from tests.hi_scoring.tiny_models import tiny
 from tests.hi_scoring.tiny_parts import LAYERS

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from hi_scoring.attention import instrumented
+from datasetkit.hi_scoring.attention import instrumented
 from tests.hi_scoring.attention.running import (
     LONG,
     NEW_TOKENS,

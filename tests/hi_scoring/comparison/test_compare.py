@@ -13,15 +13,15 @@ import pytest
 import torch
 from peft import PeftModel
 
-from datasetkit.errors import BuiltFolderError, ModelError, OutputError, RecipeError
-from datasetkit.models import ModelIdentity
-from hi_scoring.comparison.bench import Ranking, selector_of
-from hi_scoring.comparison.compare import Comparison
-from hi_scoring.evaluation.predictions import evaluate
-from hi_scoring.runs.folder import RunFolder
-from hi_scoring.scores.results import HeadScores
-from hi_scoring.tuning import adapter_files
-from hi_scoring.tuning.adapters import AdapterOptions
+from datasetkit.core.detections import ModelIdentity
+from datasetkit.core.errors import BuiltFolderError, ModelError, OutputError, RecipeError
+from datasetkit.hi_scoring.comparison.bench import Ranking, selector_of
+from datasetkit.hi_scoring.comparison.compare import Comparison
+from datasetkit.hi_scoring.evaluation.predictions import evaluate
+from datasetkit.hi_scoring.runs.folder import RunFolder
+from datasetkit.hi_scoring.scores.results import HeadScores
+from datasetkit.hi_scoring.tuning import adapter_files
+from datasetkit.hi_scoring.tuning.adapters import AdapterOptions
 from tests.conftest import REPOSITORY
 from tests.hi_scoring.killed import moments_tried
 from tests.hi_scoring.scored import TinySubject, UnusedSubject
@@ -189,7 +189,7 @@ def test_shards_together_are_one_process(finished: Path, tmp_path: Path) -> None
 def test_shards_may_begin_together(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another one puts the same note in place while this one writes its own."""
     note = RunFolder(tmp_path, "datasetkit compare", bench_of().description())
-    from hi_scoring.runs import folder
+    from datasetkit.hi_scoring.runs import folder
 
     real = folder.replace_file
 

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hi_scoring.comparison.cells import CellResult
-from hi_scoring.comparison.compare import Comparison
-from hi_scoring.comparison.table import Verdict, contrasted, contrasts_table, shifts_table, verdicts
-from hi_scoring.evaluation.metrics import Measured
-from hi_scoring.evaluation.shifts import Cell, contrast, shift, size_contrast
+from datasetkit.hi_scoring.comparison.cells import CellResult
+from datasetkit.hi_scoring.comparison.compare import Comparison
+from datasetkit.hi_scoring.comparison.table import Verdict, contrasted, contrasts_table, shifts_table, verdicts
+from datasetkit.hi_scoring.evaluation.metrics import Measured
+from datasetkit.hi_scoring.evaluation.shifts import Cell, contrast, shift, size_contrast
 
 TESTS = ("test", "forgetting")
 METRICS = ("accuracy", "accuracy:colour")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from datasetkit.errors import RecipeError
-from hi_scoring.comparison.trials import Trial, trials_of
-from hi_scoring.selection import Selector
+from datasetkit.core.errors import RecipeError
+from datasetkit.hi_scoring.comparison.trials import Trial, trials_of
+from datasetkit.hi_scoring.selection import Selector
 from tests.hi_scoring.tuned import head_scores
 
 

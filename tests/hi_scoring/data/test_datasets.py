@@ -18,11 +18,11 @@ import pytest
 from huggingface_hub import HfApi
 from PIL import Image
 
-from datasetkit.errors import SourceError, UnusableError
-from datasetkit.rows import masks as masks_of
-from export.hub.push import push
-from hi_scoring.data.datasets import open_data
-from hi_scoring.data.reading import read_sample
+from datasetkit.core.errors import SourceError, UnusableError
+from datasetkit.core.rows import masks as masks_of
+from datasetkit.export.publish.hub.push import push
+from datasetkit.hi_scoring.data.datasets import open_data
+from datasetkit.hi_scoring.data.reading import read_sample
 from tests.export.folders import record, rows_of, write_folder
 from tests.hi_scoring.pictures import TEXT, sample
 from tests.hi_scoring.scored import png

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasetkit.errors import UnusableError
-from datasetkit.ledger import DropReason
-from datasetkit.rle import Mask
-from hi_scoring.data.samples import sample_of
+from datasetkit.core.errors import UnusableError
+from datasetkit.core.ledger import DropReason
+from datasetkit.core.mask import Mask
+from datasetkit.hi_scoring.data.samples import sample_of
 
 SIZE_HW = (4, 6)
 

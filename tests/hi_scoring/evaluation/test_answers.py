@@ -2,8 +2,8 @@
 
 import pytest
 
-from datasetkit.record import Question
-from hi_scoring.evaluation.answers import answer_statistics, is_right
+from datasetkit.core.record import Question
+from datasetkit.hi_scoring.evaluation.answers import answer_statistics, is_right
 
 
 @pytest.mark.parametrize(

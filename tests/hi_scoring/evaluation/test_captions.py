@@ -9,9 +9,9 @@ from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
 
-from datasetkit.errors import MissingPackageError
-from hi_scoring.evaluation.captions import bleu4, caption_statistics
-from hi_scoring.evaluation.words import words
+from datasetkit.core.errors import MissingPackageError
+from datasetkit.hi_scoring.evaluation.captions import bleu4, caption_statistics
+from datasetkit.hi_scoring.evaluation.words import words
 
 PAIRS = [
     ("A red square above a blue circle.", ["a red square above a blue circle"]),

@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from datasetkit.protocols import Naming
-from datasetkit.record import KeyObject, ObjectStatus, Scores
-from datasetkit.rle import Mask
-from hi_scoring.evaluation.key_objects import key_object_statistics
-from hi_scoring.evaluation.metrics import Measured
+from datasetkit.core.mask import Mask
+from datasetkit.core.protocols import Naming
+from datasetkit.core.record import KeyObject, ObjectStatus, Scores
+from datasetkit.hi_scoring.evaluation.key_objects import key_object_statistics
+from datasetkit.hi_scoring.evaluation.metrics import Measured
 
 KNOWN = ("cat", "dog", "car", "tree")
 

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from datasetkit.errors import RecordError, UnknownNameError
-from hi_scoring.evaluation.captions import caption_statistics
-from hi_scoring.evaluation.metrics import METRICS, Measured, find_metric, ratio
+from datasetkit.core.errors import RecordError, UnknownNameError
+from datasetkit.hi_scoring.evaluation.captions import caption_statistics
+from datasetkit.hi_scoring.evaluation.metrics import METRICS, Measured, find_metric, ratio
 
 TWO = np.array([[1.0, 2.0], [0.0, 0.0]])
 

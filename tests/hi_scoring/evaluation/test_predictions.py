@@ -16,15 +16,15 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from annotation.naming import KnownObjectNamer
-from datasetkit.errors import ModelError
-from datasetkit.record import ObjectStatus
-from datasetkit.schema import record_to_row
-from hi_scoring.comparison.cells import save_cell
-from hi_scoring.data.examples import Examples
-from hi_scoring.evaluation.predictions import Evaluation, evaluate, judge
-from hi_scoring.model.dialogue import Dialogue
-from hi_scoring.model.options import WritingOptions
+from datasetkit.annotation.naming import KnownObjectNamer
+from datasetkit.core.errors import ModelError
+from datasetkit.core.record import ObjectStatus
+from datasetkit.core.schema import record_to_row
+from datasetkit.hi_scoring.comparison.cells import save_cell
+from datasetkit.hi_scoring.data.examples import Examples
+from datasetkit.hi_scoring.evaluation.predictions import Evaluation, evaluate, judge
+from datasetkit.hi_scoring.model.dialogue import Dialogue
+from datasetkit.hi_scoring.model.options import WritingOptions
 from tests.annotation.scenes import record
 from tests.hi_scoring.pictures import sample
 from tests.hi_scoring.scored import png

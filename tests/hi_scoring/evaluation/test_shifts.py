@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from datasetkit.errors import RecordError, UnknownNameError
-from hi_scoring.evaluation.captions import bleu4, caption_statistics
-from hi_scoring.evaluation.metrics import Measured
-from hi_scoring.evaluation.shifts import DRAWS, Cell, Estimate, contrast, shift, size_contrast
+from datasetkit.core.errors import RecordError, UnknownNameError
+from datasetkit.hi_scoring.evaluation.captions import bleu4, caption_statistics
+from datasetkit.hi_scoring.evaluation.metrics import Measured
+from datasetkit.hi_scoring.evaluation.shifts import DRAWS, Cell, Estimate, contrast, shift, size_contrast
 
 NAME = "accuracy"
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hi_scoring.evaluation.words import words
+from datasetkit.hi_scoring.evaluation.words import words
 
 
 @pytest.mark.parametrize(

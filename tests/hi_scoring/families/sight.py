@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from hi_scoring.families import family_of
-from hi_scoring.geometry import ImageTokens, View
+from datasetkit.hi_scoring.families import family_of
+from datasetkit.hi_scoring.geometry import ImageTokens, View
 from tests.hi_scoring.tiny_parts import TinyFamily
 
 Box = tuple[int, int, int, int]

@@ -12,12 +12,12 @@ import torch
 from PIL import Image
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, BertConfig, PixtralVisionConfig
 
-from datasetkit.checkpoints import resolve
-from datasetkit.errors import MissingPackageError, ModelError
-from datasetkit.loading import load_model, load_processor
-from hi_scoring import families
-from hi_scoring.families import family_of, known_types
-from hi_scoring.families.base import Family
+from datasetkit.core.errors import MissingPackageError, ModelError
+from datasetkit.hi_scoring import families
+from datasetkit.hi_scoring.families import family_of, known_types
+from datasetkit.hi_scoring.families.base import Family
+from datasetkit.runtime.checkpoints import resolve
+from datasetkit.runtime.loading import load_model, load_processor
 from tests.hi_scoring.families.sight import batch, geometry
 from tests.hi_scoring.tiny_models import family_params, tiny
 from tests.hi_scoring.tiny_parts import TinyFamily

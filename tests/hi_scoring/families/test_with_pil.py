@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from datasetkit.errors import ModelError
-from datasetkit.packages import TORCHVISION
-from hi_scoring.families import family_of
-from hi_scoring.geometry import ImageTokens, View
+from datasetkit.core.errors import ModelError
+from datasetkit.hi_scoring.families import family_of
+from datasetkit.hi_scoring.geometry import ImageTokens, View
+from datasetkit.runtime.packages import TORCHVISION
 from tests.hi_scoring.families.sight import (
     batch,
     box_mask,

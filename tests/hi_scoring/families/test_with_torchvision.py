@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from datasetkit.errors import UnusableError
-from datasetkit.ledger import DropReason
-from hi_scoring.families import family_of
-from hi_scoring.families.internvl import tile_grid
-from hi_scoring.families.llava_onevision import Interpolated, shrunk
-from hi_scoring.families.qwen_vl import token_grid
-from hi_scoring.geometry import ImageTokens, View
+from datasetkit.core.errors import UnusableError
+from datasetkit.core.ledger import DropReason
+from datasetkit.hi_scoring.families import family_of
+from datasetkit.hi_scoring.families.internvl import tile_grid
+from datasetkit.hi_scoring.families.llava_onevision import Interpolated, shrunk
+from datasetkit.hi_scoring.families.qwen_vl import token_grid
+from datasetkit.hi_scoring.geometry import ImageTokens, View
 from tests.hi_scoring.families.sight import (
     batch,
     box_mask,

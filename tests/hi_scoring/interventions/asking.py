@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from hi_scoring.interventions.edges import Edges, Window
-from hi_scoring.interventions.positions import PositionSet, find_positions
-from hi_scoring.interventions.questions import ClosedQuestion
-from hi_scoring.model.dialogue import Dialogue
+from datasetkit.hi_scoring.interventions.edges import Edges, Window
+from datasetkit.hi_scoring.interventions.positions import PositionSet, find_positions
+from datasetkit.hi_scoring.interventions.questions import ClosedQuestion
+from datasetkit.hi_scoring.model.dialogue import Dialogue
 from tests.hi_scoring.pictures import sample
 from tests.hi_scoring.tiny_parts import HEADS, LAYERS, TinyFamily
 

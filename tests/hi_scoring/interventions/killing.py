@@ -14,9 +14,9 @@ from pathlib import Path
 
 import torch
 
-from hi_scoring.interventions import knockout_run
-from tests.datasetkit.killing import end_at, forked
+from datasetkit.hi_scoring.interventions import knockout_run
 from tests.hi_scoring.interventions.running import contents, knock, questions_of, rows
+from tests.pipeline.killing import end_at, forked
 
 
 def run(out: Path) -> object:

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from datasetkit.errors import ModelError
-from hi_scoring.attention import instrumented
-from hi_scoring.interventions.edges import Block, EdgeBlocker, Edges, window_around
-from hi_scoring.interventions.positions import Flow
+from datasetkit.core.errors import ModelError
+from datasetkit.hi_scoring.attention import instrumented
+from datasetkit.hi_scoring.interventions.edges import Block, EdgeBlocker, Edges, window_around
+from datasetkit.hi_scoring.interventions.positions import Flow
 from tests.hi_scoring.interventions.asking import LONG, SHORT, Batch, blocked, put, question
 from tests.hi_scoring.interventions.slow import slow_logits
 from tests.hi_scoring.tiny_models import family_params, tiny

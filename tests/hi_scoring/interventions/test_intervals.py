@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hi_scoring.interventions.intervals import by_picture, mean_curves, means_of
-from hi_scoring.statistics import bootstrap_interval
+from datasetkit.hi_scoring.interventions.intervals import by_picture, mean_curves, means_of
+from datasetkit.hi_scoring.statistics import bootstrap_interval
 
 NAN = np.nan
 

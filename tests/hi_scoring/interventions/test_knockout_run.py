@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from datasetkit.errors import BuiltFolderError, OutputError
-from hi_scoring.interventions import knockout_run
-from hi_scoring.interventions.knockout_results import RESULT_NAMES, Knockouts
-from hi_scoring.interventions.knockout_run import knockout_dataset
-from hi_scoring.interventions.options import KnockoutOptions
-from hi_scoring.interventions.questions import Questions
-from hi_scoring.runs.drops import read_drops
+from datasetkit.core.errors import BuiltFolderError, OutputError
+from datasetkit.hi_scoring.interventions import knockout_run
+from datasetkit.hi_scoring.interventions.knockout_results import RESULT_NAMES, Knockouts
+from datasetkit.hi_scoring.interventions.knockout_run import knockout_dataset
+from datasetkit.hi_scoring.interventions.options import KnockoutOptions
+from datasetkit.hi_scoring.interventions.questions import Questions
+from datasetkit.hi_scoring.runs.drops import read_drops
 from tests.hi_scoring.interventions.running import contents, knock, questions_of, rows
 from tests.hi_scoring.killed import moments_tried
 from tests.hi_scoring.scored import TinySubject, UnusedSubject

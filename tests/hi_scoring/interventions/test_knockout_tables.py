@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from hi_scoring.interventions.knockout import FlowResult, QuestionResult
-from hi_scoring.interventions.knockout_tables import PART_SCHEMA, KnockoutTables, part_row
-from hi_scoring.statistics import bootstrap_interval
+from datasetkit.hi_scoring.interventions.knockout import FlowResult, QuestionResult
+from datasetkit.hi_scoring.interventions.knockout_tables import PART_SCHEMA, KnockoutTables, part_row
+from datasetkit.hi_scoring.statistics import bootstrap_interval
 from tests.hi_scoring.interventions.asking import question
 
 

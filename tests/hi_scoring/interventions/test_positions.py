@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 from transformers import LlavaImageProcessorPil
 
-from datasetkit.errors import ModelError, RecipeError
-from datasetkit.rle import Mask
-from hi_scoring.interventions.positions import FLOWS, Flow
+from datasetkit.core.errors import ModelError, RecipeError
+from datasetkit.core.mask import Mask
+from datasetkit.hi_scoring.interventions.positions import FLOWS, Flow
 from tests.hi_scoring.interventions.asking import LONG, SHORT, put, question
 from tests.hi_scoring.tiny_models import CROP, family_params, llava_processor, tiny
 from tests.hi_scoring.tiny_parts import RATES, TinyFamily

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from datasetkit.errors import SourceError
-from hi_scoring.data.reading import read_picture
-from hi_scoring.interventions.question_tables import read_question_table
-from hi_scoring.interventions.questions import Questions
+from datasetkit.core.errors import SourceError
+from datasetkit.hi_scoring.data.reading import read_picture
+from datasetkit.hi_scoring.interventions.question_tables import read_question_table
+from datasetkit.hi_scoring.interventions.questions import Questions
 
 
 def read(path: Path, **options: Any) -> Questions:

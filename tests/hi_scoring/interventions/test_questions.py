@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datasetkit.errors import SourceError, UnusableError
-from datasetkit.rle import Mask
-from hi_scoring.interventions.questions import ClosedQuestion, read_questions
+from datasetkit.core.errors import SourceError, UnusableError
+from datasetkit.core.mask import Mask
+from datasetkit.hi_scoring.interventions.questions import ClosedQuestion, read_questions
 from tests.hi_scoring.interventions.asking import question
 from tests.hi_scoring.interventions.running import Rows, asked_row
 from tests.hi_scoring.scored import data_of

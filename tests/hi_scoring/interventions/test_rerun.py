@@ -9,15 +9,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from datasetkit.errors import ModelError
-from hi_scoring.attention import Editor, instrumented
-from hi_scoring.attention.instrument import _INSTRUMENTS
-from hi_scoring.interventions.edges import Block, Edges, Window
-from hi_scoring.interventions.positions import Flow
-from hi_scoring.interventions.prompt_pass import PromptPass, logits_of, norm_of, read_prompt
-from hi_scoring.interventions.rerun import rerun_blocked
-from hi_scoring.model.dialogue import Dialogue
-from hi_scoring.model.writing import Writer
+from datasetkit.core.errors import ModelError
+from datasetkit.hi_scoring.attention import Editor, instrumented
+from datasetkit.hi_scoring.attention.instrument import _INSTRUMENTS
+from datasetkit.hi_scoring.interventions.edges import Block, Edges, Window
+from datasetkit.hi_scoring.interventions.positions import Flow
+from datasetkit.hi_scoring.interventions.prompt_pass import PromptPass, logits_of, norm_of, read_prompt
+from datasetkit.hi_scoring.interventions.rerun import rerun_blocked
+from datasetkit.hi_scoring.model.dialogue import Dialogue
+from datasetkit.hi_scoring.model.writing import Writer
 from tests.hi_scoring.interventions.asking import Batch, blocked, put, question
 from tests.hi_scoring.interventions.slow import slow_logits
 from tests.hi_scoring.pictures import sample

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 from rich.console import Console
 
-from hi_scoring.interventions.knockout import FlowResult, QuestionResult
-from hi_scoring.interventions.knockout_results import Knockouts
-from hi_scoring.interventions.knockout_tables import PART_SCHEMA, KnockoutTables, part_row
-from hi_scoring.interventions.terminal import knockout_tables
+from datasetkit.hi_scoring.interventions.knockout import FlowResult, QuestionResult
+from datasetkit.hi_scoring.interventions.knockout_results import Knockouts
+from datasetkit.hi_scoring.interventions.knockout_tables import PART_SCHEMA, KnockoutTables, part_row
+from datasetkit.hi_scoring.interventions.terminal import knockout_tables
 from tests.hi_scoring.interventions.asking import question
 
 NONE = np.full(3, np.nan)

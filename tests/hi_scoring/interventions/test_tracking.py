@@ -8,9 +8,9 @@ import pytest
 import torch
 from tokenizers import normalizers
 
-from hi_scoring.interventions.prompt_pass import read_prompt
-from hi_scoring.interventions.tracking import TRACKED, track, tracked_tokens
-from hi_scoring.model.dialogue import Dialogue
+from datasetkit.hi_scoring.interventions.prompt_pass import read_prompt
+from datasetkit.hi_scoring.interventions.tracking import TRACKED, track, tracked_tokens
+from datasetkit.hi_scoring.model.dialogue import Dialogue
 from tests.hi_scoring.interventions.asking import put, question
 from tests.hi_scoring.tiny_models import family_params, tiny
 

@@ -12,28 +12,28 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from datasetkit.models import ModelIdentity
-from hi_scoring.ablation.plan import Condition as Ablated
-from hi_scoring.ablation.plan import Trial
-from hi_scoring.ablation.results import Ablations
-from hi_scoring.ablation.table import Effects
-from hi_scoring.comparison.cells import CellResult, save_cell
-from hi_scoring.comparison.compare import CELLS_NAME
-from hi_scoring.evaluation.metrics import Measured
-from hi_scoring.evaluation.predictions import Evaluation
-from hi_scoring.interventions.edges import MOST_OVERLAP
-from hi_scoring.interventions.knockout_results import Knockouts
-from hi_scoring.interventions.knockout_tables import PART_SCHEMA, KnockoutTables
-from hi_scoring.runs.folder import RunFolder
-from hi_scoring.scores.options import ScoreOptions
-from hi_scoring.scores.results import Head, HeadScores
-from hi_scoring.sparse.conditions import Condition
-from hi_scoring.sparse.coverage import Coverage, DenseReason
-from hi_scoring.sparse.folder import Sparsity, condition_folder
-from hi_scoring.sparse.measure import Prefills
-from hi_scoring.sparse.plan import SparsePlan
-from hi_scoring.sparse.results import save_condition
-from hi_scoring.statistics import FloatArray
+from datasetkit.core.detections import ModelIdentity
+from datasetkit.hi_scoring.ablation.plan import Condition as Ablated
+from datasetkit.hi_scoring.ablation.plan import Trial
+from datasetkit.hi_scoring.ablation.results import Ablations
+from datasetkit.hi_scoring.ablation.table import Effects
+from datasetkit.hi_scoring.comparison.cells import CellResult, save_cell
+from datasetkit.hi_scoring.comparison.compare import CELLS_NAME
+from datasetkit.hi_scoring.evaluation.metrics import Measured
+from datasetkit.hi_scoring.evaluation.predictions import Evaluation
+from datasetkit.hi_scoring.interventions.edges import MOST_OVERLAP
+from datasetkit.hi_scoring.interventions.knockout_results import Knockouts
+from datasetkit.hi_scoring.interventions.knockout_tables import PART_SCHEMA, KnockoutTables
+from datasetkit.hi_scoring.runs.folder import RunFolder
+from datasetkit.hi_scoring.scores.options import ScoreOptions
+from datasetkit.hi_scoring.scores.results import Head, HeadScores
+from datasetkit.hi_scoring.sparse.conditions import Condition
+from datasetkit.hi_scoring.sparse.coverage import Coverage, DenseReason
+from datasetkit.hi_scoring.sparse.folder import Sparsity, condition_folder
+from datasetkit.hi_scoring.sparse.measure import Prefills
+from datasetkit.hi_scoring.sparse.plan import SparsePlan
+from datasetkit.hi_scoring.sparse.results import save_condition
+from datasetkit.hi_scoring.statistics import FloatArray
 from tests.hi_scoring.comparison.report.made import comparison
 
 MODEL = ModelIdentity("model", "toyworld:vlm", None, "ab" * 32)

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from hi_scoring.ablation.results import Ablations
-from hi_scoring.interventions.knockout_results import Knockouts
-from hi_scoring.joined.figures import dose_curves, dosed, knockout_curves, sparsity_bars, tracking_curves
-from hi_scoring.sparse.bench import Sparsity
+from datasetkit.hi_scoring.ablation.results import Ablations
+from datasetkit.hi_scoring.interventions.knockout_results import Knockouts
+from datasetkit.hi_scoring.joined.figures import dose_curves, dosed, knockout_curves, sparsity_bars, tracking_curves
+from datasetkit.hi_scoring.sparse.bench import Sparsity
 from tests.hi_scoring.joined.made import AS_TOLD, ablated, blocked, sparsified
 
 

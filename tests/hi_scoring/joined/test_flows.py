@@ -9,8 +9,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from hi_scoring.interventions.knockout_results import Knockouts
-from hi_scoring.joined.flows import FlowContrasts, flow_contrasts
+from datasetkit.hi_scoring.interventions.knockout_results import Knockouts
+from datasetkit.hi_scoring.joined.flows import FlowContrasts, flow_contrasts
 from tests.hi_scoring.joined.made import AS_TOLD, N, blocked
 
 CONTRASTS = ("lower", "later", "less_than_to_question", "less_than_of_question")

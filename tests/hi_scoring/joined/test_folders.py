@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from datasetkit.errors import BuiltFolderError, RecipeError
-from hi_scoring.joined.folders import read_folders
+from datasetkit.core.errors import BuiltFolderError, RecipeError
+from datasetkit.hi_scoring.joined.folders import read_folders
 from tests.hi_scoring.joined.made import MODEL, ablated, blocked, changed_note, note, scored, sparsified, tuned
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from hi_scoring.joined.claims import claims
-from hi_scoring.joined.folders import read_folders
-from hi_scoring.joined.page import write_page
-from hi_scoring.joined.terminal import claims_table
+from datasetkit.hi_scoring.joined.claims import claims
+from datasetkit.hi_scoring.joined.folders import read_folders
+from datasetkit.hi_scoring.joined.page import write_page
+from datasetkit.hi_scoring.joined.terminal import claims_table
 from tests.hi_scoring.joined.made import MODEL, ablated, blocked, scored, sparsified, tuned
 from tests.hi_scoring.scores.report.shown import Tags, words_of
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from datasetkit.errors import UnusableError
-from datasetkit.ledger import DropReason
-from hi_scoring.model.dialogue import Dialogue
+from datasetkit.core.errors import UnusableError
+from datasetkit.core.ledger import DropReason
+from datasetkit.hi_scoring.model.dialogue import Dialogue
 from tests.hi_scoring.pictures import sample
 from tests.hi_scoring.tiny_models import family_params, tiny
 

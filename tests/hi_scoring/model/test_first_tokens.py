@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tokenizers import normalizers
 
-from hi_scoring.model.first_tokens import first_token, first_tokens
+from datasetkit.hi_scoring.model.first_tokens import first_token, first_tokens
 from tests.hi_scoring.tiny_models import tiny
 
 WRITTEN = "what colour ? assistant:"

@@ -14,16 +14,16 @@ import pytest
 import torch
 from transformers import BlipConfig, BlipForConditionalGeneration
 
-from datasetkit.errors import ModelError, OutputError
-from hi_scoring.data.samples import sample_of
-from hi_scoring.model.dialogue import Dialogue
-from hi_scoring.model.subject import Subject
-from hi_scoring.runs.drops import read_drops
-from hi_scoring.scores.dataset_scores import looked_at, score_dataset
-from hi_scoring.scores.options import ScoreOptions
-from hi_scoring.scores.report.page import write_page
-from hi_scoring.scores.report.terminal import scores_tables
-from hi_scoring.scores.results import SCORES, Head, HeadScores
+from datasetkit.core.errors import ModelError, OutputError
+from datasetkit.hi_scoring.data.samples import sample_of
+from datasetkit.hi_scoring.model.dialogue import Dialogue
+from datasetkit.hi_scoring.model.subject import Subject
+from datasetkit.hi_scoring.runs.drops import read_drops
+from datasetkit.hi_scoring.scores.dataset_scores import looked_at, score_dataset
+from datasetkit.hi_scoring.scores.options import ScoreOptions
+from datasetkit.hi_scoring.scores.report.page import write_page
+from datasetkit.hi_scoring.scores.report.terminal import scores_tables
+from datasetkit.hi_scoring.scores.results import SCORES, Head, HeadScores
 from tests.hi_scoring.scored import TinySubject, UnusedSubject, data_of, plain_row, row, score
 from tests.hi_scoring.tiny_models import tiny
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hi_scoring.evaluation.metrics import Measured
-from hi_scoring.sparse.measure import MEASURES
-from hi_scoring.sparse.results import ConditionResult
+from datasetkit.hi_scoring.evaluation.metrics import Measured
+from datasetkit.hi_scoring.sparse.measure import MEASURES
+from datasetkit.hi_scoring.sparse.results import ConditionResult
 
 
 def prefills(**columns: Sequence[float]) -> pd.DataFrame:

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from hi_scoring.model.options import TextOptions, WritingOptions
-from hi_scoring.scores.options import ScoreOptions
-from hi_scoring.scores.results import HeadScores
-from hi_scoring.sparse.bench import Bench
-from hi_scoring.sparse.conditions import Condition, SparsityOptions, conditions_of
+from datasetkit.hi_scoring.model.options import TextOptions, WritingOptions
+from datasetkit.hi_scoring.scores.options import ScoreOptions
+from datasetkit.hi_scoring.scores.results import HeadScores
+from datasetkit.hi_scoring.sparse.bench import Bench
+from datasetkit.hi_scoring.sparse.conditions import Condition, SparsityOptions, conditions_of
 from tests.hi_scoring.scored import TinySubject
 from tests.hi_scoring.tiny_parts import HEADS, LAYERS
 from tests.hi_scoring.tuned import some_examples

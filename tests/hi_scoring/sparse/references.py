@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-from datasetkit.models import ModelIdentity
-from hi_scoring.scores.results import Head
-from hi_scoring.sparse import SparsePlan
-from hi_scoring.sparse.coverage import DenseReason
-from hi_scoring.sparse.prompts import Prompt, prompts_of
+from datasetkit.core.detections import ModelIdentity
+from datasetkit.hi_scoring.scores.results import Head
+from datasetkit.hi_scoring.sparse import SparsePlan
+from datasetkit.hi_scoring.sparse.coverage import DenseReason
+from datasetkit.hi_scoring.sparse.prompts import Prompt, prompts_of
 from tests.hi_scoring.attention.running import NEW_TOKENS, implementation
 from tests.hi_scoring.tiny_models import TinyFamily
 from tests.hi_scoring.tiny_parts import HEADS, LAYERS

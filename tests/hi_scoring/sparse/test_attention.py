@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import torch
 
-from datasetkit.errors import ModelError
-from hi_scoring.attention import instrumented
-from hi_scoring.scores.results import Head
-from hi_scoring.sparse import SparsePlan, sparsify
-from hi_scoring.sparse.coverage import DenseReason
+from datasetkit.core.errors import ModelError
+from datasetkit.hi_scoring.attention import instrumented
+from datasetkit.hi_scoring.scores.results import Head
+from datasetkit.hi_scoring.sparse import SparsePlan, sparsify
+from datasetkit.hi_scoring.sparse.coverage import DenseReason
 from tests.hi_scoring.attention.running import LONG, SHORT, AllRows, batch_of
 from tests.hi_scoring.sparse.references import DENSE, IDENTITY, TOLERANCE, case_of, plan_of, slowly
 from tests.hi_scoring.tiny_models import family_params, tiny

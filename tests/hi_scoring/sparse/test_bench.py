@@ -6,11 +6,11 @@ import pandas as pd
 import pytest
 import torch
 
-from datasetkit.errors import BuiltFolderError, OutputError
-from hi_scoring.sparse import SparsePlan
-from hi_scoring.sparse.bench import Bench
-from hi_scoring.sparse.folder import Sparsity
-from hi_scoring.sparse.results import FACTS_NAME, load_condition
+from datasetkit.core.errors import BuiltFolderError, OutputError
+from datasetkit.hi_scoring.sparse import SparsePlan
+from datasetkit.hi_scoring.sparse.bench import Bench
+from datasetkit.hi_scoring.sparse.folder import Sparsity
+from datasetkit.hi_scoring.sparse.results import FACTS_NAME, load_condition
 from tests.hi_scoring.scored import TinySubject
 from tests.hi_scoring.sparse.measured import bench_of, conditions, head_scores
 from tests.hi_scoring.tiny_models import tiny

@@ -7,9 +7,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch.nn.attention.flex_attention import flex_attention
 
-from hi_scoring.sparse import blocks
-from hi_scoring.sparse.blocks import BlockAttention
-from hi_scoring.sparse.flex import BLOCK, FlexAttention, rounded_up
+from datasetkit.hi_scoring.sparse import blocks
+from datasetkit.hi_scoring.sparse.blocks import BlockAttention
+from datasetkit.hi_scoring.sparse.flex import BLOCK, FlexAttention, rounded_up
 from tests.hi_scoring.sparse.references import attended, prompt_of, visible
 
 SCALING, TOLERANCE = 0.3, 1e-9

@@ -5,10 +5,10 @@ from collections import Counter
 import pytest
 from pydantic import ValidationError
 
-from datasetkit.errors import RecipeError, UnknownNameError
-from datasetkit.models import ModelIdentity
-from hi_scoring.scores.results import Head
-from hi_scoring.sparse.conditions import SparsityOptions, conditions_of
+from datasetkit.core.detections import ModelIdentity
+from datasetkit.core.errors import RecipeError, UnknownNameError
+from datasetkit.hi_scoring.scores.results import Head
+from datasetkit.hi_scoring.sparse.conditions import SparsityOptions, conditions_of
 from tests.hi_scoring.sparse.measured import SHAPE, conditions, head_scores
 
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from hi_scoring.evaluation import shifts
-from hi_scoring.evaluation.metrics import Measured
-from hi_scoring.sparse.estimates import loss, median, median_above
-from hi_scoring.statistics import DRAWS, SEED, draw_counts
+from datasetkit.hi_scoring.evaluation import shifts
+from datasetkit.hi_scoring.evaluation.metrics import Measured
+from datasetkit.hi_scoring.sparse.estimates import loss, median, median_above
+from datasetkit.hi_scoring.statistics import DRAWS, SEED, draw_counts
 
 NAN = float("nan")
 

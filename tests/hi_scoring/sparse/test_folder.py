@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from datasetkit.errors import BuiltFolderError
-from hi_scoring.sparse import SparsePlan
-from hi_scoring.sparse.folder import FINISHED_NAME, Sparsity, condition_folder
-from hi_scoring.sparse.plan import PLAN_NAME
-from hi_scoring.sparse.results import FACTS_NAME, load_condition
+from datasetkit.core.errors import BuiltFolderError
+from datasetkit.hi_scoring.sparse import SparsePlan
+from datasetkit.hi_scoring.sparse.folder import FINISHED_NAME, Sparsity, condition_folder
+from datasetkit.hi_scoring.sparse.plan import PLAN_NAME
+from datasetkit.hi_scoring.sparse.results import FACTS_NAME, load_condition
 from tests.hi_scoring.sparse.measured import bench_of, conditions
 from tests.hi_scoring.tuned import some_examples
 

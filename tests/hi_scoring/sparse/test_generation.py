@@ -11,7 +11,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch import Tensor
 
-from hi_scoring.sparse import sparsify
+from datasetkit.hi_scoring.sparse import sparsify
 from tests.hi_scoring.attention.running import LONG, NEW_TOKENS, SHORT, batch_of, calmer, generate, longer
 from tests.hi_scoring.sparse.references import TOLERANCE, case_of, plan_of, slowly
 from tests.hi_scoring.tiny_models import family_params, tiny

@@ -4,9 +4,9 @@ import pytest
 import torch
 from transformers import LlamaConfig
 
-from datasetkit.errors import ModelError
-from hi_scoring.sparse import flex
-from hi_scoring.sparse.kernels import check_kernel, head_width, local_attention, size_of
+from datasetkit.core.errors import ModelError
+from datasetkit.hi_scoring.sparse import flex
+from datasetkit.hi_scoring.sparse.kernels import check_kernel, head_width, local_attention, size_of
 from tests.hi_scoring.sparse.references import prompt_of
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from datasetkit.errors import ModelError
-from hi_scoring.data.examples import Examples
-from hi_scoring.model.dialogue import Dialogue
-from hi_scoring.model.writing import on_device
-from hi_scoring.sparse import SparsePlan, measure, sparsify
-from hi_scoring.sparse.blocks import BlockAttention
-from hi_scoring.sparse.measure import MEASURES, Prefills, compare_prefills, divergence
+from datasetkit.core.errors import ModelError
+from datasetkit.hi_scoring.data.examples import Examples
+from datasetkit.hi_scoring.model.dialogue import Dialogue
+from datasetkit.hi_scoring.model.writing import on_device
+from datasetkit.hi_scoring.sparse import SparsePlan, measure, sparsify
+from datasetkit.hi_scoring.sparse.blocks import BlockAttention
+from datasetkit.hi_scoring.sparse.measure import MEASURES, Prefills, compare_prefills, divergence
 from tests.hi_scoring.sparse.measured import conditions
 from tests.hi_scoring.tiny_models import tiny
 from tests.hi_scoring.tiny_parts import LAYERS

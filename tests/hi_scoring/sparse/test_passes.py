@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hi_scoring.sparse import SparsePlan, blocks
-from hi_scoring.sparse.coverage import Coverage
-from hi_scoring.sparse.passes import ForwardPass
+from datasetkit.hi_scoring.sparse import SparsePlan, blocks
+from datasetkit.hi_scoring.sparse.coverage import Coverage
+from datasetkit.hi_scoring.sparse.passes import ForwardPass
 from tests.hi_scoring.sparse.references import IDENTITY, PICTURE, attended, visible
 
 H, N, WIDTH, SINK, WINDOW, SCALING = 4, 90, 16, 1, 8, 0.3

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import pytest
 from transformers import LlamaConfig
 
-from datasetkit.errors import BuiltFolderError, RecipeError
-from datasetkit.models import ModelIdentity
-from hi_scoring.scores.results import Head
-from hi_scoring.sparse import SparsePlan
+from datasetkit.core.detections import ModelIdentity
+from datasetkit.core.errors import BuiltFolderError, RecipeError
+from datasetkit.hi_scoring.scores.results import Head
+from datasetkit.hi_scoring.sparse import SparsePlan
 
 IDENTITY = ModelIdentity("model", "someone/model", "abc", None)
 

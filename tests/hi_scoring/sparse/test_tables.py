@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hi_scoring.evaluation.metrics import Measured
-from hi_scoring.evaluation.shifts import Cell, contrast
-from hi_scoring.sparse.estimates import loss
-from hi_scoring.sparse.tables import costs_table, quality_table
-from hi_scoring.statistics import holm, p_as_drawn
+from datasetkit.hi_scoring.evaluation.metrics import Measured
+from datasetkit.hi_scoring.evaluation.shifts import Cell, contrast
+from datasetkit.hi_scoring.sparse.estimates import loss
+from datasetkit.hi_scoring.sparse.tables import costs_table, quality_table
+from datasetkit.hi_scoring.statistics import holm, p_as_drawn
 from tests.hi_scoring.sparse.made import answers, lost, prefills, result
 
 MIB, NAN = 2**20, float("nan")

@@ -16,10 +16,10 @@ from pydantic import ValidationError
 from torch import nn
 from transformers import Lfm2Config, Lfm2ForCausalLM, LlamaConfig, LlamaForCausalLM, Phi3Config, Phi3ForCausalLM
 
-from datasetkit.errors import MissingPackageError, ModelError, RecipeError
-from hi_scoring.scores.results import Head
-from hi_scoring.selection import Selection
-from hi_scoring.tuning.adapters import AdapterOptions, adapt, check
+from datasetkit.core.errors import MissingPackageError, ModelError, RecipeError
+from datasetkit.hi_scoring.scores.results import Head
+from datasetkit.hi_scoring.selection import Selection
+from datasetkit.hi_scoring.tuning.adapters import AdapterOptions, adapt, check
 from tests.hi_scoring.attention.running import LONG, SHORT, batch_of
 from tests.hi_scoring.tiny_models import family_params, tiny
 from tests.hi_scoring.tiny_parts import LAYERS, TEXT

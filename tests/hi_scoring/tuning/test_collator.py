@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from hi_scoring.data.examples import Example
-from hi_scoring.tuning.collator import IGNORED, Collator, TuningSet
+from datasetkit.hi_scoring.data.examples import Example
+from datasetkit.hi_scoring.tuning.collator import IGNORED, Collator, TuningSet
 from tests.hi_scoring.pictures import sample
 from tests.hi_scoring.tiny_models import family_params, tiny
 from tests.hi_scoring.tuned import COLOUR, SHAPE, asked_row, dialogue_of, examples_of, rows_data

@@ -13,12 +13,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from datasetkit.errors import ModelError, RecipeError
-from hi_scoring.data.examples import Examples
-from hi_scoring.tuning.adapters import AdapterOptions, adapt
-from hi_scoring.tuning.collator import Collator, TuningSet
-from hi_scoring.tuning.options import TrainingOptions
-from hi_scoring.tuning.training import _steps_a_log, check_precision, remove_checkpoints, train
+from datasetkit.core.errors import ModelError, RecipeError
+from datasetkit.hi_scoring.data.examples import Examples
+from datasetkit.hi_scoring.tuning.adapters import AdapterOptions, adapt
+from datasetkit.hi_scoring.tuning.collator import Collator, TuningSet
+from datasetkit.hi_scoring.tuning.options import TrainingOptions
+from datasetkit.hi_scoring.tuning.training import _steps_a_log, check_precision, remove_checkpoints, train
 from tests.hi_scoring.tiny_models import tiny
 from tests.hi_scoring.tiny_parts import HEAD_WIDTH
 from tests.hi_scoring.tuned import (
@@ -299,7 +299,7 @@ def test_logs_meet_checkpoints(steps: int, save_every: int, expected: int) -> No
 def test_means_of_losses_outlast_interruptions(
     examples: Examples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hi_scoring.tuning.training._LOGS", 2)
+    monkeypatch.setattr("datasetkit.hi_scoring.tuning.training._LOGS", 2)
 
     def stop(done: int) -> None:
         if done == 3:

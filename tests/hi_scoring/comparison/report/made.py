@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hi_scoring.comparison.cells import CellResult
-from hi_scoring.comparison.compare import Comparison
-from hi_scoring.comparison.table import contrasts_table, shifts_table
-from hi_scoring.evaluation.metrics import METRICS, Measured
-from hi_scoring.statistics import FloatArray
+from datasetkit.hi_scoring.comparison.cells import CellResult
+from datasetkit.hi_scoring.comparison.compare import Comparison
+from datasetkit.hi_scoring.comparison.table import contrasts_table, shifts_table
+from datasetkit.hi_scoring.evaluation.metrics import METRICS, Measured
+from datasetkit.hi_scoring.statistics import FloatArray
 
 CAPTIONS = ("bleu4", "rouge_l", "cider", "key_precision", "key_recall", "hallucination")
 ANSWERS = ("accuracy", "accuracy:colour", "accuracy:count")

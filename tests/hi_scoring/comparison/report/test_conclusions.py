@@ -7,9 +7,9 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from hi_scoring.comparison.report.conclusions import conclusions, no_conclusion
-from hi_scoring.comparison.report.glossary import lowest_p, mark_sentence, method
-from hi_scoring.comparison.table import contrasts_table, shifts_table
+from datasetkit.hi_scoring.comparison.report.conclusions import conclusions, no_conclusion
+from datasetkit.hi_scoring.comparison.report.glossary import lowest_p, mark_sentence, method
+from datasetkit.hi_scoring.comparison.table import contrasts_table, shifts_table
 from tests.hi_scoring.comparison.report.made import LAYERS, made
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from hi_scoring.comparison.report.figures import final_figures, forest, main_metrics, trade_off
+from datasetkit.hi_scoring.comparison.report.figures import final_figures, forest, main_metrics, trade_off
 from tests.hi_scoring.comparison.report.made import ALL, ANSWERS, Made, made, make
 
 INK = (0x2F, 0x5D, 0x8A)

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hi_scoring.comparison.report.conclusions import conclusions
-from hi_scoring.comparison.report.page import write_page
-from hi_scoring.comparison.report.predictions import Asked, Said
-from hi_scoring.report.numbers import p_value, signed
+from datasetkit.hi_scoring.comparison.report.conclusions import conclusions
+from datasetkit.hi_scoring.comparison.report.page import write_page
+from datasetkit.hi_scoring.comparison.report.predictions import Asked, Said
+from datasetkit.hi_scoring.report.numbers import p_value, signed
 from tests.hi_scoring.comparison.report.made import ALL, ANSWERS, CAPTIONS, LAYERS, Made, made, make
 from tests.hi_scoring.scores.report.shown import Tags, words_of
 

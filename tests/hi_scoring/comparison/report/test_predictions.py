@@ -8,11 +8,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from datasetkit.errors import BuiltFolderError
-from hi_scoring.comparison.cells import save_cell
-from hi_scoring.comparison.compare import Comparison
-from hi_scoring.comparison.report.predictions import Asked, Said, side_by_side
-from hi_scoring.evaluation.predictions import Evaluation
+from datasetkit.core.errors import BuiltFolderError
+from datasetkit.hi_scoring.comparison.cells import save_cell
+from datasetkit.hi_scoring.comparison.compare import Comparison
+from datasetkit.hi_scoring.comparison.report.predictions import Asked, Said, side_by_side
+from datasetkit.hi_scoring.evaluation.predictions import Evaluation
 from tests.hi_scoring.comparison.report.made import made
 
 

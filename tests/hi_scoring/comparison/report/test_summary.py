@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hi_scoring.comparison.report.summary import (
+from datasetkit.hi_scoring.comparison.report.summary import (
     contrast_rows,
     group_rows,
     lead,

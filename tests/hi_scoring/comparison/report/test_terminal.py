@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 from rich.console import Console
 
-from hi_scoring.comparison.report.conclusions import conclusions
-from hi_scoring.comparison.report.terminal import comparison_tables
-from hi_scoring.evaluation.metrics import METRICS
-from hi_scoring.report.numbers import p_value
+from datasetkit.hi_scoring.comparison.report.conclusions import conclusions
+from datasetkit.hi_scoring.comparison.report.terminal import comparison_tables
+from datasetkit.hi_scoring.evaluation.metrics import METRICS
+from datasetkit.hi_scoring.report.numbers import p_value
 from tests.hi_scoring.comparison.report.made import ALL, LAYERS, PARAMETERS, Made, made
 
 

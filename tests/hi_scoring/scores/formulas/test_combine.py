@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hi_scoring.scores.formulas.combine import evidence_of, evidence_scores, object_scores
-from hi_scoring.scores.options import BINARISATIONS, Binarisation, ScoreOptions
+from datasetkit.hi_scoring.scores.formulas.combine import evidence_of, evidence_scores, object_scores
+from datasetkit.hi_scoring.scores.options import BINARISATIONS, Binarisation, ScoreOptions
 from tests.hi_scoring.scores.formulas import references
 
 # Nine image tokens: a view of 2 x 2, a newline (token 4) that is in none, a view of 1 x 4.

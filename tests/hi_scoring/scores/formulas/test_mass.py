@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from hi_scoring.scores.formulas.mass import attention_mass
+from datasetkit.hi_scoring.scores.formulas.mass import attention_mass
 
 
 def test_masses_of_two_heads() -> None:

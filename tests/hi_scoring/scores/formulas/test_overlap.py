@@ -9,8 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hi_scoring.scores.formulas.binarise import ascending
-from hi_scoring.scores.formulas.overlap import binary_chance, binary_hi, lift, soft_chance, soft_hi
+from datasetkit.hi_scoring.scores.formulas.binarise import ascending
+from datasetkit.hi_scoring.scores.formulas.overlap import binary_chance, binary_hi, lift, soft_chance, soft_hi
 from tests.hi_scoring.scores.formulas import references
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from hi_scoring.scores.formulas.spatial import pointing, spatial_entropy
+from datasetkit.hi_scoring.scores.formulas.spatial import pointing, spatial_entropy
 from tests.hi_scoring.scores.formulas import references
 
 NAN = math.nan

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hi_scoring.scores.report.figures import heatmaps, layer_curves
-from hi_scoring.scores.results import Head
+from datasetkit.hi_scoring.scores.report.figures import heatmaps, layer_curves
+from datasetkit.hi_scoring.scores.results import Head
 from tests.hi_scoring.scores.report.made import scores
 
 GREY = (0xC4, 0xC4, 0xC4)

@@ -9,11 +9,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from hi_scoring.data.samples import Sample
-from hi_scoring.geometry import ImageTokens, View
-from hi_scoring.scores.report.gallery import panel
-from hi_scoring.scores.results import Head
-from hi_scoring.scores.scorer import LookedAt
+from datasetkit.hi_scoring.data.samples import Sample
+from datasetkit.hi_scoring.geometry import ImageTokens, View
+from datasetkit.hi_scoring.scores.report.gallery import panel
+from datasetkit.hi_scoring.scores.results import Head
+from datasetkit.hi_scoring.scores.scorer import LookedAt
 from tests.hi_scoring.pictures import sample
 
 HEAD = Head(1, 2)

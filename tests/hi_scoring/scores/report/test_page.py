@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from datasetkit.ledger import DropReason
-from hi_scoring.runs.drops import Drop
-from hi_scoring.scores.dataset_scores import looked_at
-from hi_scoring.scores.options import ScoreOptions
-from hi_scoring.scores.report.gallery import panel
-from hi_scoring.scores.report.page import write_page
-from hi_scoring.scores.results import Head
+from datasetkit.core.ledger import DropReason
+from datasetkit.hi_scoring.runs.drops import Drop
+from datasetkit.hi_scoring.scores.dataset_scores import looked_at
+from datasetkit.hi_scoring.scores.options import ScoreOptions
+from datasetkit.hi_scoring.scores.report.gallery import panel
+from datasetkit.hi_scoring.scores.report.page import write_page
+from datasetkit.hi_scoring.scores.results import Head
 from tests.hi_scoring.scored import TinySubject, data_of, row, score
 from tests.hi_scoring.scores.report.made import scores
 from tests.hi_scoring.scores.report.shown import Tags, words_of

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from hi_scoring.scores.report.summary import columns_of, head_rows, layer_sentence, stability
-from hi_scoring.scores.report.terminal import scores_tables
-from hi_scoring.scores.results import SCORES, Head, HeadScores
+from datasetkit.hi_scoring.scores.report.summary import columns_of, head_rows, layer_sentence, stability
+from datasetkit.hi_scoring.scores.report.terminal import scores_tables
+from datasetkit.hi_scoring.scores.results import SCORES, Head, HeadScores
 from tests.hi_scoring.scores.report.made import SHOWN, made, scores
 
 

@@ -1,0 +1,1 @@
+"""Public helpers that need more than the ground floor, such as torch."""

@@ -1,0 +1,1 @@
+"""The ground floor: records, masks, images, rows, files and errors, which everything else is made of."""

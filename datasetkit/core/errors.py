@@ -1,0 +1,81 @@
+"""The error family. Owns what a caller can catch; every message says what came, what was allowed and what to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datasetkit.core.ledger import DropReason
+
+
+class DatasetkitError(Exception):
+    """Base of every error that this project raises on purpose."""
+
+
+class RecordError(DatasetkitError, ValueError):
+    """A record, or a part of one, was given values that it cannot hold."""
+
+
+class UnusableError(DatasetkitError, ValueError):
+    """One picture or annotation cannot be used; the run goes on without it.
+
+    Args:
+        reason: the constant under which the drop is counted.
+        detail: what came and what was allowed, for the person who reads the ledger.
+
+    """
+
+    def __init__(self, reason: DropReason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+class SourceError(DatasetkitError, ValueError):
+    """A source as a whole cannot be read (broken JSON, missing folder): nothing can be built from it."""
+
+
+class AddressError(DatasetkitError):
+    """An address of a remote place cannot be used."""
+
+
+class RecipeError(DatasetkitError, ValueError):
+    """A recipe has an unknown option or a value out of range."""
+
+
+class OutputError(DatasetkitError):
+    """The output folder holds something that this build must not touch."""
+
+
+class BuiltFolderError(DatasetkitError, ValueError):
+    """A folder that should hold a built dataset does not, or holds one of another schema version."""
+
+
+class UnknownNameError(DatasetkitError, KeyError):
+    """A registry was asked for a name that it does not hold."""
+
+    def __str__(self) -> str:
+        """Give the message as it was written (KeyError would quote it)."""
+        return str(self.args[0])
+
+
+class ModelError(DatasetkitError, ValueError):
+    """A model cannot be loaded, or is none of the kind that was asked for."""
+
+
+class MissingPackageError(DatasetkitError, ImportError):
+    """An optional package is missing or does not work here; the message gives the command that mends it."""
+
+
+class HubError(DatasetkitError):
+    """The Hub refused something, or cannot be reached; nothing that it held before is lost.
+
+    Args:
+        message: what happened and what to do.
+        status: the HTTP status that the Hub answered with; None where it gave none.
+
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status

@@ -1,0 +1,242 @@
+"""Masks: one object's pixels as COCO run lengths. Owns every conversion between arrays, polygons and RLE.
+
+Run lengths count pixels column by column (Fortran order), background first, as in the COCO API
+(pycocotools, which does the encoding and decoding here).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+
+from datasetkit.core.errors import UnusableError
+from datasetkit.core.ledger import DropReason
+
+BoolArray = NDArray[np.bool_]
+
+# A polygon may leave its picture, but a coordinate further out than this many picture sides is a mistake, and
+# rasterising it would take memory in proportion.
+_FARTHEST_SIDES = 16
+# pycocotools counts in 32 bits.
+_MOST_PIXELS = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Mask:
+    """A non-empty binary mask, run-length encoded.
+
+    Args:
+        size_hw: height and width of the picture, px.
+        counts: COCO's compressed run lengths as text.
+
+    Raises:
+        UnusableError: ``bad_mask`` where the runs are malformed, do not add up to the size, or cover no pixel.
+
+    """
+
+    size_hw: tuple[int, int]
+    counts: str
+
+    def __post_init__(self) -> None:
+        height, width = self.size_hw
+        if height < 1 or width < 1 or height * width > _MOST_PIXELS:
+            raise UnusableError(
+                DropReason.BAD_MASK,
+                f"mask size {height}x{width}; give sides of at least 1 px, {_MOST_PIXELS:,} px in all",
+            )
+        runs = run_lengths(self.counts)
+        # Each run is checked too: the sum of huge ones wraps around, and pycocotools writes wherever the runs say.
+        if (runs < 0).any() or (runs > height * width).any() or int(runs.sum()) != height * width:
+            raise UnusableError(
+                DropReason.BAD_MASK,
+                f"run lengths add up to {int(runs.sum())}; a mask of {height}x{width} needs {height * width}",
+            )
+        if not runs[1::2].any():
+            raise UnusableError(DropReason.BAD_MASK, "the mask covers no pixel; leave the object out instead")
+
+    @classmethod
+    def from_array(cls, array: BoolArray) -> Mask:
+        """Encode a mask of shape (H, W), dtype bool."""
+        if array.ndim != 2 or array.dtype != np.bool_:
+            raise UnusableError(
+                DropReason.BAD_MASK, f"mask array of shape {array.shape} and dtype {array.dtype}; give (H, W) bool"
+            )
+        return cls._from_rle(coco_mask.encode(np.asfortranarray(array, dtype=np.uint8)))
+
+    @classmethod
+    def from_polygons(cls, polygons: Sequence[Sequence[float]], size_hw: tuple[int, int]) -> Mask:
+        """Rasterise one object's polygon parts, each [x0, y0, x1, y1, ...] in px, as ``COCO.annToMask`` does.
+
+        Raises:
+            UnusableError: ``bad_polygon`` for a part with fewer than three points, an odd count or numbers that are
+                no coordinates; ``outside_image`` where no pixel is covered.
+
+        """
+        height, width = size_hw
+        farthest = _FARTHEST_SIDES * max(height, width)
+        if not polygons:
+            raise UnusableError(DropReason.BAD_POLYGON, "no polygon part; give at least one")
+        for index, part in enumerate(polygons):
+            if len(part) < 6 or len(part) % 2:
+                raise UnusableError(
+                    DropReason.BAD_POLYGON,
+                    f"polygon part {index} has {len(part)} numbers; give x, y pairs of at least three points",
+                )
+            if not all(isinstance(value, int | float) for value in part):
+                raise UnusableError(DropReason.BAD_POLYGON, f"polygon part {index} holds something that is no number")
+            if not all(-farthest <= value <= farthest for value in part):  # NaN fails this, too
+                raise UnusableError(
+                    DropReason.BAD_POLYGON,
+                    f"polygon part {index} has points further than {farthest} px from a {width}x{height} picture",
+                )
+        rle = coco_mask.merge(coco_mask.frPyObjects([list(part) for part in polygons], height, width))
+        if not coco_mask.area(rle):
+            raise UnusableError(
+                DropReason.OUTSIDE_IMAGE, f"the polygon covers no pixel of the {width}x{height} picture"
+            )
+        return cls._from_rle(rle)
+
+    @classmethod
+    def from_coco(cls, segmentation: object, size_hw: tuple[int, int]) -> Mask:
+        """Read any of COCO's three spellings: polygon list, uncompressed run lengths, compressed run lengths.
+
+        Raises:
+            UnusableError: the segmentation is none of these or does not fit a picture of ``size_hw``.
+
+        """
+        if isinstance(segmentation, list):
+            if not all(isinstance(part, list) for part in segmentation):
+                raise UnusableError(DropReason.BAD_POLYGON, "polygon parts must be lists of numbers")
+            return cls.from_polygons(segmentation, size_hw)
+        if not isinstance(segmentation, Mapping) or not {"size", "counts"} <= segmentation.keys():
+            raise UnusableError(
+                DropReason.BAD_MASK,
+                f"segmentation is a {type(segmentation).__name__}; give polygons or {{size, counts}}",
+            )
+        if segmentation["size"] not in (list(size_hw), size_hw):
+            raise UnusableError(
+                DropReason.BAD_MASK, f"mask size {segmentation['size']} in a picture of {list(size_hw)} (height, width)"
+            )
+        counts = segmentation["counts"]
+        if isinstance(counts, list):
+            return cls.from_run_lengths(counts, size_hw)
+        if isinstance(counts, bytes):
+            counts = counts.decode("ascii", errors="replace")
+        if not isinstance(counts, str):
+            raise UnusableError(DropReason.BAD_MASK, f"counts is a {type(counts).__name__}; give a list or text")
+        return cls(size_hw, counts)
+
+    @classmethod
+    def from_run_lengths(cls, runs: Sequence[int], size_hw: tuple[int, int]) -> Mask:
+        """Encode uncompressed run lengths, background first, column by column."""
+        height, width = size_hw
+        if not all(isinstance(run, int) and run >= 0 for run in runs) or sum(runs) != height * width:
+            raise UnusableError(
+                DropReason.BAD_MASK, f"run lengths must be whole, not negative, and add up to {height * width}"
+            )
+        return cls._from_rle(coco_mask.frPyObjects({"size": list(size_hw), "counts": list(runs)}, height, width))
+
+    @classmethod
+    def _from_rle(cls, rle: Mapping[str, Any]) -> Mask:
+        height, width = rle["size"]
+        return cls((int(height), int(width)), rle["counts"].decode("ascii"))
+
+    def to_coco(self) -> dict[str, Any]:
+        """Give ``{"size": [height, width], "counts": text}``, which ``pycocotools.mask.decode`` takes as it is."""
+        return {"size": list(self.size_hw), "counts": self.counts}
+
+    def decode(self) -> BoolArray:
+        """Give the mask as an array of shape (H, W), dtype bool."""
+        return coco_mask.decode(self.to_coco()).astype(np.bool_)
+
+    @cached_property
+    def area(self) -> int:
+        """Number of pixels in the mask."""
+        return int(coco_mask.area(self.to_coco()))
+
+    @cached_property
+    def box_xywh(self) -> tuple[float, float, float, float]:
+        """The tight box (left, top, width, height) in px, as pycocotools ``toBbox`` gives it."""
+        left, top, width, height = (float(value) for value in coco_mask.toBbox(self.to_coco()))
+        return left, top, width, height
+
+    def oriented(self, orientation: int) -> Mask:
+        """Turn the mask as the EXIF ``orientation`` (1 to 8) turns its picture upright."""
+        return self if orientation == 1 else Mask.from_array(np.ascontiguousarray(_UPRIGHT[orientation](self.decode())))
+
+
+# EXIF 2.32, tag 0x0112: what to do to stored pixels so that they stand upright.
+_UPRIGHT: dict[int, Callable[[BoolArray], BoolArray]] = {
+    2: np.fliplr,
+    3: lambda array: np.rot90(array, 2),
+    4: np.flipud,
+    5: np.transpose,
+    6: lambda array: np.rot90(array, -1),
+    7: lambda array: np.rot90(array, 2).T,
+    8: lambda array: np.rot90(array, 1),
+}
+
+
+def run_lengths(counts: str) -> NDArray[np.int64]:
+    """Decode COCO's compressed counts into run lengths, shape (R,), background first.
+
+    Each number is written in groups of 5 bits, low group first, each plus 48; bit 0x20 says that another group follows,
+    bit 0x10 of the last group is the sign; from the fourth number on, the difference to the number two places before.
+
+    Raises:
+        UnusableError: ``bad_mask`` where the text is not of that form.
+
+    """
+    try:
+        codes = np.frombuffer(counts.encode("ascii"), dtype=np.uint8).astype(np.int64) - 48
+    except UnicodeEncodeError:
+        raise UnusableError(DropReason.BAD_MASK, "counts hold characters beyond ASCII") from None
+    if codes.size == 0 or codes.min() < 0 or codes.max() > 63 or codes[-1] & 0x20:
+        raise UnusableError(DropReason.BAD_MASK, "counts are not COCO's compressed run lengths")
+    ends = np.flatnonzero((codes & 0x20) == 0)
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    places = np.arange(codes.size) - np.repeat(starts, ends - starts + 1)
+    if places.max() > 6:
+        raise UnusableError(DropReason.BAD_MASK, "counts hold a run of more than 35 bits")
+    values = np.add.reduceat((codes & 0x1F) << (5 * places), starts)
+    negative = (codes[ends] & 0x10) != 0
+    values -= negative * (np.int64(1) << (5 * (places[ends] + 1)))
+    values[1::2] = np.cumsum(values[1::2])
+    values[2::2] = np.cumsum(values[2::2])
+    return values
+
+
+def decode_masks(masks: Sequence[Mask], size_hw: tuple[int, int]) -> BoolArray:
+    """Decode several masks of one picture into shape (N, H, W), dtype bool; N may be 0.
+
+    Raises:
+        ValueError: a mask has another size than ``size_hw``.
+
+    """
+    for mask in masks:
+        if mask.size_hw != size_hw:
+            raise ValueError(f"mask of {mask.size_hw} among masks of {size_hw} (height, width)")
+    if not masks:
+        return np.zeros((0, *size_hw), dtype=np.bool_)
+    return coco_mask.decode([mask.to_coco() for mask in masks]).transpose(2, 0, 1).astype(np.bool_)
+
+
+def mask_iou(masks: Sequence[Mask], others: Sequence[Mask]) -> NDArray[np.float64]:
+    """Intersection over union of every pair, shape (len(masks), len(others)), range [0, 1]."""
+    if not masks or not others:
+        return np.zeros((len(masks), len(others)))
+    return coco_mask.iou([m.to_coco() for m in masks], [m.to_coco() for m in others], [0] * len(others))
+
+
+def mask_containment(masks: Sequence[Mask], others: Sequence[Mask]) -> NDArray[np.float64]:
+    """Share of each mask that lies within each other one, shape (len(masks), len(others)), range [0, 1]."""
+    if not masks or not others:
+        return np.zeros((len(masks), len(others)))
+    # As COCO measures detections against crowds: the intersection over the first one's own area.
+    return coco_mask.iou([m.to_coco() for m in masks], [m.to_coco() for m in others], [1] * len(others))

@@ -1,0 +1,257 @@
+"""What the exchangeable parts promise: sources, phrase finders, models, annotators.
+
+Owns the seams between the packages, with numpy and PIL at the border and torch inside; implementations are in
+``datasetkit.sources`` and ``datasetkit.annotation``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from PIL import Image
+
+from datasetkit.core.detections import Caption, Detections, FloatArray, Grounding, ModelIdentity, Query, Segment
+from datasetkit.core.errors import UnusableError
+from datasetkit.core.ledger import Drop, Notice
+from datasetkit.core.record import KeyObject, Record
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One record that a source announces, before its picture is opened: cheap, small, in a fixed order.
+
+    Args:
+        record_id: the record's id to be.
+        annotation_ids: of the annotations that belong to it, for the account of what was read.
+        split: the split that the source itself puts it in, or None.
+        handle: whatever the source needs to read it.
+
+    """
+
+    record_id: str
+    annotation_ids: tuple[str, ...]
+    split: str | None
+    handle: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What came of reading one entry.
+
+    Args:
+        record: the record.
+        pixels: its decoded picture, mode RGB, upright, so that no later step decodes it again.
+        drops: the annotations and detections that were left out.
+        notices: what was done to the picture and to its record.
+        detections: how many boxes models found in the picture, those left out among them.
+        is_annotated: whether the record comes from a built dataset, so that its phrases and key objects stay.
+
+    """
+
+    record: Record
+    pixels: Image.Image
+    drops: tuple[Drop, ...] = ()
+    notices: tuple[Notice, ...] = ()
+    detections: int = 0
+    is_annotated: bool = False
+
+
+class Source(Protocol):
+    """Pictures with whatever is known of them.
+
+    Iterating twice gives the same entries in the same order. ``read`` may be called from several threads at once.
+    """
+
+    def fingerprint(self) -> str:
+        """Hex digest of the source's index; a build resumes only where it is unchanged."""
+        ...
+
+    def __len__(self) -> int:
+        """How many entries there are."""
+        ...
+
+    def entries(self) -> Iterator[Entry]:
+        """Announce every record, without opening pictures."""
+        ...
+
+    def read(self, entry: Entry) -> Reading:
+        """Open one entry's picture and make its record; annotations that cannot be used become drops.
+
+        Raises:
+            UnusableError: the record as a whole cannot be used.
+
+        """
+        ...
+
+    def stray_drops(self) -> Iterator[Drop]:
+        """Annotations that belong to no entry, each already a drop."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class NounPhrase:
+    """A noun phrase with the words that decide what it names.
+
+    Args:
+        start: index of its first character in the text (code points).
+        end: index after its last character.
+        head: the head noun as the text has it ("fire hydrant" for "a red fire hydrant").
+        head_start: index of the head's first character.
+        number: how many things it names: an exact count (0 for "no cars"), or None where the text does not say.
+        plural: whether it names more than one.
+        definite: whether it may speak of something named before ("the cat"), rather than something new ("a cat").
+        other: whether it names something beside what was named before ("another man").
+        is_object: whether it can name something in a picture; "the top", "a view" cannot.
+
+    """
+
+    start: int
+    end: int
+    head: str
+    head_start: int
+    number: int | None
+    plural: bool
+    definite: bool
+    other: bool
+    is_object: bool
+
+
+class PhraseFinder(Protocol):
+    """Finds a text's noun phrases."""
+
+    def find(self, text: str) -> Sequence[NounPhrase]:
+        """Give the noun phrases in order of their start; they do not overlap."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """Which objects a text names.
+
+    Args:
+        present: phrases, verbatim, that name at least one object of the picture.
+        absent: phrases, verbatim, that name something of a known category that the picture does not have.
+        object_ids: ids of the picture's objects that are named.
+
+    """
+
+    present: tuple[str, ...]
+    absent: tuple[str, ...]
+    object_ids: frozenset[int]
+
+
+class ObjectNamer(Protocol):
+    """Tells which of a picture's objects a text names, such as one that a model wrote about it."""
+
+    def name(self, text: str, objects: Sequence[KeyObject]) -> Naming:
+        """Hold a text's phrases against the objects of a picture.
+
+        Args:
+            text: the text; it need not be true of the picture, nor have any phrase.
+            objects: all objects of the picture.
+
+        """
+        ...
+
+
+class Annotator(Protocol):
+    """Annotation from words alone: gives the record back with more in it."""
+
+    def annotate(self, record: Record) -> Record:
+        """Add to a record; the picture, the description and the source stay as they are."""
+        ...
+
+
+class PictureAnnotator(Protocol):
+    """Annotation from pictures, by models: takes several readings at once."""
+
+    def annotate(self, readings: Sequence[Reading]) -> list[Reading | Drop]:
+        """Add to each record; the picture and the source stay as they are.
+
+        Returns:
+            in the order of ``readings``: the fuller reading, or a drop of scope ``record`` where that one picture
+            cannot be annotated.
+
+        """
+        ...
+
+
+class Captioner(Protocol):
+    """Describes pictures."""
+
+    @property
+    def identities(self) -> tuple[ModelIdentity, ...]:
+        """The weights in use; empty where there are none."""
+        ...
+
+    def caption(self, images: Sequence[Image.Image]) -> list[Caption]:
+        """Describe each picture (mode RGB, upright)."""
+        ...
+
+
+class Detector(Protocol):
+    """Finds the phrases of a query in a picture."""
+
+    @property
+    def identities(self) -> tuple[ModelIdentity, ...]:
+        """The weights in use."""
+        ...
+
+    def detect(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Detections | UnusableError]:
+        """Look for each picture's (mode RGB, upright) own query; queries without spans give no boxes.
+
+        Boxes come in order of their best scores, the best first. An error stands in the place of a picture for which
+        the model's answer is of no use.
+        """
+        ...
+
+
+class Segmenter(Protocol):
+    """Cuts out what is in a box."""
+
+    @property
+    def identities(self) -> tuple[ModelIdentity, ...]:
+        """The weights in use."""
+        ...
+
+    def segment(
+        self, images: Sequence[Image.Image], boxes_xyxy: Sequence[FloatArray]
+    ) -> list[list[Segment] | UnusableError]:
+        """Give one segment for each box of each picture (mode RGB, upright).
+
+        An error stands in the place of a picture that cannot be segmented.
+
+        Args:
+            images: each is encoded once, however many boxes it has; one without boxes is not encoded.
+            boxes_xyxy: for each picture its boxes, shape (N, 4), px; N may be 0.
+
+        """
+        ...
+
+
+class Grounder(Protocol):
+    """Finds a query's phrases in a picture and cuts them out: a detector and a segmenter, or one model for both."""
+
+    @property
+    def identities(self) -> tuple[ModelIdentity, ...]:
+        """The weights in use."""
+        ...
+
+    def ground(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Grounding | UnusableError]:
+        """Look for each picture's own query; an error stands in the place of a picture that cannot be grounded."""
+        ...
+
+
+class CropScorer(Protocol):
+    """Says how much a crop of a picture looks like a phrase."""
+
+    @property
+    def identities(self) -> tuple[ModelIdentity, ...]:
+        """The weights in use."""
+        ...
+
+    def score(self, crops: Sequence[Image.Image], phrases: Sequence[str]) -> FloatArray:
+        """Give the similarity of each crop to its own phrase, shape (N,), range [0, 1]."""
+        ...

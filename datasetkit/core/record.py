@@ -1,0 +1,313 @@
+"""The record: one picture, its objects' masks, its description and how the two belong together.
+
+Owns the central types. They are frozen and check themselves when made: a record that exists is a valid one.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+
+from datasetkit.core.errors import RecordError
+from datasetkit.core.mask import Mask
+
+
+class PhraseStatus(StrEnum):
+    """What was found for a phrase."""
+
+    MATCHED = "matched"
+    AMBIGUOUS = "ambiguous"
+    ABSENT = "absent"
+    NOT_AN_OBJECT = "not_an_object"
+
+
+class ObjectStatus(StrEnum):
+    """How the description speaks of an object: names it, may name it, or does not."""
+
+    MENTIONED = "mentioned"
+    CANDIDATE = "candidate"
+    UNMENTIONED = "unmentioned"
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise RecordError(message)
+
+
+def _require_unit(name: str, value: float | None) -> None:
+    _require(
+        value is None or (math.isfinite(value) and 0.0 <= value <= 1.0),
+        f"{name} is {value}; give a number in [0, 1], or None where it was not measured",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedImage:
+    """A picture as the bytes of an image file, upright.
+
+    Args:
+        data: the encoded file (JPEG, PNG, ...).
+        name: file name with its ending, no folder.
+        width: px, upright.
+        height: px, upright.
+
+    """
+
+    data: bytes = field(repr=False)
+    name: str
+    width: int
+    height: int
+
+    def __post_init__(self) -> None:
+        _require(bool(self.data), f"picture {self.name!r} has no bytes")
+        _require(
+            bool(self.name) and "/" not in self.name and "\\" not in self.name,
+            f"picture name {self.name!r} must be a file name without a folder",
+        )
+        _require(
+            self.width > 0 and self.height > 0, f"picture of {self.width}x{self.height} px; sides must be positive"
+        )
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """Height and width, px."""
+        return self.height, self.width
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What the models that made an object said of it, each in [0, 1]; None where it was not measured.
+
+    Args:
+        detection: the detector's confidence in the box.
+        predicted_iou: the segmenter's own estimate of its mask's IoU.
+        stability: IoU of the mask cut at a higher and at a lower threshold.
+        similarity: image-text similarity of the crop and its phrase.
+        cleaning_iou: IoU of the mask before and after cleaning.
+
+    """
+
+    detection: float | None = None
+    predicted_iou: float | None = None
+    stability: float | None = None
+    similarity: float | None = None
+    cleaning_iou: float | None = None
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            _require_unit(f"score {item.name}", getattr(self, item.name))
+
+
+@dataclass(frozen=True, slots=True)
+class KeyObject:
+    """One object of a picture.
+
+    Args:
+        id: number of the object in its record, unique there.
+        mask: its pixels, on the upright picture.
+        category: what it is, or None where unknown.
+        is_key: whether it is one of the record's key objects (the description mentions it).
+        salience: how much it stands out, in [0, 1]; None where it was not measured.
+        is_crowd: whether the mask covers several things that were not told apart.
+        status: how the description speaks of it.
+        scores: what the models said.
+        source_bbox: the box (left, top, width, height) in px that the source gave, if it gave one.
+
+    """
+
+    id: int
+    mask: Mask
+    category: str | None = None
+    is_key: bool = False
+    salience: float | None = None
+    is_crowd: bool = False
+    status: ObjectStatus = ObjectStatus.UNMENTIONED
+    scores: Scores = Scores()
+    source_bbox: tuple[float, float, float, float] | None = None
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.id < 2**31, f"object id {self.id} must be a 32-bit number, not negative")
+        _require(self.category is None or bool(self.category), 'category is ""; give None where it is unknown')
+        _require_unit("salience", self.salience)
+        _require(
+            not self.is_key or self.status is ObjectStatus.MENTIONED,
+            f"object {self.id} is a key object but {self.status.value}; key objects are mentioned ones",
+        )
+        if self.source_bbox is not None:
+            _require(
+                len(self.source_bbox) == 4 and all(map(math.isfinite, self.source_bbox)),
+                f"source_bbox {self.source_bbox} must be four finite numbers (left, top, width, height)",
+            )
+
+    @property
+    def area(self) -> int:
+        """Number of pixels in the mask."""
+        return self.mask.area
+
+    @property
+    def box_xywh(self) -> tuple[float, float, float, float]:
+        """The mask's tight box (left, top, width, height), px."""
+        return self.mask.box_xywh
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One object that an ambiguous phrase may name, with a score in [0, 1]."""
+
+    object_id: int
+    score: float
+
+    def __post_init__(self) -> None:
+        _require_unit("candidate score", self.score)
+
+
+@dataclass(frozen=True, slots=True)
+class Phrase:
+    """A noun phrase of the description and the objects that it names.
+
+    Args:
+        text: the words, verbatim.
+        start: index of the first character in the description (code points).
+        end: index after the last character.
+        object_ids: the objects that it names; several for "two cats", none where nothing was found.
+        candidates: for an ambiguous phrase, the objects that it may name, best first.
+        score: confidence of the match in [0, 1]; None where it was not measured.
+        status: what was found.
+        reason: a constant that says why, or None where the status says all.
+
+    """
+
+    text: str
+    start: int
+    end: int
+    object_ids: tuple[int, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
+    score: float | None = None
+    status: PhraseStatus = PhraseStatus.ABSENT
+    reason: str | None = None
+
+    def __post_init__(self) -> None:
+        _require(
+            0 <= self.start < self.end and len(self.text) == self.end - self.start,
+            f"phrase {self.text!r} has {len(self.text)} characters but span [{self.start}, {self.end})",
+        )
+        _require(len(set(self.object_ids)) == len(self.object_ids), f"phrase {self.text!r} names an object twice")
+        _require(
+            bool(self.object_ids) == (self.status is PhraseStatus.MATCHED),
+            f"phrase {self.text!r} is {self.status.value}, names {self.object_ids}; only a matched one names objects",
+        )
+        _require(
+            bool(self.candidates) <= (self.status is PhraseStatus.AMBIGUOUS),
+            f"phrase {self.text!r} is {self.status.value} but has candidates; only an ambiguous one has them",
+        )
+        _require_unit("phrase score", self.score)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question about the picture with its answer.
+
+    Args:
+        question: the question's text.
+        answer: the right answer's text.
+        type: what kind of question it is (existence, colour, ...).
+        options: the allowed answers of a closed question; empty where it is open.
+        object_ids: the objects that the answer rests on.
+
+    """
+
+    question: str
+    answer: str
+    type: str
+    options: tuple[str, ...] = ()
+    object_ids: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        _require(bool(self.question and self.answer), "a question needs a text and an answer")
+        _require(
+            not self.options or self.answer in self.options,
+            f"answer {self.answer!r} is none of the options {self.options}",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a picture came from.
+
+    Args:
+        uri: address, or path relative to the source's folder; never an absolute path of the building machine.
+        license: Hub license identifier or the license's name; "unknown" where nobody said.
+        sha256: hex digest of the bytes that came, before anything was done to them.
+
+    """
+
+    uri: str
+    license: str
+    sha256: str
+
+    def __post_init__(self) -> None:
+        _require(bool(self.license), 'license is ""; give "unknown" where nobody said')
+        _require(
+            len(self.sha256) == 64 and set(self.sha256) <= set("0123456789abcdef"),
+            f"sha256 {self.sha256!r} must be 64 hexadecimal digits",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One picture with its description, objects, phrases and questions: the unit that flows through everything.
+
+    Args:
+        record_id: unique in the dataset; ``image_id/caption_id`` where one picture has several descriptions.
+        image_id: the picture's id in its source.
+        image: the picture.
+        description: the text, or None where there is none (yet).
+        objects: every object known, mentioned or not.
+        phrases: the description's noun phrases in order of their start.
+        questions: questions about the picture.
+        source: where the picture came from.
+
+    Raises:
+        RecordError: a mask of another size than the picture, an object id twice, a span that is not its text, or an id
+            that no object has.
+
+    """
+
+    record_id: str
+    image_id: str
+    image: EncodedImage
+    description: str | None
+    source: Provenance
+    objects: tuple[KeyObject, ...] = ()
+    phrases: tuple[Phrase, ...] = ()
+    questions: tuple[Question, ...] = ()
+
+    def __post_init__(self) -> None:
+        _require(bool(self.record_id and self.image_id), "record_id and image_id must not be empty")
+        _require(self.description is None or bool(self.description), 'description is ""; give None where there is none')
+        ids = {item.id for item in self.objects}
+        _require(len(ids) == len(self.objects), f"record {self.record_id}: an object id is used twice")
+        for item in self.objects:
+            _require(
+                item.mask.size_hw == self.image.size_hw,
+                f"record {self.record_id}: object {item.id} has a mask of {item.mask.size_hw} on a picture of "
+                f"{self.image.size_hw} (height, width)",
+            )
+        for phrase in self.phrases:
+            _require(
+                (self.description or "")[phrase.start : phrase.end] == phrase.text,
+                f"record {self.record_id}: description[{phrase.start}:{phrase.end}] is not {phrase.text!r}",
+            )
+            named = {*phrase.object_ids, *(candidate.object_id for candidate in phrase.candidates)}
+            _require(named <= ids, f"record {self.record_id}: phrase {phrase.text!r} names objects {named - ids}")
+        for question in self.questions:
+            _require(
+                set(question.object_ids) <= ids,
+                f"record {self.record_id}: question {question.question!r} names an object that is not there",
+            )
+
+    @property
+    def key_objects(self) -> tuple[KeyObject, ...]:
+        """The objects that the description is about."""
+        return tuple(item for item in self.objects if item.is_key)

@@ -1,0 +1,254 @@
+"""Helpers for whoever uses a published dataset: masks and pictures of plain rows. Owns how rows of any format are read.
+
+A row is what ``datasets`` gives in any of its formats (plain, numpy, torch), a row of a pandas frame, or a mapping from
+``pyarrow``'s ``to_pylist``. No helper needs more of it than the columns that it speaks of.
+"""
+
+from __future__ import annotations
+
+import json
+import operator
+import re
+from collections.abc import Collection, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from datasetkit.core.drawing import draw_overlay
+from datasetkit.core.errors import AddressError, BuiltFolderError, RecordError, UnknownNameError
+from datasetkit.core.image import MOST_PIXELS, ImageLimits, load_image, rgb_pixels
+from datasetkit.core.mask import Mask, decode_masks
+from datasetkit.core.paths import as_place
+from datasetkit.core.record import KeyObject
+from datasetkit.core.remote import RemotePath
+
+BoolArray = NDArray[np.bool_]
+Row = Any  # a mapping from column to value; a pandas Series is one in all but its type
+_OUR_COLUMNS = ("image", "width", "height", "description", "objects", "phrases", "source", "record_id")
+_SHARD = re.compile(r"data/(?P<split>\w+)-\d{5}-of-\d{5}\.parquet")
+_ON_HUB = re.compile(r"[\w.-]+/[\w.-]+")
+_NO_LIMITS = ImageLimits(max_bytes=2**31, max_pixels=MOST_PIXELS)
+
+
+def load(
+    dataset: str | PathLike[str], split: str | None = None, revision: str | None = None, *, streaming: bool = False
+) -> Any:
+    """Load a published dataset, exactly as ``datasets.load_dataset`` does, and check that it is one of ours.
+
+    Where the card tells the columns, as ours do, another dataset is refused before anything of it is downloaded.
+
+    Args:
+        dataset: ``user/name`` on the Hub, a built folder, or the address that ``datasetkit push`` wrote to.
+        split: the split to load; None loads all.
+        revision: branch, tag or commit on the Hub.
+        streaming: whether rows are read as they are asked for, nothing downloaded before.
+
+    Returns:
+        ``datasets.Dataset`` for a split, ``datasets.DatasetDict`` for all of them; their iterable kin when streaming.
+
+    Raises:
+        BuiltFolderError: the dataset does not have our columns, or there is none in the folder or at the address.
+        AddressError: the address cannot be used, or a revision is given with it.
+        OSError: the address's store cannot be reached, or refuses.
+
+    """
+    import datasets  # loads pandas and pyarrow, which the other helpers do without
+
+    name = str(dataset)
+    place = as_place(name)
+    if isinstance(place, RemotePath):
+        if revision is not None:
+            raise AddressError(f"revision {revision!r} is for datasets on the Hub; {place} has nothing like it")
+        loaded = datasets.load_dataset("parquet", data_files=_shards(place), split=split, streaming=streaming)
+    else:
+        _check_name(name)
+        announced = datasets.load_dataset_builder(name, revision=revision).info.features
+        if announced is not None:
+            _check_columns(name, announced)
+        loaded = datasets.load_dataset(name, split=split, revision=revision, streaming=streaming)
+    for part in loaded.values() if isinstance(loaded, dict) else [loaded]:
+        _check_columns(name, part.features or {})
+    return loaded
+
+
+def _check_name(name: str) -> None:
+    """Refuse what is neither a built folder nor ``user/name``, before anybody is asked for it."""
+    if Path(name).is_dir():
+        if not any(Path(name).glob("data/*.parquet")):
+            raise BuiltFolderError(
+                f"{name} has no data/*.parquet, so datasetkit did not build it; build a dataset from it with "
+                f"`datasetkit build`, or load it with datasets.load_dataset({name!r})"
+            )
+    elif not _ON_HUB.fullmatch(name):
+        raise BuiltFolderError(f"there is no folder {name}; give a built folder, or user/name of a dataset on the Hub")
+
+
+def _check_columns(name: str, columns: Collection[str]) -> None:
+    missing = [column for column in _OUR_COLUMNS if column not in columns]
+    if missing:
+        raise BuiltFolderError(
+            f"{name} has no column {', '.join(missing)}, so datasetkit did not build it; "
+            f"load it with datasets.load_dataset({name!r})"
+        )
+
+
+def _shards(place: RemotePath) -> dict[str, list[str]]:
+    """Name the shards of each split, by the manifest."""
+    manifest = place / "manifest.json"
+    shards: dict[str, list[str]] = {}
+    try:
+        parts = json.loads(manifest.read_bytes())["parts"]
+        for path in sorted(shard["path"] for part in parts for shard in part["shards"]):
+            match = _SHARD.fullmatch(path)
+            if match is None:
+                raise BuiltFolderError(f"{manifest} lists {path!r}, which is no name of a shard")
+            shards.setdefault(match["split"], []).append(str(place / path))
+    except FileNotFoundError:
+        raise BuiltFolderError(f"{manifest} is not there; give an address that `datasetkit push` wrote to") from None
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, BuiltFolderError):
+            raise
+        raise BuiltFolderError(f"{manifest} is not a manifest of datasetkit: {error!r}") from error
+    return shards
+
+
+def masks(row: Row) -> BoolArray:
+    """Decode the masks of a row's objects.
+
+    Returns:
+        shape (N, H, W), dtype bool, in the order of ``row["objects"]``, on the upright picture of H x W px; N is 0
+        where the row has no objects.
+
+    Raises:
+        RecordError: this is no row of ours, or a mask has another size than the row says.
+        UnusableError: a mask is damaged.
+
+    """
+    return _decoded(row, _column(row, "objects"))
+
+
+def phrase_masks(row: Row, phrase: str | int) -> BoolArray:
+    """Decode the masks of the objects that a phrase names.
+
+    Args:
+        row: of a dataset.
+        phrase: the phrase's text, in capitals or not; where the description has it several times, the objects of all
+            of these together. Or its index in ``row["phrases"]``.
+
+    Returns:
+        shape (N, H, W), dtype bool, each object once, in the order of ``row["objects"]``; N is 0 where nothing is known
+        of the phrase's objects, and for an ambiguous phrase, whose ``candidates`` it does not decide between.
+
+    Raises:
+        UnknownNameError: a KeyError; the row has no such phrase, and the message names those that it has.
+
+    """
+    wanted = {int(number) for item in _find_phrases(row, phrase) for number in item["object_ids"]}
+    return _decoded(row, [item for item in _column(row, "objects") if int(item["id"]) in wanted])
+
+
+def overlay(row: Row, max_side_px: int | None = None) -> Image.Image:
+    """Draw a row's key objects over its picture, as the column ``overlay`` shows them, in full size.
+
+    Args:
+        row: of a dataset.
+        max_side_px: the longer side of the result; None keeps the picture's size, and no picture is enlarged.
+
+    Returns:
+        mode RGB.
+
+    """
+    key_objects = [KeyObject(int(item["id"]), _mask(item)) for item in _column(row, "objects") if item["is_key"]]
+    pixels = picture(row)
+    return draw_overlay(pixels, key_objects, max_side_px or max(pixels.size))
+
+
+def picture(row: Row) -> Image.Image:
+    """Give a row's picture, mode RGB, whether the column came decoded, as an array, or as ``{bytes, path}``.
+
+    Raises:
+        RecordError: the column holds none of these, or a picture of another size than the row says.
+
+    """
+    pixels = picture_of(_column(row, "image"))
+    if (pixels.height, pixels.width) != _size_hw(row):
+        raise RecordError(f"the picture has {pixels.width}x{pixels.height} px; the row says {_size_hw(row)[::-1]}")
+    return pixels
+
+
+def picture_of(image: Any) -> Image.Image:
+    """Read what a picture column holds in any format, upright, mode RGB.
+
+    Raises:
+        RecordError: it is no picture, no array and no mapping with bytes.
+
+    """
+    if isinstance(image, Mapping) and image.get("bytes") is not None:
+        return load_image(image["bytes"], image.get("path") or "image", _NO_LIMITS).pixels
+    if isinstance(image, Image.Image):
+        return rgb_pixels(image, "image")
+    if hasattr(image, "__array__"):
+        return rgb_pixels(Image.fromarray(_height_first(image)), "image")
+    raise RecordError(f"image is a {type(image).__name__}; give a picture, an array, or a mapping with its bytes")
+
+
+def _height_first(image: Any) -> NDArray[Any]:
+    """Give an array of shape (H, W) or (H, W, channels); tensors come as (channels, H, W)."""
+    array = np.asarray(image)
+    if hasattr(image, "numpy") and array.ndim == 3:
+        array = array.transpose(1, 2, 0)
+    return np.ascontiguousarray(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array)
+
+
+def _find_phrases(row: Row, phrase: str | int) -> Sequence[Mapping[str, Any]]:
+    phrases = _column(row, "phrases")
+    there = ", ".join(f"{index}: {str(item['text'])!r}" for index, item in enumerate(phrases)) or "none"
+    if isinstance(phrase, str):
+        found = [item for item in phrases if _folded(item["text"]) == _folded(phrase)]
+        if not found:
+            raise UnknownNameError(f"the row has no phrase {phrase!r}; its phrases are {there}")
+        return found
+    index = operator.index(phrase)
+    if not -len(phrases) <= index < len(phrases):
+        raise UnknownNameError(f"the row has no phrase number {index}; its phrases are {there}")
+    return [phrases[index]]
+
+
+def _folded(text: str) -> str:
+    return " ".join(str(text).split()).casefold()
+
+
+def _decoded(row: Row, objects: Sequence[Mapping[str, Any]]) -> BoolArray:
+    size_hw, shapes = _size_hw(row), [_mask(item) for item in objects]
+    for shape in shapes:
+        if shape.size_hw != size_hw:
+            raise RecordError(f"a mask has {shape.size_hw} px (height, width); the row says {size_hw}")
+    return decode_masks(shapes, size_hw)
+
+
+def _mask(item: Mapping[str, Any]) -> Mask:
+    height, width = (int(side) for side in item["mask"]["size"])
+    return Mask((height, width), str(item["mask"]["counts"]))
+
+
+def _size_hw(row: Row) -> tuple[int, int]:
+    try:
+        return int(_column(row, "height")), int(_column(row, "width"))
+    except (TypeError, ValueError) as error:
+        raise RecordError(
+            f"height and width of this {type(row).__name__} are no single numbers; give one row: dataset[0], of pandas "
+            "frame.iloc[0], of an Arrow table table.to_pylist()[0]"
+        ) from error
+
+
+def _column(row: Row, name: str) -> Any:
+    try:
+        return row[name]
+    except (KeyError, IndexError, TypeError) as error:
+        raise RecordError(
+            f"this {type(row).__name__} has no column {name!r}; give a row, such as dataset[0]"
+        ) from error

@@ -1,0 +1,283 @@
+"""The published row: one explicit, versioned Arrow schema, and the way from a record to a row and back.
+
+Owns the column names and types. The Hub's readers find their feature types in the schema's metadata, spelled so that
+``datasets`` 3.6 and everything newer reads it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import pyarrow as pa
+
+from datasetkit.core.errors import BuiltFolderError, RecordError
+from datasetkit.core.mask import Mask
+from datasetkit.core.record import (
+    Candidate,
+    EncodedImage,
+    KeyObject,
+    ObjectStatus,
+    Phrase,
+    PhraseStatus,
+    Provenance,
+    Question,
+    Record,
+    Scores,
+)
+
+SCHEMA_VERSION = "1.0"
+_VERSION_KEY = b"datasetkit"
+_IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+_SCORES = pa.struct([(name, pa.float64()) for name in Scores.__dataclass_fields__])
+_OBJECT = pa.struct(
+    [
+        ("id", pa.int32()),
+        ("mask", pa.struct([("size", pa.list_(pa.int32())), ("counts", pa.string())])),
+        ("bbox", pa.list_(pa.float64())),
+        ("area", pa.int64()),
+        ("category", pa.string()),
+        ("is_key", pa.bool_()),
+        ("salience", pa.float64()),
+        ("is_crowd", pa.bool_()),
+        ("status", pa.string()),
+        ("scores", _SCORES),
+        ("source_bbox", pa.list_(pa.float64())),
+    ]
+)
+_PHRASE = pa.struct(
+    [
+        ("text", pa.string()),
+        ("start", pa.int32()),
+        ("end", pa.int32()),
+        ("object_ids", pa.list_(pa.int32())),
+        ("candidates", pa.list_(pa.struct([("object_id", pa.int32()), ("score", pa.float64())]))),
+        ("score", pa.float64()),
+        ("status", pa.string()),
+        ("reason", pa.string()),
+    ]
+)
+_QUESTION = pa.struct(
+    [
+        ("question", pa.string()),
+        ("answer", pa.string()),
+        ("type", pa.string()),
+        ("options", pa.list_(pa.string())),
+        ("object_ids", pa.list_(pa.int32())),
+    ]
+)
+_COLUMNS = {
+    "image": _IMAGE,
+    "overlay": _IMAGE,
+    "image_id": pa.string(),
+    "width": pa.int32(),
+    "height": pa.int32(),
+    "description": pa.string(),
+    "objects": pa.list_(_OBJECT),
+    "phrases": pa.list_(_PHRASE),
+    "questions": pa.list_(_QUESTION),
+    "source": pa.struct([("uri", pa.string()), ("license", pa.string()), ("sha256", pa.string())]),
+    "record_id": pa.string(),
+}
+_IMAGE_COLUMNS = ("image", "overlay")
+
+
+def row_schema(*, overlay: bool = True) -> pa.Schema:
+    """Give the Arrow schema of a published row, with the metadata that ``datasets`` and this package read.
+
+    Args:
+        overlay: whether there is a column of small pictures with the masks drawn on them.
+
+    """
+    columns = {name: kind for name, kind in _COLUMNS.items() if overlay or name != "overlay"}
+    metadata = {
+        b"huggingface": json.dumps({"info": {"features": features_json(overlay=overlay)}}).encode(),
+        _VERSION_KEY: json.dumps({"schema_version": SCHEMA_VERSION}).encode(),
+    }
+    return pa.schema(list(columns.items()), metadata=metadata)
+
+
+def features_json(*, overlay: bool = True) -> dict[str, Any]:
+    """Give the ``datasets`` feature types of a row in the spelling that every version since 3.6 reads."""
+    return {
+        name: {"_type": "Image"} if name in _IMAGE_COLUMNS else _feature(kind)
+        for name, kind in _COLUMNS.items()
+        if overlay or name != "overlay"
+    }
+
+
+def _feature(kind: pa.DataType) -> Any:
+    if pa.types.is_struct(kind):
+        return {field.name: _feature(field.type) for field in kind}
+    if pa.types.is_list(kind) and pa.types.is_struct(kind.value_type):
+        return [_feature(kind.value_type)]
+    if pa.types.is_list(kind):
+        return {"feature": _feature(kind.value_type), "_type": "Sequence"}
+    return {"dtype": {"double": "float64"}.get(str(kind), str(kind)), "_type": "Value"}
+
+
+def stored_schema_version(schema: pa.Schema) -> str | None:
+    """Tell the schema version that a shard was written with; None where it is none of ours."""
+    stored = (schema.metadata or {}).get(_VERSION_KEY)
+    try:
+        return str(json.loads(stored)["schema_version"]) if stored else None
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def check_schema_version(schema: pa.Schema, where: str) -> None:
+    """Refuse a shard of another major schema version, or one that is not ours.
+
+    Raises:
+        BuiltFolderError: names the version that came and the one that is read here.
+
+    """
+    version = stored_schema_version(schema)
+    if version is None or version.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
+        raise BuiltFolderError(
+            f"{where} has schema version {version}; this datasetkit reads {SCHEMA_VERSION}. "
+            "Build it again, or install a datasetkit that reads it"
+        )
+
+
+def record_to_row(record: Record, overlay_jpeg: bytes | None = None) -> dict[str, Any]:
+    """Spell a record as a row.
+
+    Args:
+        record: the record.
+        overlay_jpeg: the small picture with masks, as JPEG bytes; None leaves the column out.
+
+    """
+    row: dict[str, Any] = {"image": {"bytes": record.image.data, "path": record.image.name}}
+    if overlay_jpeg is not None:
+        row["overlay"] = {"bytes": overlay_jpeg, "path": "overlay.jpg"}
+    return row | {
+        "image_id": record.image_id,
+        "width": record.image.width,
+        "height": record.image.height,
+        "description": record.description,
+        "objects": [_object_to_row(item) for item in record.objects],
+        "phrases": [_phrase_to_row(phrase) for phrase in record.phrases],
+        "questions": [
+            {
+                "question": question.question,
+                "answer": question.answer,
+                "type": question.type,
+                "options": list(question.options),
+                "object_ids": list(question.object_ids),
+            }
+            for question in record.questions
+        ],
+        "source": asdict(record.source),
+        "record_id": record.record_id,
+    }
+
+
+def _object_to_row(item: KeyObject) -> dict[str, Any]:
+    return {
+        "id": item.id,
+        "mask": item.mask.to_coco(),
+        "bbox": list(item.box_xywh),
+        "area": item.area,
+        "category": item.category,
+        "is_key": item.is_key,
+        "salience": item.salience,
+        "is_crowd": item.is_crowd,
+        "status": item.status.value,
+        "scores": asdict(item.scores),
+        "source_bbox": None if item.source_bbox is None else list(item.source_bbox),
+    }
+
+
+def _phrase_to_row(phrase: Phrase) -> dict[str, Any]:
+    return {
+        "text": phrase.text,
+        "start": phrase.start,
+        "end": phrase.end,
+        "object_ids": list(phrase.object_ids),
+        "candidates": [asdict(candidate) for candidate in phrase.candidates],
+        "score": phrase.score,
+        "status": phrase.status.value,
+        "reason": phrase.reason,
+    }
+
+
+def row_to_record(row: Mapping[str, Any]) -> Record:
+    """Read a row back; the reverse of :func:`record_to_row`, its overlay left out.
+
+    Args:
+        row: as Parquet holds it, or as ``datasets`` gives it with ``Image(decode=False)``.
+
+    Raises:
+        RecordError: the picture is already decoded, or the values make no valid record.
+
+    """
+    image = row["image"]
+    if not isinstance(image, Mapping) or image.get("bytes") is None:
+        raise RecordError(
+            f"image is a {type(image).__name__}; give the encoded bytes: "
+            'dataset.cast_column("image", datasets.Image(decode=False))'
+        )
+    return Record(
+        record_id=row["record_id"],
+        image_id=row["image_id"],
+        image=EncodedImage(image["bytes"], image["path"], row["width"], row["height"]),
+        description=row["description"],
+        source=Provenance(**row["source"]),
+        objects=objects_of(row),
+        phrases=tuple(map(_phrase_from_row, row["phrases"])),
+        questions=questions_of(row),
+    )
+
+
+def objects_of(row: Mapping[str, Any]) -> tuple[KeyObject, ...]:
+    """Read a row's objects.
+
+    Raises:
+        RecordError: the values make no valid object.
+
+    """
+    return tuple(map(_object_from_row, row["objects"]))
+
+
+def questions_of(row: Mapping[str, Any]) -> tuple[Question, ...]:
+    """Read a row's questions.
+
+    Raises:
+        RecordError: the values make no valid question.
+
+    """
+    return tuple(
+        Question(**{**question, "options": tuple(question["options"]), "object_ids": tuple(question["object_ids"])})
+        for question in row["questions"]
+    )
+
+
+def _object_from_row(value: Mapping[str, Any]) -> KeyObject:
+    height, width = value["mask"]["size"]
+    return KeyObject(
+        id=value["id"],
+        mask=Mask((height, width), value["mask"]["counts"]),
+        category=value["category"],
+        is_key=value["is_key"],
+        salience=value["salience"],
+        is_crowd=value["is_crowd"],
+        status=ObjectStatus(value["status"]),
+        scores=Scores(**value["scores"]),
+        source_bbox=None if value["source_bbox"] is None else tuple(value["source_bbox"]),
+    )
+
+
+def _phrase_from_row(value: Mapping[str, Any]) -> Phrase:
+    return Phrase(
+        text=value["text"],
+        start=value["start"],
+        end=value["end"],
+        object_ids=tuple(value["object_ids"]),
+        candidates=tuple(Candidate(**candidate) for candidate in value["candidates"]),
+        score=value["score"],
+        status=PhraseStatus(value["status"]),
+        reason=value["reason"],
+    )

@@ -1,0 +1,60 @@
+"""Remote stores, opened through fsspec. Owns which package each needs, and how what they raise is put in one line."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from contextlib import suppress
+from typing import Any
+
+from datasetkit.core.errors import AddressError, MissingPackageError
+
+S3_PROTOCOLS = frozenset({"s3", "s3a"})
+_HINTS = {
+    "NoCredentialsError": "; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
+    "EndpointConnectionError": "; AWS_ENDPOINT_URL names another",
+}
+
+
+@functools.lru_cache(maxsize=64)
+def open_store(address: str) -> tuple[Any, str]:
+    """Open the store of an address; give it with the address's path in it.
+
+    Raises:
+        MissingPackageError: the store's package is not here.
+        AddressError: fsspec knows no such store.
+
+    """
+    import fsspec
+
+    protocol = address.partition("://")[0]
+    try:
+        store, path = fsspec.core.url_to_fs(address)
+    except ImportError as error:
+        mend = "run: pip install 'datasetkit[s3]'" if protocol in S3_PROTOCOLS else one_line(error)
+        raise MissingPackageError(f"{address} needs a package that is not here; {mend}") from None
+    except ValueError as error:
+        raise AddressError(f"{address} cannot be opened: {one_line(error)}") from error
+    return store, str(path).rstrip("/")
+
+
+@functools.cache
+def failures() -> tuple[type[BaseException], ...]:
+    """What stores' packages raise beside ``OSError``, as far as they are installed."""
+    found: list[type[BaseException]] = [OSError, ValueError, RuntimeError, asyncio.TimeoutError]
+    with suppress(ImportError):
+        from aiohttp import ClientError
+
+        found.append(ClientError)
+    with suppress(ImportError):
+        from botocore.exceptions import BotoCoreError
+        from botocore.exceptions import ClientError as AwsError
+
+        found += [BotoCoreError, AwsError]
+    return tuple(found)
+
+
+def one_line(error: BaseException) -> str:
+    """Put what an error says in one line, with what helps where that is known."""
+    told = " ".join(str(error).split()) or type(error).__name__
+    return f"{told}{_HINTS.get(type(error).__name__, '')}"

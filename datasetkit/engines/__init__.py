@@ -1,1 +1,0 @@
-"""How the work of a build is spread: one module an engine."""

@@ -1,0 +1,15 @@
+"""Every option of a build: their names, ranges and defaults, and recipes as files."""
+
+from datasetkit.options.grounding import GroundingOptions
+from datasetkit.options.recipe import Recipe, recipe_yaml
+from datasetkit.options.sources import CocoOptions, FolderOptions, ParquetOptions, ToyworldOptions
+
+__all__ = [
+    "CocoOptions",
+    "FolderOptions",
+    "GroundingOptions",
+    "ParquetOptions",
+    "Recipe",
+    "ToyworldOptions",
+    "recipe_yaml",
+]

@@ -1,0 +1,158 @@
+"""The way of a record through a build: read, annotated, drawn, spelt as a row. Owns what runs in which thread.
+
+Pictures are read ahead and rows are finished behind by threads; models run in between, in the calling thread, on as
+many pictures at once as they take.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+
+from datasetkit.annotation.salience import with_phrases
+from datasetkit.core.drawing import draw_overlay, encode_jpeg
+from datasetkit.core.errors import UnusableError
+from datasetkit.core.ledger import Drop, DropReason, Notice, NoticeKind
+from datasetkit.core.protocols import Annotator, Entry, PictureAnnotator, Reading, Source
+from datasetkit.core.record import Record
+from datasetkit.core.schema import record_to_row
+from datasetkit.export.dataset.part import Outcome
+from datasetkit.options import Recipe
+from datasetkit.runtime.threads import map_in_order
+from datasetkit.runtime.timers import Stages
+
+DEFAULT_SPLIT = "train"
+_HASH_DIGITS = 13
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """An entry, and what has become of it so far."""
+
+    entry: Entry
+    result: Reading | Drop
+
+
+class Pipeline:
+    """Turns entries into outcomes.
+
+    Args:
+        recipe: what to build.
+        source: reads the entries.
+        annotator: from words, where no models are asked.
+        picture_annotator: from pictures, by models; its objects replace the source's. None leaves these.
+        window: how many pictures the picture annotator is given at once.
+        workers: threads.
+        stages: clocks.
+
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        source: Source,
+        annotator: Annotator,
+        picture_annotator: PictureAnnotator | None,
+        *,
+        window: int,
+        workers: int,
+        stages: Stages,
+    ) -> None:
+        self._recipe = recipe
+        self._source = source
+        self._annotator = annotator
+        self._picture_annotator = picture_annotator
+        self._window = window
+        self._workers = workers
+        self._stages = stages
+
+    def run(self, entries: Iterable[Entry]) -> Iterator[Outcome]:
+        """Give one outcome an entry, in order."""
+        if self._picture_annotator is None:
+            return map_in_order(lambda entry: self._finish(self._read(entry)), entries, self._workers)
+        read = map_in_order(self._read, entries, self._workers)
+        return map_in_order(self._finish, self._annotated(read, self._picture_annotator), self._workers)
+
+    def _read(self, entry: Entry) -> _Item:
+        try:
+            with self._stages.timed("read"):
+                return _Item(entry, self._source.read(entry))
+        except UnusableError as error:
+            return _Item(entry, Drop("record", entry.record_id, error.reason, error.detail))
+
+    def _annotated(self, items: Iterator[_Item], annotator: PictureAnnotator) -> Iterator[_Item]:
+        while batch := tuple(itertools.islice(items, self._window)):
+            answers = iter(annotator.annotate([item.result for item in batch if isinstance(item.result, Reading)]))
+            for item in batch:
+                yield replace(item, result=next(answers)) if isinstance(item.result, Reading) else item
+
+    def _finish(self, item: _Item) -> Outcome:
+        entry, result = item.entry, item.result
+        if isinstance(result, Drop):
+            return _dropped(entry, result)
+        record = result.record if self._picture_annotator is not None else self._with_words(result)
+        with self._stages.timed("draw"):
+            overlay = encode_jpeg(draw_overlay(result.pixels, record.key_objects)) if self._recipe.overlay else None
+            row = record_to_row(record, overlay)
+        replaced = () if self._picture_annotator is None else _replaced(entry, result.drops)
+        return Outcome(
+            row=row,
+            split=self._split(entry, record),
+            annotations_read=len(entry.annotation_ids),
+            detections=result.detections,
+            drops=(*result.drops, *replaced),
+            notices=(*result.notices, *_missing_description(record)),
+        )
+
+    def _with_words(self, reading: Reading) -> Record:
+        record = reading.record
+        if reading.is_annotated and self._recipe.key_max is None:
+            return record
+        if reading.is_annotated or record.phrases or record.description is None:
+            return with_phrases(record, record.phrases, self._recipe.key_max)
+        with self._stages.timed("align"):
+            return self._annotator.annotate(record)
+
+    def _split(self, entry: Entry, record: Record) -> str:
+        if self._recipe.splits is not None:
+            return split_by_hash(record.source.sha256, self._recipe.splits)
+        return entry.split or DEFAULT_SPLIT
+
+
+def _replaced(entry: Entry, drops: Iterable[Drop]) -> tuple[Drop, ...]:
+    """Give a drop for each of the source's annotations that gave way to what models found."""
+    dropped = {drop.item_id for drop in drops if drop.scope == "annotation"}
+    replaced = partial(Drop, "annotation", reason=DropReason.RELABELLED, detail=f"record {entry.record_id}")
+    return tuple(replaced(item_id=item) for item in entry.annotation_ids if item not in dropped)
+
+
+def _missing_description(record: Record) -> tuple[Notice, ...]:
+    return (Notice(record.record_id, NoticeKind.NO_DESCRIPTION),) if record.description is None else ()
+
+
+def _dropped(entry: Entry, record: Drop) -> Outcome:
+    annotations = [
+        Drop("annotation", annotation_id, DropReason.RECORD_DROPPED, f"record {entry.record_id}: {record.reason}")
+        for annotation_id in entry.annotation_ids
+    ]
+    return Outcome(None, "", len(entry.annotation_ids), (record, *annotations), ())
+
+
+def split_by_hash(sha256: str, shares: Mapping[str, float]) -> str:
+    """Choose a split by the picture's hash: the same bytes always go to the same split.
+
+    Args:
+        sha256: hex digest of the picture's bytes.
+        shares: share of each split, in order, adding up to 1.
+
+    """
+    # 13 hexadecimal digits are 52 bits, which a float holds exactly.
+    place = int(sha256[:_HASH_DIGITS], 16) / 16**_HASH_DIGITS
+    edge = 0.0
+    for name, share in shares.items():
+        edge += share
+        if place < edge:
+            return name
+    return name

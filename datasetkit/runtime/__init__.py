@@ -1,0 +1,1 @@
+"""What runs where: devices, batches, threads, checkpoints, registries. Knows nothing of records."""

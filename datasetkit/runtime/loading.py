@@ -1,0 +1,192 @@
+"""Checkpoints in the format of transformers. Owns how they are loaded: safetensors only, no code of theirs is run."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import HfApi, constants, try_to_load_from_cache
+from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.utils import httpx  # type: ignore[attr-defined] # under whichever name it is installed
+from safetensors import SafetensorError
+from transformers import AutoConfig
+from transformers.utils import logging as transformers_logging
+
+from datasetkit.core.detections import ModelIdentity
+from datasetkit.core.errors import MissingPackageError, ModelError
+from datasetkit.runtime.checkpoints import resolve
+from datasetkit.runtime.packages import TORCHVISION
+
+_DECIDING = {".safetensors", ".json", ".jinja", ".model", ".txt"}
+_TIMEOUT_S = 10
+
+
+def load_model(auto_class: Any, model: str, revision: str | None, *, device: str, dtype: str) -> Any:
+    """Load weights for inference.
+
+    Args:
+        auto_class: one of transformers' classes with ``from_pretrained``.
+        model: Hub id, local folder, or the name of a shipped model.
+        revision: commit, tag or branch on the Hub.
+        device: as torch names it.
+        dtype: name of a floating type of torch.
+
+    Raises:
+        ModelError: it is not there, of another kind, has no safetensors, or lacks weights, which transformers would
+            fill with random numbers.
+        MissingPackageError: it needs a package that does not work here.
+
+    """
+    with _telling(f"model {model}"):
+        loaded, found = auto_class.from_pretrained(
+            _located(model, revision),
+            revision=revision,
+            dtype=getattr(torch, dtype),
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            # Those are told of below, by name.
+            ignore_mismatched_sizes=True,
+        )
+        loaded = loaded.to(device).eval()
+    unfit = sorted({*found["missing_keys"], *(name for name, *_ in found["mismatched_keys"])})
+    if unfit:
+        raise ModelError(
+            f"model {model} lacks {len(unfit)} of the weights of a {type(loaded).__name__}, or has them in another "
+            f"shape (first {unfit[0]}); give a complete checkpoint of that kind"
+        )
+    return loaded
+
+
+def load_processor(auto_class: Any, model: str, revision: str | None) -> Any:
+    """Load what prepares a model's input.
+
+    Raises:
+        ModelError: it is not there, or of another kind.
+        MissingPackageError: it needs a package that does not work here.
+
+    """
+    with _telling(f"processor of {model}"):
+        return auto_class.from_pretrained(_located(model, revision), revision=revision, trust_remote_code=False)
+
+
+def load_config(model: str, revision: str | None, model_types: Collection[str] | None = None) -> Any:
+    """Load a checkpoint's configuration, to refuse another architecture before its weights are read.
+
+    Raises:
+        ModelError: it is not there, or its ``model_type`` is none of ``model_types``, where these are given.
+
+    """
+    with _telling(f"configuration of {model}"):
+        config = AutoConfig.from_pretrained(_located(model, revision), revision=revision, trust_remote_code=False)
+    if model_types is not None and config.model_type not in model_types:
+        raise ModelError(f"{model} is a model of type {config.model_type}; give one of type {' or '.join(model_types)}")
+    return config
+
+
+def checkpoint_identity(role: str, model: str, config: Any) -> ModelIdentity:
+    """Tell what a model is made of whose configuration was loaded: the Hub's commit, or the digest of local files.
+
+    The digest is of all weights, configurations, vocabularies and templates in the folder, by name and content.
+    """
+    folder = Path(resolve(model))
+    if not folder.is_dir():
+        return ModelIdentity(role, model, getattr(config, "_commit_hash", None), None)
+    name = model if resolve(model) != model else folder.resolve().name
+    return ModelIdentity(role, name, None, _folder_sha256(folder))
+
+
+def _folder_sha256(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.suffix in _DECIDING:
+            digest.update(f"{path.name} {_sha256(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def file_identity(role: str, path: Path) -> ModelIdentity:
+    """Tell which weights a file holds."""
+    return ModelIdentity(role, path.name, None, _sha256(path))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _located(model: str, revision: str | None) -> str:
+    """Give what transformers takes; refuse what it would take for an id of the Hub, or read as something else."""
+    place = resolve(model)
+    if Path(place).is_file():
+        raise ModelError(f"{model} is a file; give the folder that holds it, a Hub id or toyworld:...")
+    is_path = Path(place).is_absolute() or place.startswith((".", "~")) or place.count("/") > 1
+    if is_path and not Path(place).is_dir():
+        raise ModelError(f"there is no folder {model}; give a local folder, a Hub id or toyworld:...")
+    if not Path(place).is_dir():
+        _check_connection(place, revision)
+    return place
+
+
+def _check_connection(model: str, revision: str | None) -> None:
+    """Refuse at once what cannot be fetched: the clients themselves try each file for half a minute."""
+    if isinstance(try_to_load_from_cache(model, "config.json", revision=revision), str):
+        return
+    if constants.HF_HUB_OFFLINE:
+        raise ModelError(
+            f"{model} is not on this machine, and HF_HUB_OFFLINE is set, so the Hub cannot be asked; unset it once to "
+            "fetch it, or give a local folder"
+        )
+    try:
+        HfApi().model_info(model, revision=revision, timeout=_TIMEOUT_S)
+    except httpx.TransportError as error:
+        raise ModelError(
+            f"{model} is not on this machine, and the Hub does not answer ({_line(error)}); "
+            "go online once to fetch it, or give a local folder"
+        ) from error
+    except HfHubHTTPError:
+        return  # Who asks for its files is told why.
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep bars and hints of loading away from our own progress line."""
+    had_bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            yield
+    finally:
+        if had_bars:
+            transformers_logging.enable_progress_bar()
+
+
+@contextmanager
+def _telling(what: str) -> Iterator[None]:
+    """Turn the errors of transformers and torch into one line each."""
+    try:
+        with _quiet():
+            yield
+    except ModelError:
+        raise
+    # A torch that was built without a device asserts that it has it.
+    except (ImportError, OSError, ValueError, RuntimeError, SafetensorError, AssertionError) as error:
+        if "torchvision" in str(error).lower() and TORCHVISION.fault() is not None:
+            raise MissingPackageError(
+                f"{what} needs torchvision, which does not work here; run: {TORCHVISION.command}"
+            ) from error
+        if isinstance(error, ImportError):
+            raise MissingPackageError(f"{what} needs a package that is not here: {_line(error)}") from error
+        raise ModelError(
+            f"{what} cannot be loaded: {_line(error)}; give a Hub id, a local folder or toyworld:..."
+        ) from error
+
+
+def _line(error: Exception) -> str:
+    """The first line of an error that says something."""
+    return str(error).strip().split("\n")[0].rstrip(". ")

@@ -1,0 +1,86 @@
+"""Optional packages: which of them work on this machine. Owns the check and the command that mends a fault."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+
+from datasetkit.core.errors import MissingPackageError
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A package that some model needs.
+
+    Args:
+        module: what is imported.
+        requirement: what pip is told to install.
+
+    """
+
+    module: str
+    requirement: str
+
+    def fault(self) -> str | None:
+        """Try to import it; say in one line what is wrong, or None."""
+        try:
+            importlib.import_module(self.module)
+        # A package whose binary part does not fit beside the others fails in any of these ways.
+        except (ImportError, RuntimeError, OSError, AttributeError) as error:
+            return " ".join(f"{type(error).__name__}: {error}".split())
+        return None
+
+    @property
+    def command(self) -> str:
+        """What mends it, typed into a shell.
+
+        A package that is there but broken was built for another torch, and so is any that pip would find for a torch of
+        a special build ("2.13.0+cpu"): both are then fetched anew, as builds that belong together.
+        """
+        if find_spec("torch") is None:
+            return f"pip install {self.requirement}"
+        release, _, build = version("torch").partition("+")
+        is_unfit = self.requirement == self.module and bool(self.is_installed or build)
+        return f"pip install {'--force-reinstall ' if is_unfit else ''}{self.requirement} torch=={release}"
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether it is there at all, working or not."""
+        return find_spec(self.module.partition(".")[0]) is not None
+
+
+TORCHVISION = Package("torchvision", "torchvision")
+SEGMENT_ANYTHING = Package("segment_anything", "'datasetkit[sam]'")
+# The top of the package is empty and imports everywhere.
+GROUNDINGDINO = Package("groundingdino.models", "'datasetkit[groundingdino]'")
+PEFT = Package("peft", "'datasetkit[tune]'")
+PYCOCOEVALCAP = Package("pycocoevalcap", "'datasetkit[tune]'")
+
+
+def require(what: str, *packages: Package) -> None:
+    """Check the packages of one model.
+
+    Raises:
+        MissingPackageError: one of them does not work; the message says how to mend it.
+
+    """
+    found = first_fault(packages)
+    if found is not None:
+        package, fault, command = found
+        raise MissingPackageError(f"{what} needs {package.module}, which does not work here ({fault}); run: {command}")
+
+
+def first_fault(packages: Sequence[Package]) -> tuple[Package, str, str] | None:
+    """Give the first package that does not work, its fault, and the command that mends all of them; None if all work.
+
+    Later packages import earlier ones: one that is there may well work once the first does.
+    """
+    faults = [(package, fault) for package in packages if (fault := package.fault()) is not None]
+    if not faults:
+        return None
+    first, fault = faults[0]
+    commands = [first.command, *(package.command for package, _ in faults[1:] if not package.is_installed)]
+    return first, fault, " && ".join(commands)

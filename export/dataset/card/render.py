@@ -1,0 +1,202 @@
+"""The dataset card: what a person, the Hub and ``load_dataset`` read first. Owns its tables.
+
+A card is a pure function of manifest, statistics and the template ``cards/dataset_card.md.j2``. Whatever comes from the
+data is escaped on its way into the text; only what is made here as Markdown goes in as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from importlib import resources
+
+import jinja2
+
+from datasetkit.core.ledger import SCOPES, NoticeKind
+from datasetkit.core.markdown import Markdown, code, escape, fenced, number, percent, table
+from datasetkit.export.dataset.card.front_matter import card_schema, card_yaml, front_matter, hub_source
+from datasetkit.export.dataset.card.models import knows_scenes_only, model_table, score_table, threshold_table
+from datasetkit.export.dataset.card.parts import sections_line
+from datasetkit.export.dataset.card.sections import section_names
+from datasetkit.export.dataset.manifest import Manifest
+from datasetkit.export.dataset.statistics import Statistics, Summary
+
+_TITLE, _TITLE_WITHOUT_MASKS = "Pictures, descriptions and key-object masks", "Pictures and descriptions"
+_PICTURE_TITLES = {
+    "categories.png": "Objects by category",
+    "objects.png": "Objects per record and the share of the picture that they cover",
+    "phrases.png": "Phrases by status and words per description",
+}
+_PHRASE_STATUSES = {
+    "matched": "names the objects in `object_ids`",
+    "ambiguous": "may name any of `candidates`; nothing tells which for sure",
+    "absent": "names something of which the record has no object",
+    "not_an_object": 'names nothing that could have a mask, such as "the top" or "a view"',
+}
+_OBJECT_STATUSES = {
+    "mentioned": "a phrase of the description names it",
+    "candidate": "an ambiguous phrase may name it",
+    "unmentioned": "no phrase names it",
+}
+_COLUMN_MEANINGS = {
+    "image": "the picture, bytes as they came (upright: re-encoded only where EXIF turns it)",
+    "overlay": "a small picture with the key objects drawn in, for viewers",
+    "image_id": "the picture's id in its source",
+    "width": "px, upright",
+    "height": "px, upright",
+    "description": "the text, or null",
+    "objects": "`id`, `mask` {`size` [height, width], `counts`}, `bbox`, `area` in px, `category`, `is_key`, "
+    "`salience`, `is_crowd`, `status`, `scores`, `source_bbox`",
+    "phrases": "`text`, `start`, `end`, `object_ids`, `candidates` [{`object_id`, `score`}], `score`, `status`, "
+    "`reason`",
+    "questions": "`question`, `answer`, `type`, `options`, `object_ids`",
+    "source": "`uri`, `license`, `sha256` of the picture's file as it came",
+    "record_id": "unique in the dataset",
+}
+
+
+def render_card(
+    manifest: Manifest,
+    statistics: Statistics,
+    pictures: Sequence[str] = (),
+    reason_meanings: Mapping[str, str] | None = None,
+    title: str | None = None,
+) -> str:
+    """Write a dataset card.
+
+    Args:
+        manifest: of the built folder.
+        statistics: of the built folder.
+        pictures: file names in its ``assets`` that the card shows.
+        reason_meanings: what the constants in ``phrases.reason`` mean, one plain sentence each.
+        title: the dataset's name for people; None gives a general one.
+
+    Returns:
+        Markdown with the YAML front matter that the Hub and ``load_dataset`` read.
+
+    """
+    total = statistics.total
+    title = title or (_TITLE if total.objects else _TITLE_WITHOUT_MASKS)
+    captioned = manifest.tally.notices[NoticeKind.CAPTIONED]
+    source_dataset = hub_source(manifest)
+    template = _environment().from_string(
+        resources.files("datasetkit.export.cards").joinpath("dataset_card.md.j2").read_text(encoding="utf-8")
+    )
+    card = template.render(
+        front_matter=Markdown(card_yaml(front_matter(manifest, statistics, title))),
+        title=title,
+        manifest=manifest,
+        statistics=statistics,
+        total=total,
+        pictures=pictures,
+        picture_titles=_PICTURE_TITLES,
+        source_name=manifest.recipe["source"]["name"],
+        first_split=next(iter(statistics.splits), "train"),
+        split_table=_split_table(statistics),
+        funnel_table=_funnel_table(manifest),
+        notice_table=_notice_table(manifest),
+        phrase_table=_status_table("phrase", total.phrase_status, _PHRASE_STATUSES),
+        reason_table=_reason_table(total, reason_meanings or {}),
+        object_table=_status_table("object", total.object_status, _OBJECT_STATUSES),
+        model_table=model_table(manifest),
+        threshold_table=threshold_table(manifest.recipe, captioned=bool(captioned)),
+        score_table=score_table(total.scores),
+        knows_scenes_only=knows_scenes_only(manifest),
+        captioned=captioned,
+        has_captioner=any(model.role == "captioner" for model in manifest.models),
+        recaptions=(manifest.recipe.get("grounding") or {}).get("recaption", False),
+        key_max=manifest.recipe.get("key_max"),
+        column_table=_column_table(manifest),
+        license_table=table(["license", "records"], [[name, number(n)] for name, n in total.licenses.items()]),
+        recipe=fenced(card_yaml(manifest.recipe), "yaml"),
+        source_dataset=source_dataset,
+        citation=fenced(_citation(manifest, title, source_dataset), "bibtex"),
+    )
+    return f"{card.rstrip()}\n\n{sections_line(section_names(card))}\n"
+
+
+def _citation(manifest: Manifest, title: str, source_dataset: str | None) -> str:
+    built = f"Built with datasetkit {manifest.code_version} from the source {manifest.source_fingerprint[:12]}"
+    note = built if source_dataset is None else f"{built}, {source_dataset} on the Hugging Face Hub"
+    fields = [f"  {name} = {{{_bibtex(text)}}}," for name, text in (("title", title), ("note", note))]
+    return "\n".join(["@misc{dataset,", *fields, "}"])
+
+
+def _bibtex(text: str) -> str:
+    """Spell text for a BibTeX field, whose braces must balance."""
+    return re.sub(r"([&%$#_])", r"\\\1", re.sub(r"[{}\\]", " ", " ".join(text.split())))
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=escape,
+        autoescape=False,  # noqa: S701 - the text is Markdown: finalize escapes everything that data brings
+    )
+    environment.filters.update(number=number, code=code)
+    return environment
+
+
+def _split_table(statistics: Statistics) -> Markdown:
+    columns = ["records", "pictures", "described", "objects", "key_objects", "phrases", "links", "questions"]
+    header = ["split", *(name.replace("_", " ") for name in columns), "size"]
+    summaries = dict(statistics.splits)
+    if len(summaries) > 1:
+        summaries["all"] = statistics.total
+    return table(
+        header,
+        [
+            [name, *(number(getattr(item, column)) for column in columns), f"{item.num_bytes / 1e6:,.1f} MB"]
+            for name, item in summaries.items()
+        ],
+    )
+
+
+def _funnel_table(manifest: Manifest) -> Markdown:
+    tally = manifest.tally
+    scopes = [scope for scope in SCOPES if scope != "detection" or tally.read[scope]]
+    reasons = sorted({reason for scope in scopes for reason in tally.dropped[scope]})
+    rows: list[list[object]] = [["read", *(number(tally.read[scope]) for scope in scopes), ""]]
+    for reason in reasons:
+        counts = [number(tally.dropped[scope][reason]) for scope in scopes]
+        rows.append([Markdown(f"dropped: {code(reason)}"), *counts, reason.explanation])
+    rows.append(["kept", *(number(tally.kept[scope]) for scope in scopes), ""])
+    return table(["", *(f"{scope}s" for scope in scopes), "meaning"], rows)
+
+
+def _notice_table(manifest: Manifest) -> Markdown:
+    notices = manifest.tally.notices
+    return table(
+        ["notice", "records", "meaning"],
+        [[code(kind), number(notices[kind]), kind.explanation] for kind in sorted(notices) if notices[kind]],
+    )
+
+
+def _status_table(what: str, counts: Mapping[str, int], meanings: Mapping[str, str]) -> Markdown:
+    total = sum(counts.values())
+    return table(
+        [f"{what} status", f"{what}s", "share", "meaning"],
+        [
+            [code(status), number(count), percent(count, total), Markdown(meanings[status])]
+            for status, count in counts.items()
+        ],
+    )
+
+
+def _reason_table(total: Summary, meanings: Mapping[str, str]) -> Markdown:
+    return table(
+        ["status", "reason", "phrases", "meaning"],
+        [
+            [code(status), code(reason), number(count), meanings.get(reason, "")]
+            for status, reasons in total.phrase_reasons.items()
+            for reason, count in reasons.items()
+        ],
+    )
+
+
+def _column_table(manifest: Manifest) -> Markdown:
+    names = card_schema(manifest).names
+    return table(["column", "what it holds"], [[code(name), Markdown(_COLUMN_MEANINGS[name])] for name in names])

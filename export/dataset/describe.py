@@ -1,0 +1,105 @@
+"""What makes a built folder readable: recipe, statistics, plots and card. Owns the order in which they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from datasetkit.core.errors import BuiltFolderError
+from datasetkit.export.dataset.card.front_matter import read_front_matter
+from datasetkit.export.dataset.card.parts import split_card
+from datasetkit.export.dataset.card.render import render_card
+from datasetkit.export.dataset.card.sections import merge_card
+from datasetkit.export.dataset.licenses import card_license, license_text
+from datasetkit.export.dataset.manifest import ASSETS_FOLDER, CARD_NAME, LICENSE_NAME, PICTURES, RECIPE_NAME, Manifest
+from datasetkit.export.dataset.plots import write_plots
+from datasetkit.export.dataset.samples import write_samples
+from datasetkit.export.dataset.statistics import Statistics, compute_statistics
+from datasetkit.options import recipe_yaml
+
+
+def describe(
+    folder: Path,
+    manifest: Manifest,
+    reason_meanings: Mapping[str, str] | None = None,
+    former_card: str | None = None,
+) -> Manifest:
+    """Write everything beside the shards and the manifest; all of it follows from these two.
+
+    The manifest is written again with the names of what is not in every folder.
+
+    Args:
+        folder: the built folder.
+        manifest: its manifest.
+        reason_meanings: what the constants in ``phrases.reason`` mean, for the card.
+        former_card: a card whose owner's text the new one takes over.
+
+    Returns:
+        the manifest with these names.
+
+    Raises:
+        BuiltFolderError: a shard cannot be read.
+
+    """
+    (folder / RECIPE_NAME).write_text(recipe_yaml(manifest.recipe), encoding="utf-8")
+    statistics = compute_statistics(folder, manifest)
+    statistics.write(folder)
+    licenses = statistics.total.licenses
+    lists_licenses = "license_link" in card_license(licenses, LICENSE_NAME)
+    samples = write_samples(folder, manifest)
+    pictures = [path.name for path in (samples, *write_plots(statistics, folder)) if path is not None]
+    files = (*(f"{ASSETS_FOLDER}/{name}" for name in pictures), *([LICENSE_NAME] if lists_licenses else []))
+    manifest = replace(manifest, files=files)
+    manifest.write(folder)
+    if lists_licenses:
+        (folder / LICENSE_NAME).write_text(license_text(licenses), encoding="utf-8")
+    card = _merged_card(manifest, statistics, pictures, reason_meanings, former_card)
+    (folder / CARD_NAME).write_text(card, encoding="utf-8")
+    return manifest
+
+
+def update_card(folder: Path, reason_meanings: Mapping[str, str] | None = None) -> None:
+    """Write a built folder's card again from what stands beside it, keeping what its owner wrote into it.
+
+    Args:
+        folder: the built folder.
+        reason_meanings: what the constants in ``phrases.reason`` mean.
+
+    Raises:
+        BuiltFolderError: manifest, statistics or the card's front matter cannot be read.
+
+    """
+    manifest, statistics = Manifest.read(folder), Statistics.read(folder)
+    pictures = [name for name in PICTURES if (folder / ASSETS_FOLDER / name).is_file()]
+    path = folder / CARD_NAME
+    try:
+        published = path.read_text(encoding="utf-8") if path.exists() else None
+    except UnicodeDecodeError as error:
+        raise BuiltFolderError(f"{path} is not UTF-8 text ({error}); save it as UTF-8") from error
+    try:
+        card = _merged_card(manifest, statistics, pictures, reason_meanings, published)
+    except BuiltFolderError as error:
+        raise BuiltFolderError(f"{path} cannot be kept: {error}; mend it, then run this again") from error
+    temporary = path.with_name(f".{CARD_NAME}.new")
+    temporary.write_text(card, encoding="utf-8")
+    temporary.replace(path)
+
+
+def _merged_card(
+    manifest: Manifest,
+    statistics: Statistics,
+    pictures: Sequence[str],
+    reason_meanings: Mapping[str, str] | None,
+    published: str | None,
+) -> str:
+    if published is None:
+        return render_card(manifest, statistics, pictures, reason_meanings)
+    return merge_card(render_card(manifest, statistics, pictures, reason_meanings, _title(published)), published)
+
+
+def _title(card: str) -> str | None:
+    """Give the name that a card's owner gave the dataset."""
+    front, _ = split_card(card)
+    name = read_front_matter(card).get("pretty_name") if front.strip() else None
+    return name if isinstance(name, str) and name.strip() else None

@@ -1,0 +1,351 @@
+"""The folder of a build: what is finished, what goes on, what must not be touched. Owns OUT's journal.
+
+While a build runs, everything stands in ``OUT/.build``: ``state.json`` says what is being built, and each part leaves
+its shards, its ledger and, last of all, a marker that says it is whole. Publishing moves the shards to their final
+names and writes manifest and ledger; ``moves.json`` makes it possible to undo a publishing that was cut short, so that
+a killed build always resumes from whole parts and ends in the same bytes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import IO
+
+from datasetkit.core.errors import BuiltFolderError, OutputError
+from datasetkit.core.files import replace_file
+from datasetkit.core.ledger import Drop, DropReason, Notice, Tally
+from datasetkit.export.dataset.card.former import former_card
+from datasetkit.export.dataset.identity import BuildIdentity
+from datasetkit.export.dataset.manifest import (
+    ASSETS_FOLDER,
+    CARD_NAME,
+    DATA_FOLDER,
+    LEDGER_NAME,
+    LICENSE_NAME,
+    MANIFEST_NAME,
+    PICTURES,
+    RECIPE_NAME,
+    STATISTICS_NAME,
+    Manifest,
+    Part,
+    Shard,
+    shard_path,
+)
+
+_JOURNAL = ".build"
+_STATE = "state.json"
+_MOVES = "moves.json"
+_LOCK = "lock"
+_PUBLISHED = (
+    DATA_FOLDER,
+    *(f"{ASSETS_FOLDER}/{name}" for name in PICTURES),
+    CARD_NAME,
+    LEDGER_NAME,
+    RECIPE_NAME,
+    STATISTICS_NAME,
+    MANIFEST_NAME,
+)
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Whether a build in a folder is under way or was cut short."""
+    return (folder / _JOURNAL).exists()
+
+
+def find_identity(folder: Path) -> BuildIdentity | None:
+    """Tell which build a folder holds; None where it is empty or not there.
+
+    Raises:
+        OutputError: it holds something else.
+
+    """
+    journal = folder / _JOURNAL
+    try:
+        if (journal / _STATE).exists():
+            return BuildIdentity.from_json(json.loads((journal / _STATE).read_text(encoding="utf-8")))
+        if (folder / MANIFEST_NAME).exists():
+            return BuildIdentity.of(Manifest.read(folder))
+        found = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    except (NotADirectoryError, KeyError, TypeError, ValueError) as error:
+        raise OutputError(f"{folder} holds no build ({error}); give another --out") from error
+    if found - {f"{_JOURNAL}.new", f"{_JOURNAL}.gone"}:
+        raise OutputError(f"{folder} is not empty and holds no build; give another --out")
+    return None
+
+
+def check_free(folder: Path, identity: BuildIdentity) -> None:
+    """Refuse a folder that holds another build, before models are loaded; their weights are not compared.
+
+    A build that kept nothing is no loss: another one may take its place.
+
+    Raises:
+        OutputError: it holds another build, or something else.
+
+    """
+    found = find_identity(folder)
+    if found is None or _kept_nothing(folder):
+        return
+    if not replace(found, models=()).is_same(replace(identity, models=())):
+        raise _other_build(folder, found, identity)
+
+
+def _kept_nothing(folder: Path) -> bool:
+    """Whether a folder holds a finished build without a single record."""
+    return not is_unfinished(folder) and not Manifest.read(folder).shards
+
+
+def _other_build(folder: Path, found: BuildIdentity, identity: BuildIdentity) -> OutputError:
+    return OutputError(
+        f"{folder} holds another build ({found.difference(identity)}); give another --out, or --overwrite to replace it"
+    )
+
+
+class BuildFolder:
+    """OUT, open for one build; a context manager that keeps other processes out.
+
+    Args:
+        folder: OUT; made if it is not there.
+        identity: of the build.
+        overwrite: whether the build in OUT is replaced; one that kept nothing always is.
+
+    Raises:
+        OutputError: OUT holds another build and ``overwrite`` is off, something that is no build, or a build that
+            another process is working on.
+
+    """
+
+    def __init__(self, folder: Path, identity: BuildIdentity, *, overwrite: bool = False) -> None:
+        self.folder = folder
+        self._identity = identity
+        self._journal = folder / _JOURNAL
+        self._new = folder / f"{_JOURNAL}.new"
+        self._gone = folder / f"{_JOURNAL}.gone"
+        self._lock: IO[str] | None = None
+        found = find_identity(folder)
+        for leftover in (self._new, self._gone):
+            shutil.rmtree(leftover, ignore_errors=True)
+        if self._journal.exists():
+            self._take_lock()
+        is_other = found is None or overwrite or not found.is_same(identity)
+        if found is not None and is_other and not overwrite and not _kept_nothing(folder):
+            self._release_lock()
+            raise _other_build(folder, found, identity)
+        if is_other:
+            self._start()
+
+    def __enter__(self) -> BuildFolder:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._release_lock()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the build is published and nothing is under way."""
+        return not self._journal.exists()
+
+    def reopen(self, reasons: Iterable[DropReason]) -> int:
+        """Take a complete build apart again: parts with drops for one of ``reasons`` are forgotten, all others kept.
+
+        Returns:
+            how many parts will be built again; where it is 0, nothing is changed.
+
+        """
+        wanted = set(reasons)
+        if self.is_complete:
+            manifest = Manifest.read(self.folder)
+            if not any(_dropped_for(part, wanted) for part in manifest.parts):
+                return 0
+            self._take_apart(manifest)
+        self._undo_moves()
+        failed = [part for part in self._parts() if _dropped_for(part, wanted)]
+        for part in failed:
+            self._marker(part.index).unlink()
+        return len(failed)
+
+    def resume(self) -> frozenset[int]:
+        """Bring the journal into a state to go on from; give the numbers of the parts that are whole."""
+        self._undo_moves()
+        self._remove_published()
+        parts = self._parts()
+        kept = {_STATE, _LOCK, CARD_NAME}
+        kept |= {path.name for part in parts for path in (self._marker(part.index), self._ledger(part.index))}
+        kept |= {self.part_path(part.index, shard.split).name for part in parts for shard in part.shards}
+        for path in self._journal.iterdir():
+            if path.name not in kept:
+                path.unlink()
+        return frozenset(part.index for part in parts)
+
+    @property
+    def former_card(self) -> str | None:
+        """What the owner of the build that this one replaces made of its card."""
+        path = self._journal / CARD_NAME
+        return path.read_text(encoding="utf-8") if path.exists() else None
+
+    def part_path(self, index: int, split: str) -> Path:
+        """Where a part's shard of one split stands until it is published."""
+        return self._journal / f"part-{index:05d}-{split}.parquet"
+
+    def finish_part(self, part: Part, drops: Iterable[Drop], notices: Iterable[Notice]) -> None:
+        """Note that a part is whole: its ledger first, its marker last."""
+        lines = [
+            {"event": "dropped", "scope": drop.scope, "id": drop.item_id, "reason": drop.reason, "detail": drop.detail}
+            for drop in drops
+        ]
+        lines += [{"event": "notice", "record_id": notice.record_id, "kind": notice.kind} for notice in notices]
+        text = "".join(json.dumps({"part": part.index, **line}, ensure_ascii=False) + "\n" for line in lines)
+        replace_file(self._ledger(part.index), text.encode())
+        replace_file(self._marker(part.index), json.dumps(part.to_json()).encode())
+
+    def publish(self, stray: Iterable[Drop]) -> Manifest:
+        """Move the shards to their final names; write ledger and manifest.
+
+        The journal stays until :meth:`close`, so that a build killed in between does this again.
+        """
+        parts, moves = self._final_names(self._parts())
+        replace_file(self._journal / _MOVES, json.dumps(moves).encode())
+        (self.folder / DATA_FOLDER).mkdir()
+        for source, target in moves.items():
+            (self._journal / source).replace(self.folder / target)
+        stray_tally = Tally()
+        with (self.folder / LEDGER_NAME).open("w", encoding="utf-8") as ledger:
+            for part in parts:
+                ledger.write(self._ledger(part.index).read_text(encoding="utf-8"))
+            for drop in stray:
+                stray_tally.read[drop.scope] += 1
+                stray_tally.add_drop(drop)
+                line = {"event": "dropped", "scope": drop.scope, "id": drop.item_id, "reason": drop.reason}
+                ledger.write(json.dumps({"part": None, **line, "detail": drop.detail}, ensure_ascii=False) + "\n")
+        manifest = self._identity.manifest(parts, stray_tally)
+        manifest.write(self.folder)
+        return manifest
+
+    def close(self) -> None:
+        """Remove the journal: the build is complete."""
+        self._journal.replace(self._gone)
+        shutil.rmtree(self._gone)
+
+    def _start(self) -> None:
+        """Leave a journal without parts. What is published stays until :meth:`resume`, so a killed start is no loss."""
+        if self._journal.exists():
+            for part in self._parts():
+                self._marker(part.index).unlink()
+            replace_file(self._journal / _STATE, self._state_text().encode())
+        else:
+            self._new_journal()
+            self._swap_in_journal()
+
+    def _new_journal(self) -> None:
+        card = former_card(self.folder)
+        self._new.mkdir(parents=True)
+        if card is not None:
+            (self._new / CARD_NAME).write_text(card, encoding="utf-8")
+        (self._new / _STATE).write_text(self._state_text(), encoding="utf-8")
+
+    def _swap_in_journal(self) -> None:
+        self._new.replace(self._journal)
+        self._take_lock()
+
+    def _state_text(self) -> str:
+        return json.dumps(self._identity.to_json())
+
+    def _take_lock(self) -> None:
+        """Keep other processes out; the system gives the lock back when this one ends, however it ends."""
+        self._lock = (self._journal / _LOCK).open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._release_lock()
+            raise OutputError(
+                f"another process is building {self.folder}; wait until it ends, or give another --out"
+            ) from None
+
+    def _release_lock(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _remove_published(self) -> None:
+        """Remove what the former build wrote; other files, also in ``assets``, are their owner's."""
+        if self._wrote_license():
+            (self.folder / LICENSE_NAME).unlink(missing_ok=True)
+        for name in _PUBLISHED:
+            path = self.folder / name
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        assets = self.folder / ASSETS_FOLDER
+        if assets.is_dir() and not any(assets.iterdir()):
+            assets.rmdir()
+
+    def _wrote_license(self) -> bool:
+        try:
+            return LICENSE_NAME in Manifest.read(self.folder).files
+        except BuiltFolderError:  # none yet, or cut short
+            return False
+
+    def _take_apart(self, manifest: Manifest) -> None:
+        self._new_journal()
+        lines: dict[int, list[str]] = {part.index: [] for part in manifest.parts}
+        with (self.folder / LEDGER_NAME).open(encoding="utf-8") as ledger:
+            for line in ledger:
+                number = json.loads(line)["part"]
+                if number is not None:
+                    lines[number].append(line)
+        moves = {}
+        for part in manifest.parts:
+            for shard in part.shards:
+                moves[self.part_path(part.index, shard.split).name] = shard.path
+            (self._new / self._ledger(part.index).name).write_text("".join(lines[part.index]), encoding="utf-8")
+            (self._new / self._marker(part.index).name).write_text(json.dumps(part.to_json()), encoding="utf-8")
+        (self._new / _MOVES).write_text(json.dumps(moves), encoding="utf-8")
+        self._swap_in_journal()
+
+    def _undo_moves(self) -> None:
+        path = self._journal / _MOVES
+        if not path.exists():
+            return
+        for source, target in json.loads(path.read_text(encoding="utf-8")).items():
+            if (self.folder / target).exists():
+                (self.folder / target).replace(self._journal / source)
+        path.unlink()
+
+    def _final_names(self, parts: Iterable[Part]) -> tuple[tuple[Part, ...], dict[str, str]]:
+        parts = tuple(parts)
+        counts: dict[str, int] = {}
+        for part in parts:
+            for shard in part.shards:
+                counts[shard.split] = counts.get(shard.split, 0) + 1
+        numbers = dict.fromkeys(counts, 0)
+        moves = {}
+        named = []
+        for part in parts:
+            shards: list[Shard] = []
+            for shard in part.shards:
+                path = shard_path(shard.split, numbers[shard.split], counts[shard.split])
+                numbers[shard.split] += 1
+                moves[self.part_path(part.index, shard.split).name] = path
+                shards.append(replace(shard, path=path))
+            named.append(replace(part, shards=tuple(shards)))
+        return tuple(named), moves
+
+    def _parts(self) -> list[Part]:
+        markers = self._journal.glob("part-*.json")
+        parts = [Part.from_json(json.loads(path.read_text(encoding="utf-8"))) for path in markers]
+        return sorted(parts, key=lambda part: part.index)
+
+    def _marker(self, index: int) -> Path:
+        return self._journal / f"part-{index:05d}.json"
+
+    def _ledger(self, index: int) -> Path:
+        return self._journal / f"part-{index:05d}.jsonl"
+
+
+def _dropped_for(part: Part, reasons: set[DropReason]) -> bool:
+    return any(reason in reasons for reason in part.tally.dropped["record"])

@@ -1,0 +1,106 @@
+"""Which build a folder belongs to. Owns the comparison that decides whether a build may go on there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from datasetkit.core.detections import ModelIdentity
+from datasetkit.core.ledger import Tally
+from datasetkit.export.dataset.manifest import Manifest, Part, read_models
+
+
+@dataclass(frozen=True, slots=True)
+class BuildIdentity:
+    """What makes two builds the same: equal identities give equal bytes.
+
+    Args:
+        recipe: the published recipe.
+        source_fingerprint: hex digest of the source's index.
+        schema_version: of the rows.
+        code_version: of datasetkit.
+        models: the weights in use.
+
+    """
+
+    recipe: Mapping[str, Any]
+    source_fingerprint: str
+    schema_version: str
+    code_version: str
+    models: tuple[ModelIdentity, ...] = ()
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> BuildIdentity:
+        """Tell the identity of a published build."""
+        return cls(
+            manifest.recipe,
+            manifest.source_fingerprint,
+            manifest.schema_version,
+            manifest.code_version,
+            manifest.models,
+        )
+
+    def manifest(self, parts: tuple[Part, ...], stray: Tally) -> Manifest:
+        """Give the manifest of this build, once it is known what came of it."""
+        return Manifest(
+            self.schema_version,
+            self.code_version,
+            self.source_fingerprint,
+            self.recipe,
+            parts,
+            stray,
+            self.models,
+        )
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> BuildIdentity:
+        """Read what :meth:`to_json` gave.
+
+        Raises:
+            KeyError, TypeError: the value is not of that form.
+
+        """
+        return cls(**{**value, "models": read_models(value["models"])})
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the identity as plain JSON."""
+        return asdict(self)
+
+    def is_same(self, other: BuildIdentity) -> bool:
+        """Whether another build gives the same bytes; the order of options counts, as pictures go to splits by it."""
+        return json.dumps(self.to_json()) == json.dumps(other.to_json())
+
+    def difference(self, other: BuildIdentity) -> str:
+        """Name the first thing in which another build differs, in a few words."""
+        found = _first_difference("", self.recipe, other.recipe)
+        if found is not None:
+            return found
+        if self.source_fingerprint != other.source_fingerprint:
+            return "the source has changed since"
+        roles = [model.role for model in (*self.models, *other.models)]
+        for role in dict.fromkeys(roles):
+            if self._models_of(role) != other._models_of(role):
+                return f"the {role} has other weights"
+        return f"datasetkit {self.code_version} there, {other.code_version} here"
+
+    def _models_of(self, role: str) -> tuple[ModelIdentity, ...]:
+        return tuple(model for model in self.models if model.role == role)
+
+
+def _first_difference(path: str, there: Any, here: Any) -> str | None:
+    """Find the first option in which two recipes differ, down to the single value."""
+    if json.dumps(there) == json.dumps(here):
+        return None
+    if isinstance(there, Mapping) and isinstance(here, Mapping):
+        for name in sorted({*there, *here}):
+            found = _first_difference(f"{path}.{name}".lstrip("."), there.get(name), here.get(name))
+            if found is not None:
+                return found
+        return f"{path}: another order of {', '.join(there)}"
+    return f"{path}: {_short(there)} there, {_short(here)} here"
+
+
+def _short(value: Any) -> str:
+    return "options" if isinstance(value, Mapping) else str(value)

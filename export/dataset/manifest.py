@@ -1,0 +1,221 @@
+"""The manifest: what a built folder holds and where it came from. Owns ``manifest.json`` and all file names there."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from datasetkit.core.detections import ModelIdentity
+from datasetkit.core.errors import BuiltFolderError
+from datasetkit.core.ledger import Tally
+
+MANIFEST_NAME = "manifest.json"
+STATISTICS_NAME = "statistics.json"
+LEDGER_NAME = "ledger.jsonl"
+RECIPE_NAME = "recipe.yaml"
+CARD_NAME = "README.md"
+LICENSE_NAME = "LICENSE"
+DATA_FOLDER = "data"
+ASSETS_FOLDER = "assets"
+PICTURES = ("samples.jpg", "categories.png", "objects.png", "phrases.png")  # what is drawn there, in the card's order
+
+
+def shard_path(split: str, index: int, count: int) -> str:
+    """Name a shard, relative to the built folder, as the Hub and ``load_dataset`` expect it."""
+    return f"{DATA_FOLDER}/{split}-{index:05d}-of-{count:05d}.parquet"
+
+
+def is_generated_name(path: str) -> bool:
+    """Whether a path, relative to the built folder, is one that pictures for the card or the list of licenses have."""
+    return path == LICENSE_NAME or path in {f"{ASSETS_FOLDER}/{name}" for name in PICTURES}
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One Parquet file of a built folder.
+
+    Args:
+        path: relative to the folder, ``/`` between parts.
+        split: the split that it belongs to.
+        rows: how many records it holds.
+        bytes: its size.
+        sha256: hex digest of its bytes.
+
+    """
+
+    path: str
+    split: str
+    rows: int
+    bytes: int
+    sha256: str
+
+    def __post_init__(self) -> None:
+        if not all(isinstance(text, str) for text in (self.path, self.split, self.sha256)):
+            raise ValueError(f"path, split and sha256 of a shard must be text: {self}")
+        _require_counts(self.rows, self.bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What came of one run of consecutive entries of the source: the unit that is resumed.
+
+    Args:
+        index: its place in the source, from 0.
+        shards: at most one a split.
+        tally: what was read, kept and dropped.
+
+    """
+
+    index: int
+    shards: tuple[Shard, ...]
+    tally: Tally
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the part as plain JSON."""
+        return {"index": self.index, "shards": [asdict(shard) for shard in self.shards], "tally": self.tally.to_json()}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Part:
+        """Read what :meth:`to_json` wrote."""
+        shards = tuple(Shard(**shard) for shard in value["shards"])
+        return cls(value["index"], shards, _read_tally(value["tally"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Everything a reader needs to check a built folder and to build it again.
+
+    Args:
+        schema_version: of the rows.
+        code_version: of datasetkit.
+        source_fingerprint: hex digest of the source's index.
+        recipe: the resolved recipe, paths reduced to their last component.
+        parts: in order of the source.
+        stray: the account of annotations that belong to no entry of the source.
+        models: the weights that found and linked the objects; none where no model was asked.
+        files: what was drawn or written for the card, relative to the folder, ``/`` between parts; nothing else beside
+            the shards comes and goes with the data.
+
+    """
+
+    schema_version: str
+    code_version: str
+    source_fingerprint: str
+    recipe: Mapping[str, Any]
+    parts: tuple[Part, ...]
+    stray: Tally
+    models: tuple[ModelIdentity, ...] = ()
+    files: tuple[str, ...] = ()
+
+    @property
+    def shards(self) -> tuple[Shard, ...]:
+        """Every shard, split by split (``train`` first, then by name), in order of their number."""
+        shards = [shard for part in self.parts for shard in part.shards]
+        return tuple(sorted(shards, key=lambda shard: (shard.split != "train", shard.split, shard.path)))
+
+    @property
+    def split_rows(self) -> dict[str, int]:
+        """How many records each split holds, in the order of the shards."""
+        rows: dict[str, int] = {}
+        for shard in self.shards:
+            rows[shard.split] = rows.get(shard.split, 0) + shard.rows
+        return rows
+
+    @property
+    def tally(self) -> Tally:
+        """What was read, kept and dropped in all."""
+        total = Tally()
+        for part in self.parts:
+            total.update(part.tally)
+        total.update(self.stray)
+        return total
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the manifest as plain JSON; splits and tally follow from the parts and stand there for readers."""
+        return {
+            "schema_version": self.schema_version,
+            "code_version": self.code_version,
+            "source_fingerprint": self.source_fingerprint,
+            "splits": self.split_rows,
+            "tally": self.tally.to_json(),
+            "parts": [part.to_json() for part in self.parts],
+            "stray": self.stray.to_json(),
+            "models": [asdict(model) for model in self.models],
+            "files": list(self.files),
+            "recipe": self.recipe,
+        }
+
+    def write(self, folder: Path) -> None:
+        """Write ``manifest.json``; equal manifests give equal bytes."""
+        text = json.dumps(self.to_json(), indent=1, ensure_ascii=False)
+        (folder / MANIFEST_NAME).write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest:
+        """Read a built folder's manifest.
+
+        Raises:
+            BuiltFolderError: there is none, or it is not one of ours.
+
+        """
+        path = folder / MANIFEST_NAME
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(value["recipe"], Mapping):
+                raise TypeError("the recipe must be a mapping of options")  # noqa: TRY301 - told like the others below
+            return cls(
+                schema_version=value["schema_version"],
+                code_version=value["code_version"],
+                source_fingerprint=value["source_fingerprint"],
+                recipe=value["recipe"],
+                parts=tuple(map(Part.from_json, value["parts"])),
+                stray=_read_tally(value["stray"]),
+                models=read_models(value["models"]),
+                files=_read_files(value["files"]),
+            )
+        except FileNotFoundError:
+            raise BuiltFolderError(
+                f"{folder} has no {MANIFEST_NAME}; give a folder that `datasetkit build` finished"
+            ) from None
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise BuiltFolderError(f"{path} is not a manifest of datasetkit: {error!r}") from error
+
+
+def read_models(values: Sequence[Mapping[str, Any]]) -> tuple[ModelIdentity, ...]:
+    """Read identities of models from plain JSON.
+
+    Raises:
+        TypeError: they are not of that form.
+
+    """
+    models = tuple(ModelIdentity(**value) for value in values)
+    for model in models:
+        if not (isinstance(model.role, str) and isinstance(model.id, str)):
+            raise TypeError(f"role and id of a model must be text: {model}")
+        if not all(isinstance(item, str | None) for item in (model.revision, model.sha256)):
+            raise TypeError(f"revision and sha256 of a model must be text or null: {model}")
+    return models
+
+
+def _read_files(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise TypeError(f"files must be a list of names, not {value!r}")
+    return tuple(value)
+
+
+def _read_tally(value: Mapping[str, Any]) -> Tally:
+    tally = Tally.from_json(dict(value))
+    counters: list[Counter[Any]] = [tally.read, tally.kept, *tally.dropped.values(), tally.notices]
+    for counter in counters:
+        _require_counts(*counter.values())
+    return tally
+
+
+def _require_counts(*values: object) -> None:
+    for value in values:
+        if not isinstance(value, int) or value < 0:
+            raise ValueError(f"count {value!r} must be a whole number, not negative")

@@ -1,0 +1,87 @@
+"""What models said of the objects, in figures. Owns how scores are counted and which quantiles are given."""
+
+from __future__ import annotations
+
+import itertools
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from datasetkit.core.record import Scores
+
+SCORE_NAMES = tuple(item.name for item in fields(Scores))
+_PARTS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreSummary:
+    """One score of those objects for which it was measured; all figures in thousandths.
+
+    Args:
+        measured: how many objects have it.
+        mean: of these.
+        p5: the value that 5 % of them do not exceed.
+        p25: the same for 25 %.
+        median: the same for 50 %.
+        p75: the same for 75 %.
+        p95: the same for 95 %.
+
+    """
+
+    measured: int
+    mean: float
+    p5: float
+    p25: float
+    median: float
+    p75: float
+    p95: float
+
+
+class ScoreCounter:
+    """Adds up the scores of objects, each rounded to a thousandth, so that any number of them takes the same memory."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, Counter[int]] = {name: Counter() for name in SCORE_NAMES}
+
+    def add(self, scores: Mapping[str, float | None]) -> None:
+        """Count the scores of one object."""
+        for name, counts in self._counts.items():
+            value = scores[name]
+            if value is not None:
+                counts[round(_PARTS * value)] += 1
+
+    def finish(self) -> dict[str, ScoreSummary]:
+        """Summarise the scores that were measured at all, by name."""
+        return {name: _summary(counts) for name, counts in self._counts.items() if counts}
+
+
+def read_scores(value: Mapping[str, Mapping[str, Any]]) -> dict[str, ScoreSummary]:
+    """Read summaries by name from plain JSON.
+
+    Raises:
+        TypeError: they are not of that form.
+
+    """
+    return {name: ScoreSummary(**summary) for name, summary in value.items()}
+
+
+def _summary(counts: Counter[int]) -> ScoreSummary:
+    measured = counts.total()
+    parts = sorted(counts)
+    up_to = list(itertools.accumulate(counts[part] for part in parts))
+
+    def quantile(percent: int) -> float:
+        return parts[bisect_left(up_to, percent * measured / 100)] / _PARTS
+
+    total = sum(part * count for part, count in counts.items())
+    return ScoreSummary(
+        measured=measured,
+        mean=round(total / measured) / _PARTS,
+        p5=quantile(5),
+        p25=quantile(25),
+        median=quantile(50),
+        p75=quantile(75),
+        p95=quantile(95),
+    )

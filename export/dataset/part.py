@@ -1,0 +1,101 @@
+"""One part of a build: the rows of consecutive entries. Owns their shards, one a split, and the account of them.
+
+A part is the unit of resuming: it is whole once its marker stands in the build's folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from datasetkit.core.ledger import Drop, Notice, Scope, Tally
+from datasetkit.export.dataset.folder import BuildFolder
+from datasetkit.export.dataset.manifest import Part, Shard
+from datasetkit.export.dataset.shards import ShardWriter, hash_file
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one entry of the source.
+
+    Args:
+        row: the record as a row, or None where it was dropped.
+        split: the split that the row goes to.
+        annotations_read: how many annotations the entry had.
+        drops: of the record, of annotations or of detections.
+        notices: what was done to the picture.
+        detections: how many boxes models found in the picture, those left out among them.
+
+    """
+
+    row: Mapping[str, Any] | None
+    split: str
+    annotations_read: int
+    drops: tuple[Drop, ...]
+    notices: tuple[Notice, ...]
+    detections: int = 0
+
+
+class PartWriter:
+    """Writes a part; as a context manager it marks the part as whole where the body ended well.
+
+    Args:
+        folder: of the build.
+        index: the part's place in the source.
+        overlay: whether rows have the column ``overlay``.
+
+    """
+
+    def __init__(self, folder: BuildFolder, index: int, *, overlay: bool) -> None:
+        self._folder = folder
+        self._index = index
+        self._overlay = overlay
+        self._writers: dict[str, ShardWriter] = {}
+        self._stack = ExitStack()
+        self._tally = Tally()
+        self._drops: list[Drop] = []
+        self._notices: list[Notice] = []
+
+    def __enter__(self) -> PartWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+        if kind is None:
+            self._finish()
+
+    def add(self, outcome: Outcome) -> None:
+        """Write and count one outcome; outcomes come in the order of their entries."""
+        self._tally.read["record"] += 1
+        parts: dict[Scope, int] = {"annotation": outcome.annotations_read, "detection": outcome.detections}
+        self._tally.read.update(parts)
+        self._tally.kept.update(parts)
+        for drop in outcome.drops:
+            self._tally.add_drop(drop)
+            if drop.scope != "record":
+                self._tally.kept[drop.scope] -= 1
+        self._drops.extend(outcome.drops)
+        self._tally.notices.update(notice.kind for notice in outcome.notices)
+        self._notices.extend(outcome.notices)
+        if outcome.row is not None:
+            self._tally.kept["record"] += 1
+            self._writer(outcome.split).write(outcome.row)
+
+    def _finish(self) -> None:
+        shards = []
+        for split, writer in sorted(self._writers.items()):
+            path = self._folder.part_path(self._index, split)
+            size = writer.close()
+            shards.append(Shard(path.name, split, size.rows, size.bytes, hash_file(path)))
+        self._folder.finish_part(Part(self._index, tuple(shards), self._tally), self._drops, self._notices)
+
+    def _writer(self, split: str) -> ShardWriter:
+        if split not in self._writers:
+            path = self._folder.part_path(self._index, split)
+            self._writers[split] = self._stack.enter_context(ShardWriter(path, overlay=self._overlay))
+        return self._writers[split]

@@ -1,0 +1,282 @@
+"""The preview page: records as one self-contained HTML file to look at. Owns what the page shows of a record.
+
+The page runs from ``file://`` without a network. Its markup is complete before any script runs; the script only links
+phrases with masks and filters. Everything that comes from a record reaches the page through the template's escaping,
+and a content security policy admits no script but the page's own.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from importlib import resources
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+from PIL import Image
+
+from datasetkit.core.drawing import encode_jpeg, object_colour
+from datasetkit.core.image import load_image
+from datasetkit.core.record import KeyObject, ObjectStatus, Phrase, PhraseStatus, Question, Record
+from datasetkit.export.dataset.outlines import UNITS_PER_PX, inner_point, mask_coverage, svg_path
+
+_PICTURE_MAX_SIDE_PX = 640
+_SHOWN_MIN_SIDE_PX = 512
+_PIXELATED_BELOW_PX = 96
+_JPEG_QUALITY = 76
+_LONG_CHARACTERS = 320
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectView:
+    """One object as the page shows it.
+
+    Args:
+        item: the object.
+        name: its category, numbered where the record has several of it.
+        colour: as CSS spells it.
+        path: ``d`` of its outline.
+        share: its part of the picture, range [0, 1].
+        label_xy: where a label goes, percent of width and height; only for an ambiguous phrase's candidates.
+        scores: what the models said, name and value.
+
+    """
+
+    item: KeyObject
+    name: str
+    colour: str
+    path: str
+    share: float
+    label_xy: tuple[float, float] | None
+    scores: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PhraseView:
+    """One phrase as the page shows it.
+
+    Args:
+        phrase: the phrase.
+        objects: those that it names or, where it is ambiguous, may name, each with its score as a candidate.
+        stripes: CSS gradient of their colours; "" where there are none.
+
+    """
+
+    phrase: Phrase
+    objects: tuple[tuple[ObjectView, float | None], ...]
+    stripes: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordView:
+    """One record as the page shows it.
+
+    Args:
+        record: the record.
+        picture: data URI of the picture, small.
+        size_wh: width and height at which the page shows it at most, px.
+        pixelated: whether it is so small that its pixels should stay squares.
+        objects: key ones first, by salience and area.
+        phrases: every phrase, in order of their start.
+        pieces: the description in order: plain text, or the number of the phrase that stands there.
+        is_long: whether the description needs smaller type.
+
+    """
+
+    record: Record
+    picture: str
+    size_wh: tuple[int, int]
+    pixelated: bool
+    objects: tuple[ObjectView, ...]
+    phrases: tuple[PhraseView, ...]
+    pieces: tuple[str | int, ...]
+    is_long: bool
+
+    @property
+    def masks(self) -> list[ObjectView]:
+        """The objects in the order in which their masks are painted: large ones first, so that small ones show."""
+        return sorted(self.objects, key=lambda view: (-view.item.area, view.item.id))
+
+    @property
+    def unmentioned(self) -> int:
+        """How many objects the description does not speak of and are hidden at first."""
+        return sum(not view.item.is_key and view.item.status is not ObjectStatus.CANDIDATE for view in self.objects)
+
+    @property
+    def questions(self) -> tuple[Question, ...]:
+        """The record's questions."""
+        return self.record.questions
+
+    @property
+    def view_box(self) -> str:
+        """The coordinates of the masks' outlines."""
+        return f"0 0 {self.size_wh[0] * UNITS_PER_PX} {self.size_wh[1] * UNITS_PER_PX}"
+
+
+def write_preview(records: Iterable[Record], destination: Path, title: str, total: int | None = None) -> int:
+    """Write the preview page.
+
+    Equal records give equal bytes. The page holds every record that it is given; take a few hundred at most.
+
+    Args:
+        records: what to show, in order.
+        destination: the HTML file to write; one that is there is replaced.
+        title: heading of the page.
+        total: how many records the dataset has, where the page shows only some of them.
+
+    Returns:
+        how many records the page shows.
+
+    Raises:
+        UnusableError: a record's picture cannot be decoded.
+
+    """
+    views = [view_record(record) for record in records]
+    statuses = Counter(phrase.status for view in views for phrase in view.record.phrases)
+    script = _template("preview.js")
+    page = _environment().from_string(_template("preview.html.j2"))
+    html = page.render(
+        title=title,
+        total=len(views) if total is None else total,
+        views=views,
+        object_count=sum(len(view.objects) for view in views),
+        key_count=sum(len(view.record.key_objects) for view in views),
+        statuses=[(status.value, statuses[status]) for status in PhraseStatus],
+        style=Markup(_template("preview.css")),  # noqa: S704 - a file of this package
+        script=Markup(script),  # noqa: S704 - a file of this package
+        script_sha256=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
+    )
+    destination.write_text(html, encoding="utf-8", newline="\n")
+    return len(views)
+
+
+def view_record(record: Record) -> RecordView:
+    """Prepare one record for the page."""
+    pixels = load_image(record.image.data, record.image.name).pixels
+    longer = max(pixels.size)
+    size_wh = _scaled(pixels.size, min(_PICTURE_MAX_SIDE_PX, max(_SHOWN_MIN_SIDE_PX, longer)) / longer)
+    small = pixels.resize(size_wh, Image.Resampling.LANCZOS, reducing_gap=2.0) if longer > max(size_wh) else pixels
+    phrases = tuple(sorted(record.phrases, key=lambda phrase: (phrase.start, -phrase.end)))
+    objects = _view_objects(record, size_wh)
+    by_id = {view.item.id: view for view in objects}
+    return RecordView(
+        record=record,
+        picture="data:image/jpeg;base64," + base64.b64encode(encode_jpeg(small, _JPEG_QUALITY)).decode("ascii"),
+        size_wh=size_wh,
+        pixelated=longer < _PIXELATED_BELOW_PX,
+        objects=objects,
+        phrases=tuple(_view_phrase(phrase, by_id) for phrase in phrases),
+        pieces=_split_description(record.description or "", phrases),
+        is_long=len(record.description or "") > _LONG_CHARACTERS,
+    )
+
+
+def _scaled(size_wh: tuple[int, int], scale: float) -> tuple[int, int]:
+    return max(1, round(size_wh[0] * scale)), max(1, round(size_wh[1] * scale))
+
+
+def _view_objects(record: Record, size_wh: tuple[int, int]) -> tuple[ObjectView, ...]:
+    names = _object_names(record.objects)
+    candidates = {candidate.object_id for phrase in record.phrases for candidate in phrase.candidates}
+    pixel_count = record.image.width * record.image.height
+    views = []
+    for item in sorted(record.objects, key=_prominence):
+        coverage = mask_coverage(item.mask, size_wh)
+        x, y = inner_point(coverage) if item.id in candidates else (0.0, 0.0)
+        views.append(
+            ObjectView(
+                item=item,
+                name=names[item.id],
+                colour=_css_colour(item.id),
+                path=svg_path(coverage),
+                share=item.area / pixel_count,
+                label_xy=(round(100 * x, 1), round(100 * y, 1)) if item.id in candidates else None,
+                scores=tuple(
+                    (field.name, value)
+                    for field in fields(item.scores)
+                    if (value := getattr(item.scores, field.name)) is not None
+                ),
+            )
+        )
+    return tuple(views)
+
+
+def _prominence(item: KeyObject) -> tuple[bool, bool, float, int, int]:
+    """Sort key: key objects, then candidates, then the rest; by salience, area and id among each."""
+    return (not item.is_key, item.status is ObjectStatus.UNMENTIONED, -(item.salience or 0.0), -item.area, item.id)
+
+
+def _object_names(objects: Sequence[KeyObject]) -> dict[int, str]:
+    totals = Counter(item.category for item in objects)
+    seen: Counter[str | None] = Counter()
+    names = {}
+    for item in objects:
+        seen[item.category] += 1
+        name = item.category or "object"
+        names[item.id] = name if totals[item.category] == 1 else f"{name} {seen[item.category]}"
+    return names
+
+
+def _view_phrase(phrase: Phrase, by_id: Mapping[int, ObjectView]) -> PhraseView:
+    named: list[tuple[ObjectView, float | None]] = [(by_id[object_id], None) for object_id in phrase.object_ids]
+    named += [(by_id[candidate.object_id], candidate.score) for candidate in phrase.candidates]
+    return PhraseView(phrase, tuple(named), _stripes([view.colour for view, _ in named]))
+
+
+def _split_description(text: str, phrases: Sequence[Phrase]) -> tuple[str | int, ...]:
+    """Cut a text at its phrases, which come in order; one that overlaps an earlier one is left to the list below."""
+    pieces: list[str | int] = []
+    place = 0
+    for index, phrase in enumerate(phrases):
+        if phrase.start < place:
+            continue
+        if phrase.start > place:
+            pieces.append(text[place : phrase.start])
+        pieces.append(index)
+        place = phrase.end
+    if place < len(text):
+        pieces.append(text[place:])
+    return tuple(pieces)
+
+
+def _stripes(colours: Sequence[str]) -> str:
+    """Give a CSS gradient of equally wide stripes with hard edges."""
+    if not colours:
+        return ""
+    stops = [
+        f"{colour} {100 * index / len(colours):.3g}% {100 * (index + 1) / len(colours):.3g}%"
+        for index, colour in enumerate(colours)
+    ]
+    return f"linear-gradient(90deg,{','.join(stops)})"
+
+
+def _css_colour(object_id: int) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*object_colour(object_id))
+
+
+def _percent(share: float) -> str:
+    if share < 0.001:
+        return "< 0.1 %"
+    return f"{100 * share:.1f} %" if share < 0.1 else f"{100 * share:.0f} %"
+
+
+def _words(constant: str) -> str:
+    return constant.replace("_", " ")
+
+
+def _grouped(number: int) -> str:
+    return f"{number:,}"
+
+
+def _environment() -> Environment:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"words": _words, "grouped": _grouped, "percent": _percent}
+    return environment
+
+
+def _template(name: str) -> str:
+    return resources.files("datasetkit.export.cards").joinpath(name).read_text(encoding="utf-8")

@@ -1,0 +1,159 @@
+"""The sheet of sample records for cards. Owns which records are shown and how their descriptions are marked."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from PIL import Image, ImageDraw, ImageFont
+
+from datasetkit.core.drawing import draw_overlay, encode_jpeg, object_colour
+from datasetkit.core.image import load_image
+from datasetkit.core.schema import row_to_record
+from datasetkit.export.dataset.manifest import ASSETS_FOLDER, Manifest
+from datasetkit.export.dataset.reading import open_shard
+
+SAMPLES_NAME = "samples.jpg"
+_COUNT, _GRID_COLUMNS = 8, 4
+_PICTURE_WH, _GAP_PX = (288, 216), 16
+_FONT_PX, _LINE_PX, _LINES = 17, 24, 4
+_LINE_CHARACTERS = 100  # more never fit, and measuring a word of thousands takes long
+_TINT = 0.4
+_INK = (40, 40, 40)
+_TEXT_COLUMNS = ["description", "phrases", "objects.list.element.id", "objects.list.element.is_key"]
+_Row = Mapping[str, Any]
+
+
+def write_samples(folder: Path, manifest: Manifest) -> Path | None:
+    """Draw up to eight records, spread over the whole dataset, into a built folder's ``assets``.
+
+    Under each overlay stands its description; words that name a key object have the colour of its mask.
+
+    Returns:
+        the file written, or None where the dataset has no rows.
+
+    Raises:
+        BuiltFolderError: a shard cannot be read.
+
+    """
+    rows = list(sample_rows(folder, manifest))
+    if not rows:
+        return None
+    path = folder / ASSETS_FOLDER / SAMPLES_NAME
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(encode_jpeg(draw_sheet(rows), quality=90))
+    return path
+
+
+def draw_sheet(rows: Sequence[_Row]) -> Image.Image:
+    """Lay records out on a sheet, mode RGB; a row without the column ``overlay`` needs all others."""
+    font = _font()
+    text_height = max(len(_wrap(row["description"] or "", font)) for row in rows) * _LINE_PX
+    cell_wh = (_PICTURE_WH[0] + _GAP_PX, _PICTURE_WH[1] + _GAP_PX // 2 + text_height + _GAP_PX)
+    columns = min(len(rows), _GRID_COLUMNS)
+    size_wh = (columns * cell_wh[0] + _GAP_PX, -(-len(rows) // columns) * cell_wh[1] + _GAP_PX)
+    sheet = Image.new("RGB", size_wh, "white")
+    for index, row in enumerate(rows):
+        left, top = _GAP_PX + index % columns * cell_wh[0], _GAP_PX + index // columns * cell_wh[1]
+        picture = _overlay(row)
+        picture.thumbnail(_PICTURE_WH, Image.Resampling.LANCZOS)
+        shift = ((_PICTURE_WH[0] - picture.width) // 2, (_PICTURE_WH[1] - picture.height) // 2)
+        sheet.paste(picture, (left + shift[0], top + shift[1]))
+        _write_description(sheet, (left, top + _PICTURE_WH[1] + _GAP_PX // 2), row, font)
+    return sheet
+
+
+def sample_rows(folder: Path, manifest: Manifest) -> Iterator[_Row]:
+    """Give rows at equal distances; where one has no key object, the next in its row group that has one."""
+    total = sum(shard.rows for shard in manifest.shards)
+    count = min(_COUNT, total)
+    wanted = [place * total // count for place in range(count)]
+    first = 0
+    for shard in manifest.shards:
+        with open_shard(folder / shard.path) as file:
+            columns = [*_TEXT_COLUMNS, "overlay"] if "overlay" in file.schema_arrow.names else None
+            for group in range(file.num_row_groups):
+                rows = file.metadata.row_group(group).num_rows
+                places = [place - first for place in wanted if first <= place < first + rows]
+                first += rows
+                if places:
+                    table = file.read_row_group(group, columns=["objects.list.element.is_key"])
+                    has_key = [any(item["is_key"] for item in objects) for objects in table["objects"].to_pylist()]
+                    chosen = _nearest(places, has_key)
+                    yield from file.read_row_group(group, columns=columns).take(chosen).to_pylist()
+
+
+def _nearest(places: Sequence[int], is_good: Sequence[bool]) -> list[int]:
+    """Move each place on to the next good one that is not taken; where there is none, to any that is not taken."""
+    taken: set[int] = set()
+    for place in places:
+        ahead = [(place + step) % len(is_good) for step in range(len(is_good))]
+        free = [index for index in ahead if index not in taken]
+        taken.add(next((index for index in free if is_good[index]), free[0]))
+    return sorted(taken)
+
+
+def _overlay(row: _Row) -> Image.Image:
+    if "overlay" in row:
+        return Image.open(io.BytesIO(row["overlay"]["bytes"])).convert("RGB")
+    record = row_to_record(row)
+    return draw_overlay(load_image(record.image.data, record.image.name).pixels, record.key_objects)
+
+
+def _font() -> ImageFont.FreeTypeFont:
+    path = Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+    return ImageFont.truetype(path, _FONT_PX, layout_engine=ImageFont.Layout.BASIC)
+
+
+def _wrap(text: str, font: ImageFont.FreeTypeFont) -> list[tuple[int, int]]:
+    """Break a text into lines that fit under a picture: the span [start, end) of each, at most four."""
+    lines: list[tuple[int, int]] = []
+    for word in re.finditer(r"\S+", text):
+        if lines and font.getlength(_plain(text[lines[-1][0] : word.end()])) <= _PICTURE_WH[0]:
+            lines[-1] = (lines[-1][0], word.end())
+        elif len(lines) < _LINES:
+            lines.append(word.span())
+        else:
+            break
+    return lines
+
+
+def _write_description(sheet: Image.Image, origin_xy: tuple[int, int], row: _Row, font: ImageFont.FreeTypeFont) -> None:
+    text = row["description"] or ""
+    draw = ImageDraw.Draw(sheet)
+    lines = _wrap(text, font)
+    for number, (start, end) in enumerate(lines):
+        is_cut = end - start > _LINE_CHARACTERS or (number == len(lines) - 1 and bool(text[end:].strip()))
+        end = min(end, start + _LINE_CHARACTERS)
+        while end > start + 1 and font.getlength(_plain(text[start:end], is_cut)) > _PICTURE_WH[0]:
+            end, is_cut = end - 1, True
+        left, top = origin_xy[0], origin_xy[1] + number * _LINE_PX
+        for phrase_start, phrase_end, colours in _marks(row):
+            begin, stop = max(start, phrase_start), min(end, phrase_end)
+            if begin < stop:
+                x0 = left + font.getlength(_plain(text[start:begin]))
+                x1 = left + font.getlength(_plain(text[start:stop]))
+                width = (x1 - x0) / len(colours)
+                for place, colour in enumerate(colours):
+                    edges = (x0 + place * width, top, x0 + (place + 1) * width, top + _LINE_PX - 3)
+                    draw.rectangle(edges, fill=colour)
+        draw.text((left, top), _plain(text[start:end], is_cut), fill=_INK, font=font)
+
+
+def _marks(row: _Row) -> Iterator[tuple[int, int, list[tuple[int, int, int]]]]:
+    """Give the span and the light colours of every phrase that names key objects."""
+    shown = {item["id"] for item in row["objects"] if item["is_key"]}
+    for phrase in row["phrases"]:
+        colours = [object_colour(object_id) for object_id in phrase["object_ids"] if object_id in shown]
+        if colours:
+            light = [tuple(round(255 - _TINT * (255 - value)) for value in colour) for colour in colours]
+            yield phrase["start"], phrase["end"], light  # type: ignore[misc]
+
+
+def _plain(text: str, is_cut: bool = False) -> str:
+    """Put a blank for every other white space, so that a line stays one line and its spans stay."""
+    return re.sub(r"\s", " ", text) + ("\N{HORIZONTAL ELLIPSIS}" if is_cut else "")

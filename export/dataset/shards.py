@@ -1,0 +1,205 @@
+"""Parquet shards: rows in, one finished file out. Owns how rows are laid out in Parquet and how a file becomes durable.
+
+Encoded pictures are stored as they are (they do not compress further) in pages cut where their content says, so that
+the Hub stores equal pictures once; everything else is compressed. Small row groups and a page index let a viewer or a
+stream fetch a few rows without the rest. Equal rows give equal bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from datasetkit.core.errors import RecordError
+from datasetkit.core.schema import row_schema
+
+ROW_GROUP_ROWS = 400
+ROW_GROUP_PICTURE_BYTES = 32 * 2**20
+_CHUNKING = {"min_chunk_size": 256 * 2**10, "max_chunk_size": 2**20}
+_ZSTD_LEVEL = 3
+_PICTURE_COLUMNS = ("image", "overlay")
+
+
+@dataclass(frozen=True, slots=True)
+class ShardSize:
+    """What a finished shard holds: its rows, and the size of its file in bytes."""
+
+    rows: int
+    bytes: int
+
+
+class ShardWriter:
+    """Writes rows to one Parquet file, which appears under its name only when it is complete and on disk.
+
+    As a context manager it closes at the end, or removes what it wrote where the body raised.
+
+    Args:
+        path: the file to write; its folder must exist, a file of that name is replaced.
+        overlay: whether rows have the column ``overlay``.
+
+    """
+
+    def __init__(self, path: Path, *, overlay: bool) -> None:
+        self._path = path
+        self._partial = path.with_name(f"{path.name}.partial")
+        self._schema = row_schema(overlay=overlay)
+        self._columns = frozenset(self._schema.names)
+        self._pending: list[Mapping[str, Any]] = []
+        self._pending_bytes = 0
+        self._rows = 0
+        self._size: ShardSize | None = None
+        self._file = pa.OSFile(str(self._partial), "wb")
+        self._writer = _parquet_writer(self._file, self._schema)
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Add a row, as :func:`datasetkit.core.schema.record_to_row` spells it.
+
+        Raises:
+            RecordError: the row has other columns than the schema, a picture without bytes, or (found when its row
+                group is written) a value that its column cannot hold.
+
+        """
+        if row.keys() != self._columns:
+            raise RecordError(f"row has the columns {sorted(row)}; this shard takes {sorted(self._schema.names)}")
+        self._pending.append(row)
+        self._pending_bytes += sum(_picture_bytes(row, name) for name in _PICTURE_COLUMNS if name in row)
+        if len(self._pending) >= ROW_GROUP_ROWS or self._pending_bytes >= ROW_GROUP_PICTURE_BYTES:
+            self._write_row_group()
+
+    def close(self) -> ShardSize:
+        """Write what is left, make the file durable and give it its name; a second call changes nothing."""
+        if self._size is None:
+            if self._pending:
+                self._write_row_group()
+            self._writer.close()
+            self._file.close()
+            _flush_to_disk(self._partial)
+            self._size = ShardSize(self._rows, self._partial.stat().st_size)
+            self._partial.replace(self._path)
+            _flush_to_disk(self._path.parent)
+        return self._size
+
+    def abort(self) -> None:
+        """Remove what was written; nothing happens to a shard that is closed already."""
+        if self._size is None:
+            with contextlib.suppress(OSError, pa.ArrowException):  # the disk may be full: the file goes away anyway
+                self._writer.close()
+            self._file.close()
+            self._partial.unlink(missing_ok=True)
+
+    def __enter__(self) -> ShardWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self.close()
+        finally:
+            self.abort()
+
+    def _write_row_group(self) -> None:
+        try:
+            batch = _to_batch(self._pending, self._schema)
+        except (TypeError, ValueError) as error:  # among them Arrow's own and text that is not Unicode
+            last = self._rows + len(self._pending) - 1
+            raise RecordError(f"rows {self._rows} to {last} of {self._path.name} fit no schema: {error}") from error
+        start = self._file.tell()
+        self._writer.write_batch(batch, row_group_size=batch.num_rows)
+        _start_writeback(self._partial, start, self._file.tell() - start)
+        self._rows += batch.num_rows
+        self._pending, self._pending_bytes = [], 0
+
+
+def hash_file(path: Path) -> str:
+    """Give the sha256 of a file as 64 hex digits, reading it piece by piece."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _picture_bytes(row: Mapping[str, Any], column: str) -> int:
+    value = row[column]
+    if not isinstance(value, Mapping) or not isinstance(value.get("bytes"), bytes):
+        raise RecordError(f'{column} of row {row["record_id"]!r} is no {{"bytes": encoded picture, "path": file name}}')
+    return len(value["bytes"])
+
+
+def _parquet_writer(file: pa.NativeFile, schema: pa.Schema) -> pq.ParquetWriter:
+    leaves = [leaf for field in schema for leaf in _leaf_paths(field.type, field.name)]
+    pictures = {f"{name}.bytes" for name in _PICTURE_COLUMNS}
+    others = [leaf for leaf in leaves if leaf not in pictures]
+    return pq.ParquetWriter(
+        file,
+        schema,
+        use_dictionary=others,
+        compression={leaf: "NONE" if leaf in pictures else "ZSTD" for leaf in leaves},
+        compression_level=dict.fromkeys(others, _ZSTD_LEVEL),
+        use_content_defined_chunking=_CHUNKING,
+        write_page_index=True,
+    )
+
+
+def _leaf_paths(kind: pa.DataType, path: str) -> Iterator[str]:
+    """Give the paths of a column's leaves as Parquet spells them."""
+    if pa.types.is_struct(kind):
+        for field in kind:
+            yield from _leaf_paths(field.type, f"{path}.{field.name}")
+    elif pa.types.is_list(kind):
+        yield from _leaf_paths(kind.value_type, f"{path}.list.element")
+    else:
+        yield path
+
+
+def _to_batch(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.RecordBatch:
+    columns = []
+    for field in schema:
+        values = [row[field.name] for row in rows]
+        convert = _picture_array if field.name in _PICTURE_COLUMNS else pa.array
+        columns.append(convert(values, field.type))
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _picture_array(values: Sequence[Mapping[str, Any]], kind: pa.DataType) -> pa.StructArray:
+    """Lay pictures end to end in one buffer, which is faster than to let Arrow append them one by one."""
+    data = [value["bytes"] for value in values]
+    offsets = np.zeros(len(data) + 1, dtype=np.int64)
+    np.cumsum([len(item) for item in data], out=offsets[1:])
+    if offsets[-1] > np.iinfo(np.int32).max:
+        raise ValueError(f"one row group holds {offsets[-1]:,} bytes of pictures; at most 2 GiB are possible")
+    buffers = [None, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(b"".join(data))]
+    encoded = pa.Array.from_buffers(pa.binary(), len(data), buffers)
+    return pa.StructArray.from_arrays(
+        [encoded, pa.array([value["path"] for value in values], pa.string())], fields=list(kind)
+    )
+
+
+def _start_writeback(path: Path, start: int, length: int) -> None:
+    """Let the kernel begin to write a part of a file, so that the flush at the end finds little left to do.
+
+    Pages that are not on disk yet stay in memory; the advice only starts their way.
+    """
+    if hasattr(os, "posix_fadvise"):  # not on macOS
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.posix_fadvise(descriptor, start, length, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(descriptor)
+
+
+def _flush_to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,319 @@
+"""Statistics of a built folder, counted from its shards. Owns what is counted and into which bins.
+
+Pictures are not read. Equal shards give equal statistics, byte for byte in ``statistics.json``.
+"""
+
+from __future__ import annotations
+
+import json
+from array import array
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from datasetkit.core.errors import BuiltFolderError
+from datasetkit.core.record import ObjectStatus, PhraseStatus
+from datasetkit.export.dataset.manifest import STATISTICS_NAME, Manifest
+from datasetkit.export.dataset.model_scores import ScoreCounter, ScoreSummary, read_scores
+from datasetkit.export.dataset.reading import iter_shard, open_shard
+
+CATEGORIES_KEPT = 100
+PICTURE_SIZES_KEPT = 20
+
+_COLUMNS = [
+    "width",
+    "height",
+    "description",
+    *(f"objects.list.element.{name}" for name in ("area", "category", "is_key", "is_crowd", "status", "scores")),
+    *(f"phrases.list.element.{name}" for name in ("object_ids", "candidates", "status", "reason")),
+    "questions.list.element.type",
+    "source.license",
+    "source.sha256",
+]
+_COUNTS = (
+    "records",
+    "described",
+    "num_bytes",
+    "objects",
+    "key_objects",
+    "crowds",
+    "phrases",
+    "questions",
+    "links",
+    "candidates",
+    "uncategorised",
+)
+_MANY = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 20, 30, 50)
+_BINS: Mapping[str, Sequence[float]] = {
+    "objects_per_record": _MANY,
+    "key_objects_per_record": _MANY,
+    "phrases_per_record": _MANY,
+    "description_words": (1, 5, 10, 15, 20, 30, 50, 100, 200, 500),
+    "mask_share": (0, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3),
+    "longer_side_px": (1, 128, 256, 384, 512, 640, 768, 1024, 1536, 2048, 4096),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """How often a value fell into each bin.
+
+    Args:
+        lower: where each bin begins; it ends where the next begins, the last one has no end.
+        counts: how many values fell into it.
+
+    """
+
+    lower: tuple[float, ...]
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Counts of one split, or of all of them.
+
+    Args:
+        records: rows.
+        described: records with a description.
+        pictures: distinct pictures, by the sha256 of their source.
+        num_bytes: size of all columns before compression.
+        objects: objects of all records.
+        key_objects: objects that the descriptions are about.
+        crowds: objects that cover several things that were not told apart.
+        phrases: noun phrases.
+        questions: questions with an answer.
+        links: pairs of a phrase and an object that it names.
+        candidates: pairs of an ambiguous phrase and an object that it may name.
+        phrase_status: phrases by status.
+        phrase_reasons: phrases that have a reason, by status and reason, most frequent first.
+        object_status: objects by status.
+        scores: what models said of the objects, by name, as far as it was measured.
+        objects_per_record: objects in a record.
+        key_objects_per_record: key objects in a record.
+        phrases_per_record: noun phrases in a record.
+        description_words: words, parted by white space, in a description.
+        mask_share: an object's share of its picture's pixels, in (0, 1].
+        longer_side_px: the longer side of the upright picture.
+        category_count: how many categories there are.
+        uncategorised: objects without a category.
+        categories: objects by category, the most frequent ones first.
+        licenses: records by license, most frequent first.
+        picture_sizes: records by picture size (``width x height``), the most frequent ones first.
+
+    """
+
+    records: int
+    described: int
+    pictures: int
+    num_bytes: int
+    objects: int
+    key_objects: int
+    crowds: int
+    phrases: int
+    questions: int
+    links: int
+    candidates: int
+    phrase_status: Mapping[str, int]
+    phrase_reasons: Mapping[str, Mapping[str, int]]
+    object_status: Mapping[str, int]
+    scores: Mapping[str, ScoreSummary]
+    objects_per_record: Histogram
+    key_objects_per_record: Histogram
+    phrases_per_record: Histogram
+    description_words: Histogram
+    mask_share: Histogram
+    longer_side_px: Histogram
+    category_count: int
+    uncategorised: int
+    categories: Mapping[str, int]
+    licenses: Mapping[str, int]
+    picture_sizes: Mapping[str, int]
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Summary:
+        """Read one summary of ``statistics.json``."""
+        histograms = {name: Histogram(tuple(value[name]["lower"]), tuple(value[name]["counts"])) for name in _BINS}
+        scores = read_scores(value["scores"])
+        return cls(**{**{item.name: value[item.name] for item in fields(cls)}, **histograms, "scores": scores})
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What a built folder holds.
+
+    Args:
+        splits: by split, in the manifest's order.
+        total: all splits together.
+
+    """
+
+    splits: Mapping[str, Summary]
+    total: Summary
+
+    @property
+    def shared_pictures(self) -> int:
+        """How often a picture of one split comes again in another one."""
+        return sum(item.pictures for item in self.splits.values()) - self.total.pictures
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the statistics as plain JSON."""
+        return {"total": asdict(self.total), "splits": {name: asdict(item) for name, item in self.splits.items()}}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Statistics:
+        """Read what :meth:`to_json` gave."""
+        splits = {name: Summary.from_json(item) for name, item in value["splits"].items()}
+        return cls(splits, Summary.from_json(value["total"]))
+
+    def write(self, folder: Path) -> None:
+        """Write ``statistics.json``; equal statistics give equal bytes."""
+        text = json.dumps(self.to_json(), indent=1, ensure_ascii=False)
+        (folder / STATISTICS_NAME).write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> Statistics:
+        """Read a built folder's ``statistics.json``.
+
+        Raises:
+            BuiltFolderError: there is none, or it is not one of ours.
+
+        """
+        path = folder / STATISTICS_NAME
+        try:
+            return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise BuiltFolderError(f"{folder} has no {STATISTICS_NAME}; `datasetkit build` writes it") from None
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise BuiltFolderError(f"{path} holds no statistics of datasetkit: {error!r}") from error
+
+
+class StatisticsCounter:
+    """Adds up rows to :class:`Statistics`.
+
+    Args:
+        splits: the splits to come, in the order in which they are reported.
+
+    """
+
+    def __init__(self, splits: Iterable[str]) -> None:
+        self._total = _SummaryCounter()
+        self._splits = {split: _SummaryCounter() for split in splits}
+
+    def add_bytes(self, split: str, num_bytes: int) -> None:
+        """Add the size of a shard's columns before compression."""
+        for counter in (self._total, self._splits[split]):
+            counter.counts["num_bytes"] += num_bytes
+
+    def add_row(self, split: str, row: Mapping[str, Any]) -> None:
+        """Count one row; its pictures may be left out."""
+        for counter in (self._total, self._splits[split]):
+            counter.add(row)
+
+    def finish(self) -> Statistics:
+        """Give the statistics of all rows added so far."""
+        return Statistics({name: item.finish() for name, item in self._splits.items()}, self._total.finish())
+
+
+def compute_statistics(folder: Path, manifest: Manifest) -> Statistics:
+    """Count a built folder's rows, shard by shard.
+
+    Raises:
+        BuiltFolderError: a shard cannot be read.
+
+    """
+    counter = StatisticsCounter(manifest.split_rows)
+    for shard in manifest.shards:
+        counter.add_bytes(shard.split, uncompressed_bytes(folder / shard.path))
+        for row in iter_shard(folder / shard.path, _COLUMNS):
+            counter.add_row(shard.split, row)
+    return counter.finish()
+
+
+def uncompressed_bytes(path: Path) -> int:
+    """Give the size of a shard's columns before compression, from its footer."""
+    with open_shard(path) as file:
+        return sum(file.metadata.row_group(index).total_byte_size for index in range(file.metadata.num_row_groups))
+
+
+class _SummaryCounter:
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self._phrase_status = Counter({status.value: 0 for status in PhraseStatus})
+        self._phrase_reasons: dict[str, Counter[str]] = {status.value: Counter() for status in PhraseStatus}
+        self._object_status = Counter({status.value: 0 for status in ObjectStatus})
+        self._scores = ScoreCounter()
+        self._histograms = {name: [0] * len(lower) for name, lower in _BINS.items()}
+        self._categories: Counter[str] = Counter()
+        self._licenses: Counter[str] = Counter()
+        self._picture_sizes: Counter[str] = Counter()
+        self._pictures = array("Q")  # eight bytes of each sha256: enough to tell pictures apart, little to hold
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        objects, phrases = row["objects"], row["phrases"]
+        self.counts["records"] += 1
+        self.counts["questions"] += len(row["questions"])
+        if row["description"] is not None:
+            self.counts["described"] += 1
+            self._bin("description_words", len(row["description"].split()))
+        self._licenses[row["source"]["license"]] += 1
+        self._pictures.append(int(row["source"]["sha256"][:16], 16))
+        self._picture_sizes[f"{row['width']} x {row['height']}"] += 1
+        self._bin("longer_side_px", max(row["width"], row["height"]))
+        self._bin("objects_per_record", len(objects))
+        self._bin("key_objects_per_record", sum(item["is_key"] for item in objects))
+        self._bin("phrases_per_record", len(phrases))
+        for item in objects:
+            self._add_object(item, row["width"] * row["height"])
+        for phrase in phrases:
+            self._add_phrase(phrase)
+
+    def _add_object(self, item: Mapping[str, Any], pixels: int) -> None:
+        self.counts["objects"] += 1
+        self.counts["key_objects"] += item["is_key"]
+        self.counts["crowds"] += item["is_crowd"]
+        self._object_status[item["status"]] += 1
+        self._scores.add(item["scores"])
+        self._bin("mask_share", item["area"] / pixels)
+        if item["category"] is None:
+            self.counts["uncategorised"] += 1
+        else:
+            self._categories[item["category"]] += 1
+
+    def _add_phrase(self, phrase: Mapping[str, Any]) -> None:
+        self.counts["phrases"] += 1
+        self.counts["links"] += len(phrase["object_ids"])
+        self.counts["candidates"] += len(phrase["candidates"])
+        self._phrase_status[phrase["status"]] += 1
+        if phrase["reason"] is not None:
+            self._phrase_reasons[phrase["status"]][phrase["reason"]] += 1
+
+    def _bin(self, name: str, value: float) -> None:
+        self._histograms[name][max(0, bisect_right(_BINS[name], value) - 1)] += 1
+
+    def finish(self) -> Summary:
+        values: dict[str, Any] = {
+            name: Histogram(tuple(map(float, _BINS[name])), tuple(counts)) for name, counts in self._histograms.items()
+        }
+        values |= {name: self.counts[name] for name in _COUNTS}
+        return Summary(
+            **values,
+            pictures=int(np.unique(np.frombuffer(self._pictures, dtype=np.uint64)).size),
+            phrase_status=dict(self._phrase_status),
+            phrase_reasons={status: _ranked(reasons) for status, reasons in self._phrase_reasons.items()},
+            object_status=dict(self._object_status),
+            scores=self._scores.finish(),
+            category_count=len(self._categories),
+            categories=_ranked(self._categories, CATEGORIES_KEPT),
+            licenses=_ranked(self._licenses),
+            picture_sizes=_ranked(self._picture_sizes, PICTURE_SIZES_KEPT),
+        )
+
+
+def _ranked(counts: Mapping[str, int], limit: int | None = None) -> dict[str, int]:
+    """Order by count, most frequent first, equal counts by name."""
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:limit])

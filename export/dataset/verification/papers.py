@@ -1,0 +1,217 @@
+"""Verification of what stands beside the shards: manifest, ledger, card, statistics. Owns how counts must agree."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+from fsspec.utils import glob_translate
+
+from datasetkit.core.errors import BuiltFolderError
+from datasetkit.core.ledger import SCOPES, NoticeKind, Tally
+from datasetkit.core.schema import row_schema
+from datasetkit.export.dataset.card.front_matter import features_yaml, read_front_matter
+from datasetkit.export.dataset.files import DatasetFiles
+from datasetkit.export.dataset.manifest import (
+    ASSETS_FOLDER,
+    CARD_NAME,
+    LEDGER_NAME,
+    LICENSE_NAME,
+    MANIFEST_NAME,
+    RECIPE_NAME,
+    STATISTICS_NAME,
+    Manifest,
+)
+from datasetkit.export.dataset.statistics import Statistics, Summary
+from datasetkit.export.dataset.verification.faults import Fault
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What was found in the shards.
+
+    Args:
+        rows: how many rows each split has, by the shards' footers.
+        columns: the columns of the first shard; none where no shard can be read.
+        statistics: counted on the way; None where a row could not be counted.
+
+    """
+
+    rows: Mapping[str, int]
+    columns: tuple[str, ...]
+    statistics: Statistics | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The ledger, counted.
+
+    Args:
+        drops: lines by scope and reason.
+        notices: lines by kind.
+        rotated: ids of the records whose pictures were encoded again, upright.
+        faults: lines that cannot be read.
+
+    """
+
+    drops: Mapping[tuple[str, str], int]
+    notices: Mapping[str, int]
+    rotated: frozenset[str]
+    faults: tuple[Fault, ...]
+
+    @classmethod
+    def read(cls, folder: Path) -> Ledger:
+        """Read a built folder's ``ledger.jsonl``."""
+        drops: Counter[tuple[str, str]] = Counter()
+        notices: Counter[str] = Counter()
+        rotated: set[str] = set()
+        faults: list[Fault] = []
+        try:
+            with (folder / LEDGER_NAME).open(encoding="utf-8") as file:
+                for number, line in enumerate(file, 1):
+                    try:
+                        _count_event(json.loads(line), drops, notices, rotated)
+                    except (ValueError, KeyError, TypeError, RecursionError) as error:
+                        faults.append(Fault(f"{LEDGER_NAME} line {number}", f"is no event: {error!r}"))
+        except (OSError, UnicodeDecodeError) as error:
+            faults.append(Fault(LEDGER_NAME, f"cannot be read: {error}"))
+        return cls(drops, notices, frozenset(rotated), tuple(faults))
+
+
+def _count_event(
+    event: Mapping[str, Any], drops: Counter[tuple[str, str]], notices: Counter[str], rotated: set[str]
+) -> None:
+    names = ("scope", "reason") if event["event"] == "dropped" else ("kind", "record_id")
+    first, second = (event[name] for name in names)
+    if not (isinstance(first, str) and isinstance(second, str)):
+        raise TypeError(f"{names[0]} and {names[1]} must be text")
+    if event["event"] == "dropped":
+        drops[first, second] += 1
+    else:
+        notices[first] += 1
+        if first == NoticeKind.EXIF_ROTATED:
+            rotated.add(second)
+
+
+def check_papers(files: DatasetFiles, manifest: Manifest, ledger: Ledger, contents: Contents) -> Iterator[Fault]:
+    """Check everything beside the shards against them."""
+    folder = files.papers
+    yield from _check_manifest(folder, manifest)
+    yield from ledger.faults
+    if not ledger.faults:
+        yield from _check_ledger(manifest.tally, ledger)
+    yield from _check_recipe(folder, manifest)
+    yield from _check_statistics(folder, contents)
+    yield from _check_card(files, manifest, contents)
+
+
+def _check_manifest(folder: Path, manifest: Manifest) -> Iterator[Fault]:
+    if json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8")) != manifest.to_json():
+        yield Fault(MANIFEST_NAME, "contradicts itself: splits or tally are not the sums of its parts")
+    accounts = [(f"part {part.index}", part.tally) for part in manifest.parts]
+    for name, tally in [*accounts, ("stray annotations", manifest.stray)]:
+        for scope in SCOPES:
+            read, kept, dropped = tally.read[scope], tally.kept[scope], tally.dropped[scope].total()
+            if read != kept + dropped:
+                yield Fault(MANIFEST_NAME, f"{name}: {read:,} {scope}s read, but {kept:,} kept and {dropped:,} dropped")
+    for part in manifest.parts:
+        rows = sum(shard.rows for shard in part.shards)
+        if rows != part.tally.kept["record"]:
+            yield Fault(
+                MANIFEST_NAME, f"part {part.index}: {part.tally.kept['record']:,} records kept, {rows:,} rows in shards"
+            )
+
+
+def _check_ledger(tally: Tally, ledger: Ledger) -> Iterator[Fault]:
+    counted: dict[Any, int] = {
+        (scope, reason.value): count for scope in SCOPES for reason, count in tally.dropped[scope].items()
+    }
+    counted |= {kind.value: count for kind, count in tally.notices.items()}
+    found: dict[Any, int] = {**ledger.drops, **ledger.notices}
+    for key in sorted({*counted, *found}, key=str):
+        if counted.get(key, 0) != found.get(key, 0):
+            name = key if isinstance(key, str) else " ".join(key)
+            yield Fault(
+                LEDGER_NAME, f"has {found.get(key, 0):,} lines of {name}; the manifest counts {counted.get(key, 0):,}"
+            )
+
+
+def _check_recipe(folder: Path, manifest: Manifest) -> Iterator[Fault]:
+    try:
+        recipe = yaml.safe_load((folder / RECIPE_NAME).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
+        yield Fault(RECIPE_NAME, f"cannot be read: {error}")
+        return
+    if recipe != manifest.recipe:
+        yield Fault(RECIPE_NAME, "is not the recipe in the manifest")
+
+
+def _check_statistics(folder: Path, contents: Contents) -> Iterator[Fault]:
+    try:
+        stored = Statistics.read(folder)
+    except BuiltFolderError as error:
+        yield Fault(STATISTICS_NAME, str(error))
+        return
+    counted = contents.statistics
+    if counted is None or counted == stored:
+        return
+    if list(counted.splits) != list(stored.splits):
+        yield Fault(STATISTICS_NAME, f"has the splits {list(stored.splits)}; the shards have {list(counted.splits)}")
+        return
+    pairs = {"all splits": (stored.total, counted.total)}
+    pairs |= {split: (stored.splits[split], counted.splits[split]) for split in counted.splits}
+    for name, (before, now) in pairs.items():
+        wrong = [item.name for item in fields(Summary) if getattr(before, item.name) != getattr(now, item.name)]
+        if wrong:
+            yield Fault(STATISTICS_NAME, f"is not what the shards hold ({name}: {', '.join(wrong)})")
+
+
+def _check_card(files: DatasetFiles, manifest: Manifest, contents: Contents) -> Iterator[Fault]:
+    try:
+        text = (files.papers / CARD_NAME).read_text(encoding="utf-8")
+        front = read_front_matter(text)
+    except (OSError, UnicodeDecodeError, BuiltFolderError) as error:
+        yield Fault(CARD_NAME, f"cannot be read: {error}")
+        return
+    for name in re.findall(rf"\]\(({ASSETS_FOLDER}/[^)]+)\)", text):
+        if name not in files.names:
+            yield Fault(CARD_NAME, f"shows {name}, which is missing")
+    if front.get("license_link") == LICENSE_NAME and LICENSE_NAME not in files.names:
+        yield Fault(CARD_NAME, f"names {LICENSE_NAME} as its license, which is missing")
+    try:
+        yield from _check_dataset_info(front["dataset_info"], manifest, contents)
+        yield from _check_configs(files.names, front["configs"], manifest)
+    except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
+        yield Fault(CARD_NAME, f"has no complete dataset_info and configs: {error!r}")
+
+
+def _check_dataset_info(info: Mapping[str, Any], manifest: Manifest, contents: Contents) -> Iterator[Fault]:
+    counts = {split["name"]: split["num_examples"] for split in info["splits"]}
+    if counts != contents.rows:
+        yield Fault(CARD_NAME, f"has num_examples {counts}; the shards have {dict(contents.rows)}")
+    size = sum(shard.bytes for shard in manifest.shards)
+    if info["download_size"] != size:
+        yield Fault(CARD_NAME, f"has download_size {info['download_size']}; the shards have {size} bytes")
+    if contents.columns and info["features"] != features_yaml(row_schema(overlay="overlay" in contents.columns)):
+        yield Fault(CARD_NAME, "has other features than the shards; load_dataset would refuse or change their columns")
+
+
+def _check_configs(names: frozenset[str], configs: Sequence[Mapping[str, Any]], manifest: Manifest) -> Iterator[Fault]:
+    expected = {
+        split: {shard.path for shard in manifest.shards if shard.split == split} for split in manifest.split_rows
+    }
+    found = {
+        # As load_dataset matches them, in a folder and on the Hub.
+        item["split"]: set(filter(re.compile(glob_translate(item["path"])).match, names))
+        for item in configs[0]["data_files"]
+    }
+    for split in sorted({*expected, *found}):
+        files, listed = found.get(split, set()), expected.get(split, set())
+        if files != listed:
+            yield Fault(CARD_NAME, f"gives split {split} the files {sorted(files)}; the manifest {sorted(listed)}")

@@ -1,0 +1,152 @@
+"""Verification of rows: one by one, and against one another. Owns what a sound row is beyond its schema."""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from collections.abc import Container, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datasetkit.core.drawing import OVERLAY_MAX_SIDE_PX
+from datasetkit.core.errors import RecordError, UnusableError
+from datasetkit.core.image import ImageLimits, LoadedImage, load_image
+from datasetkit.core.record import KeyObject
+from datasetkit.core.schema import row_to_record
+from datasetkit.export.dataset.manifest import Shard
+from datasetkit.export.dataset.verification.faults import Fault
+
+Row = Mapping[str, Any]
+
+
+class RowCheck:
+    """Checks one row: its picture, its masks, its spans and ids.
+
+    Args:
+        limits: of pictures; larger ones are faults and are not decoded.
+        rotated: ids of the records whose pictures were encoded again because EXIF turns them.
+
+    """
+
+    def __init__(self, limits: ImageLimits, rotated: Container[str]) -> None:
+        self._limits = limits
+        self._rotated = rotated
+
+    def __call__(self, row: Row) -> list[str]:
+        """Tell what is wrong with a row, one sentence each."""
+        return [*self._picture_faults(row), *self._overlay_faults(row), *_record_faults(row)]
+
+    def _picture_faults(self, row: Row) -> Iterator[str]:
+        try:
+            loaded = _load(row["image"], self._limits)
+        except UnusableError as error:
+            yield f"picture is {error.reason}: {error.detail}"
+            return
+        if loaded.orientation != 1:
+            yield f"picture has EXIF orientation {loaded.orientation}; published pictures stand upright"
+        size_wh = (loaded.pixels.width, loaded.pixels.height)
+        if size_wh != (row["width"], row["height"]):
+            yield f"picture has {size_wh[0]}x{size_wh[1]} px; the row says {row['width']}x{row['height']}"
+        sha256 = hashlib.sha256(row["image"]["bytes"]).hexdigest()
+        source_sha256 = (row["source"] or {}).get("sha256")
+        if sha256 != source_sha256 and row["record_id"] not in self._rotated:
+            yield (
+                f"picture has sha256 {sha256}; source.sha256 is {source_sha256}, and the ledger has no notice that "
+                "it was encoded again"
+            )
+
+    def _overlay_faults(self, row: Row) -> Iterator[str]:
+        if "overlay" not in row:
+            return
+        try:
+            size = _load(row["overlay"], self._limits).pixels.size
+        except UnusableError as error:
+            yield f"overlay is {error.reason}: {error.detail}"
+            return
+        if max(size) > OVERLAY_MAX_SIDE_PX:
+            yield f"overlay has {size[0]}x{size[1]} px; its longer side may have {OVERLAY_MAX_SIDE_PX}"
+
+
+def _load(value: Any, limits: ImageLimits) -> LoadedImage:
+    value = value or {}
+    return load_image(value.get("bytes") or b"", value.get("path") or "picture", limits)
+
+
+def _record_faults(row: Row) -> Iterator[str]:
+    try:
+        record = row_to_record(row)
+    except (RecordError, UnusableError) as error:
+        yield str(error)
+    except (TypeError, ValueError, KeyError) as error:
+        yield f"holds a value that no record can have: {error!r}"
+    else:
+        for value, item in zip(row["objects"], record.objects, strict=True):
+            yield from _object_faults(value, item)
+
+
+def _object_faults(value: Row, item: KeyObject) -> Iterator[str]:
+    if value["area"] != item.area:
+        yield f"object {item.id} has area {value['area']}; its mask has {item.area} px"
+    if value["bbox"] != list(item.box_xywh):
+        yield f"object {item.id} has bbox {value['bbox']}; its mask has {list(item.box_xywh)}"
+
+
+class Uniqueness:
+    """Remembers ids and pictures of all rows, 8 bytes each, and finds those that come more than once."""
+
+    def __init__(self) -> None:
+        self._shards: list[Shard] = []
+        self._places = array("Q")
+        self._ids = array("Q")
+        self._pictures = array("Q")
+
+    def add(self, row: Row, shard: Shard, number: int) -> None:
+        """Remember a row by its shard and its number in it."""
+        if not self._shards or self._shards[-1] is not shard:
+            self._shards.append(shard)
+        self._places.append((len(self._shards) - 1) << 32 | number)
+        self._ids.append(_digest(str(row["record_id"])))
+        self._pictures.append(_digest(str((row["source"] or {}).get("sha256"))))
+
+    def faults(self) -> Iterator[Fault]:
+        """Tell where an id is used again, and where a picture of one split comes in another one."""
+        for places in _repeated(self._ids):
+            for place in places[1:]:
+                yield Fault(self._name(place), f"has the record_id of {self._name(places[0])}")
+        shared = [
+            (place, places[0])
+            for places in _repeated(self._pictures)
+            for place in places[1:]
+            if self._shard(place).split != self._shard(places[0]).split
+        ]
+        if shared:
+            place, first = min(shared)
+            yield Fault(
+                self._name(place),
+                f"has the picture of {self._name(first)}, in another split, as have {len(shared):,} rows in all"
+                if len(shared) > 1
+                else f"has the picture of {self._name(first)}, in another split",
+                is_warning=True,
+            )
+
+    def _shard(self, index: int) -> Shard:
+        return self._shards[self._places[index] >> 32]
+
+    def _name(self, index: int) -> str:
+        return f"{self._shard(index).path} row {self._places[index] & 0xFFFFFFFF}"
+
+
+def _digest(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest())
+
+
+def _repeated(keys: array[int]) -> Iterator[list[int]]:
+    """Give the indices of equal keys, in order, for every key that comes more than once."""
+    values: NDArray[np.uint64] = np.frombuffer(keys, dtype=np.uint64)
+    order = np.argsort(values, kind="stable")
+    borders = np.flatnonzero(np.diff(values[order])) + 1
+    starts, ends = np.concatenate([[0], borders]), np.concatenate([borders, [values.size]])
+    for group in np.flatnonzero(ends - starts > 1):
+        yield [int(index) for index in order[starts[group] : ends[group]]]

@@ -1,0 +1,264 @@
+"""Verification of a built dataset: every shard, every row, every count. Owns the order in which they are checked.
+
+What is wrong is reported and the check goes on: one bad row, shard or file hides no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from datasetkit.core.errors import BuiltFolderError
+from datasetkit.core.image import ImageLimits
+from datasetkit.core.schema import row_schema, stored_schema_version
+from datasetkit.export.dataset.files import DatasetFiles, FolderFiles
+from datasetkit.export.dataset.folder import is_unfinished
+from datasetkit.export.dataset.manifest import LEDGER_NAME, MANIFEST_NAME, Manifest, Shard, shard_path
+from datasetkit.export.dataset.reading import open_shard
+from datasetkit.export.dataset.shards import hash_file
+from datasetkit.export.dataset.statistics import Statistics, StatisticsCounter, uncompressed_bytes
+from datasetkit.export.dataset.verification.faults import Fault
+from datasetkit.export.dataset.verification.papers import Contents, Ledger, check_papers
+from datasetkit.export.dataset.verification.rows import RowCheck, Uniqueness
+
+# https://huggingface.co/docs/dataset-viewer: what the viewer reads at once, and what it shows of a row
+_VIEWER_ROW_GROUP_BYTES = 300_000_000
+_VIEWER_ROW_BYTES = 2_000_000
+_BATCH_ROWS = 16
+_LIMITS = ("max_bytes", "max_pixels")
+
+# Path of the shard that is being read, rows done, rows in all.
+OnProgress = Callable[[str, int, int], None]
+
+
+def verify_folder(folder: Path) -> Iterator[Fault]:
+    """Check a built folder against its manifest, its card, its ledger and itself.
+
+    Args:
+        folder: what ``datasetkit build`` wrote.
+
+    Returns:
+        what is wrong, file by file; nothing where the folder is sound.
+
+    """
+    yield from verify_files(FolderFiles(folder))
+
+
+def verify_files(files: DatasetFiles, on_progress: OnProgress = lambda *_: None) -> Iterator[Fault]:
+    """Check a built dataset, wherever it is; one shard is open at a time.
+
+    Args:
+        files: of a folder or of a repository.
+        on_progress: told the shard that is being read, rows done and rows in all, before each shard and on the way.
+
+    Returns:
+        what is wrong, file by file; nothing where the dataset is sound.
+
+    Raises:
+        HubError: the Hub stopped to answer.
+
+    """
+    for fault in _check(files, on_progress):
+        yield replace(fault, what=files.tell(fault.what))
+
+
+def _check(files: DatasetFiles, on_progress: OnProgress) -> Iterator[Fault]:
+    if is_unfinished(files.papers):
+        yield Fault(str(files.papers), "holds a build that is not finished; run the same `datasetkit build` again")
+        return
+    try:
+        manifest = Manifest.read(files.papers)
+    except BuiltFolderError as error:
+        yield Fault(MANIFEST_NAME, str(error))
+        return
+    if not manifest.shards:
+        yield Fault(MANIFEST_NAME, f"lists no shard: the dataset holds no records; {LEDGER_NAME} says why")
+    ledger = Ledger.read(files.papers)
+    names = _expected_names(manifest)
+    yield from _check_names(files, manifest, names)
+    done, total = 0, sum(shard.rows for shard in manifest.shards)
+    check = _ShardCheck(files, manifest, ledger, lambda shard, rows: on_progress(shard.path, done + rows, total))
+    for shard in manifest.shards:
+        if shard.path in names:
+            yield from check.check_shard(shard)
+        done += shard.rows
+    yield from check.finish()
+    yield from check_papers(files, manifest, ledger, check.contents())
+
+
+def _expected_names(manifest: Manifest) -> frozenset[str]:
+    counts: dict[str, int] = {}
+    for shard in manifest.shards:
+        counts[shard.split] = counts.get(shard.split, 0) + 1
+    return frozenset(shard_path(split, index, count) for split, count in counts.items() for index in range(count))
+
+
+def _check_names(files: DatasetFiles, manifest: Manifest, names: frozenset[str]) -> Iterator[Fault]:
+    listed = [shard.path for shard in manifest.shards]
+    for path in listed:
+        if path not in names:
+            yield Fault(MANIFEST_NAME, f"lists {path!r}, which is no name of a shard here and is not opened")
+    for name in sorted(names - set(listed)):
+        yield Fault(MANIFEST_NAME, f"does not list {name}; shards must be numbered without gaps")
+    for name in sorted(files.data_names - names):
+        yield Fault(name, "is not in the manifest; load_dataset may read it, too")
+
+
+class _ShardCheck:
+    """Goes through the shards one after the other and remembers what only all of them together can tell."""
+
+    def __init__(
+        self, files: DatasetFiles, manifest: Manifest, ledger: Ledger, on_rows: Callable[[Shard, int], None]
+    ) -> None:
+        self._files = files
+        self._on_rows = on_rows
+        self._manifest = manifest
+        self._check_row = RowCheck(_limits(manifest), ledger.rotated)
+        self._uniqueness = Uniqueness()
+        self._counter: StatisticsCounter | None = StatisticsCounter(manifest.split_rows)
+        self._rows = dict.fromkeys(manifest.split_rows, 0)
+        self._columns: list[str] | None = None
+        self._large_rows = 0
+        self._first_large_row = ""
+
+    def check_shard(self, shard: Shard) -> Iterator[Fault]:
+        """Check one shard: its bytes, its footer, its rows."""
+        self._on_rows(shard, 0)
+        if shard.path not in self._files.names:
+            self._counter = None
+            yield Fault(shard.path, "is missing")
+            return
+        with self._files.opened(shard.path) as path:
+            yield from self._check_file(path, shard)
+
+    def _check_file(self, path: Path, shard: Shard) -> Iterator[Fault]:
+        yield from _check_bytes(path, shard)
+        try:
+            file = open_shard(path)
+        except BuiltFolderError as error:
+            self._counter = None
+            yield Fault(shard.path, str(error))
+            return
+        with file:
+            schema_faults = list(self._check_schema(file, shard))
+            yield from schema_faults
+            yield from _check_footer(file, shard)
+            self._rows[shard.split] += file.metadata.num_rows
+            if self._counter:
+                self._counter.add_bytes(shard.split, uncompressed_bytes(path))
+            if any(not fault.is_warning for fault in schema_faults):
+                self._counter = None
+                return
+            first_row = 0
+            for group in range(file.num_row_groups):
+                yield from self._check_row_group(file, shard, group, first_row)
+                first_row += file.metadata.row_group(group).num_rows
+
+    def finish(self) -> Iterator[Fault]:
+        """Report what all rows together show."""
+        yield from self._uniqueness.faults()
+        if self._large_rows:
+            yield Fault(
+                self._first_large_row,
+                f"is the first of {self._large_rows:,} rows of more than {_VIEWER_ROW_BYTES:,} bytes, "
+                "which the Hub's viewer does not show in full",
+                is_warning=True,
+            )
+
+    def contents(self) -> Contents:
+        """Give what was found in the shards."""
+        statistics: Statistics | None = self._counter.finish() if self._counter else None
+        return Contents(self._rows, tuple(self._columns or ()), statistics)
+
+    def _check_schema(self, file: pq.ParquetFile, shard: Shard) -> Iterator[Fault]:
+        schema = file.schema_arrow
+        version = stored_schema_version(schema)
+        if version != self._manifest.schema_version:
+            yield Fault(shard.path, f"has schema version {version}; the manifest says {self._manifest.schema_version}")
+        expected = row_schema(overlay="overlay" in schema.names)
+        if not schema.equals(expected):
+            wrong = ", ".join(_other_columns(schema, expected)) or "the order"
+            yield Fault(shard.path, f"has other columns than schema version {version}: {wrong}")
+        elif schema.metadata.get(b"huggingface") != expected.metadata[b"huggingface"]:
+            yield Fault(shard.path, "has metadata with other feature types than its columns; datasets reads those")
+        if self._columns is None:
+            self._columns = schema.names
+        elif self._columns != schema.names:
+            yield Fault(shard.path, f"has the columns {schema.names}; the first shard has {self._columns}")
+
+    def _check_row_group(self, file: pq.ParquetFile, shard: Shard, group: int, first_row: int) -> Iterator[Fault]:
+        number = first_row
+        try:
+            for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group]):
+                for place in range(batch.num_rows):
+                    yield from self._check_one_row(batch.slice(place, 1), shard, number)
+                    number += 1
+                self._on_rows(shard, min(number, shard.rows))
+        except (OSError, pa.ArrowException, UnicodeDecodeError) as error:  # the last: a column's name is damaged
+            self._counter = None
+            last = first_row + file.metadata.row_group(group).num_rows - 1
+            yield Fault(f"{shard.path} rows {number} to {last}", f"cannot be read: {error}")
+
+    def _check_one_row(self, batch: pa.RecordBatch, shard: Shard, number: int) -> Iterator[Fault]:
+        where = f"{shard.path} row {number}"
+        try:
+            row = batch.to_pylist()[0]
+        except UnicodeDecodeError as error:
+            self._counter = None
+            yield Fault(where, f"holds text that is not UTF-8: {error}")
+            return
+        faults = self._check_row(row)
+        yield from (Fault(where, what) for what in faults)
+        if batch.nbytes > _VIEWER_ROW_BYTES:
+            self._first_large_row = self._first_large_row or where
+            self._large_rows += 1
+        self._uniqueness.add(row, shard, number)
+        if faults:
+            self._counter = None
+        elif self._counter:
+            self._counter.add_row(shard.split, row)
+
+
+def _limits(manifest: Manifest) -> ImageLimits:
+    """Give the limits that the pictures were built under."""
+    limits = manifest.recipe.get("limits")
+    values = limits if isinstance(limits, Mapping) else {}
+    return ImageLimits(**{name: values[name] for name in _LIMITS if isinstance(values.get(name), int)})
+
+
+def _other_columns(schema: pa.Schema, expected: pa.Schema) -> Iterator[str]:
+    found, wanted = ({field.name: field.type for field in item} for item in (schema, expected))
+    for name in sorted({*found, *wanted}):
+        if found.get(name) != wanted.get(name):
+            yield f"{name} is {found.get(name, 'missing')}, should be {wanted.get(name, 'left out')}"
+
+
+def _check_bytes(path: Path, shard: Shard) -> Iterator[Fault]:
+    if not path.is_file():
+        return
+    size, sha256 = path.stat().st_size, hash_file(path)
+    if (size, sha256) != (shard.bytes, shard.sha256):
+        yield Fault(
+            shard.path,
+            f"has {size:,} bytes of sha256 {sha256}; the manifest says {shard.bytes:,} bytes of {shard.sha256}",
+        )
+
+
+def _check_footer(file: pq.ParquetFile, shard: Shard) -> Iterator[Fault]:
+    metadata = file.metadata
+    if metadata.num_rows != shard.rows:
+        yield Fault(shard.path, f"has {metadata.num_rows:,} rows; the manifest says {shard.rows:,}")
+    for index in range(metadata.num_row_groups):
+        group = metadata.row_group(index)
+        if group.total_byte_size <= _VIEWER_ROW_GROUP_BYTES:
+            continue
+        if not all(group.column(place).has_offset_index for place in range(group.num_columns)):
+            yield Fault(
+                f"{shard.path} row group {index}",
+                f"has {group.total_byte_size:,} bytes and no page index; the Hub's viewer reads at most "
+                f"{_VIEWER_ROW_GROUP_BYTES:,}",
+            )

@@ -1,0 +1,1 @@
+"""Publishing a built folder: on the Hugging Face Hub, or in an object store."""

@@ -1,0 +1,143 @@
+"""What of a built folder is published. Owns the cheap check before a push, and how files compare with the Hub's."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import RepoFile
+from huggingface_hub.utils.sha import git_hash
+
+from datasetkit.core.errors import BuiltFolderError
+from datasetkit.export.dataset.card.front_matter import read_front_matter
+from datasetkit.export.dataset.folder import is_unfinished
+from datasetkit.export.dataset.manifest import (
+    ASSETS_FOLDER,
+    CARD_NAME,
+    LEDGER_NAME,
+    LICENSE_NAME,
+    MANIFEST_NAME,
+    RECIPE_NAME,
+    STATISTICS_NAME,
+    Manifest,
+    Shard,
+)
+
+_SHARD_NAME = re.compile(r"data/[^/]+-\d{5}-of-\d{5}\.parquet")
+PAPERS = (CARD_NAME, MANIFEST_NAME, LEDGER_NAME, STATISTICS_NAME, RECIPE_NAME)
+_PIECE_BYTES = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFile:
+    """A file to publish.
+
+    Args:
+        path: its name in the repository.
+        source: where its bytes are, or the bytes.
+        size_bytes: its size.
+        sha256: hex digest.
+
+    """
+
+    path: str
+    source: Path | bytes
+    size_bytes: int
+    sha256: str
+
+    @classmethod
+    def of_bytes(cls, path: str, data: bytes) -> LocalFile:
+        """Make a file that is on no disk."""
+        return cls(path, data, len(data), hashlib.sha256(data).hexdigest())
+
+    def read(self) -> bytes:
+        """Give the whole content."""
+        return self.source if isinstance(self.source, bytes) else self.source.read_bytes()
+
+    def equals(self, published: RepoFile | None) -> bool:
+        """Whether the Hub holds the same bytes, by size and sha256 (large files) or git's hash (all others)."""
+        if published is None or published.size != self.size_bytes:
+            return False
+        if published.lfs is not None:
+            return published.lfs.sha256 == self.sha256
+        return published.blob_id == git_hash(self.read())
+
+
+def is_shard_name(path: str) -> bool:
+    """Whether a path in a repository is one that shards have."""
+    return _SHARD_NAME.fullmatch(path) is not None
+
+
+def files_to_publish(folder: Path, manifest: Manifest, on_read: Callable[[int], None]) -> tuple[LocalFile, ...]:
+    """List what is published of a built folder: shards first, then what describes them.
+
+    Args:
+        folder: what ``datasetkit build`` wrote.
+        manifest: its manifest.
+        on_read: told the number of bytes read, piece by piece.
+
+    Raises:
+        BuiltFolderError: the build is not finished or kept nothing, a file is missing, the card's YAML cannot be read,
+            or a shard is not the manifest's.
+
+    """
+    if is_unfinished(folder):
+        raise BuiltFolderError(f"the build in {folder} is not finished; run the same `datasetkit build` again first")
+    if not manifest.shards:
+        raise BuiltFolderError(f"{folder} holds no records, and nothing to publish; {LEDGER_NAME} says why")
+    _check_card(folder)
+    shards = [_checked_shard(folder, shard, on_read) for shard in manifest.shards]
+    return (*shards, *(local_file(folder, path, on_read) for path in _papers(folder)))
+
+
+def _check_card(folder: Path) -> None:
+    path = folder / CARD_NAME
+    try:
+        read_front_matter(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BuiltFolderError(f"{folder} has no {CARD_NAME}; `datasetkit card {folder}` writes it") from None
+    except (UnicodeDecodeError, BuiltFolderError) as error:
+        raise BuiltFolderError(f"{path} cannot be published: {error}; mend it, then push again") from error
+
+
+def _checked_shard(folder: Path, shard: Shard, on_read: Callable[[int], None]) -> LocalFile:
+    if not is_shard_name(shard.path):
+        raise BuiltFolderError(f"the manifest in {folder} lists {shard.path!r}, which is no name of a shard")
+    file = local_file(folder, shard.path, on_read)
+    if (file.size_bytes, file.sha256) != (shard.bytes, shard.sha256):
+        raise BuiltFolderError(
+            f"{folder / shard.path} is not the file that the manifest describes (`datasetkit verify {folder}` tells "
+            "more); build again with --overwrite"
+        )
+    return file
+
+
+def _papers(folder: Path) -> Iterator[str]:
+    yield from PAPERS
+    if (folder / LICENSE_NAME).is_file():
+        yield LICENSE_NAME
+    for path in sorted((folder / ASSETS_FOLDER).rglob("*")):
+        if path.is_file() and not path.is_symlink():
+            yield path.relative_to(folder).as_posix()
+
+
+def local_file(folder: Path, path: str, on_read: Callable[[int], None]) -> LocalFile:
+    """Hash a file of a folder.
+
+    Raises:
+        BuiltFolderError: it is missing.
+
+    """
+    digest, size = hashlib.sha256(), 0
+    try:
+        with (folder / path).open("rb") as file:
+            while piece := file.read(_PIECE_BYTES):
+                digest.update(piece)
+                size += len(piece)
+                on_read(len(piece))
+    except FileNotFoundError:
+        raise BuiltFolderError(f"{folder} has no {path}; build again with --overwrite") from None
+    return LocalFile(path, folder / path, size, digest.hexdigest())

@@ -1,0 +1,162 @@
+"""A tuned adapter as a push sees it. Owns which files of it are published, and that they name no path here.
+
+Its card is generated as a whole, so on the Hub its text stands between the marks of a generated section: the next push
+writes that anew, and what people wrote around it stays, as in the card of a dataset.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from huggingface_hub.utils import HFValidationError, validate_repo_id  # type: ignore[attr-defined]
+from safetensors import SafetensorError, safe_open
+
+from datasetkit import __version__
+from datasetkit.core.errors import BuiltFolderError, ModelError
+from datasetkit.export.dataset.card.front_matter import read_front_matter
+from datasetkit.export.dataset.card.parts import sections_line, split_card
+from datasetkit.export.dataset.card.sections import section_names
+from datasetkit.export.dataset.manifest import CARD_NAME
+from datasetkit.export.publish.counting import OnProgress, counter
+from datasetkit.export.publish.files import LocalFile, local_file
+from datasetkit.export.publish.hub.repository import HubRepository, RepositoryState, RepoType
+from datasetkit.runtime.checkpoints import NAMES, PREFIX
+
+CONFIG_NAME, WEIGHTS_NAME, FACTS_NAME = "adapter_config.json", "adapter_model.safetensors", "adapter.json"
+# All that is published: whatever else lies there, as an optimizer's state or logs, stays.
+_NAMES = (WEIGHTS_NAME, CONFIG_NAME, FACTS_NAME, CARD_NAME)
+_SHIPPED = tuple(PREFIX + name for name in NAMES)
+_SECTION = "adapter"
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """A folder with a tuned adapter, as :class:`~datasetkit.export.publish.hub.contents.Contents`.
+
+    Args:
+        folder: where it is.
+
+    """
+
+    folder: Path
+
+    repo_type: ClassVar[RepoType] = "model"
+    commit_title: ClassVar[str] = f"Push an adapter with datasetkit {__version__}"
+    papers: ClassVar[Set[str]] = frozenset({CONFIG_NAME, FACTS_NAME, CARD_NAME})
+
+    @classmethod
+    def read(cls, folder: Path) -> Adapter:
+        """Look at the configuration, the facts, the card and the header of the weights.
+
+        Raises:
+            ModelError: a file is missing or cannot be read, or names a model or dataset by a path.
+
+        """
+        missing = [name for name in _NAMES if not (folder / name).is_file()]
+        if missing:
+            raise ModelError(f"{folder} has no {' and no '.join(missing)}; give the folder of a tuned adapter")
+        _check_config(folder / CONFIG_NAME)
+        _read_object(folder / FACTS_NAME)
+        _check_card(folder / CARD_NAME)
+        _check_weights(folder / WEIGHTS_NAME)
+        return cls(folder)
+
+    def read_files(self, on_progress: OnProgress | None) -> tuple[LocalFile, ...]:
+        """Hash the weights and what describes them; the card gets the marks of a generated section."""
+        total = sum((self.folder / name).stat().st_size for name in _NAMES)
+        count = counter("checking", total, on_progress)
+        *files, card = (local_file(self.folder, name, count) for name in _NAMES)
+        return (*files, LocalFile.of_bytes(CARD_NAME, _marked(card.read().decode()).encode()))
+
+    def find_deletions(
+        self,
+        repository: HubRepository,  # noqa: ARG002 - a dataset's needs it
+        state: RepositoryState,  # noqa: ARG002
+        wanted: Set[str],  # noqa: ARG002
+    ) -> tuple[str, ...]:
+        """Name nothing: each push of an adapter has the same files, and all others are somebody else's."""
+        return ()
+
+
+def _check_config(path: Path) -> None:
+    config = _read_object(path)
+    if not isinstance(config.get("peft_type"), str):
+        raise ModelError(f"{path} is no configuration of PEFT: it has no peft_type; save the adapter again")
+    base = config.get("base_model_name_or_path")
+    if base and base not in _SHIPPED and not _is_id(base):
+        raise ModelError(
+            f"{path} names its base model {base!r}, which is no id on the Hub; a path of this machine must not be "
+            "published: write the model's id there"
+        )
+
+
+def _check_card(path: Path) -> None:
+    try:
+        front = read_front_matter(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, BuiltFolderError) as error:
+        raise ModelError(f"{path} cannot be published: {error}; mend it, then push again") from error
+    for key, name in _names(front):
+        if not _is_id(name):
+            raise ModelError(
+                f"{path} names {name!r} in its {key}, where the Hub takes nothing but ids, and a path of this machine "
+                "must not be published: write an id (user/name), or leave it out"
+            )
+
+
+def _names(front: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    """Give each key and model or dataset that a front matter names; cards of PEFT name the model in a tag, too."""
+    for key in ("base_model", "datasets"):
+        yield from ((key, item) for item in _items(front.get(key)))
+    for tag in map(str, _items(front.get("tags"))):
+        if tag.startswith("base_model:"):
+            yield "tags", tag.rpartition(":")[2]
+
+
+def _items(value: object) -> list[object]:
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _check_weights(path: Path) -> None:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            is_empty = not file.keys()
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path} cannot be read as safetensors ({error}); save the adapter again") from error
+    if is_empty:
+        raise ModelError(f"{path} holds no weights; save the adapter again")
+
+
+def _read_object(path: Path) -> Mapping[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{path} is no JSON: {error}; save the adapter again") from error
+    if not isinstance(value, Mapping):
+        raise ModelError(f"{path} must hold a JSON object, not {type(value).__name__}; save the adapter again")
+    return value
+
+
+def _is_id(name: object) -> bool:
+    if not isinstance(name, str):
+        return False
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return True
+
+
+def _marked(card: str) -> str:
+    """Put the text below the title between the marks of a generated section; a card with marks has them already."""
+    if section_names(card):
+        return card
+    front, body = split_card(card)
+    lines = body.strip("\n").split("\n")
+    title = lines[:1] if lines[0].startswith("# ") else []
+    text = "\n".join(lines[len(title) :]).strip("\n")
+    section = f"<!-- datasetkit:begin {_SECTION} -->\n{text}\n<!-- datasetkit:end {_SECTION} -->"
+    return "\n".join(["---", f"{front}---", *title, "", section, "", sections_line([_SECTION]), ""])

@@ -1,0 +1,50 @@
+"""What a push publishes. Owns all in which a built dataset and a tuned adapter differ to it."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from typing import Protocol
+
+from datasetkit.export.publish.counting import OnProgress
+from datasetkit.export.publish.files import LocalFile
+from datasetkit.export.publish.hub.repository import HubRepository, RepositoryState, RepoType
+
+
+class Contents(Protocol):
+    """A folder that looks like what it should be; its files are not read yet."""
+
+    @property
+    def repo_type(self) -> RepoType:
+        """What kind of repository holds it."""
+
+    @property
+    def commit_title(self) -> str:
+        """What the one commit is called."""
+
+    @property
+    def papers(self) -> Set[str]:
+        """Names of small files that are read back whole after the commit."""
+
+    def read_files(self, on_progress: OnProgress | None) -> tuple[LocalFile, ...]:
+        """Check and hash what is published, a card (``README.md``) among it.
+
+        Args:
+            on_progress: told stage, bytes done and bytes in all, piece by piece.
+
+        Raises:
+            DatasetkitError: a file is missing, or not what it should be.
+
+        """
+
+    def find_deletions(self, repository: HubRepository, state: RepositoryState, wanted: Set[str]) -> tuple[str, ...]:
+        """Name the files of earlier pushes that the folder does not have any more.
+
+        Args:
+            repository: where to.
+            state: what it holds.
+            wanted: paths that it is to hold of the folder.
+
+        Raises:
+            HubError: nobody can know them, or other files there would mix with the folder's.
+
+        """

@@ -1,0 +1,156 @@
+"""A published dataset, read file by file. Owns how its files come from the Hub, and that none of them stays."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from huggingface_hub import HfApi, RepoFile, get_session, get_token, hf_hub_url, hf_raise_for_status
+from huggingface_hub.utils import HFValidationError, validate_repo_id  # type: ignore[attr-defined]
+
+from datasetkit.core.errors import HubError
+from datasetkit.export.dataset.manifest import (
+    CARD_NAME,
+    DATA_FOLDER,
+    LEDGER_NAME,
+    MANIFEST_NAME,
+    RECIPE_NAME,
+    STATISTICS_NAME,
+)
+from datasetkit.export.publish.hub.calls import HubCaller, Patience
+
+_TYPE = "dataset"
+_MOST_PAPER_BYTES = 10**9  # papers are read whole, but for the ledger
+_PAPERS = (CARD_NAME, MANIFEST_NAME, LEDGER_NAME, STATISTICS_NAME, RECIPE_NAME)
+
+
+class HubFiles:
+    """The files of one commit of a dataset repository; made by :func:`published_files`.
+
+    A shard is on this disk only while it is open. huggingface_hub's caches are not used: they keep what they load.
+
+    Args:
+        repo_id: ``user/name``.
+        revision: branch, tag or commit; None for the default branch.
+        folder: an empty one, for the papers and one shard at a time.
+        token: None for what everybody may read.
+        endpoint: the Hub's address; None takes huggingface_hub's.
+        patience: how passing failures are met.
+
+    Raises:
+        HubError: the repository or the revision is not there, the Hub does not answer, or a file beside the shards is
+            larger than any that a build writes.
+
+    """
+
+    def __init__(
+        self,
+        repo_id: str,
+        revision: str | None,
+        folder: Path,
+        token: str | None,
+        endpoint: str | None,
+        patience: Patience,
+    ) -> None:
+        self._repo_id = repo_id
+        self._api = HfApi(endpoint=endpoint, token=token or False)
+        self._token = token
+        self._call = HubCaller(repo_id, token, patience, writes=False)
+        self._title = f"{repo_id}@{revision}" if revision else repo_id
+        self._commit = self._resolve(revision)
+        sizes = self._list()
+        self.names = frozenset(sizes)
+        data = (name for name in self.names if name.startswith(f"{DATA_FOLDER}/") and name.endswith(".parquet"))
+        self.data_names = frozenset(data)
+        self.papers = folder
+        for name in self.names.intersection(_PAPERS):
+            if sizes[name] > _MOST_PAPER_BYTES and name != LEDGER_NAME:
+                raise HubError(
+                    f"{self._title}: {name} has {sizes[name]:,} bytes, which no build writes; at most "
+                    f"{_MOST_PAPER_BYTES:,} are read"
+                )
+            self._download(name, folder / name)
+
+    @contextmanager
+    def opened(self, name: str) -> Iterator[Path]:
+        """Download one file; it is deleted when the context ends.
+
+        Raises:
+            HubError: the Hub does not give it.
+
+        """
+        # Under a folder of its own, and by its last part alone: no name leads out of there.
+        with tempfile.TemporaryDirectory(dir=self.papers) as folder:
+            path = Path(folder) / PurePosixPath(name).name
+            self._download(name, path)
+            yield path
+
+    def tell(self, message: str) -> str:
+        """Give the message with the repository in place of the temporary folder."""
+        return message.replace(str(self.papers), self._title)
+
+    def _resolve(self, revision: str | None) -> str:
+        info = self._call(
+            f"looking for {self._title}", lambda: self._api.dataset_info(self._repo_id, revision=revision)
+        )
+        if info.sha is None:
+            raise HubError(f"{self._title}: the Hub names no commit; give the full hash behind an @")
+        return info.sha
+
+    def _list(self) -> dict[str, int]:
+        """Give the files' names and bytes."""
+
+        def listed() -> dict[str, int]:
+            tree = self._api.list_repo_tree(self._repo_id, recursive=True, revision=self._commit, repo_type=_TYPE)
+            return {item.path: item.size for item in tree if isinstance(item, RepoFile)}
+
+        return self._call("listing its files", listed)
+
+    def _download(self, name: str, path: Path) -> None:
+        url = hf_hub_url(self._repo_id, name, repo_type=_TYPE, revision=self._commit, endpoint=self._api.endpoint)
+        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+
+        def stream() -> None:
+            with (
+                path.open("wb") as file,
+                get_session().stream("GET", url, headers=headers, follow_redirects=True) as answer,
+            ):
+                if answer.is_error:
+                    answer.read()  # what the Hub says of it
+                hf_raise_for_status(answer)
+                for piece in answer.iter_bytes():
+                    file.write(piece)
+
+        self._call(f"reading {name}", stream)
+
+
+@contextmanager
+def published_files(
+    repo_id: str,
+    revision: str | None = None,
+    *,
+    token: str | None = None,
+    endpoint: str | None = None,
+    patience: Patience = Patience(),  # noqa: B008 - frozen
+) -> Iterator[HubFiles]:
+    """Open a published dataset; nothing of it is left on the disk afterwards.
+
+    Args:
+        repo_id: ``user/name``.
+        revision: branch, tag or commit; None for the default branch. The commit that it is now is read throughout.
+        token: None takes the one that ``hf auth login`` stored, or ``HF_TOKEN``; a public dataset needs none.
+        endpoint: the Hub's address; None takes huggingface_hub's, which reads ``HF_ENDPOINT``.
+        patience: how passing failures are met.
+
+    Raises:
+        HubError: the repository or the revision is not there, or the Hub does not answer.
+
+    """
+    try:
+        validate_repo_id(repo_id)
+    except HFValidationError as error:
+        raise HubError(" ".join(str(error).split())) from error
+    with tempfile.TemporaryDirectory(prefix="datasetkit-") as folder:
+        yield HubFiles(repo_id, revision, Path(folder), token or get_token(), endpoint, patience)

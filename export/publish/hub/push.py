@@ -1,0 +1,235 @@
+"""Publishing a folder on the Hub. Owns the order of steps: check, send, commit once, read back, tag.
+
+Large files are sent first and change nothing that anybody sees. One commit then brings files, card and deletions
+together, on top of the head that was read in the beginning. A push that was cut short is made again: what the Hub
+holds, or has received, is known by its hash and not sent twice.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence, Set
+from pathlib import Path
+
+from huggingface_hub import get_token
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+from datasetkit.core.errors import HubError
+from datasetkit.export.publish.counting import OnProgress, counter
+from datasetkit.export.publish.hub.built_dataset import BuiltDataset
+from datasetkit.export.publish.hub.calls import Patience
+from datasetkit.export.publish.hub.changes import Changes, find_changes
+from datasetkit.export.publish.hub.contents import Contents
+from datasetkit.export.publish.hub.repository import MAIN_BRANCH, HubRepository, RepositoryState, RepoType, Upload
+from datasetkit.export.publish.hub.results import Plan, Pushed
+
+# What `git check-ref-format` refuses, and a leading "-".
+_NO_REF_NAME = re.compile(r"^$|^@$|^[-/]|[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|(^|/)\.|\.lock(/|$)|[/.]$")
+
+__all__ = ["Plan", "Pushed", "plan", "push"]
+
+
+def plan(
+    folder: Path,
+    repo_id: str,
+    *,
+    read: Callable[[Path], Contents] = BuiltDataset.read,
+    private: bool | None = None,
+    revision: str = MAIN_BRANCH,
+    tag: str | None = None,
+    token: str | None = None,
+    endpoint: str | None = None,
+    on_progress: OnProgress | None = None,
+    patience: Patience = Patience(),  # noqa: B008 - frozen
+) -> Plan:
+    """Tell what :func:`push` would do with the same arguments; nothing is sent.
+
+    Raises:
+        BuiltFolderError, ModelError, HubError: as :func:`push` would.
+
+    """
+    contents = read(folder)
+    repository = _repository(repo_id, contents.repo_type, revision, tag, token, endpoint, patience)
+    state = repository.read()
+    _check_target(repository, state, private, tag)
+    files = contents.read_files(on_progress)
+    changes = find_changes(repository, state, contents, files)
+    _check_tag(repository, state, changes, tag)
+    changed = {file.path for file in changes.additions}
+    return Plan(
+        repo_id,
+        revision,
+        not state.exists,
+        not state.has_branch and (state.exists or revision != MAIN_BRANCH),
+        tuple((file.path, file.size_bytes) for file in changes.additions),
+        tuple((file.path, file.size_bytes) for file in changes.files if file.path not in changed),
+        changes.deletions,
+        changes.card,
+        None if tag in state.tags else tag,
+    )
+
+
+def push(
+    folder: Path,
+    repo_id: str,
+    *,
+    read: Callable[[Path], Contents] = BuiltDataset.read,
+    private: bool | None = None,
+    revision: str = MAIN_BRANCH,
+    tag: str | None = None,
+    token: str | None = None,
+    endpoint: str | None = None,
+    on_progress: OnProgress | None = None,
+    patience: Patience = Patience(),  # noqa: B008 - frozen
+) -> Pushed:
+    """Publish a folder, in one commit.
+
+    Args:
+        folder: what ``datasetkit build`` wrote, or what ``read`` takes.
+        repo_id: ``user/name``; made if it is not there.
+        read: looks at the folder and says what it is: a dataset, or, with ``Adapter.read``, an adapter, which becomes a
+            model repository.
+        private: who may see a new repository; None leaves it to the Hub. Given, it must be so of an old one.
+        revision: the branch; made from ``main`` if it is not there.
+        tag: for the commit; one that this very commit has already is no error.
+        token: None takes the one that ``hf auth login`` stored, or ``HF_TOKEN``.
+        endpoint: the Hub's address; None takes huggingface_hub's, which reads ``HF_ENDPOINT``.
+        on_progress: told stage, bytes done and bytes in all, piece by piece, from several threads.
+        patience: how passing failures are met.
+
+    Returns:
+        what was done; the Hub's files were compared with the folder's, the card with what it was to become.
+
+    Raises:
+        BuiltFolderError: the folder is not finished, its card's YAML cannot be read, or a shard is not the manifest's.
+        ModelError: the folder holds no adapter that can be published.
+        HubError: no token, a card on the Hub that cannot be read, a tag of another commit, a head that moved meanwhile,
+            whatever the Hub refused.
+
+    """
+    contents = read(folder)
+    repository = _repository(repo_id, contents.repo_type, revision, tag, token, endpoint, patience)
+    state = repository.read()
+    _check_target(repository, state, private, tag)
+    files = contents.read_files(on_progress)
+    changes = find_changes(repository, state, contents, files)
+    _check_tag(repository, state, changes, tag)
+    made = _make_target(repository, state, private)
+    if made is not state:
+        state, changes = made, find_changes(repository, made, contents, files)
+    total = sum(file.size_bytes for file in changes.additions)
+    on_sent = counter("sending", total, on_progress)
+    uploads = [Upload(file, on_sent) for file in changes.additions]
+    repository.send(uploads)
+    commit = _commit(repository, state, changes, uploads, contents.commit_title)
+    _read_back(repository, commit, changes, contents.papers)
+    if tag is not None and tag not in state.tags:
+        repository.create_tag(tag, commit)
+    sent = [upload.size_bytes for upload in uploads if upload.was_sent]
+    return Pushed(
+        commit,
+        repository.url(tag or revision),
+        len(sent),
+        sum(sent),
+        len(changes.files) - len(sent),
+        sum(file.size_bytes for file in changes.files) - sum(sent),
+        len(changes.deletions),
+        changes.card,
+        tag in state.tags,
+    )
+
+
+def _repository(
+    repo_id: str,
+    repo_type: RepoType,
+    revision: str,
+    tag: str | None,
+    token: str | None,
+    endpoint: str | None,
+    patience: Patience,
+) -> HubRepository:
+    try:
+        validate_repo_id(repo_id)
+    except ValueError as error:
+        raise HubError(f"{repo_id!r} is no name of a repository: {error}") from error
+    if "/" not in repo_id:
+        raise HubError(f"{repo_id!r} does not say whose repository it is; write it as user/{repo_id}")
+    for option, name in (("--revision", revision), ("--tag", tag)):
+        if name is not None and _NO_REF_NAME.search(name):
+            raise HubError(
+                f"{option} {name!r} is no name that git takes: no spaces, none of ~^:?*[\\, no .. or //, and no "
+                "- or / in the beginning"
+            )
+    token = token or get_token()
+    if token is None:
+        raise HubError("there is no token for the Hub; run `hf auth login`, or set HF_TOKEN")
+    return HubRepository(repo_id, repo_type, revision, token=token, endpoint=endpoint, patience=patience)
+
+
+def _check_target(repository: HubRepository, state: RepositoryState, private: bool | None, tag: str | None) -> None:
+    """Refuse whatever can be known before anything is sent."""
+    name = repository.repo_id
+    if tag is not None and state.tags.get(tag, state.head) != state.head:
+        raise _taken(name, tag, state.tags[tag])
+    if repository.branch in state.tags:
+        raise HubError(f"{repository.branch} is a tag of {name}, which cannot be pushed to; give a branch")
+    if private is not None and state.is_private is not None and private != state.is_private:
+        is_now, wanted = ("private", "public") if state.is_private else ("public", "private")
+        raise HubError(f"{name} is {is_now}; make it {wanted} in its settings on the Hub, or push as --{is_now}")
+
+
+def _check_tag(repository: HubRepository, state: RepositoryState, changes: Changes, tag: str | None) -> None:
+    """Refuse a tag of the head where a commit is to come; a push that was finished may be made again."""
+    if tag is not None and tag in state.tags and (changes.additions or changes.deletions):
+        raise _taken(repository.repo_id, tag, state.tags[tag])
+
+
+def _taken(repo_id: str, tag: str, commit: str) -> HubError:
+    return HubError(f"{repo_id} has a tag {tag} already (at commit {commit[:12]}); give another --tag")
+
+
+def _make_target(repository: HubRepository, state: RepositoryState, private: bool | None) -> RepositoryState:
+    if not state.exists:
+        repository.create(private=private)
+        state = repository.read()
+        _check_target(repository, state, private, None)  # somebody else may have made it meanwhile
+    if not state.has_branch and state.head is not None:
+        repository.create_branch(state.head)
+    return state
+
+
+def _commit(
+    repository: HubRepository,
+    state: RepositoryState,
+    changes: Changes,
+    uploads: Sequence[Upload],
+    title: str,
+) -> str:
+    if not uploads and not changes.deletions and state.head is not None:
+        return state.head
+    try:
+        return repository.commit(uploads, changes.deletions, message=title, parent=state.head)
+    except HubError as error:
+        head = repository.read().head
+        if head == state.head or head is None:
+            raise
+        # An answer that was lost on its way: the commit is there.
+        if not changes.differences(repository.files(head)):
+            return head
+        raise HubError(
+            f"somebody else committed to {repository.repo_id} meanwhile ({repository.branch} is at {head[:12]}, not "
+            f"{str(state.head)[:12]}); nothing was changed and nothing is lost: run the same command again",
+            error.status,
+        ) from error
+
+
+def _read_back(repository: HubRepository, commit: str, changes: Changes, papers: Set[str]) -> None:
+    wrong = changes.differences(repository.files(commit))
+    for file in changes.files:
+        if file.path in papers and file.path not in wrong:
+            wrong += [] if repository.read_file(file.path, commit) == file.read() else [file.path]
+    if wrong:
+        raise HubError(
+            f"commit {commit[:12]} of {repository.repo_id} is not what was sent: {', '.join(wrong[:5])} ({len(wrong)} "
+            "in all); a .gitignore there may leave files out. Push again"
+        )

@@ -1,0 +1,263 @@
+"""A repository on the Hub, of a dataset or a model. Owns every request that a push makes."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO, Literal
+from urllib.parse import quote
+
+from huggingface_hub import (
+    CommitOperationAdd,
+    CommitOperationDelete,
+    HfApi,
+    RepoFile,
+    constants,
+    get_session,
+    hf_hub_url,
+    hf_raise_for_status,
+)
+
+from datasetkit.core.errors import HubError
+from datasetkit.export.publish.files import LocalFile
+from datasetkit.export.publish.hub.calls import HubCaller, Patience, uses_xet
+
+RepoType = Literal["dataset", "model"]
+MAIN_BRANCH = "main"
+# So many files are announced in one request; huggingface_hub sends a few of them at once.
+_GROUP_FILES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryState:
+    """What the Hub holds, as read at one moment.
+
+    Args:
+        is_private: None where there is no repository yet.
+        has_branch: whether the branch to push to is there; where not, it will begin at ``head``.
+        head: commit that the push begins from; None where there is no repository yet.
+        tags: commit of each tag.
+        files: every file at ``head``, by path.
+
+    """
+
+    is_private: bool | None
+    has_branch: bool
+    head: str | None
+    tags: Mapping[str, str]
+    files: Mapping[str, RepoFile]
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a repository."""
+        return self.is_private is not None
+
+
+class HubRepository:
+    """One repository and one of its branches.
+
+    Args:
+        repo_id: ``user/name``; a dataset and a model of the same name are two repositories.
+        repo_type: which of them it is.
+        branch: that is pushed to.
+        token: of a user who may write.
+        endpoint: the Hub's address; None takes huggingface_hub's, which reads ``HF_ENDPOINT``.
+        patience: how passing failures are met.
+
+    """
+
+    def __init__(
+        self,
+        repo_id: str,
+        repo_type: RepoType,
+        branch: str,
+        *,
+        token: str,
+        endpoint: str | None,
+        patience: Patience,
+    ) -> None:
+        self.repo_id = repo_id
+        self._type = repo_type
+        self.branch = branch
+        self._token = token
+        self._api = HfApi(endpoint=endpoint, token=token)
+        self._call = HubCaller(repo_id, token, patience)
+
+    def url(self, revision: str) -> str:
+        """Give the address of a revision for people."""
+        prefix = constants.REPO_TYPES_URL_PREFIXES.get(self._type, "")
+        page = f"{self._api.endpoint}/{prefix}{self.repo_id}"
+        return page if revision == MAIN_BRANCH else f"{page}/tree/{quote(revision, safe='')}"
+
+    def read(self) -> RepositoryState:
+        """Read what the Hub holds now."""
+        try:
+            info = self._call("reading the repository", lambda: self._api.repo_info(self.repo_id, repo_type=self._type))
+        except HubError as error:
+            if error.status == 404:
+                return RepositoryState(None, False, None, {}, {})
+            raise
+        refs = self._call("reading its branches", lambda: self._api.list_repo_refs(self.repo_id, repo_type=self._type))
+        branches = {branch.name: branch.target_commit for branch in refs.branches}
+        tags = {tag.name: tag.target_commit for tag in refs.tags}
+        head = branches.get(self.branch) or branches.get(MAIN_BRANCH)
+        files = self.files(head) if head is not None else {}
+        return RepositoryState(bool(info.private), self.branch in branches, head, tags, files)
+
+    def files(self, commit: str) -> dict[str, RepoFile]:
+        """List the files of a commit, by path."""
+
+        def listed() -> dict[str, RepoFile]:
+            tree = self._api.list_repo_tree(self.repo_id, recursive=True, revision=commit, repo_type=self._type)
+            return {item.path: item for item in tree if isinstance(item, RepoFile)}
+
+        return self._call("listing its files", listed)
+
+    def read_file(self, path: str, commit: str) -> bytes:
+        """Give the content of one small file."""
+        url = hf_hub_url(self.repo_id, path, repo_type=self._type, revision=commit, endpoint=self._api.endpoint)
+
+        def fetched() -> bytes:
+            headers = {"Authorization": f"Bearer {self._token}"}
+            answer = get_session().get(url, headers=headers, follow_redirects=True)
+            hf_raise_for_status(answer)
+            return bytes(answer.content)
+
+        return self._call(f"reading {path}", fetched)
+
+    def create(self, *, private: bool | None) -> None:
+        """Make the repository; None leaves to the Hub who may see it."""
+        self._call(
+            f"making {self.repo_id}",
+            lambda: self._api.create_repo(self.repo_id, private=private, repo_type=self._type, exist_ok=True),
+        )
+
+    def create_branch(self, start: str) -> None:
+        """Make the branch, beginning at a commit."""
+        self._call(
+            f"making the branch {self.branch}",
+            lambda: self._api.create_branch(
+                self.repo_id, branch=self.branch, revision=start, repo_type=self._type, exist_ok=True
+            ),
+        )
+
+    def create_tag(self, tag: str, commit: str) -> None:
+        """Tag a commit.
+
+        Raises:
+            HubError: another commit has that tag.
+
+        """
+        try:
+            self._call(
+                f"making the tag {tag}",
+                lambda: self._api.create_tag(self.repo_id, tag=tag, revision=commit, repo_type=self._type),
+            )
+        except HubError as error:
+            # An answer that was lost on its way makes the second try meet the tag that the first one made.
+            if error.status != 409 or self.read().tags.get(tag) != commit:
+                raise
+
+    def send(self, uploads: Sequence[Upload]) -> None:
+        """Send the content of large files that the Hub's storage has not got yet; no commit is made."""
+        remaining = iter(uploads)
+        while group := list(islice(remaining, _GROUP_FILES)):
+            self._call(
+                "sending files",
+                lambda group=group: self._api.preupload_lfs_files(  # type: ignore[misc]
+                    self.repo_id, additions=group, repo_type=self._type, revision=self.branch, free_memory=False
+                ),
+            )
+            for upload in group:
+                upload.report_whole()
+
+    def commit(self, uploads: Sequence[Upload], deletions: Sequence[str], *, message: str, parent: str | None) -> str:
+        """Make one commit on the branch and give its hash.
+
+        Raises:
+            HubError: of status 412 where the head is not ``parent`` any more.
+
+        """
+        operations: list[CommitOperationAdd | CommitOperationDelete] = [*uploads]
+        operations += [CommitOperationDelete(path, is_folder=False) for path in deletions]
+        info = self._call(
+            "committing",
+            lambda: self._api.create_commit(
+                self.repo_id,
+                operations,
+                commit_message=message,
+                repo_type=self._type,
+                revision=self.branch,
+                parent_commit=parent,
+            ),
+        )
+        return str(info.oid)
+
+
+class Upload(CommitOperationAdd):
+    """A file on its way to the Hub, which tells how much of it was read.
+
+    With xet storage, which reads files by itself, it tells so only once the file is sent.
+
+    Args:
+        file: what is sent.
+        on_sent: told the number of bytes sent, piece by piece, each byte once, from several threads.
+
+    """
+
+    def __init__(self, file: LocalFile, on_sent: Callable[[int], None]) -> None:
+        super().__init__(file.path, file.source)
+        self.upload_info.sha256 = bytes.fromhex(file.sha256)
+        self.size_bytes = file.size_bytes
+        self._on_sent = on_sent
+        self._reported = 0
+        self._was_read = False
+        self._lock = threading.Lock()
+
+    @property
+    def was_sent(self) -> bool:
+        """Whether the bytes went out: False where the Hub's storage had them (xet does not say; it sends parts)."""
+        return self._was_read or uses_xet()
+
+    @contextmanager
+    def as_file(self, with_tqdm: bool = False) -> Iterator[BinaryIO]:  # noqa: ARG002 - the base class's signature
+        """Open the file for huggingface_hub."""
+        if isinstance(self.path_or_fileobj, bytes):
+            self._report_read(len(self.path_or_fileobj))
+            yield io.BytesIO(self.path_or_fileobj)
+            return
+        with _ToldReader(Path(str(self.path_or_fileobj)), self._report_read) as file:
+            yield file
+
+    def report_whole(self) -> None:
+        """Tell that nothing of the file need be sent any more."""
+        self._report_up_to(self.size_bytes)
+
+    def _report_read(self, position: int) -> None:
+        self._was_read = True
+        self._report_up_to(position)
+
+    def _report_up_to(self, position: int) -> None:
+        with self._lock:
+            new = position - self._reported
+            if new > 0:
+                self._reported = position
+                self._on_sent(new)
+
+
+class _ToldReader(io.BufferedReader):
+    """A file that tells after each ``read`` how far it was read."""
+
+    def __init__(self, path: Path, tell: Callable[[int], None]) -> None:
+        super().__init__(path.open("rb", buffering=0))
+        self._tell_position = tell
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        self._tell_position(self.tell())
+        return data

@@ -1,0 +1,204 @@
+"""The command line as a person meets it: exit codes, one clear line for an error, resumed and refused builds."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from datasetkit.cli import app
+from datasetkit.cli.building import elapsed
+from tests.processes import command, start
+
+RUN = CliRunner()
+
+
+def run(*arguments: object) -> tuple[int, str, str]:
+    result = RUN.invoke(app, [str(argument) for argument in arguments])
+    return result.exit_code, result.stdout, result.stderr
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("cli") / "scenes"
+    code, shown, errors = run("build", "toyworld", "--count", 6, "--size-px", 64, "--part-size", 2, "--out", out)
+    assert code == 0
+    assert "read 6, kept 6 (train 6)" in shown
+    assert "\ndetections   read " in shown
+    assert "no annotation was kept" not in errors, "the source's masks gave way to those of the models"
+    return out
+
+
+def test_a_build_says_what_it_loads_and_how_long_it_took(tmp_path: Path) -> None:
+    command = [
+        "build",
+        "toyworld",
+        "--count",
+        "1",
+        "--size-px",
+        "64",
+        "--device",
+        "cpu",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    done = RUN.invoke(app, command, env={"FORCE_COLOR": "1", "COLUMNS": "120"})
+    assert done.exit_code == 0
+    assert "loading toyworld:detector, toyworld:segmenter" in done.stderr
+    assert re.search(r"\ntook         [\d.]+ s\n", done.stdout)
+    assert "loading" not in run(*command)[2], "nothing where nobody looks"
+    for path, data in files(tmp_path / "out").items():
+        assert b"took" not in data, path
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (0.04, "0.0 s"),
+        (7.26, "7.3 s"),
+        (59.96, "1 min 0 s"),
+        (125, "2 min 5 s"),
+        (3599.9, "1 h 0 min"),
+        (3720, "1 h 2 min"),
+    ],
+)
+def test_durations_are_spelt(seconds: float, told: str) -> None:
+    assert elapsed(seconds) == told
+
+
+def test_verify_stats_and_preview_of_a_build(built: Path) -> None:
+    assert run("verify", built) == (0, f"{built} is sound\n", "")
+    code, shown, _ = run("stats", built)
+    assert code == 0
+    assert "phrases by status" in shown
+    assert "scores of objects" in shown
+    code, shown, _ = run("preview", built, "--limit", 3)
+    assert code == 0
+    assert "(3 of 6 records)" in shown
+    assert (built.parent / "scenes.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_stats_leaves_the_folder_as_it_was(built: Path) -> None:
+    before = files(built)
+    assert run("stats", built)[0] == 0
+    assert files(built) == before
+
+
+def test_verify_prints_a_line_a_fault(built: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    subprocess.run(["cp", "-r", built, broken], check=True)
+    manifest = json.loads((broken / "manifest.json").read_text())
+    shard = broken / manifest["parts"][0]["shards"][0]["path"]
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.write_bytes(data)
+    code, shown, errors = run("verify", broken)
+    assert code == 1
+    assert shard.name in shown
+    assert "in" in errors
+    on_terminal = RUN.invoke(app, ["verify", str(broken)], env={"FORCE_COLOR": "1", "COLUMNS": "120"})
+    assert (on_terminal.exit_code, on_terminal.stdout) == (code, shown), "faults are whole, whatever else is shown"
+    assert "/6" in on_terminal.stderr
+    assert shard.name in on_terminal.stderr
+    assert errors == f"1 fault in {broken}\n", "no line of progress where nobody looks"
+
+
+def test_a_finished_build_is_left_alone_and_another_recipe_refused(built: Path) -> None:
+    before = files(built)
+    again = ("build", "toyworld", "--size-px", 64, "--part-size", 2, "--out", built)
+    assert run(*again, "--count", 6)[0] == 0
+    code, _, errors = run(*again, "--count", 7)
+    assert code == 1
+    assert errors.startswith("error: ")
+    assert "--overwrite" in errors
+    assert errors.count("\n") == 1
+    assert files(built) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["build", "folder", "nowhere"], "nowhere is no folder"),
+        (["build", "coco", "--images", "."], "coco needs instances, captions or both"),
+        (["build", "toyworld", "--splits", "train=.5,test=.4"], "add up to 1"),
+        (["build", "toyworld", "--splits", "train"], "train=.9,validation=.05,test=.05"),
+        (["build", "toyworld", "--split", "a", "--splits", "a=1"], "give one of them"),
+        (["build", "toyworld", "--splits", "a=.5,a=.5"], "names a split twice"),
+        (["build", "toyworld", "--size-px", "9"], "source.size_px"),
+        (["build", "recipe", "nowhere.yaml"], "nowhere.yaml cannot be read"),
+        (["verify", "nowhere"], "nowhere"),
+        (["stats", "nowhere"], "nowhere"),
+        (["preview", "nowhere"], "nowhere"),
+    ],
+)
+def test_errors_are_one_line(arguments: list[str], message: str, tmp_path: Path) -> None:
+    out = ["--out", str(tmp_path / "out")] if arguments[0] == "build" else []
+    code, _, errors = run(*arguments, *out)
+    assert code == 1
+    assert message in errors
+    assert errors.startswith("error: ")
+    assert errors.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_build_that_keeps_nothing_says_so(tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "a.jpg").write_text("no picture")
+    code, shown, errors = run("build", "folder", tmp_path / "pictures", "--out", tmp_path / "out")
+    assert code == 1
+    assert "1 record: not_an_image" in shown
+    assert errors.endswith("ledger.jsonl says why, record by record\n")
+    assert json.loads((tmp_path / "out" / "ledger.jsonl").read_text())["reason"] == "not_an_image"
+
+
+def test_pictures_without_a_description_are_noticed(tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    Image.new("RGB", (4, 4)).save(tmp_path / "pictures" / "a.png")
+    (tmp_path / "pictures" / "metadata.jsonl").write_text('{"file_name": "a.png", "stars": 5}\n')
+    code, shown, _ = run("build", "folder", tmp_path / "pictures", "--out", tmp_path / "out")
+    assert code == 0
+    assert "noticed      1 record: no_description" in shown
+    assert run("verify", tmp_path / "out")[0] == 0
+
+
+def test_an_output_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    code, _, errors = run("build", "toyworld", "--count", 1, "--out", tmp_path / "file" / "out")
+    assert code == 1
+    assert errors.startswith("error: ")
+    assert errors.count("\n") == 1
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    ran = subprocess.run(command("--debug", "stats", tmp_path), capture_output=True, text=True, check=False)
+    assert ran.returncode != 0
+    assert "Traceback" in ran.stderr
+
+
+def test_a_stored_recipe_builds_the_same_bytes(built: Path, tmp_path: Path) -> None:
+    assert run("build", "recipe", built / "recipe.yaml", "--out", tmp_path / "again")[0] == 0
+    assert files(tmp_path / "again") == files(built)
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
+    process = start("build", "toyworld", "--count", 400, "--part-size", 4, "--out", tmp_path / "out")
+    markers = tmp_path / "out" / ".build"
+    while not list(markers.glob("part-*.json")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Run the same command again" in errors
+    assert "Traceback" not in errors

@@ -1,0 +1,236 @@
+"""OUT: what is refused, what is replaced, what is left alone, and builds that end at any moment."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from datasetkit.core.detections import ModelIdentity
+from datasetkit.core.errors import OutputError
+from datasetkit.core.ledger import Drop, DropReason
+from datasetkit.export.dataset.folder import BuildFolder
+from datasetkit.export.dataset.identity import BuildIdentity
+from datasetkit.export.dataset.manifest import Manifest
+from datasetkit.export.dataset.part import Outcome, PartWriter
+from tests.conftest import REPOSITORY
+from tests.export.folders import record, rows_of
+from tests.pipeline.builders import built, contents, folder_recipe, ledger, picture, put
+
+DETECTOR = ModelIdentity("detector", "toyworld:detector", None, "0" * 64)
+SEGMENTER = ModelIdentity("segmenter", "facebook/sam-vit-base", "70c1a07f", None)
+
+
+@pytest.fixture(autouse=True)
+def _no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datasetkit.export.dataset.describe.write_plots", lambda *_: ())
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    return put(tmp_path / "in", {f"{name}.png": picture(number) for number, name in enumerate("abc")})
+
+
+def identity(**options: Any) -> BuildIdentity:
+    return BuildIdentity({"limit": None, **options}, "0" * 64, "1.0", "0.1", (DETECTOR, SEGMENTER))
+
+
+OUTCOME = Outcome(
+    row=rows_of([record(1)], overlay=False)[0],
+    split="train",
+    annotations_read=2,
+    drops=(
+        Drop("annotation", "7", DropReason.RELABELLED, "record 1"),
+        Drop("detection", "record 1#0", DropReason.DUPLICATE_MASK, "IoU 0.93 with box 1"),
+        Drop("detection", "record 1#4", DropReason.LOW_DETECTION, "0.1, where at least 0.3 is asked for"),
+    ),
+    notices=(),
+    detections=5,
+)
+FOREIGN: dict[str, dict[str, bytes | str]] = {
+    "a file": {"notes.txt": "mine"},
+    "a web page": {
+        "manifest.json": '{"name": "My app"}',
+        "README.md": "mine",
+        "data/users.csv": "mine",
+        "assets/x": "",
+    },
+    "a broken manifest": {"manifest.json": "{", "data/users.csv": "mine"},
+    "a list for a manifest": {"manifest.json": "[]"},
+    "a package with its own .build": {".build/release.yaml": "mine", "README.md": "mine", "data/x.bin": "mine"},
+    "a .build with another state": {".build/state.json": '{"mine": 1}', "data/x.bin": "mine"},
+    "a .build with a broken state": {".build/state.json": "{", "README.md": "mine"},
+    "a hidden file": {".keep": ""},
+}
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_a_folder_that_holds_no_build_is_never_touched(
+    tmp_path: Path, pictures: Path, kind: str, overwrite: bool
+) -> None:
+    out = put(tmp_path / "out", FOREIGN[kind])
+    before = contents(out)
+    with pytest.raises(OutputError, match="give another --out") as caught:
+        built(folder_recipe(pictures), out, overwrite=overwrite)
+    assert "\n" not in str(caught.value)
+    assert contents(out) == before
+
+
+def test_a_file_in_place_of_out(tmp_path: Path, pictures: Path) -> None:
+    put(tmp_path, {"out": "mine"})
+    with pytest.raises(OutputError, match="give another --out"):
+        built(folder_recipe(pictures), tmp_path / "out", overwrite=True)
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_an_empty_folder_is_taken(tmp_path: Path, pictures: Path) -> None:
+    (tmp_path / "deep" / "out").mkdir(parents=True)
+    assert len(built(folder_recipe(pictures), tmp_path / "deep" / "out")[1]) == 3
+    assert len(built(folder_recipe(pictures), tmp_path / "new" / "deep" / "out")[1]) == 3
+
+
+def test_another_recipe_is_refused_and_replaces_with_overwrite(tmp_path: Path, pictures: Path) -> None:
+    out = tmp_path / "out"
+    built(folder_recipe(pictures), out)
+    before = contents(out)
+    with pytest.raises(OutputError, match=r"holds another build \(limit: None there, 2 here\).*--overwrite"):
+        built(folder_recipe(pictures, limit=2), out)
+    assert contents(out) == before
+    _, found = built(folder_recipe(pictures, limit=2), out, overwrite=True)
+    assert list(found) == ["a.png", "b.png"]
+    built(folder_recipe(pictures, limit=2), tmp_path / "anew")
+    assert contents(out) == contents(tmp_path / "anew")
+
+
+def test_another_source_is_refused(tmp_path: Path, pictures: Path) -> None:
+    built(folder_recipe(pictures), tmp_path / "out")
+    put(pictures, {"d.png": picture(4)})
+    with pytest.raises(OutputError, match="the source has changed since"):
+        built(folder_recipe(pictures), tmp_path / "out")
+
+
+def test_splits_in_another_order_are_another_recipe(tmp_path: Path, pictures: Path) -> None:
+    built(folder_recipe(pictures, splits={"train": 0.5, "test": 0.5}), tmp_path / "out")
+    with pytest.raises(OutputError, match="holds another build"):
+        built(folder_recipe(pictures, splits={"test": 0.5, "train": 0.5}), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"source_fingerprint": "1" * 64}, "the source has changed since"),
+        ({"code_version": "0.2"}, "datasetkit 0.1 there, 0.2 here"),
+        ({"recipe": {"limit": 3}}, "limit: None there, 3 here"),
+        ({"recipe": {"limit": None, "new": 1}}, "new: None there, 1 here"),
+        ({"models": (replace(DETECTOR, sha256="1" * 64), SEGMENTER)}, "the detector has other weights"),
+        ({"models": (DETECTOR,)}, "the segmenter has other weights"),
+        ({"models": (DETECTOR, SEGMENTER, replace(DETECTOR, role="captioner"))}, "the captioner has other weights"),
+    ],
+)
+def test_an_unfinished_build_of_another_kind_is_refused(tmp_path: Path, change: dict, message: str) -> None:
+    with BuildFolder(tmp_path / "out", identity()) as folder:
+        assert not folder.is_complete
+    here = BuildIdentity(**{**{f: getattr(identity(), f) for f in identity().__slots__}, **change})
+    with pytest.raises(OutputError, match=re.escape(message)):
+        BuildFolder(tmp_path / "out", here)
+    with BuildFolder(tmp_path / "out", here, overwrite=True) as folder:
+        assert folder.resume() == frozenset()
+
+
+def test_a_build_by_models_is_taken_up_with_the_same_weights(tmp_path: Path) -> None:
+    with BuildFolder(tmp_path / "out", identity()) as folder:
+        folder.resume()
+        with PartWriter(folder, 0, overlay=False) as writer:
+            writer.add(OUTCOME)
+    with BuildFolder(tmp_path / "out", identity()) as folder:
+        assert folder.resume() == frozenset({0})
+        published = folder.publish(())
+        folder.close()
+    assert published.models == (DETECTOR, SEGMENTER)
+    assert Manifest.read(tmp_path / "out") == published
+    assert BuildFolder(tmp_path / "out", identity()).is_complete
+
+
+def test_detections_are_counted_beside_annotations(tmp_path: Path) -> None:
+    with BuildFolder(tmp_path / "out", identity()) as folder:
+        folder.resume()
+        with PartWriter(folder, 0, overlay=False) as writer:
+            writer.add(OUTCOME)
+        tally = folder.publish(()).tally
+    assert tally.read == {"record": 1, "annotation": 2, "detection": 5}
+    assert tally.kept == {"record": 1, "annotation": 1, "detection": 3}
+    assert [(line["scope"], line["id"], line["reason"]) for line in ledger(tmp_path / "out")] == [
+        ("annotation", "7", "relabelled"),
+        ("detection", "record 1#0", "duplicate_mask"),
+        ("detection", "record 1#4", "low_detection"),
+    ]
+
+
+def test_two_builds_at_once_in_one_folder_are_refused(tmp_path: Path) -> None:
+    with BuildFolder(tmp_path / "out", identity()):
+        for overwrite in (False, True):
+            with pytest.raises(OutputError, match="another process is building"):
+                BuildFolder(tmp_path / "out", identity(), overwrite=overwrite)
+    with BuildFolder(tmp_path / "out", identity()) as folder:
+        assert folder.resume() == frozenset()
+
+
+def test_foreign_files_beside_a_build_survive(tmp_path: Path, pictures: Path) -> None:
+    out = tmp_path / "out"
+    built(folder_recipe(pictures, license="mit"), out)
+    mine = {"notes.txt": "mine", "figures/a.txt": "mine", ".gitattributes": "mine", "assets/logo.png": "mine"}
+    mine |= {"LICENSE": "mine"}
+    put(out, mine)
+    built(folder_recipe(pictures), out, overwrite=True)
+    assert {name: (out / name).read_text() for name in mine} == mine
+    for name in mine:
+        (out / name).unlink()
+    built(folder_recipe(pictures), tmp_path / "anew")
+    assert contents(out) == contents(tmp_path / "anew")
+
+
+def test_a_finished_build_is_left_as_it_is(tmp_path: Path, pictures: Path) -> None:
+    out = tmp_path / "out"
+    first, _ = built(folder_recipe(pictures), out)
+    stamps = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    for how in ({}, {"retry_failed": True}):
+        assert built(folder_recipe(pictures), out, **how)[0].tally.to_json() == first.tally.to_json()
+        assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == stamps
+
+
+@pytest.mark.parametrize("leftover", [".build.new", ".build.gone"])
+def test_leftovers_of_a_killed_run_go_away(tmp_path: Path, pictures: Path, leftover: str) -> None:
+    out = tmp_path / "out"
+    put(out, {f"{leftover}/state.json.partial": "half"})
+    built(folder_recipe(pictures), out)
+    before = contents(out)
+    put(out, {f"{leftover}/state.json": "{}"})
+    built(folder_recipe(pictures), out)
+    assert contents(out) == before
+    assert not (out / leftover).exists()
+
+
+def test_nothing_of_this_machine_is_published(tmp_path: Path, pictures: Path) -> None:
+    put(pictures, {"broken.png": b"broken", "metadata.jsonl": json.dumps({"file_name": "../x.png"})})
+    built(folder_recipe(pictures), tmp_path / "out")
+    for name, data in contents(tmp_path / "out").items():
+        assert str(tmp_path).encode() not in data, name
+
+
+def test_a_build_that_ends_at_any_moment_is_taken_up_again(tmp_path: Path) -> None:
+    """The program compares whole folders byte for byte, also with a fresh build."""
+    tasks = ["fresh:SIGKILL:9", "fresh:SIGINT:24", "retry:SIGKILL:13", "overwrite:SIGKILL:13"]
+    tasks.append("overwrite with the same:SIGKILL:24")
+    command = [sys.executable, "-m", "tests.pipeline.killing", str(tmp_path), *tasks]
+    result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    tried = dict(line.rsplit(": ", 1) for line in result.stdout.splitlines())
+    assert list(tried) == tasks
+    assert all(int(moments) >= 3 for moments in tried.values()), tried

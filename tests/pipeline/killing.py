@@ -1,0 +1,159 @@
+"""Builds that are killed: a program that forks a build, ends it at its n-th touch of the file system, and goes on.
+
+Run as ``python -m tests.pipeline.killing FOLDER SCENARIO:SIGNAL:STRIDE ...``, stride 1 for every moment; prints how
+many moments were tried for each. It is a process of its own because it forks, which no process with threads should do.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import datasetkit.export.dataset.describe
+import datasetkit.pipeline.build
+from datasetkit.options import Recipe
+from datasetkit.pipeline.build import build
+from tests.pipeline.builders import caption, coco_recipe, contents, image_entry, instance, picture, write_coco
+
+TOUCHES = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.scandir"}
+SHARES = {"train": 0.5, "test": 0.5}
+
+
+def forked(run: Callable[[], object], before: Callable[[], object] = lambda: None) -> int:
+    """Run in a child process; give its exit status, negative for a signal."""
+    pid = os.fork()
+    if pid == 0:
+        # In the background, a shell has its jobs ignore it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        before()
+        try:
+            run()
+        except KeyboardInterrupt:
+            os._exit(130)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def end_at(moment: int, how: signal.Signals, out: Path) -> None:
+    """Send this process a signal at its n-th touch of OUT or of any file that is moved or removed."""
+    touched = 0
+
+    def watch(event: str, arguments: tuple) -> None:
+        nonlocal touched
+        if event not in TOUCHES or (event in {"open", "os.scandir"} and not str(arguments[0]).startswith(str(out))):
+            return
+        touched += 1
+        if touched == moment:
+            os.kill(os.getpid(), how)
+
+    sys.addaudithook(watch)
+
+
+def source_of(folder: Path) -> Recipe:
+    """Six pictures in three parts and two splits; the third is missing, and of the fifth only half is there."""
+    options = write_coco(
+        folder,
+        [image_entry(n) for n in range(6)],
+        [instance(10 + n, n % 7) for n in range(9)],
+        [caption(20 + n, n) for n in range(6)],
+        pictures={f"{n}.png": picture(n) for n in (0, 1, 3, 5)} | {"4.png": picture(4)[:300]},
+    )
+    return coco_recipe(options, part_size=2, splits=SHARES)
+
+
+def scenario(
+    name: str, folder: Path
+) -> tuple[Callable[[Path], None], Callable[[Path], object], Callable[[Path], object]]:
+    """Give what stands in OUT before, the build that is killed, and the build that must end as if nothing was."""
+    recipe = source_of(folder)
+    base = folder / "base"
+
+    def plain(out: Path) -> object:
+        return build(recipe, out, workers=2)
+
+    def nothing(out: Path) -> None:
+        shutil.rmtree(out, ignore_errors=True)
+
+    def built_before(out: Path) -> None:
+        nothing(out)
+        shutil.copytree(base, out)
+
+    if name == "fresh":
+        return nothing, plain, plain
+    if name == "overwrite":
+        forked(lambda: build(recipe.model_copy(update={"limit": 3}), base, workers=2))
+        return (
+            built_before,
+            lambda out: build(recipe, out, workers=2, overwrite=True),
+            lambda out: build(recipe, out, workers=2, overwrite=True),
+        )
+    if name == "overwrite with the same":
+        forked(lambda: plain(base))
+        return built_before, lambda out: build(recipe, out, workers=2, overwrite=True), plain
+    forked(lambda: plain(base))
+    (folder / "images" / "2.png").write_bytes(picture(2))
+    (folder / "images" / "4.png").write_bytes(picture(4))
+    return (
+        built_before,
+        lambda out: build(recipe, out, workers=2, retry_failed=True),
+        lambda out: build(recipe, out, workers=2, retry_failed=True),
+    )
+
+
+def warm_up(folder: Path) -> None:
+    """Load once, before any fork, what every build would load again; leave out the plots, which take longest."""
+    recipe = source_of(folder)
+    aligner = datasetkit.pipeline.build.KnownObjectAligner(
+        key_max=recipe.key_max, objects_known=recipe.source.has_objects
+    )
+    datasetkit.pipeline.build.KnownObjectAligner = lambda **_: aligner
+    datasetkit.export.dataset.describe.write_plots = lambda *_: ()
+    build(recipe, folder / "out", workers=2)
+
+
+def main(folder: Path, name: str, how: signal.Signals, stride: int) -> int:
+    """Kill at every ``stride``-th moment; give how many were tried."""
+    prepare, killed, again = scenario(name, folder)
+    out, reference = folder / "out", folder / "expected"
+    prepare(reference)
+    if forked(partial(again, reference)):
+        raise SystemExit(f"{name}: the build fails without being killed")
+    expected = contents(reference)
+    fresh = folder / "fresh"
+    if forked(lambda: build(coco_recipe(files_of(folder), part_size=2, splits=SHARES), fresh, workers=2)):
+        raise SystemExit(f"{name}: the fresh build fails")
+    if contents(fresh) != expected:
+        raise SystemExit(f"{name} ends in other bytes than a fresh build")
+    for tried in itertools.count():
+        moment = 1 + tried * stride
+        prepare(out)
+        status = forked(partial(killed, out), partial(end_at, moment, how, out))
+        if status == 0:
+            return tried
+        if status not in {-how, 130}:
+            raise SystemExit(f"{name}, moment {moment}: the build ended by itself with status {status}")
+        if forked(partial(again, out)):
+            raise SystemExit(f"{name}, moment {moment}: the second build fails")
+        names = sorted({name for name, _ in contents(out).items() ^ expected.items()})
+        if names or len(list(out.iterdir())) != len(list(reference.iterdir())):
+            raise SystemExit(f"{name}, moment {moment}: {names or 'folders'} differ from an undisturbed build")
+    raise AssertionError
+
+
+def files_of(folder: Path) -> dict:
+    return {"name": "coco", "images": folder / "images"} | {k: folder / f"{k}.json" for k in ("instances", "captions")}
+
+
+if __name__ == "__main__":
+    place = Path(sys.argv[1])
+    warm_up(place / "warm")
+    for number, task in enumerate(sys.argv[2:]):
+        named, ending, step = task.split(":")
+        moments = main(place / str(number), named, signal.Signals[ending], int(step))
+        sys.stdout.write(f"{task}: {moments}\n")

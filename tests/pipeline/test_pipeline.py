@@ -1,0 +1,258 @@
+"""A record's way through a build by models: order, batches, errors, and the account of what gave way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from datasetkit.annotation.alignment import KnownObjectAligner
+from datasetkit.annotation.grounded import GroundedAnnotator
+from datasetkit.annotation.grounders.boxes_then_masks import BoxesThenMasks
+from datasetkit.annotation.phrases import NounPhraseFinder
+from datasetkit.core.detections import Box
+from datasetkit.core.ledger import Drop, DropReason, NoticeKind
+from datasetkit.core.mask import mask_iou
+from datasetkit.core.protocols import Entry, PictureAnnotator, Reading, Source
+from datasetkit.core.record import Record
+from datasetkit.core.schema import row_to_record
+from datasetkit.export.dataset.part import Outcome
+from datasetkit.options import GroundingOptions, Recipe
+from datasetkit.options.presets import preset
+from datasetkit.pipeline.models import grounded_annotator
+from datasetkit.pipeline.records import Pipeline
+from datasetkit.runtime.devices import Placement
+from datasetkit.runtime.timers import Stages
+from datasetkit.sources import SOURCES
+from datasetkit.sources.toyworld import ToyworldSource
+from tests.annotation.models_by_hand import TableDetector, TableSegmenter
+from tests.pipeline.builders import caption, image_entry, instance, picture, write_coco
+
+CAT: Box = (2.0, 1.0, 20.0, 12.0)
+COUNT = 7
+
+
+def cats(stages: Stages) -> GroundedAnnotator:
+    """Finds a cat at one place of every picture."""
+    models = {"detector": {"name": "owlv2", "model": "none"}, "segmenter": {"name": "sam", "model": "none"}}
+    detector = TableDetector([CAT], lambda _, phrase: 0.9 if "cat" in phrase else 0.0)
+    return GroundedAnnotator(
+        GroundingOptions.model_validate(models),
+        finder=NounPhraseFinder(),
+        grounder=BoxesThenMasks(detector, TableSegmenter(), detector_batch=2, segmenter_batch=3, stages=stages),
+        stages=stages,
+    )
+
+
+class Counted:
+    """Passes readings on, and remembers how many came at once."""
+
+    def __init__(self, inner: PictureAnnotator) -> None:
+        self.inner = inner
+        self.counts: list[int] = []
+
+    def annotate(self, readings: Sequence[Reading]) -> list[Reading | Drop]:
+        self.counts.append(len(readings))
+        return self.inner.annotate(readings)
+
+
+def recipe(source: dict[str, Any], **more: Any) -> Recipe:
+    return Recipe.parse({"source": source, "grounding": preset("toyworld", {}), **more}, "test")
+
+
+def scenes(count: int = COUNT) -> Recipe:
+    return recipe({"name": "toyworld", "count": count, "size_px": 64, "scene_split": "test"}, overlay=False)
+
+
+def pipeline(
+    chosen: Recipe, annotator: PictureAnnotator | None, *, source: Source | None = None, window: int = 3, **more: Any
+) -> tuple[Pipeline, list[Entry]]:
+    aligner = KnownObjectAligner(objects_known=True)
+    source = source or SOURCES.load(chosen.source.name).from_recipe(chosen, aligner)
+    made = Pipeline(chosen, source, aligner, annotator, window=window, **{"workers": 2, "stages": Stages(), **more})
+    return made, list(source.entries())
+
+
+def outcomes(*arguments: Any, **named: Any) -> list[Outcome]:
+    made, entries = pipeline(*arguments, **named)
+    return list(made.run(entries))
+
+
+def record_of(outcome: Outcome) -> Record:
+    assert outcome.row is not None
+    return row_to_record(outcome.row)
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Recipe:
+    """Eight pictures with two annotations each, one of them with a bad polygon; three pictures cannot be read."""
+    images = [image_entry(number) for number in range(1, 9)]
+    instances = [instance(10 * number + part, number) for number in range(1, 9) for part in (0, 1)]
+    instances[4]["segmentation"] = [[1, 1, 2, 2]]
+    captions = [caption(number, number, f"cat {number}") for number in range(1, 9)]
+    captions[6]["caption"] = "a dog"
+    files = {f"{number}.png": picture(number) for number in range(1, 9)}
+    files |= {"1.png": b"no picture", "5.png": files["5.png"][:200], "8.png": b""}
+    return recipe(write_coco(tmp_path / "in", images, instances, captions, pictures=files))
+
+
+@pytest.mark.parametrize(("window", "counts"), [(1, [0, 1, 1, 1, 0, 1, 1, 0]), (3, [2, 2, 1]), (100, [5])])
+def test_outcomes_come_in_order_whatever_could_not_be_read(mixed: Recipe, window: int, counts: list[int]) -> None:
+    annotator = Counted(cats(Stages()))
+    found = outcomes(mixed, annotator, window=window)
+    assert annotator.counts == counts, "pictures that cannot be read take their place in a window"
+    lost = {0: DropReason.NOT_AN_IMAGE, 4: DropReason.TRUNCATED, 7: DropReason.EMPTY}
+    assert len(found) == 8
+    for place, outcome in enumerate(found):
+        if place in lost:
+            assert outcome.row is None
+            assert outcome.drops[0].reason is lost[place]
+        else:
+            record = record_of(outcome)
+            assert record.image_id == str(place + 1)
+            assert record.description == ("a dog" if place == 6 else f"cat {place + 1}")
+            assert len(record.objects) == (0 if place == 6 else 1)
+            assert outcome.detections == 1
+
+
+def test_annotations_give_way_unless_they_were_dropped_already(mixed: Recipe) -> None:
+    found = outcomes(mixed, cats(Stages()))
+    for place, outcome in enumerate(found):
+        number = place + 1
+        reason = DropReason.RECORD_DROPPED if outcome.row is None else DropReason.RELABELLED
+        wanted = {str(10 * number): reason, str(10 * number + 1): reason}
+        if number == 3:
+            wanted["30"] = DropReason.BAD_POLYGON
+        drops = [drop for drop in outcome.drops if drop.scope == "annotation"]
+        assert {drop.item_id.rpartition("/")[2]: drop.reason for drop in drops} == wanted
+        assert len(drops) == outcome.annotations_read == 2
+    unnamed = [drop for drop in found[6].drops if drop.scope == "detection"]
+    assert [drop.reason for drop in unnamed] == [DropReason.NAMED_BY_NO_PHRASE]
+
+
+def test_without_models_annotations_stay(mixed: Recipe) -> None:
+    found = outcomes(mixed, None)
+    kept = [len(record_of(outcome).objects) for outcome in found if outcome.row is not None]
+    assert kept == [2, 1, 2, 2, 2]
+    reasons = {drop.reason for outcome in found for drop in outcome.drops}
+    assert DropReason.RELABELLED not in reasons
+    assert all(outcome.detections == 0 for outcome in found)
+
+
+class Unannotated:
+    """Drops every second picture that it is given."""
+
+    def annotate(self, readings: Sequence[Reading]) -> list[Reading | Drop]:
+        return [
+            Drop("record", item.record.record_id, DropReason.NOT_FINITE, "odd") if place % 2 else item
+            for place, item in enumerate(readings)
+        ]
+
+
+def test_a_picture_that_models_cannot_use_takes_its_annotations_along(mixed: Recipe) -> None:
+    found = outcomes(mixed, Unannotated(), window=100)
+    lost = [place for place, outcome in enumerate(found) if outcome.row is None]
+    assert lost == [0, 2, 4, 5, 7]
+    assert [(drop.scope, drop.reason) for drop in found[5].drops] == [
+        ("record", DropReason.NOT_FINITE),
+        ("annotation", DropReason.RECORD_DROPPED),
+        ("annotation", DropReason.RECORD_DROPPED),
+    ]
+
+
+class Broken(ToyworldSource):
+    """Has a defect of its own at the fourth scene."""
+
+    def read(self, entry: Entry) -> Reading:
+        if entry.handle == 3:
+            raise ZeroDivisionError("a defect")
+        return super().read(entry)
+
+
+@pytest.mark.parametrize("by_models", [True, False])
+def test_a_defect_of_a_source_ends_the_run_after_what_came_before(by_models: bool) -> None:
+    made, entries = pipeline(
+        scenes(), cats(Stages()) if by_models else None, source=Broken(COUNT, canvas_hw=(64, 64)), window=1, workers=1
+    )
+    found: list[Outcome] = []
+
+    def run() -> Iterator[Outcome]:
+        for outcome in made.run(entries):
+            found.append(outcome)
+            yield outcome
+
+    with pytest.raises(ZeroDivisionError, match="a defect"):
+        list(run())
+    assert len(found) <= 3
+    assert all(outcome.row is not None for outcome in found)
+
+
+class Defective:
+    """Has a defect of its own."""
+
+    def annotate(self, readings: Sequence[Reading]) -> list[Reading | Drop]:
+        raise ZeroDivisionError(f"a defect with {len(readings)} pictures")
+
+
+def test_a_defect_of_an_annotator_ends_the_run() -> None:
+    with pytest.raises(ZeroDivisionError, match="a defect with 3 pictures"):
+        outcomes(scenes(), Defective())
+
+
+def test_a_picture_without_a_description_is_noticed_once(tmp_path: Path) -> None:
+    options = write_coco(tmp_path / "in", [image_entry(1)], [instance(1, 1)], None)
+    (found,) = outcomes(recipe({**options, "require_description": False}), cats(Stages()))
+    assert [notice.kind for notice in found.notices] == [NoticeKind.NO_DESCRIPTION]
+    assert record_of(found).objects == ()
+
+
+def by_shipped_models(batch: int, stages: Stages) -> list[Record]:
+    chosen = scenes()
+    assert chosen.grounding is not None
+    placement = Placement("cpu", captioner_batch=batch, detector_batch=batch, segmenter_batch=batch)
+    annotator = grounded_annotator(chosen.grounding, placement, describes=False, key_max=None, stages=stages)
+    return [record_of(outcome) for outcome in outcomes(chosen, annotator, window=placement.window, stages=stages)]
+
+
+@pytest.fixture(scope="module")
+def one_by_one() -> tuple[list[Record], Stages]:
+    stages = Stages()
+    return by_shipped_models(1, stages), stages
+
+
+@pytest.mark.parametrize("batch", [3, 8])
+def test_batches_of_any_size_give_the_same_records(one_by_one: tuple[list[Record], Stages], batch: int) -> None:
+    found = by_shipped_models(batch, Stages())
+    assert sum(len(record.objects) for record in found) >= COUNT
+    for record, alone in zip(found, one_by_one[0], strict=True):
+        assert (record.record_id, record.description) == (alone.record_id, alone.description)
+        links = [(phrase.text, phrase.object_ids, phrase.status, phrase.reason) for phrase in record.phrases]
+        assert links == [(phrase.text, phrase.object_ids, phrase.status, phrase.reason) for phrase in alone.phrases]
+        for item, other in zip(record.objects, alone.objects, strict=True):
+            assert (item.id, item.category, item.status, item.is_key) == (
+                other.id,
+                other.category,
+                other.status,
+                other.is_key,
+            )
+            # Sums in another order differ in their last digits, and may turn a pixel whose logit is all but 0.
+            assert mask_iou([item.mask], [other.mask]).item() > 0.98
+            assert item.scores.detection == pytest.approx(other.scores.detection, abs=1e-4)
+            assert item.scores.predicted_iou == pytest.approx(other.scores.predicted_iou, abs=1e-4)
+            assert item.source_bbox == pytest.approx(other.source_bbox, abs=0.01)
+
+
+def test_every_stage_is_clocked_in_pictures(one_by_one: tuple[list[Record], Stages]) -> None:
+    stages = one_by_one[1]
+    names = ("read", "phrases", "detect", "segment", "clean", "link", "draw")
+    assert stages.items == dict.fromkeys(names, COUNT)
+    assert set(stages.rates) == set(names)
+    assert all(rate > 0 for rate in stages.rates.values())
+
+
+def test_stages_of_a_build_from_words_are_its_own(mixed: Recipe) -> None:
+    stages = Stages()
+    outcomes(mixed, None, stages=stages)
+    assert stages.items == {"read": 5, "align": 5, "draw": 5}, "what could not be read is not counted"

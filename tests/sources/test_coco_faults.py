@@ -1,0 +1,147 @@
+"""The COCO source and bad entries: what is dropped, what is fatal, and that all the rest is untouched."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from datasetkit.core.errors import SourceError
+from datasetkit.core.ledger import DropReason
+from tests.core.pictures import png_header
+from tests.pipeline.builders import (
+    Json,
+    built,
+    caption,
+    coco_recipe,
+    image_entry,
+    instance,
+    ledger,
+    picture,
+    reasons,
+    write_coco,
+)
+from tests.sources.coco_reading import GOOD, opened, readings
+
+BAD_RECORDS: dict[str, tuple[Json, bytes | None, DropReason]] = {
+    "missing": ({}, None, DropReason.MISSING),
+    "empty": ({}, b"", DropReason.EMPTY),
+    "not an image": ({}, b"hello", DropReason.NOT_AN_IMAGE),
+    "truncated": ({}, picture()[:-400], DropReason.TRUNCATED),
+    "decompression bomb": ({}, png_header(100_000, 100_000), DropReason.TOO_MANY_PIXELS),
+    "too many bytes": ({}, bytes(100_001), DropReason.TOO_MANY_BYTES),
+    "escapes": ({"file_name": "../outside.png"}, picture(), DropReason.PATH_ESCAPES),
+    "escapes deeper": ({"file_name": "a/../../outside.png"}, picture(), DropReason.PATH_ESCAPES),
+    "absolute": ({"file_name": "/etc/passwd"}, picture(), DropReason.PATH_ESCAPES),
+    "drive": ({"file_name": "C:\\outside.png"}, picture(), DropReason.PATH_ESCAPES),
+    "link": ({"file_name": "link.png"}, picture(), DropReason.PATH_ESCAPES),
+    "circle of links": ({"file_name": "circle.png"}, picture(), DropReason.UNREADABLE),
+    "zero byte": ({"file_name": "a\0b.png"}, picture(), DropReason.PATH_ESCAPES),
+    "a name without end": ({"file_name": "n" * 5000}, picture(), DropReason.UNREADABLE),
+    "folder": ({"file_name": "."}, picture(), DropReason.UNREADABLE),
+    "pipe": ({"file_name": "pipe.png"}, picture(), DropReason.UNREADABLE),
+    "no name": ({"file_name": None}, picture(), DropReason.MISSING),
+    "number for a name": ({"file_name": 7}, picture(), DropReason.MISSING),
+    "other size": ({"height": 25}, picture(), DropReason.SIZE_MISMATCH),
+    "size in words": ({"height": "24"}, picture(), DropReason.SIZE_MISMATCH),
+}
+
+
+@pytest.mark.parametrize("case", BAD_RECORDS)
+def test_a_bad_picture_drops_its_record_and_nothing_else(tmp_path: Path, case: str) -> None:
+    change, data, reason = BAD_RECORDS[case]
+    options = write_coco(
+        tmp_path,
+        [image_entry(1), image_entry(2) | change, image_entry(3)],
+        [instance(5, 1), instance(6, 2), instance(7, 2), instance(8, 3)],
+        [caption(11, 1), caption(12, 2), caption(13, 3)],
+        pictures={"1.png": picture(1), "3.png": picture(3)} | ({} if data is None else {"2.png": data}),
+    )
+    (tmp_path / "outside.png").write_bytes(picture())
+    (tmp_path / "images" / "link.png").symlink_to(tmp_path / "outside.png")
+    (tmp_path / "images" / "circle.png").symlink_to("circle.png")
+    os.mkfifo(tmp_path / "images" / "pipe.png")
+    manifest, found = built(coco_recipe(options, limits={"max_bytes": 100_000}), tmp_path / "out")
+    assert list(found) == ["1", "3"]
+    assert reasons(tmp_path / "out") == {"2": reason}
+    assert reasons(tmp_path / "out", "annotation") == {"6": "record_dropped", "7": "record_dropped"}
+    (detail,) = (line["detail"] for line in ledger(tmp_path / "out") if line["scope"] == "record")
+    assert str(tmp_path) not in detail
+    assert manifest.tally.read == {"record": 3, "annotation": 4, "detection": 0}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"image_id": 99}, DropReason.UNKNOWN_IMAGE),
+        ({"segmentation": [[1, 1, 5, 5]]}, DropReason.BAD_POLYGON),
+        ({"segmentation": [[90, 90, 95, 90, 95, 95]]}, DropReason.OUTSIDE_IMAGE),
+        ({"segmentation": []}, DropReason.BAD_POLYGON),
+        ({"segmentation": None}, DropReason.BAD_MASK),
+        ({"segmentation": {"size": [24, 31], "counts": "?"}}, DropReason.BAD_MASK),
+        ({"segmentation": {"size": [31, 24], "counts": [0, 744]}}, DropReason.BAD_MASK),
+    ],
+)
+def test_a_bad_annotation_is_dropped_alone(tmp_path: Path, change: Json, reason: DropReason) -> None:
+    annotations = [instance(5, 1), instance(6, 1) | change, instance(7, 1, category_id=18)]
+    options = write_coco(tmp_path, [image_entry(1)], annotations, [caption(11, 1)])
+    manifest, found = built(coco_recipe(options), tmp_path / "out")
+    assert [item.category for item in found["1"].objects] == ["cat", "dog"]
+    assert [item.id for item in found["1"].objects] == [0, 1]
+    assert reasons(tmp_path / "out", "annotation") == {"6": reason}
+    assert manifest.tally.read == {"record": 1, "annotation": 3, "detection": 0}
+
+
+def test_of_two_pictures_with_one_id_the_later_is_dropped(tmp_path: Path) -> None:
+    images = [image_entry(1), image_entry(1, file_name="other.png"), image_entry(2)]
+    options = write_coco(tmp_path, images, [instance(5, 1)], [caption(11, 1), caption(12, 2)])
+    _, found = built(coco_recipe(options), tmp_path / "out")
+    assert found["1"].image.data == picture(1)
+    assert list(found) == ["1", "2"]
+    assert reasons(tmp_path / "out") == {"1": "duplicate_id"}
+
+
+@pytest.mark.parametrize("text", ["", "   ", None, 0, False, []])
+def test_an_empty_caption_drops_the_record_where_one_is_required(tmp_path: Path, text: Any) -> None:
+    options = write_coco(tmp_path, [image_entry(1), image_entry(2)], (), [caption(11, 1, text), caption(12, 2)])
+    assert readings(opened(options))["1"].reason is DropReason.NO_DESCRIPTION
+    _, found = built(coco_recipe(options | {"require_description": False}), tmp_path / "out")
+    assert [record.description for record in found.values()] == [None, "a cat on a mat"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"images": [image_entry(1) | {"id": "1"}]}, "an element's id is '1'"),
+        ({"images": [7]}, "an element's id is None"),
+        ({"images": [image_entry(2**70)], "pictures": {}}, "64 bits"),
+        ({"instances": [instance(5, None)]}, "an element's image_id is None"),
+        ({"instances": [{"image_id": 1}]}, "an element's id is None"),
+        ({"categories": ["cat"]}, "an element's id is None"),
+        ({"captions": [[]]}, "captions.json: an element's image_id"),
+    ],
+)
+def test_entries_that_are_not_coco_are_fatal(tmp_path: Path, changes: Json, message: str) -> None:
+    with pytest.raises(SourceError, match="COCO needs a whole number") as caught:
+        opened(write_coco(tmp_path, **{**GOOD, "pictures": {}, **changes}))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_broken_json_is_fatal_in_one_line(tmp_path: Path) -> None:
+    options = write_coco(tmp_path, **GOOD)
+    options["captions"].write_text('{"images": [{"id": 1}')
+    with pytest.raises(SourceError, match=r"captions\.json is not the JSON it should be: .* \(byte 21\)$"):
+        opened(options)
+
+
+def test_files_that_are_not_there_are_fatal(tmp_path: Path) -> None:
+    options = write_coco(tmp_path, **GOOD)
+    with pytest.raises(SourceError, match=r"none\.json cannot be opened"):
+        opened(options | {"captions": tmp_path / "none.json"})
+    with pytest.raises(SourceError, match="is no folder"):
+        opened(options | {"images": tmp_path / "none"})
+    with pytest.raises(SourceError, match="at least one"):
+        opened({"images": tmp_path})

@@ -1,0 +1,261 @@
+"""The Parquet source: plain rows of every kind, built folders that come back whole, and damage row by row."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from datasetkit.cli import app
+from datasetkit.core.errors import BuiltFolderError, OutputError, RecipeError, SourceError
+from datasetkit.core.image import ImageLimits
+from datasetkit.core.schema import row_schema
+from datasetkit.options import Recipe
+from datasetkit.pipeline.build import build
+from datasetkit.sources.parquet import ParquetSource
+from tests.pipeline.builders import built, picture, reasons
+from tests.sources.tables import PICTURE, outcomes, plain_rows, rows_of, scenes, write_rows
+
+
+@pytest.fixture(scope="module")
+def built_scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return scenes(tmp_path_factory.mktemp("parquet") / "scenes")
+
+
+def recipe(*files: Path, **options: Any) -> Recipe:
+    names = ("image_column", "text_column", "id_column", "require_description", "relabel")
+    source = {name: options.pop(name) for name in names if name in options}
+    return Recipe.parse({"source": {"name": "parquet", "files": files, **source}, **options}, "test")
+
+
+def test_a_built_folder_comes_back_row_by_row(built_scenes: Path, tmp_path: Path) -> None:
+    _, found = built(recipe(built_scenes, part_size=5), tmp_path / "again")
+    assert rows_of(tmp_path / "again") == rows_of(built_scenes)
+    assert {len(record.key_objects) for record in found.values()} == {1}, "key_max of the first build stays"
+    assert all(record.questions and record.phrases for record in found.values())
+
+
+def test_another_key_max_chooses_anew(built_scenes: Path, tmp_path: Path) -> None:
+    _, found = built(recipe(built_scenes, key_max=2, limit=4), tmp_path / "again")
+    assert len(found) == 4
+    assert max(len(record.key_objects) for record in found.values()) == 2
+
+
+def test_named_columns_read_built_rows_as_plain_ones(built_scenes: Path) -> None:
+    source = ParquetSource([built_scenes], text_column="description", id_column="image_id")
+    entries = list(source.entries())
+    assert {entry.annotation_ids for entry in entries} == {()}
+    assert {entry.record_id for entry in entries} == rows_of(built_scenes).keys()
+    assert not any(source.read(entry).record.objects for entry in entries)
+
+
+@pytest.mark.parametrize("kind", ["datasets", "struct", "binary", "large", "list"])
+def test_pictures_and_texts_of_every_type(tmp_path: Path, kind: str) -> None:
+    rows = plain_rows(3)
+    if kind == "datasets":
+        table = datasets.Dataset.from_list(rows, features=datasets.Features(PICTURE))
+        table.to_parquet(tmp_path / "a.parquet")
+    elif kind == "struct":
+        write_rows(tmp_path / "a.parquet", rows)
+    elif kind == "list":
+        write_rows(tmp_path / "a.parquet", [row | {"text": [" ", row["text"], "another"]} for row in rows])
+    else:
+        types = {"binary": (pa.binary(), pa.string()), "large": (pa.large_binary(), pa.large_string())}[kind]
+        values = [{"image": row["image"]["bytes"], "text": row["text"]} for row in rows]
+        write_rows(tmp_path / "a.parquet", values, pa.schema({"image": types[0], "text": types[1]}))
+    source = ParquetSource([tmp_path])
+    assert outcomes(source) == {f"a.parquet/{n}": f"a cat number {n}" for n in range(3)}
+    readings = [source.read(entry) for entry in source.entries()]
+    assert [reading.record.image.data for reading in readings] == [picture(n) for n in range(3)], "bytes untouched"
+    names = [reading.record.image.name for reading in readings]
+    unnamed = [f"a.parquet-{n}.png" for n in range(3)]
+    assert names == (unnamed if kind in {"binary", "large"} else ["0.png", "1.png", "2.png"])
+    assert readings[1].record.source.uri == "a.parquet/1"
+
+
+def test_a_declared_picture_counts_before_other_bytes(tmp_path: Path) -> None:
+    rows = [{"thumb": b"no", "audio": {"bytes": b"no", "path": ""}, "shot": {"bytes": picture(), "path": "p.png"}}]
+    features = {
+        "shot": {"_type": "Image"},
+        "audio": {"_type": "Audio"},
+        "thumb": {"dtype": "binary", "_type": "Value"},
+    }
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    table = pa.Table.from_pylist(rows)
+    pq.write_table(table.replace_schema_metadata(metadata), tmp_path / "a.parquet")
+    source = ParquetSource([tmp_path / "a.parquet"])
+    assert source.read(next(source.entries())).record.image.name == "p.png"
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(SourceError, match=r"any of audio, shot may hold the pictures"):
+        ParquetSource([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"image_column": "picture"}, r"has no column 'picture' of pictures; it has image, text"),
+        ({"image_column": "text"}, r"no column 'text' of pictures; it has image, text; 'text' has type string"),
+        ({"text_column": "image"}, r"no column 'image' of text"),
+        ({"id_column": "image"}, r"no column 'image' of ids"),
+    ],
+)
+def test_columns_that_are_not_there(tmp_path: Path, how: dict[str, str], message: str) -> None:
+    write_rows(tmp_path / "a.parquet", plain_rows(1))
+    with pytest.raises(SourceError, match=message):
+        ParquetSource([tmp_path], **how)
+
+
+def test_what_is_no_source_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1 nothing PAR1")
+    write_rows(tmp_path / "text" / "a.parquet", [{"text": "no picture"}])
+    (tmp_path / "empty").mkdir()
+    for place, message in [
+        ("broken.parquet", "cannot be read as Parquet"),
+        ("text", "has no column of encoded pictures; it has text"),
+        ("empty", "holds no .parquet file"),
+        ("nowhere", "is neither a file nor a folder"),
+    ]:
+        with pytest.raises(SourceError, match=message) as caught:
+            ParquetSource([tmp_path / place])
+        assert "\n" not in str(caught.value)
+
+
+def test_files_of_another_schema_version_are_refused(tmp_path: Path) -> None:
+    metadata = {b"datasetkit": json.dumps({"schema_version": "9.0"})}
+    write_rows(tmp_path / "a.parquet", [], row_schema().with_metadata(metadata))
+    with pytest.raises(BuiltFolderError, match=r"has schema version 9\.0"):
+        ParquetSource([tmp_path])
+
+
+def test_ids_that_come_again_and_splits_of_names(tmp_path: Path) -> None:
+    rows = [row | {"name": name} for row, name in zip(plain_rows(4), ["a", "b", "a", None], strict=True)]
+    write_rows(tmp_path / "val-00000-of-00002.parquet", rows[:2])
+    write_rows(tmp_path / "test" / "x.parquet", rows[2:])
+    source = ParquetSource([tmp_path], id_column="name")
+    assert outcomes(source) == {
+        "a": "a cat number 2",
+        "test/x.parquet/1": "a cat number 3",
+        "a #2": "duplicate_id",
+        "b": "a cat number 1",
+    }
+    assert [entry.split for entry in source.entries()] == ["test", "test", "val", "val"]
+
+
+def test_rows_without_a_picture_or_a_text(tmp_path: Path) -> None:
+    rows = [
+        {"image": None, "text": "x"},
+        {"image": {"bytes": None, "path": "/etc/hostname"}, "text": "x"},
+        {"image": {"bytes": b"no picture", "path": "a.png"}, "text": "x"},
+        {"image": {"bytes": picture(), "path": "../../a.png"}, "text": "  "},
+        {"image": {"bytes": picture(1) + bytes(5000), "path": None}, "text": "x"},
+    ]
+    write_rows(tmp_path / "a.parquet", rows)
+    found = outcomes(ParquetSource([tmp_path], limits=ImageLimits(max_bytes=4000)))
+    assert list(found.values()) == ["missing", "name_only", "not_an_image", None, "too_many_bytes"]
+    assert list(outcomes(ParquetSource([tmp_path], require_description=True)).values())[3] == "no_description"
+
+
+def test_a_broken_row_group_costs_its_rows_only(tmp_path: Path) -> None:
+    path = write_rows(
+        tmp_path / "a.parquet", plain_rows(12), row_group_size=4, compression="none", use_dictionary=False
+    )
+    data = bytearray(path.read_bytes())
+    column = pq.ParquetFile(path).metadata.row_group(1).column(0)
+    data[column.data_page_offset : column.data_page_offset + 40] = b"\xff" * 40
+    path.write_bytes(data)
+    out = tmp_path / "out"
+    manifest, found = built(recipe(path), out, workers=4)
+    assert reasons(out) == {f"a.parquet/{n}": "unreadable" for n in range(4, 8)}
+    assert {record.description for record in found.values()} == {
+        f"a cat number {n}" for n in (0, 1, 2, 3, 8, 9, 10, 11)
+    }
+    assert manifest.tally.read["record"] == 12
+
+
+@pytest.mark.parametrize("first", [1, 16, 21, 39])
+def test_reading_begins_at_any_row(tmp_path: Path, first: int) -> None:
+    source = ParquetSource([write_rows(tmp_path / "a.parquet", plain_rows(40), row_group_size=25)])
+    found = [source.read(entry).record.description for entry in list(source.entries())[first:]]
+    assert found == [f"a cat number {number}" for number in range(first, 40)]
+
+
+def test_text_that_is_no_utf8_costs_its_row_only(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "a.parquet", plain_rows(5), compression="none", use_dictionary=False)
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"a cat number 3", b"a cat number \xff"))
+    expected = {f"a.parquet/{n}": f"a cat number {n}" for n in range(5)} | {"a.parquet/3": "bad_row"}
+    assert outcomes(ParquetSource([path])) == expected
+
+
+def test_a_row_of_our_schema_that_is_no_record(built_scenes: Path, tmp_path: Path) -> None:
+    rows = [{name: value for name, value in row.items() if name != "split"} for row in rows_of(built_scenes).values()]
+    rows[0]["objects"][0]["mask"]["counts"] = None
+    rows[1]["objects"][0]["mask"]["size"] = [64, 65]
+    rows[2]["phrases"][0]["text"] = "not this"
+    rows[3]["source"] = None
+    rows[4]["objects"] = None
+    rows[5]["record_id"] = rows[6]["record_id"]
+    rows[7]["image"]["bytes"] = picture()
+    write_rows(tmp_path / "a.parquet", rows, row_schema())
+    out = tmp_path / "out"
+    built(recipe(tmp_path / "a.parquet"), out)
+    found = reasons(out)
+    assert found.pop(rows[1]["record_id"]) == "bad_mask"
+    assert found.pop(rows[6]["record_id"]) == "duplicate_id"
+    assert set(found.values()) == {"bad_row"}
+    assert found.keys() == {rows[number]["record_id"] for number in (0, 2, 3, 4, 7)}
+
+
+def test_the_fingerprint_is_that_of_names_sizes_and_footers(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "a" / "x.parquet", plain_rows(2))
+    first = ParquetSource([tmp_path / "a"]).fingerprint()
+    assert ParquetSource([path]).fingerprint() == first
+    assert ParquetSource([write_rows(tmp_path / "b" / "x.parquet", plain_rows(2))]).fingerprint() == first
+    assert ParquetSource([write_rows(tmp_path / "b" / "y.parquet", plain_rows(2))]).fingerprint() != first
+    assert ParquetSource([write_rows(path, plain_rows(2, first=1))]).fingerprint() != first
+
+
+def test_the_objects_of_a_built_folder_do_not_give_way_by_accident(built_scenes: Path, tmp_path: Path) -> None:
+    run = CliRunner()
+    command = ["build", "parquet", str(built_scenes), "--preset", "toyworld", "--limit", "2", "--out"]
+    refused = run.invoke(app, [*command, str(tmp_path / "out")])
+    assert (refused.exit_code, "say --relabel" in refused.stderr) == (1, True)
+    done = run.invoke(app, [*command, str(tmp_path / "out"), "--relabel"])
+    assert done.exit_code == 0
+    assert set(reasons(tmp_path / "out", "annotation").values()) == {"relabelled"}
+    assert "detections   read" in done.stdout
+
+
+def test_models_look_at_plain_rows(built_scenes: Path, tmp_path: Path) -> None:
+    command = ["build", "parquet", str(built_scenes), "--text-column", "description", "--limit", "2"]
+    done = CliRunner().invoke(app, [*command, "--preset", "toyworld", "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0
+    assert all(row["objects"] for row in rows_of(tmp_path / "out").values())
+
+
+def test_the_recipe_builds_again_and_names_no_folder_of_the_machine(built_scenes: Path, tmp_path: Path) -> None:
+    (tmp_path / "rows").symlink_to(built_scenes / "data")
+    build(recipe(*sorted((tmp_path / "rows").iterdir())), tmp_path / "out", workers=1)
+    text = (tmp_path / "out" / "recipe.yaml").read_text()
+    assert str(tmp_path) not in text
+    assert "- test-00000-of" in text
+    command = ["build", "recipe", str(tmp_path / "out" / "recipe.yaml"), "--root", str(tmp_path / "rows")]
+    assert CliRunner().invoke(app, [*command, "--out", str(tmp_path / "again")]).exit_code == 0
+    assert rows_of(tmp_path / "again") == rows_of(built_scenes)
+
+
+def test_a_build_inside_its_own_source_is_refused(tmp_path: Path) -> None:
+    write_rows(tmp_path / "a.parquet", plain_rows(1))
+    with pytest.raises(OutputError, match="lies inside the source's folder"):
+        build(recipe(tmp_path), tmp_path / "out", workers=1)
+
+
+def test_no_files_are_no_recipe() -> None:
+    with pytest.raises(RecipeError, match="at least 1 item"):
+        recipe()

@@ -1,0 +1,109 @@
+"""The fixed evaluation: which scenes, which prompts. Owns the reading of ``recipe.yaml``."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from itertools import islice
+from typing import Any, TypeVar
+
+import numpy as np
+import yaml
+from PIL import Image
+
+from datasetkit.core.mask import BoolArray
+from datasetkit.toyworld.raster import visible_masks
+from datasetkit.toyworld.render import render
+from datasetkit.toyworld.sampling import sample_scene
+from datasetkit.toyworld.scenes import BackgroundKind, Scene, SceneConfig, Split, combinations_for, seed_for
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Example:
+    """A scene with its picture and truth.
+
+    Args:
+        scene: what is shown.
+        image: its picture.
+        masks: visible masks, shape (N, H, W), dtype bool.
+        boxes_xyxy: tight boxes round them, shape (N, 4), px.
+
+    """
+
+    scene: Scene
+    image: Image.Image
+    masks: BoolArray
+    boxes_xyxy: np.ndarray
+
+
+@dataclass(frozen=True)
+class EvaluationRecipe:
+    """What is evaluated.
+
+    Args:
+        scenes: how scenes are sampled, less their combinations, which depend on the split.
+        first: index of the first scene of a split.
+        count: how many scenes of a split.
+        absent_phrases: how many phrases of absent things a prompt holds.
+        box_jitter: how far a box's sides move, as a share of its width and height.
+        questions_per_type: how many questions of each type a scene is asked.
+
+    """
+
+    scenes: SceneConfig
+    first: Mapping[Split, int]
+    count: Mapping[Split, int]
+    absent_phrases: int
+    box_jitter: float
+    questions_per_type: int
+
+    @classmethod
+    def load(cls) -> EvaluationRecipe:
+        """Read the committed recipe."""
+        text = resources.files(__package__).joinpath("recipe.yaml").read_text(encoding="utf-8")
+        values: dict[str, Any] = yaml.safe_load(text)
+        told: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in values["scenes"].items()
+        }
+        told["backgrounds"] = tuple(map(BackgroundKind, told["backgrounds"]))
+        splits = (Split.VALIDATION, Split.TEST)
+        return cls(
+            SceneConfig(**told),
+            {split: values[split.value]["first"] for split in splits},
+            {split: values[split.value]["count"] for split in splits},
+            values["absent_phrases"],
+            values["box_jitter"],
+            values["questions_per_type"],
+        )
+
+    def limited(self, count: int | None) -> EvaluationRecipe:
+        """The same with at most ``count`` scenes of each split."""
+        if count is None:
+            return self
+        return dataclasses.replace(self, count={split: min(count, own) for split, own in self.count.items()})
+
+    def examples(self, split: Split) -> Iterator[Example]:
+        """Render the scenes of a split."""
+        config = dataclasses.replace(self.scenes, combinations=combinations_for(split))
+        for index in range(self.first[split], self.first[split] + self.count[split]):
+            scene = sample_scene(seed_for(split, index), config)
+            masks = visible_masks(scene)
+            yield Example(scene, Image.fromarray(render(scene)), masks, _tight_boxes(masks))
+
+
+def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Give items in lists of ``size``; the last may be shorter."""
+    rest = iter(items)
+    while group := list(islice(rest, size)):
+        yield group
+
+
+def _tight_boxes(masks: BoolArray) -> np.ndarray:
+    """Tight boxes round masks (N, H, W), shape (N, 4), corners in px."""
+    rows = [np.flatnonzero(mask.any(1)) for mask in masks]
+    columns = [np.flatnonzero(mask.any(0)) for mask in masks]
+    return np.array([(c[0], r[0], c[-1] + 1, r[-1] + 1) for r, c in zip(rows, columns, strict=True)], dtype=np.float64)
