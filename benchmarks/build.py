@@ -21,9 +21,10 @@ from typing import TypeVar
 from benchmarks.coco_copies import write_copies
 from datasetkit.annotation.alignment import KnownObjectAligner
 from datasetkit.core.drawing import draw_overlay, encode_jpeg
+from datasetkit.core.files import file_sha256
 from datasetkit.core.image import load_image
 from datasetkit.core.schema import record_to_row
-from datasetkit.export.dataset.shards import ShardWriter, hash_file
+from datasetkit.export.dataset.shards import ShardWriter
 from datasetkit.options import Recipe
 from datasetkit.pipeline.build import build
 from datasetkit.sources.coco import CocoSource
@@ -60,7 +61,7 @@ def profile(recipe: Recipe, out: Path) -> Stages:
         row = stages.time("row", lambda record=record, overlay=overlay: record_to_row(record, overlay))
         stages.time("write", lambda row=row: writer.write(row))
     stages.time("write", writer.close)
-    stages.time("hash", lambda: hash_file(out))
+    stages.time("hash", lambda: file_sha256(out))
     return stages
 
 

@@ -29,10 +29,11 @@ import datasets
 import numpy as np
 from PIL import Image
 
+from datasetkit.core.files import file_sha256
 from datasetkit.core.mask import Mask
 from datasetkit.core.record import EncodedImage, KeyObject, ObjectStatus, Phrase, PhraseStatus, Provenance, Record
 from datasetkit.core.schema import features_json, record_to_row
-from datasetkit.export.dataset.shards import ShardWriter, hash_file
+from datasetkit.export.dataset.shards import ShardWriter
 
 ROWS_PER_SHARD = 1000
 OBJECTS_PER_ROW = 8
@@ -137,7 +138,7 @@ def shard_pieces(rows: Sequence[Row]) -> list[bytes]:
         data = b"".join(path.read_bytes() for path in paths)
         start = time.perf_counter()
         for path in paths:
-            hash_file(path)
+            file_sha256(path)
         hashing = time.perf_counter() - start
     print(f"shards of {len(data) / 1e6:.1f} MB; hashing, apart: {len(data) / hashing / 1e6:,.0f} MB/s")
     step = -(-len(data) // len(rows))

@@ -27,6 +27,7 @@ from pathlib import Path
 import huggingface_hub
 
 from datasetkit import __version__
+from datasetkit.core.files import file_sha256
 from datasetkit.core.ledger import Tally
 from datasetkit.core.schema import SCHEMA_VERSION
 from datasetkit.export.dataset.manifest import (
@@ -39,7 +40,6 @@ from datasetkit.export.dataset.manifest import (
     Shard,
     shard_path,
 )
-from datasetkit.export.dataset.shards import hash_file
 from datasetkit.export.publish.hub.push import push
 from tests.hub.server import HubServer
 
@@ -54,7 +54,7 @@ def make_folder(folder: Path, shards: int, shard_bytes: int) -> int:
     for index in range(shards):
         name = shard_path("train", index, shards)
         (folder / name).write_bytes(os.urandom(shard_bytes))
-        listed.append(Shard(name, "train", 1, shard_bytes, hash_file(folder / name)))
+        listed.append(Shard(name, "train", 1, shard_bytes, file_sha256(folder / name)))
     (folder / CARD_NAME).write_text("---\nlicense: cc0-1.0\n---\n", encoding="utf-8")
     for name in (LEDGER_NAME, RECIPE_NAME, STATISTICS_NAME):
         (folder / name).write_text(f"{name}\n", encoding="utf-8")

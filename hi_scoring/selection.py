@@ -181,8 +181,8 @@ class Selector:
             )
         told = f"{name} by {self._by}"
         if unit == "layers":
-            return Selection(name, tuple(sorted(_chosen(self._layers, rule, k, seed, told, _together))))
-        return Selection.of_heads(name, _chosen(self._heads, rule, k, seed, told, _by_layer))
+            return Selection(name, tuple(sorted(_chosen(self._layers, rule, k, seed, told, lambda _: 0))))
+        return Selection.of_heads(name, _chosen(self._heads, rule, k, seed, told, lambda head: head.layer))
 
 
 def _chosen(
@@ -226,14 +226,6 @@ def _drawn(
         ]
         if set(drawn) not in taken:
             return drawn
-
-
-def _together(_: int) -> int:
-    return 0
-
-
-def _by_layer(head: Head) -> int:
-    return head.layer
 
 
 def _layers_of(heads: Iterable[Head]) -> tuple[int, ...]:

@@ -16,7 +16,11 @@ from scipy import stats
 FloatArray = NDArray[np.floating]
 
 DRAWS, SPLITS, SEED = 2000, 20, 0
-_LEVEL = 0.95
+# Of every test, after correction for the others of its family.
+LEVEL = 0.05
+# What can come of a claim.
+HOLDS, FAILS, OPEN, NOT_MEASURED = "holds", "does not hold", "cannot be told", "not measured"
+_CONFIDENCE = 0.95
 _CHUNK_BYTES = 32 * 2**20
 
 
@@ -263,7 +267,7 @@ def _drawn_means(counts: NDArray[np.float32], values: FloatArray) -> FloatArray:
 
 def _percentiles(draws: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Lower and upper percentile over (draws, columns) without NaN; NaN for a column that has nothing else."""
-    shares = [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2]
+    shares = [(1 - _CONFIDENCE) / 2, (1 + _CONFIDENCE) / 2]
     low, high = np.quantile(draws, shares, axis=0)
     for column in np.flatnonzero(np.isnan(low)):
         defined = draws[:, column][~np.isnan(draws[:, column])]

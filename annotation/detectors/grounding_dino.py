@@ -18,9 +18,9 @@ from datasetkit.annotation.detectors.prompted import Answer, ask_alike, detect_i
 from datasetkit.annotation.detectors.prompts import close_prompt
 from datasetkit.annotation.detectors.spans import Reduction
 from datasetkit.annotation.detectors.tokens import check_tokenizer, encode_prompts, text_offsets
-from datasetkit.annotation.pictures import thickened
 from datasetkit.core.detections import Detections, Query
 from datasetkit.core.errors import UnusableError
+from datasetkit.core.image import thickened
 from datasetkit.runtime.loading import checkpoint_identity, load_config, load_model, load_processor
 
 _MODEL_TYPES = ("grounding-dino", "mm-grounding-dino")

@@ -22,6 +22,7 @@ from datasetkit.annotation.detectors.groundingdino_bert import (
 )
 from datasetkit.annotation.detectors.tokens import check_tokenizer
 from datasetkit.core.errors import ModelError
+from datasetkit.core.text import one_line
 from datasetkit.runtime.loading import load_processor
 from datasetkit.runtime.packages import GROUNDINGDINO, TORCHVISION, require
 
@@ -114,9 +115,7 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
     try:
         keys = model.load_state_dict(clean_state_dict(state), strict=False)
     except (RuntimeError, TypeError) as error:
-        raise ModelError(
-            f"weights {path} do not fit the configuration: {' '.join(str(error).split())[:300]}"
-        ) from error
+        raise ModelError(f"weights {path} do not fit the configuration: {one_line(error)[:300]}") from error
     unexpected = sorted(set(keys.unexpected_keys) - _TOLERATED)
     if keys.missing_keys or unexpected:
         raise ModelError(

@@ -21,9 +21,9 @@ from datasetkit.annotation.detectors.prompted import Answer, ask_alike, detect_i
 from datasetkit.annotation.detectors.prompts import close_prompt
 from datasetkit.annotation.detectors.spans import Reduction
 from datasetkit.annotation.detectors.tokens import encode_prompts, text_offsets
-from datasetkit.annotation.pictures import thickened
 from datasetkit.core.detections import Detections, ModelIdentity, Query
 from datasetkit.core.errors import UnusableError
+from datasetkit.core.image import thickened
 from datasetkit.runtime.loading import file_identity
 
 _SHORT_SIDE_PX = 800

@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 from transformers import SamHQModel, SamImageProcessorPil, SamModel
 
-from datasetkit.annotation.pictures import thickened
 from datasetkit.annotation.segmenters.chunks import BoxChunks
 from datasetkit.annotation.segmenters.masks import Size, resize, scale_boxes, segment_of, unpad
 from datasetkit.core.detections import FloatArray, ModelIdentity, Segment
 from datasetkit.core.errors import UnusableError
+from datasetkit.core.image import thickened
 from datasetkit.runtime.loading import checkpoint_identity, load_config, load_model, load_processor
 
 _CLASSES = {"sam": SamModel, "sam_hq": SamHQModel}

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from datasetkit.annotation.pictures import thickened
 from datasetkit.annotation.segmenters.chunks import BoxChunks
 from datasetkit.annotation.segmenters.masks import Size, resize, scale_boxes, segment_of, unpad
 from datasetkit.core.detections import FloatArray, ModelIdentity, Segment
 from datasetkit.core.errors import ModelError, UnusableError
+from datasetkit.core.image import thickened
 from datasetkit.runtime.loading import file_identity
 from datasetkit.runtime.packages import SEGMENT_ANYTHING, TORCHVISION, require
 

@@ -11,7 +11,6 @@ import typer
 from datasetkit import __version__
 from datasetkit.cli import build, inspect
 from datasetkit.cli.ablate import ablate
-from datasetkit.cli.card import card
 from datasetkit.cli.compare import compare
 from datasetkit.cli.doctor import doctor
 from datasetkit.cli.export import export
@@ -34,7 +33,7 @@ app.add_typer(build.app, name="build")
 app.command("verify")(inspect.verify)
 app.command("stats")(inspect.stats)
 app.command("preview")(inspect.preview)
-app.command("card")(card)
+app.command("card")(inspect.card)
 app.command("push")(push)
 app.command("export")(export)
 app.command("score")(score)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from datasetkit.hi_scoring.ablation.results import Ablations
     from datasetkit.hi_scoring.data.datasets import DataIdentity
     from datasetkit.hi_scoring.model.subject import Subject
-    from datasetkit.hi_scoring.runs.progress import OnProgress
+    from datasetkit.runtime.progress import OnProgress
 
 HEADS = "Heads"
 _BY = "hi:response"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from datasetkit.hi_scoring.data.examples import Examples
     from datasetkit.hi_scoring.model.options import TextOptions, WritingOptions
     from datasetkit.hi_scoring.model.subject import Subject
-    from datasetkit.hi_scoring.runs.progress import OnProgress
+    from datasetkit.runtime.progress import OnProgress
 
 DATA = "Data"
 RowsName = Annotated[

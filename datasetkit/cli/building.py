@@ -13,6 +13,7 @@ import typer
 from datasetkit.cli.grounding import PANEL, ModelOptions, knows_only_scenes
 from datasetkit.cli.progress import progress_line
 from datasetkit.core.errors import OutputError, RecipeError
+from datasetkit.core.text import counted
 
 if TYPE_CHECKING:
     from datasetkit.export.dataset.manifest import Manifest
@@ -179,9 +180,9 @@ def _summarise(manifest: Manifest, out: Path, seconds: float) -> None:
         for reason, count in sorted(reasons.items()):
             if reason is DropReason.RELABELLED:
                 continue
-            typer.echo(f"dropped      {count:,} {scope}{'' if count == 1 else 's'}: {reason} ({reason.explanation})")
+            typer.echo(f"dropped      {counted(count, scope)}: {reason} ({reason.explanation})")
     for kind, count in sorted(manifest.tally.notices.items()):
-        typer.echo(f"noticed      {count:,} record{'' if count == 1 else 's'}: {kind} ({kind.explanation})")
+        typer.echo(f"noticed      {counted(count, 'record')}: {kind} ({kind.explanation})")
     shared = Statistics.read(out).shared_pictures
     if shared:
         pictures = "1 picture comes" if shared == 1 else f"{shared:,} pictures come"

@@ -13,6 +13,7 @@ import typer
 
 from datasetkit.cli.progress import verify_line
 from datasetkit.core.errors import BuiltFolderError, HubError
+from datasetkit.core.text import counted
 
 if TYPE_CHECKING:
     from datasetkit.export.dataset.files import DatasetFiles
@@ -43,7 +44,7 @@ def verify(
             hide()
             typer.echo(str(fault))
     if faults:
-        typer.echo(f"{faults} fault{'' if faults == 1 else 's'} in {dataset}", err=True)
+        typer.echo(f"{counted(faults, 'fault')} in {dataset}", err=True)
         raise typer.Exit(1)
     typer.echo(f"{dataset} is sound")
 
@@ -113,3 +114,12 @@ def preview(
     total = sum(manifest.split_rows.values())
     shown = write_preview(map(row_to_record, rows), destination, folder.resolve().name, total)
     typer.echo(f"wrote {destination} ({shown} of {total} records)")
+
+
+def card(folder: Annotated[Path, typer.Argument(metavar="OUT", help="A built folder.", show_default=False)]) -> None:
+    """Write OUT/README.md again from manifest and statistics; your own sections and front-matter keys stay."""
+    from datasetkit.export.dataset.describe import update_card
+    from datasetkit.pipeline.build import REASON_MEANINGS
+
+    update_card(folder, REASON_MEANINGS)
+    typer.echo(f"wrote {folder / 'README.md'}")

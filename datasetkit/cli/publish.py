@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from datasetkit.core.errors import OutputError
+from datasetkit.core.text import counted
 
 if TYPE_CHECKING:
     from datasetkit.core.remote import RemotePath
@@ -142,7 +143,7 @@ def _plan_lines(planned: Plan) -> Iterator[str]:
     sent, skipped = sum(size for _, size in planned.sent), sum(size for _, size in planned.skipped)
     yield (
         f"would send {_files(len(planned.sent))} of {_size(sent)} and delete {_files(len(planned.deletions))} in "
-        f"{planned.commits} commit{'' if planned.commits == 1 else 's'}; {_files(len(planned.skipped))} of "
+        f"{counted(planned.commits, 'commit')}; {_files(len(planned.skipped))} of "
         f"{_size(skipped)} {_are(len(planned.skipped))} there already. Nothing was sent"
     )
 
@@ -167,7 +168,7 @@ def _kept_lines(card: PushedCard) -> Iterator[str]:
 
 
 def _files(count: int) -> str:
-    return f"{count:,} file{'' if count == 1 else 's'}"
+    return counted(count, "file")
 
 
 def _are(count: int) -> str:

@@ -11,6 +11,7 @@ import typer
 from datasetkit.cli.options import FEW_SAMPLES, ModelName, check_dtype, check_revision, name_of, names_in, options_of
 from datasetkit.cli.progress import stage_line
 from datasetkit.core.errors import RecipeError
+from datasetkit.core.text import counted
 
 if TYPE_CHECKING:
     from datasetkit.hi_scoring.data.datasets import Data
@@ -159,10 +160,6 @@ def _report(scores: HeadScores, subject: Subject, rows: Data, folder: Path, by: 
             f"few samples    {len(scores.record_ids)}: intervals and rankings say little below some {FEW_SAMPLES}"
         )
     for reason, count in Counter(drop.reason for drop in drops).most_common():
-        typer.echo(f"without scores  {_counted(count, 'row')}: {reason} ({reason.explanation})")
-    typer.echo(f"wrote {folder} (scores of {_counted(len(scores.record_ids), 'sample')})")
+        typer.echo(f"without scores  {counted(count, 'row')}: {reason} ({reason.explanation})")
+    typer.echo(f"wrote {folder} (scores of {counted(len(scores.record_ids), 'sample')})")
     typer.echo(f"open {page} in a browser")
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

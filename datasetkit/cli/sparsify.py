@@ -15,11 +15,11 @@ from datasetkit.core.errors import RecipeError
 
 if TYPE_CHECKING:
     from datasetkit.hi_scoring.model.subject import Subject
-    from datasetkit.hi_scoring.runs.progress import OnProgress
     from datasetkit.hi_scoring.sparse.bench import Bench
     from datasetkit.hi_scoring.sparse.conditions import Condition
     from datasetkit.hi_scoring.sparse.folder import Sparsity
     from datasetkit.hi_scoring.sparse.kernels import Kernel
+    from datasetkit.runtime.progress import OnProgress
 
 HEADS = "Heads"
 

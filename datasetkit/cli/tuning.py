@@ -18,6 +18,8 @@ from datasetkit.cli.asking import DATA, AskOptions, namer_of, unknown, unusable
 from datasetkit.cli.options import name_of, names_in, options_of
 from datasetkit.cli.progress import stage_line
 from datasetkit.core.errors import RecipeError
+from datasetkit.core.text import one_line
+from datasetkit.options.base import plain
 
 if TYPE_CHECKING:
     from datasetkit.hi_scoring.comparison.bench import Bench, Ranking
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from datasetkit.hi_scoring.comparison.trials import Trial
     from datasetkit.hi_scoring.data.datasets import Data
     from datasetkit.hi_scoring.model.options import TextOptions
-    from datasetkit.hi_scoring.runs.progress import OnProgress
+    from datasetkit.runtime.progress import OnProgress
 
 ADAPTER, TRAINING = "Adapter", "Training"
 # Names of rows for people; those of tests are names of results, too.
@@ -261,7 +263,7 @@ def _report(found: Comparison, bench: Bench, folder: Path) -> None:
     from datasetkit.hi_scoring.comparison.table import contrasts_table, shifts_table, write_tables
     from datasetkit.hi_scoring.scores.run import PAGE_NAME
 
-    shifts, contrasts, description = shifts_table(found), contrasts_table(found), bench.description()
+    shifts, contrasts, description = shifts_table(found), contrasts_table(found), plain(bench.description())
     write_tables(folder, shifts, contrasts)
     write_markdown(folder / "comparison.md", found, shifts, contrasts, description)
     asked = side_by_side(folder, found, _RECORDS_SHOWN)
@@ -323,7 +325,7 @@ def _settings(given: list[str] | tuple[str, ...]) -> dict[str, Any]:
         try:
             settings[name] = yaml.safe_load(value)
         except yaml.YAMLError as error:
-            raise RecipeError(f"--set {one}: the value is no YAML: {' '.join(str(error).split())}") from error
+            raise RecipeError(f"--set {one}: the value is no YAML: {one_line(error)}") from error
     return settings
 
 

@@ -28,6 +28,7 @@ from datasetkit.core.record import EncodedImage
 # Pillow itself refuses everything larger, whatever limit is given here.
 MOST_PIXELS = 178_956_970
 _EXIF_ORIENTATION = 0x0112
+_ASPECT_MAX = 64
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -252,3 +253,13 @@ def _sixteen_bit_to_rgb(image: Image.Image, name: str) -> Image.Image:
             DropReason.UNSUPPORTED_PIXELS, f"{name} has pixel values beyond 16 bit; convert it to 8 bit"
         )
     return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8)).convert("RGB")
+
+
+def thickened(image: Image.Image) -> Image.Image:
+    """Stretch a picture as thin as a thread, whose short side processors would round to no pixel.
+
+    Boxes in shares of the frame stay what they are.
+    """
+    width, height = image.size
+    least = -(-max(width, height) // _ASPECT_MAX)
+    return image if min(width, height) >= least else image.resize((max(width, least), max(height, least)))

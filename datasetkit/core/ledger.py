@@ -165,13 +165,15 @@ class Drop:
     """One record, annotation or detection that was left out.
 
     ``item_id`` is the record id, the annotation's id for scope ``annotation``, or the record id, ``#`` and the
-    detection's number for scope ``detection``.
+    detection's number for scope ``detection``. ``row`` is the record's place among rows that were read, from 0; None
+    where it was not read from rows.
     """
 
     scope: Scope
     item_id: str
     reason: DropReason
     detail: str
+    row: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 from typing import IO, Any
 
-from datasetkit.core.stores import S3_PROTOCOLS, failures, one_line, open_store
+from datasetkit.core.stores import S3_PROTOCOLS, failures, open_store, with_hint
 
 _BUFFER_BYTES = 2**20
 _DIGEST_KEY = "sha256"
@@ -203,9 +203,9 @@ class RemotePath:
         except FileNotFoundError as error:
             raise FileNotFoundError(errno.ENOENT, "is not there", str(self)) from error
         except PermissionError as error:
-            raise PermissionError(errno.EACCES, f"access is refused ({one_line(error)})", str(self)) from error
+            raise PermissionError(errno.EACCES, f"access is refused ({with_hint(error)})", str(self)) from error
         except failures() as error:
-            raise OSError(getattr(error, "errno", None) or errno.EIO, one_line(error), str(self)) from error
+            raise OSError(getattr(error, "errno", None) or errno.EIO, with_hint(error), str(self)) from error
 
 
 class _RemoteFile(io.RawIOBase):

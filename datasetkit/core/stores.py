@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from datasetkit.core.errors import AddressError, MissingPackageError
+from datasetkit.core.text import one_line
 
 S3_PROTOCOLS = frozenset({"s3", "s3a"})
 _HINTS = {
@@ -31,10 +32,10 @@ def open_store(address: str) -> tuple[Any, str]:
     try:
         store, path = fsspec.core.url_to_fs(address)
     except ImportError as error:
-        mend = "run: pip install 'datasetkit[s3]'" if protocol in S3_PROTOCOLS else one_line(error)
+        mend = "run: pip install 'datasetkit[s3]'" if protocol in S3_PROTOCOLS else with_hint(error)
         raise MissingPackageError(f"{address} needs a package that is not here; {mend}") from None
     except ValueError as error:
-        raise AddressError(f"{address} cannot be opened: {one_line(error)}") from error
+        raise AddressError(f"{address} cannot be opened: {with_hint(error)}") from error
     return store, str(path).rstrip("/")
 
 
@@ -54,7 +55,6 @@ def failures() -> tuple[type[BaseException], ...]:
     return tuple(found)
 
 
-def one_line(error: BaseException) -> str:
+def with_hint(error: BaseException) -> str:
     """Put what an error says in one line, with what helps where that is known."""
-    told = " ".join(str(error).split()) or type(error).__name__
-    return f"{told}{_HINTS.get(type(error).__name__, '')}"
+    return f"{one_line(error)}{_HINTS.get(type(error).__name__, '')}"

@@ -14,6 +14,7 @@ from pydantic import Field, StringConstraints, ValidationError, field_validator,
 from datasetkit.core.errors import RecipeError
 from datasetkit.core.image import MOST_PIXELS, ImageLimits
 from datasetkit.core.paths import Place
+from datasetkit.core.text import one_line
 from datasetkit.options.base import Options
 from datasetkit.options.grounding import GroundingOptions
 from datasetkit.options.sources import (
@@ -148,7 +149,7 @@ class Recipe(Options):
         except OSError as error:
             raise RecipeError(f"{path} cannot be read: {error.strerror}") from None
         except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise RecipeError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+            raise RecipeError(f"{path} is not YAML: {one_line(error)}") from None
         if not isinstance(value, Mapping):
             raise RecipeError(f"{path} holds a {type(value).__name__}; a recipe is a mapping of options")
         recipe = cls.parse(value, str(path))

@@ -97,13 +97,16 @@ class Pipeline:
             overlay = encode_jpeg(draw_overlay(result.pixels, record.key_objects)) if self._recipe.overlay else None
             row = record_to_row(record, overlay)
         replaced = () if self._picture_annotator is None else _replaced(entry, result.drops)
+        notices = result.notices
+        if record.description is None:
+            notices += (Notice(record.record_id, NoticeKind.NO_DESCRIPTION),)
         return Outcome(
             row=row,
             split=self._split(entry, record),
             annotations_read=len(entry.annotation_ids),
             detections=result.detections,
             drops=(*result.drops, *replaced),
-            notices=(*result.notices, *_missing_description(record)),
+            notices=notices,
         )
 
     def _with_words(self, reading: Reading) -> Record:
@@ -126,10 +129,6 @@ def _replaced(entry: Entry, drops: Iterable[Drop]) -> tuple[Drop, ...]:
     dropped = {drop.item_id for drop in drops if drop.scope == "annotation"}
     replaced = partial(Drop, "annotation", reason=DropReason.RELABELLED, detail=f"record {entry.record_id}")
     return tuple(replaced(item_id=item) for item in entry.annotation_ids if item not in dropped)
-
-
-def _missing_description(record: Record) -> tuple[Notice, ...]:
-    return (Notice(record.record_id, NoticeKind.NO_DESCRIPTION),) if record.description is None else ()
 
 
 def _dropped(entry: Entry, record: Drop) -> Outcome:

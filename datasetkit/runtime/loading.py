@@ -19,6 +19,7 @@ from transformers.utils import logging as transformers_logging
 
 from datasetkit.core.detections import ModelIdentity
 from datasetkit.core.errors import MissingPackageError, ModelError
+from datasetkit.core.files import file_sha256
 from datasetkit.runtime.checkpoints import resolve
 from datasetkit.runtime.packages import TORCHVISION
 
@@ -105,18 +106,13 @@ def _folder_sha256(folder: Path) -> str:
     digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):
         if path.suffix in _DECIDING:
-            digest.update(f"{path.name} {_sha256(path)}\n".encode())
+            digest.update(f"{path.name} {file_sha256(path)}\n".encode())
     return digest.hexdigest()
 
 
 def file_identity(role: str, path: Path) -> ModelIdentity:
     """Tell which weights a file holds."""
-    return ModelIdentity(role, path.name, None, _sha256(path))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return ModelIdentity(role, path.name, None, file_sha256(path))
 
 
 def _located(model: str, revision: str | None) -> str:

@@ -22,8 +22,8 @@ from datasetkit.core.record import KeyObject, ObjectStatus, Provenance, Record
 from datasetkit.core.remote import RemotePath
 from datasetkit.options import Recipe
 from datasetkit.sources.coco_index import CocoIndex
+from datasetkit.sources.columns import UNKNOWN_LICENSE
 from datasetkit.sources.files import read_picture
-from datasetkit.sources.licenses import UNKNOWN_LICENSE
 
 CaptionChoice = Literal["first", "longest", "all", "best-aligned"]
 

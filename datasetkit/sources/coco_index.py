@@ -8,8 +8,8 @@ from typing import Any
 
 from datasetkit.core.errors import SourceError
 from datasetkit.core.paths import Place
+from datasetkit.sources.columns import license_identifier
 from datasetkit.sources.json_index import JsonFile, Postings
-from datasetkit.sources.licenses import license_identifier
 
 _LONGEST_QUOTE = 60
 

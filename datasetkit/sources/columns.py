@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
@@ -12,6 +14,8 @@ from datasetkit.core.errors import SourceError
 from datasetkit.core.schema import row_schema
 from datasetkit.sources.files import CAPTION_COLUMNS
 
+UNKNOWN_LICENSE = "unknown"
+_CREATIVE_COMMONS = re.compile(r"creativecommons\.org/(licenses|publicdomain)/([a-z-]+)/(\d\.\d)")
 _PICTURE_NAMES = ("image", "img", "picture", "photo", "jpg", "jpeg", "png", "webp")
 
 
@@ -171,3 +175,13 @@ def _is_text_of(schema: pa.Schema, name: str) -> bool:
 
 def _is_id(kind: pa.DataType) -> bool:
     return _is_string(kind) or pa.types.is_integer(kind)
+
+
+def license_identifier(license_entry: Mapping[str, Any]) -> str:
+    """Give the Hub's identifier of a license ({"name", "url"}), its name where the Hub has none, or "unknown"."""
+    match = _CREATIVE_COMMONS.search(str(license_entry.get("url") or ""))
+    if match and match[2] == "zero":
+        return f"cc0-{match[3]}"
+    if match and match[1] == "licenses":
+        return f"cc-{match[2]}-{match[3]}"
+    return str(license_entry.get("name") or license_entry.get("url") or UNKNOWN_LICENSE)

@@ -22,8 +22,9 @@ from datasetkit.core.paths import Place, arrow_input, files_below, path_inside
 from datasetkit.core.protocols import Annotator, Entry, Reading
 from datasetkit.core.record import Provenance, Record
 from datasetkit.core.remote import RemotePath
+from datasetkit.core.text import one_line
 from datasetkit.options import Recipe
-from datasetkit.sources.columns import no_texts
+from datasetkit.sources.columns import UNKNOWN_LICENSE, no_texts
 from datasetkit.sources.files import (
     CAPTION_COLUMNS,
     PICTURE_SUFFIXES,
@@ -31,7 +32,6 @@ from datasetkit.sources.files import (
     read_picture,
     split_of_folder,
 )
-from datasetkit.sources.licenses import UNKNOWN_LICENSE
 
 _METADATA_NAMES = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 _NO_TEXTS = ("file_name", "license")
@@ -250,4 +250,4 @@ def _parquet_rows(path: Place) -> Iterator[Mapping[str, Any]]:
             for batch in file.iter_batches():
                 yield from batch.to_pylist()
     except (ArrowException, OSError) as error:
-        raise SourceError(f"{path} cannot be read as Parquet: {' '.join(str(error).split())}") from None
+        raise SourceError(f"{path} cannot be read as Parquet: {one_line(error)}") from None

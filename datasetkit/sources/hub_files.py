@@ -14,7 +14,7 @@ from datasetkit.core.image import ImageLimits
 from datasetkit.core.ledger import DropReason
 from datasetkit.core.paths import leads_out
 from datasetkit.sources.files import as_text, read_picture
-from datasetkit.sources.hub_loading import one_line
+from datasetkit.sources.hub_loading import without_queries
 
 _PLACE = re.compile(r"(?P<archive>(?:zip|tar)://[^:]*::)?(?P<file>.+)", re.DOTALL)
 # What files in archives raise that are damaged, encrypted or packed in an unknown way.
@@ -83,7 +83,9 @@ class RepositoryFiles:
         except (HTTPError, *_DAMAGE) as error:
             refusal = _refusal(error)
             if refusal is not None:
-                raise SourceError(f"{as_text(path)} cannot be fetched from the Hub: {one_line(refusal)}") from error
+                raise SourceError(
+                    f"{as_text(path)} cannot be fetched from the Hub: {without_queries(refusal)}"
+                ) from error
             detail = f"{as_text(path)} cannot be read: {type(error).__name__}"
             raise UnusableError(DropReason.UNREADABLE, detail) from error
         if len(data) > self._limits.max_bytes:

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from datasetkit.core.errors import SourceError, UnusableError
 from datasetkit.core.ledger import DropReason
+from datasetkit.core.text import one_line
 from datasetkit.sources.columns import Columns
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -96,12 +97,12 @@ def readable_errors(what: str) -> Iterator[None]:
     except SourceError:
         raise
     except (OSError, ValueError, RuntimeError, LookupError, DatasetsError, HTTPError, pa.ArrowException) as error:
-        raise SourceError(f"{what} cannot be read from the Hub: {one_line(error)}") from error
+        raise SourceError(f"{what} cannot be read from the Hub: {without_queries(error)}") from error
 
 
-def one_line(error: Exception) -> str:
+def without_queries(error: Exception) -> str:
     """Tell an error in one line, without queries of addresses."""
-    return _QUERY.sub("", " ".join(str(error).split()))[:_LONGEST_MESSAGE] or type(error).__name__
+    return _QUERY.sub("", one_line(error))[:_LONGEST_MESSAGE]
 
 
 def schema_of(dataset: Any, repo: str) -> pa.Schema:

@@ -22,6 +22,7 @@ from datasetkit.core.ledger import Drop, DropReason
 from datasetkit.core.paths import Place, arrow_input
 from datasetkit.core.protocols import Annotator, Entry, Reading
 from datasetkit.core.schema import check_schema_version, stored_schema_version
+from datasetkit.core.text import one_line
 from datasetkit.options import Recipe
 from datasetkit.sources.columns import Columns, check_texts, find_columns
 from datasetkit.sources.files import list_shards, split_of_shard
@@ -172,7 +173,7 @@ def _open(path: Place) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(arrow_input(path), buffer_size=_BUFFER_BYTES, pre_buffer=False)
     except _DAMAGE as error:
-        raise SourceError(f"{path} cannot be read as Parquet: {' '.join(str(error).split())}") from None
+        raise SourceError(f"{path} cannot be read as Parquet: {one_line(error)}") from None
 
 
 def _footer_sha256(path: Place) -> str:
@@ -199,7 +200,7 @@ def _ids(table: _Table) -> Iterator[tuple[object, Sequence[int]]]:
                 for batch in file.iter_batches(_ID_ROWS, columns=[table.columns.id]):
                     yield from ((value, ()) for value in batch.column(0).to_pylist())
     except _DAMAGE as error:
-        raise SourceError(f"{table.path} breaks off: {' '.join(str(error).split())}") from None
+        raise SourceError(f"{table.path} breaks off: {one_line(error)}") from None
 
 
 def _table_rows(table: _Table, start: int) -> Iterator[Mapping[str, Any] | UnusableError]:
@@ -227,7 +228,7 @@ def _group_rows(
                 yield from _batch_rows(batch.slice(max(start - done, 0)), table.name)
             done += batch.num_rows
     except _DAMAGE as error:
-        damage = " ".join(str(error).split())
+        damage = one_line(error)
     for _ in range(max(done, start), table.group_rows[group]):
         yield UnusableError(DropReason.UNREADABLE, f"{table.name}: row group {group} breaks off: {damage}")
 

@@ -16,9 +16,8 @@ from datasetkit.core.protocols import Entry, Reading, Source
 from datasetkit.core.record import Provenance, Record
 from datasetkit.core.schema import row_to_record
 from datasetkit.options import Recipe
-from datasetkit.sources.columns import Columns
+from datasetkit.sources.columns import UNKNOWN_LICENSE, Columns
 from datasetkit.sources.files import as_text
-from datasetkit.sources.licenses import UNKNOWN_LICENSE
 
 _MAGIC = ((b"\xff\xd8\xff", ".jpg"), (b"\x89PNG", ".png"), (b"GIF8", ".gif"), (b"BM", ".bmp"), (b"RIFF", ".webp"))
 

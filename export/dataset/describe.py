@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from datasetkit.core.errors import BuiltFolderError
+from datasetkit.core.files import write_text
 from datasetkit.export.dataset.card.front_matter import read_front_matter
 from datasetkit.export.dataset.card.parts import split_card
 from datasetkit.export.dataset.card.render import render_card
@@ -42,7 +43,7 @@ def describe(
         BuiltFolderError: a shard cannot be read.
 
     """
-    (folder / RECIPE_NAME).write_text(recipe_yaml(manifest.recipe), encoding="utf-8")
+    write_text(folder / RECIPE_NAME, recipe_yaml(manifest.recipe))
     statistics = compute_statistics(folder, manifest)
     statistics.write(folder)
     licenses = statistics.total.licenses
@@ -53,9 +54,9 @@ def describe(
     manifest = replace(manifest, files=files)
     manifest.write(folder)
     if lists_licenses:
-        (folder / LICENSE_NAME).write_text(license_text(licenses), encoding="utf-8")
+        write_text(folder / LICENSE_NAME, license_text(licenses))
     card = _merged_card(manifest, statistics, pictures, reason_meanings, former_card)
-    (folder / CARD_NAME).write_text(card, encoding="utf-8")
+    write_text(folder / CARD_NAME, card)
     return manifest
 
 
@@ -82,7 +83,7 @@ def update_card(folder: Path, reason_meanings: Mapping[str, str] | None = None) 
     except BuiltFolderError as error:
         raise BuiltFolderError(f"{path} cannot be kept: {error}; mend it, then run this again") from error
     temporary = path.with_name(f".{CARD_NAME}.new")
-    temporary.write_text(card, encoding="utf-8")
+    write_text(temporary, card)
     temporary.replace(path)
 
 

@@ -8,16 +8,17 @@ a killed build always resumes from whole parts and ends in the same bytes.
 
 from __future__ import annotations
 
-import fcntl
 import json
+import os
 import shutil
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import IO
+
+from filelock import FileLock, Timeout
 
 from datasetkit.core.errors import BuiltFolderError, OutputError
-from datasetkit.core.files import replace_file
+from datasetkit.core.files import replace_file, write_text
 from datasetkit.core.ledger import Drop, DropReason, Notice, Tally
 from datasetkit.export.dataset.card.former import former_card
 from datasetkit.export.dataset.identity import BuildIdentity
@@ -125,7 +126,7 @@ class BuildFolder:
         self._journal = folder / _JOURNAL
         self._new = folder / f"{_JOURNAL}.new"
         self._gone = folder / f"{_JOURNAL}.gone"
-        self._lock: IO[str] | None = None
+        self._lock: FileLock | None = None
         found = find_identity(folder)
         for leftover in (self._new, self._gone):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -213,7 +214,7 @@ class BuildFolder:
         for source, target in moves.items():
             (self._journal / source).replace(self.folder / target)
         stray_tally = Tally()
-        with (self.folder / LEDGER_NAME).open("w", encoding="utf-8") as ledger:
+        with (self.folder / LEDGER_NAME).open("w", encoding="utf-8", newline="\n") as ledger:
             for part in parts:
                 ledger.write(self._ledger(part.index).read_text(encoding="utf-8"))
             for drop in stray:
@@ -227,6 +228,8 @@ class BuildFolder:
 
     def close(self) -> None:
         """Remove the journal: the build is complete."""
+        if os.name == "nt":  # Windows moves no folder in which a file is open
+            self._release_lock()
         self._journal.replace(self._gone)
         shutil.rmtree(self._gone)
 
@@ -244,8 +247,8 @@ class BuildFolder:
         card = former_card(self.folder)
         self._new.mkdir(parents=True)
         if card is not None:
-            (self._new / CARD_NAME).write_text(card, encoding="utf-8")
-        (self._new / _STATE).write_text(self._state_text(), encoding="utf-8")
+            write_text(self._new / CARD_NAME, card)
+        write_text(self._new / _STATE, self._state_text())
 
     def _swap_in_journal(self) -> None:
         self._new.replace(self._journal)
@@ -256,18 +259,18 @@ class BuildFolder:
 
     def _take_lock(self) -> None:
         """Keep other processes out; the system gives the lock back when this one ends, however it ends."""
-        self._lock = (self._journal / _LOCK).open("w")
+        lock = FileLock(self._journal / _LOCK, timeout=0, thread_local=False)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._release_lock()
+            lock.acquire()
+        except Timeout:
             raise OutputError(
                 f"another process is building {self.folder}; wait until it ends, or give another --out"
             ) from None
+        self._lock = lock
 
     def _release_lock(self) -> None:
         if self._lock is not None:
-            self._lock.close()
+            self._lock.release()
             self._lock = None
 
     def _remove_published(self) -> None:
@@ -302,9 +305,9 @@ class BuildFolder:
         for part in manifest.parts:
             for shard in part.shards:
                 moves[self.part_path(part.index, shard.split).name] = shard.path
-            (self._new / self._ledger(part.index).name).write_text("".join(lines[part.index]), encoding="utf-8")
-            (self._new / self._marker(part.index).name).write_text(json.dumps(part.to_json()), encoding="utf-8")
-        (self._new / _MOVES).write_text(json.dumps(moves), encoding="utf-8")
+            write_text(self._new / self._ledger(part.index).name, "".join(lines[part.index]))
+            write_text(self._new / self._marker(part.index).name, json.dumps(part.to_json()))
+        write_text(self._new / _MOVES, json.dumps(moves))
         self._swap_in_journal()
 
     def _undo_moves(self) -> None:

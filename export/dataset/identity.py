@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from datasetkit.core.detections import ModelIdentity
 from datasetkit.core.ledger import Tally
 from datasetkit.export.dataset.manifest import Manifest, Part, read_models
+from datasetkit.options import Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +70,15 @@ class BuildIdentity:
         return asdict(self)
 
     def is_same(self, other: BuildIdentity) -> bool:
-        """Whether another build gives the same bytes; the order of options counts, as pictures go to splits by it."""
-        return json.dumps(self.to_json()) == json.dumps(other.to_json())
+        """Whether another build gives the same bytes; the order of options counts, as pictures go to splits by it.
+
+        Options that either lacks, because they were added later, count as what was done before they were.
+        """
+        return json.dumps(self._completed.to_json()) == json.dumps(other._completed.to_json())
 
     def difference(self, other: BuildIdentity) -> str:
         """Name the first thing in which another build differs, in a few words."""
-        found = _first_difference("", self.recipe, other.recipe)
+        found = _first_difference("", self._completed.recipe, other._completed.recipe)
         if found is not None:
             return found
         if self.source_fingerprint != other.source_fingerprint:
@@ -84,6 +88,10 @@ class BuildIdentity:
             if self._models_of(role) != other._models_of(role):
                 return f"the {role} has other weights"
         return f"datasetkit {self.code_version} there, {other.code_version} here"
+
+    @property
+    def _completed(self) -> BuildIdentity:
+        return replace(self, recipe=Recipe.completed(self.recipe))
 
     def _models_of(self, role: str) -> tuple[ModelIdentity, ...]:
         return tuple(model for model in self.models if model.role == role)

@@ -11,6 +11,7 @@ from typing import Any
 
 from datasetkit.core.detections import ModelIdentity
 from datasetkit.core.errors import BuiltFolderError
+from datasetkit.core.files import write_text
 from datasetkit.core.ledger import Tally
 
 MANIFEST_NAME = "manifest.json"
@@ -152,7 +153,7 @@ class Manifest:
     def write(self, folder: Path) -> None:
         """Write ``manifest.json``; equal manifests give equal bytes."""
         text = json.dumps(self.to_json(), indent=1, ensure_ascii=False)
-        (folder / MANIFEST_NAME).write_text(text + "\n", encoding="utf-8")
+        write_text(folder / MANIFEST_NAME, text + "\n")
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
+from datasetkit.core.files import file_sha256
 from datasetkit.core.ledger import Drop, Notice, Scope, Tally
 from datasetkit.export.dataset.folder import BuildFolder
 from datasetkit.export.dataset.manifest import Part, Shard
-from datasetkit.export.dataset.shards import ShardWriter, hash_file
+from datasetkit.export.dataset.shards import ShardWriter
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ class PartWriter:
         for split, writer in sorted(self._writers.items()):
             path = self._folder.part_path(self._index, split)
             size = writer.close()
-            shards.append(Shard(path.name, split, size.rows, size.bytes, hash_file(path)))
+            shards.append(Shard(path.name, split, size.rows, size.bytes, file_sha256(path)))
         self._folder.finish_part(Part(self._index, tuple(shards), self._tally), self._drops, self._notices)
 
     def _writer(self, split: str) -> ShardWriter:

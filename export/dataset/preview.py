@@ -15,13 +15,15 @@ from dataclasses import dataclass, fields
 from importlib import resources
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 from PIL import Image
 
 from datasetkit.core.drawing import encode_jpeg, object_colour
+from datasetkit.core.files import replace_file
 from datasetkit.core.image import load_image
 from datasetkit.core.record import KeyObject, ObjectStatus, Phrase, PhraseStatus, Question, Record
+from datasetkit.core.templates import template_environment
 from datasetkit.export.dataset.outlines import UNITS_PER_PX, inner_point, mask_coverage, svg_path
 
 _PICTURE_MAX_SIDE_PX = 640
@@ -150,7 +152,7 @@ def write_preview(records: Iterable[Record], destination: Path, title: str, tota
         script=Markup(script),  # noqa: S704 - a file of this package
         script_sha256=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
     )
-    destination.write_text(html, encoding="utf-8", newline="\n")
+    replace_file(destination, html.encode())
     return len(views)
 
 
@@ -268,13 +270,9 @@ def _words(constant: str) -> str:
     return constant.replace("_", " ")
 
 
-def _grouped(number: int) -> str:
-    return f"{number:,}"
-
-
 def _environment() -> Environment:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"words": _words, "grouped": _grouped, "percent": _percent}
+    environment = template_environment(html=True)
+    environment.filters |= {"words": _words, "percent": _percent}
     return environment
 
 

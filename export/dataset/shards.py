@@ -8,7 +8,6 @@ stream fetch a few rows without the rest. Equal rows give equal bytes.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datasetkit.core.errors import RecordError
+from datasetkit.core.files import flush_to_disk
 from datasetkit.core.schema import row_schema
 
 ROW_GROUP_ROWS = 400
@@ -83,10 +83,10 @@ class ShardWriter:
                 self._write_row_group()
             self._writer.close()
             self._file.close()
-            _flush_to_disk(self._partial)
+            flush_to_disk(self._partial)
             self._size = ShardSize(self._rows, self._partial.stat().st_size)
             self._partial.replace(self._path)
-            _flush_to_disk(self._path.parent)
+            flush_to_disk(self._path.parent)
         return self._size
 
     def abort(self) -> None:
@@ -120,12 +120,6 @@ class ShardWriter:
         _start_writeback(self._partial, start, self._file.tell() - start)
         self._rows += batch.num_rows
         self._pending, self._pending_bytes = [], 0
-
-
-def hash_file(path: Path) -> str:
-    """Give the sha256 of a file as 64 hex digits, reading it piece by piece."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _picture_bytes(row: Mapping[str, Any], column: str) -> int:
@@ -195,11 +189,3 @@ def _start_writeback(path: Path, start: int, length: int) -> None:
             os.posix_fadvise(descriptor, start, length, os.POSIX_FADV_DONTNEED)
         finally:
             os.close(descriptor)
-
-
-def _flush_to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

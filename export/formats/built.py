@@ -18,11 +18,11 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from datasetkit.core.errors import BuiltFolderError
+from datasetkit.core.files import file_sha256
 from datasetkit.core.record import EncodedImage, KeyObject, Record
 from datasetkit.core.schema import row_to_record
 from datasetkit.export.dataset.manifest import Manifest, Shard
 from datasetkit.export.dataset.reading import iter_shard
-from datasetkit.export.dataset.shards import hash_file
 
 UNNAMED = "object"
 ObjectKey = tuple[str, str | None, bool, int]
@@ -192,7 +192,7 @@ class BuiltDataset:
     def _check(self, shard: Shard) -> None:
         """Compare a shard with the manifest when it is first read."""
         path = self._folder / shard.path
-        if shard.path not in self._sound and path.is_file() and hash_file(path) != shard.sha256:
+        if shard.path not in self._sound and path.is_file() and file_sha256(path) != shard.sha256:
             raise BuiltFolderError(
                 f"{path} does not hold what the manifest says; `datasetkit verify {self._folder}` tells more. "
                 "Fetch or build it again, then export"

@@ -147,7 +147,7 @@ class _SplitFiles:
     def __enter__(self) -> _SplitFiles:
         for name in ("images", "instances", "captions"):
             path = self._target / f"{name}_{self._split}.part"
-            self._arrays[name] = path.open("w+", encoding="utf-8")
+            self._arrays[name] = path.open("w+", encoding="utf-8", newline="\n")
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -167,7 +167,7 @@ class _SplitFiles:
             {"id": number, "name": name, "supercategory": ""} for number, name in enumerate(category_names, start=1)
         ]
         for name, lists in (("instances", {"categories": categories}), ("captions", {})):
-            with (self._target / f"{name}_{self._split}.json").open("w", encoding="utf-8") as document:
+            with (self._target / f"{name}_{self._split}.json").open("w", encoding="utf-8", newline="\n") as document:
                 document.write('{"info": {"description": "exported by datasetkit"},\n')
                 for key, value in ({"licenses": entries} | lists).items():
                     document.write(f'"{key}": {json.dumps(value, ensure_ascii=False)},\n')

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from datasetkit.core.errors import OutputError
+from datasetkit.core.files import write_text
 from datasetkit.export.formats import FORMATS
 from datasetkit.export.formats.built import BuiltDataset
 from datasetkit.export.formats.result import ExportResult, Format
@@ -62,7 +63,7 @@ def export_folder(
         partial.mkdir()
         result = write(dataset, partial)
         value = {"format": format_name} | asdict(result) | {"files": [*_files(partial), MARKER_NAME]}
-        (partial / MARKER_NAME).write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+        write_text(partial / MARKER_NAME, json.dumps(value, indent=1) + "\n")
         _check_destination(folder, destination, overwrite=overwrite)  # again: much may have come there meanwhile
         if destination.exists():
             destination.replace(Path(temporary) / "old")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
+from datasetkit.core.files import write_text
 from datasetkit.core.record import KeyObject, Phrase, PhraseStatus, Record
 from datasetkit.export.formats.brush import brush_rle
 from datasetkit.export.formats.built import UNNAMED, BuiltDataset, says_more
@@ -33,7 +34,7 @@ def write_labelstudio(dataset: BuiltDataset, target: Path) -> ExportResult:
     for split in dataset.splits:
         pictures = target / "images" / split
         pictures.mkdir(parents=True)
-        with (target / f"tasks_{split}.json").open("w", encoding="utf-8") as tasks:
+        with (target / f"tasks_{split}.json").open("w", encoding="utf-8", newline="\n") as tasks:
             before = "[\n"
             for picture in dataset.pictures(split):
                 (pictures / picture.name).write_bytes(picture.image.data)
@@ -43,7 +44,7 @@ def write_labelstudio(dataset: BuiltDataset, target: Path) -> ExportResult:
                     tasks.write(before + json.dumps(task, ensure_ascii=False))
                     before = ",\n"
             tasks.write("\n]\n")
-    (target / "label_config.xml").write_text(_label_config(dataset.category_names()), encoding="utf-8")
+    write_text(target / "label_config.xml", _label_config(dataset.category_names()))
     return ExportResult(counts["records"], counts["pictures"], counts["objects"], losses(counts, _MEANINGS))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import yaml
 
+from datasetkit.core.files import write_text
 from datasetkit.core.record import KeyObject
 from datasetkit.export.formats.built import UNNAMED, BuiltDataset, says_more
 from datasetkit.export.formats.polygons import fill, trace
@@ -51,11 +52,11 @@ def write_yolo_seg(dataset: BuiltDataset, target: Path) -> ExportResult:
                 lines.append(line)
                 iou_sum += iou
             (images / picture.name).write_bytes(picture.image.data)
-            (labels / PurePosixPath(picture.name).with_suffix(".txt")).write_text("".join(lines), encoding="ascii")
+            write_text(labels / PurePosixPath(picture.name).with_suffix(".txt"), "".join(lines))
             counts["pictures"] += 1
             counts["records"] += len(picture.records)
             counts["descriptions"] += sum(record.description is not None for record in picture.records)
-    (target / "data.yaml").write_text(_data_yaml(dataset.splits, names), encoding="utf-8")
+    write_text(target / "data.yaml", _data_yaml(dataset.splits, names))
     mean_iou = iou_sum / counts["objects"] if counts["objects"] else None
     return ExportResult(
         counts["records"], counts["pictures"], counts["objects"], losses(counts, _MEANINGS), mean_iou=mean_iou

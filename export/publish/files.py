@@ -25,6 +25,7 @@ from datasetkit.export.dataset.manifest import (
     Manifest,
     Shard,
 )
+from datasetkit.runtime.progress import OnProgress, counter
 
 _SHARD_NAME = re.compile(r"data/[^/]+-\d{5}-of-\d{5}\.parquet")
 PAPERS = (CARD_NAME, MANIFEST_NAME, LEDGER_NAME, STATISTICS_NAME, RECIPE_NAME)
@@ -71,13 +72,13 @@ def is_shard_name(path: str) -> bool:
     return _SHARD_NAME.fullmatch(path) is not None
 
 
-def files_to_publish(folder: Path, manifest: Manifest, on_read: Callable[[int], None]) -> tuple[LocalFile, ...]:
+def files_to_publish(folder: Path, manifest: Manifest, on_progress: OnProgress | None) -> tuple[LocalFile, ...]:
     """List what is published of a built folder: shards first, then what describes them.
 
     Args:
         folder: what ``datasetkit build`` wrote.
         manifest: its manifest.
-        on_read: told the number of bytes read, piece by piece.
+        on_progress: called with ``"checking"``, bytes read and bytes in all, piece by piece.
 
     Raises:
         BuiltFolderError: the build is not finished or kept nothing, a file is missing, the card's YAML cannot be read,
@@ -89,6 +90,8 @@ def files_to_publish(folder: Path, manifest: Manifest, on_read: Callable[[int], 
     if not manifest.shards:
         raise BuiltFolderError(f"{folder} holds no records, and nothing to publish; {LEDGER_NAME} says why")
     _check_card(folder)
+    total = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    on_read = counter("checking", total, on_progress)
     shards = [_checked_shard(folder, shard, on_read) for shard in manifest.shards]
     return (*shards, *(local_file(folder, path, on_read) for path in _papers(folder)))
 

@@ -16,7 +16,8 @@ from datasetkit.hi_scoring.data.examples import Examples
 from datasetkit.hi_scoring.evaluation.metrics import Measured
 from datasetkit.hi_scoring.runs.drops import DROPS_NAME, write_drops
 from datasetkit.hi_scoring.runs.folder import RunFolder
-from datasetkit.hi_scoring.runs.progress import OnProgress
+from datasetkit.options.base import plain
+from datasetkit.runtime.progress import OnProgress
 
 CONDITIONS_NAME, UNABLATED = "conditions", "unablated"
 
@@ -37,7 +38,7 @@ def ablate(
         folder: for the results; conditions that are finished in it are not run again, and equal results are loaded.
         overwrite: whether finished results in the folder give way, those of the same bench, too, so that all is
             measured anew; what an interrupted run of the same bench left is gone on with.
-        on_progress: see :data:`~datasetkit.hi_scoring.runs.progress.OnProgress`.
+        on_progress: see :data:`~datasetkit.runtime.progress.OnProgress`.
 
     Raises:
         OutputError: the folder holds other results.
@@ -59,7 +60,7 @@ def ablate(
     if not note.is_ours:
         note.claim()
     parts.mkdir(exist_ok=True)
-    facts = {**bench.description(), **_counts(bench.examples), **plan.as_json()}
+    facts = {**plain(bench.description()), **_counts(bench.examples), **plan.as_json()}
     if Ablations.facts_of(folder) == facts:
         return Ablations.load(folder)
     write_drops(folder, bench.examples.drops)

@@ -22,8 +22,8 @@ from datasetkit.hi_scoring.evaluation.predictions import judge
 from datasetkit.hi_scoring.model.dialogue import Dialogue
 from datasetkit.hi_scoring.model.options import TextOptions, WritingOptions
 from datasetkit.hi_scoring.model.subject import Subject
-from datasetkit.hi_scoring.runs.progress import OnProgress
 from datasetkit.hi_scoring.statistics import FloatArray
+from datasetkit.runtime.progress import OnProgress
 
 # Of conditions and tables.
 _FORMAT = 2
@@ -53,14 +53,14 @@ class Bench:
     batch: int
 
     def description(self) -> dict[str, Any]:
-        """Tell what decides what is measured of a condition, in plain JSON values."""
+        """Tell what decides what is measured of a condition, in plain JSON values and options."""
         return {
             "format": _FORMAT,
             **self.subject.description(),
             "data": self.examples.data.identity.as_json(),
             "examples": len(self.examples),
-            "texts": self.texts.model_dump(mode="json"),
-            "writing": self.writing.model_dump(mode="json"),
+            "texts": self.texts,
+            "writing": self.writing,
             "seed": self.seed,
             "batch": self.batch,
         }
@@ -80,7 +80,7 @@ class Bench:
 
         Args:
             condition: None for the model as it is.
-            on_progress: see :data:`~datasetkit.hi_scoring.runs.progress.OnProgress`.
+            on_progress: see :data:`~datasetkit.runtime.progress.OnProgress`.
 
         Returns:
             statistics of every metric of the tasks; samples are the dataset's pictures that have examples.

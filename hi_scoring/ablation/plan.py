@@ -17,6 +17,7 @@ from datasetkit.hi_scoring.ablation.options import AblationOptions, Mode
 from datasetkit.hi_scoring.ablation.rankings import Ranking
 from datasetkit.hi_scoring.scores.results import Head
 from datasetkit.hi_scoring.selection import Selection
+from datasetkit.options.base import plain
 
 Rule = Literal["top", "bottom", "random"]
 _ROUNDING = 1e-9
@@ -117,7 +118,7 @@ class Plan:
             "layers": self.shape[0],
             "heads": self.shape[1],
             "options": self.options.model_dump(mode="json"),
-            "rankings": {ranking.name: dict(ranking.source) for ranking in self.rankings},
+            "rankings": {ranking.name: plain(ranking.source) for ranking in self.rankings},
             "trials": [
                 {
                     "ranking": trial.ranking,

@@ -15,6 +15,7 @@ from scipy.stats import rankdata
 
 from datasetkit.core.detections import ModelIdentity
 from datasetkit.core.errors import RecipeError
+from datasetkit.core.text import one_line
 from datasetkit.hi_scoring.scores.options import ScoreOptions
 from datasetkit.hi_scoring.scores.results import HeadScores
 from datasetkit.hi_scoring.selection import Selector
@@ -30,7 +31,7 @@ class Ranking:
     Args:
         name: SCORE:POSITIONS, or ``table:FILE``.
         selector: chooses heads by it.
-        source: which scores it is made of; plain JSON values.
+        source: which scores it is made of; plain JSON values and options.
 
     """
 
@@ -94,7 +95,7 @@ def _table(path: Path, data: bytes) -> pd.DataFrame:
     try:
         table = pd.read_csv(io.BytesIO(data)) if kind == ".csv" else pd.read_parquet(io.BytesIO(data))
     except ValueError as error:
-        raise RecipeError(f"{path} cannot be read as a table: {' '.join(str(error).split())}") from error
+        raise RecipeError(f"{path} cannot be read as a table: {one_line(error)}") from error
     missing = [name for name in TABLE_COLUMNS if name not in table]
     if missing:
         raise RecipeError(

@@ -27,8 +27,7 @@ import pandas as pd
 from datasetkit.hi_scoring.ablation.plan import Rule, Trial
 from datasetkit.hi_scoring.evaluation.metrics import METRICS, Measured, find_metric
 from datasetkit.hi_scoring.evaluation.shifts import Cell, Estimate, contrast, shift
-from datasetkit.hi_scoring.statistics import DRAWS, holm, p_as_drawn
-from datasetkit.hi_scoring.verdicts import FAILS, HOLDS, LEVEL, OPEN
+from datasetkit.hi_scoring.statistics import DRAWS, FAILS, HOLDS, LEVEL, OPEN, holm, p_as_drawn
 
 # Of each test, so that the lowest p-value there is, corrected for all of them, is half of LEVEL.
 _DRAWS_PER_TEST = 4 / LEVEL

@@ -10,9 +10,9 @@ from rich.table import Table
 from datasetkit.hi_scoring.ablation.results import Ablations
 from datasetkit.hi_scoring.ablation.table import verdicts
 from datasetkit.hi_scoring.evaluation.metrics import find_metric
-from datasetkit.hi_scoring.report.numbers import signed
 from datasetkit.hi_scoring.report.tables import plain_table
-from datasetkit.hi_scoring.verdicts import LEVEL
+from datasetkit.hi_scoring.report.text import signed
+from datasetkit.hi_scoring.statistics import LEVEL
 
 MARK = "*"
 # The others are in the files.

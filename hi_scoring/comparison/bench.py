@@ -15,7 +15,6 @@ from datasetkit.hi_scoring.evaluation.predictions import Evaluation, evaluate
 from datasetkit.hi_scoring.model.dialogue import Dialogue
 from datasetkit.hi_scoring.model.options import TextOptions, WritingOptions
 from datasetkit.hi_scoring.model.subject import Subject
-from datasetkit.hi_scoring.runs.progress import OnProgress
 from datasetkit.hi_scoring.scores.results import HeadScores
 from datasetkit.hi_scoring.scores.run import Share
 from datasetkit.hi_scoring.selection import Selection, Selector
@@ -23,7 +22,9 @@ from datasetkit.hi_scoring.tuning.adapter_files import has_adapter, load_adapter
 from datasetkit.hi_scoring.tuning.adapters import Adapted, AdapterOptions, adapt, check
 from datasetkit.hi_scoring.tuning.options import TrainingOptions
 from datasetkit.hi_scoring.tuning.training import check_precision, remove_checkpoints, train
+from datasetkit.options.base import plain
 from datasetkit.runtime.devices import Placement
+from datasetkit.runtime.progress import OnProgress
 
 
 @dataclass(frozen=True)
@@ -74,13 +75,13 @@ class Bench:
     batch: int
 
     def description(self) -> dict[str, Any]:
-        """Tell what decides the results of every cell, in plain JSON values."""
+        """Tell what decides the results of every cell, in plain JSON values and options."""
         validation = self.validation
         return {
             **self._tuning(),
             "validation": None if validation is None else validation.data.identity.as_json(),
             "tests": {name: test.data.identity.as_json() for name, test in self.tests.items()},
-            "writing": self.writing.model_dump(mode="json"),
+            "writing": self.writing,
             "batch": self.batch,
         }
 
@@ -93,7 +94,7 @@ class Bench:
             trial: which.
             folder: of the cell.
             share: of the processes that train together; the first of them tests.
-            on_progress: see :data:`~datasetkit.hi_scoring.runs.progress.OnProgress`.
+            on_progress: see :data:`~datasetkit.runtime.progress.OnProgress`.
 
         """
         is_done, is_tuned = is_finished(folder), has_adapter(folder)
@@ -177,16 +178,16 @@ class Bench:
             "scores": None
             if ranking is None
             else {"by": ranking.by, "layer": str(ranking.reduce), **ranking.scores.source},
-            "texts": self.texts.model_dump(mode="json"),
-            "adapter": self.adapter.model_dump(mode="json"),
-            "training": self.training.model_dump(mode="json"),
+            "texts": self.texts,
+            "adapter": self.adapter,
+            "training": self.training,
             # Each trains on batches of its own: together on larger ones.
             **({"processes": processes} if processes > 1 else {}),
         }
 
     def _facts(self, adapted: Adapted, trial: Trial) -> dict[str, Any]:
         return {
-            **self._tuning(),
+            **plain(self._tuning()),
             "selection": _told(trial.selection),
             "seed": trial.seed,
             "modules": list(adapted.modules),

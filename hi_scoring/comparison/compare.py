@@ -12,8 +12,8 @@ from datasetkit.hi_scoring.comparison.bench import Bench, check_trials
 from datasetkit.hi_scoring.comparison.cells import CellResult, is_finished, load_cell
 from datasetkit.hi_scoring.comparison.trials import UNTUNED, Trial, group_order
 from datasetkit.hi_scoring.runs.folder import RunFolder
-from datasetkit.hi_scoring.runs.progress import OnProgress
 from datasetkit.hi_scoring.scores.run import Share
+from datasetkit.runtime.progress import OnProgress
 
 CELLS_NAME = "cells"
 
@@ -72,7 +72,7 @@ def compare(
         command: that this is, for the folder's note.
         shard: which of how many processes this is, from 0; each runs the trials whose number is its own, counted round.
         overwrite: whether results of another bench in the folder give way.
-        on_progress: see :data:`~datasetkit.hi_scoring.runs.progress.OnProgress`.
+        on_progress: see :data:`~datasetkit.runtime.progress.OnProgress`.
 
     Returns:
         all that the folder holds, once every trial is finished; None before, when other processes are at work.

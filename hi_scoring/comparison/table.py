@@ -19,8 +19,7 @@ from datasetkit.hi_scoring.comparison.trials import RANKED, UNTUNED
 from datasetkit.hi_scoring.evaluation.metrics import METRICS, find_metric
 from datasetkit.hi_scoring.evaluation.shifts import Cell, Estimate, shift, size_contrast
 from datasetkit.hi_scoring.runs.tables import write_table
-from datasetkit.hi_scoring.statistics import holm
-from datasetkit.hi_scoring.verdicts import FAILS, HOLDS, LEVEL, OPEN
+from datasetkit.hi_scoring.statistics import FAILS, HOLDS, LEVEL, OPEN, holm
 
 TEST = "test"
 # Tunes more than any other group: it is shown beside them, and is no rival.

@@ -14,6 +14,7 @@ UNTUNED = "untuned"
 RANKED = re.compile(r"(?P<rule>top|random|bottom)-(?P<unit>layers|heads):(?P<k>[0-9]+)(:[0-9]+)?")
 _RULES = ("top", "random", "bottom")
 # Without a seed of its own, a random selection is drawn anew for each seed of the training.
+_IN_FILE_NAMES = str.maketrans(":,", "--")
 _DRAWN_ANEW = re.compile(r"random-(layers|heads):[0-9]+")
 
 
@@ -36,7 +37,9 @@ class Trial:
     @property
     def name(self) -> str:
         """What its folder is called."""
-        return UNTUNED if self.selection is None else f"{_plain(self.selection.name)}--seed-{self.seed}"
+        return (
+            UNTUNED if self.selection is None else f"{self.selection.name.translate(_IN_FILE_NAMES)}--seed-{self.seed}"
+        )
 
 
 def trials_of(selections: Sequence[str], seeds: Sequence[int], selector: Selector) -> list[Trial]:
@@ -72,10 +75,6 @@ def _trial(text: str, seed: int, selector: Selector) -> Trial:
         return Trial(selection.name, selection, seed)
     selection = selector.select(f"{text}:{seed}")
     return Trial(selection.name.rpartition(":")[0], selection, seed)
-
-
-def _plain(name: str) -> str:
-    return name.replace(":", "-").replace(",", "-")
 
 
 def group_order(group: str) -> tuple[str, int, int, str]:

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from datasetkit.core.errors import SourceError
+from datasetkit.core.files import file_sha256
+from datasetkit.core.text import one_line
 from datasetkit.hi_scoring.data.samples import MASK_COLUMNS, TEXT_COLUMNS
 
 _PUBLISHED = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>\S+))?")
@@ -155,7 +157,7 @@ def open_data(
         if folder.is_dir():
             sha256 = _digest(folder)
     except (OSError, ValueError, RuntimeError, LookupError, datasets.exceptions.DatasetsError) as error:
-        raise SourceError(f"{place} cannot be loaded: {' '.join(str(error).split())[:400]}") from error
+        raise SourceError(f"{place} cannot be loaded: {one_line(error)[:400]}") from error
     split = _split(place, split, list(loaded), usual)
     rows = loaded[split]
     _check_columns(place, rows.column_names, requires)
@@ -176,13 +178,11 @@ def _digest(folder: Path) -> str:
 
     manifest = folder / "manifest.json"
     if manifest.is_file():
-        return hashlib.sha256(manifest.read_bytes()).hexdigest()
+        return file_sha256(manifest)
     digest, root = hashlib.sha256(), folder.resolve()
     named = datasets.load_dataset_builder(str(folder)).config.data_files or {}
     for path in sorted({Path(path) for paths in named.values() for path in paths}):
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        digest.update(f"{os.path.relpath(path, root)} {content}\n".encode())
+        digest.update(f"{os.path.relpath(path, root)} {file_sha256(path)}\n".encode())
     return digest.hexdigest()
 
 
@@ -195,7 +195,7 @@ def _commit(name: str, revision: str | None) -> str:
     try:
         commit = HfApi().dataset_info(name, revision=revision).sha
     except (OSError, ValueError, HTTPError) as error:
-        told = " ".join(str(error).split("\n")[0].split())
+        told = one_line(str(error).split("\n")[0])
         raise SourceError(f"there is no folder {name}, and the Hub gives no such dataset: {told}") from error
     if commit is None:
         raise SourceError(f"{name}: the Hub names no commit; give one as {name}@HASH")

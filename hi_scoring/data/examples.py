@@ -13,14 +13,14 @@ from typing import Any
 from PIL import Image
 
 from datasetkit.core.errors import RecordError, SourceError, UnusableError
-from datasetkit.core.ledger import DropReason
+from datasetkit.core.ledger import Drop, DropReason
 from datasetkit.core.record import Question
 from datasetkit.hi_scoring.data.datasets import Data
 from datasetkit.hi_scoring.data.reading import read_picture
 from datasetkit.hi_scoring.data.samples import text_of
 from datasetkit.hi_scoring.model.dialogue import Dialogue
 from datasetkit.hi_scoring.model.options import Task, TextOptions
-from datasetkit.hi_scoring.runs.drops import Drop
+from datasetkit.hi_scoring.runs.drops import row_drop
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def read_examples(
         try:
             items += _checked(_examples(columns, row, data.name(row), options), data, row, dialogue)
         except UnusableError as error:
-            drops.append(Drop(row, data.name(row), error.reason, error.detail))
+            drops.append(row_drop(row, data.name(row), error))
         on_progress(row + 1)
     if not items:
         told = f"; the first row: {drops[0].detail}" if drops else ""

@@ -12,16 +12,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datasetkit.core.errors import BuiltFolderError, OutputError, UnusableError
-from datasetkit.core.ledger import DropReason
+from datasetkit.core.ledger import Drop
 from datasetkit.hi_scoring.interventions.knockout import Knockout
 from datasetkit.hi_scoring.interventions.knockout_results import RESULT_NAMES, Knockouts
 from datasetkit.hi_scoring.interventions.knockout_tables import PART_SCHEMA, KnockoutTables, part_row
 from datasetkit.hi_scoring.interventions.options import KnockoutOptions
 from datasetkit.hi_scoring.interventions.questions import Questions
 from datasetkit.hi_scoring.model.subject import Subject
-from datasetkit.hi_scoring.runs.drops import Drop
+from datasetkit.hi_scoring.runs.drops import drops_from_json, drops_to_json, in_row_order, row_drop
 from datasetkit.hi_scoring.runs.parts import PartedRun
 from datasetkit.hi_scoring.runs.tables import write_table
+from datasetkit.options.base import plain
 from datasetkit.runtime.batches import Batches
 
 # Questions in a part.
@@ -70,7 +71,7 @@ def knockout_dataset(
             _write_part(run.part(number), knockout, questions, start, on_progress)
     results, drops = _merged(run, questions)
     tables = KnockoutTables.of(results, only_correct=options.only_correct)
-    facts = _description(subject, questions, options, batch)
+    facts = plain(_description(subject, questions, options, batch))
     found = Knockouts.of(tables, facts)
     if not tables.knockout.num_rows:
         raise OutputError(
@@ -95,9 +96,9 @@ def _write_part(
                 raise result
             rows.append(part_row(item, result))
         except UnusableError as error:
-            drops.append(Drop(item.row, item.name, error.reason, error.detail))
+            drops.append(row_drop(item.row, item.name, error))
         on_progress(place + 1)
-    told = json.dumps([[drop.row, drop.record_id, drop.reason, drop.detail] for drop in drops])
+    told = json.dumps(drops_to_json(drops))
     table = pa.Table.from_pylist(rows, PART_SCHEMA).replace_schema_metadata({_DROPS_KEY: told})
     write_table(path, table)
 
@@ -111,8 +112,8 @@ def _merged(run: PartedRun, questions: Questions) -> tuple[pa.Table, list[Drop]]
     """
     parts = [pq.read_table(path) for path in run.finished_parts()]
     told = [drop for part in parts for drop in json.loads(part.schema.metadata[_DROPS_KEY])]
-    measured = [Drop(row, record_id, DropReason(reason), detail) for row, record_id, reason, detail in told]
-    drops = sorted((*questions.drops, *measured), key=lambda drop: drop.row)
+    measured = drops_from_json(told)
+    drops = in_row_order((*questions.drops, *measured))
     results = pa.concat_tables([part.replace_schema_metadata() for part in parts])
     if not results.num_rows:
         reasons = Counter(drop.reason for drop in drops)
@@ -133,7 +134,7 @@ def _description(subject: Subject, questions: Questions, options: KnockoutOption
         **subject.description(),
         "data": questions.identity.as_json(),
         "question_prompt": questions.items[0].template,
-        "options": options.model_dump(mode="json"),
+        "options": options,
         "batch": batch,
         "part": PART,
     }

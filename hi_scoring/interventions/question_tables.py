@@ -20,11 +20,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datasetkit.core.errors import SourceError, UnusableError
-from datasetkit.core.ledger import DropReason
+from datasetkit.core.ledger import Drop, DropReason
 from datasetkit.core.paths import Place, path_inside
+from datasetkit.core.text import one_line
 from datasetkit.hi_scoring.data.datasets import DataIdentity
 from datasetkit.hi_scoring.interventions.questions import Box, ClosedQuestion, Questions, asked
-from datasetkit.hi_scoring.runs.drops import Drop
+from datasetkit.hi_scoring.runs.drops import row_drop
 
 TABLE_SUFFIXES = (".csv", ".parquet")
 # GQA's structural and semantic type of a question, as its categories are called in the paper.
@@ -70,7 +71,7 @@ def read_question_table(path: Path, template: str, limit: int | None = None) -> 
             pictures[place] = _picture(row, folder)
             items.append(_question(row, place, name, asked_before[name], template))
         except UnusableError as error:
-            drops.append(Drop(place, name, error.reason, error.detail))
+            drops.append(row_drop(place, name, error))
         asked_before[name] += 1
     identity = DataIdentity(path.name, "all", None, _digest(path, pictures.values()), len(rows))
     return asked(items, drops, _TableRows(names, pictures), identity)
@@ -105,7 +106,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
             columns = list(frame.columns)
             rows = [dict(zip(columns, row, strict=True)) for row in frame.to_numpy().tolist()]
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise SourceError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+        raise SourceError(f"{path} cannot be read: {one_line(error)}") from error
     for wanted in (("image", "img_id"), ("question",), ("answer",)):
         if not set(wanted) & set(columns):
             raise SourceError(f"{path} has no column {' or '.join(wanted)}; it has {', '.join(columns)}")

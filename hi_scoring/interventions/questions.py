@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from datasetkit.core.errors import RecordError, SourceError, UnusableError
-from datasetkit.core.ledger import DropReason
+from datasetkit.core.ledger import Drop, DropReason
 from datasetkit.core.mask import Mask, decode_masks
 from datasetkit.core.schema import objects_of, questions_of
 from datasetkit.hi_scoring.data.datasets import Data, DataIdentity
 from datasetkit.hi_scoring.data.reading import Rows, read_picture
-from datasetkit.hi_scoring.runs.drops import Drop
+from datasetkit.hi_scoring.runs.drops import row_drop
 
 BoolArray = NDArray[np.bool_]
 # Left, top, width and height, px of the upright picture.
@@ -186,7 +186,7 @@ def read_questions(data: Data, template: str) -> Questions:
         try:
             found = _of_row(data, columns, row, asked_before[name], template)
         except UnusableError as error:
-            drops.append(Drop(row, name, error.reason, error.detail))
+            drops.append(row_drop(row, name, error))
             continue
         asked_before[name] += len(found)
         items += found

@@ -12,10 +12,8 @@ from rich.table import Table
 from datasetkit.hi_scoring.interventions.knockout_results import Knockouts
 from datasetkit.hi_scoring.interventions.knockout_tables import ALL
 from datasetkit.hi_scoring.interventions.tracking import TRACKED
-from datasetkit.hi_scoring.report.numbers import percent
 from datasetkit.hi_scoring.report.tables import plain_table
-
-_NOT_MEASURED = "-"
+from datasetkit.hi_scoring.report.text import NOT_MEASURED, number, percent
 
 
 def knockout_tables(found: Knockouts) -> Iterator[Table]:
@@ -87,17 +85,13 @@ def _tracking(found: Knockouts) -> Table:
         table.add_column(name, justify="right")
     for layer in sorted(set(curves["layer"])):
         cells = (every.get((layer, name), np.nan) for name in TRACKED)
-        table.add_row(str(layer - 1) if layer else "none", *(_probability(value) for value in cells))
+        table.add_row(str(layer - 1) if layer else "none", *(number(value) for value in cells))
     return table
 
 
 def _percent(value: float) -> str:
-    return f"{value:+.1f}" if np.isfinite(value) else _NOT_MEASURED
+    return f"{value:+.1f}" if np.isfinite(value) else NOT_MEASURED
 
 
 def _interval(low: float, high: float) -> str:
-    return f"{low:+.1f} to {high:+.1f}" if np.isfinite(low) else _NOT_MEASURED
-
-
-def _probability(value: float) -> str:
-    return f"{value:.3f}" if np.isfinite(value) else _NOT_MEASURED
+    return f"{low:+.1f} to {high:+.1f}" if np.isfinite(low) else NOT_MEASURED

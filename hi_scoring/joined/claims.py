@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from datasetkit.core.text import counted
 from datasetkit.hi_scoring.ablation.results import Ablations
 from datasetkit.hi_scoring.ablation.table import verdicts as ablation_verdicts
 from datasetkit.hi_scoring.comparison.report.conclusions import conclusions, no_conclusion
-from datasetkit.hi_scoring.comparison.report.summary import counted
 from datasetkit.hi_scoring.evaluation.metrics import find_metric
 from datasetkit.hi_scoring.interventions.knockout_results import Knockouts
 from datasetkit.hi_scoring.joined.flows import (
@@ -30,11 +30,11 @@ from datasetkit.hi_scoring.joined.flows import (
 )
 from datasetkit.hi_scoring.joined.folders import ResultFolder, Tuning
 from datasetkit.hi_scoring.joined.papers import BETTER, FAST, HELD, HI, LITTLE, LITTLE_LAST, LOWER, RAM, THEN, TUNING
-from datasetkit.hi_scoring.report.numbers import interval, number, percent, signed
+from datasetkit.hi_scoring.report.text import interval, number, percent, signed
 from datasetkit.hi_scoring.sparse.conditions import CORE, DENSE, RANDOM
 from datasetkit.hi_scoring.sparse.coverage import DenseReason
 from datasetkit.hi_scoring.sparse.folder import Sparsity
-from datasetkit.hi_scoring.verdicts import FAILS, HOLDS, LEVEL, NOT_MEASURED, OPEN
+from datasetkit.hi_scoring.statistics import FAILS, HOLDS, LEVEL, NOT_MEASURED, OPEN
 
 # What loss is judged by, named beforehand: of many metrics, one loses by chance.
 _JUDGED = ("accuracy", "cider")

@@ -20,7 +20,7 @@ from datasetkit.hi_scoring.interventions.tracking import TRACKED
 from datasetkit.hi_scoring.report.plots import BAND, CONTRARY, INK, WIDTH_IN, png, ticks
 from datasetkit.hi_scoring.sparse.conditions import CORE, DENSE, RANDOM
 from datasetkit.hi_scoring.sparse.folder import Sparsity
-from datasetkit.hi_scoring.verdicts import LEVEL
+from datasetkit.hi_scoring.statistics import LEVEL
 
 DOSED = ("answer_probability", "accuracy")
 _GREY, _GREY_BAND, _LINE = "#7d7d7d", "#dcdcdc", "#9a9a9a"

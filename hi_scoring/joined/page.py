@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import singledispatch
 from pathlib import Path
 from typing import Any
 
-from datasetkit.core.files import replace_file
+from datasetkit.core.text import counted
 from datasetkit.hi_scoring.ablation.results import Ablations
 from datasetkit.hi_scoring.comparison.report.figures import forest
-from datasetkit.hi_scoring.comparison.report.summary import counted, tests_of
+from datasetkit.hi_scoring.comparison.report.summary import tests_of
 from datasetkit.hi_scoring.evaluation.metrics import find_metric
 from datasetkit.hi_scoring.interventions.knockout_results import Knockouts
 from datasetkit.hi_scoring.joined.claims import Claim
@@ -19,11 +19,12 @@ from datasetkit.hi_scoring.joined.figures import dose_curves, dosed, knockout_cu
 from datasetkit.hi_scoring.joined.folders import ResultFolder, Tuning
 from datasetkit.hi_scoring.joined.glossary import explained
 from datasetkit.hi_scoring.joined.papers import LITTLE
-from datasetkit.hi_scoring.report.pages import render
+from datasetkit.hi_scoring.report import pages
+from datasetkit.hi_scoring.report.text import setting_lines
 from datasetkit.hi_scoring.scores.report.figures import heatmaps
 from datasetkit.hi_scoring.scores.results import HeadScores
 from datasetkit.hi_scoring.sparse.folder import Sparsity
-from datasetkit.hi_scoring.verdicts import LEVEL
+from datasetkit.hi_scoring.statistics import LEVEL
 
 _MARKED = 10
 
@@ -57,7 +58,8 @@ def write_page(path: Path, folders: Sequence[ResultFolder], claims: Sequence[Cla
 
     """
     model = folders[0].model
-    page = render(
+    pages.write_page(
+        path,
         __package__,
         title=f"Heads of {model.id}: claims and what was measured",
         weights=model.revision or model.sha256,
@@ -66,12 +68,11 @@ def write_page(path: Path, folders: Sequence[ResultFolder], claims: Sequence[Cla
         sections=[_section(folder) for folder in folders],
         glossary=explained(folders),
     )
-    replace_file(path, page.encode())
 
 
 def _section(folder: ResultFolder) -> _Section:
     lead, plots = _shown(folder.results)
-    return _Section(f"{folder.command}: {folder.name}", lead, tuple(plots), tuple(_leaves(folder.description)))
+    return _Section(f"{folder.command}: {folder.name}", lead, tuple(plots), tuple(setting_lines(folder.description)))
 
 
 @singledispatch
@@ -161,12 +162,3 @@ def _(results: Tuning) -> tuple[str, list[_Plot]]:
         _Plot(forest(results.comparison, results.shifts, test), f"Shifts on {test}", f"Test set “{test}”. {caption}")
         for test in tests_of(results.shifts)
     ]
-
-
-def _leaves(value: Any, name: str = "") -> list[tuple[str, str]]:
-    """Give the values of nested mappings, by names such as ``options: window``."""
-    if isinstance(value, Mapping):
-        return [leaf for key, inner in value.items() for leaf in _leaves(inner, f"{name}: {key}" if name else str(key))]
-    if isinstance(value, list):
-        return [(name, ", ".join(map(str, value)))]
-    return [(name, "none" if value is None else str(value))]

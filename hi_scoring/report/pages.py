@@ -8,9 +8,11 @@ from __future__ import annotations
 import base64
 from pathlib import Path
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, PackageLoader
 
 from datasetkit.core.errors import OutputError
+from datasetkit.core.files import replace_file
+from datasetkit.core.templates import template_environment
 
 _TEMPLATE_NAME = "page.html.j2"
 # As the frame has it, near its beginning.
@@ -32,21 +34,19 @@ def check_place(path: Path) -> None:
                 raise OutputError(f"{path} is there and no page of datasetkit; give another --out")
 
 
-def render(package: str, **values: object) -> str:
-    """Fill in the ``page.html.j2`` of a package, which extends ``frame.html.j2`` of this one.
+def write_page(path: Path, package: str, **values: object) -> None:
+    """Fill in the ``page.html.j2`` of a package, which extends ``frame.html.j2`` of this one; put it in place whole.
 
     Values are escaped. Templates have the filters ``data``, a PNG as an address that is the picture itself, and
     ``grouped``, a number with commas between thousands.
 
     Args:
+        path: of the HTML file.
         package: full name.
         values: for the template; all that it names.
 
     """
     loader = ChoiceLoader([PackageLoader(name, package_path="") for name in (package, __package__)])
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=loader
-    )
+    environment = template_environment(html=True, loader=loader)
     environment.filters["data"] = lambda png: f"data:image/png;base64,{base64.b64encode(png).decode()}"
-    environment.filters["grouped"] = lambda count: f"{count:,}"
-    return environment.get_template(_TEMPLATE_NAME).render(**values)
+    replace_file(path, environment.get_template(_TEMPLATE_NAME).render(**values).encode())

@@ -3,30 +3,41 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
+from datasetkit.core.errors import UnusableError
 from datasetkit.core.files import replace_file
-from datasetkit.core.ledger import DropReason
+from datasetkit.core.ledger import Drop, DropReason
 
 DROPS_NAME = "drops.jsonl"
 
 
-@dataclass(frozen=True)
-class Drop:
-    """A row that is left out."""
+def row_drop(row: int, record_id: str, error: UnusableError) -> Drop:
+    """Make the drop of a row that cannot be used."""
+    return Drop("record", record_id, error.reason, error.detail, row)
 
-    row: int
-    record_id: str
-    reason: DropReason
-    detail: str
+
+def drops_to_json(drops: Iterable[Drop]) -> list[list[Any]]:
+    """Convert drops of rows to plain JSON values, for files that hold parts of a run."""
+    return [[drop.row, drop.item_id, drop.reason, drop.detail] for drop in drops]
+
+
+def drops_from_json(values: Iterable[Sequence[Any]]) -> list[Drop]:
+    """Read what :func:`drops_to_json` made."""
+    return [Drop("record", record_id, DropReason(reason), detail, row) for row, record_id, reason, detail in values]
+
+
+def in_row_order(drops: Iterable[Drop]) -> list[Drop]:
+    """Sort drops of rows by their places."""
+    return sorted(drops, key=lambda drop: (drop.row is None, drop.row))
 
 
 def write_drops(folder: Path, drops: Sequence[Drop]) -> None:
     """Write down the rows that were left out, one line each."""
     lines = (
-        json.dumps({"row": drop.row, "record_id": drop.record_id, "reason": drop.reason, "detail": drop.detail})
+        json.dumps({"row": drop.row, "record_id": drop.item_id, "reason": drop.reason, "detail": drop.detail})
         for drop in drops
     )
     replace_file(folder / DROPS_NAME, "".join(f"{line}\n" for line in lines).encode())
@@ -36,4 +47,4 @@ def read_drops(folder: Path) -> tuple[Drop, ...]:
     """Read what :func:`write_drops` wrote."""
     with (folder / DROPS_NAME).open(encoding="utf-8") as lines:
         found = [json.loads(line) for line in lines]
-    return tuple(Drop(one["row"], one["record_id"], DropReason(one["reason"]), one["detail"]) for one in found)
+    return tuple(drops_from_json([one["row"], one["record_id"], one["reason"], one["detail"]] for one in found))

@@ -9,6 +9,7 @@ from typing import Any
 
 from datasetkit.core.errors import OutputError
 from datasetkit.core.files import replace_file
+from datasetkit.options.base import completed, plain
 
 RUN_NAME = "run.json"
 
@@ -19,14 +20,15 @@ class RunFolder:
     Args:
         path: of the folder.
         command: that computes, such as ``datasetkit score``.
-        description: what decides the results: model, dataset, options. Of plain JSON values.
+        description: what decides the results: model, dataset, options. Of plain JSON values and options.
 
     """
 
     def __init__(self, path: Path, command: str, description: Mapping[str, Any]) -> None:
         self.path = path
         self._maker = {"made_by": command}
-        self._description = json.loads(json.dumps({**self._maker, **description}))
+        self._options = description
+        self._description = json.loads(json.dumps(plain({**self._maker, **description})))
 
     @property
     def is_ours(self) -> bool:
@@ -77,7 +79,10 @@ class RunFolder:
             found = json.loads((self.path / RUN_NAME).read_bytes())
         except (OSError, ValueError):
             return None
-        return found if isinstance(found, dict) and self._maker.items() <= found.items() else None
+        if not isinstance(found, dict) or not self._maker.items() <= found.items():
+            return None
+        # What an earlier version left may lack options that were added since.
+        return dict(completed(found, self._options))
 
 
 def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[tuple[str, str, str]]:

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from datasetkit.hi_scoring.runs.drops import DROPS_NAME, Drop, write_drops
+from datasetkit.core.ledger import Drop
+from datasetkit.hi_scoring.runs.drops import DROPS_NAME, write_drops
 from datasetkit.hi_scoring.runs.folder import RunFolder
 
 _PARTS_NAME = "parts"
@@ -22,7 +23,7 @@ class PartedRun:
     Args:
         folder: what is finished lies here, parts in files of their own.
         command: that computes, such as ``datasetkit score``.
-        description: what decides the values: model, dataset, options, size of parts. Of plain JSON values.
+        description: what decides the values: model, dataset, options, size of parts. Of plain JSON values and options.
         results: names of the files that the parts become.
         suffix: of a part's file.
 

@@ -126,6 +126,6 @@ def _description(subject: Subject, data: Data, options: ScoreOptions, batch: int
     return {
         **subject.description(),
         "data": data.identity.as_json(),
-        "options": options.model_dump(mode="json"),
+        "options": options,
         "batch": batch,
     }

@@ -85,7 +85,7 @@ class HeadScores:
     @property
     def source(self) -> dict[str, Any]:
         """Tell what the scores were computed from, beside the model; equal sources give equal scores."""
-        return {"data": self.dataset, "options": self.options.model_dump(mode="json")}
+        return {"data": self.dataset, "options": self.options}
 
     def require(self, model: ModelIdentity) -> None:
         """Refuse another model than the one that was scored.

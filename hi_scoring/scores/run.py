@@ -25,10 +25,10 @@ from safetensors.numpy import save as save_tensors
 
 from datasetkit.core.errors import OutputError, UnusableError
 from datasetkit.core.files import replace_file
-from datasetkit.core.ledger import DropReason
+from datasetkit.core.ledger import Drop
 from datasetkit.hi_scoring.data.reading import Rows, read_sample
 from datasetkit.hi_scoring.data.samples import Sample
-from datasetkit.hi_scoring.runs.drops import Drop
+from datasetkit.hi_scoring.runs.drops import drops_from_json, drops_to_json, in_row_order, row_drop
 from datasetkit.hi_scoring.runs.parts import PartedRun
 from datasetkit.hi_scoring.scores.files import RESULT_NAMES
 from datasetkit.hi_scoring.scores.scorer import SampleScores, Scorer
@@ -103,7 +103,7 @@ class Run(PartedRun):
 
     Args:
         folder: what is finished lies here, in files of one batch each.
-        description: what decides the values: model, dataset, options, size of batches. Of plain JSON values.
+        description: what decides the values: model, dataset, options, size of batches; plain JSON values and options.
 
     """
 
@@ -144,14 +144,14 @@ class Run(PartedRun):
             try:
                 samples.append((row, read_sample(rows, row)))
             except UnusableError as error:
-                drops.append(Drop(row, rows.name(row), error.reason, error.detail))
+                drops.append(row_drop(row, rows.name(row), error))
         kept: list[tuple[str, SampleScores]] = []
         for (row, sample), result in zip(samples, batches.run([sample for _, sample in samples]), strict=True):
             if isinstance(result, UnusableError):
-                drops.append(Drop(row, sample.record_id, result.reason, result.detail))
+                drops.append(row_drop(row, sample.record_id, result))
             else:
                 kept.append((sample.record_id, result))
-        self._write(number, kept, sorted(drops, key=lambda drop: drop.row))
+        self._write(number, kept, in_row_order(drops))
 
     def _write(self, number: int, kept: Sequence[tuple[str, SampleScores]], drops: Sequence[Drop]) -> None:
         names = sorted({(score, place) for _, one in kept for place, scores in one.items() for score in scores})
@@ -162,7 +162,7 @@ class Run(PartedRun):
             arrays[f"{place}/{score}"] = np.stack([one[place].get(score, missing) for _, one in kept])
         told = {
             "record_ids": [record_id for record_id, _ in kept],
-            "drops": [[drop.row, drop.record_id, str(drop.reason), drop.detail] for drop in drops],
+            "drops": drops_to_json(drops),
         }
         replace_file(self.part(number), save_tensors(arrays, metadata={"part": json.dumps(told)}))
 
@@ -200,5 +200,5 @@ def _read(path: Path) -> Merged:
         for name in part.keys():  # noqa: SIM118 - no mapping
             place, _, score = name.partition("/")
             values[score, place] = part.get_tensor(name)
-    drops = tuple(Drop(row, record_id, DropReason(reason), detail) for row, record_id, reason, detail in told["drops"])
+    drops = tuple(drops_from_json(told["drops"]))
     return Merged(values, tuple(told["record_ids"]), drops)

@@ -17,7 +17,6 @@ from datasetkit.hi_scoring.model.dialogue import Dialogue
 from datasetkit.hi_scoring.model.options import TextOptions, WritingOptions
 from datasetkit.hi_scoring.model.subject import Subject
 from datasetkit.hi_scoring.runs.folder import RunFolder
-from datasetkit.hi_scoring.runs.progress import OnProgress
 from datasetkit.hi_scoring.scores.results import HeadScores
 from datasetkit.hi_scoring.sparse.attention import sparsify
 from datasetkit.hi_scoring.sparse.conditions import CORE, Condition, SparsityOptions
@@ -26,6 +25,7 @@ from datasetkit.hi_scoring.sparse.kernels import Kernel
 from datasetkit.hi_scoring.sparse.measure import compare_prefills
 from datasetkit.hi_scoring.sparse.results import is_finished, save_condition
 from datasetkit.runtime.devices import Placement
+from datasetkit.runtime.progress import OnProgress
 
 
 @dataclass(frozen=True)
@@ -56,16 +56,16 @@ class Bench:
     batch: int
 
     def description(self) -> dict[str, Any]:
-        """Tell what decides the results of every condition, in plain JSON values; times are of one machine."""
+        """Tell what decides the results of every condition, in plain JSON values and options, of one machine."""
         return {
             **self.subject.description(),
             "machine": _machine(torch.device(Placement(device=self.subject.device).torch_device)),
             "data": self.examples.data.identity.as_json(),
             "examples": len(self.examples),
             "scores": self.scores.source,
-            "options": self.options.model_dump(mode="json"),
-            "texts": self.texts.model_dump(mode="json"),
-            "writing": self.writing.model_dump(mode="json"),
+            "options": self.options,
+            "texts": self.texts,
+            "writing": self.writing,
             "kernel": self.kernel,
             "batch": self.batch,
         }
@@ -84,7 +84,7 @@ class Bench:
             conditions: the dense model's and the CoRe heads' among them; of the model, scores and options.
             folder: for the results.
             overwrite: whether results of another description or other CoRe heads in the folder give way.
-            on_progress: see :data:`~datasetkit.hi_scoring.runs.progress.OnProgress`.
+            on_progress: see :data:`~datasetkit.runtime.progress.OnProgress`.
 
         Returns:
             the conditions of this call, and of those that came to their end before.

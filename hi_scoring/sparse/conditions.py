@@ -11,7 +11,7 @@ from datasetkit.core.detections import ModelIdentity
 from datasetkit.hi_scoring.scores.results import HeadScores
 from datasetkit.hi_scoring.selection import Selection, Selector
 from datasetkit.hi_scoring.sparse.plan import SparsePlan
-from datasetkit.options.base import Options
+from datasetkit.options.base import Options, plain
 
 DENSE, CORE, RANDOM = "dense", "core", "random"
 
@@ -77,7 +77,7 @@ def conditions_of(
     kept = len(scores.core_heads(options.share, options.by))
 
     def planned(selection: Selection) -> SparsePlan:
-        told = {"rule": selection.name, "share": options.share, "by": options.by, "scores": scores.source}
+        told = {"rule": selection.name, "share": options.share, "by": options.by, "scores": plain(scores.source)}
         sizes: dict[str, Any] = options.model_dump(include={"sink", "window", "dense_above"})
         return SparsePlan.keeping(selection.heads or (), model, shape, chosen=told, **sizes)
 

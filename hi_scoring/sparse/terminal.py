@@ -10,8 +10,8 @@ import numpy as np
 from rich.table import Table
 
 from datasetkit.hi_scoring.evaluation.metrics import METRICS, find_metric
-from datasetkit.hi_scoring.report.numbers import NOT_MEASURED, interval, number, p_value, percent, signed
 from datasetkit.hi_scoring.report.tables import plain_table
+from datasetkit.hi_scoring.report.text import NOT_MEASURED, interval, number, p_value, percent, signed
 from datasetkit.hi_scoring.sparse.conditions import CORE
 from datasetkit.hi_scoring.sparse.coverage import DenseReason
 from datasetkit.hi_scoring.sparse.folder import Sparsity

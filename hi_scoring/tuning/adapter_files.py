@@ -10,8 +10,8 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, StrictUndefined
-
+from datasetkit.core.files import write_text
+from datasetkit.core.templates import template_environment
 from datasetkit.runtime.checkpoints import PREFIX
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ def save_adapter(adapted: PeftModel, facts: Mapping[str, Any], folder: Path) -> 
     config.base_model_name_or_path = facts["model"]["id"]
     config.revision = facts["model"]["revision"]
     adapted.save_pretrained(str(partial), safe_serialization=True, save_embedding_layers=False)
-    (partial / FACTS_NAME).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    (partial / CARD_NAME).write_text(_card(facts), encoding="utf-8")
+    write_text(partial / FACTS_NAME, json.dumps(facts, indent=1) + "\n")
+    write_text(partial / CARD_NAME, _card(facts))
     shutil.rmtree(place, ignore_errors=True)
     partial.rename(place)
 
@@ -62,8 +62,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
 
 
 def _card(facts: Mapping[str, Any]) -> str:
-    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)  # noqa: S701 - Markdown
-    template = environment.from_string(
+    template = template_environment(html=False).from_string(
         (resources.files("datasetkit.hi_scoring.tuning") / "card.md.j2").read_text("utf-8")
     )
     model, data = facts["model"]["id"], facts["data"]["name"]

@@ -16,6 +16,7 @@ from PIL import Image
 from datasetkit import __version__
 from datasetkit.core.detections import ModelIdentity
 from datasetkit.core.drawing import draw_overlay, encode_jpeg
+from datasetkit.core.files import file_sha256
 from datasetkit.core.ledger import Drop, Notice, Scope, Tally
 from datasetkit.core.mask import Mask
 from datasetkit.core.record import (
@@ -33,7 +34,7 @@ from datasetkit.core.schema import SCHEMA_VERSION, record_to_row
 from datasetkit.export.dataset.card.render import render_card
 from datasetkit.export.dataset.describe import describe
 from datasetkit.export.dataset.manifest import LEDGER_NAME, Manifest, Part, Shard, shard_path
-from datasetkit.export.dataset.shards import ShardWriter, hash_file
+from datasetkit.export.dataset.shards import ShardWriter
 from datasetkit.export.dataset.statistics import Statistics
 
 Row = dict[str, Any]
@@ -141,7 +142,7 @@ def write_folder(
                 for row in group:
                     writer.write(row)
             size = writer.close()
-            shards.append(Shard(path, split, size.rows, size.bytes, hash_file(folder / path)))
+            shards.append(Shard(path, split, size.rows, size.bytes, file_sha256(folder / path)))
             rows += len(group)
             objects += sum(len(row["objects"]) for row in group)
     tally = Tally()
@@ -174,7 +175,7 @@ def refit(folder: Path) -> None:
                 replace(
                     shard,
                     bytes=(folder / shard.path).stat().st_size,
-                    sha256=hash_file(folder / shard.path),
+                    sha256=file_sha256(folder / shard.path),
                 )
                 for shard in part.shards
             ),

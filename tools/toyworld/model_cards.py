@@ -6,9 +6,9 @@ import json
 from importlib import resources
 from pathlib import Path
 
-import jinja2
 from safetensors import safe_open
 
+from datasetkit.core.templates import template_environment
 from datasetkit.toyworld.scenes import HELD_OUT
 from tools.toyworld.models.vlm import DESCRIBE_PROMPT, LIST_PROMPT
 from tools.toyworld.training.saving import TRAINING_FILE
@@ -27,22 +27,20 @@ def write_card(name: str, folder: Path, cards: Path) -> Path:
 def render_card(name: str, folder: Path) -> str:
     """Fill the template with a model's metrics, its training account and its configuration."""
     source = resources.files("datasetkit.export.cards").joinpath("model_card.md.j2").read_text(encoding="utf-8")
-    environment = jinja2.Environment(
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=False,  # noqa: S701 - Markdown, from our own figures
-    )
-    return environment.from_string(source).render(
-        name=name,
-        metrics=json.loads((folder / METRICS_FILE).read_text(encoding="utf-8")),
-        training=json.loads((folder / TRAINING_FILE).read_text(encoding="utf-8")),
-        architecture=json.loads((folder / "config.json").read_text(encoding="utf-8"))["architectures"][0],
-        parameters=count_parameters(folder),
-        megabytes=(folder / _WEIGHTS_FILE).stat().st_size / 1e6,
-        list_prompt=LIST_PROMPT,
-        describe_prompt=DESCRIBE_PROMPT,
-        held_out=[f"{colour.value} {shape.value}" for colour, shape in HELD_OUT],
+    return (
+        template_environment(html=False)
+        .from_string(source)
+        .render(
+            name=name,
+            metrics=json.loads((folder / METRICS_FILE).read_text(encoding="utf-8")),
+            training=json.loads((folder / TRAINING_FILE).read_text(encoding="utf-8")),
+            architecture=json.loads((folder / "config.json").read_text(encoding="utf-8"))["architectures"][0],
+            parameters=count_parameters(folder),
+            megabytes=(folder / _WEIGHTS_FILE).stat().st_size / 1e6,
+            list_prompt=LIST_PROMPT,
+            describe_prompt=DESCRIBE_PROMPT,
+            held_out=[f"{colour.value} {shape.value}" for colour, shape in HELD_OUT],
+        )
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from datasetkit.core.errors import RecipeError, UnknownNameError
+from datasetkit.core.text import one_line
 
 NAMES = ("grounded-sam", "toyworld")
 
@@ -43,7 +44,7 @@ def _read(name: str) -> dict[str, Any]:
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise RecipeError(f"{name} is not YAML: {' '.join(str(error).split())}") from None
+        raise RecipeError(f"{name} is not YAML: {one_line(error)}") from None
     if not isinstance(value, dict):
         raise RecipeError(f"{name} holds a {type(value).__name__}; a preset is a mapping of options")
     return value

@@ -21,6 +21,7 @@ from typing import Any
 import yaml
 
 from datasetkit.core.errors import BuiltFolderError
+from datasetkit.core.text import one_line
 
 FOLDER_LINE = re.compile(r"<!-- datasetkit:folder((?: [0-9a-f]+:[0-9a-f]+)*) -->\s*")
 _MARK = re.compile(r"<!-- datasetkit:(begin|end|sections)((?: [a-z_]+)*) -->")
@@ -61,7 +62,7 @@ def front_value(front: str) -> Any:
     try:
         return yaml.safe_load(front)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        told = " ".join(str(error).split())
+        told = one_line(error)
         if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
             mark = error.problem_mark
             told = f"line {mark.line + 2}, column {mark.column + 1}: {error.problem}"

@@ -14,6 +14,7 @@ import jinja2
 
 from datasetkit.core.ledger import SCOPES, NoticeKind
 from datasetkit.core.markdown import Markdown, code, escape, fenced, number, percent, table
+from datasetkit.core.templates import template_environment
 from datasetkit.export.dataset.card.front_matter import card_schema, card_yaml, front_matter, hub_source
 from datasetkit.export.dataset.card.models import knows_scenes_only, model_table, score_table, threshold_table
 from datasetkit.export.dataset.card.parts import sections_line
@@ -128,14 +129,8 @@ def _bibtex(text: str) -> str:
 
 
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=escape,
-        autoescape=False,  # noqa: S701 - the text is Markdown: finalize escapes everything that data brings
-    )
+    # finalize escapes everything that data brings
+    environment = template_environment(html=False, keep_trailing_newline=True, finalize=escape)
     environment.filters.update(number=number, code=code)
     return environment
 

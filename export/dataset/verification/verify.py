@@ -13,26 +13,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datasetkit.core.errors import BuiltFolderError
+from datasetkit.core.files import file_sha256
 from datasetkit.core.image import ImageLimits
 from datasetkit.core.schema import row_schema, stored_schema_version
 from datasetkit.export.dataset.files import DatasetFiles, FolderFiles
 from datasetkit.export.dataset.folder import is_unfinished
 from datasetkit.export.dataset.manifest import LEDGER_NAME, MANIFEST_NAME, Manifest, Shard, shard_path
 from datasetkit.export.dataset.reading import open_shard
-from datasetkit.export.dataset.shards import hash_file
 from datasetkit.export.dataset.statistics import Statistics, StatisticsCounter, uncompressed_bytes
 from datasetkit.export.dataset.verification.faults import Fault
 from datasetkit.export.dataset.verification.papers import Contents, Ledger, check_papers
 from datasetkit.export.dataset.verification.rows import RowCheck, Uniqueness
+from datasetkit.runtime.progress import OnProgress
 
 # https://huggingface.co/docs/dataset-viewer: what the viewer reads at once, and what it shows of a row
 _VIEWER_ROW_GROUP_BYTES = 300_000_000
 _VIEWER_ROW_BYTES = 2_000_000
 _BATCH_ROWS = 16
 _LIMITS = ("max_bytes", "max_pixels")
-
-# Path of the shard that is being read, rows done, rows in all.
-OnProgress = Callable[[str, int, int], None]
 
 
 def verify_folder(folder: Path) -> Iterator[Fault]:
@@ -240,7 +238,7 @@ def _other_columns(schema: pa.Schema, expected: pa.Schema) -> Iterator[str]:
 def _check_bytes(path: Path, shard: Shard) -> Iterator[Fault]:
     if not path.is_file():
         return
-    size, sha256 = path.stat().st_size, hash_file(path)
+    size, sha256 = path.stat().st_size, file_sha256(path)
     if (size, sha256) != (shard.bytes, shard.sha256):
         yield Fault(
             shard.path,

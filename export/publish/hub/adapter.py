@@ -21,10 +21,10 @@ from datasetkit.export.dataset.card.front_matter import read_front_matter
 from datasetkit.export.dataset.card.parts import sections_line, split_card
 from datasetkit.export.dataset.card.sections import section_names
 from datasetkit.export.dataset.manifest import CARD_NAME
-from datasetkit.export.publish.counting import OnProgress, counter
 from datasetkit.export.publish.files import LocalFile, local_file
 from datasetkit.export.publish.hub.repository import HubRepository, RepositoryState, RepoType
 from datasetkit.runtime.checkpoints import NAMES, PREFIX
+from datasetkit.runtime.progress import OnProgress, counter
 
 CONFIG_NAME, WEIGHTS_NAME, FACTS_NAME = "adapter_config.json", "adapter_model.safetensors", "adapter.json"
 # All that is published: whatever else lies there, as an optimizer's state or logs, stays.

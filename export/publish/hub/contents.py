@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Set
 from typing import Protocol
 
-from datasetkit.export.publish.counting import OnProgress
 from datasetkit.export.publish.files import LocalFile
 from datasetkit.export.publish.hub.repository import HubRepository, RepositoryState, RepoType
+from datasetkit.runtime.progress import OnProgress
 
 
 class Contents(Protocol):

@@ -11,6 +11,7 @@ from huggingface_hub import HfApi, RepoFile, get_session, get_token, hf_hub_url,
 from huggingface_hub.utils import HFValidationError, validate_repo_id  # type: ignore[attr-defined]
 
 from datasetkit.core.errors import HubError
+from datasetkit.core.text import one_line
 from datasetkit.export.dataset.manifest import (
     CARD_NAME,
     DATA_FOLDER,
@@ -151,6 +152,6 @@ def published_files(
     try:
         validate_repo_id(repo_id)
     except HFValidationError as error:
-        raise HubError(" ".join(str(error).split())) from error
+        raise HubError(one_line(error)) from error
     with tempfile.TemporaryDirectory(prefix="datasetkit-") as folder:
         yield HubFiles(repo_id, revision, Path(folder), token or get_token(), endpoint, patience)

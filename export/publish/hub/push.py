@@ -15,13 +15,13 @@ from huggingface_hub import get_token
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from datasetkit.core.errors import HubError
-from datasetkit.export.publish.counting import OnProgress, counter
 from datasetkit.export.publish.hub.built_dataset import BuiltDataset
 from datasetkit.export.publish.hub.calls import Patience
 from datasetkit.export.publish.hub.changes import Changes, find_changes
 from datasetkit.export.publish.hub.contents import Contents
 from datasetkit.export.publish.hub.repository import MAIN_BRANCH, HubRepository, RepositoryState, RepoType, Upload
 from datasetkit.export.publish.hub.results import Plan, Pushed
+from datasetkit.runtime.progress import OnProgress, counter
 
 # What `git check-ref-format` refuses, and a leading "-".
 _NO_REF_NAME = re.compile(r"^$|^@$|^[-/]|[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|(^|/)\.|\.lock(/|$)|[/.]$")

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from datasetkit.core.errors import OutputError
 from datasetkit.core.remote import RemotePath
-from datasetkit.export.publish.counting import OnProgress, counter
 from datasetkit.export.publish.files import LocalFile
+from datasetkit.runtime.progress import OnProgress, counter
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def compare(
     files: Sequence[LocalFile],
     *,
     former: Collection[str],
-    known: Mapping[str, str],
+    known: Mapping[str, str | None],
     unfinished: bool,
 ) -> Difference:
     """Compare what a remote folder holds with what it shall hold.

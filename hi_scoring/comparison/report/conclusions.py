@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from datasetkit.core.text import counted
 from datasetkit.hi_scoring.comparison.compare import Comparison
 from datasetkit.hi_scoring.comparison.report.glossary import lowest_p
-from datasetkit.hi_scoring.comparison.report.summary import counted
 from datasetkit.hi_scoring.comparison.table import EVERYTHING, TEST, Verdict, label_of, verdicts
-from datasetkit.hi_scoring.verdicts import FAILS, HOLDS, LEVEL
+from datasetkit.hi_scoring.statistics import FAILS, HOLDS, LEVEL
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from datasetkit.hi_scoring.comparison.table import label_of
 from datasetkit.hi_scoring.comparison.trials import UNTUNED
 from datasetkit.hi_scoring.evaluation.metrics import find_metric
 from datasetkit.hi_scoring.report.plots import CONTRARY, INK, WIDTH_IN, png
-from datasetkit.hi_scoring.verdicts import LEVEL
+from datasetkit.hi_scoring.statistics import LEVEL
 
 _COLOURS = {"top": INK, "bottom": CONTRARY, "random": "#7d7d7d", "all": "#222222"}
 _OTHER_COLOUR, _LINE = "#4f8a5b", "#9a9a9a"

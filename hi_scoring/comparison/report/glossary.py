@@ -10,9 +10,8 @@ from datasetkit.hi_scoring.comparison.table import EVERYTHING, label_of
 from datasetkit.hi_scoring.comparison.trials import UNTUNED
 from datasetkit.hi_scoring.evaluation.metrics import find_metric
 from datasetkit.hi_scoring.evaluation.shifts import DRAWS
-from datasetkit.hi_scoring.report.numbers import number
-from datasetkit.hi_scoring.statistics import SEED
-from datasetkit.hi_scoring.verdicts import LEVEL
+from datasetkit.hi_scoring.report.text import number
+from datasetkit.hi_scoring.statistics import LEVEL, SEED
 
 MARK = "*"
 LOWER_IS_BETTER = "↓"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from datasetkit.core.files import replace_file
+from datasetkit.core.markdown import escape, table
 from datasetkit.hi_scoring.comparison.compare import Comparison
 from datasetkit.hi_scoring.comparison.report.conclusions import conclusions, no_conclusion
 from datasetkit.hi_scoring.comparison.report.glossary import explained, heading_of, mark_sentence, method
@@ -26,9 +26,7 @@ from datasetkit.hi_scoring.comparison.report.summary import (
     tests_of,
     tuned_rows,
 )
-from datasetkit.hi_scoring.report.numbers import NOT_MEASURED
-
-_SPECIAL = re.compile(r"([\\`*_{}\[\]#|~$])")
+from datasetkit.hi_scoring.report.text import NOT_MEASURED
 
 
 def write_markdown(
@@ -49,21 +47,21 @@ def write_markdown(
 
     """
     parts = [
-        f"# Ways of tuning {_escape(description['model']['id'])}",
-        _escape(lead(comparison, description)),
+        f"# Ways of tuning {escape(description['model']['id'])}",
+        escape(lead(comparison, description)),
         "## Verdict",
         *_verdict(comparison, contrasts),
         *_figures(shifts),
         *_contrasts(contrasts),
         "## What was tuned",
-        _table(
+        table(
             ("group", "seeds", "layers", "heads"),
             [(row.group, row.seeds, row.layers, row.heads or "all") for row in tuned_rows(comparison)],
         ),
         "## How the numbers come about",
-        _table(("number", "how"), method(shifts, contrasts).items()),
+        table(("number", "how"), method(shifts, contrasts).items()),
         "## Settings",
-        _table(("setting", "value"), settings(comparison, description).items()),
+        table(("setting", "value"), settings(comparison, description).items()),
     ]
     replace_file(path, ("\n\n".join(parts) + "\n").encode())
 
@@ -74,7 +72,7 @@ def _verdict(comparison: Comparison, contrasts: pd.DataFrame) -> Iterator[str]:
         "model most, not: makes it best."
     )
     found = [conclusion.sentence for conclusion in conclusions(comparison, contrasts)] or [no_conclusion(comparison)]
-    yield "\n".join(f"- {_escape(sentence)}" for sentence in found)
+    yield "\n".join(f"- {escape(sentence)}" for sentence in found)
 
 
 def _figures(shifts: pd.DataFrame) -> Iterator[str]:
@@ -84,16 +82,16 @@ def _figures(shifts: pd.DataFrame) -> Iterator[str]:
         metrics |= dict.fromkeys(names)
         rows = [_row(row) for row in group_rows(shifts, test, names)]
         counts = ("n", "", "", "", *(fewest_samples(shifts, test, name) for name in names))
-        yield f"## Figures and shifts: {_escape(test)}"
-        yield _table(
+        yield f"## Figures and shifts: {escape(test)}"
+        yield table(
             ("group", "runs", "trained numbers", "share of the model", *map(heading_of, names)), [*rows, counts]
         )
         yield (
             "Each cell: figure ± standard deviation over seeds (shift from the untuned model [95 % interval]); "
-            f"{_escape(mark_sentence(shifts, test))}. n: samples with a value, of the group that has fewest."
+            f"{escape(mark_sentence(shifts, test))}. n: samples with a value, of the group that has fewest."
         )
     yield "## Metrics"
-    yield "\n".join(f"- {_escape(name)}: {_escape(words)}" for name, words in explained(list(metrics)))
+    yield "\n".join(f"- {escape(name)}: {escape(words)}" for name, words in explained(list(metrics)))
 
 
 def _row(row: GroupRow) -> Sequence[str]:
@@ -110,17 +108,6 @@ def _cell(one: Measure) -> str:
 def _contrasts(contrasts: pd.DataFrame) -> Iterator[str]:
     header = ("metric", "second", "difference of shifts", "first shift larger by", "95 %", "p", "p (Holm)")
     for test, first in contrasts[["test", "first"]].drop_duplicates().itertuples(index=False):
-        yield f"## Contrasts: {_escape(first)} against others, {_escape(test)}"
-        yield _table(header, [astuple(row) for row in contrast_rows(contrasts, test, first)])
-        yield f"{_escape(mark_sentence(contrasts, test))}."
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [list(map(_escape, header)), ["---"] * len(header), *(list(map(_escape, row)) for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _escape(text: str) -> str:
-    """Spell a text so that Markdown shows it as it is, in one line."""
-    line = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return _SPECIAL.sub(r"\\\1", line)
+        yield f"## Contrasts: {escape(first)} against others, {escape(test)}"
+        yield table(header, [astuple(row) for row in contrast_rows(contrasts, test, first)])
+        yield f"{escape(mark_sentence(contrasts, test))}."

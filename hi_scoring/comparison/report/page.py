@@ -9,7 +9,6 @@ from typing import Any
 
 import pandas as pd
 
-from datasetkit.core.files import replace_file
 from datasetkit.hi_scoring.comparison.compare import Comparison
 from datasetkit.hi_scoring.comparison.report.conclusions import Conclusion, conclusions, no_conclusion
 from datasetkit.hi_scoring.comparison.report.figures import final_figures, forest, main_metrics, trade_off
@@ -29,8 +28,8 @@ from datasetkit.hi_scoring.comparison.report.summary import (
     types_of,
 )
 from datasetkit.hi_scoring.comparison.table import TEST
-from datasetkit.hi_scoring.report.pages import render
-from datasetkit.hi_scoring.verdicts import LEVEL
+from datasetkit.hi_scoring.report import pages
+from datasetkit.hi_scoring.statistics import LEVEL
 
 _HOLDING, _FAILING, _OPEN = "for the claim", "against it", "cannot be told"
 
@@ -88,7 +87,8 @@ def write_page(
     tests = tests_of(shifts)
     others = [name for name in tests if name != TEST and main_metrics(shifts, (TEST, name))]
     found = conclusions(comparison, contrasts)
-    page = render(
+    pages.write_page(
+        path,
         __package__,
         title=f"Ways of tuning {description['model']['id']}",
         lead=lead(comparison, description),
@@ -107,7 +107,6 @@ def write_page(
         settings=settings(comparison, description).items(),
         method=method(shifts, contrasts).items(),
     )
-    replace_file(path, page.encode())
 
 
 def _grounds(conclusion: Conclusion, shifts: pd.DataFrame) -> list[_Ground]:

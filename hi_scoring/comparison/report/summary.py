@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from datasetkit.core.text import counted
 from datasetkit.hi_scoring.comparison.cells import CellResult
 from datasetkit.hi_scoring.comparison.compare import Comparison
 from datasetkit.hi_scoring.comparison.report.glossary import MARK, heading_of
 from datasetkit.hi_scoring.comparison.trials import UNTUNED
 from datasetkit.hi_scoring.evaluation.metrics import METRICS
 from datasetkit.hi_scoring.evaluation.shifts import DRAWS
-from datasetkit.hi_scoring.report.numbers import NOT_MEASURED, interval, number, p_value, percent, signed
-from datasetkit.hi_scoring.statistics import SEED
-from datasetkit.hi_scoring.verdicts import LEVEL
+from datasetkit.hi_scoring.report.text import NOT_MEASURED, interval, number, p_value, percent, setting_lines, signed
+from datasetkit.hi_scoring.statistics import LEVEL, SEED
 
 
 @dataclass(frozen=True)
@@ -160,17 +160,12 @@ def lead(comparison: Comparison, description: Mapping[str, Any]) -> str:
 def settings(comparison: Comparison, description: Mapping[str, Any]) -> dict[str, str]:
     """List all that it takes to do it again, by name."""
     return {
-        **dict(_leaves(description)),
+        **dict(setting_lines(description)),
         "ways of tuning": ", ".join(comparison.groups),
         "seeds": ", ".join(map(str, _seeds(comparison))),
         "parameters of the model": f"{comparison.untuned.parameters:,}",
         "draws of the bootstrap": f"{DRAWS:,}, seed {SEED}",
     }
-
-
-def counted(count: int, what: str) -> str:
-    """Write a count of things: ``1 seed``, ``1,200 samples``."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _seeds(comparison: Comparison) -> list[int]:
@@ -211,18 +206,3 @@ def _ranges(numbers: Sequence[int]) -> str:
 def _heads(heads: Sequence[Sequence[int]] | None) -> str:
     by_layer = groupby(heads or (), key=lambda head: head[0])
     return "; ".join(f"layer {layer}: {_ranges([head for _, head in found])}" for layer, found in by_layer)
-
-
-def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """Give the values of nested mappings, by names such as ``training: steps``."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _leaves(inner, f"{name}: {_spaced(key)}" if name else _spaced(key))
-    elif isinstance(value, list):
-        yield name, ", ".join(map(str, value))
-    else:
-        yield name, "none" if value is None else str(value)
-
-
-def _spaced(key: str) -> str:
-    return key.replace("_", " ")

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from datasetkit.hi_scoring.report.pages import render
-from datasetkit.hi_scoring.runs.drops import Drop
+from datasetkit.core.ledger import Drop
+from datasetkit.hi_scoring.report import pages
 from datasetkit.hi_scoring.scores.report.figures import heatmaps, layer_curves
 from datasetkit.hi_scoring.scores.report.gallery import Panel
 from datasetkit.hi_scoring.scores.report.glossary import POSITIONS, explained_positions, explained_scores
@@ -42,7 +42,8 @@ def write_page(
     shown = [place for place in positions if any(scores.n(*name).any() for name in scores.values if name[1] == place)]
     layers, heads_a_layer = scores.shape
     reasons = Counter(drop.reason for drop in drops)
-    page = render(
+    pages.write_page(
+        path,
         __package__,
         title=f"Attention heads of {scores.model.id}",
         data=scores.dataset["name"],
@@ -68,7 +69,6 @@ def write_page(
         drops=[(str(reason), reason.explanation, count) for reason, count in reasons.most_common()],
         settings=_settings(scores, by).items(),
     )
-    path.write_text(page, encoding="utf-8")
 
 
 def _settings(scores: HeadScores, by: str) -> Mapping[str, str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datasetkit.hi_scoring.report.numbers import interval, number
+from datasetkit.hi_scoring.report.text import interval, number
 from datasetkit.hi_scoring.scores.options import BINARISATIONS
 from datasetkit.hi_scoring.scores.report.glossary import heading_of
 from datasetkit.hi_scoring.scores.results import Head, HeadScores

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from rich.table import Table
 
-from datasetkit.hi_scoring.report.numbers import interval, number
 from datasetkit.hi_scoring.report.tables import plain_table
+from datasetkit.hi_scoring.report.text import interval, number
 from datasetkit.hi_scoring.scores.report.glossary import heading_of
 from datasetkit.hi_scoring.scores.report.summary import STABILITY_TOP, columns_of, head_rows, stability
 from datasetkit.hi_scoring.scores.results import HeadScores

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from datasetkit.core.errors import BuiltFolderError, RecordError
+from datasetkit.core.files import file_sha256
 from datasetkit.core.mask import Mask
 from datasetkit.core.record import (
     EncodedImage,
@@ -26,7 +27,7 @@ from datasetkit.core.record import (
 from datasetkit.core.schema import record_to_row, row_to_record
 from datasetkit.export.dataset import shards
 from datasetkit.export.dataset.reading import iter_shard, open_shard
-from datasetkit.export.dataset.shards import ShardSize, ShardWriter, hash_file
+from datasetkit.export.dataset.shards import ShardSize, ShardWriter
 from tests.core.strategies import records
 from tests.export.folders import overlay_of, png
 
@@ -109,7 +110,7 @@ def test_equal_rows_give_equal_bytes_in_another_process(tmp_path: Path) -> None:
     again = tmp_path / "two.parquet"
     subprocess.run([sys.executable, "-c", script, str(tmp_path / "one.parquet"), str(again)], check=True)
     assert again.read_bytes() == (tmp_path / "one.parquet").read_bytes()
-    assert hash_file(again) == hashlib.sha256(again.read_bytes()).hexdigest()
+    assert file_sha256(again) == hashlib.sha256(again.read_bytes()).hexdigest()
 
 
 def test_layout_is_the_measured_one(tmp_path: Path) -> None:

@@ -188,7 +188,7 @@ def test_rows_that_cannot_be_used_are_counted_and_named(tmp_path: Path, folder: 
     assert found.facts["n"] == 3
     assert found.facts["rows"] == {"read": 6, "used": 4, "dropped": 2}
     assert set(found.curves["n"]) <= {1, 2, 3}
-    told = [(drop.row, drop.record_id, str(drop.reason)) for drop in read_drops(tmp_path / "out")]
+    told = [(drop.row, drop.item_id, str(drop.reason)) for drop in read_drops(tmp_path / "out")]
     assert told == [(2, "sample-2", "not_an_image"), (5, "sample-5", "bad_row")]
 
 

@@ -45,7 +45,7 @@ def test_tasks_choose_texts_and_questions(tasks: tuple[str, ...], expected: list
     found = examples_of(rows_data(rows), tasks=tasks)
     assert told(found) == expected
     assert found.rows == tuple(dict.fromkeys(number for number, _ in expected))
-    assert [(drop.row, drop.record_id, drop.reason) for drop in found.drops] == [
+    assert [(drop.row, drop.item_id, drop.reason) for drop in found.drops] == [
         (number, f"sample-{number}", "no_description") for number in range(4) if number not in found.rows
     ]
     assert {one.record_id for one in found.items} == {f"sample-{number}" for number in found.rows}
@@ -82,7 +82,7 @@ def test_every_row_has_examples_or_is_dropped_with_its_reason() -> None:
     looked: list[int] = []
     found = read_examples(rows_data(rows), TextOptions(), dialogue_of(), looked.append)
     assert [(drop.row, str(drop.reason)) for drop in found.drops] == [(n, reason) for n, (_, reason) in bad.items()]
-    assert all(drop.detail and drop.record_id == f"sample-{drop.row}" for drop in found.drops)
+    assert all(drop.detail and drop.item_id == f"sample-{drop.row}" for drop in found.drops)
     assert Counter(one.row for one in found.items) == {0: 2, 12: 2}
     assert len(found.rows) + len(found.drops) == len(rows)
     assert looked == list(range(1, 14))

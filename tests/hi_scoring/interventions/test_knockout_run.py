@@ -82,7 +82,7 @@ def test_every_question_is_kept_or_dropped_with_its_reason(tmp_path: Path) -> No
     given[3]["questions"][0]["object_ids"] = [9]
     found = knock(tmp_path, questions_of(given))
     assert found.tables.questions["record_id"].to_pylist() == ["sample-0", "sample-4"]
-    assert [(drop.row, drop.record_id, drop.reason) for drop in read_drops(tmp_path)] == [
+    assert [(drop.row, drop.item_id, drop.reason) for drop in read_drops(tmp_path)] == [
         (1, "sample-1#0", "truncated"),
         (2, "sample-2#0", "special_token"),
         (3, "sample-3", "bad_row"),

@@ -142,7 +142,7 @@ def test_a_bad_row_is_a_drop_with_its_reason(folder: Path, change: dict[str, str
     found = read(write(folder / "table.csv", ROW, ROW | change))
     assert [item.row for item in found.items] == [0]
     [drop] = found.drops
-    assert (drop.row, drop.record_id, drop.reason) == (1, "row-1", reason)
+    assert (drop.row, drop.item_id, drop.reason) == (1, "row-1", reason)
 
 
 def test_only_the_first_rows_are_read_and_identity_is_by_content(folder: Path) -> None:

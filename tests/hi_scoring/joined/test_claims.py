@@ -9,7 +9,7 @@ import pytest
 
 from datasetkit.hi_scoring.joined.claims import Claim, claims
 from datasetkit.hi_scoring.joined.folders import read_folders
-from datasetkit.hi_scoring.verdicts import FAILS, HOLDS, NOT_MEASURED, OPEN
+from datasetkit.hi_scoring.statistics import FAILS, HOLDS, NOT_MEASURED, OPEN
 from tests.hi_scoring.joined.made import AS_TOLD, FLOWS, ablated, blocked, scored, sparsified, tuned
 
 

@@ -125,7 +125,7 @@ def test_a_row_that_cannot_be_read_ends_no_run(tmp_path: Path, error: Exception)
     scores = score(tmp_path, data_of(Decoded(error)), positions=("last",))  # type: ignore[arg-type]
     assert scores.record_ids == ("sample-0", "sample-2")
     [drop] = read_drops(tmp_path)
-    assert (drop.row, drop.record_id, drop.reason) == (1, "row-1", "unreadable")
+    assert (drop.row, drop.item_id, drop.reason) == (1, "row-1", "unreadable")
     assert drop.detail == "the row cannot be read: broken"
 
 

@@ -21,12 +21,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from datasetkit.core.detections import ModelIdentity
+from datasetkit.core.files import file_sha256
 from datasetkit.core.ledger import Drop, DropReason, Notice, NoticeKind
 from datasetkit.core.mask import Mask
 from datasetkit.core.schema import record_to_row, row_schema
 from datasetkit.export.dataset.files import FolderFiles
 from datasetkit.export.dataset.manifest import Manifest
-from datasetkit.export.dataset.shards import ShardWriter, hash_file
+from datasetkit.export.dataset.shards import ShardWriter
 from datasetkit.export.dataset.statistics import Statistics
 from datasetkit.export.dataset.verification import verify as verify_module
 from datasetkit.export.dataset.verification.faults import Fault
@@ -588,4 +589,4 @@ def test_damage_anywhere_ends_in_faults_and_never_in_an_exception(
     faults = list(verify_folder(folder))
     assert all("\n" not in str(fault) for fault in faults)
     if path.name.endswith(".parquet"):
-        assert faults or hash_file(path) == hash_file(sound / SECOND)
+        assert faults or file_sha256(path) == file_sha256(sound / SECOND)

@@ -11,7 +11,7 @@ import pytest
 
 from datasetkit.hi_scoring.comparison.report.conclusions import conclusions
 from datasetkit.hi_scoring.comparison.report.markdown import write_markdown
-from datasetkit.hi_scoring.report.numbers import p_value, percent
+from datasetkit.hi_scoring.report.text import p_value, percent
 from tests.hi_scoring.comparison.report.made import LAYERS, Made, made, make
 
 _CELL = re.compile(r"(?<!\\)\|")

@@ -12,7 +12,7 @@ import pytest
 from datasetkit.hi_scoring.comparison.report.conclusions import conclusions
 from datasetkit.hi_scoring.comparison.report.page import write_page
 from datasetkit.hi_scoring.comparison.report.predictions import Asked, Said
-from datasetkit.hi_scoring.report.numbers import p_value, signed
+from datasetkit.hi_scoring.report.text import p_value, signed
 from tests.hi_scoring.comparison.report.made import ALL, ANSWERS, CAPTIONS, LAYERS, Made, made, make
 from tests.hi_scoring.scores.report.shown import Tags, words_of
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from datasetkit.hi_scoring.comparison.report.conclusions import conclusions
 from datasetkit.hi_scoring.comparison.report.terminal import comparison_tables
 from datasetkit.hi_scoring.evaluation.metrics import METRICS
-from datasetkit.hi_scoring.report.numbers import p_value
+from datasetkit.hi_scoring.report.text import p_value
 from tests.hi_scoring.comparison.report.made import ALL, LAYERS, PARAMETERS, Made, made
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from datasetkit.core.ledger import DropReason
-from datasetkit.hi_scoring.runs.drops import Drop
+from datasetkit.core.ledger import Drop, DropReason
 from datasetkit.hi_scoring.scores.dataset_scores import looked_at
 from datasetkit.hi_scoring.scores.options import ScoreOptions
 from datasetkit.hi_scoring.scores.report.gallery import panel
@@ -33,7 +32,7 @@ def test_a_whole_page_is_self_contained_and_shows_all_there_is(tmp_path: Path) -
     found = score(tmp_path / "run", data, positions=("response", "last"))
     heads = found.top(3)
     panels = [panel(one, heads) for one in looked_at(TinySubject(), data, ScoreOptions(), heads, 2)]
-    drops = [Drop(number, f"row-{number}", DropReason.TRUNCATED, "<b>") for number in range(1200)]
+    drops = [Drop("record", f"row-{number}", DropReason.TRUNCATED, "<b>", number) for number in range(1200)]
     write_page(tmp_path / "page.html", found, by="hi:response", top=3, panels=panels, drops=drops)
     page = (tmp_path / "page.html").read_text("utf-8")
     parser = Tags()

@@ -1,6 +1,9 @@
-"""Numbers as reports write them. Owns their places, and the dash that stands for "not measured"."""
+"""Numbers and settings as reports write them. Owns their places, and the dash that stands for "not measured"."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -35,3 +38,15 @@ def percent(share: float) -> str:
     if value >= 10:
         return f"{value:.0f} %"
     return f"{np.format_float_positional(value, precision=2, unique=False, fractional=False, trim='-')} %"
+
+
+def setting_lines(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the values of nested mappings, by names such as ``training: learning rate``."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            spaced = key.replace("_", " ")
+            yield from setting_lines(inner, f"{name}: {spaced}" if name else spaced)
+    elif isinstance(value, list):
+        yield name, ", ".join(map(str, value))
+    else:
+        yield name, "none" if value is None else str(value)

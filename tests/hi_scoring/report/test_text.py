@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from datasetkit.hi_scoring.report.numbers import interval, number, p_value, percent, signed
+from datasetkit.hi_scoring.report.text import interval, number, p_value, percent, signed
 
 NAN = float("nan")
 

@@ -1,16 +1,16 @@
-"""Bytes on their way to a dataset's readers, counted. Owns how pushes tell how far they are."""
+"""How far long work is. Owns the type of what is called with it, and the count of bytes from several threads."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
 
-# Stage ("checking" or "sending"), bytes done, bytes in all.
+# What is being done, how much of it is done, and of how much.
 OnProgress = Callable[[str, int, int], None]
 
 
 def counter(stage: str, total: int, on_progress: OnProgress | None) -> Callable[[int], None]:
-    """Give a function that is told new bytes, from any thread, and tells the bytes in all."""
+    """Make a function that is called with new bytes, from any thread, and reports the bytes in all."""
     done = 0
     lock = threading.Lock()
 
