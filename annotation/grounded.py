@@ -96,7 +96,7 @@ class GroundedAnnotator:
         return tuple(identity for model in models if model is not None for identity in model.identities)
 
     def annotate(self, readings: Sequence[Reading]) -> list[Reading | Drop]:
-        """Annotate pictures; see :class:`datasetkit.core.protocols.PictureAnnotator`."""
+        """Annotate pictures; see :class:`datasetkit.core.protocols.Annotator`."""
         described = self._described(readings)
         tasks = {index: self._task(item) for index, item in enumerate(described) if isinstance(item, Reading)}
         found = self._grounder.ground(

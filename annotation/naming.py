@@ -41,7 +41,7 @@ class KnownObjectNamer:
     def name(self, text: str, objects: Sequence[KeyObject]) -> Naming:
         """Hold a text's phrases against the objects of a picture."""
         nouns = self._finder.find(text)
-        phrases = self._aligner.align(text, nouns, objects)
+        phrases = self._aligner.link(text, nouns, objects)
         named: list[_Named] = []
         for noun, phrase in zip(nouns, phrases, strict=True):
             if phrase.object_ids or phrase.candidates:

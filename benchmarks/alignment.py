@@ -133,7 +133,7 @@ def read_labels(half: str) -> list[dict[str, Any]]:
 
 def align_known_objects(record: Record) -> tuple[Phrase, ...]:
     """Align a record by the categories of its objects."""
-    return KnownObjectAligner().annotate(record).phrases
+    return KnownObjectAligner().align(record).phrases
 
 
 def predict(record: Record, annotation_ids: list[int], align: Align) -> list[Prediction]:

@@ -54,7 +54,7 @@ def profile(recipe: Recipe, out: Path) -> Stages:
     writer = ShardWriter(out, overlay=True)
     for entry in source.entries():
         reading = stages.time("read picture, decode masks", lambda entry=entry: source.read(entry))
-        record = stages.time("phrases and alignment", lambda reading=reading: aligner.annotate(reading.record))
+        record = stages.time("phrases and alignment", lambda reading=reading: aligner.align(reading.record))
         overlay = stages.time(
             "overlay", lambda r=reading, record=record: encode_jpeg(draw_overlay(r.pixels, record.key_objects))
         )

@@ -48,12 +48,12 @@ class KnownObjectAligner:
         self._key_max = key_max
         self._objects_known = objects_known
 
-    def annotate(self, record: Record) -> Record:
+    def align(self, record: Record) -> Record:
         """Add phrases and tell the objects' status, salience and key flag."""
         text = record.description or ""
-        return with_phrases(record, self.align(text, self._finder.find(text), record.objects), self._key_max)
+        return with_phrases(record, self.link(text, self._finder.find(text), record.objects), self._key_max)
 
-    def align(self, text: str, nouns: Sequence[NounPhrase], objects: Sequence[KeyObject]) -> tuple[Phrase, ...]:
+    def link(self, text: str, nouns: Sequence[NounPhrase], objects: Sequence[KeyObject]) -> tuple[Phrase, ...]:
         """Say which objects each noun phrase names.
 
         Args:

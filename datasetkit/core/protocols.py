@@ -156,16 +156,16 @@ class ObjectNamer(Protocol):
         ...
 
 
-class Annotator(Protocol):
-    """Annotation from words alone: gives the record back with more in it."""
+class Aligner(Protocol):
+    """Aligns a description with objects that are known, from words alone."""
 
-    def annotate(self, record: Record) -> Record:
+    def align(self, record: Record) -> Record:
         """Add to a record; the picture, the description and the source stay as they are."""
         ...
 
 
-class PictureAnnotator(Protocol):
-    """Annotation from pictures, by models: takes several readings at once."""
+class Annotator(Protocol):
+    """Annotates images by models: takes several readings at once."""
 
     def annotate(self, readings: Sequence[Reading]) -> list[Reading | Drop]:
         """Add to each record; the picture and the source stay as they are.

@@ -91,17 +91,15 @@ def build(
     _check_place(recipe, out)
     stages = Stages()
     placement = placement or Placement()
-    annotator = KnownObjectAligner(key_max=recipe.key_max, objects_known=recipe.source.has_objects)
-    source = SOURCES.load(recipe.source.name).from_recipe(recipe, annotator)
+    aligner = KnownObjectAligner(key_max=recipe.key_max, objects_known=recipe.source.has_objects)
+    source = SOURCES.load(recipe.source.name).from_recipe(recipe, aligner)
     identity = BuildIdentity(recipe.published(), source.fingerprint(), SCHEMA_VERSION, __version__)
     if not overwrite:
         check_free(out, identity)
-    picture_annotator = _picture_annotator(recipe, placement, stages, on_loading)
-    if picture_annotator is not None:
-        identity = replace(identity, models=picture_annotator.identities)
-    pipeline = Pipeline(
-        recipe, source, annotator, picture_annotator, window=placement.window, workers=workers, stages=stages
-    )
+    annotator = _annotator(recipe, placement, stages, on_loading)
+    if annotator is not None:
+        identity = replace(identity, models=annotator.identities)
+    pipeline = Pipeline(recipe, source, aligner, annotator, window=placement.window, workers=workers, stages=stages)
     with BuildFolder(out, identity, overwrite=overwrite) as folder:
         if retry_failed:
             folder.reopen(reason for reason in DropReason if reason.may_pass_later)
@@ -152,7 +150,7 @@ def _write_parts(
                 on_progress(Progress(done, total, resumed, dropped, stages.rates))
 
 
-def _picture_annotator(
+def _annotator(
     recipe: Recipe, placement: Placement, stages: Stages, on_loading: Callable[[tuple[str, ...]], None]
 ) -> GroundedAnnotator | None:
     if recipe.grounding is None:

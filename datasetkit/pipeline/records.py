@@ -15,7 +15,7 @@ from datasetkit.annotation.salience import with_phrases
 from datasetkit.core.drawing import draw_overlay, encode_jpeg
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.ledger import Drop, DropReason, Notice, NoticeKind
-from datasetkit.core.protocols import Annotator, Entry, PictureAnnotator, Reading, Source
+from datasetkit.core.protocols import Aligner, Annotator, Entry, Reading, Source
 from datasetkit.core.record import Record
 from datasetkit.core.schema import record_to_row
 from datasetkit.export.dataset.part import Outcome
@@ -41,9 +41,9 @@ class Pipeline:
     Args:
         recipe: what to build.
         source: reads the entries.
-        annotator: from words, where no models are asked.
-        picture_annotator: from pictures, by models; its objects replace the source's. None leaves these.
-        window: how many pictures the picture annotator is given at once.
+        aligner: from words, where no models are asked.
+        annotator: from pictures, by models; its objects replace the source's. None leaves these.
+        window: how many pictures the annotator is given at once.
         workers: threads.
         stages: clocks.
 
@@ -53,8 +53,8 @@ class Pipeline:
         self,
         recipe: Recipe,
         source: Source,
-        annotator: Annotator,
-        picture_annotator: PictureAnnotator | None,
+        aligner: Aligner,
+        annotator: Annotator | None,
         *,
         window: int,
         workers: int,
@@ -62,18 +62,18 @@ class Pipeline:
     ) -> None:
         self._recipe = recipe
         self._source = source
+        self._aligner = aligner
         self._annotator = annotator
-        self._picture_annotator = picture_annotator
         self._window = window
         self._workers = workers
         self._stages = stages
 
     def run(self, entries: Iterable[Entry]) -> Iterator[Outcome]:
         """Give one outcome an entry, in order."""
-        if self._picture_annotator is None:
+        if self._annotator is None:
             return map_in_order(lambda entry: self._finish(self._read(entry)), entries, self._workers)
         read = map_in_order(self._read, entries, self._workers)
-        return map_in_order(self._finish, self._annotated(read, self._picture_annotator), self._workers)
+        return map_in_order(self._finish, self._annotated(read, self._annotator), self._workers)
 
     def _read(self, entry: Entry) -> _Item:
         try:
@@ -82,7 +82,7 @@ class Pipeline:
         except UnusableError as error:
             return _Item(entry, Drop("record", entry.record_id, error.reason, error.detail))
 
-    def _annotated(self, items: Iterator[_Item], annotator: PictureAnnotator) -> Iterator[_Item]:
+    def _annotated(self, items: Iterator[_Item], annotator: Annotator) -> Iterator[_Item]:
         while batch := tuple(itertools.islice(items, self._window)):
             answers = iter(annotator.annotate([item.result for item in batch if isinstance(item.result, Reading)]))
             for item in batch:
@@ -92,11 +92,11 @@ class Pipeline:
         entry, result = item.entry, item.result
         if isinstance(result, Drop):
             return _dropped(entry, result)
-        record = result.record if self._picture_annotator is not None else self._with_words(result)
+        record = result.record if self._annotator is not None else self._with_words(result)
         with self._stages.timed("draw"):
             overlay = encode_jpeg(draw_overlay(result.pixels, record.key_objects)) if self._recipe.overlay else None
             row = record_to_row(record, overlay)
-        replaced = () if self._picture_annotator is None else _replaced(entry, result.drops)
+        replaced = () if self._annotator is None else _replaced(entry, result.drops)
         notices = result.notices
         if record.description is None:
             notices += (Notice(record.record_id, NoticeKind.NO_DESCRIPTION),)
@@ -116,7 +116,7 @@ class Pipeline:
         if reading.is_annotated or record.phrases or record.description is None:
             return with_phrases(record, record.phrases, self._recipe.key_max)
         with self._stages.timed("align"):
-            return self._annotator.annotate(record)
+            return self._aligner.align(record)
 
     def _split(self, entry: Entry, record: Record) -> str:
         if self._recipe.splits is not None:

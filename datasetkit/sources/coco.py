@@ -17,7 +17,7 @@ from datasetkit.core.image import ImageLimits, LoadedImage, load_image
 from datasetkit.core.ledger import Drop, DropReason, Notice, NoticeKind
 from datasetkit.core.mask import Mask
 from datasetkit.core.paths import Place, leads_out, path_inside
-from datasetkit.core.protocols import Annotator, Entry, Reading
+from datasetkit.core.protocols import Aligner, Entry, Reading
 from datasetkit.core.record import KeyObject, ObjectStatus, Provenance, Record
 from datasetkit.core.remote import RemotePath
 from datasetkit.options import Recipe
@@ -87,8 +87,8 @@ class CocoSource:
         self._check_level()
 
     @classmethod
-    def from_recipe(cls, recipe: Recipe, annotator: Annotator) -> CocoSource:
-        """Open the source that a recipe describes; ``best-aligned`` asks the annotator.
+    def from_recipe(cls, recipe: Recipe, aligner: Aligner) -> CocoSource:
+        """Open the source that a recipe describes; ``best-aligned`` asks the aligner.
 
         Raises:
             SourceError: as the class.
@@ -100,7 +100,7 @@ class CocoSource:
             options.instances,
             options.captions,
             caption=options.caption,
-            best_aligned=lambda records: _most_objects_named(records, annotator),
+            best_aligned=lambda records: _most_objects_named(records, aligner),
             require_description=not options.may_lack_descriptions,
             default_license=recipe.license,
             limits=recipe.image_limits,
@@ -228,9 +228,9 @@ class CocoSource:
         return tuple(objects), tuple(drops), (NoticeKind.MASK_FRAME_ASSUMED_RAW,) if both_frames_fit else ()
 
 
-def _most_objects_named(records: Sequence[Record], annotator: Annotator) -> Record:
+def _most_objects_named(records: Sequence[Record], aligner: Aligner) -> Record:
     """Annotate records and choose the one whose description names most objects; the earlier one of equals."""
-    return max(map(annotator.annotate, records), key=_objects_named)
+    return max(map(aligner.align, records), key=_objects_named)
 
 
 def _objects_named(record: Record) -> int:

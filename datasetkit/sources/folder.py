@@ -19,7 +19,7 @@ from datasetkit.core.errors import SourceError, UnusableError
 from datasetkit.core.image import ImageLimits, load_image
 from datasetkit.core.ledger import Drop, DropReason, Notice
 from datasetkit.core.paths import Place, arrow_input, files_below, path_inside
-from datasetkit.core.protocols import Annotator, Entry, Reading
+from datasetkit.core.protocols import Aligner, Entry, Reading
 from datasetkit.core.record import Provenance, Record
 from datasetkit.core.remote import RemotePath
 from datasetkit.core.text import one_line
@@ -85,7 +85,7 @@ class FolderSource:
             raise SourceError(f"{folder} holds no picture ({', '.join(sorted(PICTURE_SUFFIXES))}) and no metadata file")
 
     @classmethod
-    def from_recipe(cls, recipe: Recipe, annotator: Annotator) -> FolderSource:  # noqa: ARG003 - every source's signature
+    def from_recipe(cls, recipe: Recipe, aligner: Aligner) -> FolderSource:  # noqa: ARG003 - every source's signature
         """Open the source that a recipe describes.
 
         Raises:

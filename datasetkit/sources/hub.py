@@ -17,7 +17,7 @@ from typing import Any
 from datasetkit.core.errors import SourceError, UnusableError
 from datasetkit.core.image import ImageLimits
 from datasetkit.core.ledger import Drop, DropReason
-from datasetkit.core.protocols import Annotator, Entry, Reading
+from datasetkit.core.protocols import Aligner, Entry, Reading
 from datasetkit.options import Recipe
 from datasetkit.sources.columns import Columns, check_texts, find_columns
 from datasetkit.sources.hub_files import RepositoryFiles
@@ -103,7 +103,7 @@ class HubSource:
         self._length = first
 
     @classmethod
-    def from_recipe(cls, recipe: Recipe, annotator: Annotator) -> HubSource:  # noqa: ARG003 - every source's signature
+    def from_recipe(cls, recipe: Recipe, aligner: Aligner) -> HubSource:  # noqa: ARG003 - every source's signature
         """Open the source that a recipe describes.
 
         Raises:

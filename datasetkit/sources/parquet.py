@@ -20,7 +20,7 @@ from datasetkit.core.errors import SourceError, UnusableError
 from datasetkit.core.image import ImageLimits
 from datasetkit.core.ledger import Drop, DropReason
 from datasetkit.core.paths import Place, arrow_input
-from datasetkit.core.protocols import Annotator, Entry, Reading
+from datasetkit.core.protocols import Aligner, Entry, Reading
 from datasetkit.core.schema import check_schema_version, stored_schema_version
 from datasetkit.core.text import one_line
 from datasetkit.options import Recipe
@@ -104,7 +104,7 @@ class ParquetSource:
         self._reader = RowReader(default_license, require_description, limits)
 
     @classmethod
-    def from_recipe(cls, recipe: Recipe, annotator: Annotator) -> ParquetSource:  # noqa: ARG003 - every source's signature
+    def from_recipe(cls, recipe: Recipe, aligner: Aligner) -> ParquetSource:  # noqa: ARG003 - every source's signature
         """Open the source that a recipe describes.
 
         Raises:

@@ -21,7 +21,7 @@ from PIL import Image
 from datasetkit.core.errors import RecipeError
 from datasetkit.core.ledger import Drop
 from datasetkit.core.mask import Mask
-from datasetkit.core.protocols import Annotator, Entry, Reading
+from datasetkit.core.protocols import Aligner, Entry, Reading
 from datasetkit.core.record import EncodedImage, KeyObject, ObjectStatus, Phrase, PhraseStatus, Provenance, Record
 from datasetkit.options import Recipe
 from datasetkit.toyworld.descriptions import Description, describe
@@ -68,7 +68,7 @@ class ToyworldSource:
         SceneConfig(canvas_hw=self.canvas_hw)
 
     @classmethod
-    def from_recipe(cls, recipe: Recipe, annotator: Annotator) -> ToyworldSource:  # noqa: ARG003 - every source's signature
+    def from_recipe(cls, recipe: Recipe, aligner: Aligner) -> ToyworldSource:  # noqa: ARG003 - every source's signature
         """Open the source that a recipe describes."""
         options: Any = recipe.source
         canvas_hw = (options.size_px, options.size_px)

@@ -18,7 +18,7 @@ from datasetkit.core.errors import SourceError, UnusableError
 from datasetkit.core.image import ImageLimits
 from datasetkit.core.ledger import Drop, DropReason
 from datasetkit.core.paths import Place
-from datasetkit.core.protocols import Annotator, Entry, Reading
+from datasetkit.core.protocols import Aligner, Entry, Reading
 from datasetkit.options import Recipe
 from datasetkit.sources.columns import Columns
 from datasetkit.sources.files import CAPTION_COLUMNS, as_text, list_shards, split_of_shard
@@ -73,7 +73,7 @@ class WebdatasetSource:
         self._holds_records = text_column is None and self._first_is_record()
 
     @classmethod
-    def from_recipe(cls, recipe: Recipe, annotator: Annotator) -> WebdatasetSource:  # noqa: ARG003 - every source's signature
+    def from_recipe(cls, recipe: Recipe, aligner: Aligner) -> WebdatasetSource:  # noqa: ARG003 - every source's signature
         """Open the source that a recipe describes.
 
         Raises:

@@ -91,7 +91,7 @@ def test_the_tables_speak_of_every_reason() -> None:
 def test_matched(
     aligner: KnownObjectAligner, text: str, categories: str, expected: list[tuple[str, list[int]]]
 ) -> None:
-    phrases = aligner.annotate(record(text, categories)).phrases
+    phrases = aligner.align(record(text, categories)).phrases
     matched = [(item.text, list(item.object_ids)) for item in phrases if item.status is PhraseStatus.MATCHED]
     assert matched == expected
     assert {(item.score, item.reason) for item in phrases if item.status is PhraseStatus.MATCHED} == {(1.0, None)}
@@ -101,7 +101,7 @@ def test_matched(
 def test_matched_with_less_certainty(
     aligner: KnownObjectAligner, text: str, categories: str, ids: list[int], reason: AlignmentReason
 ) -> None:
-    (phrase,) = aligner.annotate(record(text, categories)).phrases
+    (phrase,) = aligner.align(record(text, categories)).phrases
     assert (phrase.status, list(phrase.object_ids), phrase.reason) == (PhraseStatus.MATCHED, ids, reason)
     assert phrase.score is not None
     assert phrase.score < 1.0
@@ -116,7 +116,7 @@ def test_ambiguous(
     candidates: list[int],
     reason: AlignmentReason,
 ) -> None:
-    out = aligner.annotate(record(text, categories))
+    out = aligner.align(record(text, categories))
     phrase = next(item for item in out.phrases if item.text == words)
     assert (phrase.status, phrase.object_ids, phrase.reason) == (PhraseStatus.AMBIGUOUS, (), reason)
     assert sorted(candidate.object_id for candidate in phrase.candidates) == candidates
@@ -127,13 +127,13 @@ def test_ambiguous(
 
 @pytest.mark.parametrize(("text", "categories", "words", "reason"), ABSENT)
 def test_absent(aligner: KnownObjectAligner, text: str, categories: str, words: str, reason: AlignmentReason) -> None:
-    phrase = next(item for item in aligner.annotate(record(text, categories)).phrases if item.text == words)
+    phrase = next(item for item in aligner.align(record(text, categories)).phrases if item.text == words)
     assert (phrase.status, phrase.object_ids, phrase.candidates) == (PhraseStatus.ABSENT, (), ())
     assert phrase.reason == reason
 
 
 def test_what_is_no_object_stays_in_the_record(aligner: KnownObjectAligner) -> None:
-    top, cat = aligner.annotate(record("the top of a cat", "cat")).phrases
+    top, cat = aligner.align(record("the top of a cat", "cat")).phrases
     assert (top.status, top.reason) == (PhraseStatus.NOT_AN_OBJECT, None)
     assert cat.status is PhraseStatus.MATCHED
 
@@ -144,20 +144,20 @@ def test_larger_and_more_central_candidates_score_higher(aligner: KnownObjectAli
     objects = tuple(
         replace(item, mask=shape) for item, shape in zip(scene.objects, (corner, centre, large), strict=True)
     )
-    (phrase,) = aligner.annotate(replace(scene, objects=objects)).phrases
+    (phrase,) = aligner.align(replace(scene, objects=objects)).phrases
     assert [candidate.object_id for candidate in phrase.candidates] == [2, 1, 0]
 
 
 def test_what_an_earlier_mention_likely_took_scores_lower(aligner: KnownObjectAligner) -> None:
     scene = record("a man beside a woman", "person, person")
     large, small = replace(scene.objects[0], mask=mask(10, 0, 20, 40)), scene.objects[1]
-    man, woman = aligner.annotate(replace(scene, objects=(large, small))).phrases
+    man, woman = aligner.align(replace(scene, objects=(large, small))).phrases
     assert man.candidates[0].object_id == 0
     assert woman.candidates[0].score < man.candidates[0].score
 
 
 def test_objects_learn_how_they_are_spoken_of(aligner: KnownObjectAligner) -> None:
-    out = aligner.annotate(record("a dog and a man", "dog, person, person, chair"))
+    out = aligner.align(record("a dog and a man", "dog, person, person, chair"))
     mentioned, candidate, unmentioned = ObjectStatus.MENTIONED, ObjectStatus.CANDIDATE, ObjectStatus.UNMENTIONED
     assert [item.status for item in out.objects] == [mentioned, candidate, candidate, unmentioned]
     assert [item.is_key for item in out.objects] == [True, False, False, False]
@@ -165,26 +165,26 @@ def test_objects_learn_how_they_are_spoken_of(aligner: KnownObjectAligner) -> No
 
 
 def test_categories_that_the_lexicon_lacks_are_known_by_name(aligner: KnownObjectAligner) -> None:
-    lion, rock = aligner.annotate(record("two lions on a rock", "lion, Lion, rock")).phrases
+    lion, rock = aligner.align(record("two lions on a rock", "lion, Lion, rock")).phrases
     assert lion.object_ids == (0,)
     assert rock.object_ids == (2,)
 
 
 @pytest.mark.parametrize("description", [None, "😀", "a " * 50])
 def test_texts_without_phrases(aligner: KnownObjectAligner, description: str | None) -> None:
-    out = aligner.annotate(record(description, "cat"))
+    out = aligner.align(record(description, "cat"))
     assert out.phrases == ()
     assert [item.status for item in out.objects] == [ObjectStatus.UNMENTIONED]
     assert out.objects[0].salience is not None
 
 
 def test_a_record_without_objects(aligner: KnownObjectAligner) -> None:
-    (phrase,) = aligner.annotate(record("a cat", "")).phrases
+    (phrase,) = aligner.align(record("a cat", "")).phrases
     assert phrase.reason == AlignmentReason.NO_INSTANCE
 
 
 def test_nobody_has_looked_for_objects() -> None:
-    cat, zebra = KnownObjectAligner(objects_known=False).annotate(record("a cat and a zebra", "")).phrases
+    cat, zebra = KnownObjectAligner(objects_known=False).align(record("a cat and a zebra", "")).phrases
     assert {(item.status, item.reason) for item in (cat, zebra)} == {
         (PhraseStatus.ABSENT, AlignmentReason.OBJECTS_UNKNOWN.value)
     }
@@ -206,11 +206,11 @@ _WORDS = "a the two three no cat cats dog people man woman other another of grou
 )
 def test_any_record_keeps_every_phrase_and_object(words: list[str], categories: list[str]) -> None:
     scene = record(" ".join(words), ", ".join(categories))
-    out = KnownObjectAligner(key_max=2).annotate(scene)
+    out = KnownObjectAligner(key_max=2).align(scene)
     assert isinstance(out, Record)
     assert [item.id for item in out.objects] == [item.id for item in scene.objects]
     assert (out.description, out.image, out.source) == (scene.description, scene.image, scene.source)
     named = {object_id for phrase in out.phrases for object_id in phrase.object_ids}
     assert named == {item.id for item in out.objects if item.status is ObjectStatus.MENTIONED}
     assert sum(item.is_key for item in out.objects) == min(2, len(named))
-    assert out == KnownObjectAligner(key_max=2).annotate(scene)
+    assert out == KnownObjectAligner(key_max=2).align(scene)

@@ -15,7 +15,7 @@ from datasetkit.annotation.phrases import NounPhraseFinder
 from datasetkit.core.detections import Box
 from datasetkit.core.ledger import Drop, DropReason, NoticeKind
 from datasetkit.core.mask import mask_iou
-from datasetkit.core.protocols import Entry, PictureAnnotator, Reading, Source
+from datasetkit.core.protocols import Annotator, Entry, Reading, Source
 from datasetkit.core.record import Record
 from datasetkit.core.schema import row_to_record
 from datasetkit.export.dataset.part import Outcome
@@ -49,7 +49,7 @@ def cats(stages: Stages) -> GroundedAnnotator:
 class Counted:
     """Passes readings on, and remembers how many came at once."""
 
-    def __init__(self, inner: PictureAnnotator) -> None:
+    def __init__(self, inner: Annotator) -> None:
         self.inner = inner
         self.counts: list[int] = []
 
@@ -67,7 +67,7 @@ def scenes(count: int = COUNT) -> Recipe:
 
 
 def pipeline(
-    chosen: Recipe, annotator: PictureAnnotator | None, *, source: Source | None = None, window: int = 3, **more: Any
+    chosen: Recipe, annotator: Annotator | None, *, source: Source | None = None, window: int = 3, **more: Any
 ) -> tuple[Pipeline, list[Entry]]:
     aligner = KnownObjectAligner(objects_known=True)
     source = source or SOURCES.load(chosen.source.name).from_recipe(chosen, aligner)

@@ -67,7 +67,7 @@ NOT_KNOWN = ["a castle", "the object", "a large object", "a red castle", "a star
 
 
 def align(text: str, categories: str, *more: str) -> tuple[Phrase, ...]:
-    return KnownObjectAligner(lexicon=extended(coco_lexicon(), more)).annotate(record(text, categories)).phrases
+    return KnownObjectAligner(lexicon=extended(coco_lexicon(), more)).align(record(text, categories)).phrases
 
 
 @pytest.mark.parametrize(("text", "categories", "expected"), NAMED)
@@ -156,7 +156,7 @@ def test_known_categories_leave_the_lexicon_as_it_is() -> None:
 def test_any_category_and_text(categories: list[str], text: str) -> None:
     scene = record(text or None, "cat, cat, cat, cat")
     objects = tuple(replace(item, category=name) for item, name in zip(scene.objects, categories, strict=False))
-    assert isinstance(KnownObjectAligner().annotate(replace(scene, objects=objects)), Record)
+    assert isinstance(KnownObjectAligner().align(replace(scene, objects=objects)), Record)
 
 
 def toyworld_records(domain: Domain) -> Iterator[Record]:
@@ -170,7 +170,7 @@ def test_toyworld(domain: Domain) -> None:
     aligner, sizes = KnownObjectAligner(), set(domain.vocabulary.sizes.values())
     exact = sized = 0
     for scene in toyworld_records(domain):
-        found = {phrase.start: phrase for phrase in aligner.annotate(scene).phrases}
+        found = {phrase.start: phrase for phrase in aligner.align(scene).phrases}
         for gold in scene.phrases:
             if gold.reason is not None:
                 continue
