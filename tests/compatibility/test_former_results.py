@@ -93,6 +93,60 @@ def test_a_dataset_is_pushed(hub: HubServer, tmp_path: Path) -> None:
     assert datasets.load_dataset("user/scenes", split="train").num_rows == 1
 
 
+def without(path: Path, *names: str) -> None:
+    """Take options out of a JSON file, as if they had come later."""
+    value = json.loads(path.read_bytes())
+    for name in names:
+        *groups, last = name.split(".")
+        place = value
+        for group in groups:
+            place = place[group]
+        del place[last]
+    path.write_text(json.dumps(value))
+
+
+@pytest.mark.parametrize(
+    ("name", "command", "options"),
+    [
+        ("scenes", SCENES, ("recipe.source.domain", "recipe.limits", "recipe.limit", "recipe.part_size")),
+        ("found", FOUND, ("recipe.grounding.links.margin", "recipe.grounding.similarity", "recipe.grounding.dtype")),
+    ],
+)
+def test_options_that_came_later_make_no_other_build(
+    name: str, command: tuple[object, ...], options: tuple[str, ...], tmp_path: Path
+) -> None:
+    out = copied(name, tmp_path)
+    without(out / "manifest.json", *options)
+    before = contents(out)
+    run(*command, "--out", out)
+    assert contents(out) == before
+
+
+def test_a_build_cut_short_before_an_option_came_goes_on(tmp_path: Path) -> None:
+    out = copied("cut-short", tmp_path)
+    without(out / ".build" / "state.json", "recipe.source.domain", "recipe.key_max")
+    run(*WHOLE, "--out", out)
+    assert contents(out) == contents(FORMER / "whole")
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("scores", ("options.coverage_min", "options.convention")),
+        ("knockouts", ("options.seed", "options.only_correct")),
+        ("ablated", ("texts.question_prompt", "writing.answer_tokens")),
+        ("sparse", ("scores.options.coverage_min", "options.sink", "texts.prompt")),
+        ("comparison", ("scores.options.quantile", "training.clip", "adapter.dropout", "writing.caption_tokens")),
+    ],
+)
+def test_options_that_came_later_make_no_other_results(name: str, options: tuple[str, ...], tmp_path: Path) -> None:
+    out = copied(name, tmp_path)
+    without(out / "run.json", *options)
+    before = {path: data for path, data in contents(out).items() if path not in PAGES}
+    run(*RUNS[name], "--out", out)
+    assert {path: data for path, data in contents(out).items() if path not in PAGES} == before
+
+
 @pytest.mark.parametrize("name", RUNS)
 def test_finished_results_are_complete(name: str, tmp_path: Path) -> None:
     out = copied(name, tmp_path)
