@@ -1,7 +1,7 @@
 """datasetkit: pictures in, a published dataset of images, key-object masks and descriptions out.
 
-Floors, from the ground up: ``core``, ``runtime``, ``options``, ``toyworld``; ``sources``, ``annotation``, ``export`` and
-``hi_scoring``, which never import each other; ``pipeline``, ``api``, ``cli``. Each imports only from those below it.
+Floors, from the ground up: ``core``, ``runtime``, ``options``, ``toyworld``; ``sources``, ``annotation``, ``export``
+and ``hi_scoring``, which never import each other; ``pipeline``, ``api``, ``cli``. Each imports only from below it.
 
 Whoever uses a published dataset needs four functions: :func:`load`, :func:`masks`, :func:`overlay` and
 :func:`phrase_masks`. What they need is loaded when one of them is first asked for.
