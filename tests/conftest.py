@@ -34,11 +34,23 @@ if importlib.util.find_spec("torchvision"):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_thread() -> None:
-    """Models as small as those of tests are slower on several threads, and much slower where the cores are busy."""
+def few_threads() -> None:
+    """Models as small as those of tests are slower on several threads, and much slower where the cores are busy.
+
+    OMP_NUM_THREADS asks for more, to see that what tests compare does not depend on it.
+    """
     import torch
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+
+
+@pytest.fixture
+def in_float64() -> Iterator[None]:
+    """Tiny models and all that is computed with them in float64, where two ways to compute the same agree closely."""
+    from tests.precision import double_precision
+
+    with double_precision():
+        yield
 
 
 @pytest.fixture(scope="session")

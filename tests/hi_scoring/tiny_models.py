@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -50,6 +51,7 @@ from tests.hi_scoring.tiny_parts import (
     word_tokenizer,
 )
 from tests.hi_scoring.tiny_torchvision import BUILDERS as WITH_TORCHVISION
+from tests.precision import default_dtype
 
 SIDE_PX, PATCH_PX = 84, 14
 GRID = SIDE_PX // PATCH_PX
@@ -185,10 +187,19 @@ BUILDERS: dict[str, Builder] = {
 NAMES = tuple(BUILDERS)
 
 
-@cache
 def tiny(name: str) -> TinyFamily:
-    """The tiny model of a family; the same object each time, so leave it as it is."""
-    return TinyFamily(name, *BUILDERS[name]())
+    """The tiny model of a family, of torch's default type; the same object each time, so leave it as it is."""
+    return _of_type(name, torch.get_default_dtype())
+
+
+@cache
+def _of_type(name: str, dtype: torch.dtype) -> TinyFamily:
+    if dtype is torch.float32:
+        return TinyFamily(name, *BUILDERS[name]())
+    # The same weights: those that are drawn in another type are others.
+    with default_dtype(torch.float32):
+        single = tiny(name)
+        return TinyFamily(name, copy.deepcopy(single.model).to(dtype), single.processor)
 
 
 def family_params(*names: str) -> list[Any]:

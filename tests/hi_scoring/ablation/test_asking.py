@@ -20,9 +20,11 @@ from tests.hi_scoring.ablation.slow import ablated_logits
 from tests.hi_scoring.attention.running import SHORT, batch_of, generate
 from tests.hi_scoring.tiny_models import TinyFamily, family_params, tiny
 from tests.hi_scoring.tiny_parts import HEAD_WIDTH
+from tests.precision import TOLERANCE
 
 HEADS = {2: (1, 2)}
 WRITING = WritingOptions(caption_tokens=5, answer_tokens=2)
+pytestmark = pytest.mark.numeric
 
 
 def asker_of(family: TinyFamily, examples: Examples) -> Asker:
@@ -38,6 +40,7 @@ def state(family: TinyFamily) -> tuple[object, ...]:
     return model.get_decoder().config._attn_implementation, hooks, sorted(vars(model.base_model))
 
 
+@pytest.mark.usefixtures("in_float64")
 @pytest.mark.parametrize("name", family_params("llava", "paligemma2", "gemma3", "qwen2_vl"))
 def test_answers_have_the_probability_of_their_first_token_at_the_last_prompt_position(name: str) -> None:
     family = tiny(name)
@@ -57,7 +60,7 @@ def test_answers_have_the_probability_of_their_first_token_at_the_last_prompt_po
             HEADS,
             lambda _layer, _head, count: torch.zeros(count, HEAD_WIDTH),
         )[-1]
-        assert one.probability == pytest.approx(logits.softmax(-1)[answered[slots[0]]].item(), rel=1e-3)
+        assert one.probability == pytest.approx(logits.softmax(-1)[answered[slots[0]]].item(), rel=TOLERANCE)
 
 
 def test_without_an_editor_the_model_says_what_it_says() -> None:
@@ -72,6 +75,7 @@ def test_without_an_editor_the_model_says_what_it_says() -> None:
     assert done == [3, 4, 7, 8]
 
 
+@pytest.mark.usefixtures("in_float64")
 def test_answers_have_the_probability_of_all_spellings_that_are_right() -> None:
     """By a tokenizer in which Red is a word of its own, and other capitalised words are unknown."""
     family = TinyFamily("llava", tiny("llava").model, copy.deepcopy(tiny("llava").processor))
@@ -84,7 +88,9 @@ def test_answers_have_the_probability_of_all_spellings_that_are_right() -> None:
         inputs = dialogue.encode([examples.picture(example)], [dialogue.prompt(example.prompt)], None)
         with torch.no_grad():
             probabilities = family.model(**inputs).logits[0, -1].softmax(-1)
-        assert one.probability == pytest.approx(sum(probabilities[vocabulary[word]].item() for word in words), rel=1e-3)
+        assert one.probability == pytest.approx(
+            sum(probabilities[vocabulary[word]].item() for word in words), rel=TOLERANCE
+        )
 
 
 def test_an_example_that_does_not_fit_alone_ends_it_and_is_named() -> None:

@@ -13,6 +13,9 @@ from datasetkit.hi_scoring.model.dialogue import Dialogue
 from tests.hi_scoring.ablation.asked import QUESTIONS, asked_row, examples_of, with_pictures
 from tests.hi_scoring.ablation.slow import heads_out
 from tests.hi_scoring.tiny_models import TinyFamily, family_params, tiny
+from tests.precision import TOLERANCE
+
+pytestmark = [pytest.mark.numeric, pytest.mark.usefixtures("in_float64")]
 
 
 def references_of(family: TinyFamily, examples: Examples) -> References:
@@ -37,7 +40,7 @@ def test_means_are_over_every_token_of_every_example_those_of_pictures_apart(nam
         done: list[int] = []
         found = references_of(family, examples).means(batch, done.append)
         assert found.shape == expected.shape
-        assert (found - expected).abs().max() < 1e-4
+        assert (found - expected).abs().max() < TOLERANCE
         assert done == [*range(batch, 8, batch), 8]
     assert expected.abs().max() > 0.01
     assert (expected[0] - expected[1]).abs().max() > 0.01
@@ -63,7 +66,7 @@ def test_means_are_those_of_each_example_once_when_memory_runs_out() -> None:
     handle = family.model.get_decoder().layers[2].register_forward_pre_hook(run_short, with_kwargs=True)
     try:
         found = references_of(family, examples).means(4)
-        assert (found - expected).abs().max() < 1e-6
+        assert (found - expected).abs().max() < TOLERANCE
         most = 0
         with pytest.raises(
             ModelError, match=r"not enough memory for sample-2 alone, asked 'what .'; .* another device"

@@ -117,10 +117,14 @@ def longer(inputs: Mapping[str, Any], sequences: Tensor, name: str) -> dict[str,
     return grown
 
 
-@cache
 def calmer(name: str) -> TinyFamily:
     """With attention less peaky: else the rounding of steps with and without a cache can grow to 4e-4."""
-    model = copy.deepcopy(tiny(name).model)
+    return _calmer(name, torch.get_default_dtype())
+
+
+@cache
+def _calmer(name: str, dtype: torch.dtype) -> TinyFamily:
+    model = copy.deepcopy(tiny(name).model).to(dtype)
     for layer in model.get_decoder().layers:
         getattr(layer.self_attn, "q_norm", layer.self_attn.q_proj).weight.data.mul_(0.2)
     return TinyFamily(name, model, tiny(name).processor)

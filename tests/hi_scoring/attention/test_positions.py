@@ -9,6 +9,9 @@ from datasetkit.hi_scoring.attention import AttentionCall, PositionReader, compu
 from tests.hi_scoring.attention.running import LONG, NEW_TOKENS, SHORT, batch_of, eager, generate
 from tests.hi_scoring.tiny_models import tiny
 from tests.hi_scoring.tiny_parts import LAYERS
+from tests.precision import TOLERANCE
+
+pytestmark = pytest.mark.numeric
 
 
 def sums(family, inputs, rows, weights, columns) -> list[Tensor]:
@@ -31,6 +34,7 @@ def chosen(length: int) -> tuple[Tensor, Tensor, Tensor]:
     return rows, weights, torch.tensor([[5, 30, 2, -1], [-1, 12, length - 2, 20]])
 
 
+@pytest.mark.usefixtures("in_float64")
 def test_sums_are_those_of_eager_attention():
     family = tiny("llava")
     inputs = batch_of(family, LONG, SHORT)
@@ -47,9 +51,10 @@ def test_sums_are_those_of_eager_attention():
                         if row >= 0 and column >= 0
                     )
                     expected = torch.zeros(()) if column < 0 else expected
-                    assert torch.allclose(got[layer][sample, :, number, place], expected, atol=1e-4)
+                    assert torch.allclose(got[layer][sample, :, number, place], expected, rtol=0, atol=TOLERANCE)
 
 
+@pytest.mark.usefixtures("in_float64")
 def test_rows_done_one_after_the_other_give_the_same_sums(monkeypatch):
     family = tiny("gemma3")
     inputs = batch_of(family, LONG, SHORT)
@@ -57,9 +62,10 @@ def test_rows_done_one_after_the_other_give_the_same_sums(monkeypatch):
     at_once = sums(family, inputs, *given)
     monkeypatch.setattr(compute, "_CHUNK_SCORES", 1)
     for layer, values in enumerate(sums(family, inputs, *given)):
-        assert torch.allclose(values, at_once[layer], atol=1e-6)
+        assert torch.allclose(values, at_once[layer], rtol=0, atol=TOLERANCE)
 
 
+@pytest.mark.usefixtures("in_float64")
 @pytest.mark.parametrize("name", ["llava", "gemma3", "paligemma2"])
 def test_parts_of_a_cached_generation_add_up_to_one_pass_over_all_of_it(name):
     family = tiny(name)
@@ -87,7 +93,7 @@ def test_parts_of_a_cached_generation_add_up_to_one_pass_over_all_of_it(name):
         },
     }
     for layer, expected in enumerate(sums(family, whole, rows, weights, columns)):
-        assert torch.allclose(added[layer], expected, atol=1e-4)
+        assert torch.allclose(added[layer], expected, rtol=0, atol=TOLERANCE)
 
 
 def test_no_row_in_the_call_asks_for_nothing():

@@ -15,10 +15,11 @@ from tests.hi_scoring.attention.running import (
     implementation,
     largest_difference,
 )
-from tests.hi_scoring.tiny_models import family_params, tiny
+from tests.hi_scoring.tiny_models import NAMES, family_params, tiny
 from tests.hi_scoring.tiny_parts import LAYERS
+from tests.precision import TOLERANCE, default_dtype
 
-TOLERANCE = 1e-4
+pytestmark = [pytest.mark.numeric, pytest.mark.usefixtures("in_float64")]
 
 
 @pytest.mark.parametrize("texts", [(LONG,), (LONG, SHORT)], ids=["single", "padded"])
@@ -43,6 +44,18 @@ def test_every_row_is_eager_attention_and_logits_stay_as_they_are(name, texts):
         assert (read - expected.logits)[real].abs().max() < TOLERANCE
     else:
         assert torch.equal(read, plain)
+
+
+@pytest.mark.parametrize("name", family_params(*(name for name in NAMES if name != "paligemma2")))
+def test_readers_change_no_bit_of_float32_logits(name):
+    with default_dtype(torch.float32), torch.no_grad():
+        family, reader = tiny(name), AllRows()
+        inputs = batch_of(family, LONG, SHORT)
+        plain = family.model(**inputs).logits
+        with instrumented(family.model, readers=[reader]):
+            read = family.model(**inputs).logits
+    assert read.dtype == reader.steps()[0][0].dtype == torch.float32
+    assert torch.equal(read, plain)
 
 
 @pytest.mark.parametrize("texts", [(LONG,), (LONG, SHORT)], ids=["single", "padded"])

@@ -21,6 +21,7 @@ from datasetkit.runtime.loading import load_model, load_processor
 from tests.hi_scoring.families.sight import batch, geometry
 from tests.hi_scoring.tiny_models import family_params, tiny
 from tests.hi_scoring.tiny_parts import TinyFamily
+from tests.precision import TOLERANCE
 
 PROMPT = "Describe the image."
 RESPONSES = ["A red square above a blue circle.", "a green circle"]
@@ -79,6 +80,7 @@ def test_a_batch_begins_once_and_is_padded_on_the_left(name: str):
     assert (inputs["attention_mask"][:, 0] == 0).any()
 
 
+@pytest.mark.usefixtures("in_float64")
 @every_family
 def test_padding_and_neighbours_change_no_logits(name: str):
     tiny_family = tiny(name)
@@ -86,7 +88,7 @@ def test_padding_and_neighbours_change_no_logits(name: str):
     together = logits(tiny_family, batch(tiny_family, images, RESPONSES))
     for row, (image, response) in enumerate(zip(images, RESPONSES, strict=True)):
         alone = logits(tiny_family, batch(tiny_family, [image], [response]))[0]
-        torch.testing.assert_close(together[row, -len(alone) :], alone, atol=5e-4, rtol=0)
+        torch.testing.assert_close(together[row, -len(alone) :], alone, atol=TOLERANCE, rtol=0)
 
 
 def logits(tiny_family: TinyFamily, inputs: dict[str, torch.Tensor]) -> torch.Tensor:

@@ -24,6 +24,9 @@ from tests.hi_scoring.interventions.slow import slow_logits
 from tests.hi_scoring.pictures import sample
 from tests.hi_scoring.tiny_models import family_params, tiny
 from tests.hi_scoring.tiny_parts import LAYERS, TinyFamily
+from tests.precision import TOLERANCE
+
+pytestmark = pytest.mark.numeric
 
 
 def measure(family: TinyFamily, item: ClosedQuestion, *, batch: int = 5, **options: Any) -> QuestionResult:
@@ -34,6 +37,7 @@ def measure(family: TinyFamily, item: ClosedQuestion, *, batch: int = 5, **optio
     return result
 
 
+@pytest.mark.usefixtures("in_float64")
 @pytest.mark.parametrize("name", family_params("llava", "llava_next", "paligemma2", "gemma3", "qwen3_vl"))
 def test_every_flow_around_every_layer_is_that_of_a_slow_pass_of_its_own(name: str) -> None:
     family = tiny(name)
@@ -42,7 +46,7 @@ def test_every_flow_around_every_layer_is_that_of_a_slow_pass_of_its_own(name: s
     [places] = batch.places
     plain = slow_logits(family.model, batch.inputs, blocked([], [], batch.length))[0, -1].softmax(-1)
     token = int(plain.argmax())
-    assert result.p == pytest.approx(float(plain[token]), rel=1e-4)
+    assert result.p == pytest.approx(float(plain[token]), rel=TOLERANCE)
     assert list(result.flows) == list(KnockoutOptions().flows)
     for name_of_flow, found in result.flows.items():
         flow = Flow.of(name_of_flow)
@@ -50,7 +54,7 @@ def test_every_flow_around_every_layer_is_that_of_a_slow_pass_of_its_own(name: s
         for layer in range(LAYERS):
             marked = blocked([edges], [window_around(layer, 2, LAYERS)], batch.length)
             slow = slow_logits(family.model, batch.inputs, marked)[0, -1].softmax(-1)
-            assert found.remaining[layer] == pytest.approx(float(slow[token] / plain[token]), rel=1e-4)
+            assert found.remaining[layer] == pytest.approx(float(slow[token] / plain[token]), rel=TOLERANCE)
     assert max(np.abs(found.remaining - 1).max() for found in result.flows.values()) > 0.01
 
 
@@ -77,13 +81,14 @@ def test_the_vision_tower_runs_once_and_rows_that_cannot_change_only_once(name: 
     assert set(rows[1:]) == ({batch.length} if reads_all else {again, 1})
 
 
+@pytest.mark.usefixtures("in_float64")
 def test_controls_are_random_edges_that_depend_on_the_question_and_the_flow_alone() -> None:
     family = tiny("gemma3")
     result = measure(family, question())
     again = measure(family, question(), batch=64, flows=("question -> last", "image -> question"))
     for name in again.flows:
         assert np.isfinite(result.flows[name].control).all()
-        assert np.allclose(again.flows[name].control, result.flows[name].control, rtol=1e-5)
+        assert np.allclose(again.flows[name].control, result.flows[name].control, rtol=TOLERANCE)
     other = measure(family, question(), seed=1)
     changed = [
         name for name in result.flows if not np.array_equal(result.flows[name].control, other.flows[name].control)
@@ -142,6 +147,7 @@ def test_the_control_has_as_many_edges_in_layers_that_see_few_keys(monkeypatch: 
     assert int(control.keys.sum()) == int(edges.keys.sum()) == 11
 
 
+@pytest.mark.usefixtures("in_float64")
 def test_chosen_heads_alone_are_blocked() -> None:
     family = tiny("llava")
     batch = put(family, question())
@@ -155,9 +161,9 @@ def test_chosen_heads_alone_are_blocked() -> None:
         marked = blocked([edges], [(layer, layer + 1)], batch.length, heads)
         slow = slow_logits(family.model, batch.inputs, marked)[0, -1].softmax(-1)
         left = float(slow[token] / plain[token])
-        assert result.flows["image -> question"].remaining[layer] == pytest.approx(left, rel=1e-4)
+        assert result.flows["image -> question"].remaining[layer] == pytest.approx(left, rel=TOLERANCE)
     # No head was chosen there.
-    assert result.flows["image -> question"].remaining[2] == pytest.approx(1, rel=1e-5)
+    assert result.flows["image -> question"].remaining[2] == pytest.approx(1, rel=TOLERANCE)
 
 
 def test_what_changes_nothing_leaves_all_in_bfloat16_too() -> None:
@@ -174,6 +180,7 @@ def test_flows_between_sets_that_a_question_lacks_are_left_out() -> None:
     assert list(result.flows) == ["image -> question", "image -> last", "question -> last", "last -> last"]
 
 
+@pytest.mark.usefixtures("in_float64")
 def test_questions_that_are_answered_wrong_are_told_and_not_blocked() -> None:
     family = tiny("llava")
     wrong = measure(family, question(template="{question}", options=()), only_correct=True)
@@ -183,7 +190,7 @@ def test_questions_that_are_answered_wrong_are_told_and_not_blocked() -> None:
     assert right.is_right
     assert "image -> last" in right.flows
     assert right.tracking.shape == (2, LAYERS + 1, 4)
-    assert right.tracking[0, -1, 0] == pytest.approx(right.p, rel=1e-4)
+    assert right.tracking[0, -1, 0] == pytest.approx(right.p, rel=TOLERANCE)
     assert np.isnan(right.tracking[:, :, 2:]).all()
 
 
@@ -216,6 +223,7 @@ def test_a_model_whose_logits_are_not_finite_is_told() -> None:
     assert caught.value.reason == "not_finite"
 
 
+@pytest.mark.usefixtures("in_float64")
 @pytest.mark.parametrize(
     ("at_once", "reason"), [(4, None), (1, "out_of_memory")], ids=["halved until it fits", "not even alone"]
 )
@@ -235,7 +243,7 @@ def test_blocks_that_do_not_fit_at_once_are_halved(at_once: int, reason: str | N
         if reason is None:
             found = measure(family, question(), batch=12)
             for name, one in whole.flows.items():
-                assert np.allclose(found.flows[name].remaining, one.remaining, rtol=1e-5)
+                assert np.allclose(found.flows[name].remaining, one.remaining, rtol=TOLERANCE)
             assert max(size for size in sizes[-10:]) <= at_once
         else:
             with pytest.raises(UnusableError) as caught:

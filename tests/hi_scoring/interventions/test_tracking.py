@@ -13,6 +13,9 @@ from datasetkit.hi_scoring.interventions.tracking import TRACKED, track, tracked
 from datasetkit.hi_scoring.model.dialogue import Dialogue
 from tests.hi_scoring.interventions.asking import put, question
 from tests.hi_scoring.tiny_models import family_params, tiny
+from tests.precision import TOLERANCE
+
+pytestmark = [pytest.mark.numeric, pytest.mark.usefixtures("in_float64")]
 
 
 @pytest.mark.parametrize("name", family_params())
@@ -32,10 +35,10 @@ def test_probabilities_are_those_of_transformers_hidden_states(name: str) -> Non
             if name == "paligemma2":
                 logits = torch.tanh(logits / 30) * 30
             expected = logits.softmax(-1)[:, tokens[0]].double()
-            assert torch.allclose(found[norm][:, 0], expected, rtol=1e-3, atol=1e-7)
+            assert torch.allclose(found[norm][:, 0], expected, rtol=TOLERANCE, atol=0)
             assert found[norm][:, 1].isnan().all()
         assert (found[True][:-1, 0] - found[False][:-1, 0]).abs().max() > 1e-4
-        assert found[True][-1, 0] == pytest.approx(float(plain.logits[0, -1].softmax(-1)[tokens[0]]), rel=1e-3)
+        assert found[True][-1, 0] == pytest.approx(float(plain.logits[0, -1].softmax(-1)[tokens[0]]), rel=TOLERANCE)
 
 
 @pytest.mark.parametrize("name", family_params())

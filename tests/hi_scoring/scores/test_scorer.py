@@ -21,8 +21,10 @@ from tests.hi_scoring.pictures import SPANS, sample
 from tests.hi_scoring.scores.formulas import references
 from tests.hi_scoring.tiny_models import family_params, tiny
 from tests.hi_scoring.tiny_parts import HEAD_WIDTH, HEADS, LAYERS, TinyFamily
+from tests.precision import TOLERANCE
 
 ALL_POSITIONS = ("response", "phrase", "last", "generated")
+pytestmark = pytest.mark.numeric
 
 
 def scored(family: TinyFamily, samples: list[Sample], **options: Any) -> list[SampleScores]:
@@ -41,6 +43,7 @@ def eager_attention(family: TinyFamily, one: Sample) -> tuple[Any, np.ndarray[An
     return batch.rows[0], torch.stack(attentions)[:, 0].double().numpy()
 
 
+@pytest.mark.usefixtures("in_float64")
 @pytest.mark.parametrize("name", family_params())
 @pytest.mark.parametrize("convention", ["predicting", "at"])
 def test_scores_are_those_of_eager_attention(name: str, convention: str) -> None:
@@ -51,16 +54,18 @@ def test_scores_are_those_of_eager_attention(name: str, convention: str) -> None
     slots = row.response_slots.numpy()
     on_image = attention[..., row.image_slots.numpy()]
     np.testing.assert_allclose(
-        result["response"]["image_mass"], on_image[:, :, slots - shift].mean(2).sum(-1), atol=1e-4
+        result["response"]["image_mass"], on_image[:, :, slots - shift].mean(2).sum(-1), rtol=0, atol=TOLERANCE
     )
-    np.testing.assert_allclose(result["last"]["image_mass"], on_image[:, :, slots[0] - 1].sum(-1), atol=1e-4)
+    np.testing.assert_allclose(
+        result["last"]["image_mass"], on_image[:, :, slots[0] - 1].sum(-1), rtol=0, atol=TOLERANCE
+    )
     evidence = np.zeros(row.geometry.count)
     for view in row.geometry.views:
         for coverage in view.coverage(one.masks):
             inside = coverage >= 0.5 if (coverage >= 0.5).any() else coverage == coverage.max()
             evidence[view.tokens[inside & (coverage > 0)]] = 1
     expected = (on_image[:, :, slots - shift].mean(2) * evidence).sum(-1)
-    np.testing.assert_allclose(result["response"]["ram"], expected, atol=1e-4)
+    np.testing.assert_allclose(result["response"]["ram"], expected, rtol=0, atol=TOLERANCE)
     by_phrase = []
     for (start, end), mask in zip(SPANS, one.masks, strict=True):
         rows = [slot - shift for slot, (a, b) in zip(slots, row.offsets, strict=True) if a < end and start < b]
@@ -71,9 +76,10 @@ def test_scores_are_those_of_eager_attention(name: str, convention: str) -> None
             inside = coverage >= 0.5 if (coverage >= 0.5).any() else coverage == coverage.max()
             evidence[view.tokens[inside & (coverage > 0)]] = 1
         by_phrase.append((on_image[:, :, rows].mean(2) * evidence).sum(-1))
-    np.testing.assert_allclose(result["phrase"]["ram"], np.mean(by_phrase, 0), atol=1e-4)
+    np.testing.assert_allclose(result["phrase"]["ram"], np.mean(by_phrase, 0), rtol=0, atol=TOLERANCE)
 
 
+@pytest.mark.usefixtures("in_float64")
 def test_a_look_is_the_attention_of_the_positions_that_are_asked_for() -> None:
     family, one, head = tiny("llava"), sample(3, size_hw=(90, 120)), Head(1, 2)
     scorer = Scorer(family.model, family.processor, ScoreOptions(max_new_tokens=4))
@@ -86,15 +92,18 @@ def test_a_look_is_the_attention_of_the_positions_that_are_asked_for() -> None:
     for positions, rows in {"response": slots - 1, "phrase": named, "last": slots[:1] - 1}.items():
         looked = scorer.look(one, [head], positions)
         assert looked.text == one.text
-        np.testing.assert_allclose(looked.attention[head], on_image[rows].mean(0), atol=1e-5)
+        np.testing.assert_allclose(looked.attention[head], on_image[rows].mean(0), rtol=0, atol=TOLERANCE)
     written = scorer.look(one, [head], "generated")
     assert written.text not in ("", one.text)
     told = dataclasses.replace(one, text=written.text, mentions=())
-    np.testing.assert_allclose(written.attention[head], scorer.look(told, [head]).attention[head], atol=1e-5)
+    np.testing.assert_allclose(
+        written.attention[head], scorer.look(told, [head]).attention[head], rtol=0, atol=TOLERANCE
+    )
     with pytest.raises(UnusableError, match="nothing stands at the positions phrase"):
         scorer.look(told, [head], "phrase")
 
 
+@pytest.mark.usefixtures("in_float64")
 @pytest.mark.parametrize("name", family_params())
 def test_head_impact_in_a_padded_batch_is_that_of_eager_attention(name: str) -> None:
     family, one = tiny(name), sample(3, size_hw=(90, 120))
@@ -113,15 +122,20 @@ def test_head_impact_in_a_padded_batch_is_that_of_eager_attention(name: str) -> 
             if min(values.sum() for values in mean) < 1e-6:
                 continue  # a sliding layer that sees nothing of the picture
             hi, soft = np.mean([overlaps(row, number, values) for number, values in enumerate(mean)], 0)
-            assert result[positions]["hi"][layer, head] == pytest.approx(hi, abs=1e-4), (positions, layer, head)
-            assert result[positions]["hi_soft"][layer, head] == pytest.approx(soft, abs=1e-4), (positions, layer, head)
+            assert result[positions]["hi"][layer, head] == pytest.approx(hi, abs=TOLERANCE), (positions, layer, head)
+            assert result[positions]["hi_soft"][layer, head] == pytest.approx(soft, abs=TOLERANCE), (
+                positions,
+                layer,
+                head,
+            )
 
 
 def overlaps(row: Any, number: int, attention: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """HI and soft HI of one object: the mean over views, by the formulas written out."""
     found = []
     for view in row.geometry.views:
-        coverage = view.coverage(row.sample.masks[number : number + 1])[0]
+        # Scorers are given it in float32.
+        coverage = view.coverage(row.sample.masks[number : number + 1])[0].astype(np.float32).astype(np.float64)
         values, mask = attention[view.tokens], references.object_cells(coverage, 0.5)
         if mask:
             most = set(np.argsort(-values.ravel())[: len(mask)].tolist())
@@ -129,6 +143,7 @@ def overlaps(row: Any, number: int, attention: np.ndarray[Any, Any]) -> np.ndarr
     return np.mean(found, 0)
 
 
+@pytest.mark.usefixtures("in_float64")
 @pytest.mark.parametrize("name", family_params())
 def test_a_padded_batch_scores_like_its_samples_alone(name: str) -> None:
     family = tiny(name)
@@ -140,7 +155,9 @@ def test_a_padded_batch_scores_like_its_samples_alone(name: str) -> None:
         for positions in alone:
             for score in ("image_mass", "ram", "hi_soft"):
                 if score in alone[positions]:
-                    np.testing.assert_allclose(result[positions][score], alone[positions][score], atol=2e-4)
+                    np.testing.assert_allclose(
+                        result[positions][score], alone[positions][score], rtol=0, atol=TOLERANCE
+                    )
 
 
 def planted(layer: int, head: int) -> TinyFamily:
@@ -221,6 +238,7 @@ def test_a_head_that_looks_everywhere_alike_is_at_chance() -> None:
             assert np.isnan(values["entropy"])
 
 
+@pytest.mark.usefixtures("in_float64")
 def test_what_cannot_be_scored_is_told_of_alone() -> None:
     family = tiny("llava")
     samples = [sample(0), sample(1, text="a red </s> square"), sample(2, text="a red square " * 2000), sample(3)]
@@ -232,7 +250,7 @@ def test_what_cannot_be_scored_is_told_of_alone() -> None:
         None,
     ]
     [alone] = scored(family, [samples[3]])
-    np.testing.assert_allclose(results[3]["response"]["hi"], alone["response"]["hi"], atol=1e-5)  # type: ignore[index]
+    np.testing.assert_allclose(results[3]["response"]["hi"], alone["response"]["hi"], rtol=0, atol=TOLERANCE)  # type: ignore[index]
 
 
 @pytest.mark.parametrize("name", family_params("qwen2_vl"))

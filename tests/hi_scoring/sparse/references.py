@@ -21,7 +21,6 @@ from tests.hi_scoring.attention.running import NEW_TOKENS, implementation
 from tests.hi_scoring.tiny_models import TinyFamily
 from tests.hi_scoring.tiny_parts import HEADS, LAYERS
 
-TOLERANCE = 1e-4
 IDENTITY = ModelIdentity("model", "tiny", None, "a")
 # Both heads of a key-value group, one of a group, none, all.
 KEPT = [Head(0, 0), Head(0, 1), Head(1, 3), *(Head(3, head) for head in range(HEADS))]

@@ -21,8 +21,10 @@ from tests.hi_scoring.sparse.measured import conditions
 from tests.hi_scoring.tiny_models import tiny
 from tests.hi_scoring.tiny_parts import LAYERS
 from tests.hi_scoring.tuned import some_examples
+from tests.precision import TOLERANCE
 
 PLAN = conditions()[1].plan
+pytestmark = pytest.mark.numeric
 
 
 def compared(examples: Examples, plan: SparsePlan | None = PLAN, model: Any = None, **options: Any) -> Prefills:
@@ -61,6 +63,7 @@ def logs_of(number: int, plan: SparsePlan | None) -> torch.Tensor:
             return family.model(**inputs).logits[0, -1].log_softmax(-1)
 
 
+@pytest.mark.usefixtures("in_float64")
 def test_prefills_are_compared_prompt_by_prompt() -> None:
     done: list[int] = []
     examples = some_examples(3)
@@ -74,7 +77,7 @@ def test_prefills_are_compared_prompt_by_prompt() -> None:
         dense, sparse = logs_of(number, None), logs_of(number, PLAN)
         expected = torch.nn.functional.kl_div(sparse, dense, reduction="sum", log_target=True)
         assert expected > 0.001
-        assert table["kl"][number] == pytest.approx(float(expected), rel=1e-3)
+        assert table["kl"][number] == pytest.approx(float(expected), rel=TOLERANCE)
         assert table["same_token"][number] == float(dense.argmax() == sparse.argmax())
     assert (table[["seconds_dense", "seconds"]] > 0).all(axis=None)
     # A tiny model's needs are too small to be seen.
