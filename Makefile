@@ -5,7 +5,7 @@ BIN_EXTRAS := .venv-extras/bin
 DEMO := out/demo
 EXTRAS := test,sam,groundingdino,vlm
 
-.PHONY: install test install-extras test-extras demo paper
+.PHONY: install test test-numeric install-extras test-extras demo paper
 
 install: .venv/installed
 
@@ -32,6 +32,16 @@ endef
 
 test: install
 	$(BIN)/python -m pytest -n auto
+
+# The tests that compare floating-point computations of models, as processors without AVX-512 and with no more than
+# SSE round, on one thread and on two: none of that may decide whether they pass.
+# Of two folders alone, since the whole tree takes longer to collect than these take to run.
+test-numeric: install
+	for capability in default avx2; do for threads in 1 2; do \
+		echo "ATEN_CPU_CAPABILITY=$$capability OMP_NUM_THREADS=$$threads"; \
+		ATEN_CPU_CAPABILITY=$$capability OMP_NUM_THREADS=$$threads $(BIN)/python -m pytest -n auto -m numeric \
+			tests/annotation tests/hi_scoring || exit 1; \
+	done; done
 
 # The tests of all models, those that need further packages included.
 test-extras: install-extras

@@ -24,7 +24,6 @@ from tests.precision import TOLERANCE
 
 HEADS = {2: (1, 2)}
 WRITING = WritingOptions(caption_tokens=5, answer_tokens=2)
-pytestmark = pytest.mark.numeric
 
 
 def asker_of(family: TinyFamily, examples: Examples) -> Asker:
@@ -40,6 +39,7 @@ def state(family: TinyFamily) -> tuple[object, ...]:
     return model.get_decoder().config._attn_implementation, hooks, sorted(vars(model.base_model))
 
 
+@pytest.mark.numeric
 @pytest.mark.usefixtures("in_float64")
 @pytest.mark.parametrize("name", family_params("llava", "paligemma2", "gemma3", "qwen2_vl"))
 def test_answers_have_the_probability_of_their_first_token_at_the_last_prompt_position(name: str) -> None:
@@ -75,6 +75,7 @@ def test_without_an_editor_the_model_says_what_it_says() -> None:
     assert done == [3, 4, 7, 8]
 
 
+@pytest.mark.numeric
 @pytest.mark.usefixtures("in_float64")
 def test_answers_have_the_probability_of_all_spellings_that_are_right() -> None:
     """By a tokenizer in which Red is a word of its own, and other capitalised words are unknown."""

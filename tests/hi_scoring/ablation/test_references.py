@@ -15,7 +15,7 @@ from tests.hi_scoring.ablation.slow import heads_out
 from tests.hi_scoring.tiny_models import TinyFamily, family_params, tiny
 from tests.precision import TOLERANCE
 
-pytestmark = [pytest.mark.numeric, pytest.mark.usefixtures("in_float64")]
+pytestmark = pytest.mark.usefixtures("in_float64")
 
 
 def references_of(family: TinyFamily, examples: Examples) -> References:
@@ -23,6 +23,7 @@ def references_of(family: TinyFamily, examples: Examples) -> References:
     return References(family.model, dialogue, examples, SeenPictures(family.model))
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("name", family_params("llava", "paligemma2", "gemma3", "qwen2_vl"))
 def test_means_are_over_every_token_of_every_example_those_of_pictures_apart(name: str) -> None:
     family = tiny(name)

@@ -228,6 +228,7 @@ def test_reader_of_rows_that_are_not_there_is_refused():
         run(model)
 
 
+@pytest.mark.numeric
 def test_inference_mode_reads_the_same():
     family, reader = tiny("gemma3"), AllRows()
     inputs = batch_of(family, LONG)
@@ -238,6 +239,7 @@ def test_inference_mode_reads_the_same():
         assert torch.allclose(mine, theirs, atol=1e-4)
 
 
+@pytest.mark.numeric
 def test_bfloat16_reads_float32_rows_that_sum_to_one_and_changes_no_logit():
     family, reader = tiny("llava"), AllRows()
     model = copy.deepcopy(family.model).to(torch.bfloat16)

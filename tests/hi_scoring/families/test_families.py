@@ -80,6 +80,7 @@ def test_a_batch_begins_once_and_is_padded_on_the_left(name: str):
     assert (inputs["attention_mask"][:, 0] == 0).any()
 
 
+@pytest.mark.numeric
 @pytest.mark.usefixtures("in_float64")
 @every_family
 def test_padding_and_neighbours_change_no_logits(name: str):

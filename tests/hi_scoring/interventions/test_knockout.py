@@ -26,8 +26,6 @@ from tests.hi_scoring.tiny_models import family_params, tiny
 from tests.hi_scoring.tiny_parts import LAYERS, TinyFamily
 from tests.precision import TOLERANCE
 
-pytestmark = pytest.mark.numeric
-
 
 def measure(family: TinyFamily, item: ClosedQuestion, *, batch: int = 5, **options: Any) -> QuestionResult:
     chosen = KnockoutOptions(**{"window": 2, "only_correct": False, "answer_tokens": 2} | options)
@@ -37,6 +35,7 @@ def measure(family: TinyFamily, item: ClosedQuestion, *, batch: int = 5, **optio
     return result
 
 
+@pytest.mark.numeric
 @pytest.mark.usefixtures("in_float64")
 @pytest.mark.parametrize("name", family_params("llava", "llava_next", "paligemma2", "gemma3", "qwen3_vl"))
 def test_every_flow_around_every_layer_is_that_of_a_slow_pass_of_its_own(name: str) -> None:
@@ -147,6 +146,7 @@ def test_the_control_has_as_many_edges_in_layers_that_see_few_keys(monkeypatch: 
     assert int(control.keys.sum()) == int(edges.keys.sum()) == 11
 
 
+@pytest.mark.numeric
 @pytest.mark.usefixtures("in_float64")
 def test_chosen_heads_alone_are_blocked() -> None:
     family = tiny("llava")
@@ -180,6 +180,7 @@ def test_flows_between_sets_that_a_question_lacks_are_left_out() -> None:
     assert list(result.flows) == ["image -> question", "image -> last", "question -> last", "last -> last"]
 
 
+@pytest.mark.numeric
 @pytest.mark.usefixtures("in_float64")
 def test_questions_that_are_answered_wrong_are_told_and_not_blocked() -> None:
     family = tiny("llava")

@@ -24,7 +24,6 @@ from tests.hi_scoring.tiny_parts import HEAD_WIDTH, HEADS, LAYERS, TinyFamily
 from tests.precision import TOLERANCE
 
 ALL_POSITIONS = ("response", "phrase", "last", "generated")
-pytestmark = pytest.mark.numeric
 
 
 def scored(family: TinyFamily, samples: list[Sample], **options: Any) -> list[SampleScores]:
@@ -43,6 +42,7 @@ def eager_attention(family: TinyFamily, one: Sample) -> tuple[Any, np.ndarray[An
     return batch.rows[0], torch.stack(attentions)[:, 0].double().numpy()
 
 
+@pytest.mark.numeric
 @pytest.mark.usefixtures("in_float64")
 @pytest.mark.parametrize("name", family_params())
 @pytest.mark.parametrize("convention", ["predicting", "at"])
@@ -79,6 +79,7 @@ def test_scores_are_those_of_eager_attention(name: str, convention: str) -> None
     np.testing.assert_allclose(result["phrase"]["ram"], np.mean(by_phrase, 0), rtol=0, atol=TOLERANCE)
 
 
+@pytest.mark.numeric
 @pytest.mark.usefixtures("in_float64")
 def test_a_look_is_the_attention_of_the_positions_that_are_asked_for() -> None:
     family, one, head = tiny("llava"), sample(3, size_hw=(90, 120)), Head(1, 2)
@@ -103,6 +104,7 @@ def test_a_look_is_the_attention_of_the_positions_that_are_asked_for() -> None:
         scorer.look(told, [head], "phrase")
 
 
+@pytest.mark.numeric
 @pytest.mark.usefixtures("in_float64")
 @pytest.mark.parametrize("name", family_params())
 def test_head_impact_in_a_padded_batch_is_that_of_eager_attention(name: str) -> None:
@@ -143,6 +145,7 @@ def overlaps(row: Any, number: int, attention: np.ndarray[Any, Any]) -> np.ndarr
     return np.mean(found, 0)
 
 
+@pytest.mark.numeric
 @pytest.mark.usefixtures("in_float64")
 @pytest.mark.parametrize("name", family_params())
 def test_a_padded_batch_scores_like_its_samples_alone(name: str) -> None:
@@ -222,6 +225,7 @@ def test_a_head_that_was_made_to_look_at_the_objects_ranks_first(layer: int, hea
         assert mean[layer, head] == mean.max(), (score, mean.round(2))
 
 
+@pytest.mark.numeric
 def test_a_head_that_looks_everywhere_alike_is_at_chance() -> None:
     family = tiny("llava")
     model = copy.deepcopy(family.model)

@@ -33,6 +33,7 @@ def parts(length: int, heads: int, groups: int, width: int = 8) -> tuple[torch.T
     )
 
 
+@pytest.mark.numeric
 @settings(max_examples=80, deadline=None)
 @given(
     length=st.integers(1, 330),
@@ -60,6 +61,7 @@ def test_blocks_equal_a_whole_mask(length, window, sink, texts, padding, groups,
     assert (ours - attended(query, key, value, seen, SCALING)).abs().max() < TOLERANCE
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("layout", ["heads first", "tokens first"])
 def test_blocks_take_keys_as_models_lay_them_out(layout):
     query, key, value = parts(200, 4, 2)

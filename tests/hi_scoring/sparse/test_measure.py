@@ -24,7 +24,6 @@ from tests.hi_scoring.tuned import some_examples
 from tests.precision import TOLERANCE
 
 PLAN = conditions()[1].plan
-pytestmark = pytest.mark.numeric
 
 
 def compared(examples: Examples, plan: SparsePlan | None = PLAN, model: Any = None, **options: Any) -> Prefills:
@@ -63,6 +62,7 @@ def logs_of(number: int, plan: SparsePlan | None) -> torch.Tensor:
             return family.model(**inputs).logits[0, -1].log_softmax(-1)
 
 
+@pytest.mark.numeric
 @pytest.mark.usefixtures("in_float64")
 def test_prefills_are_compared_prompt_by_prompt() -> None:
     done: list[int] = []

@@ -11,6 +11,8 @@ from datasetkit.hi_scoring.sparse.coverage import Coverage
 from datasetkit.hi_scoring.sparse.passes import ForwardPass
 from tests.hi_scoring.sparse.references import IDENTITY, PICTURE, attended, visible
 
+pytestmark = pytest.mark.numeric
+
 H, N, WIDTH, SINK, WINDOW, SCALING = 4, 90, 16, 1, 8, 0.3
 IDS = torch.full((1, N), PICTURE)
 IDS[0, [0, 1, 40, 41, N - 1]] = 0

@@ -150,6 +150,7 @@ def test_inputs_are_what_ia3_scales_of_down_projections() -> None:
     assert layer.mlp.down_proj.is_feedforward
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("options", [{}, {"method": "LOHA"}, {"settings": {"use_dora": True}}], ids=str)
 def test_what_is_saved_loads_and_merges_to_the_same(options: dict[str, Any], tmp_path: Path) -> None:
     # In float64, so that what differs is no rounding.

@@ -14,6 +14,7 @@ from datasetkit.hi_scoring.tuning.collator import IGNORED, Collator, TuningSet
 from tests.hi_scoring.pictures import sample
 from tests.hi_scoring.tiny_models import family_params, tiny
 from tests.hi_scoring.tuned import COLOUR, SHAPE, asked_row, dialogue_of, examples_of, rows_data
+from tests.precision import TOLERANCE
 
 every_family = pytest.mark.parametrize("name", family_params())
 CAPTION = Example(0, "r0", "caption", "", "Describe the image.", "a red square above a blue circle .")
@@ -43,11 +44,13 @@ def test_labels_are_the_response_and_its_end_and_nothing_else(name: str) -> None
     assert (labels[ids == tiny(name).model.config.image_token_id] == IGNORED).all()
 
 
+@pytest.mark.numeric
+@pytest.mark.usefixtures("in_float64")
 @every_family
 def test_the_loss_is_the_cross_entropy_of_the_labels_by_hand(name: str) -> None:
     model, batch = copy.deepcopy(tiny(name).model).train(), batch_of(name)
     out = model(**batch)
-    torch.testing.assert_close(out.loss, by_hand(out.logits, batch["labels"]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(out.loss, by_hand(out.logits, batch["labels"]), atol=TOLERANCE, rtol=0)
     out.loss.backward()
     assert all(layer.self_attn.q_proj.weight.grad.abs().sum() > 0 for layer in model.get_decoder().layers)
 
@@ -61,6 +64,8 @@ def by_hand(logits: Tensor, labels: Tensor) -> Tensor:
     return torch.stack(losses).mean()
 
 
+@pytest.mark.numeric
+@pytest.mark.usefixtures("in_float64")
 @every_family
 def test_neighbours_change_no_loss(name: str) -> None:
     """The sum over a batch is that of its rows, each alone; so padding is not learnt, and nothing is lost to it."""
@@ -75,7 +80,7 @@ def test_neighbours_change_no_loss(name: str) -> None:
                 (CAPTION, ANSWER), (sample(0).image, sample(1, size_hw=(60, 120)).image), counts, strict=True
             )
         ]
-    torch.testing.assert_close(together, sum(alone), atol=2e-3, rtol=0)
+    torch.testing.assert_close(together, sum(alone), atol=TOLERANCE, rtol=0)
 
 
 def test_a_dataset_gives_examples_with_their_pictures() -> None:

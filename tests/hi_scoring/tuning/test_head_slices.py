@@ -128,6 +128,7 @@ def _layers(adapted: Adapted) -> nn.Module:
     return adapted.model.base_model.model.get_decoder().layers
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("name", FAMILIES)
 def test_only_chosen_heads_put_out_something_else(name: str) -> None:
     base, adapted = tiny(name).model, adapted_of(name)
@@ -186,6 +187,7 @@ def test_infinite_gradients_do_not_get_out() -> None:
         assert not factor.grad[~own].any()
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("name", FAMILIES)
 def test_it_is_saved_loaded_and_merged_as_any_lora(name: str, tmp_path: Path) -> None:
     # In float64, so that what differs is no rounding.

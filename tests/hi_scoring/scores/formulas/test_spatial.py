@@ -12,6 +12,8 @@ from hypothesis.extra import numpy as arrays
 from datasetkit.hi_scoring.scores.formulas.spatial import pointing, spatial_entropy
 from tests.hi_scoring.scores.formulas import references
 
+pytestmark = pytest.mark.numeric
+
 NAN = math.nan
 
 maps = arrays.arrays(
