@@ -21,6 +21,7 @@ from datasetkit.core.ledger import DropReason, NoticeKind
 from datasetkit.runtime.checkpoints import resolve
 from datasetkit.toyworld.scenes import Split
 from tests.annotation.detectors.tiny import MAX_TEXT
+from tests.precision import TOLERANCE
 from tools.toyworld.evaluation.detections import box_iou
 from tools.toyworld.evaluation.recipe import EvaluationRecipe, Example
 
@@ -55,6 +56,7 @@ def query_of(example: Example) -> Query:
     return Query.of_phrases([f"a {item.size.value} {item.colour.value} {item.shape.value}" for item in items])
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("reduction", ["mean", "max"])
 @torch.inference_mode()
 def test_boxes_and_scores_are_those_of_transformers(
@@ -104,6 +106,7 @@ def test_boxes_lie_in_their_own_picture_whatever_the_batch(detector: GroundingDi
     assert detector.detect([], []) == []
 
 
+@pytest.mark.numeric
 def test_a_batch_of_equal_sizes_says_what_single_pictures_say(detector: GroundingDinoDetector, pictures: list) -> None:
     queries = [SHORT, Query.of_phrases(["a woman", "star", "a red dog"])]
     together = detector.detect(pictures[:2], queries)
@@ -111,15 +114,18 @@ def test_a_batch_of_equal_sizes_says_what_single_pictures_say(detector: Groundin
         assert same(found, detector.detect([image], [query])[0], 1e-4)
 
 
-def test_toyworld_s_batch_of_eight_says_what_single_scenes_say(
-    shipped: GroundingDinoDetector, scenes: list[Example]
-) -> None:
+@pytest.mark.numeric
+@pytest.mark.usefixtures("in_float64")
+def test_toyworld_s_batch_of_eight_says_what_single_scenes_say(scenes: list[Example]) -> None:
+    shipped = GroundingDinoDetector("toyworld:detector", score_min=0.0, dtype="float64")
     queries = [Query.of_phrases(["a red star", "a large ring", "circle"][: 1 + number % 3]) for number in range(8)]
     together = shipped.detect([scene.image for scene in scenes], queries)
     for scene, query, found in zip(scenes, queries, together, strict=True):
-        assert same(found, shipped.detect([scene.image], [query])[0], 1e-4)
+        assert same(found, shipped.detect([scene.image], [query])[0], TOLERANCE)
 
 
+@pytest.mark.numeric
+@pytest.mark.usefixtures("in_float64")
 def test_pictures_of_several_sizes_do_not_change_each_other_s_answers(scenes: list[Example], tmp_path: Path) -> None:
     """Wide and tall crops in one batch; trained weights, and a processor that keeps the aspect."""
     folder = tmp_path / "detector"
@@ -129,9 +135,9 @@ def test_pictures_of_several_sizes_do_not_change_each_other_s_answers(scenes: li
     (folder / "processor_config.json").write_text(json.dumps(config))
     images = [scene.image.crop((0, 0, *size)) for scene, size in zip(scenes, [(128, 96), (96, 128)] * 4, strict=True)]
     queries = list(map(query_of, scenes))
-    detector = GroundingDinoDetector(str(folder))
+    detector = GroundingDinoDetector(str(folder), dtype="float64")
     for image, query, found in zip(images, queries, detector.detect(images, queries), strict=True):
-        assert same(found, detector.detect([image], [query])[0], 1e-4)
+        assert same(found, detector.detect([image], [query])[0], TOLERANCE)
 
 
 def test_a_long_prompt_gives_what_its_parts_give_to_the_last_bit(

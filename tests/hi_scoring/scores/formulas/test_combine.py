@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from datasetkit.hi_scoring.scores.formulas.combine import evidence_of, evidence_scores, object_scores
 from datasetkit.hi_scoring.scores.options import BINARISATIONS, Binarisation, ScoreOptions
 from tests.hi_scoring.scores.formulas import references
+from tests.precision import TOLERANCE
 
 # Nine image tokens: a view of 2 x 2, a newline (token 4) that is in none, a view of 1 x 4.
 VIEWS = [torch.tensor([[0, 1], [2, 3]]), torch.tensor([[5, 6, 7, 8]])]
@@ -49,6 +50,7 @@ def _expected(attention: np.ndarray, coverage: list[np.ndarray], options: ScoreO
     return scores
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("binarisation", BINARISATIONS)
 @pytest.mark.parametrize("per_object", [False, True])
 @pytest.mark.parametrize("seed", range(5))
@@ -136,6 +138,8 @@ def test_heads_of_many_layers_may_come_in_one_call() -> None:
             assert scores[:, 0].tolist() == pytest.approx(together[name][:, head].tolist(), abs=1e-6, nan_ok=True), name
 
 
+@pytest.mark.numeric
+@pytest.mark.usefixtures("in_float64")
 def test_evidence_scores_of_two_views() -> None:
     attention = torch.tensor([[0.1, 0.0, 0.0, 0.0, 0.2, 0.0, 0.1, 0.0, 0.0], [0.1] * 9])
     evidence = [torch.tensor([[1.0, 0.0], [0.0, 0.0]]), torch.tensor([[0.0, 1.0, 1.0, 0.0]])]
@@ -153,7 +157,7 @@ def test_evidence_scores_of_two_views() -> None:
     }
     assert found.keys() == expected.keys()
     for name, values in expected.items():
-        assert found[name].tolist() == pytest.approx(values, nan_ok=True, abs=1e-7), name
+        assert found[name].tolist() == pytest.approx(values, nan_ok=True, rel=0, abs=TOLERANCE), name
 
 
 def test_entropy_is_the_mean_over_the_views_where_it_is_defined() -> None:
