@@ -125,8 +125,11 @@ def draw_counts(size: int, draws: int, random: np.random.Generator) -> NDArray[n
 
     """
     counts = np.empty((draws, size), np.float32)
-    for row in counts:
-        row[:] = np.bincount(random.integers(size, size=size), minlength=size)
+    rows = max(1, _CHUNK_BYTES // (8 * size))
+    for start in range(0, draws, rows):
+        part = counts[start : start + rows]
+        drawn = random.integers(size, size=part.shape) + size * np.arange(len(part))[:, None]
+        part[:] = np.bincount(drawn.ravel(), minlength=part.size).reshape(part.shape)
     return counts
 
 
