@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import uuid
@@ -51,6 +52,16 @@ def in_float64() -> Iterator[None]:
 
     with double_precision():
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def imports_frozen() -> None:
+    """What torch and its kin leave in memory is never garbage, and to look through it takes a second each time.
+
+    Trainings and batches that do not fit collect garbage many times; only what tests make is looked through.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from tests.hi_scoring.scored import contents, data_of, row, score
-from tests.pipeline.killing import end_at, forked
+from tests.killing import end_at, forked
 
 ROWS = [row(number) for number in range(10)] + [row(10, phrases=[])]
 FRESH, OVER = "fresh", "over others"

@@ -7,7 +7,6 @@ many moments were tried for each. It is a process of its own because it forks, w
 from __future__ import annotations
 
 import itertools
-import os
 import shutil
 import signal
 import sys
@@ -19,40 +18,10 @@ import datasetkit.export.dataset.describe
 import datasetkit.pipeline.build
 from datasetkit.options import Recipe
 from datasetkit.pipeline.build import build
+from tests.killing import end_at, forked
 from tests.pipeline.builders import caption, coco_recipe, contents, image_entry, instance, picture, write_coco
 
-TOUCHES = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.scandir"}
 SHARES = {"train": 0.5, "test": 0.5}
-
-
-def forked(run: Callable[[], object], before: Callable[[], object] = lambda: None) -> int:
-    """Run in a child process; give its exit status, negative for a signal."""
-    pid = os.fork()
-    if pid == 0:
-        # In the background, a shell has its jobs ignore it.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        before()
-        try:
-            run()
-        except KeyboardInterrupt:
-            os._exit(130)
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
-def end_at(moment: int, how: signal.Signals, out: Path) -> None:
-    """Send this process a signal at its n-th touch of OUT or of any file that is moved or removed."""
-    touched = 0
-
-    def watch(event: str, arguments: tuple) -> None:
-        nonlocal touched
-        if event not in TOUCHES or (event in {"open", "os.scandir"} and not str(arguments[0]).startswith(str(out))):
-            return
-        touched += 1
-        if touched == moment:
-            os.kill(os.getpid(), how)
-
-    sys.addaudithook(watch)
 
 
 def source_of(folder: Path) -> Recipe:

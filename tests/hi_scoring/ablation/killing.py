@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from tests.hi_scoring.ablation.runs import PLANTED, bench_of, contents, ranking_of, run
-from tests.pipeline.killing import end_at, forked
+from tests.killing import end_at, forked
 
 OPTIONS = {"modes": ("zero",), "draws": 2}
 FRESH, OVER, ANEW = "fresh", "over others", "anew"

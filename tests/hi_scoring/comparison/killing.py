@@ -19,7 +19,7 @@ import torch
 
 from datasetkit.hi_scoring.tuning.adapters import AdapterOptions
 from tests.hi_scoring.tuned import bench_of, compared, contents, opposed_examples, small, some_examples
-from tests.pipeline.killing import end_at, forked
+from tests.killing import end_at, forked
 
 
 def run(out: Path) -> object:

@@ -16,7 +16,7 @@ import torch
 
 from datasetkit.hi_scoring.interventions import knockout_run
 from tests.hi_scoring.interventions.running import contents, knock, questions_of, rows
-from tests.pipeline.killing import end_at, forked
+from tests.killing import end_at, forked
 
 
 def run(out: Path) -> object:
