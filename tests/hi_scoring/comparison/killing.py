@@ -12,25 +12,31 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import torch
 
+from datasetkit.hi_scoring.comparison.bench import Bench
 from datasetkit.hi_scoring.tuning.adapters import AdapterOptions
 from tests.hi_scoring.tuned import bench_of, compared, contents, opposed_examples, small, some_examples
 from tests.killing import end_at, forked
 
 
-def run(out: Path) -> object:
-    """One selection of heads, with dropout, and a validation by which another checkpoint than the last is kept."""
-    bench = bench_of(
+@cache
+def bench() -> Bench:
+    """With dropout, and a validation by which another checkpoint than the last is kept; made once, before any fork."""
+    return bench_of(
         adapter=AdapterOptions(rank=2, dropout=0.2),
         training=small(steps=6, batch=2, patience=1),
         validation=opposed_examples(),
         tests={"test": some_examples(1, first=20)},
     )
-    return compared(bench, out, ["top-heads:3"], [0])
+
+
+def run(out: Path) -> object:
+    """One selection of heads."""
+    return compared(bench(), out, ["top-heads:3"], [0])
 
 
 def end_in_checkpoint(number: int) -> None:
@@ -74,6 +80,7 @@ def main(folder: Path, stride: int) -> int:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     place = Path(sys.argv[1])
+    bench()
     if forked(partial(run, place / "expected")):
         raise SystemExit("the run fails without being killed")
     if not disturbed(place, partial(end_in_checkpoint, 2)):
