@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 settings.register_profile("untimed", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("untimed")
 
+PIXEL = bytes.fromhex(
+    "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b55"
+    "0000000a49444154789c636000000002000148afa4710000000049454e44ae426082"
+)
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -70,6 +74,22 @@ def coco_mini() -> Path:
     if not (folder / "annotations").is_dir():
         pytest.skip(f"coco_mini is not at {folder}; set DATASETKIT_COCO_MINI to its folder")
     return folder
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages whose plots are one pixel each: what stands around them takes no seconds then."""
+    undraw(monkeypatch)
+
+
+def undraw(patch: pytest.MonkeyPatch) -> None:
+    """Put a pixel in place of every plot of a page."""
+    from datasetkit.hi_scoring.comparison.report import figures as of_comparisons
+    from datasetkit.hi_scoring.joined import figures as of_joined_results
+    from datasetkit.hi_scoring.scores.report import figures as of_scores
+
+    for figures in (of_scores, of_comparisons, of_joined_results):
+        patch.setattr(figures, "png", lambda _: PIXEL)
 
 
 @pytest.fixture

@@ -71,6 +71,7 @@ def test_scores_are_shown_and_lie_in_the_folder(scenes: Path, finished: Path) ->
     assert set(table["n"].to_pylist()) <= set(range(25))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_another_ranking_needs_no_new_scores(scenes: Path, finished: Path) -> None:
     before = {name: (finished / name).stat().st_mtime_ns for name in RESULTS}
     code, shown, _ = run("score", *MODEL, "--data", scenes, "--out", finished, "--by", "ram:phrase", "--top", "1")
@@ -80,11 +81,11 @@ def test_another_ranking_needs_no_new_scores(scenes: Path, finished: Path) -> No
     assert "Heads of the highest ram:phrase" in (finished / "report.html").read_text()
 
 
-def test_two_processes_of_a_launcher_make_the_same_files(scenes: Path, finished: Path, tmp_path: Path) -> None:
+def test_two_processes_of_a_launcher_make_the_same_files(scenes: Path, tmp_path: Path) -> None:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    arguments = ("score", *MODEL, "--data", scenes, "--out", tmp_path / "out", "--top", "3")
+    arguments = ("score", *MODEL, "--data", scenes, "--limit", "12", "--positions", "response", "--top", "1", "--out")
     done = subprocess.run(
-        [*launcher, "--no-python", *command(*arguments)],
+        [*launcher, "--no-python", *command(*arguments, tmp_path / "out")],
         env=environment(tmp_path),
         capture_output=True,
         text=True,
@@ -93,8 +94,8 @@ def test_two_processes_of_a_launcher_make_the_same_files(scenes: Path, finished:
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("heads by hi:response") == 1
     assert done.stderr.count("scoring ") == 1
-    run("score", *MODEL, "--data", scenes, "--out", finished, "--top", "3")
-    assert contents(tmp_path / "out") == contents(finished)
+    assert run(*arguments, tmp_path / "alone")[0] == 0
+    assert contents(tmp_path / "out") == contents(tmp_path / "alone")
 
 
 def test_ctrl_c_says_how_to_go_on(scenes: Path, tmp_path: Path) -> None:
@@ -179,6 +180,7 @@ def test_an_out_that_is_a_file_is_one_line(scenes: Path, tmp_path: Path) -> None
     assert (tmp_path / "out").read_text() == "mine"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_scores_go_where_model_and_data_say(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     options = ("--limit", "2", "--positions", "generated,last", "--max-new-tokens", "3", "--by", "hi:generated")

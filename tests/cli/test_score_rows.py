@@ -42,18 +42,21 @@ def test_a_ranking_by_phrases_that_no_row_has_is_refused_before_the_model_is_loa
     )
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_positions_that_no_row_has_are_told_of(plain: Path, tmp_path: Path) -> None:
     code, _, errors = run("score", *MODEL, "--data", plain, "--out", tmp_path / "out")
     assert code == 0
     assert "phrase: no row of plain has phrases (it lacks the columns objects and phrases)" in errors.splitlines()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_heads_are_ranked_at_the_first_of_the_given_positions(plain: Path, tmp_path: Path) -> None:
     code, shown, _ = run("score", *MODEL, "--data", plain, "--out", tmp_path / "out", "--positions", "last,response")
     assert code == 0
     assert "heads by hi:last" in shown
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_rows_that_are_scored_and_that_they_are_few_is_told(plain: Path, tmp_path: Path) -> None:
     code, shown, errors = run("score", *MODEL, "--data", plain, "--out", tmp_path / "out", "--limit", "1")
     assert code == 0
@@ -64,7 +67,7 @@ def test_the_rows_that_are_scored_and_that_they_are_few_is_told(plain: Path, tmp
 
 def test_the_page_is_written_though_nobody_reads_what_is_printed(plain: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    arguments = command("score", *MODEL, "--data", plain, "--out", out)
+    arguments = command("score", *MODEL, "--data", plain, "--positions", "last", "--top", "1", "--out", out)
     process = subprocess.Popen(
         arguments, env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

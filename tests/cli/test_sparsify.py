@@ -14,6 +14,7 @@ from datasetkit.cli.sparsify import SparsifyOptions
 from datasetkit.hi_scoring.sparse import SparsePlan, sparsify
 from datasetkit.hi_scoring.sparse.folder import Sparsity
 from datasetkit.runtime.checkpoints import resolve
+from tests.conftest import undraw
 
 MODEL = ("--model", "toyworld:vlm", "--device", "cpu")
 QUICK = ("--caption-tokens", "6", "--answer-tokens", "2", "--draws", "1", "--limit", "3")
@@ -32,7 +33,9 @@ def scores(scenes: Path) -> Path:
     """Head scores of the shipped model; nobody changes them."""
     out = scenes.parent / "scores"
     options = ("--data", scenes, "--limit", "3", "--positions", "response", "--out", out)
-    assert run("score", *MODEL, *options)[0] == 0
+    with pytest.MonkeyPatch.context() as patch:
+        undraw(patch)
+        assert run("score", *MODEL, *options)[0] == 0
     return out
 
 

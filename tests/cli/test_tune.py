@@ -86,6 +86,7 @@ def test_a_tuning_leaves_an_adapter_and_what_the_model_says_before_and_after(
     assert str(scenes.parent) not in (out / "run.json").read_text()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_same_again_runs_nothing(scenes: Path, tuned: tuple[Path, str]) -> None:
     out, _ = tuned
     before = {path: path.stat().st_mtime_ns for path in (out / "cells").rglob("*")}
@@ -95,6 +96,7 @@ def test_the_same_again_runs_nothing(scenes: Path, tuned: tuple[Path, str]) -> N
     assert {path: path.stat().st_mtime_ns for path in (out / "cells").rglob("*")} == before
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_comparison_grows_and_its_shards_report_when_all_are_done(
     scenes: Path, scores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,6 +120,7 @@ def test_a_comparison_grows_and_its_shards_report_when_all_are_done(
     }
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_fields_of_peft_and_rows_that_cannot_be_used(scenes: Path, tmp_path: Path) -> None:
     """Rows of one's own: pictures with texts, one of which is cut off."""
     pictures = tmp_path / "pictures"

@@ -6,6 +6,7 @@ import io
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from datasetkit.hi_scoring.joined.claims import claims
@@ -47,6 +48,7 @@ def test_all_folders_are_on_one_page_that_fetches_nothing(tmp_path: Path) -> Non
     assert str(tmp_path) not in written.decode()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_names_are_escaped(tmp_path: Path) -> None:
     model = replace(MODEL, id=HOSTILE)
     folders = [

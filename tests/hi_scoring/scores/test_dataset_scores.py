@@ -147,6 +147,7 @@ def test_a_model_that_says_nothing_has_no_generated_positions(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("some_have_phrases", [False, True])
+@pytest.mark.usefixtures("undrawn")
 def test_rows_without_phrases_have_all_but_phrase_positions(tmp_path: Path, some_have_phrases: bool) -> None:
     rows = [plain_row(number) for number in range(5)] + [row(number) for number in range(5, 7)] * some_have_phrases
     scores = score(tmp_path, data_of(rows))

@@ -29,6 +29,7 @@ def words(folder: Path, one: Made, asked: tuple[Asked, ...] = ()) -> str:
     return html.unescape(words_of(page(folder, one, asked)))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_numbers_are_those_of_the_tables(tmp_path: Path) -> None:
     one = made(tests=("test",), metrics=("cider", "key_recall", *ANSWERS))
     text = words(tmp_path, one)
@@ -49,6 +50,7 @@ def test_numbers_are_those_of_the_tables(tmp_path: Path) -> None:
         assert f"{row.second} {row.difference:+.3f} {size}{mark} {interval} < 0.001 {p_value(row.p_holm)}" in text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_verdict_comes_first_and_says_why(tmp_path: Path) -> None:
     one = made(tests=("test",))
     text = words(tmp_path, one)
@@ -77,6 +79,7 @@ def test_a_page_is_self_contained_and_escapes_what_others_wrote(tmp_path: Path) 
     assert text.count("{{ 7*7 }}") > 8
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_predictions_are_shown_with_what_is_wrong_with_them(tmp_path: Path) -> None:
     asked = Asked("r1", "What colour?", "red", (Said("untuned", "blue", "wrong"), Said("all", "red", "right")))
     text = words(tmp_path, made(metrics=("accuracy",)), (asked,))
@@ -84,6 +87,7 @@ def test_predictions_are_shown_with_what_is_wrong_with_them(tmp_path: Path) -> N
     assert "the run of the lowest seed" in text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_each_way_tuned_is_listed_by_seed_where_it_was_drawn(tmp_path: Path) -> None:
     text = words(tmp_path, made(("top-layers:1", "random-layers:1", "top-heads:2"), metrics=("cider",)))
     assert "top-layers:1 0, 1 2 all 1 language_model.layers.2.self_attn.q_proj" in text
@@ -100,6 +104,7 @@ def test_what_each_way_tuned_is_listed_by_seed_where_it_was_drawn(tmp_path: Path
         (("test", "forgetting"), ("accuracy",), "right answers", "by type of question"),
     ],
 )
+@pytest.mark.usefixtures("undrawn")
 def test_what_was_not_measured_is_not_spoken_of(
     tmp_path: Path, tests: tuple[str, ...], metrics: tuple[str, ...], there: str, not_there: str
 ) -> None:
@@ -108,6 +113,7 @@ def test_what_was_not_measured_is_not_spoken_of(
     assert not_there not in text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_one_way_of_tuning_and_one_seed_need_no_more(tmp_path: Path) -> None:
     one = made(("layers:1,3",), seeds=(0,), tests=("test",), metrics=("accuracy",)).told(scores=None)
     text = words(tmp_path, one)
@@ -120,6 +126,7 @@ def test_one_way_of_tuning_and_one_seed_need_no_more(tmp_path: Path) -> None:
     assert "nan" not in text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_is_not_defined_is_a_dash(tmp_path: Path) -> None:
     one = made()
     nothing = dict.fromkeys(("figure", "spread", "shift", "low", "high", "p", "p_holm"), np.nan)

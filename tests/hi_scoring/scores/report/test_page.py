@@ -21,6 +21,7 @@ HOSTILE = "a red </td><script>alert(1)</script><img src=http://x onerror=y> {{ 7
 
 
 @pytest.mark.parametrize("by", ["hi:response", "image_mass:response"])
+@pytest.mark.usefixtures("undrawn")
 def test_the_table_is_headed_by_what_it_is_ranked_by(tmp_path: Path, by: str) -> None:
     write_page(tmp_path / "page.html", scores(), by=by, top=1)
     page = (tmp_path / "page.html").read_text("utf-8")
@@ -54,6 +55,7 @@ def test_a_whole_page_is_self_contained_and_shows_all_there_is(tmp_path: Path) -
     assert "truncated the picture ends before its last row 1,200" in text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_page_of_one_head_and_few_scores_needs_no_more(tmp_path: Path) -> None:
     write_page(tmp_path / "page.html", scores(), by="hi:response", top=9)
     page = re.sub(r'"data:[^"]*"', "", (tmp_path / "page.html").read_text("utf-8"))
@@ -71,6 +73,7 @@ def test_a_page_of_one_head_and_few_scores_needs_no_more(tmp_path: Path) -> None
         ("generated", "The model wrote: "),
     ],
 )
+@pytest.mark.usefixtures("undrawn")
 def test_captions_say_whose_attention_is_drawn_and_how_samples_were_chosen(
     tmp_path: Path, positions: str, whose: str
 ) -> None:
@@ -91,11 +94,13 @@ def test_captions_say_whose_attention_is_drawn_and_how_samples_were_chosen(
     assert text.count("not by anything on these maps") == shown - 1
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_curves_begin_with_the_score_that_heads_are_ranked_by(tmp_path: Path) -> None:
     write_page(tmp_path / "page.html", scores(), by="image_mass:response", top=1)
     assert 'alt="Mean of image_mass, hi, ram at response in each layer"' in (tmp_path / "page.html").read_text("utf-8")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_reader_who_has_nothing_but_the_page_is_told_names_and_settings(tmp_path: Path) -> None:
     write_page(tmp_path / "page.html", scores(), by="ram:response", top=1)
     text = words_of(tmp_path / "page.html")
