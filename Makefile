@@ -5,7 +5,7 @@ BIN_EXTRAS := .venv-extras/bin
 DEMO := out/demo
 EXTRAS := test,sam,groundingdino,vlm
 
-.PHONY: install test test-numeric install-extras test-extras demo paper
+.PHONY: install test quick test-numeric install-extras test-extras demo paper
 
 install: .venv/installed
 
@@ -32,6 +32,10 @@ endef
 
 test: install
 	$(BIN)/python -m pytest -n auto
+
+# All but the slow ones: under two minutes on two cores.
+quick: install
+	$(BIN)/python -m pytest -n auto -m "not slow"
 
 # The tests that compare floating-point computations of models, as processors without AVX-512 and with no more than
 # SSE round, on one thread and on two: none of that may decide whether they pass.

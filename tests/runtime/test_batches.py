@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from datasetkit.core.errors import UnusableError
@@ -31,7 +31,6 @@ class Small:
         return [item**2 for item in items]
 
 
-@settings(max_examples=20)  # each failed attempt collects garbage, with all of torch's objects about
 @given(st.integers(0, 12), st.integers(1, 12), st.integers(1, 6), st.frozensets(st.integers(0, 11), max_size=2))
 def test_no_item_is_lost_and_order_stays(count: int, size: int, room: int, greedy: frozenset[int]) -> None:
     batches: Batches[int, int] = Batches(Small(room, greedy), size)
