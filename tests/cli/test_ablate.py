@@ -21,6 +21,7 @@ from tests.processes import start
 
 MODEL = ("--model", "toyworld:vlm", "--device", "cpu", "--prompt", "Describe the picture.")
 FEW = ("--modes", "zero", "--doses", ".02", "--draws", "2")
+SHORT = ("--caption-tokens", "6", "--answer-tokens", "2")
 TABLE = "layer,head,score\n" + "".join(
     f"{layer},{head},{layer + head / 10}\n" for layer in range(4) for head in range(8)
 )
@@ -71,7 +72,7 @@ def test_dose_curves_are_shown_and_lie_in_the_folder(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     rankings = ("--scores", scores, "--by", "hi:phrase", "--by", "image_mass:last", "--table", table)
-    code, shown, errors = run("ablate", *MODEL, "--data", scenes, *rankings, *FEW, "--limit", "4")
+    code, shown, errors = run("ablate", *MODEL, "--data", scenes, *rankings, *FEW, "--limit", "4", *SHORT)
     assert code == 0, errors
     folder = tmp_path / "ablated" / "toyworld-vlm--scenes"
     lines = shown.splitlines()

@@ -192,7 +192,8 @@ def test_a_stored_recipe_builds_the_same_bytes(built: Path, tmp_path: Path) -> N
 
 
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
-    process = start("build", "toyworld", "--count", 400, "--part-size", 4, "--out", tmp_path / "out")
+    built = ("--preset", "none", "--count", 400, "--part-size", 4, "--out", tmp_path / "out")
+    process = start("build", "toyworld", *built)
     markers = tmp_path / "out" / ".build"
     while not list(markers.glob("part-*.json")):
         assert process.poll() is None
