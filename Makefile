@@ -39,7 +39,9 @@ quick: install
 
 # The tests that compare floating-point computations of models, as processors without AVX-512 and with no more than
 # SSE round, on one thread and on two: none of that may decide whether they pass.
-# Of two folders alone, since the whole tree takes longer to collect than these take to run.
+# Of two folders alone, since the whole tree takes longer to collect than these take to run. Threads wait passively:
+# there are more of them than cores.
+test-numeric: export OMP_WAIT_POLICY = passive
 test-numeric: install
 	for capability in default avx2; do for threads in 1 2; do \
 		echo "ATEN_CPU_CAPABILITY=$$capability OMP_NUM_THREADS=$$threads"; \
