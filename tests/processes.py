@@ -6,9 +6,11 @@ A shell has its background jobs ignore SIGINT, and everything that such a job st
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 
 _PROGRAM = """
 import signal
@@ -32,3 +34,17 @@ def start(*arguments: object, env: Mapping[str, str] | None = None) -> subproces
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def interrupt(process: subprocess.Popen[str], is_begun: Callable[[], object]) -> None:
+    """Press Ctrl-C once something is there; the command ends at once, and its last line says how to go on."""
+    deadline = time.monotonic() + 120
+    while not is_begun():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert errors.splitlines()[-1].startswith("interrupted; what is finished is kept. Run the same command again")
+    assert "Traceback" not in errors

@@ -17,6 +17,8 @@ import pytest
 
 from tests.conftest import REPOSITORY
 
+pytestmark = pytest.mark.slow
+
 HEAVY = ("torch", "transformers", "datasets", "pyarrow", "pandas", "matplotlib", "nltk", "textblob", "pycocotools")
 FOLDERS = ("datasetkit", "annotation", "export", "hi_scoring", "cards")
 # A module of each folder, with something that it owns.

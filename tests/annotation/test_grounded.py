@@ -218,6 +218,7 @@ def shipped() -> GroundedAnnotator:
 @example("\ud83d a red star \x00\ufffd", 1)
 @example(" ".join(f"a red star {'I' * (n % 7)} ." for n in range(100)), 2)
 @settings(max_examples=6)
+@pytest.mark.slow
 def test_real_models_read_any_words(shipped: GroundedAnnotator, caption: str, seed: int) -> None:
     size_hw = (48 + seed, 64)
     pixels = noise(size_hw, seed)

@@ -62,6 +62,7 @@ def assert_exact(text: str, phrases: list[NounPhrase]) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(st.text(max_size=120))
+@pytest.mark.slow
 def test_any_text_gives_ordered_exact_spans(text: str) -> None:
     assert_exact(text, list(NounPhraseFinder().find(text)))
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,9 @@ from datasetkit.hi_scoring.data.datasets import open_data
 from datasetkit.hi_scoring.model.subject import Subject
 from datasetkit.hi_scoring.scores.options import ScoreOptions
 from datasetkit.hi_scoring.scores.results import HeadScores
-from tests.processes import start
+from tests.processes import interrupt, start
+
+pytestmark = pytest.mark.slow
 
 MODEL = ("--model", "toyworld:vlm", "--device", "cpu", "--prompt", "Describe the picture.")
 FEW = ("--modes", "zero", "--doses", ".02", "--draws", "2")
@@ -124,14 +124,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(scenes: Path, table:
     out = tmp_path / "out"
     arguments = ("ablate", *MODEL, "--data", scenes, "--table", table, *FEW, "--tasks", "vqa", "--out", out)
     process = start(*arguments)
-    deadline = time.monotonic() + 120
-    while not list(out.glob("conditions/*.safetensors")) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 130
-    assert errors.splitlines()[-1].startswith("interrupted; what is finished is kept. Run the same command again")
-    assert "Traceback" not in errors
+    interrupt(process, lambda: list(out.glob("conditions/*.safetensors")))
     kept = {path: path.stat().st_mtime_ns for path in out.glob("conditions/*.safetensors")}
     assert 1 <= len(kept) < 5
     code, shown, _ = run(*arguments)

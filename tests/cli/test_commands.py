@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +13,9 @@ from typer.testing import CliRunner
 
 from datasetkit.cli import app
 from datasetkit.cli.building import elapsed
-from tests.processes import command, start
+from tests.processes import command, interrupt, start
+
+pytestmark = pytest.mark.slow
 
 RUN = CliRunner()
 
@@ -194,12 +194,4 @@ def test_a_stored_recipe_builds_the_same_bytes(built: Path, tmp_path: Path) -> N
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     built = ("--preset", "none", "--count", 400, "--part-size", 4, "--out", tmp_path / "out")
     process = start("build", "toyworld", *built)
-    markers = tmp_path / "out" / ".build"
-    while not list(markers.glob("part-*.json")):
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "Run the same command again" in errors
-    assert "Traceback" not in errors
+    interrupt(process, lambda: list(tmp_path.glob("out/.build/part-*.json")))

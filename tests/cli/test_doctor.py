@@ -48,6 +48,7 @@ def torchvision(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_broken_torchvision_is_named_with_its_mending(torchvision: Path) -> None:
     """It takes the required models with it, so that the exit code says so."""
     program = f"import sys; sys.path.insert(0, {str(torchvision)!r}); from datasetkit.cli import main; main()"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import time
 from pathlib import Path
 
 import datasets
@@ -14,7 +12,9 @@ from typer.testing import CliRunner
 
 from datasetkit.cli import app
 from datasetkit.hi_scoring.interventions.knockout_results import RESULT_NAMES, Knockouts
-from tests.processes import start
+from tests.processes import interrupt, start
+
+pytestmark = pytest.mark.slow
 
 MODEL = ("--model", "toyworld:vlm", "--device", "cpu")
 QUICK = (*MODEL, "--flows", "image->last,question -> last", "--window", "1")
@@ -95,14 +95,7 @@ def test_ctrl_c_says_how_to_go_on(scenes: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     environment = os.environ | {"HF_DATASETS_CACHE": str(tmp_path / "cache")}
     process = start("knockout", *QUICK, "--data", scenes, "--out", out, env=environment)
-    deadline = time.monotonic() + 120
-    while not list(out.glob("parts/*.parquet")) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 130
-    assert errors.splitlines()[-1].startswith("interrupted; what is finished is kept. Run the same command again")
-    assert "Traceback" not in errors
+    interrupt(process, lambda: list(out.glob("parts/*.parquet")))
 
 
 @pytest.mark.parametrize(

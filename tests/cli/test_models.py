@@ -17,6 +17,8 @@ from datasetkit.toyworld.domain import BASE
 from tests.core.pictures import encode, noise
 from tests.pipeline.builders import caption, check_account, image_entry, instance, put, records, write_coco
 
+pytestmark = pytest.mark.slow
+
 RUN = CliRunner()
 TINY = ("--size-px", 64, "--count", 3, "--scene-split", "test", "--no-overlay")
 ON_CPU = ("--device", "cpu")

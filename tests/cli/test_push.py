@@ -60,6 +60,7 @@ def run(hub: HubServer, *arguments: object) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
+@pytest.mark.slow
 def test_a_push_is_told(hub: HubServer, folder: Path) -> None:
     code, shown, _ = run(hub, folder, NAME, "--private", "--tag", "v1")
     assert code == 0
@@ -145,6 +146,7 @@ def test_errors_are_one_line(hub: HubServer, folder: Path, tmp_path: Path, monke
     assert "run `hf auth login`, or set HF_TOKEN" in run(hub, folder, NAME)[2]
 
 
+@pytest.mark.slow
 def test_a_process_of_its_own_with_faults_shows_no_token(hub: HubServer, folder: Path, tmp_path: Path) -> None:
     hub.faults.add(Fault("^lfs-put ", "status", status=503), Fault("^tag ", "status", status=422))
     done = subprocess.run(

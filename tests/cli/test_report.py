@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from datasetkit.cli import app
@@ -38,6 +39,7 @@ def test_different_models_are_refused_in_one_line_and_nothing_is_written(tmp_pat
     assert not (tmp_path / "page.html").exists()
 
 
+@pytest.mark.slow
 def test_a_page_gives_way_to_a_page_and_nothing_else_does(tmp_path: Path) -> None:
     ours, notes = scored(tmp_path / "scores"), tmp_path / "notes.txt"
     notes.write_text("mine")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -15,7 +13,9 @@ from typer.testing import CliRunner
 
 from datasetkit.cli import app
 from datasetkit.hi_scoring.scores.results import HeadScores
-from tests.processes import command, start
+from tests.processes import command, interrupt, start
+
+pytestmark = pytest.mark.slow
 
 RESULTS = {"scores.safetensors", "scores.parquet", "layers.parquet", "scores.json", "drops.jsonl", "run.json"}
 MODEL = ("--model", "toyworld:vlm", "--device", "cpu", "--batch", "4")
@@ -101,14 +101,7 @@ def test_two_processes_of_a_launcher_make_the_same_files(scenes: Path, tmp_path:
 def test_ctrl_c_says_how_to_go_on(scenes: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     process = start("score", *MODEL, "--data", scenes, "--out", out, env=environment(tmp_path))
-    deadline = time.monotonic() + 120
-    while not list(out.glob("parts/*.safetensors")) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 130
-    assert errors.splitlines()[-1].startswith("interrupted; what is finished is kept. Run the same command again")
-    assert "Traceback" not in errors
+    interrupt(process, lambda: list(out.glob("parts/*.safetensors")))
     assert 1 <= len(list(out.glob("parts/*.safetensors"))) < 6
 
 

@@ -12,6 +12,8 @@ from tests.cli.test_score import MODEL, command, environment, run
 from tests.hi_scoring.pictures import TEXT, sample
 from tests.hi_scoring.scored import png
 
+pytestmark = pytest.mark.slow
+
 ROWS = 3
 
 

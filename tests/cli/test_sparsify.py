@@ -16,6 +16,8 @@ from datasetkit.hi_scoring.sparse.folder import Sparsity
 from datasetkit.runtime.checkpoints import resolve
 from tests.conftest import undraw
 
+pytestmark = pytest.mark.slow
+
 MODEL = ("--model", "toyworld:vlm", "--device", "cpu")
 QUICK = ("--caption-tokens", "6", "--answer-tokens", "2", "--draws", "1", "--limit", "3")
 

@@ -23,6 +23,8 @@ from datasetkit.hi_scoring.scores.options import ScoreOptions
 from datasetkit.hi_scoring.scores.results import HeadScores
 from tests.processes import command
 
+pytestmark = pytest.mark.slow
+
 MODEL = ("--model", "toyworld:vlm", "--device", "cpu")
 QUICK = ("--steps", "3", "--limit", "4", "--test-limit", "2", "--caption-tokens", "6", "--answer-tokens", "2")
 ALL = ("--select", "all")

@@ -29,6 +29,8 @@ from datasetkit.pipeline.build import build
 from tests.export.folders import bare_record, record, rows_of, write_folder
 from tests.pipeline.builders import records
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:

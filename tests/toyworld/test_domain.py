@@ -35,6 +35,7 @@ def words(texts: Iterator[str]) -> Counter[str]:
     return Counter(word for text in texts for word in re.findall(r"[a-z]+", text.lower()))
 
 
+@pytest.mark.slow
 def test_every_word_of_the_shifted_domain_is_common_in_base_training_text() -> None:
     shifted = words(all_texts(SHIFTED, Split.TEST, 400))
     base = words(all_texts(BASE, Split.TRAIN, 400))

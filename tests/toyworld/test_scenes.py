@@ -36,6 +36,8 @@ from datasetkit.toyworld.scenes import (
 )
 from datasetkit.toyworld.shapes import Shape, extent
 
+pytestmark = pytest.mark.slow
+
 # Smoothed edges reach a pixel in all eight directions: at the inner corners of a cross they do so diagonally.
 _NEIGHBOURS = np.ones((3, 3))
 SEEDS = st.integers(0, 2**42)

@@ -132,6 +132,7 @@ print(json.dumps([source.fingerprint(), digests]))
 """
 
 
+@pytest.mark.slow
 def test_records_are_equal_in_threads_and_in_another_process(source: ToyworldSource) -> None:
     with ThreadPoolExecutor(4) as pool:
         records = list(pool.map(lambda entry: source.read(entry).record, source.entries()))

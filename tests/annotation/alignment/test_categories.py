@@ -153,6 +153,7 @@ def test_known_categories_leave_the_lexicon_as_it_is() -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.text(min_size=1, max_size=12), max_size=4), st.text(max_size=40))
+@pytest.mark.slow
 def test_any_category_and_text(categories: list[str], text: str) -> None:
     scene = record(text or None, "cat, cat, cat, cat")
     objects = tuple(replace(item, category=name) for item, name in zip(scene.objects, categories, strict=False))

@@ -35,6 +35,7 @@ def drawing() -> ImageTextToTextCaptioner:
     return ImageTextToTextCaptioner(MODEL, prompt=PROMPT, max_new_tokens=16, temperature=1.5, seed=3)
 
 
+@pytest.mark.slow
 def test_a_batch_writes_what_single_pictures_do(
     captioner: ImageTextToTextCaptioner, pictures: list[Image.Image]
 ) -> None:

@@ -25,6 +25,8 @@ from tests.precision import TOLERANCE
 from tools.toyworld.evaluation.detections import box_iou
 from tools.toyworld.evaluation.recipe import EvaluationRecipe, Example
 
+pytestmark = pytest.mark.slow
+
 SHORT = Query.of_phrases(["a cat", "two dogs"])
 LONG = Query.of_phrases(["a red cat", "dog", "two stars", "woman", "a man", "stars", "a dogs cat", "red"])
 

@@ -224,6 +224,7 @@ def test_nothing_of_this_machine_is_published(tmp_path: Path, pictures: Path) ->
         assert str(tmp_path).encode() not in data, name
 
 
+@pytest.mark.slow
 def test_a_build_that_ends_at_any_moment_is_taken_up_again(tmp_path: Path) -> None:
     """The program compares whole folders byte for byte, also with a fresh build."""
     tasks = ["fresh:SIGKILL:9", "fresh:SIGINT:24", "retry:SIGKILL:13", "overwrite:SIGKILL:13"]

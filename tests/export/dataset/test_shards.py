@@ -74,6 +74,7 @@ def undecoded(dataset: datasets.Dataset | datasets.IterableDataset) -> list[dict
         lambda many: st.tuples(*(records(str(i)) for i in range(len(many))))
     )
 )
+@pytest.mark.slow
 def test_any_record_comes_back_from_load_dataset(tmp_path: Path, drawn: tuple[Record, ...]) -> None:
     write(tmp_path / "shard.parquet", list(drawn))
     rows = undecoded(load(tmp_path / "shard.parquet", tmp_path / "cache", streaming=True))

@@ -26,6 +26,7 @@ def exported(mini: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_pycocotools_reads_the_masks_of_the_source_bit_for_bit(exported: Path, coco_mini: Path) -> None:
     ours = COCO(str(exported / "instances_validation.json"))
     theirs = COCO(str(coco_mini / "annotations" / "instances_val2017.json"))
@@ -72,6 +73,7 @@ def test_captions_say_which_annotations_their_phrases_name(exported: Path, mini:
     assert linked > 50
 
 
+@pytest.mark.slow
 def test_a_build_reads_pictures_descriptions_and_masks_back(exported: Path, mini: Path, tmp_path: Path) -> None:
     source = {
         "name": "coco",

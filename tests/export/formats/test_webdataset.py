@@ -25,6 +25,7 @@ def load(folder: Path, split: str, cache: Path) -> datasets.Dataset:
     return datasets.load_dataset("webdataset", data_files=files, split=split, cache_dir=str(cache))
 
 
+@pytest.mark.slow
 def test_load_dataset_opens_the_shards(mini: Path, tmp_path: Path) -> None:
     result = export_folder(mini, "webdataset", tmp_path / "out")
     assert (result.records, result.pictures) == (100, 100)

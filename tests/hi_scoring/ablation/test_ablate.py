@@ -21,6 +21,8 @@ from tests.hi_scoring.ablation.asked import asked_row, examples_of, with_picture
 from tests.hi_scoring.ablation.runs import PLANTED, ROWS, bench_of, contents, planted, questions, ranking_of, run
 from tests.hi_scoring.killed import moments_tried
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -28,7 +28,8 @@ from tests.hi_scoring.tiny_models import TinyFamily, family_params
 from tests.hi_scoring.tiny_parts import HEAD_WIDTH, HEADS, LAYERS
 from tests.precision import CHANGED, TOLERANCE
 
-pytestmark = pytest.mark.numeric
+pytestmark = [pytest.mark.numeric, pytest.mark.slow]
+
 CHOSEN = {1: (0, 2), 3: (3,)}
 # At other tokens, and at image tokens.
 MEANS = torch.randn(2, LAYERS, HEADS, HEAD_WIDTH, generator=torch.Generator().manual_seed(1))

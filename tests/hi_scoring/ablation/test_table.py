@@ -242,6 +242,7 @@ def judged(seed: int, *, by_dice: bool) -> str:
     return verdict.answer
 
 
+@pytest.mark.slow
 def test_a_ranking_by_dice_is_seldom_told_from_chance_and_a_true_one_is() -> None:
     """Against the mean of random sets alone, more than half of the rankings by dice would be."""
     by_dice = [judged(seed, by_dice=True) for seed in range(120)]

@@ -28,6 +28,8 @@ from tests.hi_scoring.scored import TinySubject, UnusedSubject
 from tests.hi_scoring.tiny_models import tiny
 from tests.hi_scoring.tuned import bench_of, compared, contents, dialogue_of, fresh, head_scores, small, some_examples
 
+pytestmark = pytest.mark.slow
+
 SELECTIONS = ["top-layers:1", "random-heads:2"]
 CELLS = ["random-heads-2-0--seed-0", "top-layers-1--seed-0", "untuned"]
 

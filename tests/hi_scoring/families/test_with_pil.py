@@ -38,6 +38,8 @@ from tests.hi_scoring.families.sight import (
 from tests.hi_scoring.tiny_models import GRID, PATCH_PX, SIDE, TILE_PX, tiny
 from tests.hi_scoring.tiny_parts import RATES, TinyFamily, word_tokenizer
 
+pytestmark = pytest.mark.slow
+
 Size = tuple[int, int]
 PAN_AND_SCAN = {
     "do_pan_and_scan": True,

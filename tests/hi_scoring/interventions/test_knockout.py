@@ -26,6 +26,8 @@ from tests.hi_scoring.tiny_models import family_params, tiny
 from tests.hi_scoring.tiny_parts import LAYERS, TinyFamily
 from tests.precision import TOLERANCE
 
+pytestmark = pytest.mark.slow
+
 
 def measure(family: TinyFamily, item: ClosedQuestion, *, batch: int = 5, **options: Any) -> QuestionResult:
     chosen = KnockoutOptions(**{"window": 2, "only_correct": False, "answer_tokens": 2} | options)

@@ -51,6 +51,7 @@ def test_an_interrupted_run_ends_in_the_same_bytes(finished: Path, tmp_path: Pat
     assert not (tmp_path / "parts").exists()
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_in_the_same_bytes(tmp_path: Path) -> None:
     """At some moments of many; by hand, a stride of 1 tries all of them."""
     assert moments_tried("tests.hi_scoring.interventions.killing", tmp_path, 17) >= 3

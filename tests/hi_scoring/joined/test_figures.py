@@ -23,6 +23,7 @@ def drawn(folder: Path, *, loss: float) -> list[bytes]:
     return [knockout_curves(knocked), dose_curves(taken, metric), sparsity_bars(spared), tracking_curves(knocked)]
 
 
+@pytest.mark.slow
 def test_equal_results_are_equal_bytes_and_others_are_not(tmp_path: Path) -> None:
     first = drawn(tmp_path / "first", loss=30)
     assert first == drawn(tmp_path / "again", loss=30)

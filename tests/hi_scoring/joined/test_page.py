@@ -25,6 +25,7 @@ def write(page: Path, folders: list[Path]) -> bytes:
     return page.read_bytes()
 
 
+@pytest.mark.slow
 def test_all_folders_are_on_one_page_that_fetches_nothing(tmp_path: Path) -> None:
     folders = [
         tuned(tmp_path / "tuned", {"top-layers:1": 0.3, "random-layers:1": 0.1}),

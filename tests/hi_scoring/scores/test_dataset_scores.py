@@ -27,6 +27,8 @@ from datasetkit.hi_scoring.scores.results import SCORES, Head, HeadScores
 from tests.hi_scoring.scored import TinySubject, UnusedSubject, data_of, plain_row, row, score
 from tests.hi_scoring.tiny_models import tiny
 
+pytestmark = pytest.mark.slow
+
 ALL_POSITIONS = ("response", "phrase", "last", "generated")
 
 

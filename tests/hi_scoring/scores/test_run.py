@@ -31,6 +31,8 @@ from tests.hi_scoring.scored import (
 )
 from tests.hi_scoring.tiny_models import tiny
 
+pytestmark = pytest.mark.slow
+
 ROWS = [row(number) for number in range(24)]
 
 

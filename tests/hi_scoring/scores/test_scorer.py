@@ -23,6 +23,8 @@ from tests.hi_scoring.tiny_models import family_params, tiny
 from tests.hi_scoring.tiny_parts import HEAD_WIDTH, HEADS, LAYERS, TinyFamily
 from tests.precision import TOLERANCE
 
+pytestmark = pytest.mark.slow
+
 ALL_POSITIONS = ("response", "phrase", "last", "generated")
 
 

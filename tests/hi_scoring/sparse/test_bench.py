@@ -16,6 +16,8 @@ from tests.hi_scoring.sparse.measured import bench_of, conditions, head_scores
 from tests.hi_scoring.tiny_models import tiny
 from tests.hi_scoring.tuned import some_examples
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Sparsity]:

@@ -33,6 +33,8 @@ from tests.hi_scoring.tuned import (
     tuned,
 )
 
+pytestmark = pytest.mark.slow
+
 STEPS = 6
 OPTIONS = small(steps=STEPS, weight_decay=0.1)
 

@@ -148,6 +148,7 @@ def test_names_of_shipped_models_give_folders_and_other_ids_stay_as_they_are() -
         resolve("toyworld:painter")
 
 
+@pytest.mark.slow
 def test_all_shipped_models_load_offline_with_an_empty_cache(tmp_path: Path) -> None:
     code = """
 from transformers import AutoModelForImageTextToText, AutoModelForMaskGeneration, AutoModelForZeroShotObjectDetection

@@ -23,6 +23,8 @@ from tools.toyworld.training.segmenter import SegmenterTask
 from tools.toyworld.training.set_loss import Targets, giou, set_loss
 from tools.toyworld.training.vlm import TextTask
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> SceneStore:

@@ -16,6 +16,7 @@ CARDS = REPOSITORY / "cards"
 RECIPE = EvaluationRecipe.load().limited(20)
 
 
+@pytest.mark.slow
 def test_the_detector_finds_what_it_is_asked_for() -> None:
     figures = judge_detector(resolve("toyworld:detector"), RECIPE)
     assert figures["recall_50"] >= 0.8
@@ -23,12 +24,14 @@ def test_the_detector_finds_what_it_is_asked_for() -> None:
     assert figures["recall"] >= 0.7
 
 
+@pytest.mark.slow
 def test_the_segmenter_outlines_what_is_in_a_box() -> None:
     figures = judge_segmenter(resolve("toyworld:segmenter"), RECIPE)
     assert figures["iou"] >= 0.88
     assert figures["iou_jittered"] >= 0.86
 
 
+@pytest.mark.slow
 def test_the_vlm_lists_objects_and_answers_and_some_heads_look_at_what_it_names() -> None:
     figures = judge_vlm(resolve("toyworld:vlm"), RECIPE)
     assert figures["caption_f1"] >= 0.8

@@ -25,6 +25,8 @@ from tests.pipeline.builders import (
     write_coco,
 )
 
+pytestmark = pytest.mark.slow
+
 MINE = "## How I use it\n\nWith care.\n"
 
 

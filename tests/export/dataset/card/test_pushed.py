@@ -133,6 +133,7 @@ CARDS = st.builds(card, *[st.sampled_from(["", NOTES, "## Notes\n\nx\n", "words\
 
 
 @given(CARDS, CARDS, CARDS)
+@pytest.mark.slow
 def test_three_cards_merge_into_one_that_stays(first: str, published: str, local: str) -> None:
     line = push(first).text.splitlines()[-1]
     theirs = f"{published.rstrip()}\n{line}\n"

@@ -33,6 +33,8 @@ from datasetkit.export.dataset.manifest import Manifest
 from datasetkit.export.dataset.statistics import Statistics, compute_statistics
 from tests.export.folders import RECIPE, bare_record, record, rows_of, write_folder
 
+pytestmark = pytest.mark.slow
+
 DROPS = (
     Drop("record", "13", DropReason.TRUNCATED, "13.jpg cannot be decoded"),
     Drop("annotation", "130", DropReason.RECORD_DROPPED, "record 13"),

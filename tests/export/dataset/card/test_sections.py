@@ -18,6 +18,8 @@ from datasetkit.export.dataset.card.sections import merge_card, section_names
 from datasetkit.export.dataset.verification.verify import verify_folder
 from tests.export.folders import record, rows_of, write_folder
 
+pytestmark = pytest.mark.slow
+
 
 def section(name: str, text: str) -> str:
     return f"<!-- datasetkit:begin {name} -->\n\n{text}\n\n<!-- datasetkit:end {name} -->\n"

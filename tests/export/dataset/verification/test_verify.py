@@ -34,6 +34,8 @@ from datasetkit.export.dataset.verification.faults import Fault
 from datasetkit.export.dataset.verification.verify import verify_files, verify_folder
 from tests.export.folders import RECIPE, Row, bare_record, png, record, refit, rows_of, write_folder
 
+pytestmark = pytest.mark.slow
+
 SECOND = "data/train-00001-of-00002.parquet"
 DROPS = (Drop("record", "13", DropReason.TRUNCATED, "line one\nline two\u2028"),)
 NOTICES = (Notice("record 2", NoticeKind.ANIMATION_FIRST_FRAME),)

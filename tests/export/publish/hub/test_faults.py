@@ -23,6 +23,8 @@ from tests.export.publish.pushing import HASTY, NAME, expected, held, push_to, s
 from tests.hub.faults import Fault
 from tests.hub.server import HubServer
 
+pytestmark = pytest.mark.slow
+
 
 def refused(hub: HubServer, folder: Path, **options: object) -> str:
     """Push, and give the message of the error that must come: one line, without the token."""

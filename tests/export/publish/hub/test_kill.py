@@ -83,6 +83,7 @@ def push_and_kill(hub: HubServer, folder: Path, home: Path, moment: Moment) -> N
 
 
 @pytest.mark.parametrize("moment", moments(), ids=str)
+@pytest.mark.slow
 def test_a_killed_push_is_made_again(hub: HubServer, scenes: Path, tmp_path: Path, moment: Moment) -> None:
     push_and_kill(hub, scenes, tmp_path / "other home", moment)
     forget()

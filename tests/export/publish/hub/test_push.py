@@ -19,6 +19,8 @@ from tests.export.publish.pushing import HASTY, NAME, expected, held, local, pus
 from tests.hub.faults import Fault
 from tests.hub.server import HubServer
 
+pytestmark = pytest.mark.slow
+
 
 def plan_for(hub: HubServer, folder: Path, **options: object) -> Plan:
     values: dict[str, object] = {"endpoint": hub.endpoint, "token": hub.token, "patience": HASTY, **options}

@@ -24,6 +24,8 @@ from tests.hub.clients import forget
 from tests.hub.faults import Fault
 from tests.hub.server import HubServer
 
+pytestmark = pytest.mark.slow
+
 SECOND = "data/train-00001-of-00003.parquet"
 
 

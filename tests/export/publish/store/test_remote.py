@@ -27,6 +27,8 @@ from datasetkit.export.publish.store.push import plan, push
 from tests.buckets import CREDENTIALS, Bucket
 from tests.export.publish.pushing import local
 
+pytestmark = pytest.mark.slow
+
 SHARDS = {f"data/train-{n:05d}-of-00003.parquet" for n in range(3)} | {"data/test-00000-of-00001.parquet"}
 SECOND = "data/train-00001-of-00003.parquet"
 

@@ -44,6 +44,7 @@ def test_single_runs_are_drawn_beside_their_mean() -> None:
 
 
 @pytest.mark.parametrize(("metrics", "groups"), [(("accuracy",), 1), (ALL, 8)])
+@pytest.mark.slow
 def test_plots_fit_a_page(metrics: tuple[str, ...], groups: int) -> None:
     one = made(("all",), seeds=(0,), metrics=metrics)
     names = [f"random-layers:10:{number}" for number in range(groups)]
@@ -80,6 +81,7 @@ def drawn(one: Made) -> list[bytes]:
     ]
 
 
+@pytest.mark.slow
 def test_equal_tables_are_equal_bytes_and_others_are_not() -> None:
     one, other = made(metrics=("cider",)), made(metrics=("cider",), samples=30)
     assert drawn(one) == drawn(make(metrics=("cider",)))

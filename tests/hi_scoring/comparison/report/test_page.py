@@ -64,6 +64,7 @@ def test_the_verdict_comes_first_and_says_why(tmp_path: Path) -> None:
     assert text.count("* against it") == 2
 
 
+@pytest.mark.slow
 def test_a_page_is_self_contained_and_escapes_what_others_wrote(tmp_path: Path) -> None:
     asked = Asked(HOSTILE, HOSTILE, HOSTILE, (Said(HOSTILE, HOSTILE, HOSTILE),))
     one = made(metrics=("accuracy", "cider", f"accuracy:{HOSTILE}"))
@@ -138,6 +139,7 @@ def test_what_is_not_defined_is_a_dash(tmp_path: Path) -> None:
     assert "all - - - - - -" in text.replace("2 runs 512 0.051 % ", "")
 
 
+@pytest.mark.slow
 def test_equal_comparisons_are_equal_bytes(tmp_path: Path) -> None:
     first = page(tmp_path, made(metrics=("accuracy",))).read_bytes()
     assert first == page(tmp_path, make(metrics=("accuracy",))).read_bytes()

@@ -119,6 +119,7 @@ def test_scores_stay_in_their_ranges(seed: int, binarisation: Binarisation) -> N
 
 
 @given(st.integers(0, 2**32 - 1), st.permutations(range(9)))
+@pytest.mark.slow
 def test_scores_do_not_depend_on_where_tokens_stand_in_the_sequence(seed: int, order: list[int]) -> None:
     attention, coverage = _sample(seed)
     places = torch.tensor(order)

@@ -12,6 +12,8 @@ from datasetkit.hi_scoring.scores.report.figures import heatmaps, layer_curves
 from datasetkit.hi_scoring.scores.results import Head
 from tests.hi_scoring.scores.report.made import scores
 
+pytestmark = pytest.mark.slow
+
 GREY = (0xC4, 0xC4, 0xC4)
 
 

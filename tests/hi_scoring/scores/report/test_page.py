@@ -28,6 +28,7 @@ def test_the_table_is_headed_by_what_it_is_ranked_by(tmp_path: Path, by: str) ->
     assert f"<h2>Heads of the highest {by}</h2>" in page
 
 
+@pytest.mark.slow
 def test_a_whole_page_is_self_contained_and_shows_all_there_is(tmp_path: Path) -> None:
     data = data_of([row(number, description=HOSTILE) for number in range(6)])
     found = score(tmp_path / "run", data, positions=("response", "last"))
