@@ -107,9 +107,10 @@ def state(model: Any) -> list[Any]:
 def test_nothing_stays_on_the_model(name):
     model = copy.deepcopy(tiny(name).model)
     inputs = batch_of(tiny(name), LONG)
-    before = state(model)
     with torch.no_grad():
+        # Transformers leaves hooks of its own when a model first runs.
         plain = model(**inputs).logits
+        before = state(model)
         with sparsify(model, plan_of()):
             assert state(model) != before
             model(**inputs)
