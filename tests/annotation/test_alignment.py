@@ -204,6 +204,7 @@ _WORDS = "a the two three no cat cats dog people man woman other another of grou
     st.lists(st.sampled_from(_WORDS.split(" ")), min_size=1, max_size=20),
     st.lists(st.sampled_from(["cat", "dog", "person", "person*", "pizza"]), max_size=6),
 )
+@pytest.mark.slow
 def test_any_record_keeps_every_phrase_and_object(words: list[str], categories: list[str]) -> None:
     scene = record(" ".join(words), ", ".join(categories))
     out = KnownObjectAligner(key_max=2).align(scene)

@@ -147,6 +147,7 @@ def test_nothing_is_lost_and_no_score_falls(
 
 
 @given(regions())
+@pytest.mark.slow
 def test_what_stays_is_no_duplicate_and_no_part(found: tuple[Region, ...]) -> None:
     kept, _ = merge_masks(found, **OPTIONS)
     again, removals = merge_masks(kept, **OPTIONS)

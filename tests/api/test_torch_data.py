@@ -29,6 +29,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> datasets.Dataset:
     return datasets.load_dataset(str(folder), split="train", cache_dir=str(folder.parent / "cache"))
 
 
+@pytest.mark.slow
 def test_a_sample_is_the_row(loaded: datasets.Dataset) -> None:
     for style in (None, "torch", "numpy"):
         dataset = KeyObjectDataset(loaded.with_format(style))

@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 
 from datasetkit.cli import app
 
+pytestmark = pytest.mark.slow
+
 
 def run(*arguments: object) -> tuple[int, str, str]:
     result = CliRunner().invoke(app, [str(argument) for argument in arguments])

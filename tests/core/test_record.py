@@ -142,6 +142,7 @@ def test_what_can_be_is_kept(kind: Any, change: dict[str, Any]) -> None:
 
 
 @given(records(), st.data())
+@pytest.mark.slow
 def test_nothing_can_be_changed(made: Record, data: st.DataObject) -> None:
     part = data.draw(st.sampled_from([made, made.image, made.source, *made.objects, *made.phrases, *made.questions]))
     for field in dataclasses.fields(part):

@@ -22,6 +22,7 @@ from tests.core.strategies import records
 
 @settings(deadline=None)
 @given(records())
+@pytest.mark.slow
 def test_a_record_goes_through_row_and_arrow_and_comes_back(record: Record) -> None:
     row = record_to_row(record, b"overlay")
     table = pa.Table.from_pylist([row], schema=row_schema())

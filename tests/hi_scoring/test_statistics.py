@@ -115,6 +115,7 @@ def test_a_value_as_one_more_draw(value: float, drawn: list[float], expected: fl
     assert p_as_drawn(value, drawn) == pytest.approx(expected, abs=1e-5, nan_ok=True)
 
 
+@pytest.mark.slow
 def test_what_is_drawn_from_the_same_place_is_significant_as_often_as_the_level_says() -> None:
     draws = np.random.default_rng(0).normal(size=(4000, 6))
     found = np.array([p_as_drawn(one[0], one[1:].tolist()) for one in draws])

@@ -32,6 +32,7 @@ class Small:
 
 
 @given(st.integers(0, 12), st.integers(1, 12), st.integers(1, 6), st.frozensets(st.integers(0, 11), max_size=2))
+@pytest.mark.slow
 def test_no_item_is_lost_and_order_stays(count: int, size: int, room: int, greedy: frozenset[int]) -> None:
     batches: Batches[int, int] = Batches(Small(room, greedy), size)
     results = batches.run(range(count))

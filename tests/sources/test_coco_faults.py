@@ -25,6 +25,8 @@ from tests.pipeline.builders import (
 )
 from tests.sources.coco_reading import GOOD, opened, readings
 
+pytestmark = pytest.mark.slow
+
 BAD_RECORDS: dict[str, tuple[Json, bytes | None, DropReason]] = {
     "missing": ({}, None, DropReason.MISSING),
     "empty": ({}, b"", DropReason.EMPTY),

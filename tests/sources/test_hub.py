@@ -26,6 +26,8 @@ from tests.hub.server import HubServer
 from tests.pipeline.builders import built, picture
 from tests.sources.tables import PICTURE, outcomes, plain_rows, rows_of, scenes, write_rows
 
+pytestmark = pytest.mark.slow
+
 BOTH = pytest.mark.parametrize("streaming", [False, True], ids=["downloaded", "streamed"])
 
 

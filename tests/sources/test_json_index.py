@@ -50,6 +50,7 @@ def expected(document: dict) -> list[tuple[str, Any]]:
 )
 @example({"a": [1.5], "b": 1e22, "c": -0.0}, 1, None, (",", ":"), True)
 @example({"a": [0, "x"]}, 7, None, (",", ":"), True)
+@pytest.mark.slow
 def test_any_document_at_any_chunk_size(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -34,6 +34,7 @@ def recipe(*files: Path, **options: Any) -> Recipe:
     return Recipe.parse({"source": {"name": "parquet", "files": files, **source}, **options}, "test")
 
 
+@pytest.mark.slow
 def test_a_built_folder_comes_back_row_by_row(built_scenes: Path, tmp_path: Path) -> None:
     _, found = built(recipe(built_scenes, part_size=5), tmp_path / "again")
     assert rows_of(tmp_path / "again") == rows_of(built_scenes)
@@ -221,6 +222,7 @@ def test_the_fingerprint_is_that_of_names_sizes_and_footers(tmp_path: Path) -> N
     assert ParquetSource([write_rows(path, plain_rows(2, first=1))]).fingerprint() != first
 
 
+@pytest.mark.slow
 def test_the_objects_of_a_built_folder_do_not_give_way_by_accident(built_scenes: Path, tmp_path: Path) -> None:
     run = CliRunner()
     command = ["build", "parquet", str(built_scenes), "--preset", "toyworld", "--limit", "2", "--out"]
@@ -232,6 +234,7 @@ def test_the_objects_of_a_built_folder_do_not_give_way_by_accident(built_scenes:
     assert "detections   read" in done.stdout
 
 
+@pytest.mark.slow
 def test_models_look_at_plain_rows(built_scenes: Path, tmp_path: Path) -> None:
     command = ["build", "parquet", str(built_scenes), "--text-column", "description", "--limit", "2"]
     done = CliRunner().invoke(app, [*command, "--preset", "toyworld", "--out", str(tmp_path / "out")])
@@ -239,6 +242,7 @@ def test_models_look_at_plain_rows(built_scenes: Path, tmp_path: Path) -> None:
     assert all(row["objects"] for row in rows_of(tmp_path / "out").values())
 
 
+@pytest.mark.slow
 def test_the_recipe_builds_again_and_names_no_folder_of_the_machine(built_scenes: Path, tmp_path: Path) -> None:
     (tmp_path / "rows").symlink_to(built_scenes / "data")
     build(recipe(*sorted((tmp_path / "rows").iterdir())), tmp_path / "out", workers=1)

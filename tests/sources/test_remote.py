@@ -94,6 +94,7 @@ def recipe(name: str, base: str, options: Json) -> Recipe:
 
 
 @pytest.mark.parametrize("name", SOURCES)
+@pytest.mark.slow
 def test_a_build_from_a_bucket_has_the_bytes_of_one_from_here(bucket: Bucket, tmp_path: Path, name: str) -> None:
     options = SOURCES[name](tmp_path / "in")
     address = bucket.upload(tmp_path / "in", "deep/er")
@@ -138,6 +139,7 @@ def test_a_changed_file_changes_the_fingerprint(bucket: Bucket, tmp_path: Path, 
         "x::file:///etc/passwd",
     ],
 )
+@pytest.mark.slow
 def test_no_name_leads_out_of_the_folder(bucket: Bucket, tmp_path: Path, name: str) -> None:
     options = write_coco(tmp_path / "in", [image_entry(1, file_name=name)], pictures={})
     bucket.write("secret.png", picture())

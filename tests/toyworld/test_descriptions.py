@@ -16,6 +16,8 @@ from datasetkit.toyworld.domain import BASE, SHIFTED, Domain
 from datasetkit.toyworld.sampling import sample_scene
 from datasetkit.toyworld.scenes import HELD_OUT, Scene, SceneConfig, Split, combinations_for, seed_for, stream
 
+pytestmark = pytest.mark.slow
+
 DOMAINS = st.sampled_from([BASE, SHIFTED])
 SEEDS = st.integers(0, 2**42)
 PRONOUNS = {"it": False, "they": True}

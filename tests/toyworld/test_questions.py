@@ -74,6 +74,7 @@ def check_relation(reader: Any, question: Question, scene: Scene, domain: Domain
 
 
 @pytest.mark.parametrize("domain", [BASE, SHIFTED], ids=lambda domain: domain.name)
+@pytest.mark.slow
 def test_answers_are_balanced(domain: Domain) -> None:
     answers: dict[str, Counter] = {kind.value: Counter() for kind in QuestionType}
     places: Counter = Counter()

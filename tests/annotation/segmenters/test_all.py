@@ -14,6 +14,8 @@ from PIL import Image
 
 from datasetkit.core.detections import Segment
 
+pytestmark = pytest.mark.slow
+
 SIZES_HW = ((128, 128), (60, 97), (200, 40))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+import pytest
 from PIL import Image
 
 from datasetkit.core.drawing import object_colour
@@ -19,6 +20,7 @@ from datasetkit.export.dataset.statistics import compute_statistics
 from tests.export.folders import bare_record, record, rows_of, write_folder
 
 
+@pytest.mark.slow
 def test_plots_are_written_and_leave_no_settings_behind(tmp_path: Path) -> None:
     manifest = write_folder(tmp_path, {"train": [rows_of([record(1), record(2)])]}, described=False)
     statistics = compute_statistics(tmp_path, manifest)
@@ -53,6 +55,7 @@ def test_nothing_to_show_makes_no_plot(tmp_path: Path) -> None:
     assert write_plots(compute_statistics(tmp_path, manifest), tmp_path) == ()
 
 
+@pytest.mark.slow
 def test_pyplot_stays_out() -> None:
     script = "import sys, datasetkit.export.dataset.describe; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -34,6 +34,7 @@ def test_load_dataset_opens_every_split_and_column(small: Path, tmp_path: Path) 
             np.testing.assert_array_equal(coco_mask.decode(item["mask"]), thing.mask.decode())
 
 
+@pytest.mark.slow
 def test_a_build_reads_pictures_and_descriptions_back(mini: Path, tmp_path: Path) -> None:
     export_folder(mini, "imagefolder", tmp_path / "out")
     with pytest.MonkeyPatch.context() as patch:

@@ -29,7 +29,7 @@ from tests.hi_scoring.tiny_models import TinyFamily, family_params, tiny
 from tests.hi_scoring.tiny_parts import HEADS, LAYERS
 from tests.precision import CHANGED, TOLERANCE, allowed, default_dtype
 
-pytestmark = [pytest.mark.numeric, pytest.mark.usefixtures("in_float64")]
+pytestmark = [pytest.mark.numeric, pytest.mark.usefixtures("in_float64"), pytest.mark.slow]
 
 
 @dataclass(frozen=True)

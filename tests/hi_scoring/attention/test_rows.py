@@ -19,7 +19,7 @@ from tests.hi_scoring.tiny_models import NAMES, family_params, tiny
 from tests.hi_scoring.tiny_parts import LAYERS
 from tests.precision import TOLERANCE, default_dtype
 
-pytestmark = [pytest.mark.numeric, pytest.mark.usefixtures("in_float64")]
+pytestmark = [pytest.mark.numeric, pytest.mark.usefixtures("in_float64"), pytest.mark.slow]
 
 
 @pytest.mark.parametrize("texts", [(LONG,), (LONG, SHORT)], ids=["single", "padded"])

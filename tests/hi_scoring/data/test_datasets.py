@@ -28,6 +28,8 @@ from tests.hi_scoring.pictures import TEXT, sample
 from tests.hi_scoring.scored import png
 from tests.hub.server import HubServer
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:

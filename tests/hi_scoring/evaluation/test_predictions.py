@@ -168,6 +168,7 @@ def test_captions_are_compared_with_their_descriptions(examples: Examples) -> No
         (("vqa",), {"accuracy", "accuracy:colour", "accuracy:existence"}),
     ],
 )
+@pytest.mark.slow
 def test_only_what_was_asked_for_is_measured(
     examples: Examples, namer: KnownObjectNamer, tasks: tuple[str, ...], metrics: set[str]
 ) -> None:

@@ -12,6 +12,8 @@ from datasetkit.hi_scoring.joined.folders import read_folders
 from datasetkit.hi_scoring.statistics import FAILS, HOLDS, NOT_MEASURED, OPEN
 from tests.hi_scoring.joined.made import AS_TOLD, FLOWS, ablated, blocked, scored, sparsified, tuned
 
+pytestmark = pytest.mark.slow
+
 
 def said(folder: Path, start: str) -> Claim:
     """What is said of the one claim that starts so."""

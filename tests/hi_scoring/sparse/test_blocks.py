@@ -105,6 +105,7 @@ def test_no_mask_or_copy_grows_with_the_square():
         (640, 129, 1, list(range(300))),
     ],
 )
+@pytest.mark.slow
 def test_flex_equals_a_whole_mask_and_names_every_block_that_is_seen(length, window, sink, texts):
     text, real = tokens(length, texts, 0)
     prompt = prompt_of(text, real, sink, window)

@@ -20,6 +20,8 @@ from tests.precision import CHANGED, TOLERANCE
 
 pytestmark = pytest.mark.numeric
 
+pytestmark = pytest.mark.slow
+
 
 def expected_of(family: TinyFamily, inputs: Mapping[str, Any], sequences: Tensor) -> Tensor:
     """Logits of the generated tokens by slow code, in one pass over all of them, (B, NEW_TOKENS, V)."""

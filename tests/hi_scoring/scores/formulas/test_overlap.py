@@ -13,7 +13,7 @@ from datasetkit.hi_scoring.scores.formulas.binarise import ascending
 from datasetkit.hi_scoring.scores.formulas.overlap import binary_chance, binary_hi, lift, soft_chance, soft_hi
 from tests.hi_scoring.scores.formulas import references
 
-pytestmark = pytest.mark.numeric
+pytestmark = [pytest.mark.numeric, pytest.mark.slow]
 
 
 def _hi(values: list[float], mask: list[int], count: int) -> float:

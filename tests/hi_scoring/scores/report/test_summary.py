@@ -13,6 +13,8 @@ from datasetkit.hi_scoring.scores.report.terminal import scores_tables
 from datasetkit.hi_scoring.scores.results import SCORES, Head, HeadScores
 from tests.hi_scoring.scores.report.made import SHOWN, made, scores
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("lead", SHOWN)
 def test_the_score_that_heads_are_ranked_by_is_in_one_column_alone(lead: str) -> None:
