@@ -58,11 +58,11 @@ def in_float64() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def imports_frozen() -> None:
     """What torch and its kin leave in memory is never garbage, and to look through it takes a second each time.
 
-    Trainings and batches that do not fit collect garbage many times; only what tests make is looked through.
+    Trainings and batches that do not fit collect garbage many times; only what a module's tests make is looked through.
     """
     gc.collect()
     gc.freeze()
