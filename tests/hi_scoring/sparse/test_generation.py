@@ -18,9 +18,7 @@ from tests.hi_scoring.tiny_models import family_params, tiny
 from tests.hi_scoring.tiny_parts import LAYERS, TinyFamily
 from tests.precision import CHANGED, TOLERANCE
 
-pytestmark = pytest.mark.numeric
-
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.numeric, pytest.mark.slow]
 
 
 def expected_of(family: TinyFamily, inputs: Mapping[str, Any], sequences: Tensor) -> Tensor:
