@@ -19,7 +19,6 @@ from datasetkit.cli.options import name_of, names_in, options_of
 from datasetkit.cli.progress import stage_line
 from datasetkit.core.errors import RecipeError
 from datasetkit.core.text import one_line
-from datasetkit.options.base import plain
 
 if TYPE_CHECKING:
     from datasetkit.hi_scoring.comparison.bench import Bench, Ranking
@@ -262,6 +261,7 @@ def _report(found: Comparison, bench: Bench, folder: Path) -> None:
     from datasetkit.hi_scoring.comparison.report.terminal import comparison_tables
     from datasetkit.hi_scoring.comparison.table import contrasts_table, shifts_table, write_tables
     from datasetkit.hi_scoring.scores.run import PAGE_NAME
+    from datasetkit.options.base import plain
 
     shifts, contrasts, description = shifts_table(found), contrasts_table(found), plain(bench.description())
     write_tables(folder, shifts, contrasts)

@@ -28,18 +28,19 @@ class Options(BaseModel):
             found: options as plain JSON values, all of them as far as there were any then.
 
         Returns:
-            the same in today's order; options that are unknown today come last, as they are.
+            the same in today's order; options that are unknown today come last, as they are. What every version needs
+            is never filled in.
 
         """
         known = {}
         for name, field in cls.model_fields.items():
+            extra = field.json_schema_extra
             if name in found:
                 known[name] = _completed_value(found[name], field.annotation)
-            else:
-                extra = field.json_schema_extra
-                added = isinstance(extra, Mapping) and BEFORE in extra
-                default = extra[BEFORE] if added else field.get_default(call_default_factory=True)  # type: ignore[index]
-                known[name] = to_jsonable_python(default)
+            elif isinstance(extra, Mapping) and BEFORE in extra:
+                known[name] = extra[BEFORE]
+            elif not field.is_required():
+                known[name] = to_jsonable_python(field.get_default(call_default_factory=True))
         return known | {name: value for name, value in found.items() if name not in known}
 
 

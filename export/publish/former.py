@@ -30,7 +30,7 @@ def former_files(data: bytes, place: object, failure: Failure) -> dict[str, str 
     try:
         value = json.loads(data)
         found: dict[object, object] = {
-            shard["path"]: shard["sha256"] for part in value["parts"] for shard in part["shards"]
+            shard["path"]: shard.get("sha256") for part in value["parts"] for shard in part["shards"]
         }
         found |= dict.fromkeys(value.get("files", []))
     except (ValueError, KeyError, TypeError, RecursionError) as error:

@@ -42,6 +42,7 @@ ALL = {"rooms": 2, "pet": {"name": "cat", "lives": 9}, "guest": None, "heated": 
         ({"rooms": 2, "guest": {"name": "cat"}}, ALL | {"guest": {"name": "cat", "lives": 9}}),
         ({"rooms": 2, "pet": {"name": "fish", "fins": 2}}, ALL | {"pet": {"name": "fish", "fins": 2}}),
         ({"rooms": 2, "garden": True}, ALL | {"garden": True}),
+        ({}, {name: value for name, value in ALL.items() if name != "rooms"}),
     ],
 )
 def test_lacking_options_count_as_what_was_done_then(found: dict[str, Any], expected: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from datasetkit.core.detections import ModelIdentity
 from datasetkit.core.errors import RecipeError, UnknownNameError
 from datasetkit.hi_scoring.scores.results import Head
 from datasetkit.hi_scoring.sparse.conditions import SparsityOptions, conditions_of
+from datasetkit.options.base import plain
 from tests.hi_scoring.sparse.measured import SHAPE, conditions, head_scores
 
 
@@ -28,7 +29,7 @@ def test_core_heads_and_matched_draws_that_differ() -> None:
         "rule": "top-heads:4",
         "share": 0.2,
         "by": "ram:response",
-        "scores": head_scores().source,
+        "scores": plain(head_scores().source),
     }
     assert [one.name for one in random] == ["random-0", "random-1", "random-2"]
     kept = [one.plan.kept for one in random if one.plan]
