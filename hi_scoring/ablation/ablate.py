@@ -1,25 +1,28 @@
-"""Conditions run into one folder, and read back from it. Owns the folder's layout and what is run again."""
+"""Conditions run into one folder, and read back from it. Owns the folder's layout, its files, what is run again."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from safetensors import SafetensorError, safe_open
+
+from datasetkit.core.errors import BuiltFolderError
 from datasetkit.hi_scoring.ablation.bench import Bench
-from datasetkit.hi_scoring.ablation.parts import SUFFIX, load_part, save_part
 from datasetkit.hi_scoring.ablation.plan import Plan, Trial
 from datasetkit.hi_scoring.ablation.results import Ablations
 from datasetkit.hi_scoring.ablation.table import Effects
-from datasetkit.hi_scoring.data.examples import Examples
 from datasetkit.hi_scoring.evaluation.metrics import Measured
 from datasetkit.hi_scoring.runs.drops import DROPS_NAME, write_drops
+from datasetkit.hi_scoring.runs.files import write_arrays
 from datasetkit.hi_scoring.runs.folder import RunFolder
 from datasetkit.options.base import plain
 from datasetkit.runtime.progress import OnProgress
 
 CONDITIONS_NAME, UNABLATED = "conditions", "unablated"
+_SUFFIX = ".safetensors"
 
 
 def ablate(
@@ -51,7 +54,7 @@ def ablate(
     note = RunFolder(folder, "datasetkit ablate", bench.description())
     parts = folder / CONDITIONS_NAME
     is_finished = Ablations.facts_of(folder) is not None
-    note.check(has_results=is_finished or any(parts.glob(f"*{SUFFIX}")), overwrite=overwrite)
+    note.check(has_results=is_finished or any(parts.glob(f"*{_SUFFIX}")), overwrite=overwrite)
     if note.is_anothers or (overwrite and is_finished):
         # Conditions first: without tables, those that are left would count as an interrupted run's.
         shutil.rmtree(parts, ignore_errors=True)
@@ -60,10 +63,16 @@ def ablate(
     if not note.is_ours:
         note.claim()
     parts.mkdir(exist_ok=True)
-    facts = {**plain(bench.description()), **_counts(bench.examples), **plan.as_json()}
+    examples = bench.examples
+    facts = {
+        **plain(bench.description()),
+        "n": len(examples.image_ids),
+        "rows": {"read": len(examples.data), "used": len(examples.rows), "dropped": len(examples.drops)},
+        **plan.as_json(),
+    }
     if Ablations.facts_of(folder) == facts:
         return Ablations.load(folder)
-    write_drops(folder, bench.examples.drops)
+    write_drops(folder, examples.drops)
     measured = _measured(bench, plan.trials, parts, on_progress)
     effects = Effects(measured[UNABLATED], plan.trials, measured, plan.shape)
     found = Ablations(effects.curves(), effects.contrasts(), facts)
@@ -71,20 +80,30 @@ def ablate(
     return found
 
 
-def _counts(examples: Examples) -> dict[str, Any]:
-    """Count samples, and the rows that they come from."""
-    rows = {"read": len(examples.data), "used": len(examples.rows), "dropped": len(examples.drops)}
-    return {"n": len(examples.image_ids), "rows": rows}
-
-
 def _measured(bench: Bench, trials: Sequence[Trial], parts: Path, on_progress: OnProgress) -> dict[str, Measured]:
     """Measure the conditions that have no file yet, the model as it is among them, and read all files."""
     conditions = {UNABLATED: None, **{trial.condition.name: trial.condition for trial in trials}}
     measured = {}
     for number, (name, condition) in enumerate(conditions.items()):
-        path = parts / f"{name}{SUFFIX}"
+        path = parts / f"{name}{_SUFFIX}"
         if not path.exists():
-            save_part(path, bench.measure(condition, on_progress))
-        measured[name] = load_part(path)
+            found = bench.measure(condition, on_progress)
+            write_arrays(path, found.statistics, {"sample_ids": json.dumps(list(found.sample_ids))})
+        measured[name] = _load(path)
         on_progress("conditions", number + 1, len(conditions))
     return measured
+
+
+def _load(path: Path) -> Measured:
+    """Read what was measured of a condition.
+
+    Raises:
+        BuiltFolderError: its file is damaged.
+
+    """
+    try:
+        with safe_open(path, framework="numpy") as part:
+            sample_ids = json.loads(part.metadata()["sample_ids"])
+            return Measured(sample_ids, {name: part.get_tensor(name) for name in part.keys()})  # noqa: SIM118 - no mapping
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise BuiltFolderError(f"{path} holds nothing measured that can be read: {error}; remove it") from error

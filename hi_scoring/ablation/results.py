@@ -11,8 +11,7 @@ from typing import Any
 import pandas as pd
 
 from datasetkit.core.errors import BuiltFolderError
-from datasetkit.core.files import replace_file
-from datasetkit.hi_scoring.runs.tables import write_table
+from datasetkit.hi_scoring.runs.files import write_facts, write_table
 
 CURVES_NAME, CONTRASTS_NAME, FACTS_NAME = "ablations.parquet", "contrasts.parquet", "ablation.json"
 
@@ -38,7 +37,7 @@ class Ablations:
         self.remove(folder)
         for name, table in ((CURVES_NAME, self.curves), (CONTRASTS_NAME, self.contrasts)):
             write_table(folder / name, table)
-        replace_file(folder / FACTS_NAME, (json.dumps(self.facts, indent=1, ensure_ascii=False) + "\n").encode())
+        write_facts(folder / FACTS_NAME, self.facts, ensure_ascii=False)
 
     @staticmethod
     def remove(folder: Path) -> None:

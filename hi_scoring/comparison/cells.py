@@ -8,17 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
-from safetensors.numpy import save as save_tensors
 
 from datasetkit.core.errors import BuiltFolderError
-from datasetkit.core.files import replace_file
 from datasetkit.hi_scoring.evaluation.metrics import Measured
 from datasetkit.hi_scoring.evaluation.predictions import Evaluation
-from datasetkit.hi_scoring.runs.tables import write_table
+from datasetkit.hi_scoring.runs.files import write_arrays, write_facts, write_table
 from datasetkit.hi_scoring.statistics import FloatArray
 
 CELL_NAME = "cell.json"
@@ -89,11 +86,9 @@ def save_cell(folder: Path, facts: Mapping[str, Any], evaluations: Mapping[str, 
         table = pa.Table.from_pandas(evaluation.predictions, _PREDICTIONS, preserve_index=False)
         write_table(predictions_path(folder, test), table)
         tensors |= {f"{test}/{name}": rows for name, rows in evaluation.measured.statistics.items()}
-    replace_file(
-        folder / _STATISTICS_NAME, save_tensors({name: np.ascontiguousarray(a) for name, a in tensors.items()})
-    )
+    write_arrays(folder / _STATISTICS_NAME, tensors)
     samples = {test: list(evaluation.measured.sample_ids) for test, evaluation in evaluations.items()}
-    replace_file(folder / CELL_NAME, (json.dumps({**facts, "samples": samples}, indent=1) + "\n").encode())
+    write_facts(folder / CELL_NAME, {**facts, "samples": samples})
 
 
 def load_cell(folder: Path) -> CellResult:

@@ -12,9 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datasetkit.core.errors import BuiltFolderError
-from datasetkit.core.files import replace_file
 from datasetkit.hi_scoring.interventions.knockout_tables import KnockoutTables
-from datasetkit.hi_scoring.runs.tables import write_table
+from datasetkit.hi_scoring.runs.files import write_facts, write_table
 
 FACTS_NAME = "knockout.json"
 _TABLES = ("questions", "knockout", "curves", "tracking", "tracking_curves")
@@ -63,8 +62,7 @@ class Knockouts:
         (folder / FACTS_NAME).unlink(missing_ok=True)
         for name in _TABLES:
             write_table(folder / f"{name}.parquet", getattr(self.tables, name))
-        told = {"format": _FORMAT, **self.facts}
-        replace_file(folder / FACTS_NAME, (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode())
+        write_facts(folder / FACTS_NAME, {"format": _FORMAT, **self.facts}, ensure_ascii=False)
 
     @classmethod
     def load(cls, folder: Path | str) -> Knockouts:

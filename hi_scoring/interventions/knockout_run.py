@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,15 @@ from datasetkit.hi_scoring.interventions.knockout_tables import PART_SCHEMA, Kno
 from datasetkit.hi_scoring.interventions.options import KnockoutOptions
 from datasetkit.hi_scoring.interventions.questions import Questions
 from datasetkit.hi_scoring.model.subject import Subject
-from datasetkit.hi_scoring.runs.drops import drops_from_json, drops_to_json, in_row_order, row_drop
+from datasetkit.hi_scoring.runs.drops import (
+    counted_reasons,
+    drops_from_json,
+    drops_to_json,
+    in_row_order,
+    row_drop,
+)
+from datasetkit.hi_scoring.runs.files import write_table
 from datasetkit.hi_scoring.runs.parts import PartedRun
-from datasetkit.hi_scoring.runs.tables import write_table
 from datasetkit.options.base import plain
 from datasetkit.runtime.batches import Batches
 
@@ -116,9 +121,7 @@ def _merged(run: PartedRun, questions: Questions) -> tuple[pa.Table, list[Drop]]
     drops = in_row_order((*questions.drops, *measured))
     results = pa.concat_tables([part.replace_schema_metadata() for part in parts])
     if not results.num_rows:
-        reasons = Counter(drop.reason for drop in drops)
-        counted = "; ".join(f"{count:,} x {reason}: {reason.explanation}" for reason, count in reasons.most_common())
-        raise OutputError(f"no question could be measured ({counted}; the first: {drops[0].detail})")
+        raise OutputError(f"no question could be measured ({counted_reasons(drops)}; the first: {drops[0].detail})")
     return results, drops
 
 

@@ -13,7 +13,9 @@ from datasetkit.hi_scoring.interventions.knockout_results import Knockouts
 from datasetkit.hi_scoring.interventions.knockout_tables import ALL
 from datasetkit.hi_scoring.interventions.tracking import TRACKED
 from datasetkit.hi_scoring.report.tables import plain_table
-from datasetkit.hi_scoring.report.text import NOT_MEASURED, number, percent
+from datasetkit.hi_scoring.report.text import interval, number, percent, written
+
+_PERCENT = "+.1f"
 
 
 def knockout_tables(found: Knockouts) -> Iterator[Table]:
@@ -52,8 +54,8 @@ def _lowest(curves: pd.DataFrame, measure: str) -> dict[str, Mapping[Hashable, A
 
 def _cells(row: Mapping[Hashable, Any], count: str, measure: str) -> tuple[str, str, str, str]:
     """Say how many questions, which layer, the measure and its band."""
-    ends = _interval(row[f"{measure}_band_low"], row[f"{measure}_band_high"])
-    return f"{row[count]:,}", str(row["layer"]), _percent(row[measure]), ends
+    ends = interval(row[f"{measure}_band_low"], row[f"{measure}_band_high"], _PERCENT)
+    return f"{row[count]:,}", str(row["layer"]), written(row[measure], _PERCENT), ends
 
 
 def _notes(found: Knockouts, curves: pd.DataFrame) -> Iterator[str]:
@@ -87,11 +89,3 @@ def _tracking(found: Knockouts) -> Table:
         cells = (every.get((layer, name), np.nan) for name in TRACKED)
         table.add_row(str(layer - 1) if layer else "none", *(number(value) for value in cells))
     return table
-
-
-def _percent(value: float) -> str:
-    return f"{value:+.1f}" if np.isfinite(value) else NOT_MEASURED
-
-
-def _interval(low: float, high: float) -> str:
-    return f"{low:+.1f} to {high:+.1f}" if np.isfinite(low) else NOT_MEASURED

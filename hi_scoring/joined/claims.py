@@ -6,7 +6,6 @@ A claim speaks of heads or layers chosen by a certain score; results of others d
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -154,10 +153,9 @@ def _untested(found: Sparsity, sparse: float) -> str:
         return f"Heads were kept by {by}; CoRe heads are those of the highest RAM."
     if sparse >= _ENOUGH_SPARSE:
         return ""
-    dense: Counter[str] = Counter()
-    for result in found.groups[CORE]:
-        dense.update(result.coverage["dense"])
-    told = "; ".join(f"{count:,}: {DenseReason(reason).explanation}" for reason, count in dense.most_common())
+    told = "; ".join(
+        f"{count:,}: {DenseReason(reason).explanation}" for reason, count in found.dense_by_reason.most_common()
+    )
     return f"Of layers of prompts {percent(sparse)} were sparse, too few to tell. What stayed dense: {told or 'all'}."
 
 

@@ -9,11 +9,17 @@ import numpy as np
 
 NOT_MEASURED = "-"
 _LEAST_P = 0.001
+_SCORE = "z.3f"
+
+
+def written(value: float, form: str) -> str:
+    """A number by a format specification; a dash where it is not defined."""
+    return format(value, form) if np.isfinite(value) else NOT_MEASURED
 
 
 def number(value: float) -> str:
     """A score to three places; a dash where it is not defined. What rounds to 0 has no sign."""
-    return f"{value:z.3f}" if np.isfinite(value) else NOT_MEASURED
+    return written(value, _SCORE)
 
 
 def signed(value: float) -> str:
@@ -22,9 +28,9 @@ def signed(value: float) -> str:
     return f"+{text}" if value > 0 and float(text) else text
 
 
-def interval(low: float, high: float) -> str:
+def interval(low: float, high: float, form: str = _SCORE) -> str:
     """Both ends of an interval, either of which may be negative."""
-    return f"{number(low)} to {number(high)}" if np.isfinite(low) else NOT_MEASURED
+    return f"{written(low, form)} to {written(high, form)}" if np.isfinite(low) else NOT_MEASURED
 
 
 def p_value(value: float) -> str:

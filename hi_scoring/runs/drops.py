@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,12 @@ def drops_from_json(values: Iterable[Sequence[Any]]) -> list[Drop]:
 def in_row_order(drops: Iterable[Drop]) -> list[Drop]:
     """Sort drops of rows by their places."""
     return sorted(drops, key=lambda drop: (drop.row is None, drop.row))
+
+
+def counted_reasons(drops: Iterable[Drop]) -> str:
+    """Count drops by their reasons and explain these, the most frequent first; blank of none."""
+    reasons = Counter(drop.reason for drop in drops)
+    return "; ".join(f"{count:,} x {reason}: {reason.explanation}" for reason, count in reasons.most_common())
 
 
 def write_drops(folder: Path, drops: Sequence[Drop]) -> None:

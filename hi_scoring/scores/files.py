@@ -16,7 +16,7 @@ from safetensors.numpy import save as save_tensors
 
 from datasetkit.core.errors import BuiltFolderError
 from datasetkit.core.files import replace_file
-from datasetkit.hi_scoring.runs.tables import write_table
+from datasetkit.hi_scoring.runs.files import write_facts, write_table
 
 TENSORS_NAME, FACTS_NAME = "scores.safetensors", "scores.json"
 HEADS_NAME, LAYERS_NAME = "scores.parquet", "layers.parquet"
@@ -49,7 +49,7 @@ def write(
     write_table(folder / HEADS_NAME, heads)
     write_table(folder / LAYERS_NAME, layers)
     told = {"format": _FORMAT, **facts, TENSORS_NAME: {"sha256": hashlib.sha256(data).hexdigest()}}
-    replace_file(folder / FACTS_NAME, (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode())
+    write_facts(folder / FACTS_NAME, told, ensure_ascii=False)
 
 
 def read(folder: Path) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,14 +20,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import safe_open
-from safetensors.numpy import save as save_tensors
 
 from datasetkit.core.errors import OutputError, UnusableError
-from datasetkit.core.files import replace_file
 from datasetkit.core.ledger import Drop
 from datasetkit.hi_scoring.data.reading import Rows, read_sample
 from datasetkit.hi_scoring.data.samples import Sample
-from datasetkit.hi_scoring.runs.drops import drops_from_json, drops_to_json, in_row_order, row_drop
+from datasetkit.hi_scoring.runs.drops import counted_reasons, drops_from_json, drops_to_json, in_row_order, row_drop
+from datasetkit.hi_scoring.runs.files import write_arrays
 from datasetkit.hi_scoring.runs.parts import PartedRun
 from datasetkit.hi_scoring.scores.files import RESULT_NAMES
 from datasetkit.hi_scoring.scores.scorer import SampleScores, Scorer
@@ -70,7 +68,9 @@ class Share:
         if processes == 1:
             yield cls()
             return
-        torch.distributed.init_process_group(_backend(), timeout=_PATIENCE)
+        # Between processes, and between GPUs where models are trained on them.
+        has_nccl = torch.cuda.is_available() and torch.distributed.is_nccl_available()
+        torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if has_nccl else "gloo", timeout=_PATIENCE)
         try:
             yield cls(torch.distributed.get_rank(), processes)
         finally:
@@ -91,11 +91,6 @@ class Share:
         if self.processes > 1:
             # A number in memory, since GPUs would wait by computing.
             torch.distributed.all_reduce(torch.zeros(1))
-
-
-def _backend() -> str:
-    """Name what carries numbers between processes, and between GPUs, where models are trained on them."""
-    return "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and torch.distributed.is_nccl_available() else "gloo"
 
 
 class Run(PartedRun):
@@ -164,7 +159,7 @@ class Run(PartedRun):
             "record_ids": [record_id for record_id, _ in kept],
             "drops": drops_to_json(drops),
         }
-        replace_file(self.part(number), save_tensors(arrays, metadata={"part": json.dumps(told)}))
+        write_arrays(self.part(number), arrays, {"part": json.dumps(told)})
 
     def merge(self, positions: Sequence[str]) -> Merged:
         """Join the files of all batches in the dataset's order.
@@ -180,8 +175,7 @@ class Run(PartedRun):
         drops = tuple(drop for part in parts for drop in part.drops)
         filled = [part for part in parts if part.record_ids]
         if not filled:
-            reasons = Counter(drop.reason for drop in drops)
-            told = "; ".join(f"{count:,} x {reason}: {reason.explanation}" for reason, count in reasons.most_common())
+            told = counted_reasons(drops)
             first = f"; the first: {drops[0].detail}" if drops else ""
             raise OutputError(f"no row of the dataset could be scored ({told or 'it has no rows'}{first})")
         shape = next(iter(filled[0].values.values())).shape[1:]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,8 +18,7 @@ from pathlib import Path
 import pandas as pd
 
 from datasetkit.core.errors import BuiltFolderError
-from datasetkit.core.files import replace_file
-from datasetkit.hi_scoring.runs.tables import write_table
+from datasetkit.hi_scoring.runs.files import write_facts, write_table
 from datasetkit.hi_scoring.sparse.conditions import CORE, DENSE
 from datasetkit.hi_scoring.sparse.plan import PLAN_NAME, SparsePlan
 from datasetkit.hi_scoring.sparse.results import ConditionResult, is_finished, load_condition
@@ -52,6 +52,14 @@ class Sparsity:
     def quality(self) -> pd.DataFrame:
         """See :func:`quality_table`."""
         return quality_table(self.groups)
+
+    @cached_property
+    def dense_by_reason(self) -> Counter[str]:
+        """Pairs of a prompt and a layer that stayed dense in the CoRe heads' condition."""
+        dense: Counter[str] = Counter()
+        for result in self.groups[CORE]:
+            dense.update(result.coverage["dense"])
+        return dense
 
     @classmethod
     def load(cls, folder: Path) -> Sparsity:
@@ -100,7 +108,7 @@ class Sparsity:
         found.plan.save(folder / PLAN_NAME)
         for name, table in ((COSTS_NAME, found.costs), (QUALITY_NAME, found.quality)):
             write_table(folder / name, table)
-        replace_file(folder / FINISHED_NAME, (json.dumps({"conditions": every}, indent=1) + "\n").encode())
+        write_facts(folder / FINISHED_NAME, {"conditions": every})
         return found
 
 

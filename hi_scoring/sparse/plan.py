@@ -13,8 +13,8 @@ from typing import Any
 import datasetkit
 from datasetkit.core.detections import ModelIdentity
 from datasetkit.core.errors import BuiltFolderError, ModelError, RecipeError
-from datasetkit.core.files import replace_file
 from datasetkit.hi_scoring.model.subject import shape_of
+from datasetkit.hi_scoring.runs.files import write_facts
 from datasetkit.hi_scoring.scores.results import Head
 
 PLAN_NAME = "plan.json"
@@ -148,7 +148,7 @@ class SparsePlan:
             **{name: getattr(self, name) for name in _OPTIONS},
             "full_heads": self.full_by_layer,
         }
-        replace_file(path, (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode())
+        write_facts(path, told, ensure_ascii=False)
 
     @classmethod
     def load(cls, path: Path | str) -> SparsePlan:

@@ -8,17 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
-from safetensors.numpy import save as save_tensors
 
 from datasetkit.core.errors import BuiltFolderError
-from datasetkit.core.files import replace_file
 from datasetkit.hi_scoring.evaluation.metrics import Measured
 from datasetkit.hi_scoring.evaluation.predictions import Evaluation
-from datasetkit.hi_scoring.runs.tables import write_table
+from datasetkit.hi_scoring.runs.files import write_arrays, write_facts, write_table
 from datasetkit.hi_scoring.sparse.conditions import Condition
 from datasetkit.hi_scoring.sparse.measure import Prefills
 from datasetkit.hi_scoring.sparse.plan import PLAN_NAME
@@ -64,15 +61,14 @@ def save_condition(folder: Path, condition: Condition, prefills: Prefills, evalu
         condition.plan.save(folder / PLAN_NAME)
     write_table(folder / _PREFILLS_NAME, prefills.table)
     write_table(folder / _PREDICTIONS_NAME, evaluation.predictions)
-    tensors = {name: np.ascontiguousarray(rows) for name, rows in evaluation.measured.statistics.items()}
-    replace_file(folder / _STATISTICS_NAME, save_tensors(tensors))
+    write_arrays(folder / _STATISTICS_NAME, evaluation.measured.statistics)
     facts = {
         "group": condition.group,
         "draw": condition.draw,
         "coverage": prefills.coverage.as_json(),
         "samples": list(evaluation.measured.sample_ids),
     }
-    replace_file(folder / FACTS_NAME, (json.dumps(facts, indent=1) + "\n").encode())
+    write_facts(folder / FACTS_NAME, facts)
 
 
 def load_condition(folder: Path) -> ConditionResult:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from datasetkit.hi_scoring.evaluation.metrics import METRICS, find_metric
 from datasetkit.hi_scoring.report.tables import plain_table
-from datasetkit.hi_scoring.report.text import NOT_MEASURED, interval, number, p_value, percent, signed
+from datasetkit.hi_scoring.report.text import NOT_MEASURED, interval, number, p_value, percent, signed, written
 from datasetkit.hi_scoring.sparse.conditions import CORE
 from datasetkit.hi_scoring.sparse.coverage import DenseReason
 from datasetkit.hi_scoring.sparse.folder import Sparsity
@@ -23,46 +23,40 @@ def sparsity_tables(found: Sparsity) -> Iterator[Table]:
     """Give the tables that ``datasetkit sparsify`` ends with: costs, what the model says, and what stayed dense."""
     yield _costs(found)
     yield _quality(found)
-    dense: Counter[str] = Counter()
-    for result in found.groups[CORE]:
-        dense.update(result.coverage["dense"])
-    if dense:
-        yield _dense(dense, sum(result.coverage["sparse"] for result in found.groups[CORE]))
+    if found.dense_by_reason:
+        yield _dense(found.dense_by_reason, sum(result.coverage["sparse"] for result in found.groups[CORE]))
 
 
 def _costs(found: Sparsity) -> Table:
-    first = found.costs.iloc[0]
+    first, rows = found.costs.iloc[0], found.costs.to_dict("records")
+    lost = ", ".join(f"{row['group']} {row['lost']:,}" for row in rows if row["lost"])
+    left_out = f"; prompts left out, for which memory ran out: {lost}" if lost else ""
     table = plain_table(
         f"first token of {first['n']:,} prompts of {first['tokens']:,.0f} tokens (median)",
         "times as fast: median of ratios of a prompt dense and sparse, in turns, 95 %; KL from dense, nats; same: "
-        f"prompts with the same first token; sparse: layers of prompts{_lost(found)}",
+        f"prompts with the same first token; sparse: layers of prompts{left_out}",
     )
     table.add_column("")
     for name in ("seconds", "times as fast", "MiB", "of dense", "KL", "same", "sparse"):
         table.add_column(name, justify="right", no_wrap=True)
-    for row in found.costs.to_dict("records"):
+    for row in rows:
         table.add_row(
             _named(row["group"], row["runs"]),
             number(row["seconds"]),
             _speedup(row),
-            f"{row['peak'] / _MIB:,.0f}" if np.isfinite(row["peak"]) else NOT_MEASURED,
-            f"{row['memory']:.2f}" if np.isfinite(row["memory"]) else NOT_MEASURED,
+            written(row["peak"] / _MIB, ",.0f"),
+            written(row["memory"], ".2f"),
             number(row["kl"]),
             *(percent(row[name]) if np.isfinite(row[name]) else NOT_MEASURED for name in ("same_token", "sparse")),
         )
     return table
 
 
-def _lost(found: Sparsity) -> str:
-    """Say in which groups memory ran out, if in any."""
-    told = [f"{row['group']} {row['lost']:,}" for row in found.costs.to_dict("records") if row["lost"]]
-    return f"; prompts left out, for which memory ran out: {', '.join(told)}" if told else ""
-
-
 def _speedup(row: Mapping[Hashable, Any]) -> str:
+    value = written(row["speedup"], ".2f")
     if not np.isfinite(row["speedup_low"]):
-        return f"{row['speedup']:.2f}" if np.isfinite(row["speedup"]) else NOT_MEASURED
-    return f"{row['speedup']:.2f} ({row['speedup_low']:.2f} to {row['speedup_high']:.2f})"
+        return value
+    return f"{value} ({interval(row['speedup_low'], row['speedup_high'], '.2f')})"
 
 
 def _quality(found: Sparsity) -> Table:
