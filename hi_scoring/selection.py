@@ -139,7 +139,11 @@ class Selector:
         if text == "all":
             return Selection(text, tuple(range(self._shape[0])))
         if match := _GIVEN.fullmatch(text):
-            return self._given([int(number) for number in match[1].split(",")])
+            layers = sorted(int(number) for number in match[1].split(","))
+            name = f"layers:{','.join(map(str, layers))}"
+            if not _is_rising(layers) or layers[-1] >= self._shape[0]:
+                raise RecipeError(f"{name} is not possible; give each layer once, of 0 to {self._shape[0] - 1}")
+            return Selection(name, tuple(layers))
         if match := _ENDS.fullmatch(text):
             return self._ranked(match[1], match[2], int(match[3]))
         if match := _RANDOM.fullmatch(text):
@@ -165,13 +169,6 @@ class Selector:
             if len(drawn) == draws:
                 break
         return list(drawn.values())
-
-    def _given(self, numbers: Sequence[int]) -> Selection:
-        layers = sorted(numbers)
-        name = f"layers:{','.join(map(str, layers))}"
-        if not _is_rising(layers) or layers[-1] >= self._shape[0]:
-            raise RecipeError(f"{name} is not possible; give each layer once, of 0 to {self._shape[0] - 1}")
-        return Selection(name, tuple(layers))
 
     def _ranked(self, rule: str, unit: str, k: int, seed: int | None = None) -> Selection:
         name = f"{rule}-{unit}:{k}" if seed is None else f"{rule}-{unit}:{k}:{seed}"

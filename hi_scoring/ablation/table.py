@@ -70,9 +70,8 @@ class Effects:
         self._unablated = unablated
         self._measured = measured
         self._all_heads = math.prod(shape)
-        there = unablated.statistics
-        self._tested = [name for name in METRICS if name in there]
-        self._shown = [*self._tested, *sorted(name for name in there if name not in METRICS)]
+        self._shown = unablated.metrics
+        self._tested = [name for name in self._shown if name in METRICS]
         keys = dict.fromkeys((trial.ranking, trial.condition.mode, trial.heads) for trial in trials)
         self._doses = [
             _Dose(*key, tuple(one for one in trials if (one.ranking, one.condition.mode, one.heads) == key))

@@ -19,7 +19,7 @@ from datasetkit.hi_scoring.scores.results import HeadScores
 from datasetkit.hi_scoring.scores.run import Share
 from datasetkit.hi_scoring.selection import Selection, Selector
 from datasetkit.hi_scoring.tuning.adapter_files import has_adapter, load_adapter, read_facts, save_adapter
-from datasetkit.hi_scoring.tuning.adapters import Adapted, AdapterOptions, adapt, check
+from datasetkit.hi_scoring.tuning.adapters import AdapterOptions, adapt, check
 from datasetkit.hi_scoring.tuning.options import TrainingOptions
 from datasetkit.hi_scoring.tuning.training import check_precision, remove_checkpoints, train
 from datasetkit.options.base import plain
@@ -126,7 +126,15 @@ class Bench:
             lambda done: on_progress(told, done, self.training.steps),
         )
         if share.is_first():
-            save_adapter(adapted.model, self._facts(adapted, trial), folder)
+            facts = {
+                **plain(self._tuning()),
+                "selection": _told(trial.selection),
+                "seed": trial.seed,
+                "modules": list(adapted.modules),
+                "trainable": adapted.trainable,
+                "parameters": adapted.parameters,
+            }
+            save_adapter(adapted.model, facts, folder)
 
     def _test(self, trial: Trial, folder: Path, on_progress: OnProgress) -> None:
         model = self.subject.load()
@@ -183,16 +191,6 @@ class Bench:
             "training": self.training,
             # Each trains on batches of its own: together on larger ones.
             **({"processes": processes} if processes > 1 else {}),
-        }
-
-    def _facts(self, adapted: Adapted, trial: Trial) -> dict[str, Any]:
-        return {
-            **plain(self._tuning()),
-            "selection": _told(trial.selection),
-            "seed": trial.seed,
-            "modules": list(adapted.modules),
-            "trainable": adapted.trainable,
-            "parameters": adapted.parameters,
         }
 
 

@@ -6,7 +6,6 @@ most, not that it ends best: figures are given beside shifts, and what is contra
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from datasetkit.hi_scoring.comparison.compare import Comparison
 from datasetkit.hi_scoring.comparison.trials import RANKED, UNTUNED
 from datasetkit.hi_scoring.evaluation.metrics import METRICS, find_metric
 from datasetkit.hi_scoring.evaluation.shifts import Cell, Estimate, shift, size_contrast
-from datasetkit.hi_scoring.runs.tables import write_table
+from datasetkit.hi_scoring.runs.files import write_table
 from datasetkit.hi_scoring.statistics import FAILS, HOLDS, LEVEL, OPEN, holm
 
 TEST = "test"
@@ -37,12 +36,15 @@ def shifts_table(comparison: Comparison) -> pd.DataFrame:
         (that of ``accuracy:TYPE`` rows is NaN: they explain, they are not tested). The untuned model has no shift.
 
     """
-    rows = [
-        row
-        for test in comparison.untuned.measured
-        for name in _metrics(comparison, test)
-        for row in _rows(comparison, test, name)
-    ]
+    rows = []
+    for test, measured in comparison.untuned.measured.items():
+        for name in measured.metrics:
+            nothing = Estimate(np.nan, np.nan, np.nan, np.nan)
+            rows.append(_row(test, name, UNTUNED, (comparison.untuned,), nothing))
+            rows += [
+                _row(test, name, group, cells, shift(name, _cell(comparison, test, group)))
+                for group, cells in comparison.groups.items()
+            ]
     table = pd.DataFrame(rows)
     return _corrected(table, table["metric"].isin(list(METRICS)))
 
@@ -58,8 +60,8 @@ def contrasts_table(comparison: Comparison) -> pd.DataFrame:
 
     """
     rows = []
-    for test in comparison.untuned.measured:
-        for name in _metrics(comparison, test):
+    for test, measured in comparison.untuned.measured.items():
+        for name in measured.metrics:
             if name not in METRICS:
                 continue
             for first, second in contrasted(comparison):
@@ -137,19 +139,6 @@ def verdicts(contrasts: pd.DataFrame) -> list[Verdict]:
             answer = HOLDS
         found.append(Verdict(str(group), answer, tuple(holding), tuple(failing), tested))
     return found
-
-
-def _metrics(comparison: Comparison, test: str) -> list[str]:
-    """Names of what was measured, those of ``METRICS`` first."""
-    there = comparison.untuned.measured[test].statistics
-    return [name for name in METRICS if name in there] + sorted(name for name in there if name not in METRICS)
-
-
-def _rows(comparison: Comparison, test: str, name: str) -> Iterator[dict[str, object]]:
-    untuned = comparison.untuned
-    yield _row(test, name, UNTUNED, (untuned,), Estimate(np.nan, np.nan, np.nan, np.nan))
-    for group, cells in comparison.groups.items():
-        yield _row(test, name, group, cells, shift(name, _cell(comparison, test, group)))
 
 
 def _row(test: str, name: str, group: str, cells: tuple[CellResult, ...], estimate: Estimate) -> dict[str, object]:

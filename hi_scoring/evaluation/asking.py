@@ -45,8 +45,8 @@ def ask_all(
     results: dict[int, Result] = {}
     for task, most in (("caption", options.caption_tokens), ("vqa", options.answer_tokens)):
         places = [place for place, example in enumerate(examples.items) if example.task == task]
-        found = in_batches(examples, places, partial(ask, most), batch, partial(_told, on_progress, len(results)))
-        results |= dict(zip(places, found, strict=True))
+        found = in_batches(examples, places, partial(ask, most), batch, lambda done: on_progress(len(results) + done))
+        results.update(zip(places, found, strict=True))
     return [results[place] for place in range(len(examples))]
 
 
@@ -88,7 +88,3 @@ def in_batches(
             results[place] = result
         on_progress(len(results))
     return [results[place] for place in places]
-
-
-def _told(on_progress: Callable[[int], None], before: int, done: int) -> None:
-    on_progress(before + done)

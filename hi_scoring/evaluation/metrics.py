@@ -100,6 +100,12 @@ class Measured:
             if not np.isfinite(rows).all():
                 raise RecordError(f"statistics of {name} are not all finite; give zeros where a sample has no value")
 
+    @property
+    def metrics(self) -> list[str]:
+        """Names of what was measured, those of ``METRICS`` first."""
+        there = self.statistics
+        return [name for name in METRICS if name in there] + sorted(name for name in there if name not in METRICS)
+
     @classmethod
     def joining(cls, sample_ids: Sequence[str], statistics: Mapping[str, FloatArray]) -> Measured:
         """Join the rows of each sample into one: they are summed up in every figure, so they add up here.

@@ -23,8 +23,5 @@ def words(text: str) -> list[str]:
     same however they are encoded (NFC).
     """
     lowered = unicodedata.normalize("NFC", text.lower())
-    return _WORD.findall("".join(char if _is_kept(char) else " " for char in lowered))
-
-
-def _is_kept(char: str) -> bool:
-    return char in _JOINERS or unicodedata.category(char)[0] in "LMN"
+    kept = (char if char in _JOINERS or unicodedata.category(char)[0] in "LMN" else " " for char in lowered)
+    return _WORD.findall("".join(kept))

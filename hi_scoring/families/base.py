@@ -81,14 +81,18 @@ class Family(ABC):
             everything that the processor makes; models that are given less than that go wrong without a word.
 
         """
-        texts = [prompt + joined(prompt, response) for prompt, response in _pairs(prompts, responses)]
+        if responses is None:
+            responses = [""] * len(prompts)
+        texts = [prompt + joined(prompt, response) for prompt, response in zip(prompts, responses, strict=True)]
+        begins = processor.tokenizer.bos_token
         return processor(
             images=[[image] for image in images],
             text=texts,
             padding=True,
             padding_side="left",
             return_tensors="pt",
-            add_special_tokens=not self._writes_bos(processor, prompts[0]),
+            # Some chat templates write the token that begins a text themselves.
+            add_special_tokens=not (begins and prompts[0].startswith(begins)),
         )
 
     def response_tokens(self, processor: Any, prompt: str, response: str) -> tuple[list[int], list[tuple[int, int]]]:
@@ -100,12 +104,6 @@ class Family(ABC):
         """
         text = prompt + joined(prompt, response)
         return tokens_after(processor.tokenizer, text, len(text) - len(response))
-
-    @staticmethod
-    def _writes_bos(processor: Any, prompt: str) -> bool:
-        """Whether the chat template itself begins with the token that begins a text."""
-        begins = processor.tokenizer.bos_token
-        return bool(begins) and prompt.startswith(begins)
 
 
 def _asked(text: str) -> dict[str, Any]:
@@ -135,10 +133,6 @@ def tokens_after(tokenizer: Any, text: str, begin: int) -> tuple[list[int], list
 def joined(prompt: str, response: str) -> str:
     """Set a space before a response where its prompt ends in none, as models were taught to write."""
     return response if not response or prompt[-1:].isspace() else f" {response}"
-
-
-def _pairs(prompts: Sequence[str], responses: Sequence[str] | None) -> list[tuple[str, str]]:
-    return list(zip(prompts, [""] * len(prompts) if responses is None else responses, strict=True))
 
 
 def special_tokens(tokenizer: Any) -> list[str]:

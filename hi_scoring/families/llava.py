@@ -25,8 +25,12 @@ class Llava(Family):
         settings, patch_px = processor.image_processor, config.vision_config.patch_size
         if config.vision_config.model_type == "pixtral":
             raise ModelError("LLaVA with Pixtral's tower is not known; give a LLaVA with a CLIP or SigLIP tower")
-        input_hw = _input_hw(settings, size_hw)
-        rows, columns = input_hw[0] // patch_px, input_hw[1] // patch_px
+        if settings.do_center_crop:
+            height, width = settings.crop_size["height"], settings.crop_size["width"]
+        else:
+            side = max(size_hw)
+            height, width = _resized_hw(settings, (side, side) if _squares(settings) else size_hw)
+        rows, columns = height // patch_px, width // patch_px
         first = first_patch(processor, config)
         tokens = first + np.arange(rows * columns).reshape(rows, columns)
         top, left = place_in_picture(settings, size_hw, (0, 0))
@@ -72,13 +76,6 @@ def place_in_picture(settings: Any, size_hw: tuple[int, int], place: tuple[int, 
         cut = [(resized[axis] - settings.crop_size[name]) // 2 for axis, name in enumerate(("height", "width"))]
     top, left = ((place[axis] + cut[axis]) * size_hw[axis] / resized[axis] - padding[axis] for axis in (0, 1))
     return top, left
-
-
-def _input_hw(settings: Any, size_hw: tuple[int, int]) -> tuple[int, int]:
-    if settings.do_center_crop:
-        return settings.crop_size["height"], settings.crop_size["width"]
-    side = max(size_hw)
-    return _resized_hw(settings, (side, side) if _squares(settings) else size_hw)
 
 
 def _squares(settings: Any) -> bool:

@@ -178,7 +178,10 @@ def _curves(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
             change, control = (_change(np.array([flow[of] for _, flow in pairs])) for of in ("remaining", "control"))
             curves = {"change": change, "control": control, "difference": change - control}
             found = mean_curves(curves, [row["picture_id"] for row, _ in pairs])
-            columns = {column: values for of, curve in found.items() for column, values in _banded(of, curve).items()}
+            columns: dict[str, FloatArray] = {}
+            for of, curve in found.items():
+                columns |= _pointwise(of, curve)
+                columns |= {f"{of}_band_low": curve.band_low, f"{of}_band_high": curve.band_high}
             controlled = np.count_nonzero(~np.isnan(control).any(axis=1))
             overlap = float(np.mean([flow["overlap"] for _, flow in pairs]))
             for layer in range(change.shape[1]):
@@ -229,8 +232,3 @@ def _change(remaining: FloatArray) -> FloatArray:
 
 def _pointwise(name: str, curve: MeanCurve) -> dict[str, FloatArray]:
     return {name: curve.mean, f"{name}_low": curve.low, f"{name}_high": curve.high}
-
-
-def _banded(name: str, curve: MeanCurve) -> dict[str, FloatArray]:
-    bands = {f"{name}_band_low": curve.band_low, f"{name}_band_high": curve.band_high}
-    return _pointwise(name, curve) | bands

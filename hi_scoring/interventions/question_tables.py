@@ -145,24 +145,20 @@ def _question(row: Mapping[str, Any], place: int, name: str, number: int, templa
     options = _options(row)
     if options and answer not in options:
         raise UnusableError(DropReason.BAD_ROW, f"the answer {answer!r} is none of the options {', '.join(options)}")
+    structural, semantic = _first(row, "type_structural"), _first(row, "type_semantic")
+    of_gqa = _GQA_CATEGORIES.get((structural, semantic), f"{structural} {semantic}".strip())
     return ClosedQuestion(
         row=place,
         number=number,
         record_id=name,
         picture_id=str(PurePosixPath(_picture_name(row))),
-        category=_category(row),
+        category=_first(row, "category", "type") or of_gqa,
         question=question,
         answer=answer,
         options=options,
         template=template,
         boxes=_boxes(row),
     )
-
-
-def _category(row: Mapping[str, Any]) -> str:
-    structural, semantic = _first(row, "type_structural"), _first(row, "type_semantic")
-    known = _GQA_CATEGORIES.get((structural, semantic), f"{structural} {semantic}".strip())
-    return _first(row, "category", "type") or known
 
 
 def _options(row: Mapping[str, Any]) -> tuple[str, ...]:

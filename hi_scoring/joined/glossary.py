@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from datasetkit.hi_scoring.ablation.results import Ablations
 from datasetkit.hi_scoring.interventions.knockout_results import Knockouts
@@ -44,7 +44,12 @@ def explained(folders: Sequence[ResultFolder]) -> list[tuple[str, str]]:
     return [
         *_HEADS.items(),
         ("positions", "; ".join(f"{name}: {what}" for name, what in POSITIONS.items())),
-        *(pair for kind, words in _BY_KIND for pair in _of(folders, kind, words)),
+        *(
+            pair
+            for kind, words in _BY_KIND
+            if any(isinstance(folder.results, kind) for folder in folders)
+            for pair in words.items()
+        ),
     ]
 
 
@@ -53,8 +58,3 @@ _BY_KIND: tuple[tuple[type, dict[str, str]], ...] = (
     (Ablations, _ABLATION),
     (Sparsity, _SPARSE),
 )
-
-
-def _of(folders: Sequence[ResultFolder], kind: type, words: dict[str, str]) -> Iterator[tuple[str, str]]:
-    if any(isinstance(folder.results, kind) for folder in folders):
-        yield from words.items()

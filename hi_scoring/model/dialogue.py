@@ -6,7 +6,7 @@ The response follows its prompt at once (teacher forcing); rows of a batch are p
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -40,10 +40,7 @@ class Dialogue:
         self._special = special_tokens(processor.tokenizer)
         self._longest = getattr(config.get_text_config(), "max_position_embeddings", None)
         self.closing = self._family.closing(processor)
-        self.prompt = cache(self._prompt)
-
-    def _prompt(self, text: str) -> str:
-        return self._family.prompt(self._processor, text)
+        self.prompt = cache(partial(self._family.prompt, processor))
 
     def geometry(self, image: Image.Image) -> ImageTokens:
         """Say what each image token of a picture shows.

@@ -42,7 +42,9 @@ class PartedRun:
 
     def check(self, *, overwrite: bool) -> None:
         """Refuse a folder that this run must not touch; see :meth:`RunFolder.check`."""
-        self._note.check(has_results=self._has_results, overwrite=overwrite)
+        has_results = any((self.folder / name).exists() for name in (DROPS_NAME, *self._results))
+        has_results = has_results or (self._parts.is_dir() and bool(self.finished_parts()))
+        self._note.check(has_results=has_results, overwrite=overwrite)
 
     def prepare(self, *, overwrite: bool) -> None:
         """Make the folder ready; keep what an interrupted run of the same description left in it.
@@ -59,12 +61,6 @@ class PartedRun:
             self._remove_parts()
             self._note.claim()
         self._parts.mkdir(exist_ok=True)
-
-    @property
-    def _has_results(self) -> bool:
-        """Whether anything was computed, be it only a part."""
-        results = any((self.folder / name).exists() for name in (DROPS_NAME, *self._results))
-        return results or (self._parts.is_dir() and bool(self.finished_parts()))
 
     @property
     def is_finished(self) -> bool:

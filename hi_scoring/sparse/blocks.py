@@ -6,7 +6,7 @@ window before it. So a prompt costs N (S + W) products instead of N N / 2, and i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -63,7 +63,8 @@ class BlockAttention:
         self._window = window
         self._like = like[:, :0]
         self._row_bytes = like.shape[0] * like.shape[2] * like.element_size()
-        self._chunk = max(_LEAST_CHUNK, _rounded(-(-window // _CHUNKS_IN_WINDOW)))
+        rows = -(-window // _CHUNKS_IN_WINDOW)
+        self._chunk = max(_LEAST_CHUNK, rows + -rows % _MASK_STEP)
 
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, scaling: float, groups: Sequence[int] | None = None
@@ -93,14 +94,10 @@ class BlockAttention:
 
     @cached_property
     def _segments(self) -> list[_Segment]:
-        return list(self._cut())
-
-    def _cut(self) -> Iterator[_Segment]:
         limit = _SEGMENT_BYTES.get(self._like.device.type, _SEGMENT_BYTES_ELSEWHERE)
         chunk_bytes = (len(self._shared) + self._chunk + self._window) * self._row_bytes
         rows = self._chunk * max(1, limit // chunk_bytes)
-        for start in range(0, self._length, rows):
-            yield self._segment(start, min(start + rows, self._length))
+        return [self._segment(start, min(start + rows, self._length)) for start in range(0, self._length, rows)]
 
     def _segment(self, start: int, stop: int) -> _Segment:
         device = self._like.device
@@ -157,7 +154,3 @@ def _gathered(part: Tensor, keys: Tensor, groups: slice | Tensor) -> Tensor:
         return part[places, keys].transpose(0, 1)
     places = keys if isinstance(groups, slice) else keys[:, :, None]
     return part.transpose(0, 1)[places, groups].transpose(1, 2)
-
-
-def _rounded(number: int) -> int:
-    return number + -number % _MASK_STEP

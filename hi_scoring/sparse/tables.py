@@ -127,8 +127,7 @@ def _quality(groups: Groups) -> Iterator[dict[str, Any]]:
         for group, results in groups.items()
         if group != DENSE
     }
-    there = dense.measured.statistics
-    for metric in [name for name in METRICS if name in there] + sorted(name for name in there if name not in METRICS):
+    for metric in dense.measured.metrics:
         nothing = Estimate(np.nan, np.nan, np.nan, np.nan)
         yield _row(metric, DENSE, DENSE, groups[DENSE], nothing)
         for group, cell in cells.items():

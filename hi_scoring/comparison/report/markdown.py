@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,8 @@ from datasetkit.hi_scoring.comparison.compare import Comparison
 from datasetkit.hi_scoring.comparison.report.conclusions import conclusions, no_conclusion
 from datasetkit.hi_scoring.comparison.report.glossary import explained, heading_of, mark_sentence, method
 from datasetkit.hi_scoring.comparison.report.summary import (
-    GroupRow,
     Measure,
-    contrast_rows,
+    contrast_tables,
     fewest_samples,
     group_rows,
     lead,
@@ -80,7 +79,10 @@ def _figures(shifts: pd.DataFrame) -> Iterator[str]:
     for test in tests_of(shifts):
         names = metrics_of(shifts, test)
         metrics |= dict.fromkeys(names)
-        rows = [_row(row) for row in group_rows(shifts, test, names)]
+        rows = [
+            (row.group, str(row.runs), row.trainable, row.share, *map(_cell, row.measures))
+            for row in group_rows(shifts, test, names)
+        ]
         counts = ("n", "", "", "", *(fewest_samples(shifts, test, name) for name in names))
         yield f"## Figures and shifts: {escape(test)}"
         yield table(
@@ -94,10 +96,6 @@ def _figures(shifts: pd.DataFrame) -> Iterator[str]:
     yield "\n".join(f"- {escape(name)}: {escape(words)}" for name, words in explained(list(metrics)))
 
 
-def _row(row: GroupRow) -> Sequence[str]:
-    return (row.group, str(row.runs), row.trainable, row.share, *(_cell(one) for one in row.measures))
-
-
 def _cell(one: Measure) -> str:
     figure = " ".join(part for part in (one.figure, one.spread) if part)
     if one.shift in ("", NOT_MEASURED):
@@ -107,7 +105,7 @@ def _cell(one: Measure) -> str:
 
 def _contrasts(contrasts: pd.DataFrame) -> Iterator[str]:
     header = ("metric", "second", "difference of shifts", "first shift larger by", "95 %", "p", "p (Holm)")
-    for test, first in contrasts[["test", "first"]].drop_duplicates().itertuples(index=False):
+    for test, first, rows, mark in contrast_tables(contrasts):
         yield f"## Contrasts: {escape(first)} against others, {escape(test)}"
-        yield table(header, [astuple(row) for row in contrast_rows(contrasts, test, first)])
-        yield f"{escape(mark_sentence(contrasts, test))}."
+        yield table(header, [astuple(row) for row in rows])
+        yield f"{escape(mark)}."

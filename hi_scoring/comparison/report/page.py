@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,8 @@ from datasetkit.hi_scoring.comparison.report.figures import final_figures, fores
 from datasetkit.hi_scoring.comparison.report.glossary import MARK, explained, heading_of, mark_sentence, method
 from datasetkit.hi_scoring.comparison.report.predictions import Asked
 from datasetkit.hi_scoring.comparison.report.summary import (
-    ContrastRow,
     GroupRow,
-    contrast_rows,
+    contrast_tables,
     fewest_samples,
     group_rows,
     lead,
@@ -101,7 +100,7 @@ def write_page(
         terms=explained(list(dict.fromkeys(name for test in tests for name in metrics_of(shifts, test)))),
         tests=[_test_set(comparison, shifts, description, test) for test in tests],
         trades=[(name, trade_off(shifts, (TEST, name), main_metrics(shifts, (TEST, name)))) for name in others],
-        contrasts=list(_contrasts(contrasts)),
+        contrasts=list(contrast_tables(contrasts)),
         tuned=tuned_rows(comparison),
         asked=asked,
         settings=settings(comparison, description).items(),
@@ -139,8 +138,3 @@ def _test_set(comparison: Comparison, shifts: pd.DataFrame, description: Mapping
 def _table(shifts: pd.DataFrame, test: str, metrics: Sequence[str], headings: Sequence[str]) -> _Table:
     counts = tuple(fewest_samples(shifts, test, name) for name in metrics)
     return _Table(tuple(headings), tuple(group_rows(shifts, test, metrics)), counts)
-
-
-def _contrasts(contrasts: pd.DataFrame) -> Iterator[tuple[str, str, list[ContrastRow], str]]:
-    for test, first in contrasts[["test", "first"]].drop_duplicates().itertuples(index=False):
-        yield test, first, contrast_rows(contrasts, test, first), mark_sentence(contrasts, test)

@@ -14,7 +14,7 @@ import pandas as pd
 from datasetkit.core.text import counted
 from datasetkit.hi_scoring.comparison.cells import CellResult
 from datasetkit.hi_scoring.comparison.compare import Comparison
-from datasetkit.hi_scoring.comparison.report.glossary import MARK, heading_of
+from datasetkit.hi_scoring.comparison.report.glossary import MARK, heading_of, mark_sentence
 from datasetkit.hi_scoring.comparison.trials import UNTUNED
 from datasetkit.hi_scoring.evaluation.metrics import METRICS
 from datasetkit.hi_scoring.evaluation.shifts import DRAWS
@@ -132,6 +132,12 @@ def contrast_rows(contrasts: pd.DataFrame, test: str, first: str) -> list[Contra
         )
         for row in part.to_dict("records")
     ]
+
+
+def contrast_tables(contrasts: pd.DataFrame) -> Iterator[tuple[str, str, list[ContrastRow], str]]:
+    """Yield each test set, a group that is set against others on it, the rows, and what their marks mean."""
+    for test, first in contrasts[["test", "first"]].drop_duplicates().itertuples(index=False):
+        yield test, first, contrast_rows(contrasts, test, first), mark_sentence(contrasts, test)
 
 
 def tuned_rows(comparison: Comparison) -> list[TunedRow]:

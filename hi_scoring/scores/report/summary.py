@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datasetkit.hi_scoring.report.text import interval, number
+from datasetkit.hi_scoring.report.text import NOT_MEASURED, interval, number
 from datasetkit.hi_scoring.scores.options import BINARISATIONS
 from datasetkit.hi_scoring.scores.report.glossary import heading_of
 from datasetkit.hi_scoring.scores.results import Head, HeadScores
@@ -126,4 +126,4 @@ def _split(by: str) -> tuple[str, str]:
 
 
 def _spread(values: np.ndarray) -> str:
-    return f"{np.mean(values):.3f} ± {np.std(values):.3f}" if np.isfinite(values).all() else "-"
+    return f"{np.mean(values):.3f} ± {np.std(values):.3f}" if np.isfinite(values).all() else NOT_MEASURED
