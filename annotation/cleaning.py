@@ -30,7 +30,8 @@ def clean_mask(mask: Mask, *, island_share: float, hole_share: float, smooth_px:
         the mask, never empty, and its IoU with what came; where nothing changed, the very mask that came and 1.
 
     """
-    window = _window(mask)
+    left, top, width, height = (int(side) for side in mask.box_xywh)
+    window = slice(top, top + height), slice(left, left + width)
     frame = mask.decode()
     before = frame[window]
     after = fill_holes(remove_islands(before, island_share * mask.area), hole_share * mask.area)
@@ -96,12 +97,6 @@ def _disc(radius_px: int) -> BoolArray:
 def _areas(labels: NDArray[np.integer[Any]], count: int) -> NDArray[np.int64]:
     """Count the pixels of each label, that of the rest, 0, first."""
     return np.bincount(labels.ravel(), minlength=count + 1)
-
-
-def _window(mask: Mask) -> tuple[slice, slice]:
-    """Give rows and columns of the mask's tight box."""
-    left, top, width, height = (int(value) for value in mask.box_xywh)
-    return slice(top, top + height), slice(left, left + width)
 
 
 def _border_sides(window: tuple[slice, slice], size_hw: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:

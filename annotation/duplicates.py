@@ -109,7 +109,8 @@ def _remove_parts(regions: _Regions, containment: float) -> tuple[_Regions, tupl
         Removal(
             region.number,
             DropReason.CONTAINED_MASK,
-            f"share {_share_within(region, regions[keeper]):.2f} lies within the mask of box {regions[keeper].number}",
+            f"share {mask_containment([region.mask], [regions[keeper].mask]).item():.2f} lies within the mask of box "
+            f"{regions[keeper].number}",
         )
         for place, (region, keeper) in enumerate(zip(regions, keepers, strict=True))
         if keeper != place
@@ -122,10 +123,6 @@ def _is_within(regions: _Regions, containment: float) -> BoolArray:
     shapes = [region.mask for region in regions]
     phrases = np.array([region.best_phrase if region.phrase_scores else 0 for region in regions])
     return (mask_containment(shapes, shapes) >= containment) & (phrases[:, None] == phrases[None, :])
-
-
-def _share_within(region: Region, other: Region) -> float:
-    return mask_containment([region.mask], [other.mask]).item()
 
 
 def _keepers(scores: FloatArray, takes: BoolArray) -> NDArray[np.int64]:

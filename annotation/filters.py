@@ -24,11 +24,8 @@ class _Filter:
         value = self.measure(region)
         if value is None or (value <= self.limit if self.is_upper else value >= self.limit):
             return None
-        return Removal(region.number, self.reason, f"{value:.4g}, where {self._allowed} is asked for")
-
-    @property
-    def _allowed(self) -> str:
-        return f"at {'most' if self.is_upper else 'least'} {self.limit:g}"
+        side = "most" if self.is_upper else "least"
+        return Removal(region.number, self.reason, f"{value:.4g}, where at {side} {self.limit:g} is asked for")
 
 
 def apply_filters(

@@ -48,7 +48,11 @@ class KnownObjectNamer:
                 named.append(_named(noun, phrase, named))
         return Naming(
             present=tuple(item.text for item in named),
-            absent=tuple(phrase.text for phrase in phrases if _is_absent(phrase)),
+            absent=tuple(
+                phrase.text
+                for phrase in phrases
+                if phrase.status is PhraseStatus.ABSENT and phrase.reason == AlignmentReason.NO_INSTANCE
+            ),
             object_ids=frozenset().union(*(item.object_ids for item in named)),
         )
 
@@ -77,7 +81,3 @@ def _named(noun: NounPhrase, phrase: Phrase, earlier: Sequence[_Named]) -> _Name
         key=lambda object_id: (object_id not in again, object_id in taken),
     )
     return _Named(phrase.text, content, frozenset(ranked[: noun.number or 1]))
-
-
-def _is_absent(phrase: Phrase) -> bool:
-    return phrase.status is PhraseStatus.ABSENT and phrase.reason == AlignmentReason.NO_INSTANCE

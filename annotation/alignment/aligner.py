@@ -76,16 +76,13 @@ class KnownObjectAligner:
         known = [item for item in objects if item.category is not None]
         instances = [Instance(item.id, item.is_crowd) for item in known]
         results = iter(resolve(named, instances, _evidence(naming, known, lexicon)))
-        return tuple(
-            _phrase(text, noun, self._unresolved if mention is None else next(results))
-            for noun, mention in zip(nouns, mentions, strict=True)
-        )
-
-    @property
-    def _unresolved(self) -> Resolution:
-        """What is said of a phrase that names no category known here."""
-        return Resolution(
+        # What is said of a phrase that names no category known here.
+        unresolved = Resolution(
             reason=AlignmentReason.NO_SUCH_CATEGORY if self._objects_known else AlignmentReason.OBJECTS_UNKNOWN
+        )
+        return tuple(
+            _phrase(text, noun, unresolved if mention is None else next(results))
+            for noun, mention in zip(nouns, mentions, strict=True)
         )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from datasetkit import __version__
+from datasetkit.core.text import one_line
 
 if TYPE_CHECKING:
     from datasetkit.runtime.packages import Package
@@ -138,6 +139,6 @@ def _broken(kind: str, name: str, error: Exception, *, is_required: bool) -> Fin
 
     if TORCHVISION.is_installed and (fault := TORCHVISION.fault()) is not None:
         return Finding(kind, name, f"torchvision is there but broken ({fault})", TORCHVISION.command, is_required)
-    fault = " ".join(f"{type(error).__name__}: {error}".split())
+    fault = one_line(f"{type(error).__name__}: {error}")
     command = "pip install --force-reinstall --no-deps datasetkit" if is_required else None
     return Finding(kind, name, fault, command, is_required)

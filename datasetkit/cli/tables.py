@@ -55,8 +55,7 @@ def _scores(summaries: Mapping[str, ScoreSummary]) -> Table:
     for name in ("objects", "mean", "5 %", "25 %", "median", "75 %", "95 %"):
         table.add_column(name, justify="right")
     for name, item in summaries.items():
-        figures = (item.mean, item.p5, item.p25, item.median, item.p75, item.p95)
-        table.add_row(name.replace("_", " "), f"{item.measured:,}", *(f"{value:.3f}" for value in figures))
+        table.add_row(name.replace("_", " "), f"{item.measured:,}", *item.figures)
     return table
 
 

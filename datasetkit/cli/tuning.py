@@ -201,7 +201,8 @@ class TuneOptions(AskOptions):
 
         if self.scores is None:
             return None
-        return Ranking(HeadScores.load(self.scores), self.by, _layer_score(self.layer_score))
+        layer = int(self.layer_score) if self.layer_score.isdecimal() else self.layer_score
+        return Ranking(HeadScores.load(self.scores), self.by, layer)
 
     def _rows(self, data: str, texts: TextOptions) -> dict[str, Data]:
         """Open what is learnt, what decides when training ends, and what is tested, and say how much it is."""
@@ -327,7 +328,3 @@ def _settings(given: list[str] | tuple[str, ...]) -> dict[str, Any]:
         except yaml.YAMLError as error:
             raise RecipeError(f"--set {one}: the value is no YAML: {one_line(error)}") from error
     return settings
-
-
-def _layer_score(text: str) -> str | int:
-    return int(text) if text.isdecimal() else text

@@ -211,16 +211,15 @@ class Tally:
     def to_json(self) -> dict[str, object]:
         """Give the counts as plain JSON, keys sorted."""
         return {
-            **{f"{scope}s": self._scope_json(scope) for scope in SCOPES},
+            **{
+                f"{scope}s": {
+                    "read": self.read[scope],
+                    "kept": self.kept[scope],
+                    "dropped": {reason.value: count for reason, count in sorted(self.dropped[scope].items())},
+                }
+                for scope in SCOPES
+            },
             "notices": {kind.value: self.notices[kind] for kind in sorted(self.notices)},
-        }
-
-    def _scope_json(self, scope: Scope) -> dict[str, object]:
-        dropped = self.dropped[scope]
-        return {
-            "read": self.read[scope],
-            "kept": self.kept[scope],
-            "dropped": {reason.value: dropped[reason] for reason in sorted(dropped)},
         }
 
     @classmethod

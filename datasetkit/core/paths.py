@@ -5,6 +5,7 @@ Owns, too, the rule that no name from metadata leads out of the folder that it b
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
@@ -47,6 +48,11 @@ def as_place(value: str | Path | RemotePath) -> Place:
     if protocol in {"file", "local"}:
         return Path(rest)
     return RemotePath(f"{protocol}://{rest.rstrip('/')}")
+
+
+def absolute(path: Path) -> Path:
+    """Make a path absolute, its links as they are: what they lead to would else change names that are published."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 - resolve() follows links
 
 
 def path_inside(folder: Place, name: str) -> Place:

@@ -13,7 +13,7 @@ from pydantic import Field, StringConstraints, ValidationError, field_validator,
 
 from datasetkit.core.errors import RecipeError
 from datasetkit.core.image import MOST_PIXELS, ImageLimits
-from datasetkit.core.paths import Place
+from datasetkit.core.paths import Place, absolute
 from datasetkit.core.text import one_line
 from datasetkit.options.base import Options
 from datasetkit.options.grounding import GroundingOptions
@@ -107,7 +107,7 @@ class Recipe(Options):
         """
         value = self.model_dump()
         options = self._source_places()
-        paths = [_absolute(place) for _, places in options for place in places if isinstance(place, Path)]
+        paths = [absolute(place) for _, places in options for place in places if isinstance(place, Path)]
         root = Path(os.path.commonpath([path.parent for path in paths])) if paths else Path()
         is_apart = root == Path(root.anchor)
         names = (path.name if is_apart else path.relative_to(root).as_posix() for path in paths)
@@ -173,10 +173,6 @@ def _told(error: ValidationError) -> str:
     message = messages.get(first["type"], first["msg"].removeprefix("Value error, "))
     came = "" if isinstance(first["input"], Mapping) else f" (came: {first['input']!r})"
     return f"{place}: {message}{came}" if place else f"{message}{came}"
-
-
-def _absolute(path: Path) -> Path:
-    return Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links, and so change what is published
 
 
 def recipe_yaml(published: Mapping[str, Any]) -> str:

@@ -100,9 +100,11 @@ class Pipeline:
         notices = result.notices
         if record.description is None:
             notices += (Notice(record.record_id, NoticeKind.NO_DESCRIPTION),)
+        splits = self._recipe.splits
+        split = entry.split or DEFAULT_SPLIT if splits is None else split_by_hash(record.source.sha256, splits)
         return Outcome(
             row=row,
-            split=self._split(entry, record),
+            split=split,
             annotations_read=len(entry.annotation_ids),
             detections=result.detections,
             drops=(*result.drops, *replaced),
@@ -117,11 +119,6 @@ class Pipeline:
             return with_phrases(record, record.phrases, self._recipe.key_max)
         with self._stages.timed("align"):
             return self._aligner.align(record)
-
-    def _split(self, entry: Entry, record: Record) -> str:
-        if self._recipe.splits is not None:
-            return split_by_hash(record.source.sha256, self._recipe.splits)
-        return entry.split or DEFAULT_SPLIT
 
 
 def _replaced(entry: Entry, drops: Iterable[Drop]) -> tuple[Drop, ...]:

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 
 from datasetkit.core.errors import MissingPackageError
+from datasetkit.core.text import one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class Package:
             importlib.import_module(self.module)
         # A package whose binary part does not fit beside the others fails in any of these ways.
         except (ImportError, RuntimeError, OSError, AttributeError) as error:
-            return " ".join(f"{type(error).__name__}: {error}".split())
+            return one_line(f"{type(error).__name__}: {error}")
         return None
 
     @property

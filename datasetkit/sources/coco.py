@@ -230,11 +230,10 @@ class CocoSource:
 
 def _most_objects_named(records: Sequence[Record], aligner: Aligner) -> Record:
     """Annotate records and choose the one whose description names most objects; the earlier one of equals."""
-    return max(map(aligner.align, records), key=_objects_named)
-
-
-def _objects_named(record: Record) -> int:
-    return sum(item.status is ObjectStatus.MENTIONED for item in record.objects)
+    return max(
+        map(aligner.align, records),
+        key=lambda record: sum(item.status is ObjectStatus.MENTIONED for item in record.objects),
+    )
 
 
 def _mask_frame(stated_hw: tuple[Any, Any], loaded: LoadedImage) -> tuple[tuple[int, int], int]:

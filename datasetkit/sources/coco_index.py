@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from datasetkit.core.errors import SourceError
@@ -29,7 +29,8 @@ class CocoIndex:
         self._numbers: dict[int, int] = {}
         self._instances_file = self._open(instances)
         self._captions_file = self._open(captions)
-        waiting = [(postings, self._scan(file)) for file, postings in self._files_with_postings()]
+        files = ((self._instances_file, self.instances), (self._captions_file, self.captions))
+        waiting = [(postings, self._scan(file)) for file, postings in files if file]
         for postings, places in waiting:
             self._assign(places, postings)
         for postings in (self.instances, self.captions):
@@ -58,12 +59,6 @@ class CocoIndex:
         self.files.append(JsonFile(path))
         return self.files[-1]
 
-    def _files_with_postings(self) -> Iterator[tuple[JsonFile, Postings]]:
-        if self._instances_file:
-            yield self._instances_file, self.instances
-        if self._captions_file:
-            yield self._captions_file, self.captions
-
     def _scan(self, file: JsonFile) -> array[int]:
         """Index one file; give picture id, annotation id, first byte and length of its annotations, flat."""
         file_number = self.files.index(file)
@@ -83,7 +78,9 @@ class CocoIndex:
                 image_id = _whole_number(element, "image_id", file.path)
                 annotations.extend((image_id, _whole_number(element, "id", file.path), start, length))
             elif key == "categories":
-                self._add_category(_whole_number(element, "id", file.path), element.get("name"))
+                category_id, name = _whole_number(element, "id", file.path), element.get("name")
+                if isinstance(name, str) and name:
+                    self.categories[category_id] = name
             elif key == "licenses" and isinstance(element, Mapping) and isinstance(element.get("id"), int | str):
                 self.licenses[element["id"]] = license_identifier(element)
 
@@ -97,10 +94,6 @@ class CocoIndex:
             raise SourceError(
                 f"{file.path}: annotations have a {other} and no {wanted}; are instances and captions swapped?"
             )
-
-    def _add_category(self, category_id: int, name: object) -> None:
-        if isinstance(name, str) and name:
-            self.categories[category_id] = name
 
     def _assign(self, annotations: array[int], postings: Postings) -> None:
         for at in range(0, len(annotations), 4):

@@ -68,9 +68,10 @@ def find_columns(
         if name is not None and (name not in schema.names or not kind_of(schema.field(name).type)):
             of_type = f"; {name!r} has type {schema.field(name).type}" if name in schema.names else ""
             raise SourceError(f"{where} has no column {name!r} of {kind}; it has {', '.join(schema.names)}{of_type}")
+    texts = (name for name in CAPTION_COLUMNS if _has(schema, name) and _is_text(schema.field(name).type))
     return Columns(
         image=image or _find_image(schema, where),
-        text=text or next((name for name in CAPTION_COLUMNS if _has(schema, name) and _is_text_of(schema, name)), None),
+        text=text or next(texts, None),
         id=row_id,
         license="license" if _has(schema, "license") and _is_string(schema.field("license").type) else None,
     )
@@ -167,10 +168,6 @@ def _is_string(kind: pa.DataType) -> bool:
 def _is_text(kind: pa.DataType) -> bool:
     is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
     return _is_string(kind.value_type) if is_list else _is_string(kind)
-
-
-def _is_text_of(schema: pa.Schema, name: str) -> bool:
-    return _is_text(schema.field(name).type)
 
 
 def _is_id(kind: pa.DataType) -> bool:

@@ -7,12 +7,12 @@ import re
 import stat
 from collections.abc import Sequence
 from operator import itemgetter
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from datasetkit.core.errors import SourceError, UnusableError
 from datasetkit.core.image import ImageLimits
 from datasetkit.core.ledger import DropReason
-from datasetkit.core.paths import Place, files_below, read_part
+from datasetkit.core.paths import Place, absolute, files_below, read_part
 from datasetkit.core.remote import RemotePath
 
 CAPTION_COLUMNS = ("description", "caption", "text")
@@ -92,7 +92,8 @@ def list_shards(places: Sequence[Place], suffix: str) -> list[tuple[str, Place]]
 
     """
     found: dict[Place, PurePosixPath] = {}
-    for place in map(_absolute, places):
+    for given in places:
+        place = given if isinstance(given, RemotePath) else absolute(given)
         if place.is_dir():
             inside = [path for name, path in files_below(place) if name.endswith(suffix)]
             if not inside:
@@ -109,9 +110,3 @@ def list_shards(places: Sequence[Place], suffix: str) -> list[tuple[str, Place]]
     root = os.path.commonpath(list(found.values()))
     named = ((as_text(PurePosixPath(str(path)).relative_to(root).as_posix()), path) for path in found)
     return sorted(named, key=itemgetter(0))
-
-
-def _absolute(place: Place) -> Place:
-    if isinstance(place, RemotePath):
-        return place
-    return Path(os.path.abspath(place))  # noqa: PTH100 - links keep their names

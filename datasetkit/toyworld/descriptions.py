@@ -281,9 +281,8 @@ class _Writer:
         number = self._domain.vocabulary.numbers[len(group.object_ids)]
         name = group.name
         if group in self._mentioned:
-            name = self._rng.choice(
-                [item for item in names_for(self._scene, group.object_ids) if _is_shorter(item, name)]
-            )
+            # A repeated mention says nothing that the first did not.
+            name = self._rng.choice([item for item in names_for(self._scene, group.object_ids) if item.fit(name)])
             determiner = self._rng.choice(("the", f"the {number}")) if group.is_plural else "the"
         elif group.is_plural:
             determiner = "" if self._rng.random() < self._domain.captions.bare_plurals else number
@@ -307,8 +306,3 @@ class _Writer:
             )
             for phrase in self._phrases
         ]
-
-
-def _is_shorter(name: Attributes, than: Attributes) -> bool:
-    """Whether a repeated mention says nothing that the first did not."""
-    return name.shape in (None, than.shape) and name.colour in (None, than.colour) and name.size in (None, than.size)

@@ -50,8 +50,8 @@ class Attributes:
     colour: Colour | None = None
     size: Size | None = None
 
-    def fit(self, item: SceneObject) -> bool:
-        """Whether an object has all of them."""
+    def fit(self, item: SceneObject | Attributes) -> bool:
+        """Whether an object has all of them, or another mention says all of them."""
         return (
             self.shape in (None, item.shape) and self.colour in (None, item.colour) and self.size in (None, item.size)
         )

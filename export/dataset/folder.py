@@ -20,7 +20,8 @@ from filelock import FileLock, Timeout
 from datasetkit.core.errors import BuiltFolderError, OutputError
 from datasetkit.core.files import replace_file, write_text
 from datasetkit.core.ledger import Drop, DropReason, Notice, Tally
-from datasetkit.export.dataset.card.former import former_card
+from datasetkit.export.dataset.card.render import render_card
+from datasetkit.export.dataset.card.sections import owners_part
 from datasetkit.export.dataset.identity import BuildIdentity
 from datasetkit.export.dataset.manifest import (
     ASSETS_FOLDER,
@@ -37,6 +38,7 @@ from datasetkit.export.dataset.manifest import (
     Shard,
     shard_path,
 )
+from datasetkit.export.dataset.statistics import Statistics
 
 _JOURNAL = ".build"
 _STATE = "state.json"
@@ -243,8 +245,19 @@ class BuildFolder:
             self._new_journal()
             self._swap_in_journal()
 
+    def _owners_card(self) -> str | None:
+        """Give the published card without the front matter that was generated; None where nothing is its owner's."""
+        path = self.folder / CARD_NAME
+        if not path.is_file():
+            return None
+        try:
+            card = path.read_text(encoding="utf-8")
+            return owners_part(card, render_card(Manifest.read(self.folder), Statistics.read(self.folder)))
+        except (UnicodeDecodeError, BuiltFolderError) as error:
+            raise OutputError(f"{path} cannot be kept: {error}; mend or delete it, or give another --out") from error
+
     def _new_journal(self) -> None:
-        card = former_card(self.folder)
+        card = self._owners_card()
         self._new.mkdir(parents=True)
         if card is not None:
             write_text(self._new / CARD_NAME, card)

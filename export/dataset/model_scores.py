@@ -38,6 +38,11 @@ class ScoreSummary:
     p75: float
     p95: float
 
+    @property
+    def figures(self) -> list[str]:
+        """Mean and quantiles in rising order, as tables show them."""
+        return [f"{value:.3f}" for value in (self.mean, self.p5, self.p25, self.median, self.p75, self.p95)]
+
 
 class ScoreCounter:
     """Adds up the scores of objects, each rounded to a thousandth, so that any number of them takes the same memory."""

@@ -15,7 +15,6 @@ from dataclasses import dataclass, fields
 from importlib import resources
 from pathlib import Path
 
-from jinja2 import Environment
 from markupsafe import Markup
 from PIL import Image
 
@@ -140,8 +139,9 @@ def write_preview(records: Iterable[Record], destination: Path, title: str, tota
     views = [view_record(record) for record in records]
     statuses = Counter(phrase.status for view in views for phrase in view.record.phrases)
     script = _template("preview.js")
-    page = _environment().from_string(_template("preview.html.j2"))
-    html = page.render(
+    environment = template_environment(html=True)
+    environment.filters |= {"words": _words, "percent": _percent}
+    html = environment.from_string(_template("preview.html.j2")).render(
         title=title,
         total=len(views) if total is None else total,
         views=views,
@@ -160,7 +160,8 @@ def view_record(record: Record) -> RecordView:
     """Prepare one record for the page."""
     pixels = load_image(record.image.data, record.image.name).pixels
     longer = max(pixels.size)
-    size_wh = _scaled(pixels.size, min(_PICTURE_MAX_SIDE_PX, max(_SHOWN_MIN_SIDE_PX, longer)) / longer)
+    scale = min(_PICTURE_MAX_SIDE_PX, max(_SHOWN_MIN_SIDE_PX, longer)) / longer
+    size_wh = (max(1, round(pixels.width * scale)), max(1, round(pixels.height * scale)))
     small = pixels.resize(size_wh, Image.Resampling.LANCZOS, reducing_gap=2.0) if longer > max(size_wh) else pixels
     phrases = tuple(sorted(record.phrases, key=lambda phrase: (phrase.start, -phrase.end)))
     objects = _view_objects(record, size_wh)
@@ -177,10 +178,6 @@ def view_record(record: Record) -> RecordView:
     )
 
 
-def _scaled(size_wh: tuple[int, int], scale: float) -> tuple[int, int]:
-    return max(1, round(size_wh[0] * scale)), max(1, round(size_wh[1] * scale))
-
-
 def _view_objects(record: Record, size_wh: tuple[int, int]) -> tuple[ObjectView, ...]:
     names = _object_names(record.objects)
     candidates = {candidate.object_id for phrase in record.phrases for candidate in phrase.candidates}
@@ -193,7 +190,7 @@ def _view_objects(record: Record, size_wh: tuple[int, int]) -> tuple[ObjectView,
             ObjectView(
                 item=item,
                 name=names[item.id],
-                colour=_css_colour(item.id),
+                colour="#{:02x}{:02x}{:02x}".format(*object_colour(item.id)),
                 path=svg_path(coverage),
                 share=item.area / pixel_count,
                 label_xy=(round(100 * x, 1), round(100 * y, 1)) if item.id in candidates else None,
@@ -256,10 +253,6 @@ def _stripes(colours: Sequence[str]) -> str:
     return f"linear-gradient(90deg,{','.join(stops)})"
 
 
-def _css_colour(object_id: int) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*object_colour(object_id))
-
-
 def _percent(share: float) -> str:
     if share < 0.001:
         return "< 0.1 %"
@@ -268,12 +261,6 @@ def _percent(share: float) -> str:
 
 def _words(constant: str) -> str:
     return constant.replace("_", " ")
-
-
-def _environment() -> Environment:
-    environment = template_environment(html=True)
-    environment.filters |= {"words": _words, "percent": _percent}
-    return environment
 
 
 def _template(name: str) -> str:

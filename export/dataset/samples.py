@@ -51,7 +51,8 @@ def write_samples(folder: Path, manifest: Manifest) -> Path | None:
 
 def draw_sheet(rows: Sequence[_Row]) -> Image.Image:
     """Lay records out on a sheet, mode RGB; a row without the column ``overlay`` needs all others."""
-    font = _font()
+    path = Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+    font = ImageFont.truetype(path, _FONT_PX, layout_engine=ImageFont.Layout.BASIC)
     text_height = max(len(_wrap(row["description"] or "", font)) for row in rows) * _LINE_PX
     cell_wh = (_PICTURE_WH[0] + _GAP_PX, _PICTURE_WH[1] + _GAP_PX // 2 + text_height + _GAP_PX)
     columns = min(len(rows), _GRID_COLUMNS)
@@ -102,11 +103,6 @@ def _overlay(row: _Row) -> Image.Image:
         return Image.open(io.BytesIO(row["overlay"]["bytes"])).convert("RGB")
     record = row_to_record(row)
     return draw_overlay(load_image(record.image.data, record.image.name).pixels, record.key_objects)
-
-
-def _font() -> ImageFont.FreeTypeFont:
-    path = Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
-    return ImageFont.truetype(path, _FONT_PX, layout_engine=ImageFont.Layout.BASIC)
 
 
 def _wrap(text: str, font: ImageFont.FreeTypeFont) -> list[tuple[int, int]]:

@@ -26,7 +26,8 @@ def write_imagefolder(dataset: BuiltDataset, target: Path) -> ExportResult:
 
     The columns are those of the dataset, with ``file_name`` and ``license`` in place of the pictures.
     """
-    schema = _schema()
+    columns = [field for field in row_schema(overlay=False) if field.name != "image"]
+    schema = pa.schema([("file_name", pa.string()), *columns, ("license", pa.string())])
     records = objects = 0
     for split in dataset.splits:
         folder = target / split
@@ -38,11 +39,6 @@ def write_imagefolder(dataset: BuiltDataset, target: Path) -> ExportResult:
                 records += len(group)
                 objects += sum(len(row["objects"]) for row in group)
     return ExportResult(records, records, objects)
-
-
-def _schema() -> pa.Schema:
-    columns = [field for field in row_schema(overlay=False) if field.name != "image"]
-    return pa.schema([("file_name", pa.string()), *columns, ("license", pa.string())])
 
 
 def _rows(picture: Picture, folder: Path) -> Iterator[dict[str, Any]]:

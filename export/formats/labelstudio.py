@@ -60,7 +60,10 @@ def _task(record: Record, path: str, counts: Counter[str]) -> dict[str, Any]:
     for number, phrase in enumerate(record.phrases):
         named = (*phrase.object_ids, *(candidate.object_id for candidate in phrase.candidates))
         result.append(_span(number, phrase))
-        result += [_relation(number, object_id) for object_id in named]
+        result += [
+            {"type": "relation", "from_id": f"phrase{number}", "to_id": f"object{object_id}", "direction": "right"}
+            for object_id in named
+        ]
     return {
         "data": {
             "image": path,
@@ -95,10 +98,6 @@ def _span(number: int, phrase: Phrase) -> dict[str, Any]:
         "to_name": "description",
         "value": {"start": phrase.start, "end": phrase.end, "text": phrase.text, "labels": [phrase.status.value]},
     }
-
-
-def _relation(number: int, object_id: int) -> dict[str, Any]:
-    return {"type": "relation", "from_id": f"phrase{number}", "to_id": f"object{object_id}", "direction": "right"}
 
 
 def _label_config(categories: list[str]) -> str:

@@ -11,7 +11,7 @@ from datasetkit.core.errors import OutputError
 from datasetkit.core.remote import RemotePath
 from datasetkit.export.formats.exporting import MARKER_NAME, export_folder
 from datasetkit.export.formats.result import ExportResult
-from datasetkit.export.publish.files import LocalFile, local_file
+from datasetkit.export.publish.files import local_file
 from datasetkit.export.publish.store.sending import compare, read_journal, send
 
 _JOURNAL_NAME = ".datasetkit-export-journal.json"
@@ -49,7 +49,8 @@ def export_remote(
     with tempfile.TemporaryDirectory(prefix="datasetkit-") as temporary:
         local = Path(temporary) / "export"
         result = export_folder(folder, format_name, local, split=split, on_progress=on_progress)
-        files = _marked_files(local)
+        names = json.loads((local / MARKER_NAME).read_bytes())["files"]  # the marker itself is the last
+        files = [local_file(local, name, lambda _: None) for name in names]
         difference = compare(destination, listed, files, former=former, known={}, unfinished=unfinished)
         send(local, destination, difference, _JOURNAL_NAME)
     return result
@@ -66,9 +67,3 @@ def _former_files(destination: RemotePath, listed: Mapping[str, int], *, overwri
         raise OutputError(f"{destination} holds something that is no export; give another DEST")
     marker = json.loads((destination / MARKER_NAME).read_bytes()) if MARKER_NAME in listed else {}
     return left.union(marker.get("files", ()))
-
-
-def _marked_files(local: Path) -> tuple[LocalFile, ...]:
-    """Hash the files that the marker names, itself the last."""
-    names = json.loads((local / MARKER_NAME).read_bytes())["files"]
-    return tuple(local_file(local, name, lambda _: None) for name in names)

@@ -77,7 +77,7 @@ def score_table(scores: Mapping[str, ScoreSummary]) -> Markdown:
     """Lay out the objects' scores as far as they were measured."""
     return table(
         ["score", "objects", "mean", "5 %", "25 %", "median", "75 %", "95 %", "meaning"],
-        [[code(name), number(item.measured), *_figures(item), _SCORES[name]] for name, item in scores.items()],
+        [[code(name), number(item.measured), *item.figures, _SCORES[name]] for name, item in scores.items()],
     )
 
 
@@ -90,7 +90,3 @@ def _weights(revision: str | None, sha256: str | None) -> Markdown:
     if revision is not None:
         return Markdown(f"revision {code(revision[:_SHORT_DIGITS])}")
     return Markdown(f"sha256 {code(sha256[:_SHORT_DIGITS])}" if sha256 is not None else "")
-
-
-def _figures(item: ScoreSummary) -> list[str]:
-    return [f"{value:.3f}" for value in (item.mean, item.p5, item.p25, item.median, item.p75, item.p95)]

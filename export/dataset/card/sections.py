@@ -137,7 +137,8 @@ def _merge_body(new: str, old: str) -> str:
     for block in generated:
         if block.name is None:
             lines = _without_title(block.lines) if block is generated[0] else block.lines
-            texts = [text for text in _texts(lines) if not _holds(kept, text)]
+            parts = ("\n".join(part).strip("\n") for part in heading_parts(lines))
+            texts = [text for text in parts if text and not _holds(kept, text)]
             _insert(kept, before, [Block(None, ("", *text.split("\n"), "")) for text in texts], past_text=True)
         elif block.name not in present and block.name not in known:
             _insert(kept, before, [Block(None, ("",)), block, Block(None, ("",))])
@@ -161,11 +162,6 @@ def _without_title(lines: Sequence[str]) -> Sequence[str]:
     """Leave out the heading with which a body begins: the published card has its own, or was to have none."""
     first = next((place for place, line in enumerate(lines) if line.strip()), 0)
     return lines[first + 1 :] if lines and lines[first].startswith("# ") else lines
-
-
-def _texts(lines: Sequence[str]) -> list[str]:
-    texts = ("\n".join(part).strip("\n") for part in heading_parts(lines))
-    return [text for text in texts if text]
 
 
 def _holds(blocks: Sequence[Block], text: str) -> bool:

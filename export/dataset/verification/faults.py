@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from datasetkit.core.text import one_line
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -22,4 +24,4 @@ class Fault:
 
     def __str__(self) -> str:
         """Give the finding as one line."""
-        return " ".join(f"{'warning: ' if self.is_warning else ''}{self.where}: {self.what}".split())
+        return one_line(f"{'warning: ' if self.is_warning else ''}{self.where}: {self.what}")

@@ -5,6 +5,7 @@ What is wrong is reported and the check goes on: one bad row, shard or file hide
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -89,9 +90,7 @@ def _check(files: DatasetFiles, on_progress: OnProgress) -> Iterator[Fault]:
 
 
 def _expected_names(manifest: Manifest) -> frozenset[str]:
-    counts: dict[str, int] = {}
-    for shard in manifest.shards:
-        counts[shard.split] = counts.get(shard.split, 0) + 1
+    counts = Counter(shard.split for shard in manifest.shards)
     return frozenset(shard_path(split, index, count) for split, count in counts.items() for index in range(count))
 
 
