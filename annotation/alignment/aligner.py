@@ -81,7 +81,7 @@ class KnownObjectAligner:
             reason=AlignmentReason.NO_SUCH_CATEGORY if self._objects_known else AlignmentReason.OBJECTS_UNKNOWN
         )
         return tuple(
-            _phrase(text, noun, unresolved if mention is None else next(results))
+            phrase_of(text, noun, unresolved if mention is None else next(results))
             for noun, mention in zip(nouns, mentions, strict=True)
         )
 
@@ -100,10 +100,11 @@ def _evidence(phrases: Sequence[str], objects: Sequence[KeyObject], lexicon: Lex
     )
 
 
-def _phrase(text: str, found: NounPhrase, result: Resolution) -> Phrase:
-    words = text[found.start : found.end]
-    if not found.is_object:
-        return Phrase(words, found.start, found.end, status=PhraseStatus.NOT_AN_OBJECT)
+def phrase_of(text: str, noun: NounPhrase, result: Resolution) -> Phrase:
+    """Write a noun phrase, with what it names, as a record holds it; what is no object names nothing."""
+    words = text[noun.start : noun.end]
+    if not noun.is_object:
+        return Phrase(words, noun.start, noun.end, status=PhraseStatus.NOT_AN_OBJECT)
     status = PhraseStatus.ABSENT
     if result.object_ids:
         status = PhraseStatus.MATCHED
@@ -111,8 +112,8 @@ def _phrase(text: str, found: NounPhrase, result: Resolution) -> Phrase:
         status = PhraseStatus.AMBIGUOUS
     return Phrase(
         words,
-        found.start,
-        found.end,
+        noun.start,
+        noun.end,
         object_ids=result.object_ids,
         candidates=tuple(Candidate(object_id, score) for object_id, score in result.candidates),
         score=result.score,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from datasetkit.annotation.alignment.aligner import phrase_of
 from datasetkit.annotation.alignment.competition import settle
 from datasetkit.annotation.alignment.mentions import Mention, demand_of
 from datasetkit.annotation.alignment.reasons import AlignmentReason
@@ -18,7 +19,7 @@ from datasetkit.annotation.lexicon import coco_lexicon
 from datasetkit.annotation.phrases.words import english_words
 from datasetkit.core.detections import Query, Region
 from datasetkit.core.protocols import NounPhrase
-from datasetkit.core.record import Candidate, Phrase, PhraseStatus
+from datasetkit.core.record import Phrase
 
 _Array = NDArray[np.float64]
 _SCORE_DIGITS = 6
@@ -102,9 +103,9 @@ def link(
     phrases = []
     for index, noun in enumerate(nouns):
         first = firsts[index]
-        result = results.get(index if first is None else first)
+        result = results.get(index if first is None else first, Resolution())
         is_seen = bool(scores[index].max(initial=0.0) >= score_min)
-        phrases.append(_phrase(text, noun, result, own[index], is_seen=is_seen))
+        phrases.append(phrase_of(text, noun, _scored(result, own[index], is_seen=is_seen)))
     return tuple(phrases)
 
 
@@ -158,26 +159,10 @@ def _fits(mentions: Sequence[Mention], scores: _Array, score_min: float, rival_s
     return fit
 
 
-def _phrase(text: str, noun: NounPhrase, result: Resolution | None, scores: _Array, *, is_seen: bool) -> Phrase:
-    """Write a noun phrase as the record holds it; ``scores`` are its own, shape (N,)."""
-    words = text[noun.start : noun.end]
-    if result is None:
-        return Phrase(words, noun.start, noun.end, status=PhraseStatus.NOT_AN_OBJECT)
-    reason = result.reason
-    if reason is AlignmentReason.NO_INSTANCE:
-        reason = AlignmentReason.OUTSCORED if is_seen else AlignmentReason.NOT_FOUND
-    status, score = PhraseStatus.ABSENT, result.score
+def _scored(result: Resolution, scores: _Array, *, is_seen: bool) -> Resolution:
+    """Put in a phrase's own scores, shape (N,): how sure the detector is of what was found, or why nothing was."""
+    if result.reason is AlignmentReason.NO_INSTANCE:
+        return replace(result, reason=AlignmentReason.OUTSCORED if is_seen else AlignmentReason.NOT_FOUND)
     if result.object_ids:
-        status, score = PhraseStatus.MATCHED, round(float(scores[list(result.object_ids)].mean()), _SCORE_DIGITS)
-    elif result.candidates:
-        status = PhraseStatus.AMBIGUOUS
-    return Phrase(
-        words,
-        noun.start,
-        noun.end,
-        object_ids=result.object_ids,
-        candidates=tuple(Candidate(object_id, share) for object_id, share in result.candidates),
-        score=score,
-        status=status,
-        reason=None if reason is None else reason.value,
-    )
+        return replace(result, score=round(float(scores[list(result.object_ids)].mean()), _SCORE_DIGITS))
+    return result

@@ -39,11 +39,13 @@ def _unlisted(sentence: Sentence, index: int) -> str:
         return _unlisted_noun(sentence, index)
     if base.startswith("JJ"):
         ends_phrase = before in ("DT", "JJ") and not sentence.goes_on(index)
+        # "in a white t-shirt" ends with its noun, "an outdoor market" goes on to it.
         has_determiner = ends_phrase and sentence.tags[sentence.phrase_start(index - 1)] == "DT"
         return sentence.noun_tag(word) if has_determiner else "JJ"
     if base.startswith("VB"):
         verb = before in ("NN", "NNS", "PRP", "VB", "RB") or sentence.word_at(index - 1) == "to"
         verb = verb or (before == "CC" and sentence.has_object(index))
+        # "a dump truck dumps dirt": a noun after "a", a verb after "truck".
         return "VB" if verb else sentence.noun_tag(word)
     if base.startswith("RB"):
         return "RB"
@@ -64,15 +66,15 @@ def _adjective(sentence: Sentence, index: int) -> str:
     """An adjective, or the noun that some of them are where none follows ("an orange", "a remote")."""
     word, words = sentence.word[index], sentence.words
     if word not in words.adjective_nouns or sentence.goes_on(index):
-        return "JJ"
+        return "JJ"  # "a black dog", "an adult male"
     if word not in words.colours:
-        return "NN"
+        return "NN"  # "a glass of wine"
     if sentence.word_at(index + 1) in words.conjunctions:
         beyond = sentence.word_at(index + 2)
         if beyond in words.colours or (beyond in words.adjectives and beyond not in words.adjective_nouns):
-            return "JJ"
+            return "JJ"  # "an orange and white boat"
     if index == 0 or sentence.tags[index - 1] == "DT":
-        return "NN"
+        return "NN"  # "peels an orange"
     opener = sentence.word[index - 1]
     if sentence.tags[index - 1] == "CC":
         opener = sentence.word_at(index - 2)
@@ -81,7 +83,7 @@ def _adjective(sentence: Sentence, index: int) -> str:
 
 def _is_participle(sentence: Sentence, index: int) -> bool:
     word, words = sentence.word[index], sentence.words
-    if word in words.irregular_participles:
+    if word in words.irregular_participles:  # "leaves stuck to its tail"
         return True
     if word.endswith("ing") and len(word) > 4:
         after_subject = sentence.tag_at(index - 1) in ("VB", "PRP", "NNS")
@@ -98,16 +100,16 @@ def _participle(sentence: Sentence, index: int) -> str:
     describes = not is_ing or word in words.describing_participles
     alone = opener in words.stands_alone
     if before == "DT" and (describes or not alone):
-        return "JJ" if goes_on else "VB" if alone else "NN"
+        return "JJ" if goes_on else "VB" if alone else "NN"  # "a parked car", "a set of keys"
     if not goes_on:
-        return "VB"
+        return "VB"  # "a car parked on the side"
     if before in NOUNS:
         return _compound_participle(sentence, index)
     if before == "PRP" or (before == "VB" and is_ing):
         return "VB"
     if before == "CC":
         after_nominal = sentence.tag_at(sentence.before(place)) in ("NN", "NNS", "JJ")
-        return "JJ" if after_nominal and describes else "VB"
+        return "JJ" if after_nominal and describes else "VB"  # "a knife and sliced apples"
     if before != "JJ" and not describes:
         return "VB"
     return "VB" if opener in words.predicative or (alone and is_ing) else "JJ"
@@ -131,13 +133,14 @@ def _verb_or_noun(sentence: Sentence, index: int) -> str:
     word, words = sentence.word[index], sentence.words
     before, opener = sentence.tag_at(index - 1), sentence.word_at(index - 1)
     if before in _NOUN_OPENERS and opener not in words.predicative:
+        # "a load of logs", but "another rides a horse"
         alone = opener in words.stands_alone and (before != "DT" or word.endswith("s"))
         return "VB" if alone else sentence.noun_tag(word)
     if before == "IN" and opener not in words.clause_openers and opener != "to":
-        return sentence.noun_tag(word)
+        return sentence.noun_tag(word)  # "a woman in suits"
     if before == "NN" and not word.endswith("s") and not sentence.is_plural_subject(index - 1):
         return "VB" if sentence.ends_clause(index) else "NN"
-    return "VB"
+    return "VB"  # "a cook prepares a pizza", "a man and his dog sit on a bench"
 
 
 def _noun_or_verb(sentence: Sentence, index: int) -> str:
@@ -149,6 +152,7 @@ def _noun_or_verb(sentence: Sentence, index: int) -> str:
     is_base = word in words.noun_verbs and noun == "NN"
     verb = False
     if before in NOUNS:
+        # "men drink wine", "a woman cooks at an oven"
         verb = _agrees_as_base(sentence, index) if is_base else _agrees_as_third_person(sentence, index)
     elif before == "PRP":
         verb = opener not in ("there", "here")
@@ -166,9 +170,10 @@ def _agrees_as_base(sentence: Sentence, index: int) -> bool:
     """Tell whether the nouns before want a verb without "-s": they are plural, or two joined."""
     if sentence.tags[index - 1] == "RB":
         return sentence.ends_clause(index)
-    if sentence.is_plural_subject(index - 1):
+    if sentence.is_plural_subject(index - 1):  # "potted plants line the balcony"
         return sentence.word[index - 1] not in sentence.words.plural_modifiers
     start = sentence.phrase_start(index - 1)
+    # "a fire truck and a police car block the road", but "a dump truck"
     return sentence.tag_at(start - 1) == "CC" and sentence.ends_clause(index)
 
 
@@ -180,6 +185,7 @@ def _agrees_as_third_person(sentence: Sentence, index: int) -> bool:
         return False
     start = sentence.phrase_start(place)
     if sentence.word[start] in sentence.words.singular_determiners or sentence.tags[start] == "CD":
-        return sentence.word[start] in sentence.words.singular_determiners
+        return sentence.word[start] in sentence.words.singular_determiners  # "a plane lands"
+    # "the bus stops": "the" leaves the number open, and buses move.
     categories = sentence.lexicon.categories(noun)
     return noun in sentence.words.mover_words or any(category in sentence.words.movers for category in categories)

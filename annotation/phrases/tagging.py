@@ -66,7 +66,7 @@ def _mark_fixed(sentence: Sentence) -> None:
 def _mark_run(sentence: Sentence, index: int, length: int) -> bool:
     run = sentence.word[index : index + length]
     text = " ".join(run)
-    if text in sentence.words.fixed:
+    if text in sentence.words.fixed:  # "next to a sink", "in front of a store"
         sentence.tags[index : index + length] = ["IN"] * length
         return True
     plain = normalise(text)
@@ -74,8 +74,10 @@ def _mark_run(sentence: Sentence, index: int, length: int) -> bool:
         return False
     if not _is_compound(sentence, plain) or _is_clause(sentence, index, run):
         return False
+    # "a close up of a sandwich": a run that ends in "up" is a noun only where one is due.
     if run[-1] in sentence.words.prepositions and not _noun_due(sentence, index):
         return False
+    # "a stop sign", "a hot dog costume"
     sentence.tags[index : index + length] = ["NN"] * (length - 1) + [sentence.noun_tag(run[-1])]
     return True
 
@@ -109,15 +111,16 @@ def _closed_tag(sentence: Sentence, index: int) -> str:
     word, words = sentence.word[index], sentence.words
     if not sentence.tokens[index].is_word:
         return {",": "COMMA", "&": "CC", "'": _apostrophe(sentence, index)}.get(word, "STOP")
-    if word == "'s":
+    if word == "'s":  # "a man's hat", "it's a photo"
         return _apostrophe(sentence, index)
-    if word == "that":
+    if word == "that":  # "a boy that is holding a kite", "on that chair"
         after_noun = sentence.tag_at(index - 1) in ("", *NOUNS) and sentence.is_open(index - 1)
         return "PRP" if after_noun else "DT"
-    if word in words.possessives:
+    if word in words.possessives:  # "her cell phone"; alone, as in "a dog beside her", it is a pronoun
         return "DT" if word != "her" or sentence.goes_on(index) else "PRP"
     if word == "can" and (sentence.tag_at(index - 1) == "DT" or sentence.word_at(index - 1) in words.adjectives):
-        return ""
+        return ""  # "barks at a can of paint"
+    # "the opposite side", "lit with overhead lights"
     if word in words.adjective_prepositions and sentence.tag_at(index - 1) in ("DT", "IN") and sentence.goes_on(index):
         return "JJ"
     if word in words.numbers or word[0].isdecimal():
@@ -137,7 +140,7 @@ def _closed_tag(sentence: Sentence, index: int) -> str:
 def _apostrophe(sentence: Sentence, index: int) -> str:
     """Tell a possessive ending from a shortened "is"."""
     if sentence.tag_at(index - 1) in ("PRP", "DT", "IN") or index == 0:
-        return "VB"
+        return "VB"  # "there's a cake"
     following = sentence.word_at(index + 1)
     if following.endswith("ing") and following not in sentence.words.ing_nouns:
         return "VB"

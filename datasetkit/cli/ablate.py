@@ -164,13 +164,10 @@ def _warn(plan: Plan, data: DataIdentity) -> None:
 
 
 def _report(found: Ablations, folder: Path) -> None:
-    from rich.console import Console
-
+    from datasetkit.cli.tables import print_tables
     from datasetkit.hi_scoring.ablation.terminal import ablation_tables
 
-    console = Console()
-    for table in ablation_tables(found):
-        console.print(table)
+    print_tables(ablation_tables(found))
     conditions = len({trial["condition"] for trial in found.facts["trials"]})
     typer.echo(f"wrote {folder} ({conditions:,} conditions on {found.facts['n']:,} samples)")
     typer.echo(ON_A_PAGE)

@@ -82,17 +82,13 @@ def _files_of(dataset: str) -> Iterator[DatasetFiles]:
 
 def stats(folder: Folder) -> None:
     """Print what is in a dataset and draw its plots."""
-    from rich.console import Console
-
-    from datasetkit.cli.tables import statistics_tables
+    from datasetkit.cli.tables import print_tables, statistics_tables
     from datasetkit.export.dataset.manifest import Manifest
     from datasetkit.export.dataset.plots import write_plots
     from datasetkit.export.dataset.statistics import compute_statistics
 
     statistics = compute_statistics(folder, Manifest.read(folder))
-    console = Console()
-    for table in statistics_tables(statistics):
-        console.print(table)
+    print_tables(statistics_tables(statistics))
     for path in write_plots(statistics, folder):
         typer.echo(f"wrote {path}")
 

@@ -148,14 +148,11 @@ def _heads(text: str | None) -> tuple[tuple[int, int], ...] | None:
 
 
 def _report(found: Knockouts, folder: Path) -> None:
-    from rich.console import Console
-
+    from datasetkit.cli.tables import print_tables
     from datasetkit.hi_scoring.interventions.terminal import knockout_tables
     from datasetkit.hi_scoring.runs.drops import read_drops
 
-    console = Console()
-    for table in knockout_tables(found):
-        console.print(table)
+    print_tables(knockout_tables(found))
     counts = found.facts["counts"]
     if wrong := counts["questions"] - counts["blocked"]:
         typer.echo(f"left out  {wrong:,} of {counts['questions']:,} questions: the model answers them wrong")

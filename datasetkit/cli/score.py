@@ -135,8 +135,7 @@ def _check_phrases(rows: Data, by: str, options: ScoreOptions) -> None:
 
 def _report(scores: HeadScores, subject: Subject, rows: Data, folder: Path, by: str, top: int) -> None:
     """Write the page with pictures of what the best heads look at, and print the tables."""
-    from rich.console import Console
-
+    from datasetkit.cli.tables import print_tables
     from datasetkit.hi_scoring.runs.drops import read_drops
     from datasetkit.hi_scoring.scores.dataset_scores import looked_at
     from datasetkit.hi_scoring.scores.report.gallery import panel
@@ -152,9 +151,7 @@ def _report(scores: HeadScores, subject: Subject, rows: Data, folder: Path, by: 
     page = folder / PAGE_NAME
     # First, for whoever reads may stop (head -2) when the tables are printed.
     write_page(page, scores, by=by, top=top, panels=[panel(one, heads) for one in looked], drops=drops)
-    console = Console()
-    for table in scores_tables(scores, by, top):
-        console.print(table)
+    print_tables(scores_tables(scores, by, top))
     if len(scores.record_ids) < FEW_SAMPLES:
         typer.echo(
             f"few samples    {len(scores.record_ids)}: intervals and rankings say little below some {FEW_SAMPLES}"

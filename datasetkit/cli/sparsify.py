@@ -139,15 +139,12 @@ def sparsify(
 
 
 def _report(found: Sparsity, folder: Path) -> None:
-    from rich.console import Console
-
+    from datasetkit.cli.tables import print_tables
     from datasetkit.hi_scoring.sparse.conditions import CORE
     from datasetkit.hi_scoring.sparse.plan import PLAN_NAME
     from datasetkit.hi_scoring.sparse.terminal import sparsity_tables
 
-    console = Console()
-    for table in sparsity_tables(found):
-        console.print(table)
+    print_tables(sparsity_tables(found))
     plan = found.plan
     [core] = found.costs[found.costs["group"] == CORE].to_dict("records")
     if not core["sparse"] > 0:

@@ -1,10 +1,11 @@
-"""Statistics as terminal tables. Owns their columns and bars."""
+"""Tables on the terminal. Owns how all are printed, and the columns and bars of those for statistics."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from rich.console import Console, RenderableType
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -13,6 +14,13 @@ if TYPE_CHECKING:
 
 _ROWS_SHOWN = 15
 _BAR_WIDTH = 24
+
+
+def print_tables(tables: Iterable[RenderableType]) -> None:
+    """Print tables, one below the other, as wide as the terminal."""
+    console = Console()
+    for table in tables:
+        console.print(table)
 
 
 def statistics_tables(statistics: Statistics) -> Iterator[Table]:

@@ -253,8 +253,7 @@ def run(
 
 def _report(found: Comparison, bench: Bench, folder: Path) -> None:
     """Write tables and pages, and print what they say."""
-    from rich.console import Console
-
+    from datasetkit.cli.tables import print_tables
     from datasetkit.hi_scoring.comparison.compare import CELLS_NAME
     from datasetkit.hi_scoring.comparison.report.markdown import write_markdown
     from datasetkit.hi_scoring.comparison.report.page import write_page
@@ -269,9 +268,7 @@ def _report(found: Comparison, bench: Bench, folder: Path) -> None:
     write_markdown(folder / "comparison.md", found, shifts, contrasts, description)
     asked = side_by_side(folder, found, _RECORDS_SHOWN)
     write_page(folder / PAGE_NAME, found, shifts, contrasts, description, asked)
-    console = Console()
-    for part in comparison_tables(found, shifts, contrasts):
-        console.print(part)
+    print_tables(comparison_tables(found, shifts, contrasts))
     for group, cells in found.groups.items():
         first = cells[0]
         share = first.trainable / first.parameters
