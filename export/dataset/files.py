@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from datasetkit.export.dataset.manifest import ASSETS_FOLDER, DATA_FOLDER
@@ -66,3 +68,38 @@ class FolderFiles:
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.papers).as_posix()
+
+
+class FetchedFiles(ABC):
+    """The files of a dataset elsewhere. A shard is on this disk only while it is open.
+
+    Args:
+        title: where they are, for messages.
+        names: of all of them.
+        folder: an empty one, for the papers and one shard at a time.
+
+    """
+
+    def __init__(self, title: str, names: Iterable[str], folder: Path) -> None:
+        self._title = title
+        self.names = frozenset(names)
+        data = (name for name in self.names if name.startswith(f"{DATA_FOLDER}/") and name.endswith(".parquet"))
+        self.data_names = frozenset(data)
+        self.papers = folder
+
+    @contextmanager
+    def opened(self, name: str) -> Iterator[Path]:
+        """Fetch one file; it is deleted when the context ends."""
+        # Under a folder of its own, and by its last part alone: no name leads out of there.
+        with tempfile.TemporaryDirectory(dir=self.papers) as folder:
+            path = Path(folder) / PurePosixPath(name).name
+            self._fetch(name, path)
+            yield path
+
+    def tell(self, message: str) -> str:
+        """Give the message with where the files are in place of the temporary folder."""
+        return message.replace(str(self.papers), self._title)
+
+    @abstractmethod
+    def _fetch(self, name: str, path: Path) -> None:
+        """Write one file to a local path."""

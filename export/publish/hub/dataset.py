@@ -5,32 +5,26 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from huggingface_hub import HfApi, RepoFile, get_session, get_token, hf_hub_url, hf_raise_for_status
 from huggingface_hub.utils import HFValidationError, validate_repo_id  # type: ignore[attr-defined]
 
 from datasetkit.core.errors import HubError
 from datasetkit.core.text import one_line
-from datasetkit.export.dataset.manifest import (
-    CARD_NAME,
-    DATA_FOLDER,
-    LEDGER_NAME,
-    MANIFEST_NAME,
-    RECIPE_NAME,
-    STATISTICS_NAME,
-)
+from datasetkit.export.dataset.files import FetchedFiles
+from datasetkit.export.dataset.manifest import LEDGER_NAME
+from datasetkit.export.publish.files import PAPERS
 from datasetkit.export.publish.hub.calls import HubCaller, Patience
 
 _TYPE = "dataset"
 _MOST_PAPER_BYTES = 10**9  # papers are read whole, but for the ledger
-_PAPERS = (CARD_NAME, MANIFEST_NAME, LEDGER_NAME, STATISTICS_NAME, RECIPE_NAME)
 
 
-class HubFiles:
+class HubFiles(FetchedFiles):
     """The files of one commit of a dataset repository; made by :func:`published_files`.
 
-    A shard is on this disk only while it is open. huggingface_hub's caches are not used: they keep what they load.
+    huggingface_hub's caches are not used: they keep what they load.
 
     Args:
         repo_id: ``user/name``.
@@ -62,35 +56,14 @@ class HubFiles:
         self._title = f"{repo_id}@{revision}" if revision else repo_id
         self._commit = self._resolve(revision)
         sizes = self._list()
-        self.names = frozenset(sizes)
-        data = (name for name in self.names if name.startswith(f"{DATA_FOLDER}/") and name.endswith(".parquet"))
-        self.data_names = frozenset(data)
-        self.papers = folder
-        for name in self.names.intersection(_PAPERS):
+        super().__init__(self._title, sizes, folder)
+        for name in self.names.intersection(PAPERS):
             if sizes[name] > _MOST_PAPER_BYTES and name != LEDGER_NAME:
                 raise HubError(
                     f"{self._title}: {name} has {sizes[name]:,} bytes, which no build writes; at most "
                     f"{_MOST_PAPER_BYTES:,} are read"
                 )
-            self._download(name, folder / name)
-
-    @contextmanager
-    def opened(self, name: str) -> Iterator[Path]:
-        """Download one file; it is deleted when the context ends.
-
-        Raises:
-            HubError: the Hub does not give it.
-
-        """
-        # Under a folder of its own, and by its last part alone: no name leads out of there.
-        with tempfile.TemporaryDirectory(dir=self.papers) as folder:
-            path = Path(folder) / PurePosixPath(name).name
-            self._download(name, path)
-            yield path
-
-    def tell(self, message: str) -> str:
-        """Give the message with the repository in place of the temporary folder."""
-        return message.replace(str(self.papers), self._title)
+            self._fetch(name, folder / name)
 
     def _resolve(self, revision: str | None) -> str:
         info = self._call(
@@ -109,7 +82,7 @@ class HubFiles:
 
         return self._call("listing its files", listed)
 
-    def _download(self, name: str, path: Path) -> None:
+    def _fetch(self, name: str, path: Path) -> None:
         url = hf_hub_url(self._repo_id, name, repo_type=_TYPE, revision=self._commit, endpoint=self._api.endpoint)
         headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
 

@@ -6,18 +6,18 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from datasetkit.core.errors import BuiltFolderError
 from datasetkit.core.remote import RemotePath
-from datasetkit.export.dataset.manifest import DATA_FOLDER
+from datasetkit.export.dataset.files import FetchedFiles
 from datasetkit.export.publish.files import PAPERS
 
 _COPY_BYTES = 2**23
 
 
-class RemoteFiles:
-    """The files of a remote folder; made by :func:`remote_files`. A shard is on this disk only while it is open.
+class RemoteFiles(FetchedFiles):
+    """The files of a remote folder; made by :func:`remote_files`.
 
     Args:
         place: the folder.
@@ -31,27 +31,11 @@ class RemoteFiles:
 
     def __init__(self, place: RemotePath, folder: Path) -> None:
         self._place = place
-        self.names = frozenset(place.files())
+        super().__init__(str(place), place.files(), folder)
         if not self.names:
             raise BuiltFolderError(f"there is nothing at {place}; give an address that `datasetkit push` wrote to")
-        data = (name for name in self.names if name.startswith(f"{DATA_FOLDER}/") and name.endswith(".parquet"))
-        self.data_names = frozenset(data)
-        self.papers = folder
         for name in self.names.intersection(PAPERS):
             self._fetch(name, folder / name)
-
-    @contextmanager
-    def opened(self, name: str) -> Iterator[Path]:
-        """Fetch one file; it is deleted when the context ends."""
-        # Under a folder of its own, and by its last part alone: no name leads out of there.
-        with tempfile.TemporaryDirectory(dir=self.papers) as folder:
-            path = Path(folder) / PurePosixPath(name).name
-            self._fetch(name, path)
-            yield path
-
-    def tell(self, message: str) -> str:
-        """Give the message with the address in place of the temporary folder."""
-        return message.replace(str(self.papers), str(self._place))
 
     def _fetch(self, name: str, path: Path) -> None:
         with (self._place / name).open() as remote, path.open("wb") as local:
