@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -53,7 +52,9 @@ class BoxChunks(Generic[Encoded]):
         return [self._segments(next(encoded), boxes) if len(boxes) else [] for boxes in boxes_xyxy]
 
     def _segments(self, encoded: Encoded, boxes_xyxy: FloatArray) -> list[Segment] | UnusableError:
-        batches: Batches[list[float], Segment] = Batches(partial(self._decoded, encoded), self._boxes_per_chunk)
+        batches: Batches[list[float], Segment] = Batches(
+            lambda chunk: self._decode(encoded, np.array(chunk, dtype=np.float64)), self._boxes_per_chunk
+        )
         results = batches.run(boxes_xyxy.tolist())
         self._boxes_per_chunk = batches.size
         segments: list[Segment] = []
@@ -65,6 +66,3 @@ class BoxChunks(Generic[Encoded]):
             else:
                 return result
         return segments
-
-    def _decoded(self, encoded: Encoded, boxes_xyxy: Sequence[list[float]]) -> list[Segment | UnusableError]:
-        return self._decode(encoded, np.array(boxes_xyxy, dtype=np.float64))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from pathlib import Path
 
@@ -20,6 +21,11 @@ def replace_file(path: Path, data: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a text with the same bytes on every system; a file that is there is replaced."""
     path.write_bytes(text.encode())
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write plain values as JSON that people can read, too; equal values give equal bytes."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
 def flush_to_disk(path: Path) -> None:

@@ -96,11 +96,7 @@ def _merged_card(
 ) -> str:
     if published is None:
         return render_card(manifest, statistics, pictures, reason_meanings)
-    return merge_card(render_card(manifest, statistics, pictures, reason_meanings, _title(published)), published)
-
-
-def _title(card: str) -> str | None:
-    """Give the name that a card's owner gave the dataset."""
-    front, _ = split_card(card)
-    name = read_front_matter(card).get("pretty_name") if front.strip() else None
-    return name if isinstance(name, str) and name.strip() else None
+    front, _ = split_card(published)
+    name = read_front_matter(published).get("pretty_name") if front.strip() else None
+    title = name if isinstance(name, str) and name.strip() else None  # what the card's owner calls the dataset
+    return merge_card(render_card(manifest, statistics, pictures, reason_meanings, title), published)

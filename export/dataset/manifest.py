@@ -11,7 +11,7 @@ from typing import Any
 
 from datasetkit.core.detections import ModelIdentity
 from datasetkit.core.errors import BuiltFolderError
-from datasetkit.core.files import write_text
+from datasetkit.core.files import write_json
 from datasetkit.core.ledger import Tally
 
 MANIFEST_NAME = "manifest.json"
@@ -152,8 +152,7 @@ class Manifest:
 
     def write(self, folder: Path) -> None:
         """Write ``manifest.json``; equal manifests give equal bytes."""
-        text = json.dumps(self.to_json(), indent=1, ensure_ascii=False)
-        write_text(folder / MANIFEST_NAME, text + "\n")
+        write_json(folder / MANIFEST_NAME, self.to_json())
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from datasetkit.core.errors import BuiltFolderError
-from datasetkit.core.files import write_text
+from datasetkit.core.files import write_json
 from datasetkit.core.record import ObjectStatus, PhraseStatus
 from datasetkit.export.dataset.manifest import STATISTICS_NAME, Manifest
 from datasetkit.export.dataset.model_scores import ScoreCounter, ScoreSummary, read_scores
@@ -173,8 +173,7 @@ class Statistics:
 
     def write(self, folder: Path) -> None:
         """Write ``statistics.json``; equal statistics give equal bytes."""
-        text = json.dumps(self.to_json(), indent=1, ensure_ascii=False)
-        write_text(folder / STATISTICS_NAME, text + "\n")
+        write_json(folder / STATISTICS_NAME, self.to_json())
 
     @classmethod
     def read(cls, folder: Path) -> Statistics:
