@@ -76,7 +76,7 @@ class KnownObjectAligner:
         known = [item for item in objects if item.category is not None]
         instances = [Instance(item.id, item.is_crowd) for item in known]
         results = iter(resolve(named, instances, _evidence(naming, known, lexicon)))
-        # What is said of a phrase that names no category known here.
+        # For a phrase that names no category known here.
         unresolved = Resolution(
             reason=AlignmentReason.NO_SUCH_CATEGORY if self._objects_known else AlignmentReason.OBJECTS_UNKNOWN
         )

@@ -139,8 +139,8 @@ def _verb_or_noun(sentence: Sentence, index: int) -> str:
     if before == "IN" and opener not in words.clause_openers and opener != "to":
         return sentence.noun_tag(word)  # "a woman in suits"
     if before == "NN" and not word.endswith("s") and not sentence.is_plural_subject(index - 1):
-        return "VB" if sentence.ends_clause(index) else "NN"
-    return "VB"  # "a cook prepares a pizza", "a man and his dog sit on a bench"
+        return "VB" if sentence.ends_clause(index) else "NN"  # "a man and his dog sit on a bench"
+    return "VB"  # "a cook prepares a pizza"
 
 
 def _noun_or_verb(sentence: Sentence, index: int) -> str:
@@ -186,6 +186,6 @@ def _agrees_as_third_person(sentence: Sentence, index: int) -> bool:
     start = sentence.phrase_start(place)
     if sentence.word[start] in sentence.words.singular_determiners or sentence.tags[start] == "CD":
         return sentence.word[start] in sentence.words.singular_determiners  # "a plane lands"
-    # "the bus stops": "the" leaves the number open, and buses move.
+    # "the bus stops at a light": "the" leaves the number open, and buses move.
     categories = sentence.lexicon.categories(noun)
     return noun in sentence.words.mover_words or any(category in sentence.words.movers for category in categories)

@@ -51,7 +51,7 @@ def as_place(value: str | Path | RemotePath) -> Place:
 
 
 def absolute(path: Path) -> Path:
-    """Make a path absolute, its links as they are: what they lead to would else change names that are published."""
+    """Make a path absolute without following links, as these would change the names that are published."""
     return Path(os.path.abspath(path))  # noqa: PTH100 - resolve() follows links
 
 
