@@ -50,7 +50,7 @@ def plain(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def completed(found: Any, here: Any) -> Any:
-    """Fill in what an earlier version's plain values lack, wherever today's hold :class:`Options`.
+    """Fill in what an earlier version's plain values lack: options, and values that are null today.
 
     Args:
         found: plain JSON values.
@@ -62,7 +62,8 @@ def completed(found: Any, here: Any) -> Any:
     if isinstance(here, Options):
         return here.completed(found)
     if isinstance(here, Mapping):
-        return {name: completed(value, here.get(name)) for name, value in found.items()}
+        known = {name: completed(value, here.get(name)) for name, value in found.items()}
+        return known | {name: None for name, value in here.items() if value is None and name not in known}
     return found
 
 

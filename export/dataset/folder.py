@@ -8,6 +8,7 @@ a killed build always resumes from whole parts and ends in the same bytes.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -74,7 +75,7 @@ def find_identity(folder: Path) -> BuildIdentity | None:
         if (folder / MANIFEST_NAME).exists():
             return BuildIdentity.of(Manifest.read(folder))
         found = {path.name for path in folder.iterdir()} if folder.exists() else set()
-    except (NotADirectoryError, KeyError, TypeError, ValueError) as error:
+    except (NotADirectoryError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise OutputError(f"{folder} holds no build ({error}); give another --out") from error
     if found - {f"{_JOURNAL}.new", f"{_JOURNAL}.gone"}:
         raise OutputError(f"{folder} is not empty and holds no build; give another --out")
@@ -237,13 +238,19 @@ class BuildFolder:
 
     def _start(self) -> None:
         """Leave a journal without parts. What is published stays until :meth:`resume`, so a killed start is no loss."""
-        if self._journal.exists():
+        if self._lock is not None:
             for part in self._parts():
                 self._marker(part.index).unlink()
             replace_file(self._journal / _STATE, self._state_text().encode())
-        else:
+            return
+        try:
             self._new_journal()
             self._swap_in_journal()
+        except OSError as error:
+            # Another process began between: it made, moved or cleared the same folder.
+            if error.errno not in {errno.EEXIST, errno.ENOTEMPTY, errno.ENOENT}:
+                raise
+            raise self._busy() from None
 
     def _owners_card(self) -> str | None:
         """Give the published card without the front matter that was generated; None where nothing is its owner's."""
@@ -276,10 +283,11 @@ class BuildFolder:
         try:
             lock.acquire()
         except Timeout:
-            raise OutputError(
-                f"another process is building {self.folder}; wait until it ends, or give another --out"
-            ) from None
+            raise self._busy() from None
         self._lock = lock
+
+    def _busy(self) -> OutputError:
+        return OutputError(f"another process is building {self.folder}; wait until it ends, or give another --out")
 
     def _release_lock(self) -> None:
         if self._lock is not None:
@@ -352,9 +360,16 @@ class BuildFolder:
         return tuple(named), moves
 
     def _parts(self) -> list[Part]:
-        markers = self._journal.glob("part-*.json")
-        parts = [Part.from_json(json.loads(path.read_text(encoding="utf-8"))) for path in markers]
-        return sorted(parts, key=lambda part: part.index)
+        found = (self._read_marker(path) for path in self._journal.glob("part-*.json"))
+        return sorted((part for part in found if part is not None), key=lambda part: part.index)
+
+    def _read_marker(self, path: Path) -> Part | None:
+        """Read a part's account; a part whose marker is damaged, or names another, counts as not built."""
+        try:
+            part = Part.from_json(json.loads(path.read_text(encoding="utf-8")))
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
+            return None
+        return part if path == self._marker(part.index) else None
 
     def _marker(self, index: int) -> Path:
         return self._journal / f"part-{index:05d}.json"

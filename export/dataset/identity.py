@@ -63,6 +63,8 @@ class BuildIdentity:
             KeyError, TypeError: the value is not of that form.
 
         """
+        if not isinstance(value["recipe"], Mapping):
+            raise TypeError("the recipe must be a mapping of options")
         return cls(**{**value, "models": read_models(value["models"])})
 
     def to_json(self) -> dict[str, Any]:
@@ -87,6 +89,8 @@ class BuildIdentity:
         for role in dict.fromkeys(roles):
             if self._models_of(role) != other._models_of(role):
                 return f"the {role} has other weights"
+        if self.schema_version != other.schema_version:
+            return f"rows of schema {self.schema_version} there, {other.schema_version} here"
         return f"datasetkit {self.code_version} there, {other.code_version} here"
 
     @property

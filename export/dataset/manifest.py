@@ -13,6 +13,7 @@ from datasetkit.core.detections import ModelIdentity
 from datasetkit.core.errors import BuiltFolderError
 from datasetkit.core.files import write_json
 from datasetkit.core.ledger import Tally
+from datasetkit.options import Recipe
 
 MANIFEST_NAME = "manifest.json"
 STATISTICS_NAME = "statistics.json"
@@ -83,6 +84,7 @@ class Part:
     def from_json(cls, value: Mapping[str, Any]) -> Part:
         """Read what :meth:`to_json` wrote."""
         shards = tuple(Shard(**shard) for shard in value["shards"])
+        _require_counts(value["index"])
         return cls(value["index"], shards, _read_tally(value["tally"]))
 
 
@@ -111,6 +113,11 @@ class Manifest:
     stray: Tally
     models: tuple[ModelIdentity, ...] = ()
     files: tuple[str, ...] = ()
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The recipe's options, those among them that are newer than the build: as what was done before they came."""
+        return Recipe.completed(self.recipe)
 
     @property
     def shards(self) -> tuple[Shard, ...]:
@@ -217,5 +224,5 @@ def _read_tally(value: Mapping[str, Any]) -> Tally:
 
 def _require_counts(*values: object) -> None:
     for value in values:
-        if not isinstance(value, int) or value < 0:
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
             raise ValueError(f"count {value!r} must be a whole number, not negative")

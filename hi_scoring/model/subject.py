@@ -11,13 +11,14 @@ from typing import Any
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from datasetkit import __version__
 from datasetkit.core.detections import ModelIdentity
 from datasetkit.core.errors import ModelError
 from datasetkit.hi_scoring.families import family_of
 from datasetkit.runtime.devices import Placement
 from datasetkit.runtime.loading import checkpoint_identity, load_config, load_model, load_processor
 
-_PACKAGES = ("datasetkit", "torch", "transformers")
+_PACKAGES = ("torch", "transformers")
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class Subject:
         """
         identity = self.identity
         return {
-            "versions": {name: version(name) for name in (*_PACKAGES, *packages)},
+            "versions": {"datasetkit": __version__, **{name: version(name) for name in (*_PACKAGES, *packages)}},
             "model": {"id": identity.id, "revision": identity.revision, "sha256": identity.sha256},
             "dtype": self.dtype,
             "device": torch.device(self._device).type,

@@ -129,11 +129,42 @@ def test_a_build_cut_short_before_an_option_came_goes_on(tmp_path: Path) -> None
     assert contents(out) == contents(FORMER / "whole")
 
 
+@pytest.mark.parametrize("changes", [{"index": True}, {"index": 7}, {"shards": None}, {"tally": {}}])
+def test_a_part_whose_marker_is_damaged_is_built_again(changes: dict[str, object], tmp_path: Path) -> None:
+    out = copied("cut-short", tmp_path)
+    marker = out / ".build" / "part-00000.json"
+    marker.write_text(json.dumps(json.loads(marker.read_bytes()) | changes))
+    run(*WHOLE, "--out", out)
+    assert contents(out) == contents(FORMER / "whole")
+
+
+@pytest.mark.parametrize("recipe", [None, 3, "x", []])
+def test_a_record_of_a_build_that_is_damaged_is_refused(recipe: object, tmp_path: Path) -> None:
+    out = copied("cut-short", tmp_path)
+    state = out / ".build" / "state.json"
+    state.write_text(json.dumps(json.loads(state.read_bytes()) | {"recipe": recipe}))
+    result = CliRunner().invoke(app, [*map(str, WHOLE), "--out", str(out)])
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"error: {out} holds no build (the recipe must be a mapping of options)")
+
+
+def test_the_card_of_a_build_that_lacks_options_is_written(tmp_path: Path) -> None:
+    out = copied("scenes", tmp_path)
+    before = (out / "README.md").read_text(encoding="utf-8").splitlines()
+    without(out / "manifest.json", "recipe.key_max", "recipe.limit", "recipe.splits")
+    run("card", out)
+    after = (out / "README.md").read_text(encoding="utf-8").splitlines()
+    assert {"key_max: null", "limit: null", "splits:"} <= set(before) - set(after)
+    (added,) = set(after) - set(before)
+    assert added.startswith("- The splits are the source's own")
+    run(*SCENES, "--limit", 2, "--overwrite", "--out", out)
+
+
 @pytest.mark.parametrize(
     ("name", "options"),
     [
         ("scores", ("options.coverage_min", "options.convention")),
-        ("knockouts", ("options.seed", "options.only_correct")),
+        ("knockouts", ("options.seed", "options.only_correct", "model.revision", "data.revision")),
         ("ablated", ("texts.question_prompt", "writing.answer_tokens")),
         ("sparse", ("scores.options.coverage_min", "options.sink", "texts.prompt")),
         ("comparison", ("scores.options.quantile", "training.clip", "adapter.dropout", "writing.caption_tokens")),

@@ -50,12 +50,19 @@ def test_lacking_options_count_as_what_was_done_then(found: dict[str, Any], expe
 
 
 def test_options_are_completed_wherever_they_are() -> None:
-    here = {"model": "m", "scores": {"data": "d", "options": Dog()}, "options": House(rooms=2), "runs": [1]}
+    here = {
+        "model": "m",
+        "revision": None,
+        "scores": {"data": "d", "options": Dog()},
+        "options": House(rooms=2),
+        "runs": [1],
+    }
     found = {"model": "n", "scores": {"data": "d", "options": {"name": "dog"}}, "options": {"rooms": 3}, "more": {}}
     assert completed(found, here) == {
         "model": "n",
         "scores": {"data": "d", "options": {"name": "dog", "tricks": ["sit"]}},
         "options": ALL | {"rooms": 3},
         "more": {},
+        "revision": None,
     }
     assert plain(here)["scores"] == {"data": "d", "options": {"name": "dog", "tricks": ["sit"]}}

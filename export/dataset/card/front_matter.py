@@ -82,12 +82,12 @@ def front_matter(manifest: Manifest, statistics: Statistics, title: str) -> dict
 
 def card_schema(manifest: Manifest) -> pa.Schema:
     """Give the schema of the rows that a card describes."""
-    return row_schema(overlay=manifest.recipe["overlay"])
+    return row_schema(overlay=manifest.options["overlay"])
 
 
 def hub_source(manifest: Manifest) -> str | None:
     """Name the dataset on the Hub from which the pictures came; None where they did not come from there."""
-    source = manifest.recipe["source"]
+    source = manifest.options["source"]
     return str(source["repo"]) if source["name"] == "hub" else None
 
 
@@ -100,7 +100,7 @@ def _annotations_creators(manifest: Manifest, total: Summary) -> list[str]:
     """
     if not total.objects:
         return ["no-annotation"]
-    is_rendered = manifest.recipe["source"]["name"] == "toyworld"
+    is_rendered = manifest.options["source"]["name"] == "toyworld"
     if manifest.models or total.scores or is_rendered:  # scores: of models, in a dataset that was built before
         return ["machine-generated"]
     return ["found"]

@@ -1,0 +1,1 @@
+"""What makes the shipped models, outside the package that is installed."""
