@@ -100,7 +100,7 @@ def render_card(
         reason_table=_reason_table(total, reason_meanings or {}),
         object_table=_status_table("object", total.object_status, _OBJECT_STATUSES),
         model_table=model_table(manifest),
-        threshold_table=threshold_table(manifest.options, captioned=bool(captioned)),
+        threshold_table=threshold_table(manifest.recipe, captioned=bool(captioned)),
         score_table=score_table(total.scores),
         knows_scenes_only=knows_scenes_only(manifest),
         captioned=captioned,
