@@ -24,6 +24,8 @@ from tests.hub.faults import Fault
 from tests.hub.server import HubServer
 from tests.processes import command, start
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -20,6 +20,8 @@ from tests.compatibility.former import FORMER, copied
 from tests.hub.server import HubServer
 from tests.pipeline.builders import contents
 
+pytestmark = pytest.mark.slow
+
 WHOLE = ("build", "toyworld", "--preset", "none", "--size-px", 64, "--no-overlay", "--count", 6, "--part-size", 1)
 SCENES = (
     *("build", "toyworld", "--preset", "none", "--size-px", 128, "--no-overlay"),

@@ -12,6 +12,8 @@ from huggingface_hub import HfApi
 
 from tests.hub.server import HubServer
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def pushed(hub: HubServer) -> str:

@@ -32,6 +32,8 @@ from tests.pipeline.builders import (
     write_coco,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def coco_of(folder: Path, count: int = 7, **options: Any) -> Any:
     return coco_recipe(

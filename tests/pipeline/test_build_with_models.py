@@ -26,6 +26,8 @@ from datasetkit.runtime.devices import Placement
 from tests.core.pictures import encode, noise
 from tests.pipeline.builders import built, contents, put, reasons, records, write_coco
 
+pytestmark = pytest.mark.slow
+
 CPU = Placement(device="cpu", captioner_batch=4, detector_batch=4, segmenter_batch=4)
 
 

@@ -35,6 +35,8 @@ from tests.pipeline.builders import (
 )
 from tests.sources.tables import plain_rows, write_rows
 
+pytestmark = pytest.mark.slow
+
 RECIPE_FILES = {"README.md", "manifest.json", "recipe.yaml"}
 
 

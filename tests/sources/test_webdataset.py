@@ -28,6 +28,8 @@ from datasetkit.sources.webdataset import WebdatasetSource
 from tests.pipeline.builders import built, picture, reasons
 from tests.sources.tables import outcomes, rows_of, scenes
 
+pytestmark = pytest.mark.slow
+
 Members = list[tuple[str | tarfile.TarInfo, bytes]]
 
 

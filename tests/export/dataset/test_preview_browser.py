@@ -26,6 +26,8 @@ from datasetkit.core.record import (
 )
 from datasetkit.export.dataset.preview import write_preview
 
+pytestmark = pytest.mark.slow
+
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [
     "--no-sandbox",

@@ -21,6 +21,8 @@ from tests.export.publish.pushing import HASTY, sent_objects
 from tests.hub.faults import Fault
 from tests.hub.server import HubServer
 
+pytestmark = pytest.mark.slow
+
 WEIGHTS, CONFIG, FACTS = "adapter_model.safetensors", "adapter_config.json", "adapter.json"
 
 
