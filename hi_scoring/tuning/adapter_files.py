@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from datasetkit.core.files import write_text
 from datasetkit.core.templates import template_environment
+from datasetkit.hi_scoring.runs.files import write_facts
 from datasetkit.runtime.checkpoints import PREFIX
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def save_adapter(adapted: PeftModel, facts: Mapping[str, Any], folder: Path) -> 
     config.base_model_name_or_path = facts["model"]["id"]
     config.revision = facts["model"]["revision"]
     adapted.save_pretrained(str(partial), safe_serialization=True, save_embedding_layers=False)
-    write_text(partial / FACTS_NAME, json.dumps(facts, indent=1) + "\n")
+    write_facts(partial / FACTS_NAME, facts)
     write_text(partial / CARD_NAME, _card(facts))
     shutil.rmtree(place, ignore_errors=True)
     partial.rename(place)
