@@ -2,81 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Annotated
+import os
+import sys
+from typing import Any
 
-import typer
+import click
 
 from datasetkit import __version__
-from datasetkit.cli import build, inspect
-from datasetkit.cli.ablate import ablate
-from datasetkit.cli.compare import compare
-from datasetkit.cli.doctor import doctor
-from datasetkit.cli.export import export
-from datasetkit.cli.knockout import knockout
-from datasetkit.cli.publish import push
-from datasetkit.cli.report import report
-from datasetkit.cli.score import score
-from datasetkit.cli.sparsify import sparsify
-from datasetkit.cli.tune import tune
-from datasetkit.core.errors import DatasetkitError
+from datasetkit.cli.lazy import Lazy, LazyGroup
 
-app = typer.Typer(
+DATASET, HEADS, TOOLS = "Dataset", "Attention heads", "Tools"
+COMMANDS = {
+    "build": Lazy(DATASET, "datasetkit.cli.build:build", "Build a dataset from images."),
+    "verify": Lazy(DATASET, "datasetkit.cli.dataset:verify", "Check every shard, image, mask, span, id and count."),
+    "stats": Lazy(DATASET, "datasetkit.cli.dataset:stats", "Print what is in a dataset and draw its plots."),
+    "preview": Lazy(DATASET, "datasetkit.cli.dataset:preview", "Write one page of images, masks and descriptions."),
+    "card": Lazy(DATASET, "datasetkit.cli.dataset:card", "Write the dataset card again."),
+    "export": Lazy(DATASET, "datasetkit.cli.dataset:export", "Write a dataset in another format."),
+    "push": Lazy(DATASET, "datasetkit.cli.publish:push", "Publish a dataset or an adapter."),
+    "score": Lazy(HEADS, "datasetkit.cli.heads:score", "Score how much each head looks at the key objects."),
+    "knockout": Lazy(HEADS, "datasetkit.cli.heads:knockout", "Block attention between tokens, layer by layer."),
+    "ablate": Lazy(HEADS, "datasetkit.cli.heads:ablate", "Take heads out, and measure what is lost."),
+    "sparsify": Lazy(HEADS, "datasetkit.cli.heads:sparsify", "Keep full attention for a few heads, and measure it."),
+    "tune": Lazy(HEADS, "datasetkit.cli.heads:tune", "Tune an adapter on the layers or heads that matter."),
+    "compare": Lazy(HEADS, "datasetkit.cli.heads:compare", "Tune several selections, and compare them."),
+    "report": Lazy(HEADS, "datasetkit.cli.heads:report", "Join all results of a model on one page."),
+    "doctor": Lazy(TOOLS, "datasetkit.cli.doctor:doctor", "Check which models work on this machine."),
+}
+
+
+class Main(LazyGroup):
+    """All commands; what is wrong with how one was typed ends in one line."""
+
+    def main(self, *args: Any, standalone_mode: bool = True, **more: Any) -> Any:
+        """Run a command; what is wrong with how it was typed ends in one line, too."""
+        # Before any of them is imported: bars of libraries would run through ours.
+        os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+        try:
+            code = super().main(*args, standalone_mode=False, **more)
+        except click.ClickException as error:
+            context = getattr(error, "ctx", None)
+            where = f"; see {context.command_path} --help" if context is not None else ""
+            click.echo(f"error: {error.format_message().rstrip('.')}{where}", err=True)
+            code = error.exit_code
+        except click.Abort:
+            code = 1
+        return sys.exit(code or 0) if standalone_mode else code
+
+
+@click.group(
     name="datasetkit",
+    cls=Main,
+    table=COMMANDS,
     help="Datasets of images, key-object masks and descriptions: build, check, look at, publish and use them.",
     no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
 )
-app.add_typer(build.app, name="build")
-app.command("verify")(inspect.verify)
-app.command("stats")(inspect.stats)
-app.command("preview")(inspect.preview)
-app.command("card")(inspect.card)
-app.command("push")(push)
-app.command("export")(export)
-app.command("score")(score)
-app.command("tune")(tune)
-app.command("compare")(compare)
-app.command("knockout")(knockout)
-app.command("ablate")(ablate)
-app.command("sparsify")(sparsify)
-app.command("report")(report)
-app.command("doctor")(doctor)
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"datasetkit {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def common(
-    context: typer.Context,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-    version: Annotated[  # noqa: ARG001 - read by its callback
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
-    """Take the options that stand before every command."""
-    if not debug:
-        context.with_resource(_errors_as_one_line())
-
-
-@contextmanager
-def _errors_as_one_line() -> Iterator[None]:
-    try:
-        yield
-    except DatasetkitError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from None
-    except OSError as error:
-        if error.filename is None:
-            raise
-        typer.echo(f"error: {error.filename}: {error.strerror}", err=True)
-        raise typer.Exit(1) from None
+@click.version_option(__version__, message="datasetkit %(version)s", help="Print the version.")
+def app() -> None:
+    """Take what stands before every command."""
 
 
 def main() -> None:

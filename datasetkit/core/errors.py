@@ -59,6 +59,10 @@ class UnknownNameError(DatasetkitError, KeyError):
         return str(self.args[0])
 
 
+class PluginError(DatasetkitError):
+    """A part that is not ours cannot be imported or made, or went wrong; the message names it and its distribution."""
+
+
 class ModelError(DatasetkitError, ValueError):
     """A model cannot be loaded, or is none of the kind that was asked for."""
 

@@ -1,14 +1,45 @@
-"""What all options have in common. Owns their base class, and what earlier versions' options count as today."""
+"""What all options have in common. Owns their base class, how they are typed and refused, and what older ones count as.
+
+The string below a field is its help text: documentation, command line and errors take it from there.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, get_args
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Self, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict
+import yaml
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import to_jsonable_python
 
+from datasetkit.core.errors import PluginError, RecipeError
+from datasetkit.core.text import one_line
+from datasetkit.runtime.devices import check_device
+from datasetkit.runtime.registry import Registry
+
 BEFORE = "before"
+Device = Annotated[str, AfterValidator(check_device)]
+Unit = Annotated[float, Field(ge=0.0, le=1.0)]
+Some = TypeVar("Some", bound="Options")
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """How an option is typed on the command line, where its name, type and default do not say it.
+
+    Args:
+        metavar: what stands for its value in help texts.
+        is_argument: whether it is given by its place, without a name.
+        is_repeatable: whether each value has an ``--option`` of its own.
+        flag: another spelling ("--only-correct/--all").
+
+    """
+
+    metavar: str | None = None
+    is_argument: bool = False
+    is_repeatable: bool = False
+    flag: str | None = None
 
 
 class Options(BaseModel):
@@ -18,7 +49,31 @@ class Options(BaseModel):
     ``Field(default=..., json_schema_extra={BEFORE: ...})``.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    panel: ClassVar[str | None] = None
+    """Heading that the fields of a class stand under on the command line."""
+
+    @classmethod
+    def checked(cls, values: Mapping[str, Any], spelt: Callable[[str], str] = str) -> Self:
+        """Make options of what a person gave.
+
+        Args:
+            values: by field.
+            spelt: how the person writes a field's name.
+
+        Raises:
+            RecipeError: names the option, what came and what is allowed, in one line.
+
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise RecipeError(first_mistake(error, spelt, cls)) from None
+
+    def part(self, kind: type[Some]) -> Some:
+        """Return the options of one kind among these, which have all of its fields."""
+        return kind(**{name: getattr(self, name) for name in kind.model_fields})
 
     @classmethod
     def completed(cls, found: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,12 +91,67 @@ class Options(BaseModel):
         for name, field in cls.model_fields.items():
             extra = field.json_schema_extra
             if name in found:
-                known[name] = _completed_value(found[name], field.annotation)
+                known[name] = _completed_value(found[name], (field.annotation, *field.metadata))
             elif isinstance(extra, Mapping) and BEFORE in extra:
                 known[name] = extra[BEFORE]
             elif not field.is_required():
                 known[name] = to_jsonable_python(field.get_default(call_default_factory=True))
         return known | {name: value for name, value in found.items() if name not in known}
+
+
+class PartOptions(Options):
+    """Options of an exchangeable part; a plug-in's own are a subclass of this one, in its attribute ``Options``."""
+
+    name: str = Field(min_length=1)
+    """Name of the part, or its class as package.module:Class."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartOf:
+    """Checks options of a part by its name: ``Annotated[SerializeAsAny[PartOptions], PartOf(DETECTORS)]``.
+
+    Args:
+        registries: where the name is looked up.
+        base: class of the options of plug-ins that have none of their own, and base of all others.
+
+    """
+
+    registries: tuple[Registry, ...]
+    base: type[PartOptions] = PartOptions
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        """Read a name, or a mapping by the options class of the part that it names; objects are taken as they are."""
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_before_validator_function(self._read, handler(source))
+
+    def known(self, name: object) -> type[Options] | None:
+        """Return the options class of a part of ours; None for all others, of which nothing is imported."""
+        found = (registry.builtin.get(str(name)) for registry in self.registries)
+        return next((entry.options for entry in found if entry is not None), None)
+
+    def _read(self, value: object) -> object:
+        if isinstance(value, str):
+            value = yaml.safe_load(value) if value.startswith("{") else {"name": value}
+        if not isinstance(value, Mapping):
+            return value
+        name = value.get("name")
+        if not isinstance(name, str):
+            raise ValueError(f"name is needed; known: {', '.join(self.names)}")  # noqa: TRY004 - what pydantic tells
+        return self.options(name).model_validate(value)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every known name."""
+        return tuple(name for registry in self.registries for name in registry.names)
+
+    def options(self, name: str) -> type[Options]:
+        """Return the options class of a part; see :meth:`Registry.load` for what it raises."""
+        registry = next((one for one in self.registries if name in one.names), self.registries[0])
+        found: type[Options] = registry.options(name, self.base)
+        if not (isinstance(found, type) and issubclass(found, self.base)):
+            raise PluginError(f"{registry.origin(name)}: Options must be a subclass of {self.base.__name__}")
+        return found
 
 
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,19 +177,69 @@ def completed(found: Any, here: Any) -> Any:
     return found
 
 
+def split_at_commas(value: object) -> object:
+    """Read a list that was typed as one text, commas between its items."""
+    return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
+
+Commas = BeforeValidator(split_at_commas)
+
+
+def read_settings(items: object) -> object:
+    """Read settings that were typed as NAME=VALUE, values in YAML."""
+    if not isinstance(items, list | tuple):
+        return items
+    settings = {}
+    for item in items:
+        name, equals, text = str(item).partition("=")
+        if not (name and equals and text):
+            raise ValueError(f"{item} is not NAME=VALUE")
+        try:
+            settings[name] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ValueError(f"{item}: the value is not YAML: {one_line(error)}") from None
+    return settings
+
+
+Settings = Annotated[dict[str, Any], BeforeValidator(read_settings)]
+
+
+def first_mistake(error: ValidationError, spelt: Callable[[str], str] = str, kind: type[Options] | None = None) -> str:
+    """Put the first mistake in one line; an unknown name comes first, as it may be why another is missing.
+
+    Args:
+        error: what pydantic found.
+        spelt: how the person writes a field's name.
+        kind: whose fields are listed where there is no such option.
+
+    """
+    errors = error.errors()
+    first = next((item for item in errors if item["type"] == "extra_forbidden"), errors[0])
+    place = ".".join(str(part) for part in first["loc"])
+    message = {"missing": "is needed"}.get(first["type"], first["msg"].removeprefix("Value error, "))
+    came = "" if isinstance(first["input"], Mapping) else f" (came: {first['input']!r})"
+    if first["type"] == "extra_forbidden":
+        known = [] if kind is None or len(first["loc"]) > 1 else sorted(kind.model_fields)
+        message = f"there is no such option{'; known: ' if known else ''}{', '.join(known)}"
+    return f"{spelt(place)}: {message}{came}" if place else f"{message}{came}"
+
+
 def _completed_value(found: Any, annotation: Any) -> Any:
     """Complete the options in a field; of several kinds, those of the kind that they name."""
+    if not isinstance(found, Mapping):
+        return found
     kinds = [
         kind
-        for kind in _options_in(annotation)
-        if isinstance(found, Mapping)
-        and ("name" not in kind.model_fields or found.get("name") == kind.model_fields["name"].default)
+        for kind in _options_in(annotation, found.get("name"))
+        if "name" not in kind.model_fields or found.get("name") == kind.model_fields["name"].default
     ]
     return kinds[0].completed(found) if len(kinds) == 1 else found
 
 
-def _options_in(annotation: Any) -> Iterator[type[Options]]:
+def _options_in(annotation: Any, name: object) -> Iterator[type[Options]]:
     if isinstance(annotation, type) and issubclass(annotation, Options):
         yield annotation
-    for argument in get_args(annotation):
-        yield from _options_in(argument)
+    if isinstance(annotation, PartOf) and (known := annotation.known(name)) is not None:
+        yield known
+    for argument in annotation if isinstance(annotation, tuple) else get_args(annotation):
+        yield from _options_in(argument, name)

@@ -3,74 +3,66 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from itertools import pairwise
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, field_validator
 
 from datasetkit.core.errors import RecipeError
 from datasetkit.core.image import MOST_PIXELS, ImageLimits
 from datasetkit.core.paths import Place, absolute
 from datasetkit.core.text import one_line
-from datasetkit.options.base import Options
+from datasetkit.options.base import Options, Typed
 from datasetkit.options.grounding import GroundingOptions
-from datasetkit.options.sources import (
-    CocoOptions,
-    FolderOptions,
-    HubOptions,
-    ParquetOptions,
-    ToyworldOptions,
-    WebdatasetOptions,
-)
+from datasetkit.options.models import Filter, NounPhraseOptions, PhraseFinder
+from datasetkit.options.sources import Source
+from datasetkit.runtime.registry import is_dotted
 
-SourceOptions = CocoOptions | FolderOptions | HubOptions | ParquetOptions | ToyworldOptions | WebdatasetOptions
 
-_CHOICES = {"source", "captioner", "detector", "segmenter"}
+def _read_shares(value: object) -> object:
+    """Read shares that were typed as ``train=.9,validation=.05,test=.05``."""
+    if not isinstance(value, str):
+        return value
+    try:
+        pairs = [(name.strip(), float(share)) for name, share in (item.split("=") for item in value.split(","))]
+    except ValueError:
+        raise ValueError("give shares as train=.9,validation=.05,test=.05") from None
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("a split is named twice; give every split once")
+    return dict(pairs)
 
 
 class LimitOptions(Options):
-    """What a picture may cost before it is decoded.
-
-    Args:
-        max_bytes: size of the encoded file.
-        max_pixels: width times height.
-
-    """
+    """What an image may cost before it is decoded."""
 
     max_bytes: int = Field(default=ImageLimits().max_bytes, ge=1)
+    """Largest image file that is opened, in bytes."""
     max_pixels: int = Field(default=ImageLimits().max_pixels, ge=1, le=MOST_PIXELS)
+    """Largest image that is decoded, in pixels."""
 
 
-class Recipe(Options):
-    """Everything that decides what a build gives.
+class RecordOptions(Options):
+    """What becomes of the records, whatever their source."""
 
-    Args:
-        source: where the records come from.
-        grounding: how models find objects; they replace the source's own. None leaves the objects as the source has
-            them.
-        splits: share of each split, adding up to 1; pictures go by a hash of their bytes. None keeps the source's own
-            splits, ``train`` where it has none.
-        key_max: how many of the mentioned objects, the most salient ones, become key objects; None takes all.
-        license: of pictures for which the source names none.
-        overlay: whether there is a column of small pictures with the key objects drawn on them.
-        limits: of pictures.
-        limit: how many entries of the source are read; None reads all.
-        part_size: how many entries make one part, the unit of resuming; a part gives one shard a split.
-
+    splits: Annotated[dict[str, float] | None, BeforeValidator(_read_shares), Typed("NAME=SHARE,...")] = None
+    """Shares by a hash of the image, as train=.9,validation=.05,test=.05.  [default: the source's own splits, or train]
     """
-
-    source: Annotated[SourceOptions, Field(discriminator="name")]
-    grounding: GroundingOptions | None = None
-    splits: dict[str, float] | None = None
     key_max: int | None = Field(default=None, ge=1)
+    """Keep the N most salient of the mentioned objects as key objects.  [default: all]"""
     license: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] | None = None
+    """License of images whose source names none."""
     overlay: bool = True
-    limits: LimitOptions = LimitOptions()
+    """Add a column of small images with the masks drawn on them."""
     limit: int | None = Field(default=None, ge=1)
+    """Read the first N entries of the source only."""
     part_size: int = Field(default=1000, ge=1)
+    """Entries per part, the unit of resuming; a part makes at most one shard per split."""
+    phrases: Annotated[PhraseFinder, Typed("NAME")] = NounPhraseOptions()
+    """Finder of noun phrases: noun-phrases, the name of a plug-in, or package.module:Class."""
+    filters: Annotated[tuple[Filter, ...], Typed("NAME", is_repeatable=True)] = ()
+    """Filter of records: the name of a plug-in, package.module:Class, or '{name: ..., OPTION: ...}'; repeatable."""
 
     @field_validator("splits")
     @classmethod
@@ -87,11 +79,20 @@ class Recipe(Options):
             )
         return splits
 
-    @model_validator(mode="after")
-    def _check_source(self) -> Recipe:
-        if isinstance(self.source, CocoOptions) and self.source.instances is None and self.source.captions is None:
-            raise ValueError("coco needs instances, captions or both")
-        return self
+
+class _Parts(Options):
+    """What comes first in a recipe."""
+
+    source: Source
+    """Where the records come from."""
+    grounding: GroundingOptions | None = None
+    """How models find objects, which replace the source's own.  [default: objects are as the source has them]"""
+    limits: LimitOptions = LimitOptions()
+    """What an image may cost."""
+
+
+class Recipe(RecordOptions, _Parts):
+    """Everything that decides what a build makes."""
 
     @property
     def image_limits(self) -> ImageLimits:
@@ -124,35 +125,23 @@ class Recipe(Options):
         return [(name, items) for name, items in options if isinstance(items[0], Place)]
 
     @classmethod
-    def parse(cls, value: Mapping[str, Any], where: str) -> Recipe:
-        """Check a mapping of options.
-
-        Raises:
-            RecipeError: names the option, what came and what is allowed, in one line.
-
-        """
-        try:
-            return cls.model_validate(value)
-        except ValidationError as error:
-            raise RecipeError(f"{where}: {_told(error)}") from None
-
-    @classmethod
-    def read(cls, path: Path, root: Path) -> Recipe:
+    def read(cls, path: Path, root: Path, *, allow_code: bool = False) -> Recipe:
         """Read a YAML recipe; relative paths of its source are taken from ``root``.
 
+        Args:
+            path: of the file.
+            root: folder below which the paths are.
+            allow_code: whether it may name classes, whose modules are then imported.
+
         Raises:
-            RecipeError: the file is missing, no YAML, or has options that do not exist.
+            RecipeError: the file is missing, not YAML, has options that do not exist, or names a class.
 
         """
-        try:
-            value = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise RecipeError(f"{path} cannot be read: {error.strerror}") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise RecipeError(f"{path} is not YAML: {one_line(error)}") from None
+        value = read_yaml(path)
         if not isinstance(value, Mapping):
             raise RecipeError(f"{path} holds a {type(value).__name__}; a recipe is a mapping of options")
-        recipe = cls.parse(value, str(path))
+        check_code(value, str(path), allow_code=allow_code)
+        recipe = cls.checked(value, lambda name: f"{path}: {name}")
         located: dict[str, Any] = {}
         for name, places in recipe._source_places():
             found = tuple(root / place if isinstance(place, Path) else place for place in places)
@@ -163,16 +152,41 @@ class Recipe(Options):
         return recipe.model_copy(update=update)
 
 
-def _told(error: ValidationError) -> str:
-    """Put the first mistake in one line; an unknown name comes first, as it may be why another is missing."""
-    errors = error.errors()
-    first = next((item for item in errors if item["type"] == "extra_forbidden"), errors[0])
-    # After a part with a choice of kinds, the place holds the kind ("grounding-dino"), which stands in no recipe.
-    place = ".".join(str(part) for before, part in pairwise(("", *first["loc"])) if before not in _CHOICES)
-    messages = {"extra_forbidden": "there is no such option", "missing": "is needed"}
-    message = messages.get(first["type"], first["msg"].removeprefix("Value error, "))
-    came = "" if isinstance(first["input"], Mapping) else f" (came: {first['input']!r})"
-    return f"{place}: {message}{came}" if place else f"{message}{came}"
+def read_yaml(path: Path) -> object:
+    """Read a YAML file.
+
+    Raises:
+        RecipeError: it is missing, or not YAML.
+
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(f"{path} cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not YAML: {one_line(error)}") from None
+
+
+def check_code(value: object, where: str, *, allow_code: bool) -> None:
+    """Refuse a file that names classes: to read it would run their modules.
+
+    Raises:
+        RecipeError: it does, and ``allow_code`` is off.
+
+    """
+    named = [] if allow_code else list(_classes_in(value))
+    if named:
+        raise RecipeError(f"{where} names {', '.join(named)}, code that would run; if you trust it, give --allow-code")
+
+
+def _classes_in(value: object) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        name = value.get("name")
+        if isinstance(name, str) and is_dotted(name):
+            yield name
+    if isinstance(value, Mapping | list):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _classes_in(item)
 
 
 def recipe_yaml(published: Mapping[str, Any]) -> str:

@@ -1,96 +1,123 @@
-"""Options of the sources. Owns their names, ranges and defaults."""
+"""Options of the sources, and the registry that names them. Owns their names, ranges and defaults.
+
+The options of a source are the first argument of its class in ``datasetkit.sources``, and the command line of
+``datasetkit build NAME``. A new source is one class of options here and one line in the registry.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, PlainValidator
+from pydantic import Field, PlainValidator, SerializeAsAny, model_validator
 
 from datasetkit.core.paths import Place, as_place
-from datasetkit.options.base import Options
+from datasetkit.options.base import Commas, PartOf, PartOptions, Typed
+from datasetkit.runtime.registry import Builtin, Registry
 
 
 def _place(value: object) -> Place:
     if not isinstance(value, str | Place):
-        raise ValueError("give a path, or an address as s3://bucket/prefix")  # noqa: TRY004 - what pydantic tells
+        raise ValueError("give a path, or a URI as s3://bucket/prefix")  # noqa: TRY004 - what pydantic tells
     return as_place(value)
 
 
-PlaceOption = Annotated[Place, PlainValidator(_place)]
+PlaceOption = Annotated[Place, PlainValidator(_place), Typed(metavar="PATH|URI")]
+Places = Annotated[tuple[Annotated[Place, PlainValidator(_place)], ...], Commas, Typed("PATH|URI", is_argument=True)]
 
 
-class CocoOptions(Options):
-    """Options of the source ``coco``.
+class SourceOptions(PartOptions):
+    """What the pipeline asks of a source's options; a plug-in's own are a subclass."""
 
-    Args:
-        images: folder of the pictures.
-        instances: COCO instances JSON.
-        captions: COCO captions JSON.
-        caption: which of a picture's captions becomes the description.
-        require_description: whether a picture without a caption is dropped; without captions none is.
-
-    """
-
-    name: Literal["coco"] = "coco"
-    images: PlaceOption
-    instances: PlaceOption | None = None
-    captions: PlaceOption | None = None
-    caption: Literal["first", "longest", "all", "best-aligned"] = "first"
-    require_description: bool = True
+    preset: ClassVar[str | None] = None
+    """Models that find the objects where none are named."""
 
     @property
     def has_objects(self) -> bool:
-        """Whether the source says what is in its pictures."""
-        return self.instances is not None
-
-    @property
-    def may_lack_descriptions(self) -> bool:
-        """Whether a picture without a description is kept."""
-        return self.captions is None or not self.require_description
-
-
-class FolderOptions(Options):
-    """Options of the source ``folder``.
-
-    Args:
-        folder: where the pictures and their metadata files are.
-        caption_column: metadata column with the description; None takes description, caption or text.
-        require_description: whether a picture without a description is dropped.
-
-    """
-
-    name: Literal["folder"] = "folder"
-    folder: PlaceOption
-    caption_column: str | None = None
-    require_description: bool = False
-
-    @property
-    def has_objects(self) -> bool:
-        """A folder says nothing of what is in its pictures."""
+        """Whether the source knows what is in its images; whole records of a built dataset do not count here."""
         return False
 
     @property
     def may_lack_descriptions(self) -> bool:
-        """Whether a picture without a description is kept."""
+        """Whether an image without a description is kept."""
+        return True
+
+
+class DescribedOptions(SourceOptions):
+    """What sources have in common whose images may lack descriptions."""
+
+    require_description: bool = False
+    """Drop images without a description."""
+
+    @property
+    def may_lack_descriptions(self) -> bool:
+        """Whether an image without a description is kept."""
         return not self.require_description
 
 
-class ToyworldOptions(Options):
-    """Options of the source ``toyworld``.
+class AnnotatedOptions(DescribedOptions):
+    """What sources have in common whose images may come with objects."""
 
-    Args:
-        count: how many scenes.
-        scene_split: which of the disjoint ranges of seeds they are drawn from.
-        size_px: side of the square pictures.
-        domain: words, caption style and backgrounds.
+    relabel: bool = False
+    """Let the models of --preset replace the objects that the source has."""
 
+
+class CocoOptions(AnnotatedOptions):
+    """Build from data in COCO's format: human masks, captions aligned to them."""
+
+    name: Literal["coco"] = "coco"
+    images: PlaceOption
+    """Folder of the images."""
+    instances: PlaceOption | None = None
+    """COCO instances JSON: human masks."""
+    captions: PlaceOption | None = None
+    """COCO captions JSON."""
+    caption: Literal["first", "longest", "all", "best-aligned"] = "first"
+    """Which of an image's captions; all makes one record each."""
+
+    @model_validator(mode="after")
+    def _check_files(self) -> CocoOptions:
+        if self.instances is None and self.captions is None:
+            raise ValueError("coco needs instances, captions or both")
+        return self
+
+    @property
+    def has_objects(self) -> bool:
+        """Whether there are instances."""
+        return self.instances is not None
+
+    @property
+    def may_lack_descriptions(self) -> bool:
+        """Whether an image without a description is kept; without captions all are."""
+        return self.captions is None or not self.require_description
+
+
+class FolderOptions(DescribedOptions):
+    """Build from a folder of images, descriptions from its metadata files."""
+
+    name: Literal["folder"] = "folder"
+    folder: Annotated[Place, PlainValidator(_place), Typed("PATH|URI", is_argument=True)]
+    """Folder of images, with metadata.jsonl, .csv or .parquet."""
+    caption_column: str | None = None
+    """Metadata column with the text.  [default: description, caption or text]"""
+
+
+class ToyworldOptions(SourceOptions):
+    """Build from rendered scenes: descriptions and questions, objects found by the shipped models; no download.
+
+    --preset none keeps the exact masks instead.
     """
+
+    preset: ClassVar[str | None] = "toyworld"
 
     name: Literal["toyworld"] = "toyworld"
     count: int = Field(default=100, ge=1)
+    """Number of scenes."""
     scene_split: Literal["train", "validation", "test"] = "train"
+    """Which of the disjoint ranges of seeds."""
     size_px: int = Field(default=384, ge=64, le=1024)
+    """Side of the square images, in pixels."""
     domain: Literal["base", "shifted"] = "base"
+    """Words, caption style and backgrounds; shifted renames colours and shapes, for tuning experiments."""
 
     @property
     def has_objects(self) -> bool:
@@ -103,92 +130,69 @@ class ToyworldOptions(Options):
         return False
 
 
-class TableOptions(Options):
+class TableOptions(AnnotatedOptions):
     """What the sources of rows have in common.
 
-    Args:
-        image_column: encoded pictures; None finds the column by its type and name.
-        text_column: descriptions; None takes description, caption or text.
-        id_column: records' ids; None numbers the rows. Where any column is named, rows of built datasets are read as
-            plain rows, without their objects.
-        require_description: whether a row without a description is dropped.
-        relabel: whether models may replace the objects of a built dataset.
-
+    Where any column is named, rows of built datasets are read as plain rows, without their objects.
     """
 
     image_column: str | None = None
+    """Column of the encoded images.  [default: found by its type and name]"""
     text_column: str | None = None
+    """Column of the descriptions.  [default: description, caption or text]"""
     id_column: str | None = None
-    require_description: bool = False
-    relabel: bool = False
-
-    @property
-    def has_objects(self) -> bool:
-        """Whether rows say what is in their pictures; those that do are records already, and not asked again."""
-        return False
-
-    @property
-    def may_lack_descriptions(self) -> bool:
-        """Whether a row without a description is kept."""
-        return not self.require_description
+    """Column of the records' ids.  [default: rows are numbered]"""
 
 
 class ParquetOptions(TableOptions):
-    """Options of the source ``parquet``.
-
-    Args:
-        files: Parquet files, or folders of them; built folders, too.
-
-    """
+    """Build from rows with an image and a text; rows of a built folder come back as the records they were."""
 
     name: Literal["parquet"] = "parquet"
-    files: tuple[PlaceOption, ...] = Field(min_length=1)
+    files: Places = Field(min_length=1)
+    """Parquet files, or folders of them; built folders, too."""
 
 
 class HubOptions(TableOptions):
-    """Options of the source ``hub``.
-
-    Args:
-        repo: user/name of a dataset on the Hub.
-        config: name of the configuration; None for the only one.
-        split: the one split that is read; None for all.
-        revision: branch, tag or commit; None for the default branch.
-        streaming: whether rows are read in order as they are needed, instead of downloaded first.
-
-    """
+    """Build from a dataset on the Hub with images and texts; one that was built here comes back whole."""
 
     name: Literal["hub"] = "hub"
-    repo: str = Field(pattern=r"^[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*$")
+    repo: Annotated[str, Typed(is_argument=True)] = Field(pattern=r"^[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*$")
+    """user/name of a dataset on the Hub."""
     config: str | None = None
+    """Configuration, where there are several."""
     split: str | None = Field(default=None, pattern=r"^\w+(\.\w+)*$")
+    """Read this split only.  [default: all, each kept apart]"""
     revision: str | None = None
+    """Branch, tag or commit.  [default: the newest; its commit is recorded]"""
     streaming: bool = False
+    """Read rows as they are needed, without downloading all."""
 
 
-class WebdatasetOptions(Options):
-    """Options of the source ``webdataset``.
-
-    Args:
-        shards: tar files, folders of them, or names with braces as part-{000..041}.tar.
-        text_column: key of KEY.json with the description; None takes KEY.txt, else description, caption or text there.
-            Where it is named, exported records are read as plain samples, without their objects.
-        require_description: whether a sample without a description is dropped.
-        relabel: whether models may replace the objects of an exported dataset.
-
-    """
+class WebdatasetOptions(AnnotatedOptions):
+    """Build from WebDataset shards: KEY.jpg with KEY.txt or KEY.json; nothing is unpacked."""
 
     name: Literal["webdataset"] = "webdataset"
-    shards: tuple[PlaceOption, ...] = Field(min_length=1)
+    shards: Places = Field(min_length=1)
+    """Tar files, folders of them, or 'part-{000..041}.tar'."""
     text_column: str | None = None
-    require_description: bool = False
-    relabel: bool = False
+    """Key of KEY.json with the text.  [default: KEY.txt, else description, caption or text]"""
 
-    @property
-    def has_objects(self) -> bool:
-        """Whether samples say what is in their pictures; those that do are records already, and not asked again."""
-        return False
 
-    @property
-    def may_lack_descriptions(self) -> bool:
-        """Whether a sample without a description is kept."""
-        return not self.require_description
+class RowsOptions(TableOptions):
+    """Rows that were given as objects in Python; a recipe file cannot name them."""
+
+    name: Literal["rows"] = "rows"
+
+
+SOURCES = Registry(
+    "source",
+    {
+        "coco": Builtin("datasetkit.sources.coco:CocoSource", CocoOptions),
+        "folder": Builtin("datasetkit.sources.folder:FolderSource", FolderOptions),
+        "hub": Builtin("datasetkit.sources.hub:HubSource", HubOptions),
+        "parquet": Builtin("datasetkit.sources.parquet:ParquetSource", ParquetOptions),
+        "toyworld": Builtin("datasetkit.sources.toyworld:ToyworldSource", ToyworldOptions),
+        "webdataset": Builtin("datasetkit.sources.webdataset:WebdatasetSource", WebdatasetOptions),
+    },
+)
+Source = Annotated[SerializeAsAny[SourceOptions], PartOf((SOURCES,), SourceOptions)]

@@ -1,52 +1,52 @@
-"""Where models run, and how many pictures they take at once. Owns the choice of a device; torch is asked only then."""
+"""Where models run. Owns the choice of a device, and what can be refused of it before torch is imported."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from importlib.util import find_spec
+from pathlib import Path
 
 from datasetkit.core.errors import ModelError
 
-_BATCHES_A_WINDOW = 4
+_BUILT_WITHOUT = re.compile(r"^(cuda|hip)\b.*= None$", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """Where models run; none of it is part of a recipe.
+def check_device(device: str) -> str:
+    """Refuse CUDA where torch was built without it, as torch's version file says.
 
-    Args:
-        device: as torch names it, or ``auto``: CUDA where there is one, else MPS, else the CPU.
-        captioner_batch: pictures that the captioner is given at once.
-        detector_batch: the same for the detector.
-        segmenter_batch: the same for the segmenter.
+    Raises:
+        ModelError: it was.
 
     """
+    found = find_spec("torch")
+    if device.partition(":")[0] == "cuda" and found is not None and found.origin is not None:
+        text = (Path(found.origin).parent / "version.py").read_text(encoding="utf-8")
+        if len(_BUILT_WITHOUT.findall(text)) == len(("cuda", "hip")):
+            raise ModelError(f"CUDA cannot be used (this torch was built without it); give auto or cpu")
+    return device
 
-    device: str = "auto"
-    captioner_batch: int = 8
-    detector_batch: int = 8
-    segmenter_batch: int = 8
 
-    @property
-    def torch_device(self) -> str:
-        """The device's name for torch.
+def torch_device(device: str) -> str:
+    """Return the device's name for torch; of ``auto``, CUDA where there is one, else MPS, else the CPU.
 
-        Raises:
-            ModelError: torch knows or has no such device.
+    Raises:
+        ModelError: torch knows or has no such device; the message names those that there are.
 
-        """
-        import torch
+    """
+    import torch
 
-        if self.device == "auto":
-            return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-        try:
-            torch.empty(0, device=self.device)
-        except (RuntimeError, AssertionError) as error:
-            first = str(error).strip().split("\n")[0]
-            why = "torch knows no such device" if first.startswith("Expected one of") else first
-            raise ModelError(f"device {self.device!r} cannot be used ({why}); give auto, cpu, cuda or mps") from error
-        return self.device
-
-    @property
-    def window(self) -> int:
-        """How many pictures are read before the models are asked: some batches, to find pictures of one size among."""
-        return _BATCHES_A_WINDOW * max(self.captioner_batch, self.detector_batch, self.segmenter_batch)
+    there = [
+        *(("cuda",) if torch.cuda.is_available() else ()),
+        *(("mps",) if torch.backends.mps.is_available() else ()),
+        "cpu",
+    ]
+    if device == "auto":
+        return there[0]
+    check_device(device)
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        first = str(error).strip().split("\n")[0]
+        why = "torch knows no such device" if first.startswith("Expected one of") else first
+        raise ModelError(f"device {device!r} cannot be used ({why}); give {' or '.join(['auto', *there])}") from error
+    return device

@@ -15,11 +15,11 @@ from datasetkit.core.text import one_line
 NAMES = ("grounded-sam", "toyworld")
 
 
-def preset(name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+def preset(name: str | None, changes: Mapping[str, Any]) -> dict[str, Any]:
     """Give the options of grounding that a preset holds, with changes put over them.
 
     Args:
-        name: of a preset, or a YAML file of ours with the same content.
+        name: of a preset, or a YAML file of ours with the same content; None for the changes alone.
         changes: ``"detector.score_min": 0.4``; a change of a part's ``name`` clears the part's other options.
 
     Raises:
@@ -27,7 +27,7 @@ def preset(name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
         RecipeError: the file is no YAML mapping, or a change names no option of a part.
 
     """
-    value = _read(name)
+    value = {} if name is None else _read(name)
     for path in sorted(changes, key=lambda path: not path.endswith(".name")):
         _put(value, path, changes[path])
     return value

@@ -1,0 +1,126 @@
+"""From options to command lines. Owns how fields of options become parameters, and parameters options again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin
+
+import click
+
+from datasetkit.cli.lazy import PanelCommand, PanelOption
+from datasetkit.cli.screen import Screen
+from datasetkit.options.base import Options, PartOptions, Typed
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+Made = TypeVar("Made", bound=Options)
+_METAVARS = {int: "N", float: "X", str: "TEXT"}
+
+
+def command(name: str, kinds: Sequence[type[Options]], run: Callable[..., None], text: str) -> click.Command:
+    """Make a command that takes the fields of options, checks them, and runs a function with them.
+
+    Args:
+        name: of the command.
+        kinds: classes of options; where two have the same field, the first has it on the command line.
+        run: called with one object of each class, then the screen.
+        text: its help text.
+
+    """
+    fields: dict[str, click.Parameter] = {}
+    for kind in (*kinds, Screen):
+        fields = {parameter.name or "": parameter for parameter in _parameters(kind)} | fields
+    parameters = sorted(
+        fields.values(), key=lambda one: (not isinstance(one, click.Argument), not one.required, one.name == "as_json")
+    )
+
+    def called(**typed: Any) -> None:
+        # What was not typed has the default of its class.
+        given = {name: value for name, value in typed.items() if value is not None and value != ()}
+        screen = _take(Screen, given)
+        with screen.shown():
+            run(*[_take(kind, given, name) for kind in kinds], screen)
+
+    return PanelCommand(name, params=parameters, callback=called, help=text)
+
+
+def as_typed(name: str) -> str:
+    """Spell a field as it is typed: ``--max-new-tokens``; what lies inside a field is spelt as in a recipe."""
+    return name if "." in name else f"--{name.replace('_', '-')}"
+
+
+def typed_of(field: FieldInfo) -> Typed:
+    """Return how a field is typed on the command line."""
+    return next((item for item in field.metadata if isinstance(item, Typed)), Typed())
+
+
+def _take(kind: type[Made], given: dict[str, Any], part: str = "") -> Made:
+    """Make options of the values that are theirs, and take these out; those of a part have its name."""
+    values = {name: given.pop(name) for name in kind.model_fields if name in given}
+    return kind.checked(values | ({"name": part} if issubclass(kind, PartOptions) else {}), as_typed)
+
+
+def _parameters(kind: type[Options]) -> Iterator[click.Parameter]:
+    """Yield one parameter per field; the name of a part is no choice."""
+    for name, field in kind.model_fields.items():
+        if not (name == "name" and issubclass(kind, PartOptions)):
+            yield _parameter(kind, name, field)
+
+
+def _parameter(kind: type[Options], name: str, field: FieldInfo) -> click.Parameter:
+    typed, text, bare = typed_of(field), " ".join((field.description or "").split()), _bare(field.annotation)
+    choices = get_args(bare) if get_origin(bare) is Literal else ()
+    type_ = click.Choice(choices) if choices else bare if bare in _METAVARS else str
+    metavar = typed.metavar or ("|".join(choices) if choices else _METAVARS.get(bare, "TEXT"))
+    if typed.is_argument:
+        many = -1 if get_origin(bare) is tuple else 1
+        return _Argument([name], nargs=many, metavar=metavar, required=field.is_required(), text=text)
+    if bare is bool:
+        flag = typed.flag or (f"{as_typed(name)}/--no-{as_typed(name)[2:]}" if field.default else as_typed(name))
+        return PanelOption([name, flag], is_flag=True, default=None, help=text, panel=_panel(kind, name))
+    return PanelOption(
+        [name, typed.flag or as_typed(name)],
+        type=type_,
+        metavar=metavar,
+        multiple=typed.is_repeatable,
+        required=field.is_required(),
+        help=text,
+        show_default=_shown(field.default) if not field.is_required() else None,
+        panel=_panel(kind, name),
+    )
+
+
+class _Argument(click.Argument):
+    """An argument that says what it is."""
+
+    panel = "Arguments"
+
+    def __init__(self, names: list[str], *, text: str, **more: Any) -> None:
+        super().__init__(names, **more)
+        self._text = text
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str]:
+        """Return its name and its text."""
+        return self.make_metavar(ctx), self._text
+
+
+def _panel(kind: type[Options], name: str) -> str | None:
+    """Return the heading of the class that declares a field."""
+    declaring = next(base for base in kind.__mro__ if name in vars(base).get("__annotations__", {}))
+    panel: str | None = vars(declaring).get("panel")
+    return panel
+
+
+def _bare(annotation: Any) -> Any:
+    """Return a type without None."""
+    kinds = [one for one in get_args(annotation) if one is not NoneType]
+    return kinds[0] if NoneType in get_args(annotation) and len(kinds) == 1 else annotation
+
+
+def _shown(default: Any) -> str | None:
+    """Return a default as it would be typed; None where nothing is."""
+    if isinstance(default, PartOptions):
+        return default.name
+    return ",".join(map(str, default)) or None if isinstance(default, tuple) else default and str(default)

@@ -1,0 +1,231 @@
+"""What a person or a script sees of a command. Owns results on stdout, progress and log lines on stderr, and Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+import click
+
+from datasetkit.core.errors import DatasetkitError
+from datasetkit.core.text import duration
+from datasetkit.options.base import Options, Typed
+
+if TYPE_CHECKING:
+    from rich.progress import ProgressColumn
+
+    from datasetkit.core.results import Result
+
+Level = Literal["debug", "info", "warning", "error"]
+# Loggers of libraries that tell their own authors of what is no concern of ours.
+_OTHERS = ("accelerate", "peft", "transformers")
+_INTERRUPTED = 130
+_EVERY_S = 30.0
+
+
+class Screen(Options):
+    """What is shown of a command."""
+
+    panel: ClassVar[str | None] = "Output"
+
+    as_json: Annotated[bool, Typed(flag="--json")] = False
+    """Print the result as one JSON object."""
+    quiet: bool = False
+    """Print nothing but errors."""
+    log_level: Level = "info"
+    """Least level of messages on stderr and in the log file."""
+    log_file: Path | None = None
+    """File that messages are appended to, with their time."""
+    debug: bool = False
+    """Show the traceback of an error."""
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Show log messages while a command runs, and end an error in one line and a non-zero exit."""
+        logger, handlers = logging.getLogger("datasetkit"), self._handlers()
+        others = [(logging.getLogger(name), logging.getLogger(name).level) for name in _OTHERS]
+        logger.setLevel(logging.ERROR if self.quiet else self.log_level.upper())
+        for handler in handlers:
+            logger.addHandler(handler)
+        for other, _ in others:
+            other.setLevel(logging.ERROR)
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                yield
+        except DatasetkitError as error:
+            self._fail(str(error), error)
+        except OSError as error:
+            if error.filename is None:
+                raise
+            self._fail(f"{error.filename}: {error.strerror}", error)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            raise click.exceptions.Exit(_INTERRUPTED) from None
+        finally:
+            for handler in handlers:
+                logger.removeHandler(handler)
+                handler.close()
+            for other, level in others:
+                other.setLevel(level)
+
+    def show(self, result: Result, *, is_failure: bool = False) -> None:
+        """Print a result, and exit with code 1 where it is a failure."""
+        if self.as_json:
+            click.echo(json.dumps(result.as_json(), ensure_ascii=False, default=str))
+        elif not self.quiet:
+            from rich.console import Console
+
+            console = Console()
+            for item in result.report():
+                if isinstance(item, str):
+                    click.echo(item)
+                else:
+                    console.print(item)
+        if is_failure:
+            raise click.exceptions.Exit(1)
+
+    @contextmanager
+    def progress(
+        self, *, unit: str = "", kept: str = "what is finished is kept", threads: bool = False
+    ) -> Iterator[Bar]:
+        """Show how far long work is; on Ctrl-C say how to go on.
+
+        Args:
+            unit: of what is counted; "bytes" are shown as sizes.
+            kept: what an interruption leaves.
+            threads: whether work goes on in threads, which end at their next progress after a Ctrl-C.
+
+        """
+        bar = Bar(unit, shown=not (self.quiet or self.as_json))
+        former = signal.getsignal(signal.SIGINT)
+        if threads and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, bar.stop)
+        try:
+            yield bar
+        except KeyboardInterrupt:
+            bar.hide()
+            click.echo(f"interrupted; {kept}. Run the same command again to go on", err=True)
+            raise click.exceptions.Exit(_INTERRUPTED) from None
+        finally:
+            bar.hide()
+            if threads and threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGINT, former)
+
+    def _handlers(self) -> list[logging.Handler]:
+        if self.log_file is None:
+            return [_Stderr()]
+        file = logging.FileHandler(self.log_file, encoding="utf-8")
+        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        return [_Stderr(), file]
+
+    def _fail(self, message: str, error: Exception) -> None:
+        if self.debug:
+            raise error
+        if self.as_json:
+            click.echo(json.dumps({"error": message}, ensure_ascii=False))
+        click.echo(f"error: {message}", err=True)
+        raise click.exceptions.Exit(1) from None
+
+
+class _Stderr(logging.Handler):
+    """Writes messages to whatever stderr is at that time, as a progress bar takes it over."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one message."""
+        prefix = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
+        click.echo(prefix + record.getMessage(), err=True)
+
+
+class Bar:
+    """Progress of several stages: bars on a terminal; elsewhere a plain line now and then.
+
+    Args:
+        unit: of what is counted; "bytes" are shown as sizes.
+        shown: whether anything is.
+
+    """
+
+    def __init__(self, unit: str, *, shown: bool) -> None:
+        from rich.console import Console
+        from rich.progress import Progress
+
+        console = Console(stderr=True)
+        self._unit = unit
+        self._bars = Progress(*_columns(unit), console=console, disable=not (shown and console.is_interactive))
+        self._is_plain = shown and not console.is_interactive
+        self._stages: dict[str, _Stage] = {}
+        self._stopped = threading.Event()
+        self._last = time.monotonic()
+
+    def __call__(self, stage: str, done: int, total: int, detail: str = "") -> None:
+        """Show a stage's progress; see :data:`~datasetkit.runtime.progress.OnProgress`."""
+        if self._stopped.is_set():
+            raise KeyboardInterrupt
+        if stage not in self._stages:
+            self._bars.start()  # not before: an error that comes at once stands alone
+            self._stages[stage] = _Stage(self._bars.add_task(stage, total=total, completed=done, detail=""), done)
+        known = self._stages[stage]
+        self._bars.update(known.task, completed=done, total=total, detail=detail)
+        if self._is_plain and time.monotonic() - self._last >= _EVERY_S:
+            self._last = time.monotonic()
+            click.echo(f"{stage}: {known.line(done, total, self._unit)}{detail and f', {detail}'}", err=True)
+
+    def stop(self, *_: object) -> None:
+        """Interrupt the work, in all threads."""
+        self._stopped.set()
+        raise KeyboardInterrupt
+
+    def hide(self) -> None:
+        """Let nothing of it stay."""
+        self._bars.stop()
+
+
+class _Stage:
+    """One stage since it began."""
+
+    def __init__(self, task: Any, done: int) -> None:
+        self.task = task
+        self._first = done
+        self._began = time.monotonic()
+
+    def line(self, done: int, total: int, unit: str) -> str:
+        """Write counts, rate and time left."""
+        from rich.filesize import decimal
+
+        counts = f"{decimal(done)} of {decimal(total)}" if unit == "bytes" else f"{done:,} of {total:,} {unit}".rstrip()
+        rate = (done - self._first) / max(time.monotonic() - self._began, 1e-3)
+        if not rate:
+            return counts
+        speed = f"{decimal(int(rate))}/s" if unit == "bytes" else f"{rate:.2g}/s"
+        return f"{counts}, {speed}, {duration((total - done) / rate)} left"
+
+
+def _columns(unit: str) -> tuple[ProgressColumn, ...]:
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+    from rich.table import Column
+
+    counts = (DownloadColumn(), TransferSpeedColumn()) if unit == "bytes" else (MofNCompleteColumn(),)
+    cut = Column(no_wrap=True, overflow="ellipsis", ratio=1)
+    return (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=16),
+        *counts,
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[detail]}", style="dim", markup=False, table_column=cut),
+    )

@@ -1,0 +1,35 @@
+"""What public functions return. Owns the base class of results: how they show themselves, in a terminal or a notebook."""
+
+from __future__ import annotations
+
+import io
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_HTML = '<pre style="font-family:monospace;line-height:1.2;white-space:pre">{code}</pre>'
+_COLUMNS = 110
+
+
+class Result(ABC):
+    """What a function of the public API found or wrote."""
+
+    @abstractmethod
+    def report(self) -> Iterable[RenderableType]:
+        """Yield what the command line prints: tables of rich, and lines of text."""
+
+    @abstractmethod
+    def as_json(self) -> dict[str, Any]:
+        """Return it as plain JSON values, as ``--json`` prints them."""
+
+    def _repr_html_(self) -> str:
+        """Show the report in a notebook."""
+        from rich.console import Console
+
+        console = Console(file=io.StringIO(), record=True, width=_COLUMNS, force_jupyter=False)
+        for item in self.report():
+            console.print(item, markup=False, highlight=False)
+        return console.export_html(inline_styles=True, code_format=_HTML)

@@ -1,0 +1,146 @@
+"""Options of ``build`` as people give them, flat. Owns those that decide no bytes, and the way from all to a recipe."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BeforeValidator, Field
+
+from datasetkit.core.errors import OutputError, RecipeError
+from datasetkit.core.paths import as_place
+from datasetkit.core.remote import RemotePath
+from datasetkit.options.base import Device, Options, Settings, Typed
+from datasetkit.options.grounding import Dtype
+from datasetkit.options.models import CAPTIONERS, DETECTORS, GROUNDERS, SEGMENTERS
+from datasetkit.options.presets import preset
+from datasetkit.options.recipe import LimitOptions, Recipe, RecordOptions
+from datasetkit.options.sources import SourceOptions
+
+NONE = "none"
+_REGISTRIES = {"captioner": (CAPTIONERS,), "detector": (DETECTORS, GROUNDERS), "segmenter": (SEGMENTERS,)}
+
+
+class Placement(Options):
+    """Where models run, and on how many images at once; none of it is part of a recipe."""
+
+    panel: ClassVar[str | None] = "Models"
+
+    device: Device = "auto"
+    """Where models run: auto, cpu, cuda, cuda:1 or mps."""
+    captioner_batch: int = Field(default=8, ge=1)
+    """Images per batch of the captioner."""
+    detector_batch: int = Field(default=8, ge=1)
+    """Images per batch of the detector."""
+    segmenter_batch: int = Field(default=8, ge=1)
+    """Images per batch of the segmenter."""
+
+    @property
+    def window(self) -> int:
+        """How many images are read before models run: some batches, to find images of one size among."""
+        return 4 * max(self.captioner_batch, self.detector_batch, self.segmenter_batch)
+
+
+def _local_folder(value: object) -> object:
+    """Read a folder to build in: a build resumes by renaming and locking files, which object stores cannot do."""
+    place = as_place(value) if isinstance(value, str) else value
+    if isinstance(place, RemotePath):
+        raise OutputError(f"--out {place} is remote; build into a folder, then send it: datasetkit push FOLDER {place}")
+    return place
+
+
+class RunOptions(Placement):
+    """Where to build, and how; none of it changes what comes out."""
+
+    panel: ClassVar[str | None] = None
+
+    out: Annotated[Path, BeforeValidator(_local_folder)]
+    """Folder to write."""
+    workers: int = Field(default=os.cpu_count() or 1, ge=1)
+    """Threads that read and annotate."""
+    overwrite: bool = False
+    """Replace another build in OUT."""
+    retry_failed: bool = False
+    """Build parts again that hold images which could not be read."""
+
+
+class ModelOptions(Options):
+    """Which models find the objects: a preset, and what is put over its options."""
+
+    panel: ClassVar[str | None] = "Models"
+
+    preset: str | None = None
+    """Models that find the objects: toyworld, grounded-sam, a YAML file, or none."""
+    captioner: str | None = None
+    """Another captioner: a checkpoint, the name of a plug-in, package.module:Class, or given."""
+    detector: str | None = None
+    """Another detector or grounder: a checkpoint, the name of a plug-in, or package.module:Class."""
+    segmenter: str | None = None
+    """Another segmenter: a checkpoint, the name of a plug-in, package.module:Class, or none."""
+    dtype: Dtype | None = None
+    """Type of the models' weights and activations."""
+    set: Annotated[Settings, Typed("NAME=VALUE", is_repeatable=True)] = {}
+    """Any option of the models, as detector.score_min=.4; repeatable."""
+
+    def grounding(self) -> dict[str, Any] | None:
+        """Put single options over those of the preset.
+
+        Raises:
+            RecipeError: there are options of models, but none are asked for; see :func:`preset`.
+
+        """
+        changes = {
+            **_model_changes("captioner", self.captioner),
+            **_model_changes("detector", self.detector),
+            **_model_changes("segmenter", self.segmenter),
+            **({} if self.dtype is None else {"dtype": self.dtype}),
+            **self.set,
+        }
+        if self.preset == NONE or (self.preset is None and "detector.name" not in changes):
+            if changes:
+                raise RecipeError(f"{next(iter(changes))} is an option of models, but there are none; give --preset")
+            return None
+        return preset(self.preset, changes)
+
+
+class BuildOptions(RecordOptions, LimitOptions, ModelOptions, RunOptions):
+    """Everything that a build takes beside its source."""
+
+    panel: ClassVar[str | None] = None
+
+    split: str | None = None
+    """Name of the one split.  [default: the source's own, or train]"""
+
+    def recipe(self, source: SourceOptions) -> Recipe:
+        """Put the recipe together.
+
+        Raises:
+            RecipeError: options contradict each other, or an option of the models is out of range.
+
+        """
+        if self.split is not None and self.splits is not None:
+            raise RecipeError("--split and --splits were both given; give one of them")
+        shared = {name: getattr(self, name) for name in RecordOptions.model_fields}
+        splits = self.splits if self.split is None else {self.split: 1.0}
+        chosen = self if self.preset or not source.preset else self.model_copy(update={"preset": source.preset})
+        return Recipe.checked(
+            {
+                **shared,
+                "source": source,
+                "grounding": chosen.grounding(),
+                "limits": self.part(LimitOptions),
+                "splits": splits,
+            }
+        )
+
+
+def _model_changes(part: str, given: str | None) -> dict[str, Any]:
+    """Put another model in place of a preset's: a class or a plug-in by name, or a checkpoint of the same kind."""
+    if given is None:
+        return {}
+    if part == "segmenter" and given == NONE:
+        return {part: None}
+    if any(registry.has(given) for registry in _REGISTRIES[part]):
+        return {f"{part}.name": given}
+    return {f"{part}.model": given, f"{part}.revision": None}  # the revision was the other's

@@ -1,0 +1,174 @@
+"""Options of the exchangeable models of a build, and the registries that name them. Owns names, ranges and defaults.
+
+The options of a model are the first argument of its class in ``annotation``. A new model is one class of options here
+and one line in its registry.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SerializeAsAny
+
+from datasetkit.options.base import Options, PartOf, PartOptions, Unit
+from datasetkit.runtime.packages import GROUNDINGDINO, SEGMENT_ANYTHING, TORCHVISION
+from datasetkit.runtime.registry import Builtin, Registry
+
+
+class CheckpointOptions(Options):
+    """A checkpoint in the format of transformers."""
+
+    model: str = Field(min_length=1)
+    """Hub id, local folder, or toyworld:NAME."""
+    revision: str | None = None
+    """Commit, tag or branch on the Hub.  [default: the newest]"""
+
+
+class GivenOptions(PartOptions):
+    """The captioner ``given``: descriptions come from the source."""
+
+    name: Literal["given"] = "given"
+
+
+class ImageTextToTextOptions(CheckpointOptions, PartOptions):
+    """The captioner ``image-text-to-text``: any chat model of that kind describes the image."""
+
+    name: Literal["image-text-to-text"] = "image-text-to-text"
+    prompt: str = Field(default="Describe the image.", min_length=1)
+    """What the model is asked."""
+    max_new_tokens: int = Field(default=128, ge=1)
+    """Longest description, in tokens."""
+    temperature: float = Field(default=0.0, ge=0.0)
+    """Sampling temperature; 0 takes the most likely token each time."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of sampling; each image's samples depend on it and on the image alone."""
+
+
+class DetectorOptions(PartOptions):
+    """What all detectors of ours have in common."""
+
+    score_min: Unit = 0.3
+    """Lowest score of a box's best phrase."""
+
+
+class GroundingDinoOptions(CheckpointOptions, DetectorOptions):
+    """The detector ``grounding-dino``: Grounding DINO and MM-Grounding DINO checkpoints."""
+
+    name: Literal["grounding-dino"] = "grounding-dino"
+    reduction: Literal["mean", "max"] = "mean"
+    """How a phrase's score follows from those of its tokens."""
+
+
+class GroundingDinoPyOptions(DetectorOptions):
+    """The detector ``groundingdino-py``: the original package with its own checkpoints."""
+
+    name: Literal["groundingdino-py"] = "groundingdino-py"
+    config: str = "GroundingDINO_SwinT_OGC"
+    """Configuration inside the package, or a YAML file of ours."""
+    weights: Path
+    """Weights as a .pth file."""
+    text_encoder: str = "google-bert/bert-base-uncased"
+    """Hub id or local folder of the BERT model that reads the prompt."""
+    revision: str | None = None
+    """Commit, tag or branch of the text encoder on the Hub.  [default: the newest]"""
+    reduction: Literal["mean", "max"] = "mean"
+    """How a phrase's score follows from those of its tokens."""
+
+
+class Owlv2Options(CheckpointOptions, DetectorOptions):
+    """The detector ``owlv2``: each phrase is a query by itself."""
+
+    name: Literal["owlv2"] = "owlv2"
+    score_min: Unit = 0.2
+    """Lowest score of a box's best phrase."""
+
+
+class Sam3Options(CheckpointOptions, DetectorOptions):
+    """The grounder ``sam3``: takes phrases and returns masks, so that no segmenter follows."""
+
+    name: Literal["sam3"] = "sam3"
+    score_min: Unit = 0.5
+    """Lowest score of a box's best phrase."""
+
+
+class SamOptions(CheckpointOptions, PartOptions):
+    """The segmenter ``sam``: SAM and SAM-HQ checkpoints."""
+
+    name: Literal["sam"] = "sam"
+
+
+class Sam2Options(CheckpointOptions, PartOptions):
+    """The segmenter ``sam2``: SAM 2 and 2.1 checkpoints."""
+
+    name: Literal["sam2"] = "sam2"
+
+
+class SegmentAnythingOptions(PartOptions):
+    """The segmenter ``segment-anything``: the original package with its own checkpoints."""
+
+    name: Literal["segment-anything"] = "segment-anything"
+    architecture: Literal["vit_b", "vit_l", "vit_h"] = "vit_b"
+    """Model of the package that the weights belong to."""
+    weights: Path
+    """Weights as a .pth file."""
+
+
+class SimilarityOptions(CheckpointOptions):
+    """A CLIP or SigLIP model that compares each crop with its phrase."""
+
+
+class NounPhraseOptions(PartOptions):
+    """The phrase finder ``noun-phrases``: a part-of-speech tagger and a grammar for English."""
+
+    name: Literal["noun-phrases"] = "noun-phrases"
+
+
+CAPTIONERS = Registry(
+    "captioner",
+    {
+        "given": Builtin("datasetkit.options.models:GivenOptions", GivenOptions),
+        "image-text-to-text": Builtin(
+            "datasetkit.annotation.captioners.image_text_to_text:ImageTextToTextCaptioner", ImageTextToTextOptions
+        ),
+    },
+)
+DETECTORS = Registry(
+    "detector",
+    {
+        "grounding-dino": Builtin(
+            "datasetkit.annotation.detectors.grounding_dino:GroundingDinoDetector", GroundingDinoOptions
+        ),
+        "groundingdino-py": Builtin(
+            "datasetkit.annotation.detectors.groundingdino_py:GroundingDinoPyDetector",
+            GroundingDinoPyOptions,
+            (TORCHVISION, GROUNDINGDINO),
+        ),
+        "owlv2": Builtin("datasetkit.annotation.detectors.owlv2:Owlv2Detector", Owlv2Options),
+    },
+)
+GROUNDERS = Registry(
+    "grounder", {"sam3": Builtin("datasetkit.annotation.grounders.sam3:Sam3Grounder", Sam3Options, (TORCHVISION,))}
+)
+SEGMENTERS = Registry(
+    "segmenter",
+    {
+        "sam": Builtin("datasetkit.annotation.segmenters.sam:SamSegmenter", SamOptions),
+        "sam2": Builtin("datasetkit.annotation.segmenters.sam2:Sam2Segmenter", Sam2Options, (TORCHVISION,)),
+        "segment-anything": Builtin(
+            "datasetkit.annotation.segmenters.segment_anything:SegmentAnythingSegmenter",
+            SegmentAnythingOptions,
+            (TORCHVISION, SEGMENT_ANYTHING),
+        ),
+    },
+)
+PHRASE_FINDERS = Registry(
+    "phrase finder", {"noun-phrases": Builtin("datasetkit.annotation.phrases:NounPhraseFinder", NounPhraseOptions)}
+)
+FILTERS = Registry("filter", {})
+
+Captioner = Annotated[SerializeAsAny[PartOptions], PartOf((CAPTIONERS,))]
+Detector = Annotated[SerializeAsAny[PartOptions], PartOf((DETECTORS, GROUNDERS))]
+Segmenter = Annotated[SerializeAsAny[PartOptions], PartOf((SEGMENTERS,))]
+PhraseFinder = Annotated[SerializeAsAny[PartOptions], PartOf((PHRASE_FINDERS,))]
+Filter = Annotated[SerializeAsAny[PartOptions], PartOf((FILTERS,))]
