@@ -30,11 +30,9 @@ def command(name: str, kinds: Sequence[type[Options]], run: Callable[..., None],
 
     """
     fields: dict[str, click.Parameter] = {}
-    for kind in (*kinds, Screen):
-        fields = {parameter.name or "": parameter for parameter in _parameters(kind)} | fields
-    parameters = sorted(
-        fields.values(), key=lambda one: (not isinstance(one, click.Argument), not one.required, one.name == "as_json")
-    )
+    for parameter in (one for kind in (*kinds, Screen) for one in _parameters(kind)):
+        fields.setdefault(parameter.name or "", parameter)
+    parameters = sorted(fields.values(), key=lambda one: (not isinstance(one, click.Argument), not one.required))
 
     def called(**typed: Any) -> None:
         # What was not typed has the default of its class.
@@ -53,7 +51,8 @@ def as_typed(name: str) -> str:
 
 def typed_of(field: FieldInfo) -> Typed:
     """Return how a field is typed on the command line."""
-    return next((item for item in field.metadata if isinstance(item, Typed)), Typed())
+    inner = [item for kind in get_args(field.annotation) for item in getattr(kind, "__metadata__", ())]
+    return next((item for item in (*field.metadata, *inner) if isinstance(item, Typed)), Typed())
 
 
 def _take(kind: type[Made], given: dict[str, Any], part: str = "") -> Made:
@@ -86,8 +85,7 @@ def _parameter(kind: type[Options], name: str, field: FieldInfo) -> click.Parame
         metavar=metavar,
         multiple=typed.is_repeatable,
         required=field.is_required(),
-        help=text,
-        show_default=_shown(field.default) if not field.is_required() else None,
+        help=text if field.is_required() else text + _shown(field.default),
         panel=_panel(kind, name),
     )
 
@@ -119,8 +117,8 @@ def _bare(annotation: Any) -> Any:
     return kinds[0] if NoneType in get_args(annotation) and len(kinds) == 1 else annotation
 
 
-def _shown(default: Any) -> str | None:
-    """Return a default as it would be typed; None where nothing is."""
-    if isinstance(default, PartOptions):
-        return default.name
-    return ",".join(map(str, default)) or None if isinstance(default, tuple) else default and str(default)
+def _shown(default: Any) -> str:
+    """Return what help says of a default; nothing where there is none, as the text itself then says what happens."""
+    value = default.name if isinstance(default, PartOptions) else default
+    value = ",".join(map(str, value)) if isinstance(value, tuple) else value
+    return "" if value in (None, "", {}) else f"  [default: {value}]"
