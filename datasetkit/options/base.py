@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Self, TypeVar, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 from pydantic_core import to_jsonable_python
 
 from datasetkit.core.errors import PluginError, RecipeError
@@ -105,6 +105,33 @@ class PartOptions(Options):
     name: str = Field(min_length=1)
     """Name of the part, or its class as package.module:Class."""
 
+    @property
+    def instance(self) -> Any:
+        """The part itself where it was given as an object; else None."""
+        return None
+
+
+class InstanceOptions(PartOptions):
+    """A part that was given as an object: its class is its name, and its ``options``, where it has any, its settings."""
+
+    settings: dict[str, Any] = {}
+    """What the object says of its options."""
+    _instance: Any = PrivateAttr(None)
+
+    @classmethod
+    def of(cls, instance: Any) -> Self:
+        """Hold an object."""
+        kind, told = type(instance), getattr(instance, "options", None)
+        settings = to_jsonable_python(told) if isinstance(told, BaseModel | Mapping) else {}
+        options = cls(name=f"{kind.__module__}:{kind.__qualname__}", settings=settings)
+        options._instance = instance
+        return options
+
+    @property
+    def instance(self) -> Any:
+        """The part itself."""
+        return self._instance
+
 
 @dataclass(frozen=True, slots=True)
 class PartOf:
@@ -120,7 +147,7 @@ class PartOf:
     base: type[PartOptions] = PartOptions
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
-        """Read a name, or a mapping by the options class of the part that it names; objects are taken as they are."""
+        """Read a name, or a mapping by the options class of the part that it names; any other object is the part."""
         from pydantic_core import core_schema
 
         return core_schema.no_info_before_validator_function(self._read, handler(source))
@@ -134,7 +161,7 @@ class PartOf:
         if isinstance(value, str):
             value = yaml.safe_load(value) if value.startswith("{") else {"name": value}
         if not isinstance(value, Mapping):
-            return value
+            return value if isinstance(value, PartOptions) else InstanceOptions.of(value)
         name = value.get("name")
         if not isinstance(name, str):
             raise ValueError(f"name is needed; known: {', '.join(self.names)}")  # noqa: TRY004 - what pydantic tells

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field
 from datasetkit.core.errors import OutputError, RecipeError
 from datasetkit.core.paths import as_place
 from datasetkit.core.remote import RemotePath
-from datasetkit.options.base import Device, Options, Settings, Typed
+from datasetkit.options.base import Device, InstanceOptions, Options, PartOptions, Settings, Typed
 from datasetkit.options.grounding import Dtype
 from datasetkit.options.models import CAPTIONERS, DETECTORS, GROUNDERS, SEGMENTERS
 from datasetkit.options.presets import preset
@@ -65,6 +65,15 @@ class RunOptions(Placement):
     """Build parts again that hold images which could not be read."""
 
 
+def _read_chosen(value: object) -> object:
+    """Take an object that is neither text nor options for the model itself."""
+    return value if value is None or isinstance(value, str | PartOptions) else InstanceOptions.of(value)
+
+
+# A model by its name, or one that is here as an object.
+Chosen = Annotated[str | InstanceOptions | None, BeforeValidator(_read_chosen)]
+
+
 class ModelOptions(Options):
     """Which models find the objects: a preset, and what is put over its options."""
 
@@ -72,11 +81,11 @@ class ModelOptions(Options):
 
     preset: str | None = None
     """Models that find the objects: toyworld, grounded-sam, a YAML file, or none."""
-    captioner: str | None = None
+    captioner: Chosen = None
     """Another captioner: a checkpoint, the name of a plug-in, package.module:Class, or given."""
-    detector: str | None = None
+    detector: Chosen = None
     """Another detector or grounder: a checkpoint, the name of a plug-in, or package.module:Class."""
-    segmenter: str | None = None
+    segmenter: Chosen = None
     """Another segmenter: a checkpoint, the name of a plug-in, package.module:Class, or none."""
     dtype: Dtype | None = None
     """Type of the models' weights and activations."""
@@ -97,7 +106,7 @@ class ModelOptions(Options):
             **({} if self.dtype is None else {"dtype": self.dtype}),
             **self.set,
         }
-        if self.preset == NONE or (self.preset is None and "detector.name" not in changes):
+        if self.preset == NONE or (self.preset is None and not {"detector", "detector.name"} & changes.keys()):
             if changes:
                 raise RecipeError(f"{next(iter(changes))} is an option of models, but there are none; give --preset")
             return None
@@ -135,10 +144,12 @@ class BuildOptions(RecordOptions, LimitOptions, ModelOptions, RunOptions):
         )
 
 
-def _model_changes(part: str, given: str | None) -> dict[str, Any]:
-    """Put another model in place of a preset's: a class or a plug-in by name, or a checkpoint of the same kind."""
+def _model_changes(part: str, given: str | InstanceOptions | None) -> dict[str, Any]:
+    """Put another model in place of a preset's: an object, a plug-in by name, or a checkpoint of the same kind."""
     if given is None:
         return {}
+    if isinstance(given, InstanceOptions):
+        return {part: given}
     if part == "segmenter" and given == NONE:
         return {part: None}
     if any(registry.has(given) for registry in _REGISTRIES[part]):

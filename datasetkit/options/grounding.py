@@ -125,8 +125,10 @@ class GroundingOptions(Options):
     @property
     def is_grounder(self) -> bool:
         """Whether what finds the phrases cuts them out, too."""
-        name = self.detector.name
-        return name in GROUNDERS.names or (is_dotted(name) and hasattr(GROUNDERS.load(name), "ground"))
+        name, instance = self.detector.name, self.detector.instance
+        if instance is None and is_dotted(name):
+            instance = GROUNDERS.load(name)
+        return hasattr(instance, "ground") if instance is not None else name in GROUNDERS.names
 
     def published(self) -> dict[str, Any]:
         """Give the options as plain values; local files and folders by their name alone, as ``./name``."""

@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, PlainValidator, SerializeAsAny, model_validator
 
 from datasetkit.core.paths import Place, as_place
-from datasetkit.options.base import Commas, PartOf, PartOptions, Typed
+from datasetkit.options.base import Commas, InstanceOptions, PartOf, PartOptions, Typed
 from datasetkit.runtime.registry import Builtin, Registry
 
 
@@ -40,6 +40,10 @@ class SourceOptions(PartOptions):
     def may_lack_descriptions(self) -> bool:
         """Whether an image without a description is kept."""
         return True
+
+
+class InstanceSourceOptions(InstanceOptions, SourceOptions):
+    """A source that was given as an object."""
 
 
 class DescribedOptions(SourceOptions):
@@ -178,10 +182,8 @@ class WebdatasetOptions(AnnotatedOptions):
     """Key of KEY.json with the text.  [default: KEY.txt, else description, caption or text]"""
 
 
-class RowsOptions(TableOptions):
-    """Rows that were given as objects in Python; a recipe file cannot name them."""
-
-    name: Literal["rows"] = "rows"
+class RowsOptions(InstanceSourceOptions, TableOptions):
+    """Rows that were given as an object: a list of dictionaries, a datasets.Dataset, or a sequence of a plug-in."""
 
 
 SOURCES = Registry(

@@ -3,36 +3,47 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING
 
 from datasetkit import __version__
 from datasetkit.annotation.alignment import AlignmentReason, KnownObjectAligner
-from datasetkit.core.errors import OutputError
+from datasetkit.core.errors import OutputError, RecipeError
 from datasetkit.core.ledger import DropReason
 from datasetkit.core.paths import Place
-from datasetkit.core.protocols import Entry, Source
+from datasetkit.core.protocols import Aligner, Entry, PhraseFinder, Reading, Source, SourceContext
 from datasetkit.core.schema import SCHEMA_VERSION
 from datasetkit.export.dataset.describe import describe
 from datasetkit.export.dataset.folder import BuildFolder, check_free
 from datasetkit.export.dataset.identity import BuildIdentity
 from datasetkit.export.dataset.manifest import Manifest
 from datasetkit.export.dataset.part import PartWriter
-from datasetkit.options import FolderOptions, GroundingOptions, ParquetOptions, Recipe
+from datasetkit.options.base import PartOptions
+from datasetkit.options.build import Placement, RunOptions
+from datasetkit.options.grounding import GroundingOptions
+from datasetkit.options.models import CAPTIONERS, DETECTORS, FILTERS, GROUNDERS, PHRASE_FINDERS, SEGMENTERS
+from datasetkit.options.recipe import Recipe
+from datasetkit.options.sources import SOURCES, FolderOptions, HubOptions, ParquetOptions
 from datasetkit.pipeline.records import Pipeline
-from datasetkit.runtime.devices import Placement
+from datasetkit.runtime.parts import make_part, origin_of_options
+from datasetkit.runtime.registry import Origin, Registry
 from datasetkit.runtime.timers import Stages
-from datasetkit.sources import SOURCES
 from datasetkit.sources.toyworld import PRONOUN
 
 if TYPE_CHECKING:
     from datasetkit.annotation.grounded import GroundedAnnotator
 
+logger = logging.getLogger(__name__)
+
 REASON_MEANINGS = {reason.value: reason.explanation for reason in AlignmentReason} | {
     PRONOUN: "a pronoun; it names what was named before"
 }
+# Slower stages are worth a look: those that do more images a second hold nothing up.
+_FAST = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +53,6 @@ class Progress:
     Args:
         done: entries done.
         total: of so many.
-        resumed: how many of those done were there before this run.
         dropped: how many of those done were dropped.
         rates: records a second of work, by stage.
 
@@ -50,33 +60,26 @@ class Progress:
 
     done: int
     total: int
-    resumed: int
     dropped: int
     rates: Mapping[str, float]
 
+    @property
+    def detail(self) -> str:
+        """What more there is to say in a line: drops, and the rate of each slow stage, the slowest first."""
+        slowest_first = sorted(self.rates.items(), key=lambda stage: stage[1])
+        stages = (f"{name} {pace:.2g}/s" for name, pace in slowest_first if pace < _FAST)
+        return " ".join((f"{self.dropped} dropped", *stages))
+
 
 def build(
-    recipe: Recipe,
-    out: Path,
-    *,
-    workers: int,
-    placement: Placement | None = None,
-    overwrite: bool = False,
-    retry_failed: bool = False,
-    on_loading: Callable[[tuple[str, ...]], None] = lambda _: None,
-    on_progress: Callable[[Progress], None] = lambda _: None,
+    recipe: Recipe, run: RunOptions, on_progress: Callable[[Progress], None] = lambda _: None
 ) -> Manifest:
     """Build a dataset, or go on with one that was interrupted.
 
     Args:
         recipe: what to build. Equal recipes and equal input give equal bytes, up to the rounding of models on other
             devices or in other batches.
-        out: the folder to write.
-        workers: threads that read and annotate.
-        placement: where models run; None chooses.
-        overwrite: whether another build in ``out`` is replaced.
-        retry_failed: whether parts with records that could not be read are built again.
-        on_loading: called with the names of the models before they are loaded; not at all where there are none.
+        run: where to, and how.
         on_progress: called at the start and after every entry.
 
     Returns:
@@ -84,32 +87,65 @@ def build(
 
     Raises:
         SourceError: the source cannot be read at all.
+        RecipeError: models would replace objects that the source has.
         ModelError: a model cannot be loaded.
-        OutputError: ``out`` holds something else.
+        OutputError: the folder holds something else.
+        PluginError: a plug-in cannot be made, or goes wrong.
 
     """
-    _check_place(recipe, out)
+    recipe = _pinned(recipe)
+    _check_place(recipe, run.out)
     stages = Stages()
-    placement = placement or Placement()
-    aligner = KnownObjectAligner(key_max=recipe.key_max, objects_known=recipe.source.has_objects)
-    source = SOURCES.load(recipe.source.name).from_recipe(recipe, aligner)
-    identity = BuildIdentity(recipe.published(), source.fingerprint(), SCHEMA_VERSION, __version__)
-    if not overwrite:
-        check_free(out, identity)
-    annotator = _annotator(recipe, placement, stages, on_loading)
+    finder: PhraseFinder = make_part(PHRASE_FINDERS, recipe.phrases, {"find": (list, tuple)})
+    filters = [(one.name, make_part(FILTERS, one, {"refusal": (str, NoneType)})) for one in recipe.filters]
+    aligner = KnownObjectAligner(finder, key_max=recipe.key_max, objects_known=recipe.source.has_objects)
+    source = _source(recipe, aligner)
+    plugins = _plugins(recipe)
+    identity = BuildIdentity(recipe.published(), source.fingerprint(), SCHEMA_VERSION, __version__, plugins=plugins)
+    _check_relabel(recipe, source)
+    if not run.overwrite:
+        check_free(run.out, identity)
+    annotator = _annotator(recipe, finder, run, stages)
     if annotator is not None:
         identity = replace(identity, models=annotator.identities)
-    pipeline = Pipeline(recipe, source, aligner, annotator, window=placement.window, workers=workers, stages=stages)
-    with BuildFolder(out, identity, overwrite=overwrite) as folder:
-        if retry_failed:
+    pipeline = Pipeline(recipe, source, aligner, annotator, filters, run, stages)
+    with BuildFolder(run.out, identity, overwrite=run.overwrite) as folder:
+        if run.retry_failed:
             folder.reopen(reason for reason in DropReason if reason.may_pass_later)
         if folder.is_complete:
-            return Manifest.read(out)
+            return Manifest.read(run.out)
         _write_parts(folder, recipe, source, pipeline, stages, on_progress)
         manifest = folder.publish(source.stray_drops())
-        manifest = describe(out, manifest, REASON_MEANINGS, folder.former_card)
+        manifest = describe(run.out, manifest, REASON_MEANINGS, folder.former_card)
         folder.close()
     return manifest
+
+
+def _pinned(recipe: Recipe) -> Recipe:
+    """Name the commit of a dataset on the Hub, which a branch or a tag may leave."""
+    source = recipe.source
+    if not isinstance(source, HubOptions):
+        return recipe
+    from datasetkit.sources.hub_loading import resolve_commit
+
+    commit = resolve_commit(source.repo, source.revision)
+    return recipe.model_copy(update={"source": source.model_copy(update={"revision": commit})})
+
+
+def _source(recipe: Recipe, aligner: Aligner) -> Source:
+    """Open the source; a plug-in that is a sequence of rows is read as such."""
+    options = recipe.source
+    context = SourceContext(recipe.image_limits, recipe.license, aligner, recipe.limit)
+    if options.instance is None and SOURCES.origin(options.name) is None:
+        ours: Source = SOURCES.load(options.name)(options, context)
+        return ours
+    made = make_part(SOURCES, options, {}, context=context)
+    if hasattr(made, "entries"):
+        source: Source = make_part(SOURCES, options, {"read": Reading}, context=context)
+        return source
+    from datasetkit.sources.in_memory import InMemorySource
+
+    return InMemorySource(made, options, context)
 
 
 def _check_place(recipe: Recipe, out: Path) -> None:
@@ -124,6 +160,15 @@ def _check_place(recipe: Recipe, out: Path) -> None:
         )
 
 
+def _check_relabel(recipe: Recipe, source: Source) -> None:
+    """Refuse to lose objects that the source has by accident, and to replace them by nothing."""
+    relabel = getattr(recipe.source, "relabel", None)
+    if relabel and recipe.grounding is None:
+        raise RecipeError("--relabel replaces the source's objects by what models find; name them with --preset")
+    if relabel is False and recipe.grounding is not None and any(entry.annotation_ids for entry in source.entries()):
+        raise RecipeError("the models would replace the objects that this dataset has; say --relabel if you mean it")
+
+
 def _write_parts(
     folder: BuildFolder,
     recipe: Recipe,
@@ -134,39 +179,53 @@ def _write_parts(
 ) -> None:
     whole = folder.resume()
     total = len(source) if recipe.limit is None else min(len(source), recipe.limit)
-    done = resumed = dropped = 0
-    on_progress(Progress(done, total, resumed, dropped, stages.rates))
+    done = sum(len(entries) for index, entries in enumerate(_parts(source, recipe)) if index in whole)
+    dropped = 0
+    on_progress(Progress(done, total, dropped, stages.rates))
     for index, entries in enumerate(_parts(source, recipe)):
         if index in whole:
-            done += len(entries)
-            resumed += len(entries)
-            on_progress(Progress(done, total, resumed, dropped, stages.rates))
             continue
         with PartWriter(folder, index, overlay=recipe.overlay) as writer:
             for outcome in pipeline.run(entries):
                 writer.add(outcome)
                 done += 1
                 dropped += outcome.row is None
-                on_progress(Progress(done, total, resumed, dropped, stages.rates))
+                on_progress(Progress(done, total, dropped, stages.rates))
 
 
-def _annotator(
-    recipe: Recipe, placement: Placement, stages: Stages, on_loading: Callable[[tuple[str, ...]], None]
-) -> GroundedAnnotator | None:
+def _annotator(recipe: Recipe, finder: PhraseFinder, placement: Placement, stages: Stages) -> GroundedAnnotator | None:
     if recipe.grounding is None:
+        if placement.model_dump(include=set(Placement.model_fields)) != Placement().model_dump():
+            changed = next(name for name in Placement.model_fields if getattr(placement, name) != getattr(Placement(), name))
+            raise RecipeError(f"--{changed.replace('_', '-')} is an option of models, but there are none; give --preset")
         return None
     describes = recipe.grounding.recaption or recipe.source.may_lack_descriptions
-    on_loading(_model_names(recipe.grounding, describes=describes))
+    logger.info("loading %s", ", ".join(_model_names(recipe.grounding, describes=describes)))
     # Loads torch and transformers, which other builds do without.
     from datasetkit.pipeline.models import grounded_annotator
 
-    return grounded_annotator(recipe.grounding, placement, describes=describes, key_max=recipe.key_max, stages=stages)
+    return grounded_annotator(
+        recipe.grounding, placement, finder, describes=describes, key_max=recipe.key_max, stages=stages
+    )
 
 
-def _model_names(options: GroundingOptions, *, describes: bool) -> tuple[str, ...]:
-    parts = (options.captioner if describes else None, options.detector, options.segmenter, options.similarity)
-    names = (getattr(part, "model", None) or getattr(part, "weights", None) for part in parts)
-    return tuple(str(name) for name in names if name is not None)
+def _model_names(options: GroundingOptions, *, describes: bool) -> Iterator[str]:
+    for part in (options.captioner if describes else None, options.detector, options.segmenter, options.similarity):
+        name = getattr(part, "model", None) or getattr(part, "weights", None) or getattr(part, "name", None)
+        if name is not None and name != "given":
+            yield str(name)
+
+
+def _plugins(recipe: Recipe) -> tuple[Origin, ...]:
+    """Name the parts in use that are not ours."""
+    grounding = recipe.grounding
+    parts: list[tuple[Registry, PartOptions | None]] = [(SOURCES, recipe.source), (PHRASE_FINDERS, recipe.phrases)]
+    if grounding is not None:
+        parts += [(CAPTIONERS, grounding.captioner), (SEGMENTERS, grounding.segmenter)]
+        parts.append((GROUNDERS if grounding.is_grounder else DETECTORS, grounding.detector))
+    parts += [(FILTERS, one) for one in recipe.filters]
+    found = (origin_of_options(registry, part) for registry, part in parts if part is not None)
+    return tuple(origin for origin in found if origin is not None)
 
 
 def _parts(source: Source, recipe: Recipe) -> Iterator[tuple[Entry, ...]]:

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from datasetkit.annotation.backends import CAPTIONERS, CROP_SCORERS, DETECTORS, GROUNDERS, PACKAGES, SEGMENTERS
 from datasetkit.annotation.grounded import GroundedAnnotator
 from datasetkit.annotation.grounders.boxes_then_masks import BoxesThenMasks
-from datasetkit.annotation.phrases import NounPhraseFinder
+from datasetkit.annotation.similarity import ImageTextCropScorer
+from datasetkit.core.detections import Caption, Detections, Grounding
 from datasetkit.core.errors import ModelError
-from datasetkit.core.protocols import Captioner, CropScorer, Detector, Grounder, Segmenter
-from datasetkit.options import GroundingOptions
-from datasetkit.options.base import Options
-from datasetkit.options.grounding import GivenOptions
-from datasetkit.runtime.devices import Placement
-from datasetkit.runtime.packages import require
-from datasetkit.runtime.registry import Registry
+from datasetkit.core.protocols import Captioner, CropScorer, Detector, Grounder, PhraseFinder, Segmenter
+from datasetkit.options.build import Placement
+from datasetkit.options.grounding import GroundingOptions
+from datasetkit.options.models import CAPTIONERS, DETECTORS, GROUNDERS, SEGMENTERS, GivenOptions
+from datasetkit.runtime.devices import torch_device
+from datasetkit.runtime.parts import make_part
 from datasetkit.runtime.timers import Stages
 
 
 def grounded_annotator(
-    options: GroundingOptions, placement: Placement, *, describes: bool, key_max: int | None, stages: Stages
+    options: GroundingOptions,
+    placement: Placement,
+    finder: PhraseFinder,
+    *,
+    describes: bool,
+    key_max: int | None,
+    stages: Stages,
 ) -> GroundedAnnotator:
     """Load the models that the options name.
 
     Args:
         options: of all models.
         placement: where they run.
+        finder: finds noun phrases.
         describes: whether a captioner may be needed; else it is not loaded.
         key_max: how many of the mentioned objects are key objects; None for all.
         stages: clocks.
@@ -34,19 +38,19 @@ def grounded_annotator(
     Raises:
         ModelError: a model cannot be loaded.
         MissingPackageError: a package that a model needs does not work here.
+        PluginError: a plug-in cannot be made.
 
     """
-    device = placement.torch_device
+    device = torch_device(placement.device)
     captioner: Captioner | None = None
     if describes and not isinstance(options.captioner, GivenOptions):
-        captioner = _load(CAPTIONERS, options.captioner, device, options.dtype)
+        captioner = make_part(CAPTIONERS, options.captioner, {"caption": Caption}, device=device, dtype=options.dtype)
     crop_scorer: CropScorer | None = None
     if options.similarity is not None:
-        scorer = CROP_SCORERS.load("image-text")
-        crop_scorer = scorer(**options.similarity.model_dump(), device=device, dtype=options.dtype)
+        crop_scorer = ImageTextCropScorer(options.similarity, device=device, dtype=options.dtype)
     return GroundedAnnotator(
         options,
-        finder=NounPhraseFinder(),
+        finder=finder,
         grounder=_grounder(options, placement, device, stages),
         captioner=captioner,
         crop_scorer=crop_scorer,
@@ -58,19 +62,26 @@ def grounded_annotator(
 
 def load_detector(options: GroundingOptions, device: str) -> Detector:
     """Load the detector that the options name."""
-    return _load(DETECTORS, options.detector, device, options.dtype)
+    loaded: Detector = make_part(
+        DETECTORS, options.detector, {"detect": Detections}, device=device, dtype=options.dtype
+    )
+    return loaded
 
 
 def load_segmenter(options: GroundingOptions, device: str) -> Segmenter:
-    """Load the segmenter that the options name; those of a detector that gives masks itself name none."""
+    """Load the segmenter that the options name; those of a grounder name none."""
     if options.segmenter is None:
         raise ModelError(f"detector {options.detector.name} takes no segmenter")
-    return _load(SEGMENTERS, options.segmenter, device, options.dtype)
+    loaded: Segmenter = make_part(SEGMENTERS, options.segmenter, {"segment": list}, device=device, dtype=options.dtype)
+    return loaded
 
 
 def _grounder(options: GroundingOptions, placement: Placement, device: str, stages: Stages) -> Grounder:
-    if options.segmenter is None:
-        return _load(GROUNDERS, options.detector, device, options.dtype, stages=stages)
+    if options.is_grounder:
+        loaded: Grounder = make_part(
+            GROUNDERS, options.detector, {"ground": Grounding}, device=device, dtype=options.dtype, stages=stages
+        )
+        return loaded
     return BoxesThenMasks(
         load_detector(options, device),
         load_segmenter(options, device),
@@ -78,10 +89,3 @@ def _grounder(options: GroundingOptions, placement: Placement, device: str, stag
         segmenter_batch=placement.segmenter_batch,
         stages=stages,
     )
-
-
-def _load(registry: Registry, options: Options, device: str, dtype: str, **more: Any) -> Any:
-    values = options.model_dump()
-    name = values.pop("name")
-    require(name, *PACKAGES.get(name, ()))
-    return registry.load(name)(**values, device=device, dtype=dtype, **more)
