@@ -9,22 +9,17 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from datasetkit.core.mask import BoolArray, Mask
+from datasetkit.options.grounding import CleaningOptions
 
 _EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=np.bool_)
 
 
-def clean_mask(mask: Mask, *, island_share: float, hole_share: float, smooth_px: int) -> tuple[Mask, float]:
+def clean_mask(mask: Mask, options: CleaningOptions) -> tuple[Mask, float]:
     """Remove islands, then fill holes, then smooth the outline.
 
-    Args:
-        mask: in any state.
-        island_share: 8-connected parts with less than this share of the mask's area, as it came, are removed; of the
-            parts the largest one always stays.
-        hole_share: holes with less than this share of the mask's area, as it came, are filled. A hole is a 4-connected
-            part of the background that does not reach the picture's border.
-        smooth_px: radius of the disc that opens and closes the mask; 0 leaves its outline. An opening that would leave
-            nothing of the mask is not done at all: the outline stays as it was, and the IoU speaks of islands and holes
-            alone.
+    Shares are of the mask's area as it came. Islands are 8-connected, and the largest part always stays. A hole is a
+    4-connected part of the background that does not reach the picture's border. An opening that would leave nothing of
+    the mask is not done at all: the outline stays as it was, and the IoU speaks of islands and holes alone.
 
     Returns:
         the mask, never empty, and its IoU with what came; where nothing changed, the very mask that came and 1.
@@ -34,9 +29,9 @@ def clean_mask(mask: Mask, *, island_share: float, hole_share: float, smooth_px:
     window = slice(top, top + height), slice(left, left + width)
     frame = mask.decode()
     before = frame[window]
-    after = fill_holes(remove_islands(before, island_share * mask.area), hole_share * mask.area)
-    if smooth_px > 0:
-        after = _smoothed(after, smooth_px, _border_sides(window, mask.size_hw))
+    after = fill_holes(remove_islands(before, options.island_share * mask.area), options.hole_share * mask.area)
+    if options.smooth_px > 0:
+        after = _smoothed(after, options.smooth_px, _border_sides(window, mask.size_hw))
     if np.array_equal(before, after):
         return mask, 1.0
     iou = float(np.count_nonzero(before & after) / np.count_nonzero(before | after))

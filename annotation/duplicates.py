@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,40 +15,28 @@ from numpy.typing import NDArray
 from datasetkit.core.detections import FloatArray, Region, Removal
 from datasetkit.core.ledger import DropReason
 from datasetkit.core.mask import BoolArray, mask_containment, mask_iou
+from datasetkit.options.grounding import DuplicateOptions
 
 _Regions = tuple[Region, ...]
 
 
-def merge_masks(
-    regions: Sequence[Region],
-    *,
-    mask_iou: float,
-    containment: float,
-    group_members: int,
-    groups: Literal["drop", "keep"],
-) -> tuple[_Regions, tuple[Removal, ...]]:
+def merge_masks(regions: Sequence[Region], options: DuplicateOptions) -> tuple[_Regions, tuple[Removal, ...]]:
     """Merge masks that say the same thing; find groups and parts.
 
     The order is duplicates, groups, parts. Duplicates go first, since the same thing found twice would count as two
     members of a group. Groups go before parts, since the members would be gone as parts of the group.
 
-    Args:
-        regions: of one picture.
-        mask_iou: a mask that overlaps a better one by this much or more is its duplicate; its scores go over to that
-            one, for each phrase the higher one.
-        containment: a mask of which this share or more lies within a better one of the same best phrase is a part of
-            it. Its scores go with it, since a wheel's phrase does not name the car.
-        group_members: a mask that takes in this many others or more of its best phrase, each by ``containment``, is a
-            group. Groups are no members, and of members one within the other only the larger one counts.
-        groups: ``drop`` groups, or ``keep`` them, marked, beside their members.
+    A duplicate's scores go over to the mask that it repeats, for each phrase the higher one. A part's scores go with
+    it, since a wheel's phrase does not name the car. Groups are no members, and of members one within the other only
+    the larger one counts; groups that are kept stand beside their members.
 
     Returns:
         the regions that stay, in the order given, and a removal for each of the others.
 
     """
-    kept, duplicates = _merge_duplicates(regions, mask_iou)
-    kept, dropped = _settle_groups(kept, containment, group_members, groups)
-    kept, parts = _remove_parts(kept, containment)
+    kept, duplicates = _merge_duplicates(regions, options.mask_iou)
+    kept, dropped = _settle_groups(kept, options)
+    kept, parts = _remove_parts(kept, options.containment)
     return kept, (*duplicates, *dropped, *parts)
 
 
@@ -71,12 +58,10 @@ def _merge_duplicates(regions: Sequence[Region], iou_min: float) -> tuple[_Regio
     return kept, tuple(removals)
 
 
-def _settle_groups(
-    regions: _Regions, containment: float, members_min: int, groups: Literal["drop", "keep"]
-) -> tuple[_Regions, tuple[Removal, ...]]:
-    members = _count_members(regions, containment, members_min)
-    is_group = [count >= members_min for count in members]
-    if groups == "keep":
+def _settle_groups(regions: _Regions, options: DuplicateOptions) -> tuple[_Regions, tuple[Removal, ...]]:
+    members = _count_members(regions, options.containment, options.group_members)
+    is_group = [count >= options.group_members for count in members]
+    if options.groups == "keep":
         marked = zip(regions, is_group, strict=True)
         return tuple(replace(region, is_group=True) if group else region for region, group in marked), ()
     removals = tuple(

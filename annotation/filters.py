@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from datasetkit.core.detections import Region, Removal
 from datasetkit.core.ledger import DropReason
+from datasetkit.options.grounding import FilterOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,41 +29,21 @@ class _Filter:
         return Removal(region.number, self.reason, f"{value:.4g}, where at {side} {self.limit:g} is asked for")
 
 
-def apply_filters(
-    regions: Sequence[Region],
-    *,
-    detection_min: float,
-    predicted_iou_min: float,
-    stability_min: float,
-    similarity_min: float,
-    cleaning_iou_min: float,
-    area_share_min: float,
-    box_share_max: float,
-) -> tuple[tuple[Region, ...], tuple[Removal, ...]]:
+def apply_filters(regions: Sequence[Region], options: FilterOptions) -> tuple[tuple[Region, ...], tuple[Removal, ...]]:
     """Part regions into those that stay and those that fail; the first filter that one fails says why.
-
-    Args:
-        regions: of one picture.
-        detection_min: the detector's confidence.
-        predicted_iou_min: the segmenter's own estimate.
-        stability_min: of the mask against its threshold.
-        similarity_min: of crop and phrase.
-        cleaning_iou_min: of the mask before and after cleaning.
-        area_share_min: share of the picture that the mask covers.
-        box_share_max: share of the picture that the detector's box covers.
 
     Returns:
         the regions that stay, in the order given, and a removal for each of the others.
 
     """
     filters = (
-        _Filter(DropReason.WHOLE_IMAGE, box_share, box_share_max, is_upper=True),
-        _Filter(DropReason.TOO_SMALL, area_share, area_share_min),
-        _Filter(DropReason.LOW_DETECTION, lambda region: region.score, detection_min),
-        _Filter(DropReason.LOW_PREDICTED_IOU, lambda region: region.predicted_iou, predicted_iou_min),
-        _Filter(DropReason.LOW_STABILITY, lambda region: region.stability, stability_min),
-        _Filter(DropReason.LOW_SIMILARITY, lambda region: region.similarity, similarity_min),
-        _Filter(DropReason.LOW_CLEANING_IOU, lambda region: region.cleaning_iou, cleaning_iou_min),
+        _Filter(DropReason.WHOLE_IMAGE, box_share, options.box_share_max, is_upper=True),
+        _Filter(DropReason.TOO_SMALL, area_share, options.area_share_min),
+        _Filter(DropReason.LOW_DETECTION, lambda region: region.score, options.detection_min),
+        _Filter(DropReason.LOW_PREDICTED_IOU, lambda region: region.predicted_iou, options.predicted_iou_min),
+        _Filter(DropReason.LOW_STABILITY, lambda region: region.stability, options.stability_min),
+        _Filter(DropReason.LOW_SIMILARITY, lambda region: region.similarity, options.similarity_min),
+        _Filter(DropReason.LOW_CLEANING_IOU, lambda region: region.cleaning_iou, options.cleaning_iou_min),
     )
     kept, removals = [], []
     for region in regions:

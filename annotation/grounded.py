@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from PIL import Image
 
@@ -25,7 +24,7 @@ from datasetkit.core.errors import UnusableError
 from datasetkit.core.ledger import Drop, DropReason, Notice, NoticeKind
 from datasetkit.core.protocols import Captioner, CropScorer, Grounder, NounPhrase, PhraseFinder, Reading
 from datasetkit.core.record import Candidate, KeyObject, Phrase, Record, Scores
-from datasetkit.options import GroundingOptions
+from datasetkit.options.grounding import CleaningOptions, GroundingOptions
 from datasetkit.runtime.batches import Batches
 from datasetkit.runtime.timers import Stages
 
@@ -145,25 +144,16 @@ class GroundedAnnotator:
         options = self._options
         with self._stages.timed("clean"):
             # Before anything is merged: what fails must not take with it what would pass.
-            sound, failed = apply_filters(grounding.regions, **options.filters.model_dump())
-            regions, doubles = merge_masks(sound, **options.duplicates.model_dump())
+            sound, failed = apply_filters(grounding.regions, options.filters)
+            regions, doubles = merge_masks(sound, options.duplicates)
             if options.cleaning is not None:
-                regions = tuple(_cleaned(region, **options.cleaning.model_dump()) for region in regions)
+                regions = tuple(_cleaned(region, options.cleaning) for region in regions)
         compared = self._compared(task, regions)
         if isinstance(compared, UnusableError):
             return compared
-        kept, filtered = apply_filters(compared, **options.filters.model_dump())
+        kept, filtered = apply_filters(compared, options.filters)
         with self._stages.timed("link"):
-            links = options.links
-            phrases = link(
-                task.text,
-                task.nouns,
-                task.asked,
-                kept,
-                score_min=links.score_min,
-                rival_share=links.rival_share,
-                margin=links.margin,
-            )
+            phrases = link(task.text, task.nouns, task.asked, kept, options.links)
         record, unnamed = _with_objects(task.reading.record, kept, phrases, task.nouns, self._key_max)
         removals = (*grounding.removals, *failed, *doubles, *filtered, *unnamed)
         return replace(
@@ -207,8 +197,8 @@ def _with_caption(reading: Reading, caption: Caption) -> Reading:
     return replace(reading, record=record, notices=(*reading.notices, *notices))
 
 
-def _cleaned(region: Region, **options: Any) -> Region:
-    mask, iou = clean_mask(region.mask, **options)
+def _cleaned(region: Region, options: CleaningOptions) -> Region:
+    mask, iou = clean_mask(region.mask, options)
     return replace(region, mask=mask, cleaning_iou=iou)
 
 

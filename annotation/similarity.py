@@ -18,6 +18,7 @@ from transformers import AutoModel, AutoProcessor
 
 from datasetkit.annotation.detectors.tokens import readable
 from datasetkit.core.detections import Box, FloatArray, ModelIdentity
+from datasetkit.options.grounding import SimilarityOptions
 from datasetkit.runtime.loading import checkpoint_identity, load_config, load_model, load_processor
 
 _MODEL_TYPES = ("clip", "siglip", "siglip2")
@@ -48,8 +49,7 @@ class ImageTextCropScorer:
     """Compares crops with phrases by a CLIP, SigLIP or SigLIP 2 model. Phrases too long for its text tower are cut.
 
     Args:
-        model: Hub id or local folder.
-        revision: commit, tag or branch on the Hub.
+        options: see :class:`SimilarityOptions`.
         device: as torch names it.
         dtype: of weights and activations; the cosine itself is taken in float32.
 
@@ -58,7 +58,8 @@ class ImageTextCropScorer:
 
     """
 
-    def __init__(self, model: str, revision: str | None = None, *, device: str = "cpu", dtype: str = "float32") -> None:
+    def __init__(self, options: SimilarityOptions, *, device: str = "cpu", dtype: str = "float32") -> None:
+        model, revision = options.model, options.revision
         self._is_clip = load_config(model, revision, _MODEL_TYPES).model_type == "clip"
         self._processor = load_processor(AutoProcessor, model, revision)
         self._model = load_model(AutoModel, model, revision, device=device, dtype=dtype)

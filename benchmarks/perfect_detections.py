@@ -61,12 +61,4 @@ def link_detections(record: Record) -> tuple[Phrase, ...]:
         Region(item.id, corners(item), tuple(scores), item.mask, is_group=item.is_crowd)
         for item, scores in zip(record.objects, found.scores.tolist(), strict=True)
     ]
-    return link(
-        text,
-        nouns,
-        asked,
-        regions,
-        score_min=options.score_min,
-        rival_share=options.rival_share,
-        margin=options.margin,
-    )
+    return link(text, nouns, asked, regions, options)

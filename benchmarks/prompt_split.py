@@ -26,6 +26,7 @@ from transformers import logging
 from datasetkit.annotation.detectors.grounding_dino import GroundingDinoDetector
 from datasetkit.core.detections import Detections, Query
 from datasetkit.core.errors import UnusableError
+from datasetkit.options.grounding import GroundingDinoOptions
 from datasetkit.runtime.checkpoints import resolve
 from datasetkit.toyworld.descriptions import absent_phrases
 from datasetkit.toyworld.domain import BASE
@@ -67,7 +68,7 @@ def detector_of(folder: Path, max_text_len: int) -> GroundingDinoDetector:
     shutil.copytree(resolve("toyworld:detector"), copy)
     config = json.loads((copy / "config.json").read_text(encoding="utf-8"))
     (copy / "config.json").write_text(json.dumps(config | {"max_text_len": max_text_len}), encoding="utf-8")
-    return GroundingDinoDetector(str(copy), score_min=0.0)
+    return GroundingDinoDetector(GroundingDinoOptions(model=str(copy), score_min=0.0))
 
 
 def answers(detector: GroundingDinoDetector, asked: Sequence[Asked]) -> list[Detections]:
@@ -122,7 +123,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(1)
     examples = EvaluationRecipe.load().limited(options.scenes).examples(Split.TEST)
     asked = [ask(example, options.absent) for example in examples]
-    whole = answers(GroundingDinoDetector("toyworld:detector", score_min=0.0), asked)
+    options = GroundingDinoOptions(model="toyworld:detector", score_min=0.0)
+    whole = answers(GroundingDinoDetector(options), asked)
     if any(found.notices for found in whole):
         parser.error(f"{options.absent} absent phrases make prompts that do not fit; give fewer")
     print(f"{len(asked)} scenes, {sum(len(item.ids) for item in asked)} phrases; max_text_len 64 splits none")

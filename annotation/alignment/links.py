@@ -20,6 +20,7 @@ from datasetkit.annotation.phrases.words import english_words
 from datasetkit.core.detections import Query, Region
 from datasetkit.core.protocols import NounPhrase
 from datasetkit.core.record import Phrase
+from datasetkit.options.grounding import LinkOptions
 
 _Array = NDArray[np.float64]
 _SCORE_DIGITS = 6
@@ -67,10 +68,7 @@ def link(
     nouns: Sequence[NounPhrase],
     asked: Asked,
     regions: Sequence[Region],
-    *,
-    score_min: float,
-    rival_share: float,
-    margin: float,
+    options: LinkOptions,
 ) -> tuple[Phrase, ...]:
     """Say which regions each noun phrase names.
 
@@ -79,11 +77,7 @@ def link(
         nouns: its noun phrases, in order.
         asked: what the detector was asked for them.
         regions: what was found; their places are the object ids.
-        score_min: a phrase takes no region that it scores lower.
-        rival_share: nor one that it scores lower than this share of what a phrase for something else gives it; a plural
-            takes none that it scores lower than this share of its best one, either.
-        margin: phrases that may take more regions than they name, or the same ones, take the best only if every other
-            choice has a sum of scores that is lower by more than this.
+        options: see :class:`LinkOptions`; ``prompt`` has had its effect on ``asked``.
 
     Returns:
         a phrase for each noun, in order.
@@ -96,15 +90,15 @@ def link(
     scores = _of_chains(own, firsts)
     instances = [Instance(place, region.is_group) for place, region in enumerate(regions)]
     is_crowd = np.array([region.is_group for region in regions], dtype=np.bool_)
-    fit = _fits(resolving, scores[heads], score_min, rival_share)
-    fit = settle(resolving, fit, is_crowd, margin)
+    fit = _fits(resolving, scores[heads], options)
+    fit = settle(resolving, fit, is_crowd, options.margin)
     evidence = Evidence(fit, np.zeros(fit.shape, dtype=np.bool_), fit)
     results = dict(zip(heads, resolve(resolving, instances, evidence), strict=True))
     phrases = []
     for index, noun in enumerate(nouns):
         first = firsts[index]
         result = results.get(index if first is None else first, Resolution())
-        is_seen = bool(scores[index].max(initial=0.0) >= score_min)
+        is_seen = bool(scores[index].max(initial=0.0) >= options.score_min)
         phrases.append(phrase_of(text, noun, _scored(result, own[index], is_seen=is_seen)))
     return tuple(phrases)
 
@@ -146,16 +140,16 @@ def _of_chains(scores: _Array, firsts: Sequence[int | None]) -> _Array:
     return best[heads]
 
 
-def _fits(mentions: Sequence[Mention], scores: _Array, score_min: float, rival_share: float) -> _Array:
+def _fits(mentions: Sequence[Mention], scores: _Array, options: LinkOptions) -> _Array:
     """Leave of scores, shape (M, N), those that speak for a mention."""
-    fit = np.where(scores >= score_min, scores, 0.0)
+    fit = np.where(scores >= options.score_min, scores, 0.0)
     for index, mention in enumerate(mentions):
         for place, rival in enumerate(mentions):
             # What is definite may be what another mention speaks of, and what it scores better is no loss to that.
             if place != index and not (mention if place < index else rival).definite:
-                fit[index, scores[index] < rival_share * scores[place]] = 0.0
+                fit[index, scores[index] < options.rival_share * scores[place]] = 0.0
         if mention.demand is None:
-            fit[index, fit[index] < rival_share * fit[index].max(initial=0.0)] = 0.0
+            fit[index, fit[index] < options.rival_share * fit[index].max(initial=0.0)] = 0.0
     return fit
 
 

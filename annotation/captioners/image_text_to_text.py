@@ -12,24 +12,21 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from datasetkit.core.detections import Caption, ModelIdentity
 from datasetkit.core.errors import ModelError
+from datasetkit.options.grounding import ImageTextToTextOptions
 from datasetkit.runtime.loading import checkpoint_identity, load_model, load_processor
 
 
 class ImageTextToTextCaptioner:
     """Describes pictures with a multimodal chat model.
 
-    With temperature 0 pictures are described as one batch. Above 0 they are described one by one, each with torch's
-    generator seeded from ``seed`` and from its own pixels: in a batch all pictures would draw from one stream, and a
-    description would hang on which pictures happened to lie beside it. The generator is put back afterwards.
+    With temperature 0 pictures are described as one batch. Above 0 tokens are drawn from the softmax of the logits
+    divided by it; whatever else the checkpoint's own generation config says of draws holds. Pictures are then described
+    one by one, each with torch's generator seeded from ``seed`` and from its own pixels: in a batch all pictures would
+    draw from one stream, and a description would hang on which pictures happened to lie beside it. The generator is put
+    back afterwards.
 
     Args:
-        model: Hub id, local folder, or the name of a shipped model.
-        revision: commit, tag or branch on the Hub.
-        prompt: what the model is told beside the picture.
-        max_new_tokens: how much it may write.
-        temperature: 0 takes the likeliest token each time; above, tokens are drawn from the softmax of the logits
-            divided by it. Whatever else the checkpoint's own generation config says of draws holds.
-        seed: of the draws.
+        options: see :class:`ImageTextToTextOptions`.
         device: as torch names it.
         dtype: of weights and activations.
 
@@ -38,18 +35,8 @@ class ImageTextToTextCaptioner:
 
     """
 
-    def __init__(
-        self,
-        model: str,
-        revision: str | None = None,
-        *,
-        prompt: str,
-        max_new_tokens: int = 128,
-        temperature: float = 0.0,
-        seed: int = 0,
-        device: str = "cpu",
-        dtype: str = "float32",
-    ) -> None:
+    def __init__(self, options: ImageTextToTextOptions, *, device: str = "cpu", dtype: str = "float32") -> None:
+        model, revision, temperature = options.model, options.revision, options.temperature
         self._processor = load_processor(AutoProcessor, model, revision)
         if not getattr(self._processor, "chat_template", None):
             raise ModelError(f"{model} has no chat template; give an image-text-to-text model that was tuned for chat")
@@ -63,10 +50,10 @@ class ImageTextToTextCaptioner:
             self._tokenizer.pad_token = self._tokenizer.convert_ids_to_tokens(self._end_ids[0])
         # New tokens follow the last one: what fills up short prompts has to stand before them.
         self._tokenizer.padding_side = "left"
-        self._prompt = prompt
-        self._seed = seed
+        self._prompt = options.prompt
+        self._seed = options.seed
         self._generation = {
-            "max_new_tokens": max_new_tokens,
+            "max_new_tokens": options.max_new_tokens,
             "num_beams": 1,
             "eos_token_id": self._end_ids,
             "pad_token_id": self._tokenizer.pad_token_id,

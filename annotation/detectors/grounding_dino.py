@@ -16,11 +16,11 @@ from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 
 from datasetkit.annotation.detectors.prompted import Answer, ask_alike, detect_in_turns, read_answer
 from datasetkit.annotation.detectors.prompts import close_prompt
-from datasetkit.annotation.detectors.spans import Reduction
 from datasetkit.annotation.detectors.tokens import check_tokenizer, encode_prompts, text_offsets
 from datasetkit.core.detections import Detections, Query
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.image import thickened
+from datasetkit.options.grounding import GroundingDinoOptions
 from datasetkit.runtime.loading import checkpoint_identity, load_config, load_model, load_processor
 
 _MODEL_TYPES = ("grounding-dino", "mm-grounding-dino")
@@ -34,10 +34,7 @@ class GroundingDinoDetector:
     changes what the model says of a picture with the company that it is in.
 
     Args:
-        model: Hub id, local folder, or the name of a shipped model.
-        revision: commit, tag or branch on the Hub.
-        score_min: boxes with no phrase above it are not given.
-        reduction: a phrase's score is the ``mean`` or the ``max`` of the probabilities of its tokens.
+        options: see :class:`GroundingDinoOptions`.
         device: as torch names it.
         dtype: name of a floating type of torch.
 
@@ -46,16 +43,8 @@ class GroundingDinoDetector:
 
     """
 
-    def __init__(
-        self,
-        model: str,
-        revision: str | None = None,
-        *,
-        score_min: float = 0.3,
-        reduction: Reduction = "mean",
-        device: str = "cpu",
-        dtype: str = "float32",
-    ) -> None:
+    def __init__(self, options: GroundingDinoOptions, *, device: str = "cpu", dtype: str = "float32") -> None:
+        model, revision = options.model, options.revision
         config = load_config(model, revision, _MODEL_TYPES)
         self._model = load_model(AutoModelForZeroShotObjectDetection, model, revision, device=device, dtype=dtype)
         processor = load_processor(AutoProcessor, model, revision)
@@ -64,14 +53,13 @@ class GroundingDinoDetector:
         positions = config.text_config.max_position_embeddings
         token_max = min(config.max_text_len, positions, self._tokenizer.model_max_length)
         self._token_limit = token_max - self._tokenizer.num_special_tokens_to_add()
-        self._score_min = score_min
-        self._reduction: Reduction = reduction
+        self._options = options
         self.identities = (checkpoint_identity("detector", model, self._model.config),)
 
     def detect(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Detections | UnusableError]:
         """Look for each picture's own query; see :class:`datasetkit.core.protocols.Detector`."""
         offsets_of = partial(text_offsets, self._tokenizer)
-        return detect_in_turns(images, queries, self._ask, offsets_of, self._token_limit, self._score_min)
+        return detect_in_turns(images, queries, self._ask, offsets_of, self._token_limit, self._options.score_min)
 
     def _ask(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Answer]:
         pixels = [
@@ -94,7 +82,7 @@ class GroundingDinoDetector:
             pixel_values=pixels.to(device, dtype), **{name: tensor.to(device) for name, tensor in text.items()}
         )
         return [
-            read_answer(logits, boxes, spans, words, image, query, self._reduction)
+            read_answer(logits, boxes, spans, words, image, query, self._options.reduction)
             for logits, boxes, spans, words, image, query in zip(
                 output.logits, output.pred_boxes, offsets, text["attention_mask"], images, queries, strict=True
             )

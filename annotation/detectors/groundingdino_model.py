@@ -23,6 +23,7 @@ from datasetkit.annotation.detectors.groundingdino_bert import (
 from datasetkit.annotation.detectors.tokens import check_tokenizer
 from datasetkit.core.errors import ModelError
 from datasetkit.core.text import one_line
+from datasetkit.options.grounding import GroundingDinoPyOptions
 from datasetkit.runtime.loading import load_processor
 from datasetkit.runtime.packages import GROUNDINGDINO, TORCHVISION, require
 
@@ -33,16 +34,10 @@ _BACKBONES = ("swin_T_224_1k", "swin_B_224_22k", "swin_B_384_22k", "swin_L_224_2
 _TOLERATED = {"label_enc.weight", "bert.embeddings.position_ids"}
 
 
-def build_model(config: str, weights: Path, text_encoder: str, revision: str | None) -> Any:
+def build_model(options: GroundingDinoPyOptions) -> Any:
     """Build the package's model with its weights, in float32 on the CPU, for inference.
 
     The text encoder's own weights are not asked for: the checkpoint holds them.
-
-    Args:
-        config: name of a configuration inside the package, or a YAML file.
-        weights: ``.pth`` file.
-        text_encoder: Hub id or local folder of a BERT model's configuration and tokenizer.
-        revision: of the text encoder.
 
     Raises:
         MissingPackageError: the package does not work here.
@@ -53,20 +48,21 @@ def build_model(config: str, weights: Path, text_encoder: str, revision: str | N
     require("the detector groundingdino-py", TORCHVISION, GROUNDINGDINO)
     from groundingdino.models.GroundingDINO import groundingdino as package
 
+    text_encoder, revision = options.text_encoder, options.revision
     bert_config = load_processor(AutoConfig, text_encoder, revision)
     if not isinstance(bert_config, BertConfig):
         raise ModelError(f"text encoder {text_encoder} is a {bert_config.model_type}; groundingdino-py takes a bert")
     tokenizer = load_processor(AutoTokenizer, text_encoder, revision)
     check_tokenizer(tokenizer, text_encoder)
-    options = read_config(config)
+    config = read_config(options.config)
     try:
         with in_place_of_package_bert(package, TextEncoder(bert_config), PromptTokenizer(tokenizer)):
-            model = package.build_groundingdino(options)
+            model = package.build_groundingdino(config)
     except (AssertionError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
         raise ModelError(
-            f"configuration {config} makes no model: {error}; compare it with the package's own"
+            f"configuration {options.config} makes no model: {error}; compare it with the package's own"
         ) from error
-    load_weights(model, weights)
+    load_weights(model, options.weights)
     return model.eval()
 
 

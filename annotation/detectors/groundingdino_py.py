@@ -19,11 +19,11 @@ from PIL import Image
 from datasetkit.annotation.detectors.groundingdino_model import CONFIGS, build_model
 from datasetkit.annotation.detectors.prompted import Answer, ask_alike, detect_in_turns, read_answer
 from datasetkit.annotation.detectors.prompts import close_prompt
-from datasetkit.annotation.detectors.spans import Reduction
 from datasetkit.annotation.detectors.tokens import encode_prompts, text_offsets
 from datasetkit.core.detections import Detections, ModelIdentity, Query
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.image import thickened
+from datasetkit.options.grounding import GroundingDinoPyOptions
 from datasetkit.runtime.loading import file_identity
 
 _SHORT_SIDE_PX = 800
@@ -44,14 +44,7 @@ class GroundingDinoPyDetector:
     written for float32.
 
     Args:
-        config: name of a configuration inside the package (``GroundingDINO_SwinT_OGC``, ``GroundingDINO_SwinB_cfg``),
-            or a YAML file with the options that differ from the former's. Python files are refused.
-        weights: ``.pth`` file, read without running code.
-        text_encoder: Hub id or local folder of the BERT model that reads the prompt; its configuration and tokenizer
-            are used, its weights are in the ``.pth`` file.
-        revision: of the text encoder.
-        score_min: boxes with no phrase above it are not given.
-        reduction: a phrase's score is the ``mean`` or the ``max`` of the probabilities of its tokens.
+        options: see :class:`GroundingDinoPyOptions`.
         device: as torch names it.
         dtype: name of a floating type of torch.
 
@@ -61,37 +54,25 @@ class GroundingDinoPyDetector:
 
     """
 
-    def __init__(
-        self,
-        config: str,
-        weights: Path,
-        text_encoder: str,
-        revision: str | None = None,
-        *,
-        score_min: float = 0.3,
-        reduction: Reduction = "mean",
-        device: str = "cpu",
-        dtype: str = "float32",
-    ) -> None:
-        self._model: Any = build_model(config, weights, text_encoder, revision).to(device)
+    def __init__(self, options: GroundingDinoPyOptions, *, device: str = "cpu", dtype: str = "float32") -> None:
+        self._model: Any = build_model(options).to(device)
         self._tokenizer = self._model.tokenizer.tokenizer
         token_max = min(_TOKEN_MAX, self._model.bert.config.max_position_embeddings, self._tokenizer.model_max_length)
         self._token_limit = token_max - self._tokenizer.num_special_tokens_to_add()
-        self._score_min = score_min
-        self._reduction: Reduction = reduction
+        self._options = options
         self._device = torch.device(device)
         self._dtype = getattr(torch, dtype)
         self.identities = (
-            file_identity("detector", Path(weights)),
-            *(() if config in CONFIGS else (file_identity("detector's configuration", Path(config)),)),
-            self._tokenizer_identity(text_encoder),
+            file_identity("detector", options.weights),
+            *(() if options.config in CONFIGS else (file_identity("detector's configuration", Path(options.config)),)),
+            self._tokenizer_identity(options.text_encoder),
         )
 
     def detect(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Detections | UnusableError]:
         """Look for each picture's own query; see :class:`datasetkit.core.protocols.Detector`."""
         offsets_of = partial(text_offsets, self._tokenizer)
         lowered = [lower_case(query) for query in queries]
-        return detect_in_turns(images, lowered, self._ask, offsets_of, self._token_limit, self._score_min)
+        return detect_in_turns(images, lowered, self._ask, offsets_of, self._token_limit, self._options.score_min)
 
     def _ask(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Answer]:
         pixels = [_pixel_values(image) for image in images]
@@ -112,7 +93,7 @@ class GroundingDinoPyDetector:
         with torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
             output = self._model(pixels.to(self._device), captions=[prompt] * len(images))
         return [
-            read_answer(logits, boxes, offsets[0], text["attention_mask"][0], image, query, self._reduction)
+            read_answer(logits, boxes, offsets[0], text["attention_mask"][0], image, query, self._options.reduction)
             for logits, boxes, image, query in zip(
                 output["pred_logits"], output["pred_boxes"], images, queries, strict=True
             )

@@ -17,6 +17,7 @@ from datasetkit.annotation.detectors.tokens import check_tokenizer, encode_promp
 from datasetkit.core.detections import Detections, Query
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.ledger import DropReason, NoticeKind
+from datasetkit.options.grounding import Owlv2Options
 from datasetkit.runtime.loading import checkpoint_identity, load_config, load_model, load_processor
 
 
@@ -24,9 +25,7 @@ class Owlv2Detector:
     """Asks for each phrase by itself; the words round the phrases are not read.
 
     Args:
-        model: Hub id or local folder.
-        revision: commit, tag or branch on the Hub.
-        score_min: boxes with no phrase above it are not given.
+        options: see :class:`Owlv2Options`.
         device: as torch names it.
         dtype: name of a floating type of torch.
 
@@ -35,22 +34,15 @@ class Owlv2Detector:
 
     """
 
-    def __init__(
-        self,
-        model: str,
-        revision: str | None = None,
-        *,
-        score_min: float = 0.2,
-        device: str = "cpu",
-        dtype: str = "float32",
-    ) -> None:
+    def __init__(self, options: Owlv2Options, *, device: str = "cpu", dtype: str = "float32") -> None:
+        model, revision = options.model, options.revision
         config = load_config(model, revision, ("owlv2",))
         self._model = load_model(AutoModelForZeroShotObjectDetection, model, revision, device=device, dtype=dtype)
         processor = load_processor(AutoProcessor, model, revision)
         self._tokenizer, self._image_processor = processor.tokenizer, processor.image_processor
         check_tokenizer(self._tokenizer, model)
         self._token_max = config.text_config.max_position_embeddings
-        self._score_min = score_min
+        self._score_min = options.score_min
         self.identities = (checkpoint_identity("detector", model, self._model.config),)
 
     def detect(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Detections | UnusableError]:

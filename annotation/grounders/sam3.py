@@ -15,6 +15,7 @@ from datasetkit.annotation.segmenters.masks import resize, segment_of
 from datasetkit.core.detections import Box, Grounding, ModelIdentity, Query, Region, Removal
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.ledger import DropReason, NoticeKind
+from datasetkit.options.grounding import Sam3Options
 from datasetkit.runtime.batches import Batches
 from datasetkit.runtime.loading import checkpoint_identity, load_config, load_model, load_processor
 from datasetkit.runtime.packages import TORCHVISION, require
@@ -30,9 +31,7 @@ class Sam3Grounder:
     What two phrases both find stays two regions; a region's score is 0 for every phrase but the one that found it.
 
     Args:
-        model: Hub id or local folder.
-        revision: commit, tag or branch on the Hub.
-        score_min: detections that score lower are not given.
+        options: see :class:`Sam3Options`.
         device: as torch names it.
         dtype: of the image encoder, where the work is; what follows stays in float32.
         stages: clocks; ``ground`` is counted in pictures.
@@ -44,22 +43,16 @@ class Sam3Grounder:
     """
 
     def __init__(
-        self,
-        model: str,
-        revision: str | None = None,
-        *,
-        score_min: float = 0.5,
-        device: str = "cpu",
-        dtype: str = "float32",
-        stages: Stages | None = None,
+        self, options: Sam3Options, *, device: str = "cpu", dtype: str = "float32", stages: Stages | None = None
     ) -> None:
         require("sam3", TORCHVISION)
+        model, revision = options.model, options.revision
         load_config(model, revision, _MODEL_TYPES)
         self._processor = load_processor(Sam3Processor, model, revision)
         self._model = load_model(Sam3Model, model, revision, device=device, dtype="float32")
         self._dtype = getattr(torch, dtype)
         self._model.vision_encoder.to(self._dtype)
-        self._score_min = score_min
+        self._score_min = options.score_min
         self._stages = stages or Stages()
         self._identity = checkpoint_identity("grounder", model, self._model.config)
 

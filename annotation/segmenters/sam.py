@@ -15,6 +15,7 @@ from datasetkit.annotation.segmenters.masks import Size, resize, scale_boxes, se
 from datasetkit.core.detections import FloatArray, ModelIdentity, Segment
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.image import thickened
+from datasetkit.options.grounding import SamOptions
 from datasetkit.runtime.loading import checkpoint_identity, load_config, load_model, load_processor
 
 _CLASSES = {"sam": SamModel, "sam_hq": SamHQModel}
@@ -40,8 +41,7 @@ class SamSegmenter:
     """Cuts out what is in a box with SAM or SAM-HQ.
 
     Args:
-        model: Hub id, local folder, or the name of a shipped model.
-        revision: commit, tag or branch on the Hub.
+        options: see :class:`SamOptions`.
         device: as torch names it.
         dtype: of the image encoder, where the work is. The decoder stays in float32: the corners of a box need more
             digits than the shorter types have.
@@ -53,14 +53,9 @@ class SamSegmenter:
     """
 
     def __init__(
-        self,
-        model: str,
-        revision: str | None = None,
-        *,
-        device: str = "cpu",
-        dtype: str = "float32",
-        boxes_per_chunk: int = 64,
+        self, options: SamOptions, *, device: str = "cpu", dtype: str = "float32", boxes_per_chunk: int = 64
     ) -> None:
+        model, revision = options.model, options.revision
         model_type = load_config(model, revision, _CLASSES).model_type
         # The processor of PIL resizes as the original does, and alike on machines with and without torchvision.
         self._processor = load_processor(SamImageProcessorPil, model, revision)

@@ -13,6 +13,7 @@ from datasetkit.annotation.segmenters.chunks import BoxChunks
 from datasetkit.annotation.segmenters.masks import Size, resize, scale_boxes, segment_of
 from datasetkit.core.detections import FloatArray, ModelIdentity, Segment
 from datasetkit.core.errors import UnusableError
+from datasetkit.options.grounding import Sam2Options
 from datasetkit.runtime.loading import checkpoint_identity, load_config, load_model, load_processor
 from datasetkit.runtime.packages import TORCHVISION, require
 
@@ -32,8 +33,7 @@ class Sam2Segmenter:
     """Cuts out what is in a box with SAM 2.
 
     Args:
-        model: Hub id or local folder.
-        revision: commit, tag or branch on the Hub.
+        options: see :class:`Sam2Options`.
         device: as torch names it.
         dtype: of the image encoder, where the work is. The decoder stays in float32: the corners of a box need more
             digits than the shorter types have.
@@ -46,15 +46,10 @@ class Sam2Segmenter:
     """
 
     def __init__(
-        self,
-        model: str,
-        revision: str | None = None,
-        *,
-        device: str = "cpu",
-        dtype: str = "float32",
-        boxes_per_chunk: int = 64,
+        self, options: Sam2Options, *, device: str = "cpu", dtype: str = "float32", boxes_per_chunk: int = 64
     ) -> None:
         require("sam2", TORCHVISION)
+        model, revision = options.model, options.revision
         load_config(model, revision, _MODEL_TYPES)
         self._processor = load_processor(Sam2Processor, model, revision)
         self._model = load_model(Sam2Model, model, revision, device=device, dtype="float32")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from datasetkit.annotation.segmenters.masks import Size, resize, scale_boxes, se
 from datasetkit.core.detections import FloatArray, ModelIdentity, Segment
 from datasetkit.core.errors import ModelError, UnusableError
 from datasetkit.core.image import thickened
+from datasetkit.options.grounding import SegmentAnythingOptions
 from datasetkit.runtime.loading import file_identity
 from datasetkit.runtime.packages import SEGMENT_ANYTHING, TORCHVISION, require
 
@@ -41,36 +41,28 @@ class SegmentAnythingSegmenter:
     """Cuts out what is in a box with SAM as its authors published it.
 
     Args:
-        architecture: which model of the package's registry the weights belong to.
-        weights: ``.pth`` file.
+        options: see :class:`SegmentAnythingOptions`.
         device: as torch names it.
         dtype: of the image encoder, where the work is. The decoder stays in float32, as the package computes places so.
         boxes_per_chunk: how many boxes are decoded at once; halved where memory runs out.
 
     Raises:
         MissingPackageError: the package or torchvision is missing.
-        ModelError: the architecture is unknown, or the weights cannot be loaded into it.
+        ModelError: the weights cannot be loaded into the architecture.
 
     """
 
     def __init__(
-        self,
-        architecture: str,
-        weights: Path,
-        *,
-        device: str = "cpu",
-        dtype: str = "float32",
-        boxes_per_chunk: int = 64,
+        self, options: SegmentAnythingOptions, *, device: str = "cpu", dtype: str = "float32", boxes_per_chunk: int = 64
     ) -> None:
         require("segment-anything", TORCHVISION, SEGMENT_ANYTHING)
         from segment_anything.utils.transforms import ResizeLongestSide
 
-        weights = Path(weights)
-        self._model = _load(architecture, weights).to(device).eval()
+        self._model = _load(options).to(device).eval()
         self._dtype = getattr(torch, dtype)
         self._model.image_encoder.to(self._dtype)
         self._resizing = ResizeLongestSide(self._model.image_encoder.img_size)
-        self._identity = file_identity("segmenter", weights)
+        self._identity = file_identity("segmenter", options.weights)
         self._chunks = BoxChunks(self._encode, self._decode, boxes_per_chunk)
 
     @property
@@ -111,21 +103,18 @@ class SegmentAnythingSegmenter:
         ]
 
 
-def _load(architecture: str, weights: Path) -> Any:
+def _load(options: SegmentAnythingOptions) -> Any:
     """Build one of the package's models and fill it."""
     from segment_anything import sam_model_registry
 
-    if architecture not in sam_model_registry:
-        raise ModelError(
-            f"segment-anything has no architecture {architecture!r}; known: {', '.join(sorted(sam_model_registry))}"
-        )
     try:
-        state = torch.load(weights, map_location="cpu", weights_only=True)
-        model = sam_model_registry[architecture](checkpoint=None)
+        state = torch.load(options.weights, map_location="cpu", weights_only=True)
+        model = sam_model_registry[options.architecture](checkpoint=None)
         model.load_state_dict(state)
     except (OSError, EOFError, RuntimeError, TypeError, pickle.UnpicklingError) as error:
         first = str(error).strip().split("\n")[0]
         raise ModelError(
-            f"{weights} cannot be loaded as {architecture}: {first}; give the checkpoint of that architecture"
+            f"{options.weights} cannot be loaded as {options.architecture}: {first}; "
+            "give the checkpoint of that architecture"
         ) from error
     return model

@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 from datasetkit.annotation.cleaning import clean_mask
 from datasetkit.core.mask import BoolArray, Mask
+from datasetkit.options.grounding import CleaningOptions
 
 ARRAYS = st.tuples(st.integers(1, 14), st.integers(1, 14)).flatmap(
     lambda size_hw: hnp.arrays(np.bool_, size_hw, elements=st.sampled_from([False, False, True]))
@@ -25,7 +26,7 @@ def drawn(*rows: str) -> Mask:
 
 
 def cleaned(mask: Mask, island_share: float = 0.0, hole_share: float = 0.0, smooth_px: int = 0) -> tuple[Mask, float]:
-    return clean_mask(mask, island_share=island_share, hole_share=hole_share, smooth_px=smooth_px)
+    return clean_mask(mask, CleaningOptions(island_share=island_share, hole_share=hole_share, smooth_px=smooth_px))
 
 
 def test_islands_below_their_share_go() -> None:

@@ -14,10 +14,11 @@ from datasetkit.annotation.duplicates import merge_masks
 from datasetkit.core.detections import Region, Removal
 from datasetkit.core.ledger import DropReason
 from datasetkit.core.mask import Mask
+from datasetkit.options.grounding import DuplicateOptions
 from tests.annotation.strategies import UNIT, regions
 
 CAT, DOG = (0.9, 0.1), (0.1, 0.9)
-OPTIONS: dict[str, Any] = {"mask_iou": 0.8, "containment": 0.9, "group_members": 2, "groups": "drop"}
+OPTIONS = DuplicateOptions(mask_iou=0.8, containment=0.9, group_members=2, groups="drop")
 
 
 def region(number: int, columns: tuple[int, int], scores: Sequence[float], rows: tuple[int, int] = (0, 10)) -> Region:
@@ -37,18 +38,18 @@ def numbers(items: Sequence[Region | Removal]) -> list[int]:
 
 
 def test_nothing_is_merged_where_there_is_nothing() -> None:
-    assert merge_masks((), **OPTIONS) == ((), ())
+    assert merge_masks((), OPTIONS) == ((), ())
 
 
 def test_masks_that_say_the_same_become_the_best_of_them_whatever_their_phrases() -> None:
-    kept, removals = merge_masks([region(4, (0, 10), (0.5, 0.6)), region(7, (0, 9), (0.9, 0.2))], **OPTIONS)
+    kept, removals = merge_masks([region(4, (0, 10), (0.5, 0.6)), region(7, (0, 9), (0.9, 0.2))], OPTIONS)
     assert numbers(kept) == [7]
     assert kept[0].phrase_scores == (0.9, 0.6)
     assert told(removals) == {4: (DropReason.DUPLICATE_MASK, "IoU 0.90 with the mask of box 7")}
 
 
 def test_a_part_goes_with_its_scores() -> None:
-    kept, removals = merge_masks([region(1, (0, 10), (0.9, 0.1)), region(2, (0, 5), (0.8, 0.7))], **OPTIONS)
+    kept, removals = merge_masks([region(1, (0, 10), (0.9, 0.1)), region(2, (0, 5), (0.8, 0.7))], OPTIONS)
     assert [item.phrase_scores for item in kept] == [(0.9, 0.1)]
     assert told(removals) == {2: (DropReason.CONTAINED_MASK, "share 1.00 lies within the mask of box 1")}
 
@@ -64,7 +65,7 @@ def test_a_part_goes_with_its_scores() -> None:
 def test_what_is_no_part_stays(
     outer: Sequence[float], inner: Sequence[float], columns: tuple[int, int], why: str
 ) -> None:
-    kept, removals = merge_masks([region(0, (0, 10), outer), region(1, columns, inner)], **OPTIONS)
+    kept, removals = merge_masks([region(0, (0, 10), outer), region(1, columns, inner)], OPTIONS)
     assert (numbers(kept), removals) == ([0, 1], ()), why
 
 
@@ -72,19 +73,19 @@ HERD = (region(0, (0, 10), (0.6, 0)), region(1, (10, 20), (0.5, 0)), region(2, (
 
 
 def test_a_group_goes_before_its_members_could_go_as_its_parts() -> None:
-    kept, removals = merge_masks(HERD, **OPTIONS)
+    kept, removals = merge_masks(HERD, OPTIONS)
     assert numbers(kept) == [0, 1]
     assert told(removals) == {2: (DropReason.GROUP_BOX, "takes in 2 others of its phrase")}
 
 
 def test_a_group_may_stay_beside_its_members() -> None:
-    kept, removals = merge_masks(HERD, **OPTIONS | {"groups": "keep"})
+    kept, removals = merge_masks(HERD, OPTIONS.model_copy(update={"groups": "keep"}))
     assert [(item.number, item.is_group) for item in kept] == [(0, False), (1, False), (2, True)]
     assert removals == ()
 
 
 def test_a_group_needs_its_number_of_members() -> None:
-    kept, removals = merge_masks(HERD, **OPTIONS | {"group_members": 3})
+    kept, removals = merge_masks(HERD, OPTIONS.model_copy(update={"group_members": 3}))
     assert numbers(kept) == [2]
     assert {reason for reason, _ in told(removals).values()} == {DropReason.CONTAINED_MASK}
 
@@ -92,7 +93,7 @@ def test_a_group_needs_its_number_of_members() -> None:
 def test_the_same_thing_found_twice_is_one_member() -> None:
     """Two masks of one cat in a larger one of it are no herd."""
     found = [region(0, (0, 10), (0.6, 0)), region(1, (0, 9), (0.5, 0)), region(2, (0, 20), (0.9, 0))]
-    kept, removals = merge_masks(found, **OPTIONS)
+    kept, removals = merge_masks(found, OPTIONS)
     assert numbers(kept) == [2]
     assert {number: reason for number, (reason, _) in told(removals).items()} == {
         1: DropReason.DUPLICATE_MASK,
@@ -103,14 +104,14 @@ def test_the_same_thing_found_twice_is_one_member() -> None:
 def test_members_one_within_the_other_count_once() -> None:
     """A cat, its head and its ear are no herd."""
     found = [region(0, (0, 20), (0.9, 0)), region(1, (0, 10), (0.6, 0)), region(2, (0, 4), (0.5, 0))]
-    kept, removals = merge_masks(found, **OPTIONS)
+    kept, removals = merge_masks(found, OPTIONS)
     assert numbers(kept) == [0]
     assert {reason for reason, _ in told(removals).values()} == {DropReason.CONTAINED_MASK}
 
 
 def test_members_of_other_phrases_do_not_count() -> None:
     found = [region(0, (0, 10), CAT), region(1, (10, 20), DOG), region(2, (0, 20), (0.95, 0))]
-    kept, removals = merge_masks(found, **OPTIONS)
+    kept, removals = merge_masks(found, OPTIONS)
     assert numbers(kept) == [1, 2]
     assert told(removals)[0][0] is DropReason.CONTAINED_MASK
 
@@ -119,10 +120,10 @@ def test_groups_within_a_group() -> None:
     """Four sheep found one by one, in pairs and all at once; also where the outer mask holds one pair alone."""
     sheep = [region(place, (10 * place, 10 * place + 10), (0.5, 0)) for place in range(4)]
     pairs = [region(4, (0, 20), (0.6, 0)), region(5, (20, 40), (0.6, 0))]
-    kept, removals = merge_masks([*sheep, *pairs, region(6, (0, 40), (0.7, 0))], **OPTIONS)
+    kept, removals = merge_masks([*sheep, *pairs, region(6, (0, 40), (0.7, 0))], OPTIONS)
     assert numbers(kept) == [0, 1, 2, 3]
     assert told(removals)[6] == (DropReason.GROUP_BOX, "takes in 4 others of its phrase")
-    kept, removals = merge_masks([*sheep[:2], pairs[0], region(6, (0, 40), (0.7, 0))], **OPTIONS)
+    kept, removals = merge_masks([*sheep[:2], pairs[0], region(6, (0, 40), (0.7, 0))], OPTIONS)
     assert numbers(kept) == [0, 1]
     assert set(told(removals)) == {4, 6}
 
@@ -131,9 +132,8 @@ def test_groups_within_a_group() -> None:
 def test_nothing_is_lost_and_no_score_falls(
     found: tuple[Region, ...], mask_iou: float, containment: float, group_members: int, groups: Any
 ) -> None:
-    kept, removals = merge_masks(
-        found, mask_iou=mask_iou, containment=containment, group_members=group_members, groups=groups
-    )
+    changes = {"mask_iou": mask_iou, "containment": containment, "group_members": group_members, "groups": groups}
+    kept, removals = merge_masks(found, DuplicateOptions(**changes))
     assert sorted([*numbers(kept), *numbers(removals)]) == numbers(found)
     assert numbers(kept) == sorted(numbers(kept))
     before = {item.number: item for item in found}
@@ -149,8 +149,8 @@ def test_nothing_is_lost_and_no_score_falls(
 @given(regions())
 @pytest.mark.slow
 def test_what_stays_is_no_duplicate_and_no_part(found: tuple[Region, ...]) -> None:
-    kept, _ = merge_masks(found, **OPTIONS)
-    again, removals = merge_masks(kept, **OPTIONS)
+    kept, _ = merge_masks(found, OPTIONS)
+    again, removals = merge_masks(kept, OPTIONS)
     reasons = {item.reason for item in removals}
     assert not reasons & {DropReason.DUPLICATE_MASK, DropReason.GROUP_BOX}
     assert len(again) == len(kept)

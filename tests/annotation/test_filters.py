@@ -54,15 +54,15 @@ LIMITS = st.fixed_dictionaries(dict.fromkeys(OFF, UNIT))
 def test_each_filter_goes_by_its_figure(
     option: str, passes: float, fails: float, reason: DropReason, detail: str
 ) -> None:
-    assert apply_filters([REGION], **OFF | {option: passes}) == ((REGION,), ())
-    assert apply_filters([REGION], **OFF | {option: fails}) == ((), (Removal(5, reason, detail),))
+    assert apply_filters([REGION], FilterOptions(**OFF | {option: passes})) == ((REGION,), ())
+    assert apply_filters([REGION], FilterOptions(**OFF | {option: fails})) == ((), (Removal(5, reason, detail),))
 
 
 def test_the_first_filter_that_fails_says_why() -> None:
     strict = dict.fromkeys(OFF, 1.0) | {"box_share_max": 0.0}
     found = []
     for option in ("box_share_max", "area_share_min", "detection_min", "predicted_iou_min", "stability_min"):
-        found.append(apply_filters([REGION], **strict)[1][0].reason)
+        found.append(apply_filters([REGION], FilterOptions(**strict))[1][0].reason)
         strict[option] = OFF[option]
     assert found == [
         DropReason.WHOLE_IMAGE,
@@ -76,21 +76,17 @@ def test_the_first_filter_that_fails_says_why() -> None:
 def test_what_was_not_measured_passes() -> None:
     bare = replace(REGION, predicted_iou=None, stability=None, cleaning_iou=None, similarity=None)
     limits = dict.fromkeys(("predicted_iou_min", "stability_min", "cleaning_iou_min", "similarity_min"), 1.0)
-    assert apply_filters([bare], **OFF | limits) == ((bare,), ())
-
-
-def test_the_options_of_a_recipe_are_those_of_the_filters() -> None:
-    assert apply_filters([REGION], **FilterOptions().model_dump()) == ((REGION,), ())
+    assert apply_filters([bare], FilterOptions(**OFF | limits)) == ((bare,), ())
 
 
 @given(regions(), LIMITS)
 def test_every_region_stays_or_has_one_reason(found: tuple[Region, ...], limits: dict[str, Any]) -> None:
-    kept, removals = apply_filters(found, **limits)
+    kept, removals = apply_filters(found, FilterOptions(**limits))
     assert sorted([item.number for item in (*kept, *removals)]) == [item.number for item in found]
     assert [item for item in found if item in kept] == list(kept)
-    assert apply_filters(kept, **limits) == (kept, ())
+    assert apply_filters(kept, FilterOptions(**limits)) == (kept, ())
 
 
 @given(regions())
 def test_open_limits_keep_everything(found: tuple[Region, ...]) -> None:
-    assert apply_filters(found, **OFF) == (found, ())
+    assert apply_filters(found, FilterOptions(**OFF)) == (found, ())

@@ -38,6 +38,7 @@ from datasetkit.core.record import (
 )
 from datasetkit.core.schema import record_to_row, row_to_record
 from datasetkit.options import GroundingOptions
+from datasetkit.options.grounding import GroundingDinoOptions, SamOptions, SimilarityOptions
 from datasetkit.runtime.checkpoints import resolve
 from datasetkit.runtime.timers import Stages
 from tests.annotation.models_by_hand import (
@@ -208,9 +209,9 @@ def test_a_picture_is_answered_the_same_in_any_company(
 
 @pytest.fixture(scope="module")
 def shipped() -> GroundedAnnotator:
-    detector = GroundingDinoDetector(resolve("toyworld:detector"), score_min=0.05)
+    detector = GroundingDinoDetector(GroundingDinoOptions(model=resolve("toyworld:detector"), score_min=0.05))
     links = {"score_min": 0.05}
-    return annotator(detector, SamSegmenter(resolve("toyworld:segmenter")), links=links)
+    return annotator(detector, SamSegmenter(SamOptions(model=resolve("toyworld:segmenter"))), links=links)
 
 
 @given(CAPTIONS, st.integers(0, 9))
@@ -340,7 +341,7 @@ def test_masks_are_left_alone_where_no_cleaning_is_asked_for() -> None:
 
 
 def test_crops_are_compared_with_their_own_phrases(tmp_path: Path) -> None:
-    scorer = ImageTextCropScorer(str(save_image_text_model(tmp_path, "clip")))
+    scorer = ImageTextCropScorer(SimilarityOptions(model=str(save_image_text_model(tmp_path, "clip"))))
     pixels = noise(SIZE_HW, 0)
     pixels.paste(RED, (0, 0, 12, 20))
     boxes = {CAT: "a red star", DOG: "cat"}

@@ -11,6 +11,7 @@ from PIL import Image
 
 from datasetkit.annotation.similarity import ImageTextCropScorer, crop_of
 from datasetkit.core.errors import ModelError
+from datasetkit.options.grounding import SimilarityOptions
 from tests.annotation.tiny_clip import save_image_text_model
 
 RED = Image.new("RGB", (40, 20), (255, 0, 0))
@@ -24,7 +25,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(scope="module")
 def scorer(folder: Path) -> ImageTextCropScorer:
     torch.set_num_threads(1)
-    return ImageTextCropScorer(str(folder))
+    return ImageTextCropScorer(SimilarityOptions(model=str(folder)))
 
 
 def noise(seed: int, size_wh: tuple[int, int]) -> Image.Image:
@@ -90,7 +91,7 @@ def test_the_identity_names_no_path(scorer: ImageTextCropScorer, folder: Path) -
 
 def test_another_architecture_is_refused() -> None:
     with pytest.raises(ModelError, match="type sam; give one of type clip or siglip or siglip2"):
-        ImageTextCropScorer("toyworld:segmenter")
+        ImageTextCropScorer(SimilarityOptions(model="toyworld:segmenter"))
 
 
 def test_a_crop_takes_a_margin_and_stays_inside() -> None:

@@ -19,6 +19,7 @@ from datasetkit.annotation.detectors.grounding_dino import GroundingDinoDetector
 from datasetkit.annotation.segmenters.sam import SamSegmenter
 from datasetkit.core.detections import Query
 from datasetkit.core.errors import UnusableError
+from datasetkit.options.grounding import GroundingDinoOptions, SamOptions
 from datasetkit.runtime.checkpoints import NAMES, weights_folder
 from datasetkit.toyworld.scenes import Split
 from tools.toyworld.evaluation.detections import judge_detector
@@ -70,12 +71,13 @@ def _first_scene_seconds(weights: Path) -> float:
     began = time.perf_counter()
     caption = Vlm(str(weights / "vlm")).answer([example.image], [LIST_PROMPT], 48)[0]
     phrases = [phrase.strip(" .") for phrase in caption.replace(" and ", ", ").split(",") if phrase.strip(" .")]
-    detector = GroundingDinoDetector(str(weights / "detector"), score_min=0.0)
+    detector = GroundingDinoDetector(GroundingDinoOptions(model=str(weights / "detector"), score_min=0.0))
     found = detector.detect([example.image], [Query.of_phrases(phrases)])[0]
     if isinstance(found, UnusableError):
         raise found
     boxes = found.boxes_xyxy[found.scores.argmax(0)]
-    SamSegmenter(str(weights / "segmenter")).segment([example.image], [boxes])
+    segmenter = SamSegmenter(SamOptions(model=str(weights / "segmenter")))
+    segmenter.segment([example.image], [boxes])
     return time.perf_counter() - began
 
 

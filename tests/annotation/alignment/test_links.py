@@ -16,6 +16,7 @@ from datasetkit.annotation.phrases import NounPhraseFinder
 from datasetkit.core.detections import Region
 from datasetkit.core.protocols import NounPhrase
 from datasetkit.core.record import KeyObject, Phrase, PhraseStatus, Record
+from datasetkit.options.grounding import LinkOptions
 from tests.annotation.scenes import mask, record
 
 FINDER = NounPhraseFinder()
@@ -34,7 +35,7 @@ def regions_of(scores: np.ndarray, groups: Sequence[int] = ()) -> list[Region]:
 def linked(
     text: str, nouns: Sequence[NounPhrase], asked: Asked, regions: Sequence[Region], **options: float
 ) -> tuple[Phrase, ...]:
-    return link(text, nouns, asked, regions, **{"score_min": 0.3, "rival_share": 0.7, "margin": 0.1, **options})
+    return link(text, nouns, asked, regions, LinkOptions(**options))
 
 
 def linked_table(text: str, table: Mapping[str, Sequence[float]], groups: Sequence[int] = ()) -> dict[str, Phrase]:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from datasetkit.annotation.captioners.image_text_to_text import ImageTextToTextCaptioner
 from datasetkit.core.errors import ModelError
+from datasetkit.options.grounding import ImageTextToTextOptions
 from datasetkit.runtime.checkpoints import resolve
 
 MODEL, PROMPT = "toyworld:vlm", "Describe the picture."
@@ -27,12 +28,14 @@ def pictures() -> list[Image.Image]:
 @pytest.fixture(scope="module")
 def captioner() -> ImageTextToTextCaptioner:
     torch.set_num_threads(1)
-    return ImageTextToTextCaptioner(MODEL, prompt=PROMPT, max_new_tokens=48)
+    return ImageTextToTextCaptioner(ImageTextToTextOptions(model=MODEL, prompt=PROMPT, max_new_tokens=48))
 
 
 @pytest.fixture(scope="module")
 def drawing() -> ImageTextToTextCaptioner:
-    return ImageTextToTextCaptioner(MODEL, prompt=PROMPT, max_new_tokens=16, temperature=1.5, seed=3)
+    return ImageTextToTextCaptioner(
+        ImageTextToTextOptions(model=MODEL, prompt=PROMPT, max_new_tokens=16, temperature=1.5, seed=3)
+    )
 
 
 @pytest.mark.slow
@@ -48,7 +51,7 @@ def test_a_batch_writes_what_single_pictures_do(
 
 
 def test_a_caption_that_did_not_end_is_cut(pictures: list[Image.Image]) -> None:
-    short = ImageTextToTextCaptioner(MODEL, prompt=PROMPT, max_new_tokens=1)
+    short = ImageTextToTextCaptioner(ImageTextToTextOptions(model=MODEL, prompt=PROMPT, max_new_tokens=1))
     assert all(caption.is_cut and caption.text for caption in short.caption(pictures[:2]))
 
 
@@ -65,7 +68,9 @@ def test_draws_hang_on_seed_and_picture_alone(
     together = drawing.caption(pictures[:4])
     assert torch.equal(torch.random.get_rng_state(), state)
     assert drawing.caption(pictures[3::-1]) == together[::-1]
-    other = ImageTextToTextCaptioner(MODEL, prompt=PROMPT, max_new_tokens=16, temperature=1.5, seed=4)
+    other = ImageTextToTextCaptioner(
+        ImageTextToTextOptions(model=MODEL, prompt=PROMPT, max_new_tokens=16, temperature=1.5, seed=4)
+    )
     assert other.caption(pictures[:4]) != together
 
 
@@ -78,4 +83,4 @@ def test_a_model_without_chat_template_is_refused(tmp_path: Path) -> None:
     shutil.copytree(resolve(MODEL), folder)
     (folder / "chat_template.jinja").unlink()
     with pytest.raises(ModelError, match="has no chat template"):
-        ImageTextToTextCaptioner(str(folder), prompt=PROMPT)
+        ImageTextToTextCaptioner(ImageTextToTextOptions(model=str(folder), prompt=PROMPT))

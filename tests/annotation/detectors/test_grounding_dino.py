@@ -18,6 +18,7 @@ from datasetkit.annotation.detectors.tokens import text_offsets
 from datasetkit.core.detections import Detections, Query
 from datasetkit.core.errors import ModelError, UnusableError
 from datasetkit.core.ledger import DropReason, NoticeKind
+from datasetkit.options.grounding import GroundingDinoOptions
 from datasetkit.runtime.checkpoints import resolve
 from datasetkit.toyworld.scenes import Split
 from tests.annotation.detectors.tiny import MAX_TEXT
@@ -33,12 +34,12 @@ LONG = Query.of_phrases(["a red cat", "dog", "two stars", "woman", "a man", "sta
 
 @pytest.fixture(scope="session")
 def detector(grounding_dino: str) -> GroundingDinoDetector:
-    return GroundingDinoDetector(grounding_dino, score_min=0.0)
+    return GroundingDinoDetector(GroundingDinoOptions(model=grounding_dino, score_min=0.0))
 
 
 @pytest.fixture(scope="session")
 def shipped() -> GroundingDinoDetector:
-    return GroundingDinoDetector("toyworld:detector", score_min=0.0)
+    return GroundingDinoDetector(GroundingDinoOptions(model="toyworld:detector", score_min=0.0))
 
 
 @pytest.fixture(scope="session")
@@ -78,18 +79,21 @@ def test_boxes_and_scores_are_those_of_transformers(
     order = scores.amax(1).argsort(descending=True, stable=True)
     boxes = placed[0]["boxes"][order].numpy().clip(0, (120, 60, 120, 60))
     real = (boxes[:, 2:] > boxes[:, :2]).all(1)
-    (found,) = GroundingDinoDetector(grounding_dino, score_min=0.0, reduction=reduction).detect([image], [SHORT])
+    options = GroundingDinoOptions(model=grounding_dino, score_min=0.0, reduction=reduction)
+    (found,) = GroundingDinoDetector(options).detect([image], [SHORT])
     assert same(found, Detections(boxes[real], scores[order].numpy()[real]), 1e-4)
     assert len(found.boxes_xyxy) > 3
 
 
 def test_the_best_boxes_come_first_and_none_below_the_least_score(grounding_dino: str, pictures: list) -> None:
-    everything = GroundingDinoDetector(grounding_dino, score_min=0.0).detect(pictures, [SHORT] * 4)
+    lax = GroundingDinoOptions(model=grounding_dino, score_min=0.0)
+    everything = GroundingDinoDetector(lax).detect(pictures, [SHORT] * 4)
     for whole in everything:
         best = whole.scores.max(1)
         assert (np.diff(best) <= 0).all()
     least = float(np.median(everything[0].scores.max(1)))
-    part = GroundingDinoDetector(grounding_dino, score_min=least).detect(pictures[:1], [SHORT])[0]
+    strict = GroundingDinoOptions(model=grounding_dino, score_min=least)
+    part = GroundingDinoDetector(strict).detect(pictures[:1], [SHORT])[0]
     assert 0 < len(part.boxes_xyxy) < len(everything[0].boxes_xyxy)
     assert part.scores.max(1).min() >= least
 
@@ -119,7 +123,7 @@ def test_a_batch_of_equal_sizes_says_what_single_pictures_say(detector: Groundin
 @pytest.mark.numeric
 @pytest.mark.usefixtures("in_float64")
 def test_toyworld_s_batch_of_eight_says_what_single_scenes_say(scenes: list[Example]) -> None:
-    shipped = GroundingDinoDetector("toyworld:detector", score_min=0.0, dtype="float64")
+    shipped = GroundingDinoDetector(GroundingDinoOptions(model="toyworld:detector", score_min=0.0), dtype="float64")
     queries = [Query.of_phrases(["a red star", "a large ring", "circle"][: 1 + number % 3]) for number in range(8)]
     together = shipped.detect([scene.image for scene in scenes], queries)
     for scene, query, found in zip(scenes, queries, together, strict=True):
@@ -137,7 +141,7 @@ def test_pictures_of_several_sizes_do_not_change_each_other_s_answers(scenes: li
     (folder / "processor_config.json").write_text(json.dumps(config))
     images = [scene.image.crop((0, 0, *size)) for scene, size in zip(scenes, [(128, 96), (96, 128)] * 4, strict=True)]
     queries = list(map(query_of, scenes))
-    detector = GroundingDinoDetector(str(folder), dtype="float64")
+    detector = GroundingDinoDetector(GroundingDinoOptions(model=str(folder)), dtype="float64")
     for image, query, found in zip(images, queries, detector.detect(images, queries), strict=True):
         assert same(found, detector.detect([image], [query])[0], TOLERANCE)
 
@@ -256,9 +260,9 @@ def test_the_shipped_model_finds_what_it_is_asked_for(shipped: GroundingDinoDete
 
 def test_other_architectures_and_places_are_refused(owlv2: str, tmp_path: object) -> None:
     with pytest.raises(ModelError, match="type owlv2; give one of type grounding-dino or mm-grounding-dino"):
-        GroundingDinoDetector(owlv2)
+        GroundingDinoDetector(GroundingDinoOptions(model=owlv2))
     with pytest.raises(ModelError, match="cannot be loaded"):
-        GroundingDinoDetector(str(tmp_path))
+        GroundingDinoDetector(GroundingDinoOptions(model=str(tmp_path)))
 
 
 def test_the_weights_are_told_apart(shipped: GroundingDinoDetector, detector: GroundingDinoDetector) -> None:

@@ -45,6 +45,7 @@ from datasetkit.annotation.detectors.tokens import encode_prompts
 from datasetkit.core.detections import Detections, Query
 from datasetkit.core.errors import ModelError
 from datasetkit.core.ledger import NoticeKind
+from datasetkit.options.grounding import GroundingDinoOptions, GroundingDinoPyOptions
 from tests.annotation.detectors.groundingdino_weights import converted
 from tests.annotation.detectors.tiny import bert_tokenizer
 
@@ -85,9 +86,14 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def options_of(files: Path, **changes: Any) -> GroundingDinoPyOptions:
+    given = {"config": str(files / "model.yaml"), "weights": files / "model.pth", "text_encoder": str(files / "bert")}
+    return GroundingDinoPyOptions(**{**given, **changes})
+
+
 @pytest.fixture(scope="module")
 def original(files: Path) -> Any:
-    return build_model(str(files / "model.yaml"), files / "model.pth", str(files / "bert"), None)
+    return build_model(options_of(files))
 
 
 @pytest.fixture(scope="module")
@@ -113,8 +119,8 @@ def twin(original: Any) -> GroundingDinoForObjectDetection:
 
 @pytest.fixture(scope="module")
 def load(files: Path) -> Callable[..., GroundingDinoPyDetector]:
-    def loaded(**options: Any) -> GroundingDinoPyDetector:
-        return GroundingDinoPyDetector(str(files / "model.yaml"), files / "model.pth", str(files / "bert"), **options)
+    def loaded(dtype: str = "float32", **changes: Any) -> GroundingDinoPyDetector:
+        return GroundingDinoPyDetector(options_of(files, **changes), dtype=dtype)
 
     return loaded
 
@@ -183,7 +189,7 @@ def test_detections_are_those_of_the_other_detector(detector: Any, twin: Any, tm
     twin.save_pretrained(tmp_path)
     pictures = GroundingDinoImageProcessor(size={"shortest_edge": 256, "longest_edge": 1333})
     GroundingDinoProcessor(pictures, bert_tokenizer()).save_pretrained(tmp_path)
-    other = GroundingDinoDetector(str(tmp_path))
+    other = GroundingDinoDetector(GroundingDinoOptions(model=str(tmp_path)))
     # Pictures that neither detector scales: the two scale differently.
     images = [picture(0, 272, 256), picture(1, 256, 304)]
     query = Query.of_phrases(["a Cat", "two red dogs"])
@@ -337,7 +343,7 @@ def test_missing_and_empty_weights_are_refused(original: Any, tmp_path: Path) ->
 def test_the_package_is_left_as_it_was(files: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.yaml").write_text("query_dim: 4\nreturn_interm_indices: [7]\n")
     with pytest.raises(ModelError, match="makes no model"):
-        build_model(str(tmp_path / "broken.yaml"), files / "model.pth", str(files / "bert"), None)
+        build_model(options_of(files, config=str(tmp_path / "broken.yaml")))
     assert package.BertModelWarper is bertwarper.BertModelWarper
     assert package.get_tokenlizer is get_tokenlizer
 
@@ -345,7 +351,7 @@ def test_the_package_is_left_as_it_was(files: Path, tmp_path: Path) -> None:
 def test_text_encoders_other_than_bert_are_refused(files: Path, tmp_path: Path) -> None:
     SwinConfig().save_pretrained(tmp_path)
     with pytest.raises(ModelError, match="is a swin"):
-        build_model(CONFIGS[0], files / "model.pth", str(tmp_path), None)
+        build_model(options_of(files, config=CONFIGS[0], text_encoder=str(tmp_path)))
 
 
 @pytest.mark.parametrize("version", ["4.57.1", "6.0.0", "6.0.0.dev0"])

@@ -10,13 +10,14 @@ from datasetkit.annotation.detectors.owlv2 import Owlv2Detector
 from datasetkit.core.detections import Query
 from datasetkit.core.errors import ModelError, UnusableError
 from datasetkit.core.ledger import DropReason, NoticeKind
+from datasetkit.options.grounding import Owlv2Options
 
 PHRASES = ("a red star", "b c", "d")
 
 
 @pytest.fixture(scope="session")
 def detector(owlv2: str) -> Owlv2Detector:
-    return Owlv2Detector(owlv2, score_min=0.0)
+    return Owlv2Detector(Owlv2Options(model=owlv2, score_min=0.0))
 
 
 @torch.inference_mode()
@@ -76,7 +77,8 @@ def test_a_phrase_of_which_the_tokenizer_leaves_nothing_scores_0(
 def test_the_least_score_counts(owlv2: str, detector: Owlv2Detector, pictures: list[Image.Image]) -> None:
     (whole,) = detector.detect(pictures[:1], [Query.of_phrases(PHRASES)])
     least = float(np.median(whole.scores.max(1)))
-    (part,) = Owlv2Detector(owlv2, score_min=least).detect(pictures[:1], [Query.of_phrases(PHRASES)])
+    strict = Owlv2Detector(Owlv2Options(model=owlv2, score_min=least))
+    (part,) = strict.detect(pictures[:1], [Query.of_phrases(PHRASES)])
     assert 0 < len(part.boxes_xyxy) < len(whole.boxes_xyxy)
     assert (np.diff(part.scores.max(1)) <= 0).all()
 
@@ -112,4 +114,4 @@ def test_a_picture_that_the_model_cannot_answer_leaves_the_others_theirs(
 
 def test_other_architectures_are_refused() -> None:
     with pytest.raises(ModelError, match="type grounding-dino; give one of type owlv2"):
-        Owlv2Detector("toyworld:detector")
+        Owlv2Detector(Owlv2Options(model="toyworld:detector"))

@@ -20,6 +20,7 @@ from datasetkit.core.detections import Box, Grounding, NoticeKind, Query
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.ledger import DropReason
 from datasetkit.core.protocols import Detector, Segmenter
+from datasetkit.options.grounding import GroundingDinoOptions, SamOptions
 from datasetkit.runtime.checkpoints import resolve
 from datasetkit.runtime.timers import Stages
 from tests.annotation.models_by_hand import Memory, TableDetector, TableSegmenter, filled
@@ -91,12 +92,12 @@ def pixels_seen(kind: type[torch.nn.Module]) -> Iterator[list[torch.Tensor]]:
 
 @pytest.fixture(scope="module")
 def detector() -> GroundingDinoDetector:
-    return GroundingDinoDetector(resolve("toyworld:detector"), score_min=0.0)
+    return GroundingDinoDetector(GroundingDinoOptions(model=resolve("toyworld:detector"), score_min=0.0))
 
 
 @pytest.fixture(scope="module")
 def segmenter() -> SamSegmenter:
-    return SamSegmenter(resolve("toyworld:segmenter"))
+    return SamSegmenter(SamOptions(model=resolve("toyworld:segmenter")))
 
 
 def test_red_reaches_both_models_red(detector: GroundingDinoDetector, segmenter: SamSegmenter) -> None:

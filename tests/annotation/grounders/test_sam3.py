@@ -13,6 +13,7 @@ from PIL import Image
 from datasetkit.core.detections import Grounding, Query
 from datasetkit.core.errors import MissingPackageError, ModelError, UnusableError
 from datasetkit.core.ledger import DropReason, NoticeKind
+from datasetkit.options.grounding import Sam3Options
 
 SIDE_PX, WIDTH = 56, 32
 IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 70, 3), dtype=np.uint8))
@@ -87,7 +88,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
 def grounder(folder: str) -> Any:
     from datasetkit.annotation.grounders.sam3 import Sam3Grounder
 
-    return Sam3Grounder(folder, score_min=0.0)
+    return Sam3Grounder(Sam3Options(model=folder, score_min=0.0))
 
 
 @needs_torchvision
@@ -152,7 +153,7 @@ def test_detections_below_the_least_score_are_not_given(folder: str, grounder: A
 
     query = Query.of_phrases(["a dog"])
     scores = sorted(region.score for region in grounder.ground([IMAGE], [query])[0].regions)
-    strict = Sam3Grounder(folder, score_min=scores[len(scores) // 2])
+    strict = Sam3Grounder(Sam3Options(model=folder, score_min=scores[len(scores) // 2]))
     given = [region.score for region in strict.ground([IMAGE], [query])[0].regions]
     assert sorted(given) == scores[len(scores) // 2 :]
 
@@ -168,7 +169,7 @@ def test_a_phrase_that_is_too_long_is_cut_and_told(grounder: Any) -> None:
 def test_faults_of_one_picture_leave_the_others(folder: str) -> None:
     from datasetkit.annotation.grounders.sam3 import Sam3Grounder
 
-    grounder = Sam3Grounder(folder, score_min=0.0)
+    grounder = Sam3Grounder(Sam3Options(model=folder, score_min=0.0))
     query = Query.of_phrases(["a dog"])
 
     def fail(_: torch.nn.Module, args: tuple) -> tuple | None:
@@ -190,7 +191,7 @@ def test_faults_of_one_picture_leave_the_others(folder: str) -> None:
 def test_a_shorter_type_is_for_the_encoder(folder: str) -> None:
     from datasetkit.annotation.grounders.sam3 import Sam3Grounder
 
-    grounder = Sam3Grounder(folder, score_min=0.0, dtype="bfloat16")
+    grounder = Sam3Grounder(Sam3Options(model=folder, score_min=0.0), dtype="bfloat16")
     seen: list[torch.dtype] = []
     grounder._model.vision_encoder.register_forward_pre_hook(lambda _, args: seen.append(args[0].dtype))
     assert isinstance(grounder.ground([IMAGE], [Query.of_phrases(["a dog"])])[0], Grounding)
@@ -202,7 +203,7 @@ def test_another_architecture_is_refused() -> None:
     from datasetkit.annotation.grounders.sam3 import Sam3Grounder
 
     with pytest.raises(ModelError, match="type sam; give one of type sam3 or sam3_video"):
-        Sam3Grounder("toyworld:segmenter")
+        Sam3Grounder(Sam3Options(model="toyworld:segmenter"))
 
 
 @pytest.mark.skipif(HAS_TORCHVISION, reason="torchvision is here")
@@ -210,4 +211,4 @@ def test_without_torchvision_the_command_is_told() -> None:
     from datasetkit.annotation.grounders.sam3 import Sam3Grounder
 
     with pytest.raises(MissingPackageError, match=r"sam3 needs torchvision.*pip install"):
-        Sam3Grounder("anything")
+        Sam3Grounder(Sam3Options(model="anything"))

@@ -28,6 +28,7 @@ from transformers import (
 from datasetkit.annotation.segmenters.sam import SamSegmenter
 from datasetkit.annotation.segmenters.sam2 import Sam2Segmenter
 from datasetkit.annotation.segmenters.segment_anything import SegmentAnythingSegmenter
+from datasetkit.options.grounding import Sam2Options, SamOptions, SegmentAnythingOptions
 from datasetkit.toyworld.scenes import Split
 from tools.toyworld.evaluation.recipe import EvaluationRecipe, Example
 
@@ -168,13 +169,13 @@ def _tiny_original(checkpoint: None = None) -> torch.nn.Module:
 
 @pytest.fixture(scope="session")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of the original package, whose registry knows its architecture as ``tiny``."""
+    """A checkpoint of the original package, whose registry gives its tiny architecture as ``vit_b``."""
     for package in ("torchvision", "segment_anything"):
         if not importlib.util.find_spec(package):
             pytest.skip(f"segment-anything needs {package}")
     from segment_anything import sam_model_registry
 
-    sam_model_registry["tiny"] = _tiny_original
+    sam_model_registry["vit_b"] = _tiny_original
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("original") / "tiny.pth"
     torch.save(_spread(_tiny_original()).state_dict(), path)
@@ -185,10 +186,12 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def kind(request: pytest.FixtureRequest) -> Kind:
     match request.param:
         case "sam":
-            return Kind(partial(SamSegmenter, "toyworld:segmenter"), "vision_encoder", "mask_decoder")
+            return Kind(partial(SamSegmenter, SamOptions(model="toyworld:segmenter")), "vision_encoder", "mask_decoder")
         case "sam_hq":
-            return Kind(partial(SamSegmenter, str(request.getfixturevalue("sam_hq"))), "vision_encoder", "mask_decoder")
+            sam_hq = SamOptions(model=str(request.getfixturevalue("sam_hq")))
+            return Kind(partial(SamSegmenter, sam_hq), "vision_encoder", "mask_decoder")
         case "sam2":
-            return Kind(partial(Sam2Segmenter, str(request.getfixturevalue("sam2"))), "vision_encoder", "mask_decoder")
-    weights = request.getfixturevalue("original")
-    return Kind(partial(SegmentAnythingSegmenter, "tiny", weights), "image_encoder", "mask_decoder")
+            sam2 = Sam2Options(model=str(request.getfixturevalue("sam2")))
+            return Kind(partial(Sam2Segmenter, sam2), "vision_encoder", "mask_decoder")
+    original = SegmentAnythingOptions(weights=request.getfixturevalue("original"))
+    return Kind(partial(SegmentAnythingSegmenter, original), "image_encoder", "mask_decoder")

@@ -5,12 +5,13 @@ import pytest
 
 from datasetkit.annotation.segmenters.sam import SamSegmenter
 from datasetkit.core.errors import ModelError
+from datasetkit.options.grounding import SamOptions
 from tools.toyworld.evaluation.recipe import Example
 
 
 @pytest.fixture(scope="module")
 def segmenter() -> SamSegmenter:
-    return SamSegmenter("toyworld:segmenter")
+    return SamSegmenter(SamOptions(model="toyworld:segmenter"))
 
 
 def test_exact_boxes_of_toyworld_give_masks_near_the_true_ones(segmenter: SamSegmenter, scenes: list[Example]) -> None:
@@ -30,7 +31,7 @@ def test_chunks_and_batches_give_the_same_masks(segmenter: SamSegmenter, scenes:
     images, boxes = [scene.image for scene in scenes], [scene.boxes_xyxy for scene in scenes]
     expected = [[segment.mask for segment in segments] for segments in segmenter.segment(images, boxes)]
     for size in (1, 7):
-        chunked = SamSegmenter("toyworld:segmenter", boxes_per_chunk=size)
+        chunked = SamSegmenter(SamOptions(model="toyworld:segmenter"), boxes_per_chunk=size)
         for index, (image, own) in enumerate(zip(images, boxes, strict=True)):
             assert [segment.mask for segment in chunked.segment([image], [own])[0]] == expected[index]
 
@@ -43,4 +44,4 @@ def test_its_identity_names_the_shipped_model(segmenter: SamSegmenter) -> None:
 
 def test_another_architecture_is_refused() -> None:
     with pytest.raises(ModelError, match="type grounding-dino; give one of type sam or sam_hq"):
-        SamSegmenter("toyworld:detector")
+        SamSegmenter(SamOptions(model="toyworld:detector"))

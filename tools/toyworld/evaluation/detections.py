@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from datasetkit.annotation.detectors.grounding_dino import GroundingDinoDetector
 from datasetkit.core.detections import Detections, Query
 from datasetkit.core.errors import UnusableError
+from datasetkit.options.grounding import GroundingDinoOptions
 from datasetkit.toyworld.descriptions import absent_phrases
 from datasetkit.toyworld.domain import BASE
 from datasetkit.toyworld.referring import attributes_of
@@ -166,7 +167,7 @@ def _worth(results: Sequence[tuple[Example, _Prompt, Detections]], score_min: fl
 
 def judge_detector(path: str, recipe: EvaluationRecipe) -> dict[str, float]:
     """All figures of a detector."""
-    detector = GroundingDinoDetector(path, score_min=0.0)
+    detector = GroundingDinoDetector(GroundingDinoOptions(model=path, score_min=0.0))
     tuning = _run(detector, recipe.examples(Split.VALIDATION), recipe.absent_phrases)
     score_min, nms_iou = max(product(_THRESHOLDS, _NMS_IOUS), key=lambda option: _worth(tuning, *option))
     present = _run(detector, recipe.examples(Split.TEST), 0)

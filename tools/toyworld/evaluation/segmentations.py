@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from datasetkit.annotation.segmenters.sam import SamSegmenter
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.mask import BoolArray
+from datasetkit.options.grounding import SamOptions
 from datasetkit.toyworld.scenes import Size, Split, stream
 from tools.toyworld.evaluation.recipe import EvaluationRecipe, Example
 
@@ -43,7 +44,7 @@ def mask_ious(masks: BoolArray, others: BoolArray) -> NDArray[np.float64]:
 
 def judge_segmenter(path: str, recipe: EvaluationRecipe) -> dict[str, float]:
     """All figures of a segmenter."""
-    segmenter = SamSegmenter(path)
+    segmenter = SamSegmenter(SamOptions(model=path))
     exact: list[float] = []
     jittered: list[float] = []
     small: list[bool] = []
