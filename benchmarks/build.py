@@ -23,6 +23,7 @@ from datasetkit.annotation.alignment import KnownObjectAligner
 from datasetkit.core.drawing import draw_overlay, encode_jpeg
 from datasetkit.core.files import file_sha256
 from datasetkit.core.image import load_image
+from datasetkit.core.protocols import SourceContext
 from datasetkit.core.schema import record_to_row
 from datasetkit.export.dataset.shards import ShardWriter
 from datasetkit.options import Recipe
@@ -50,7 +51,8 @@ def profile(recipe: Recipe, out: Path) -> Stages:
     """Do in one thread what a build does for each entry, stage by stage."""
     stages = Stages()
     aligner = KnownObjectAligner()
-    source = stages.time("index annotations", lambda: CocoSource.from_recipe(recipe, aligner))
+    context = SourceContext(recipe.image_limits, recipe.license, aligner)
+    source = stages.time("index annotations", lambda: CocoSource(recipe.source, context))
     writer = ShardWriter(out, overlay=True)
     for entry in source.entries():
         reading = stages.time("read picture, decode masks", lambda entry=entry: source.read(entry))

@@ -31,7 +31,7 @@ from datasetkit.core.ledger import Drop
 from datasetkit.core.mask import Mask, mask_iou
 from datasetkit.core.protocols import Reading
 from datasetkit.core.record import Phrase, Record
-from datasetkit.options import GroundingOptions
+from datasetkit.options import GroundingOptions, ToyworldOptions
 from datasetkit.options.presets import preset
 from datasetkit.pipeline.models import grounded_annotator, load_segmenter
 from datasetkit.runtime.devices import Placement
@@ -204,7 +204,8 @@ def main() -> None:
     arguments = parser.parse_args()
     changes = {name: yaml.safe_load(text) for name, text in (item.split("=") for item in arguments.set)}
     options = GroundingOptions.model_validate(preset("toyworld", changes))
-    source = ToyworldSource(arguments.count, Split(arguments.split), (arguments.size_px, arguments.size_px))
+    scenes = ToyworldOptions(count=arguments.count, scene_split=arguments.split, size_px=arguments.size_px)
+    source = ToyworldSource(scenes)
     readings = [source.read(entry) for entry in source.entries()]
     golds = [reading.record for reading in readings]
     print(f"{len(readings)} scenes of {arguments.size_px} px, split {arguments.split}")

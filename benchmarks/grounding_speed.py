@@ -22,7 +22,7 @@ import torch
 from torch.nn.modules import module as torch_module
 
 from datasetkit.core.protocols import Reading
-from datasetkit.options import GroundingOptions, Recipe
+from datasetkit.options import GroundingOptions, Recipe, ToyworldOptions
 from datasetkit.options.presets import preset
 from datasetkit.pipeline.build import Progress, build
 from datasetkit.pipeline.models import grounded_annotator
@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     arguments = parser.parse_args()
     time_build(arguments.count, arguments.batch)
-    source = ToyworldSource(64, canvas_hw=(384, 384))
+    source = ToyworldSource(ToyworldOptions(count=64, scene_split="test"))
     readings = [source.read(entry) for entry in source.entries()]
     options = GroundingOptions.model_validate(preset("toyworld", {}))
     rounds = [(rate(readings, arguments.batch, options), rate(readings, 1, options)) for _ in range(ROUNDS)]

@@ -14,6 +14,7 @@ from PIL import Image
 
 from datasetkit.core.detections import Caption, Detections, FloatArray, Grounding, ModelIdentity, Query, Segment
 from datasetkit.core.errors import UnusableError
+from datasetkit.core.image import ImageLimits
 from datasetkit.core.ledger import Drop, Notice
 from datasetkit.core.record import KeyObject, Record
 
@@ -88,6 +89,24 @@ class Source(Protocol):
     def stray_drops(self) -> Iterator[Drop]:
         """Annotations that belong to no entry, each already a drop."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class SourceContext:
+    """What a source is told beside its own options.
+
+    Args:
+        limits: of pictures.
+        license: of pictures for which the source names none.
+        aligner: tells which of several descriptions names most objects.
+        wanted: how many entries are read at most; None reads all.
+
+    """
+
+    limits: ImageLimits = ImageLimits()
+    license: str | None = None
+    aligner: Aligner | None = None
+    wanted: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,25 +7,23 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, Literal
+from typing import Any
 
 from datasetkit.core.errors import SourceError, UnusableError
-from datasetkit.core.image import ImageLimits, LoadedImage, load_image
+from datasetkit.core.image import LoadedImage, load_image
 from datasetkit.core.ledger import Drop, DropReason, Notice, NoticeKind
 from datasetkit.core.mask import Mask
-from datasetkit.core.paths import Place, leads_out, path_inside
-from datasetkit.core.protocols import Aligner, Entry, Reading
+from datasetkit.core.paths import leads_out, path_inside
+from datasetkit.core.protocols import Aligner, Entry, Reading, SourceContext
 from datasetkit.core.record import KeyObject, ObjectStatus, Provenance, Record
 from datasetkit.core.remote import RemotePath
-from datasetkit.options import Recipe
+from datasetkit.options import CocoOptions
 from datasetkit.sources.coco_index import CocoIndex
 from datasetkit.sources.columns import UNKNOWN_LICENSE
 from datasetkit.sources.files import read_picture
-
-CaptionChoice = Literal["first", "longest", "all", "best-aligned"]
 
 _FARTHEST_PX = 2**31
 _LOOKED_FOR = 20
@@ -44,67 +42,27 @@ class CocoSource:
     """Pictures, instance masks and captions in COCO's format.
 
     Args:
-        images: folder of the pictures.
-        instances: COCO instances JSON, or None.
-        captions: COCO captions JSON, or None.
-        caption: which of a picture's captions becomes the description; ``all`` makes one record a caption.
-        best_aligned: gives, for ``best-aligned``, the record among several of one picture whose description names
-            most of its objects.
-        require_description: whether a picture without a caption is dropped.
-        default_license: of pictures whose record names none.
-        limits: of pictures.
+        options: see :class:`CocoOptions`.
+        context: see :class:`datasetkit.core.protocols.SourceContext`.
 
     Raises:
         SourceError: a file is missing or broken, or none is given.
 
     """
 
-    def __init__(
-        self,
-        images: Place,
-        instances: Place | None,
-        captions: Place | None,
-        *,
-        caption: CaptionChoice = "first",
-        best_aligned: Callable[[Sequence[Record]], Record] | None = None,
-        require_description: bool = True,
-        default_license: str | None = None,
-        limits: ImageLimits = ImageLimits(),
-    ) -> None:
+    def __init__(self, options: CocoOptions, context: SourceContext = SourceContext()) -> None:
+        images, instances, captions = options.images, options.instances, options.captions
         if not images.is_dir():
             raise SourceError(f"{images} is no folder; give the folder of the pictures")
         if instances is None and captions is None:
             raise SourceError("neither instances nor captions are given; give at least one COCO JSON file")
-        if caption == "best-aligned" and best_aligned is None:
+        if options.caption == "best-aligned" and context.aligner is None:
             raise SourceError("caption best-aligned needs an aligner")
         self._images = images if isinstance(images, RemotePath) else images.resolve()
-        self._caption: CaptionChoice = caption
-        self._best_aligned = best_aligned
-        self._require_description = require_description
-        self._default_license = default_license or UNKNOWN_LICENSE
-        self._limits = limits
+        self._options = options
+        self._context = context
         self._index = CocoIndex(instances, captions)
         self._check_level()
-
-    @classmethod
-    def from_recipe(cls, recipe: Recipe, aligner: Aligner) -> CocoSource:
-        """Open the source that a recipe describes; ``best-aligned`` asks the aligner.
-
-        Raises:
-            SourceError: as the class.
-
-        """
-        options: Any = recipe.source
-        return cls(
-            options.images,
-            options.instances,
-            options.captions,
-            caption=options.caption,
-            best_aligned=lambda records: _most_objects_named(records, aligner),
-            require_description=not options.may_lack_descriptions,
-            default_license=recipe.license,
-            limits=recipe.image_limits,
-        )
 
     def fingerprint(self) -> str:
         """Hex digest over the annotation files' bytes."""
@@ -118,7 +76,7 @@ class CocoSource:
         """Announce every picture in the order of the files, or every caption of it for ``all``."""
         for number, image_id in enumerate(self._index.image_ids):
             annotation_ids = tuple(str(place[0]) for place in self._index.instances.of(number))
-            captions = self._index.captions.of(number) if self._caption == "all" else []
+            captions = self._index.captions.of(number) if self._options.caption == "all" else []
             seen: set[int] = set()
             if self._index.is_duplicate(number):
                 yield Entry(str(image_id), annotation_ids, None, _Handle(number, duplicate=True))
@@ -151,25 +109,26 @@ class CocoSource:
             raise UnusableError(DropReason.DUPLICATE_ID, f"id {entry.record_id} was listed before")
         image = self._index.image(handle.image)
         captions = self._captions_of(handle)
-        if not captions and self._require_description:
+        if not captions and not self._options.may_lack_descriptions:
             raise UnusableError(DropReason.NO_DESCRIPTION, f"picture {entry.record_id} has no caption with words")
         file_name = image.get("file_name")
         if not isinstance(file_name, str) or not file_name:
             raise UnusableError(DropReason.MISSING, f"picture {entry.record_id} has no file_name")
-        data = read_picture(path_inside(self._images, file_name), self._limits)
-        loaded = load_image(data, PurePosixPath(file_name).name, self._limits)
+        data = read_picture(path_inside(self._images, file_name), self._context.limits)
+        loaded = load_image(data, PurePosixPath(file_name).name, self._context.limits)
         objects, drops, notices = self._objects(handle.image, image, loaded)
         kinds = (*loaded.notices, *notices)
         provenance = Provenance(
             uri=str(image.get("flickr_url") or image.get("coco_url") or file_name),
-            license=_found(self._index.licenses, image.get("license")) or self._default_license,
+            license=_found(self._index.licenses, image.get("license")) or self._context.license or UNKNOWN_LICENSE,
             sha256=hashlib.sha256(data).hexdigest(),
         )
         records = [
             Record(entry.record_id, str(image["id"]), loaded.encoded, text, provenance, objects)
             for text in self._chosen(captions)
         ]
-        record = self._best_aligned(records) if self._best_aligned and len(records) > 1 else records[0]
+        aligner = self._context.aligner
+        record = _most_objects_named(records, aligner) if aligner is not None and len(records) > 1 else records[0]
         return Reading(record, loaded.pixels, drops, tuple(Notice(entry.record_id, kind) for kind in kinds))
 
     def _check_level(self) -> None:
@@ -194,9 +153,9 @@ class CocoSource:
     def _chosen(self, captions: list[str]) -> Sequence[str | None]:
         if not captions:
             return [None]
-        if self._caption == "longest":
+        if self._options.caption == "longest":
             return [max(captions, key=len)]
-        return captions if self._caption == "best-aligned" else captions[:1]
+        return captions if self._options.caption == "best-aligned" else captions[:1]
 
     def _objects(
         self, number: int, image: Mapping[str, Any], loaded: LoadedImage

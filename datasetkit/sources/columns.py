@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from datasetkit.core.errors import SourceError
 from datasetkit.core.schema import row_schema
+from datasetkit.options.sources import TableOptions
 from datasetkit.sources.files import CAPTION_COLUMNS
 
 UNKNOWN_LICENSE = "unknown"
@@ -46,22 +47,19 @@ class Columns:
         return tuple(name for name in (self.image, self.text, self.id, self.license) if name is not None)
 
 
-def find_columns(
-    schema: pa.Schema, where: str, *, image: str | None = None, text: str | None = None, row_id: str | None = None
-) -> Columns:
+def find_columns(schema: pa.Schema, where: str, options: TableOptions) -> Columns:
     """Find the columns of a table; those that are named are taken as they are.
 
     Args:
         schema: the table's, with the Hub's feature types in its metadata where there are any.
         where: what the table is called in messages.
-        image: column of the pictures.
-        text: column of the descriptions.
-        row_id: column of the records' ids.
+        options: which columns are named.
 
     Raises:
         SourceError: a named column is missing or of the wrong type, or none, or no one, can be the pictures'.
 
     """
+    image, text, row_id = options.image_column, options.text_column, options.id_column
     if image is text is row_id is None and _is_record(schema):
         return Columns("image", is_record=True)
     for name, kind_of, kind in ((image, _is_picture, "pictures"), (text, _is_text, "text"), (row_id, _is_id, "ids")):

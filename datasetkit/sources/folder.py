@@ -16,14 +16,14 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from datasetkit.core.errors import SourceError, UnusableError
-from datasetkit.core.image import ImageLimits, load_image
+from datasetkit.core.image import load_image
 from datasetkit.core.ledger import Drop, DropReason, Notice
 from datasetkit.core.paths import Place, arrow_input, files_below, path_inside
-from datasetkit.core.protocols import Aligner, Entry, Reading
+from datasetkit.core.protocols import Entry, Reading, SourceContext
 from datasetkit.core.record import Provenance, Record
 from datasetkit.core.remote import RemotePath
 from datasetkit.core.text import one_line
-from datasetkit.options import Recipe
+from datasetkit.options import FolderOptions
 from datasetkit.sources.columns import UNKNOWN_LICENSE, no_texts
 from datasetkit.sources.files import (
     CAPTION_COLUMNS,
@@ -51,55 +51,27 @@ class FolderSource:
     """Pictures below a folder, recursively, with the descriptions of its metadata files.
 
     Args:
-        folder: where to look.
-        caption_column: the metadata column with the description; None takes the first of :data:`CAPTION_COLUMNS`.
-        require_description: whether a picture without a description is dropped.
-        default_license: of pictures whose metadata has no ``license``.
-        limits: of pictures.
+        options: see :class:`FolderOptions`.
+        context: see :class:`datasetkit.core.protocols.SourceContext`.
 
     Raises:
         SourceError: the folder is missing, holds no picture or a built dataset, or a metadata file is broken.
 
     """
 
-    def __init__(
-        self,
-        folder: Place,
-        *,
-        caption_column: str | None = None,
-        require_description: bool = False,
-        default_license: str | None = None,
-        limits: ImageLimits = ImageLimits(),
-    ) -> None:
+    def __init__(self, options: FolderOptions, context: SourceContext = SourceContext()) -> None:
+        folder = options.folder
         if not folder.is_dir():
             raise SourceError(f"{folder} is no folder; give the folder of the pictures")
         if (folder / "manifest.json").is_file() and (folder / "ledger.jsonl").is_file():
             raise SourceError(f"{folder} is a built dataset; `datasetkit build parquet {folder}` reads its records")
         self._folder = folder if isinstance(folder, RemotePath) else folder.resolve()
-        self._require_description = require_description
-        self._default_license = default_license or UNKNOWN_LICENSE
-        self._limits = limits
+        self._options = options
+        self._context = context
         pictures, metadata = _listing(self._folder)
-        self._handles = list(_handles(pictures, metadata, caption_column))
+        self._handles = list(_handles(pictures, metadata, options.caption_column))
         if not self._handles:
             raise SourceError(f"{folder} holds no picture ({', '.join(sorted(PICTURE_SUFFIXES))}) and no metadata file")
-
-    @classmethod
-    def from_recipe(cls, recipe: Recipe, aligner: Aligner) -> FolderSource:  # noqa: ARG003 - every source's signature
-        """Open the source that a recipe describes.
-
-        Raises:
-            SourceError: as the class.
-
-        """
-        options: Any = recipe.source
-        return cls(
-            options.folder,
-            caption_column=options.caption_column,
-            require_description=options.require_description,
-            default_license=recipe.license,
-            limits=recipe.image_limits,
-        )
 
     def fingerprint(self) -> str:
         """Hex digest over every name with its metadata."""
@@ -131,17 +103,19 @@ class FolderSource:
         handle: _Handle = entry.handle
         if handle.duplicate:
             raise UnusableError(DropReason.DUPLICATE_ID, f"{handle.name} was listed before")
-        if handle.description is None and self._require_description:
+        if handle.description is None and self._options.require_description:
             raise UnusableError(DropReason.NO_DESCRIPTION, f"{handle.name} has no description")
-        data = read_picture(path_inside(self._folder, handle.name), self._limits)
-        loaded = load_image(data, PurePosixPath(handle.name).name, self._limits)
+        data = read_picture(path_inside(self._folder, handle.name), self._context.limits)
+        loaded = load_image(data, PurePosixPath(handle.name).name, self._context.limits)
         record = Record(
             record_id=entry.record_id,
             image_id=entry.record_id,
             image=loaded.encoded,
             description=handle.description,
             source=Provenance(
-                entry.record_id, handle.license or self._default_license, hashlib.sha256(data).hexdigest()
+                entry.record_id,
+                handle.license or self._context.license or UNKNOWN_LICENSE,
+                hashlib.sha256(data).hexdigest(),
             ),
         )
         return Reading(record, loaded.pixels, (), tuple(Notice(entry.record_id, kind) for kind in loaded.notices))

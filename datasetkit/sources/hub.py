@@ -15,10 +15,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from datasetkit.core.errors import SourceError, UnusableError
-from datasetkit.core.image import ImageLimits
 from datasetkit.core.ledger import Drop, DropReason
-from datasetkit.core.protocols import Aligner, Entry, Reading
-from datasetkit.options import Recipe
+from datasetkit.core.protocols import Entry, Reading, SourceContext
+from datasetkit.options.sources import HubOptions
 from datasetkit.sources.columns import Columns, check_texts, find_columns
 from datasetkit.sources.hub_files import RepositoryFiles
 from datasetkit.sources.hub_loading import (
@@ -31,7 +30,7 @@ from datasetkit.sources.hub_loading import (
     stated_rows,
 )
 from datasetkit.sources.in_order import InOrder
-from datasetkit.sources.rows import RowReader, announce, check_relabel, number_of, object_ids
+from datasetkit.sources.rows import RowReader, announce, number_of, object_ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,92 +46,41 @@ class _Split:
 
 
 class HubSource:
-    """Rows of a dataset on the Hub.
+    """Rows of a dataset on the Hub. Of a list of texts the first counts.
+
+    To stream a dataset that does not say how many rows it has, it must be known how many are wanted.
 
     Args:
-        repo: ``user/name``.
-        config: name of the configuration; None for the only one.
-        split: the one split that is read; None for all.
-        revision: branch, tag or commit; None for the default branch.
-        image_column: pictures; None finds the column.
-        text_column: descriptions; None takes description, caption or text. Of a list of texts the first counts.
-        id_column: records' ids; None numbers the rows of each split. Where any column is named, rows of built datasets
-            are read as plain rows.
-        streaming: whether rows are read in order as they are needed, instead of downloaded first.
-        limit: how many rows are wanted at most; needed for streaming where the dataset does not say how many it has.
-        require_description: whether a row without a description is dropped.
-        default_license: of rows without a ``license``.
-        limits: of pictures.
+        options: see :class:`HubOptions`.
+        context: see :class:`datasetkit.core.protocols.SourceContext`.
 
     Raises:
         SourceError: the dataset cannot be loaded, or its columns are not to be found.
 
     """
 
-    def __init__(
-        self,
-        repo: str,
-        *,
-        config: str | None = None,
-        split: str | None = None,
-        revision: str | None = None,
-        image_column: str | None = None,
-        text_column: str | None = None,
-        id_column: str | None = None,
-        streaming: bool = False,
-        limit: int | None = None,
-        require_description: bool = False,
-        default_license: str | None = None,
-        limits: ImageLimits = ImageLimits(),
-    ) -> None:
-        self._source = HubDataset(repo, resolve_commit(repo, revision), config, split, streaming)
-        self._named = {"image": image_column, "text": text_column, "row_id": id_column}
-        self._files = RepositoryFiles(repo, self._source.commit, limits)
-        self._reader = RowReader(default_license, require_description, limits)
+    def __init__(self, options: HubOptions, context: SourceContext = SourceContext()) -> None:
+        repo = options.repo
+        self._source = HubDataset(options, resolve_commit(repo, options.revision))
+        self._options = options
+        self._files = RepositoryFiles(repo, self._source.commit, context.limits)
+        self._reader = RowReader(context, options.require_description)
         self._splits: list[_Split] = []
         first = 0
         for name, dataset in self._source.load().items():
-            wanted = None if limit is None else limit - first
+            wanted = None if context.wanted is None else context.wanted - first
             if wanted is None or wanted > 0:
                 self._splits.append(self._split(name, dataset, first, wanted))
                 first += self._splits[-1].rows
-        if image_column is id_column is None:
+        if options.image_column is options.id_column is None:
             check_texts(
                 [(schema_of(split.dataset, repo), split.columns) for split in self._splits], repo, "text-column"
             )
         self._length = first
 
-    @classmethod
-    def from_recipe(cls, recipe: Recipe, aligner: Aligner) -> HubSource:  # noqa: ARG003 - every source's signature
-        """Open the source that a recipe describes.
-
-        Raises:
-            SourceError: as the class.
-            RecipeError: models would replace objects that the rows have.
-
-        """
-        options: Any = recipe.source
-        source = cls(
-            options.repo,
-            config=options.config,
-            split=options.split,
-            revision=options.revision,
-            image_column=options.image_column,
-            text_column=options.text_column,
-            id_column=options.id_column,
-            streaming=options.streaming,
-            limit=recipe.limit,
-            require_description=options.require_description,
-            default_license=recipe.license,
-            limits=recipe.image_limits,
-        )
-        check_relabel(recipe, source)
-        return source
-
     def fingerprint(self) -> str:
         """Hex digest over the repository, its commit, and which rows and columns are read."""
-        source = self._source
-        told: list[Any] = [source.repo, source.commit, source.config]
+        told: list[Any] = [self._options.repo, self._source.commit, self._options.config]
         told += [[split.name, split.rows, split.columns.names] for split in self._splits]
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
@@ -175,14 +123,14 @@ class HubSource:
             raise taken
         row = dict(taken)
         row[split.columns.image] = self._files.opened(row[split.columns.image])
-        uri = f"hub:{self._source.repo}@{self._source.commit}/{split.name}/{index}"
+        uri = f"hub:{self._options.repo}@{self._source.commit}/{split.name}/{index}"
         return self._reader.read(entry, row, split.columns, uri)
 
     def _split(self, name: str, dataset: Any, first: int, wanted: int | None) -> _Split:
-        repo = self._source.repo
-        columns = find_columns(schema_of(dataset, repo), f"{repo} {name}", **self._named)
+        repo = self._options.repo
+        columns = find_columns(schema_of(dataset, repo), f"{repo} {name}", self._options)
         pictures = encoded(dataset, columns)
-        if not self._source.streaming:
+        if not self._options.streaming:
             return _Split(name, dataset, columns, first, len(dataset), pictures.__getitem__)
         rows = stated_rows(dataset, name)
         if rows is None:

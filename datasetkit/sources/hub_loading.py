@@ -15,6 +15,7 @@ import pyarrow as pa
 from datasetkit.core.errors import SourceError, UnusableError
 from datasetkit.core.ledger import DropReason
 from datasetkit.core.text import one_line
+from datasetkit.options.sources import HubOptions
 from datasetkit.sources.columns import Columns
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -28,19 +29,13 @@ class HubDataset:
     """Which rows of the Hub are read.
 
     Args:
-        repo: ``user/name``.
+        options: see :class:`HubOptions`.
         commit: the full hash.
-        config: name of the configuration; None for the only one.
-        split: the one split that is read; None for all.
-        streaming: whether rows are read over the network as they are needed, instead of downloaded first.
 
     """
 
-    repo: str
+    options: HubOptions
     commit: str
-    config: str | None
-    split: str | None
-    streaming: bool
 
     def load(self, **more: Any) -> dict[str, Any]:
         """Give the splits by name, as ``datasets`` does.
@@ -51,20 +46,20 @@ class HubDataset:
         """
         import datasets
 
-        if Path(self.repo).exists():
-            raise SourceError(f"a folder {self.repo} is here, and would be read instead; start from another folder")
-        with readable_errors(self.repo):
-            loaded = datasets.load_dataset(
-                self.repo, self.config, split=self.split, revision=self.commit, streaming=self.streaming, **more
-            )
-        return dict(loaded) if self.split is None else {self.split: loaded}
+        repo, split = self.options.repo, self.options.split
+        if Path(repo).exists():
+            raise SourceError(f"a folder {repo} is here, and would be read instead; start from another folder")
+        options = {"split": split, "revision": self.commit, "streaming": self.options.streaming}
+        with readable_errors(repo):
+            loaded = datasets.load_dataset(repo, self.options.config, **options, **more)
+        return dict(loaded) if split is None else {split: loaded}
 
     def keys(self, split: str, dataset: Any, names: Sequence[str]) -> Iterator[pa.Table]:
         """Give some columns only, in batches; of Parquet files nothing else is fetched."""
-        if self.streaming and dataset.info.builder_name == "parquet":
+        if self.options.streaming and dataset.info.builder_name == "parquet":
             dataset = self.load(columns=list(names))[split]
         tables = dataset.select_columns(list(names)).with_format("arrow").iter(_KEY_ROWS)
-        with readable_errors(self.repo):
+        with readable_errors(self.options.repo):
             yield from tables
 
 

@@ -17,17 +17,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datasetkit.core.errors import SourceError, UnusableError
-from datasetkit.core.image import ImageLimits
 from datasetkit.core.ledger import Drop, DropReason
 from datasetkit.core.paths import Place, arrow_input
-from datasetkit.core.protocols import Aligner, Entry, Reading
+from datasetkit.core.protocols import Entry, Reading, SourceContext
 from datasetkit.core.schema import check_schema_version, stored_schema_version
 from datasetkit.core.text import one_line
-from datasetkit.options import Recipe
+from datasetkit.options import ParquetOptions
 from datasetkit.sources.columns import Columns, check_texts, find_columns
 from datasetkit.sources.files import list_shards, split_of_shard
 from datasetkit.sources.in_order import InOrder
-from datasetkit.sources.rows import RowReader, announce, check_relabel, number_of, object_ids
+from datasetkit.sources.rows import RowReader, announce, number_of, object_ids
 
 _BATCH_ROWS = 16
 _ID_ROWS = 4096
@@ -53,17 +52,11 @@ class _Table:
 
 
 class ParquetSource:
-    """Rows of Parquet files.
+    """Rows of Parquet files. Of a list of texts the first counts.
 
     Args:
-        files: files, or folders of them.
-        image_column: pictures, encoded, as bytes or as {bytes, path}; None finds the column.
-        text_column: descriptions; None takes description, caption or text. Of a list of texts the first counts.
-        id_column: records' ids; None numbers the rows of each file. Where any column is named, rows of built folders
-            are read as plain rows.
-        require_description: whether a row without a description is dropped.
-        default_license: of rows without a ``license``.
-        limits: of pictures.
+        options: see :class:`ParquetOptions`.
+        context: see :class:`datasetkit.core.protocols.SourceContext`.
 
     Raises:
         SourceError: there is no file, one is broken, or its columns are not to be found.
@@ -71,59 +64,27 @@ class ParquetSource:
 
     """
 
-    def __init__(
-        self,
-        files: Sequence[Place],
-        *,
-        image_column: str | None = None,
-        text_column: str | None = None,
-        id_column: str | None = None,
-        require_description: bool = False,
-        default_license: str | None = None,
-        limits: ImageLimits = ImageLimits(),
-    ) -> None:
+    def __init__(self, options: ParquetOptions, context: SourceContext = SourceContext()) -> None:
         self._tables: list[_Table] = []
         schemas = []
         self._digest = hashlib.sha256()
         rows = 0
-        for name, path in list_shards(files, ".parquet"):
+        for name, path in list_shards(options.files, ".parquet"):
             with _open(path) as file:
                 schema = file.schema_arrow
                 if stored_schema_version(schema) is not None:
                     check_schema_version(schema, str(path))
-                columns = find_columns(schema, str(path), image=image_column, text=text_column, row_id=id_column)
+                columns = find_columns(schema, str(path), options)
                 groups = tuple(file.metadata.row_group(index).num_rows for index in range(file.num_row_groups))
             schemas.append((schema, columns))
             self._tables.append(_Table(name, path, columns, rows, groups, split_of_shard(name)))
             self._digest.update(json.dumps([name, path.stat().st_size, _footer_sha256(path)]).encode())
             rows += sum(groups)
-        if image_column is id_column is None:
-            check_texts(schemas, ", ".join(map(str, files)), "text-column")
+        if options.image_column is options.id_column is None:
+            check_texts(schemas, ", ".join(map(str, options.files)), "text-column")
         self._length = rows
         self._rows = InOrder(self._rows_from)
-        self._reader = RowReader(default_license, require_description, limits)
-
-    @classmethod
-    def from_recipe(cls, recipe: Recipe, aligner: Aligner) -> ParquetSource:  # noqa: ARG003 - every source's signature
-        """Open the source that a recipe describes.
-
-        Raises:
-            SourceError: as the class.
-            RecipeError: models would replace objects that the rows have.
-
-        """
-        options: Any = recipe.source
-        source = cls(
-            options.files,
-            image_column=options.image_column,
-            text_column=options.text_column,
-            id_column=options.id_column,
-            require_description=options.require_description,
-            default_license=recipe.license,
-            limits=recipe.image_limits,
-        )
-        check_relabel(recipe, source)
-        return source
+        self._reader = RowReader(context, options.require_description)
 
     def fingerprint(self) -> str:
         """Hex digest over the files' names, sizes and footers."""

@@ -9,13 +9,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from datasetkit.core.errors import RecipeError, UnusableError
-from datasetkit.core.image import ImageLimits, load_image
+from datasetkit.core.errors import UnusableError
+from datasetkit.core.image import load_image
 from datasetkit.core.ledger import DropReason, Notice
-from datasetkit.core.protocols import Entry, Reading, Source
+from datasetkit.core.protocols import Entry, Reading, SourceContext
 from datasetkit.core.record import Provenance, Record
 from datasetkit.core.schema import row_to_record
-from datasetkit.options import Recipe
 from datasetkit.sources.columns import UNKNOWN_LICENSE, Columns
 from datasetkit.sources.files import as_text
 
@@ -27,15 +26,13 @@ class RowReader:
     """Makes records of rows.
 
     Args:
-        default_license: of pictures whose row names none.
+        context: of the source.
         require_description: whether a picture without a description is dropped.
-        limits: of pictures.
 
     """
 
-    default_license: str | None
+    context: SourceContext
     require_description: bool
-    limits: ImageLimits
 
     def read(self, entry: Entry, row: Mapping[str, Any], columns: Columns, uri: str) -> Reading:
         """Make one record.
@@ -62,9 +59,9 @@ class RowReader:
     ) -> Reading:
         """Make a record of a picture and what is known of it; see :meth:`read`."""
         self._check_description(entry, description)
-        loaded = load_image(data, name, self.limits)
+        loaded = load_image(data, name, self.context.limits)
         source = Provenance(
-            uri, license_name or self.default_license or UNKNOWN_LICENSE, hashlib.sha256(data).hexdigest()
+            uri, license_name or self.context.license or UNKNOWN_LICENSE, hashlib.sha256(data).hexdigest()
         )
         record = Record(entry.record_id, entry.record_id, loaded.encoded, description, source)
         return Reading(record, loaded.pixels, (), tuple(Notice(entry.record_id, kind) for kind in loaded.notices))
@@ -72,7 +69,7 @@ class RowReader:
     def _whole(self, entry: Entry, row: Mapping[str, Any]) -> Reading:
         self._check_description(entry, row["description"])
         data, name = picture_of(row["image"], entry.record_id)
-        loaded = load_image(data, name, self.limits)
+        loaded = load_image(data, name, self.context.limits)
         try:
             record = replace(row_to_record(row), image=loaded.encoded)
         except UnusableError:
@@ -143,17 +140,3 @@ def number_of(entry: Entry) -> int:
         raise UnusableError(DropReason.DUPLICATE_ID, f"id {entry.record_id} was listed before")
     number: int = entry.handle
     return number
-
-
-def check_relabel(recipe: Recipe, source: Source) -> None:
-    """Refuse to lose the objects of a built dataset by accident.
-
-    Raises:
-        RecipeError: models are named, the source has objects, and ``relabel`` is off.
-
-    """
-    options: Any = recipe.source
-    if recipe.grounding is None or options.relabel:
-        return
-    if any(entry.annotation_ids for entry in source.entries()):
-        raise RecipeError("the models would replace the objects that this dataset has; say --relabel if you mean it")

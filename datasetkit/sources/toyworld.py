@@ -13,17 +13,14 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
 
 from PIL import Image
 
-from datasetkit.core.errors import RecipeError
 from datasetkit.core.ledger import Drop
 from datasetkit.core.mask import Mask
-from datasetkit.core.protocols import Aligner, Entry, Reading
+from datasetkit.core.protocols import Entry, Reading, SourceContext
 from datasetkit.core.record import EncodedImage, KeyObject, ObjectStatus, Phrase, PhraseStatus, Provenance, Record
-from datasetkit.options import Recipe
+from datasetkit.options import ToyworldOptions
 from datasetkit.toyworld.descriptions import Description, describe
 from datasetkit.toyworld.domain import BASE, DOMAINS, Domain
 from datasetkit.toyworld.questions import QuestionType, ask
@@ -39,68 +36,49 @@ PRONOUN = "pronoun"
 GENERATOR_VERSION = 1
 
 
-@dataclass(frozen=True, slots=True)
 class ToyworldSource:
-    """Scenes ``first`` to ``first + count - 1`` of a split, rendered as they are read.
+    """The first scenes of a split, rendered as they are read.
 
     Args:
-        count: how many scenes.
-        split: which split; its scenes, seeds and held-out combinations are its own.
-        canvas_hw: height and width of the pictures, px; objects grow with the shorter side.
-        domain: words, style and backgrounds.
-        first: index of the first scene in the split.
-
-    Raises:
-        RecipeError: there is no scene to make, or the canvas is too small or too large.
+        options: see :class:`ToyworldOptions`.
+        context: of no effect; scenes have their own license and one description each.
 
     """
 
-    count: int
-    split: Split = Split.TEST
-    canvas_hw: tuple[int, int] = (128, 128)
-    domain: Domain = BASE
-    first: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be rendered before a build starts."""
-        if self.count < 1 or self.first < 0:
-            raise RecipeError(f"count {self.count} and first {self.first}: give at least one scene, from 0 on")
-        SceneConfig(canvas_hw=self.canvas_hw)
-
-    @classmethod
-    def from_recipe(cls, recipe: Recipe, aligner: Aligner) -> ToyworldSource:  # noqa: ARG003 - every source's signature
-        """Open the source that a recipe describes."""
-        options: Any = recipe.source
-        canvas_hw = (options.size_px, options.size_px)
-        return cls(options.count, Split(options.scene_split), canvas_hw, DOMAINS[options.domain])
+    def __init__(self, options: ToyworldOptions, context: SourceContext = SourceContext()) -> None:  # noqa: ARG002
+        self._count = options.count
+        self._split = Split(options.scene_split)
+        self._domain = DOMAINS[options.domain]
+        self._config = self._domain.scenes(
+            SceneConfig(canvas_hw=(options.size_px, options.size_px), combinations=combinations_for(self._split))
+        )
 
     def fingerprint(self) -> str:
         """Hex digest of the generator's version and of everything that it is told."""
         told = {
             "generator": GENERATOR_VERSION,
             "config": dataclasses.asdict(self._config),
-            "domain": dataclasses.asdict(self.domain),
-            "scenes": [self.split, self.first, self.count],
+            "domain": dataclasses.asdict(self._domain),
+            "scenes": [self._split, 0, self._count],
         }
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
     def __len__(self) -> int:
         """How many scenes there are."""
-        return self.count
+        return self._count
 
     def entries(self) -> Iterator[Entry]:
         """Announce the scenes in the order of their indices."""
-        config = self._config
-        for index in range(self.first, self.first + self.count):
+        for index in range(self._count):
             record_id = self._record_id(index)
-            count = object_count(seed_for(self.split, index), config)
+            count = object_count(seed_for(self._split, index), self._config)
             annotation_ids = tuple(f"{record_id}/{object_id}" for object_id in range(count))
-            yield Entry(record_id, annotation_ids, self.split.value, handle=index)
+            yield Entry(record_id, annotation_ids, self._split.value, handle=index)
 
     def read(self, entry: Entry) -> Reading:
         """Render one scene."""
         index: int = entry.handle
-        scene = sample_scene(seed_for(self.split, index), self._config)
+        scene = sample_scene(seed_for(self._split, index), self._config)
         pixels = render(scene)
         return Reading(self._record(index, scene, encode_png(pixels)), Image.fromarray(pixels))
 
@@ -108,24 +86,19 @@ class ToyworldSource:
         """There are none."""
         return iter(())
 
-    @property
-    def _config(self) -> SceneConfig:
-        config = SceneConfig(canvas_hw=self.canvas_hw, combinations=combinations_for(self.split))
-        return self.domain.scenes(config)
-
     def _record_id(self, index: int) -> str:
         return "-".join((*self._place, f"{index:06d}"))
 
     @property
     def _place(self) -> tuple[str, ...]:
         """Where scenes stand in the world; only other domains than the base are named."""
-        return (self.split.value,) if self.domain.name == BASE.name else (self.domain.name, self.split.value)
+        return (self._split.value,) if self._domain.name == BASE.name else (self._domain.name, self._split.value)
 
     def _record(self, index: int, scene: Scene, png: bytes) -> Record:
-        description = describe(scene, self.domain, stream(scene.seed, f"description/{self.domain.name}"))
-        question_stream = stream(scene.seed, f"questions/{self.domain.name}")
+        description = describe(scene, self._domain, stream(scene.seed, f"description/{self._domain.name}"))
+        question_stream = stream(scene.seed, f"questions/{self._domain.name}")
         record_id = self._record_id(index)
-        height, width = self.canvas_hw
+        height, width = self._config.canvas_hw
         uri = "toyworld:" + "/".join((*self._place, f"{index:06d}"))
         return Record(
             record_id=record_id,
@@ -133,9 +106,9 @@ class ToyworldSource:
             image=EncodedImage(png, f"{record_id}.png", width, height),
             description=description.text,
             source=Provenance(uri, LICENSE, hashlib.sha256(png).hexdigest()),
-            objects=key_objects(scene, description, self.domain),
+            objects=key_objects(scene, description, self._domain),
             phrases=gold_phrases(description),
-            questions=ask(scene, self.domain, question_stream, tuple(QuestionType)),
+            questions=ask(scene, self._domain, question_stream, tuple(QuestionType)),
         )
 
 

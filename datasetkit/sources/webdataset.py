@@ -12,17 +12,15 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
-from typing import Any
 
 from datasetkit.core.errors import SourceError, UnusableError
-from datasetkit.core.image import ImageLimits
 from datasetkit.core.ledger import Drop, DropReason
 from datasetkit.core.paths import Place
-from datasetkit.core.protocols import Aligner, Entry, Reading
-from datasetkit.options import Recipe
+from datasetkit.core.protocols import Entry, Reading, SourceContext
+from datasetkit.options.sources import WebdatasetOptions
 from datasetkit.sources.columns import Columns
 from datasetkit.sources.files import CAPTION_COLUMNS, as_text, list_shards, split_of_shard
-from datasetkit.sources.rows import RowReader, announce, check_relabel, first_text, number_of
+from datasetkit.sources.rows import RowReader, announce, first_text, number_of
 from datasetkit.sources.tar_index import Break, Member, scan_tar
 from datasetkit.sources.tar_samples import Sample, expanded, group
 from datasetkit.sources.tar_texts import bytes_of, is_record, record_row, text_of, values_of
@@ -34,31 +32,19 @@ class WebdatasetSource:
     """Samples of tar shards.
 
     Args:
-        shards: tar files, folders of them, or names with braces: ``part-{000..041}.tar``.
-        text_column: the key of ``KEY.json`` with the description; None takes ``KEY.txt``, else description, caption or
-            text of ``KEY.json``. Where it is named, exported records are read as plain samples.
-        require_description: whether a sample without a description is dropped.
-        default_license: of samples whose ``KEY.json`` has no ``license``.
-        limits: of pictures.
+        options: see :class:`WebdatasetOptions`.
+        context: see :class:`datasetkit.core.protocols.SourceContext`.
 
     Raises:
         SourceError: there is no shard, one cannot be opened, or none holds a picture.
 
     """
 
-    def __init__(
-        self,
-        shards: Sequence[Place],
-        *,
-        text_column: str | None = None,
-        require_description: bool = False,
-        default_license: str | None = None,
-        limits: ImageLimits = ImageLimits(),
-    ) -> None:
-        self._shards = list_shards([place for pattern in shards for place in expanded(pattern)], ".tar")
-        self._text_column = text_column
-        self._limits = limits
-        self._reader = RowReader(default_license, require_description, limits)
+    def __init__(self, options: WebdatasetOptions, context: SourceContext = SourceContext()) -> None:
+        self._shards = list_shards([place for pattern in options.shards for place in expanded(pattern)], ".tar")
+        self._text_column = options.text_column
+        self._limits = context.limits
+        self._reader = RowReader(context, options.require_description)
         self._samples: list[Sample] = []
         digest = hashlib.sha256()
         for number, (name, path) in enumerate(self._shards):
@@ -69,28 +55,9 @@ class WebdatasetSource:
         self._fingerprint = digest.hexdigest()
         if not any(sample.picture for sample in self._samples):
             details = [sample.fault[1] for sample in self._samples if sample.fault]
-            raise SourceError(details[0] if details else f"{', '.join(map(str, shards))}: no shard holds a picture")
-        self._holds_records = text_column is None and self._first_is_record()
-
-    @classmethod
-    def from_recipe(cls, recipe: Recipe, aligner: Aligner) -> WebdatasetSource:  # noqa: ARG003 - every source's signature
-        """Open the source that a recipe describes.
-
-        Raises:
-            SourceError: as the class.
-            RecipeError: models would replace objects that the samples have.
-
-        """
-        options: Any = recipe.source
-        source = cls(
-            options.shards,
-            text_column=options.text_column,
-            require_description=options.require_description,
-            default_license=recipe.license,
-            limits=recipe.image_limits,
-        )
-        check_relabel(recipe, source)
-        return source
+            shards = ", ".join(map(str, options.shards))
+            raise SourceError(details[0] if details else f"{shards}: no shard holds a picture")
+        self._holds_records = options.text_column is None and self._first_is_record()
 
     def fingerprint(self) -> str:
         """Hex digest over the shards' names and sizes, and their members' names, places and sizes."""

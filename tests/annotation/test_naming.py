@@ -7,6 +7,7 @@ import pytest
 from datasetkit.annotation.naming import KnownObjectNamer
 from datasetkit.core.protocols import Naming, ObjectNamer
 from datasetkit.core.record import Record
+from datasetkit.options import ToyworldOptions
 from datasetkit.sources.toyworld import ToyworldSource
 from datasetkit.toyworld.domain import BASE, SHIFTED, Domain
 from datasetkit.toyworld.scenes import ALL_COMBINATIONS
@@ -69,7 +70,7 @@ def test_what_repeats_an_earlier_phrase_names_its_object(namer: ObjectNamer) -> 
 
 
 def scenes(domain: Domain) -> list[Record]:
-    source = ToyworldSource(30, domain=domain)
+    source = ToyworldSource(ToyworldOptions(count=30, scene_split="test", size_px=128, domain=domain.name))
     return [source.read(entry).record for entry in source.entries()]
 
 

@@ -15,7 +15,7 @@ from datasetkit.annotation.phrases import NounPhraseFinder
 from datasetkit.core.detections import Box
 from datasetkit.core.ledger import Drop, DropReason, NoticeKind
 from datasetkit.core.mask import mask_iou
-from datasetkit.core.protocols import Annotator, Entry, Reading, Source
+from datasetkit.core.protocols import Annotator, Entry, Reading, Source, SourceContext
 from datasetkit.core.record import Record
 from datasetkit.core.schema import row_to_record
 from datasetkit.export.dataset.part import Outcome
@@ -70,7 +70,7 @@ def pipeline(
     chosen: Recipe, annotator: Annotator | None, *, source: Source | None = None, window: int = 3, **more: Any
 ) -> tuple[Pipeline, list[Entry]]:
     aligner = KnownObjectAligner(objects_known=True)
-    source = source or SOURCES.load(chosen.source.name).from_recipe(chosen, aligner)
+    source = source or SOURCES.load(chosen.source.name)(chosen.source, SourceContext(aligner=aligner))
     made = Pipeline(chosen, source, aligner, annotator, window=window, **{"workers": 2, "stages": Stages(), **more})
     return made, list(source.entries())
 
@@ -173,9 +173,8 @@ class Broken(ToyworldSource):
 
 @pytest.mark.parametrize("by_models", [True, False])
 def test_a_defect_of_a_source_ends_the_run_after_what_came_before(by_models: bool) -> None:
-    made, entries = pipeline(
-        scenes(), cats(Stages()) if by_models else None, source=Broken(COUNT, canvas_hw=(64, 64)), window=1, workers=1
-    )
+    chosen, annotator = scenes(), cats(Stages()) if by_models else None
+    made, entries = pipeline(chosen, annotator, source=Broken(chosen.source), window=1, workers=1)
     found: list[Outcome] = []
 
     def run() -> Iterator[Outcome]:

@@ -94,7 +94,7 @@ def test_stopping_early_leaves_no_thread() -> None:
 @pytest.mark.parametrize("name", SOURCES.names)
 def test_every_source_loads(name: str) -> None:
     source = SOURCES.load(name)
-    for method in ("from_recipe", "fingerprint", "__len__", "entries", "read", "stray_drops"):
+    for method in ("fingerprint", "__len__", "entries", "read", "stray_drops"):
         assert callable(getattr(source, method))
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from datasetkit.core.errors import UnusableError
-from datasetkit.core.protocols import Reading
+from datasetkit.core.protocols import Reading, SourceContext
+from datasetkit.options.sources import CocoOptions
 from datasetkit.sources.coco import CocoSource
 from tests.pipeline.builders import (
     Json,
@@ -16,9 +17,8 @@ from tests.pipeline.builders import (
 GOOD: Json = {"images": [image_entry(1)], "captions": [caption(11, 1)]}
 
 
-def opened(options: Json, **more: Any) -> CocoSource:
-    files = {key: options.get(key) for key in ("images", "instances", "captions")}
-    return CocoSource(**files, **more)
+def opened(options: Json, context: SourceContext = SourceContext(), **more: Any) -> CocoSource:
+    return CocoSource(CocoOptions(**{**options, **more}), context)
 
 
 def readings(source: CocoSource) -> dict[str, Reading | UnusableError]:

@@ -14,8 +14,7 @@ from datasetkit.core.errors import SourceError
 from datasetkit.core.image import ImageLimits
 from datasetkit.core.ledger import DropReason
 from datasetkit.core.mask import Mask
-from datasetkit.core.protocols import Reading
-from datasetkit.sources.coco import CocoSource
+from datasetkit.core.protocols import Reading, SourceContext
 from tests.pipeline.builders import (
     BOX,
     CATEGORIES,
@@ -31,8 +30,8 @@ from tests.pipeline.builders import (
 from tests.sources.coco_reading import GOOD, opened, readings
 
 
-def only_reading(options: Json, **more: Any) -> Reading:
-    (reading,) = readings(opened(options, **more)).values()
+def only_reading(options: Json, context: SourceContext = SourceContext(), **more: Any) -> Reading:
+    (reading,) = readings(opened(options, context, **more)).values()
     assert isinstance(reading, Reading), reading
     return reading
 
@@ -103,33 +102,19 @@ def test_all_captions_make_a_record_each(tmp_path: Path) -> None:
     assert found["1/11"].record.objects == found["1/12"].record.objects
 
 
-def test_the_best_aligned_caption_is_the_one_that_is_chosen(tmp_path: Path) -> None:
-    options = write_coco(tmp_path, [image_entry(1)], (), CAPTIONS)
-    offered = []
-
-    def choose(records: Any) -> Any:
-        offered.extend(record.description for record in records)
-        return records[-1]
-
-    assert only_reading(options, caption="best-aligned", best_aligned=choose).record.description == "a dog"
-    assert offered == ["short", "the longest of all", "a dog"]
-    with pytest.raises(SourceError, match="aligner"):
-        opened(options, caption="best-aligned")
-
-
 def test_the_best_aligned_caption_names_most_objects_however_few_are_key(tmp_path: Path) -> None:
     two = [instance(5, 1), instance(6, 1, category_id=18)]
     captions = [caption(11, 1, "a cat"), caption(12, 1, "a cat and a dog")]
-    recipe = coco_recipe(write_coco(tmp_path, [image_entry(1)], two, captions) | {"caption": "best-aligned"}, key_max=1)
-    source = CocoSource.from_recipe(recipe, KnownObjectAligner(key_max=1))
-    (entry,) = source.entries()
-    assert source.read(entry).record.description == "a cat and a dog"
+    options = write_coco(tmp_path, [image_entry(1)], two, captions) | {"caption": "best-aligned"}
+    context = SourceContext(aligner=KnownObjectAligner(key_max=1))
+    assert only_reading(options, context).record.description == "a cat and a dog"
+    with pytest.raises(SourceError, match="aligner"):
+        opened(options)
 
 
 def test_without_captions_a_description_may_be_missing(tmp_path: Path) -> None:
     options = write_coco(tmp_path, [image_entry(1)], [instance(5, 1)], None)
-    assert readings(opened(options))["1"].reason is DropReason.NO_DESCRIPTION
-    assert only_reading(options, require_description=False).record.description is None
+    assert only_reading(options).record.description is None
 
 
 def test_without_instances_there_are_no_objects(tmp_path: Path) -> None:
@@ -153,7 +138,7 @@ def test_licenses(tmp_path: Path, license_value: Any, expected: str) -> None:
     options = write_coco(
         tmp_path, [image_entry(1, license=license_value)], (), [caption(11, 1)], licenses=[{"id": 4, "name": "Own"}, 7]
     )
-    assert only_reading(options, default_license="mit").record.source.license == expected
+    assert only_reading(options, SourceContext(license="mit")).record.source.license == expected
 
 
 def test_a_license_that_nobody_gave_is_unknown(tmp_path: Path) -> None:
@@ -193,4 +178,5 @@ def test_the_fingerprint_follows_the_files(tmp_path: Path) -> None:
 
 def test_limits_are_passed_on(tmp_path: Path) -> None:
     options = write_coco(tmp_path, **GOOD)
-    assert readings(opened(options, limits=ImageLimits(max_pixels=10)))["1"].reason is DropReason.TOO_MANY_PIXELS
+    source = opened(options, SourceContext(ImageLimits(max_pixels=10)))
+    assert readings(source)["1"].reason is DropReason.TOO_MANY_PIXELS

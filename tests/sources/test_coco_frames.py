@@ -49,7 +49,7 @@ def coco_of(folder: Path, array: np.ndarray, stored: np.ndarray, orientation: in
 
 
 def reading_of(recipe: Recipe) -> Reading:
-    source = CocoSource.from_recipe(recipe, aligner=None)
+    source = CocoSource(recipe.source)
     (entry,) = source.entries()
     return source.read(entry)
 

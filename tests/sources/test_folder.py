@@ -15,10 +15,16 @@ import pytest
 
 from datasetkit.core.errors import SourceError, UnusableError
 from datasetkit.core.ledger import DropReason
+from datasetkit.core.protocols import SourceContext
+from datasetkit.options.sources import FolderOptions
 from datasetkit.sources.folder import FolderSource
 from tests.pipeline.builders import built, folder_recipe, picture, put, reasons
 
 Rows = list[dict[str, Any]]
+
+
+def opened(folder: Path, context: SourceContext = SourceContext(), **options: Any) -> FolderSource:
+    return FolderSource(FolderOptions(folder=folder, **options), context)
 
 
 def metadata_jsonl(rows: Rows) -> bytes:
@@ -43,12 +49,12 @@ WRITERS = {"jsonl": metadata_jsonl, "csv": metadata_csv, "parquet": metadata_par
 
 
 def described(folder: Path, **how: Any) -> dict[str, str | None]:
-    source = FolderSource(folder, **how)
+    source = opened(folder, **how)
     return {entry.record_id: source.read(entry).record.description for entry in source.entries()}
 
 
 def outcome(folder: Path, **how: Any) -> dict[str, Any]:
-    source = FolderSource(folder, **how)
+    source = opened(folder, **how)
     found: dict[str, Any] = {}
     for number, entry in enumerate(source.entries()):
         key = entry.record_id if entry.record_id not in found else f"{entry.record_id} #{number}"
@@ -75,7 +81,7 @@ def test_metadata_of_every_kind(tmp_path: Path, kind: str, column: str) -> None:
         "sub/c.PNG": None,
         "d.png": None,
     }
-    source = FolderSource(tmp_path, default_license="cc0-1.0")
+    source = opened(tmp_path, context=SourceContext(license="cc0-1.0"))
     licenses = [source.read(entry).record.source.license for entry in source.entries()]
     assert licenses == ["mit", "cc0-1.0", "cc0-1.0", "cc0-1.0"]
 
@@ -87,7 +93,7 @@ def test_the_first_caption_column_counts_or_the_one_that_is_named(tmp_path: Path
     assert described(tmp_path) == {"a.png": "D"}
     assert described(tmp_path, caption_column="alt") == {"a.png": "A"}
     with pytest.raises(SourceError, match=r"metadata\.jsonl has no column 'title'; it has file_name, text"):
-        FolderSource(tmp_path, caption_column="title")
+        opened(tmp_path, caption_column="title")
 
 
 def test_nested_metadata_names_files_where_it_stands(tmp_path: Path) -> None:
@@ -100,7 +106,7 @@ def test_nested_metadata_names_files_where_it_stands(tmp_path: Path) -> None:
 def test_splits_come_from_the_first_folder(tmp_path: Path) -> None:
     names = ["train/a.png", "Val/b.png", "dev/c.png", "testing/deep/d.png", "other/e.png", "test.png"]
     put(tmp_path, {name: picture(number) for number, name in enumerate(names)})
-    splits = {entry.record_id: entry.split for entry in FolderSource(tmp_path).entries()}
+    splits = {entry.record_id: entry.split for entry in opened(tmp_path).entries()}
     assert splits == dict(zip(names, ["train", "validation", "validation", "test", None, None], strict=True))
 
 
@@ -109,7 +115,7 @@ def test_mixed_endings_hidden_files_and_other_files(tmp_path: Path) -> None:
     others = [".hidden.png", ".git/i.png", "notes.txt", "metadata.jsonl.bak", "j.mp4", "k"]
     put(tmp_path, {name: picture() for name in pictures + others})
     (tmp_path / "folder.png").mkdir()
-    source = FolderSource(tmp_path)
+    source = opened(tmp_path)
     assert sorted(entry.record_id for entry in source.entries()) == sorted(pictures)
     assert len(source) == len(pictures)
 
@@ -118,7 +124,7 @@ def test_the_order_is_that_of_the_metadata_and_then_of_the_names(tmp_path: Path)
     put(tmp_path, {f"{name}.png": picture() for name in "dbca"})
     put(tmp_path, {"metadata.jsonl": metadata_jsonl([{"file_name": "c.png"}, {"file_name": "b.png"}])})
     expected = ["c.png", "b.png", "a.png", "d.png"]
-    source = FolderSource(tmp_path)
+    source = opened(tmp_path)
     assert [[entry.record_id for entry in source.entries()] for _ in range(2)] == [expected, expected]
 
 
@@ -238,7 +244,7 @@ def test_a_description_may_be_required(tmp_path: Path) -> None:
 def test_broken_metadata_is_fatal_in_one_line(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     put(tmp_path, {"a.png": picture(), name: content})
     with pytest.raises(SourceError) as caught:
-        FolderSource(tmp_path)
+        opened(tmp_path)
     assert name in str(caught.value)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -249,7 +255,7 @@ def test_damaged_parquet_pages_are_fatal_in_one_line(tmp_path: Path) -> None:
     data[4:400] = bytes(396)
     put(tmp_path, {"metadata.parquet": bytes(data)})
     with pytest.raises(SourceError, match="cannot be read as Parquet"):
-        FolderSource(tmp_path)
+        opened(tmp_path)
 
 
 def test_metadata_that_cannot_be_opened_is_fatal(tmp_path: Path) -> None:
@@ -258,21 +264,21 @@ def test_metadata_that_cannot_be_opened_is_fatal(tmp_path: Path) -> None:
     if os.access(tmp_path / "metadata.csv", os.R_OK):
         pytest.skip("this user may read every file")
     with pytest.raises(SourceError, match=r"metadata\.csv cannot be read: Permission denied"):
-        FolderSource(tmp_path)
+        opened(tmp_path)
 
 
 def test_a_folder_without_pictures(tmp_path: Path) -> None:
     put(tmp_path, {"notes.txt": b""})
     with pytest.raises(SourceError, match="holds no picture"):
-        FolderSource(tmp_path)
+        opened(tmp_path)
     with pytest.raises(SourceError, match="is no folder"):
-        FolderSource(tmp_path / "notes.txt")
+        opened(tmp_path / "notes.txt")
 
 
 def test_the_fingerprint_follows_names_and_words_and_not_the_place(tmp_path: Path) -> None:
     one = put(tmp_path / "one", {"a.png": picture()})
     two = put(tmp_path / "two", {"a.png": picture()})
-    assert FolderSource(one).fingerprint() == FolderSource(two).fingerprint()
-    before = FolderSource(two).fingerprint()
+    assert opened(one).fingerprint() == opened(two).fingerprint()
+    before = opened(two).fingerprint()
     put(two, {"metadata.csv": b"file_name,text\na.png,cat\n"})
-    assert FolderSource(two).fingerprint() != before
+    assert opened(two).fingerprint() != before

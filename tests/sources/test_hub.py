@@ -16,8 +16,10 @@ from typer.testing import CliRunner
 from datasetkit.cli import app
 from datasetkit.core.errors import RecipeError, SourceError, UnusableError
 from datasetkit.core.image import ImageLimits
+from datasetkit.core.protocols import SourceContext
 from datasetkit.export.dataset.manifest import Manifest
 from datasetkit.options import Recipe
+from datasetkit.options.sources import HubOptions
 from datasetkit.pipeline.build import build
 from datasetkit.sources.hub import HubSource
 from datasetkit.sources.hub_files import RepositoryFiles
@@ -29,6 +31,10 @@ from tests.sources.tables import PICTURE, outcomes, plain_rows, rows_of, scenes,
 pytestmark = pytest.mark.slow
 
 BOTH = pytest.mark.parametrize("streaming", [False, True], ids=["downloaded", "streamed"])
+
+
+def opened(repo: str, wanted: int | None = None, **options: Any) -> HubSource:
+    return HubSource(HubOptions(repo=repo, **options), SourceContext(wanted=wanted))
 
 
 @pytest.fixture(scope="module")
@@ -96,11 +102,11 @@ def test_one_split_and_one_revision(hub: HubServer, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "plain")
     new = plain(hub, tmp_path, ("train", "test"), rows=2)
     assert old != new
-    assert len(HubSource("user/plain", split="test", revision=old)) == 5
-    newest = HubSource("user/plain", split="test")
+    assert len(opened("user/plain", split="test", revision=old)) == 5
+    newest = opened("user/plain", split="test")
     assert (len(newest), newest.read(next(newest.entries())).record.source.uri) == (2, f"hub:user/plain@{new}/test/0")
-    assert newest.fingerprint() == HubSource("user/plain", split="test", revision="main").fingerprint()
-    assert newest.fingerprint() != HubSource("user/plain", split="test", revision=old).fingerprint()
+    assert newest.fingerprint() == opened("user/plain", split="test", revision="main").fingerprint()
+    assert newest.fingerprint() != opened("user/plain", split="test", revision=old).fingerprint()
 
 
 def test_the_command_pins_the_commit(hub: HubServer, tmp_path: Path) -> None:
@@ -122,9 +128,9 @@ def test_the_command_pins_the_commit(hub: HubServer, tmp_path: Path) -> None:
 def test_a_stream_of_unknown_length_needs_a_limit(hub: HubServer, tmp_path: Path) -> None:
     plain(hub, tmp_path)
     with pytest.raises(SourceError, match=r"does not say how many rows split train has; give --limit"):
-        HubSource("user/plain", streaming=True)
-    assert len(HubSource("user/plain", streaming=True, limit=3)) == 3
-    assert len(HubSource("user/plain", streaming=True, limit=100)) == 5, "no row beyond the end is announced"
+        opened("user/plain", streaming=True)
+    assert len(opened("user/plain", streaming=True, wanted=3)) == 3
+    assert len(opened("user/plain", streaming=True, wanted=100)) == 5, "no row beyond the end is announced"
 
 
 @pytest.mark.parametrize(("stated", "expected"), [(4, [None] * 4), (7, [None] * 5 + ["missing"] * 2)])
@@ -137,7 +143,7 @@ def test_a_stream_as_long_as_its_card_says(
     info = {"features": features, "splits": [split], "download_size": 1, "dataset_size": 1}
     (tmp_path / "plain" / "README.md").write_text(f"---\n{json.dumps({'dataset_info': info})}\n---\n")
     plain(hub, tmp_path)
-    found = outcomes(HubSource("user/plain", streaming=True)).values()
+    found = outcomes(opened("user/plain", streaming=True)).values()
     assert [value if value == "missing" else None for value in found] == expected
 
 
@@ -148,7 +154,7 @@ def test_streaming_fetches_what_it_reads(hub: HubServer, tmp_path: Path) -> None
         part = rows[number * 10 : number * 10 + 10]
         write_rows(tmp_path / "x" / "data" / f"train-0000{number}-of-00004.parquet", part, metadata, row_group_size=5)
     put(hub, "user/plain", tmp_path / "x")
-    source = HubSource("user/plain", streaming=True, limit=5)
+    source = opened("user/plain", streaming=True, wanted=5)
     assert list(outcomes(source).values()) == [f"a cat number {n}" for n in range(5)]
     assert sum(request.sent for request in hub.traffic.requests) < 20 * 2**18
 
@@ -165,7 +171,7 @@ def test_pictures_beside_the_rows(hub: HubServer, tmp_path: Path, streaming: boo
     if kind == "zip":
         shutil.make_archive(str(tmp_path / "zip" / "a"), "zip", folder)
     put(hub, "user/files", tmp_path / kind)
-    source = HubSource("user/files", streaming=streaming, limit=3)
+    source = opened("user/files", streaming=streaming, wanted=3)
     readings = [source.read(entry) for entry in source.entries()]
     assert [reading.record.image.data for reading in readings] == [picture(number) for number in range(3)]
     assert [reading.record.image.name for reading in readings] == ["0.png", "1.png", "2.png"]
@@ -181,7 +187,7 @@ def test_a_row_that_names_a_file_of_this_machine(hub: HubServer, tmp_path: Path,
     rows = [{"image": {"bytes": None, "path": name}, "text": "x"} for name in names]
     write_rows(tmp_path / "plain" / "a.parquet", rows, datasets.Features(PICTURE).arrow_schema)
     put(hub, "user/plain", tmp_path / "plain")
-    found = outcomes(HubSource("user/plain", streaming=streaming, limit=9))
+    found = outcomes(opened("user/plain", streaming=streaming, wanted=9))
     assert list(found.values()) == ["path_escapes"] * len(names)
 
 
@@ -224,8 +230,8 @@ def test_a_hub_that_refuses_a_picture_beside_the_rows_stops_the_build(
 
 
 def test_which_files_are_the_repository_s_own(hub: HubServer, tmp_path: Path) -> None:
-    source = HubSource("user/plain", revision=plain(hub, tmp_path))
-    commit, limits = source._source.commit, source._reader.limits
+    source = opened("user/plain", revision=plain(hub, tmp_path))
+    commit, limits = source._source.commit, source._reader.context.limits
     files = RepositoryFiles("user/plain", commit, limits)
     (cached, *_) = (tmp_path / "hf_home" / "hub").rglob("*.parquet")
     assert files.opened({"bytes": None, "path": str(cached)})["path"] == cached.name
@@ -253,7 +259,7 @@ def test_what_cannot_be_read_is_told_in_one_line(
 ) -> None:
     plain(hub, tmp_path)
     with pytest.raises(SourceError, match=message) as caught:
-        HubSource(repo, **how)  # type: ignore[arg-type]
+        opened(repo, **how)
     assert "\n" not in str(caught.value)
     assert "hf_test" not in str(caught.value)
 
@@ -265,7 +271,7 @@ def test_a_folder_in_the_repository_s_place_is_not_read(
     (tmp_path / "here" / "user" / "plain").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "here")
     with pytest.raises(SourceError, match="a folder user/plain is here"):
-        HubSource("user/plain")
+        opened("user/plain")
 
 
 def test_a_stream_that_is_cut_stops_the_build_and_goes_on(hub: HubServer, tmp_path: Path) -> None:
@@ -287,7 +293,7 @@ def test_text_that_is_no_utf8_costs_its_row_only(hub: HubServer, tmp_path: Path,
     path = write_rows(tmp_path / "plain" / "a.parquet", plain_rows(5), schema, compression="none", use_dictionary=False)
     path.write_bytes(path.read_bytes().replace(b"a cat number 3", b"a cat number \xff"))
     put(hub, "user/plain", tmp_path / "plain")
-    found = outcomes(HubSource("user/plain", streaming=streaming, limit=5))
+    found = outcomes(opened("user/plain", streaming=streaming, wanted=5))
     assert list(found.values()) == ["a cat number 0", "a cat number 1", "a cat number 2", "bad_row", "a cat number 4"]
 
 

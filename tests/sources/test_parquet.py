@@ -15,12 +15,18 @@ from typer.testing import CliRunner
 from datasetkit.cli import app
 from datasetkit.core.errors import BuiltFolderError, OutputError, RecipeError, SourceError
 from datasetkit.core.image import ImageLimits
+from datasetkit.core.protocols import SourceContext
 from datasetkit.core.schema import row_schema
 from datasetkit.options import Recipe
+from datasetkit.options.sources import ParquetOptions
 from datasetkit.pipeline.build import build
 from datasetkit.sources.parquet import ParquetSource
 from tests.pipeline.builders import built, picture, reasons
 from tests.sources.tables import PICTURE, outcomes, plain_rows, rows_of, scenes, write_rows
+
+
+def opened(*files: Path, context: SourceContext = SourceContext(), **options: Any) -> ParquetSource:
+    return ParquetSource(ParquetOptions(files=files, **options), context)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +55,7 @@ def test_another_key_max_chooses_anew(built_scenes: Path, tmp_path: Path) -> Non
 
 
 def test_named_columns_read_built_rows_as_plain_ones(built_scenes: Path) -> None:
-    source = ParquetSource([built_scenes], text_column="description", id_column="image_id")
+    source = opened(built_scenes, text_column="description", id_column="image_id")
     entries = list(source.entries())
     assert {entry.annotation_ids for entry in entries} == {()}
     assert {entry.record_id for entry in entries} == rows_of(built_scenes).keys()
@@ -70,7 +76,7 @@ def test_pictures_and_texts_of_every_type(tmp_path: Path, kind: str) -> None:
         types = {"binary": (pa.binary(), pa.string()), "large": (pa.large_binary(), pa.large_string())}[kind]
         values = [{"image": row["image"]["bytes"], "text": row["text"]} for row in rows]
         write_rows(tmp_path / "a.parquet", values, pa.schema({"image": types[0], "text": types[1]}))
-    source = ParquetSource([tmp_path])
+    source = opened(tmp_path)
     assert outcomes(source) == {f"a.parquet/{n}": f"a cat number {n}" for n in range(3)}
     readings = [source.read(entry) for entry in source.entries()]
     assert [reading.record.image.data for reading in readings] == [picture(n) for n in range(3)], "bytes untouched"
@@ -90,11 +96,11 @@ def test_a_declared_picture_counts_before_other_bytes(tmp_path: Path) -> None:
     metadata = {"huggingface": json.dumps({"info": {"features": features}})}
     table = pa.Table.from_pylist(rows)
     pq.write_table(table.replace_schema_metadata(metadata), tmp_path / "a.parquet")
-    source = ParquetSource([tmp_path / "a.parquet"])
+    source = opened(tmp_path / "a.parquet")
     assert source.read(next(source.entries())).record.image.name == "p.png"
     pq.write_table(table, tmp_path / "a.parquet")
     with pytest.raises(SourceError, match=r"any of audio, shot may hold the pictures"):
-        ParquetSource([tmp_path])
+        opened(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +115,7 @@ def test_a_declared_picture_counts_before_other_bytes(tmp_path: Path) -> None:
 def test_columns_that_are_not_there(tmp_path: Path, how: dict[str, str], message: str) -> None:
     write_rows(tmp_path / "a.parquet", plain_rows(1))
     with pytest.raises(SourceError, match=message):
-        ParquetSource([tmp_path], **how)
+        opened(tmp_path, **how)
 
 
 def test_what_is_no_source_is_told_in_one_line(tmp_path: Path) -> None:
@@ -123,7 +129,7 @@ def test_what_is_no_source_is_told_in_one_line(tmp_path: Path) -> None:
         ("nowhere", "is neither a file nor a folder"),
     ]:
         with pytest.raises(SourceError, match=message) as caught:
-            ParquetSource([tmp_path / place])
+            opened(tmp_path / place)
         assert "\n" not in str(caught.value)
 
 
@@ -131,14 +137,14 @@ def test_files_of_another_schema_version_are_refused(tmp_path: Path) -> None:
     metadata = {b"datasetkit": json.dumps({"schema_version": "9.0"})}
     write_rows(tmp_path / "a.parquet", [], row_schema().with_metadata(metadata))
     with pytest.raises(BuiltFolderError, match=r"has schema version 9\.0"):
-        ParquetSource([tmp_path])
+        opened(tmp_path)
 
 
 def test_ids_that_come_again_and_splits_of_names(tmp_path: Path) -> None:
     rows = [row | {"name": name} for row, name in zip(plain_rows(4), ["a", "b", "a", None], strict=True)]
     write_rows(tmp_path / "val-00000-of-00002.parquet", rows[:2])
     write_rows(tmp_path / "test" / "x.parquet", rows[2:])
-    source = ParquetSource([tmp_path], id_column="name")
+    source = opened(tmp_path, id_column="name")
     assert outcomes(source) == {
         "a": "a cat number 2",
         "test/x.parquet/1": "a cat number 3",
@@ -157,9 +163,9 @@ def test_rows_without_a_picture_or_a_text(tmp_path: Path) -> None:
         {"image": {"bytes": picture(1) + bytes(5000), "path": None}, "text": "x"},
     ]
     write_rows(tmp_path / "a.parquet", rows)
-    found = outcomes(ParquetSource([tmp_path], limits=ImageLimits(max_bytes=4000)))
+    found = outcomes(opened(tmp_path, context=SourceContext(limits=ImageLimits(max_bytes=4000))))
     assert list(found.values()) == ["missing", "name_only", "not_an_image", None, "too_many_bytes"]
-    assert list(outcomes(ParquetSource([tmp_path], require_description=True)).values())[3] == "no_description"
+    assert list(outcomes(opened(tmp_path, require_description=True)).values())[3] == "no_description"
 
 
 def test_a_broken_row_group_costs_its_rows_only(tmp_path: Path) -> None:
@@ -181,7 +187,7 @@ def test_a_broken_row_group_costs_its_rows_only(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("first", [1, 16, 21, 39])
 def test_reading_begins_at_any_row(tmp_path: Path, first: int) -> None:
-    source = ParquetSource([write_rows(tmp_path / "a.parquet", plain_rows(40), row_group_size=25)])
+    source = opened(write_rows(tmp_path / "a.parquet", plain_rows(40), row_group_size=25))
     found = [source.read(entry).record.description for entry in list(source.entries())[first:]]
     assert found == [f"a cat number {number}" for number in range(first, 40)]
 
@@ -191,7 +197,7 @@ def test_text_that_is_no_utf8_costs_its_row_only(tmp_path: Path) -> None:
     data = path.read_bytes()
     path.write_bytes(data.replace(b"a cat number 3", b"a cat number \xff"))
     expected = {f"a.parquet/{n}": f"a cat number {n}" for n in range(5)} | {"a.parquet/3": "bad_row"}
-    assert outcomes(ParquetSource([path])) == expected
+    assert outcomes(opened(path)) == expected
 
 
 def test_a_row_of_our_schema_that_is_no_record(built_scenes: Path, tmp_path: Path) -> None:
@@ -215,11 +221,11 @@ def test_a_row_of_our_schema_that_is_no_record(built_scenes: Path, tmp_path: Pat
 
 def test_the_fingerprint_is_that_of_names_sizes_and_footers(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "a" / "x.parquet", plain_rows(2))
-    first = ParquetSource([tmp_path / "a"]).fingerprint()
-    assert ParquetSource([path]).fingerprint() == first
-    assert ParquetSource([write_rows(tmp_path / "b" / "x.parquet", plain_rows(2))]).fingerprint() == first
-    assert ParquetSource([write_rows(tmp_path / "b" / "y.parquet", plain_rows(2))]).fingerprint() != first
-    assert ParquetSource([write_rows(path, plain_rows(2, first=1))]).fingerprint() != first
+    first = opened(tmp_path / "a").fingerprint()
+    assert opened(path).fingerprint() == first
+    assert opened(write_rows(tmp_path / "b" / "x.parquet", plain_rows(2))).fingerprint() == first
+    assert opened(write_rows(tmp_path / "b" / "y.parquet", plain_rows(2))).fingerprint() != first
+    assert opened(write_rows(path, plain_rows(2, first=1))).fingerprint() != first
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from datasetkit.core.ledger import DropReason
 from datasetkit.core.paths import as_place
 from datasetkit.core.remote import RemotePath
 from datasetkit.options import Recipe
+from datasetkit.options.sources import CocoOptions
 from datasetkit.pipeline.build import build
 from datasetkit.sources.coco import CocoSource
 from datasetkit.sources.files import list_shards
@@ -147,7 +148,8 @@ def test_no_name_leads_out_of_the_folder(bucket: Bucket, tmp_path: Path, name: s
     bucket.write("secret.png", picture())
     bucket.write("etc/passwd", picture())
     bucket.write("images/a.png", picture())
-    source = CocoSource(as_place(bucket.address("images")), options["instances"], None, require_description=False)
+    images = as_place(bucket.address("images"))
+    source = CocoSource(CocoOptions(images=images, instances=options["instances"]))
     (entry,) = source.entries()
     with pytest.raises(UnusableError) as caught:
         source.read(entry)

@@ -18,9 +18,11 @@ from typer.testing import CliRunner
 from datasetkit.cli import app
 from datasetkit.core.errors import SourceError, UnusableError
 from datasetkit.core.image import ImageLimits
+from datasetkit.core.protocols import SourceContext
 from datasetkit.export.formats.built import BuiltDataset
 from datasetkit.export.formats.webdataset import write_webdataset
 from datasetkit.options import Recipe
+from datasetkit.options.sources import WebdatasetOptions
 from datasetkit.pipeline.build import build
 from datasetkit.sources.tar_index import Break, Member, scan_tar
 from datasetkit.sources.tar_samples import expanded
@@ -31,6 +33,10 @@ from tests.sources.tables import outcomes, rows_of, scenes
 pytestmark = pytest.mark.slow
 
 Members = list[tuple[str | tarfile.TarInfo, bytes]]
+
+
+def opened(*shards: Path, context: SourceContext = SourceContext(), **options: Any) -> WebdatasetSource:
+    return WebdatasetSource(WebdatasetOptions(shards=shards, **options), context)
 
 
 def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:
@@ -92,7 +98,7 @@ def test_samples_by_key(tmp_path: Path, tar_format: int) -> None:
         ("README", b"read me"),
     ]
     write_tar(tmp_path / "train" / "a.tar", members, tar_format)
-    source = WebdatasetSource([tmp_path / "train"])
+    source = opened(tmp_path / "train")
     last = f"{folder}/{'ü' * 60 if tar_format != tarfile.USTAR_FORMAT else 'u'}"
     assert outcomes(source) == {
         "a.tar/0/000": "a cat",
@@ -111,8 +117,8 @@ def test_samples_by_key(tmp_path: Path, tar_format: int) -> None:
 def test_the_text_of_a_named_key(tmp_path: Path) -> None:
     text = json.dumps({"alt": "named", "text": "not this"}).encode()
     write_tar(tmp_path / "a.tar", [("0.png", picture()), ("0.json", text), ("0.txt", b"nor this")])
-    assert outcomes(WebdatasetSource([tmp_path], text_column="alt")) == {"a.tar/0": "named"}
-    assert outcomes(WebdatasetSource([tmp_path], text_column="none")) == {"a.tar/0": None}
+    assert outcomes(opened(tmp_path, text_column="alt")) == {"a.tar/0": "named"}
+    assert outcomes(opened(tmp_path, text_column="none")) == {"a.tar/0": None}
 
 
 @pytest.mark.parametrize(
@@ -121,7 +127,7 @@ def test_the_text_of_a_named_key(tmp_path: Path) -> None:
 )
 def test_json_of_every_kind(tmp_path: Path, text: bytes, reason: str | None) -> None:
     write_tar(tmp_path / "a.tar", [("0.png", picture()), ("0.json", text)])
-    assert outcomes(WebdatasetSource([tmp_path])) == {"a.tar/0": reason}
+    assert outcomes(opened(tmp_path)) == {"a.tar/0": reason}
 
 
 def test_a_tar_made_to_do_harm(tmp_path: Path) -> None:
@@ -181,7 +187,7 @@ def test_sizes_that_are_lies_cost_nothing(tmp_path: Path, kind: bytes, size: int
     found = list(scan_tar(tmp_path / "a.tar"))
     assert isinstance(found[0], Member)
     assert isinstance(found[-1], Break)
-    assert outcomes(WebdatasetSource([tmp_path]))["a.tar/good"] is None
+    assert outcomes(opened(tmp_path))["a.tar/good"] is None
 
 
 @pytest.mark.parametrize("kind", [b"L", b"x"])
@@ -201,13 +207,13 @@ def test_headers_between_a_file_and_its_name_do_not_shift_what_follows(tmp_path:
     (tmp_path / "a.tar").write_bytes(tar)
     found = [(item.name, item.size, bool(item.fault)) for item in scan_tar(tmp_path / "a.tar")]  # type: ignore[union-attr]
     assert found == [("link.png", 700, True), ("good.png", len(data), False)]
-    assert outcomes(WebdatasetSource([tmp_path]))["a.tar/good"] is None
+    assert outcomes(opened(tmp_path))["a.tar/good"] is None
 
 
 def test_a_long_name_that_leads_out(tmp_path: Path) -> None:
     for tar_format in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
         write_tar(tmp_path / "a.tar", [("../" * 60 + "x.png", picture()), ("y.png", picture())], tar_format)
-        assert list(outcomes(WebdatasetSource([tmp_path])).values()) == ["path_escapes", None]
+        assert list(outcomes(opened(tmp_path)).values()) == ["path_escapes", None]
 
 
 def test_a_tar_cut_anywhere_gives_what_stands_before_the_cut(tmp_path: Path) -> None:
@@ -219,7 +225,7 @@ def test_a_tar_cut_anywhere_gives_what_stands_before_the_cut(tmp_path: Path) -> 
     path.parent.mkdir()
     for length in range(places[0].offset + places[0].size, places[-1].offset + places[-1].size + 700, 97):
         path.write_bytes(whole[:length])
-        found = outcomes(WebdatasetSource([path]))
+        found = outcomes(opened(path))
         complete = [f"cut.tar/{n}" for n, place in enumerate(places) if place.offset + place.size <= length]
         assert [name for name, outcome in found.items() if outcome is None] == complete
         is_cut = length < -(-(places[-1].offset + places[-1].size) // 512) * 512 + 512
@@ -249,7 +255,7 @@ def test_a_shard_that_is_no_tar_costs_itself_only(tmp_path: Path) -> None:
     assert manifest.tally.read["record"] == 4
     for name, message in [("a", "no tar header"), ("c", "compressed; decompress it first"), ("d", "no end mark")]:
         with pytest.raises(SourceError, match=message) as caught:
-            WebdatasetSource([tmp_path / f"{name}.tar"])
+            opened(tmp_path / f"{name}.tar")
         assert "\n" not in str(caught.value)
 
 
@@ -257,11 +263,11 @@ def test_names_with_braces(tmp_path: Path) -> None:
     for number in range(3):
         write_tar(tmp_path / f"train-{number:05d}.tar", [(f"{number}.png", picture(number))])
     pattern = tmp_path / "train-{00000..00002}.tar"
-    assert list(outcomes(WebdatasetSource([pattern]))) == [f"train-{n:05d}.tar/{n}" for n in range(3)]
-    assert {entry.split for entry in WebdatasetSource([pattern]).entries()} == {"train"}
+    assert list(outcomes(opened(pattern))) == [f"train-{n:05d}.tar/{n}" for n in range(3)]
+    assert {entry.split for entry in opened(pattern).entries()} == {"train"}
     assert expanded(Path("{a,b}-{8..10}.tar"))[:4] == [Path(f"a-{n}.tar") for n in (8, 9, 10)] + [Path("b-8.tar")]
     with pytest.raises(SourceError, match="neither a file nor a folder"):
-        WebdatasetSource([tmp_path / "train-{00000..00003}.tar"])
+        opened(tmp_path / "train-{00000..00003}.tar")
     for bad in ("{5..2}.tar", "{0..999999999}.tar", "{0..9999}{0..9999}.tar"):
         with pytest.raises(SourceError, match="shards; give folders instead"):
             expanded(Path(bad))
@@ -271,7 +277,7 @@ def test_an_exported_dataset_comes_back_whole(exported: Path, tmp_path: Path) ->
     manifest, _ = built(recipe(exported, part_size=3), tmp_path / "again")
     assert rows_of(tmp_path / "again") == rows_of(exported.parent / "scenes")
     assert manifest.tally.read["annotation"] > 8
-    plain = WebdatasetSource([exported], text_column="image_id")
+    plain = opened(exported, text_column="image_id")
     assert not any(entry.annotation_ids for entry in plain.entries())
     refused = CliRunner().invoke(
         app, ["build", "webdataset", str(exported), "--preset", "toyworld", "--out", str(tmp_path / "x")]
@@ -322,10 +328,10 @@ def test_the_recipe_builds_again(tmp_path: Path) -> None:
 
 def test_the_fingerprint_is_that_of_names_places_and_sizes(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "a.tar", [("0.png", picture()), ("0.txt", b"a cat")])
-    first = WebdatasetSource([path]).fingerprint()
-    assert WebdatasetSource([tmp_path]).fingerprint() == first
+    first = opened(path).fingerprint()
+    assert opened(tmp_path).fingerprint() == first
     write_tar(path, [("0.png", picture()), ("1.txt", b"a cat")])
-    assert WebdatasetSource([path]).fingerprint() != first
+    assert opened(path).fingerprint() != first
 
 
 NAMES = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=40)
@@ -336,7 +342,7 @@ def test_any_names_are_told_apart(tmp_path_factory: pytest.TempPathFactory, name
     path = tmp_path_factory.mktemp("names") / "a.tar"
     data = picture()
     write_tar(path, [(name, data) for name in names] + [("last.png", data)])
-    source = WebdatasetSource([path])
+    source = opened(path)
     entries = list(source.entries())
     assert len(entries) == len(source) <= len(names) + 1
     found = outcomes(source)
@@ -357,9 +363,9 @@ def test_any_bytes_are_read_to_their_end(tmp_path_factory: pytest.TempPathFactor
 
 def test_a_limit_counts_before_a_picture_is_read(tmp_path: Path) -> None:
     write_tar(tmp_path / "a.tar", [("0.png", picture()), ("1.png", bytes(2**16))])
-    found = outcomes(WebdatasetSource([tmp_path], limits=ImageLimits(max_bytes=2**15)))
+    found = outcomes(opened(tmp_path, context=SourceContext(limits=ImageLimits(max_bytes=2**15))))
     assert found == {"a.tar/0": None, "a.tar/1": "too_many_bytes"}
-    source = WebdatasetSource([tmp_path], limits=ImageLimits(max_bytes=2**15))
+    source = opened(tmp_path, context=SourceContext(limits=ImageLimits(max_bytes=2**15)))
     with pytest.raises(
         UnusableError, match="65,536 bytes; at most 32,768 are allowed"
     ):  # the image loader's ends there

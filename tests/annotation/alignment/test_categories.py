@@ -14,6 +14,7 @@ from datasetkit.annotation.alignment.categories import category_fits, category_o
 from datasetkit.annotation.lexicon import coco_lexicon
 from datasetkit.annotation.phrases import NounPhraseFinder
 from datasetkit.core.record import Phrase, PhraseStatus, Record
+from datasetkit.options import ToyworldOptions
 from datasetkit.sources.toyworld import ToyworldSource
 from datasetkit.toyworld.domain import BASE, SHIFTED, Domain
 from tests.annotation.scenes import record
@@ -161,7 +162,7 @@ def test_any_category_and_text(categories: list[str], text: str) -> None:
 
 
 def toyworld_records(domain: Domain) -> Iterator[Record]:
-    source = ToyworldSource(40, domain=domain)
+    source = ToyworldSource(ToyworldOptions(count=40, scene_split="test", size_px=128, domain=domain.name))
     return (source.read(entry).record for entry in source.entries())
 
 
