@@ -18,7 +18,7 @@ from transformers import AutoModel, AutoProcessor
 
 from datasetkit.annotation.detectors.tokens import readable
 from datasetkit.core.detections import Box, FloatArray, ModelIdentity
-from datasetkit.options.grounding import SimilarityOptions
+from datasetkit.options.models import SimilarityOptions
 from datasetkit.runtime.loading import checkpoint_identity, load_config, load_model, load_processor
 
 _MODEL_TYPES = ("clip", "siglip", "siglip2")

@@ -32,9 +32,9 @@ from datasetkit.core.mask import Mask, mask_iou
 from datasetkit.core.protocols import Reading
 from datasetkit.core.record import Phrase, Record
 from datasetkit.options import GroundingOptions, ToyworldOptions
+from datasetkit.options.build import Placement
 from datasetkit.options.presets import preset
 from datasetkit.pipeline.models import grounded_annotator, load_segmenter
-from datasetkit.runtime.devices import Placement
 from datasetkit.runtime.timers import Stages
 from datasetkit.sources.toyworld import PRONOUN, ToyworldSource
 from datasetkit.toyworld.scenes import Split

@@ -23,10 +23,10 @@ from torch.nn.modules import module as torch_module
 
 from datasetkit.core.protocols import Reading
 from datasetkit.options import GroundingOptions, Recipe, ToyworldOptions
+from datasetkit.options.build import Placement
 from datasetkit.options.presets import preset
 from datasetkit.pipeline.build import Progress, build
 from datasetkit.pipeline.models import grounded_annotator
-from datasetkit.runtime.devices import Placement
 from datasetkit.runtime.timers import Stages
 from datasetkit.sources.toyworld import ToyworldSource
 

@@ -26,7 +26,7 @@ from transformers import logging
 from datasetkit.annotation.detectors.grounding_dino import GroundingDinoDetector
 from datasetkit.core.detections import Detections, Query
 from datasetkit.core.errors import UnusableError
-from datasetkit.options.grounding import GroundingDinoOptions
+from datasetkit.options.models import GroundingDinoOptions
 from datasetkit.runtime.checkpoints import resolve
 from datasetkit.toyworld.descriptions import absent_phrases
 from datasetkit.toyworld.domain import BASE

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datasetkit.core.rows import load, masks, overlay, phrase_masks
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["load", "masks", "overlay", "phrase_masks"]
 
 

@@ -12,7 +12,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from datasetkit.core.detections import Caption, ModelIdentity
 from datasetkit.core.errors import ModelError
-from datasetkit.options.grounding import ImageTextToTextOptions
+from datasetkit.options.models import ImageTextToTextOptions
 from datasetkit.runtime.loading import checkpoint_identity, load_model, load_processor
 
 

@@ -20,7 +20,7 @@ from datasetkit.annotation.detectors.tokens import check_tokenizer, encode_promp
 from datasetkit.core.detections import Detections, Query
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.image import thickened
-from datasetkit.options.grounding import GroundingDinoOptions
+from datasetkit.options.models import GroundingDinoOptions
 from datasetkit.runtime.loading import checkpoint_identity, load_config, load_model, load_processor
 
 _MODEL_TYPES = ("grounding-dino", "mm-grounding-dino")

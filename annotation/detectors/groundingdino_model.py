@@ -23,7 +23,7 @@ from datasetkit.annotation.detectors.groundingdino_bert import (
 from datasetkit.annotation.detectors.tokens import check_tokenizer
 from datasetkit.core.errors import ModelError
 from datasetkit.core.text import one_line
-from datasetkit.options.grounding import GroundingDinoPyOptions
+from datasetkit.options.models import GroundingDinoPyOptions
 from datasetkit.runtime.loading import load_processor
 from datasetkit.runtime.packages import GROUNDINGDINO, TORCHVISION, require
 

@@ -23,7 +23,7 @@ from datasetkit.annotation.detectors.tokens import encode_prompts, text_offsets
 from datasetkit.core.detections import Detections, ModelIdentity, Query
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.image import thickened
-from datasetkit.options.grounding import GroundingDinoPyOptions
+from datasetkit.options.models import GroundingDinoPyOptions
 from datasetkit.runtime.loading import file_identity
 
 _SHORT_SIDE_PX = 800

@@ -17,7 +17,7 @@ from datasetkit.annotation.detectors.tokens import check_tokenizer, encode_promp
 from datasetkit.core.detections import Detections, Query
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.ledger import DropReason, NoticeKind
-from datasetkit.options.grounding import Owlv2Options
+from datasetkit.options.models import Owlv2Options
 from datasetkit.runtime.loading import checkpoint_identity, load_config, load_model, load_processor
 
 

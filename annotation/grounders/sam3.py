@@ -15,7 +15,7 @@ from datasetkit.annotation.segmenters.masks import resize, segment_of
 from datasetkit.core.detections import Box, Grounding, ModelIdentity, Query, Region, Removal
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.ledger import DropReason, NoticeKind
-from datasetkit.options.grounding import Sam3Options
+from datasetkit.options.models import Sam3Options
 from datasetkit.runtime.batches import Batches
 from datasetkit.runtime.loading import checkpoint_identity, load_config, load_model, load_processor
 from datasetkit.runtime.packages import TORCHVISION, require

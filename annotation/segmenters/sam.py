@@ -15,7 +15,7 @@ from datasetkit.annotation.segmenters.masks import Size, resize, scale_boxes, se
 from datasetkit.core.detections import FloatArray, ModelIdentity, Segment
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.image import thickened
-from datasetkit.options.grounding import SamOptions
+from datasetkit.options.models import SamOptions
 from datasetkit.runtime.loading import checkpoint_identity, load_config, load_model, load_processor
 
 _CLASSES = {"sam": SamModel, "sam_hq": SamHQModel}

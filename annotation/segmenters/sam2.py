@@ -13,7 +13,7 @@ from datasetkit.annotation.segmenters.chunks import BoxChunks
 from datasetkit.annotation.segmenters.masks import Size, resize, scale_boxes, segment_of
 from datasetkit.core.detections import FloatArray, ModelIdentity, Segment
 from datasetkit.core.errors import UnusableError
-from datasetkit.options.grounding import Sam2Options
+from datasetkit.options.models import Sam2Options
 from datasetkit.runtime.loading import checkpoint_identity, load_config, load_model, load_processor
 from datasetkit.runtime.packages import TORCHVISION, require
 

@@ -16,7 +16,7 @@ from datasetkit.annotation.segmenters.masks import Size, resize, scale_boxes, se
 from datasetkit.core.detections import FloatArray, ModelIdentity, Segment
 from datasetkit.core.errors import ModelError, UnusableError
 from datasetkit.core.image import thickened
-from datasetkit.options.grounding import SegmentAnythingOptions
+from datasetkit.options.models import SegmentAnythingOptions
 from datasetkit.runtime.loading import file_identity
 from datasetkit.runtime.packages import SEGMENT_ANYTHING, TORCHVISION, require
 

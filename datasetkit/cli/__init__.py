@@ -10,6 +10,7 @@ import click
 
 from datasetkit import __version__
 from datasetkit.cli.lazy import Lazy, LazyGroup
+from datasetkit.core.errors import DatasetkitError
 
 DATASET, HEADS, TOOLS = "Dataset", "Attention heads", "Tools"
 COMMANDS = {
@@ -41,6 +42,12 @@ class Main(LazyGroup):
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
         try:
             code = super().main(*args, standalone_mode=False, **more)
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message(), err=True)
+            code = error.exit_code
+        except DatasetkitError as error:
+            click.echo(f"error: {error}", err=True)
+            code = 1
         except click.ClickException as error:
             context = getattr(error, "ctx", None)
             where = f"; see {context.command_path} --help" if context is not None else ""

@@ -1,4 +1,4 @@
-"""``datasetkit build``: one command per source, made of the source's options. Owns what is said of an unknown source."""
+"""``datasetkit build``: one command per source, made of its options. Owns what is said of an unknown source."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import click
 
 from datasetkit.api.building import build_recipe, build_source, guess_source
 from datasetkit.cli.commands import command
-from datasetkit.cli.screen import Screen
+from datasetkit.cli.screen import Bar, Screen
 from datasetkit.core.errors import DatasetkitError
 from datasetkit.options.base import Options, Typed
 from datasetkit.options.build import BuildOptions, RunOptions
+from datasetkit.options.recipe import Recipe
 from datasetkit.options.sources import SOURCES, SourceOptions, options_of_source
+from datasetkit.pipeline.build import Progress
 
 _RECIPE = "recipe"
 
@@ -65,5 +67,22 @@ def _summary(name: str) -> str:
 def from_source(source: SourceOptions, options: BuildOptions, screen: Screen) -> None:
     """Build from a source."""
     with screen.progress(unit="records") as bar:
-        built = build_source(source, options, partial(bar, "building"), partial(bar, "loading"))
+        built = build_source(source, options, partial(_show, bar))
     screen.show(built)
+
+
+def from_recipe(file: RecipeFile, run: RunOptions, screen: Screen) -> None:
+    """Build what a recipe file says."""
+    recipe = Recipe.read(file.recipe, file.root or file.recipe.parent, allow_code=file.allow_code)
+    with screen.progress(unit="records") as bar:
+        built = build_recipe(recipe, run, partial(_show, bar))
+    screen.show(built)
+
+
+def _show(bar: Bar, progress: Progress) -> None:
+    bar("building", progress.done, progress.total, progress.detail)
+
+
+build = Sources(
+    "build", help="Build a dataset from images. Where a source is a PATH or URI, it may be remote: s3://bucket/prefix."
+)

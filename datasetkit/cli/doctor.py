@@ -85,7 +85,7 @@ def _devices() -> Iterator[str]:
 
 
 def _backends() -> Iterator[Finding]:
-    from datasetkit.annotation.backends import CAPTIONERS, CROP_SCORERS, DETECTORS, GROUNDERS, PACKAGES, SEGMENTERS
+    from datasetkit.options.models import CAPTIONERS, CROP_SCORERS, DETECTORS, GROUNDERS, PACKAGES, SEGMENTERS
 
     for registry in (CAPTIONERS, DETECTORS, SEGMENTERS, GROUNDERS):
         for name in registry.names:
@@ -121,7 +121,7 @@ def _shipped_models() -> Iterator[Finding]:
 
 def _load_shipped(name: str) -> None:
     """Load a model by the class that a build loads it with."""
-    from datasetkit.annotation.backends import CAPTIONERS, DETECTORS, SEGMENTERS
+    from datasetkit.options.models import CAPTIONERS, DETECTORS, SEGMENTERS
     from datasetkit.runtime.checkpoints import PREFIX
 
     model = PREFIX + name

@@ -1,4 +1,4 @@
-"""Commands that are imported when they are run, and their help texts. Owns the table of a group, and how help is laid out."""
+"""Commands that are imported when they are run, and their help. Owns the table of a group, and how help is laid out."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ class SparsifyOptions(AskRowsOptions):
         import torch
 
         from datasetkit.hi_scoring.sparse.kernels import Kernel, check_kernel, head_width
-        from datasetkit.runtime.devices import Placement
+        from datasetkit.options.build import Placement
 
         known: tuple[Kernel, ...] = get_args(Kernel)
         kernel = next((name for name in known if name == self.kernel), None)

@@ -36,6 +36,7 @@ class DropReason(StrEnum):
     BAD_MASK = "bad_mask"
     OUTSIDE_IMAGE = "outside_image"
     BAD_ROW = "bad_row"
+    FILTERED = "filtered"
     RECORD_DROPPED = "record_dropped"
     RELABELLED = "relabelled"
     OUT_OF_MEMORY = "out_of_memory"
@@ -89,6 +90,7 @@ _EXPLANATIONS = {
     DropReason.BAD_MASK: "run lengths that do not describe a non-empty mask of the picture's size",
     DropReason.OUTSIDE_IMAGE: "the polygon covers no pixel of the picture",
     DropReason.BAD_ROW: "what stands beside the picture makes no valid record",
+    DropReason.FILTERED: "a filter of the recipe refused it",
     DropReason.RECORD_DROPPED: "the record that it belongs to was dropped",
     DropReason.RELABELLED: "the source's own mask gave way to those that models found",
     DropReason.OUT_OF_MEMORY: "the model ran out of memory with this picture alone",

@@ -197,6 +197,17 @@ class Annotator(Protocol):
         ...
 
 
+class Filter(Protocol):
+    """Says which records stay."""
+
+    def refusal(self, record: Record) -> str | None:
+        """Return why a finished record is dropped, in a few words; None for one that stays.
+
+        It is called from several threads at once.
+        """
+        ...
+
+
 class Captioner(Protocol):
     """Describes pictures."""
 

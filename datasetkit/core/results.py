@@ -1,4 +1,4 @@
-"""What public functions return. Owns the base class of results: how they show themselves, in a terminal or a notebook."""
+"""What public functions return. Owns the base class of results: how they look in a terminal, a notebook and JSON."""
 
 from __future__ import annotations
 

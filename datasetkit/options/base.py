@@ -112,7 +112,7 @@ class PartOptions(Options):
 
 
 class InstanceOptions(PartOptions):
-    """A part that was given as an object: its class is its name, and its ``options``, where it has any, its settings."""
+    """A part that was given as an object: its class is its name, its ``options``, where it has any, its settings."""
 
     settings: dict[str, Any] = {}
     """What the object says of its options."""

@@ -89,7 +89,7 @@ class ModelOptions(Options):
     """Another segmenter: a checkpoint, the name of a plug-in, package.module:Class, or none."""
     dtype: Dtype | None = None
     """Type of the models' weights and activations."""
-    set: Annotated[Settings, Typed("NAME=VALUE", is_repeatable=True)] = {}
+    set: Annotated[Settings, Typed("NAME=VALUE", is_repeatable=True)] = Field(default={})
     """Any option of the models, as detector.score_min=.4; repeatable."""
 
     def grounding(self) -> dict[str, Any] | None:

@@ -197,4 +197,11 @@ SOURCES = Registry(
         "webdataset": Builtin("datasetkit.sources.webdataset:WebdatasetSource", WebdatasetOptions),
     },
 )
-Source = Annotated[SerializeAsAny[SourceOptions], PartOf((SOURCES,), SourceOptions)]
+_KINDS = PartOf((SOURCES,), SourceOptions)
+Source = Annotated[SerializeAsAny[SourceOptions], _KINDS]
+
+
+def options_of_source(name: str) -> type[SourceOptions]:
+    """Return the options class of a source by its name, or by its class as ``package.module:Class``."""
+    found = _KINDS.options(name)
+    return found if issubclass(found, SourceOptions) else SourceOptions

@@ -27,7 +27,7 @@ from datasetkit.options.build import Placement, RunOptions
 from datasetkit.options.grounding import GroundingOptions
 from datasetkit.options.models import CAPTIONERS, DETECTORS, FILTERS, GROUNDERS, PHRASE_FINDERS, SEGMENTERS
 from datasetkit.options.recipe import Recipe
-from datasetkit.options.sources import SOURCES, FolderOptions, HubOptions, ParquetOptions
+from datasetkit.options.sources import SOURCES, FolderOptions, HubOptions, ParquetOptions, RowsOptions, TableOptions
 from datasetkit.pipeline.records import Pipeline
 from datasetkit.runtime.parts import make_part, origin_of_options
 from datasetkit.runtime.registry import Origin, Registry
@@ -44,6 +44,7 @@ REASON_MEANINGS = {reason.value: reason.explanation for reason in AlignmentReaso
 }
 # Slower stages are worth a look: those that do more images a second hold nothing up.
 _FAST = 1000
+_DATA = {"builtins", "datasets"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +72,7 @@ class Progress:
         return " ".join((f"{self.dropped} dropped", *stages))
 
 
-def build(
-    recipe: Recipe, run: RunOptions, on_progress: Callable[[Progress], None] = lambda _: None
-) -> Manifest:
+def build(recipe: Recipe, run: RunOptions, on_progress: Callable[[Progress], None] = lambda _: None) -> Manifest:
     """Build a dataset, or go on with one that was interrupted.
 
     Args:
@@ -145,7 +144,8 @@ def _source(recipe: Recipe, aligner: Aligner) -> Source:
         return source
     from datasetkit.sources.in_memory import InMemorySource
 
-    return InMemorySource(made, options, context)
+    table = options if isinstance(options, TableOptions) else RowsOptions(name=options.name)
+    return InMemorySource(made, table, context)
 
 
 def _check_place(recipe: Recipe, out: Path) -> None:
@@ -196,8 +196,12 @@ def _write_parts(
 def _annotator(recipe: Recipe, finder: PhraseFinder, placement: Placement, stages: Stages) -> GroundedAnnotator | None:
     if recipe.grounding is None:
         if placement.model_dump(include=set(Placement.model_fields)) != Placement().model_dump():
-            changed = next(name for name in Placement.model_fields if getattr(placement, name) != getattr(Placement(), name))
-            raise RecipeError(f"--{changed.replace('_', '-')} is an option of models, but there are none; give --preset")
+            changed = next(
+                name for name in Placement.model_fields if getattr(placement, name) != getattr(Placement(), name)
+            )
+            raise RecipeError(
+                f"--{changed.replace('_', '-')} is an option of models, but there are none; give --preset"
+            )
         return None
     describes = recipe.grounding.recaption or recipe.source.may_lack_descriptions
     logger.info("loading %s", ", ".join(_model_names(recipe.grounding, describes=describes)))
@@ -217,7 +221,7 @@ def _model_names(options: GroundingOptions, *, describes: bool) -> Iterator[str]
 
 
 def _plugins(recipe: Recipe) -> tuple[Origin, ...]:
-    """Name the parts in use that are not ours."""
+    """Name the parts in use that are not ours; a list or a ``datasets.Dataset`` of rows is data, not code."""
     grounding = recipe.grounding
     parts: list[tuple[Registry, PartOptions | None]] = [(SOURCES, recipe.source), (PHRASE_FINDERS, recipe.phrases)]
     if grounding is not None:
@@ -225,7 +229,7 @@ def _plugins(recipe: Recipe) -> tuple[Origin, ...]:
         parts.append((GROUNDERS if grounding.is_grounder else DETECTORS, grounding.detector))
     parts += [(FILTERS, one) for one in recipe.filters]
     found = (origin_of_options(registry, part) for registry, part in parts if part is not None)
-    return tuple(origin for origin in found if origin is not None)
+    return tuple(one for one in found if one is not None and one.path.split(".")[0].split(":")[0] not in _DATA)
 
 
 def _parts(source: Source, recipe: Recipe) -> Iterator[tuple[Entry, ...]]:

@@ -7,7 +7,7 @@ many pictures at once as they take.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -15,11 +15,12 @@ from datasetkit.annotation.salience import with_phrases
 from datasetkit.core.drawing import draw_overlay, encode_jpeg
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.ledger import Drop, DropReason, Notice, NoticeKind
-from datasetkit.core.protocols import Aligner, Annotator, Entry, Reading, Source
+from datasetkit.core.protocols import Aligner, Annotator, Entry, Filter, Reading, Source
 from datasetkit.core.record import Record
 from datasetkit.core.schema import record_to_row
 from datasetkit.export.dataset.part import Outcome
-from datasetkit.options import Recipe
+from datasetkit.options.build import RunOptions
+from datasetkit.options.recipe import Recipe
 from datasetkit.runtime.threads import map_in_order
 from datasetkit.runtime.timers import Stages
 
@@ -42,9 +43,9 @@ class Pipeline:
         recipe: what to build.
         source: reads the entries.
         aligner: from words, where no models are asked.
-        annotator: from pictures, by models; its objects replace the source's. None leaves these.
-        window: how many pictures the annotator is given at once.
-        workers: threads.
+        annotator: from images, by models; its objects replace the source's. None leaves these.
+        filters: what says which records stay, in order, each with its name.
+        run: how many threads there are, and how many images the annotator is given at once.
         stages: clocks.
 
     """
@@ -55,17 +56,17 @@ class Pipeline:
         source: Source,
         aligner: Aligner,
         annotator: Annotator | None,
-        *,
-        window: int,
-        workers: int,
+        filters: Sequence[tuple[str, Filter]],
+        run: RunOptions,
         stages: Stages,
     ) -> None:
         self._recipe = recipe
         self._source = source
         self._aligner = aligner
         self._annotator = annotator
-        self._window = window
-        self._workers = workers
+        self._filters = filters
+        self._window = run.window
+        self._workers = run.workers
         self._stages = stages
 
     def run(self, entries: Iterable[Entry]) -> Iterator[Outcome]:
@@ -78,9 +79,14 @@ class Pipeline:
     def _read(self, entry: Entry) -> _Item:
         try:
             with self._stages.timed("read"):
-                return _Item(entry, self._source.read(entry))
+                reading = self._source.read(entry)
         except UnusableError as error:
             return _Item(entry, Drop("record", entry.record_id, error.reason, error.detail))
+        if reading.record.description is None and not self._recipe.source.may_lack_descriptions:
+            return _Item(
+                entry, Drop("record", entry.record_id, DropReason.NO_DESCRIPTION, "nothing describes the image")
+            )
+        return _Item(entry, reading)
 
     def _annotated(self, items: Iterator[_Item], annotator: Annotator) -> Iterator[_Item]:
         while batch := tuple(itertools.islice(items, self._window)):
@@ -93,6 +99,9 @@ class Pipeline:
         if isinstance(result, Drop):
             return _dropped(entry, result)
         record = result.record if self._annotator is not None else self._with_words(result)
+        for name, one in self._filters:
+            if (why := one.refusal(record)) is not None:
+                return _dropped(entry, Drop("record", entry.record_id, DropReason.FILTERED, f"{name}: {why}"))
         with self._stages.timed("draw"):
             overlay = encode_jpeg(draw_overlay(result.pixels, record.key_objects)) if self._recipe.overlay else None
             row = record_to_row(record, overlay)

@@ -22,7 +22,7 @@ def check_device(device: str) -> str:
     if device.partition(":")[0] == "cuda" and found is not None and found.origin is not None:
         text = (Path(found.origin).parent / "version.py").read_text(encoding="utf-8")
         if len(_BUILT_WITHOUT.findall(text)) == len(("cuda", "hip")):
-            raise ModelError(f"CUDA cannot be used (this torch was built without it); give auto or cpu")
+            raise ModelError("CUDA cannot be used (this torch was built without it); give auto or cpu")
     return device
 
 

@@ -17,8 +17,8 @@ def make_part(registry: Registry, options: Any, promises: Mapping[str, Any], **m
 
     Args:
         registry: that names it.
-        options: of the part; the class of a plug-in is given them, and of ``more`` what its constructor has a parameter
-            for. Where they hold the part itself, it is taken as it is.
+        options: of the part; its class is given them and ``more``, as far as its constructor has parameters of these
+            names. Where they hold the part itself, it is taken as it is.
         promises: the methods that it must have, and what each returns: one object of the type for each of its first
             argument's items (an ``UnusableError`` where there is none), or, of methods that take one item, the object.
         more: what else parts of this kind are made of.
@@ -29,17 +29,20 @@ def make_part(registry: Registry, options: Any, promises: Mapping[str, Any], **m
     """
     made, origin = options.instance, origin_of_options(registry, options)
     if origin is None:
-        return registry.load(options.name)(options, **more)
+        return _made(registry.load(options.name), options=options, **more)
     if made is None:
         kind = registry.load(options.name)
         with naming(origin):
-            parameters = inspect.signature(kind).parameters
-            given = {"options": options, **more}
-            takes_all = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values())
-            made = kind(**{name: value for name, value in given.items() if takes_all or name in parameters})
+            made = _made(kind, options=options, **more)
     if lacking := [name for name in promises if not callable(getattr(made, name, None))]:
         raise PluginError(f"{origin} has no method {lacking[0]}; see docs/plugins.md")
     return Guarded(made, origin, promises)
+
+
+def _made(kind: Any, **given: Any) -> Any:
+    """Call a class with what its constructor has a parameter for."""
+    parameters = inspect.signature(kind).parameters
+    return kind(**{name: value for name, value in given.items() if name in parameters})
 
 
 def origin_of_options(registry: Registry, options: Any) -> Origin | None:
@@ -73,6 +76,10 @@ class Guarded:
         with naming(self._origin):
             return len(self._part)
 
+    def __getitem__(self, place: Any) -> Any:
+        with naming(self._origin):
+            return self._part[place]
+
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._part, name)
         return self._guarded(name, found) if callable(found) else found
@@ -96,7 +103,9 @@ class Guarded:
             return
         items = answer if isinstance(args[0] if args else None, Sequence) and not isinstance(args[0], str) else [answer]
         if not isinstance(items, list | tuple) or (items is answer and len(items) != len(args[0])):
-            raise PluginError(f"{self._origin}: {name} returned {_spelt(answer)} for {len(args[0])} items; return a list of as many")
+            raise PluginError(
+                f"{self._origin}: {name} returned {_spelt(answer)} for {len(args[0])} items; return a list of as many"
+            )
         for item in items:
             if not isinstance(item, (kind, UnusableError)):
                 raise PluginError(f"{self._origin}: {name} returned {_spelt(item)}, not {kind.__name__}")

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import importlib
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from datasetkit.core.errors import PluginError, UnknownNameError
@@ -125,9 +127,11 @@ class Registry:
                 f"no {self.kind} is called {name!r}; known: {', '.join(self.names) or 'none'}, or a class as "
                 "package.module:Class"
             )
+        if is_dotted(name) and str(Path.cwd()) not in sys.path:
+            sys.path.append(str(Path.cwd()))  # last, so that no file there hides a package
         try:
             return _imported(origin.path)
-        except Exception as error:  # noqa: BLE001 - somebody else's module may raise anything
+        except Exception as error:
             raise PluginError(f"{origin} cannot be imported: {type(error).__name__}: {one_line(error)}") from error
 
     def options(self, name: str, default: Any) -> Any:
@@ -153,7 +157,8 @@ class Registry:
             raise PluginError(f"{self.kind} {name} comes from {names}; uninstall all but one, or name its class")
         if points:
             found = points[0].dist
-            return Origin(self.kind, name, points[0].value, found and found.name, found and found.version)
+            told = (None, None) if found is None else (found.name, found.version)
+            return Origin(self.kind, name, points[0].value, *told)
         return _dotted_origin(self.kind, name, name) if is_dotted(name) else None
 
     def _points(self) -> Iterable[metadata.EntryPoint]:

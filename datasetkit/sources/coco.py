@@ -109,8 +109,6 @@ class CocoSource:
             raise UnusableError(DropReason.DUPLICATE_ID, f"id {entry.record_id} was listed before")
         image = self._index.image(handle.image)
         captions = self._captions_of(handle)
-        if not captions and not self._options.may_lack_descriptions:
-            raise UnusableError(DropReason.NO_DESCRIPTION, f"picture {entry.record_id} has no caption with words")
         file_name = image.get("file_name")
         if not isinstance(file_name, str) or not file_name:
             raise UnusableError(DropReason.MISSING, f"picture {entry.record_id} has no file_name")

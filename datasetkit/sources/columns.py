@@ -17,7 +17,7 @@ from datasetkit.sources.files import CAPTION_COLUMNS
 
 UNKNOWN_LICENSE = "unknown"
 _CREATIVE_COMMONS = re.compile(r"creativecommons\.org/(licenses|publicdomain)/([a-z-]+)/(\d\.\d)")
-_PICTURE_NAMES = ("image", "img", "picture", "photo", "jpg", "jpeg", "png", "webp")
+PICTURE_NAMES = ("image", "img", "picture", "photo", "jpg", "jpeg", "png", "webp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ def _find_image(schema: pa.Schema, where: str) -> str:
         if len(names) == 1:
             return names[0]
         if names:
-            known = next((name for name in _PICTURE_NAMES if name in names), None)
+            known = next((name for name in PICTURE_NAMES if name in names), None)
             if known is None:
                 raise SourceError(f"{where}: any of {', '.join(names)} may hold the pictures; name one as image column")
             return known

@@ -97,14 +97,12 @@ class FolderSource:
         """Open one picture.
 
         Raises:
-            UnusableError: the picture cannot be used, or has no description where one is required.
+            UnusableError: the picture cannot be used.
 
         """
         handle: _Handle = entry.handle
         if handle.duplicate:
             raise UnusableError(DropReason.DUPLICATE_ID, f"{handle.name} was listed before")
-        if handle.description is None and self._options.require_description:
-            raise UnusableError(DropReason.NO_DESCRIPTION, f"{handle.name} has no description")
         data = read_picture(path_inside(self._folder, handle.name), self._context.limits)
         loaded = load_image(data, PurePosixPath(handle.name).name, self._context.limits)
         record = Record(

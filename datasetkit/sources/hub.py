@@ -64,7 +64,7 @@ class HubSource:
         self._source = HubDataset(options, resolve_commit(repo, options.revision))
         self._options = options
         self._files = RepositoryFiles(repo, self._source.commit, context.limits)
-        self._reader = RowReader(context, options.require_description)
+        self._reader = RowReader(context)
         self._splits: list[_Split] = []
         first = 0
         for name, dataset in self._source.load().items():

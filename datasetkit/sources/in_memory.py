@@ -1,4 +1,4 @@
-"""Rows that are objects in Python: dictionaries, a ``datasets.Dataset``, or any sequence of rows. Owns their reading."""
+"""Rows that are here as objects: dictionaries, a ``datasets.Dataset``, any sequence of rows. Owns their reading."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from PIL import Image
 from datasetkit.core.errors import SourceError, UnusableError
 from datasetkit.core.ledger import Drop, DropReason
 from datasetkit.core.protocols import Entry, Reading, SourceContext
-from datasetkit.options.sources import RowsOptions
+from datasetkit.options.sources import TableOptions
 from datasetkit.sources.columns import PICTURE_NAMES, check_texts, find_columns
 from datasetkit.sources.files import read_picture
 from datasetkit.sources.rows import RowReader, announce, number_of
@@ -39,21 +39,22 @@ class InMemorySource:
     """
 
     def __init__(
-        self, rows: Sequence[Mapping[str, Any]], options: RowsOptions, context: SourceContext = SourceContext()
+        self, rows: Sequence[Mapping[str, Any]], options: TableOptions, context: SourceContext = SourceContext()
     ) -> None:
         if not hasattr(rows, "__getitem__") or not hasattr(rows, "__len__") or not len(rows):
-            raise SourceError(f"{_name(rows)} is not a sequence of rows, or has none; give a list, or a datasets.Dataset")
-        self._name, self._limits = _name(rows), context.limits
+            raise SourceError(
+                f"{options.name} is not a sequence of rows, or has none; give a list, or a datasets.Dataset"
+            )
+        self._name, self._limits = options.name.removeprefix("builtins:"), context.limits
         if type(rows).__module__.partition(".")[0] == "datasets":
             schema = _features(rows).arrow_schema
         else:
             first = rows[0]
             if not isinstance(first, Mapping):
                 raise SourceError(f"rows of {self._name} are of type {type(first).__name__}; give mappings")
-            schema = pa.schema([(str(name), _kind(value, is_image=name in {options.image_column, *PICTURE_NAMES})) for name, value in first.items()])
-        self._columns = find_columns(
-            schema, self._name, image=options.image_column, text=options.text_column, row_id=options.id_column
-        )
+            images = {*PICTURE_NAMES} if options.image_column is None else {options.image_column}
+            schema = pa.schema([(str(name), _kind(value, is_image=name in images)) for name, value in first.items()])
+        self._columns = find_columns(schema, self._name, options)
         if options.image_column is options.id_column is None:
             check_texts([(schema, self._columns)], self._name, "text-column")
         self._rows = _encoded(rows, self._columns.names)
@@ -106,17 +107,14 @@ class InMemorySource:
             row[self._columns.image] = {"bytes": read_picture(Path(image), self._limits), "path": Path(image).name}
         elif isinstance(image, Image.Image | np.ndarray):
             row[self._columns.image] = _png(image)
-        return self._reader.read(entry, {name: row.get(name) for name in self._columns.names}, self._columns, entry.record_id)
-
-
-def _name(rows: object) -> str:
-    return f"{type(rows).__module__}.{type(rows).__qualname__}".removeprefix("builtins.")
+        row = {name: row.get(name) for name in self._columns.names}
+        return self._reader.read(entry, row, self._columns, entry.record_id)
 
 
 def _features(rows: Any) -> Any:
     features = getattr(rows, "features", None)
     if features is None or not hasattr(rows, "select_columns"):
-        raise SourceError(f"{_name(rows)} is not a datasets.Dataset; give one split of it")
+        raise SourceError(f"{type(rows).__name__} is not a datasets.Dataset; give one split of it")
     return features
 
 

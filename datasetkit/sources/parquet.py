@@ -84,7 +84,7 @@ class ParquetSource:
             check_texts(schemas, ", ".join(map(str, options.files)), "text-column")
         self._length = rows
         self._rows = InOrder(self._rows_from)
-        self._reader = RowReader(context, options.require_description)
+        self._reader = RowReader(context)
 
     def fingerprint(self) -> str:
         """Hex digest over the files' names, sizes and footers."""

@@ -27,12 +27,10 @@ class RowReader:
 
     Args:
         context: of the source.
-        require_description: whether a picture without a description is dropped.
 
     """
 
     context: SourceContext
-    require_description: bool
 
     def read(self, entry: Entry, row: Mapping[str, Any], columns: Columns, uri: str) -> Reading:
         """Make one record.
@@ -58,7 +56,6 @@ class RowReader:
         self, entry: Entry, data: bytes, name: str, description: str | None, license_name: str | None, uri: str
     ) -> Reading:
         """Make a record of a picture and what is known of it; see :meth:`read`."""
-        self._check_description(entry, description)
         loaded = load_image(data, name, self.context.limits)
         source = Provenance(
             uri, license_name or self.context.license or UNKNOWN_LICENSE, hashlib.sha256(data).hexdigest()
@@ -67,7 +64,6 @@ class RowReader:
         return Reading(record, loaded.pixels, (), tuple(Notice(entry.record_id, kind) for kind in loaded.notices))
 
     def _whole(self, entry: Entry, row: Mapping[str, Any]) -> Reading:
-        self._check_description(entry, row["description"])
         data, name = picture_of(row["image"], entry.record_id)
         loaded = load_image(data, name, self.context.limits)
         try:
@@ -78,10 +74,6 @@ class RowReader:
             raise UnusableError(DropReason.BAD_ROW, f"{entry.record_id} is no valid record: {error}") from error
         notices = tuple(Notice(entry.record_id, kind) for kind in loaded.notices)
         return Reading(record, loaded.pixels, (), notices, is_annotated=True)
-
-    def _check_description(self, entry: Entry, description: str | None) -> None:
-        if description is None and self.require_description:
-            raise UnusableError(DropReason.NO_DESCRIPTION, f"{entry.record_id} has no description")
 
 
 def picture_of(value: object, record_id: str) -> tuple[bytes, str]:

@@ -44,7 +44,7 @@ class WebdatasetSource:
         self._shards = list_shards([place for pattern in options.shards for place in expanded(pattern)], ".tar")
         self._text_column = options.text_column
         self._limits = context.limits
-        self._reader = RowReader(context, options.require_description)
+        self._reader = RowReader(context)
         self._samples: list[Sample] = []
         digest = hashlib.sha256()
         for number, (name, path) in enumerate(self._shards):

@@ -9,8 +9,9 @@ from typing import Any
 
 from datasetkit.core.detections import ModelIdentity
 from datasetkit.core.ledger import Tally
-from datasetkit.export.dataset.manifest import Manifest, Part, read_models
+from datasetkit.export.dataset.manifest import Manifest, Part, read_models, read_plugins
 from datasetkit.options import Recipe
+from datasetkit.runtime.registry import Origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class BuildIdentity:
         schema_version: of the rows.
         code_version: of datasetkit.
         models: the weights in use.
+        plugins: parts in use that are not ours.
 
     """
 
@@ -31,6 +33,7 @@ class BuildIdentity:
     schema_version: str
     code_version: str
     models: tuple[ModelIdentity, ...] = ()
+    plugins: tuple[Origin, ...] = ()
 
     @classmethod
     def of(cls, manifest: Manifest) -> BuildIdentity:
@@ -41,6 +44,7 @@ class BuildIdentity:
             manifest.schema_version,
             manifest.code_version,
             manifest.models,
+            manifest.plugins,
         )
 
     def manifest(self, parts: tuple[Part, ...], stray: Tally) -> Manifest:
@@ -53,6 +57,7 @@ class BuildIdentity:
             parts,
             stray,
             self.models,
+            plugins=self.plugins,
         )
 
     @classmethod
@@ -65,7 +70,8 @@ class BuildIdentity:
         """
         if not isinstance(value["recipe"], Mapping):
             raise TypeError("the recipe must be a mapping of options")
-        return cls(**{**value, "models": read_models(value["models"])})
+        plugins = read_plugins(value.get("plugins", []))
+        return cls(**{**value, "models": read_models(value["models"]), "plugins": plugins})
 
     def to_json(self) -> dict[str, Any]:
         """Give the identity as plain JSON."""
@@ -89,6 +95,9 @@ class BuildIdentity:
         for role in dict.fromkeys(roles):
             if self._models_of(role) != other._models_of(role):
                 return f"the {role} has other weights"
+        for plugin in self.plugins:
+            if plugin not in other.plugins:
+                return f"{plugin} is used by one, not the other"
         if self.schema_version != other.schema_version:
             return f"rows of schema {self.schema_version} there, {other.schema_version} here"
         return f"datasetkit {self.code_version} there, {other.code_version} here"

@@ -14,6 +14,7 @@ from datasetkit.core.errors import BuiltFolderError
 from datasetkit.core.files import write_json
 from datasetkit.core.ledger import Tally
 from datasetkit.options import Recipe
+from datasetkit.runtime.registry import Origin
 
 MANIFEST_NAME = "manifest.json"
 STATISTICS_NAME = "statistics.json"
@@ -100,6 +101,7 @@ class Manifest:
         parts: in order of the source.
         stray: the account of annotations that belong to no entry of the source.
         models: the weights that found and linked the objects; none where no model was asked.
+        plugins: parts in use that are not ours, with their distributions; nothing here imports them.
         files: what was drawn or written for the card, relative to the folder, ``/`` between parts; nothing else beside
             the shards comes and goes with the data.
 
@@ -113,6 +115,7 @@ class Manifest:
     stray: Tally
     models: tuple[ModelIdentity, ...] = ()
     files: tuple[str, ...] = ()
+    plugins: tuple[Origin, ...] = ()
 
     @property
     def options(self) -> dict[str, Any]:
@@ -153,6 +156,7 @@ class Manifest:
             "parts": [part.to_json() for part in self.parts],
             "stray": self.stray.to_json(),
             "models": [asdict(model) for model in self.models],
+            "plugins": [asdict(plugin) for plugin in self.plugins],
             "files": list(self.files),
             "recipe": self.recipe,
         }
@@ -183,6 +187,7 @@ class Manifest:
                 stray=_read_tally(value["stray"]),
                 models=read_models(value["models"]),
                 files=_read_files(value["files"]),
+                plugins=read_plugins(value.get("plugins", [])),
             )
         except FileNotFoundError:
             raise BuiltFolderError(
@@ -206,6 +211,19 @@ def read_models(values: Sequence[Mapping[str, Any]]) -> tuple[ModelIdentity, ...
         if not all(isinstance(item, str | None) for item in (model.revision, model.sha256)):
             raise TypeError(f"revision and sha256 of a model must be text or null: {model}")
     return models
+
+
+def read_plugins(values: Sequence[Mapping[str, Any]]) -> tuple[Origin, ...]:
+    """Read where plug-ins come from, from plain JSON; versions before 0.2 had none.
+
+    Raises:
+        TypeError: they are not of that form.
+
+    """
+    plugins = tuple(Origin(**value) for value in values)
+    if not all(isinstance(text, str | None) for plugin in plugins for text in asdict(plugin).values()):
+        raise TypeError(f"kind, name, path, distribution and version of a plug-in must be text: {plugins}")
+    return plugins
 
 
 def _read_files(value: object) -> tuple[str, ...]:

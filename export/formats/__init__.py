@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from datasetkit.runtime.registry import Registry
+from datasetkit.runtime.registry import Builtin, Registry
 
 FORMATS = Registry(
     "format",
     {
-        "coco": "datasetkit.export.formats.coco:write_coco",
-        "imagefolder": "datasetkit.export.formats.imagefolder:write_imagefolder",
-        "labelstudio": "datasetkit.export.formats.labelstudio:write_labelstudio",
-        "webdataset": "datasetkit.export.formats.webdataset:write_webdataset",
-        "yolo-seg": "datasetkit.export.formats.yolo_seg:write_yolo_seg",
+        "coco": Builtin("datasetkit.export.formats.coco:write_coco"),
+        "imagefolder": Builtin("datasetkit.export.formats.imagefolder:write_imagefolder"),
+        "labelstudio": Builtin("datasetkit.export.formats.labelstudio:write_labelstudio"),
+        "webdataset": Builtin("datasetkit.export.formats.webdataset:write_webdataset"),
+        "yolo-seg": Builtin("datasetkit.export.formats.yolo_seg:write_yolo_seg"),
     },
 )

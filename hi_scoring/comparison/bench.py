@@ -23,7 +23,7 @@ from datasetkit.hi_scoring.tuning.adapters import AdapterOptions, adapt, check
 from datasetkit.hi_scoring.tuning.options import TrainingOptions
 from datasetkit.hi_scoring.tuning.training import check_precision, remove_checkpoints, train
 from datasetkit.options.base import plain
-from datasetkit.runtime.devices import Placement
+from datasetkit.options.build import Placement
 from datasetkit.runtime.progress import OnProgress
 
 

@@ -15,7 +15,7 @@ from datasetkit import __version__
 from datasetkit.core.detections import ModelIdentity
 from datasetkit.core.errors import ModelError
 from datasetkit.hi_scoring.families import family_of
-from datasetkit.runtime.devices import Placement
+from datasetkit.options.build import Placement
 from datasetkit.runtime.loading import checkpoint_identity, load_config, load_model, load_processor
 
 _PACKAGES = ("torch", "transformers")

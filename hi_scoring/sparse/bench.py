@@ -24,7 +24,7 @@ from datasetkit.hi_scoring.sparse.folder import COMMAND, Sparsity, clear, condit
 from datasetkit.hi_scoring.sparse.kernels import Kernel
 from datasetkit.hi_scoring.sparse.measure import compare_prefills
 from datasetkit.hi_scoring.sparse.results import is_finished, save_condition
-from datasetkit.runtime.devices import Placement
+from datasetkit.options.build import Placement
 from datasetkit.runtime.progress import OnProgress
 
 

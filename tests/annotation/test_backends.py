@@ -9,13 +9,15 @@ from typing import Any, get_args
 
 import pytest
 
-from datasetkit.annotation.backends import CAPTIONERS, DETECTORS, GROUNDERS, PACKAGES, SEGMENTERS
 from datasetkit.annotation.similarity import ImageTextCropScorer
-from datasetkit.options.grounding import (
-    CaptionerOptions,
-    DetectorOptions,
+from datasetkit.options.grounding import CaptionerOptions, DetectorOptions, SegmenterOptions
+from datasetkit.options.models import (
+    CAPTIONERS,
+    DETECTORS,
+    GROUNDERS,
+    PACKAGES,
+    SEGMENTERS,
     GivenOptions,
-    SegmenterOptions,
     SimilarityOptions,
 )
 from datasetkit.runtime.packages import first_fault

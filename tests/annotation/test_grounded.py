@@ -38,7 +38,7 @@ from datasetkit.core.record import (
 )
 from datasetkit.core.schema import record_to_row, row_to_record
 from datasetkit.options import GroundingOptions
-from datasetkit.options.grounding import GroundingDinoOptions, SamOptions, SimilarityOptions
+from datasetkit.options.models import GroundingDinoOptions, SamOptions, SimilarityOptions
 from datasetkit.runtime.checkpoints import resolve
 from datasetkit.runtime.timers import Stages
 from tests.annotation.models_by_hand import (

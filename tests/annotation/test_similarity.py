@@ -11,7 +11,7 @@ from PIL import Image
 
 from datasetkit.annotation.similarity import ImageTextCropScorer, crop_of
 from datasetkit.core.errors import ModelError
-from datasetkit.options.grounding import SimilarityOptions
+from datasetkit.options.models import SimilarityOptions
 from tests.annotation.tiny_clip import save_image_text_model
 
 RED = Image.new("RGB", (40, 20), (255, 0, 0))

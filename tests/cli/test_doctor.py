@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from datasetkit.annotation.backends import CAPTIONERS, DETECTORS, GROUNDERS, PACKAGES, SEGMENTERS
 from datasetkit.cli import app
+from datasetkit.options.models import CAPTIONERS, DETECTORS, GROUNDERS, PACKAGES, SEGMENTERS
 
 BACKENDS = [name for registry in (CAPTIONERS, DETECTORS, SEGMENTERS, GROUNDERS) for name in registry.names]
 

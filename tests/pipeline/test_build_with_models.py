@@ -20,9 +20,9 @@ from datasetkit.core.record import ObjectStatus, PhraseStatus
 from datasetkit.export.dataset.manifest import Manifest
 from datasetkit.export.dataset.verification.verify import verify_folder
 from datasetkit.options import Recipe
+from datasetkit.options.build import Placement
 from datasetkit.options.presets import preset
 from datasetkit.pipeline.build import build
-from datasetkit.runtime.devices import Placement
 from tests.core.pictures import encode, noise
 from tests.pipeline.builders import built, contents, put, reasons, records, write_coco
 

@@ -20,12 +20,12 @@ from datasetkit.core.record import Record
 from datasetkit.core.schema import row_to_record
 from datasetkit.export.dataset.part import Outcome
 from datasetkit.options import GroundingOptions, Recipe
+from datasetkit.options.build import Placement
 from datasetkit.options.presets import preset
+from datasetkit.options.sources import SOURCES
 from datasetkit.pipeline.models import grounded_annotator
 from datasetkit.pipeline.records import Pipeline
-from datasetkit.runtime.devices import Placement
 from datasetkit.runtime.timers import Stages
-from datasetkit.sources import SOURCES
 from datasetkit.sources.toyworld import ToyworldSource
 from tests.annotation.models_by_hand import TableDetector, TableSegmenter
 from tests.pipeline.builders import caption, image_entry, instance, picture, write_coco

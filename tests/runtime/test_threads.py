@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datasetkit.core.errors import UnknownNameError
+from datasetkit.options.sources import SOURCES
 from datasetkit.runtime.registry import Registry
 from datasetkit.runtime.threads import map_in_order
-from datasetkit.sources import SOURCES
 
 AHEAD = 4
 

@@ -19,7 +19,7 @@ from datasetkit.annotation.detectors.grounding_dino import GroundingDinoDetector
 from datasetkit.annotation.segmenters.sam import SamSegmenter
 from datasetkit.core.detections import Query
 from datasetkit.core.errors import UnusableError
-from datasetkit.options.grounding import GroundingDinoOptions, SamOptions
+from datasetkit.options.models import GroundingDinoOptions, SamOptions
 from datasetkit.runtime.checkpoints import NAMES, weights_folder
 from datasetkit.toyworld.scenes import Split
 from tools.toyworld.evaluation.detections import judge_detector

@@ -53,6 +53,15 @@ def model_table(manifest: Manifest) -> Markdown:
     )
 
 
+def plugin_table(manifest: Manifest) -> Markdown:
+    """Lay out which parts are not datasetkit's own, and what they come from."""
+    rows = [
+        [one.kind, code(one.path), f"{one.distribution} {one.version}" if one.distribution else "no distribution"]
+        for one in manifest.plugins
+    ]
+    return table(["part", "class", "distribution"], rows)
+
+
 def threshold_table(recipe: Mapping[str, Any], *, captioned: bool) -> Markdown:
     """Lay out the thresholds of a published recipe; options that it does not have or that did nothing are left out.
 

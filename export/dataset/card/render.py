@@ -16,7 +16,13 @@ from datasetkit.core.ledger import SCOPES, NoticeKind
 from datasetkit.core.markdown import Markdown, code, escape, fenced, number, percent, table
 from datasetkit.core.templates import template_environment
 from datasetkit.export.dataset.card.front_matter import card_schema, card_yaml, front_matter, hub_source
-from datasetkit.export.dataset.card.models import knows_scenes_only, model_table, score_table, threshold_table
+from datasetkit.export.dataset.card.models import (
+    knows_scenes_only,
+    model_table,
+    plugin_table,
+    score_table,
+    threshold_table,
+)
 from datasetkit.export.dataset.card.parts import sections_line
 from datasetkit.export.dataset.card.sections import section_names
 from datasetkit.export.dataset.manifest import Manifest
@@ -100,6 +106,7 @@ def render_card(
         reason_table=_reason_table(total, reason_meanings or {}),
         object_table=_status_table("object", total.object_status, _OBJECT_STATUSES),
         model_table=model_table(manifest),
+        plugin_table=plugin_table(manifest),
         threshold_table=threshold_table(manifest.recipe, captioned=bool(captioned)),
         score_table=score_table(total.scores),
         knows_scenes_only=knows_scenes_only(manifest),

@@ -12,7 +12,7 @@ from PIL import Image
 
 from datasetkit.annotation.captioners.image_text_to_text import ImageTextToTextCaptioner
 from datasetkit.core.errors import ModelError
-from datasetkit.options.grounding import ImageTextToTextOptions
+from datasetkit.options.models import ImageTextToTextOptions
 from datasetkit.runtime.checkpoints import resolve
 
 MODEL, PROMPT = "toyworld:vlm", "Describe the picture."

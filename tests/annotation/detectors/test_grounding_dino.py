@@ -18,7 +18,7 @@ from datasetkit.annotation.detectors.tokens import text_offsets
 from datasetkit.core.detections import Detections, Query
 from datasetkit.core.errors import ModelError, UnusableError
 from datasetkit.core.ledger import DropReason, NoticeKind
-from datasetkit.options.grounding import GroundingDinoOptions
+from datasetkit.options.models import GroundingDinoOptions
 from datasetkit.runtime.checkpoints import resolve
 from datasetkit.toyworld.scenes import Split
 from tests.annotation.detectors.tiny import MAX_TEXT

@@ -45,7 +45,7 @@ from datasetkit.annotation.detectors.tokens import encode_prompts
 from datasetkit.core.detections import Detections, Query
 from datasetkit.core.errors import ModelError
 from datasetkit.core.ledger import NoticeKind
-from datasetkit.options.grounding import GroundingDinoOptions, GroundingDinoPyOptions
+from datasetkit.options.models import GroundingDinoOptions, GroundingDinoPyOptions
 from tests.annotation.detectors.groundingdino_weights import converted
 from tests.annotation.detectors.tiny import bert_tokenizer
 

@@ -10,7 +10,7 @@ from datasetkit.annotation.detectors.owlv2 import Owlv2Detector
 from datasetkit.core.detections import Query
 from datasetkit.core.errors import ModelError, UnusableError
 from datasetkit.core.ledger import DropReason, NoticeKind
-from datasetkit.options.grounding import Owlv2Options
+from datasetkit.options.models import Owlv2Options
 
 PHRASES = ("a red star", "b c", "d")
 

@@ -20,7 +20,7 @@ from datasetkit.core.detections import Box, Grounding, NoticeKind, Query
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.ledger import DropReason
 from datasetkit.core.protocols import Detector, Segmenter
-from datasetkit.options.grounding import GroundingDinoOptions, SamOptions
+from datasetkit.options.models import GroundingDinoOptions, SamOptions
 from datasetkit.runtime.checkpoints import resolve
 from datasetkit.runtime.timers import Stages
 from tests.annotation.models_by_hand import Memory, TableDetector, TableSegmenter, filled

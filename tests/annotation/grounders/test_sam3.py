@@ -13,7 +13,7 @@ from PIL import Image
 from datasetkit.core.detections import Grounding, Query
 from datasetkit.core.errors import MissingPackageError, ModelError, UnusableError
 from datasetkit.core.ledger import DropReason, NoticeKind
-from datasetkit.options.grounding import Sam3Options
+from datasetkit.options.models import Sam3Options
 
 SIDE_PX, WIDTH = 56, 32
 IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 70, 3), dtype=np.uint8))

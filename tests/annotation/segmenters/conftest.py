@@ -28,7 +28,7 @@ from transformers import (
 from datasetkit.annotation.segmenters.sam import SamSegmenter
 from datasetkit.annotation.segmenters.sam2 import Sam2Segmenter
 from datasetkit.annotation.segmenters.segment_anything import SegmentAnythingSegmenter
-from datasetkit.options.grounding import Sam2Options, SamOptions, SegmentAnythingOptions
+from datasetkit.options.models import Sam2Options, SamOptions, SegmentAnythingOptions
 from datasetkit.toyworld.scenes import Split
 from tools.toyworld.evaluation.recipe import EvaluationRecipe, Example
 

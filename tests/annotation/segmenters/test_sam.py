@@ -5,7 +5,7 @@ import pytest
 
 from datasetkit.annotation.segmenters.sam import SamSegmenter
 from datasetkit.core.errors import ModelError
-from datasetkit.options.grounding import SamOptions
+from datasetkit.options.models import SamOptions
 from tools.toyworld.evaluation.recipe import Example
 
 

@@ -22,7 +22,7 @@ from transformers import (
 from datasetkit.annotation.segmenters.sam import SamSegmenter
 from datasetkit.annotation.segmenters.segment_anything import SegmentAnythingSegmenter
 from datasetkit.core.errors import ModelError
-from datasetkit.options.grounding import SamOptions, SegmentAnythingOptions
+from datasetkit.options.models import SamOptions, SegmentAnythingOptions
 
 SIZES_HW = ((64, 64), (128, 96), (37, 90), (300, 41))
 

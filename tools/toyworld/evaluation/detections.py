@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from datasetkit.annotation.detectors.grounding_dino import GroundingDinoDetector
 from datasetkit.core.detections import Detections, Query
 from datasetkit.core.errors import UnusableError
-from datasetkit.options.grounding import GroundingDinoOptions
+from datasetkit.options.models import GroundingDinoOptions
 from datasetkit.toyworld.descriptions import absent_phrases
 from datasetkit.toyworld.domain import BASE
 from datasetkit.toyworld.referring import attributes_of

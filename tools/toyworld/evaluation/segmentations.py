@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from datasetkit.annotation.segmenters.sam import SamSegmenter
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.mask import BoolArray
-from datasetkit.options.grounding import SamOptions
+from datasetkit.options.models import SamOptions
 from datasetkit.toyworld.scenes import Size, Split, stream
 from tools.toyworld.evaluation.recipe import EvaluationRecipe, Example
 

@@ -1,0 +1,176 @@
+"""``datasetkit.build``. Owns what may be given as a source, and how flat options become a recipe and a run."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from datasetkit.api.built import Built
+from datasetkit.core.errors import OutputError, RecipeError, SourceError
+from datasetkit.core.text import counted, duration
+from datasetkit.export.dataset.manifest import LEDGER_NAME, MANIFEST_NAME
+from datasetkit.options.base import Options
+from datasetkit.options.build import BuildOptions, RunOptions
+from datasetkit.options.recipe import Recipe
+from datasetkit.options.sources import (
+    SOURCES,
+    FolderOptions,
+    HubOptions,
+    InstanceSourceOptions,
+    ParquetOptions,
+    RowsOptions,
+    SourceOptions,
+    WebdatasetOptions,
+    options_of_source,
+)
+from datasetkit.pipeline.build import Progress
+from datasetkit.pipeline.build import build as build_parts
+from datasetkit.runtime.progress import OnProgress
+
+logger = logging.getLogger(__name__)
+Checked = TypeVar("Checked", bound=Options)
+
+_PUBLISHED = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*")
+
+
+def build(
+    source: object,
+    out: str | os.PathLike[str],
+    *,
+    on_progress: OnProgress | None = None,
+    allow_code: bool = False,
+    **options: Any,
+) -> Built:
+    """Build a dataset, or go on with one that was interrupted.
+
+    Args:
+        source: where records come from: a folder of images, Parquet files or tar files by their path, ``user/name`` on
+            the Hub, the path of a recipe (.yaml), the name of a source ("coco", "toyworld", that of a plug-in, or
+            ``package.module:Class``), options of a source, a list of dictionaries, a ``datasets.Dataset``, or an object
+            that is a :class:`~datasetkit.core.protocols.Source` or a sequence of rows.
+        out: the folder to write.
+        on_progress: called with the stage, the entries that are done, and how many there are.
+        allow_code: whether a recipe file may name classes, whose modules are then imported.
+        **options: of the source (``images=...``), and all of :class:`~datasetkit.options.build.BuildOptions`. A
+            ``captioner``, ``detector``, ``segmenter``, ``phrases`` and ``filters`` may be objects. Objects are called
+            from threads of this process.
+
+    Returns:
+        the finished build.
+
+    Raises:
+        RecipeError: there is no such option, or a value is out of range.
+        SourceError: the source cannot be read at all.
+        ModelError: a model cannot be loaded.
+        PluginError: an object or a plug-in goes wrong.
+        OutputError: the folder holds something else, or no record was kept.
+
+    Example:
+        >>> built = dk.build("toyworld", "out/scenes", count=60, splits={"train": 0.8, "test": 0.2})
+        >>> built
+        Built('out/scenes': 60 records; train 48, test 12)
+
+    """
+
+    def show(progress: Progress) -> None:
+        if on_progress is not None:
+            on_progress("building", progress.done, progress.total)
+
+    given = {**options, "out": out}
+    if isinstance(source, str | os.PathLike) and Path(source).suffix in {".yaml", ".yml"}:
+        return build_recipe(
+            Recipe.read(Path(source), Path(source).parent, allow_code=allow_code), _checked(RunOptions, given), show
+        )
+    if isinstance(source, Recipe):
+        return build_recipe(source, _checked(RunOptions, given), show)
+    chosen = _source(source, given)
+    kind = options_of_source(chosen.name) if chosen.instance is None else type(chosen)
+    return build_source(chosen, _checked(BuildOptions, given, also=kind), show)
+
+
+def build_source(
+    source: SourceOptions, options: BuildOptions, on_progress: Callable[[Progress], None] = lambda _: None
+) -> Built:
+    """Build from a source; see :func:`build`."""
+    return build_recipe(options.recipe(source), options, on_progress)
+
+
+def build_recipe(recipe: Recipe, run: RunOptions, on_progress: Callable[[Progress], None] = lambda _: None) -> Built:
+    """Build what a recipe says; see :func:`build`."""
+    if _knows_only_scenes(recipe):
+        logger.warning("the toyworld models know rendered scenes only; on other images they mean nothing")
+    started = time.monotonic()
+    manifest = build_parts(recipe, run, on_progress)
+    tally = manifest.tally
+    if not tally.kept["record"]:
+        reasons = ", ".join(f"{counted(n, 'record')}: {reason}" for reason, n in tally.dropped["record"].most_common(3))
+        raise OutputError(f"no record was kept ({reasons or 'none was read'}); {run.out / LEDGER_NAME} says why")
+    logger.info("built in %s", duration(time.monotonic() - started))
+    return Built(run.out)
+
+
+def guess_source(place: str | os.PathLike[str]) -> SourceOptions | None:
+    """Return the source that reads a path, or a name on the Hub; None where nothing does."""
+    path, text = Path(place), str(place)
+    if (path / MANIFEST_NAME).is_file() or path.suffix == ".parquet":
+        return ParquetOptions(files=(path,))
+    if path.suffix == ".tar":
+        return WebdatasetOptions(shards=(path,))
+    if path.is_dir():
+        return _guess_folder(path)
+    return HubOptions(repo=text) if _PUBLISHED.fullmatch(text) and not path.exists() else None
+
+
+def _guess_folder(path: Path) -> SourceOptions:
+    names = [entry.name for entry in os.scandir(path)]
+    if any(name.endswith(".parquet") and name != "metadata.parquet" for name in names):
+        return ParquetOptions(files=(path,))
+    if any(name.endswith(".tar") for name in names):
+        return WebdatasetOptions(shards=(path,))
+    return FolderOptions(folder=path)
+
+
+def _source(source: object, given: dict[str, Any]) -> SourceOptions:
+    """Make the source's options of what was given; its own ones are taken out of ``given``."""
+    if isinstance(source, SourceOptions):
+        return source
+    if isinstance(source, str | os.PathLike):
+        text = os.fspath(source)
+        if SOURCES.has(text):
+            return _take(options_of_source(text), given, name=text)
+        guessed = guess_source(text)
+        if guessed is None:
+            known = ", ".join(SOURCES.names)
+            raise SourceError(f"{text!r} is not a path, nor a source; give one of {known}, or a path that is there")
+        return _take(type(guessed), given, **dict(guessed))
+    if hasattr(source, "entries") and hasattr(source, "read"):
+        return InstanceSourceOptions.of(source)
+    rows = RowsOptions.of(source)
+    named = {name: given.pop(name) for name in RowsOptions.model_fields if name in given}
+    return rows.model_copy(update=dict(RowsOptions.checked({"name": rows.name, **named}))) if named else rows
+
+
+def _take(kind: type[SourceOptions], given: dict[str, Any], **first: Any) -> SourceOptions:
+    own = {name: given.pop(name) for name in kind.model_fields if name in given and name not in first}
+    return kind.checked({**{name: first[name] for name in kind.model_fields if name in first}, **own})
+
+
+def _checked(kind: type[Checked], given: Mapping[str, Any], also: type[Options] | None = None) -> Checked:
+    known = {*kind.model_fields, *(() if also is None else also.model_fields)}
+    if unknown := [name for name in given if name not in known]:
+        raise RecipeError(f"there is no option {unknown[0]}; known: {', '.join(sorted(known))}")
+    return kind.checked(given)
+
+
+def _knows_only_scenes(recipe: Recipe) -> bool:
+    """Return whether toyworld's models are asked about images that are not of their world."""
+    if recipe.grounding is None or recipe.source.name == "toyworld":
+        return False
+    grounding = recipe.grounding
+    models = [getattr(part, "model", "") for part in (grounding.captioner, grounding.detector, grounding.segmenter)]
+    return any(model.startswith("toyworld:") for model in models)
