@@ -11,10 +11,18 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from datasetkit.api.building import build
+    from datasetkit.api.built import open_built as open
     from datasetkit.core.rows import load, masks, overlay, phrase_masks
 
 __version__ = "0.2.0"
-__all__ = ["load", "masks", "overlay", "phrase_masks"]
+__all__ = ["build", "load", "masks", "open", "overlay", "phrase_masks"]
+# Where each public name is; its module is imported when it is first asked for.
+_PUBLIC = {
+    "build": "datasetkit.api.building:build",
+    "open": "datasetkit.api.built:open_built",
+    **dict.fromkeys(("load", "masks", "overlay", "phrase_masks"), "datasetkit.core.rows:{}"),
+}
 
 
 def __dir__() -> list[str]:
@@ -22,6 +30,7 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> object:
-    if name in __all__:
-        return getattr(importlib.import_module("datasetkit.core.rows"), name)
+    if name in _PUBLIC:
+        module, _, attribute = _PUBLIC[name].format(name).partition(":")
+        return getattr(importlib.import_module(module), attribute)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

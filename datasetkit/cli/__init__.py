@@ -29,6 +29,7 @@ COMMANDS = {
     "compare": Lazy(HEADS, "datasetkit.cli.heads:compare", "Tune several selections, and compare them."),
     "report": Lazy(HEADS, "datasetkit.cli.heads:report", "Join all results of a model on one page."),
     "doctor": Lazy(TOOLS, "datasetkit.cli.doctor:doctor", "Check which models work on this machine."),
+    "completion": Lazy(TOOLS, "datasetkit.cli.completion:completion", "Print a script that completes commands."),
 }
 
 

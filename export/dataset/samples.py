@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,14 @@ def write_samples(folder: Path, manifest: Manifest) -> Path | None:
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(encode_jpeg(draw_sheet(rows), quality=90))
     return path
+
+
+def thumbnails(folder: Path, manifest: Manifest, max_side_px: int) -> Iterator[tuple[bytes, str]]:
+    """Yield every other sample as JPEG, key objects drawn in, with its description."""
+    for row in islice(sample_rows(folder, manifest), 0, None, 2):
+        picture = _overlay(row)
+        picture.thumbnail((max_side_px, max_side_px))
+        yield encode_jpeg(picture), row["description"] or ""
 
 
 def draw_sheet(rows: Sequence[_Row]) -> Image.Image:

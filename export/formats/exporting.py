@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from datasetkit.core.errors import OutputError
@@ -63,12 +63,13 @@ def export_folder(
         partial.mkdir()
         result = write(dataset, partial)
         value = {"format": format_name} | asdict(result) | {"files": [*_files(partial), MARKER_NAME]}
+        del value["destination"]  # it may be moved
         write_text(partial / MARKER_NAME, json.dumps(value, indent=1) + "\n")
         _check_destination(folder, destination, overwrite=overwrite)  # again: much may have come there meanwhile
         if destination.exists():
             destination.replace(Path(temporary) / "old")
         partial.replace(destination)
-    return result
+    return replace(result, destination=str(destination))
 
 
 def _check_destination(folder: Path, destination: Path, *, overwrite: bool) -> None:

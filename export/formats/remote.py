@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from datasetkit.core.errors import OutputError
@@ -53,7 +54,7 @@ def export_remote(
         files = [local_file(local, name, lambda _: None) for name in names]
         difference = compare(destination, listed, files, former=former, known={}, unfinished=unfinished)
         send(local, destination, difference, _JOURNAL_NAME)
-    return result
+    return replace(result, destination=str(destination))
 
 
 def _former_files(destination: RemotePath, listed: Mapping[str, int], *, overwrite: bool) -> set[str]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+from datasetkit.core.results import Result
 from datasetkit.export.formats.built import BuiltDataset
 
 
@@ -27,7 +28,7 @@ class Loss:
 
 
 @dataclass(frozen=True, slots=True)
-class ExportResult:
+class ExportResult(Result):
     """What was written.
 
     Args:
@@ -37,6 +38,7 @@ class ExportResult:
         losses: what was left out or changed.
         mean_iou: mean intersection over union of the written outlines, filled again, with the masks; None for formats
             that hold the masks themselves, and where there was no object.
+        destination: where they are.
 
     """
 
@@ -45,6 +47,21 @@ class ExportResult:
     objects: int
     losses: tuple[Loss, ...] = ()
     mean_iou: float | None = None
+    destination: str | None = None
+
+    def report(self) -> Iterator[str]:
+        """Yield counts, losses and where it is."""
+        yield f"records      {self.records:,}"
+        yield f"images       {self.pictures:,}"
+        yield f"objects      {self.objects:,}"
+        yield from (f"lost         {loss.count:,} {loss.meaning}" for loss in self.losses)
+        if self.mean_iou is not None:
+            yield f"mean IoU     {self.mean_iou:.6f} (polygons, filled again, with the masks)"
+        yield f"wrote        {self.destination}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all of it."""
+        return asdict(self)
 
 
 class Format(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from huggingface_hub import RepoFile
 from huggingface_hub.utils.sha import git_hash
 
 from datasetkit.core.errors import BuiltFolderError
+from datasetkit.core.text import counted
 from datasetkit.export.dataset.card.front_matter import read_front_matter
 from datasetkit.export.dataset.folder import is_unfinished
 from datasetkit.export.dataset.manifest import (
@@ -65,6 +66,21 @@ class LocalFile:
         if published.lfs is not None:
             return published.lfs.sha256 == self.sha256
         return published.blob_id == git_hash(self.read())
+
+
+def files_of(count: int, size_bytes: int) -> str:
+    """Write how many files of what size in all: ``3 files of 1.2 MB``."""
+    from rich.filesize import decimal
+
+    return f"{counted(count, 'file')} of {decimal(size_bytes)}"
+
+
+def change_lines(sent: Iterable[tuple[str, int]], deletions: Iterable[str]) -> Iterator[str]:
+    """Write one line per file that is sent, given with its bytes, or deleted."""
+    from rich.filesize import decimal
+
+    yield from (f"send    {path}  {decimal(size)}" for path, size in sent)
+    yield from (f"delete  {path}" for path in deletions)
 
 
 def is_shard_name(path: str) -> bool:

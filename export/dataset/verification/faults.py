@@ -1,10 +1,13 @@
-"""What verification finds. Owns the one line that is printed for it."""
+"""What verification finds. Owns the one line per fault, and the account of all."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from datasetkit.core.text import one_line
+from datasetkit.core.results import Result
+from datasetkit.core.text import counted, one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,3 +28,33 @@ class Fault:
     def __str__(self) -> str:
         """Give the finding as one line."""
         return one_line(f"{'warning: ' if self.is_warning else ''}{self.where}: {self.what}")
+
+
+@dataclass(frozen=True, slots=True)
+class Verification(Result):
+    """All that verification found.
+
+    Args:
+        dataset: what was checked.
+        faults: in the order of the files; warnings among them.
+
+    """
+
+    dataset: str
+    faults: tuple[Fault, ...]
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether there are warnings at most."""
+        return all(fault.is_warning for fault in self.faults)
+
+    def report(self) -> Iterator[str]:
+        """Yield one line per fault, then the verdict."""
+        yield from map(str, self.faults)
+        count = sum(not fault.is_warning for fault in self.faults)
+        yield f"{counted(count, 'fault')} in {self.dataset}" if count else f"{self.dataset} is sound"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the verdict and all faults."""
+        faults = [asdict(fault) for fault in self.faults]
+        return {"dataset": self.dataset, "is_sound": self.is_sound, "faults": faults}

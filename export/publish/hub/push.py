@@ -38,6 +38,8 @@ def plan(
     revision: str = MAIN_BRANCH,
     tag: str | None = None,
     token: str | None = None,
+    commit_message: str | None = None,
+    create_pr: bool = False,
     endpoint: str | None = None,
     on_progress: OnProgress | None = None,
     patience: Patience = Patience(),  # noqa: B008 - frozen
@@ -49,9 +51,9 @@ def plan(
 
     """
     contents = read(folder)
-    repository = _repository(repo_id, contents.repo_type, revision, tag, token, endpoint, patience)
+    repository = _repository(repo_id, contents.repo_type, revision, tag, token, endpoint, patience, create_pr=create_pr)
     state = repository.read()
-    _check_target(repository, state, private, tag)
+    _check_target(repository, state, private, tag, create_pr=create_pr)
     files = contents.read_files(on_progress)
     changes = find_changes(repository, state, contents, files)
     _check_tag(repository, state, changes, tag)
@@ -66,6 +68,7 @@ def plan(
         changes.deletions,
         changes.card,
         None if tag in state.tags else tag,
+        create_pr,
     )
 
 
@@ -78,6 +81,8 @@ def push(
     revision: str = MAIN_BRANCH,
     tag: str | None = None,
     token: str | None = None,
+    commit_message: str | None = None,
+    create_pr: bool = False,
     endpoint: str | None = None,
     on_progress: OnProgress | None = None,
     patience: Patience = Patience(),  # noqa: B008 - frozen
@@ -93,6 +98,9 @@ def push(
         revision: the branch; made from ``main`` if it is not there.
         tag: for the commit; one that this very commit has already is no error.
         token: None takes the one that ``hf auth login`` stored, or ``HF_TOKEN``.
+        commit_message: title of the commit; None names what is pushed.
+        create_pr: whether the commit is proposed as a pull request to ``main``. A push is one commit, so it is one
+            pull request; branches and tags do not go with it, nor a repository that is not there.
         endpoint: the Hub's address; None takes huggingface_hub's, which reads ``HF_ENDPOINT``.
         on_progress: told stage, bytes done and bytes in all, piece by piece, from several threads.
         patience: how passing failures are met.
@@ -108,9 +116,9 @@ def push(
 
     """
     contents = read(folder)
-    repository = _repository(repo_id, contents.repo_type, revision, tag, token, endpoint, patience)
+    repository = _repository(repo_id, contents.repo_type, revision, tag, token, endpoint, patience, create_pr=create_pr)
     state = repository.read()
-    _check_target(repository, state, private, tag)
+    _check_target(repository, state, private, tag, create_pr=create_pr)
     files = contents.read_files(on_progress)
     changes = find_changes(repository, state, contents, files)
     _check_tag(repository, state, changes, tag)
@@ -121,7 +129,8 @@ def push(
     on_sent = counter("sending", total, on_progress)
     uploads = [Upload(file, on_sent) for file in changes.additions]
     repository.send(uploads)
-    commit = _commit(repository, state, changes, uploads, contents.commit_title)
+    title = commit_message or contents.commit_title
+    commit, pull_request = _commit(repository, state, changes, uploads, title, create_pr=create_pr)
     _read_back(repository, commit, changes, contents.papers)
     if tag is not None and tag not in state.tags:
         repository.create_tag(tag, commit)
@@ -136,6 +145,8 @@ def push(
         len(changes.deletions),
         changes.card,
         tag in state.tags,
+        contents.repo_type == "dataset",
+        pull_request,
     )
 
 
@@ -147,7 +158,11 @@ def _repository(
     token: str | None,
     endpoint: str | None,
     patience: Patience,
+    *,
+    create_pr: bool,
 ) -> HubRepository:
+    if create_pr and (revision, tag) != (MAIN_BRANCH, None):
+        raise HubError("--create-pr proposes a commit to main; --revision and --tag do not go with it")
     try:
         validate_repo_id(repo_id)
     except ValueError as error:
@@ -160,15 +175,28 @@ def _repository(
                 f"{option} {name!r} is no name that git takes: no spaces, none of ~^:?*[\\, no .. or //, and no "
                 "- or / in the beginning"
             )
-    token = token or get_token()
+    token = (token or "").strip() or get_token()
     if token is None:
-        raise HubError("there is no token for the Hub; run `hf auth login`, or set HF_TOKEN")
-    return HubRepository(repo_id, repo_type, revision, token=token, endpoint=endpoint, patience=patience)
+        raise HubError("there is no token for the Hub; run `hf auth login`, set HF_TOKEN, or give --token")
+    if not (token.isascii() and token.isprintable()) or " " in token:
+        raise HubError("the token for the Hub holds characters that no token has; copy it again")
+    return HubRepository(
+        repo_id, repo_type, revision, token=token, endpoint=endpoint, patience=patience, create_pr=create_pr
+    )
 
 
-def _check_target(repository: HubRepository, state: RepositoryState, private: bool | None, tag: str | None) -> None:
+def _check_target(
+    repository: HubRepository,
+    state: RepositoryState,
+    private: bool | None,
+    tag: str | None,
+    *,
+    create_pr: bool = False,
+) -> None:
     """Refuse whatever can be known before anything is sent."""
     name = repository.repo_id
+    if create_pr and not state.exists:
+        raise HubError(f"{name} is not there, so nobody can be asked to merge; push without --create-pr to make it")
     if tag is not None and state.tags.get(tag, state.head) != state.head:
         raise _taken(name, tag, state.tags[tag])
     if repository.branch in state.tags:
@@ -204,18 +232,23 @@ def _commit(
     changes: Changes,
     uploads: Sequence[Upload],
     title: str,
-) -> str:
+    *,
+    create_pr: bool,
+) -> tuple[str, str | None]:
+    """Return the commit and the address of its pull request."""
     if not uploads and not changes.deletions and state.head is not None:
-        return state.head
+        return state.head, None
     try:
         return repository.commit(uploads, changes.deletions, message=title, parent=state.head)
     except HubError as error:
         head = repository.read().head
+        if create_pr and error.status is None:
+            raise HubError(f"{error}. A pull request may be there; look at {repository.url(MAIN_BRANCH)}") from error
         if head == state.head or head is None:
             raise
         # An answer that was lost on its way: the commit is there.
         if not changes.differences(repository.files(head)):
-            return head
+            return head, None
         raise HubError(
             f"somebody else committed to {repository.repo_id} meanwhile ({repository.branch} is at {head[:12]}, not "
             f"{str(state.head)[:12]}); nothing was changed and nothing is lost: run the same command again",

@@ -6,7 +6,7 @@ import io
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -68,6 +68,7 @@ class HubRepository:
         token: of a user who may write.
         endpoint: the Hub's address; None takes huggingface_hub's, which reads ``HF_ENDPOINT``.
         patience: how passing failures are met.
+        create_pr: whether what is committed is proposed as a pull request to the branch, which is ``main``.
 
     """
 
@@ -80,10 +81,14 @@ class HubRepository:
         token: str,
         endpoint: str | None,
         patience: Patience,
+        create_pr: bool = False,
     ) -> None:
         self.repo_id = repo_id
         self._type = repo_type
         self.branch = branch
+        self._create_pr = create_pr
+        # Asked twice, the Hub opens two of them.
+        self._patience = replace(patience, attempts=1) if create_pr else patience
         self._token = token
         self._api = HfApi(endpoint=endpoint, token=token)
         self._call = HubCaller(repo_id, token, patience)
@@ -170,14 +175,19 @@ class HubRepository:
             self._call(
                 "sending files",
                 lambda group=group: self._api.preupload_lfs_files(  # type: ignore[misc]
-                    self.repo_id, additions=group, repo_type=self._type, revision=self.branch, free_memory=False
+                    self.repo_id, additions=group, repo_type=self._type, revision=self.branch, create_pr=self._create_pr, free_memory=False
                 ),
             )
             for upload in group:
                 upload.report_whole()
 
-    def commit(self, uploads: Sequence[Upload], deletions: Sequence[str], *, message: str, parent: str | None) -> str:
-        """Make one commit on the branch and give its hash.
+    def commit(
+        self, uploads: Sequence[Upload], deletions: Sequence[str], *, message: str, parent: str | None
+    ) -> tuple[str, str | None]:
+        """Make one commit on the branch, or in a pull request to it.
+
+        Returns:
+            its hash, and the address of the pull request.
 
         Raises:
             HubError: of status 412 where the head is not ``parent`` any more.
@@ -185,7 +195,8 @@ class HubRepository:
         """
         operations: list[CommitOperationAdd | CommitOperationDelete] = [*uploads]
         operations += [CommitOperationDelete(path, is_folder=False) for path in deletions]
-        info = self._call(
+        call = HubCaller(self.repo_id, self._token, self._patience)
+        info = call(
             "committing",
             lambda: self._api.create_commit(
                 self.repo_id,
@@ -194,9 +205,10 @@ class HubRepository:
                 repo_type=self._type,
                 revision=self.branch,
                 parent_commit=parent,
+                create_pr=self._create_pr,
             ),
         )
-        return str(info.oid)
+        return str(info.oid), info.pr_url
 
 
 class Upload(CommitOperationAdd):

@@ -1,30 +1,52 @@
-"""Tables on the terminal. Owns how all are printed, and the columns and bars of those for statistics."""
+"""Statistics as tables for people. Owns their columns and bars."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.table import Table
 
-if TYPE_CHECKING:
-    from datasetkit.export.dataset.model_scores import ScoreSummary
-    from datasetkit.export.dataset.statistics import Statistics, Summary
+from datasetkit.core.results import Result
+from datasetkit.export.dataset.model_scores import ScoreSummary
+from datasetkit.export.dataset.statistics import Statistics, Summary
 
 _ROWS_SHOWN = 15
 _BAR_WIDTH = 24
 
 
-def print_tables(tables: Iterable[RenderableType]) -> None:
-    """Print tables, one below the other, as wide as the terminal."""
-    console = Console()
-    for table in tables:
-        console.print(table)
+@dataclass(frozen=True, slots=True)
+class StatisticsReport(Result):
+    """Statistics of a dataset, and the plots of them.
+
+    Args:
+        statistics: counted from the shards.
+        plots: files that were drawn.
+
+    """
+
+    statistics: Statistics
+    plots: tuple[Path, ...]
+
+    def __repr__(self) -> str:
+        total = self.statistics.total
+        return f"<StatisticsReport: {total.records:,} records, {total.objects:,} objects, {total.phrases:,} phrases>"
+
+    def report(self) -> Iterator[RenderableType]:
+        """Yield the tables, then where the plots are."""
+        yield from statistics_tables(self.statistics)
+        yield from (f"wrote {path}" for path in self.plots)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all counts, as ``statistics.json`` has them."""
+        return {**self.statistics.to_json(), "plots": list(map(str, self.plots))}
 
 
 def statistics_tables(statistics: Statistics) -> Iterator[Table]:
-    """Give the tables that ``datasetkit stats`` prints: counts by split, then what the whole set is made of."""
+    """Yield counts by split, then what the whole set is made of."""
     yield _counts({**statistics.splits, "all": statistics.total})
     total = statistics.total
     yield _shares("phrases by status", total.phrase_status)

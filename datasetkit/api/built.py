@@ -1,0 +1,393 @@
+"""A built dataset in Python. Owns what can be done with one: check it, look at it, export it, publish it."""
+
+from __future__ import annotations
+
+import base64
+import html
+import itertools
+import os
+import re
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from datasetkit.core.errors import BuiltFolderError, DatasetkitError, HubError
+from datasetkit.core.paths import as_place
+from datasetkit.core.remote import RemotePath
+from datasetkit.core.results import Result
+from datasetkit.core.text import counted
+from datasetkit.export.dataset.manifest import (
+    CARD_NAME,
+    LEDGER_NAME,
+    MANIFEST_NAME,
+    RECIPE_NAME,
+    STATISTICS_NAME,
+    Manifest,
+)
+from datasetkit.runtime.progress import OnProgress
+
+if TYPE_CHECKING:
+    from datasetkit.export.dataset.files import DatasetFiles
+    from datasetkit.export.dataset.statistics_tables import StatisticsReport
+    from datasetkit.export.dataset.verification.faults import Verification
+    from datasetkit.export.formats.result import ExportResult
+    from datasetkit.export.publish.hub.results import Plan, Pushed
+    from datasetkit.export.publish.publishing import StorePush
+
+_PUBLISHED = re.compile(r"[\w.-]*\w[\w.-]*/[\w.-]+(@\S+)?")
+_OURS = {MANIFEST_NAME, LEDGER_NAME, STATISTICS_NAME, RECIPE_NAME, ".build"}
+_THUMBNAIL_PX = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Result):
+    """A page that was written.
+
+    Args:
+        path: the file.
+        shown: how many records it shows; None for a card.
+        total: how many there are.
+
+    """
+
+    path: Path
+    shown: int | None = None
+    total: int | None = None
+
+    def report(self) -> Iterator[str]:
+        """Yield where it is."""
+        yield f"wrote {self.path}" + ("" if self.shown is None else f" ({self.shown} of {self.total} records)")
+
+    def as_json(self) -> dict[str, Any]:
+        """Return where it is, and of a preview how many records it shows."""
+        counts = {} if self.shown is None else {"shown": self.shown, "total": self.total}
+        return {"path": str(self.path), **counts}
+
+
+class Built(Result):
+    """A dataset that ``datasetkit build`` wrote; made by :func:`datasetkit.open` and :func:`datasetkit.build`.
+
+    Args:
+        path: its folder; or, where it is published, its URI or ``user/name[@revision]`` on the Hub.
+
+    """
+
+    def __init__(self, path: Path | RemotePath | str) -> None:
+        self.path = path
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """What the dataset holds and where it came from; of a published one, it is fetched.
+
+        Raises:
+            DatasetkitError: it is not there, or is not one of ours.
+
+        """
+        if isinstance(self.path, Path):
+            return Manifest.read(self.path)
+        with self._files() as files:
+            return Manifest.read(files.papers)
+
+    @property
+    def split_rows(self) -> dict[str, int]:
+        """How many records each split holds."""
+        return self.manifest.split_rows
+
+    def __len__(self) -> int:
+        """Return the number of records."""
+        return sum(self.split_rows.values())
+
+    def __repr__(self) -> str:
+        if not isinstance(self.path, Path):
+            return f"<Built {str(self.path)!r}: published>"
+        try:
+            manifest = self.manifest
+        except DatasetkitError as error:
+            return f"<Built {str(self.path)!r}: {error}>"
+        splits = ", ".join(f"{split} {rows:,}" for split, rows in manifest.split_rows.items())
+        return (
+            f"<Built {str(self.path)!r}: {counted(len(self), 'record')}{splits and f' ({splits})'}, "
+            f"schema {manifest.schema_version}, datasetkit {manifest.code_version}>"
+        )
+
+    def _repr_html_(self) -> str:
+        """Show what came of the build, and some images with their key objects."""
+        if not isinstance(self.path, Path):
+            return f"<pre>{html.escape(repr(self))}</pre>"
+        from datasetkit.export.dataset.samples import thumbnails
+
+        images = "".join(
+            f'<img src="data:image/jpeg;base64,{base64.b64encode(data).decode()}" title="{html.escape(text)}" '
+            'style="margin:2px;display:inline-block">'
+            for data, text in thumbnails(self.path, self.manifest, _THUMBNAIL_PX)
+        )
+        return f"{super()._repr_html_()}<div>{images}</div>"
+
+    def report(self) -> Iterator[str]:
+        """Yield what ``datasetkit build`` prints at its end: counts, drops with their reasons, hints."""
+        from datasetkit.export.dataset.summary import summary_lines
+
+        yield from summary_lines(self._folder, self.manifest)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return counts, and what was read, kept and dropped."""
+        manifest = self.manifest
+        return {
+            "path": str(self.path),
+            "records": len(self),
+            "splits": manifest.split_rows,
+            "tally": manifest.tally.to_json(),
+            "schema_version": manifest.schema_version,
+            "code_version": manifest.code_version,
+        }
+
+    def verify(self, *, on_progress: OnProgress | None = None) -> Verification:
+        """Check every shard, image, mask, span, id and count; of a published dataset, too.
+
+        Example:
+            >>> dk.open("out").verify().is_sound
+            True
+
+        Args:
+            on_progress: called with what is done, rows done and rows in all.
+
+        Raises:
+            BuiltFolderError: datasetkit did not write it.
+            HubError, OSError: it is published, and cannot be fetched.
+
+        """
+        from datasetkit.export.dataset.verification.faults import Verification
+        from datasetkit.export.dataset.verification.verify import verify_files
+
+        def show(_: str, done: int, total: int) -> None:
+            if on_progress is not None:
+                on_progress("verifying", done, total)
+
+        with self._files() as files:
+            return Verification(str(self.path), tuple(verify_files(files, show)))
+
+    def stats(self) -> StatisticsReport:
+        """Count what is in the shards, and draw plots into ``assets``.
+
+        Example:
+            >>> dk.open("out").stats().statistics.total.objects
+            23
+
+        Raises:
+            BuiltFolderError: a shard cannot be read.
+
+        """
+        from datasetkit.export.dataset.plots import write_plots
+        from datasetkit.export.dataset.statistics import compute_statistics
+        from datasetkit.export.dataset.statistics_tables import StatisticsReport
+
+        statistics = compute_statistics(self._folder, self.manifest)
+        return StatisticsReport(statistics, write_plots(statistics, self._folder))
+
+    def preview(self, out: str | os.PathLike[str] | None = None, limit: int = 200) -> Page:
+        """Write one self-contained HTML page with images, masks and descriptions.
+
+        Example:
+            >>> dk.open("out").preview(limit=50).path
+            PosixPath('out.html')
+
+        Args:
+            out: the file to write; None writes FOLDER.html next to the folder.
+            limit: show the first records only.
+
+        Raises:
+            BuiltFolderError: a shard cannot be read.
+
+        """
+        folder, total = self._folder, len(self)
+        name = folder.resolve().name
+        destination = folder.parent / f"{name}.html" if out is None else Path(out)
+        from datasetkit.core.schema import row_to_record
+        from datasetkit.export.dataset.preview import write_preview
+        from datasetkit.export.dataset.reading import iter_rows
+
+        rows = (row for _, row in itertools.islice(iter_rows(folder, self.manifest), limit))
+        return Page(destination, write_preview(map(row_to_record, rows), destination, name, total), total)
+
+    def card(self) -> Page:
+        """Write the dataset card again from manifest and statistics; what people wrote into it stays.
+
+        Example:
+            >>> dk.open("out").card().path
+            PosixPath('out/README.md')
+
+        Raises:
+            BuiltFolderError: manifest, statistics or the card's front matter cannot be read.
+
+        """
+        folder, _ = self._folder, self.manifest  # refused, if at all, before what is imported next
+        from datasetkit.export.dataset.describe import update_card
+        from datasetkit.pipeline.build import REASON_MEANINGS
+
+        update_card(folder, REASON_MEANINGS)
+        return Page(folder / CARD_NAME)
+
+    def export(
+        self,
+        to: str,
+        destination: str | os.PathLike[str],
+        split: str | None = None,
+        overwrite: bool = False,
+        *,
+        on_progress: OnProgress | None = None,
+    ) -> ExportResult:
+        """Write the dataset in another format, and count what that format cannot hold.
+
+        Example:
+            >>> dk.open("out").export("coco", "out-coco", split="train").objects
+            23
+
+        Args:
+            to: coco, imagefolder, labelstudio, webdataset, yolo-seg, or the name of a plug-in.
+            destination: folder to write, here or as a URI.
+            split: the one split to export; None takes all.
+            overwrite: whether an earlier export in the destination is replaced.
+            on_progress: called with what is done, records done and records in all.
+
+        Raises:
+            UnknownNameError: there is no such format.
+            OutputError: the destination holds something else.
+            BuiltFolderError: there is no such split, or a shard cannot be read.
+
+        """
+        from datasetkit.export.formats import FORMATS
+
+        folder, _ = self._folder, FORMATS.load(to)
+        from datasetkit.export.formats.exporting import export_folder
+        from datasetkit.export.formats.remote import export_remote
+
+        def show(done: int, total: int) -> None:
+            if on_progress is not None:
+                on_progress("exporting", done, total)
+
+        place = as_place(os.fspath(destination))
+        if isinstance(place, RemotePath):
+            return export_remote(folder, to, place, split=split, overwrite=overwrite, on_progress=show)
+        return export_folder(folder, to, place, split=split, overwrite=overwrite, on_progress=show)
+
+    def push(
+        self,
+        repository: str,
+        *,
+        private: bool | None = None,
+        revision: str | None = None,
+        tag: str | None = None,
+        token: str | None = None,
+        commit_message: str | None = None,
+        create_pr: bool = False,
+        dry_run: bool = False,
+        on_progress: OnProgress | None = None,
+    ) -> Plan | Pushed | StorePush:
+        """Publish the dataset on the Hugging Face Hub, in one commit, or in an object store.
+
+        Example:
+            >>> dk.open("out").push("user/name", private=True, tag="v1").url
+            'https://huggingface.co/datasets/user/name/tree/v1'
+
+        Args:
+            repository: ``user/name``, or a URI such as ``s3://bucket/prefix``, which takes none of the options below
+                but the last two.
+            private: who may see a new repository; None leaves it to the Hub.
+            revision: branch; made from ``main`` if it is not there.
+            tag: for the new commit.
+            token: None takes the one that ``hf auth login`` stored, or ``HF_TOKEN``. It is in no message and no result.
+            commit_message: title of the commit; None names what is pushed.
+            create_pr: whether the commit is proposed as a pull request to ``main``.
+            dry_run: whether nothing is sent.
+            on_progress: called with stage, bytes done and bytes in all, from several threads.
+
+        Raises:
+            BuiltFolderError: the folder is not finished, or a shard is not the manifest's.
+            HubError, OutputError, OSError: the place refuses something, or cannot be reached; nothing is lost.
+
+        """
+        from datasetkit.export.publish.publishing import publish
+
+        return publish(
+            self._folder,
+            repository,
+            private=private,
+            revision=revision,
+            tag=tag,
+            token=token,
+            commit_message=commit_message,
+            create_pr=create_pr,
+            dry_run=dry_run,
+            on_progress=on_progress,
+        )
+
+    @property
+    def _folder(self) -> Path:
+        if isinstance(self.path, Path):
+            return self.path
+        raise BuiltFolderError(f"{self.path} is not a folder; of a dataset elsewhere only verify works: download it, and open its folder")
+
+    @contextmanager
+    def _files(self) -> Iterator[DatasetFiles]:
+        from datasetkit.export.dataset.files import FolderFiles
+
+        with ExitStack() as stack:
+            if isinstance(self.path, Path):
+                yield FolderFiles(self.path)
+                return
+            files: DatasetFiles
+            if isinstance(self.path, RemotePath):
+                from datasetkit.export.publish.store.dataset import remote_files
+
+                files = stack.enter_context(remote_files(self.path))
+            else:
+                from datasetkit.export.publish.hub.dataset import published_files
+
+                repo_id, _, revision = self.path.partition("@")
+                try:
+                    files = stack.enter_context(published_files(repo_id, revision or None))
+                except HubError as error:
+                    raise HubError(f"{self.path} is not a folder; {error}", error.status) from error
+            _check_ours(self.path, files.names)
+            yield files
+
+
+def open_built(folder: str | os.PathLike[str]) -> Built:
+    """Open a built folder, or a published dataset.
+
+    Example:
+        >>> dk.open("out")
+        <Built 'out': 6 records (train 6), schema 1.0, datasetkit 0.1.0>
+
+    Args:
+        folder: what ``datasetkit build`` wrote. A published dataset is ``user/name[@revision]`` on the Hub, or a URI;
+            of it, ``manifest`` and ``verify()`` can be had.
+
+    Raises:
+        BuiltFolderError: it is neither, or datasetkit did not write it.
+
+    """
+    given = os.fspath(folder)
+    place = as_place(given)
+    if isinstance(place, RemotePath):
+        return Built(place)
+    if place.is_dir():
+        _check_ours(place, [path.name for path in place.iterdir()])
+        return Built(place)
+    if _PUBLISHED.fullmatch(given) and not place.exists():
+        return Built(given)
+    raise BuiltFolderError(
+        f"{place} is not a folder; give one that `datasetkit build` wrote, or a dataset on the Hub as user/name"
+    )
+
+
+def _check_ours(where: object, names: Collection[str]) -> None:
+    """Refuse what no build ever wrote."""
+    if not _OURS.intersection(names):
+        raise BuiltFolderError(
+            f"{where} was not written by datasetkit: it has no {MANIFEST_NAME}; give a folder that `datasetkit build` "
+            "wrote, or a published one"
+        )

@@ -1,0 +1,54 @@
+"""What came of a build, in lines. Owns which of its counts are reported, and the hints that follow from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from datasetkit.core.ledger import DropReason
+from datasetkit.core.text import counted
+from datasetkit.export.dataset.manifest import Manifest
+from datasetkit.export.dataset.statistics import Statistics
+
+
+def summary_lines(folder: Path, manifest: Manifest) -> Iterator[str]:
+    """Yield what ``datasetkit build`` prints at its end.
+
+    Raises:
+        BuiltFolderError: the statistics cannot be read.
+
+    """
+    tally = manifest.tally
+    splits = ", ".join(f"{split} {rows:,}" for split, rows in manifest.split_rows.items()) or "none"
+    yield f"records      read {tally.read['record']:,}, kept {tally.kept['record']:,} ({splits})"
+    relabelled = tally.dropped["annotation"][DropReason.RELABELLED]
+    if relabelled:
+        yield f"replaced     {relabelled:,} of the source's masks by what the models found"
+    if tally.read["annotation"] > relabelled:
+        yield f"annotations  read {tally.read['annotation']:,}, kept {tally.kept['annotation']:,}"
+    if tally.read["detection"]:
+        yield f"detections   read {tally.read['detection']:,}, kept {tally.kept['detection']:,}"
+    for scope, reasons in tally.dropped.items():
+        for reason, count in sorted(reasons.items()):
+            if reason is not DropReason.RELABELLED:
+                yield f"dropped      {counted(count, scope)}: {reason} ({reason.explanation})"
+    for kind, count in sorted(tally.notices.items()):
+        yield f"noticed      {counted(count, 'record')}: {kind} ({kind.explanation})"
+    shared = Statistics.read(folder).shared_pictures
+    if shared:
+        images = "1 image comes" if shared == 1 else f"{shared:,} images come"
+        yield f"noticed      {images} again in another split; --splits train=.9,test=.1 keeps equal ones together"
+    yield f"wrote        {folder}"
+    yield from (f"hint         {hint}" for hint in _hints(manifest))
+    if tally.read["annotation"] and not tally.kept["annotation"] and not relabelled:
+        yield "warning: no annotation was kept; do the annotation files belong to these images?"
+
+
+def _hints(manifest: Manifest) -> Iterator[str]:
+    tally, source = manifest.tally, manifest.recipe.get("source")
+    if tally.dropped["record"][DropReason.NO_DESCRIPTION]:
+        yield "--no-require-description keeps images that have no description"
+    if isinstance(source, Mapping) and source.get("name") == "coco" and source.get("captions") is None:
+        yield "--captions FILE adds descriptions, whose phrases are linked to the objects"
+    if not manifest.recipe.get("grounding") and not tally.read["annotation"]:
+        yield "there are no objects; --preset grounded-sam finds them with models"
