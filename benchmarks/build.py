@@ -27,6 +27,7 @@ from datasetkit.core.protocols import SourceContext
 from datasetkit.core.schema import record_to_row
 from datasetkit.export.dataset.shards import ShardWriter
 from datasetkit.options import Recipe
+from datasetkit.options.build import RunOptions
 from datasetkit.pipeline.build import build
 from datasetkit.sources.coco import CocoSource
 
@@ -90,10 +91,10 @@ def main() -> None:
             "instances": data / "instances.json",
             "captions": data / "captions.json",
         }
-        recipe = Recipe.parse({"source": source}, "benchmark")
+        recipe = Recipe.checked({"source": source})
         decoding = decode_all(data / "pictures", workers)
         start = time.perf_counter()
-        build(recipe, data / "out", workers=workers)
+        build(recipe, RunOptions(out=data / "out", workers=workers))
         seconds = time.perf_counter() - start
         stages = profile(recipe, data / "profile.parquet").seconds
     print(

@@ -23,7 +23,7 @@ from torch.nn.modules import module as torch_module
 
 from datasetkit.core.protocols import Reading
 from datasetkit.options import GroundingOptions, Recipe, ToyworldOptions
-from datasetkit.options.build import Placement
+from datasetkit.options.build import Placement, RunOptions
 from datasetkit.options.presets import preset
 from datasetkit.pipeline.build import Progress, build
 from datasetkit.pipeline.models import grounded_annotator
@@ -68,13 +68,13 @@ class ForwardClock:
 def time_build(count: int, batch: int) -> None:
     """Build once and print where the time goes."""
     grounding = preset("toyworld", {})
-    recipe = Recipe.parse({"source": {"name": "toyworld", "count": count}, "grounding": grounding}, "benchmark")
-    placement = Placement("cpu", batch, batch, batch)
+    recipe = Recipe.checked({"source": {"name": "toyworld", "count": count}, "grounding": grounding})
+    placement = Placement(device="cpu", captioner_batch=batch, detector_batch=batch, segmenter_batch=batch)
     last: list[Progress] = []
     clock = ForwardClock()
     with tempfile.TemporaryDirectory() as folder, clock.running():
         start = time.perf_counter()
-        build(recipe, Path(folder) / "out", workers=2, placement=placement, on_progress=lambda item: last.append(item))
+        build(recipe, RunOptions(out=Path(folder) / "out", workers=2, **placement), lambda item: last.append(item))
         wall = time.perf_counter() - start
     print(f"build of {count} scenes: {wall:.1f} s, {count / wall:.1f} records/s")
     print(f"within forward passes {clock.seconds:.1f} s; beyond {1 - clock.seconds / wall:.1%} of all")
@@ -86,7 +86,7 @@ def time_build(count: int, batch: int) -> None:
 
 def rate(readings: list[Reading], batch: int, options: GroundingOptions) -> float:
     """Pictures a second."""
-    placement = Placement("cpu", batch, batch, batch)
+    placement = Placement(device="cpu", captioner_batch=batch, detector_batch=batch, segmenter_batch=batch)
     annotator = grounded_annotator(options, placement, describes=False, key_max=None, stages=Stages())
     annotator.annotate(readings[:batch])
     start = time.perf_counter()

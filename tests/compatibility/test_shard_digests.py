@@ -16,6 +16,7 @@ import pytest
 from datasetkit.export.dataset.manifest import Manifest
 from datasetkit.export.dataset.reading import iter_rows
 from datasetkit.options import Recipe
+from datasetkit.options.build import RunOptions
 from datasetkit.pipeline.build import build
 from tests.compatibility.former import FORMER
 from tests.pipeline.builders import (
@@ -38,7 +39,7 @@ SCORE_TOLERANCE = 1e-3  # models on other processors round otherwise, and thresh
 
 
 def digests(recipe: Recipe, out: Path) -> dict[str, str]:
-    return {shard.path: shard.sha256 for shard in build(recipe, out, workers=2).shards}
+    return {shard.path: shard.sha256 for shard in build(recipe, RunOptions(out=out, workers=2)).shards}
 
 
 def test_coco(tmp_path: Path) -> None:
@@ -62,7 +63,7 @@ def test_folder(tmp_path: Path) -> None:
 def test_toyworld_with_models(tmp_path: Path) -> None:
     found = FORMER / "found"
     recipe = Recipe.read(found / "recipe.yaml", tmp_path)
-    manifest = build(recipe, tmp_path / "out", workers=2)
+    manifest = build(recipe, RunOptions(out=tmp_path / "out", workers=2))
     if [shard.sha256 for shard in manifest.shards] != [shard.sha256 for shard in Manifest.read(found).shards]:
         rows, former = ([row for _, row in iter_rows(out, Manifest.read(out))] for out in (tmp_path / "out", found))
         assert_alike(rows, former)

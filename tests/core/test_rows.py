@@ -25,6 +25,7 @@ from datasetkit.core.errors import BuiltFolderError, DatasetkitError, RecordErro
 from datasetkit.core.record import Record
 from datasetkit.core.rows import picture
 from datasetkit.options import Recipe
+from datasetkit.options.build import RunOptions
 from datasetkit.pipeline.build import build
 from tests.export.folders import bare_record, record, rows_of, write_folder
 from tests.pipeline.builders import records
@@ -211,8 +212,8 @@ def test_the_readme_uses_rows_as_they_are(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_real_build(tmp_path: Path) -> None:
-    recipe = Recipe.parse({"source": {"name": "toyworld", "count": 3, "size_px": 64}}, "test")
-    build(recipe, tmp_path / "out", workers=1)
+    recipe = Recipe.checked({"source": {"name": "toyworld", "count": 3, "size_px": 64}})
+    build(recipe, RunOptions(out=tmp_path / "out", workers=1))
     known: dict[str, Record] = records(tmp_path / "out")
     rows = [row for part in dk.load(tmp_path / "out").values() for row in part]
     assert len(rows) == 3

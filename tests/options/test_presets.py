@@ -71,7 +71,7 @@ def test_unknown_presets_and_options_are_named() -> None:
         preset("toyworld", {"detector.model.name": "x"})
     value = {"source": {"name": "toyworld"}, "grounding": preset("toyworld", {"detector.score_mim": 0.1})}
     with pytest.raises(RecipeError, match=r"detector.*score_mim"):
-        Recipe.parse(value, "test")
+        Recipe.checked(value)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_unknown_presets_and_options_are_named() -> None:
 def test_parts_that_do_not_fit_are_refused(changes: dict[str, Any], error: str) -> None:
     value = {"source": {"name": "toyworld"}, "grounding": preset("toyworld", changes)}
     with pytest.raises(RecipeError, match=error):
-        Recipe.parse(value, "test")
+        Recipe.checked(value)
 
 
 def test_local_models_are_published_by_name_and_found_again(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_local_models_are_published_by_name_and_found_again(tmp_path: Path) -> N
     weights.touch()
     changes = {"detector.model": str(folder), "segmenter.name": "segment-anything", "segmenter.weights": str(weights)}
     value = {"source": {"name": "toyworld"}, "grounding": preset("toyworld", changes)}
-    text = recipe_yaml(Recipe.parse(value, "test").published())
+    text = recipe_yaml(Recipe.checked(value).published())
     assert str(tmp_path) not in text
     path = tmp_path / "recipe.yaml"
     path.write_text(text)

@@ -31,14 +31,14 @@ FULL = {
 
 
 def test_defaults() -> None:
-    recipe = Recipe.parse(FOLDER, "test")
+    recipe = Recipe.checked(FOLDER)
     assert recipe.image_limits == ImageLimits()
     assert (recipe.splits, recipe.limit, recipe.part_size, recipe.overlay) == (None, None, 1000, True)
 
 
 @pytest.mark.parametrize("value", [FOLDER, FULL, {"source": {"name": "toyworld", "count": 5}}])
 def test_yaml_there_and_back(tmp_path: Path, value: dict[str, Any]) -> None:
-    recipe = Recipe.parse(value, "test")
+    recipe = Recipe.checked(value)
     path = tmp_path / "recipe.yaml"
     path.write_text(recipe_yaml(recipe.published()), encoding="utf-8")
     back = Recipe.read(path, tmp_path)
@@ -55,7 +55,7 @@ def test_relative_paths_start_where_the_caller_says(tmp_path: Path) -> None:
 
 
 def test_what_is_published_tells_nothing_of_the_machine() -> None:
-    text = recipe_yaml(Recipe.parse(FULL, "test").published())
+    text = recipe_yaml(Recipe.checked(FULL).published())
     assert "/" not in text
     assert "images: train2017" in text
 
@@ -99,7 +99,7 @@ def splits(**shares: float) -> dict[str, Any]:
 )
 def test_a_mistake_is_named_in_one_line(value: dict[str, Any], message: str) -> None:
     with pytest.raises(RecipeError) as caught:
-        Recipe.parse(value, "r.yaml")
+        Recipe.checked(value)
     assert str(caught.value).startswith("r.yaml: ")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -218,5 +218,5 @@ def test_published_paths_keep_their_places_to_each_other(
     images: str, instances: str, published: tuple[str, str]
 ) -> None:
     source = {"name": "coco", "images": images, "instances": instances}
-    found = Recipe.parse({"source": source}, "options").published()["source"]
+    found = Recipe.checked({"source": source}).published()["source"]
     assert (found["images"], found["instances"]) == published

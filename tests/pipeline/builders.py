@@ -14,6 +14,7 @@ from datasetkit.core.schema import row_to_record
 from datasetkit.export.dataset.manifest import LEDGER_NAME, Manifest
 from datasetkit.export.dataset.reading import iter_shard
 from datasetkit.options import Recipe
+from datasetkit.options.build import RunOptions
 from datasetkit.pipeline.build import build
 from tests.core.pictures import encode, noise
 
@@ -71,16 +72,16 @@ def write_coco(
 
 def folder_recipe(folder: Path, **options: Any) -> Recipe:
     source = {name: options.pop(name) for name in ("caption_column", "require_description") if name in options}
-    return Recipe.parse({"source": {"name": "folder", "folder": folder, **source}, **options}, "test")
+    return Recipe.checked({"source": {"name": "folder", "folder": folder, **source}, **options})
 
 
 def coco_recipe(source: Json, **options: Any) -> Recipe:
-    return Recipe.parse({"source": source, **options}, "test")
+    return Recipe.checked({"source": source, **options})
 
 
 def built(recipe: Recipe, out: Path, **how: Any) -> tuple[Manifest, dict[str, Record]]:
     """Build, check the account, and give the manifest and the records by id."""
-    manifest = build(recipe, out, **{"workers": 2, **how})
+    manifest = build(recipe, RunOptions(out=out, **{"workers": 2, **how}))
     check_account(out)
     return manifest, records(out)
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import datasetkit.export.dataset.describe
 import datasetkit.pipeline.build
 from datasetkit.options import Recipe
+from datasetkit.options.build import RunOptions
 from datasetkit.pipeline.build import build
 from tests.killing import end_at, forked
 from tests.pipeline.builders import caption, coco_recipe, contents, image_entry, instance, picture, write_coco
@@ -44,7 +45,7 @@ def scenario(
     base = folder / "base"
 
     def plain(out: Path) -> object:
-        return build(recipe, out, workers=2)
+        return build(recipe, RunOptions(out=out, workers=2))
 
     def nothing(out: Path) -> None:
         shutil.rmtree(out, ignore_errors=True)
@@ -56,22 +57,22 @@ def scenario(
     if name == "fresh":
         return nothing, plain, plain
     if name == "overwrite":
-        forked(lambda: build(recipe.model_copy(update={"limit": 3}), base, workers=2))
+        forked(lambda: build(recipe.model_copy(update={"limit": 3}), RunOptions(out=base, workers=2)))
         return (
             built_before,
-            lambda out: build(recipe, out, workers=2, overwrite=True),
-            lambda out: build(recipe, out, workers=2, overwrite=True),
+            lambda out: build(recipe, RunOptions(out=out, workers=2, overwrite=True)),
+            lambda out: build(recipe, RunOptions(out=out, workers=2, overwrite=True)),
         )
     if name == "overwrite with the same":
         forked(lambda: plain(base))
-        return built_before, lambda out: build(recipe, out, workers=2, overwrite=True), plain
+        return built_before, lambda out: build(recipe, RunOptions(out=out, workers=2, overwrite=True)), plain
     forked(lambda: plain(base))
     (folder / "images" / "2.png").write_bytes(picture(2))
     (folder / "images" / "4.png").write_bytes(picture(4))
     return (
         built_before,
-        lambda out: build(recipe, out, workers=2, retry_failed=True),
-        lambda out: build(recipe, out, workers=2, retry_failed=True),
+        lambda out: build(recipe, RunOptions(out=out, workers=2, retry_failed=True)),
+        lambda out: build(recipe, RunOptions(out=out, workers=2, retry_failed=True)),
     )
 
 
@@ -83,7 +84,7 @@ def warm_up(folder: Path) -> None:
     )
     datasetkit.pipeline.build.KnownObjectAligner = lambda **_: aligner
     datasetkit.export.dataset.describe.write_plots = lambda *_: ()
-    build(recipe, folder / "out", workers=2)
+    build(recipe, RunOptions(out=folder / "out", workers=2))
 
 
 def main(folder: Path, name: str, how: signal.Signals, stride: int) -> int:
@@ -95,7 +96,9 @@ def main(folder: Path, name: str, how: signal.Signals, stride: int) -> int:
         raise SystemExit(f"{name}: the build fails without being killed")
     expected = contents(reference)
     fresh = folder / "fresh"
-    if forked(lambda: build(coco_recipe(files_of(folder), part_size=2, splits=SHARES), fresh, workers=2)):
+    if forked(
+        lambda: build(coco_recipe(files_of(folder), part_size=2, splits=SHARES), RunOptions(out=fresh, workers=2))
+    ):
         raise SystemExit(f"{name}: the fresh build fails")
     if contents(fresh) != expected:
         raise SystemExit(f"{name} ends in other bytes than a fresh build")

@@ -17,6 +17,7 @@ import datasetkit.pipeline.records
 from datasetkit.core.errors import OutputError, SourceError
 from datasetkit.core.ledger import DropReason
 from datasetkit.export.dataset.manifest import Manifest
+from datasetkit.options.build import RunOptions
 from datasetkit.pipeline.build import Progress, build
 from tests.pipeline.builders import (
     built,
@@ -201,7 +202,7 @@ def test_an_error_of_the_program_leaves_a_build_to_go_on_with(tmp_path: Path, mo
 
     monkeypatch.setattr("datasetkit.pipeline.records.draw_overlay", failing)
     with pytest.raises(ZeroDivisionError):
-        build(recipe, tmp_path / "out", workers=2)
+        build(recipe, RunOptions(out=tmp_path / "out", workers=2))
     assert not list((tmp_path / "out").rglob("*.partial"))
     monkeypatch.setattr("datasetkit.pipeline.records.draw_overlay", real)
     built(recipe, tmp_path / "out")
@@ -213,7 +214,7 @@ def test_progress_goes_up_to_the_total(tmp_path: Path) -> None:
     recipe = coco_of(tmp_path, part_size=2, limit=5)
     (tmp_path / "images" / "1.png").unlink()
     seen: list[Progress] = []
-    build(recipe, tmp_path / "out", workers=2, on_progress=seen.append)
+    build(recipe, RunOptions(out=tmp_path / "out", workers=2), seen.append)
     assert [(step.done, step.total) for step in seen] == [(n, 5) for n in range(6)]
     assert seen[-1].dropped == 1
 
@@ -233,12 +234,12 @@ def test_all_captions_make_records_of_their_own(tmp_path: Path) -> None:
 
 def test_a_source_that_cannot_be_read_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(SourceError):
-        build(folder_recipe(tmp_path / "none"), tmp_path / "out", workers=1)
+        build(folder_recipe(tmp_path / "none"), RunOptions(out=tmp_path / "out", workers=1))
     assert not (tmp_path / "out").exists()
 
 
 def test_out_inside_the_pictures_folder_is_refused(tmp_path: Path) -> None:
     folder = put(tmp_path, {"a.png": picture()})
     with pytest.raises(OutputError, match="inside the source's folder"):
-        build(folder_recipe(folder), folder / "out", workers=1)
+        build(folder_recipe(folder), RunOptions(out=folder / "out", workers=1))
     assert not (folder / "out").exists()

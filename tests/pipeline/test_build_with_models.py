@@ -20,7 +20,7 @@ from datasetkit.core.record import ObjectStatus, PhraseStatus
 from datasetkit.export.dataset.manifest import Manifest
 from datasetkit.export.dataset.verification.verify import verify_folder
 from datasetkit.options import Recipe
-from datasetkit.options.build import Placement
+from datasetkit.options.build import RunOptions
 from datasetkit.options.presets import preset
 from datasetkit.pipeline.build import build
 from tests.core.pictures import encode, noise
@@ -28,16 +28,16 @@ from tests.pipeline.builders import built, contents, put, reasons, records, writ
 
 pytestmark = pytest.mark.slow
 
-CPU = Placement(device="cpu", captioner_batch=4, detector_batch=4, segmenter_batch=4)
+CPU: dict[str, Any] = {"device": "cpu", "captioner_batch": 4, "detector_batch": 4, "segmenter_batch": 4}
 
 
 def scenes(count: int = 8, **options: Any) -> Recipe:
     source = {"name": "toyworld", "count": count, "size_px": 128, "scene_split": "test"}
-    return Recipe.parse({"source": source, "grounding": preset("toyworld", {}), **options}, "test")
+    return Recipe.checked({"source": source, "grounding": preset("toyworld", {}), **options})
 
 
 def of_scenes(out: Path, **options: Any) -> Manifest:
-    return build(scenes(**options), out, workers=2, placement=CPU)
+    return build(scenes(**options), RunOptions(out=out, workers=2, **CPU))
 
 
 @contextmanager
@@ -129,7 +129,7 @@ def test_equal_recipes_give_equal_bytes_also_in_parts_and_resumed(whole: Path, t
             raise StopError
 
     with pytest.raises(StopError):
-        build(scenes(part_size=4), tmp_path / "resumed", workers=2, placement=CPU, on_progress=stop_at_five)
+        build(scenes(part_size=4), RunOptions(out=tmp_path / "resumed", workers=2, **CPU), stop_at_five)
     asked: list[int] = []
     with before_detection(lambda pixels: asked.append(len(pixels))):
         of_scenes(tmp_path / "resumed", part_size=4)
@@ -178,7 +178,7 @@ def test_a_picture_too_large_for_memory_is_dropped_alone_and_read_again_when_ask
         manifest = of_scenes(out)
     assert Counter(reasons(out).values()) == {DropReason.OUT_OF_MEMORY: 1}
     assert manifest.tally.kept["record"] == 7
-    build(scenes(), out, workers=2, placement=CPU, retry_failed=True)
+    build(scenes(), RunOptions(out=out, workers=2, **CPU, retry_failed=True))
     assert data(out) == data(whole)
 
 
@@ -187,7 +187,7 @@ def test_a_captioner_describes_pictures_without_a_description(whole: Path, tmp_p
     folder = put(tmp_path / "in", {picture.name: picture.data for picture in pictures})
     (folder / "metadata.csv").write_text(f"file_name,text\n{pictures[0].name},a red star\n")
     grounding = preset("toyworld", {"captioner.prompt": "List the objects."})
-    recipe = Recipe.parse({"source": {"name": "folder", "folder": folder}, "grounding": grounding}, "test")
+    recipe = Recipe.checked({"source": {"name": "folder", "folder": folder}, "grounding": grounding})
     manifest, found = built(recipe, tmp_path / "out", placement=CPU)
     assert manifest.tally.notices[NoticeKind.CAPTIONED] == 2
     assert [model.id for model in manifest.models if model.role == "captioner"] == ["toyworld:vlm"]
@@ -198,7 +198,7 @@ def test_a_captioner_describes_pictures_without_a_description(whole: Path, tmp_p
 def test_pictures_without_words_have_no_objects(tmp_path: Path) -> None:
     source = write_coco(tmp_path / "in", [{"id": 1, "file_name": "1.png", "height": 24, "width": 31}], None, [])
     grounding = preset("toyworld", {"captioner.name": "given"})
-    recipe = Recipe.parse({"source": {**source, "require_description": False}, "grounding": grounding}, "test")
+    recipe = Recipe.checked({"source": {**source, "require_description": False}, "grounding": grounding})
     _, found = built(recipe, tmp_path / "out", placement=CPU)
     (record,) = found.values()
     assert (record.description, record.objects) == (None, ())
@@ -209,7 +209,7 @@ def test_pictures_of_any_shape_go_through_the_models(tmp_path: Path, size_wh: tu
     folder = put(tmp_path / "in", {"thin.png": encode(noise(size_wh[::-1], 0), "PNG")})
     (folder / "metadata.csv").write_text("file_name,text\nthin.png,a red star and two rings\n")
     grounding = preset("toyworld", {"detector.score_min": 0.0, "captioner.name": "given", "filters.box_share_max": 1.0})
-    recipe = Recipe.parse({"source": {"name": "folder", "folder": folder}, "grounding": grounding}, "test")
+    recipe = Recipe.checked({"source": {"name": "folder", "folder": folder}, "grounding": grounding})
     manifest, _ = built(recipe, tmp_path / "out", placement=CPU)
     assert manifest.tally.kept["record"] == 1
     assert manifest.tally.read["detection"] > 0

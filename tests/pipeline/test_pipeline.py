@@ -59,7 +59,7 @@ class Counted:
 
 
 def recipe(source: dict[str, Any], **more: Any) -> Recipe:
-    return Recipe.parse({"source": source, "grounding": preset("toyworld", {}), **more}, "test")
+    return Recipe.checked({"source": source, "grounding": preset("toyworld", {}), **more})
 
 
 def scenes(count: int = COUNT) -> Recipe:
@@ -210,7 +210,7 @@ def test_a_picture_without_a_description_is_noticed_once(tmp_path: Path) -> None
 def by_shipped_models(batch: int, stages: Stages) -> list[Record]:
     chosen = scenes()
     assert chosen.grounding is not None
-    placement = Placement("cpu", captioner_batch=batch, detector_batch=batch, segmenter_batch=batch)
+    placement = Placement(device="cpu", captioner_batch=batch, detector_batch=batch, segmenter_batch=batch)
     annotator = grounded_annotator(chosen.grounding, placement, describes=False, key_max=None, stages=stages)
     return [record_of(outcome) for outcome in outcomes(chosen, annotator, window=placement.window, stages=stages)]
 

@@ -15,6 +15,7 @@ from datasetkit.core.protocols import Source
 from datasetkit.export.dataset.manifest import Manifest
 from datasetkit.export.dataset.reading import iter_shard
 from datasetkit.options import Recipe
+from datasetkit.options.build import RunOptions
 from datasetkit.pipeline.build import build
 from tests.pipeline.builders import check_account, picture
 
@@ -38,7 +39,7 @@ def scenes(out: Path, **more: Any) -> Path:
     """A built folder of eight scenes in two splits, with exact masks, gold phrases and questions."""
     source = {"name": "toyworld", "count": 8, "size_px": 64}
     value = {"source": source, "part_size": 3, "key_max": 1, "splits": {"train": 0.5, "test": 0.5}, **more}
-    build(Recipe.parse(value, "test"), out, workers=2)
+    build(Recipe.checked(value), RunOptions(out=out, workers=2))
     check_account(out)
     return out
 

@@ -19,6 +19,7 @@ from datasetkit.core.image import ImageLimits
 from datasetkit.core.protocols import SourceContext
 from datasetkit.export.dataset.manifest import Manifest
 from datasetkit.options import Recipe
+from datasetkit.options.build import RunOptions
 from datasetkit.options.sources import HubOptions
 from datasetkit.pipeline.build import build
 from datasetkit.sources.hub import HubSource
@@ -70,7 +71,7 @@ def plain(hub: HubServer, tmp_path: Path, splits: Sequence[str] = ("train",), ro
 def recipe(repo: str, **options: Any) -> Recipe:
     names = ("config", "split", "revision", "image_column", "text_column", "id_column", "streaming")
     source = {name: options.pop(name) for name in names if name in options}
-    return Recipe.parse({"source": {"name": "hub", "repo": repo, **source}, **options}, "test")
+    return Recipe.checked({"source": {"name": "hub", "repo": repo, **source}, **options})
 
 
 @BOTH
@@ -277,10 +278,10 @@ def test_a_folder_in_the_repository_s_place_is_not_read(
 def test_a_stream_that_is_cut_stops_the_build_and_goes_on(hub: HubServer, tmp_path: Path) -> None:
     plain(hub, tmp_path)
     options = {"streaming": True, "limit": 5, "part_size": 2, "revision": hub.repository("user/plain").head}
-    build(recipe("user/plain", **options), tmp_path / "whole", workers=1)
+    build(recipe("user/plain", **options), RunOptions(out=tmp_path / "whole", workers=1))
     hub.faults.add(Fault("resolve", "status", times=1000, skip=2, status=403))
     with pytest.raises(SourceError) as caught:
-        build(recipe("user/plain", **options), tmp_path / "out", workers=1)
+        build(recipe("user/plain", **options), RunOptions(out=tmp_path / "out", workers=1))
     assert "hf_test" not in str(caught.value)
     hub.faults.clear()
     built(recipe("user/plain", **options), tmp_path / "out")

@@ -18,6 +18,7 @@ from datasetkit.core.image import ImageLimits
 from datasetkit.core.protocols import SourceContext
 from datasetkit.core.schema import row_schema
 from datasetkit.options import Recipe
+from datasetkit.options.build import RunOptions
 from datasetkit.options.sources import ParquetOptions
 from datasetkit.pipeline.build import build
 from datasetkit.sources.parquet import ParquetSource
@@ -37,7 +38,7 @@ def built_scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def recipe(*files: Path, **options: Any) -> Recipe:
     names = ("image_column", "text_column", "id_column", "require_description", "relabel")
     source = {name: options.pop(name) for name in names if name in options}
-    return Recipe.parse({"source": {"name": "parquet", "files": files, **source}, **options}, "test")
+    return Recipe.checked({"source": {"name": "parquet", "files": files, **source}, **options})
 
 
 @pytest.mark.slow
@@ -251,7 +252,7 @@ def test_models_look_at_plain_rows(built_scenes: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_recipe_builds_again_and_names_no_folder_of_the_machine(built_scenes: Path, tmp_path: Path) -> None:
     (tmp_path / "rows").symlink_to(built_scenes / "data")
-    build(recipe(*sorted((tmp_path / "rows").iterdir())), tmp_path / "out", workers=1)
+    build(recipe(*sorted((tmp_path / "rows").iterdir())), RunOptions(out=tmp_path / "out", workers=1))
     text = (tmp_path / "out" / "recipe.yaml").read_text()
     assert str(tmp_path) not in text
     assert "- test-00000-of" in text
@@ -263,7 +264,7 @@ def test_the_recipe_builds_again_and_names_no_folder_of_the_machine(built_scenes
 def test_a_build_inside_its_own_source_is_refused(tmp_path: Path) -> None:
     write_rows(tmp_path / "a.parquet", plain_rows(1))
     with pytest.raises(OutputError, match="lies inside the source's folder"):
-        build(recipe(tmp_path), tmp_path / "out", workers=1)
+        build(recipe(tmp_path), RunOptions(out=tmp_path / "out", workers=1))
 
 
 def test_no_files_are_no_recipe() -> None:

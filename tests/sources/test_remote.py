@@ -16,6 +16,7 @@ from datasetkit.core.ledger import DropReason
 from datasetkit.core.paths import as_place
 from datasetkit.core.remote import RemotePath
 from datasetkit.options import Recipe
+from datasetkit.options.build import RunOptions
 from datasetkit.options.sources import CocoOptions
 from datasetkit.pipeline.build import build
 from datasetkit.sources.coco import CocoSource
@@ -93,7 +94,7 @@ def recipe(name: str, base: str, options: Json) -> Recipe:
         return [f"{base}/{item}" for item in value] if isinstance(value, list) else f"{base}/{value}"
 
     source = {"name": name, **{option: located(value) for option, value in options.items()}}
-    return Recipe.parse({"source": source, "part_size": 3}, "test")
+    return Recipe.checked({"source": source, "part_size": 3})
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -111,7 +112,7 @@ def test_a_build_from_a_bucket_has_the_bytes_of_one_from_here(bucket: Bucket, tm
     assert [name for name in files if files[name] != remote[name]] == sorted(RECIPE_FILES & files.keys())
     assert {**there.recipe, "source": None} == {**here.recipe, "source": None}
     again = Recipe.read(tmp_path / "there/recipe.yaml", tmp_path / "elsewhere")
-    build(again, tmp_path / "again", workers=2)
+    build(again, RunOptions(out=tmp_path / "again", workers=2))
     assert contents(tmp_path / "again") == remote
 
 
@@ -171,7 +172,7 @@ def test_a_picture_over_the_limit_is_not_fetched(
 
     monkeypatch.setattr(RemotePath, "read_range", watched)
     value = {"source": {"name": "folder", "folder": address}, "limits": {"max_bytes": 1000}}
-    built(Recipe.parse(value, "test"), tmp_path / "out")
+    built(Recipe.checked(value), tmp_path / "out")
     assert fetched == ["small.png"]
     assert reasons(tmp_path / "out") == {"large.png": DropReason.TOO_MANY_BYTES}
 
@@ -187,7 +188,7 @@ def test_pictures_there_with_annotations_here(bucket: Bucket, tmp_path: Path) ->
     options = coco_files(tmp_path / "in")
     address = bucket.upload(tmp_path / "in/images", "images")
     paths = {key: tmp_path / "in" / options[key] for key in ("instances", "captions")}
-    value = Recipe.parse({"source": {"name": "coco", "images": address, **paths}}, "test")
+    value = Recipe.checked({"source": {"name": "coco", "images": address, **paths}})
     manifest, _ = built(value, tmp_path / "out")
     assert manifest.tally.kept["record"] == 3
     assert manifest.recipe["source"]["images"] == address

@@ -22,6 +22,7 @@ from datasetkit.core.protocols import SourceContext
 from datasetkit.export.formats.built import BuiltDataset
 from datasetkit.export.formats.webdataset import write_webdataset
 from datasetkit.options import Recipe
+from datasetkit.options.build import RunOptions
 from datasetkit.options.sources import WebdatasetOptions
 from datasetkit.pipeline.build import build
 from datasetkit.sources.tar_index import Break, Member, scan_tar
@@ -78,7 +79,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def recipe(*shards: Path, **options: Any) -> Recipe:
     source = {name: options.pop(name) for name in ("text_column", "require_description") if name in options}
-    return Recipe.parse({"source": {"name": "webdataset", "shards": shards, **source}, **options}, "test")
+    return Recipe.checked({"source": {"name": "webdataset", "shards": shards, **source}, **options})
 
 
 @pytest.mark.parametrize("tar_format", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
@@ -155,7 +156,7 @@ def test_a_tar_made_to_do_harm(tmp_path: Path) -> None:
     write_tar(tmp_path / "in" / "a.tar", members)
     before = sorted(tmp_path.rglob("*"))
     value = {"source": {"name": "webdataset", "shards": [tmp_path / "in"]}, "limits": {"max_bytes": 8000}}
-    _, found = built(Recipe.parse(value, "test"), tmp_path / "in" / "out")
+    _, found = built(Recipe.checked(value), tmp_path / "in" / "out")
     assert {name: record.description for name, record in found.items()} == {
         "a.tar/good": "a good cat",
         "a.tar/twice": None,
@@ -317,7 +318,7 @@ def test_an_exported_record_that_was_tampered_with(exported: Path, tmp_path: Pat
 def test_the_recipe_builds_again(tmp_path: Path) -> None:
     write_tar(tmp_path / "in" / "train-000.tar", [("0.png", picture())])
     write_tar(tmp_path / "in" / "train-001.tar", [("0.png", picture(1))])
-    build(recipe(tmp_path / "in" / "train-{000..001}.tar"), tmp_path / "out", workers=1)
+    build(recipe(tmp_path / "in" / "train-{000..001}.tar"), RunOptions(out=tmp_path / "out", workers=1))
     text = (tmp_path / "out" / "recipe.yaml").read_text()
     assert str(tmp_path) not in text
     assert "- train-{000..001}.tar" in text

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from datasetkit.options.build import RunOptions
 from datasetkit.pipeline.build import build
 from tests.export.folders import bare_record, record, rows_of, write_folder
 from tests.pipeline.builders import coco_recipe
@@ -26,7 +27,7 @@ def mini(coco_mini: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("datasetkit.export.dataset.describe.write_plots", lambda *_: ())
-        build(coco_recipe(source, splits={"validation": 1.0}, overlay=False), out, workers=1)
+        build(coco_recipe(source, splits={"validation": 1.0}, overlay=False), RunOptions(out=out, workers=1))
     return out
 
 
