@@ -141,7 +141,10 @@ class Recipe(RecordOptions, _Parts):
         if not isinstance(value, Mapping):
             raise RecipeError(f"{path} holds a {type(value).__name__}; a recipe is a mapping of options")
         check_code(value, str(path), allow_code=allow_code)
-        recipe = cls.checked(value, lambda name: f"{path}: {name}")
+        try:
+            recipe = cls.checked(value)
+        except RecipeError as error:
+            raise RecipeError(f"{path}: {error}") from None
         located: dict[str, Any] = {}
         for name, places in recipe._source_places():
             found = tuple(root / place if isinstance(place, Path) else place for place in places)

@@ -107,7 +107,9 @@ def build(recipe: Recipe, run: RunOptions, on_progress: Callable[[Progress], Non
     annotator = _annotator(recipe, finder, run, stages)
     if annotator is not None:
         identity = replace(identity, models=annotator.identities)
-    pipeline = Pipeline(recipe, source, aligner, annotator, filters, run, stages)
+    pipeline = Pipeline(
+        recipe, source, aligner, annotator, filters, window=run.window, workers=run.workers, stages=stages
+    )
     with BuildFolder(run.out, identity, overwrite=run.overwrite) as folder:
         if run.retry_failed:
             folder.reopen(reason for reason in DropReason if reason.may_pass_later)

@@ -19,7 +19,6 @@ from datasetkit.core.protocols import Aligner, Annotator, Entry, Filter, Reading
 from datasetkit.core.record import Record
 from datasetkit.core.schema import record_to_row
 from datasetkit.export.dataset.part import Outcome
-from datasetkit.options.build import RunOptions
 from datasetkit.options.recipe import Recipe
 from datasetkit.runtime.threads import map_in_order
 from datasetkit.runtime.timers import Stages
@@ -45,7 +44,8 @@ class Pipeline:
         aligner: from words, where no models are asked.
         annotator: from images, by models; its objects replace the source's. None leaves these.
         filters: what says which records stay, in order, each with its name.
-        run: how many threads there are, and how many images the annotator is given at once.
+        window: how many images the annotator is given at once.
+        workers: threads.
         stages: clocks.
 
     """
@@ -57,7 +57,9 @@ class Pipeline:
         aligner: Aligner,
         annotator: Annotator | None,
         filters: Sequence[tuple[str, Filter]],
-        run: RunOptions,
+        *,
+        window: int,
+        workers: int,
         stages: Stages,
     ) -> None:
         self._recipe = recipe
@@ -65,8 +67,8 @@ class Pipeline:
         self._aligner = aligner
         self._annotator = annotator
         self._filters = filters
-        self._window = run.window
-        self._workers = run.workers
+        self._window = window
+        self._workers = workers
         self._stages = stages
 
     def run(self, entries: Iterable[Entry]) -> Iterator[Outcome]:

@@ -71,7 +71,8 @@ def pipeline(
 ) -> tuple[Pipeline, list[Entry]]:
     aligner = KnownObjectAligner(objects_known=True)
     source = source or SOURCES.load(chosen.source.name)(chosen.source, SourceContext(aligner=aligner))
-    made = Pipeline(chosen, source, aligner, annotator, window=window, **{"workers": 2, "stages": Stages(), **more})
+    how: dict[str, Any] = {"filters": (), "workers": 2, "stages": Stages(), **more}
+    made = Pipeline(chosen, source, aligner, annotator, window=window, **how)
     return made, list(source.entries())
 
 
@@ -211,7 +212,9 @@ def by_shipped_models(batch: int, stages: Stages) -> list[Record]:
     chosen = scenes()
     assert chosen.grounding is not None
     placement = Placement(device="cpu", captioner_batch=batch, detector_batch=batch, segmenter_batch=batch)
-    annotator = grounded_annotator(chosen.grounding, placement, describes=False, key_max=None, stages=stages)
+    annotator = grounded_annotator(
+        chosen.grounding, placement, NounPhraseFinder(), describes=False, key_max=None, stages=stages
+    )
     return [record_of(outcome) for outcome in outcomes(chosen, annotator, window=placement.window, stages=stages)]
 
 

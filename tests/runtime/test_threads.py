@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from datasetkit.core.errors import UnknownNameError
 from datasetkit.options.sources import SOURCES
-from datasetkit.runtime.registry import Registry
+from datasetkit.runtime.registry import Builtin, Registry
 from datasetkit.runtime.threads import map_in_order
 
 AHEAD = 4
@@ -101,11 +101,14 @@ def test_every_source_loads(name: str) -> None:
 def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(UnknownNameError) as caught:
         SOURCES.load("ftp")
-    assert str(caught.value) == "no source is called 'ftp'; known: coco, folder, hub, parquet, toyworld, webdataset"
+    assert (
+        str(caught.value)
+        == "no source is called 'ftp'; known: coco, folder, hub, parquet, toyworld, webdataset, or a class as package.module:Class"
+    )
     assert isinstance(caught.value, KeyError)
 
 
 def test_a_part_is_imported_when_it_is_asked_for() -> None:
-    registry = Registry("part", {"broken": "no_such_module:x", "sqrt": "math:sqrt"})
+    registry = Registry("part", {"broken": Builtin("no_such_module:x"), "sqrt": Builtin("math:sqrt")})
     assert registry.names == ("broken", "sqrt")
     assert registry.load("sqrt")(4) == 2

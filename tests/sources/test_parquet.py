@@ -166,7 +166,6 @@ def test_rows_without_a_picture_or_a_text(tmp_path: Path) -> None:
     write_rows(tmp_path / "a.parquet", rows)
     found = outcomes(opened(tmp_path, context=SourceContext(limits=ImageLimits(max_bytes=4000))))
     assert list(found.values()) == ["missing", "name_only", "not_an_image", None, "too_many_bytes"]
-    assert list(outcomes(opened(tmp_path, require_description=True)).values())[3] == "no_description"
 
 
 def test_a_broken_row_group_costs_its_rows_only(tmp_path: Path) -> None:
