@@ -106,7 +106,7 @@ class Recipe(RecordOptions, _Parts):
         of the machine, and builds again wherever the source's files keep their places to each other. Addresses of
         remote places are given as they are.
         """
-        value = self.model_dump()
+        value = self.model_dump() | {"filters": [one.model_dump() for one in self.filters]}
         options = self._source_places()
         paths = [absolute(place) for _, places in options for place in places if isinstance(place, Path)]
         root = Path(os.path.commonpath([path.parent for path in paths])) if paths else Path()

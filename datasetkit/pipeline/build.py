@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from datasetkit import __version__
 from datasetkit.annotation.alignment import AlignmentReason, KnownObjectAligner
+from datasetkit.annotation.phrases import NounPhraseFinder
 from datasetkit.core.errors import OutputError, RecipeError
 from datasetkit.core.ledger import DropReason
 from datasetkit.core.paths import Place
@@ -25,7 +26,7 @@ from datasetkit.export.dataset.part import PartWriter
 from datasetkit.options.base import PartOptions
 from datasetkit.options.build import Placement, RunOptions
 from datasetkit.options.grounding import GroundingOptions
-from datasetkit.options.models import CAPTIONERS, DETECTORS, FILTERS, GROUNDERS, PHRASE_FINDERS, SEGMENTERS
+from datasetkit.options.models import CAPTIONERS, DETECTORS, FILTERS, GROUNDERS, PHRASE_FINDERS, SEGMENTERS, NounPhraseOptions
 from datasetkit.options.recipe import Recipe
 from datasetkit.options.sources import SOURCES, FolderOptions, HubOptions, ParquetOptions, RowsOptions, TableOptions
 from datasetkit.pipeline.records import Pipeline
@@ -95,7 +96,10 @@ def build(recipe: Recipe, run: RunOptions, on_progress: Callable[[Progress], Non
     recipe = _pinned(recipe)
     _check_place(recipe, run.out)
     stages = Stages()
-    finder: PhraseFinder = make_part(PHRASE_FINDERS, recipe.phrases, {"find": (list, tuple)})
+    # Ours knows more nouns where it looks for objects of known categories: each who uses it makes it as it needs it.
+    finder: PhraseFinder | None = None
+    if not isinstance(recipe.phrases, NounPhraseOptions):
+        finder = make_part(PHRASE_FINDERS, recipe.phrases, {"find": (list, tuple)})
     filters = [(one.name, make_part(FILTERS, one, {"refusal": (str, NoneType)})) for one in recipe.filters]
     aligner = KnownObjectAligner(finder, key_max=recipe.key_max, objects_known=recipe.source.has_objects)
     source = _source(recipe, aligner)
@@ -195,7 +199,7 @@ def _write_parts(
                 on_progress(Progress(done, total, dropped, stages.rates))
 
 
-def _annotator(recipe: Recipe, finder: PhraseFinder, placement: Placement, stages: Stages) -> GroundedAnnotator | None:
+def _annotator(recipe: Recipe, finder: PhraseFinder | None, placement: Placement, stages: Stages) -> GroundedAnnotator | None:
     if recipe.grounding is None:
         if placement.model_dump(include=set(Placement.model_fields)) != Placement().model_dump():
             changed = next(
@@ -211,7 +215,12 @@ def _annotator(recipe: Recipe, finder: PhraseFinder, placement: Placement, stage
     from datasetkit.pipeline.models import grounded_annotator
 
     return grounded_annotator(
-        recipe.grounding, placement, finder, describes=describes, key_max=recipe.key_max, stages=stages
+        recipe.grounding,
+        placement,
+        finder or NounPhraseFinder(),
+        describes=describes,
+        key_max=recipe.key_max,
+        stages=stages,
     )
 
 

@@ -1,4 +1,8 @@
-"""Background patterns. Owns one function a kind, each a field over the canvas without the picture's tone."""
+"""Background patterns. Owns one function a kind, each a field over the canvas without the picture's tone.
+
+Products of matrices and sines are computed in float64 and rounded: processors compute them by different instructions,
+whose float32 results differ, and a scene must have the same bytes on all.
+"""
 
 from __future__ import annotations
 
@@ -43,10 +47,13 @@ def _gradient(background: Background, canvas_hw: tuple[int, int]) -> FloatArray:
 
 def _clouds(background: Background, canvas_hw: tuple[int, int]) -> FloatArray:
     """Random values on a coarse lattice, smoothly interpolated."""
-    values = np.random.default_rng(background.seed).random((_CLOUD_CELLS + 1, _CLOUD_CELLS + 1), dtype=np.float32)
+    values = (
+        np.random.default_rng(background.seed)
+        .random((_CLOUD_CELLS + 1, _CLOUD_CELLS + 1), dtype=np.float32)
+        .astype(np.float64)
+    )
     rows, columns = (_interpolation(side) for side in canvas_hw)
-    field = rows @ values @ columns.T
-    return field - 0.5
+    return (rows @ values @ columns.T).astype(np.float32) - np.float32(0.5)
 
 
 def _interpolation(side: int) -> FloatArray:
@@ -55,7 +62,7 @@ def _interpolation(side: int) -> FloatArray:
     cell = place.astype(int)
     fraction = place - cell
     smooth = fraction * fraction * (3 - 2 * fraction)
-    weights = np.zeros((side, _CLOUD_CELLS + 1), dtype=np.float32)
+    weights = np.zeros((side, _CLOUD_CELLS + 1))
     weights[np.arange(side), cell] = 1 - smooth
     weights[np.arange(side), cell + 1] = smooth
     return weights
@@ -63,12 +70,12 @@ def _interpolation(side: int) -> FloatArray:
 
 def _stripes(background: Background, canvas_hw: tuple[int, int]) -> FloatArray:
     along, _ = _turned(background, canvas_hw)
-    return _steps(np.sin(2 * math.pi * along), background.period / 4)
+    return _steps(_sine(2 * math.pi * along), background.period / 4)
 
 
 def _checker(background: Background, canvas_hw: tuple[int, int]) -> FloatArray:
     along, across = _turned(background, canvas_hw)
-    return _steps(np.sin(math.pi * along) * np.sin(math.pi * across), background.period / 2)
+    return _steps(_sine(math.pi * along) * _sine(math.pi * across), background.period / 2)
 
 
 def _dots(background: Background, canvas_hw: tuple[int, int]) -> FloatArray:
@@ -85,7 +92,11 @@ def _grid(background: Background, canvas_hw: tuple[int, int]) -> FloatArray:
 
 def _waves(background: Background, canvas_hw: tuple[int, int]) -> FloatArray:
     along, across = _turned(background, canvas_hw)
-    return 0.5 * np.sin(2 * math.pi * (along + 0.25 * np.sin(2 * math.pi * across / 1.7)))
+    return 0.5 * _sine(2 * math.pi * (along + 0.25 * _sine(2 * math.pi * across / 1.7)))
+
+
+def _sine(angles: FloatArray) -> FloatArray:
+    return np.sin(angles.astype(np.float64)).astype(np.float32)
 
 
 _FIELDS: dict[BackgroundKind, Callable[[Background, tuple[int, int]], FloatArray]] = {

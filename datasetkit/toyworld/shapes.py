@@ -94,7 +94,11 @@ def _box_distance(beyond_x: FloatArray, beyond_y: FloatArray) -> FloatArray:
 
 
 def _star_distance(star: _Star, x: FloatArray, y: FloatArray) -> FloatArray:
-    """Signed distance to a star: by its mirror symmetry, the distance to one edge from tip to notch."""
+    """Signed distance to a star: by its mirror symmetry, the distance to one edge from tip to notch.
+
+    Angles in float64: float32 ones differ from processor to processor, and so would a pixel now and then.
+    """
+    x, y = x.astype(np.float64), y.astype(np.float64)
     step = 2 * math.pi / star.points
     angle = np.arctan2(x, -y) + (0 if star.tip_up else step / 2)
     folded = np.abs(angle - step * np.rint(angle / step))
@@ -107,4 +111,4 @@ def _star_distance(star: _Star, x: FloatArray, y: FloatArray) -> FloatArray:
     part = np.clip(part, 0, 1)
     distance = np.hypot(from_tip - part * edge_along, across_tip - part * edge_across)
     inside = edge_along * across_tip - edge_across * from_tip > 0
-    return np.where(inside, -distance, distance)
+    return np.where(inside, -distance, distance).astype(np.float32)

@@ -48,7 +48,7 @@ def test_coco(tmp_path: Path) -> None:
         [image_entry(number) for number in range(6)],
         [instance(10 + number, number % 5, category_id=(17, 18)[number % 2]) for number in range(8)],
         [caption(20, 0), caption(21, 1, "two dogs and a cat"), caption(22, 2, "an old dog"), caption(23, 4)],
-    )
+    ) | {"require_description": True}  # as was the default of 0.1
     recipe = coco_recipe(options, part_size=3, splits={"train": 0.5, "test": 0.5}, license="cc-by-4.0")
     assert digests(recipe, tmp_path / "out") == COCO
 

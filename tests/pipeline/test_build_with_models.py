@@ -83,7 +83,7 @@ def data(out: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("models") / "whole"
-    built(scenes(), out, placement=CPU)
+    built(scenes(), out, **CPU)
     return out
 
 
@@ -188,7 +188,7 @@ def test_a_captioner_describes_pictures_without_a_description(whole: Path, tmp_p
     (folder / "metadata.csv").write_text(f"file_name,text\n{pictures[0].name},a red star\n")
     grounding = preset("toyworld", {"captioner.prompt": "List the objects."})
     recipe = Recipe.checked({"source": {"name": "folder", "folder": folder}, "grounding": grounding})
-    manifest, found = built(recipe, tmp_path / "out", placement=CPU)
+    manifest, found = built(recipe, tmp_path / "out", **CPU)
     assert manifest.tally.notices[NoticeKind.CAPTIONED] == 2
     assert [model.id for model in manifest.models if model.role == "captioner"] == ["toyworld:vlm"]
     assert found[pictures[0].name].description == "a red star"
@@ -199,7 +199,7 @@ def test_pictures_without_words_have_no_objects(tmp_path: Path) -> None:
     source = write_coco(tmp_path / "in", [{"id": 1, "file_name": "1.png", "height": 24, "width": 31}], None, [])
     grounding = preset("toyworld", {"captioner.name": "given"})
     recipe = Recipe.checked({"source": {**source, "require_description": False}, "grounding": grounding})
-    _, found = built(recipe, tmp_path / "out", placement=CPU)
+    _, found = built(recipe, tmp_path / "out", **CPU)
     (record,) = found.values()
     assert (record.description, record.objects) == (None, ())
 
@@ -210,6 +210,6 @@ def test_pictures_of_any_shape_go_through_the_models(tmp_path: Path, size_wh: tu
     (folder / "metadata.csv").write_text("file_name,text\nthin.png,a red star and two rings\n")
     grounding = preset("toyworld", {"detector.score_min": 0.0, "captioner.name": "given", "filters.box_share_max": 1.0})
     recipe = Recipe.checked({"source": {"name": "folder", "folder": folder}, "grounding": grounding})
-    manifest, _ = built(recipe, tmp_path / "out", placement=CPU)
+    manifest, _ = built(recipe, tmp_path / "out", **CPU)
     assert manifest.tally.kept["record"] == 1
     assert manifest.tally.read["detection"] > 0

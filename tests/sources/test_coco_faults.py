@@ -108,9 +108,10 @@ def test_of_two_pictures_with_one_id_the_later_is_dropped(tmp_path: Path) -> Non
 @pytest.mark.parametrize("text", ["", "   ", None, 0, False, []])
 def test_an_empty_caption_drops_the_record_where_one_is_required(tmp_path: Path, text: Any) -> None:
     options = write_coco(tmp_path, [image_entry(1), image_entry(2)], (), [caption(11, 1, text), caption(12, 2)])
-    assert readings(opened(options))["1"].reason is DropReason.NO_DESCRIPTION
-    _, found = built(coco_recipe(options | {"require_description": False}), tmp_path / "out")
+    _, found = built(coco_recipe(options), tmp_path / "out")
     assert [record.description for record in found.values()] == [None, "a cat on a mat"]
+    built(coco_recipe(options | {"require_description": True}), tmp_path / "required")
+    assert reasons(tmp_path / "required") == {"1": "no_description"}
 
 
 @pytest.mark.parametrize(
@@ -145,5 +146,5 @@ def test_files_that_are_not_there_are_fatal(tmp_path: Path) -> None:
         opened(options | {"captions": tmp_path / "none.json"})
     with pytest.raises(SourceError, match="is no folder"):
         opened(options | {"images": tmp_path / "none"})
-    with pytest.raises(SourceError, match="at least one"):
+    with pytest.raises(ValueError, match="coco needs instances, captions or both"):
         opened({"images": tmp_path})

@@ -11,7 +11,7 @@ from typing import Any
 
 import datasets
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from datasetkit.cli import app
 from datasetkit.core.errors import RecipeError, SourceError, UnusableError

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -131,3 +132,24 @@ def test_records_are_equal_in_threads_and_in_another_process(source: ToyworldSou
     digests = [hashlib.sha256(repr(record).encode()).hexdigest() for record in records]
     result = subprocess.run([sys.executable, "-c", _IN_A_PROCESS], capture_output=True, text=True, check=True)
     assert json.loads(result.stdout) == [source.fingerprint(), digests]
+
+
+def test_scenes_have_the_same_bytes_whatever_instructions_the_processor_has() -> None:
+    """Sines and products of matrices in float32 differ between processors, and with them a pixel of some scene."""
+    program = (
+        "from tests.toyworld.test_source import scenes\n"
+        "source = scenes(count=60, scene_split='train')\n"
+        "print([source.read(entry).record.source.sha256 for entry in source.entries()])"
+    )
+    plain = {"NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL", "OPENBLAS_CORETYPE": "Nehalem"}
+    shown = [
+        subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", program],
+            env=os.environ | extra,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for extra in ({}, plain)
+    ]
+    assert shown[0] == shown[1]
