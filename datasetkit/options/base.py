@@ -102,7 +102,7 @@ class Options(BaseModel):
 class PartOptions(Options):
     """Options of an exchangeable part; a plug-in's own are a subclass of this one, in its attribute ``Options``."""
 
-    name: str = Field(min_length=1)
+    name: str = ""
     """Name of the part, or its class as package.module:Class."""
 
     @property
@@ -163,8 +163,8 @@ class PartOf:
         if not isinstance(value, Mapping):
             return value if isinstance(value, PartOptions) else InstanceOptions.of(value)
         name = value.get("name")
-        if not isinstance(name, str):
-            raise ValueError(f"name is needed; known: {', '.join(self.names)}")  # noqa: TRY004 - what pydantic tells
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"name is needed; known: {', '.join(self.names)}")
         return self.options(name).model_validate(value)
 
     @property

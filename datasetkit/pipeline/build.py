@@ -217,7 +217,7 @@ def _annotator(recipe: Recipe, finder: PhraseFinder | None, placement: Placement
     return grounded_annotator(
         recipe.grounding,
         placement,
-        finder or NounPhraseFinder(),
+        NounPhraseFinder() if finder is None else finder,
         describes=describes,
         key_max=recipe.key_max,
         stages=stages,

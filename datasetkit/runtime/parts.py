@@ -119,7 +119,7 @@ def naming(origin: Origin) -> Iterator[None]:
     except (DatasetkitError, MemoryError):
         raise
     except Exception as error:
-        if "out of memory" in str(error).lower():
+        if type(error).__name__ == "OutOfMemoryError" or "out of memory" in str(error).lower():
             raise
         raise PluginError(f"{origin} went wrong: {type(error).__name__}: {one_line(error)}") from error
 

@@ -1,0 +1,72 @@
+"""A distribution of somebody else, made of the examples in docs/plugins.md and installed where only its tests see it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def examples() -> dict[str, str]:
+    """Blocks of the page by the file name in their first line."""
+    page = (REPOSITORY / "docs" / "plugins.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```(?:python|toml)\n# (\S+)\n(.*?)```", page, re.DOTALL)
+    return dict(blocks)
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the distribution is installed into."""
+    source, installed = tmp_path_factory.mktemp("my-lab"), tmp_path_factory.mktemp("installed")
+    for name, text in {**examples(), "my_lab/__init__.py": ""}.items():
+        (source / name).parent.mkdir(exist_ok=True)
+        (source / name).write_text(text, encoding="utf-8")
+    (source / "my_lab" / "broken.py").write_text(BROKEN, encoding="utf-8")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-build-isolation", "--no-deps"]
+    subprocess.run([*pip, "--target", str(installed), str(source)], check=True, capture_output=True)
+    return installed
+
+
+@pytest.fixture
+def command(lab: Path, tmp_path: Path) -> Command:
+    """Run the command line in an empty folder, with the distribution installed."""
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        program = [sys.executable, "-m", "datasetkit", *map(str, arguments)]
+        path = os.pathsep.join([str(lab), str(REPOSITORY / "src")])
+        return subprocess.run(
+            program, cwd=tmp_path, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=False
+        )
+
+    return run
+
+
+BROKEN = """
+class Few:
+    def detect(self, images, queries):
+        return []
+
+class Wrong:
+    def caption(self, images):
+        return ["text" for _ in images]
+
+class Raises:
+    def refusal(self, record):
+        raise KeyError("nothing here")
+
+class Incomplete:
+    pass
+
+class Unmade:
+    def __init__(self, options):
+        raise RuntimeError("no license server")
+"""

@@ -1,0 +1,146 @@
+"""Parts of another distribution in real builds: by entry point, by class, as objects; named in manifest and card."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.plugins.conftest import Command
+
+pytestmark = pytest.mark.slow
+
+CLASSES = {
+    "squares": "my_lab.source:Squares",
+    "sizes": "my_lab.models:Sizes",
+    "bright": "my_lab.models:Bright",
+    "boxes": "my_lab.models:Boxes",
+    "bright-masks": "my_lab.models:BrightMasks",
+    "last-word": "my_lab.words:LastWord",
+    "long": "my_lab.words:Long",
+}
+KINDS = {
+    "squares": "source",
+    "sizes": "captioner",
+    "bright": "detector",
+    "boxes": "segmenter",
+    "bright-masks": "grounder",
+    "last-word": "phrase finder",
+    "long": "filter",
+}
+
+
+def manifest(out: Path) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads((out / "manifest.json").read_bytes())
+    return value
+
+
+def arguments(named: Any) -> list[str]:
+    source, captioner, detector, segmenter, grounder, finder, record_filter = map(named, CLASSES)
+    return [
+        *("build", source, "--count", "4", "--filters", f"{{name: '{record_filter}', words: 9}}", "--phrases", finder),
+        *("--preset", "toyworld", "--captioner", captioner, "--set", "recaption=true"),
+        *("--detector", detector, "--set", "detector.level=150", "--segmenter", segmenter, "--out", "out"),
+    ]
+
+
+@pytest.mark.parametrize("by", ["entry point", "class"])
+def test_every_kind_of_part_takes_part_and_is_named(command: Command, tmp_path: Path, by: str) -> None:
+    done = command(*arguments(lambda name: name if by == "entry point" else CLASSES[name]))
+    assert done.returncode == 0, done.stderr
+    found = manifest(tmp_path / "out")
+    used = [name for name in CLASSES if name != "bright-masks"]
+    told = {(plugin["kind"], plugin["path"], plugin["distribution"], plugin["version"]) for plugin in found["plugins"]}
+    assert told == {(KINDS[name], CLASSES[name], "my-lab", "1.2") for name in used}
+    assert found["tally"]["dropped"]["record"] == {"filtered": 4}
+    assert found["splits"] == {}
+
+
+def test_a_whole_build_finds_what_the_plug_ins_find(command: Command, tmp_path: Path) -> None:
+    done = command(
+        *(
+            "build",
+            "squares",
+            "--count",
+            4,
+            "--preset",
+            "toyworld",
+            "--detector",
+            "bright-masks",
+            "--segmenter",
+            "none",
+        ),
+        *("--phrases", "last-word", "--filters", "long", "--out", "out"),
+    )
+    assert done.returncode == 0, done.stderr
+    found = manifest(tmp_path / "out")
+    assert (found["splits"], found["tally"]["kept"]["record"]) == ({"train": 4}, 4)
+    assert {plugin["name"] for plugin in found["plugins"]} == {"squares", "bright-masks", "last-word", "long"}
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "| grounder | `my_lab.models:BrightMasks` | my-lab 1.2 |" in card
+    assert command("verify", "out").returncode == 0
+    again = command("build", "recipe", "out/recipe.yaml", "--out", "again")
+    assert again.returncode == 0, again.stderr
+    assert manifest(tmp_path / "again")["parts"] == found["parts"]
+
+
+def test_help_of_a_source_has_its_options(command: Command) -> None:
+    shown = command("build", "squares", "--help").stdout
+    assert "Build from squares on black." in shown
+    assert "--count N" in shown
+    assert "Number of squares.  [default: 3]" in " ".join(shown.split()).replace(". [", ".  [")
+    assert "squares" in command("build", "--help").stdout
+
+
+def test_a_recipe_with_a_class_needs_allow_code(command: Command, tmp_path: Path) -> None:
+    assert command("build", CLASSES["squares"], "--out", "out").returncode == 0
+    refused = command("build", "recipe", "out/recipe.yaml", "--out", "again")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("error: out/recipe.yaml names my_lab.source:Squares, code that would run")
+    assert not (tmp_path / "again").exists()
+    assert command("build", "recipe", "out/recipe.yaml", "--out", "again", "--allow-code").returncode == 0
+
+
+def test_what_reads_a_dataset_imports_nothing_that_its_manifest_names(command: Command, tmp_path: Path) -> None:
+    assert command("build", CLASSES["squares"], "--out", "out").returncode == 0
+    (tmp_path / "my_lab").mkdir()
+    (tmp_path / "my_lab" / "__init__.py").write_text("raise SystemExit('was imported')")
+    program = "import datasetkit as dk, datasets; b = dk.open('out'); b.verify(); b.stats(); b.card(); datasets.load_dataset('out')"
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (
+            ("--detector", "my_lab.broken:Few"),
+            "detector my_lab.broken:Few of my-lab 1.2: detect returned 0 items for 4",
+        ),
+        (
+            ("--captioner", "my_lab.broken:Wrong", "--set", "recaption=true"),
+            "captioner my_lab.broken:Wrong of my-lab 1.2: caption returned a str, not Caption",
+        ),
+        (("--filters", "my_lab.broken:Raises"), "filter my_lab.broken:Raises of my-lab 1.2 went wrong: KeyError"),
+        (("--segmenter", "my_lab.broken:Incomplete"), "segmenter my_lab.broken:Incomplete of my-lab 1.2 has no method"),
+        (
+            ("--phrases", "my_lab.broken:Unmade"),
+            "phrase finder my_lab.broken:Unmade of my-lab 1.2 went wrong: RuntimeError",
+        ),
+        (
+            ("--filters", "my_lab.nothing:X"),
+            "filter my_lab.nothing:X of my-lab 1.2 cannot be imported: ModuleNotFoundError",
+        ),
+        (("--filters", "lang"), "no filter is called 'lang'; known: long"),
+        (("--set", "detector.name=bright", "--set", "detector.level=300"), "less than or equal to 255 (came: 300)"),
+    ],
+)
+def test_a_broken_part_ends_in_one_line_that_names_it(command: Command, broken: tuple[str, ...], message: str) -> None:
+    done = command("build", "squares", "--count", 4, "--preset", "toyworld", *broken, "--out", "out")
+    assert done.returncode == 1
+    [line] = [line for line in done.stderr.splitlines() if not line.startswith(("loading", "warning"))]
+    assert line.startswith("error: ")
+    assert message in line
