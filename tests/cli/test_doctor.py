@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from datasetkit.cli import app
 from datasetkit.options.models import CAPTIONERS, DETECTORS, GROUNDERS, PACKAGES, SEGMENTERS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -13,12 +14,12 @@ import pycocotools.mask
 import pytest
 from PIL import Image
 from rich.filesize import decimal
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from datasetkit.cli import app
 from datasetkit.export.dataset.manifest import Manifest
 from datasetkit.export.dataset.reading import iter_rows
-from tests.export.publish.pushing import NAME, expected, held, local
+from tests.export.publish.pushing import NAME, build, expected, held, local
 from tests.hub.clients import forget, talk_to
 from tests.hub.faults import Fault
 from tests.hub.server import HubServer
@@ -29,23 +30,8 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that the command itself built."""
-    out = tmp_path_factory.mktemp("cli push") / "scenes"
-    options = [
-        "--preset",
-        "none",
-        "--count",
-        "8",
-        "--size-px",
-        "64",
-        "--part-size",
-        "2",
-        "--splits",
-        "train=.6,test=.4",
-    ]
-    done = CliRunner().invoke(app, ["build", "toyworld", *options, "--out", str(out)])
-    assert done.exit_code == 0, done.output
-    return out
+    """A built folder; nobody changes it."""
+    return build(tmp_path_factory.mktemp("cli push") / "scenes")
 
 
 @pytest.fixture
@@ -145,14 +131,65 @@ def test_errors_are_one_line(hub: HubServer, folder: Path, tmp_path: Path, monke
     assert "the Hub does not accept the token" in errors
     assert "xxx" not in errors
     monkeypatch.delenv("HF_TOKEN")
-    assert "run `hf auth login`, or set HF_TOKEN" in run(hub, folder, NAME)[2]
+    assert "run `hf auth login`, set HF_TOKEN, or give --token" in run(hub, folder, NAME)[2]
+    assert run(hub, folder, NAME, "--token", "hf_a\nb")[2] == (
+        "error: the token for the Hub holds characters that no token has; copy it again\n"
+    )
+
+
+@pytest.mark.parametrize("shown", [(), ("--json",), ("--log-level", "debug")])
+def test_a_token_that_is_given_is_used_and_never_shown(
+    hub: HubServer, folder: Path, monkeypatch: pytest.MonkeyPatch, shown: tuple[str, ...]
+) -> None:
+    monkeypatch.delenv("HF_TOKEN")
+    hub.faults.add(Fault("^lfs-put ", "status", status=503))
+    assert run(hub, folder, NAME, "--token", hub.token, *shown)[0] == 0  # run() looks for it in the output
+    assert held(hub) == expected(hub, folder)
+    other = "hf_" + "x" * 34
+    for arguments in ((folder, NAME), (folder, NAME, "--adapter")):
+        code, *output = run(hub, *arguments, "--token", other, *shown)
+        assert (code, other in "".join(output)) == (1, False)
+
+
+def test_the_title_of_the_commit_can_be_given(hub: HubServer, folder: Path) -> None:
+    assert run(hub, folder, NAME, "--commit-message", "Scenes, again")[0] == 0
+    assert hub.repository(NAME).at().title == "Scenes, again"
+
+
+def test_a_pull_request_is_opened_and_main_stays(hub: HubServer, folder: Path) -> None:
+    head = hub.create(NAME).head
+    assert " in 1 pull request; " in run(hub, folder, NAME, "--create-pr", "--dry-run")[1]
+    code, shown, _ = run(hub, folder, NAME, "--create-pr")
+    assert (code, shown.splitlines()[-1]) == (0, f"{hub.endpoint}/datasets/{NAME}/discussions/1")
+    assert hub.repository(NAME).head == head
+    assert held(hub, "refs/pr/1") == expected(hub, folder)
+    assert json.loads(run(hub, folder, NAME, "--create-pr", "--json")[1])["pull_request"].endswith("/discussions/2")
+
+
+def test_a_pull_request_whose_answer_was_lost_is_not_opened_twice(hub: HubServer, folder: Path) -> None:
+    hub.create(NAME)
+    hub.faults.add(Fault("^commit ", "drop"))
+    code, _, errors = run(hub, folder, NAME, "--create-pr")
+    assert code == 1
+    assert "A pull request may be there; look at" in errors
+    assert sum(request.kind == "commit" for request in hub.traffic.requests) == 1
+
+
+@pytest.mark.parametrize("options", [("--tag", "v1"), ("--revision", "next"), ()])
+def test_what_does_not_go_with_a_pull_request_is_refused(
+    hub: HubServer, folder: Path, options: tuple[str, ...]
+) -> None:
+    code, shown, errors = run(hub, folder, NAME, "--create-pr", *options)
+    message = "--revision and --tag do not go with it" if options else "push without --create-pr to make it"
+    assert (code, shown, errors.count("\n"), message in errors) == (1, "", 1, True)
+    assert NAME not in {name for _, name in hub.state.repositories}
 
 
 @pytest.mark.slow
 def test_a_process_of_its_own_with_faults_shows_no_token(hub: HubServer, folder: Path, tmp_path: Path) -> None:
     hub.faults.add(Fault("^lfs-put ", "status", status=503), Fault("^tag ", "status", status=422))
     done = subprocess.run(
-        command("--debug", "push", folder, NAME, "--tag", "v1"),
+        command("push", folder, NAME, "--tag", "v1", "--debug"),
         env=hub.environment(tmp_path / "home"),
         capture_output=True,
         text=True,

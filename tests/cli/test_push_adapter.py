@@ -8,7 +8,7 @@ import peft
 import pytest
 import torch
 from rich.filesize import decimal
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from datasetkit.cli import app
 from tests.export.publish.hub.adapters import MODEL, NAMES, base_model, held, logits, write_adapter

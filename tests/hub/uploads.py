@@ -135,9 +135,14 @@ def commit(state: State, call: Call) -> Answer:
         if not repository.branches[branch].startswith(about.get("parentCommit") or ""):
             raise HubError(412, "", "A commit has happened since. Please refresh and try again.")
         files = _changed(repository, dict(repository.files(branch)), operations)
+        answer: Json = {"success": True, "hookOutput": ""}
+        if call.flag("create_pr"):
+            number = 1 + sum(name.startswith("refs/pr/") for name in repository.branches)
+            repository.branches[f"refs/pr/{number}"] = repository.branches[branch]
+            branch = f"refs/pr/{number}"
+            answer["pullRequestUrl"] = f"{state.endpoint}/{repository.page}/discussions/{number}"
         made = repository.add_commit(branch, files, about["summary"], about.get("description", ""), str(call.user))
-    url = f"{state.endpoint}/{repository.page}/commit/{made.oid}"
-    return as_json({"success": True, "commitOid": made.oid, "commitUrl": url, "hookOutput": ""})
+    return as_json({**answer, "commitOid": made.oid, "commitUrl": f"{state.endpoint}/{repository.page}/commit/{made.oid}"})
 
 
 def _changed(repository: Repository, files: dict[str, StoredFile], operations: Iterable[Json]) -> dict[str, StoredFile]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from datasetkit.cli import app
 from datasetkit.core.errors import BuiltFolderError, DatasetkitError, OutputError, UnknownNameError
@@ -209,7 +209,7 @@ def test_the_command_prints_what_was_written_and_lost(small: Path, tmp_path: Pat
     shown = CliRunner().invoke(app, ["export", str(small), str(tmp_path / "out"), "--to", "yolo-seg"])
     assert shown.exit_code == 0, shown.output
     lines = shown.stdout.splitlines()
-    assert lines[:3] == ["records      5", "pictures     4", "objects      9"]
+    assert lines[:3] == ["records      5", "images       4", "objects      9"]
     assert lines[3].startswith("lost         3 crowds, left out: ")
     assert lines[-2:] == [
         "mean IoU     1.000000 (polygons, filled again, with the masks)",

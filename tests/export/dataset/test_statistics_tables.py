@@ -1,4 +1,4 @@
-"""Tables of ``datasetkit stats``: what a share is a share of."""
+"""Tables of statistics: what a share is a share of."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from datasetkit.cli.tables import statistics_tables
 from datasetkit.export.dataset.statistics import CATEGORIES_KEPT, compute_statistics
+from datasetkit.export.dataset.statistics_tables import statistics_tables
 from tests.export.folders import record, rows_of, write_folder
 
 
