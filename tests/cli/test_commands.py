@@ -77,43 +77,6 @@ def test_durations_are_spelt(seconds: float, told: str) -> None:
     assert elapsed(seconds) == told
 
 
-def test_verify_stats_and_preview_of_a_build(built: Path) -> None:
-    assert run("verify", built) == (0, f"{built} is sound\n", "")
-    code, shown, _ = run("stats", built)
-    assert code == 0
-    assert "phrases by status" in shown
-    assert "scores of objects" in shown
-    code, shown, _ = run("preview", built, "--limit", 3)
-    assert code == 0
-    assert "(3 of 6 records)" in shown
-    assert (built.parent / "scenes.html").read_text(encoding="utf-8").startswith("<!doctype html>")
-
-
-def test_stats_leaves_the_folder_as_it_was(built: Path) -> None:
-    before = files(built)
-    assert run("stats", built)[0] == 0
-    assert files(built) == before
-
-
-def test_verify_prints_a_line_a_fault(built: Path, tmp_path: Path) -> None:
-    broken = tmp_path / "broken"
-    subprocess.run(["cp", "-r", built, broken], check=True)
-    manifest = json.loads((broken / "manifest.json").read_text())
-    shard = broken / manifest["parts"][0]["shards"][0]["path"]
-    data = bytearray(shard.read_bytes())
-    data[len(data) // 2] ^= 1
-    shard.write_bytes(data)
-    code, shown, errors = run("verify", broken)
-    assert code == 1
-    assert shard.name in shown
-    assert "in" in errors
-    on_terminal = RUN.invoke(app, ["verify", str(broken)], env={"FORCE_COLOR": "1", "COLUMNS": "120"})
-    assert (on_terminal.exit_code, on_terminal.stdout) == (code, shown), "faults are whole, whatever else is shown"
-    assert "/6" in on_terminal.stderr
-    assert shard.name in on_terminal.stderr
-    assert errors == f"1 fault in {broken}\n", "no line of progress where nobody looks"
-
-
 def test_a_finished_build_is_left_alone_and_another_recipe_refused(built: Path) -> None:
     before = files(built)
     again = ("build", "toyworld", "--size-px", 64, "--part-size", 2, "--out", built)
@@ -137,9 +100,6 @@ def test_a_finished_build_is_left_alone_and_another_recipe_refused(built: Path) 
         (["build", "toyworld", "--splits", "a=.5,a=.5"], "names a split twice"),
         (["build", "toyworld", "--size-px", "9"], "source.size_px"),
         (["build", "recipe", "nowhere.yaml"], "nowhere.yaml cannot be read"),
-        (["verify", "nowhere"], "nowhere"),
-        (["stats", "nowhere"], "nowhere"),
-        (["preview", "nowhere"], "nowhere"),
     ],
 )
 def test_errors_are_one_line(arguments: list[str], message: str, tmp_path: Path) -> None:
@@ -178,12 +138,6 @@ def test_an_output_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     assert code == 1
     assert errors.startswith("error: ")
     assert errors.count("\n") == 1
-
-
-def test_debug_shows_the_traceback(tmp_path: Path) -> None:
-    ran = subprocess.run(command("--debug", "stats", tmp_path), capture_output=True, text=True, check=False)
-    assert ran.returncode != 0
-    assert "Traceback" in ran.stderr
 
 
 def test_a_stored_recipe_builds_the_same_bytes(built: Path, tmp_path: Path) -> None:

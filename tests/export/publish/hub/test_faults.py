@@ -243,7 +243,7 @@ def test_a_repository_of_somebody_else(hub: HubServer, scenes: Path) -> None:
 
 def test_no_token(hub: HubServer, scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_TOKEN")
-    assert "run `hf auth login`, or set HF_TOKEN" in refused(hub, scenes, token=None)
+    assert "run `hf auth login`, set HF_TOKEN, or give --token" in refused(hub, scenes, token=None)
     assert not hub.traffic.requests
 
 

@@ -191,7 +191,7 @@ def test_a_read_that_breaks_off_is_made_again(published: HubServer) -> None:
 def test_what_is_not_there_is_one_line(published: HubServer, name: str, temporary: Path) -> None:
     code, shown, errors = run(name)
     assert (code, shown) == (1, "")
-    assert errors.startswith(f"error: {name} is no folder; ")
+    assert errors.startswith(f"error: {name} is not a folder; ")
     assert errors.count("\n") == 1
     assert name in errors.split("; ")[1]
     assert published.token not in errors
@@ -204,13 +204,13 @@ def test_no_network_is_one_line(hub: HubServer, temporary: Path, monkeypatch: py
     code, shown, errors = run(NAME)
     assert (code, shown) == (1, "")
     last = errors.splitlines()[-1]
-    assert last.startswith(f"error: {NAME} is no folder; looking for {NAME}: the Hub cannot be reached")
+    assert last.startswith(f"error: {NAME} is not a folder; looking for {NAME}: the Hub cannot be reached")
     assert last.endswith("(tried 5 times); run the same command again later")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert run(NAME) == (
         1,
         "",
-        f"error: {NAME} is no folder; HF_HUB_OFFLINE is set, so the Hub cannot be asked; unset it\n",
+        f"error: {NAME} is not a folder; HF_HUB_OFFLINE is set, so the Hub cannot be asked; unset it\n",
     )
     assert not list(temporary.iterdir())
 
@@ -234,7 +234,7 @@ def test_a_folder_goes_before_the_hub(hub: HubServer, own_scenes: Path, monkeypa
 def test_what_is_no_name_on_the_hub_is_no_folder(hub: HubServer, name: str) -> None:
     code, shown, errors = run(name)
     assert (code, shown) == (1, "")
-    assert "is no folder; give one that `datasetkit build` wrote" in errors
+    assert "is not a folder; give one that `datasetkit build` wrote" in errors
     assert not hub.traffic.requests
 
 

@@ -217,7 +217,7 @@ def test_verify_finds_a_flipped_byte_and_leaves_nothing(
     data[data.index(b"IDAT") + 40] ^= 1
     bucket.write(f"scenes/{SECOND}", bytes(data))
     code, shown, error = run("verify", address)
-    assert (code, error.endswith(f" in {address}")) == (1, True)
+    assert (code, shown.endswith(f" in {address}\n"), error) == (1, True, "")
     assert shown.startswith(f"{SECOND}: has {len(data):,} bytes of sha256 ")
     bucket.delete("scenes/ledger.jsonl")
     assert f"'{address}/ledger.jsonl'" in run("verify", address)[1]
