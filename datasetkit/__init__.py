@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from datasetkit.api.building import build
-    from datasetkit.api.built import open_built as open
+    from datasetkit.api.built import open_built as open  # noqa: A004
     from datasetkit.core.rows import load, masks, overlay, phrase_masks
 
 __version__ = "0.2.0"

@@ -328,7 +328,9 @@ class Built(Result):
     def _folder(self) -> Path:
         if isinstance(self.path, Path):
             return self.path
-        raise BuiltFolderError(f"{self.path} is not a folder; of a dataset elsewhere only verify works: download it, and open its folder")
+        raise BuiltFolderError(
+            f"{self.path} is not a folder; of a dataset elsewhere only verify works: download it, and open its folder"
+        )
 
     @contextmanager
     def _files(self) -> Iterator[DatasetFiles]:

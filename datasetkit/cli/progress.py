@@ -78,45 +78,6 @@ def progress_line() -> Iterator[tuple[Callable[[tuple[str, ...]], None], Callabl
 
 
 @contextmanager
-def verify_line() -> Iterator[tuple[Callable[[str, int, int], None], Callable[[], None]]]:
-    """Show one line with the rows that were checked and the shard that is read; nothing of it stays.
-
-    Yields:
-        what shows shard, rows done and rows in all, and what hides the line until then, for a fault to be printed.
-
-    """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Line
-
-    console = Console(stderr=True)
-    columns = (SpinnerColumn(), BarColumn(bar_width=12), MofNCompleteColumn(), TextColumn("rows"))
-    line = Line(
-        *columns,
-        TimeRemainingColumn(),
-        TextColumn("{task.description}", style="dim", markup=False),
-        console=console,
-        transient=True,
-        redirect_stdout=False,
-        disable=not console.is_interactive,
-    )
-    task = line.add_task("", total=None)
-
-    def show(shard: str, done: int, total: int) -> None:
-        line.start()
-        line.update(task, description=shard, completed=done, total=total)
-
-    def hide() -> None:
-        if line.live.is_started:
-            line.stop()
-
-    try:
-        yield show, hide
-    finally:
-        hide()
-
-
-@contextmanager
 def stage_line(*, shown: bool) -> Iterator[Callable[[str, int, int], None]]:
     """Show one line with what is being done and how far it is; on Ctrl-C say how to go on.
 

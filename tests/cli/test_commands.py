@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
-from PIL import Image
 from click.testing import CliRunner
+from PIL import Image
 
 from datasetkit.cli import app
 from datasetkit.cli.building import elapsed
-from tests.processes import command, interrupt, start
+from tests.processes import interrupt, start
 
 pytestmark = pytest.mark.slow
 

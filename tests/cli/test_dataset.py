@@ -45,7 +45,7 @@ def commands(built: Path) -> list[tuple[object, ...]]:
 
 
 def test_results_are_printed(built: Path) -> None:
-    shown = {tuple(call)[0]: run(*call) for call in commands(built)}
+    shown = {str(call[0]): run(*call) for call in commands(built)}
     assert all((code, errors) == (0, "") for code, _, errors in shown.values()), shown
     assert shown["verify"][1] == f"{built} is sound\n"
     assert "phrases by status" in shown["stats"][1]
@@ -122,7 +122,9 @@ def test_a_build_that_was_cut_short_is_a_fault(built: Path) -> None:
 def test_mistakes_are_one_line_and_cheap(built: Path, arguments: list[str], message: str) -> None:
     """Without what takes long to import, and in little more time than Python itself takes."""
     typed = [argument.replace("BUILT", str(built)) for argument in arguments]
-    heavy = "import atexit, sys\natexit.register(lambda: print({'torch', 'transformers', 'datasets'} & {*sys.modules}))\n"
+    heavy = (
+        "import atexit, sys\natexit.register(lambda: print({'torch', 'transformers', 'datasets'} & {*sys.modules}))\n"
+    )
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         [sys.executable, "-c", heavy + command()[2], *typed], capture_output=True, text=True, check=False

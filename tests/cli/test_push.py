@@ -12,9 +12,9 @@ from pathlib import Path
 import datasets
 import pycocotools.mask
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 from rich.filesize import decimal
-from click.testing import CliRunner
 
 from datasetkit.cli import app
 from datasetkit.export.dataset.manifest import Manifest

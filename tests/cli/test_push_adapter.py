@@ -7,8 +7,8 @@ from pathlib import Path
 import peft
 import pytest
 import torch
-from rich.filesize import decimal
 from click.testing import CliRunner
+from rich.filesize import decimal
 
 from datasetkit.cli import app
 from tests.export.publish.hub.adapters import MODEL, NAMES, base_model, held, logits, write_adapter

@@ -142,7 +142,9 @@ def commit(state: State, call: Call) -> Answer:
             branch = f"refs/pr/{number}"
             answer["pullRequestUrl"] = f"{state.endpoint}/{repository.page}/discussions/{number}"
         made = repository.add_commit(branch, files, about["summary"], about.get("description", ""), str(call.user))
-    return as_json({**answer, "commitOid": made.oid, "commitUrl": f"{state.endpoint}/{repository.page}/commit/{made.oid}"})
+    return as_json(
+        {**answer, "commitOid": made.oid, "commitUrl": f"{state.endpoint}/{repository.page}/commit/{made.oid}"}
+    )
 
 
 def _changed(repository: Repository, files: dict[str, StoredFile], operations: Iterable[Json]) -> dict[str, StoredFile]:

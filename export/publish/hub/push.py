@@ -38,7 +38,7 @@ def plan(
     revision: str = MAIN_BRANCH,
     tag: str | None = None,
     token: str | None = None,
-    commit_message: str | None = None,
+    commit_message: str | None = None,  # noqa: ARG001 - what push takes
     create_pr: bool = False,
     endpoint: str | None = None,
     on_progress: OnProgress | None = None,

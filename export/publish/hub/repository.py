@@ -175,7 +175,12 @@ class HubRepository:
             self._call(
                 "sending files",
                 lambda group=group: self._api.preupload_lfs_files(  # type: ignore[misc]
-                    self.repo_id, additions=group, repo_type=self._type, revision=self.branch, create_pr=self._create_pr, free_memory=False
+                    self.repo_id,
+                    additions=group,
+                    repo_type=self._type,
+                    revision=self.branch,
+                    create_pr=self._create_pr,
+                    free_memory=False,
                 ),
             )
             for upload in group:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from datasetkit.core.results import Result
@@ -130,7 +130,7 @@ class Pushed(Result):
 
     def as_json(self) -> dict[str, Any]:
         """Return what was done; of the card, which parts the Hub's own replaced."""
-        values = {name: getattr(self, name) for name in self.__slots__ if name != "card"}
+        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "card"}
         return {"is_plan": False, **values, "kept_of_card": list(self.card.kept)}
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 from click.testing import CliRunner
+from PIL import Image
 
 from datasetkit.cli import app
 from datasetkit.core.errors import BuiltFolderError, DatasetkitError, OutputError, UnknownNameError

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
-from click.testing import CliRunner
 
 from datasetkit.cli import app
 from datasetkit.core.errors import BuiltFolderError

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from huggingface_hub import constants
 from click.testing import CliRunner
+from huggingface_hub import constants
 
 from datasetkit.cli import app
 from datasetkit.core.errors import HubError
