@@ -61,11 +61,6 @@ class Page(Result):
         """Yield where it is."""
         yield f"wrote {self.path}" + ("" if self.shown is None else f" ({self.shown} of {self.total} records)")
 
-    def as_json(self) -> dict[str, Any]:
-        """Return where it is, and of a preview how many records it shows."""
-        counts = {} if self.shown is None else {"shown": self.shown, "total": self.total}
-        return {"path": str(self.path), **counts}
-
 
 class Built(Result):
     """A dataset that ``datasetkit build`` wrote; made by :func:`datasetkit.open` and :func:`datasetkit.build`.
@@ -102,16 +97,13 @@ class Built(Result):
 
     def __repr__(self) -> str:
         if not isinstance(self.path, Path):
-            return f"<Built {str(self.path)!r}: published>"
+            return f"Built({str(self.path)!r}: published)"
         try:
             manifest = self.manifest
         except DatasetkitError as error:
-            return f"<Built {str(self.path)!r}: {error}>"
+            return f"Built({str(self.path)!r}: {error})"
         splits = ", ".join(f"{split} {rows:,}" for split, rows in manifest.split_rows.items())
-        return (
-            f"<Built {str(self.path)!r}: {counted(len(self), 'record')}{splits and f' ({splits})'}, "
-            f"schema {manifest.schema_version}, datasetkit {manifest.code_version}>"
-        )
+        return f"Built({str(self.path)!r}: {counted(len(self), 'record')}; {splits or 'no split'})"
 
     def _repr_html_(self) -> str:
         """Show what came of the build, and some images with their key objects."""
@@ -264,14 +256,10 @@ class Built(Result):
         from datasetkit.export.formats.exporting import export_folder
         from datasetkit.export.formats.remote import export_remote
 
-        def show(done: int, total: int) -> None:
-            if on_progress is not None:
-                on_progress("exporting", done, total)
-
         place = as_place(os.fspath(destination))
         if isinstance(place, RemotePath):
-            return export_remote(folder, to, place, split=split, overwrite=overwrite, on_progress=show)
-        return export_folder(folder, to, place, split=split, overwrite=overwrite, on_progress=show)
+            return export_remote(folder, to, place, split=split, overwrite=overwrite, on_progress=on_progress)
+        return export_folder(folder, to, place, split=split, overwrite=overwrite, on_progress=on_progress)
 
     def push(
         self,
@@ -362,7 +350,7 @@ def open_built(folder: str | os.PathLike[str]) -> Built:
 
     Example:
         >>> dk.open("out")
-        <Built 'out': 6 records (train 6), schema 1.0, datasetkit 0.1.0>
+        Built('out': 6 records; train 6)
 
     Args:
         folder: what ``datasetkit build`` wrote. A published dataset is ``user/name[@revision]`` on the Hub, or a URI;

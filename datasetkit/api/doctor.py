@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from datasetkit import __version__
@@ -94,7 +94,7 @@ class Examination(Result):
 
     def as_json(self) -> dict[str, Any]:
         """Return all of it."""
-        return {"is_sound": self.is_sound, **asdict(self)}
+        return {"is_sound": self.is_sound, **Result.as_json(self)}
 
 
 def examine() -> Examination:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 from click.shell_completion import get_completion_class
 
@@ -36,10 +36,6 @@ class Script(Result):
     def report(self) -> Iterator[str]:
         """Yield the script."""
         yield self.script
-
-    def as_json(self) -> dict[str, Any]:
-        """Return both."""
-        return asdict(self)
 
 
 def completion(options: CompletionOptions, screen: Screen) -> None:

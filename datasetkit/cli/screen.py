@@ -7,6 +7,7 @@ import logging
 import signal
 import threading
 import time
+import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 Level = Literal["debug", "info", "warning", "error"]
 # Loggers of libraries that tell their own authors of what is no concern of ours.
-_OTHERS = ("accelerate", "peft", "transformers")
+_OTHERS = ("accelerate", "huggingface_hub", "peft", "transformers")
 _INTERRUPTED = 130
 _EVERY_S = 30.0
 
@@ -128,7 +129,7 @@ class Screen(Options):
 
     def _fail(self, message: str, error: Exception) -> None:
         if self.debug:
-            raise error
+            click.echo("".join(traceback.format_exception(error)), err=True)
         if self.as_json:
             click.echo(json.dumps({"error": message}, ensure_ascii=False))
         click.echo(f"error: {message}", err=True)

@@ -21,9 +21,11 @@ class Result(ABC):
     def report(self) -> Iterable[RenderableType]:
         """Yield what the command line prints: tables of rich, and lines of text."""
 
-    @abstractmethod
     def as_json(self) -> dict[str, Any]:
-        """Return it as plain JSON values, as ``--json`` prints them."""
+        """Return it as plain JSON values, as ``--json`` prints them; here, the fields of a dataclass."""
+        from pydantic_core import to_jsonable_python
+
+        return dict(to_jsonable_python(self, fallback=str))
 
     def _repr_html_(self) -> str:
         """Show the report in a notebook."""

@@ -33,7 +33,7 @@ class StatisticsReport(Result):
 
     def __repr__(self) -> str:
         total = self.statistics.total
-        return f"<StatisticsReport: {total.records:,} records, {total.objects:,} objects, {total.phrases:,} phrases>"
+        return f"StatisticsReport({total.records:,} records, {total.objects:,} objects, {total.phrases:,} phrases)"
 
     def report(self) -> Iterator[RenderableType]:
         """Yield the tables, then where the plots are."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from datasetkit.core.files import write_text
 from datasetkit.export.formats import FORMATS
 from datasetkit.export.formats.built import BuiltDataset
 from datasetkit.export.formats.result import ExportResult, Format
+from datasetkit.runtime.progress import OnProgress
 
 # Hidden, so that readers which take every file of a folder pass over it.
 MARKER_NAME = ".datasetkit-export.json"
@@ -26,7 +26,7 @@ def export_folder(
     *,
     split: str | None = None,
     overwrite: bool = False,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> ExportResult:
     """Write a built folder in another format; the destination appears only when it is complete.
 
@@ -36,7 +36,7 @@ def export_folder(
         destination: the folder to write.
         split: the one split to export; None takes all.
         overwrite: whether an earlier export in the destination is replaced.
-        on_progress: called with the records that are done and those there are in all.
+        on_progress: called with what is done, records done and records in all.
 
     Raises:
         UnknownNameError: there is no such format.
@@ -53,7 +53,7 @@ def export_folder(
         nonlocal done
         done += 1
         if on_progress:
-            on_progress(done, dataset.records)
+            on_progress("exporting", done, dataset.records)
 
     dataset = BuiltDataset(folder, split, on_record)
     destination.parent.mkdir(parents=True, exist_ok=True)

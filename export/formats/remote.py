@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from datasetkit.export.formats.exporting import MARKER_NAME, export_folder
 from datasetkit.export.formats.result import ExportResult
 from datasetkit.export.publish.files import local_file
 from datasetkit.export.publish.store.sending import compare, read_journal, send
+from datasetkit.runtime.progress import OnProgress
 
 _JOURNAL_NAME = ".datasetkit-export-journal.json"
 
@@ -25,7 +26,7 @@ def export_remote(
     *,
     split: str | None = None,
     overwrite: bool = False,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> ExportResult:
     """Write a built folder in another format to a remote store; its marker comes last.
 
@@ -35,7 +36,7 @@ def export_remote(
         destination: the folder to write; files there that no export wrote stay.
         split: the one split to export; None takes all.
         overwrite: whether an earlier export in the destination is replaced.
-        on_progress: called with the records that are done and those there are in all.
+        on_progress: called with what is done, records done and records in all.
 
     Raises:
         UnknownNameError: there is no such format.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from datasetkit.core.results import Result
 from datasetkit.export.formats.built import BuiltDataset
@@ -58,10 +58,6 @@ class ExportResult(Result):
         if self.mean_iou is not None:
             yield f"mean IoU     {self.mean_iou:.6f} (polygons, filled again, with the masks)"
         yield f"wrote        {self.destination}"
-
-    def as_json(self) -> dict[str, Any]:
-        """Return all of it."""
-        return asdict(self)
 
 
 class Format(Protocol):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from huggingface_hub import RepoFile
 from huggingface_hub.utils.sha import git_hash
+from rich.filesize import decimal
 
 from datasetkit.core.errors import BuiltFolderError
 from datasetkit.core.text import counted
@@ -68,19 +69,22 @@ class LocalFile:
         return published.blob_id == git_hash(self.read())
 
 
-def files_of(count: int, size_bytes: int) -> str:
-    """Write how many files of what size in all: ``3 files of 1.2 MB``."""
-    from rich.filesize import decimal
-
-    return f"{counted(count, 'file')} of {decimal(size_bytes)}"
-
-
 def change_lines(sent: Iterable[tuple[str, int]], deletions: Iterable[str]) -> Iterator[str]:
     """Write one line per file that is sent, given with its bytes, or deleted."""
-    from rich.filesize import decimal
-
     yield from (f"send    {path}  {decimal(size)}" for path, size in sent)
     yield from (f"delete  {path}" for path in deletions)
+
+
+def sum_line(
+    sent: tuple[int, int], deleted: int, skipped: tuple[int, int], *, is_plan: bool = False, how: str = ""
+) -> str:
+    """Write how many files of how many bytes are sent and there already, and how many are deleted."""
+    sending, there = (f"{counted(count, 'file')} of {decimal(size)}" for count, size in (sent, skipped))
+    gone, one = counted(deleted, "file"), skipped[0] == 1
+    if is_plan:
+        there = f"{there} {'is' if one else 'are'} there already"
+        return f"would send {sending} and delete {gone}{how}; {there}. Nothing was sent"
+    return f"sent {sending}, deleted {gone}; {there} {'was' if one else 'were'} there already"
 
 
 def is_shard_name(path: str) -> bool:

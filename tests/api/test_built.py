@@ -28,10 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_folder_says_what_it_holds(folder: Path) -> None:
     built = dk.open(str(folder))
     assert (built.path, len(built), built.split_rows) == (folder, 3, {"train": 2, "test": 1})
-    assert repr(built) == (
-        f"<Built '{folder}': 3 records (train 2, test 1), schema {built.manifest.schema_version}, "
-        f"datasetkit {dk.__version__}>"
-    )
+    assert repr(built) == f"Built('{folder}': 3 records; train 2, test 1)"
     assert list(built.report()) == [
         "records      read 3, kept 3 (train 2, test 1)",
         "annotations  read 8, kept 8",
@@ -78,7 +75,7 @@ def test_each_method_leaves_its_files_and_names_them(folder: Path, tmp_path: Pat
     stats = built.stats()
     assert stats.statistics.total.records == stats.as_json()["total"]["records"] == 3
     assert all(path.is_file() for path in stats.plots)
-    assert repr(stats) == "<StatisticsReport: 3 records, 8 objects, 6 phrases>"
+    assert repr(stats) == "StatisticsReport(3 records, 8 objects, 6 phrases)"
     page = built.preview(limit=2)
     assert (page.path, page.shown, page.total) == (tmp_path / "scenes.html", 2, 3)
     assert built.preview(tmp_path / "page.html").path.read_text().startswith("<!doctype html>")

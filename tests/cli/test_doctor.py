@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,14 @@ import pytest
 from click.testing import CliRunner
 
 from datasetkit.cli import app
-from datasetkit.options.models import CAPTIONERS, DETECTORS, GROUNDERS, PACKAGES, SEGMENTERS
+from datasetkit.options.models import CAPTIONERS, DETECTORS, GROUNDERS, SEGMENTERS
 
-BACKENDS = [name for registry in (CAPTIONERS, DETECTORS, SEGMENTERS, GROUNDERS) for name in registry.names]
+BACKENDS = {
+    name: entry.packages
+    for registry in (CAPTIONERS, DETECTORS, SEGMENTERS, GROUNDERS)
+    for name, entry in registry.builtin.items()
+    if name != "given"
+}
 
 
 def rows(shown: str) -> dict[str, str]:
@@ -34,10 +40,26 @@ def test_every_backend_and_shipped_model_has_a_row() -> None:
     said = rows(result.stdout)
     for name in ("toyworld:detector", "toyworld:segmenter", "toyworld:vlm"):
         assert said[name] == "works"
-    for name in BACKENDS:
-        assert said[name] == "works" or "pip install" in said[name]
-        if not PACKAGES.get(name):
-            assert said[name] == "works"
+    for name, packages in BACKENDS.items():
+        assert said[name] == "works" or (packages and "pip install" in said[name]), name
+
+
+def test_plug_ins_are_listed_with_their_distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_lab.py").write_text("class Mine:\n    pass\n")
+    info = tmp_path / "my_lab-1.5.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-lab\nVersion: 1.5\n")
+    (info / "entry_points.txt").write_text(
+        "[datasetkit.detectors]\nmine = my_lab:Mine\n[datasetkit.formats]\nodd = my_lab:Odd\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    result = CliRunner().invoke(app, ["doctor", "--json"])
+    assert result.exit_code == 0, result.output
+    found = {item["name"]: item for item in json.loads(result.stdout)["findings"]}
+    assert (found["mine"]["kind"], found["mine"]["fault"]) == ("detector", None)
+    assert found["mine"]["distribution"] == "my-lab 1.5"
+    assert found["odd"]["fault"].startswith("format odd (my_lab:Odd) of my-lab 1.5 cannot be imported: AttributeError")
+    assert "mine                 works (my-lab 1.5)" in CliRunner().invoke(app, ["doctor"]).stdout
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from datasetkit.core.results import Result
@@ -56,5 +56,4 @@ class Verification(Result):
 
     def as_json(self) -> dict[str, Any]:
         """Return the verdict and all faults."""
-        faults = [asdict(fault) for fault in self.faults]
-        return {"dataset": self.dataset, "is_sound": self.is_sound, "faults": faults}
+        return {"is_sound": self.is_sound, **Result.as_json(self)}

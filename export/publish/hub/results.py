@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from datasetkit.core.results import Result
 from datasetkit.core.text import counted
 from datasetkit.export.dataset.card.pushed import PushedCard
-from datasetkit.export.publish.files import change_lines, files_of
+from datasetkit.export.publish.files import change_lines, sum_line
+
+
+class _Account(Result):
+    card: PushedCard
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all of it but the card's text."""
+        values = super().as_json()
+        return {**values, "card": {name: value for name, value in values["card"].items() if name != "text"}}
 
 
 @dataclass(frozen=True, slots=True)
-class Plan(Result):
+class Plan(_Account):
     """What a push would do.
 
     Args:
@@ -57,33 +66,13 @@ class Plan(Result):
         yield from _kept_lines(self.card)
         if self.tag is not None:
             yield f"tag     {self.tag}"
-        sent, skipped = sum(size for _, size in self.sent), sum(size for _, size in self.skipped)
-        yield (
-            f"would send {files_of(len(self.sent), sent)} and delete {counted(len(self.deletions), 'file')} in "
-            f"{counted(self.commits, 'pull request' if self.creates_pr else 'commit')}; "
-            f"{files_of(len(self.skipped), skipped)} {'is' if len(self.skipped) == 1 else 'are'} there already. "
-            "Nothing was sent"
-        )
-
-    def as_json(self) -> dict[str, Any]:
-        """Return what would change, files with their bytes."""
-        return {
-            "is_plan": True,
-            "repository": self.repo_id,
-            "revision": self.revision,
-            "creates_repository": self.creates_repository,
-            "creates_branch": self.creates_branch,
-            "creates_pr": self.creates_pr,
-            "sent": dict(self.sent),
-            "skipped": dict(self.skipped),
-            "deleted": list(self.deletions),
-            "kept_of_card": list(self.card.kept),
-            "tag": self.tag,
-        }
+        sent, skipped = ((len(files), sum(size for _, size in files)) for files in (self.sent, self.skipped))
+        how = f" in {counted(self.commits, 'pull request' if self.creates_pr else 'commit')}"
+        yield sum_line(sent, len(self.deletions), skipped, is_plan=True, how=how)
 
 
 @dataclass(frozen=True, slots=True)
-class Pushed(Result):
+class Pushed(_Account):
     """What a push did.
 
     Args:
@@ -115,11 +104,8 @@ class Pushed(Result):
 
     def report(self) -> Iterator[str]:
         """Yield what was sent, the commit and its address."""
-        yield (
-            f"sent {files_of(self.sent_files, self.sent_bytes)}, deleted {counted(self.deleted_files, 'file')}; "
-            f"{files_of(self.skipped_files, self.skipped_bytes)} "
-            f"{'was' if self.skipped_files == 1 else 'were'} there already"
-        )
+        sent, skipped = (self.sent_files, self.sent_bytes), (self.skipped_files, self.skipped_bytes)
+        yield sum_line(sent, self.deleted_files, skipped)
         yield from _kept_lines(self.card)
         unmerged = "names its address" if self.is_dataset else "is the folder's"
         done = "is merged with the one that was there" if self.card.is_merged else unmerged
@@ -127,11 +113,6 @@ class Pushed(Result):
         if self.had_tag:
             yield "the tag was there already, at this commit"
         yield self.pull_request or self.url
-
-    def as_json(self) -> dict[str, Any]:
-        """Return what was done; of the card, which parts the Hub's own replaced."""
-        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "card"}
-        return {"is_plan": False, **values, "kept_of_card": list(self.card.kept)}
 
 
 def _kept_lines(card: PushedCard) -> Iterator[str]:

@@ -107,7 +107,7 @@ def test_what_came_while_an_export_was_made_is_kept(small: Path, tmp_path: Path)
     out = tmp_path / "out"
     export_folder(small, "coco", out)
 
-    def write_thesis(done: int, total: int) -> None:
+    def write_thesis(*_: object) -> None:
         (out / "thesis.txt").write_text("all of it")
 
     with pytest.raises(OutputError, match=r"holds 'thesis\.txt', which no export wrote"):
@@ -129,7 +129,7 @@ def test_two_exports_to_one_place_do_not_mix(small: Path, tmp_path: Path) -> Non
     out = tmp_path / "out"
     started = False
 
-    def export_another(done: int, total: int) -> None:
+    def export_another(*_: object) -> None:
         nonlocal started
         if not started:
             started = True
