@@ -42,7 +42,7 @@ def manifest(out: Path) -> dict[str, Any]:
 def arguments(named: Any) -> list[str]:
     source, captioner, detector, segmenter, grounder, finder, record_filter = map(named, CLASSES)
     return [
-        *("build", source, "--count", "4", "--filters", f"{{name: '{record_filter}', words: 9}}", "--phrases", finder),
+        *("build", source, "--count", "4", "--filters", f"{{name: '{record_filter}', words: 7}}", "--phrases", finder),
         *("--preset", "toyworld", "--captioner", captioner, "--set", "recaption=true"),
         *("--detector", detector, "--set", "detector.level=150", "--segmenter", segmenter, "--out", "out"),
     ]
@@ -56,8 +56,7 @@ def test_every_kind_of_part_takes_part_and_is_named(command: Command, tmp_path: 
     used = [name for name in CLASSES if name != "bright-masks"]
     told = {(plugin["kind"], plugin["path"], plugin["distribution"], plugin["version"]) for plugin in found["plugins"]}
     assert told == {(KINDS[name], CLASSES[name], "my-lab", "1.2") for name in used}
-    assert found["tally"]["dropped"]["record"] == {"filtered": 4}
-    assert found["splits"] == {}
+    assert found["splits"] == {"train": 4}
 
 
 def test_a_whole_build_finds_what_the_plug_ins_find(command: Command, tmp_path: Path) -> None:
@@ -78,7 +77,7 @@ def test_a_whole_build_finds_what_the_plug_ins_find(command: Command, tmp_path: 
     )
     assert done.returncode == 0, done.stderr
     found = manifest(tmp_path / "out")
-    assert (found["splits"], found["tally"]["kept"]["record"]) == ({"train": 4}, 4)
+    assert found["splits"] == {"train": 4}
     assert {plugin["name"] for plugin in found["plugins"]} == {"squares", "bright-masks", "last-word", "long"}
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     assert "| grounder | `my_lab.models:BrightMasks` | my-lab 1.2 |" in card
@@ -86,6 +85,12 @@ def test_a_whole_build_finds_what_the_plug_ins_find(command: Command, tmp_path: 
     again = command("build", "recipe", "out/recipe.yaml", "--out", "again")
     assert again.returncode == 0, again.stderr
     assert manifest(tmp_path / "again")["parts"] == found["parts"]
+
+
+def test_what_a_filter_refuses_is_counted_and_in_the_ledger(command: Command, tmp_path: Path) -> None:
+    assert command("build", "squares", "--out", "out", "--filters", "{name: long, words: 20}").returncode == 1
+    assert manifest(tmp_path / "out")["tally"]["records"]["dropped"] == {"filtered": 3}
+    assert "long: 9 words" in (tmp_path / "out" / "ledger.jsonl").read_text()
 
 
 def test_help_of_a_source_has_its_options(command: Command) -> None:
