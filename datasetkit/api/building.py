@@ -79,7 +79,7 @@ def build(
 
     def show(progress: Progress) -> None:
         if on_progress is not None:
-            on_progress("building", progress.done, progress.total)
+            on_progress(progress.stage, progress.done, progress.total)
 
     given = {**options, "out": out}
     if isinstance(source, str | os.PathLike) and Path(source).suffix in {".yaml", ".yml"}:
@@ -108,8 +108,12 @@ def build_recipe(recipe: Recipe, run: RunOptions, on_progress: Callable[[Progres
     manifest = build_parts(recipe, run, on_progress)
     tally = manifest.tally
     if not tally.kept["record"]:
-        reasons = ", ".join(f"{counted(n, 'record')}: {reason}" for reason, n in tally.dropped["record"].most_common(3))
-        raise OutputError(f"no record was kept ({reasons or 'none was read'}); {run.out / LEDGER_NAME} says why")
+        most = tally.dropped["record"].most_common(1)
+        why = "; ".join(f"{counted(n, 'record')}: {reason} ({reason.explanation})" for reason, n in most)
+        raise OutputError(
+            f"no record was kept of {tally.read['record']:,} that were read; {why or 'the source is empty'}; "
+            f"{run.out / LEDGER_NAME} has every one"
+        )
     logger.info("built in %s", duration(time.monotonic() - started))
     return Built(run.out)
 

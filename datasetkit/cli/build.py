@@ -80,7 +80,7 @@ def from_recipe(file: RecipeFile, run: RunOptions, screen: Screen) -> None:
 
 
 def _show(bar: Bar, progress: Progress) -> None:
-    bar("building", progress.done, progress.total, progress.detail)
+    bar(progress.stage, progress.done, progress.total, progress.detail)
 
 
 build = Sources(

@@ -171,8 +171,8 @@ class Bar:
         if self._stopped.is_set():
             raise KeyboardInterrupt
         if stage not in self._stages:
+            self._stages[stage] = _Stage(self._bars.add_task(stage, total=total, completed=done, detail=detail), done)
             self._bars.start()  # not before: an error that comes at once stands alone
-            self._stages[stage] = _Stage(self._bars.add_task(stage, total=total, completed=done, detail=""), done)
         known = self._stages[stage]
         self._bars.update(known.task, completed=done, total=total, detail=detail)
         if self._is_plain and time.monotonic() - self._last >= _EVERY_S:

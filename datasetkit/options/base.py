@@ -5,7 +5,7 @@ The string below a field is its help text: documentation, command line and error
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Self, TypeVar, get_args
 
@@ -13,7 +13,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 from pydantic_core import to_jsonable_python
 
-from datasetkit.core.errors import PluginError, RecipeError
+from datasetkit.core.errors import PluginError, RecipeError, UnknownNameError
 from datasetkit.core.text import one_line
 from datasetkit.runtime.devices import check_device
 from datasetkit.runtime.registry import Registry
@@ -69,7 +69,7 @@ class Options(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise RecipeError(first_mistake(error, spelt, cls)) from None
+            raise RecipeError(first_mistake(error, spelt, cls, values)) from None
 
     def part(self, kind: type[Some]) -> Some:
         """Return the options of one kind among these, which have all of its fields."""
@@ -165,7 +165,10 @@ class PartOf:
         name = value.get("name")
         if not isinstance(name, str) or not name:
             raise ValueError(f"name is needed; known: {', '.join(self.names)}")
-        return self.options(name).model_validate(value)
+        try:
+            return self.options(name).model_validate(value)
+        except UnknownNameError as error:
+            raise ValueError(str(error)) from None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -220,7 +223,7 @@ def read_settings(items: object) -> object:
     for item in items:
         name, equals, text = str(item).partition("=")
         if not (name and equals and text):
-            raise ValueError(f"{item} is not NAME=VALUE")
+            raise ValueError(f"{item} is not NAME=VALUE, as detector.score_min=.4")
         try:
             settings[name] = yaml.safe_load(text)
         except yaml.YAMLError as error:
@@ -231,24 +234,37 @@ def read_settings(items: object) -> object:
 Settings = Annotated[dict[str, Any], BeforeValidator(read_settings)]
 
 
-def first_mistake(error: ValidationError, spelt: Callable[[str], str] = str, kind: type[Options] | None = None) -> str:
+def first_mistake(error: ValidationError, spelt: Callable[[str], str], kind: type[Options], values: Any) -> str:
     """Put the first mistake in one line; an unknown name comes first, as it may be why another is missing.
 
     Args:
         error: what pydantic found.
         spelt: how the person writes a field's name.
-        kind: whose fields are listed where there is no such option.
+        kind: of the options.
+        values: that were given.
 
     """
     errors = error.errors()
     first = next((item for item in errors if item["type"] == "extra_forbidden"), errors[0])
+    *outer, _ = first["loc"] or ("",)
     place = ".".join(str(part) for part in first["loc"])
     message = {"missing": "is needed"}.get(first["type"], first["msg"].removeprefix("Value error, "))
-    came = "" if isinstance(first["input"], Mapping) else f" (came: {first['input']!r})"
+    came = "" if isinstance(first["input"], Mapping | tuple) else f" (came: {first['input']!r})"
     if first["type"] == "extra_forbidden":
-        known = [] if kind is None or len(first["loc"]) > 1 else sorted(kind.model_fields)
-        message = f"there is no such option{'; known: ' if known else ''}{', '.join(known)}"
+        known = sorted(_kind_at(kind, outer, values).model_fields.keys() - {"name"})
+        message = f"there is no such option; known: {', '.join(known)}"
     return f"{spelt(place)}: {message}{came}" if place else f"{message}{came}"
+
+
+def _kind_at(kind: type[Options], place: Sequence[int | str], values: Any) -> type[Options]:
+    """Return the class of the options that lie inside others."""
+    for part in place:
+        values = values.get(part) if isinstance(values, Mapping) else None
+        field = kind.model_fields.get(str(part))
+        name = values.get("name") if isinstance(values, Mapping) else None
+        found = list(_options_in((field.annotation, *field.metadata), name)) if field is not None else []
+        kind = found[-1] if found else kind
+    return kind
 
 
 def _completed_value(found: Any, annotation: Any) -> Any:

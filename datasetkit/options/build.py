@@ -108,7 +108,9 @@ class ModelOptions(Options):
         }
         if self.preset == NONE or (self.preset is None and not {"detector", "detector.name"} & changes.keys()):
             if changes:
-                raise RecipeError(f"{next(iter(changes))} is an option of models, but there are none; give --preset")
+                raise RecipeError(
+                    f"{next(iter(changes))} is an option of models, but none are asked for; give --preset"
+                )
             return None
         return preset(self.preset, changes)
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import NoneType
@@ -26,7 +25,15 @@ from datasetkit.export.dataset.part import PartWriter
 from datasetkit.options.base import PartOptions
 from datasetkit.options.build import Placement, RunOptions
 from datasetkit.options.grounding import GroundingOptions
-from datasetkit.options.models import CAPTIONERS, DETECTORS, FILTERS, GROUNDERS, PHRASE_FINDERS, SEGMENTERS, NounPhraseOptions
+from datasetkit.options.models import (
+    CAPTIONERS,
+    DETECTORS,
+    FILTERS,
+    GROUNDERS,
+    PHRASE_FINDERS,
+    SEGMENTERS,
+    NounPhraseOptions,
+)
 from datasetkit.options.recipe import Recipe
 from datasetkit.options.sources import SOURCES, FolderOptions, HubOptions, ParquetOptions, RowsOptions, TableOptions
 from datasetkit.pipeline.records import Pipeline
@@ -37,8 +44,6 @@ from datasetkit.sources.toyworld import PRONOUN
 
 if TYPE_CHECKING:
     from datasetkit.annotation.grounded import GroundedAnnotator
-
-logger = logging.getLogger(__name__)
 
 REASON_MEANINGS = {reason.value: reason.explanation for reason in AlignmentReason} | {
     PRONOUN: "a pronoun; it names what was named before"
@@ -53,34 +58,30 @@ class Progress:
     """How far a build is.
 
     Args:
-        done: entries done.
+        stage: "loading" models, or "building".
+        done: models loaded, or entries done.
         total: of so many.
-        dropped: how many of those done were dropped.
-        rates: records a second of work, by stage.
+        detail: what more there is to say: the models' names; drops, and the rate of each slow stage, slowest first.
 
     """
 
+    stage: str
     done: int
     total: int
-    dropped: int
-    rates: Mapping[str, float]
-
-    @property
-    def detail(self) -> str:
-        """What more there is to say in a line: drops, and the rate of each slow stage, the slowest first."""
-        slowest_first = sorted(self.rates.items(), key=lambda stage: stage[1])
-        stages = (f"{name} {pace:.2g}/s" for name, pace in slowest_first if pace < _FAST)
-        return " ".join((f"{self.dropped} dropped", *stages))
+    detail: str = ""
 
 
-def build(recipe: Recipe, run: RunOptions, on_progress: Callable[[Progress], None] = lambda _: None) -> Manifest:
+OnProgress = Callable[[Progress], None]
+
+
+def build(recipe: Recipe, run: RunOptions, on_progress: OnProgress = lambda _: None) -> Manifest:
     """Build a dataset, or go on with one that was interrupted.
 
     Args:
         recipe: what to build. Equal recipes and equal input give equal bytes, up to the rounding of models on other
             devices or in other batches.
         run: where to, and how.
-        on_progress: called at the start and after every entry.
+        on_progress: called before and after models are loaded, at the start and after every entry.
 
     Returns:
         the manifest of the finished build.
@@ -108,7 +109,7 @@ def build(recipe: Recipe, run: RunOptions, on_progress: Callable[[Progress], Non
     _check_relabel(recipe, source)
     if not run.overwrite:
         check_free(run.out, identity)
-    annotator = _annotator(recipe, finder, run, stages)
+    annotator = _annotator(recipe, finder, run, stages, on_progress)
     if annotator is not None:
         identity = replace(identity, models=annotator.identities)
     pipeline = Pipeline(
@@ -170,7 +171,7 @@ def _check_relabel(recipe: Recipe, source: Source) -> None:
     """Refuse to lose objects that the source has by accident, and to replace them by nothing."""
     relabel = getattr(recipe.source, "relabel", None)
     if relabel and recipe.grounding is None:
-        raise RecipeError("--relabel replaces the source's objects by what models find; name them with --preset")
+        raise RecipeError("--relabel replaces the source's objects by what models find; name the models with --preset")
     if relabel is False and recipe.grounding is not None and any(entry.annotation_ids for entry in source.entries()):
         raise RecipeError("the models would replace the objects that this dataset has; say --relabel if you mean it")
 
@@ -181,13 +182,13 @@ def _write_parts(
     source: Source,
     pipeline: Pipeline,
     stages: Stages,
-    on_progress: Callable[[Progress], None],
+    on_progress: OnProgress,
 ) -> None:
     whole = folder.resume()
     total = len(source) if recipe.limit is None else min(len(source), recipe.limit)
     done = sum(len(entries) for index, entries in enumerate(_parts(source, recipe)) if index in whole)
     dropped = 0
-    on_progress(Progress(done, total, dropped, stages.rates))
+    on_progress(_progress(done, total, dropped, stages))
     for index, entries in enumerate(_parts(source, recipe)):
         if index in whole:
             continue
@@ -196,25 +197,33 @@ def _write_parts(
                 writer.add(outcome)
                 done += 1
                 dropped += outcome.row is None
-                on_progress(Progress(done, total, dropped, stages.rates))
+                on_progress(_progress(done, total, dropped, stages))
 
 
-def _annotator(recipe: Recipe, finder: PhraseFinder | None, placement: Placement, stages: Stages) -> GroundedAnnotator | None:
+def _progress(done: int, total: int, dropped: int, stages: Stages) -> Progress:
+    slowest_first = sorted(stages.rates.items(), key=lambda stage: stage[1])
+    slow = (f"{name} {pace:.2g}/s" for name, pace in slowest_first if pace < _FAST)
+    return Progress("building", done, total, " ".join((f"{dropped} dropped", *slow)))
+
+
+def _annotator(
+    recipe: Recipe, finder: PhraseFinder | None, placement: Placement, stages: Stages, on_progress: OnProgress
+) -> GroundedAnnotator | None:
     if recipe.grounding is None:
-        if placement.model_dump(include=set(Placement.model_fields)) != Placement().model_dump():
-            changed = next(
-                name for name in Placement.model_fields if getattr(placement, name) != getattr(Placement(), name)
-            )
-            raise RecipeError(
-                f"--{changed.replace('_', '-')} is an option of models, but there are none; give --preset"
-            )
+        for name, field in Placement.model_fields.items():
+            if (value := getattr(placement, name)) != field.default:
+                raise RecipeError(
+                    f"--{name.replace('_', '-')} {value} is an option of models, but none are asked for; leave it out, "
+                    "or ask for models: --preset, or `grounding` in a recipe"
+                )
         return None
     describes = recipe.grounding.recaption or recipe.source.may_lack_descriptions
-    logger.info("loading %s", ", ".join(_model_names(recipe.grounding, describes=describes)))
+    names = tuple(_model_names(recipe.grounding, describes=describes))
+    on_progress(Progress("loading", 0, len(names), ", ".join(names)))
     # Loads torch and transformers, which other builds do without.
     from datasetkit.pipeline.models import grounded_annotator
 
-    return grounded_annotator(
+    annotator = grounded_annotator(
         recipe.grounding,
         placement,
         NounPhraseFinder() if finder is None else finder,
@@ -222,6 +231,8 @@ def _annotator(recipe: Recipe, finder: PhraseFinder | None, placement: Placement
         key_max=recipe.key_max,
         stages=stages,
     )
+    on_progress(Progress("loading", len(names), len(names), ", ".join(names)))
+    return annotator
 
 
 def _model_names(options: GroundingOptions, *, describes: bool) -> Iterator[str]:

@@ -47,7 +47,7 @@ def summary_lines(folder: Path, manifest: Manifest) -> Iterator[str]:
 def _hints(manifest: Manifest) -> Iterator[str]:
     tally, source = manifest.tally, manifest.recipe.get("source")
     if tally.dropped["record"][DropReason.NO_DESCRIPTION]:
-        yield "--no-require-description keeps images that have no description"
+        yield "without --require-description, images that have no description are kept"
     if isinstance(source, Mapping) and source.get("name") == "coco" and source.get("captions") is None:
         yield "--captions FILE adds descriptions, whose phrases are linked to the objects"
     if not manifest.recipe.get("grounding") and not tally.read["annotation"]:

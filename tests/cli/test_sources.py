@@ -34,7 +34,7 @@ def test_pictures_that_two_splits_share_are_told(tmp_path: Path) -> None:
         write_picture(source / f"{name}.png", seed)
     code, shown, _ = run("build", "folder", source, "--out", out)
     assert code == 0
-    told = "noticed      2 pictures come again in another split; --splits train=.9,test=.1 keeps equal ones together"
+    told = "noticed      2 images come again in another split; --splits train=.9,test=.1 keeps equal ones together"
     assert told in shown.splitlines()
     code, shown, errors = run("verify", out)
     assert code == 0, "a notice while building, no fault afterwards"
@@ -109,9 +109,9 @@ def test_rows_that_name_pictures_without_holding_them_are_told_apart(tmp_path: P
         pa.schema({"image": pa.struct({"bytes": pa.binary(), "path": pa.string()}), "text": pa.string()})
     )
     pq.write_table(table, tmp_path / "rows.parquet")
-    code, shown, _ = run("build", "parquet", tmp_path / "rows.parquet", "--out", tmp_path / "out")
+    code, _, errors = run("build", "parquet", tmp_path / "rows.parquet", "--out", tmp_path / "out")
     assert code == 1
-    assert "dropped      1 record: name_only (the row names its picture but does not hold it; put the bytes" in shown
+    assert "1 record: name_only (the row names its picture but does not hold it; put the bytes" in errors
     pq.write_table(pa.table({"image": ["a.png"], "text": ["A dog."]}), tmp_path / "rows.parquet")
     code, _, errors = run("build", "parquet", tmp_path / "rows.parquet", "--out", tmp_path / "other")
     assert code == 1

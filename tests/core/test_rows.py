@@ -232,7 +232,7 @@ def test_a_real_build(tmp_path: Path) -> None:
 
 def test_names_of_the_package() -> None:
     """The function ``masks`` and the module of that name live together, whichever is asked for first."""
-    assert {"load", "masks", "overlay", "phrase_masks"} == set(dk.__all__)
+    assert {"load", "masks", "overlay", "phrase_masks"} < set(dk.__all__)
     module = importlib.import_module("datasetkit.core.mask")
     assert module.Mask is importlib.reload(importlib.import_module("datasetkit.core.rows")).Mask
     assert callable(dk.masks)
