@@ -55,7 +55,7 @@ def test_a_build_says_what_it_loads_and_how_long_it_took(tmp_path: Path) -> None
     done = RUN.invoke(app, command, env={"FORCE_COLOR": "1", "COLUMNS": "120"})
     assert done.exit_code == 0
     assert "toyworld:detector, toyworld:segmenter" in done.stderr
-    assert re.search(r"\nbuilt in [\d.]+ s\n", done.stderr)
+    assert re.search(r"built in [\d.]+ s", done.stderr)
     assert "loading" not in run(*command)[2], "nothing where nobody looks"
     for path, data in files(tmp_path / "out").items():
         assert b"took" not in data, path
