@@ -12,9 +12,9 @@ from datasetkit.core.paths import as_place
 from datasetkit.core.remote import RemotePath
 from datasetkit.core.results import Result
 from datasetkit.export.publish.files import change_lines, sum_line
-from datasetkit.export.publish.hub import push as hub
 from datasetkit.export.publish.hub.adapter import Adapter
 from datasetkit.export.publish.hub.built_dataset import BuiltDataset
+from datasetkit.export.publish.hub.push import push
 from datasetkit.export.publish.hub.repository import MAIN_BRANCH
 from datasetkit.export.publish.hub.results import Plan, Pushed
 from datasetkit.export.publish.store import push as store
@@ -88,4 +88,4 @@ def publish(
         return StorePush(str(place), sent, skipped, done.deletions, dry_run)
     read = Adapter.read if adapter else BuiltDataset.read
     for_hub["revision"] = for_hub.get("revision") or MAIN_BRANCH
-    return (hub.plan if dry_run else hub.push)(folder, repository, read=read, on_progress=on_progress, **for_hub)
+    return push(folder, repository, read=read, dry_run=dry_run, on_progress=on_progress, **for_hub)

@@ -26,51 +26,6 @@ from datasetkit.runtime.progress import OnProgress, counter
 # What `git check-ref-format` refuses, and a leading "-".
 _NO_REF_NAME = re.compile(r"^$|^@$|^[-/]|[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|(^|/)\.|\.lock(/|$)|[/.]$")
 
-__all__ = ["Plan", "Pushed", "plan", "push"]
-
-
-def plan(
-    folder: Path,
-    repo_id: str,
-    *,
-    read: Callable[[Path], Contents] = BuiltDataset.read,
-    private: bool | None = None,
-    revision: str = MAIN_BRANCH,
-    tag: str | None = None,
-    token: str | None = None,
-    commit_message: str | None = None,  # noqa: ARG001 - what push takes
-    create_pr: bool = False,
-    endpoint: str | None = None,
-    on_progress: OnProgress | None = None,
-    patience: Patience = Patience(),  # noqa: B008 - frozen
-) -> Plan:
-    """Tell what :func:`push` would do with the same arguments; nothing is sent.
-
-    Raises:
-        BuiltFolderError, ModelError, HubError: as :func:`push` would.
-
-    """
-    contents = read(folder)
-    repository = _repository(repo_id, contents.repo_type, revision, tag, token, endpoint, patience, create_pr=create_pr)
-    state = repository.read()
-    _check_target(repository, state, private, tag, create_pr=create_pr)
-    files = contents.read_files(on_progress)
-    changes = find_changes(repository, state, contents, files)
-    _check_tag(repository, state, changes, tag)
-    changed = {file.path for file in changes.additions}
-    return Plan(
-        repo_id,
-        revision,
-        not state.exists,
-        not state.has_branch and (state.exists or revision != MAIN_BRANCH),
-        tuple((file.path, file.size_bytes) for file in changes.additions),
-        tuple((file.path, file.size_bytes) for file in changes.files if file.path not in changed),
-        changes.deletions,
-        changes.card,
-        None if tag in state.tags else tag,
-        create_pr,
-    )
-
 
 def push(
     folder: Path,
@@ -83,10 +38,11 @@ def push(
     token: str | None = None,
     commit_message: str | None = None,
     create_pr: bool = False,
+    dry_run: bool = False,
     endpoint: str | None = None,
     on_progress: OnProgress | None = None,
     patience: Patience = Patience(),  # noqa: B008 - frozen
-) -> Pushed:
+) -> Plan | Pushed:
     """Publish a folder, in one commit.
 
     Args:
@@ -101,12 +57,14 @@ def push(
         commit_message: title of the commit; None names what is pushed.
         create_pr: whether the commit is proposed as a pull request to ``main``. A push is one commit, so it is one
             pull request; branches and tags do not go with it, nor a repository that is not there.
+        dry_run: whether nothing is sent.
         endpoint: the Hub's address; None takes huggingface_hub's, which reads ``HF_ENDPOINT``.
         on_progress: told stage, bytes done and bytes in all, piece by piece, from several threads.
         patience: how passing failures are met.
 
     Returns:
-        what was done; the Hub's files were compared with the folder's, the card with what it was to become.
+        what was done, or would be. After a push, the Hub's files were compared with the folder's, and the card with
+        what it was to become.
 
     Raises:
         BuiltFolderError: the folder is not finished, its card's YAML cannot be read, or a shard is not the manifest's.
@@ -122,6 +80,20 @@ def push(
     files = contents.read_files(on_progress)
     changes = find_changes(repository, state, contents, files)
     _check_tag(repository, state, changes, tag)
+    if dry_run:
+        changed = {file.path for file in changes.additions}
+        return Plan(
+            repo_id,
+            revision,
+            not state.exists,
+            not state.has_branch and (state.exists or revision != MAIN_BRANCH),
+            tuple((file.path, file.size_bytes) for file in changes.additions),
+            tuple((file.path, file.size_bytes) for file in changes.files if file.path not in changed),
+            changes.deletions,
+            changes.card,
+            None if tag in state.tags else tag,
+            create_pr,
+        )
     made = _make_target(repository, state, private)
     if made is not state:
         state, changes = made, find_changes(repository, made, contents, files)

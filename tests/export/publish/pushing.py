@@ -7,7 +7,8 @@ from pathlib import Path
 
 from datasetkit.export.dataset.card.pushed import pushed_card
 from datasetkit.export.publish.hub.calls import Patience
-from datasetkit.export.publish.hub.push import Pushed, push
+from datasetkit.export.publish.hub.push import push
+from datasetkit.export.publish.hub.results import Pushed
 from tests.export.folders import record, rows_of, write_folder
 from tests.hub.server import HubServer
 
@@ -29,7 +30,7 @@ def build(folder: Path, train: Sequence[int] = (2, 2, 2), test: int = 2, first: 
 
 def push_to(hub: HubServer, folder: Path, **options: object) -> Pushed:
     values: dict[str, object] = {"endpoint": hub.endpoint, "token": hub.token, "patience": HASTY, **options}
-    return push(folder, NAME, **values)  # type: ignore[arg-type]
+    return push(folder, NAME, **values)  # type: ignore[arg-type, return-value]
 
 
 def held(hub: HubServer, revision: str = "main") -> dict[str, bytes]:

@@ -13,7 +13,8 @@ import pytest
 from datasetkit.core.errors import BuiltFolderError, HubError
 from datasetkit.export.dataset.manifest import Manifest
 from datasetkit.export.dataset.reading import iter_rows
-from datasetkit.export.publish.hub.push import Plan, plan
+from datasetkit.export.publish.hub.push import push
+from datasetkit.export.publish.hub.results import Plan
 from tests.export.folders import bare_record, record, rows_of, write_folder
 from tests.export.publish.pushing import HASTY, NAME, expected, held, local, push_to, sent_objects
 from tests.hub.faults import Fault
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 def plan_for(hub: HubServer, folder: Path, **options: object) -> Plan:
     values: dict[str, object] = {"endpoint": hub.endpoint, "token": hub.token, "patience": HASTY, **options}
-    return plan(folder, NAME, **values)  # type: ignore[arg-type]
+    return push(folder, NAME, dry_run=True, **values)  # type: ignore[arg-type]
 
 
 def rows_of_folder(folder: Path, split: str) -> list[dict[str, object]]:
@@ -318,5 +319,5 @@ def test_what_cannot_be_read_on_the_hub_is_not_replaced(
 @pytest.mark.parametrize("name", ["scenes", "a/b/c", "user/..", "user/ds.git"])
 def test_names_that_no_repository_can_have(hub: HubServer, scenes: Path, name: str) -> None:
     with pytest.raises(HubError, match=name.replace(".", r"\.")):
-        plan(scenes, name, endpoint=hub.endpoint, token=hub.token)
+        push(scenes, name, endpoint=hub.endpoint, token=hub.token, dry_run=True)
     assert not hub.traffic.requests

@@ -15,7 +15,8 @@ from safetensors.torch import save_file
 
 from datasetkit.core.errors import HubError, ModelError
 from datasetkit.export.publish.hub.adapter import Adapter
-from datasetkit.export.publish.hub.push import Plan, Pushed, plan, push
+from datasetkit.export.publish.hub.push import push
+from datasetkit.export.publish.hub.results import Plan, Pushed
 from tests.export.publish.hub.adapters import BASE, CARD, MODEL, NAMES, base_model, held, logits, write_adapter
 from tests.export.publish.pushing import HASTY, sent_objects
 from tests.hub.faults import Fault
@@ -40,17 +41,13 @@ def own(tuned: Path, tmp_path: Path) -> Path:
     return shutil.copytree(tuned, tmp_path / "own")
 
 
-def act(what: Callable[..., Plan | Pushed], hub: HubServer, folder: Path, **options: object) -> Plan | Pushed:
-    values = {"endpoint": hub.endpoint, "token": hub.token, "patience": HASTY, "read": Adapter.read, **options}
-    return what(folder, MODEL, **values)
-
-
 def push_to(hub: HubServer, folder: Path, **options: object) -> Pushed:
-    return act(push, hub, folder, **options)  # type: ignore[return-value]
+    values = {"endpoint": hub.endpoint, "token": hub.token, "patience": HASTY, "read": Adapter.read, **options}
+    return push(folder, MODEL, **values)  # type: ignore[return-value, arg-type]
 
 
 def plan_for(hub: HubServer, folder: Path, **options: object) -> Plan:
-    return act(plan, hub, folder, **options)  # type: ignore[return-value]
+    return push_to(hub, folder, dry_run=True, **options)  # type: ignore[return-value]
 
 
 def test_what_is_pushed_is_loaded_by_peft(hub: HubServer, tmp_path: Path) -> None:
@@ -308,9 +305,9 @@ def test_a_folder_that_holds_no_sound_adapter_is_not_pushed(
     hub: HubServer, own: Path, spoil: Callable[[Path], None], message: str
 ) -> None:
     spoil(own)
-    for what in (plan, push):
+    for what in (plan_for, push_to):
         with pytest.raises(ModelError) as caught:
-            act(what, hub, own)
+            what(hub, own)
         assert message in str(caught.value)
         assert "\n" not in str(caught.value)
     assert not hub.traffic.requests
