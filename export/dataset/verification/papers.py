@@ -112,7 +112,8 @@ def check_papers(files: DatasetFiles, manifest: Manifest, ledger: Ledger, conten
 
 
 def _check_manifest(folder: Path, manifest: Manifest) -> Iterator[Fault]:
-    if json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8")) != manifest.to_json():
+    found = json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))
+    if {"plugins": [], **found} != manifest.to_json():  # versions before 0.2 had none
         yield Fault(MANIFEST_NAME, "contradicts itself: splits or tally are not the sums of its parts")
     accounts = [(f"part {part.index}", part.tally) for part in manifest.parts]
     for name, tally in [*accounts, ("stray annotations", manifest.stray)]:
