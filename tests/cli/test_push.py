@@ -199,6 +199,7 @@ def test_a_process_of_its_own_with_faults_shows_no_token(hub: HubServer, folder:
     assert done.returncode == 1
     assert "Traceback" in done.stderr
     assert "making the tag v1: the Hub answered 422" in done.stderr
+    assert "%|" not in done.stderr, "no bar of huggingface_hub"
     assert hub.token not in done.stdout + done.stderr
     assert hub.token not in "".join(map(str, local(folder).values()))
 
