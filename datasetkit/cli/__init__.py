@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -36,13 +37,13 @@ COMMANDS = {
 class Main(LazyGroup):
     """All commands; what is wrong with how one was typed ends in one line."""
 
-    def main(self, *args: Any, standalone_mode: bool = True, **more: Any) -> Any:
+    def main(self, args: Sequence[str] | None = None, *, standalone_mode: bool = True, **more: Any) -> Any:  # type: ignore[override] # fewer by place
         """Run a command; what is wrong with how it was typed ends in one line, too."""
         # Before any of them is imported: bars of libraries would run through ours.
         os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
         try:
-            code = super().main(*args, standalone_mode=False, **more)
+            code = super().main(args, standalone_mode=False, **more)
         except click.exceptions.NoArgsIsHelpError as error:
             click.echo(error.format_message(), err=True)
             code = error.exit_code

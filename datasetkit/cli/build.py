@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import click
 
-from datasetkit.api.building import build_recipe, build_source, guess_source
 from datasetkit.cli.commands import command
 from datasetkit.cli.screen import Bar, Screen
 from datasetkit.core.errors import DatasetkitError
@@ -16,7 +15,9 @@ from datasetkit.options.base import Options, Typed
 from datasetkit.options.build import BuildOptions, RunOptions
 from datasetkit.options.recipe import Recipe
 from datasetkit.options.sources import SOURCES, SourceOptions, options_of_source
-from datasetkit.pipeline.build import Progress
+
+if TYPE_CHECKING:
+    from datasetkit.pipeline.build import Progress
 
 _RECIPE = "recipe"
 
@@ -44,6 +45,8 @@ class Sources(click.Group):
         if cmd_name == _RECIPE:
             return command(cmd_name, (RecipeFile, RunOptions), from_recipe, RecipeFile.__doc__ or "")
         if not SOURCES.has(cmd_name):
+            from datasetkit.api.building import guess_source
+
             found = guess_source(cmd_name)
             hint = "" if found is None else f"; try: {ctx.command_path} {found.name} {cmd_name}"
             ctx.fail(f"there is no source {cmd_name!r}; known: {', '.join(self.list_commands(ctx))}{hint}")
@@ -66,6 +69,8 @@ def _summary(name: str) -> str:
 
 def from_source(source: SourceOptions, options: BuildOptions, screen: Screen) -> None:
     """Build from a source."""
+    from datasetkit.api.building import build_source
+
     with screen.progress(unit="records") as bar:
         built = build_source(source, options, partial(_show, bar))
     screen.show(built)
@@ -73,6 +78,8 @@ def from_source(source: SourceOptions, options: BuildOptions, screen: Screen) ->
 
 def from_recipe(file: RecipeFile, run: RunOptions, screen: Screen) -> None:
     """Build what a recipe file says."""
+    from datasetkit.api.building import build_recipe
+
     recipe = Recipe.read(file.recipe, file.root or file.recipe.parent, allow_code=file.allow_code)
     with screen.progress(unit="records") as bar:
         built = build_recipe(recipe, run, partial(_show, bar))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin
 
 import click
 
-from datasetkit.cli.lazy import PanelCommand, PanelOption
+from datasetkit.cli.help import PanelCommand, PanelOption
 from datasetkit.cli.screen import Screen
 from datasetkit.options.base import Options, PartOptions, Typed
 
@@ -30,7 +31,8 @@ def command(name: str, kinds: Sequence[type[Options]], run: Callable[..., None],
 
     """
     fields: dict[str, click.Parameter] = {}
-    for parameter in (one for kind in (*kinds, Screen) for one in _parameters(kind)):
+    every: tuple[type[Options], ...] = (*kinds, Screen)
+    for parameter in itertools.chain.from_iterable(map(_parameters, every)):
         fields.setdefault(parameter.name or "", parameter)
     parameters = sorted(fields.values(), key=lambda one: (not isinstance(one, click.Argument), not one.required))
 

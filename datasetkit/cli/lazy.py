@@ -1,16 +1,16 @@
-"""Commands that are imported when they are run, and their help. Owns the table of a group, and how help is laid out."""
+"""Commands that are imported when they are run. Owns the table of a group, so that its help costs no imports."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
 import click
 
-PANEL = "panel"
+from datasetkit.cli.help import write_sections
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,28 +40,6 @@ class Lazy:
         return command(name, (kind,), found, f"{self.help}\n\n{inspect.cleandoc(found.__doc__)}")
 
 
-class PanelOption(click.Option):
-    """An option that stands under a heading of its own.
-
-    Args:
-        panel: the heading; None for that of all others.
-
-    """
-
-    def __init__(self, *args: Any, panel: str | None, **more: Any) -> None:
-        super().__init__(*args, **more)
-        self.panel = panel or "Options"
-
-
-class PanelCommand(click.Command):
-    """A command whose arguments and options stand under headings."""
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write arguments, then the options of each panel."""
-        records = [(one, one.get_help_record(ctx)) for one in self.get_params(ctx)]
-        _write(formatter, [(getattr(one, PANEL, "Options"), record) for one, record in records if record is not None])
-
-
 class LazyGroup(click.Group):
     """A group of :class:`Lazy` commands, in the order of its table.
 
@@ -85,13 +63,4 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
         """Write the commands under the headings of their panels."""
-        _write(formatter, [(lazy.panel, (name, lazy.help)) for name, lazy in self.table.items()])
-
-
-def _write(formatter: click.HelpFormatter, records: Iterable[tuple[str, tuple[str, str]]]) -> None:
-    sections: dict[str, list[tuple[str, str]]] = {}
-    for heading, record in records:
-        sections.setdefault(heading, []).append(record)
-    for heading, rows in sections.items():
-        with formatter.section(heading):
-            formatter.write_dl(rows)
+        write_sections(formatter, [(lazy.panel, (name, lazy.help)) for name, lazy in self.table.items()])

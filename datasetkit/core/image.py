@@ -23,10 +23,9 @@ from PIL import Image, UnidentifiedImageError
 
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.ledger import DropReason, NoticeKind
+from datasetkit.core.limits import ImageLimits
 from datasetkit.core.record import EncodedImage
 
-# Pillow itself refuses everything larger, whatever limit is given here.
-MOST_PIXELS = 178_956_970
 _EXIF_ORIENTATION = 0x0112
 _ASPECT_MAX = 64
 _TURNS = {
@@ -59,20 +58,6 @@ _DAMAGE = (
     Image.DecompressionBombError,
 )
 _warnings_lock = threading.Lock()
-
-
-@dataclass(frozen=True, slots=True)
-class ImageLimits:
-    """What a picture may cost before it is decoded.
-
-    Args:
-        max_bytes: size of the encoded file.
-        max_pixels: width times height.
-
-    """
-
-    max_bytes: int = 64 * 2**20
-    max_pixels: int = 89_478_485
 
 
 @dataclass(frozen=True, slots=True)

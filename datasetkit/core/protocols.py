@@ -14,8 +14,8 @@ from PIL import Image
 
 from datasetkit.core.detections import Caption, Detections, FloatArray, Grounding, ModelIdentity, Query, Segment
 from datasetkit.core.errors import UnusableError
-from datasetkit.core.image import ImageLimits
 from datasetkit.core.ledger import Drop, Notice
+from datasetkit.core.limits import ImageLimits
 from datasetkit.core.record import KeyObject, Record
 
 

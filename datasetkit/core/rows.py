@@ -20,7 +20,8 @@ from PIL import Image
 
 from datasetkit.core.drawing import draw_overlay
 from datasetkit.core.errors import AddressError, BuiltFolderError, RecordError, UnknownNameError
-from datasetkit.core.image import MOST_PIXELS, ImageLimits, load_image, rgb_pixels
+from datasetkit.core.image import load_image, rgb_pixels
+from datasetkit.core.limits import MOST_PIXELS, ImageLimits
 from datasetkit.core.mask import Mask, decode_masks
 from datasetkit.core.paths import as_place
 from datasetkit.core.record import KeyObject

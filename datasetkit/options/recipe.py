@@ -11,7 +11,7 @@ import yaml
 from pydantic import BeforeValidator, Field, StringConstraints, field_validator
 
 from datasetkit.core.errors import RecipeError
-from datasetkit.core.image import MOST_PIXELS, ImageLimits
+from datasetkit.core.limits import MOST_PIXELS, ImageLimits
 from datasetkit.core.paths import Place, absolute
 from datasetkit.core.text import one_line
 from datasetkit.options.base import Options, Typed

@@ -10,8 +10,8 @@ from operator import itemgetter
 from pathlib import PurePosixPath
 
 from datasetkit.core.errors import SourceError, UnusableError
-from datasetkit.core.image import ImageLimits
 from datasetkit.core.ledger import DropReason
+from datasetkit.core.limits import ImageLimits
 from datasetkit.core.paths import Place, absolute, files_below, read_part
 from datasetkit.core.remote import RemotePath
 

@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from datasetkit.core.errors import SourceError, UnusableError
-from datasetkit.core.image import ImageLimits
 from datasetkit.core.ledger import DropReason
+from datasetkit.core.limits import ImageLimits
 from datasetkit.core.paths import leads_out
 from datasetkit.sources.files import as_text, read_picture
 from datasetkit.sources.hub_loading import without_queries

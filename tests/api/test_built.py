@@ -53,7 +53,11 @@ def test_a_notebook_shows_counts_and_thumbnails(tmp_path: Path) -> None:
     ("recipe", "drops", "line"),
     [
         ({**RECIPE, "source": {"name": "coco", "captions": None}}, [], "hint         --captions FILE adds"),
-        (RECIPE, [Drop("record", "a", DropReason.NO_DESCRIPTION, "none")], "hint         without --require-description"),
+        (
+            RECIPE,
+            [Drop("record", "a", DropReason.NO_DESCRIPTION, "none")],
+            "hint         without --require-description",
+        ),
         (RECIPE, [Drop("record", "a", DropReason.NO_DESCRIPTION, "none")], "dropped      1 record: no_description ("),
     ],
 )

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
 from click.testing import CliRunner
+from PIL import Image
 
 from datasetkit.cli import app
 

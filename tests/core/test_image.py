@@ -11,8 +11,9 @@ import pytest
 from PIL import Image, ImageOps
 
 from datasetkit.core.errors import UnusableError
-from datasetkit.core.image import ImageLimits, load_image, rgb_array
+from datasetkit.core.image import load_image, rgb_array
 from datasetkit.core.ledger import DropReason, NoticeKind
+from datasetkit.core.limits import ImageLimits
 from tests.core.pictures import ORIENTATION, encode, noise, png_chunk, png_header, samples
 
 LOSSLESS = {"PNG": {}, "TIFF": {}, "WEBP": {"lossless": True}, "BMP": {}}

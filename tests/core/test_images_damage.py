@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datasetkit.core.errors import UnusableError
-from datasetkit.core.image import ImageLimits, load_image
+from datasetkit.core.image import load_image
+from datasetkit.core.limits import ImageLimits
 from tests.core.pictures import samples
 
 LIMITS = ImageLimits(max_pixels=10**6)

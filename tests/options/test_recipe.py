@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datasetkit.core.errors import RecipeError
-from datasetkit.core.image import ImageLimits
 from datasetkit.core.ledger import Drop, DropReason, NoticeKind, Tally
+from datasetkit.core.limits import ImageLimits
 from datasetkit.options import Recipe, recipe_yaml
 from datasetkit.pipeline.records import split_by_hash
 

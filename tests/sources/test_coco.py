@@ -11,8 +11,8 @@ import pytest
 
 from datasetkit.annotation.alignment import KnownObjectAligner
 from datasetkit.core.errors import SourceError
-from datasetkit.core.image import ImageLimits
 from datasetkit.core.ledger import DropReason
+from datasetkit.core.limits import ImageLimits
 from datasetkit.core.mask import Mask
 from datasetkit.core.protocols import Reading, SourceContext
 from tests.pipeline.builders import (

@@ -23,7 +23,7 @@ from tests.pipeline.builders import (
     reasons,
     write_coco,
 )
-from tests.sources.coco_reading import GOOD, opened, readings
+from tests.sources.coco_reading import GOOD, opened
 
 pytestmark = pytest.mark.slow
 

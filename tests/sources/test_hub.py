@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from datasetkit.cli import app
 from datasetkit.core.errors import RecipeError, SourceError, UnusableError
-from datasetkit.core.image import ImageLimits
+from datasetkit.core.limits import ImageLimits
 from datasetkit.core.protocols import SourceContext
 from datasetkit.export.dataset.manifest import Manifest
 from datasetkit.options import Recipe

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from datasetkit.cli import app
 from datasetkit.core.errors import BuiltFolderError, OutputError, RecipeError, SourceError
-from datasetkit.core.image import ImageLimits
+from datasetkit.core.limits import ImageLimits
 from datasetkit.core.protocols import SourceContext
 from datasetkit.core.schema import row_schema
 from datasetkit.options import Recipe

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
-from click.testing import CliRunner
 
 from datasetkit.cli import app
 from datasetkit.core.errors import SourceError, UnusableError
-from datasetkit.core.image import ImageLimits
+from datasetkit.core.limits import ImageLimits
 from datasetkit.core.protocols import SourceContext
 from datasetkit.export.formats.built import BuiltDataset
 from datasetkit.export.formats.webdataset import write_webdataset

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from datasetkit.core.drawing import OVERLAY_MAX_SIDE_PX
 from datasetkit.core.errors import RecordError, UnusableError
-from datasetkit.core.image import ImageLimits, LoadedImage, load_image
+from datasetkit.core.image import LoadedImage, load_image
+from datasetkit.core.limits import ImageLimits
 from datasetkit.core.record import KeyObject
 from datasetkit.core.schema import row_to_record
 from datasetkit.export.dataset.manifest import Shard

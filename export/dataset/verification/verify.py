@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from datasetkit.core.errors import BuiltFolderError
 from datasetkit.core.files import file_sha256
-from datasetkit.core.image import ImageLimits
+from datasetkit.core.limits import ImageLimits
 from datasetkit.core.schema import row_schema, stored_schema_version
 from datasetkit.export.dataset.files import DatasetFiles, FolderFiles
 from datasetkit.export.dataset.folder import is_unfinished

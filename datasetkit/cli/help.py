@@ -1,0 +1,42 @@
+"""Help texts. Owns their headings: options of a command, and commands of a group, stand under their subjects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import click
+
+
+class PanelOption(click.Option):
+    """An option that stands under a heading of its own.
+
+    Args:
+        panel: the heading; None for that of all others.
+
+    """
+
+    def __init__(self, *args: Any, panel: str | None, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.panel = panel or "Options"
+
+
+class PanelCommand(click.Command):
+    """A command whose arguments and options stand under headings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write arguments, then the options of each panel."""
+        records = [(one, one.get_help_record(ctx)) for one in self.get_params(ctx)]
+        write_sections(
+            formatter, [(getattr(one, "panel", "Options"), record) for one, record in records if record is not None]
+        )
+
+
+def write_sections(formatter: click.HelpFormatter, records: Iterable[tuple[str, tuple[str, str]]]) -> None:
+    """Write names and texts under their headings, which stand in the order of their first."""
+    sections: dict[str, list[tuple[str, str]]] = {}
+    for heading, record in records:
+        sections.setdefault(heading, []).append(record)
+    for heading, rows in sections.items():
+        with formatter.section(heading):
+            formatter.write_dl(rows)

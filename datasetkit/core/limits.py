@@ -1,0 +1,22 @@
+"""What an image may cost before it is decoded. Owns the limits, which options name without importing the loader."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# Pillow itself refuses everything larger, whatever limit is given here.
+MOST_PIXELS = 178_956_970
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLimits:
+    """What a picture may cost before it is decoded.
+
+    Args:
+        max_bytes: size of the encoded file.
+        max_pixels: width times height.
+
+    """
+
+    max_bytes: int = 64 * 2**20
+    max_pixels: int = 89_478_485
