@@ -1,4 +1,4 @@
-"""A distribution of somebody else, made of the examples in docs/plugins.md and installed where only its tests see it."""
+"""A distribution of somebody else: the examples of docs/plugins.md, installed where only its tests see it."""
 
 from __future__ import annotations
 
