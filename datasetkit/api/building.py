@@ -43,6 +43,7 @@ def build(
     out: str | os.PathLike[str],
     *,
     on_progress: OnProgress | None = None,
+    root: str | os.PathLike[str] | None = None,
     allow_code: bool = False,
     **options: Any,
 ) -> Built:
@@ -55,6 +56,7 @@ def build(
             that is a :class:`~datasetkit.core.protocols.Source` or a sequence of rows.
         out: the folder to write.
         on_progress: called with the stage, the entries that are done, and how many there are.
+        root: folder below which the paths of a recipe file are; None for the file's own.
         allow_code: whether a recipe file may name classes, whose modules are then imported.
         **options: of the source (``images=...``), and all of :class:`~datasetkit.options.build.BuildOptions`. A
             ``captioner``, ``detector``, ``segmenter``, ``phrases`` and ``filters`` may be objects. Objects are called
@@ -84,7 +86,9 @@ def build(
     given = {**options, "out": out}
     if isinstance(source, str | os.PathLike) and Path(source).suffix in {".yaml", ".yml"}:
         return build_recipe(
-            Recipe.read(Path(source), Path(source).parent, allow_code=allow_code), _checked(RunOptions, given), show
+            Recipe.read(Path(source), Path(root or Path(source).parent), allow_code=allow_code),
+            _checked(RunOptions, given),
+            show,
         )
     if isinstance(source, Recipe):
         return build_recipe(source, _checked(RunOptions, given), show)

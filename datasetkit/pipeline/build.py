@@ -50,7 +50,6 @@ REASON_MEANINGS = {reason.value: reason.explanation for reason in AlignmentReaso
 }
 # Slower stages are worth a look: those that do more images a second hold nothing up.
 _FAST = 1000
-_DATA = {"builtins", "datasets"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +144,14 @@ def _source(recipe: Recipe, aligner: Aligner) -> Source:
     if options.instance is None and SOURCES.origin(options.name) is None:
         ours: Source = SOURCES.load(options.name)(options, context)
         return ours
+    from datasetkit.sources.in_memory import InMemorySource
+
+    if isinstance(options, RowsOptions) and _is_data(options.instance):
+        return InMemorySource(options.instance, options, context)
     made = make_part(SOURCES, options, {}, context=context)
     if hasattr(made, "entries"):
         source: Source = make_part(SOURCES, options, {"read": Reading}, context=context)
         return source
-    from datasetkit.sources.in_memory import InMemorySource
-
     table = options if isinstance(options, TableOptions) else RowsOptions(name=options.name)
     return InMemorySource(made, table, context)
 
@@ -243,15 +244,22 @@ def _model_names(options: GroundingOptions, *, describes: bool) -> Iterator[str]
 
 
 def _plugins(recipe: Recipe) -> tuple[Origin, ...]:
-    """Name the parts in use that are not ours; a list or a ``datasets.Dataset`` of rows is data, not code."""
+    """Name the parts in use that are not ours; rows that are data are none."""
     grounding = recipe.grounding
-    parts: list[tuple[Registry, PartOptions | None]] = [(SOURCES, recipe.source), (PHRASE_FINDERS, recipe.phrases)]
+    parts: list[tuple[Registry, PartOptions | None]] = [(PHRASE_FINDERS, recipe.phrases)]
+    if not (isinstance(recipe.source, RowsOptions) and _is_data(recipe.source.instance)):
+        parts.append((SOURCES, recipe.source))
     if grounding is not None:
         parts += [(CAPTIONERS, grounding.captioner), (SEGMENTERS, grounding.segmenter)]
         parts.append((GROUNDERS if grounding.is_grounder else DETECTORS, grounding.detector))
     parts += [(FILTERS, one) for one in recipe.filters]
     found = (origin_of_options(registry, part) for registry, part in parts if part is not None)
-    return tuple(one for one in found if one is not None and one.path.split(".")[0].split(":")[0] not in _DATA)
+    return tuple(origin for origin in found if origin is not None)
+
+
+def _is_data(rows: object) -> bool:
+    """Return whether rows are a list, a tuple or a ``datasets.Dataset``: nobody's code."""
+    return type(rows).__module__.partition(".")[0] in {"builtins", "datasets"}
 
 
 def _parts(source: Source, recipe: Recipe) -> Iterator[tuple[Entry, ...]]:

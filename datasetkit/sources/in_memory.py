@@ -43,7 +43,7 @@ class InMemorySource:
     ) -> None:
         if not hasattr(rows, "__getitem__") or not hasattr(rows, "__len__") or not len(rows):
             raise SourceError(
-                f"{options.name} is not a sequence of rows, or has none; give a list, or a datasets.Dataset"
+                f"{options.name} is not a sequence of rows, or is empty; give a list or a datasets.Dataset"
             )
         self._name, self._limits = options.name.removeprefix("builtins:"), context.limits
         if type(rows).__module__.partition(".")[0] == "datasets":

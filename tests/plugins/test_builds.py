@@ -40,7 +40,7 @@ def manifest(out: Path) -> dict[str, Any]:
 
 
 def arguments(named: Any) -> list[str]:
-    source, captioner, detector, segmenter, grounder, finder, record_filter = map(named, CLASSES)
+    source, captioner, detector, segmenter, _, finder, record_filter = map(named, CLASSES)
     return [
         *("build", source, "--count", "4", "--filters", f"{{name: '{record_filter}', words: 7}}", "--phrases", finder),
         *("--preset", "toyworld", "--captioner", captioner, "--set", "recaption=true"),
@@ -114,7 +114,7 @@ def test_what_reads_a_dataset_imports_nothing_that_its_manifest_names(command: C
     assert command("build", CLASSES["squares"], "--out", "out").returncode == 0
     (tmp_path / "my_lab").mkdir()
     (tmp_path / "my_lab" / "__init__.py").write_text("raise SystemExit('was imported')")
-    program = "import datasetkit as dk, datasets; b = dk.open('out'); b.verify(); b.stats(); b.card(); datasets.load_dataset('out')"
+    program = "import datasetkit as dk; b = dk.open('out'); b.verify(); b.stats(); b.card(); dk.load('out')"
     subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, capture_output=True)
 
 

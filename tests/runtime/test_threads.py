@@ -101,10 +101,8 @@ def test_every_source_loads(name: str) -> None:
 def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(UnknownNameError) as caught:
         SOURCES.load("ftp")
-    assert (
-        str(caught.value)
-        == "no source is called 'ftp'; known: coco, folder, hub, parquet, toyworld, webdataset, or a class as package.module:Class"
-    )
+    known = "coco, folder, hub, parquet, toyworld, webdataset, or a class as package.module:Class"
+    assert str(caught.value) == f"no source is called 'ftp'; known: {known}"
     assert isinstance(caught.value, KeyError)
 
 

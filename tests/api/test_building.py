@@ -1,0 +1,162 @@
+"""``dk.build`` from Python: everything that may be a source, own objects as parts, and what is refused in one line."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, ClassVar
+
+import datasets
+import numpy as np
+import pytest
+from PIL import Image
+
+import datasetkit as dk
+from datasetkit.core.errors import DatasetkitError, PluginError, RecipeError, SourceError
+from datasetkit.core.record import Record
+from datasetkit.options import CocoOptions, FolderOptions
+from datasetkit.options.recipe import Recipe
+from tests.annotation.models_by_hand import TableDetector, TableSegmenter
+from tests.pipeline.builders import caption, image_entry, instance, picture, put, records, write_coco
+
+
+@pytest.fixture(autouse=True)
+def _no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datasetkit.export.dataset.describe.write_plots", lambda *_: ())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    lines = [{"file_name": f"{number}.png", "text": f"a red bus and {number} cats"} for number in (2, 3)]
+    put(tmp_path / "images", {f"{number}.png": picture(number) for number in (2, 3)})
+    return put(tmp_path / "images", {"metadata.jsonl": "\n".join(map(json.dumps, lines))})
+
+
+def rows(count: int = 4) -> list[dict[str, Any]]:
+    return [{"image": Image.fromarray(noise(number)), "text": f"a bus and {number} cats"} for number in range(count)]
+
+
+def noise(seed: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    return np.random.default_rng(seed).integers(0, 255, (24, 31, 3), dtype=np.uint8)
+
+
+def test_a_path_is_read_by_the_source_that_reads_it(folder: Path, tmp_path: Path) -> None:
+    built = dk.build(str(folder), str(tmp_path / "out"), splits={"train": 1.0}, workers=1)
+    assert (built.path, built.split_rows) == (tmp_path / "out", {"train": 2})
+    again = dk.build(built.path, tmp_path / "again")
+    assert again.manifest.recipe["source"]["name"] == "parquet"
+    assert {record.description for record in records(tmp_path / "again").values()} == {
+        "a red bus and 2 cats",
+        "a red bus and 3 cats",
+    }
+    assert dk.build(tmp_path / "again" / "data", tmp_path / "third").split_rows == {"train": 2}
+
+
+def test_a_source_by_its_name_takes_its_options_among_the_others(tmp_path: Path) -> None:
+    built = dk.build("toyworld", tmp_path / "out", count=2, size_px=64, preset="none", overlay=False)
+    assert (len(built), built.manifest.recipe["source"]["size_px"]) == (2, 64)
+
+
+def test_options_of_a_source_a_recipe_and_its_file(folder: Path, tmp_path: Path) -> None:
+    first = dk.build(FolderOptions(folder=folder), tmp_path / "a", key_max=2)
+    second = dk.build(tmp_path / "a" / "recipe.yaml", tmp_path / "b", root=tmp_path)
+    third = dk.build(Recipe(source=FolderOptions(folder=folder), key_max=2), tmp_path / "c")
+    assert first.manifest.parts == second.manifest.parts == third.manifest.parts
+
+
+@pytest.mark.parametrize("kind", ["dictionaries", "dataset", "arrays", "paths", "bytes"])
+def test_rows_are_read_whatever_their_images_are(kind: str, tmp_path: Path) -> None:
+    given: Any = rows()
+    if kind == "dataset":
+        given = datasets.Dataset.from_list(
+            given, features=datasets.Features({"image": datasets.Image(), "text": datasets.Value("string")})
+        )
+    elif kind == "arrays":
+        given = [{"image": noise(number), "text": row["text"]} for number, row in enumerate(given)]
+    elif kind in {"paths", "bytes"}:
+        files = put(tmp_path / "in", {f"{number}.png": picture(number) for number in range(4)})
+        paths = sorted(files.iterdir())
+        images = paths if kind == "paths" else [path.read_bytes() for path in paths]
+        given = [{"image": image, "text": row["text"]} for image, row in zip(images, given, strict=True)]
+    built = dk.build(given, tmp_path / "out", splits={"train": 0.5, "test": 0.5})
+    assert len(built) == 4
+    assert built.manifest.plugins == ()
+    assert {record.description for record in records(tmp_path / "out").values()} == {row["text"] for row in rows()}
+    before = (tmp_path / "out" / "manifest.json").stat().st_mtime_ns
+    assert dk.build(given, tmp_path / "out", splits={"train": 0.5, "test": 0.5}).manifest == built.manifest
+    assert (tmp_path / "out" / "manifest.json").stat().st_mtime_ns == before, "equal rows are the same build"
+
+
+def test_rows_of_a_built_dataset_come_back_as_records(tmp_path: Path) -> None:
+    dk.build("toyworld", tmp_path / "scenes", count=3, size_px=64, preset="none", overlay=False)
+    loaded = dk.load(tmp_path / "scenes", split="train")
+    dk.build(loaded, tmp_path / "out", overlay=False)
+    assert records(tmp_path / "out") == records(tmp_path / "scenes")
+
+
+class Long:
+    """A filter that is here as an object, with options of its own."""
+
+    options: ClassVar[dict[str, int]] = {"words": 5}
+
+    def refusal(self, record: Record) -> str | None:
+        return "too short" if len((record.description or "").split()) < self.options["words"] else None
+
+
+def test_own_objects_take_part_and_are_named(tmp_path: Path) -> None:
+    detector = TableDetector([(2.0, 2.0, 20.0, 20.0)], lambda _, phrase: 0.9 if "bus" in phrase else 0.1)
+    built = dk.build(
+        [*rows(), {"image": noise(9), "text": "a bus"}],
+        tmp_path / "out",
+        detector=detector,
+        segmenter=TableSegmenter(),
+        filters=[Long()],
+        device="cpu",
+    )
+    assert len(built) == 4
+    assert {(one.kind, one.path.partition(":")[2]) for one in built.manifest.plugins} == {
+        ("detector", "TableDetector"),
+        ("segmenter", "TableSegmenter"),
+        ("filter", "Long"),
+    }
+    assert built.manifest.recipe["filters"][0]["settings"] == {"words": 5}
+    assert [model.id for model in built.manifest.models] == ["table", "table"]
+    found = next(iter(records(tmp_path / "out").values()))
+    assert [phrase.object_ids for phrase in found.phrases if phrase.text == "a bus"] == [(0,)]
+    assert built.verify().is_sound
+
+
+def test_progress_counts_up(folder: Path, tmp_path: Path) -> None:
+    seen: list[tuple[str, int, int]] = []
+    dk.build(folder, tmp_path / "out", on_progress=lambda *step: seen.append(step))
+    assert seen == [("building", 0, 2), ("building", 1, 2), ("building", 2, 2)]
+
+
+def test_masks_that_a_source_has_are_not_lost_by_accident(tmp_path: Path) -> None:
+    source = CocoOptions(**write_coco(tmp_path / "in", [image_entry(1)], [instance(5, 1)], [caption(11, 1)]))
+    with pytest.raises(RecipeError, match="say --relabel if you mean it"):
+        dk.build(source, tmp_path / "out", preset="toyworld", device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "error", "message"),
+    [
+        ("nowhere/at/all", {}, SourceError, "is not a path, nor a source; give one of coco, folder"),
+        ([], {}, SourceError, "is not a sequence of rows, or is empty"),
+        ([{"text": "x"}], {}, SourceError, "has no column of encoded pictures"),
+        ([3], {}, SourceError, "rows of list are of type int; give mappings"),
+        (rows(1), {"colour": 1}, RecipeError, "there is no option colour; known: captioner"),
+        (rows(1), {"limit": 0}, RecipeError, "limit: Input should be greater than or equal to 1"),
+        (rows(1), {"detector": object(), "segmenter": TableSegmenter()}, PluginError, "has no method detect"),
+        (rows(1), {"filters": [object()]}, PluginError, "filter builtins:object has no method refusal"),
+        (rows(1), {"device": "cuda"}, RecipeError, "CUDA cannot be used"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_one_line(
+    source: Any, options: dict[str, Any], error: type[DatasetkitError], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=re.escape(message)) as caught:
+        dk.build(source, tmp_path / "out", **options)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
