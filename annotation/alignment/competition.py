@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from datasetkit.annotation.alignment.mentions import Mention
 
@@ -87,6 +86,8 @@ def _without(worth: _Fits, sizes: Sequence[int], row: int, item: int) -> float:
 
 def _assign(worth: _Fits, sizes: Sequence[int]) -> tuple[float, NDArray[np.bool_]]:
     """Give each row at most so many columns, no column twice, with the largest sum; it and what each row gets."""
+    from scipy.optimize import linear_sum_assignment  # a fifth of a second, which no wrong argument should cost
+
     slots = np.repeat(np.arange(len(worth)), sizes)
     rows, columns = linear_sum_assignment(worth[slots], maximize=True)
     gets = np.zeros(worth.shape, dtype=np.bool_)

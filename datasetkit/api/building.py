@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,19 +12,16 @@ from typing import Any, TypeVar
 from datasetkit.api.built import Built
 from datasetkit.core.errors import OutputError, RecipeError, SourceError
 from datasetkit.core.text import counted, duration
-from datasetkit.export.dataset.manifest import LEDGER_NAME, MANIFEST_NAME
+from datasetkit.export.dataset.manifest import LEDGER_NAME
 from datasetkit.options.base import Options
 from datasetkit.options.build import BuildOptions, RunOptions
 from datasetkit.options.recipe import Recipe
 from datasetkit.options.sources import (
     SOURCES,
-    FolderOptions,
-    HubOptions,
     InstanceSourceOptions,
-    ParquetOptions,
     RowsOptions,
     SourceOptions,
-    WebdatasetOptions,
+    guess_source,
     options_of_source,
 )
 from datasetkit.pipeline.build import Progress
@@ -34,8 +30,6 @@ from datasetkit.runtime.progress import OnProgress
 
 logger = logging.getLogger(__name__)
 Checked = TypeVar("Checked", bound=Options)
-
-_PUBLISHED = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*")
 
 
 def build(
@@ -120,27 +114,6 @@ def build_recipe(recipe: Recipe, run: RunOptions, on_progress: Callable[[Progres
         )
     logger.info("built in %s", duration(time.monotonic() - started))
     return Built(run.out)
-
-
-def guess_source(place: str | os.PathLike[str]) -> SourceOptions | None:
-    """Return the source that reads a path, or a name on the Hub; None where nothing does."""
-    path, text = Path(place), str(place)
-    if (path / MANIFEST_NAME).is_file() or path.suffix == ".parquet":
-        return ParquetOptions(files=(path,))
-    if path.suffix == ".tar":
-        return WebdatasetOptions(shards=(path,))
-    if path.is_dir():
-        return _guess_folder(path)
-    return HubOptions(repo=text) if _PUBLISHED.fullmatch(text) and not path.exists() else None
-
-
-def _guess_folder(path: Path) -> SourceOptions:
-    names = [entry.name for entry in os.scandir(path)]
-    if any(name.endswith(".parquet") and name != "metadata.parquet" for name in names):
-        return ParquetOptions(files=(path,))
-    if any(name.endswith(".tar") for name in names):
-        return WebdatasetOptions(shards=(path,))
-    return FolderOptions(folder=path)
 
 
 def _source(source: object, given: dict[str, Any]) -> SourceOptions:

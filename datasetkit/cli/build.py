@@ -14,7 +14,7 @@ from datasetkit.core.errors import DatasetkitError
 from datasetkit.options.base import Options, Typed
 from datasetkit.options.build import BuildOptions, RunOptions
 from datasetkit.options.recipe import Recipe
-from datasetkit.options.sources import SOURCES, SourceOptions, options_of_source
+from datasetkit.options.sources import SOURCES, SourceOptions, guess_source, options_of_source
 
 if TYPE_CHECKING:
     from datasetkit.pipeline.build import Progress
@@ -45,8 +45,6 @@ class Sources(click.Group):
         if cmd_name == _RECIPE:
             return command(cmd_name, (RecipeFile, RunOptions), from_recipe, RecipeFile.__doc__ or "")
         if not SOURCES.has(cmd_name):
-            from datasetkit.api.building import guess_source
-
             found = guess_source(cmd_name)
             hint = "" if found is None else f"; try: {ctx.command_path} {found.name} {cmd_name}"
             ctx.fail(f"there is no source {cmd_name!r}; known: {', '.join(self.list_commands(ctx))}{hint}")
@@ -69,18 +67,17 @@ def _summary(name: str) -> str:
 
 def from_source(source: SourceOptions, options: BuildOptions, screen: Screen) -> None:
     """Build from a source."""
-    from datasetkit.api.building import build_source
-
-    with screen.progress(unit="records") as bar:
-        built = build_source(source, options, partial(_show, bar))
-    screen.show(built)
+    _build(options.recipe(source), options, screen)
 
 
 def from_recipe(file: RecipeFile, run: RunOptions, screen: Screen) -> None:
     """Build what a recipe file says."""
-    from datasetkit.api.building import build_recipe
+    _build(Recipe.read(file.recipe, file.root or file.recipe.parent, allow_code=file.allow_code), run, screen)
 
-    recipe = Recipe.read(file.recipe, file.root or file.recipe.parent, allow_code=file.allow_code)
+
+def _build(recipe: Recipe, run: RunOptions, screen: Screen) -> None:
+    from datasetkit.api.building import build_recipe  # not before what is wrong with the options was said
+
     with screen.progress(unit="records") as bar:
         built = build_recipe(recipe, run, partial(_show, bar))
     screen.show(built)

@@ -9,9 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SerializeAsAny
+from pydantic import AfterValidator, Field, SerializeAsAny
 
 from datasetkit.options.base import Options, PartOf, PartOptions, Unit
+from datasetkit.runtime.checkpoints import check_shipped
 from datasetkit.runtime.packages import GROUNDINGDINO, SEGMENT_ANYTHING, TORCHVISION
 from datasetkit.runtime.registry import Builtin, Registry
 
@@ -19,7 +20,7 @@ from datasetkit.runtime.registry import Builtin, Registry
 class CheckpointOptions(Options):
     """A checkpoint in the format of transformers."""
 
-    model: str = Field(min_length=1)
+    model: Annotated[str, AfterValidator(check_shipped)] = Field(min_length=1)
     """Hub id, local folder, or toyworld:NAME."""
     revision: str | None = None
     """Commit, tag or branch on the Hub.  [default: the newest]"""

@@ -6,6 +6,9 @@ The options of a source are the first argument of its class in ``datasetkit.sour
 
 from __future__ import annotations
 
+import os
+import re
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PlainValidator, SerializeAsAny, model_validator
@@ -13,6 +16,8 @@ from pydantic import Field, PlainValidator, SerializeAsAny, model_validator
 from datasetkit.core.paths import Place, as_place
 from datasetkit.options.base import Commas, InstanceOptions, PartOf, PartOptions, Typed
 from datasetkit.runtime.registry import Builtin, Registry
+
+_PUBLISHED = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*")
 
 
 def _place(value: object) -> Place:
@@ -205,3 +210,24 @@ def options_of_source(name: str) -> type[SourceOptions]:
     """Return the options class of a source by its name, or by its class as ``package.module:Class``."""
     found = _KINDS.options(name)
     return found if issubclass(found, SourceOptions) else SourceOptions
+
+
+def guess_source(place: str | os.PathLike[str]) -> SourceOptions | None:
+    """Return the source that reads a path, or a name on the Hub; None where nothing does."""
+    path, text = Path(place), str(place)
+    if (path / "manifest.json").is_file() or path.suffix == ".parquet":
+        return ParquetOptions(files=(path,))
+    if path.suffix == ".tar":
+        return WebdatasetOptions(shards=(path,))
+    if path.is_dir():
+        return _guess_folder(path)
+    return HubOptions(repo=text) if _PUBLISHED.fullmatch(text) and not path.exists() else None
+
+
+def _guess_folder(path: Path) -> SourceOptions:
+    names = [entry.name for entry in os.scandir(path)]
+    if any(name.endswith(".parquet") and name != "metadata.parquet" for name in names):
+        return ParquetOptions(files=(path,))
+    if any(name.endswith(".tar") for name in names):
+        return WebdatasetOptions(shards=(path,))
+    return FolderOptions(folder=path)

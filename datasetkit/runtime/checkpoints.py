@@ -28,6 +28,12 @@ def resolve(model_id: str) -> str:
     return str(weights_folder() / name)
 
 
+def check_shipped(model_id: str) -> str:
+    """Return an id as it is, of a model that is shipped or of any other; see :func:`resolve`."""
+    resolve(model_id)
+    return model_id
+
+
 def weights_folder() -> Path:
     """The folder in the package that holds a folder for each shipped model."""
     return Path(str(resources.files("datasetkit.toyworld"))) / "weights"

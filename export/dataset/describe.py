@@ -14,7 +14,6 @@ from datasetkit.export.dataset.card.render import render_card
 from datasetkit.export.dataset.card.sections import merge_card
 from datasetkit.export.dataset.licenses import card_license, license_text
 from datasetkit.export.dataset.manifest import ASSETS_FOLDER, CARD_NAME, LICENSE_NAME, PICTURES, RECIPE_NAME, Manifest
-from datasetkit.export.dataset.plots import write_plots
 from datasetkit.export.dataset.samples import write_samples
 from datasetkit.export.dataset.statistics import Statistics, compute_statistics
 from datasetkit.options import recipe_yaml
@@ -98,3 +97,10 @@ def _merged_card(
     name = read_front_matter(published).get("pretty_name") if front.strip() else None
     title = name if isinstance(name, str) and name.strip() else None  # what the card's owner calls the dataset
     return merge_card(render_card(manifest, statistics, pictures, reason_meanings, title), published)
+
+
+def write_plots(statistics: Statistics, folder: Path) -> tuple[Path, ...]:
+    """Draw the plots; matplotlib takes a quarter of a second to import, which no wrong argument should cost."""
+    from datasetkit.export.dataset import plots
+
+    return plots.write_plots(statistics, folder)
