@@ -82,7 +82,7 @@ def warm_up(folder: Path) -> None:
     aligner = datasetkit.pipeline.build.KnownObjectAligner(
         key_max=recipe.key_max, objects_known=recipe.source.has_objects
     )
-    datasetkit.pipeline.build.KnownObjectAligner = lambda **_: aligner
+    datasetkit.pipeline.build.KnownObjectAligner = lambda *_, **__: aligner
     datasetkit.export.dataset.describe.write_plots = lambda *_: ()
     build(recipe, RunOptions(out=folder / "out", workers=2))
 
