@@ -28,7 +28,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from datasetkit.hi_scoring.attention import PositionReader, instrumented
 from datasetkit.hi_scoring.scores.formulas.combine import evidence_of, evidence_scores, object_scores
-from datasetkit.hi_scoring.scores.options import ScoreOptions
+from datasetkit.options.heads import ScoreOptions
 
 MIB = 2**20
 # Image tokens are all but 45 of these; as rows and columns of a picture.

@@ -20,14 +20,13 @@ from scipy.stats import spearmanr
 from datasetkit.hi_scoring.data.datasets import open_data
 from datasetkit.hi_scoring.model.subject import Subject
 from datasetkit.hi_scoring.scores.dataset_scores import looked_at, score_dataset
-from datasetkit.hi_scoring.scores.options import ScoreOptions
 from datasetkit.hi_scoring.scores.report.gallery import panel
 from datasetkit.hi_scoring.scores.report.page import write_page
 from datasetkit.hi_scoring.scores.report.terminal import scores_tables
 from datasetkit.hi_scoring.scores.results import HeadScores
 from datasetkit.hi_scoring.statistics import nanmean, rank_stability, ranking
 from datasetkit.options import Recipe
-from datasetkit.options.build import RunOptions
+from datasetkit.options.heads import ScoreOptions
 from datasetkit.pipeline.build import build
 from tools.toyworld.models.vlm import DESCRIBE_PROMPT
 
@@ -44,7 +43,7 @@ def main() -> None:
     arguments = parser.parse_args()
     dataset = arguments.out / "dataset"
     source = {"name": "toyworld", "count": arguments.count, "scene_split": arguments.split, "size_px": 128}
-    build(Recipe.model_validate({"source": source, "overlay": False}), RunOptions(out=dataset, workers=2))
+    build(Recipe.model_validate({"source": source, "overlay": False}), dataset, workers=2)
     subject, data = Subject("toyworld:vlm"), open_data(str(dataset))
     options = ScoreOptions(prompt=DESCRIBE_PROMPT)
     folder = arguments.out / "scores"

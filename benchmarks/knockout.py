@@ -44,10 +44,10 @@ from benchmarks.attention import MIB, resident_bytes, seconds, tell
 from datasetkit.core.errors import UnusableError
 from datasetkit.hi_scoring.interventions.edges import Window, window_around
 from datasetkit.hi_scoring.interventions.knockout import Knockout
-from datasetkit.hi_scoring.interventions.options import KnockoutOptions
 from datasetkit.hi_scoring.interventions.positions import Flow, find_positions
 from datasetkit.hi_scoring.interventions.questions import ClosedQuestion
 from datasetkit.hi_scoring.model.dialogue import Dialogue
+from datasetkit.options.heads import KnockoutOptions
 from tools.toyworld.models.tokenizers import vlm_tokenizer, words_of
 from tools.toyworld.models.vlm import CHAT_TEMPLATE
 

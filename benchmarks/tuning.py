@@ -26,15 +26,13 @@ from benchmarks.attention import MIB, ratio, resident_bytes
 from datasetkit.hi_scoring.data.datasets import DESCRIBED, open_data
 from datasetkit.hi_scoring.data.examples import Examples, read_examples
 from datasetkit.hi_scoring.model.dialogue import Dialogue
-from datasetkit.hi_scoring.model.options import TextOptions
 from datasetkit.hi_scoring.model.subject import Subject
 from datasetkit.hi_scoring.scores.results import Head
 from datasetkit.hi_scoring.selection import Selection
-from datasetkit.hi_scoring.tuning.adapters import AdapterOptions, adapt
-from datasetkit.hi_scoring.tuning.options import TrainingOptions
+from datasetkit.hi_scoring.tuning.adapters import adapt
 from datasetkit.hi_scoring.tuning.training import train
 from datasetkit.options import Recipe
-from datasetkit.options.build import RunOptions
+from datasetkit.options.heads import AdapterOptions, TextOptions, TrainingOptions
 from datasetkit.pipeline.build import build
 
 WAYS = ("plain", "layers", "heads")
@@ -48,7 +46,7 @@ SELECTIONS = {
 def examples_in(folder: Path, subject: Subject) -> Examples:
     """Render scenes, once, and give their captions and questions."""
     source = {"name": "toyworld", "count": SCENES, "scene_split": "train", "size_px": 128, "domain": "shifted"}
-    build(Recipe.model_validate({"source": source, "overlay": False}), RunOptions(out=folder, workers=1))
+    build(Recipe.model_validate({"source": source, "overlay": False}), folder, workers=1)
     return read_examples(
         open_data(str(folder), requires=DESCRIBED), TextOptions(), Dialogue(subject.processor, subject.config)
     )

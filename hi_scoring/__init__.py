@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from datasetkit.hi_scoring.data.datasets import open_data
     from datasetkit.hi_scoring.model.subject import Subject
     from datasetkit.hi_scoring.scores.dataset_scores import score_dataset
-    from datasetkit.hi_scoring.scores.options import ScoreOptions
     from datasetkit.hi_scoring.scores.results import Head, HeadScores
     from datasetkit.hi_scoring.sparse.attention import sparsify
     from datasetkit.hi_scoring.sparse.plan import SparsePlan
+    from datasetkit.options.heads import ScoreOptions
 
 __all__ = ["Head", "HeadScores", "ScoreOptions", "SparsePlan", "Subject", "open_data", "score_dataset", "sparsify"]
 _MODULES = {
     "Head": "datasetkit.hi_scoring.scores.results",
     "HeadScores": "datasetkit.hi_scoring.scores.results",
-    "ScoreOptions": "datasetkit.hi_scoring.scores.options",
+    "ScoreOptions": "datasetkit.options.heads",
     "SparsePlan": "datasetkit.hi_scoring.sparse.plan",
     "Subject": "datasetkit.hi_scoring.model.subject",
     "open_data": "datasetkit.hi_scoring.data.datasets",

@@ -7,7 +7,6 @@ only where no two of these sets are equal and the first two share nothing, so wh
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -18,21 +17,7 @@ import numpy as np
 
 from datasetkit.core.errors import RecipeError, UnknownNameError
 from datasetkit.hi_scoring.scores.results import Head, HeadScores
-
-FORMS = (
-    "top-layers:K",
-    "bottom-layers:K",
-    "random-layers:K:SEED",
-    "top-heads:K",
-    "bottom-heads:K",
-    "random-heads:K:SEED",
-    "layers:1,5,9",
-    "all",
-)
-
-_ENDS = re.compile(r"(top|bottom)-(layers|heads):([0-9]+)")
-_RANDOM = re.compile(r"random-(layers|heads):([0-9]+):([0-9]+)")
-_GIVEN = re.compile(r"layers:([0-9]+(?:,[0-9]+)*)")
+from datasetkit.options.head_forms import GIVEN_LAYERS, RANKED, check_selection
 
 # Where draws are few that differ, most seeds draw one that was drawn before.
 _TRIES = 20
@@ -123,7 +108,7 @@ class Selector:
             raise RecipeError(str(error)) from error
 
     def select(self, text: str) -> Selection:
-        """Choose by one of ``FORMS``.
+        """Choose by one of ``SELECTIONS``.
 
         Args:
             text: such as ``top-layers:4``, ``random-heads:20:0`` (the seed comes last) or ``layers:1,5,9``.
@@ -138,17 +123,16 @@ class Selector:
         """
         if text == "all":
             return Selection(text, tuple(range(self._shape[0])))
-        if match := _GIVEN.fullmatch(text):
+        if match := GIVEN_LAYERS.fullmatch(text):
             layers = sorted(int(number) for number in match[1].split(","))
             name = f"layers:{','.join(map(str, layers))}"
             if not _is_rising(layers) or layers[-1] >= self._shape[0]:
                 raise RecipeError(f"{name} is not possible; give each layer once, of 0 to {self._shape[0] - 1}")
             return Selection(name, tuple(layers))
-        if match := _ENDS.fullmatch(text):
-            return self._ranked(match[1], match[2], int(match[3]))
-        if match := _RANDOM.fullmatch(text):
-            return self._ranked("random", match[1], int(match[2]), int(match[3]))
-        raise RecipeError(f"no selection is written {text!r}; known: {', '.join(FORMS)}")
+        match = RANKED.fullmatch(check_selection(text))
+        if match is None or (match["rule"] == "random" and match["seed"] is None):
+            raise RecipeError(f"{text} has no seed; give it as random-layers:K:SEED or random-heads:K:SEED")
+        return self._ranked(match["rule"], match["unit"], int(match["k"]), match["seed"] and int(match["seed"]))
 
     def random_heads(self, k: int, draws: int, seed: int = 0) -> list[Selection]:
         """Draw sets of heads that differ.

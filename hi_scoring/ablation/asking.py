@@ -24,8 +24,8 @@ from datasetkit.hi_scoring.data.examples import Example, Examples
 from datasetkit.hi_scoring.evaluation.asking import ask_all
 from datasetkit.hi_scoring.model.dialogue import Dialogue
 from datasetkit.hi_scoring.model.first_tokens import first_tokens
-from datasetkit.hi_scoring.model.options import WritingOptions
 from datasetkit.hi_scoring.model.writing import Writer
+from datasetkit.options.heads import WritingOptions
 
 # Makes the editor of one batch, of examples at these places; None leaves all heads as they are.
 EditorOf = Callable[[Sequence[int]], HeadEditor] | None

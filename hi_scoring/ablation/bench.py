@@ -12,7 +12,6 @@ import numpy as np
 from datasetkit.core.protocols import ObjectNamer
 from datasetkit.hi_scoring.ablation.asking import Asker, EditorOf, Said
 from datasetkit.hi_scoring.ablation.editors import MeanHeads, ResampledHeads, ZeroHeads
-from datasetkit.hi_scoring.ablation.options import Mode
 from datasetkit.hi_scoring.ablation.plan import Condition
 from datasetkit.hi_scoring.ablation.references import References, donors_of
 from datasetkit.hi_scoring.ablation.vision import SeenPictures
@@ -20,9 +19,9 @@ from datasetkit.hi_scoring.data.examples import Examples
 from datasetkit.hi_scoring.evaluation.metrics import Measured
 from datasetkit.hi_scoring.evaluation.predictions import judge
 from datasetkit.hi_scoring.model.dialogue import Dialogue
-from datasetkit.hi_scoring.model.options import TextOptions, WritingOptions
 from datasetkit.hi_scoring.model.subject import Subject
 from datasetkit.hi_scoring.statistics import FloatArray
+from datasetkit.options.heads import Mode, TextOptions, WritingOptions
 from datasetkit.runtime.progress import OnProgress
 
 # Of conditions and tables.

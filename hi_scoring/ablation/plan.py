@@ -13,11 +13,11 @@ from typing import Any, Literal
 
 from datasetkit.core.errors import RecipeError
 from datasetkit.hi_scoring.ablation.editors import Heads
-from datasetkit.hi_scoring.ablation.options import AblationOptions, Mode
 from datasetkit.hi_scoring.ablation.rankings import Ranking
 from datasetkit.hi_scoring.scores.results import Head
 from datasetkit.hi_scoring.selection import Selection
 from datasetkit.options.base import plain
+from datasetkit.options.heads import AblationOptions, Mode
 
 Rule = Literal["top", "bottom", "random"]
 _ROUNDING = 1e-9

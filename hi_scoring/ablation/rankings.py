@@ -16,9 +16,9 @@ from scipy.stats import rankdata
 from datasetkit.core.detections import ModelIdentity
 from datasetkit.core.errors import RecipeError
 from datasetkit.core.text import one_line
-from datasetkit.hi_scoring.scores.options import ScoreOptions
 from datasetkit.hi_scoring.scores.results import HeadScores
 from datasetkit.hi_scoring.selection import Selector
+from datasetkit.options.heads import ScoreOptions
 
 TABLE_COLUMNS = ("layer", "head", "score")
 _TABLE, _GIVEN = "table", "given"

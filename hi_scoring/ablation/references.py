@@ -21,8 +21,8 @@ from datasetkit.hi_scoring.attention import Editor, instrumented
 from datasetkit.hi_scoring.data.examples import Example, Examples
 from datasetkit.hi_scoring.evaluation.asking import in_batches
 from datasetkit.hi_scoring.model.dialogue import Dialogue
-from datasetkit.hi_scoring.model.options import Task
 from datasetkit.hi_scoring.model.writing import on_device
+from datasetkit.options.heads import Task
 
 
 class References:

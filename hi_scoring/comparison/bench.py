@@ -13,17 +13,16 @@ from datasetkit.hi_scoring.comparison.trials import Trial
 from datasetkit.hi_scoring.data.examples import Examples
 from datasetkit.hi_scoring.evaluation.predictions import Evaluation, evaluate
 from datasetkit.hi_scoring.model.dialogue import Dialogue
-from datasetkit.hi_scoring.model.options import TextOptions, WritingOptions
 from datasetkit.hi_scoring.model.subject import Subject
 from datasetkit.hi_scoring.scores.results import HeadScores
 from datasetkit.hi_scoring.scores.run import Share
 from datasetkit.hi_scoring.selection import Selection, Selector
 from datasetkit.hi_scoring.tuning.adapter_files import has_adapter, load_adapter, read_facts, save_adapter
-from datasetkit.hi_scoring.tuning.adapters import AdapterOptions, adapt, check
-from datasetkit.hi_scoring.tuning.options import TrainingOptions
+from datasetkit.hi_scoring.tuning.adapters import adapt, check
 from datasetkit.hi_scoring.tuning.training import check_precision, remove_checkpoints, train
 from datasetkit.options.base import plain
-from datasetkit.options.build import Placement
+from datasetkit.options.heads import AdapterOptions, TextOptions, TrainingOptions, WritingOptions
+from datasetkit.runtime.devices import torch_device
 from datasetkit.runtime.progress import OnProgress
 
 
@@ -216,7 +215,7 @@ def check_trials(trials: Sequence[Trial], subject: Subject, adapter: AdapterOpti
         MissingPackageError: peft does not work here.
 
     """
-    check_precision(training, Placement(device=subject.device).torch_device)
+    check_precision(training, torch_device(subject.device))
     for trial in trials:
         if trial.selection is not None:
             check(adapter, trial.selection)

@@ -14,11 +14,12 @@ import pandas as pd
 
 from datasetkit.hi_scoring.comparison.cells import CellResult
 from datasetkit.hi_scoring.comparison.compare import Comparison
-from datasetkit.hi_scoring.comparison.trials import RANKED, UNTUNED
+from datasetkit.hi_scoring.comparison.trials import UNTUNED
 from datasetkit.hi_scoring.evaluation.metrics import METRICS, find_metric
 from datasetkit.hi_scoring.evaluation.shifts import Cell, Estimate, shift, size_contrast
 from datasetkit.hi_scoring.runs.files import write_table
 from datasetkit.hi_scoring.statistics import FAILS, HOLDS, LEVEL, OPEN, holm
+from datasetkit.options.head_forms import RANKED
 
 TEST = "test"
 # Tunes more than any other group: it is shown beside them, and is no rival.

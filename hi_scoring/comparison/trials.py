@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from datasetkit.core.errors import RecipeError
 from datasetkit.hi_scoring.selection import Selection, Selector
+from datasetkit.options.head_forms import RANKED
 
 UNTUNED = "untuned"
-# Selections that are set against each other, where unit and number are equal.
-RANKED = re.compile(r"(?P<rule>top|random|bottom)-(?P<unit>layers|heads):(?P<k>[0-9]+)(:[0-9]+)?")
 _RULES = ("top", "random", "bottom")
-# Without a seed of its own, a random selection is drawn anew for each seed of the training.
 _IN_FILE_NAMES = str.maketrans(":,", "--")
-_DRAWN_ANEW = re.compile(r"random-(layers|heads):[0-9]+")
 
 
 @dataclass(frozen=True)
@@ -70,7 +66,8 @@ def trials_of(selections: Sequence[str], seeds: Sequence[int], selector: Selecto
 
 
 def _trial(text: str, seed: int, selector: Selector) -> Trial:
-    if not _DRAWN_ANEW.fullmatch(text):
+    match = RANKED.fullmatch(text)
+    if match is None or match["rule"] != "random" or match["seed"] is not None:
         selection = selector.select(text)
         return Trial(selection.name, selection, seed)
     selection = selector.select(f"{text}:{seed}")

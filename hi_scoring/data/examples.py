@@ -19,8 +19,8 @@ from datasetkit.hi_scoring.data.datasets import Data
 from datasetkit.hi_scoring.data.reading import read_picture
 from datasetkit.hi_scoring.data.samples import text_of
 from datasetkit.hi_scoring.model.dialogue import Dialogue
-from datasetkit.hi_scoring.model.options import Task, TextOptions
 from datasetkit.hi_scoring.runs.drops import row_drop
+from datasetkit.options.heads import Task, TextOptions
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from datasetkit.core.errors import ModelError, UnusableError
 from datasetkit.hi_scoring.data.examples import Examples
-from datasetkit.hi_scoring.model.options import WritingOptions
+from datasetkit.options.heads import WritingOptions
 from datasetkit.runtime.batches import Batches
 
 Result = TypeVar("Result")

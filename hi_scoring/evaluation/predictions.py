@@ -27,9 +27,9 @@ from datasetkit.hi_scoring.evaluation.captions import caption_statistics
 from datasetkit.hi_scoring.evaluation.key_objects import key_object_statistics, knows_all
 from datasetkit.hi_scoring.evaluation.metrics import Measured
 from datasetkit.hi_scoring.model.dialogue import Dialogue
-from datasetkit.hi_scoring.model.options import WritingOptions
 from datasetkit.hi_scoring.model.writing import Writer
 from datasetkit.hi_scoring.statistics import FloatArray
+from datasetkit.options.heads import WritingOptions
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,8 +23,7 @@ from datasetkit.core.errors import RecipeError, UnusableError
 from datasetkit.core.ledger import DropReason
 from datasetkit.hi_scoring.evaluation.answers import is_right
 from datasetkit.hi_scoring.interventions.edges import MOST_OVERLAP, Block, Edges, Window, window_around
-from datasetkit.hi_scoring.interventions.options import KnockoutOptions
-from datasetkit.hi_scoring.interventions.positions import Flow, PositionSet, find_positions
+from datasetkit.hi_scoring.interventions.positions import Flow, find_positions
 from datasetkit.hi_scoring.interventions.prompt_pass import PromptPass, read_prompt
 from datasetkit.hi_scoring.interventions.questions import ClosedQuestion
 from datasetkit.hi_scoring.interventions.rerun import rerun_blocked
@@ -32,6 +31,8 @@ from datasetkit.hi_scoring.interventions.tracking import track, tracked_tokens
 from datasetkit.hi_scoring.model.dialogue import Dialogue
 from datasetkit.hi_scoring.model.subject import shape_of
 from datasetkit.hi_scoring.model.writing import on_device
+from datasetkit.options.head_forms import PositionSet
+from datasetkit.options.heads import KnockoutOptions
 from datasetkit.runtime.batches import Batches
 
 FloatArray = NDArray[np.float64]

@@ -15,7 +15,6 @@ from datasetkit.core.ledger import Drop
 from datasetkit.hi_scoring.interventions.knockout import Knockout
 from datasetkit.hi_scoring.interventions.knockout_results import RESULT_NAMES, Knockouts
 from datasetkit.hi_scoring.interventions.knockout_tables import PART_SCHEMA, KnockoutTables, part_row
-from datasetkit.hi_scoring.interventions.options import KnockoutOptions
 from datasetkit.hi_scoring.interventions.questions import Questions
 from datasetkit.hi_scoring.model.subject import Subject
 from datasetkit.hi_scoring.runs.drops import (
@@ -28,6 +27,7 @@ from datasetkit.hi_scoring.runs.drops import (
 from datasetkit.hi_scoring.runs.files import write_table
 from datasetkit.hi_scoring.runs.parts import PartedRun
 from datasetkit.options.base import plain
+from datasetkit.options.heads import KnockoutOptions
 from datasetkit.runtime.batches import Batches
 
 # Questions in a part.

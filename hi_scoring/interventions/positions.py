@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from datasetkit.core.errors import ModelError, RecipeError
+from datasetkit.core.errors import ModelError
 from datasetkit.hi_scoring.families.base import tokens_after
 from datasetkit.hi_scoring.geometry import ImageTokens
 from datasetkit.hi_scoring.interventions.questions import BoolArray, ClosedQuestion, Span
 from datasetkit.hi_scoring.model.dialogue import Dialogue
 from datasetkit.hi_scoring.scores.formulas.binarise import object_tokens
+from datasetkit.options.head_forms import FLOW_NAMES, POSITION_SETS, PositionSet, read_flow
 
-PositionSet = Literal["image", "key object", "image without key object", "question", "options", "last"]
-POSITION_SETS: tuple[PositionSet, ...] = get_args(PositionSet)
 _OF_IMAGE: frozenset[PositionSet] = frozenset({"image", "key object", "image without key object"})
 _COVERAGE_MIN = 0.5
 
@@ -54,28 +53,10 @@ class Flow:
             RecipeError: it is none.
 
         """
-        source, _, target = (part.strip() for part in text.partition("->"))
-        known = {name: name for name in POSITION_SETS}
-        if source not in known or target not in known:
-            raise RecipeError(f"{text!r} is no flow; give SOURCE->TARGET, each of {', '.join(POSITION_SETS)}")
-        return cls(known[source], known[target])
+        return cls(*read_flow(text))
 
 
-# Those of Zhang et al., "Cross-modal Information Flow in Multimodal Large Language Models" (arXiv 2411.18620).
-FLOWS = tuple(
-    Flow.of(name)
-    for name in (
-        "image -> question",
-        "image -> last",
-        "question -> last",
-        "last -> last",
-        "key object -> question",
-        "key object -> last",
-        "image without key object -> question",
-        "image without key object -> last",
-        "options -> last",
-    )
-)
+FLOWS = tuple(map(Flow.of, FLOW_NAMES))
 
 
 def find_positions(

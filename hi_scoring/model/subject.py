@@ -15,7 +15,7 @@ from datasetkit import __version__
 from datasetkit.core.detections import ModelIdentity
 from datasetkit.core.errors import ModelError
 from datasetkit.hi_scoring.families import family_of
-from datasetkit.options.build import Placement
+from datasetkit.runtime.devices import torch_device
 from datasetkit.runtime.loading import checkpoint_identity, load_config, load_model, load_processor
 
 _PACKAGES = ("torch", "transformers")
@@ -51,7 +51,7 @@ class Subject:
     @property
     def _device(self) -> str:
         """The device's name for torch; of several GPUs, each process of a launcher takes its own."""
-        device = Placement(device=self.device).torch_device
+        device = torch_device(self.device)
         return f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if device == "cuda" else device
 
     @cached_property

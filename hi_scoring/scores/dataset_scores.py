@@ -13,10 +13,10 @@ from datasetkit.core.errors import BuiltFolderError, OutputError, UnusableError
 from datasetkit.hi_scoring.data.datasets import Data
 from datasetkit.hi_scoring.data.reading import read_sample
 from datasetkit.hi_scoring.model.subject import Subject
-from datasetkit.hi_scoring.scores.options import ScoreOptions
 from datasetkit.hi_scoring.scores.results import Head, HeadScores
 from datasetkit.hi_scoring.scores.run import Run, Share
 from datasetkit.hi_scoring.scores.scorer import LookedAt, Scorer
+from datasetkit.options.heads import ScoreOptions
 
 _CHANCE = "_chance"
 

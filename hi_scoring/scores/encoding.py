@@ -16,7 +16,7 @@ from torch import Tensor
 from datasetkit.hi_scoring.data.samples import Sample
 from datasetkit.hi_scoring.geometry import ImageTokens
 from datasetkit.hi_scoring.model.dialogue import Dialogue
-from datasetkit.hi_scoring.scores.options import ScoreOptions
+from datasetkit.options.heads import ScoreOptions
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,8 @@ import datasetkit
 from datasetkit.core.detections import ModelIdentity
 from datasetkit.core.errors import BuiltFolderError, RecipeError, RecordError, UnknownNameError
 from datasetkit.hi_scoring.scores import files
-from datasetkit.hi_scoring.scores.options import ScoreOptions
 from datasetkit.hi_scoring.statistics import FloatArray, bootstrap_interval, nanmean, ranking
-
-SCORES = ("hi", "hi_soft", "hi_lift", "ram", "ram_relative", "image_mass", "entropy", "pointing")
+from datasetkit.options.heads import SCORE_NAMES, ScoreOptions
 
 Samples = NDArray[np.float32]
 _ROUNDING = 1e-9
@@ -40,7 +38,7 @@ class HeadScores:
 
     Args:
         values: of each (score, positions), such as ("hi", "response"): (n, layers, heads) float, NaN where a sample has
-            no value. Scores are those of ``SCORES``, or ``hi@NAME`` for another binarisation.
+            no value. Scores are those of ``SCORE_NAMES``, or ``hi@NAME`` for another binarisation.
         chances: chance level of a score in each sample, of the same shape, where it is defined.
         record_ids: of the n samples.
         options: how heads were scored.
@@ -120,7 +118,7 @@ class HeadScores:
         return nanmean(np.where(np.isnan(samples), np.nan, self.chances[score, positions]))
 
     def table(self) -> pd.DataFrame:
-        """One row for each of ``SCORES``, positions, layer and head: mean, low, high, chance, n."""
+        """One row for each of ``SCORE_NAMES``, positions, layer and head: mean, low, high, chance, n."""
         layer, head = (axis.ravel() for axis in np.indices(self.shape))
         parts = []
         for score, positions in self._tabulated:
@@ -137,7 +135,7 @@ class HeadScores:
         return pd.concat(parts, ignore_index=True)
 
     def layers_table(self, reduce: str | int = "mean") -> pd.DataFrame:
-        """One row for each of ``SCORES``, positions and layer: mean, low, high, chance, n.
+        """One row for each of ``SCORE_NAMES``, positions and layer: mean, low, high, chance, n.
 
         Args:
             reduce: what a layer's score is: the ``mean`` over its heads, the ``max``, or, a number k, the mean of its
@@ -170,7 +168,7 @@ class HeadScores:
     @property
     def _tabulated(self) -> list[tuple[str, str]]:
         """What tables hold; other binarisations serve to tell how stable the ranking is."""
-        return [(score, positions) for score, positions in self.values if score in SCORES]
+        return [(score, positions) for score, positions in self.values if score in self.options.score_names]
 
     def top(self, k: int, by: str = "hi:response") -> list[Head]:
         """Give the k heads of highest mean, highest first; ties by layer and head. Fewer where fewer have the score.
@@ -268,9 +266,9 @@ class HeadScores:
 
 
 def _in_order(values: Mapping[tuple[str, str], FloatArray]) -> dict[tuple[str, str], Samples]:
-    """Sort by score, those of ``SCORES`` first, then by positions, so that the order of making leaves no trace."""
-    places = {name: place for place, name in enumerate(SCORES)}
-    order = sorted(values, key=lambda name: (places.get(name[0], len(SCORES)), name))
+    """Sort by score, those of ``SCORE_NAMES`` first, then by positions, so that the order of making leaves no trace."""
+    places = {name: place for place, name in enumerate(SCORE_NAMES)}
+    order = sorted(values, key=lambda name: (places.get(name[0], len(SCORE_NAMES)), name))
     return {name: np.ascontiguousarray(values[name], dtype=np.float32) for name in order}
 
 

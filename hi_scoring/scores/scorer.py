@@ -26,8 +26,8 @@ from datasetkit.hi_scoring.model.subject import shape_of
 from datasetkit.hi_scoring.model.writing import Writer, on_device
 from datasetkit.hi_scoring.scores.encoding import EncodedBatch, EncodedSample, Encoder, rows_of
 from datasetkit.hi_scoring.scores.formulas.combine import evidence_of, evidence_scores, object_scores
-from datasetkit.hi_scoring.scores.options import ScoreOptions
 from datasetkit.hi_scoring.scores.results import Head
+from datasetkit.options.heads import ScoreOptions
 
 FloatArray = NDArray[np.float32]
 # Of one sample: {positions: {score: (layers, heads)}}.

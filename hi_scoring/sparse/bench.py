@@ -14,17 +14,17 @@ from datasetkit.core.protocols import ObjectNamer
 from datasetkit.hi_scoring.data.examples import Examples
 from datasetkit.hi_scoring.evaluation.predictions import evaluate
 from datasetkit.hi_scoring.model.dialogue import Dialogue
-from datasetkit.hi_scoring.model.options import TextOptions, WritingOptions
 from datasetkit.hi_scoring.model.subject import Subject
 from datasetkit.hi_scoring.runs.folder import RunFolder
 from datasetkit.hi_scoring.scores.results import HeadScores
 from datasetkit.hi_scoring.sparse.attention import sparsify
-from datasetkit.hi_scoring.sparse.conditions import CORE, Condition, SparsityOptions
+from datasetkit.hi_scoring.sparse.conditions import CORE, Condition
 from datasetkit.hi_scoring.sparse.folder import COMMAND, Sparsity, clear, condition_folder, has_results
 from datasetkit.hi_scoring.sparse.kernels import Kernel
 from datasetkit.hi_scoring.sparse.measure import compare_prefills
 from datasetkit.hi_scoring.sparse.results import is_finished, save_condition
-from datasetkit.options.build import Placement
+from datasetkit.options.heads import SparsityOptions, TextOptions, WritingOptions
+from datasetkit.runtime.devices import torch_device
 from datasetkit.runtime.progress import OnProgress
 
 
@@ -59,7 +59,7 @@ class Bench:
         """Tell what decides the results of every condition, in plain JSON values and options, of one machine."""
         return {
             **self.subject.description(),
-            "machine": _machine(torch.device(Placement(device=self.subject.device).torch_device)),
+            "machine": _machine(torch.device(torch_device(self.subject.device))),
             "data": self.examples.data.identity.as_json(),
             "examples": len(self.examples),
             "scores": self.scores.source,

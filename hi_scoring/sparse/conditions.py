@@ -3,36 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
-
-from pydantic import Field
+from typing import Any
 
 from datasetkit.core.detections import ModelIdentity
 from datasetkit.hi_scoring.scores.results import HeadScores
 from datasetkit.hi_scoring.selection import Selection, Selector
 from datasetkit.hi_scoring.sparse.plan import SparsePlan
-from datasetkit.options.base import Options, plain
+from datasetkit.options.base import plain
+from datasetkit.options.heads import SparsityOptions
 
 DENSE, CORE, RANDOM = "dense", "core", "random"
-
-
-class SparsityOptions(Options):
-    """Which heads keep full attention, and what the others see; see :class:`SparsePlan`.
-
-    Args:
-        share: of all heads, that are kept; rounded up to a whole number.
-        by: SCORE:POSITIONS that heads are ranked by.
-        sink: first tokens that every row sees.
-        window: tokens that a row sees up to itself.
-        dense_above: share of pairs that sparse heads may see of a prompt before it stays dense.
-
-    """
-
-    share: float = Field(default=0.05, gt=0.0, le=0.5)
-    by: str = "ram:response"
-    sink: Annotated[int, Field(ge=0)] = 4
-    window: Annotated[int, Field(ge=1)] = 128
-    dense_above: float = Field(default=0.5, gt=0.0, le=1.0)
 
 
 @dataclass(frozen=True)

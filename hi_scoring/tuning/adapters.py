@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from pydantic import Field, field_validator
 from torch import nn
 
 from datasetkit.core.errors import ModelError, RecipeError
 from datasetkit.hi_scoring.selection import Selection
-from datasetkit.hi_scoring.tuning.head_slices import PROJECTIONS, Slice, confine, slices_of
-from datasetkit.options.base import Options
+from datasetkit.hi_scoring.tuning.head_slices import Slice, confine, slices_of
+from datasetkit.options.heads import PROJECTIONS, AdapterOptions
 from datasetkit.runtime.packages import PEFT, require
 
 if TYPE_CHECKING:
@@ -47,40 +46,6 @@ _PLACES = frozenset(
 _PLAIN = frozenset({"alpha_pattern", "rank_pattern", "use_rslora"})
 # What peft's methods say of modules and models that they cannot take.
 _REFUSALS = (AttributeError, NotImplementedError, TypeError, ValueError)
-
-
-class AdapterOptions(Options):
-    """Which adapter is put on what was selected.
-
-    Args:
-        method: any of peft's methods that adapt chosen modules, by peft's own name (``LORA``, ``LOHA``, ``IA3``); lower
-            case does, too.
-        rank: for methods whose configuration has ``r``; others take the default alone.
-        alpha: for those that have ``lora_alpha`` or ``alpha``.
-        dropout: for those that have ``lora_dropout``.
-        targets: which projections of a layer: attributes of its ``self_attn``, or of its ``mlp``.
-        settings: more of that configuration's fields, in its own words (``{"use_dora": True}``).
-
-    """
-
-    method: str = "LORA"
-    rank: int = Field(default=8, ge=1)
-    alpha: int = Field(default=16, ge=1)
-    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
-    targets: tuple[str, ...] = Field(default=PROJECTIONS, min_length=1)
-    settings: dict[str, Any] = Field(default_factory=dict)
-
-    @field_validator("method")
-    @classmethod
-    def _as_peft_writes_it(cls, method: str) -> str:
-        return method.upper()
-
-    @field_validator("targets")
-    @classmethod
-    def _each_once(cls, targets: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(targets)) != len(targets):
-            raise ValueError(f"targets are {', '.join(targets)}; name each of them once")
-        return targets
 
 
 @dataclass(frozen=True, eq=False)

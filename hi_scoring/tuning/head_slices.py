@@ -19,8 +19,6 @@ from torch import Tensor, nn
 
 from datasetkit.core.errors import ModelError
 
-PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj")
-
 
 @dataclass(frozen=True, eq=False)
 class Slice:

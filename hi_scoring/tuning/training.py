@@ -22,7 +22,7 @@ from datasetkit.core.files import replace_file
 from datasetkit.hi_scoring.data.examples import Examples
 from datasetkit.hi_scoring.model.dialogue import Dialogue
 from datasetkit.hi_scoring.tuning.collator import Collator, TuningSet
-from datasetkit.hi_scoring.tuning.options import TrainingOptions
+from datasetkit.options.heads import TrainingOptions
 
 HISTORY_NAME = "training.jsonl"
 _CHECKPOINTS_NAME, _STATE_NAME = "checkpoints", "trainer_state.json"

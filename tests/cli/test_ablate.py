@@ -13,8 +13,8 @@ from datasetkit.cli import app
 from datasetkit.hi_scoring.ablation.results import Ablations
 from datasetkit.hi_scoring.data.datasets import open_data
 from datasetkit.hi_scoring.model.subject import Subject
-from datasetkit.hi_scoring.scores.options import ScoreOptions
 from datasetkit.hi_scoring.scores.results import HeadScores
+from datasetkit.options.heads import ScoreOptions
 from tests.processes import interrupt, start
 
 pytestmark = pytest.mark.slow

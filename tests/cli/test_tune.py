@@ -19,8 +19,8 @@ from typer.testing import CliRunner
 from datasetkit.cli import app
 from datasetkit.hi_scoring.comparison.compare import Comparison
 from datasetkit.hi_scoring.model.subject import Subject
-from datasetkit.hi_scoring.scores.options import ScoreOptions
 from datasetkit.hi_scoring.scores.results import HeadScores
+from datasetkit.options.heads import ScoreOptions
 from tests.processes import command
 
 pytestmark = pytest.mark.slow

@@ -15,8 +15,8 @@ from datasetkit.core.detections import ModelIdentity
 from datasetkit.hi_scoring.data.datasets import Data, DataIdentity
 from datasetkit.hi_scoring.model.subject import Subject
 from datasetkit.hi_scoring.scores.dataset_scores import score_dataset
-from datasetkit.hi_scoring.scores.options import ScoreOptions
 from datasetkit.hi_scoring.scores.results import HeadScores
+from datasetkit.options.heads import ScoreOptions
 from tests.hi_scoring.pictures import sample
 from tests.hi_scoring.tiny_models import tiny
 

@@ -9,9 +9,10 @@ import pytest
 
 from datasetkit.core.detections import ModelIdentity
 from datasetkit.core.errors import RecipeError
-from datasetkit.hi_scoring.scores.options import ScoreOptions
 from datasetkit.hi_scoring.scores.results import Head, HeadScores
-from datasetkit.hi_scoring.selection import FORMS, Selection, Selector
+from datasetkit.hi_scoring.selection import Selection, Selector
+from datasetkit.options.head_forms import SELECTIONS
+from datasetkit.options.heads import ScoreOptions
 
 NAN = math.nan
 # Layers from the highest to the lowest mean: 2, 0, 3, 1. By their highest head: 0, 2, 3, 1.
@@ -214,7 +215,7 @@ def test_layers_by_number_and_all_need_no_scores() -> None:
 def test_texts_of_no_form_are_refused_with_the_forms(text: str) -> None:
     with pytest.raises(RecipeError, match="no selection is written") as caught:
         selector_of(FOUR).select(text)
-    assert str(caught.value).endswith(f"known: {', '.join(FORMS)}")
+    assert str(caught.value).endswith(f"known: {', '.join(SELECTIONS)}")
     assert repr(text) in str(caught.value)
 
 

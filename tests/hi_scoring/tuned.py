@@ -19,13 +19,11 @@ from datasetkit.hi_scoring.comparison.trials import trials_of
 from datasetkit.hi_scoring.data.datasets import Data, DataIdentity
 from datasetkit.hi_scoring.data.examples import Examples, read_examples
 from datasetkit.hi_scoring.model.dialogue import Dialogue
-from datasetkit.hi_scoring.model.options import TextOptions, WritingOptions
-from datasetkit.hi_scoring.scores.options import ScoreOptions
 from datasetkit.hi_scoring.scores.results import Head, HeadScores
 from datasetkit.hi_scoring.selection import Selection
-from datasetkit.hi_scoring.tuning.adapters import AdapterOptions, adapt
-from datasetkit.hi_scoring.tuning.options import TrainingOptions
+from datasetkit.hi_scoring.tuning.adapters import adapt
 from datasetkit.hi_scoring.tuning.training import HISTORY_NAME, train
+from datasetkit.options.heads import AdapterOptions, ScoreOptions, TextOptions, TrainingOptions, WritingOptions
 from tests.hi_scoring.scored import TinySubject, row
 from tests.hi_scoring.tiny_models import tiny
 

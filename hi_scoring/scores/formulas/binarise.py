@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datasetkit.hi_scoring.scores.options import Binarisation
+from datasetkit.options.heads import Binarisation
 
 _ROUNDING = 1e-9
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from datasetkit.hi_scoring.scores.formulas import binarise, mass, overlap, spatial
-from datasetkit.hi_scoring.scores.options import BINARISATIONS, ScoreOptions
+from datasetkit.options.heads import BINARISATIONS, ScoreOptions
 
 
 def object_scores(

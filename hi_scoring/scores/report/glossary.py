@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from datasetkit.hi_scoring.scores.options import ScoreOptions
 from datasetkit.hi_scoring.scores.results import HeadScores
+from datasetkit.options.heads import ScoreOptions
 
 _HEADINGS = {
     "hi": "HI",

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from datasetkit.hi_scoring.report.text import NOT_MEASURED, interval, number
-from datasetkit.hi_scoring.scores.options import BINARISATIONS
 from datasetkit.hi_scoring.scores.report.glossary import heading_of
 from datasetkit.hi_scoring.scores.results import Head, HeadScores
 from datasetkit.hi_scoring.statistics import chance_jaccard, layer_differences, rank_stability, split_half_stability
+from datasetkit.options.heads import BINARISATIONS
 
 STABILITY_TOP = 5
 # More columns than these beside the ranked score do not fit into a terminal of 80.

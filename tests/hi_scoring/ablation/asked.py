@@ -8,7 +8,7 @@ from typing import Any
 
 from datasetkit.hi_scoring.data.examples import Examples, read_examples
 from datasetkit.hi_scoring.model.dialogue import Dialogue
-from datasetkit.hi_scoring.model.options import TextOptions
+from datasetkit.options.heads import TextOptions
 from tests.hi_scoring.scored import data_of, row
 from tests.hi_scoring.tiny_models import TinyFamily
 

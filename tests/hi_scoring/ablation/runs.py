@@ -10,17 +10,16 @@ from typing import Any
 
 from datasetkit.hi_scoring.ablation.ablate import CONDITIONS_NAME, ablate
 from datasetkit.hi_scoring.ablation.bench import Bench
-from datasetkit.hi_scoring.ablation.options import AblationOptions
 from datasetkit.hi_scoring.ablation.plan import Plan
 from datasetkit.hi_scoring.ablation.rankings import Ranking
 from datasetkit.hi_scoring.ablation.results import CONTRASTS_NAME, CURVES_NAME, FACTS_NAME, Ablations
 from datasetkit.hi_scoring.data.examples import Examples
 from datasetkit.hi_scoring.model.dialogue import Dialogue
-from datasetkit.hi_scoring.model.options import TextOptions, WritingOptions
 from datasetkit.hi_scoring.model.subject import shape_of
 from datasetkit.hi_scoring.model.writing import Writer
 from datasetkit.hi_scoring.runs.drops import DROPS_NAME
 from datasetkit.hi_scoring.runs.folder import RUN_NAME
+from datasetkit.options.heads import AblationOptions, TextOptions, WritingOptions
 from tests.hi_scoring.ablation.asked import asked_row, examples_of
 from tests.hi_scoring.scored import TinySubject
 from tests.hi_scoring.tiny_models import TinyFamily, tiny

@@ -13,8 +13,8 @@ from datasetkit.hi_scoring.ablation.editors import HeadEditor, ZeroHeads
 from datasetkit.hi_scoring.ablation.vision import SeenPictures
 from datasetkit.hi_scoring.data.examples import Examples
 from datasetkit.hi_scoring.model.dialogue import Dialogue
-from datasetkit.hi_scoring.model.options import WritingOptions
 from datasetkit.hi_scoring.model.writing import Writer
+from datasetkit.options.heads import WritingOptions
 from tests.hi_scoring.ablation.asked import examples_of
 from tests.hi_scoring.ablation.slow import ablated_logits
 from tests.hi_scoring.attention.running import SHORT, batch_of, generate

@@ -7,11 +7,11 @@ import pytest
 from pydantic import ValidationError
 
 from datasetkit.core.errors import RecipeError
-from datasetkit.hi_scoring.ablation.options import AblationOptions
 from datasetkit.hi_scoring.ablation.plan import Condition, Plan, Trial
 from datasetkit.hi_scoring.ablation.rankings import Ranking
 from datasetkit.hi_scoring.scores.results import Head, HeadScores
 from datasetkit.hi_scoring.statistics import FloatArray
+from datasetkit.options.heads import AblationOptions
 from tests.hi_scoring.ablation.test_rankings import MODEL, ScoreOptions
 
 

@@ -10,8 +10,8 @@ from datasetkit.core.detections import ModelIdentity
 from datasetkit.core.errors import RecipeError
 from datasetkit.hi_scoring.ablation.rankings import Ranking
 from datasetkit.hi_scoring.model.subject import shape_of
-from datasetkit.hi_scoring.scores.options import ScoreOptions
 from datasetkit.hi_scoring.scores.results import Head, HeadScores
+from datasetkit.options.heads import ScoreOptions
 from tests.hi_scoring.tiny_models import tiny
 from tests.hi_scoring.tiny_parts import HEADS, LAYERS
 

@@ -4,13 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from datasetkit.hi_scoring.ablation.options import AblationOptions
 from datasetkit.hi_scoring.ablation.plan import Condition, Plan, Trial
 from datasetkit.hi_scoring.ablation.table import LEVEL, Effects, Verdict, verdicts
 from datasetkit.hi_scoring.evaluation.metrics import Measured
 from datasetkit.hi_scoring.evaluation.shifts import Cell, contrast, shift
 from datasetkit.hi_scoring.scores.results import Head
 from datasetkit.hi_scoring.statistics import FloatArray, holm, p_as_drawn
+from datasetkit.options.heads import AblationOptions
 from tests.hi_scoring.ablation.test_plan import ranked
 
 SHAPE = (2, 4)

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from datasetkit.hi_scoring.comparison.bench import Bench
-from datasetkit.hi_scoring.tuning.adapters import AdapterOptions
+from datasetkit.options.heads import AdapterOptions
 from tests.hi_scoring.tuned import bench_of, compared, contents, opposed_examples, small, some_examples
 from tests.killing import end_at, forked
 

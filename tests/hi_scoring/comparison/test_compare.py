@@ -21,7 +21,7 @@ from datasetkit.hi_scoring.evaluation.predictions import evaluate
 from datasetkit.hi_scoring.runs.folder import RunFolder
 from datasetkit.hi_scoring.scores.results import HeadScores
 from datasetkit.hi_scoring.tuning import adapter_files
-from datasetkit.hi_scoring.tuning.adapters import AdapterOptions
+from datasetkit.options.heads import AdapterOptions
 from tests.conftest import REPOSITORY
 from tests.hi_scoring.killed import moments_tried
 from tests.hi_scoring.scored import TinySubject, UnusedSubject

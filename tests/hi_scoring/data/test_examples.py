@@ -10,7 +10,7 @@ import pytest
 
 from datasetkit.core.errors import SourceError
 from datasetkit.hi_scoring.data.examples import Example, read_examples
-from datasetkit.hi_scoring.model.options import TextOptions
+from datasetkit.options.heads import TextOptions
 from tests.hi_scoring.pictures import TEXT, sample
 from tests.hi_scoring.scored import row
 from tests.hi_scoring.tuned import COLOUR, SHAPE, asked_row, dialogue_of, examples_of, rows_data

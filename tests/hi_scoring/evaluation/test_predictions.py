@@ -24,7 +24,7 @@ from datasetkit.hi_scoring.comparison.cells import save_cell
 from datasetkit.hi_scoring.data.examples import Examples
 from datasetkit.hi_scoring.evaluation.predictions import Evaluation, evaluate, judge
 from datasetkit.hi_scoring.model.dialogue import Dialogue
-from datasetkit.hi_scoring.model.options import WritingOptions
+from datasetkit.options.heads import WritingOptions
 from tests.annotation.scenes import record
 from tests.hi_scoring.pictures import sample
 from tests.hi_scoring.scored import png

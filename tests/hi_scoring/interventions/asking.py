@@ -11,9 +11,10 @@ from PIL import Image
 from torch import Tensor
 
 from datasetkit.hi_scoring.interventions.edges import Edges, Window
-from datasetkit.hi_scoring.interventions.positions import PositionSet, find_positions
+from datasetkit.hi_scoring.interventions.positions import find_positions
 from datasetkit.hi_scoring.interventions.questions import ClosedQuestion
 from datasetkit.hi_scoring.model.dialogue import Dialogue
+from datasetkit.options.head_forms import PositionSet
 from tests.hi_scoring.pictures import sample
 from tests.hi_scoring.tiny_parts import HEADS, LAYERS, TinyFamily
 

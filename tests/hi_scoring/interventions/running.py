@@ -7,9 +7,9 @@ from typing import Any
 
 from datasetkit.hi_scoring.interventions.knockout_results import RESULT_NAMES, Knockouts
 from datasetkit.hi_scoring.interventions.knockout_run import knockout_dataset
-from datasetkit.hi_scoring.interventions.options import KnockoutOptions
 from datasetkit.hi_scoring.interventions.questions import Questions, read_questions
 from datasetkit.hi_scoring.model.subject import Subject
+from datasetkit.options.heads import KnockoutOptions
 from tests.hi_scoring.scored import TinySubject, data_of, row
 
 FLOWS = ("image -> question", "key object -> last")

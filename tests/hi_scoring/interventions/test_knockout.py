@@ -15,10 +15,10 @@ from datasetkit.core.errors import RecipeError, UnusableError
 from datasetkit.hi_scoring.interventions import knockout
 from datasetkit.hi_scoring.interventions.edges import Block, Edges, window_around
 from datasetkit.hi_scoring.interventions.knockout import Knockout, QuestionResult
-from datasetkit.hi_scoring.interventions.options import KnockoutOptions
 from datasetkit.hi_scoring.interventions.positions import Flow
 from datasetkit.hi_scoring.interventions.questions import ClosedQuestion
 from datasetkit.hi_scoring.interventions.rerun import rerun_blocked
+from datasetkit.options.heads import KnockoutOptions
 from tests.hi_scoring.interventions.asking import blocked, put, question
 from tests.hi_scoring.interventions.slow import slow_logits
 from tests.hi_scoring.pictures import sample

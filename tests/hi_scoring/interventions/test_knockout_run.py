@@ -12,9 +12,9 @@ from datasetkit.core.errors import BuiltFolderError, OutputError
 from datasetkit.hi_scoring.interventions import knockout_run
 from datasetkit.hi_scoring.interventions.knockout_results import RESULT_NAMES, Knockouts
 from datasetkit.hi_scoring.interventions.knockout_run import knockout_dataset
-from datasetkit.hi_scoring.interventions.options import KnockoutOptions
 from datasetkit.hi_scoring.interventions.questions import Questions
 from datasetkit.hi_scoring.runs.drops import read_drops
+from datasetkit.options.heads import KnockoutOptions
 from tests.hi_scoring.interventions.running import contents, knock, questions_of, rows
 from tests.hi_scoring.killed import moments_tried
 from tests.hi_scoring.scored import TinySubject, UnusedSubject

@@ -25,7 +25,6 @@ from datasetkit.hi_scoring.interventions.edges import MOST_OVERLAP
 from datasetkit.hi_scoring.interventions.knockout_results import Knockouts
 from datasetkit.hi_scoring.interventions.knockout_tables import PART_SCHEMA, KnockoutTables
 from datasetkit.hi_scoring.runs.folder import RunFolder
-from datasetkit.hi_scoring.scores.options import ScoreOptions
 from datasetkit.hi_scoring.scores.results import Head, HeadScores
 from datasetkit.hi_scoring.sparse.conditions import Condition
 from datasetkit.hi_scoring.sparse.coverage import Coverage, DenseReason
@@ -34,6 +33,7 @@ from datasetkit.hi_scoring.sparse.measure import Prefills
 from datasetkit.hi_scoring.sparse.plan import SparsePlan
 from datasetkit.hi_scoring.sparse.results import save_condition
 from datasetkit.hi_scoring.statistics import FloatArray
+from datasetkit.options.heads import ScoreOptions
 from tests.hi_scoring.comparison.report.made import comparison
 
 MODEL = ModelIdentity("model", "toyworld:vlm", None, "ab" * 32)

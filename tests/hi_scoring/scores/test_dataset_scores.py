@@ -20,10 +20,10 @@ from datasetkit.hi_scoring.model.dialogue import Dialogue
 from datasetkit.hi_scoring.model.subject import Subject
 from datasetkit.hi_scoring.runs.drops import read_drops
 from datasetkit.hi_scoring.scores.dataset_scores import looked_at, score_dataset
-from datasetkit.hi_scoring.scores.options import ScoreOptions
 from datasetkit.hi_scoring.scores.report.page import write_page
 from datasetkit.hi_scoring.scores.report.terminal import scores_tables
-from datasetkit.hi_scoring.scores.results import SCORES, Head, HeadScores
+from datasetkit.hi_scoring.scores.results import Head, HeadScores
+from datasetkit.options.heads import SCORE_NAMES, ScoreOptions
 from tests.hi_scoring.scored import TinySubject, UnusedSubject, data_of, plain_row, row, score
 from tests.hi_scoring.tiny_models import tiny
 
@@ -105,13 +105,13 @@ def test_a_checkpoint_that_lacks_something_is_told_in_one_line(
 def test_every_position_has_every_score(tmp_path: Path) -> None:
     scores = score(tmp_path, data_of([row(number) for number in range(6)]), positions=ALL_POSITIONS, max_new_tokens=4)
     others = ["hi@mean", "hi@quantile", "hi@otsu"]
-    assert set(scores.values) == {(name, place) for name in (*SCORES, *others) for place in ALL_POSITIONS}
+    assert set(scores.values) == {(name, place) for name in (*SCORE_NAMES, *others) for place in ALL_POSITIONS}
     for (name, _), array in scores.values.items():
         if name not in ("entropy", "hi_lift"):
             assert np.isfinite(array).all(), name
             assert ((array >= -1e-6) & (array <= 1 + 1e-6)).all(), name
     table = scores.table()
-    assert len(table) == len(SCORES) * 4 * 4 * 4
+    assert len(table) == len(SCORE_NAMES) * 4 * 4 * 4
     assert ((table["low"] <= table["mean"] + 1e-9) & (table["mean"] <= table["high"] + 1e-9)).all()
 
 

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from datasetkit.hi_scoring.scores.options import BINARISATIONS, ScoreOptions
+from datasetkit.options.heads import BINARISATIONS, ScoreOptions
 
 
 def test_defaults_are_those_of_the_methods() -> None:

@@ -11,9 +11,9 @@ import pytest
 from datasetkit import __version__
 from datasetkit.core.detections import ModelIdentity
 from datasetkit.core.errors import BuiltFolderError, RecordError, UnknownNameError
-from datasetkit.hi_scoring.scores.options import ScoreOptions
 from datasetkit.hi_scoring.scores.results import Head, HeadScores
 from datasetkit.hi_scoring.statistics import bootstrap_interval
+from datasetkit.options.heads import ScoreOptions
 
 NAN = math.nan
 FILES = ["layers.parquet", "scores.json", "scores.parquet", "scores.safetensors"]

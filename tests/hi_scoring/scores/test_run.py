@@ -14,9 +14,9 @@ import torch
 from datasetkit.core.errors import OutputError
 from datasetkit.hi_scoring.runs.drops import read_drops
 from datasetkit.hi_scoring.scores.dataset_scores import score_dataset
-from datasetkit.hi_scoring.scores.options import ScoreOptions
 from datasetkit.hi_scoring.scores.run import Run, Share
 from datasetkit.hi_scoring.scores.scorer import Scorer
+from datasetkit.options.heads import ScoreOptions
 from tests.hi_scoring.killed import moments_tried
 from tests.hi_scoring.pictures import sample
 from tests.hi_scoring.scored import (

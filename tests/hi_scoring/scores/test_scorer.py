@@ -14,9 +14,9 @@ from datasetkit.core.errors import UnusableError
 from datasetkit.core.ledger import DropReason
 from datasetkit.hi_scoring.data.samples import Mention, Sample
 from datasetkit.hi_scoring.scores.encoding import Encoder
-from datasetkit.hi_scoring.scores.options import ScoreOptions
 from datasetkit.hi_scoring.scores.results import Head
 from datasetkit.hi_scoring.scores.scorer import SampleScores, Scorer, device_of_scores
+from datasetkit.options.heads import ScoreOptions
 from tests.hi_scoring.pictures import SPANS, sample
 from tests.hi_scoring.scores.formulas import references
 from tests.hi_scoring.tiny_models import family_params, tiny

@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from datasetkit.hi_scoring.model.options import TextOptions, WritingOptions
-from datasetkit.hi_scoring.scores.options import ScoreOptions
 from datasetkit.hi_scoring.scores.results import HeadScores
 from datasetkit.hi_scoring.sparse.bench import Bench
-from datasetkit.hi_scoring.sparse.conditions import Condition, SparsityOptions, conditions_of
+from datasetkit.hi_scoring.sparse.conditions import Condition, conditions_of
+from datasetkit.options.heads import ScoreOptions, SparsityOptions, TextOptions, WritingOptions
 from tests.hi_scoring.scored import TinySubject
 from tests.hi_scoring.tiny_parts import HEADS, LAYERS
 from tests.hi_scoring.tuned import some_examples

@@ -8,8 +8,9 @@ from pydantic import ValidationError
 from datasetkit.core.detections import ModelIdentity
 from datasetkit.core.errors import RecipeError, UnknownNameError
 from datasetkit.hi_scoring.scores.results import Head
-from datasetkit.hi_scoring.sparse.conditions import SparsityOptions, conditions_of
+from datasetkit.hi_scoring.sparse.conditions import conditions_of
 from datasetkit.options.base import plain
+from datasetkit.options.heads import SparsityOptions
 from tests.hi_scoring.sparse.measured import SHAPE, conditions, head_scores
 
 

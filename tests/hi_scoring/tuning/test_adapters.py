@@ -19,7 +19,8 @@ from transformers import Lfm2Config, Lfm2ForCausalLM, LlamaConfig, LlamaForCausa
 from datasetkit.core.errors import MissingPackageError, ModelError, RecipeError
 from datasetkit.hi_scoring.scores.results import Head
 from datasetkit.hi_scoring.selection import Selection
-from datasetkit.hi_scoring.tuning.adapters import AdapterOptions, adapt, check
+from datasetkit.hi_scoring.tuning.adapters import adapt, check
+from datasetkit.options.heads import AdapterOptions
 from tests.hi_scoring.attention.running import LONG, SHORT, batch_of
 from tests.hi_scoring.tiny_models import family_params, tiny
 from tests.hi_scoring.tiny_parts import LAYERS, TEXT

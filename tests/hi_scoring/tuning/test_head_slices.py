@@ -17,8 +17,9 @@ from transformers import Olmo2Config, Olmo2ForCausalLM, Phi3Config, Phi3ForCausa
 from datasetkit.core.errors import ModelError
 from datasetkit.hi_scoring.scores.results import Head
 from datasetkit.hi_scoring.selection import Selection
-from datasetkit.hi_scoring.tuning.adapters import Adapted, AdapterOptions, adapt
+from datasetkit.hi_scoring.tuning.adapters import Adapted, adapt
 from datasetkit.hi_scoring.tuning.head_slices import slices_of
+from datasetkit.options.heads import AdapterOptions
 from tests.hi_scoring.attention.running import LONG, SHORT, batch_of
 from tests.hi_scoring.tiny_models import family_params, tiny
 from tests.hi_scoring.tiny_parts import HEAD_WIDTH, HEADS, LAYERS, TEXT

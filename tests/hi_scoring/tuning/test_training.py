@@ -15,10 +15,10 @@ from torch import Tensor
 
 from datasetkit.core.errors import ModelError, RecipeError
 from datasetkit.hi_scoring.data.examples import Examples
-from datasetkit.hi_scoring.tuning.adapters import AdapterOptions, adapt
+from datasetkit.hi_scoring.tuning.adapters import adapt
 from datasetkit.hi_scoring.tuning.collator import Collator, TuningSet
-from datasetkit.hi_scoring.tuning.options import TrainingOptions
 from datasetkit.hi_scoring.tuning.training import _steps_a_log, check_precision, remove_checkpoints, train
+from datasetkit.options.heads import AdapterOptions, TrainingOptions
 from tests.hi_scoring.tiny_models import tiny
 from tests.hi_scoring.tiny_parts import HEAD_WIDTH
 from tests.hi_scoring.tuned import (

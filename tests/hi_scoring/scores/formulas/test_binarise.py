@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datasetkit.hi_scoring.scores.formulas.binarise import ascending, object_tokens, taken_counts
-from datasetkit.hi_scoring.scores.options import BINARISATIONS, Binarisation
+from datasetkit.options.heads import BINARISATIONS, Binarisation
 from tests.hi_scoring.scores.formulas import references
 
 # Sums and products of such values are exact, so both sides find the same ties.

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datasetkit.hi_scoring.scores.formulas.combine import evidence_of, evidence_scores, object_scores
-from datasetkit.hi_scoring.scores.options import BINARISATIONS, Binarisation, ScoreOptions
+from datasetkit.options.heads import BINARISATIONS, Binarisation, ScoreOptions
 from tests.hi_scoring.scores.formulas import references
 from tests.precision import TOLERANCE
 

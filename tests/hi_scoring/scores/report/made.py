@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasetkit.core.detections import ModelIdentity
-from datasetkit.hi_scoring.scores.options import ScoreOptions
 from datasetkit.hi_scoring.scores.results import HeadScores
+from datasetkit.options.heads import ScoreOptions
 
 SHOWN = {"hi": 0.5, "hi_lift": -0.2, "ram": 0.25, "image_mass": 0.75, "pointing": 1.0}
 

@@ -9,10 +9,10 @@ import pytest
 
 from datasetkit.core.ledger import Drop, DropReason
 from datasetkit.hi_scoring.scores.dataset_scores import looked_at
-from datasetkit.hi_scoring.scores.options import ScoreOptions
 from datasetkit.hi_scoring.scores.report.gallery import panel
 from datasetkit.hi_scoring.scores.report.page import write_page
 from datasetkit.hi_scoring.scores.results import Head
+from datasetkit.options.heads import ScoreOptions
 from tests.hi_scoring.scored import TinySubject, data_of, row, score
 from tests.hi_scoring.scores.report.made import scores
 from tests.hi_scoring.scores.report.shown import Tags, words_of

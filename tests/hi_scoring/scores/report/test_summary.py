@@ -10,7 +10,8 @@ from rich.console import Console
 
 from datasetkit.hi_scoring.scores.report.summary import columns_of, head_rows, layer_sentence, stability
 from datasetkit.hi_scoring.scores.report.terminal import scores_tables
-from datasetkit.hi_scoring.scores.results import SCORES, Head, HeadScores
+from datasetkit.hi_scoring.scores.results import Head, HeadScores
+from datasetkit.options.heads import SCORE_NAMES
 from tests.hi_scoring.scores.report.made import SHOWN, made, scores
 
 pytestmark = pytest.mark.slow
@@ -38,9 +39,9 @@ def test_what_is_not_defined_is_a_dash_in_the_terminal() -> None:
     assert "nan" not in shown.get()
 
 
-@pytest.mark.parametrize("lead", SCORES)
+@pytest.mark.parametrize("lead", SCORE_NAMES)
 def test_no_number_is_cut_in_a_terminal_of_80_columns(lead: str) -> None:
-    found = made({(name, "generated"): np.full((1200, 1, 2), -0.2) for name in SCORES})
+    found = made({(name, "generated"): np.full((1200, 1, 2), -0.2) for name in SCORE_NAMES})
     console = Console(width=80, file=io.StringIO())
     with console.capture() as shown:
         console.print(*scores_tables(found, f"{lead}:generated", top=2))

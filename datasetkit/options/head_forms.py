@@ -1,0 +1,105 @@
+"""How selections, flows, heads and prompts are written. Owns their forms, for the command line, Python and results."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, TypeVar, get_args
+
+from pydantic import AfterValidator
+
+from datasetkit.core.errors import RecipeError
+
+PositionSet = Literal["image", "key object", "image without key object", "question", "options", "last"]
+POSITION_SETS: tuple[PositionSet, ...] = get_args(PositionSet)
+# Those of Zhang et al., "Cross-modal Information Flow in Multimodal Large Language Models" (arXiv 2411.18620).
+FLOW_NAMES = (
+    "image -> question",
+    "image -> last",
+    "question -> last",
+    "last -> last",
+    "key object -> question",
+    "key object -> last",
+    "image without key object -> question",
+    "image without key object -> last",
+    "options -> last",
+)
+SELECTIONS = (
+    "top-layers:K",
+    "bottom-layers:K",
+    "random-layers:K:SEED",
+    "top-heads:K",
+    "bottom-heads:K",
+    "random-heads:K:SEED",
+    "layers:1,5,9",
+    "all",
+)
+# Rule, unit, number and seed; without a seed, a random selection is drawn anew for each seed of a training.
+RANKED = re.compile(r"(?P<rule>top|bottom|random)-(?P<unit>layers|heads):(?P<k>[0-9]+)(?::(?P<seed>[0-9]+))?")
+GIVEN_LAYERS = re.compile(r"layers:([0-9]+(?:,[0-9]+)*)")
+
+Item = TypeVar("Item")
+
+
+def each_once(items: tuple[Item, ...]) -> tuple[Item, ...]:
+    """Refuse what is named twice."""
+    if len(set(items)) != len(items):
+        raise ValueError(f"name each of them once, not {', '.join(map(str, items))}")
+    return items
+
+
+Once = AfterValidator(each_once)
+
+
+def read_flow(text: str) -> tuple[PositionSet, PositionSet]:
+    """Read SOURCE->TARGET: whose keys, and whose queries that see them.
+
+    Raises:
+        RecipeError: it is not a flow.
+
+    """
+    source, _, target = (part.strip() for part in text.partition("->"))
+    known = {name: name for name in POSITION_SETS}
+    if source not in known or target not in known:
+        raise RecipeError(f"{text!r} is not a flow; give SOURCE->TARGET, each of {', '.join(POSITION_SETS)}")
+    return known[source], known[target]
+
+
+def check_template(template: str) -> str:
+    """Refuse what is no template of a question."""
+    try:
+        written = template.format(question="\0", options="")
+    except (IndexError, KeyError, ValueError) as error:
+        raise ValueError(f"not a template of {{question}} and {{options}}: {error!r}") from error
+    if "\0" not in written:
+        raise ValueError("has no {question}")
+    return template
+
+
+QuestionPrompt = Annotated[str, AfterValidator(check_template)]
+
+
+def read_heads(value: object) -> object:
+    """Read heads that were typed as LAYER.HEAD, commas between them."""
+    if not isinstance(value, str):
+        return value
+    heads = [re.fullmatch(r"\s*([0-9]+)\.([0-9]+)\s*", one) for one in value.split(",")]
+    if not all(heads):
+        raise ValueError("give layers and heads, both from 0, as 2.6,3.7")
+    return tuple((int(head[1]), int(head[2])) for head in heads if head)
+
+
+def check_selection(text: str) -> str:
+    """Refuse what has none of the forms of ``SELECTIONS``.
+
+    Raises:
+        RecipeError: it has none.
+
+    """
+    match = RANKED.fullmatch(text)
+    if (
+        text != "all"
+        and not GIVEN_LAYERS.fullmatch(text)
+        and (not match or (match["seed"] and match["rule"] != "random"))
+    ):
+        raise RecipeError(f"no selection is written {text!r}; known: {', '.join(SELECTIONS)}")
+    return text
