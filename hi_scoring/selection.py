@@ -17,7 +17,7 @@ import numpy as np
 
 from datasetkit.core.errors import RecipeError, UnknownNameError
 from datasetkit.hi_scoring.scores.results import Head, HeadScores
-from datasetkit.options.head_forms import GIVEN_LAYERS, RANKED, check_selection
+from datasetkit.options.head_forms import RANKED, check_selection
 
 # Where draws are few that differ, most seeds draw one that was drawn before.
 _TRIES = 20
@@ -121,18 +121,17 @@ class Selector:
                 room for top, bottom and random sets that differ; or its layers are not in the model.
 
         """
+        check_selection(text, needs_seed=True)
+        if match := RANKED.fullmatch(text):
+            seed = match["seed"]
+            return self._ranked(match["rule"], match["unit"], int(match["k"]), None if seed is None else int(seed))
         if text == "all":
             return Selection(text, tuple(range(self._shape[0])))
-        if match := GIVEN_LAYERS.fullmatch(text):
-            layers = sorted(int(number) for number in match[1].split(","))
-            name = f"layers:{','.join(map(str, layers))}"
-            if not _is_rising(layers) or layers[-1] >= self._shape[0]:
-                raise RecipeError(f"{name} is not possible; give each layer once, of 0 to {self._shape[0] - 1}")
-            return Selection(name, tuple(layers))
-        match = RANKED.fullmatch(check_selection(text))
-        if match is None or (match["rule"] == "random" and match["seed"] is None):
-            raise RecipeError(f"{text} has no seed; give it as random-layers:K:SEED or random-heads:K:SEED")
-        return self._ranked(match["rule"], match["unit"], int(match["k"]), match["seed"] and int(match["seed"]))
+        layers = sorted(int(number) for number in text.partition(":")[2].split(","))
+        name = f"layers:{','.join(map(str, layers))}"
+        if not _is_rising(layers) or layers[-1] >= self._shape[0]:
+            raise RecipeError(f"{name} is not possible; give each layer once, of 0 to {self._shape[0] - 1}")
+        return Selection(name, tuple(layers))
 
     def random_heads(self, k: int, draws: int, seed: int = 0) -> list[Selection]:
         """Draw sets of heads that differ.

@@ -88,18 +88,23 @@ def read_heads(value: object) -> object:
     return tuple((int(head[1]), int(head[2])) for head in heads if head)
 
 
-def check_selection(text: str) -> str:
+def check_selection(text: str, *, needs_seed: bool = False) -> str:
     """Refuse what has none of the forms of ``SELECTIONS``.
+
+    Args:
+        text: of a selection.
+        needs_seed: whether a random one must have its own.
 
     Raises:
         RecipeError: it has none.
 
     """
     match = RANKED.fullmatch(text)
-    if (
-        text != "all"
-        and not GIVEN_LAYERS.fullmatch(text)
-        and (not match or (match["seed"] and match["rule"] != "random"))
-    ):
+    if match is None:
+        fits = text == "all" or GIVEN_LAYERS.fullmatch(text) is not None
+    else:
+        has_seed, is_random = match["seed"] is not None, match["rule"] == "random"
+        fits = has_seed == is_random or (is_random and not needs_seed)
+    if not fits:
         raise RecipeError(f"no selection is written {text!r}; known: {', '.join(SELECTIONS)}")
     return text

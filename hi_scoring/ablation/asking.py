@@ -23,7 +23,6 @@ from datasetkit.hi_scoring.attention import instrumented
 from datasetkit.hi_scoring.data.examples import Example, Examples
 from datasetkit.hi_scoring.evaluation.asking import ask_all
 from datasetkit.hi_scoring.model.dialogue import Dialogue
-from datasetkit.hi_scoring.model.first_tokens import first_tokens
 from datasetkit.hi_scoring.model.writing import Writer
 from datasetkit.options.heads import WritingOptions
 
@@ -67,7 +66,7 @@ class Asker:
         self._writer = Writer(model, processor, dialogue)
         self._examples = examples
         self._pictures = pictures
-        self._wanted = [_first_tokens(processor, model.config, dialogue, example) for example in examples.items]
+        self._wanted = [_first_tokens(dialogue, example) for example in examples.items]
 
     def ask(
         self, editor_of: EditorOf, options: WritingOptions, batch: int, on_progress: Callable[[int], None]
@@ -105,9 +104,9 @@ class Asker:
         ]
 
 
-def _first_tokens(processor: Any, config: Any, dialogue: Dialogue, example: Example) -> list[int]:
+def _first_tokens(dialogue: Dialogue, example: Example) -> list[int]:
     """Give the tokens that the response which is wanted may begin with."""
-    tokens = first_tokens(config, processor, dialogue.prompt(example.prompt), example.response)
+    tokens = dialogue.first_tokens(dialogue.prompt(example.prompt), example.response)
     if not tokens:
         raise ModelError(f"the tokenizer knows nothing of {example.response!r} in {example.record_id}; leave it out")
     return list(tokens)

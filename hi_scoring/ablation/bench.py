@@ -18,7 +18,6 @@ from datasetkit.hi_scoring.ablation.vision import SeenPictures
 from datasetkit.hi_scoring.data.examples import Examples
 from datasetkit.hi_scoring.evaluation.metrics import Measured
 from datasetkit.hi_scoring.evaluation.predictions import judge
-from datasetkit.hi_scoring.model.dialogue import Dialogue
 from datasetkit.hi_scoring.model.subject import Subject
 from datasetkit.hi_scoring.statistics import FloatArray
 from datasetkit.options.heads import Mode, TextOptions, WritingOptions
@@ -107,20 +106,16 @@ class Bench:
         )
 
     @cached_property
-    def _dialogue(self) -> Dialogue:
-        return Dialogue(self.subject.processor, self.subject.config)
-
-    @cached_property
     def _pictures(self) -> SeenPictures:
         return SeenPictures(self.subject.model)
 
     @cached_property
     def _asker(self) -> Asker:
-        return Asker(self.subject.model, self.subject.processor, self._dialogue, self.examples, self._pictures)
+        return Asker(self.subject.model, self.subject.processor, self.subject.dialogue, self.examples, self._pictures)
 
     @cached_property
     def _references(self) -> References:
-        return References(self.subject.model, self._dialogue, self.examples, self._pictures)
+        return References(self.subject.model, self.subject.dialogue, self.examples, self._pictures)
 
     @cached_property
     def _donors(self) -> list[int]:

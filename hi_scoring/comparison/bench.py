@@ -12,7 +12,6 @@ from datasetkit.hi_scoring.comparison.cells import is_finished, save_cell
 from datasetkit.hi_scoring.comparison.trials import Trial
 from datasetkit.hi_scoring.data.examples import Examples
 from datasetkit.hi_scoring.evaluation.predictions import Evaluation, evaluate
-from datasetkit.hi_scoring.model.dialogue import Dialogue
 from datasetkit.hi_scoring.model.subject import Subject
 from datasetkit.hi_scoring.scores.results import HeadScores
 from datasetkit.hi_scoring.scores.run import Share
@@ -111,12 +110,11 @@ class Bench:
 
     def _tune(self, trial: Trial, selection: Selection, folder: Path, share: Share, on_progress: OnProgress) -> None:
         model = self.subject.load()
-        dialogue = Dialogue(self.subject.processor, model.config)
         adapted = adapt(model, selection, self.adapter, trial.seed)
         told = f"{trial.name}: training"
         train(
             adapted.model,
-            dialogue,
+            self.subject.dialogue,
             self.train,
             self.validation,
             self.training,
@@ -144,10 +142,7 @@ class Bench:
         }
         if trial.selection is not None:
             model, facts = load_adapter(model, folder), read_facts(folder)
-        dialogue = Dialogue(self.subject.processor, model.config)
-        evaluations = {
-            name: self._tested(model, dialogue, name, test, trial, on_progress) for name, test in self.tests.items()
-        }
+        evaluations = {name: self._tested(model, name, test, trial, on_progress) for name, test in self.tests.items()}
         save_cell(
             folder,
             {
@@ -160,14 +155,12 @@ class Bench:
             evaluations,
         )
 
-    def _tested(
-        self, model: Any, dialogue: Dialogue, name: str, test: Examples, trial: Trial, on_progress: OnProgress
-    ) -> Evaluation:
+    def _tested(self, model: Any, name: str, test: Examples, trial: Trial, on_progress: OnProgress) -> Evaluation:
         told = f"{trial.name}: {name}"
         return evaluate(
             model,
             self.subject.processor,
-            dialogue,
+            self.subject.dialogue,
             test,
             self.namer,
             self.writing,

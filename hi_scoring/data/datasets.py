@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,10 +14,12 @@ from typing import Any
 from datasetkit.core.errors import SourceError
 from datasetkit.core.files import file_sha256
 from datasetkit.core.text import one_line
+from datasetkit.hi_scoring.data.given import given_splits, rows_sha256, undecoded
 from datasetkit.hi_scoring.data.samples import MASK_COLUMNS, TEXT_COLUMNS
+from datasetkit.runtime.checkpoints import PREFIX
 
 _PUBLISHED = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>\S+))?")
-_KNOWN = ("image", *TEXT_COLUMNS, *MASK_COLUMNS, "phrases", "questions", "image_id", "record_id")
+_KNOWN = ("image", *TEXT_COLUMNS, *MASK_COLUMNS, "phrases", "questions", "image_id", "record_id", "source")
 # What rows must have, one of each group: to score heads on them, to learn their texts, to learn answers.
 SCORED = (("image",), TEXT_COLUMNS, MASK_COLUMNS)
 DESCRIBED = (("image",), TEXT_COLUMNS)
@@ -94,6 +97,14 @@ class Data:
         found = (item["scores"] for one in self.rows.select_columns("objects") for item in one["objects"])
         return any(scores and scores.get("detection") is not None for scores in found)
 
+    @property
+    def is_rendered(self) -> bool:
+        """Whether the first row says that it is one of toyworld's scenes."""
+        if "source" not in self.rows.column_names or not len(self):
+            return False
+        source = self.rows.select_columns(["source"])[0].get("source")
+        return isinstance(source, Mapping) and str(source.get("uri")).startswith(PREFIX)
+
     def without_pictures(self) -> Iterator[Mapping[str, Any]]:
         """Give all rows in order, without their pictures, which are not read."""
         yield from self.rows.remove_columns("image")
@@ -122,7 +133,7 @@ class Data:
 
 
 def open_data(
-    place: str,
+    place: object,
     split: str | None = None,
     limit: int | None = None,
     requires: Sequence[Sequence[str]] = SCORED,
@@ -131,7 +142,8 @@ def open_data(
     """Open a dataset of ours, or any other that has the columns.
 
     Args:
-        place: a folder, or ``user/name`` or ``user/name@revision`` on the Hub.
+        place: a folder, or ``user/name`` or ``user/name@revision`` on the Hub; or rows that are here as an object, see
+            :func:`datasetkit.hi_scoring.data.given.given_splits`.
         split: the split; None takes the usual one where it is there, or the only one.
         limit: the first rows only.
         requires: groups of columns, of each of which there must be one: :data:`SCORED`, :data:`DESCRIBED` or
@@ -142,34 +154,64 @@ def open_data(
         SourceError: it is not there, has no such split, or lacks a column; the message names those it has.
 
     """
-    import datasets
-
-    folder, published = Path(place), None if place.startswith((".", "~")) else _PUBLISHED.fullmatch(place)
-    if folder.is_file():
-        raise SourceError(f"{place} is a file; give the folder that holds it")
-    if not place or (not folder.is_dir() and not published):
-        raise SourceError(f"{place!r} is no folder and no dataset on the Hub; give one as user/name[@revision]")
-    name, revision, sha256 = folder.resolve().name, None, None
-    if published and not folder.is_dir():
-        name, revision = published["name"], _commit(published["name"], published["revision"])
-    try:
-        loaded = datasets.load_dataset(str(folder) if folder.is_dir() else name, revision=revision)
-        if folder.is_dir():
-            sha256 = _digest(folder)
-    except (OSError, ValueError, RuntimeError, LookupError, datasets.exceptions.DatasetsError) as error:
-        raise SourceError(f"{place} cannot be loaded: {one_line(error)[:400]}") from error
-    split = _split(place, split, list(loaded), usual)
+    if isinstance(place, str | Path):
+        check_place(str(place), split)
+        name, revision, sha256, loaded = _load(str(place))
+    else:
+        name, revision, sha256, loaded = type(place).__name__, None, None, given_splits(place, usual)
+    shown = str(place) if isinstance(place, str | Path) else name
+    split = _split(shown, split, list(loaded), usual)
     rows = loaded[split]
-    _check_columns(place, rows.column_names, requires)
+    _check_columns(shown, rows.column_names, requires)
     rows = rows.select_columns([column for column in rows.column_names if column in _KNOWN])
-    if isinstance(rows.features["image"], datasets.Image):
-        # Undecoded, a damaged picture is one row's drop, and its reason is known.
-        rows = rows.cast_column("image", datasets.Image(decode=False))
+    if sha256 is None and revision is None:
+        sha256 = rows_sha256(rows)
     if limit is not None:
         rows = rows.select(range(min(limit, len(rows))))
     ids = {column: rows[column] for column in ("record_id", "image_id") if column in rows.column_names}
     identity = DataIdentity(name, split, revision, sha256, len(rows))
     return Data(rows, identity, ids.get("record_id"), ids.get("image_id"))
+
+
+def check_place(place: str, split: str | None) -> None:
+    """Refuse what can be refused before anything is loaded.
+
+    Raises:
+        SourceError: it is no folder and cannot be on the Hub, or it is a built folder without that split.
+
+    """
+    folder = Path(place)
+    if folder.is_file():
+        raise SourceError(f"{place} is a file; give the folder that holds it")
+    if not place or not (folder.is_dir() or _published(place)):
+        raise SourceError(f"{place!r} is not a folder, nor a dataset on the Hub; give one as user/name[@revision]")
+    manifest = folder / "manifest.json"
+    if split is not None and manifest.is_file():
+        try:
+            there = sorted(json.loads(manifest.read_bytes())["splits"])
+        except (ValueError, KeyError, TypeError):
+            return  # whoever loads it says what is wrong
+        _split(place, split, there, split)
+
+
+def _published(place: str) -> re.Match[str] | None:
+    return None if place.startswith((".", "~")) else _PUBLISHED.fullmatch(place)
+
+
+def _load(place: str) -> tuple[str, str | None, str | None, Any]:
+    """Load all splits; return them behind the name, the commit and the digest of their files."""
+    import datasets
+
+    folder, name, revision, sha256 = Path(place), Path(place).resolve().name, None, None
+    if not folder.is_dir() and (published := _published(place)):
+        name, revision = published["name"], _commit(published["name"], published["revision"])
+    try:
+        loaded = datasets.load_dataset(str(folder) if revision is None else name, revision=revision)
+        if revision is None:
+            sha256 = _digest(folder)
+    except (OSError, ValueError, RuntimeError, LookupError, datasets.exceptions.DatasetsError) as error:
+        raise SourceError(f"{place} cannot be loaded: {one_line(error)[:400]}") from error
+    return name, revision, sha256, {split: undecoded(rows) for split, rows in loaded.items()}
 
 
 def _digest(folder: Path) -> str:

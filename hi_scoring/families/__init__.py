@@ -2,50 +2,49 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
-from datasetkit.core.errors import ModelError
+from datasetkit.core.errors import ModelError, PluginError
 from datasetkit.hi_scoring.families.base import Family
+from datasetkit.hi_scoring.geometry import ImageTokens
+from datasetkit.options.heads import FAMILIES
 from datasetkit.runtime.packages import TORCHVISION, require
+from datasetkit.runtime.parts import Guarded, naming
 
-# config.model_type of each family's models, its file and its class.
-_FAMILIES = {
-    "llava": ("llava", "Llava"),
-    "llava_next": ("llava_next", "LlavaNext"),
-    "llava_onevision": ("llava_onevision", "LlavaOnevision"),
-    "qwen2_vl": ("qwen_vl", "QwenVl"),
-    "qwen2_5_vl": ("qwen_vl", "QwenVl"),
-    "qwen3_vl": ("qwen_vl", "QwenVl"),
-    "idefics3": ("idefics3", "Idefics3"),
-    "smolvlm": ("idefics3", "SmolVlm"),
-    "paligemma": ("paligemma", "PaliGemma"),
-    "gemma3": ("gemma3", "Gemma3"),
-    "internvl": ("internvl", "InternVl"),
-}
+_PROMISES = {"image_tokens": ImageTokens, "prompt": str, "closing": str, "inputs": Mapping, "response_tokens": tuple}
 
 
-def known_types() -> tuple[str, ...]:
-    """``config.model_type`` of every model that can be scored."""
-    return tuple(_FAMILIES)
+def family_of(config: Any, name: str | None = None) -> Family:
+    """Return what is known of a model's family.
 
-
-def family_of(config: Any) -> Family:
-    """Give what is known of a model's family.
+    Args:
+        config: of the model.
+        name: of a plug-in, or a class as ``package.module:Class``; None finds it by ``config.model_type``.
 
     Raises:
-        ModelError: nothing is; the message says how to add it.
+        ModelError: nothing is known of models of this type; the message says how to add a family.
+        UnknownNameError: no family has that name.
+        PluginError: the plug-in cannot be imported or made, or is not a family.
         MissingPackageError: its processors need torchvision, which does not work here.
 
     """
-    if config.model_type not in _FAMILIES:
+    if name is None and not FAMILIES.has(config.model_type):
         raise ModelError(
             f"nothing is known of the image tokens of models of type {config.model_type!r}; known: "
-            f"{', '.join(_FAMILIES)}. To add a family, write a subclass of Family in a file of its own in "
-            "hi_scoring/families, and name it in hi_scoring/families/__init__.py"
+            f"{', '.join(FAMILIES.names)}. To add a family, write a subclass of Family (see hi_scoring/families), and "
+            f"give it as --family package.module:Class, or as an entry point of the group {FAMILIES.group}"
         )
-    module, name = _FAMILIES[config.model_type]
-    family: Family = getattr(importlib.import_module(f"datasetkit.hi_scoring.families.{module}"), name)()
+    name = name or config.model_type
+    kind, origin = FAMILIES.load(name), FAMILIES.origin(name)
+    if origin is None:
+        family: Family = kind()
+    else:
+        with naming(origin):
+            found = kind()
+        if not isinstance(found, Family):
+            raise PluginError(f"{origin} is not a subclass of datasetkit.hi_scoring.families.base.Family")
+        family = cast("Family", Guarded(found, origin, _PROMISES))
     if family.needs_torchvision:
         require(f"a model of type {config.model_type}", TORCHVISION)
     return family

@@ -94,6 +94,7 @@ class Knockout:
         processor: its processor.
         options: what is blocked.
         batch: how many blocks go through the model at once; halved when memory runs out.
+        family: of the model, where it is not found by its type.
 
     Raises:
         RecipeError: a chosen head is not there.
@@ -101,13 +102,15 @@ class Knockout:
 
     """
 
-    def __init__(self, model: Any, processor: Any, options: KnockoutOptions, batch: int) -> None:
+    def __init__(
+        self, model: Any, processor: Any, options: KnockoutOptions, batch: int, family: str | None = None
+    ) -> None:
         self._model = model
         self._processor = processor
         self._options = options
         self._batch = batch
         self._flows = tuple(map(Flow.of, options.flows))
-        self._dialogue = Dialogue(processor, model.config)
+        self._dialogue = Dialogue(processor, model.config, family)
         shape = shape_of(model.config)
         self.layers = shape[0]
         self._heads = _chosen(options.heads, shape)
@@ -147,7 +150,7 @@ class Knockout:
             raise UnusableError(DropReason.NOT_FINITE, "the model's logits are not finite")
         said = tokenizer.decode(prompt.written, skip_special_tokens=True).strip()
         correct, token = is_right(said, item.answer), int(prompt.logits.argmax())
-        tokens = tracked_tokens(self._model.config, self._processor, written, item.answer, item.false_option)
+        tokens = tracked_tokens(self._dialogue, written, item.answer, item.false_option)
         tracked = [track(self._model, prompt, tokens, final_norm=everywhere) for everywhere in (True, False)]
         swept = {} if self._options.only_correct and not correct else self._sweep(item, flows, places, prompt)
         return QuestionResult(

@@ -69,7 +69,7 @@ def knockout_dataset(
     run.check(overwrite=overwrite)
     if run.is_finished and not overwrite:
         return _finished(folder)
-    knockout = Knockout(subject.model, subject.processor, options, batch)
+    knockout = Knockout(subject.model, subject.processor, options, batch, subject.family)
     run.prepare(overwrite=overwrite)
     for number, start in enumerate(range(0, len(questions), PART)):
         if not run.part(number).exists():

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from datasetkit.hi_scoring.interventions.prompt_pass import PromptPass, logits_of, norm_of
-from datasetkit.hi_scoring.model.first_tokens import first_token
+from datasetkit.hi_scoring.model.dialogue import Dialogue
 
 TRACKED = ("answer", "Answer", "false option", "False option")
 
@@ -39,18 +39,15 @@ def track(model: Any, prompt: PromptPass, tokens: Sequence[int | None], *, final
     return torch.stack([missing if token is None else probabilities[:, token] for token in tokens], dim=1)
 
 
-def tracked_tokens(
-    config: Any, processor: Any, written: str, answer: str, false_option: str | None
-) -> tuple[int | None, ...]:
+def tracked_tokens(dialogue: Dialogue, written: str, answer: str, false_option: str | None) -> tuple[int | None, ...]:
     """Give the first token of each of ``TRACKED``, as a response that follows a prompt.
 
     Args:
-        config: of the model.
-        processor: of the model.
-        written: the prompt, as :attr:`datasetkit.hi_scoring.model.dialogue.Dialogue.prompt` writes it.
+        dialogue: with the model.
+        written: the prompt, as :attr:`Dialogue.prompt` writes it.
         answer: the right answer.
         false_option: another one.
 
     """
     texts = [text for one in (answer, false_option) for text in ((one, one and one.capitalize()))]
-    return tuple(first_token(config, processor, written, text) if text else None for text in texts)
+    return tuple(dialogue.first_token(written, text) if text else None for text in texts)

@@ -13,11 +13,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from datasetkit.core.errors import ModelError, UnusableError
+from datasetkit.core.errors import DatasetkitError, ModelError, PluginError, UnusableError
 from datasetkit.core.ledger import DropReason
 from datasetkit.hi_scoring.families import family_of
 from datasetkit.hi_scoring.families.base import special_tokens
 from datasetkit.hi_scoring.geometry import ImageTokens
+from datasetkit.options.heads import FAMILIES
 
 
 class Dialogue:
@@ -26,6 +27,7 @@ class Dialogue:
     Args:
         processor: of the model.
         config: of the model.
+        family: of the model, where it is not found by the model's type; see :func:`family_of`.
 
     Attributes:
         closing: what ends the model's turn in a text: its end token, by the chat template; blank where the processor
@@ -33,8 +35,9 @@ class Dialogue:
 
     """
 
-    def __init__(self, processor: Any, config: Any) -> None:
-        self._family = family_of(config)
+    def __init__(self, processor: Any, config: Any, family: str | None = None) -> None:
+        self._family = family_of(config, family)
+        self._plugin = FAMILIES.origin(family or config.model_type)
         self._processor = processor
         self._config = config
         self._special = special_tokens(processor.tokenizer)
@@ -144,9 +147,8 @@ class Dialogue:
         end = len(ids) - self._family.response_tail
         slots = torch.arange(end - len(token_ids), end)
         if not token_ids or ids[slots].tolist() != list(token_ids):
-            raise ModelError(
-                f"the response {response[:40]!r} does not stand last among the tokens that the processor made; "
-                f"{type(self._family).__name__}.response_tokens does not fit this tokenizer"
+            raise self._misfit(
+                f"the response {response[:40]!r} is not the last of the tokens that the processor made; response_tokens"
             )
         return slots, tuple(offsets)
 
@@ -159,9 +161,37 @@ class Dialogue:
         """
         slots = (ids == self._config.image_token_id).nonzero()[:, 0]
         if len(slots) != geometry.count:
-            raise ModelError(
-                f"a picture of {geometry.size_hw} px (height, width) became {len(slots)} image tokens, and "
-                f"{type(self._family).__name__} expects {geometry.count}; its processor is set up in a way that "
-                f"hi_scoring/families does not know"
+            raise self._misfit(
+                f"an image of {geometry.size_hw} px (height, width) became {len(slots)} image tokens, not "
+                f"{geometry.count}; image_tokens"
             )
         return slots
+
+    def first_token(self, written: str, response: str) -> int | None:
+        """Return the token that a response begins with where it follows a prompt; None where it has no token.
+
+        Args:
+            written: the prompt, as :attr:`prompt` writes it.
+            response: what the model is to say.
+
+        """
+        tokens, _ = self._family.response_tokens(self._processor, written, response)
+        return tokens[0] if tokens else None
+
+    def first_tokens(self, written: str, answer: str) -> tuple[int, ...]:
+        """Return the tokens that an answer begins with as it is, in lower case and capitalised.
+
+        Returns:
+            each token once, that of the answer as it is first; none where it has no token. The token for whatever the
+            tokenizer does not know is left out of the other spellings.
+
+        """
+        found, *others = (self.first_token(written, text) for text in (answer, answer.lower(), answer.capitalize()))
+        known = [token for token in others if token != self._processor.tokenizer.unk_token_id]
+        return tuple(dict.fromkeys(token for token in (found, *known) if token is not None))
+
+    def _misfit(self, what: str) -> DatasetkitError:
+        """Make the error of a family whose facts are not those of the model."""
+        if self._plugin is not None:
+            return PluginError(f"{self._plugin}: {what} does not fit this model")
+        return ModelError(f"{what} of {type(self._family).__name__} in hi_scoring/families does not fit this processor")

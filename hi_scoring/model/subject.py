@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
 from typing import Any
@@ -15,6 +17,8 @@ from datasetkit import __version__
 from datasetkit.core.detections import ModelIdentity
 from datasetkit.core.errors import ModelError
 from datasetkit.hi_scoring.families import family_of
+from datasetkit.hi_scoring.model.dialogue import Dialogue
+from datasetkit.options.heads import FAMILIES
 from datasetkit.runtime.devices import torch_device
 from datasetkit.runtime.loading import checkpoint_identity, load_config, load_model, load_processor
 
@@ -30,6 +34,7 @@ class Subject:
         revision: commit, tag or branch on the Hub.
         device: as torch names it, or ``auto``.
         dtype: name of a floating type of torch.
+        family: of the model, where it is not found by the model's type; see :func:`family_of`.
 
     """
 
@@ -37,6 +42,7 @@ class Subject:
     revision: str | None = None
     device: str = "auto"
     dtype: str = "float32"
+    family: str | None = None
 
     @cached_property
     def model(self) -> Any:
@@ -45,11 +51,12 @@ class Subject:
 
     def load(self) -> Any:
         """Load the model anew, in evaluation mode, for whoever will change it."""
-        family_of(self.config)
-        return load_model(AutoModelForImageTextToText, self.name, self.revision, device=self._device, dtype=self.dtype)
+        family_of(self.config, self.family)
+        device = self.torch_device
+        return load_model(AutoModelForImageTextToText, self.name, self.revision, device=device, dtype=self.dtype)
 
     @property
-    def _device(self) -> str:
+    def torch_device(self) -> str:
         """The device's name for torch; of several GPUs, each process of a launcher takes its own."""
         device = torch_device(self.device)
         return f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if device == "cuda" else device
@@ -73,6 +80,17 @@ class Subject:
         return processor
 
     @cached_property
+    def dialogue(self) -> Dialogue:
+        """How the model is spoken to."""
+        return Dialogue(self.processor, self.config, self.family)
+
+    @property
+    def plugins(self) -> list[dict[str, Any]]:
+        """Where the family comes from, for results; none where it is one of ours."""
+        origin = FAMILIES.origin(self.family or self.config.model_type)
+        return [] if origin is None else [asdict(origin)]
+
+    @cached_property
     def identity(self) -> ModelIdentity:
         """Which weights these are; files of a folder are read once for it."""
         return checkpoint_identity("model", self.name, self.config)
@@ -89,13 +107,49 @@ class Subject:
             packages: that take part, beside our own, torch and transformers.
 
         """
-        identity = self.identity
+        identity, plugins = self.identity, self.plugins
         return {
             "versions": {"datasetkit": __version__, **{name: version(name) for name in (*_PACKAGES, *packages)}},
             "model": {"id": identity.id, "revision": identity.revision, "sha256": identity.sha256},
             "dtype": self.dtype,
-            "device": torch.device(self._device).type,
+            "device": torch.device(self.torch_device).type,
+            **({"plugins": plugins} if plugins else {}),
         }
+
+
+class LoadedSubject(Subject):
+    """A model that is here as an object, known by its class and its parameters."""
+
+    @classmethod
+    def of(cls, model: Any, processor: Any, family: str | None = None) -> LoadedSubject:
+        """Take a model and its processor, which stay as they are; what would change the model is given a copy.
+
+        Raises:
+            ModelError: the model is in training mode.
+
+        """
+        if model.training:
+            raise ModelError(f"this {type(model).__name__} is in training mode; call its eval()")
+        kind, digest = type(model).__name__, hashlib.sha256()
+        for name, tensor in sorted(model.state_dict().items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        if processor.tokenizer.pad_token_id is None:
+            processor = copy.deepcopy(processor)
+            processor.tokenizer.pad_token = processor.tokenizer.eos_token
+        subject = cls(kind, None, str(model.device), str(model.dtype).removeprefix("torch."), family)
+        identity = ModelIdentity("model", kind, None, digest.hexdigest())
+        vars(subject).update(model=model, config=model.config, processor=processor, identity=identity)
+        return subject
+
+    @property
+    def torch_device(self) -> str:
+        """Where the model is."""
+        return self.device
+
+    def load(self) -> Any:
+        """Copy the model, for whoever will change it."""
+        return copy.deepcopy(self.model)
 
 
 def shape_of(config: Any) -> tuple[int, int]:

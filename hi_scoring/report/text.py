@@ -53,6 +53,9 @@ def setting_lines(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
             spaced = key.replace("_", " ")
             yield from setting_lines(inner, f"{name}: {spaced}" if name else spaced)
     elif isinstance(value, list):
-        yield name, ", ".join(map(str, value))
+        yield (
+            name,
+            ", ".join(" ".join(map(str, one.values())) if isinstance(one, Mapping) else str(one) for one in value),
+        )
     else:
         yield name, "none" if value is None else str(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from datasetkit.hi_scoring.model.subject import Subject
 from datasetkit.hi_scoring.scores.results import Head, HeadScores
 from datasetkit.hi_scoring.scores.run import Run, Share
 from datasetkit.hi_scoring.scores.scorer import LookedAt, Scorer
-from datasetkit.options.heads import ScoreOptions
+from datasetkit.options.heads import SCORES, ScoreOptions
 
 _CHANCE = "_chance"
 
@@ -59,7 +60,7 @@ def score_dataset(
         if run.is_finished and not overwrite:
             return _finished(folder) if share.rank == 0 else None
         # A model that cannot be used is refused before the folder is touched.
-        scorer = Scorer(subject.model, subject.processor, options)
+        scorer = Scorer(subject.model, subject.processor, options, subject.family)
         share.wait()
         if share.rank == 0:
             run.prepare(overwrite=overwrite)
@@ -82,7 +83,7 @@ def score_dataset(
             options=options,
             model=subject.identity,
             dataset=data.identity.as_json(),
-            environment=_environment(subject, batch),
+            environment=_environment(subject, options, batch),
         )
         scores.save(folder)
         run.finish(merged.drops)
@@ -93,7 +94,7 @@ def looked_at(
     subject: Subject, data: Data, options: ScoreOptions, heads: Sequence[Head], count: int, positions: str = "response"
 ) -> list[LookedAt]:
     """Read where heads look in the first samples of a dataset that have anything at the positions."""
-    scorer = Scorer(subject.model, subject.processor, options)
+    scorer = Scorer(subject.model, subject.processor, options, subject.family)
     found: list[LookedAt] = []
     for row in range(len(data)):
         if len(found) == count:
@@ -112,19 +113,29 @@ def _finished(folder: Path) -> HeadScores:
         raise OutputError(f"{error} with --overwrite") from error
 
 
-def _environment(subject: Subject, batch: int) -> dict[str, Any]:
+def _environment(subject: Subject, options: ScoreOptions, batch: int) -> dict[str, Any]:
+    plugins = _plugins(subject, options)
     return {
         "dtype": subject.dtype,
         "device": subject.model.device.type,
         "batch": batch,
         "torch": version("torch"),
         "transformers": version("transformers"),
+        **({"plugins": plugins} if plugins else {}),
     }
 
 
+def _plugins(subject: Subject, options: ScoreOptions) -> list[dict[str, Any]]:
+    """Return where the parts come from that are not ours."""
+    scores = (SCORES.origin(name) for name in options.scores)
+    return [*subject.plugins, *(asdict(origin) for origin in scores if origin is not None)]
+
+
 def _description(subject: Subject, data: Data, options: ScoreOptions, batch: int) -> dict[str, Any]:
+    plugins = _plugins(subject, options)
     return {
         **subject.description(),
+        **({"plugins": plugins} if plugins else {}),
         "data": data.identity.as_json(),
         "options": options,
         "batch": batch,

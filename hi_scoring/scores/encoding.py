@@ -71,15 +71,14 @@ class Encoder:
     """Turns samples into batches for one model.
 
     Args:
-        processor: of the model.
-        config: of the model.
+        dialogue: with the model.
         prompt: what the model is asked before its response.
 
     """
 
-    def __init__(self, processor: Any, config: Any, prompt: str) -> None:
-        self.dialogue = Dialogue(processor, config)
-        self._prompt = self.dialogue.prompt(prompt)
+    def __init__(self, dialogue: Dialogue, prompt: str) -> None:
+        self.dialogue = dialogue
+        self._prompt = dialogue.prompt(prompt)
 
     def check(self, sample: Sample) -> None:
         """Refuse a sample that no batch can hold; see :meth:`Dialogue.check`."""

@@ -21,6 +21,7 @@ from datasetkit.core.errors import BuiltFolderError, RecipeError, RecordError, U
 from datasetkit.hi_scoring.scores import files
 from datasetkit.hi_scoring.statistics import FloatArray, bootstrap_interval, nanmean, ranking
 from datasetkit.options.heads import SCORE_NAMES, ScoreOptions
+from datasetkit.runtime.registry import Origin
 
 Samples = NDArray[np.float32]
 _ROUNDING = 1e-9
@@ -79,6 +80,11 @@ class HeadScores:
         """Layers and heads."""
         _, layers, heads = next(iter(self.values.values())).shape
         return layers, heads
+
+    @property
+    def plugins(self) -> tuple[Origin, ...]:
+        """Where the parts came from that are not ours."""
+        return tuple(Origin(**one) for one in self.environment.get("plugins", ()))
 
     @property
     def source(self) -> dict[str, Any]:

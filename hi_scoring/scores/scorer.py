@@ -22,12 +22,13 @@ from datasetkit.core.ledger import DropReason
 from datasetkit.hi_scoring.attention import PositionReader, instrumented
 from datasetkit.hi_scoring.data.samples import Sample
 from datasetkit.hi_scoring.geometry import ImageTokens
+from datasetkit.hi_scoring.model.dialogue import Dialogue
 from datasetkit.hi_scoring.model.subject import shape_of
 from datasetkit.hi_scoring.model.writing import Writer, on_device
 from datasetkit.hi_scoring.scores.encoding import EncodedBatch, EncodedSample, Encoder, rows_of
-from datasetkit.hi_scoring.scores.formulas.combine import evidence_of, evidence_scores, object_scores
+from datasetkit.hi_scoring.scores.formulas.combine import FurtherScore, evidence_of, evidence_scores, object_scores
 from datasetkit.hi_scoring.scores.results import Head
-from datasetkit.options.heads import ScoreOptions
+from datasetkit.options.heads import ScoreOptions, score_name
 
 FloatArray = NDArray[np.float32]
 # Of one sample: {positions: {score: (layers, heads)}}.
@@ -77,16 +78,19 @@ class Scorer:
         model: an image-text-to-text model of a known family, in evaluation mode.
         processor: its processor.
         options: what is scored, and how.
+        family: of the model, where it is not found by its type.
 
     Raises:
         ModelError: nothing is known of the model's family.
+        PluginError: a further score cannot be made.
 
     """
 
-    def __init__(self, model: Any, processor: Any, options: ScoreOptions) -> None:
+    def __init__(self, model: Any, processor: Any, options: ScoreOptions, family: str | None = None) -> None:
         self._model = model
         self._options = options
-        self._encoder = Encoder(processor, model.config, options.prompt)
+        self._further = {score_name(name): FurtherScore.load(name) for name in options.scores}
+        self._encoder = Encoder(Dialogue(processor, model.config, family), options.prompt)
         self._writer = Writer(model, processor, self._encoder.dialogue)
         self.shape = shape_of(model.config)
 
@@ -170,7 +174,10 @@ class Scorer:
 
     def _read(self, batch: EncodedBatch, positions: Sequence[str], collectors: Sequence[_Collector]) -> None:
         device = device_of_scores(self._model.device)
-        judges = [_Judge(row, _looks(row, positions, self._options), self._options, device) for row in batch.rows]
+        judges = [
+            _Judge(row, _looks(row, positions, self._options), self._options, self._further, device)
+            for row in batch.rows
+        ]
         if not any(judge.looks for judge in judges):
             return
         rows, weights = _padded_rows(judges)
@@ -247,8 +254,16 @@ def _padded_rows(judges: Sequence[_Judge]) -> tuple[Tensor, Tensor]:
 class _Judge:
     """Scores one sample's attention, layer by layer."""
 
-    def __init__(self, row: EncodedSample, looks: Sequence[_Look], options: ScoreOptions, device: torch.device) -> None:
+    def __init__(
+        self,
+        row: EncodedSample,
+        looks: Sequence[_Look],
+        options: ScoreOptions,
+        further: Mapping[str, FurtherScore],
+        device: torch.device,
+    ) -> None:
         self.looks = looks
+        self._further = further
         self._options = options
         self._tokens = len(row.image_slots)
         self._visible = [float(1 / (1 / (look.rows - row.first_slot + 1).double()).mean()) for look in looks]
@@ -295,7 +310,8 @@ class _Judge:
         self, layer: int, positions: str, attention: Tensor, objects: Sequence[int], collector: _Collector
     ) -> None:
         coverage = [one[list(objects)] for one in self._coverage]
-        collector.add(layer, positions, object_scores(attention, self._views, coverage, self._options))
+        found = object_scores(attention, self._views, coverage, self._options, self._further)
+        collector.add(layer, positions, found)
 
 
 def _on(array: NDArray[np.float64], device: torch.device) -> Tensor:

@@ -13,7 +13,6 @@ import torch
 from datasetkit.core.protocols import ObjectNamer
 from datasetkit.hi_scoring.data.examples import Examples
 from datasetkit.hi_scoring.evaluation.predictions import evaluate
-from datasetkit.hi_scoring.model.dialogue import Dialogue
 from datasetkit.hi_scoring.model.subject import Subject
 from datasetkit.hi_scoring.runs.folder import RunFolder
 from datasetkit.hi_scoring.scores.results import HeadScores
@@ -24,7 +23,6 @@ from datasetkit.hi_scoring.sparse.kernels import Kernel
 from datasetkit.hi_scoring.sparse.measure import compare_prefills
 from datasetkit.hi_scoring.sparse.results import is_finished, save_condition
 from datasetkit.options.heads import SparsityOptions, TextOptions, WritingOptions
-from datasetkit.runtime.devices import torch_device
 from datasetkit.runtime.progress import OnProgress
 
 
@@ -59,7 +57,7 @@ class Bench:
         """Tell what decides the results of every condition, in plain JSON values and options, of one machine."""
         return {
             **self.subject.description(),
-            "machine": _machine(torch.device(torch_device(self.subject.device))),
+            "machine": _machine(torch.device(self.subject.torch_device)),
             "data": self.examples.data.identity.as_json(),
             "examples": len(self.examples),
             "scores": self.scores.source,
@@ -108,7 +106,7 @@ class Bench:
 
     def _try_out(self, condition: Condition, folder: Path, on_progress: OnProgress) -> None:
         model, processor, every = self.subject.model, self.subject.processor, len(self.examples)
-        dialogue = Dialogue(processor, model.config)
+        dialogue = self.subject.dialogue
         told = f"{condition.name}: first tokens"
         prefills = compare_prefills(
             model,

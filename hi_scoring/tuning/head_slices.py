@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from datasetkit.core.errors import ModelError
+from datasetkit.options.heads import PROJECTIONS
 
 
 @dataclass(frozen=True, eq=False)

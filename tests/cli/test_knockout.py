@@ -117,7 +117,7 @@ def test_ctrl_c_says_how_to_go_on(scenes: Path, tmp_path: Path) -> None:
             ("--data", "/no/such/table.csv", "--split", "test"),
             "--split test: the table /no/such/table.csv has no splits",
         ),
-        (("--data", "/no/such/folder"), "is no folder and no dataset on the Hub"),
+        (("--data", "/no/such/folder"), "is not a folder, nor a dataset on the Hub"),
         (("--model", "/no/such/model"), "there is no folder /no/such/model"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

@@ -225,7 +225,7 @@ def test_processes_of_a_launcher_train_one_adapter_and_nothing_but_our_lines_is_
         (("--test-split", "val"), "has the splits test, train; give one of them, not val"),
         (("--forgetting-split", "val", "--forgetting", "DATA"), "give one of them, not val"),
         (("--validation-split", "val", "--patience", "1"), "give one of them, not val"),
-        (("--data", "/no/such/folder"), "is no folder and no dataset on the Hub"),
+        (("--data", "/no/such/folder"), "is not a folder, nor a dataset on the Hub"),
         (
             ("--prompt", "a <image> b", "--tasks", "caption"),
             "has no row for caption; the first row: the text holds '<image>'",

@@ -6,17 +6,86 @@ level of a score is named after it: ``hi_chance`` is that of ``hi``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from datasetkit.core.errors import PluginError
 from datasetkit.hi_scoring.scores.formulas import binarise, mass, overlap, spatial
-from datasetkit.options.heads import BINARISATIONS, ScoreOptions
+from datasetkit.options.heads import BINARISATIONS, SCORES, ScoreOptions
+from datasetkit.runtime.parts import naming
+from datasetkit.runtime.registry import Origin
+
+
+class ViewScore(Protocol):
+    """A further score, of a plug-in."""
+
+    def __call__(self, attention: Tensor, coverage: Tensor) -> Tensor:
+        """Score heads on each key object in one view of an image.
+
+        Args:
+            attention: (O | 1, H, rows, columns) float, of each head on the view's image tokens; 1 where it is the same
+                for all objects.
+            coverage: (O, rows, columns) float in [0, 1], share of a token's area in the object's mask.
+
+        Returns:
+            (O, H), NaN where a head has no such score.
+
+        """
+
+
+@dataclass(frozen=True)
+class FurtherScore:
+    """A plug-in at work.
+
+    Args:
+        score: the object.
+        origin: where it comes from; errors name it.
+
+    """
+
+    score: ViewScore
+    origin: Origin
+
+    @classmethod
+    def load(cls, name: str) -> FurtherScore:
+        """Make a score by the name of a plug-in or of a class.
+
+        Raises:
+            UnknownNameError: no score has that name.
+            PluginError: it cannot be imported or made, or cannot be called.
+
+        """
+        kind, origin = SCORES.load(name), SCORES.origin(name)
+        if origin is None:
+            raise PluginError(f"score {name} has no origin")
+        with naming(origin):
+            score = kind()
+        if not callable(score):
+            raise PluginError(f"{origin}: its objects cannot be called with attention and coverage")
+        return cls(score, origin)
+
+    def __call__(self, attention: Tensor, coverage: Tensor) -> Tensor:
+        """See :class:`ViewScore`; float64."""
+        with naming(self.origin):
+            found = self.score(attention, coverage)
+        shape, came = (len(coverage), attention.shape[1]), tuple(getattr(found, "shape", ()))
+        if not isinstance(found, Tensor) or came != shape:
+            told = f"a {type(found).__name__} of shape {came}"
+            raise PluginError(f"{self.origin} returned {told}; return a Tensor of shape {shape}: (objects, heads)")
+        return found.to(attention.device).double()
 
 
 def object_scores(
-    attention: Tensor, views: Sequence[Tensor], coverage: Sequence[Tensor], options: ScoreOptions
+    attention: Tensor,
+    views: Sequence[Tensor],
+    coverage: Sequence[Tensor],
+    options: ScoreOptions,
+    further: Mapping[str, FurtherScore] = MappingProxyType({}),
 ) -> dict[str, Tensor]:
     """Score heads on each key object.
 
@@ -29,18 +98,19 @@ def object_scores(
         views: (rows, columns) int64 each, which of the M tokens a view shows.
         coverage: (O, rows, columns) float in [0, 1] for each view, share of a token's picture area in the mask.
         options: which binarisation is HI, and how the mask is made binary.
+        further: other scores by name.
 
     Returns:
         (O, H) float64 each: ``hi`` and ``hi_soft`` in [0, 1] with ``..._chance``, ``hi_lift`` (at most 1, 0 at
-        chance, NaN where chance is 1) and ``hi@NAME`` for every other binarisation.
+        chance, NaN where chance is 1), ``hi@NAME`` for every other binarisation, and the further ones.
 
     """
     shape = (coverage[0].shape[0], attention.shape[1])
     if not shape[0]:
-        return dict.fromkeys(_object_names(options), attention.new_zeros(shape, dtype=torch.float64))
+        return dict.fromkeys((*_object_names(options), *further), attention.new_zeros(shape, dtype=torch.float64))
     attention = attention.float()
     in_views = [
-        _view_scores(attention[..., tokens], part.to(attention.device), options)
+        _view_scores(attention[..., tokens], part.to(attention.device), options, further)
         for tokens, part in zip(views, coverage, strict=True)
     ]
     scores = {name: torch.stack([part[name].expand(shape) for part in in_views]).nanmean(dim=0) for name in in_views[0]}
@@ -99,7 +169,9 @@ def _object_names(options: ScoreOptions) -> list[str]:
     return ["hi", "hi_chance", "hi_soft", "hi_soft_chance", *others, "hi_lift"]
 
 
-def _view_scores(attention: Tensor, coverage: Tensor, options: ScoreOptions) -> dict[str, Tensor]:
+def _view_scores(
+    attention: Tensor, coverage: Tensor, options: ScoreOptions, further: Mapping[str, FurtherScore]
+) -> dict[str, Tensor]:
     """Score heads on the objects in one view: (O | 1, H, rows, columns) and (O, rows, columns) give (O, H) each."""
     flat = attention.flatten(2)
     mask = binarise.object_tokens(coverage, options.coverage_min).flatten(1)
@@ -122,4 +194,5 @@ def _view_scores(attention: Tensor, coverage: Tensor, options: ScoreOptions) -> 
     per_object = attention.expand(len(mask), -1, -1, -1)
     for name, formula in (("hi_soft", overlap.soft_hi), ("hi_soft_chance", overlap.soft_chance)):
         scores[name] = torch.stack([formula(*pair) for pair in zip(per_object, coverage, strict=True)])
+    scores |= {name: score(attention, coverage) for name, score in further.items()}
     return {name: torch.where(shown, score, torch.nan) for name, score in scores.items()}

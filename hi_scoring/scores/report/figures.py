@@ -37,7 +37,7 @@ def label_of(score: str) -> str:
 
 def heatmaps(scores: HeadScores, positions: str, marked: Sequence[Head]) -> bytes:
     """Draw one map of layers (down) and heads (across) for each score, the marked heads framed; PNG."""
-    names = [name for name in _LABELS if (name, positions) in scores.values]
+    names = [name for name in scores.options.score_names if (name, positions) in scores.values]
     layers, heads = scores.shape
     abreast = 4 if heads <= 16 else 3 if heads <= 32 else 2
     columns = min(abreast, len(names))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datasetkit.hi_scoring.scores.results import HeadScores
-from datasetkit.options.heads import ScoreOptions
+from datasetkit.options.heads import ScoreOptions, score_name
 
 _HEADINGS = {
     "hi": "HI",
@@ -59,11 +59,13 @@ def heading_of(score: str) -> str:
 def explained_scores(scores: HeadScores) -> list[tuple[str, str]]:
     """Say of each score, by its name in files and its heading, what it is."""
     looked_at = _LOOKED_AT[scores.options.binarisation]
-    measured = dict.fromkeys(name for name, _ in scores.values if name in _SCORES)
-    return [
+    measured = dict.fromkeys(name for name, _ in scores.values)
+    ours = [
         (f"{_HEADINGS[name]} ({name})" if _HEADINGS[name] != name else name, _SCORES[name].format(looked_at=looked_at))
         for name in measured
+        if name in _SCORES
     ]
+    return ours + [(score_name(one.name), f"{one}; not one of ours") for one in scores.plugins if one.kind == "score"]
 
 
 def explained_positions(options: ScoreOptions) -> str:

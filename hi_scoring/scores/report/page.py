@@ -87,7 +87,8 @@ def _settings(scores: HeadScores, by: str) -> Mapping[str, str]:
         **options,
         "intervals": f"95 % percentile bootstrap over samples, {DRAWS:,} draws, seed {SEED}",
         "halves of the data": f"{SPLITS} random splits, seed {SEED}",
-        **{name: str(value) for name, value in scores.environment.items()},
+        **{name: str(value) for name, value in scores.environment.items() if name != "plugins"},
+        **{f"plug-in {place}": str(origin) for place, origin in enumerate(scores.plugins, 1)},
         "datasetkit": scores.version,
     }
 

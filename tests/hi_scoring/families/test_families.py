@@ -14,8 +14,9 @@ from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor,
 
 from datasetkit.core.errors import MissingPackageError, ModelError
 from datasetkit.hi_scoring import families
-from datasetkit.hi_scoring.families import family_of, known_types
+from datasetkit.hi_scoring.families import family_of
 from datasetkit.hi_scoring.families.base import Family
+from datasetkit.options.heads import FAMILIES
 from datasetkit.runtime.checkpoints import resolve
 from datasetkit.runtime.loading import load_model, load_processor
 from tests.hi_scoring.families.sight import batch, geometry
@@ -33,19 +34,19 @@ def test_an_unknown_family_is_refused_with_the_known_ones_and_the_way_to_add_it(
     with pytest.raises(ModelError) as refused:
         family_of(BertConfig())
     message = str(refused.value)
-    assert all(word in message for word in ("'bert'", "hi_scoring/families", "Family", *known_types()))
+    assert all(word in message for word in ("'bert'", "hi_scoring/families", "Family", *FAMILIES.builtin))
 
 
 @every_family
 def test_a_family_is_found_by_the_types_that_it_names(name: str):
     config = tiny(name).model.config
-    assert config.model_type in known_types()
+    assert config.model_type in FAMILIES.builtin
     assert config.model_type in family_of(config).model_types
 
 
 def test_every_file_of_the_package_is_in_use():
     files = {path.stem for path in Path(families.__file__).parent.glob("[!_]*.py")} - {"base"}
-    assert files == {module for module, _ in families._FAMILIES.values()}
+    assert files == {one.path.rpartition(":")[0].rpartition(".")[2] for one in FAMILIES.builtin.values()}
 
 
 def picture(size_hw: tuple[int, int], seed: int = 0) -> Image.Image:

@@ -46,16 +46,16 @@ def test_tokens_are_the_first_of_each_answer_in_its_place(name: str) -> None:
     family = tiny(name)
     tokenizer = family.processor.tokenizer
     written = Dialogue(family.processor, family.model.config).prompt("what colour ?")
-    found = tracked_tokens(family.model.config, family.processor, written, "red circle", "blue")
+    found = tracked_tokens(Dialogue(family.processor, family.model.config), written, "red circle", "blue")
     assert len(found) == len(TRACKED)
     # The tiny tokenizers make all words lower-case.
     assert tokenizer.convert_ids_to_tokens(list(found)) == ["red", "red", "blue", "blue"]
-    assert tracked_tokens(family.model.config, family.processor, written, "red", None)[2:] == (None, None)
+    assert tracked_tokens(Dialogue(family.processor, family.model.config), written, "red", None)[2:] == (None, None)
 
 
 def test_capitalised_answers_have_tokens_of_their_own() -> None:
     family = tiny("llava")
     processor = copy.deepcopy(family.processor)
     processor.tokenizer.backend_tokenizer.normalizer = normalizers.Sequence([])
-    found = tracked_tokens(family.model.config, processor, "what colour ? assistant:", "red", "blue")
+    found = tracked_tokens(Dialogue(processor, family.model.config), "what colour ? assistant:", "red", "blue")
     assert processor.tokenizer.convert_ids_to_tokens(list(found)) == ["red", "<unk>", "blue", "<unk>"]

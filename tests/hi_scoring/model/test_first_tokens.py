@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tokenizers import normalizers
 
-from datasetkit.hi_scoring.model.first_tokens import first_token, first_tokens
+from datasetkit.hi_scoring.model.dialogue import Dialogue
 from tests.hi_scoring.tiny_models import tiny
 
 WRITTEN = "what colour ? assistant:"
@@ -34,11 +34,11 @@ def processor_of(*replaced: tuple[str, str]) -> Any:
 )
 def test_spellings_that_are_right_have_their_tokens_each_once(answer: str, words: list[str]) -> None:
     processor = processor_of(("Red", "square"), ("RED", "ring"), ("No", "star"))
-    found = first_tokens(tiny("llava").model.config, processor, WRITTEN, answer)
+    found = Dialogue(processor, tiny("llava").model.config).first_tokens(WRITTEN, answer)
     assert processor.tokenizer.convert_ids_to_tokens(list(found)) == words
 
 
 def test_what_has_no_token_has_none() -> None:
-    config, processor = tiny("llava").model.config, processor_of((".", ""))
-    assert first_token(config, processor, WRITTEN, "...") is None
-    assert first_tokens(config, processor, WRITTEN, "...") == ()
+    dialogue = Dialogue(processor_of((".", "")), tiny("llava").model.config)
+    assert dialogue.first_token(WRITTEN, "...") is None
+    assert dialogue.first_tokens(WRITTEN, "...") == ()

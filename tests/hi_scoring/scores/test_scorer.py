@@ -13,6 +13,7 @@ import torch
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.ledger import DropReason
 from datasetkit.hi_scoring.data.samples import Mention, Sample
+from datasetkit.hi_scoring.model.dialogue import Dialogue
 from datasetkit.hi_scoring.scores.encoding import Encoder
 from datasetkit.hi_scoring.scores.results import Head
 from datasetkit.hi_scoring.scores.scorer import SampleScores, Scorer, device_of_scores
@@ -38,7 +39,7 @@ def eager_attention(family: TinyFamily, one: Sample) -> tuple[Any, np.ndarray[An
     """The encoded sample, and all of its attention, shape (layers, heads, N, N)."""
     model = copy.deepcopy(family.model)
     model.set_attn_implementation("eager")
-    batch = Encoder(family.processor, model.config, "Describe the picture.").encode([one])
+    batch = Encoder(Dialogue(family.processor, model.config), "Describe the picture.").encode([one])
     with torch.no_grad():
         attentions = model(**batch.inputs, output_attentions=True).attentions
     return batch.rows[0], torch.stack(attentions)[:, 0].double().numpy()
@@ -185,7 +186,7 @@ def planted(layer: int, head: int) -> TinyFamily:
 
 
 def _inputs_of(model: Any, processor: Any, layer: int, samples: list[Sample]) -> tuple[Any, torch.Tensor]:
-    encoder = Encoder(processor, model.config, "Describe the picture.")
+    encoder = Encoder(Dialogue(processor, model.config), "Describe the picture.")
     batch = encoder.encode(samples)
     caught: list[torch.Tensor] = []
     norm = model.get_decoder().layers[layer].input_layernorm
