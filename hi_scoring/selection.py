@@ -16,6 +16,7 @@ from typing import TypeVar
 import numpy as np
 
 from datasetkit.core.errors import RecipeError, UnknownNameError
+from datasetkit.hi_scoring.scores.facts import check_shape
 from datasetkit.hi_scoring.scores.results import Head, HeadScores
 from datasetkit.options.head_forms import RANKED, check_selection
 
@@ -96,11 +97,7 @@ class Selector:
         self._heads: list[Head] = []
         if scores is None:
             return
-        if scores.shape != shape:
-            raise RecipeError(
-                f"the scores are those of {scores.shape[0]} layers of {scores.shape[1]} heads, the model has "
-                f"{shape[0]} of {shape[1]}; give scores of this model"
-            )
+        check_shape(scores.shape, shape)
         try:
             self._layers = scores.layers(shape[0], by, reduce)
             self._heads = scores.top(math.prod(shape), by)

@@ -48,6 +48,7 @@ def command(name: str, kinds: Sequence[type[Options]], run: Callable[..., None],
 
 def as_typed(name: str) -> str:
     """Spell a field as it is typed: ``--max-new-tokens``; what lies inside a field is spelt as in a recipe."""
+    name = ".".join(part for part in name.split(".") if not part.isdecimal())  # places in lists that commas made
     return name if "." in name else f"--{name.replace('_', '-')}"
 
 
@@ -60,7 +61,12 @@ def typed_of(field: FieldInfo) -> Typed:
 def _take(kind: type[Made], given: dict[str, Any], part: str = "") -> Made:
     """Make options of the values that are theirs, and take these out; those of a part have its name."""
     values = {name: given.pop(name) for name in kind.model_fields if name in given}
-    return kind.checked(values | ({"name": part} if issubclass(kind, PartOptions) else {}), as_typed)
+
+    def spelt(name: str) -> str:
+        field = kind.model_fields.get(name)
+        return as_typed(name) if field is None else (typed_of(field).flag or as_typed(name)).partition("/")[0]
+
+    return kind.checked(values | ({"name": part} if issubclass(kind, PartOptions) else {}), spelt)
 
 
 def _parameters(kind: type[Options]) -> Iterator[click.Parameter]:

@@ -79,7 +79,7 @@ class HeadsCommand(Options):
     model: Annotated[str | tuple[Any, Any], BeforeValidator(_as_text), AfterValidator(_check_model), Typed("NAME")]
     """Image-text-to-text model: Hub id, local folder, or toyworld:vlm."""
     data: Rows
-    """Rows with images, and texts or questions: built folder, dataset on the Hub, or any others that have the columns."""
+    """Rows with images, and texts or questions: built folder, dataset on the Hub, or any that have the columns."""
     out: Path | None = None
     """Folder for the results."""
     revision: str | None = None
@@ -236,8 +236,8 @@ class TuneCommand(TuningCommand):
     """Options of ``tune``."""
 
     select: Annotated[Selection, Typed("SELECTION")]
-    """What is tuned: top-layers:K, bottom-layers:K, random-layers:K:SEED, layers:1,5,9, all, top-heads:K, bottom-heads:K
-    or random-heads:K:SEED."""
+    """What is tuned: top-layers:K, bottom-layers:K, random-layers:K:SEED, layers:1,5,9, all, top-heads:K,
+    bottom-heads:K or random-heads:K:SEED."""
     seed: Seed = 0
     """Seed of the adapter's first weights and of the order of rows."""
 
@@ -246,7 +246,7 @@ class CompareCommand(TuningCommand):
     """Options of ``compare``."""
 
     select: Annotated[tuple[Selection, ...], Several, Field(min_length=1), Once, Typed("SELECTION", is_repeatable=True)]
-    """As of tune; repeatable. random-layers:K and random-heads:K without a seed are drawn anew for each of the seeds."""
+    """As of tune; repeatable. random-layers:K and random-heads:K without a seed are drawn anew for each seed."""
     seeds: Annotated[tuple[Seed, ...], Commas, Field(min_length=1), Once] = (0, 1, 2)
     """Seeds of the runs of each selection; comma-separated."""
     shard: Annotated[str, AfterValidator(_check_shard), Typed("I/N")] = "1/1"

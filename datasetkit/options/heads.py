@@ -1,4 +1,4 @@
-"""How heads are scored, blocked, ablated, spared and tuned. Owns what results record of it, and the names to choose from.
+"""How heads are scored, blocked, ablated, spared and tuned. Owns what results record of it, and known names.
 
 Only what decides a result is here; what else a command takes is in :mod:`datasetkit.options.head_commands`.
 """
@@ -204,7 +204,7 @@ class AdapterOptions(Options):
     """Dropout before the adapter."""
     targets: Annotated[tuple[str, ...], Commas, Field(min_length=1), Once] = PROJECTIONS
     """Projections of a layer's attention or MLP; comma-separated."""
-    settings: Annotated[Settings, Typed("NAME=VALUE", is_repeatable=True, flag="--set")] = Field(default_factory=dict)
+    settings: Annotated[Settings, Typed("NAME=VALUE", is_repeatable=True, flag="--set")] = Field(default={})
     """Any field of peft's configuration of the method, as use_dora=true; repeatable."""
 
     @field_validator("method")

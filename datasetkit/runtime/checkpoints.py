@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
-from datasetkit.core.errors import UnknownNameError
+from datasetkit.core.errors import ModelError, UnknownNameError
 
 PREFIX = "toyworld:"
 NAMES = ("detector", "segmenter", "vlm")
@@ -32,6 +32,23 @@ def check_shipped(model_id: str) -> str:
     """Return an id as it is, of a model that is shipped or of any other; see :func:`resolve`."""
     resolve(model_id)
     return model_id
+
+
+def check_location(model: str) -> str:
+    """Return the folder or the Hub id of a model; refuse what transformers would read as something else.
+
+    Raises:
+        UnknownNameError: no shipped model has that name.
+        ModelError: it is a file, or the path of a folder that is not there.
+
+    """
+    place = resolve(model)
+    if Path(place).is_file():
+        raise ModelError(f"{model} is a file; give the folder that holds it, a Hub id or toyworld:...")
+    is_path = Path(place).is_absolute() or place.startswith((".", "~")) or place.count("/") > 1
+    if is_path and not Path(place).is_dir():
+        raise ModelError(f"there is no folder {model}; give a local folder, a Hub id or toyworld:...")
+    return place
 
 
 def weights_folder() -> Path:

@@ -20,7 +20,7 @@ from transformers.utils import logging as transformers_logging
 from datasetkit.core.detections import ModelIdentity
 from datasetkit.core.errors import MissingPackageError, ModelError
 from datasetkit.core.files import file_sha256
-from datasetkit.runtime.checkpoints import resolve
+from datasetkit.runtime.checkpoints import check_location, resolve
 from datasetkit.runtime.packages import TORCHVISION
 
 _DECIDING = {".safetensors", ".json", ".jinja", ".model", ".txt"}
@@ -117,12 +117,7 @@ def file_identity(role: str, path: Path) -> ModelIdentity:
 
 def _located(model: str, revision: str | None) -> str:
     """Give what transformers takes; refuse what it would take for an id of the Hub, or read as something else."""
-    place = resolve(model)
-    if Path(place).is_file():
-        raise ModelError(f"{model} is a file; give the folder that holds it, a Hub id or toyworld:...")
-    is_path = Path(place).is_absolute() or place.startswith((".", "~")) or place.count("/") > 1
-    if is_path and not Path(place).is_dir():
-        raise ModelError(f"there is no folder {model}; give a local folder, a Hub id or toyworld:...")
+    place = check_location(model)
     if not Path(place).is_dir():
         _check_connection(place, revision)
     return place

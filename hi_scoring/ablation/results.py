@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
 
@@ -55,7 +55,7 @@ class Ablations:
         return found if isinstance(found, dict) else None
 
     @classmethod
-    def load(cls, folder: Path | str) -> Ablations:
+    def load(cls, folder: Path | str) -> Self:
         """Read what :meth:`save` wrote.
 
         Raises:

@@ -22,6 +22,7 @@ from datasetkit.hi_scoring.tuning.training import check_precision, remove_checkp
 from datasetkit.options.base import plain
 from datasetkit.options.heads import AdapterOptions, TextOptions, TrainingOptions, WritingOptions
 from datasetkit.runtime.devices import torch_device
+from datasetkit.runtime.launcher import process_count
 from datasetkit.runtime.progress import OnProgress
 
 
@@ -103,7 +104,7 @@ class Bench:
         folder.mkdir(parents=True, exist_ok=True)
         if trial.selection is not None and not is_tuned:
             self._tune(trial, trial.selection, folder, share, on_progress)
-        if share.is_first():
+        if share.rank == 0:
             remove_checkpoints(folder)
             self._test(trial, folder, on_progress)
         share.wait()
@@ -122,7 +123,7 @@ class Bench:
             folder,
             lambda done: on_progress(told, done, self.training.steps),
         )
-        if share.is_first():
+        if share.rank == 0:
             facts = {
                 **plain(self._tuning()),
                 "selection": _told(trial.selection),
@@ -170,7 +171,7 @@ class Bench:
 
     def _tuning(self) -> dict[str, Any]:
         """Tell what decides an adapter, beside selection and seed."""
-        ranking, processes = self.ranking, Share.processes_of_launcher()
+        ranking, processes = self.ranking, process_count()
         return {
             **self.subject.description("peft", "accelerate"),
             "data": self.train.data.identity.as_json(),

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from datasetkit.core.errors import BuiltFolderError, OutputError
 from datasetkit.hi_scoring.comparison.bench import Bench, check_trials
@@ -32,7 +33,7 @@ class Comparison:
     groups: dict[str, tuple[CellResult, ...]]
 
     @classmethod
-    def load(cls, folder: Path) -> Comparison:
+    def load(cls, folder: Path) -> Self:
         """Read all finished cells of a folder.
 
         Raises:
@@ -90,7 +91,7 @@ def compare(
         _check_groups(trials, cells)
     with Share.of_launcher() as share:
         share.wait()
-        if share.is_first():
+        if share.rank == 0:
             if note.is_anothers:
                 shutil.rmtree(cells, ignore_errors=True)
             if not note.is_ours:

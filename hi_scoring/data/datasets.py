@@ -188,7 +188,7 @@ def check_place(place: str, split: str | None) -> None:
     manifest = folder / "manifest.json"
     if split is not None and manifest.is_file():
         try:
-            there = sorted(json.loads(manifest.read_bytes())["splits"])
+            there = list(json.loads(manifest.read_bytes())["splits"])
         except (ValueError, KeyError, TypeError):
             return  # whoever loads it says what is wrong
         _split(place, split, there, split)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -37,7 +37,7 @@ class Knockouts:
     facts: Mapping[str, Any]
 
     @classmethod
-    def of(cls, tables: KnockoutTables, facts: Mapping[str, Any]) -> Knockouts:
+    def of(cls, tables: KnockoutTables, facts: Mapping[str, Any]) -> Self:
         """Count what the tables hold, and add it to the facts."""
         measured = tables.questions.num_rows
         right = sum(tables.questions["is_right"].to_pylist())
@@ -65,7 +65,7 @@ class Knockouts:
         write_facts(folder / FACTS_NAME, {"format": _FORMAT, **self.facts}, ensure_ascii=False)
 
     @classmethod
-    def load(cls, folder: Path | str) -> Knockouts:
+    def load(cls, folder: Path | str) -> Self:
         """Read what :meth:`save` wrote.
 
         Raises:

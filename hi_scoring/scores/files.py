@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,11 @@ from safetensors.numpy import save as save_tensors
 from datasetkit.core.errors import BuiltFolderError
 from datasetkit.core.files import replace_file
 from datasetkit.hi_scoring.runs.files import write_facts, write_table
+from datasetkit.hi_scoring.scores.facts import FACTS_NAME, FORMAT, read_facts
 
-TENSORS_NAME, FACTS_NAME = "scores.safetensors", "scores.json"
+TENSORS_NAME = "scores.safetensors"
 HEADS_NAME, LAYERS_NAME = "scores.parquet", "layers.parquet"
 RESULT_NAMES = (FACTS_NAME, TENSORS_NAME, HEADS_NAME, LAYERS_NAME)
-_FORMAT = 1
 
 
 def write(
@@ -48,7 +47,7 @@ def write(
     replace_file(folder / TENSORS_NAME, data)
     write_table(folder / HEADS_NAME, heads)
     write_table(folder / LAYERS_NAME, layers)
-    told = {"format": _FORMAT, **facts, TENSORS_NAME: {"sha256": hashlib.sha256(data).hexdigest()}}
+    told = {"format": FORMAT, **facts, TENSORS_NAME: {"sha256": hashlib.sha256(data).hexdigest()}}
     write_facts(folder / FACTS_NAME, told, ensure_ascii=False)
 
 
@@ -59,19 +58,13 @@ def read(folder: Path) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
         BuiltFolderError: one is missing or damaged, they do not belong together, or are of another format.
 
     """
+    facts = read_facts(folder)
     try:
-        facts = json.loads((folder / FACTS_NAME).read_bytes())
         data = (folder / TENSORS_NAME).read_bytes()
     except FileNotFoundError as error:
-        told = f"{Path(error.filename).name} is missing" if folder.is_dir() else "there is no such folder"
         raise BuiltFolderError(
-            f"{folder} holds no finished head scores: {told}; give a folder of `datasetkit score`, or score it again"
+            f"{folder} holds no finished head scores: {TENSORS_NAME} is missing; score it again"
         ) from error
-    except ValueError as error:
-        raise BuiltFolderError(f"{folder / FACTS_NAME} is no JSON: {error}; score it again") from error
-    found = facts.get("format") if isinstance(facts, dict) else None
-    if found != _FORMAT:
-        raise BuiltFolderError(f"{folder} holds head scores of format {found}; this datasetkit reads format {_FORMAT}")
     if facts.get(TENSORS_NAME) != {"sha256": hashlib.sha256(data).hexdigest()}:
         raise BuiltFolderError(f"{folder / TENSORS_NAME} is not the one that {FACTS_NAME} names; score it again")
     return load_tensors(data), facts

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -218,7 +218,7 @@ class HeadScores:
         files.write(folder, tensors, facts, heads=self.table(), layers=self.layers_table())
 
     @classmethod
-    def load(cls, folder: Path | str) -> HeadScores:
+    def load(cls, folder: Path | str) -> Self:
         """Read what :meth:`save` wrote.
 
         Raises:

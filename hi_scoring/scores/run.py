@@ -7,7 +7,6 @@ merged from the files in that order. So it does not matter which process scored 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from datasetkit.hi_scoring.runs.parts import PartedRun
 from datasetkit.hi_scoring.scores.files import RESULT_NAMES
 from datasetkit.hi_scoring.scores.scorer import SampleScores, Scorer
 from datasetkit.runtime.batches import Batches
+from datasetkit.runtime.launcher import process_count
 
 PAGE_NAME = "report.html"
 # A process may be done long before the slowest one; one that died is the launcher's to notice.
@@ -64,7 +64,7 @@ class Share:
     @contextmanager
     def of_launcher(cls) -> Iterator[Share]:
         """Read what torchrun or ``accelerate launch`` set, and meet the other processes; one process without them."""
-        processes = cls.processes_of_launcher()
+        processes = process_count()
         if processes == 1:
             yield cls()
             return
@@ -75,16 +75,6 @@ class Share:
             yield cls(torch.distributed.get_rank(), processes)
         finally:
             torch.distributed.destroy_process_group()
-
-    @staticmethod
-    def is_first() -> bool:
-        """Whether this process speaks for all, as the launcher says."""
-        return os.environ.get("RANK", "0") == "0"
-
-    @staticmethod
-    def processes_of_launcher() -> int:
-        """How many there are, as the launcher says."""
-        return int(os.environ.get("WORLD_SIZE", "1"))
 
     def wait(self) -> None:
         """Return when all processes have come here."""

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 import pandas as pd
 
@@ -62,7 +63,7 @@ class Sparsity:
         return dense
 
     @classmethod
-    def load(cls, folder: Path) -> Sparsity:
+    def load(cls, folder: Path) -> Self:
         """Read the conditions of all runs into a folder that came to their end.
 
         Raises:
@@ -78,7 +79,7 @@ class Sparsity:
         return found
 
     @classmethod
-    def _read(cls, folder: Path, names: Iterable[str]) -> Sparsity:
+    def _read(cls, folder: Path, names: Iterable[str]) -> Self:
         results = [load_condition(condition_folder(folder, name)) for name in names]
         groups: dict[str, tuple[ConditionResult, ...]] = {}
         for result in sorted(results, key=lambda one: (one.group != DENSE, one.group, one.draw or 0)):
@@ -88,7 +89,7 @@ class Sparsity:
         return cls(_plan_in(condition_folder(folder, CORE)), groups)
 
     @classmethod
-    def finish(cls, folder: Path, names: Iterable[str]) -> Sparsity:
+    def finish(cls, folder: Path, names: Iterable[str]) -> Self:
         """Take note that a run came to its end.
 
         Args:

@@ -1,0 +1,271 @@
+"""``datasetkit.knockout``, ``ablate`` and ``sparsify``. Owns the way from options to what interventions show."""
+
+from __future__ import annotations
+
+import logging
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from datasetkit.api.opening import (
+    Model,
+    check_inputs,
+    columns_of,
+    folder_of,
+    given,
+    is_table,
+    name_of_rows,
+    namer_of,
+    open_model,
+    open_rows,
+    read_examples_of,
+    silent,
+    tell,
+    warn_of_toyworld,
+)
+from datasetkit.core.errors import RecipeError
+from datasetkit.options.head_commands import AblateCommand, KnockoutCommand, SparsifyCommand
+from datasetkit.options.heads import AblationOptions, KnockoutOptions, SparsityOptions, TextOptions, WritingOptions
+from datasetkit.runtime.packages import PYCOCOEVALCAP, require
+from datasetkit.runtime.progress import OnProgress
+
+if TYPE_CHECKING:
+    from datasetkit.api.opening import Rows
+    from datasetkit.api.results import AblationResult, KnockoutResult, SparsityResult
+    from datasetkit.hi_scoring.interventions.questions import Questions
+    from datasetkit.hi_scoring.model.subject import Subject
+
+
+def knockout(
+    model: Model,
+    data: Rows,
+    out: str | PathLike[str] | None = None,
+    *,
+    on_progress: OnProgress | None = None,
+    **options: Any,
+) -> KnockoutResult:
+    """Block the attention from some tokens to others around each layer.
+
+    What is measured is how far the probability of the answer falls. Interrupted, the same call goes on.
+
+    Args:
+        model: name, folder, or a pair of a loaded model and its processor; see :func:`datasetkit.score`.
+        data: rows with ``questions``, see :func:`datasetkit.score`; or the path of a .csv or .parquet table of image,
+            question and answer.
+        out: folder for the results; ``knockouts/MODEL--DATA`` if none is given.
+        on_progress: called with the stage, the questions that are done, and how many there are.
+        **options: fields of :class:`~datasetkit.options.head_commands.KnockoutCommand`.
+
+    Returns:
+        tables of every question, flow and layer, and of the curves over layers.
+
+    Raises:
+        RecipeError: there is no such option, or a value is out of range; a chosen head is not there.
+        SourceError: the rows cannot be loaded, or there is no question.
+        ModelError: the model cannot be loaded, or nothing is known of its family.
+        OutputError: the folder holds other results, or no question could be measured.
+
+    Example:
+        >>> found = dk.knockout("toyworld:vlm", "out/scenes", window=1, flows="image->last,question->last")
+        >>> found.tables.curves[["flow", "layer", "change"]].head(1)
+
+    """
+    return run_knockout(KnockoutCommand.checked(given(model, data, out, options)), on_progress or silent)
+
+
+def run_knockout(command: KnockoutCommand, on_progress: OnProgress) -> KnockoutResult:
+    """Block flows as a command says; see :func:`knockout`."""
+    if is_table(command.data) and command.split is not None:
+        raise RecipeError(f"--split {command.split}: the table {command.data} has no splits; leave it out")
+    check_inputs(command)
+    from datasetkit.api.results import KnockoutResult
+    from datasetkit.hi_scoring.interventions.knockout_run import knockout_dataset
+
+    subject = open_model(command)
+    questions = _questions(command, subject)
+    told = Path(command.data).stem if is_table(command.data) else questions.identity.name
+    folder = folder_of(command, "knockouts", subject, told)
+    if command.window >= subject.shape[0]:
+        tell(
+            f"--window {command.window}: the model has {subject.shape[0]} layers, so most are blocked around each of "
+            "them; a narrower window shows where information flows",
+            logging.WARNING,
+        )
+    knockout_dataset(
+        subject,
+        questions,
+        command.part(KnockoutOptions),
+        folder,
+        batch=command.batch,
+        overwrite=command.overwrite,
+        on_progress=lambda done: on_progress("blocking", done, len(questions)),
+    )
+    return KnockoutResult.load(folder)
+
+
+def _questions(command: KnockoutCommand, subject: Subject) -> Questions:
+    from datasetkit.hi_scoring.data.datasets import ASKED
+    from datasetkit.hi_scoring.interventions.question_tables import read_question_table
+    from datasetkit.hi_scoring.interventions.questions import read_questions
+
+    if is_table(command.data):
+        questions = read_question_table(Path(command.data), command.question_prompt, command.limit)
+        warn_of_toyworld(subject, questions.identity.name, is_rendered=False)
+    else:
+        rows = open_rows(subject, command.data, command.split, command.limit, ASKED)
+        questions = read_questions(rows, command.question_prompt)
+    tell(f"questions: {len(questions):,} of {questions.identity.name}")
+    return questions
+
+
+def ablate(
+    model: Model,
+    data: Rows,
+    out: str | PathLike[str] | None = None,
+    *,
+    on_progress: OnProgress | None = None,
+    **options: Any,
+) -> AblationResult:
+    """Take out the highest, the lowest and random heads, and measure what the model still says.
+
+    Interrupted, the same call goes on; with more rankings, modes or doses, it adds to what is there.
+
+    Args:
+        model: name, folder, or a pair of a loaded model and its processor; see :func:`datasetkit.score`.
+        data: rows with texts or questions; see :func:`datasetkit.score`.
+        out: folder for the results; ``ablated/MODEL--DATA`` if none is given.
+        on_progress: called with the stage, how much of it is done, and of how much.
+        **options: fields of :class:`~datasetkit.options.head_commands.AblateCommand`; ``scores`` (a folder of
+            :func:`datasetkit.score`) or ``table`` ranks the heads.
+
+    Returns:
+        dose curves of every metric, and what top heads do beyond random ones of the same layers.
+
+    Raises:
+        RecipeError: there is no such option, a value is out of range, or the scores are of another model.
+        SourceError: the rows cannot be loaded, or none has what the tasks ask for.
+        ModelError: the model cannot be loaded, or an example does not fit into memory alone.
+        OutputError: the folder holds other results.
+
+    Example:
+        >>> found = dk.ablate("toyworld:vlm", "out/scenes", scores="scores", by="ram:response", modes="zero")
+        >>> found.contrasts[["metric", "heads", "p_holm"]].head(1)
+
+    """
+    return run_ablate(AblateCommand.checked(given(model, data, out, options)), on_progress or silent)
+
+
+def run_ablate(command: AblateCommand, on_progress: OnProgress) -> AblationResult:
+    """Ablate heads as a command says; see :func:`ablate`."""
+    check_inputs(command, command.scores, command.rankings)
+    if "caption" in command.tasks:
+        require("comparing captions", PYCOCOEVALCAP)
+    from datasetkit.api.results import AblationResult
+    from datasetkit.hi_scoring.ablation.ablate import ablate as ablate_heads
+    from datasetkit.hi_scoring.ablation.bench import Bench
+    from datasetkit.hi_scoring.ablation.plan import Plan
+    from datasetkit.hi_scoring.ablation.rankings import Ranking
+    from datasetkit.hi_scoring.scores.results import HeadScores
+
+    subject, rankings = open_model(command), []
+    if command.scores is not None:
+        scores = HeadScores.load(command.scores)
+        rankings = [Ranking.of_scores(scores, by, subject.identity, subject.shape) for by in command.rankings]
+    if command.table is not None:
+        rankings.append(Ranking.of_table(command.table, subject.identity, subject.shape))
+    plan = Plan.of(rankings, command.part(AblationOptions), subject.shape)
+    rows = open_rows(subject, command.data, command.split, command.limit, columns_of(command))
+    tell(f"conditions: {len({trial.condition.name for trial in plan.trials}):,}, and the model as it is")
+    examples = read_examples_of(command, rows, subject, on_progress)
+    ranked = [ranking.name for ranking in rankings if rows.identity.shares_rows(ranking.source.get("data", {}))]
+    if ranked:
+        tell(
+            f"heads were scored by {', '.join(ranked)} on rows that are asked here, so they are chosen and tested on "
+            "the same data; score another split",
+            logging.WARNING,
+        )
+    bench = Bench(
+        subject=subject,
+        examples=examples,
+        texts=command.part(TextOptions),
+        writing=command.part(WritingOptions),
+        namer=namer_of(rows),
+        seed=command.seed,
+        batch=command.batch,
+    )
+    folder = folder_of(command, "ablated", subject, name_of_rows(command.data))
+    ablate_heads(bench, plan, folder, overwrite=command.overwrite, on_progress=on_progress)
+    return AblationResult.load(folder)
+
+
+def sparsify(
+    model: Model,
+    data: Rows,
+    out: str | PathLike[str] | None = None,
+    *,
+    on_progress: OnProgress | None = None,
+    **options: Any,
+) -> SparsityResult:
+    """Plan a sparse prefill in which few heads keep full attention, and measure time, memory and quality.
+
+    The dense model, the plan, and plans that keep random heads are measured side by side. Interrupted, the same call
+    goes on; with more draws, it adds to what is there.
+
+    Args:
+        model: name, folder, or a pair of a loaded model and its processor; see :func:`datasetkit.score`.
+        data: rows with texts or questions; see :func:`datasetkit.score`.
+        out: folder for the results; ``sparse/MODEL--DATA`` if none is given.
+        on_progress: called with the stage, how much of it is done, and of how much.
+        **options: fields of :class:`~datasetkit.options.head_commands.SparsifyCommand`; ``scores`` is needed, a folder
+            of :func:`datasetkit.score`.
+
+    Returns:
+        the plan, and costs and quality of dense and sparse prefill.
+
+    Raises:
+        RecipeError: there is no such option, a value is out of range, or the scores are of another model.
+        SourceError: the rows cannot be loaded, or none has what the tasks ask for.
+        ModelError: the model cannot be loaded, or the kernel is not possible here.
+        OutputError: the folder holds other results.
+
+    Example:
+        >>> found = dk.sparsify("toyworld:vlm", "out/scenes", scores="scores", window=8)
+        >>> len(found.plan.kept)
+        2
+
+    """
+    return run_sparsify(SparsifyCommand.checked(given(model, data, out, options)), on_progress or silent)
+
+
+def run_sparsify(command: SparsifyCommand, on_progress: OnProgress) -> SparsityResult:
+    """Measure sparse prefill as a command says; see :func:`sparsify`."""
+    check_inputs(command, command.scores, [command.by])
+    if "caption" in command.tasks:
+        require("comparing captions", PYCOCOEVALCAP)
+    import torch
+
+    from datasetkit.api.results import SparsityResult
+    from datasetkit.hi_scoring.scores.results import HeadScores
+    from datasetkit.hi_scoring.sparse.bench import Bench
+    from datasetkit.hi_scoring.sparse.conditions import conditions_of
+    from datasetkit.hi_scoring.sparse.kernels import check_kernel, head_width
+
+    subject, options = open_model(command), command.part(SparsityOptions)
+    check_kernel(command.kernel, torch.device(subject.torch_device), head_width(subject.config))
+    scores = HeadScores.load(command.scores)
+    conditions = conditions_of(scores, subject.identity, subject.shape, options, command.draws)
+    rows = open_rows(subject, command.data, command.split, command.limit, columns_of(command))
+    bench = Bench(
+        subject=subject,
+        examples=read_examples_of(command, rows, subject, on_progress),
+        scores=scores,
+        options=options,
+        texts=command.part(TextOptions),
+        writing=command.part(WritingOptions),
+        namer=namer_of(rows),
+        kernel=command.kernel,
+        batch=command.batch,
+    )
+    folder = folder_of(command, "sparse", subject, name_of_rows(command.data))
+    bench.run(conditions, folder, overwrite=command.overwrite, on_progress=on_progress)
+    return SparsityResult.load(folder)

@@ -1,0 +1,216 @@
+"""What commands about heads open. Owns what is refused before anything heavy is imported, and what is told."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from datasetkit.core.errors import RecipeError
+from datasetkit.hi_scoring.scores.facts import check_shape, read_facts
+from datasetkit.options.head_commands import AskCommand, HeadsCommand
+from datasetkit.options.head_forms import GIVEN_LAYERS, RANKED
+from datasetkit.runtime.checkpoints import PREFIX, check_location, resolve
+from datasetkit.runtime.launcher import is_first_process
+from datasetkit.runtime.progress import OnProgress
+
+if TYPE_CHECKING:
+    import datasets
+
+    from datasetkit.annotation.naming import KnownObjectNamer
+    from datasetkit.hi_scoring.data.datasets import Data
+    from datasetkit.hi_scoring.data.examples import Examples
+    from datasetkit.hi_scoring.model.subject import Subject
+
+    Rows: TypeAlias = str | PathLike[str] | datasets.Dataset | Sequence[Mapping[str, Any]]
+Model: TypeAlias = str | PathLike[str] | tuple[Any, Any]
+
+logger = logging.getLogger(__name__)
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """Take progress that nobody asked for."""
+
+
+def tell(line: str, level: int = logging.INFO) -> None:
+    """Log a line, in one process of all."""
+    if is_first_process():
+        logger.log(level, line)
+
+
+def given(model: object, data: object, out: object, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Put the arguments of a function together as the fields of a command."""
+    return {"model": model, "data": data, **({} if out is None else {"out": out}), **options}
+
+
+def check_inputs(
+    command: HeadsCommand, scores: Path | None = None, rankings: Sequence[str] = (), selections: Sequence[str] = ()
+) -> None:
+    """Refuse what can be refused without torch, transformers and datasets.
+
+    Args:
+        command: names the model and the rows.
+        scores: folder of head scores.
+        rankings: SCORE:POSITIONS that the scores must have.
+        selections: of layers or heads of the model.
+
+    Raises:
+        ModelError: the model's folder is not there.
+        BuiltFolderError: the folder of scores holds none.
+        RecipeError: the scores are of a model of another shape or lack a ranking, or a selection is not possible.
+        SourceError: the rows are not there, or the split is not.
+
+    """
+    shape = _shape_of(command.model) if isinstance(command.model, str) else None
+    if scores is not None:
+        facts = read_facts(scores)
+        scored = facts["layers"], facts["heads"]
+        check_shape(scored, shape or scored)
+        shape = scored
+        for by in rankings:
+            if by not in facts["scores"]:
+                raise RecipeError(f"no score is called {by}; known: {', '.join(facts['scores'])}")
+    for text in selections:
+        _check_selection(text, shape, has_scores=scores is not None)
+    if isinstance(command.data, str) and not is_table(command.data):
+        from datasetkit.hi_scoring.data.datasets import check_place
+
+        check_place(command.data, command.split)
+
+
+def is_table(data: object) -> bool:
+    """Return whether rows are a table of questions."""
+    return isinstance(data, str) and Path(data).suffix in (".csv", ".parquet") and not Path(data).is_dir()
+
+
+def _shape_of(model: str) -> tuple[int, int] | None:
+    """Read the layers and heads of a model on this machine, where its configuration says them."""
+    check_location(model)
+    try:
+        config = json.loads((Path(resolve(model)) / "config.json").read_bytes())
+        text = config.get("text_config", config)
+        return int(text["num_hidden_layers"]), int(text["num_attention_heads"])
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
+
+
+def _check_selection(text: str, shape: tuple[int, int] | None, *, has_scores: bool) -> None:
+    match = RANKED.fullmatch(text)
+    if match is not None and not has_scores:
+        raise RecipeError(
+            f"{text} needs scores, and none were given; give head scores of the model, or select all or layers:1,5"
+        )
+    if shape is None:
+        return
+    if match is not None:
+        most = (shape[0] if match["unit"] == "layers" else shape[0] * shape[1]) // 2
+        if not 1 <= int(match["k"]) <= most:
+            raise RecipeError(
+                f"{text} asks for {match['k']}; the model has {shape[0]} layers of {shape[1]} heads, so 1 to {most} "
+                "can be chosen such that the highest and the lowest share none"
+            )
+    elif (layers := GIVEN_LAYERS.fullmatch(text)) and max(map(int, layers[1].split(","))) >= shape[0]:
+        raise RecipeError(f"{text} is not possible; give each layer once, of 0 to {shape[0] - 1}")
+
+
+def open_model(command: HeadsCommand) -> Subject:
+    """Name the model; nothing is loaded."""
+    from datasetkit.hi_scoring.model.subject import LoadedSubject, Subject
+
+    if not isinstance(command.model, str):
+        return LoadedSubject.of(*command.model, command.family)
+    return Subject(command.model, command.revision, command.device, command.dtype, command.family)
+
+
+def open_rows(
+    subject: Subject,
+    data: object,
+    split: str | None,
+    limit: int | None,
+    requires: Sequence[Sequence[str]],
+    usual: str = "test",
+    *,
+    name: str = "rows",
+) -> Data:
+    """Open rows, and say how many they are, and whether the model was made for such."""
+    from datasetkit.hi_scoring.data.datasets import open_data
+
+    rows = open_data(data, split, limit, requires, usual)
+    tell(f"{name}: {len(rows):,} rows of split {rows.identity.split} of {rows.identity.name}")
+    warn_of_toyworld(subject, rows.identity.name, is_rendered=rows.is_rendered)
+    return rows
+
+
+def warn_of_toyworld(subject: Subject, name: str, *, is_rendered: bool) -> None:
+    """Say so where the shipped model is asked of images that it was not made for."""
+    if subject.name.startswith(PREFIX) and not is_rendered:
+        tell(
+            f"{subject.name} knows rendered scenes only, and {name} does not hold such: what it says of them means "
+            "nothing; give another --model",
+            logging.WARNING,
+        )
+
+
+def read_examples_of(
+    command: AskCommand,
+    rows: Data,
+    subject: Subject,
+    on_progress: OnProgress,
+    name: str = "rows",
+    *,
+    is_held: bool = True,
+) -> Examples:
+    """Look at all rows, and say which cannot be used.
+
+    Args:
+        command: what is asked.
+        rows: of which.
+        subject: the model.
+        on_progress: see :data:`~datasetkit.runtime.progress.OnProgress`.
+        name: of the rows, for people.
+        is_held: whether what the model says is compared with them.
+
+    """
+    from datasetkit.hi_scoring.data.examples import read_examples
+    from datasetkit.options.heads import TextOptions
+
+    show: Callable[[int], None] = lambda done: on_progress(f"reading {name}", done, len(rows))  # noqa: E731
+    examples = read_examples(rows, command.part(TextOptions), subject.dialogue, show)
+    for reason, count in Counter(drop.reason for drop in examples.drops).most_common():
+        tell(f"{name}: rows that cannot be used: {count:,}, {reason} ({reason.explanation})")
+    if is_held and "caption" in command.tasks and rows.has_found_objects:
+        tell(
+            f"{name}: objects of {rows.identity.name} were found by models, and are what descriptions mention: whether "
+            "captions name something absent is not measured"
+        )
+    return examples
+
+
+def columns_of(command: AskCommand) -> Sequence[Sequence[str]]:
+    """Return the columns that the tasks need."""
+    from datasetkit.hi_scoring.data.datasets import ASKED, DESCRIBED
+
+    return DESCRIBED if "caption" in command.tasks else ASKED
+
+
+def namer_of(*rows: Data) -> KnownObjectNamer | None:
+    """Return what finds the objects that captions name, of the categories of all rows; None where these have none."""
+    from datasetkit.annotation.naming import KnownObjectNamer
+
+    categories = set().union(*(one.categories() for one in rows))
+    return KnownObjectNamer(sorted(categories)) if categories else None
+
+
+def folder_of(command: HeadsCommand, kind: str, subject: Subject, data: str) -> Path:
+    """Return where results go: ``kind/MODEL--DATA`` where no folder is named."""
+    names = (place.rstrip("/").rpartition("/")[2].replace(":", "-") for place in (subject.name, data))
+    return command.out or Path(kind) / "--".join(names)
+
+
+def name_of_rows(data: object) -> str:
+    """Return what a folder is called after."""
+    return data if isinstance(data, str) else type(data).__name__

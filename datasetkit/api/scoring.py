@@ -1,0 +1,107 @@
+"""``datasetkit.score``. Owns the way from options to head scores with their page."""
+
+from __future__ import annotations
+
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+from datasetkit.api.opening import Model, check_inputs, folder_of, given, open_model, open_rows, silent, tell
+from datasetkit.core.errors import RecipeError
+from datasetkit.options.head_commands import ScoreCommand
+from datasetkit.options.heads import ScoreOptions
+from datasetkit.runtime.progress import OnProgress
+
+if TYPE_CHECKING:
+    from datasetkit.api.opening import Rows
+    from datasetkit.api.results import ScoreResult
+    from datasetkit.hi_scoring.data.datasets import Data
+
+_HEADS_DRAWN = 5
+_SAMPLES_DRAWN = 4
+
+
+def score(
+    model: Model,
+    data: Rows,
+    out: str | PathLike[str] | None = None,
+    *,
+    on_progress: OnProgress | None = None,
+    **options: Any,
+) -> ScoreResult | None:
+    """Score every attention head of a model by how much it looks at the objects that texts name.
+
+    Interrupted, the same call goes on. Started by torchrun or ``accelerate launch``, processes share the work.
+
+    Args:
+        model: Hub id, local folder or ``toyworld:vlm``; or a pair of a loaded image-text-to-text model, in evaluation
+            mode, and its processor, which are known by class and sha256 of the parameters.
+        data: a built folder, ``user/name[@revision]`` on the Hub, a ``datasets.Dataset``, or a list of dictionaries
+            with ``image`` (of PIL, an array, bytes or a path), ``text`` and ``masks``, each of (height, width).
+        out: folder for scores, tables and page; ``scores/MODEL--DATA`` if none is given.
+        on_progress: called with the stage, the rows that are done, and how many there are.
+        **options: fields of :class:`~datasetkit.options.head_commands.ScoreCommand`.
+
+    Returns:
+        scores of shape (samples, layers, heads) by score and positions, with rankings and tables; None in all processes
+        but the first.
+
+    Raises:
+        RecipeError: there is no such option, or a value is out of range.
+        ModelError: the model cannot be loaded, or nothing is known of its family.
+        SourceError: the rows cannot be loaded, or lack a column.
+        OutputError: the folder holds other results, or no row could be scored.
+        PluginError: a family or a score that is not ours went wrong.
+
+    Example:
+        >>> scores = dk.score("toyworld:vlm", "out/scenes", limit=60)
+        >>> scores.top(2)
+        [Head(layer=2, head=6), Head(layer=3, head=7)]
+
+    """
+    return run_score(ScoreCommand.checked(given(model, data, out, options)), on_progress or silent)
+
+
+def run_score(command: ScoreCommand, on_progress: OnProgress) -> ScoreResult | None:
+    """Score heads as a command says; see :func:`score`."""
+    check_inputs(command)
+    from datasetkit.api.results import ScoreResult
+    from datasetkit.hi_scoring.data.datasets import SCORED
+    from datasetkit.hi_scoring.runs.drops import read_drops
+    from datasetkit.hi_scoring.scores.dataset_scores import looked_at, score_dataset
+    from datasetkit.hi_scoring.scores.report.gallery import panel
+    from datasetkit.hi_scoring.scores.report.page import write_page
+
+    subject, options, by = open_model(command), command.part(ScoreOptions), command.ranking
+    rows = open_rows(subject, command.data, command.split, command.limit, SCORED, "train")
+    _check_phrases(rows, command)
+    folder = folder_of(command, "scores", subject, rows.identity.name)
+    scores = score_dataset(
+        subject,
+        rows,
+        options,
+        folder,
+        batch=command.batch,
+        overwrite=command.overwrite,
+        on_progress=lambda done: on_progress("scoring", done, len(rows)),
+    )
+    if scores is None:
+        return None
+    heads = scores.top(min(command.top, _HEADS_DRAWN), by)
+    if not heads:
+        raise RecipeError(f"--by {by}: no sample has it; the scores are saved in {folder}, rank them by another")
+    looked = looked_at(subject, rows, options, heads, _SAMPLES_DRAWN, by.partition(":")[2])
+    found = ScoreResult.load(folder)
+    found.by, found.shown = by, command.top
+    panels = [panel(one, heads) for one in looked]
+    write_page(found.page, found, by=by, top=command.top, panels=panels, drops=read_drops(folder))
+    return found
+
+
+def _check_phrases(rows: Data, command: ScoreCommand) -> None:
+    """Refuse a ranking by phrases of rows that have none, before the model is loaded; tell of them otherwise."""
+    if rows.has_phrases or "phrase" not in command.positions:
+        return
+    told = f"no row of {rows.identity.name} has phrases (it lacks the columns objects and phrases)"
+    if command.ranking.endswith(":phrase"):
+        raise RecipeError(f"--by {command.ranking}: {told}; give other positions")
+    tell(f"phrase: {told}")

@@ -1,0 +1,215 @@
+"""``datasetkit.tune`` and ``compare``. Owns the way from options to tuned adapters, their tables and their page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from datasetkit.api.opening import (
+    Model,
+    check_inputs,
+    columns_of,
+    folder_of,
+    given,
+    name_of_rows,
+    namer_of,
+    open_model,
+    open_rows,
+    read_examples_of,
+    silent,
+    tell,
+)
+from datasetkit.options.head_commands import CompareCommand, TuneCommand, TuningCommand
+from datasetkit.options.heads import AdapterOptions, TextOptions, TrainingOptions, WritingOptions
+from datasetkit.runtime.launcher import is_first_process
+from datasetkit.runtime.packages import PEFT, PYCOCOEVALCAP, require
+from datasetkit.runtime.progress import OnProgress
+
+if TYPE_CHECKING:
+    from datasetkit.api.opening import Rows
+    from datasetkit.api.results import ComparisonResult
+    from datasetkit.hi_scoring.comparison.bench import Bench
+    from datasetkit.hi_scoring.comparison.trials import Trial
+
+# Names of rows for people; those of tests are names of results, too.
+_TRAIN, _VALIDATION = "train", "validation"
+_RECORDS_SHOWN = 4
+
+
+def tune(
+    model: Model,
+    data: Rows,
+    out: str | PathLike[str] | None = None,
+    *,
+    on_progress: OnProgress | None = None,
+    **options: Any,
+) -> ComparisonResult | None:
+    """Tune an adapter on the layers or heads that matter, and test the model before and after.
+
+    Interrupted, the same call goes on. Started by torchrun or ``accelerate launch``, processes train together.
+
+    Args:
+        model: name, folder, or a pair of a loaded model and its processor, see :func:`datasetkit.score`; what is tuned
+            is a copy of the model.
+        data: rows to learn, with texts or questions; see :func:`datasetkit.score`.
+        out: folder for the results; ``tuned/MODEL--DATA`` if none is given.
+        on_progress: called with the stage, how much of it is done, and of how much.
+        **options: fields of :class:`~datasetkit.options.head_commands.TuneCommand`; ``select`` is needed.
+
+    Returns:
+        figures of the untuned and the tuned model; the adapter is in ``cells/NAME/adapter`` of the folder. None in all
+        processes but the first.
+
+    Raises:
+        RecipeError: there is no such option, a value is out of range, or a selection or an adapter is not possible.
+        MissingPackageError: peft or pycocoevalcap does not work here; the message says how to install it.
+        SourceError: rows cannot be loaded, or none has what the tasks ask for.
+        ModelError: the model cannot be loaded or tuned.
+        OutputError: the folder holds other results.
+
+    Example:
+        >>> found = dk.tune("toyworld:vlm", "out/scenes", select="top-layers:1", scores="scores", steps=50)
+        >>> found.shifts[["metric", "group", "shift"]].tail(1)
+
+    """
+    return run_tune(TuneCommand.checked(given(model, data, out, options)), on_progress or silent)
+
+
+def compare(
+    model: Model,
+    data: Rows,
+    out: str | PathLike[str] | None = None,
+    *,
+    on_progress: OnProgress | None = None,
+    **options: Any,
+) -> ComparisonResult | None:
+    """Tune several selections with several seeds, and compare their shifts from the untuned model.
+
+    Interrupted, the same call goes on; with more selections or seeds, it adds to what is there.
+
+    Args:
+        model: as of :func:`tune`.
+        data: as of :func:`tune`.
+        out: as of :func:`tune`.
+        on_progress: as of :func:`tune`.
+        **options: fields of :class:`~datasetkit.options.head_commands.CompareCommand`; ``select`` is needed, a list of
+            selections.
+
+    Returns:
+        figures, shifts and contrasts of all selections; None in all processes but the first, and before every shard of
+        the work is done.
+
+    Raises:
+        RecipeError: as of :func:`tune`.
+        MissingPackageError: as of :func:`tune`.
+        SourceError: as of :func:`tune`.
+        ModelError: as of :func:`tune`.
+        OutputError: as of :func:`tune`.
+
+    Example:
+        >>> found = dk.compare("toyworld:vlm", "out/scenes", select=["top-layers:1", "all"], scores="scores", seeds=[0])
+        >>> list(found.groups)
+        ['top-layers:1', 'all']
+
+    """
+    return run_compare(CompareCommand.checked(given(model, data, out, options)), on_progress or silent)
+
+
+def run_tune(command: TuneCommand, on_progress: OnProgress) -> ComparisonResult | None:
+    """Tune one selection as a command says; see :func:`tune`."""
+    return _run(command, (command.select,), (command.seed,), (0, 1), "datasetkit tune", on_progress)
+
+
+def run_compare(command: CompareCommand, on_progress: OnProgress) -> ComparisonResult | None:
+    """Tune several selections as a command says; see :func:`compare`."""
+    number, processes = map(int, command.shard.split("/"))
+    shard = number - 1, processes
+    return _run(command, command.select, command.seeds, shard, "datasetkit compare", on_progress)
+
+
+def _run(
+    command: TuningCommand,
+    selections: Sequence[str],
+    seeds: Sequence[int],
+    shard: tuple[int, int],
+    name: str,
+    on_progress: OnProgress,
+) -> ComparisonResult | None:
+    rankings = [] if command.scores is None else [command.by]
+    check_inputs(command, command.scores, rankings, selections)
+    require("tuning", PEFT, PYCOCOEVALCAP)
+    from datasetkit.hi_scoring.comparison.compare import compare as run_trials
+
+    bench, trials = _opened(command, selections, seeds, on_progress)
+    folder = folder_of(command, "tuned", bench.subject, name_of_rows(command.data))
+    found = run_trials(bench, trials, folder, name, shard=shard, overwrite=command.overwrite, on_progress=on_progress)
+    if found is None:
+        tell(f"this shard is done; {folder} reports when all are")
+    return None if found is None or not is_first_process() else _written(folder, bench)
+
+
+def _opened(
+    command: TuningCommand, selections: Sequence[str], seeds: Sequence[int], on_progress: OnProgress
+) -> tuple[Bench, list[Trial]]:
+    """Open everything that the options name, and look at all rows; nothing is computed yet.
+
+    Whatever can be refused without the rows is refused before they are read.
+    """
+    from datasetkit.hi_scoring.comparison.bench import Bench, Ranking, check_trials, selector_of
+    from datasetkit.hi_scoring.comparison.trials import trials_of
+    from datasetkit.hi_scoring.scores.results import HeadScores
+
+    adapter, training, subject = command.part(AdapterOptions), command.part(TrainingOptions), open_model(command)
+    reduce = int(command.layer_score) if command.layer_score.isdecimal() else command.layer_score
+    ranking = None if command.scores is None else Ranking(HeadScores.load(command.scores), command.by, reduce)
+    trials = trials_of(selections, seeds, selector_of(subject, ranking))
+    check_trials(trials, subject, adapter, training)
+    # Rows, split, first rows, and the split where none is named.
+    wanted = {_TRAIN: (command.data, command.split, command.limit, "train")}
+    if command.validation_split is not None:
+        wanted[_VALIDATION] = (command.data, command.validation_split, None, "test")
+    tested = command.data if command.test is None else command.test
+    wanted["test"] = (tested, command.test_split, command.test_limit, "test")
+    if command.forgetting is not None:
+        wanted["forgetting"] = (command.forgetting, command.forgetting_split, command.test_limit, "test")
+    rows = {
+        name: open_rows(subject, data, split, limit, columns_of(command), usual, name=name)
+        for name, (data, split, limit, usual) in wanted.items()
+    }
+    examples = {
+        name: read_examples_of(command, one, subject, on_progress, name, is_held=name not in (_TRAIN, _VALIDATION))
+        for name, one in rows.items()
+    }
+    bench = Bench(
+        subject=subject,
+        train=examples.pop(_TRAIN),
+        validation=examples.pop(_VALIDATION, None),
+        tests=examples,
+        ranking=ranking,
+        texts=command.part(TextOptions),
+        adapter=adapter,
+        training=training,
+        writing=command.part(WritingOptions),
+        namer=namer_of(*(one for name, one in rows.items() if name != _VALIDATION)),
+        batch=command.test_batch,
+    )
+    return bench, trials
+
+
+def _written(folder: Path, bench: Bench) -> ComparisonResult:
+    """Write tables and pages of all finished cells."""
+    from datasetkit.api.results import ComparisonResult
+    from datasetkit.hi_scoring.comparison.report.markdown import write_markdown
+    from datasetkit.hi_scoring.comparison.report.page import write_page
+    from datasetkit.hi_scoring.comparison.report.predictions import side_by_side
+    from datasetkit.hi_scoring.comparison.table import write_tables
+    from datasetkit.options.base import plain
+
+    found, description = ComparisonResult.load(folder), plain(bench.description())
+    write_tables(folder, found.shifts, found.contrasts)
+    write_markdown(folder / "comparison.md", found, found.shifts, found.contrasts, description)
+    asked = side_by_side(folder, found, _RECORDS_SHOWN)
+    write_page(found.page, found, found.shifts, found.contrasts, description, asked)
+    return found
