@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from os import PathLike
 from typing import TYPE_CHECKING
 
+from datasetkit.core.errors import BuiltFolderError
 from datasetkit.options.head_commands import ReportCommand
 
 if TYPE_CHECKING:
@@ -40,6 +41,9 @@ def report(
 
 def run_report(command: ReportCommand) -> JoinedReport:
     """Write the page as a command says; see :func:`report`."""
+    for folder in command.folders:
+        if not folder.is_dir():
+            raise BuiltFolderError(f"there is no folder {folder}; give folders that score, ablate and the like wrote")
     from datasetkit.api.results import JoinedReport
     from datasetkit.hi_scoring.joined.claims import claims
     from datasetkit.hi_scoring.joined.folders import read_folders

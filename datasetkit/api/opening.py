@@ -14,6 +14,7 @@ from datasetkit.core.errors import RecipeError
 from datasetkit.hi_scoring.scores.facts import check_shape, read_facts
 from datasetkit.options.head_commands import AskCommand, HeadsCommand
 from datasetkit.options.head_forms import GIVEN_LAYERS, RANKED
+from datasetkit.options.heads import FAMILIES
 from datasetkit.runtime.checkpoints import PREFIX, check_location, resolve
 from datasetkit.runtime.launcher import is_first_process
 from datasetkit.runtime.progress import OnProgress
@@ -48,7 +49,11 @@ def given(model: object, data: object, out: object, options: Mapping[str, Any]) 
 
 
 def check_inputs(
-    command: HeadsCommand, scores: Path | None = None, rankings: Sequence[str] = (), selections: Sequence[str] = ()
+    command: HeadsCommand,
+    scores: Path | None = None,
+    rankings: Sequence[str] = (),
+    selections: Sequence[str] = (),
+    more: Sequence[tuple[object, str | None]] = (),
 ) -> None:
     """Refuse what can be refused without torch, transformers and datasets.
 
@@ -57,8 +62,10 @@ def check_inputs(
         scores: folder of head scores.
         rankings: SCORE:POSITIONS that the scores must have.
         selections: of layers or heads of the model.
+        more: other rows, each with its split.
 
     Raises:
+        UnknownNameError: no family has that name.
         ModelError: the model's folder is not there.
         BuiltFolderError: the folder of scores holds none.
         RecipeError: the scores are of a model of another shape or lack a ranking, or a selection is not possible.
@@ -76,10 +83,13 @@ def check_inputs(
                 raise RecipeError(f"no score is called {by}; known: {', '.join(facts['scores'])}")
     for text in selections:
         _check_selection(text, shape, has_scores=scores is not None)
-    if isinstance(command.data, str) and not is_table(command.data):
-        from datasetkit.hi_scoring.data.datasets import check_place
+    if command.family is not None and not FAMILIES.has(command.family):
+        FAMILIES.load(command.family)
+    for place, split in ((command.data, command.split), *more):
+        if isinstance(place, str) and not is_table(place):
+            from datasetkit.hi_scoring.data.datasets import check_place
 
-        check_place(command.data, command.split)
+            check_place(place, split)
 
 
 def is_table(data: object) -> bool:
@@ -140,7 +150,8 @@ def open_rows(
     from datasetkit.hi_scoring.data.datasets import open_data
 
     rows = open_data(data, split, limit, requires, usual)
-    tell(f"{name}: {len(rows):,} rows of split {rows.identity.split} of {rows.identity.name}")
+    what = "" if name == "rows" else " rows"
+    tell(f"{name}: {len(rows):,}{what} of split {rows.identity.split} of {rows.identity.name}")
     warn_of_toyworld(subject, rows.identity.name, is_rendered=rows.is_rendered)
     return rows
 
@@ -178,13 +189,14 @@ def read_examples_of(
     from datasetkit.hi_scoring.data.examples import read_examples
     from datasetkit.options.heads import TextOptions
 
+    prefix = "" if name == "rows" else f"{name}: "
     show: Callable[[int], None] = lambda done: on_progress(f"reading {name}", done, len(rows))  # noqa: E731
     examples = read_examples(rows, command.part(TextOptions), subject.dialogue, show)
     for reason, count in Counter(drop.reason for drop in examples.drops).most_common():
-        tell(f"{name}: rows that cannot be used: {count:,}, {reason} ({reason.explanation})")
+        tell(f"{prefix}rows that cannot be used: {count:,}, {reason} ({reason.explanation})")
     if is_held and "caption" in command.tasks and rows.has_found_objects:
         tell(
-            f"{name}: objects of {rows.identity.name} were found by models, and are what descriptions mention: whether "
+            f"{prefix}objects of {rows.identity.name} were found by models, and are what descriptions mention: whether "
             "captions name something absent is not measured"
         )
     return examples

@@ -246,7 +246,7 @@ class ComparisonResult(Comparison, Result):
         return {**told, "shifts": _records(self.shifts), "contrasts": _records(self.contrasts)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class JoinedReport(Result):
     """A page about all results of a model.
 
@@ -258,6 +258,9 @@ class JoinedReport(Result):
 
     page: Path
     claims: Sequence[Claim]
+
+    def __repr__(self) -> str:
+        return f"<JoinedReport in {self.page}: {len(self.claims)} claims>"
 
     def report(self) -> Iterator[RenderableType]:
         """See :meth:`Result.report`: a verdict on each claim."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from datasetkit.api.opening import Model, check_inputs, folder_of, given, open_model, open_rows, silent, tell
 from datasetkit.core.errors import RecipeError
 from datasetkit.options.head_commands import ScoreCommand
-from datasetkit.options.heads import ScoreOptions
+from datasetkit.options.heads import SCORES, ScoreOptions
 from datasetkit.runtime.progress import OnProgress
 
 if TYPE_CHECKING:
@@ -64,6 +64,9 @@ def score(
 def run_score(command: ScoreCommand, on_progress: OnProgress) -> ScoreResult | None:
     """Score heads as a command says; see :func:`score`."""
     check_inputs(command)
+    for name in command.scores:
+        if not SCORES.has(name):
+            SCORES.load(name)
     from datasetkit.api.results import ScoreResult
     from datasetkit.hi_scoring.data.datasets import SCORED
     from datasetkit.hi_scoring.runs.drops import read_drops

@@ -138,7 +138,10 @@ def _run(
     on_progress: OnProgress,
 ) -> ComparisonResult | None:
     rankings = [] if command.scores is None else [command.by]
-    check_inputs(command, command.scores, rankings, selections)
+    tested = command.data if command.test is None else command.test
+    more = [(tested, command.test_split), (command.data, command.validation_split)]
+    more += [] if command.forgetting is None else [(command.forgetting, command.forgetting_split)]
+    check_inputs(command, command.scores, rankings, selections, more)
     require("tuning", PEFT, PYCOCOEVALCAP)
     from datasetkit.hi_scoring.comparison.compare import compare as run_trials
 

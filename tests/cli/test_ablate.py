@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from datasetkit.cli import app
 from datasetkit.hi_scoring.ablation.results import Ablations

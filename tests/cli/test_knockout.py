@@ -8,7 +8,7 @@ from pathlib import Path
 import datasets
 import pandas as pd
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from datasetkit.cli import app
 from datasetkit.hi_scoring.interventions.knockout_results import RESULT_NAMES, Knockouts

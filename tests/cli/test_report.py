@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from datasetkit.cli import app
 from tests.hi_scoring.joined.made import MODEL, ablated, blocked, scored

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from datasetkit.cli import app
 from datasetkit.hi_scoring.scores.results import HeadScores
@@ -93,7 +93,7 @@ def test_two_processes_of_a_launcher_make_the_same_files(scenes: Path, tmp_path:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("heads by hi:response") == 1
-    assert done.stderr.count("scoring ") == 1
+    assert done.stderr.splitlines() == ["rows: 12 of split train of scenes"]
     assert run(*arguments, tmp_path / "alone")[0] == 0
     assert contents(tmp_path / "out") == contents(tmp_path / "alone")
 
@@ -108,26 +108,22 @@ def test_ctrl_c_says_how_to_go_on(scenes: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("--by", "hi"), "--by hi: give SCORE:POSITIONS, a score of hi, hi_soft, .* scored (response, phrase, last)"),
-        (("--by", "hi:generated"), "--by hi:generated: give SCORE:POSITIONS"),
-        (("--by", "his:response"), "--by his:response: give SCORE:POSITIONS"),
+        (("--by", "hi"), "--by: give SCORE:POSITIONS, a score of hi, hi_soft, .* scored (response, phrase, last) (came: 'hi')"),
+        (("--by", "hi:generated"), "--by: give SCORE:POSITIONS"),
+        (("--by", "his:response"), "--by: give SCORE:POSITIONS"),
         (("--by", "hi:last", "--positions", "response"), "positions that are scored (response)"),
-        (("--positions", "answer"), "--positions answer: Input should be 'response', 'phrase', 'last' or 'generated'"),
-        (("--positions", "last,last"), "positions are last, last; name each of them once"),
+        (("--positions", "answer"), "--positions: Input should be 'response', 'phrase', 'last' or 'generated' (came: 'answer')"),
+        (("--positions", "last,last"), "--positions: name each of them once, not last, last"),
         (("--positions", ""), "--positions: Input should be"),
-        (("--prompt", ""), "--prompt: String should have at least 1 character"),
-        (("--convention", "after"), "--convention after: Input should be 'predicting' or 'at'"),
-        (("--binarisation", "half"), "--binarisation half: Input should be 'top_area', 'mean', 'quantile' or 'otsu'"),
-        (("--evidence", "all"), "--evidence all: Input should be 'binary' or 'coverage'"),
-        (("--dtype", "int8"), "--dtype int8: give one of float32, bfloat16, float16"),
+        (("--prompt", ""), "--prompt: String should have at least 1 character (came: '')"),
         (("--device", "tpu9"), "device 'tpu9' cannot be used"),
         (("--split", "val"), "has the splits train; give one of them, not val"),
         (("--data", "/no/such/folder"), "is not a folder, nor a dataset on the Hub"),
         (("--data", ""), "is not a folder, nor a dataset on the Hub"),
-        (("--revision", "main"), "--revision main: toyworld:vlm lies on this machine and has no revisions"),
+        (("--revision", "main"), "--revision: the model is on this machine and has no revisions; leave it out (came: 'main')"),
         (("--model", "/no/such/model"), "there is no folder /no/such/model"),
         (("--model", "toyworld:nothing"), "toyworld:nothing"),
-        (("--model", "toyworld:detector"), "of type 'grounding-dino'; known: llava, "),
+        (("--model", "toyworld:detector"), "of type 'grounding-dino'; known: gemma3, "),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
@@ -143,17 +139,26 @@ def test_an_error_is_one_line(scenes: Path, tmp_path: Path, arguments: tuple[str
 
 
 @pytest.mark.parametrize("option", ["--limit", "--top", "--batch", "--max-new-tokens"])
-def test_numbers_are_at_least_one(scenes: Path, tmp_path: Path, option: str) -> None:
-    for value in ("0", "some"):
-        code, shown, errors = run("score", *MODEL, "--data", scenes, "--out", tmp_path / "out", option, value)
-        assert (code, shown) == (2, "")
-        assert f"'{option}': " in errors
+def test_numbers_are_at_least_one(tmp_path: Path, option: str) -> None:
+    code, shown, errors = run("score", *MODEL, "--data", "/none", option, "0")
+    assert (code, shown) == (1, "")
+    assert errors == f"error: {option}: Input should be greater than or equal to 1 (came: 0)\n"
+    code, shown, errors = run("score", *MODEL, "--data", "/none", option, "some")
+    assert (code, shown) == (2, "")
+    assert f"'{option}': 'some'" in errors
+
+
+@pytest.mark.parametrize("option", ["--convention", "--binarisation", "--evidence", "--dtype"])
+def test_what_is_no_choice_is_answered_with_the_choices(option: str) -> None:
+    code, shown, errors = run("score", *MODEL, "--data", "/none", option, "other")
+    assert (code, shown, errors.count("\n")) == (2, "", 1)
+    assert f"'{option}': 'other' is not one of " in errors
 
 
 def test_a_ranking_that_will_not_be_there_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
     code, _, errors = run("score", "--model", "/none", "--data", "/none", "--by", "hi:generated")
     assert code == 1
-    assert errors.startswith("error: --by hi:generated: give SCORE:POSITIONS")
+    assert errors.startswith("error: --by: give SCORE:POSITIONS")
 
 
 def test_results_of_others_are_one_line_and_stay(scenes: Path, finished: Path) -> None:

@@ -36,7 +36,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_ranking_by_phrases_that_no_row_has_is_refused_before_the_model_is_loaded(
     plain: Path, options: tuple[str, ...]
 ) -> None:
-    code, _, errors = run("score", "--model", "/none", "--data", plain, *options)
+    code, _, errors = run("score", *MODEL, "--data", plain, *options)
     assert code == 1
     assert errors.splitlines()[-1] == (
         "error: --by hi:phrase: no row of plain has phrases (it lacks the columns objects and phrases); "

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from transformers import AutoModelForImageTextToText
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from datasetkit.cli import app
 from datasetkit.cli.sparsify import SparsifyOptions

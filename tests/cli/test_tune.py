@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from datasetkit.cli import app
 from datasetkit.hi_scoring.comparison.compare import Comparison
