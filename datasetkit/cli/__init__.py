@@ -42,6 +42,7 @@ class Main(LazyGroup):
         # Before any of them is imported: bars of libraries would run through ours.
         os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+        os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
         try:
             code = super().main(args, standalone_mode=False, **more)
         except click.exceptions.NoArgsIsHelpError as error:

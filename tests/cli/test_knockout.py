@@ -103,14 +103,13 @@ def test_ctrl_c_says_how_to_go_on(scenes: Path, tmp_path: Path) -> None:
     [
         (
             ("--flows", "picture->last"),
-            "--flows picture->last: 'picture->last' is no flow; give SOURCE->TARGET, each of",
+            "--flows: 'picture->last' is not a flow; give SOURCE->TARGET, each of",
         ),
-        (("--flows", "image->last,image -> last"), "name each of them once"),
-        (("--heads", "3"), "--heads 3: give layers and heads, both from 0, as 2.6,3.7"),
+        (("--flows", "image->last,image -> last"), "--flows: name each of them once"),
+        (("--heads", "3"), "--heads: give layers and heads, both from 0, as 2.6,3.7 (came: '3')"),
         (("--heads", "4.0"), "there is no head 4.0; the model has 4 layers of 8 heads"),
-        (("--question-prompt", "What?"), "--question-prompt What?: has no {question}"),
-        (("--dtype", "int8"), "--dtype int8: give one of float32, bfloat16, float16"),
-        (("--revision", "main"), "--revision main: toyworld:vlm lies on this machine and has no revisions"),
+        (("--question-prompt", "What?"), "--question-prompt: has no {question} (came: 'What?')"),
+        (("--revision", "main"), "--revision: the model is on this machine and has no revisions"),
         (("--split", "val"), "has the splits train; give one of them, not val"),
         (("--data", "/no/such/table.csv"), "/no/such/table.csv cannot be read"),
         (

@@ -108,11 +108,17 @@ def test_ctrl_c_says_how_to_go_on(scenes: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("--by", "hi"), "--by: give SCORE:POSITIONS, a score of hi, hi_soft, .* scored (response, phrase, last) (came: 'hi')"),
+        (
+            ("--by", "hi"),
+            "--by: give SCORE:POSITIONS, a score of hi, hi_soft, .* scored (response, phrase, last) (came: 'hi')",
+        ),
         (("--by", "hi:generated"), "--by: give SCORE:POSITIONS"),
         (("--by", "his:response"), "--by: give SCORE:POSITIONS"),
         (("--by", "hi:last", "--positions", "response"), "positions that are scored (response)"),
-        (("--positions", "answer"), "--positions: Input should be 'response', 'phrase', 'last' or 'generated' (came: 'answer')"),
+        (
+            ("--positions", "answer"),
+            "--positions: Input should be 'response', 'phrase', 'last' or 'generated' (came: 'answer')",
+        ),
         (("--positions", "last,last"), "--positions: name each of them once, not last, last"),
         (("--positions", ""), "--positions: Input should be"),
         (("--prompt", ""), "--prompt: String should have at least 1 character (came: '')"),
@@ -120,7 +126,10 @@ def test_ctrl_c_says_how_to_go_on(scenes: Path, tmp_path: Path) -> None:
         (("--split", "val"), "has the splits train; give one of them, not val"),
         (("--data", "/no/such/folder"), "is not a folder, nor a dataset on the Hub"),
         (("--data", ""), "is not a folder, nor a dataset on the Hub"),
-        (("--revision", "main"), "--revision: the model is on this machine and has no revisions; leave it out (came: 'main')"),
+        (
+            ("--revision", "main"),
+            "--revision: the model is on this machine and has no revisions; leave it out (came: 'main')",
+        ),
         (("--model", "/no/such/model"), "there is no folder /no/such/model"),
         (("--model", "toyworld:nothing"), "toyworld:nothing"),
         (("--model", "toyworld:detector"), "of type 'grounding-dino'; known: gemma3, "),

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForImageTextToText
 from click.testing import CliRunner
+from transformers import AutoModelForImageTextToText
 
 from datasetkit.cli import app
-from datasetkit.cli.sparsify import SparsifyOptions
 from datasetkit.hi_scoring.sparse import SparsePlan, sparsify
 from datasetkit.hi_scoring.sparse.folder import Sparsity
+from datasetkit.options.head_commands import SparsifyCommand
 from datasetkit.runtime.checkpoints import resolve
 from tests.conftest import undraw
 
@@ -74,18 +74,16 @@ def test_a_plan_is_measured_and_loads_onto_the_model(
 
 
 def test_defaults_draw_enough_sets_to_tell_of_their_spread() -> None:
-    assert SparsifyOptions().draws == 5
+    assert SparsifyCommand.model_fields["draws"].default == 5
 
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("--share", ".7"), "--share 0.7: Input should be less than or equal to 0.5"),
+        (("--share", ".7"), "--share: Input should be less than or equal to 0.5 (came: 0.7)"),
         (("--by", "hi:phrase"), "no score is called hi:phrase; known: hi:response"),
-        (("--kernel", "fast"), "--kernel fast: give one of blocks, flex"),
         (("--kernel", "flex"), "kernel flex is not possible: it needs CUDA, and the model is on cpu; take blocks"),
-        (("--tasks", "captions"), "--tasks captions: Input should be 'caption' or 'vqa'"),
-        (("--dtype", "int8"), "--dtype int8: give one of float32"),
+        (("--tasks", "captions"), "--tasks: Input should be 'caption' or 'vqa'"),
         (("--scores", "/none"), "/none holds no finished head scores"),
         (("--split", "other"), "has the splits train; give one of them, not other"),
     ],

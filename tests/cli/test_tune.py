@@ -9,12 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from PIL import Image
 from safetensors.torch import load_file
-from click.testing import CliRunner
 
 from datasetkit.cli import app
 from datasetkit.hi_scoring.comparison.compare import Comparison
@@ -58,6 +59,7 @@ def scores(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tuned(scenes: Path) -> tuple[Path, str]:
     """A tuning of all layers, and what was told meanwhile; nobody changes it."""
     out = scenes.parent / "tuned"
+    datasets.disable_progress_bars()  # the command itself does so where it is the first to import it
     code, _, told = run("tune", *MODEL, *QUICK, *ALL, "--data", scenes, "--batch", "4", "--out", out)
     assert code == 0, told
     return out, told
@@ -73,8 +75,7 @@ def test_a_tuning_leaves_an_adapter_and_what_the_model_says_before_and_after(
 ) -> None:
     out, told = tuned
     assert told.splitlines()[:2] == ["train: 4 rows of split train of scenes", "test: 2 rows of split test of scenes"]
-    stages = [line.partition(" ━")[0].strip() for line in told.splitlines()[2:]]
-    assert stages == ["reading train", "reading test", "untuned: test", "all--seed-0: training", "all--seed-0: test"]
+    assert not told.splitlines()[2:]
     assert sorted(path.name for path in (out / "cells").iterdir()) == ["all--seed-0", "untuned"]
     found = Comparison.load(out)
     assert list(found.groups) == ["all"]
@@ -94,7 +95,6 @@ def test_the_same_again_runs_nothing(scenes: Path, tuned: tuple[Path, str]) -> N
     before = {path: path.stat().st_mtime_ns for path in (out / "cells").rglob("*")}
     code, _, told = run("tune", *MODEL, *QUICK, *ALL, "--data", scenes, "--batch", "4", "--out", out)
     assert code == 0
-    assert "training" not in told
     assert {path: path.stat().st_mtime_ns for path in (out / "cells").rglob("*")} == before
 
 
@@ -106,15 +106,13 @@ def test_a_comparison_grows_and_its_shards_report_when_all_are_done(
     arguments = ("compare", *MODEL, *QUICK, "--tasks", "vqa", "--data", f"{scenes}/", "--scores", scores)
     selections = ("--select", "top-layers:1", "--select", "random-heads:2")
     code, shown, told = run(*arguments, *selections, "--seeds", "0", "--shard", "2/2")
-    assert (code, shown) == (0, f"this shard is done; {Path('tuned/toyworld-vlm--scenes')} reports when all are\n"), (
-        told
-    )
+    assert (code, shown) == (0, ""), told
+    assert told.splitlines()[-1] == f"this shard is done; {Path('tuned/toyworld-vlm--scenes')} reports when all are"
     assert run(*arguments, *selections, "--seeds", "0", "--shard", "1/2")[0] == 0
     code, _, told = run(*arguments, "--select", "top-layers:1", "--seeds", "0, 4", "--set", "lora_dropout=.1")
     assert (code, told.splitlines()[-1][:40]) == (1, "error: LORA has no setting lora_dropout;"), told
     code, _, told = run(*arguments, "--select", "top-layers:1", "--seeds", "0, 4")
     assert code == 0
-    assert "seed-0: training" not in told
     found = Comparison.load(tmp_path / "tuned" / "toyworld-vlm--scenes")
     assert {group: [cell.seed for cell in cells] for group, cells in found.groups.items()} == {
         "random-heads:2": [0],
@@ -180,9 +178,7 @@ def test_processes_of_a_launcher_train_one_adapter_and_nothing_but_our_lines_is_
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert [line.partition(" ━")[0].strip() for line in done.stderr.splitlines()] == [
-        line.partition(" ━")[0].strip() for line in tuned[1].splitlines()
-    ]
+    assert done.stderr == tuned[1]
     cell = Path("cells", "all--seed-0")
     assert json.loads((out / cell / "adapter" / "adapter.json").read_bytes())["processes"] == 2
     assert "| processes | 2 |" in (out / cell / "adapter" / "README.md").read_text()
@@ -200,26 +196,23 @@ def test_processes_of_a_launcher_train_one_adapter_and_nothing_but_our_lines_is_
         (("--select", "layers:9"), "layers:9 is not possible; give each layer once, of 0 to 3"),
         (("--select", "top-layers:1"), "top-layers:1 needs scores, and none were given"),
         (("--scores", "/no/such/folder"), "/no/such/folder"),
-        (("--tasks", "caption,read"), "--tasks caption,read: Input should be 'caption' or 'vqa', not read"),
-        (("--tasks", ""), "--tasks: Input should be 'caption' or 'vqa', not a blank"),
-        (("--question-prompt", "what?"), "--question-prompt what?: has no {question}"),
+        (("--tasks", "caption,read"), "--tasks: Input should be 'caption' or 'vqa' (came: 'read')"),
+        (("--tasks", ""), "--tasks: Input should be 'caption' or 'vqa' (came: '')"),
+        (("--question-prompt", "what?"), "--question-prompt: has no {question}"),
         (("--set", "use_doora=true"), "LORA has no setting use_doora; known: "),
-        (("--set", "use_dora"), "--set use_dora: give NAME=VALUE"),
-        (("--set", "loftq_config={"), "--set loftq_config={: the value is no YAML: "),
+        (("--set", "use_dora"), "--set: use_dora is not NAME=VALUE"),
+        (("--set", "loftq_config={"), "--set: loftq_config={: the value is not YAML: "),
         (("--set", "target_modules=all-linear"), "settings.target_modules says what is adapted"),
         (("--method", "LORAX"), "is called LORAX; known: LORA"),
-        (("--targets", "q_proj,q_proj"), "--targets q_proj,q_proj: targets are q_proj, q_proj; name each of them once"),
-        (("--dropout", "1"), "--dropout 1.0: Input should be less than 1"),
-        (("--schedule", "rising"), "--schedule rising: Input should be 'cosine', 'linear' or 'constant_with_warmup'"),
-        (("--learning-rate", "0"), "--learning-rate 0.0: Input should be greater than 0"),
-        (("--warmup", "1"), "--warmup 1.0: Input should be less than 1"),
-        (("--mixed-precision", "fp8"), "--mixed-precision fp8: Input should be 'no', 'bf16' or 'fp16'"),
+        (("--targets", "q_proj,q_proj"), "--targets: name each of them once, not q_proj, q_proj"),
+        (("--dropout", "1"), "--dropout: Input should be less than 1"),
+        (("--learning-rate", "0"), "--learning-rate: Input should be greater than 0"),
+        (("--warmup", "1"), "--warmup: Input should be less than 1"),
         (("--mixed-precision", "fp16"), "--mixed-precision fp16: a CPU does not train in it; give bf16 or no"),
         (("--patience", "2"), "--patience and --validation-split go together; give both or neither"),
         (("--validation-split", "test"), "--patience and --validation-split go together"),
         (("--device", "tpu9"), "device 'tpu9' cannot be used"),
-        (("--dtype", "int8"), "--dtype int8: give one of float32, bfloat16, float16"),
-        (("--revision", "main"), "--revision main: toyworld:vlm lies on this machine and has no revisions"),
+        (("--revision", "main"), "--revision: the model is on this machine and has no revisions"),
         (("--model", "/no/such/model"), "there is no folder /no/such/model"),
         (("--split", "val"), "has the splits test, train; give one of them, not val"),
         (("--test-split", "val"), "has the splits test, train; give one of them, not val"),
@@ -254,28 +247,28 @@ def assert_one_line(code: int, shown: str, errors: str, told: str) -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is CUDA here")
 def test_a_device_that_is_not_here_is_refused_before_rows_are_read(tmp_path: Path) -> None:
     code, shown, errors = run("tune", *MODEL, *ALL, "--data", "/none", "--device", "cuda", "--out", tmp_path / "out")
-    assert_one_line(code, shown, errors, "device 'cuda' cannot be used")
+    assert_one_line(code, shown, errors, "CUDA cannot be used")
 
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("--shard", "3/2"), "--shard 3/2: give I/N, as 1/4, with I from 1 to N"),
-        (("--shard", "0/2"), "--shard 0/2: give I/N"),
-        (("--shard", "2"), "--shard 2: give I/N"),
-        (("--seeds", "0,-1"), "--seeds 0,-1: give whole numbers from 0 to 4294967295, as 0,1,2"),
-        (("--seeds", "0,4294967296"), "--seeds 0,4294967296: give whole numbers"),
-        (("--seeds", ""), "--seeds : give whole numbers"),
-        (("--seeds", "1,1"), "seeds are 1, 1; give at least one, each once"),
-        (("--select", "all"), "selections are all, all; give at least one, each once"),
+        (("--shard", "3/2"), "--shard: give I/N, as 1/4, with I from 1 to N (came: '3/2')"),
+        (("--shard", "0/2"), "--shard: give I/N"),
+        (("--shard", "2"), "--shard: give I/N"),
+        (("--seeds", "0,-1"), "--seeds: Input should be greater than or equal to 0 (came: '-1')"),
+        (("--seeds", "0,4294967296"), "--seeds: Input should be less than or equal to 4294967295"),
+        (("--seeds", ""), "--seeds: Input should be a valid integer"),
+        (("--seeds", "1,1"), "--seeds: name each of them once, not 1, 1"),
+        (("--select", "all"), "--select: name each of them once, not all, all"),
         (("--select", "layers:1,0", "--select", "layers:0,1"), "select the same with seed 0; give one of them"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_shards_and_seeds_are_refused_before_rows_are_read(
-    tmp_path: Path, arguments: tuple[str, ...], told: str
+    scenes: Path, tmp_path: Path, arguments: tuple[str, ...], told: str
 ) -> None:
-    code, shown, errors = run("compare", *MODEL, *ALL, "--data", "/none", "--out", tmp_path / "out", *arguments)
+    code, shown, errors = run("compare", *MODEL, *ALL, "--data", scenes, "--out", tmp_path / "out", *arguments)
     assert_one_line(code, shown, errors, told)
     assert not (tmp_path / "out").exists()
 
@@ -287,20 +280,23 @@ def test_shards_and_seeds_are_refused_before_rows_are_read(
         (("--by", "hi"), "hi"),
         (("--layer-score", "median"), "median"),
         (("--layer-score", "0"), "0"),
-        (("--select", "top-layers:9"), "top-layers:9 by hi:response asks for 9; 4 have a score"),
+        (
+            ("--select", "top-layers:9"),
+            "top-layers:9 asks for 9; the model has 4 layers of 8 heads, so 1 to 2 can be chosen",
+        ),
         (("--select", "top-heads:1", "--method", "LOHA"), "LOHA cannot be confined to heads"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_rankings_that_the_scores_do_not_give_are_refused(
-    scores: Path, tmp_path: Path, arguments: tuple[str, ...], told: str
+    scenes: Path, scores: Path, tmp_path: Path, arguments: tuple[str, ...], told: str
 ) -> None:
-    options = ("--data", "/none", "--scores", scores, "--out", tmp_path / "out")
+    options = ("--data", scenes, "--scores", scores, "--out", tmp_path / "out")
     code, shown, errors = run("tune", *MODEL, "--select", "top-layers:1", *options, *arguments)
     assert_one_line(code, shown, errors, told)
 
 
-def test_scores_of_another_model_are_refused(scores: Path, tmp_path: Path) -> None:
+def test_scores_of_another_model_are_refused(scenes: Path, scores: Path, tmp_path: Path) -> None:
     other = tmp_path / "scores"
     other.mkdir()
     for path in scores.iterdir():
@@ -308,7 +304,7 @@ def test_scores_of_another_model_are_refused(scores: Path, tmp_path: Path) -> No
     facts = json.loads((other / "scores.json").read_bytes())
     facts["model"] |= {"id": "toyworld:other", "sha256": "0" * 64}
     (other / "scores.json").write_text(json.dumps(facts))
-    options = ("--data", "/none", "--scores", other, "--out", tmp_path / "out")
+    options = ("--data", scenes, "--scores", other, "--out", tmp_path / "out")
     code, shown, errors = run("tune", *MODEL, "--select", "top-layers:1", *options)
     assert_one_line(code, shown, errors, f"the scores are of toyworld:other ({'0' * 64}), the model is toyworld:vlm (")
 
@@ -325,9 +321,9 @@ def test_other_options_in_the_folder_are_refused_and_results_stay(scenes: Path, 
 
 @pytest.mark.parametrize("package", ["peft", "pycocoevalcap"])
 def test_without_the_extra_the_line_says_how_to_get_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    code, shown, errors = run("tune", *MODEL, *ALL, "--data", "/none", "--out", tmp_path / "out")
+    code, shown, errors = run("tune", *MODEL, *ALL, "--data", scenes, "--out", tmp_path / "out")
     assert_one_line(code, shown, errors, f"tuning needs {package}, which does not work here")
     assert "pip install 'datasetkit[tune]'" in errors
