@@ -93,7 +93,7 @@ def test_a_tuning_leaves_an_adapter_and_what_the_model_says_before_and_after(
 def test_the_same_again_runs_nothing(scenes: Path, tuned: tuple[Path, str]) -> None:
     out, _ = tuned
     before = {path: path.stat().st_mtime_ns for path in (out / "cells").rglob("*")}
-    code, _, told = run("tune", *MODEL, *QUICK, *ALL, "--data", scenes, "--batch", "4", "--out", out)
+    code, _, _ = run("tune", *MODEL, *QUICK, *ALL, "--data", scenes, "--batch", "4", "--out", out)
     assert code == 0
     assert {path: path.stat().st_mtime_ns for path in (out / "cells").rglob("*")} == before
 
