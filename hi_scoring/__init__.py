@@ -15,26 +15,20 @@ if TYPE_CHECKING:
     from datasetkit.hi_scoring.scores.results import Head, HeadScores
     from datasetkit.hi_scoring.sparse.attention import sparsify
     from datasetkit.hi_scoring.sparse.plan import SparsePlan
-    from datasetkit.options.heads import ScoreOptions
 
-__all__ = ["Head", "HeadScores", "ScoreOptions", "SparsePlan", "Subject", "open_data", "score_dataset", "sparsify"]
 _MODULES = {
-    "Head": "datasetkit.hi_scoring.scores.results",
-    "HeadScores": "datasetkit.hi_scoring.scores.results",
-    "ScoreOptions": "datasetkit.options.heads",
-    "SparsePlan": "datasetkit.hi_scoring.sparse.plan",
-    "Subject": "datasetkit.hi_scoring.model.subject",
-    "open_data": "datasetkit.hi_scoring.data.datasets",
-    "score_dataset": "datasetkit.hi_scoring.scores.dataset_scores",
-    "sparsify": "datasetkit.hi_scoring.sparse.attention",
+    "Head": "scores.results",
+    "HeadScores": "scores.results",
+    "SparsePlan": "sparse.plan",
+    "Subject": "model.subject",
+    "open_data": "data.datasets",
+    "score_dataset": "scores.dataset_scores",
+    "sparsify": "sparse.attention",
 }
+__all__ = ["Head", "HeadScores", "SparsePlan", "Subject", "open_data", "score_dataset", "sparsify"]
 
 
 def __getattr__(name: str) -> object:
     if name in __all__:
-        return getattr(importlib.import_module(_MODULES[name]), name)
+        return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__

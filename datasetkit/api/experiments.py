@@ -31,9 +31,11 @@ from datasetkit.runtime.progress import OnProgress
 
 if TYPE_CHECKING:
     from datasetkit.api.opening import Rows
-    from datasetkit.api.results import AblationResult, KnockoutResult, SparsityResult
+    from datasetkit.hi_scoring.ablation.results import Ablations
+    from datasetkit.hi_scoring.interventions.knockout_results import Knockouts
     from datasetkit.hi_scoring.interventions.questions import Questions
     from datasetkit.hi_scoring.model.subject import Subject
+    from datasetkit.hi_scoring.sparse.folder import Sparsity
 
 
 def knockout(
@@ -43,7 +45,7 @@ def knockout(
     *,
     on_progress: OnProgress | None = None,
     **options: Any,
-) -> KnockoutResult:
+) -> Knockouts:
     """Block the attention from some tokens to others around each layer.
 
     What is measured is how far the probability of the answer falls. Interrupted, the same call goes on.
@@ -60,10 +62,7 @@ def knockout(
         tables of every question, flow and layer, and of the curves over layers.
 
     Raises:
-        RecipeError: there is no such option, or a value is out of range; a chosen head is not there.
-        SourceError: the rows cannot be loaded, or there is no question.
-        ModelError: the model cannot be loaded, or nothing is known of its family.
-        OutputError: the folder holds other results, or no question could be measured.
+        DatasetkitError: as of :func:`datasetkit.score`; a RecipeError where a chosen head is not there.
 
     Example:
         >>> found = dk.knockout("toyworld:vlm", "out/scenes", window=1, flows="image->last,question->last")
@@ -73,12 +72,12 @@ def knockout(
     return run_knockout(KnockoutCommand.checked(given(model, data, out, options)), on_progress or silent)
 
 
-def run_knockout(command: KnockoutCommand, on_progress: OnProgress) -> KnockoutResult:
+def run_knockout(command: KnockoutCommand, on_progress: OnProgress) -> Knockouts:
     """Block flows as a command says; see :func:`knockout`."""
     if is_table(command.data) and command.split is not None:
         raise RecipeError(f"--split {command.split}: the table {command.data} has no splits; leave it out")
     check_inputs(command)
-    from datasetkit.api.results import KnockoutResult
+    from datasetkit.hi_scoring.interventions.knockout_results import Knockouts
     from datasetkit.hi_scoring.interventions.knockout_run import knockout_dataset
 
     subject = open_model(command)
@@ -100,7 +99,7 @@ def run_knockout(command: KnockoutCommand, on_progress: OnProgress) -> KnockoutR
         overwrite=command.overwrite,
         on_progress=lambda done: on_progress("blocking", done, len(questions)),
     )
-    return KnockoutResult.load(folder)
+    return Knockouts.load(folder)
 
 
 def _questions(command: KnockoutCommand, subject: Subject) -> Questions:
@@ -125,7 +124,7 @@ def ablate(
     *,
     on_progress: OnProgress | None = None,
     **options: Any,
-) -> AblationResult:
+) -> Ablations:
     """Take out the highest, the lowest and random heads, and measure what the model still says.
 
     Interrupted, the same call goes on; with more rankings, modes or doses, it adds to what is there.
@@ -142,10 +141,7 @@ def ablate(
         dose curves of every metric, and what top heads do beyond random ones of the same layers.
 
     Raises:
-        RecipeError: there is no such option, a value is out of range, or the scores are of another model.
-        SourceError: the rows cannot be loaded, or none has what the tasks ask for.
-        ModelError: the model cannot be loaded, or an example does not fit into memory alone.
-        OutputError: the folder holds other results.
+        DatasetkitError: as of :func:`datasetkit.score`; a RecipeError where the scores are of another model.
 
     Example:
         >>> found = dk.ablate("toyworld:vlm", "out/scenes", scores="scores", by="ram:response", modes="zero")
@@ -155,16 +151,16 @@ def ablate(
     return run_ablate(AblateCommand.checked(given(model, data, out, options)), on_progress or silent)
 
 
-def run_ablate(command: AblateCommand, on_progress: OnProgress) -> AblationResult:
+def run_ablate(command: AblateCommand, on_progress: OnProgress) -> Ablations:
     """Ablate heads as a command says; see :func:`ablate`."""
     check_inputs(command, command.scores, command.rankings)
     if "caption" in command.tasks:
         require("comparing captions", PYCOCOEVALCAP)
-    from datasetkit.api.results import AblationResult
     from datasetkit.hi_scoring.ablation.ablate import ablate as ablate_heads
     from datasetkit.hi_scoring.ablation.bench import Bench
     from datasetkit.hi_scoring.ablation.plan import Plan
     from datasetkit.hi_scoring.ablation.rankings import Ranking
+    from datasetkit.hi_scoring.ablation.results import Ablations
     from datasetkit.hi_scoring.scores.results import HeadScores
 
     subject, rankings = open_model(command), []
@@ -195,7 +191,7 @@ def run_ablate(command: AblateCommand, on_progress: OnProgress) -> AblationResul
     )
     folder = folder_of(command, "ablated", subject, name_of_rows(command.data))
     ablate_heads(bench, plan, folder, overwrite=command.overwrite, on_progress=on_progress)
-    return AblationResult.load(folder)
+    return Ablations.load(folder)
 
 
 def sparsify(
@@ -205,7 +201,7 @@ def sparsify(
     *,
     on_progress: OnProgress | None = None,
     **options: Any,
-) -> SparsityResult:
+) -> Sparsity:
     """Plan a sparse prefill in which few heads keep full attention, and measure time, memory and quality.
 
     The dense model, the plan, and plans that keep random heads are measured side by side. Interrupted, the same call
@@ -223,10 +219,7 @@ def sparsify(
         the plan, and costs and quality of dense and sparse prefill.
 
     Raises:
-        RecipeError: there is no such option, a value is out of range, or the scores are of another model.
-        SourceError: the rows cannot be loaded, or none has what the tasks ask for.
-        ModelError: the model cannot be loaded, or the kernel is not possible here.
-        OutputError: the folder holds other results.
+        DatasetkitError: as of :func:`datasetkit.score`; a ModelError where the kernel is not possible here.
 
     Example:
         >>> found = dk.sparsify("toyworld:vlm", "out/scenes", scores="scores", window=8)
@@ -237,17 +230,17 @@ def sparsify(
     return run_sparsify(SparsifyCommand.checked(given(model, data, out, options)), on_progress or silent)
 
 
-def run_sparsify(command: SparsifyCommand, on_progress: OnProgress) -> SparsityResult:
+def run_sparsify(command: SparsifyCommand, on_progress: OnProgress) -> Sparsity:
     """Measure sparse prefill as a command says; see :func:`sparsify`."""
     check_inputs(command, command.scores, [command.by])
     if "caption" in command.tasks:
         require("comparing captions", PYCOCOEVALCAP)
     import torch
 
-    from datasetkit.api.results import SparsityResult
     from datasetkit.hi_scoring.scores.results import HeadScores
     from datasetkit.hi_scoring.sparse.bench import Bench
     from datasetkit.hi_scoring.sparse.conditions import conditions_of
+    from datasetkit.hi_scoring.sparse.folder import Sparsity
     from datasetkit.hi_scoring.sparse.kernels import check_kernel, head_width
 
     subject, options = open_model(command), command.part(SparsityOptions)
@@ -268,4 +261,4 @@ def run_sparsify(command: SparsifyCommand, on_progress: OnProgress) -> SparsityR
     )
     folder = folder_of(command, "sparse", subject, name_of_rows(command.data))
     bench.run(conditions, folder, overwrite=command.overwrite, on_progress=on_progress)
-    return SparsityResult.load(folder)
+    return Sparsity.load(folder)

@@ -10,7 +10,7 @@ from datasetkit.core.errors import BuiltFolderError
 from datasetkit.options.head_commands import ReportCommand
 
 if TYPE_CHECKING:
-    from datasetkit.api.results import JoinedReport
+    from datasetkit.hi_scoring.joined.terminal import JoinedReport
 
 
 def report(
@@ -44,10 +44,10 @@ def run_report(command: ReportCommand) -> JoinedReport:
     for folder in command.folders:
         if not folder.is_dir():
             raise BuiltFolderError(f"there is no folder {folder}; give folders that score, ablate and the like wrote")
-    from datasetkit.api.results import JoinedReport
     from datasetkit.hi_scoring.joined.claims import claims
     from datasetkit.hi_scoring.joined.folders import read_folders
     from datasetkit.hi_scoring.joined.page import write_page
+    from datasetkit.hi_scoring.joined.terminal import JoinedReport
     from datasetkit.hi_scoring.report.pages import check_place
 
     check_place(command.out)

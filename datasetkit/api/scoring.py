@@ -13,8 +13,8 @@ from datasetkit.runtime.progress import OnProgress
 
 if TYPE_CHECKING:
     from datasetkit.api.opening import Rows
-    from datasetkit.api.results import ScoreResult
     from datasetkit.hi_scoring.data.datasets import Data
+    from datasetkit.hi_scoring.scores.report.terminal import ScoreResult
 
 _HEADS_DRAWN = 5
 _SAMPLES_DRAWN = 4
@@ -67,12 +67,12 @@ def run_score(command: ScoreCommand, on_progress: OnProgress) -> ScoreResult | N
     for name in command.scores:
         if not SCORES.has(name):
             SCORES.load(name)
-    from datasetkit.api.results import ScoreResult
     from datasetkit.hi_scoring.data.datasets import SCORED
     from datasetkit.hi_scoring.runs.drops import read_drops
     from datasetkit.hi_scoring.scores.dataset_scores import looked_at, score_dataset
     from datasetkit.hi_scoring.scores.report.gallery import panel
     from datasetkit.hi_scoring.scores.report.page import write_page
+    from datasetkit.hi_scoring.scores.report.terminal import ScoreResult
 
     subject, options, by = open_model(command), command.part(ScoreOptions), command.ranking
     rows = open_rows(subject, command.data, command.split, command.limit, SCORED, "train")
@@ -93,8 +93,7 @@ def run_score(command: ScoreCommand, on_progress: OnProgress) -> ScoreResult | N
     if not heads:
         raise RecipeError(f"--by {by}: no sample has it; the scores are saved in {folder}, rank them by another")
     looked = looked_at(subject, rows, options, heads, _SAMPLES_DRAWN, by.partition(":")[2])
-    found = ScoreResult.load(folder)
-    found.by, found.shown = by, command.top
+    found = ScoreResult.load(folder, by, command.top)
     panels = [panel(one, heads) for one in looked]
     write_page(found.page, found, by=by, top=command.top, panels=panels, drops=read_drops(folder))
     return found

@@ -29,8 +29,8 @@ from datasetkit.runtime.progress import OnProgress
 
 if TYPE_CHECKING:
     from datasetkit.api.opening import Rows
-    from datasetkit.api.results import ComparisonResult
     from datasetkit.hi_scoring.comparison.bench import Bench
+    from datasetkit.hi_scoring.comparison.report.terminal import ComparisonResult
     from datasetkit.hi_scoring.comparison.trials import Trial
 
 # Names of rows for people; those of tests are names of results, too.
@@ -65,9 +65,7 @@ def tune(
     Raises:
         RecipeError: there is no such option, a value is out of range, or a selection or an adapter is not possible.
         MissingPackageError: peft or pycocoevalcap does not work here; the message says how to install it.
-        SourceError: rows cannot be loaded, or none has what the tasks ask for.
-        ModelError: the model cannot be loaded or tuned.
-        OutputError: the folder holds other results.
+        DatasetkitError: all others as of :func:`datasetkit.score`.
 
     Example:
         >>> found = dk.tune("toyworld:vlm", "out/scenes", select="top-layers:1", scores="scores", steps=50)
@@ -90,10 +88,10 @@ def compare(
     Interrupted, the same call goes on; with more selections or seeds, it adds to what is there.
 
     Args:
-        model: as of :func:`tune`.
-        data: as of :func:`tune`.
-        out: as of :func:`tune`.
-        on_progress: as of :func:`tune`.
+        model: this and the next three as of :func:`tune`.
+        data: rows to learn.
+        out: folder for the results.
+        on_progress: called as work goes on.
         **options: fields of :class:`~datasetkit.options.head_commands.CompareCommand`; ``select`` is needed, a list of
             selections.
 
@@ -102,11 +100,7 @@ def compare(
         the work is done.
 
     Raises:
-        RecipeError: as of :func:`tune`.
-        MissingPackageError: as of :func:`tune`.
-        SourceError: as of :func:`tune`.
-        ModelError: as of :func:`tune`.
-        OutputError: as of :func:`tune`.
+        DatasetkitError: as of :func:`tune`.
 
     Example:
         >>> found = dk.compare("toyworld:vlm", "out/scenes", select=["top-layers:1", "all"], scores="scores", seeds=[0])
@@ -203,10 +197,10 @@ def _opened(
 
 def _written(folder: Path, bench: Bench) -> ComparisonResult:
     """Write tables and pages of all finished cells."""
-    from datasetkit.api.results import ComparisonResult
     from datasetkit.hi_scoring.comparison.report.markdown import write_markdown
     from datasetkit.hi_scoring.comparison.report.page import write_page
     from datasetkit.hi_scoring.comparison.report.predictions import side_by_side
+    from datasetkit.hi_scoring.comparison.report.terminal import ComparisonResult
     from datasetkit.hi_scoring.comparison.table import write_tables
     from datasetkit.options.base import plain
 

@@ -1,23 +1,36 @@
-"""What came of an ablation, as one object and in its files. Owns their names, and which of them is written last."""
+"""What came of an ablation, as one object and in its files. Owns their names and how all is shown."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import pandas as pd
+from rich.console import RenderableType
+from rich.table import Table
 
 from datasetkit.core.errors import BuiltFolderError
-from datasetkit.hi_scoring.runs.files import write_facts, write_table
+from datasetkit.core.results import Result
+from datasetkit.hi_scoring.ablation.table import verdicts
+from datasetkit.hi_scoring.evaluation.metrics import find_metric
+from datasetkit.hi_scoring.report.tables import plain_table
+from datasetkit.hi_scoring.report.text import ON_A_PAGE, signed
+from datasetkit.hi_scoring.runs.drops import drops_in
+from datasetkit.hi_scoring.runs.files import records_of, write_facts, write_table
+from datasetkit.hi_scoring.statistics import LEVEL
 
 CURVES_NAME, CONTRASTS_NAME, FACTS_NAME = "ablations.parquet", "contrasts.parquet", "ablation.json"
+MARK = "*"
+# The others are in the files.
+_SHOWN = ("answer_probability", "accuracy", "key_recall", "cider")
+_RULES = ("top", "bottom", "random")
 
 
-@dataclass(frozen=True, eq=False)
-class Ablations:
+@dataclass(frozen=True, eq=False, repr=False)
+class Ablations(Result):
     """Tables, and what they were computed from.
 
     Args:
@@ -25,12 +38,32 @@ class Ablations:
         contrasts: see :meth:`datasetkit.hi_scoring.ablation.table.Effects.contrasts`.
         facts: model, data, options, rankings, and of every trial its heads; ``n`` samples, and how many ``rows`` were
             read, used and dropped (``drops.jsonl`` says why); plain JSON values.
+        folder: that they were read from.
 
     """
 
     curves: pd.DataFrame
     contrasts: pd.DataFrame
     facts: Mapping[str, Any]
+    folder: Path = Path()
+
+    def __repr__(self) -> str:
+        return f"<Ablations in {self.folder}: {self._size}>"
+
+    @property
+    def _size(self) -> str:
+        conditions = len({trial["condition"] for trial in self.facts["trials"]})
+        return f"{conditions:,} conditions on {self.facts['n']:,} samples"
+
+    def report(self) -> Iterator[RenderableType]:
+        """See :meth:`Result.report`: dose curves of every ranking."""
+        yield from ablation_tables(self)
+        yield from (f"wrote {self.folder} ({self._size})", ON_A_PAGE)
+
+    def as_json(self) -> dict[str, Any]:
+        """See :meth:`Result.as_json`."""
+        told = {"folder": str(self.folder), **self.facts, "dropped": drops_in(self.folder)}
+        return {**told, "curves": records_of(self.curves), "contrasts": records_of(self.contrasts)}
 
     def save(self, folder: Path) -> None:
         """Write three files; until the last is in place, what was there before counts as unfinished."""
@@ -67,8 +100,57 @@ class Ablations:
         if facts is None:
             raise BuiltFolderError(f"{folder} holds no finished ablation: {FACTS_NAME} is missing; run it to its end")
         try:
-            return cls(pd.read_parquet(folder / CURVES_NAME), pd.read_parquet(folder / CONTRASTS_NAME), facts)
+            curves, contrasts = (pd.read_parquet(folder / name) for name in (CURVES_NAME, CONTRASTS_NAME))
+            return cls(curves, contrasts, facts, folder)
         except (OSError, ValueError) as error:
             raise BuiltFolderError(
                 f"{folder} holds tables that cannot be read: {error}; remove {FACTS_NAME}"
             ) from error
+
+
+def ablation_tables(found: Ablations) -> Iterator[Table]:
+    """Give the tables that ``datasetkit ablate`` ends with: a dose curve for each ranking and mode, and verdicts."""
+    whole, asked_for = found.curves[found.curves["draw"].isna()], found.facts["options"]["draws"]
+    for (ranking, mode), curve in whole.groupby(["ranking", "mode"], sort=False):
+        contrasts = found.contrasts
+        tested = contrasts[(contrasts["ranking"] == ranking) & (contrasts["mode"] == mode)]
+        yield _curve(f"{mode} ablation of heads by {ranking}", curve, tested, asked_for)
+    yield _verdicts(found.contrasts)
+
+
+def _curve(title: str, curve: pd.DataFrame, tested: pd.DataFrame, asked_for: int) -> Table:
+    told = f"shifts from the model as it was; {MARK} top is beyond noise and random sets, p < {LEVEL} (Holm)"
+    table = plain_table(title, told)
+    table.add_column("metric")
+    table.add_column("heads", no_wrap=True)
+    doses = list(dict.fromkeys(curve["heads"]))
+    for heads in doses:
+        table.add_column(f"{heads:,}", justify="right", no_wrap=True)
+    shifts = curve.set_index(["metric", "rule", "heads"])["shift"]
+    corrected = tested.set_index(["metric", "heads"])["p_holm"]
+    for metric in (name for name in _SHOWN if name in set(curve["metric"])):
+        for rule in _RULES:
+            marks = [MARK if rule == "top" and corrected[metric, heads] < LEVEL else " " for heads in doses]
+            cells = [f"{signed(shifts[metric, rule, heads])}{mark}" for heads, mark in zip(doses, marks, strict=True)]
+            table.add_row(find_metric(metric).label if rule == _RULES[0] else "", rule, *cells)
+    drawn = curve[curve["rule"] == "random"].drop_duplicates("heads").set_index("heads")
+    table.add_row(f"sets that differ, of {asked_for:,}", "random", *(f"{drawn['runs'][heads]:,} " for heads in doses))
+    table.add_row("heads that are top, too", "random", *(f"{drawn['shared'][heads]:,.1f} " for heads in doses))
+    return table
+
+
+def _verdicts(contrasts: pd.DataFrame) -> Table:
+    judged = verdicts(contrasts)
+    table = plain_table(
+        "top heads matter more than random heads of the same layers",
+        f"judged by: {find_metric(judged[0].metric).label}",
+    )
+    table.add_column("ranking")
+    table.add_column("")
+    for name in ("worse", "better", "tested"):
+        table.add_column(name, justify="right")
+    for verdict in judged:
+        table.add_row(
+            verdict.ranking, verdict.answer, f"{verdict.worse:,}", f"{verdict.better:,}", f"{verdict.tested:,}"
+        )
+    return table

@@ -17,6 +17,7 @@ from datasetkit.core.text import counted
 from datasetkit.hi_scoring.ablation.results import Ablations
 from datasetkit.hi_scoring.ablation.table import verdicts as ablation_verdicts
 from datasetkit.hi_scoring.comparison.report.conclusions import conclusions, no_conclusion
+from datasetkit.hi_scoring.comparison.report.terminal import ComparisonResult
 from datasetkit.hi_scoring.evaluation.metrics import find_metric
 from datasetkit.hi_scoring.interventions.knockout_results import Knockouts
 from datasetkit.hi_scoring.joined.flows import (
@@ -27,7 +28,7 @@ from datasetkit.hi_scoring.joined.flows import (
     FlowContrasts,
     flow_contrasts,
 )
-from datasetkit.hi_scoring.joined.folders import ResultFolder, Tuning
+from datasetkit.hi_scoring.joined.folders import ResultFolder
 from datasetkit.hi_scoring.joined.papers import BETTER, FAST, HELD, HI, LITTLE, LITTLE_LAST, LOWER, RAM, THEN, TUNING
 from datasetkit.hi_scoring.report.text import interval, number, percent, signed
 from datasetkit.hi_scoring.sparse.conditions import CORE, DENSE, RANDOM
@@ -76,7 +77,7 @@ def claims(folders: Sequence[ResultFolder]) -> list[Claim]:
 
 def _said_by(folder: ResultFolder) -> Iterator[Claim]:
     results = folder.results
-    if isinstance(results, Tuning):
+    if isinstance(results, ComparisonResult):
         yield from _of_tuning(results, folder.description)
     elif isinstance(results, Ablations):
         yield from _of_ablations(results)
@@ -86,8 +87,8 @@ def _said_by(folder: ResultFolder) -> Iterator[Claim]:
         yield from _of_knockouts(results)
 
 
-def _of_tuning(found: Tuning, description: Mapping[str, Any]) -> Iterator[Claim]:
-    concluded = conclusions(found.comparison, found.contrasts)
+def _of_tuning(found: ComparisonResult, description: Mapping[str, Any]) -> Iterator[Claim]:
+    concluded = conclusions(found, found.contrasts)
     by = (description.get("scores") or {}).get("by", "")
     for one in concluded:
         if _scored(by) == "hi" and one.verdict.group.startswith("top-layers:"):
@@ -96,7 +97,7 @@ def _of_tuning(found: Tuning, description: Mapping[str, Any]) -> Iterator[Claim]
             why = f"{one.verdict.group} was ranked by {by}; the claim is of layers ranked by HI."
             yield Claim(TUNING, "", NOT_MEASURED, why)
     if not concluded:
-        yield Claim(TUNING, "", NOT_MEASURED, no_conclusion(found.comparison))
+        yield Claim(TUNING, "", NOT_MEASURED, no_conclusion(found))
 
 
 def _of_ablations(found: Ablations) -> Iterator[Claim]:

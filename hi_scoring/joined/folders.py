@@ -9,55 +9,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from datasetkit.core.detections import ModelIdentity
 from datasetkit.core.errors import BuiltFolderError, RecipeError
 from datasetkit.hi_scoring.ablation.results import Ablations
-from datasetkit.hi_scoring.comparison.compare import Comparison
-from datasetkit.hi_scoring.comparison.table import contrasts_table, shifts_table
+from datasetkit.hi_scoring.comparison.report.terminal import ComparisonResult
 from datasetkit.hi_scoring.interventions.knockout_results import Knockouts
 from datasetkit.hi_scoring.runs.folder import RUN_NAME
 from datasetkit.hi_scoring.scores.results import HeadScores
 from datasetkit.hi_scoring.sparse.folder import Sparsity
 
-
-@dataclass(frozen=True, eq=False)
-class Tuning:
-    """A comparison of ways of tuning.
-
-    Args:
-        comparison: its cells.
-        shifts: see :func:`datasetkit.hi_scoring.comparison.table.shifts_table`.
-        contrasts: see :func:`datasetkit.hi_scoring.comparison.table.contrasts_table`.
-
-    """
-
-    comparison: Comparison
-    shifts: pd.DataFrame
-    contrasts: pd.DataFrame
-
-    @classmethod
-    def load(cls, folder: Path) -> Tuning:
-        """Read what ``datasetkit compare`` or ``datasetkit tune`` wrote, and estimate the tables.
-
-        Raises:
-            BuiltFolderError: the comparison is not finished.
-
-        """
-        comparison = Comparison.load(folder)
-        return cls(comparison, shifts_table(comparison), contrasts_table(comparison))
-
-
-Results = HeadScores | Knockouts | Ablations | Sparsity | Tuning
+Results = HeadScores | Knockouts | Ablations | Sparsity | ComparisonResult
 # In the order of the page.
 _LOADERS: Mapping[str, Callable[[Path], Results]] = {
     "datasetkit score": HeadScores.load,
     "datasetkit knockout": Knockouts.load,
     "datasetkit ablate": Ablations.load,
     "datasetkit sparsify": Sparsity.load,
-    "datasetkit compare": Tuning.load,
-    "datasetkit tune": Tuning.load,
+    "datasetkit compare": ComparisonResult.load,
+    "datasetkit tune": ComparisonResult.load,
 }
 
 

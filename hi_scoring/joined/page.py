@@ -12,11 +12,12 @@ from datasetkit.core.text import counted
 from datasetkit.hi_scoring.ablation.results import Ablations
 from datasetkit.hi_scoring.comparison.report.figures import forest
 from datasetkit.hi_scoring.comparison.report.summary import tests_of
+from datasetkit.hi_scoring.comparison.report.terminal import ComparisonResult
 from datasetkit.hi_scoring.evaluation.metrics import find_metric
 from datasetkit.hi_scoring.interventions.knockout_results import Knockouts
 from datasetkit.hi_scoring.joined.claims import Claim
 from datasetkit.hi_scoring.joined.figures import dose_curves, dosed, knockout_curves, sparsity_bars, tracking_curves
-from datasetkit.hi_scoring.joined.folders import ResultFolder, Tuning
+from datasetkit.hi_scoring.joined.folders import ResultFolder
 from datasetkit.hi_scoring.joined.glossary import explained
 from datasetkit.hi_scoring.joined.papers import LITTLE
 from datasetkit.hi_scoring.report import pages
@@ -154,11 +155,11 @@ def _(results: Sparsity) -> tuple[str, list[_Plot]]:
 
 
 @_shown.register
-def _(results: Tuning) -> tuple[str, list[_Plot]]:
-    groups = results.comparison.groups
+def _(results: ComparisonResult) -> tuple[str, list[_Plot]]:
+    groups = results.groups
     lead = f"{counted(len(groups), 'way')} of tuning: {', '.join(groups)}."
     caption = "Shift from the untuned model with its 95 % interval. Filled: p < 0.05 after Holm's correction."
     return lead, [
-        _Plot(forest(results.comparison, results.shifts, test), f"Shifts on {test}", f"Test set “{test}”. {caption}")
+        _Plot(forest(results, results.shifts, test), f"Shifts on {test}", f"Test set “{test}”. {caption}")
         for test in tests_of(results.shifts)
     ]

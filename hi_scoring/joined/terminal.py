@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from datasetkit.core.results import Result
 from datasetkit.hi_scoring.joined.claims import Claim
 from datasetkit.hi_scoring.report.tables import plain_table
+
+
+@dataclass(frozen=True, repr=False)
+class JoinedReport(Result):
+    """A page about all results of a model.
+
+    Args:
+        page: the file.
+        claims: of the papers, and what was found of each.
+
+    """
+
+    page: Path
+    claims: Sequence[Claim]
+
+    def __repr__(self) -> str:
+        return f"<JoinedReport in {self.page}: {len(self.claims)} claims>"
+
+    def report(self) -> Iterator[RenderableType]:
+        """See :meth:`Result.report`: a verdict on each claim."""
+        yield from (claims_table(self.claims), f"open {self.page} in a browser")
 
 
 def claims_table(claims: Sequence[Claim]) -> Table:

@@ -8,6 +8,10 @@ from typing import Any
 import numpy as np
 
 NOT_MEASURED = "-"
+# Fewer samples make intervals and halves of the data say little.
+FEW_SAMPLES = 30
+# What results end with that have tables and no page.
+ON_A_PAGE = "`datasetkit report FOLDER ...` shows all results of a model on one page"
 _LEAST_P = 0.001
 _SCORE = "z.3f"
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.files import replace_file
 from datasetkit.core.ledger import Drop, DropReason
+from datasetkit.core.text import counted
 
 DROPS_NAME = "drops.jsonl"
 
@@ -39,6 +40,17 @@ def counted_reasons(drops: Iterable[Drop]) -> str:
     """Count drops by their reasons and explain these, the most frequent first; blank of none."""
     reasons = Counter(drop.reason for drop in drops)
     return "; ".join(f"{count:,} x {reason}: {reason.explanation}" for reason, count in reasons.most_common())
+
+
+def drops_in(folder: Path) -> Counter[str]:
+    """Count the drops of a folder by their reasons."""
+    return Counter(str(drop.reason) for drop in read_drops(folder)) if (folder / DROPS_NAME).is_file() else Counter()
+
+
+def drop_lines(folder: Path, what: str = "") -> Iterator[str]:
+    """Yield a line for each reason that rows of a folder were left out for, the most frequent first."""
+    for reason, count in drops_in(folder).most_common():
+        yield f"{counted(count, what) if what else f'{count:,}'}: {reason} ({DropReason(reason).explanation})"
 
 
 def write_drops(folder: Path, drops: Sequence[Drop]) -> None:

@@ -26,6 +26,11 @@ def write_table(path: Path, table: pa.Table | pd.DataFrame) -> None:
     replace_file(path, sink.getvalue().to_pybytes())
 
 
+def records_of(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a table's rows as plain values; what is not defined is null."""
+    return list(json.loads(table.to_json(orient="records")))
+
+
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None = None) -> None:
     """Write arrays of any shape by name as safetensors, whatever their layout in memory."""
     tensors = {name: np.ascontiguousarray(array) for name, array in arrays.items()}

@@ -26,7 +26,13 @@ from datasetkit.hi_scoring.model.dialogue import Dialogue
 from datasetkit.hi_scoring.model.subject import shape_of
 from datasetkit.hi_scoring.model.writing import Writer, on_device
 from datasetkit.hi_scoring.scores.encoding import EncodedBatch, EncodedSample, Encoder, rows_of
-from datasetkit.hi_scoring.scores.formulas.combine import FurtherScore, evidence_of, evidence_scores, object_scores
+from datasetkit.hi_scoring.scores.formulas.combine import (
+    ViewScore,
+    evidence_of,
+    evidence_scores,
+    further_score,
+    object_scores,
+)
 from datasetkit.hi_scoring.scores.results import Head
 from datasetkit.options.heads import ScoreOptions, score_name
 
@@ -89,7 +95,7 @@ class Scorer:
     def __init__(self, model: Any, processor: Any, options: ScoreOptions, family: str | None = None) -> None:
         self._model = model
         self._options = options
-        self._further = {score_name(name): FurtherScore.load(name) for name in options.scores}
+        self._further = {score_name(name): further_score(name) for name in options.scores}
         self._encoder = Encoder(Dialogue(processor, model.config, family), options.prompt)
         self._writer = Writer(model, processor, self._encoder.dialogue)
         self.shape = shape_of(model.config)
@@ -259,7 +265,7 @@ class _Judge:
         row: EncodedSample,
         looks: Sequence[_Look],
         options: ScoreOptions,
-        further: Mapping[str, FurtherScore],
+        further: Mapping[str, ViewScore],
         device: torch.device,
     ) -> None:
         self.looks = looks

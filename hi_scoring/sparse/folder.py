@@ -1,4 +1,4 @@
-"""The folder of a run. Owns its layout, and that nothing counts before a run is finished.
+"""The folder of a run. Owns its layout, that nothing counts before a run is finished, and how results are shown.
 
 A folder holds each condition's own results in ``conditions/NAME``; ``plan.json`` of the CoRe heads; ``costs.parquet``
 and ``quality.parquet`` of all conditions; and, written last, ``finished.json``, which names the conditions of runs that
@@ -10,17 +10,34 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
+import numpy as np
 import pandas as pd
+from rich.console import RenderableType
+from rich.table import Table
 
 from datasetkit.core.errors import BuiltFolderError
-from datasetkit.hi_scoring.runs.files import write_facts, write_table
+from datasetkit.core.results import Result
+from datasetkit.hi_scoring.evaluation.metrics import METRICS, find_metric
+from datasetkit.hi_scoring.report.tables import plain_table
+from datasetkit.hi_scoring.report.text import (
+    NOT_MEASURED,
+    ON_A_PAGE,
+    interval,
+    number,
+    p_value,
+    percent,
+    signed,
+    written,
+)
+from datasetkit.hi_scoring.runs.files import records_of, write_facts, write_table
 from datasetkit.hi_scoring.sparse.conditions import CORE, DENSE
+from datasetkit.hi_scoring.sparse.coverage import DenseReason
 from datasetkit.hi_scoring.sparse.plan import PLAN_NAME, SparsePlan
 from datasetkit.hi_scoring.sparse.results import ConditionResult, is_finished, load_condition
 from datasetkit.hi_scoring.sparse.tables import costs_table, quality_table
@@ -29,20 +46,44 @@ COMMAND = "datasetkit sparsify"
 COSTS_NAME, QUALITY_NAME = "costs.parquet", "quality.parquet"
 FINISHED_NAME = "finished.json"
 _CONDITIONS_NAME = "conditions"
+_MIB = 2**20
 
 
-@dataclass(frozen=True, eq=False)
-class Sparsity:
+@dataclass(frozen=True, eq=False, repr=False)
+class Sparsity(Result):
     """Finished conditions of one model and dataset.
 
     Args:
         plan: that keeps the CoRe heads.
         groups: results of ``dense``, ``core`` and ``random``; each of the last is a draw.
+        folder: that they are in.
 
     """
 
     plan: SparsePlan
     groups: dict[str, tuple[ConditionResult, ...]]
+    folder: Path = Path()
+
+    def __repr__(self) -> str:
+        return f"<Sparsity in {self.folder}: {len(self.plan.kept):,} heads keep full attention>"
+
+    def report(self) -> Iterator[RenderableType]:
+        """See :meth:`Result.report`: costs, and what the model says."""
+        yield from sparsity_tables(self)
+        plan, folder = self.plan, self.folder
+        [core] = self.costs[self.costs["group"] == CORE].to_dict("records")
+        if not core["sparse"] > 0:
+            yield (
+                f"nothing was sparse: of {core['tokens']:,.0f} tokens of a prompt (median), text, the first "
+                f"{plan.sink} and the last {plan.window} are too many; give a smaller --window, or longer prompts"
+            )
+        yield from (f"wrote {folder}; {folder / PLAN_NAME} keeps {len(plan.kept):,} heads", ON_A_PAGE)
+
+    def as_json(self) -> dict[str, Any]:
+        """See :meth:`Result.as_json`."""
+        kept = [list(head) for head in self.plan.kept]
+        told = {"folder": str(self.folder), "plan": str(self.folder / PLAN_NAME), "kept": kept}
+        return {**told, "costs": records_of(self.costs), "quality": records_of(self.quality)}
 
     @cached_property
     def costs(self) -> pd.DataFrame:
@@ -63,13 +104,14 @@ class Sparsity:
         return dense
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
+    def load(cls, folder: Path | str) -> Self:
         """Read the conditions of all runs into a folder that came to their end.
 
         Raises:
             BuiltFolderError: there is none, or what it left is damaged.
 
         """
+        folder = Path(folder)
         names = _finished_names(folder)
         if not names:
             raise BuiltFolderError(f"{folder} holds no finished run of `{COMMAND}`; run it to its end")
@@ -86,7 +128,7 @@ class Sparsity:
             groups[result.group] = (*groups.get(result.group, ()), result)
         if not {DENSE, CORE} <= groups.keys():
             raise BuiltFolderError(f"{folder} lacks the dense model's results or those of the CoRe heads")
-        return cls(_plan_in(condition_folder(folder, CORE)), groups)
+        return cls(_plan_in(condition_folder(folder, CORE)), groups, folder)
 
     @classmethod
     def finish(cls, folder: Path, names: Iterable[str]) -> Self:
@@ -146,3 +188,77 @@ def _plan_in(folder: Path) -> SparsePlan:
         return SparsePlan.load(folder / PLAN_NAME)
     except OSError as error:
         raise BuiltFolderError(f"{folder} holds no {PLAN_NAME} that can be read; run `{COMMAND}` again") from error
+
+
+def sparsity_tables(found: Sparsity) -> Iterator[Table]:
+    """Give the tables that ``datasetkit sparsify`` ends with: costs, what the model says, and what stayed dense."""
+    yield _costs(found)
+    yield _quality(found)
+    if found.dense_by_reason:
+        yield _dense(found.dense_by_reason, sum(result.coverage["sparse"] for result in found.groups[CORE]))
+
+
+def _costs(found: Sparsity) -> Table:
+    first, rows = found.costs.iloc[0], found.costs.to_dict("records")
+    lost = ", ".join(f"{row['group']} {row['lost']:,}" for row in rows if row["lost"])
+    left_out = f"; prompts left out, for which memory ran out: {lost}" if lost else ""
+    table = plain_table(
+        f"first token of {first['n']:,} prompts of {first['tokens']:,.0f} tokens (median)",
+        "times as fast: median of ratios of a prompt dense and sparse, in turns, 95 %; KL from dense, nats; same: "
+        f"prompts with the same first token; sparse: layers of prompts{left_out}",
+    )
+    table.add_column("")
+    for name in ("seconds", "times as fast", "MiB", "of dense", "KL", "same", "sparse"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            _named(row["group"], row["runs"]),
+            number(row["seconds"]),
+            _speedup(row),
+            written(row["peak"] / _MIB, ",.0f"),
+            written(row["memory"], ".2f"),
+            number(row["kl"]),
+            *(percent(row[name]) if np.isfinite(row[name]) else NOT_MEASURED for name in ("same_token", "sparse")),
+        )
+    return table
+
+
+def _speedup(row: Mapping[Hashable, Any]) -> str:
+    value = written(row["speedup"], ".2f")
+    if not np.isfinite(row["speedup_low"]):
+        return value
+    return f"{value} ({interval(row['speedup_low'], row['speedup_high'], '.2f')})"
+
+
+def _quality(found: Sparsity) -> Table:
+    table = plain_table(
+        "what the model says",
+        "p corrected by Holm; against random, both beyond the noise of samples and beyond the spread of random sets",
+    )
+    table.add_column("")
+    for name in ("kept", "figure", "against", "change", "95 %", "p"):
+        table.add_column(name, justify="right", no_wrap=True)
+    shown = found.quality[found.quality["metric"].isin(list(METRICS))]
+    for metric, rows in shown.groupby("metric", sort=False):
+        label = find_metric(str(metric)).label
+        for row in rows.to_dict("records"):
+            cells = [label, _named(row["group"], row["runs"]), number(row["figure"])]
+            if row["group"] != row["against"]:
+                change = signed(row["change"])
+                cells += [row["against"], change, interval(row["low"], row["high"]), p_value(row["p_holm"])]
+            table.add_row(*cells)
+            label = ""
+    return table
+
+
+def _dense(dense: Counter[str], sparse: int) -> Table:
+    table = plain_table(f"layers of prompts that stayed dense, of {sparse + dense.total():,}")
+    table.add_column("count", justify="right")
+    table.add_column("why")
+    for reason, count in dense.most_common():
+        table.add_row(f"{count:,}", DenseReason(reason).explanation)
+    return table
+
+
+def _named(group: str, runs: int) -> str:
+    return group if runs == 1 else f"{group} ({runs})"

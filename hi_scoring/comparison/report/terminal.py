@@ -1,15 +1,20 @@
-"""A comparison as tables in the terminal. Owns their columns."""
+"""A comparison as a result that shows itself. Owns the columns of its tables."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
 
 import pandas as pd
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from datasetkit.hi_scoring.comparison.compare import Comparison
+from datasetkit.core.results import Result
+from datasetkit.hi_scoring.comparison.compare import CELLS_NAME, Comparison
 from datasetkit.hi_scoring.comparison.report.conclusions import conclusions, no_conclusion
 from datasetkit.hi_scoring.comparison.report.glossary import LOWER_IS_BETTER, heading_of, mark_sentence
 from datasetkit.hi_scoring.comparison.report.summary import (
@@ -20,12 +25,60 @@ from datasetkit.hi_scoring.comparison.report.summary import (
     runs_sentence,
     tests_of,
 )
-from datasetkit.hi_scoring.comparison.table import TEST
+from datasetkit.hi_scoring.comparison.table import TEST, contrasts_table, shifts_table
 from datasetkit.hi_scoring.evaluation.metrics import find_metric
 from datasetkit.hi_scoring.report.tables import plain_table
+from datasetkit.hi_scoring.runs.files import records_of
+from datasetkit.hi_scoring.scores.run import PAGE_NAME
 
 # Three digits, a point, a sign and a mark.
 _CELL_CHARACTERS = 7
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ComparisonResult(Comparison, Result):
+    """Tuned models in a folder, compared with the untuned one."""
+
+    folder: Path = field(default=Path(), kw_only=True)
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Self:
+        """See :meth:`Comparison.load`."""
+        return replace(super().load(Path(folder)), folder=Path(folder))
+
+    @cached_property
+    def shifts(self) -> pd.DataFrame:
+        """See :func:`datasetkit.hi_scoring.comparison.table.shifts_table`."""
+        return shifts_table(self)
+
+    @cached_property
+    def contrasts(self) -> pd.DataFrame:
+        """See :func:`datasetkit.hi_scoring.comparison.table.contrasts_table`."""
+        return contrasts_table(self)
+
+    @property
+    def page(self) -> Path:
+        """The page about them."""
+        return self.folder / PAGE_NAME
+
+    def __repr__(self) -> str:
+        return f"<ComparisonResult in {self.folder}: {', '.join(self.groups)}>"
+
+    def report(self) -> Iterator[RenderableType]:
+        """See :meth:`Result.report`: figures, shifts and contrasts, and what was tuned."""
+        yield from comparison_tables(self, self.shifts, self.contrasts)
+        for group, cells in self.groups.items():
+            first = cells[0]
+            share = first.trainable / first.parameters
+            yield f"{group}: {first.trainable:,} trainable parameters, {share:.4%} of {first.parameters:,}"
+            yield from (f"  {cell.name}: {', '.join(cell.modules)}" for cell in cells)
+        yield f"wrote {self.folder} (adapters: {CELLS_NAME}/NAME/adapter; tables: comparison.md, *.parquet)"
+        yield f"open {self.page} in a browser"
+
+    def as_json(self) -> dict[str, Any]:
+        """See :meth:`Result.as_json`."""
+        told = {"folder": str(self.folder), "page": str(self.page), "groups": list(self.groups)}
+        return {**told, "shifts": records_of(self.shifts), "contrasts": records_of(self.contrasts)}
 
 
 def comparison_tables(

@@ -6,8 +6,9 @@ level of a score is named after it: ``hi_chance`` is that of ``hi``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from types import MappingProxyType
 from typing import Protocol
 
@@ -18,7 +19,6 @@ from datasetkit.core.errors import PluginError
 from datasetkit.hi_scoring.scores.formulas import binarise, mass, overlap, spatial
 from datasetkit.options.heads import BINARISATIONS, SCORES, ScoreOptions
 from datasetkit.runtime.parts import naming
-from datasetkit.runtime.registry import Origin
 
 
 class ViewScore(Protocol):
@@ -38,46 +38,29 @@ class ViewScore(Protocol):
         """
 
 
-@dataclass(frozen=True)
-class FurtherScore:
-    """A plug-in at work.
+def further_score(name: str) -> ViewScore:
+    """Make a score by the name of a plug-in or of a class; what goes wrong in it names it.
 
-    Args:
-        score: the object.
-        origin: where it comes from; errors name it.
+    Raises:
+        UnknownNameError: no score has that name.
+        PluginError: it cannot be imported or made; when it is called: it went wrong, or returned another shape.
 
     """
+    kind, origin = SCORES.load(name), SCORES.origin(name)
+    guard: Callable[[], AbstractContextManager[None]] = nullcontext if origin is None else partial(naming, origin)
+    with guard():
+        score = kind()
 
-    score: ViewScore
-    origin: Origin
-
-    @classmethod
-    def load(cls, name: str) -> FurtherScore:
-        """Make a score by the name of a plug-in or of a class.
-
-        Raises:
-            UnknownNameError: no score has that name.
-            PluginError: it cannot be imported or made, or cannot be called.
-
-        """
-        kind, origin = SCORES.load(name), SCORES.origin(name)
-        if origin is None:
-            raise PluginError(f"score {name} has no origin")
-        with naming(origin):
-            score = kind()
-        if not callable(score):
-            raise PluginError(f"{origin}: its objects cannot be called with attention and coverage")
-        return cls(score, origin)
-
-    def __call__(self, attention: Tensor, coverage: Tensor) -> Tensor:
-        """See :class:`ViewScore`; float64."""
-        with naming(self.origin):
-            found = self.score(attention, coverage)
+    def checked(attention: Tensor, coverage: Tensor) -> Tensor:
+        with guard():
+            found = score(attention, coverage)
         shape, came = (len(coverage), attention.shape[1]), tuple(getattr(found, "shape", ()))
         if not isinstance(found, Tensor) or came != shape:
             told = f"a {type(found).__name__} of shape {came}"
-            raise PluginError(f"{self.origin} returned {told}; return a Tensor of shape {shape}: (objects, heads)")
+            raise PluginError(f"{origin} returned {told}; return a Tensor of shape {shape}: (objects, heads)")
         return found.to(attention.device).double()
+
+    return checked
 
 
 def object_scores(
@@ -85,7 +68,7 @@ def object_scores(
     views: Sequence[Tensor],
     coverage: Sequence[Tensor],
     options: ScoreOptions,
-    further: Mapping[str, FurtherScore] = MappingProxyType({}),
+    further: Mapping[str, ViewScore] = MappingProxyType({}),
 ) -> dict[str, Tensor]:
     """Score heads on each key object.
 
@@ -170,7 +153,7 @@ def _object_names(options: ScoreOptions) -> list[str]:
 
 
 def _view_scores(
-    attention: Tensor, coverage: Tensor, options: ScoreOptions, further: Mapping[str, FurtherScore]
+    attention: Tensor, coverage: Tensor, options: ScoreOptions, further: Mapping[str, ViewScore]
 ) -> dict[str, Tensor]:
     """Score heads on the objects in one view: (O | 1, H, rows, columns) and (O, rows, columns) give (O, H) each."""
     flat = attention.flatten(2)

@@ -1,16 +1,83 @@
-"""Head scores as tables in the terminal. Owns their columns."""
+"""Head scores as a result that shows itself. Owns the columns of its tables."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Self
 
+from rich.console import RenderableType
 from rich.table import Table
 
+from datasetkit.core.results import Result
+from datasetkit.core.text import counted
 from datasetkit.hi_scoring.report.tables import plain_table
-from datasetkit.hi_scoring.report.text import interval, number
+from datasetkit.hi_scoring.report.text import FEW_SAMPLES, interval, number
+from datasetkit.hi_scoring.runs.drops import drop_lines, drops_in
+from datasetkit.hi_scoring.runs.files import records_of
 from datasetkit.hi_scoring.scores.report.glossary import heading_of
 from datasetkit.hi_scoring.scores.report.summary import STABILITY_TOP, columns_of, head_rows, stability
 from datasetkit.hi_scoring.scores.results import HeadScores
+from datasetkit.hi_scoring.scores.run import PAGE_NAME
+
+
+class ScoreResult(HeadScores, Result):
+    """Scores of every head on every sample, ranked.
+
+    Attributes:
+        folder: where they are.
+        by: SCORE:POSITIONS that heads are ranked by.
+        shown: how many heads are listed.
+
+    """
+
+    folder: Path
+    by: str
+    shown: int
+
+    @classmethod
+    def load(cls, folder: Path | str, by: str | None = None, shown: int = 10) -> Self:
+        """See :meth:`HeadScores.load`."""
+        found = super().load(folder)
+        found.folder, found.by, found.shown = Path(folder), by or f"hi:{found.options.positions[0]}", shown
+        return found
+
+    @property
+    def page(self) -> Path:
+        """The page about them."""
+        return self.folder / PAGE_NAME
+
+    def __repr__(self) -> str:
+        layers, heads = self.shape
+        return f"<ScoreResult in {self.folder}: {layers} layers of {heads} heads, {len(self.record_ids)} samples>"
+
+    def report(self) -> Iterator[RenderableType]:
+        """See :meth:`Result.report`: the best heads and layers, and how stable the ranking is."""
+        yield from scores_tables(self, self.by, self.shown)
+        samples = len(self.record_ids)
+        if samples < FEW_SAMPLES:
+            yield f"few samples    {samples}: intervals and rankings say little below some {FEW_SAMPLES}"
+        yield from (f"without scores  {line}" for line in drop_lines(self.folder, "row"))
+        yield f"wrote {self.folder} (scores of {counted(samples, 'sample')})"
+        yield f"open {self.page} in a browser"
+
+    def as_json(self) -> dict[str, Any]:
+        """See :meth:`Result.as_json`."""
+        (layers, heads), (score, _, place), table = self.shape, self.by.partition(":"), self.table()
+        ranked = table[(table["score"] == score) & (table["positions"] == place)]
+        return {
+            "folder": str(self.folder),
+            "page": str(self.page),
+            "model": asdict(self.model),
+            "data": self.dataset,
+            "layers": layers,
+            "heads": heads,
+            "samples": len(self.record_ids),
+            "ranked_by": self.by,
+            "top": records_of(ranked.nlargest(self.shown, "mean").drop(columns=["score", "positions"])),
+            "dropped": drops_in(self.folder),
+        }
 
 
 def scores_tables(scores: HeadScores, by: str, top: int) -> Iterator[Table]:

@@ -5,8 +5,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from datasetkit.hi_scoring.ablation.results import Ablations
-from datasetkit.hi_scoring.ablation.terminal import ablation_tables
+from datasetkit.hi_scoring.ablation.results import Ablations, ablation_tables
 
 DOSES = (11, 21, 52, 103, 1205)
 METRICS = ("cider", "key_recall", "hallucination", "accuracy", "answer_probability")

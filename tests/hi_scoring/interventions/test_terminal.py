@@ -9,9 +9,8 @@ import pyarrow as pa
 from rich.console import Console
 
 from datasetkit.hi_scoring.interventions.knockout import FlowResult, QuestionResult
-from datasetkit.hi_scoring.interventions.knockout_results import Knockouts
+from datasetkit.hi_scoring.interventions.knockout_results import Knockouts, knockout_tables
 from datasetkit.hi_scoring.interventions.knockout_tables import PART_SCHEMA, KnockoutTables, part_row
-from datasetkit.hi_scoring.interventions.terminal import knockout_tables
 from tests.hi_scoring.interventions.asking import question
 
 NONE = np.full(3, np.nan)

@@ -237,7 +237,7 @@ def _edit(**changes: object) -> object:
     [
         (_remove("scores.json"), "scores.json is missing"),
         (_remove("scores.safetensors"), "scores.safetensors is missing"),
-        (lambda folder: (folder / "scores.json").write_text("{"), "is no JSON"),
+        (lambda folder: (folder / "scores.json").write_text("{"), "is not JSON"),
         (lambda folder: (folder / "scores.json").write_text("[]"), "format None"),
         (_edit(format=2), "format 2; this datasetkit reads format 1"),
         (lambda folder: (folder / "scores.safetensors").write_bytes(b"x"), "is not the one that scores.json names"),

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 from rich.table import Table
 
-from datasetkit.hi_scoring.sparse.folder import Sparsity
+from datasetkit.hi_scoring.sparse.folder import Sparsity, sparsity_tables
 from datasetkit.hi_scoring.sparse.results import ConditionResult
-from datasetkit.hi_scoring.sparse.terminal import sparsity_tables
 from tests.hi_scoring.sparse.made import answers, lost, prefills, result
 from tests.hi_scoring.sparse.measured import conditions
 
