@@ -51,9 +51,22 @@ def command(lab: Path, tmp_path: Path) -> Command:
 
 
 BROKEN = """
+from my_lab.heads import MyFamily
 class Few:
     def detect(self, images, queries):
         return []
+
+class Lost(MyFamily):
+    def image_tokens(self, processor, config, size_hw):
+        return 1 // 0
+
+class Flat:
+    def __call__(self, attention, coverage):
+        return attention.flatten(2).sum(2)[0]
+
+class Raising:
+    def __call__(self, attention, coverage):
+        raise KeyError("no")
 
 class Wrong:
     def caption(self, images):
