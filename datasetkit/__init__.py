@@ -13,14 +13,23 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datasetkit.api.building import build
     from datasetkit.api.built import open_built as open  # noqa: A004
+    from datasetkit.api.experiments import ablate, knockout, sparsify
+    from datasetkit.api.joining import report
+    from datasetkit.api.scoring import score
+    from datasetkit.api.tuning import compare, tune
     from datasetkit.core.rows import load, masks, overlay, phrase_masks
 
 __version__ = "0.2.0"
-__all__ = ["build", "load", "masks", "open", "overlay", "phrase_masks"]
+__all__ = ["ablate", "build", "compare", "knockout", "load", "masks", "open", "overlay", "phrase_masks", "report"]
+__all__ += ["score", "sparsify", "tune"]
 # Where each public name is; its module is imported when it is first asked for.
 _PUBLIC = {
     "build": "datasetkit.api.building:build",
     "open": "datasetkit.api.built:open_built",
+    "report": "datasetkit.api.joining:report",
+    "score": "datasetkit.api.scoring:score",
+    **dict.fromkeys(("ablate", "knockout", "sparsify"), "datasetkit.api.experiments:{}"),
+    **dict.fromkeys(("compare", "tune"), "datasetkit.api.tuning:{}"),
     **dict.fromkeys(("load", "masks", "overlay", "phrase_masks"), "datasetkit.core.rows:{}"),
 }
 

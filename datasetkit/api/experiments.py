@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import logging
-from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datasetkit.api.opening import (
     Model,
+    Out,
     check_inputs,
-    columns_of,
     folder_of,
     given,
     is_table,
-    name_of_rows,
     namer_of,
     open_model,
     open_rows,
@@ -39,12 +37,7 @@ if TYPE_CHECKING:
 
 
 def knockout(
-    model: Model,
-    data: Rows,
-    out: str | PathLike[str] | None = None,
-    *,
-    on_progress: OnProgress | None = None,
-    **options: Any,
+    model: Model, data: Rows, out: Out = None, *, on_progress: OnProgress | None = None, **options: Any
 ) -> Knockouts:
     """Block the attention from some tokens to others around each layer.
 
@@ -55,7 +48,7 @@ def knockout(
         data: rows with ``questions``, see :func:`datasetkit.score`; or the path of a .csv or .parquet table of image,
             question and answer.
         out: folder for the results; ``knockouts/MODEL--DATA`` if none is given.
-        on_progress: called with the stage, the questions that are done, and how many there are.
+        on_progress: see :func:`datasetkit.score`.
         **options: fields of :class:`~datasetkit.options.head_commands.KnockoutCommand`.
 
     Returns:
@@ -103,7 +96,6 @@ def run_knockout(command: KnockoutCommand, on_progress: OnProgress) -> Knockouts
 
 
 def _questions(command: KnockoutCommand, subject: Subject) -> Questions:
-    from datasetkit.hi_scoring.data.datasets import ASKED
     from datasetkit.hi_scoring.interventions.question_tables import read_question_table
     from datasetkit.hi_scoring.interventions.questions import read_questions
 
@@ -111,19 +103,14 @@ def _questions(command: KnockoutCommand, subject: Subject) -> Questions:
         questions = read_question_table(Path(command.data), command.question_prompt, command.limit)
         warn_of_toyworld(subject, questions.identity.name, is_rendered=False)
     else:
-        rows = open_rows(subject, command.data, command.split, command.limit, ASKED)
+        rows = open_rows(subject, command.data, command.split, command.limit, ("vqa",))
         questions = read_questions(rows, command.question_prompt)
     tell(f"questions: {len(questions):,} of {questions.identity.name}")
     return questions
 
 
 def ablate(
-    model: Model,
-    data: Rows,
-    out: str | PathLike[str] | None = None,
-    *,
-    on_progress: OnProgress | None = None,
-    **options: Any,
+    model: Model, data: Rows, out: Out = None, *, on_progress: OnProgress | None = None, **options: Any
 ) -> Ablations:
     """Take out the highest, the lowest and random heads, and measure what the model still says.
 
@@ -133,7 +120,7 @@ def ablate(
         model: name, folder, or a pair of a loaded model and its processor; see :func:`datasetkit.score`.
         data: rows with texts or questions; see :func:`datasetkit.score`.
         out: folder for the results; ``ablated/MODEL--DATA`` if none is given.
-        on_progress: called with the stage, how much of it is done, and of how much.
+        on_progress: see :func:`datasetkit.score`.
         **options: fields of :class:`~datasetkit.options.head_commands.AblateCommand`; ``scores`` (a folder of
             :func:`datasetkit.score`) or ``table`` ranks the heads.
 
@@ -170,7 +157,7 @@ def run_ablate(command: AblateCommand, on_progress: OnProgress) -> Ablations:
     if command.table is not None:
         rankings.append(Ranking.of_table(command.table, subject.identity, subject.shape))
     plan = Plan.of(rankings, command.part(AblationOptions), subject.shape)
-    rows = open_rows(subject, command.data, command.split, command.limit, columns_of(command))
+    rows = open_rows(subject, command.data, command.split, command.limit, command.tasks)
     tell(f"conditions: {len({trial.condition.name for trial in plan.trials}):,}, and the model as it is")
     examples = read_examples_of(command, rows, subject, on_progress)
     ranked = [ranking.name for ranking in rankings if rows.identity.shares_rows(ranking.source.get("data", {}))]
@@ -189,18 +176,13 @@ def run_ablate(command: AblateCommand, on_progress: OnProgress) -> Ablations:
         seed=command.seed,
         batch=command.batch,
     )
-    folder = folder_of(command, "ablated", subject, name_of_rows(command.data))
+    folder = folder_of(command, "ablated", subject)
     ablate_heads(bench, plan, folder, overwrite=command.overwrite, on_progress=on_progress)
     return Ablations.load(folder)
 
 
 def sparsify(
-    model: Model,
-    data: Rows,
-    out: str | PathLike[str] | None = None,
-    *,
-    on_progress: OnProgress | None = None,
-    **options: Any,
+    model: Model, data: Rows, out: Out = None, *, on_progress: OnProgress | None = None, **options: Any
 ) -> Sparsity:
     """Plan a sparse prefill in which few heads keep full attention, and measure time, memory and quality.
 
@@ -211,7 +193,7 @@ def sparsify(
         model: name, folder, or a pair of a loaded model and its processor; see :func:`datasetkit.score`.
         data: rows with texts or questions; see :func:`datasetkit.score`.
         out: folder for the results; ``sparse/MODEL--DATA`` if none is given.
-        on_progress: called with the stage, how much of it is done, and of how much.
+        on_progress: see :func:`datasetkit.score`.
         **options: fields of :class:`~datasetkit.options.head_commands.SparsifyCommand`; ``scores`` is needed, a folder
             of :func:`datasetkit.score`.
 
@@ -247,7 +229,7 @@ def run_sparsify(command: SparsifyCommand, on_progress: OnProgress) -> Sparsity:
     check_kernel(command.kernel, torch.device(subject.torch_device), head_width(subject.config))
     scores = HeadScores.load(command.scores)
     conditions = conditions_of(scores, subject.identity, subject.shape, options, command.draws)
-    rows = open_rows(subject, command.data, command.split, command.limit, columns_of(command))
+    rows = open_rows(subject, command.data, command.split, command.limit, command.tasks)
     bench = Bench(
         subject=subject,
         examples=read_examples_of(command, rows, subject, on_progress),
@@ -259,6 +241,6 @@ def run_sparsify(command: SparsifyCommand, on_progress: OnProgress) -> Sparsity:
         kernel=command.kernel,
         batch=command.batch,
     )
-    folder = folder_of(command, "sparse", subject, name_of_rows(command.data))
+    folder = folder_of(command, "sparse", subject)
     bench.run(conditions, folder, overwrite=command.overwrite, on_progress=on_progress)
     return Sparsity.load(folder)

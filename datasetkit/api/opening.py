@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     Rows: TypeAlias = str | PathLike[str] | datasets.Dataset | Sequence[Mapping[str, Any]]
 Model: TypeAlias = str | PathLike[str] | tuple[Any, Any]
+Out: TypeAlias = str | PathLike[str] | None
 
 logger = logging.getLogger(__name__)
 
@@ -141,14 +142,15 @@ def open_rows(
     data: object,
     split: str | None,
     limit: int | None,
-    requires: Sequence[Sequence[str]],
+    needs: Sequence[str],
     usual: str = "test",
     *,
     name: str = "rows",
 ) -> Data:
-    """Open rows, and say how many they are, and whether the model was made for such."""
-    from datasetkit.hi_scoring.data.datasets import open_data
+    """Open rows for tasks or for ``score``, and say how many they are, and whether the model was made for such."""
+    from datasetkit.hi_scoring.data.datasets import ASKED, DESCRIBED, SCORED, open_data
 
+    requires = SCORED if "score" in needs else DESCRIBED if "caption" in needs else ASKED
     rows = open_data(data, split, limit, requires, usual)
     what = "" if name == "rows" else " rows"
     tell(f"{name}: {len(rows):,}{what} of split {rows.identity.split} of {rows.identity.name}")
@@ -202,13 +204,6 @@ def read_examples_of(
     return examples
 
 
-def columns_of(command: AskCommand) -> Sequence[Sequence[str]]:
-    """Return the columns that the tasks need."""
-    from datasetkit.hi_scoring.data.datasets import ASKED, DESCRIBED
-
-    return DESCRIBED if "caption" in command.tasks else ASKED
-
-
 def namer_of(*rows: Data) -> KnownObjectNamer | None:
     """Return what finds the objects that captions name, of the categories of all rows; None where these have none."""
     from datasetkit.annotation.naming import KnownObjectNamer
@@ -217,12 +212,8 @@ def namer_of(*rows: Data) -> KnownObjectNamer | None:
     return KnownObjectNamer(sorted(categories)) if categories else None
 
 
-def folder_of(command: HeadsCommand, kind: str, subject: Subject, data: str) -> Path:
-    """Return where results go: ``kind/MODEL--DATA`` where no folder is named."""
+def folder_of(command: HeadsCommand, kind: str, subject: Subject, name: str | None = None) -> Path:
+    """Return where results go: ``kind/MODEL--DATA`` where no folder is named, DATA by its name or as it was given."""
+    data = name or (command.data if isinstance(command.data, str) else type(command.data).__name__)
     names = (place.rstrip("/").rpartition("/")[2].replace(":", "-") for place in (subject.name, data))
     return command.out or Path(kind) / "--".join(names)
-
-
-def name_of_rows(data: object) -> str:
-    """Return what a folder is called after."""
-    return data if isinstance(data, str) else type(data).__name__

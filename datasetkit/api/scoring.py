@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from datasetkit.api.opening import Model, check_inputs, folder_of, given, open_model, open_rows, silent, tell
+from datasetkit.api.opening import Model, Out, check_inputs, folder_of, given, open_model, open_rows, silent, tell
 from datasetkit.core.errors import RecipeError
 from datasetkit.options.head_commands import ScoreCommand
 from datasetkit.options.heads import SCORES, ScoreOptions
@@ -21,12 +20,7 @@ _SAMPLES_DRAWN = 4
 
 
 def score(
-    model: Model,
-    data: Rows,
-    out: str | PathLike[str] | None = None,
-    *,
-    on_progress: OnProgress | None = None,
-    **options: Any,
+    model: Model, data: Rows, out: Out = None, *, on_progress: OnProgress | None = None, **options: Any
 ) -> ScoreResult | None:
     """Score every attention head of a model by how much it looks at the objects that texts name.
 
@@ -67,7 +61,6 @@ def run_score(command: ScoreCommand, on_progress: OnProgress) -> ScoreResult | N
     for name in command.scores:
         if not SCORES.has(name):
             SCORES.load(name)
-    from datasetkit.hi_scoring.data.datasets import SCORED
     from datasetkit.hi_scoring.runs.drops import read_drops
     from datasetkit.hi_scoring.scores.dataset_scores import looked_at, score_dataset
     from datasetkit.hi_scoring.scores.report.gallery import panel
@@ -75,7 +68,7 @@ def run_score(command: ScoreCommand, on_progress: OnProgress) -> ScoreResult | N
     from datasetkit.hi_scoring.scores.report.terminal import ScoreResult
 
     subject, options, by = open_model(command), command.part(ScoreOptions), command.ranking
-    rows = open_rows(subject, command.data, command.split, command.limit, SCORED, "train")
+    rows = open_rows(subject, command.data, command.split, command.limit, ("score",), "train")
     _check_phrases(rows, command)
     folder = folder_of(command, "scores", subject, rows.identity.name)
     scores = score_dataset(

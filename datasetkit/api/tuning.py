@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datasetkit.api.opening import (
     Model,
+    Out,
     check_inputs,
-    columns_of,
     folder_of,
     given,
-    name_of_rows,
     namer_of,
     open_model,
     open_rows,
@@ -39,12 +37,7 @@ _RECORDS_SHOWN = 4
 
 
 def tune(
-    model: Model,
-    data: Rows,
-    out: str | PathLike[str] | None = None,
-    *,
-    on_progress: OnProgress | None = None,
-    **options: Any,
+    model: Model, data: Rows, out: Out = None, *, on_progress: OnProgress | None = None, **options: Any
 ) -> ComparisonResult | None:
     """Tune an adapter on the layers or heads that matter, and test the model before and after.
 
@@ -55,7 +48,7 @@ def tune(
             is a copy of the model.
         data: rows to learn, with texts or questions; see :func:`datasetkit.score`.
         out: folder for the results; ``tuned/MODEL--DATA`` if none is given.
-        on_progress: called with the stage, how much of it is done, and of how much.
+        on_progress: see :func:`datasetkit.score`.
         **options: fields of :class:`~datasetkit.options.head_commands.TuneCommand`; ``select`` is needed.
 
     Returns:
@@ -76,12 +69,7 @@ def tune(
 
 
 def compare(
-    model: Model,
-    data: Rows,
-    out: str | PathLike[str] | None = None,
-    *,
-    on_progress: OnProgress | None = None,
-    **options: Any,
+    model: Model, data: Rows, out: Out = None, *, on_progress: OnProgress | None = None, **options: Any
 ) -> ComparisonResult | None:
     """Tune several selections with several seeds, and compare their shifts from the untuned model.
 
@@ -140,7 +128,7 @@ def _run(
     from datasetkit.hi_scoring.comparison.compare import compare as run_trials
 
     bench, trials = _opened(command, selections, seeds, on_progress)
-    folder = folder_of(command, "tuned", bench.subject, name_of_rows(command.data))
+    folder = folder_of(command, "tuned", bench.subject)
     found = run_trials(bench, trials, folder, name, shard=shard, overwrite=command.overwrite, on_progress=on_progress)
     if found is None:
         tell(f"this shard is done; {folder} reports when all are")
@@ -172,7 +160,7 @@ def _opened(
     if command.forgetting is not None:
         wanted["forgetting"] = (command.forgetting, command.forgetting_split, command.test_limit, "test")
     rows = {
-        name: open_rows(subject, data, split, limit, columns_of(command), usual, name=name)
+        name: open_rows(subject, data, split, limit, command.tasks, usual, name=name)
         for name, (data, split, limit, usual) in wanted.items()
     }
     examples = {

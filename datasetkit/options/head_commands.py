@@ -12,7 +12,6 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from datasetkit.core.errors import UnknownNameError
 from datasetkit.options.base import Commas, Device, Options, Typed
 from datasetkit.options.head_forms import Once, QuestionPrompt, check_selection
 from datasetkit.options.heads import (
@@ -27,7 +26,7 @@ from datasetkit.options.heads import (
     WritingOptions,
     score_name,
 )
-from datasetkit.runtime.checkpoints import resolve
+from datasetkit.runtime.checkpoints import check_shipped, resolve
 
 DTYPES = Literal["float32", "bfloat16", "float16"]
 # Of numpy's generator.
@@ -39,15 +38,11 @@ def _as_text(value: object) -> object:
 
 
 def _as_several(value: object) -> object:
-    return (value,) if isinstance(value, str) else value
+    return (value,) if isinstance(value, str | PathLike) else value
 
 
 def _check_model(model: Any) -> Any:
-    """Refuse a shipped model that there is not."""
-    try:
-        return resolve(model) and model if isinstance(model, str) else model
-    except UnknownNameError as error:
-        raise ValueError(str(error)) from error
+    return check_shipped(str(model)) if isinstance(model, str | PathLike) else model
 
 
 def _check_shard(text: str) -> str:
@@ -76,7 +71,7 @@ class HeadsCommand(Options):
     In Python, a model may also be a pair of loaded objects, and rows a ``datasets.Dataset`` or a list of dictionaries.
     """
 
-    model: Annotated[str | tuple[Any, Any], BeforeValidator(_as_text), AfterValidator(_check_model), Typed("NAME")]
+    model: Annotated[str | tuple[Any, Any], BeforeValidator(_check_model), Typed("NAME")]
     """Image-text-to-text model: Hub id, local folder, or toyworld:vlm."""
     data: Rows
     """Rows with images, and texts or questions: built folder, dataset on the Hub, or any that have the columns."""

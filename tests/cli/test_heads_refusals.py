@@ -35,7 +35,7 @@ print(json.dumps([code, used.ru_utime + used.ru_stime, heavy]))
     ("arguments", "told"),
     [
         (("score", *MODEL, *DATA, "--by", "hi_max:response"), "--by: give SCORE:POSITIONS, a score of hi, hi_soft"),
-        (("score", "--model", "toyworld:vml", *DATA), "--model: no shipped model is called 'toyworld:vml'"),
+        (("score", "--model", "toyworld:vml", *DATA), "no shipped model is called 'toyworld:vml'; known: "),
         (("score", "--model", "/none", *DATA), "there is no folder /none"),
         pytest.param(
             ("score", *MODEL[:2], "--device", "cuda", *DATA),

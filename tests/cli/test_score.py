@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -77,8 +78,10 @@ def test_another_ranking_needs_no_new_scores(scenes: Path, finished: Path) -> No
     code, shown, _ = run("score", *MODEL, "--data", scenes, "--out", finished, "--by", "ram:phrase", "--top", "1")
     assert code == 0
     assert "heads by ram:phrase" in shown
+    code, shown, _ = run("score", *MODEL, "--data", scenes, "--out", finished, "--by", "hi:last", "--json")
+    assert (code, json.loads(shown)["samples"], json.loads(shown)["ranked_by"]) == (0, 24, "hi:last")
     assert {name: (finished / name).stat().st_mtime_ns for name in RESULTS} == before
-    assert "Heads of the highest ram:phrase" in (finished / "report.html").read_text()
+    assert "Heads of the highest hi:last" in (finished / "report.html").read_text()
 
 
 def test_two_processes_of_a_launcher_make_the_same_files(scenes: Path, tmp_path: Path) -> None:
