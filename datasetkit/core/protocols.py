@@ -87,8 +87,8 @@ class Source(Protocol):
         ...
 
     def stray_drops(self) -> Iterator[Drop]:
-        """Annotations that belong to no entry, each already a drop."""
-        ...
+        """Annotations that belong to no entry, each already a drop; none where a source does not say otherwise."""
+        return iter(())
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,10 +41,6 @@ class _Handle:
 class CocoSource:
     """Pictures, instance masks and captions in COCO's format.
 
-    Args:
-        options: see :class:`CocoOptions`.
-        context: see :class:`datasetkit.core.protocols.SourceContext`.
-
     Raises:
         SourceError: a file is missing or broken, or none is given.
 
@@ -90,12 +86,8 @@ class CocoSource:
     def stray_drops(self) -> Iterator[Drop]:
         """Annotations whose picture neither file lists."""
         for annotation_id, image_id in self._index.strays:
-            yield Drop(
-                "annotation",
-                annotation_id,
-                DropReason.UNKNOWN_IMAGE,
-                f"no picture has id {image_id}; its entry is missing",
-            )
+            detail = f"no picture has id {image_id}; its entry is missing"
+            yield Drop("annotation", annotation_id, DropReason.UNKNOWN_IMAGE, detail)
 
     def read(self, entry: Entry) -> Reading:
         """Open one picture, decode its masks and choose its caption.

@@ -16,22 +16,15 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from datasetkit.core.errors import SourceError, UnusableError
-from datasetkit.core.image import load_image
-from datasetkit.core.ledger import Drop, DropReason, Notice
+from datasetkit.core.ledger import DropReason
 from datasetkit.core.paths import Place, arrow_input, files_below, path_inside
-from datasetkit.core.protocols import Entry, Reading, SourceContext
-from datasetkit.core.record import Provenance, Record
+from datasetkit.core.protocols import Entry, Reading, Source, SourceContext
 from datasetkit.core.remote import RemotePath
 from datasetkit.core.text import one_line
 from datasetkit.options import FolderOptions
-from datasetkit.sources.columns import UNKNOWN_LICENSE, no_texts
-from datasetkit.sources.files import (
-    CAPTION_COLUMNS,
-    PICTURE_SUFFIXES,
-    as_text,
-    read_picture,
-    split_of_folder,
-)
+from datasetkit.sources.columns import no_texts
+from datasetkit.sources.files import CAPTION_COLUMNS, PICTURE_SUFFIXES, as_text, read_picture, split_of_folder
+from datasetkit.sources.rows import RowReader
 
 _METADATA_NAMES = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 _NO_TEXTS = ("file_name", "license")
@@ -47,12 +40,8 @@ class _Handle:
     duplicate: bool
 
 
-class FolderSource:
+class FolderSource(Source):
     """Pictures below a folder, recursively, with the descriptions of its metadata files.
-
-    Args:
-        options: see :class:`FolderOptions`.
-        context: see :class:`datasetkit.core.protocols.SourceContext`.
 
     Raises:
         SourceError: the folder is missing, holds no picture or a built dataset, or a metadata file is broken.
@@ -66,9 +55,16 @@ class FolderSource:
         if (folder / "manifest.json").is_file() and (folder / "ledger.jsonl").is_file():
             raise SourceError(f"{folder} is a built dataset; `datasetkit build parquet {folder}` reads its records")
         self._folder = folder if isinstance(folder, RemotePath) else folder.resolve()
-        self._options = options
-        self._context = context
-        pictures, metadata = _listing(self._folder)
+        self._limits = context.limits
+        self._reader = RowReader(context)
+        pictures = []
+        metadata = []
+        for name, path in files_below(self._folder):
+            relative = PurePosixPath(name)
+            if relative.name in _METADATA_NAMES:
+                metadata.append((relative.parent, path))
+            elif relative.suffix.lower() in PICTURE_SUFFIXES:
+                pictures.append(name)
         self._handles = list(_handles(pictures, metadata, options.caption_column))
         if not self._handles:
             raise SourceError(f"{folder} holds no picture ({', '.join(sorted(PICTURE_SUFFIXES))}) and no metadata file")
@@ -89,10 +85,6 @@ class FolderSource:
         for handle in self._handles:
             yield Entry(as_text(handle.name), (), split_of_folder(handle.name), handle)
 
-    def stray_drops(self) -> Iterator[Drop]:
-        """Give nothing: a folder has no annotations."""
-        return iter(())
-
     def read(self, entry: Entry) -> Reading:
         """Open one picture.
 
@@ -103,33 +95,9 @@ class FolderSource:
         handle: _Handle = entry.handle
         if handle.duplicate:
             raise UnusableError(DropReason.DUPLICATE_ID, f"{handle.name} was listed before")
-        data = read_picture(path_inside(self._folder, handle.name), self._context.limits)
-        loaded = load_image(data, PurePosixPath(handle.name).name, self._context.limits)
-        record = Record(
-            record_id=entry.record_id,
-            image_id=entry.record_id,
-            image=loaded.encoded,
-            description=handle.description,
-            source=Provenance(
-                entry.record_id,
-                handle.license or self._context.license or UNKNOWN_LICENSE,
-                hashlib.sha256(data).hexdigest(),
-            ),
-        )
-        return Reading(record, loaded.pixels, (), tuple(Notice(entry.record_id, kind) for kind in loaded.notices))
-
-
-def _listing(folder: Place) -> tuple[list[str], list[tuple[PurePosixPath, Place]]]:
-    """Name the pictures, and give each metadata file with the folder that it stands in."""
-    pictures = []
-    metadata = []
-    for name, path in files_below(folder):
-        relative = PurePosixPath(name)
-        if relative.name in _METADATA_NAMES:
-            metadata.append((relative.parent, path))
-        elif relative.suffix.lower() in PICTURE_SUFFIXES:
-            pictures.append(name)
-    return pictures, metadata
+        data = read_picture(path_inside(self._folder, handle.name), self._limits)
+        name = PurePosixPath(handle.name).name
+        return self._reader.reading(entry, data, name, handle.description, handle.license, entry.record_id)
 
 
 def _handles(

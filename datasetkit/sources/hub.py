@@ -11,11 +11,11 @@ import itertools
 import json
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from datasetkit.core.errors import SourceError, UnusableError
-from datasetkit.core.ledger import Drop, DropReason
+from datasetkit.core.ledger import DropReason
 from datasetkit.core.protocols import Entry, Reading, SourceContext
 from datasetkit.options.sources import HubOptions
 from datasetkit.sources.columns import Columns, check_texts, find_columns
@@ -30,7 +30,7 @@ from datasetkit.sources.hub_loading import (
     stated_rows,
 )
 from datasetkit.sources.in_order import InOrder
-from datasetkit.sources.rows import RowReader, announce, number_of, object_ids
+from datasetkit.sources.rows import Row, RowReader, RowSource, object_ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +45,10 @@ class _Split:
     take: Callable[[int], Mapping[str, Any] | UnusableError]
 
 
-class HubSource:
+class HubSource(RowSource):
     """Rows of a dataset on the Hub. Of a list of texts the first counts.
 
     To stream a dataset that does not say how many rows it has, it must be known how many are wanted.
-
-    Args:
-        options: see :class:`HubOptions`.
-        context: see :class:`datasetkit.core.protocols.SourceContext`.
 
     Raises:
         SourceError: the dataset cannot be loaded, or its columns are not to be found.
@@ -88,27 +84,13 @@ class HubSource:
         """How many rows there are; of a stream, as far as they are wanted."""
         return self._length
 
-    def entries(self) -> Iterator[Entry]:
-        """Announce every row, split by split; of the columns only ids are read."""
-        seen: set[str] = set()
+    def _rows_known(self) -> Iterator[Row]:
+        """Go through the rows, split by split; of the columns only ids are read."""
         for split in self._splits:
             for row, (record_id, objects) in enumerate(itertools.islice(self._ids(split), split.rows)):
-                entry = announce(split.first + row, record_id, f"{split.name}/{row}", objects, seen)
-                yield replace(entry, split=split.name)
+                yield Row(split.first + row, record_id, f"{split.name}/{row}", objects, split.name)
 
-    def stray_drops(self) -> Iterator[Drop]:
-        """Give nothing: objects stand in their rows."""
-        return iter(())
-
-    def read(self, entry: Entry) -> Reading:
-        """Read one row and make its record.
-
-        Raises:
-            UnusableError: the row makes no record.
-            SourceError: the Hub stopped to answer.
-
-        """
-        number = number_of(entry)
+    def _read(self, entry: Entry, number: int) -> Reading:
         split = self._splits[bisect_right(self._splits, number, key=lambda split: split.first) - 1]
         index = number - split.first
         try:

@@ -25,12 +25,6 @@ class RepositoryFiles:
     """Files of one commit, as rows name them: by address where they are streamed, by place in the cache otherwise.
 
     A row is data from elsewhere; a name in it that leads anywhere else is not opened.
-
-    Args:
-        repo: ``user/name``.
-        commit: what is read.
-        limits: of pictures.
-
     """
 
     def __init__(self, repo: str, commit: str, limits: ImageLimits) -> None:

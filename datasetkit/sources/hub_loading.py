@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,13 +25,7 @@ _KEY_ROWS = 1000
 
 @dataclass(frozen=True, slots=True)
 class HubDataset:
-    """Which rows of the Hub are read.
-
-    Args:
-        options: see :class:`HubOptions`.
-        commit: the full hash.
-
-    """
+    """Which rows of the Hub are read; the commit is the full hash."""
 
     options: HubOptions
     commit: str
@@ -144,9 +137,9 @@ def rows_from(dataset: Any, number: int, repo: str) -> Iterator[Mapping[str, Any
 
 def count_rows(tables: Iterator[pa.Table], most: int) -> int:
     """Count rows, no further than needed."""
-    totals = itertools.accumulate(table.num_rows for table in tables)
     total = 0
-    for total in totals:
+    for table in tables:
+        total += table.num_rows
         if total >= most:
             break
     return min(total, most)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,16 @@ import pyarrow as pa
 from PIL import Image
 
 from datasetkit.core.errors import SourceError, UnusableError
-from datasetkit.core.ledger import Drop, DropReason
+from datasetkit.core.ledger import DropReason
 from datasetkit.core.protocols import Entry, Reading, SourceContext
 from datasetkit.options.sources import TableOptions
 from datasetkit.sources.columns import PICTURE_NAMES, check_texts, find_columns
 from datasetkit.sources.files import read_picture
-from datasetkit.sources.rows import RowReader, announce, number_of
+from datasetkit.sources.hub_loading import encoded
+from datasetkit.sources.rows import Row, RowReader, RowSource
 
 
-class InMemorySource:
+class InMemorySource(RowSource):
     """Rows with an image and a text.
 
     Args:
@@ -31,23 +32,24 @@ class InMemorySource:
             (height, width, 3), RGB, uint8. Rows of a built dataset come back as the records they were. A sequence that
             has a method ``fingerprint`` says by it whether it is unchanged; else all rows are read once for that.
         options: which columns hold what.
-        context: what the build says of images.
+        context: as for every source.
 
     Raises:
         SourceError: there are no rows, or no column of images.
 
     """
 
-    def __init__(
-        self, rows: Sequence[Mapping[str, Any]], options: TableOptions, context: SourceContext = SourceContext()
-    ) -> None:
+    def __init__(self, rows: Any, options: TableOptions, context: SourceContext = SourceContext()) -> None:
         if not hasattr(rows, "__getitem__") or not hasattr(rows, "__len__") or not len(rows):
             raise SourceError(
                 f"{options.name} is not a sequence of rows, or is empty; give a list or a datasets.Dataset"
             )
         self._name, self._limits = options.name.removeprefix("builtins:"), context.limits
-        if type(rows).__module__.partition(".")[0] == "datasets":
-            schema = _features(rows).arrow_schema
+        is_dataset = type(rows).__module__.partition(".")[0] == "datasets"
+        if is_dataset:
+            if getattr(rows, "features", None) is None or not hasattr(rows, "select_columns"):
+                raise SourceError(f"{type(rows).__name__} is not a datasets.Dataset; give one split of it")
+            schema = rows.features.arrow_schema
         else:
             first = rows[0]
             if not isinstance(first, Mapping):
@@ -57,7 +59,7 @@ class InMemorySource:
         self._columns = find_columns(schema, self._name, options)
         if options.image_column is options.id_column is None:
             check_texts([(schema, self._columns)], self._name, "text-column")
-        self._rows = _encoded(rows, self._columns.names)
+        self._rows = encoded(rows, self._columns) if is_dataset else rows
         self._reader = RowReader(context)
         self._given = rows
 
@@ -77,28 +79,16 @@ class InMemorySource:
         """How many rows there are."""
         return len(self._rows)
 
-    def entries(self) -> Iterator[Entry]:
-        """Announce every row; the rows of a built dataset are read for their ids."""
-        seen: set[str] = set()
+    def _rows_known(self) -> Iterator[Row]:
+        """Go through the rows; those of a built dataset are read for their ids."""
         columns = self._columns
         for number in range(len(self)):
             row = self._rows[number] if columns.is_record or columns.id else {}
             record_id = row.get("record_id" if columns.is_record else columns.id or "")
             objects = [item["id"] for item in row["objects"]] if columns.is_record else []
-            yield announce(number, record_id, f"{number:06d}", objects, seen)
+            yield Row(number, record_id, f"{number:06d}", objects)
 
-    def stray_drops(self) -> Iterator[Drop]:
-        """Yield nothing: objects are in their rows."""
-        return iter(())
-
-    def read(self, entry: Entry) -> Reading:
-        """Read one row and make its record.
-
-        Raises:
-            UnusableError: the row makes no record.
-
-        """
-        number = number_of(entry)
+    def _read(self, entry: Entry, number: int) -> Reading:
         row = dict(self._rows[number])
         if self._columns.image not in row:
             raise UnusableError(DropReason.BAD_ROW, f"row {number} has no {self._columns.image!r}; it has {list(row)}")
@@ -109,26 +99,6 @@ class InMemorySource:
             row[self._columns.image] = _png(image)
         row = {name: row.get(name) for name in self._columns.names}
         return self._reader.read(entry, row, self._columns, entry.record_id)
-
-
-def _features(rows: Any) -> Any:
-    features = getattr(rows, "features", None)
-    if features is None or not hasattr(rows, "select_columns"):
-        raise SourceError(f"{type(rows).__name__} is not a datasets.Dataset; give one split of it")
-    return features
-
-
-def _encoded(rows: Any, names: Sequence[str]) -> Any:
-    """Leave images of ``datasets`` as the bytes that they are."""
-    if type(rows).__module__.partition(".")[0] != "datasets":
-        return rows
-    import datasets
-
-    rows = rows.select_columns(list(names))
-    for name in names:
-        if isinstance(rows.features[name], datasets.Image):
-            rows = rows.cast_column(name, datasets.Image(decode=False))
-    return rows
 
 
 def _kind(value: object, *, is_image: bool) -> pa.DataType:

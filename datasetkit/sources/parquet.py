@@ -10,14 +10,14 @@ import hashlib
 import json
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datasetkit.core.errors import SourceError, UnusableError
-from datasetkit.core.ledger import Drop, DropReason
+from datasetkit.core.ledger import DropReason
 from datasetkit.core.paths import Place, arrow_input
 from datasetkit.core.protocols import Entry, Reading, SourceContext
 from datasetkit.core.schema import check_schema_version, stored_schema_version
@@ -26,7 +26,7 @@ from datasetkit.options import ParquetOptions
 from datasetkit.sources.columns import Columns, check_texts, find_columns
 from datasetkit.sources.files import list_shards, split_of_shard
 from datasetkit.sources.in_order import InOrder
-from datasetkit.sources.rows import RowReader, announce, number_of, object_ids
+from datasetkit.sources.rows import Row, RowReader, RowSource, object_ids
 
 _BATCH_ROWS = 16
 _ID_ROWS = 4096
@@ -51,12 +51,8 @@ class _Table:
         return sum(self.group_rows)
 
 
-class ParquetSource:
+class ParquetSource(RowSource):
     """Rows of Parquet files. Of a list of texts the first counts.
-
-    Args:
-        options: see :class:`ParquetOptions`.
-        context: see :class:`datasetkit.core.protocols.SourceContext`.
 
     Raises:
         SourceError: there is no file, one is broken, or its columns are not to be found.
@@ -94,26 +90,13 @@ class ParquetSource:
         """How many rows there are."""
         return self._length
 
-    def entries(self) -> Iterator[Entry]:
-        """Announce every row, file by file; of the columns only ids are read."""
-        seen: set[str] = set()
+    def _rows_known(self) -> Iterator[Row]:
+        """Go through the rows, file by file; of the columns only ids are read."""
         for table in self._tables:
             for row, (record_id, objects) in enumerate(_ids(table)):
-                entry = announce(table.first + row, record_id, f"{table.name}/{row}", objects, seen)
-                yield replace(entry, split=table.split)
+                yield Row(table.first + row, record_id, f"{table.name}/{row}", objects, table.split)
 
-    def stray_drops(self) -> Iterator[Drop]:
-        """Give nothing: objects stand in their rows."""
-        return iter(())
-
-    def read(self, entry: Entry) -> Reading:
-        """Read one row and make its record.
-
-        Raises:
-            UnusableError: the row cannot be read, or makes no record.
-
-        """
-        number = number_of(entry)
+    def _read(self, entry: Entry, number: int) -> Reading:
         table = self._table_of(number)
         row: Mapping[str, Any] | UnusableError = self._rows.take(number)
         if isinstance(row, UnusableError):

@@ -1,18 +1,22 @@
-"""Rows of tables as records. Owns how a picture with a text becomes a record, and how a built record comes back."""
+"""Rows of tables as records. Owns how a picture with a text becomes a record, and how a built record comes back.
+
+Owns, too, how rows are announced by their numbers.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.image import load_image
 from datasetkit.core.ledger import DropReason, Notice
-from datasetkit.core.protocols import Entry, Reading, SourceContext
+from datasetkit.core.protocols import Entry, Reading, Source, SourceContext
 from datasetkit.core.record import Provenance, Record
 from datasetkit.core.schema import row_to_record
 from datasetkit.sources.columns import UNKNOWN_LICENSE, Columns
@@ -21,25 +25,57 @@ from datasetkit.sources.files import as_text
 _MAGIC = ((b"\xff\xd8\xff", ".jpg"), (b"\x89PNG", ".png"), (b"GIF8", ".gif"), (b"BM", ".bmp"), (b"RIFF", ".webp"))
 
 
+class Row(NamedTuple):
+    """A row before it is read: its number, and the id that it has; ``fallback`` is what it is called without one."""
+
+    number: int
+    record_id: object
+    fallback: str
+    object_ids: Sequence[int] = ()
+    split: str | None = None
+
+
+class RowSource(Source):
+    """A source of numbered rows."""
+
+    @abstractmethod
+    def _rows_known(self) -> Iterator[Row]:
+        """Give the rows in order."""
+
+    @abstractmethod
+    def _read(self, entry: Entry, number: int) -> Reading:
+        """Read one row."""
+
+    def entries(self) -> Iterator[Entry]:
+        """Announce every row; the handle is its number, or None where an earlier row has the same id."""
+        seen: set[str] = set()
+        for row in self._rows_known():
+            name = row.fallback if row.record_id is None or row.record_id == "" else as_text(str(row.record_id))
+            objects = tuple(f"{name}/{object_id}" for object_id in row.object_ids)
+            yield Entry(name, objects, row.split, None if name in seen else row.number)
+            seen.add(name)
+
+    def read(self, entry: Entry) -> Reading:
+        """Read one row and make its record.
+
+        Raises:
+            UnusableError: the row makes no record, or has the id of an earlier one.
+            SourceError: the rows can no longer be reached.
+
+        """
+        if entry.handle is None:
+            raise UnusableError(DropReason.DUPLICATE_ID, f"id {entry.record_id} was listed before")
+        return self._read(entry, entry.handle)
+
+
 @dataclass(frozen=True, slots=True)
 class RowReader:
-    """Makes records of rows.
-
-    Args:
-        context: of the source.
-
-    """
+    """Makes records of rows."""
 
     context: SourceContext
 
     def read(self, entry: Entry, row: Mapping[str, Any], columns: Columns, uri: str) -> Reading:
-        """Make one record.
-
-        Args:
-            entry: what the source announced.
-            row: as Arrow gives it, pictures encoded.
-            columns: of the row.
-            uri: where the picture came from; a record of a built dataset keeps its own.
+        """Make a record of a row as Arrow gives it, pictures encoded; one of a built dataset keeps its own ``uri``.
 
         Raises:
             UnusableError: the picture or what stands beside it cannot be used.
@@ -102,33 +138,3 @@ def first_text(value: object) -> str | None:
 def object_ids(objects: pa.ListArray) -> list[list[int]]:
     """Give the ids of each row's objects, of a column of a built dataset, without the rest of them."""
     return pa.ListArray.from_arrays(objects.offsets, objects.values.field("id")).to_pylist()
-
-
-def announce(number: int, record_id: object, fallback: str, objects: Iterable[int], seen: set[str]) -> Entry:
-    """Announce a row; the handle is its number, or None where an earlier row has the same id.
-
-    Args:
-        number: of the row.
-        record_id: as the row has it.
-        fallback: what it is called where the row does not say.
-        objects: ids of the objects that come with it.
-        seen: ids announced so far; this one is added.
-
-    """
-    name = fallback if record_id is None or record_id == "" else as_text(str(record_id))
-    handle = None if name in seen else number
-    seen.add(name)
-    return Entry(name, tuple(f"{name}/{object_id}" for object_id in objects), None, handle)
-
-
-def number_of(entry: Entry) -> int:
-    """Give the row's number that :func:`announce` put into an entry.
-
-    Raises:
-        UnusableError: ``duplicate_id``.
-
-    """
-    if entry.handle is None:
-        raise UnusableError(DropReason.DUPLICATE_ID, f"id {entry.record_id} was listed before")
-    number: int = entry.handle
-    return number

@@ -32,14 +32,9 @@ _NO_FILES = {
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One file in a tar.
+    """One file in a tar, from byte ``offset`` on; nothing is promised of its name.
 
-    Args:
-        name: as the tar has it; nothing is promised of it.
-        offset: of its first byte.
-        size: in bytes.
-        fault: what it is instead of a file, or why it cannot be read; None for a file.
-
+    ``fault`` says what it is instead of a file, or why it cannot be read; None for a file.
     """
 
     name: str

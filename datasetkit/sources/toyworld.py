@@ -16,9 +16,8 @@ from collections.abc import Iterator
 
 from PIL import Image
 
-from datasetkit.core.ledger import Drop
 from datasetkit.core.mask import Mask
-from datasetkit.core.protocols import Entry, Reading, SourceContext
+from datasetkit.core.protocols import Entry, Reading, Source, SourceContext
 from datasetkit.core.record import EncodedImage, KeyObject, ObjectStatus, Phrase, PhraseStatus, Provenance, Record
 from datasetkit.options import ToyworldOptions
 from datasetkit.toyworld.descriptions import Description, describe
@@ -36,13 +35,10 @@ PRONOUN = "pronoun"
 GENERATOR_VERSION = 1
 
 
-class ToyworldSource:
+class ToyworldSource(Source):
     """The first scenes of a split, rendered as they are read.
 
-    Args:
-        options: see :class:`ToyworldOptions`.
-        context: of no effect; scenes have their own license and one description each.
-
+    The context has no effect: scenes have their own license and one description each.
     """
 
     def __init__(self, options: ToyworldOptions, context: SourceContext = SourceContext()) -> None:  # noqa: ARG002
@@ -82,24 +78,17 @@ class ToyworldSource:
         pixels = render(scene)
         return Reading(self._record(index, scene, encode_png(pixels)), Image.fromarray(pixels))
 
-    def stray_drops(self) -> Iterator[Drop]:
-        """There are none."""
-        return iter(())
-
-    def _record_id(self, index: int) -> str:
-        return "-".join((*self._place, f"{index:06d}"))
-
-    @property
-    def _place(self) -> tuple[str, ...]:
-        """Where scenes stand in the world; only other domains than the base are named."""
-        return (self._split.value,) if self._domain.name == BASE.name else (self._domain.name, self._split.value)
+    def _record_id(self, index: int, joint: str = "-") -> str:
+        """Say where a scene stands in the world; only other domains than the base are named."""
+        domain = () if self._domain.name == BASE.name else (self._domain.name,)
+        return joint.join((*domain, self._split.value, f"{index:06d}"))
 
     def _record(self, index: int, scene: Scene, png: bytes) -> Record:
         description = describe(scene, self._domain, stream(scene.seed, f"description/{self._domain.name}"))
         question_stream = stream(scene.seed, f"questions/{self._domain.name}")
         record_id = self._record_id(index)
         height, width = self._config.canvas_hw
-        uri = "toyworld:" + "/".join((*self._place, f"{index:06d}"))
+        uri = "toyworld:" + self._record_id(index, "/")
         return Record(
             record_id=record_id,
             image_id=record_id,

@@ -10,30 +10,25 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import PurePosixPath
 
 from datasetkit.core.errors import SourceError, UnusableError
-from datasetkit.core.ledger import Drop, DropReason
+from datasetkit.core.ledger import DropReason
 from datasetkit.core.paths import Place
 from datasetkit.core.protocols import Entry, Reading, SourceContext
 from datasetkit.options.sources import WebdatasetOptions
 from datasetkit.sources.columns import Columns
 from datasetkit.sources.files import CAPTION_COLUMNS, as_text, list_shards, split_of_shard
-from datasetkit.sources.rows import RowReader, announce, first_text, number_of
-from datasetkit.sources.tar_index import Break, Member, scan_tar
+from datasetkit.sources.rows import Row, RowReader, RowSource, first_text
+from datasetkit.sources.tar_index import Member, scan_tar
 from datasetkit.sources.tar_samples import Sample, expanded, group
 from datasetkit.sources.tar_texts import bytes_of, is_record, record_row, text_of, values_of
 
 _RECORD = Columns("image", is_record=True)
 
 
-class WebdatasetSource:
+class WebdatasetSource(RowSource):
     """Samples of tar shards.
-
-    Args:
-        options: see :class:`WebdatasetOptions`.
-        context: see :class:`datasetkit.core.protocols.SourceContext`.
 
     Raises:
         SourceError: there is no shard, one cannot be opened, or none holds a picture.
@@ -48,7 +43,10 @@ class WebdatasetSource:
         self._samples: list[Sample] = []
         digest = hashlib.sha256()
         for number, (name, path) in enumerate(self._shards):
-            members = _scan(path)
+            try:
+                members = list(scan_tar(path))
+            except OSError as error:
+                raise SourceError(f"{path} cannot be read: {error.strerror}") from None
             told = [(item.name, item.offset, item.size) for item in members if isinstance(item, Member)]
             digest.update(json.dumps([name, path.stat().st_size, told]).encode())
             self._samples.extend(group(number, name, members))
@@ -67,27 +65,15 @@ class WebdatasetSource:
         """How many samples there are, those that cannot be read among them."""
         return len(self._samples)
 
-    def entries(self) -> Iterator[Entry]:
-        """Announce the samples, shard by shard; a place where a shard breaks off is an entry, too."""
-        seen: set[str] = set()
+    def _rows_known(self) -> Iterator[Row]:
+        """Go through the samples, shard by shard; a place where a shard breaks off is an entry, too."""
         for number, sample in enumerate(self._samples):
             name = self._shards[sample.shard][0]
             record_id, objects = self._ids(sample)
-            entry = announce(number, record_id, f"{name}/{sample.key}", objects, seen)
-            yield replace(entry, split=split_of_shard(name))
+            yield Row(number, record_id, f"{name}/{sample.key}", objects, split_of_shard(name))
 
-    def stray_drops(self) -> Iterator[Drop]:
-        """Give nothing: objects stand in their samples."""
-        return iter(())
-
-    def read(self, entry: Entry) -> Reading:
-        """Read one sample's members and make its record.
-
-        Raises:
-            UnusableError: the sample has no picture, or its members cannot be used.
-
-        """
-        sample = self._samples[number_of(entry)]
+    def _read(self, entry: Entry, number: int) -> Reading:
+        sample = self._samples[number]
         if sample.fault:
             raise UnusableError(*sample.fault)
         if sample.picture is None:
@@ -131,10 +117,3 @@ class WebdatasetSource:
         except UnusableError:  # told when the sample is read
             return None, ()
         return row["record_id"], [item["id"] for item in row["objects"] or () if item is not None]
-
-
-def _scan(path: Place) -> list[Member | Break]:
-    try:
-        return list(scan_tar(path))
-    except OSError as error:
-        raise SourceError(f"{path} cannot be read: {error.strerror}") from None
