@@ -17,7 +17,7 @@ from torch.nn.functional import normalize
 from transformers import AutoModel, AutoProcessor
 
 from datasetkit.annotation.detectors.tokens import readable
-from datasetkit.core.detections import Box, FloatArray, ModelIdentity
+from datasetkit.core.detections import Box, FloatArray
 from datasetkit.options.models import SimilarityOptions
 from datasetkit.runtime.loading import checkpoint_identity, load_config, load_model, load_processor
 
@@ -49,8 +49,6 @@ class ImageTextCropScorer:
     """Compares crops with phrases by a CLIP, SigLIP or SigLIP 2 model. Phrases too long for its text tower are cut.
 
     Args:
-        options: see :class:`SimilarityOptions`.
-        device: as torch names it.
         dtype: of weights and activations; the cosine itself is taken in float32.
 
     Raises:
@@ -63,12 +61,7 @@ class ImageTextCropScorer:
         self._is_clip = load_config(model, revision, _MODEL_TYPES).model_type == "clip"
         self._processor = load_processor(AutoProcessor, model, revision)
         self._model = load_model(AutoModel, model, revision, device=device, dtype=dtype)
-        self._identity = checkpoint_identity("similarity", model, self._model.config)
-
-    @property
-    def identities(self) -> tuple[ModelIdentity, ...]:
-        """The weights in use."""
-        return (self._identity,)
+        self.identities = (checkpoint_identity("similarity", model, self._model.config),)
 
     @torch.inference_mode()
     def score(self, crops: Sequence[Image.Image], phrases: Sequence[str]) -> FloatArray:
@@ -77,18 +70,9 @@ class ImageTextCropScorer:
             raise ValueError(f"{len(crops)} crops and {len(phrases)} phrases; give one phrase a crop")
         if not crops:
             return np.zeros(0)
-        cosines = (self._image_features(crops) * self._text_features(phrases)).sum(dim=-1)
-        return cosines.clamp(0, 1).cpu().double().numpy()
-
-    def _image_features(self, crops: Sequence[Image.Image]) -> torch.Tensor:
-        """Directions of pictures, shape (N, dim), float32, of length 1."""
-        inputs = self._processor.image_processor(images=list(crops), return_tensors="pt")
-        output = self._model.get_image_features(**inputs.to(self._model.device, self._model.dtype))
-        return normalize(output.pooler_output.float(), dim=-1)
-
-    def _text_features(self, phrases: Sequence[str]) -> torch.Tensor:
-        """Directions of texts, shape (N, dim), float32, of length 1."""
-        inputs = self._processor.tokenizer(
+        pixels = self._processor.image_processor(images=list(crops), return_tensors="pt")
+        pixels = pixels.to(self._model.device, self._model.dtype)
+        texts = self._processor.tokenizer(
             [readable(phrase) for phrase in phrases],
             padding="longest" if self._is_clip else "max_length",
             truncation=True,
@@ -96,7 +80,10 @@ class ImageTextCropScorer:
             return_tensors="pt",
         ).to(self._model.device)
         # SigLIP was trained on texts of one length, without a mask over what fills them up.
-        mask = {"attention_mask": inputs["attention_mask"]} if self._is_clip else {}
-        return normalize(
-            self._model.get_text_features(input_ids=inputs["input_ids"], **mask).pooler_output.float(), dim=-1
+        mask = {"attention_mask": texts["attention_mask"]} if self._is_clip else {}
+        outputs = (
+            self._model.get_image_features(**pixels),
+            self._model.get_text_features(input_ids=texts["input_ids"], **mask),
         )
+        image_directions, text_directions = (normalize(output.pooler_output.float(), dim=-1) for output in outputs)
+        return (image_directions * text_directions).sum(dim=-1).clamp(0, 1).cpu().double().numpy()

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from datasetkit.core.detections import Caption, ModelIdentity
+from datasetkit.core.detections import Caption
 from datasetkit.core.errors import ModelError
 from datasetkit.options.models import ImageTextToTextOptions
 from datasetkit.runtime.loading import checkpoint_identity, load_model, load_processor
@@ -25,11 +25,6 @@ class ImageTextToTextCaptioner:
     draw from one stream, and a description would hang on which pictures happened to lie beside it. The generator is put
     back afterwards.
 
-    Args:
-        options: see :class:`ImageTextToTextOptions`.
-        device: as torch names it.
-        dtype: of weights and activations.
-
     Raises:
         ModelError: it cannot be loaded, is of another kind, or has no chat template.
 
@@ -42,7 +37,7 @@ class ImageTextToTextCaptioner:
             raise ModelError(f"{model} has no chat template; give an image-text-to-text model that was tuned for chat")
         self._tokenizer = self._processor.tokenizer
         self._model = load_model(AutoModelForImageTextToText, model, revision, device=device, dtype=dtype)
-        self._identity = checkpoint_identity("captioner", model, self._model.config)
+        self.identities = (checkpoint_identity("captioner", model, self._model.config),)
         self._end_ids = _end_ids(self._model, self._tokenizer)
         if not self._end_ids:
             raise ModelError(f"{model} names no token that ends an answer; set eos_token_id in generation_config.json")
@@ -60,11 +55,6 @@ class ImageTextToTextCaptioner:
             **({"do_sample": True, "temperature": temperature} if temperature > 0 else {"do_sample": False}),
         }
 
-    @property
-    def identities(self) -> tuple[ModelIdentity, ...]:
-        """The weights in use."""
-        return (self._identity,)
-
     def caption(self, images: Sequence[Image.Image]) -> list[Caption]:
         """Describe each picture; see :class:`datasetkit.core.protocols.Captioner`."""
         if not images:
@@ -75,7 +65,8 @@ class ImageTextToTextCaptioner:
         cuda = [self._model.device] if self._model.device.type == "cuda" else []
         for image in images:
             with torch.random.fork_rng(cuda):
-                torch.manual_seed(_seed_of(image, self._seed))
+                digest = hashlib.sha256(f"{self._seed} {image.size}".encode() + image.tobytes()).digest()
+                torch.manual_seed(int.from_bytes(digest[:8], "big") >> 1)  # a picture's own, range [0, 2**63)
                 captions += self._describe([image])
         return captions
 
@@ -107,9 +98,3 @@ def _end_ids(model: Any, tokenizer: Any) -> list[int]:
     ids = [given] if isinstance(given, int) else list(given or ())
     own = tokenizer.eos_token_id
     return ids if own is None or own in ids else [*ids, own]
-
-
-def _seed_of(image: Image.Image, seed: int) -> int:
-    """Mix a seed with a picture, so that pictures do not all draw the same numbers; range [0, 2**63)."""
-    digest = hashlib.sha256(f"{seed} {image.size}".encode() + image.tobytes()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1

@@ -33,11 +33,6 @@ class GroundingDinoDetector:
     that are of one size once they are prepared go through the model together. Padding would let others in as well, but
     changes what the model says of a picture with the company that it is in.
 
-    Args:
-        options: see :class:`GroundingDinoOptions`.
-        device: as torch names it.
-        dtype: name of a floating type of torch.
-
     Raises:
         ModelError: the model cannot be loaded, or is of another architecture.
 

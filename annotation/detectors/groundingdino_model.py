@@ -22,7 +22,7 @@ from datasetkit.annotation.detectors.groundingdino_bert import (
 )
 from datasetkit.annotation.detectors.tokens import check_tokenizer
 from datasetkit.core.errors import ModelError
-from datasetkit.core.text import one_line
+from datasetkit.core.text import first_line, one_line
 from datasetkit.options.models import GroundingDinoPyOptions
 from datasetkit.runtime.loading import load_processor
 from datasetkit.runtime.packages import GROUNDINGDINO, TORCHVISION, require
@@ -102,9 +102,7 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
-        raise ModelError(
-            f"weights {path} cannot be read: {_first_line(error)}; give the package's .pth file"
-        ) from error
+        raise ModelError(f"weights {path} cannot be read: {first_line(error)}; give the package's .pth file") from error
     state = checkpoint.get("model") if isinstance(checkpoint, Mapping) else None
     if not isinstance(state, Mapping):
         raise ModelError(f"weights {path} have no entry 'model' with a state dict; give the package's .pth file")
@@ -130,7 +128,7 @@ def _yaml_config(path: Path) -> dict[str, Any]:
     try:
         given = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ModelError(f"configuration {path} cannot be read: {_first_line(error)}; give a YAML file") from error
+        raise ModelError(f"configuration {path} cannot be read: {first_line(error)}; give a YAML file") from error
     if not isinstance(given, dict):
         raise ModelError(f"configuration {path} is no mapping of options to values; give lines like 'enc_layers: 6'")
     for key, value in given.items():
@@ -150,7 +148,3 @@ def _yaml_config(path: Path) -> dict[str, Any]:
 
 def _some(names: list[str]) -> str:
     return f"{len(names)} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})" if names else "none"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]

@@ -43,11 +43,6 @@ class GroundingDinoPyDetector:
     picture). Its attention is plain torch, on CUDA too; half precisions run under autocast, since parts of it are
     written for float32.
 
-    Args:
-        options: see :class:`GroundingDinoPyOptions`.
-        device: as torch names it.
-        dtype: name of a floating type of torch.
-
     Raises:
         MissingPackageError: the package does not work here.
         ModelError: transformers is another than these, or one of the parts is missing or does not fit.
@@ -62,10 +57,14 @@ class GroundingDinoPyDetector:
         self._options = options
         self._device = torch.device(device)
         self._dtype = getattr(torch, dtype)
+        folder = Path(options.text_encoder)
+        name = folder.resolve().name if folder.is_dir() else options.text_encoder
+        digest = hashlib.sha256(self._tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
+        commit = getattr(self._model.bert.config, "_commit_hash", None)
         self.identities = (
             file_identity("detector", options.weights),
             *(() if options.config in CONFIGS else (file_identity("detector's configuration", Path(options.config)),)),
-            self._tokenizer_identity(options.text_encoder),
+            ModelIdentity("tokenizer", name, commit, digest),
         )
 
     def detect(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Detections | UnusableError]:
@@ -98,12 +97,6 @@ class GroundingDinoPyDetector:
                 output["pred_logits"], output["pred_boxes"], images, queries, strict=True
             )
         ]
-
-    def _tokenizer_identity(self, text_encoder: str) -> ModelIdentity:
-        folder = Path(text_encoder)
-        name = folder.resolve().name if folder.is_dir() else text_encoder
-        digest = hashlib.sha256(self._tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
-        return ModelIdentity("tokenizer", name, getattr(self._model.bert.config, "_commit_hash", None), digest)
 
 
 def lower_case(query: Query) -> Query:

@@ -24,11 +24,6 @@ from datasetkit.runtime.loading import checkpoint_identity, load_config, load_mo
 class Owlv2Detector:
     """Asks for each phrase by itself; the words round the phrases are not read.
 
-    Args:
-        options: see :class:`Owlv2Options`.
-        device: as torch names it.
-        dtype: name of a floating type of torch.
-
     Raises:
         ModelError: the model cannot be loaded, or is of another architecture.
 

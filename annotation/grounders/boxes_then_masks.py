@@ -6,15 +6,12 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from datasetkit.core.detections import Detections, FloatArray, Grounding, ModelIdentity, Query, Region, Removal, Segment
+from datasetkit.core.detections import Detections, FloatArray, Grounding, Query, Region, Removal, Segment
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.ledger import DropReason
 from datasetkit.core.protocols import Detector, Segmenter
 from datasetkit.runtime.batches import Batches
 from datasetkit.runtime.timers import Stages
-
-_Asked = tuple[Image.Image, Query]
-_Boxed = tuple[Image.Image, FloatArray]
 
 
 class BoxesThenMasks:
@@ -30,24 +27,17 @@ class BoxesThenMasks:
     """
 
     def __init__(
-        self,
-        detector: Detector,
-        segmenter: Segmenter,
-        *,
-        detector_batch: int,
-        segmenter_batch: int,
-        stages: Stages,
+        self, detector: Detector, segmenter: Segmenter, *, detector_batch: int, segmenter_batch: int, stages: Stages
     ) -> None:
-        self._detector = detector
-        self._segmenter = segmenter
-        self._detecting: Batches[_Asked, Detections] = Batches(self._detect, detector_batch)
-        self._segmenting: Batches[_Boxed, list[Segment]] = Batches(self._segment, segmenter_batch)
+        self._detecting: Batches[tuple[Image.Image, Query], Detections] = Batches(
+            lambda asked: detector.detect([image for image, _ in asked], [query for _, query in asked]), detector_batch
+        )
+        self._segmenting: Batches[tuple[Image.Image, FloatArray], list[Segment]] = Batches(
+            lambda boxed: segmenter.segment([image for image, _ in boxed], [boxes for _, boxes in boxed]),
+            segmenter_batch,
+        )
         self._stages = stages
-
-    @property
-    def identities(self) -> tuple[ModelIdentity, ...]:
-        """The weights of both."""
-        return (*self._detector.identities, *self._segmenter.identities)
+        self.identities = (*detector.identities, *segmenter.identities)
 
     def ground(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Grounding | UnusableError]:
         """Look for each picture's own query; see :class:`datasetkit.core.protocols.Grounder`."""
@@ -65,12 +55,6 @@ class BoxesThenMasks:
         for (index, item), cut in zip(detected.items(), segments, strict=True):
             results[index] = cut if isinstance(cut, UnusableError) else _grounding(item, cut)
         return [results[index] for index in range(len(images))]
-
-    def _detect(self, asked: Sequence[_Asked]) -> Sequence[Detections | UnusableError]:
-        return self._detector.detect([image for image, _ in asked], [query for _, query in asked])
-
-    def _segment(self, boxed: Sequence[_Boxed]) -> Sequence[list[Segment] | UnusableError]:
-        return self._segmenter.segment([image for image, _ in boxed], [boxes for _, boxes in boxed])
 
 
 def _grounding(found: Detections, segments: Sequence[Segment]) -> Grounding:

@@ -12,7 +12,7 @@ from transformers.models.sam3.modeling_sam3 import Sam3VisionEncoderOutput
 
 from datasetkit.annotation.detectors.tokens import readable
 from datasetkit.annotation.segmenters.masks import resize, segment_of
-from datasetkit.core.detections import Box, Grounding, ModelIdentity, Query, Region, Removal
+from datasetkit.core.detections import Box, Grounding, Query, Region, Removal
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.ledger import DropReason, NoticeKind
 from datasetkit.options.models import Sam3Options
@@ -31,8 +31,6 @@ class Sam3Grounder:
     What two phrases both find stays two regions; a region's score is 0 for every phrase but the one that found it.
 
     Args:
-        options: see :class:`Sam3Options`.
-        device: as torch names it.
         dtype: of the image encoder, where the work is; what follows stays in float32.
         stages: clocks; ``ground`` is counted in pictures.
 
@@ -54,12 +52,7 @@ class Sam3Grounder:
         self._model.vision_encoder.to(self._dtype)
         self._score_min = options.score_min
         self._stages = stages or Stages()
-        self._identity = checkpoint_identity("grounder", model, self._model.config)
-
-    @property
-    def identities(self) -> tuple[ModelIdentity, ...]:
-        """The weights in use."""
-        return (self._identity,)
+        self.identities = (checkpoint_identity("grounder", model, self._model.config),)
 
     @torch.inference_mode()
     def ground(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Grounding | UnusableError]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 import numpy as np
 import torch
 from PIL import Image
 
-from datasetkit.core.detections import FloatArray, Segment
+from datasetkit.core.detections import FloatArray, ModelIdentity, Segment
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.ledger import DropReason
 from datasetkit.runtime.batches import Batches
@@ -17,25 +18,26 @@ from datasetkit.runtime.batches import Batches
 Encoded = TypeVar("Encoded")
 
 
-class BoxChunks(Generic[Encoded]):
-    """Calls a segmenter's two halves.
+class ChunkSegmenter(ABC, Generic[Encoded]):
+    """A segmenter of two halves.
 
     Args:
-        encode: makes of pictures what the decoder needs to know of each.
-        decode: gives one segment for each box, shape (N, 4), px, of one encoded picture.
+        identity: of the weights.
         boxes_per_chunk: how many boxes are decoded at once at first; halved where memory runs out.
 
     """
 
-    def __init__(
-        self,
-        encode: Callable[[Sequence[Image.Image]], Sequence[Encoded]],
-        decode: Callable[[Encoded, FloatArray], list[Segment | UnusableError]],
-        boxes_per_chunk: int,
-    ) -> None:
-        self._encode = encode
-        self._decode = decode
+    def __init__(self, identity: ModelIdentity, boxes_per_chunk: int) -> None:
+        self.identities = (identity,)
         self._boxes_per_chunk = boxes_per_chunk
+
+    @abstractmethod
+    def _encode(self, images: Sequence[Image.Image]) -> list[Encoded]:
+        """Make of pictures what the decoder needs to know of each."""
+
+    @abstractmethod
+    def _decode(self, encoded: Encoded, boxes_xyxy: FloatArray) -> list[Segment | UnusableError]:
+        """Give one segment for each box, shape (N, 4), px, of one encoded picture."""
 
     @torch.inference_mode()
     def segment(

@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 from transformers import SamHQModel, SamImageProcessorPil, SamModel
 
-from datasetkit.annotation.segmenters.chunks import BoxChunks
+from datasetkit.annotation.segmenters.chunks import ChunkSegmenter
 from datasetkit.annotation.segmenters.masks import Size, resize, scale_boxes, segment_of, unpad
-from datasetkit.core.detections import FloatArray, ModelIdentity, Segment
+from datasetkit.core.detections import FloatArray, Segment
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.image import thickened
 from datasetkit.options.models import SamOptions
@@ -23,13 +23,9 @@ _CLASSES = {"sam": SamModel, "sam_hq": SamHQModel}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Encoded:
-    """A picture as the decoder takes it.
+    """A picture as the decoder takes it: keyword arguments of the model, each with a batch axis of 1.
 
-    Args:
-        embeddings: keyword arguments of the model, each with a batch axis of 1.
-        size_hw: of the picture, px.
-        input_hw: of the picture as the encoder saw it, without padding, px.
-
+    Sizes are of the picture, and of the picture as the encoder saw it, without padding, px.
     """
 
     embeddings: dict[str, Any]
@@ -37,12 +33,10 @@ class _Encoded:
     input_hw: Size
 
 
-class SamSegmenter:
+class SamSegmenter(ChunkSegmenter[_Encoded]):
     """Cuts out what is in a box with SAM or SAM-HQ.
 
     Args:
-        options: see :class:`SamOptions`.
-        device: as torch names it.
         dtype: of the image encoder, where the work is. The decoder stays in float32: the corners of a box need more
             digits than the shorter types have.
         boxes_per_chunk: how many boxes are decoded at once; halved where memory runs out.
@@ -62,19 +56,7 @@ class SamSegmenter:
         self._model = load_model(_CLASSES[model_type], model, revision, device=device, dtype="float32")
         self._model.vision_encoder.to(getattr(torch, dtype))
         self._dtype = getattr(torch, dtype)
-        self._identity = checkpoint_identity("segmenter", model, self._model.config)
-        self._chunks = BoxChunks(self._encode, self._decode, boxes_per_chunk)
-
-    @property
-    def identities(self) -> tuple[ModelIdentity, ...]:
-        """The weights in use."""
-        return (self._identity,)
-
-    def segment(
-        self, images: Sequence[Image.Image], boxes_xyxy: Sequence[FloatArray]
-    ) -> list[list[Segment] | UnusableError]:
-        """Give one segment for each box of each picture; see :class:`datasetkit.core.protocols.Segmenter`."""
-        return self._chunks.segment(images, boxes_xyxy)
+        super().__init__(checkpoint_identity("segmenter", model, self._model.config), boxes_per_chunk)
 
     def _encode(self, images: Sequence[Image.Image]) -> list[_Encoded]:
         inputs = self._processor(images=[thickened(image) for image in images], return_tensors="pt")

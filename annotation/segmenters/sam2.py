@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 from transformers import Sam2Model, Sam2Processor
 
-from datasetkit.annotation.segmenters.chunks import BoxChunks
+from datasetkit.annotation.segmenters.chunks import ChunkSegmenter
 from datasetkit.annotation.segmenters.masks import Size, resize, scale_boxes, segment_of
-from datasetkit.core.detections import FloatArray, ModelIdentity, Segment
+from datasetkit.core.detections import FloatArray, Segment
 from datasetkit.core.errors import UnusableError
 from datasetkit.options.models import Sam2Options
 from datasetkit.runtime.loading import checkpoint_identity, load_config, load_model, load_processor
@@ -29,12 +29,10 @@ class _Encoded:
     size_hw: Size
 
 
-class Sam2Segmenter:
+class Sam2Segmenter(ChunkSegmenter[_Encoded]):
     """Cuts out what is in a box with SAM 2.
 
     Args:
-        options: see :class:`Sam2Options`.
-        device: as torch names it.
         dtype: of the image encoder, where the work is. The decoder stays in float32: the corners of a box need more
             digits than the shorter types have.
         boxes_per_chunk: how many boxes are decoded at once; halved where memory runs out.
@@ -57,19 +55,7 @@ class Sam2Segmenter:
         # These two layers of the decoder see the picture only, and run with the encoder.
         for part in (self._model.vision_encoder, self._model.mask_decoder.conv_s0, self._model.mask_decoder.conv_s1):
             part.to(self._dtype)
-        self._identity = checkpoint_identity("segmenter", model, self._model.config)
-        self._chunks = BoxChunks(self._encode, self._decode, boxes_per_chunk)
-
-    @property
-    def identities(self) -> tuple[ModelIdentity, ...]:
-        """The weights in use."""
-        return (self._identity,)
-
-    def segment(
-        self, images: Sequence[Image.Image], boxes_xyxy: Sequence[FloatArray]
-    ) -> list[list[Segment] | UnusableError]:
-        """Give one segment for each box of each picture; see :class:`datasetkit.core.protocols.Segmenter`."""
-        return self._chunks.segment(images, boxes_xyxy)
+        super().__init__(checkpoint_identity("segmenter", model, self._model.config), boxes_per_chunk)
 
     def _encode(self, images: Sequence[Image.Image]) -> list[_Encoded]:
         inputs = self._processor(images=list(images), return_tensors="pt")

@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from datasetkit.annotation.segmenters.chunks import BoxChunks
+from datasetkit.annotation.segmenters.chunks import ChunkSegmenter
 from datasetkit.annotation.segmenters.masks import Size, resize, scale_boxes, segment_of, unpad
-from datasetkit.core.detections import FloatArray, ModelIdentity, Segment
+from datasetkit.core.detections import FloatArray, Segment
 from datasetkit.core.errors import ModelError, UnusableError
 from datasetkit.core.image import thickened
+from datasetkit.core.text import first_line
 from datasetkit.options.models import SegmentAnythingOptions
 from datasetkit.runtime.loading import file_identity
 from datasetkit.runtime.packages import SEGMENT_ANYTHING, TORCHVISION, require
@@ -23,13 +24,9 @@ from datasetkit.runtime.packages import SEGMENT_ANYTHING, TORCHVISION, require
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Encoded:
-    """A picture as the decoder takes it.
+    """A picture as the decoder takes it: an embedding of shape (1, C, h, w).
 
-    Args:
-        embedding: shape (1, C, h, w).
-        size_hw: of the picture, px.
-        input_hw: of the picture as the encoder saw it, without padding, px.
-
+    Sizes are of the picture, and of the picture as the encoder saw it, without padding, px.
     """
 
     embedding: torch.Tensor
@@ -37,12 +34,10 @@ class _Encoded:
     input_hw: Size
 
 
-class SegmentAnythingSegmenter:
+class SegmentAnythingSegmenter(ChunkSegmenter[_Encoded]):
     """Cuts out what is in a box with SAM as its authors published it.
 
     Args:
-        options: see :class:`SegmentAnythingOptions`.
-        device: as torch names it.
         dtype: of the image encoder, where the work is. The decoder stays in float32, as the package computes places so.
         boxes_per_chunk: how many boxes are decoded at once; halved where memory runs out.
 
@@ -62,19 +57,7 @@ class SegmentAnythingSegmenter:
         self._dtype = getattr(torch, dtype)
         self._model.image_encoder.to(self._dtype)
         self._resizing = ResizeLongestSide(self._model.image_encoder.img_size)
-        self._identity = file_identity("segmenter", options.weights)
-        self._chunks = BoxChunks(self._encode, self._decode, boxes_per_chunk)
-
-    @property
-    def identities(self) -> tuple[ModelIdentity, ...]:
-        """The weights in use."""
-        return (self._identity,)
-
-    def segment(
-        self, images: Sequence[Image.Image], boxes_xyxy: Sequence[FloatArray]
-    ) -> list[list[Segment] | UnusableError]:
-        """Give one segment for each box of each picture; see :class:`datasetkit.core.protocols.Segmenter`."""
-        return self._chunks.segment(images, boxes_xyxy)
+        super().__init__(file_identity("segmenter", options.weights), boxes_per_chunk)
 
     def _encode(self, images: Sequence[Image.Image]) -> list[_Encoded]:
         arrays = [self._resizing.apply_image(np.asarray(thickened(image))) for image in images]
@@ -112,9 +95,8 @@ def _load(options: SegmentAnythingOptions) -> Any:
         model = sam_model_registry[options.architecture](checkpoint=None)
         model.load_state_dict(state)
     except (OSError, EOFError, RuntimeError, TypeError, pickle.UnpicklingError) as error:
-        first = str(error).strip().split("\n")[0]
         raise ModelError(
-            f"{options.weights} cannot be loaded as {options.architecture}: {first}; "
+            f"{options.weights} cannot be loaded as {options.architecture}: {first_line(error)}; "
             "give the checkpoint of that architecture"
         ) from error
     return model

@@ -1,6 +1,22 @@
-"""Short texts for people: counts of things, and errors in one line. Owns how they are spelt."""
+"""Short texts for people: counts of things, errors in one line, what constants mean. Owns how they are spelt."""
 
 from __future__ import annotations
+
+from enum import StrEnum
+from typing import Self
+
+
+class Explained(StrEnum):
+    """Constants of files, each with one plain sentence for cards and tables: ``NAME = "name", "what it means"``."""
+
+    explanation: str
+
+    def __new__(cls, value: str, explanation: str = "") -> Self:
+        """Make a constant that is equal to its value alone."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.explanation = explanation
+        return member
 
 
 def counted(count: int, what: str) -> str:
@@ -11,6 +27,11 @@ def counted(count: int, what: str) -> str:
 def one_line(value: object) -> str:
     """Join the lines of a text, such as an error's message; an error without any is named by its type."""
     return " ".join(str(value).split()) or type(value).__name__
+
+
+def first_line(value: object) -> str:
+    """Give the first line of a text, such as an error's message."""
+    return str(value).strip().split("\n")[0]
 
 
 def duration(seconds: float) -> str:
