@@ -77,16 +77,11 @@ def _smoothed(array: BoolArray, radius_px: int, pad_sides: tuple[tuple[int, int]
     margin = 4 * radius_px
     cut = [(margin * before, margin * after) for before, after in pad_sides]
     padded = np.pad(np.pad(array, cut, mode="edge"), [(margin - before, margin - after) for before, after in cut])
-    disc = _disc(radius_px)
+    across = np.arange(-radius_px, radius_px + 1)
+    disc = across[:, None] ** 2 + across[None, :] ** 2 <= radius_px**2
     opened = ndimage.binary_opening(padded, disc)
     inner = ndimage.binary_closing(opened, disc)[margin:-margin, margin:-margin]
     return inner if inner.any() else array
-
-
-def _disc(radius_px: int) -> BoolArray:
-    """Give the pixels whose centres are at most a radius away, shape (2 r + 1, 2 r + 1), dtype bool."""
-    across = np.arange(-radius_px, radius_px + 1)
-    return across[:, None] ** 2 + across[None, :] ** 2 <= radius_px**2
 
 
 def _areas(labels: NDArray[np.integer[Any]], count: int) -> NDArray[np.int64]:

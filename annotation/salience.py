@@ -59,7 +59,12 @@ def with_phrases(record: Record, phrases: Sequence[Phrase], key_max: int | None 
     mentioned = {object_id for phrase in phrases for object_id in phrase.object_ids}
     candidates = {candidate.object_id for phrase in phrases for candidate in phrase.candidates}
     orders = order_terms(phrases)
-    salience = {item.id: _salience(item, orders.get(item.id, 0.0)) for item in record.objects}
+    salience = {}
+    for item in record.objects:
+        value = SIZE_WEIGHT * size_term(item) + CENTRALITY_WEIGHT * centrality_term(item)
+        value += ORDER_WEIGHT * orders.get(item.id, 0.0)
+        # Six digits: platforms may differ in the last bits of a root, and equal input must give equal bytes.
+        salience[item.id] = round(min(1.0, value), 6)
     ranked = sorted(mentioned, key=lambda object_id: (-salience[object_id], object_id))
     key_ids = set(ranked if key_max is None else ranked[:key_max])
 
@@ -73,9 +78,3 @@ def with_phrases(record: Record, phrases: Sequence[Phrase], key_max: int | None 
         for item in record.objects
     )
     return replace(record, objects=objects, phrases=tuple(phrases))
-
-
-def _salience(item: KeyObject, order: float) -> float:
-    value = SIZE_WEIGHT * size_term(item) + CENTRALITY_WEIGHT * centrality_term(item) + ORDER_WEIGHT * order
-    # Six digits: platforms may differ in the last bits of a root, and equal input must give equal bytes.
-    return round(min(1.0, value), 6)

@@ -25,13 +25,7 @@ from datasetkit.annotation.alignment.reasons import AlignmentReason
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One object that a mention may name.
-
-    Args:
-        id: its number, for results; unique.
-        is_crowd: whether it covers several things that were not told apart.
-
-    """
+    """One object that a mention may name; a crowd covers several things that were not told apart."""
 
     id: int
     is_crowd: bool
@@ -192,12 +186,7 @@ class _Scene:
         return tuple(self._instances[place].id for place in places)
 
 
-def _weighed(
-    index: int,
-    mentions: Sequence[Mention],
-    earlier: Sequence[Resolution],
-    result: Resolution,
-) -> Resolution:
+def _weighed(index: int, mentions: Sequence[Mention], earlier: Sequence[Resolution], result: Resolution) -> Resolution:
     """Turn weights into scores that add up to 1; what an earlier, different mention likely took counts less."""
     weights = dict(result.candidates)
     for place, other in enumerate(earlier):
@@ -207,9 +196,6 @@ def _weighed(
         for object_id in weights.keys() & taken.keys():
             weights[object_id] *= 1.0 - 0.9 * taken[object_id]
     total = sum(weights.values())
-    ranked = sorted(((object_id, round(weight / total, 6)) for object_id, weight in weights.items()), key=_by_score)
+    scores = ((object_id, round(weight / total, 6)) for object_id, weight in weights.items())
+    ranked = sorted(scores, key=lambda candidate: (-candidate[1], candidate[0]))
     return Resolution(candidates=tuple(ranked), score=ranked[0][1], reason=result.reason)
-
-
-def _by_score(candidate: tuple[int, float]) -> tuple[float, int]:
-    return -candidate[1], candidate[0]

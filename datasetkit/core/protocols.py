@@ -208,26 +208,25 @@ class Filter(Protocol):
         ...
 
 
-class Captioner(Protocol):
-    """Describes pictures."""
+class Model(Protocol):
+    """Whatever has weights."""
 
     @property
     def identities(self) -> tuple[ModelIdentity, ...]:
         """The weights in use; empty where there are none."""
         ...
 
+
+class Captioner(Model, Protocol):
+    """Describes pictures."""
+
     def caption(self, images: Sequence[Image.Image]) -> list[Caption]:
         """Describe each picture (mode RGB, upright)."""
         ...
 
 
-class Detector(Protocol):
+class Detector(Model, Protocol):
     """Finds the phrases of a query in a picture."""
-
-    @property
-    def identities(self) -> tuple[ModelIdentity, ...]:
-        """The weights in use."""
-        ...
 
     def detect(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Detections | UnusableError]:
         """Look for each picture's (mode RGB, upright) own query; queries without spans give no boxes.
@@ -238,13 +237,8 @@ class Detector(Protocol):
         ...
 
 
-class Segmenter(Protocol):
+class Segmenter(Model, Protocol):
     """Cuts out what is in a box."""
-
-    @property
-    def identities(self) -> tuple[ModelIdentity, ...]:
-        """The weights in use."""
-        ...
 
     def segment(
         self, images: Sequence[Image.Image], boxes_xyxy: Sequence[FloatArray]
@@ -261,26 +255,16 @@ class Segmenter(Protocol):
         ...
 
 
-class Grounder(Protocol):
+class Grounder(Model, Protocol):
     """Finds a query's phrases in a picture and cuts them out: a detector and a segmenter, or one model for both."""
-
-    @property
-    def identities(self) -> tuple[ModelIdentity, ...]:
-        """The weights in use."""
-        ...
 
     def ground(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Grounding | UnusableError]:
         """Look for each picture's own query; an error stands in the place of a picture that cannot be grounded."""
         ...
 
 
-class CropScorer(Protocol):
+class CropScorer(Model, Protocol):
     """Says how much a crop of a picture looks like a phrase."""
-
-    @property
-    def identities(self) -> tuple[ModelIdentity, ...]:
-        """The weights in use."""
-        ...
 
     def score(self, crops: Sequence[Image.Image], phrases: Sequence[str]) -> FloatArray:
         """Give the similarity of each crop to its own phrase, shape (N,), range [0, 1]."""

@@ -159,15 +159,17 @@ def record_to_row(record: Record, overlay_jpeg: bytes | None = None) -> dict[str
         "height": record.image.height,
         "description": record.description,
         "objects": [_object_to_row(item) for item in record.objects],
-        "phrases": [_phrase_to_row(phrase) for phrase in record.phrases],
-        "questions": [
-            {
-                "question": question.question,
-                "answer": question.answer,
-                "type": question.type,
-                "options": list(question.options),
-                "object_ids": list(question.object_ids),
+        "phrases": [
+            asdict(phrase)
+            | {
+                "object_ids": list(phrase.object_ids),
+                "candidates": [asdict(candidate) for candidate in phrase.candidates],
+                "status": phrase.status.value,
             }
+            for phrase in record.phrases
+        ],
+        "questions": [
+            asdict(question) | {"options": list(question.options), "object_ids": list(question.object_ids)}
             for question in record.questions
         ],
         "source": asdict(record.source),
@@ -188,19 +190,6 @@ def _object_to_row(item: KeyObject) -> dict[str, Any]:
         "status": item.status.value,
         "scores": asdict(item.scores),
         "source_bbox": None if item.source_bbox is None else list(item.source_bbox),
-    }
-
-
-def _phrase_to_row(phrase: Phrase) -> dict[str, Any]:
-    return {
-        "text": phrase.text,
-        "start": phrase.start,
-        "end": phrase.end,
-        "object_ids": list(phrase.object_ids),
-        "candidates": [asdict(candidate) for candidate in phrase.candidates],
-        "score": phrase.score,
-        "status": phrase.status.value,
-        "reason": phrase.reason,
     }
 
 

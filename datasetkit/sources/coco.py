@@ -100,7 +100,7 @@ class CocoSource:
         if handle.duplicate:
             raise UnusableError(DropReason.DUPLICATE_ID, f"id {entry.record_id} was listed before")
         image = self._index.image(handle.image)
-        captions = self._captions_of(handle)
+        descriptions = self._descriptions(handle)
         file_name = image.get("file_name")
         if not isinstance(file_name, str) or not file_name:
             raise UnusableError(DropReason.MISSING, f"picture {entry.record_id} has no file_name")
@@ -115,7 +115,7 @@ class CocoSource:
         )
         records = [
             Record(entry.record_id, str(image["id"]), loaded.encoded, text, provenance, objects)
-            for text in self._chosen(captions)
+            for text in descriptions
         ]
         aligner = self._context.aligner
         record = _most_objects_named(records, aligner) if aligner is not None and len(records) > 1 else records[0]
@@ -135,12 +135,11 @@ class CocoSource:
                     raise SourceError(f"{self._images} has none of the first pictures, but {folder} has; give that one")
                 return
 
-    def _captions_of(self, handle: _Handle) -> list[str]:
+    def _descriptions(self, handle: _Handle) -> Sequence[str | None]:
+        """Give the captions that the option leaves, None where there is no caption; several for ``best-aligned``."""
         places = [handle.caption] if handle.caption else self._index.captions.of(handle.image)
         texts = (str(self._index.caption(start, length).get("caption") or "").strip() for _, start, length in places)
-        return [text for text in texts if text]
-
-    def _chosen(self, captions: list[str]) -> Sequence[str | None]:
+        captions = [text for text in texts if text]
         if not captions:
             return [None]
         if self._options.caption == "longest":

@@ -22,15 +22,9 @@ PICTURE_NAMES = ("image", "img", "picture", "photo", "jpg", "jpeg", "png", "webp
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The columns that are read.
+    """The columns that are read: encoded pictures, as bytes or as {bytes, path}, and what there is beside them.
 
-    Args:
-        image: encoded pictures, as bytes or as {bytes, path}.
-        text: descriptions, as text or as lists of texts; None where there are none.
-        id: what records are called; None numbers them.
-        license: licenses as text, or None.
-        is_record: whether the rows are whole records of a built dataset; the rest then counts for nothing.
-
+    Where the rows are whole records of a built dataset, the rest counts for nothing.
     """
 
     image: str
@@ -60,7 +54,9 @@ def find_columns(schema: pa.Schema, where: str, options: TableOptions) -> Column
 
     """
     image, text, row_id = options.image_column, options.text_column, options.id_column
-    if image is text is row_id is None and _is_record(schema):
+    if image is text is row_id is None and all(
+        _has(schema, field.name) and schema.field(field.name).type == field.type for field in row_schema(overlay=False)
+    ):
         return Columns("image", is_record=True)
     for name, kind_of, kind in ((image, _is_picture, "pictures"), (text, _is_text, "text"), (row_id, _is_id, "ids")):
         if name is not None and (name not in schema.names or not kind_of(schema.field(name).type)):
@@ -104,12 +100,6 @@ def no_texts(where: str, others: Iterable[str], option: str) -> str:
     return (
         f"{where} has no column {', '.join(CAPTION_COLUMNS[:-1])} or {CAPTION_COLUMNS[-1]}; it has "
         f"{', '.join(others)}; --{option} says which of them holds the descriptions"
-    )
-
-
-def _is_record(schema: pa.Schema) -> bool:
-    return all(
-        _has(schema, field.name) and schema.field(field.name).type == field.type for field in row_schema(overlay=False)
     )
 
 

@@ -1,4 +1,4 @@
-"""Background patterns. Owns one function a kind, each a field over the canvas without the picture's tone.
+"""Background patterns. Owns what each kind is: a field over the canvas without the picture's tone.
 
 Products of matrices and sines are computed in float64 and rounded: processors compute them by different instructions,
 whose float32 results differ, and a scene must have the same bytes on all.
@@ -7,7 +7,6 @@ whose float32 results differ, and a scene must have the same bytes on all.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 
@@ -19,7 +18,26 @@ _CLOUD_CELLS = 6
 
 def background_field(background: Background, canvas_hw: tuple[int, int]) -> FloatArray:
     """The pattern over the canvas, shape (H, W), dtype float32, range [-0.5, 0.5]."""
-    return _FIELDS[background.kind](background, canvas_hw)
+    along, across = _turned(background, canvas_hw)
+    match background.kind:
+        case BackgroundKind.FLAT:
+            return np.zeros(canvas_hw, dtype=np.float32)
+        case BackgroundKind.GRADIENT:
+            return (along - along.min()) / (along.max() - along.min()) - 0.5
+        case BackgroundKind.CLOUDS:
+            return _clouds(background, canvas_hw)
+        case BackgroundKind.STRIPES:
+            return _steps(_sine(2 * math.pi * along), background.period / 4)
+        case BackgroundKind.CHECKER:
+            return _steps(_sine(math.pi * along) * _sine(math.pi * across), background.period / 2)
+        case BackgroundKind.DOTS:
+            from_dot = np.hypot(along - np.round(along), across - np.round(across))
+            return _steps(0.24 - from_dot, background.period / 1.5)
+        case BackgroundKind.GRID:
+            from_line = np.minimum(np.abs(along - np.round(along)), np.abs(across - np.round(across)))
+            return _steps(0.06 - from_line, background.period / 1.5)
+        case BackgroundKind.WAVES:
+            return 0.5 * _sine(2 * math.pi * (along + 0.25 * _sine(2 * math.pi * across / 1.7)))
 
 
 def _turned(background: Background, canvas_hw: tuple[int, int]) -> tuple[FloatArray, FloatArray]:
@@ -34,15 +52,6 @@ def _turned(background: Background, canvas_hw: tuple[int, int]) -> tuple[FloatAr
 def _steps(wave: FloatArray, sharpness: float) -> FloatArray:
     """Turn a wave of range [-1, 1] into steps with soft edges, range [-0.5, 0.5]."""
     return np.clip(wave * sharpness, -0.5, 0.5)
-
-
-def _flat(_: Background, canvas_hw: tuple[int, int]) -> FloatArray:
-    return np.zeros(canvas_hw, dtype=np.float32)
-
-
-def _gradient(background: Background, canvas_hw: tuple[int, int]) -> FloatArray:
-    along, _ = _turned(background, canvas_hw)
-    return (along - along.min()) / (along.max() - along.min()) - 0.5
 
 
 def _clouds(background: Background, canvas_hw: tuple[int, int]) -> FloatArray:
@@ -68,44 +77,5 @@ def _interpolation(side: int) -> FloatArray:
     return weights
 
 
-def _stripes(background: Background, canvas_hw: tuple[int, int]) -> FloatArray:
-    along, _ = _turned(background, canvas_hw)
-    return _steps(_sine(2 * math.pi * along), background.period / 4)
-
-
-def _checker(background: Background, canvas_hw: tuple[int, int]) -> FloatArray:
-    along, across = _turned(background, canvas_hw)
-    return _steps(_sine(math.pi * along) * _sine(math.pi * across), background.period / 2)
-
-
-def _dots(background: Background, canvas_hw: tuple[int, int]) -> FloatArray:
-    along, across = _turned(background, canvas_hw)
-    from_dot = np.hypot(along - np.round(along), across - np.round(across))
-    return _steps(0.24 - from_dot, background.period / 1.5)
-
-
-def _grid(background: Background, canvas_hw: tuple[int, int]) -> FloatArray:
-    along, across = _turned(background, canvas_hw)
-    from_line = np.minimum(np.abs(along - np.round(along)), np.abs(across - np.round(across)))
-    return _steps(0.06 - from_line, background.period / 1.5)
-
-
-def _waves(background: Background, canvas_hw: tuple[int, int]) -> FloatArray:
-    along, across = _turned(background, canvas_hw)
-    return 0.5 * _sine(2 * math.pi * (along + 0.25 * _sine(2 * math.pi * across / 1.7)))
-
-
 def _sine(angles: FloatArray) -> FloatArray:
     return np.sin(angles.astype(np.float64)).astype(np.float32)
-
-
-_FIELDS: dict[BackgroundKind, Callable[[Background, tuple[int, int]], FloatArray]] = {
-    BackgroundKind.FLAT: _flat,
-    BackgroundKind.GRADIENT: _gradient,
-    BackgroundKind.CLOUDS: _clouds,
-    BackgroundKind.STRIPES: _stripes,
-    BackgroundKind.CHECKER: _checker,
-    BackgroundKind.DOTS: _dots,
-    BackgroundKind.GRID: _grid,
-    BackgroundKind.WAVES: _waves,
-}

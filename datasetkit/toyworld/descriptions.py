@@ -35,16 +35,7 @@ _SLOT = re.compile(r"\{(\w+)\}")
 
 @dataclass(frozen=True, slots=True)
 class GoldPhrase:
-    """A noun phrase or pronoun of a description and the objects that it names.
-
-    Args:
-        text: the words, verbatim.
-        start: index of the first character in the description.
-        end: index after the last one.
-        object_ids: ids of all objects that it names, rising; never empty.
-        is_pronoun: whether it is a pronoun.
-
-    """
+    """A noun phrase or pronoun, its [start, end) in the description, and ids of all objects that it names, rising."""
 
     text: str
     start: int
@@ -70,10 +61,7 @@ class Description:
 class AbsentPhrase:
     """A noun phrase for something that is not in the scene.
 
-    Args:
-        text: the words.
-        is_hard: whether the scene has its colour with another shape or its shape in another colour.
-
+    It is hard where the scene has its colour with another shape or its shape in another colour.
     """
 
     text: str
@@ -107,7 +95,9 @@ def list_objects(scene: Scene, domain: Domain) -> Description:
     """
     groups = [_Group(name, name.extension(scene)) for name in map(attributes_of, scene.objects)]
     leftmost = {group: min(scene.objects[index].x for index in group.object_ids) for group in groups}
-    writer = _Writer(scene, _plainest(domain), Random(0))  # noqa: S311
+    # One way to mention a thing.
+    captions = dataclasses.replace(domain.captions, singular=domain.captions.singular[:1], bare_plurals=0.0)
+    writer = _Writer(scene, dataclasses.replace(domain, captions=captions), Random(0))  # noqa: S311
     writer.sentence(domain.captions.opening[0], listed=sorted(leftmost, key=lambda group: leftmost[group]))
     return writer.finish()
 
@@ -133,12 +123,6 @@ def absent_phrases(scene: Scene, domain: Domain, rng: Random, count: int) -> tup
     chosen += easy[: count - len(chosen)]
     rng.shuffle(chosen)
     return tuple(AbsentPhrase(domain.noun_phrase(name, plural=False, determiner="a"), hard) for name, hard in chosen)
-
-
-def _plainest(domain: Domain) -> Domain:
-    """The domain with one way to mention a thing."""
-    captions = dataclasses.replace(domain.captions, singular=domain.captions.singular[:1], bare_plurals=0.0)
-    return dataclasses.replace(domain, captions=captions)
 
 
 def _partition(scene: Scene, rng: Random) -> list[_Group]:
@@ -250,7 +234,11 @@ class _Writer:
             elif part == "are":
                 self._text += "are" if first.is_plural else "is"
             elif part == "list":
-                self._list(listed)
+                style = self._domain.captions
+                for place, group in enumerate(listed):
+                    if place:
+                        self._text += style.last_joiner if place == len(listed) - 1 else style.joiner
+                    self._phrase(group)
             elif link:
                 self._fill(part, link)
         self._capitalise(begin)
@@ -268,13 +256,6 @@ class _Writer:
             self._append(pronoun, link.subject.object_ids, is_pronoun=True)
         elif slot == "relation":
             self._text += self._rng.choice(self._domain.vocabulary.relations[link.relation])
-
-    def _list(self, groups: Sequence[_Group]) -> None:
-        style = self._domain.captions
-        for index, group in enumerate(groups):
-            if index:
-                self._text += style.last_joiner if index == len(groups) - 1 else style.joiner
-            self._phrase(group)
 
     def _phrase(self, group: _Group) -> None:
         """Append a noun phrase: with article or number at the first mention, definite afterwards."""
@@ -301,8 +282,5 @@ class _Writer:
         """Write the sentence's first letter large, also in the phrase that starts there."""
         self._text = self._text[:begin] + self._text[begin].upper() + self._text[begin + 1 :]
         self._phrases = [
-            GoldPhrase(
-                self._text[phrase.start : phrase.end], phrase.start, phrase.end, phrase.object_ids, phrase.is_pronoun
-            )
-            for phrase in self._phrases
+            dataclasses.replace(phrase, text=self._text[phrase.start : phrase.end]) for phrase in self._phrases
         ]

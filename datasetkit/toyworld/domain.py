@@ -12,14 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from datasetkit.toyworld.referring import Attributes, Relation
-from datasetkit.toyworld.scenes import (
-    BASE_BACKGROUNDS,
-    BackgroundKind,
-    Colour,
-    Scene,
-    SceneConfig,
-    Size,
-)
+from datasetkit.toyworld.scenes import BASE_BACKGROUNDS, BackgroundKind, Colour, Scene, SceneConfig, Size
 from datasetkit.toyworld.shapes import Shape
 
 
@@ -33,16 +26,9 @@ class Noun:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Words for what is in a scene.
+    """Words for what is in a scene; numbers from 0 up to the most objects of a scene, several wordings of relations.
 
-    Args:
-        colours: a word for every colour.
-        shapes: a noun for every shape.
-        sizes: a word for every size.
-        thing: the noun for an object whose shape is not said.
-        numbers: words for 0, 1, 2, ... up to the most objects of a scene.
-        relations: one or more wordings of every relation.
-
+    ``thing`` is the noun for an object whose shape is not said.
     """
 
     colours: Mapping[Colour, str]
@@ -90,17 +76,6 @@ class QuestionStyle:
     """How questions are put.
 
     In templates ``{x}`` and ``{y}`` stand for noun phrases, ``{relation}`` for a relation between them.
-
-    Args:
-        existence: is there such a thing.
-        colour: which colour one thing has.
-        shape: which shape.
-        size: which size.
-        count: how many there are.
-        relation: whether a relation holds.
-        yes: the answer that affirms.
-        no: the answer that denies.
-
     """
 
     existence: tuple[str, ...]
@@ -115,16 +90,7 @@ class QuestionStyle:
 
 @dataclass(frozen=True)
 class Domain:
-    """A way of showing scenes and of speaking of them.
-
-    Args:
-        name: lower-case.
-        vocabulary: words for what is in a scene.
-        captions: how descriptions are put.
-        questions: how questions are put.
-        backgrounds: what lies behind the objects.
-
-    """
+    """A way of showing scenes and of speaking of them."""
 
     name: str
     vocabulary: Vocabulary
@@ -136,20 +102,15 @@ class Domain:
         """The config with this domain's backgrounds."""
         return dataclasses.replace(config, backgrounds=self.backgrounds)
 
-    def noun(self, attributes: Attributes, plural: bool) -> str:
-        """The noun for things with these attributes."""
-        words = self.vocabulary
-        noun = words.thing if attributes.shape is None else words.shapes[attributes.shape]
-        return noun.plural if plural else noun.singular
-
     def noun_phrase(self, attributes: Attributes, plural: bool, determiner: str) -> str:
         """A noun phrase for things with these attributes; ``determiner`` may be empty."""
         words = self.vocabulary
+        noun = words.thing if attributes.shape is None else words.shapes[attributes.shape]
         phrase = self.captions.phrase.format(
             determiner=determiner,
             size="" if attributes.size is None else words.sizes[attributes.size],
             colour="" if attributes.colour is None else words.colours[attributes.colour],
-            noun=self.noun(attributes, plural),
+            noun=noun.plural if plural else noun.singular,
         )
         parts = phrase.split()
         if parts[0] == "a" and parts[1][0] in "aeiou":

@@ -7,9 +7,11 @@ doubt.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
+from functools import partial
 from random import Random
+from typing import Any
 
 from datasetkit.core.record import Question
 from datasetkit.toyworld.domain import Domain
@@ -81,57 +83,31 @@ def _absent_name(scene: Scene, rng: Random) -> Attributes | None:
     return rng.choice(choices) if choices else None
 
 
-def _colour(scene: Scene, domain: Domain, rng: Random) -> Question | None:
-    words = domain.vocabulary.colours
-    return _attribute(scene, domain, rng, QuestionType.COLOUR, lambda index: words[scene.objects[index].colour])
-
-
-def _shape(scene: Scene, domain: Domain, rng: Random) -> Question | None:
-    words = domain.vocabulary.shapes
-    return _attribute(scene, domain, rng, QuestionType.SHAPE, lambda index: words[scene.objects[index].shape].singular)
-
-
-def _size(scene: Scene, domain: Domain, rng: Random) -> Question | None:
-    words = domain.vocabulary.sizes
-    return _attribute(scene, domain, rng, QuestionType.SIZE, lambda index: words[scene.objects[index].size])
-
-
-def _attribute(
-    scene: Scene, domain: Domain, rng: Random, asked: QuestionType, answer_of: Callable[[int], str]
-) -> Question | None:
+def _attribute(scene: Scene, domain: Domain, rng: Random, *, asked: QuestionType) -> Question | None:
     """Ask for one attribute of an object that its other attributes name beyond doubt."""
+    style, vocabulary = domain.questions, domain.vocabulary
+    asking: dict[QuestionType, tuple[tuple[str, ...], Mapping[Any, str]]] = {
+        QuestionType.COLOUR: (style.colour, vocabulary.colours),
+        QuestionType.SHAPE: (style.shape, {shape: noun.singular for shape, noun in vocabulary.shapes.items()}),
+        QuestionType.SIZE: (style.size, vocabulary.sizes),
+    }
+    templates, words = asking[asked]
+    # Attributes are called as the questions for them.
     named = [
         (index, name)
         for index in range(len(scene.objects))
         for name in names_for(scene, (index,))
-        if not _says(name, asked)
+        if getattr(name, asked.value) is None
     ]
     if not named:
         return None
     index, name = rng.choice(named)
-    templates, words = _attribute_words(domain, asked)
-    answer = answer_of(index)
-    others = [word for word in words if word != answer]
+    answer = words[getattr(scene.objects[index], asked.value)]
+    others = [word for word in words.values() if word != answer]
     options = [answer, *rng.sample(others, min(len(others), _OPTIONS - 1))]
     rng.shuffle(options)
     text = rng.choice(templates).format(x=domain.noun_phrase(name, plural=False, determiner="the"))
     return _question(text, answer, asked, tuple(options), (index,))
-
-
-def _says(name: Attributes, asked: QuestionType) -> bool:
-    said = {QuestionType.COLOUR: name.colour, QuestionType.SHAPE: name.shape, QuestionType.SIZE: name.size}
-    return said[asked] is not None
-
-
-def _attribute_words(domain: Domain, asked: QuestionType) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The question's templates and all words that may answer it."""
-    style, words = domain.questions, domain.vocabulary
-    table = {
-        QuestionType.COLOUR: (style.colour, tuple(words.colours.values())),
-        QuestionType.SHAPE: (style.shape, tuple(noun.singular for noun in words.shapes.values())),
-        QuestionType.SIZE: (style.size, tuple(words.sizes.values())),
-    }
-    return table[asked]
 
 
 def _count(scene: Scene, domain: Domain, rng: Random) -> Question | None:
@@ -179,9 +155,9 @@ def _question(
 
 _ASKERS: dict[QuestionType, Callable[[Scene, Domain, Random], Question | None]] = {
     QuestionType.EXISTENCE: _existence,
-    QuestionType.COLOUR: _colour,
-    QuestionType.SHAPE: _shape,
-    QuestionType.SIZE: _size,
+    QuestionType.COLOUR: partial(_attribute, asked=QuestionType.COLOUR),
+    QuestionType.SHAPE: partial(_attribute, asked=QuestionType.SHAPE),
+    QuestionType.SIZE: partial(_attribute, asked=QuestionType.SIZE),
     QuestionType.COUNT: _count,
     QuestionType.RELATION: _relation,
 }

@@ -84,18 +84,9 @@ _SEEDS_PER_SPLIT = 2**40
 
 @dataclass(frozen=True, slots=True)
 class SceneObject:
-    """One object.
+    """One object: its centre and its radius in px, its rotation in radians, clockwise.
 
-    Args:
-        shape: what it is.
-        colour: its colour.
-        size: its size.
-        x: centre, px.
-        y: centre, px.
-        radius: px.
-        rotation: radians, clockwise.
-        shade: how much lighter (positive) or darker it is than its colour, in [-1, 1].
-
+    Shade is how much lighter (positive) or darker it is than its colour, in [-1, 1].
     """
 
     shape: Shape
