@@ -113,10 +113,7 @@ def _is_within(regions: _Regions, containment: float) -> BoolArray:
 def _keepers(scores: FloatArray, takes: BoolArray) -> NDArray[np.int64]:
     """Tell in whom each item ends up: in itself where it stays, else in the best one that takes it in.
 
-    Args:
-        scores: shape (N,).
-        takes: shape (N, N), dtype bool; whether the row's item, if it stays, takes in the column's.
-
+    Scores are of shape (N,); ``takes`` tells, shape (N, N), whether the row's item, if it stays, takes in the column's.
     """
     keepers = np.full(len(scores), -1)
     for place in np.argsort(-scores, kind="stable"):

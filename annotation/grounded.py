@@ -7,8 +7,9 @@ filter by what was measured since -> link
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from PIL import Image
 
@@ -19,12 +20,12 @@ from datasetkit.annotation.duplicates import merge_masks
 from datasetkit.annotation.filters import apply_filters
 from datasetkit.annotation.salience import with_phrases
 from datasetkit.annotation.similarity import crop_of
-from datasetkit.core.detections import Caption, Grounding, ModelIdentity, Region, Removal
+from datasetkit.core.detections import Caption, Grounding, Region, Removal
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.ledger import Drop, DropReason, Notice, NoticeKind
 from datasetkit.core.protocols import Captioner, CropScorer, Grounder, NounPhrase, PhraseFinder, Reading
-from datasetkit.core.record import Candidate, KeyObject, Phrase, Record, Scores
-from datasetkit.options.grounding import CleaningOptions, GroundingOptions
+from datasetkit.core.record import KeyObject, Phrase, Record, Scores
+from datasetkit.options.grounding import GroundingOptions
 from datasetkit.runtime.batches import Batches
 from datasetkit.runtime.timers import Stages
 
@@ -35,15 +36,12 @@ _BOX_DIGITS = 2
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """One picture, its noun phrases, and what a detector is asked for them."""
+    """One picture, its description, the noun phrases there, and what a detector is asked for them."""
 
     reading: Reading
+    text: str
     nouns: tuple[NounPhrase, ...]
     asked: Asked
-
-    @property
-    def text(self) -> str:
-        return self.reading.record.description or ""
 
 
 class GroundedAnnotator:
@@ -81,18 +79,16 @@ class GroundedAnnotator:
         self._options = options
         self._finder = finder
         self._grounder = grounder
-        self._captioner = captioner
-        self._crop_scorer = crop_scorer
         self._key_max = key_max
-        self._captioning: Batches[Image.Image, Caption] = Batches(self._caption, captioner_batch)
-        self._comparing: Batches[tuple[Image.Image, str], float] = Batches(self._compare, crop_batch)
+        self._captioning: Batches[Image.Image, Caption] | None = None
+        if captioner is not None:
+            self._captioning = Batches(captioner.caption, captioner_batch)
+        self._comparing: Batches[tuple[Image.Image, str], float] | None = None
+        if crop_scorer is not None:
+            self._comparing = Batches(partial(_similarities, crop_scorer), crop_batch)
         self._stages = stages
-
-    @property
-    def identities(self) -> tuple[ModelIdentity, ...]:
-        """The weights of all models in use."""
-        models = (self._captioner, self._grounder, self._crop_scorer)
-        return tuple(identity for model in models if model is not None for identity in model.identities)
+        models = (captioner, grounder, crop_scorer)
+        self.identities = tuple(identity for model in models if model is not None for identity in model.identities)
 
     def annotate(self, readings: Sequence[Reading]) -> list[Reading | Drop]:
         """Annotate pictures; see :class:`datasetkit.core.protocols.Annotator`."""
@@ -118,26 +114,22 @@ class GroundedAnnotator:
         wanted = [
             index
             for index, reading in enumerate(readings)
-            if self._captioner is not None and (self._options.recaption or reading.record.description is None)
+            if self._options.recaption or reading.record.description is None
         ]
         results: list[Reading | UnusableError] = list(readings)
-        if wanted:
-            with self._stages.timed("caption", len(wanted)):
-                captions = self._captioning.run([readings[index].pixels for index in wanted])
-            for index, caption in zip(wanted, captions, strict=True):
-                results[index] = (
-                    caption if isinstance(caption, UnusableError) else _with_caption(readings[index], caption)
-                )
+        if self._captioning is None or not wanted:
+            return results
+        with self._stages.timed("caption", len(wanted)):
+            captions = self._captioning.run([readings[index].pixels for index in wanted])
+        for index, caption in zip(wanted, captions, strict=True):
+            results[index] = caption if isinstance(caption, UnusableError) else _with_caption(readings[index], caption)
         return results
-
-    def _caption(self, images: Sequence[Image.Image]) -> Sequence[Caption]:
-        return [] if self._captioner is None else self._captioner.caption(images)
 
     def _task(self, reading: Reading) -> _Task:
         text = reading.record.description or ""
         with self._stages.timed("phrases"):
             nouns = tuple(self._finder.find(text))
-            return _Task(reading, nouns, ask(text, nouns, self._options.links.prompt))
+            return _Task(reading, text, nouns, ask(text, nouns, self._options.links.prompt))
 
     def _finished(self, task: _Task, grounding: Grounding) -> Reading | UnusableError:
         """Sift what was found in one picture and link it with the words."""
@@ -147,7 +139,8 @@ class GroundedAnnotator:
             sound, failed = apply_filters(grounding.regions, options.filters)
             regions, doubles = merge_masks(sound, options.duplicates)
             if options.cleaning is not None:
-                regions = tuple(_cleaned(region, options.cleaning) for region in regions)
+                mended = [(region, *clean_mask(region.mask, options.cleaning)) for region in regions]
+                regions = tuple(replace(region, mask=mask, cleaning_iou=iou) for region, mask, iou in mended)
         compared = self._compared(task, regions)
         if isinstance(compared, UnusableError):
             return compared
@@ -156,17 +149,18 @@ class GroundedAnnotator:
             phrases = link(task.text, task.nouns, task.asked, kept, options.links)
         record, unnamed = _with_objects(task.reading.record, kept, phrases, task.nouns, self._key_max)
         removals = (*grounding.removals, *failed, *doubles, *filtered, *unnamed)
+        drops = (Drop("detection", f"{record.record_id}#{item.number}", item.reason, item.detail) for item in removals)
         return replace(
             task.reading,
             record=record,
-            drops=(*task.reading.drops, *(_drop(record.record_id, removal) for removal in removals)),
+            drops=(*task.reading.drops, *drops),
             notices=(*task.reading.notices, *(Notice(record.record_id, kind) for kind in grounding.notices)),
             detections=len(grounding.regions) + len(grounding.removals),
         )
 
     def _compared(self, task: _Task, regions: Sequence[Region]) -> tuple[Region, ...] | UnusableError:
         """Measure how much each crop looks like its best phrase."""
-        if self._crop_scorer is None or not regions:
+        if self._comparing is None or not regions:
             return tuple(regions)
         names = task.asked.query.phrases
         crops = [(crop_of(task.reading.pixels, region.box_xyxy), names[region.best_phrase]) for region in regions]
@@ -179,12 +173,11 @@ class GroundedAnnotator:
             compared.append(replace(region, similarity=score))
         return tuple(compared)
 
-    def _compare(self, crops: Sequence[tuple[Image.Image, str]]) -> Sequence[float | UnusableError]:
-        if self._crop_scorer is None:
-            return []
-        scores = self._crop_scorer.score([crop for crop, _ in crops], [phrase for _, phrase in crops]).tolist()
-        not_finite = UnusableError(DropReason.NOT_FINITE, "the similarity of a crop and its phrase is not finite")
-        return [score if math.isfinite(score) else not_finite for score in scores]
+
+def _similarities(scorer: CropScorer, crops: Sequence[tuple[Image.Image, str]]) -> Sequence[float | UnusableError]:
+    scores = scorer.score([crop for crop, _ in crops], [phrase for _, phrase in crops]).tolist()
+    not_finite = UnusableError(DropReason.NOT_FINITE, "the similarity of a crop and its phrase is not finite")
+    return [score if math.isfinite(score) else not_finite for score in scores]
 
 
 def _with_caption(reading: Reading, caption: Caption) -> Reading:
@@ -195,11 +188,6 @@ def _with_caption(reading: Reading, caption: Caption) -> Reading:
     kinds = [NoticeKind.CAPTIONED, NoticeKind.CAPTION_CUT] if caption.is_cut else [NoticeKind.CAPTIONED]
     notices = tuple(Notice(record.record_id, kind) for kind in kinds)
     return replace(reading, record=record, notices=(*reading.notices, *notices))
-
-
-def _cleaned(region: Region, options: CleaningOptions) -> Region:
-    mask, iou = clean_mask(region.mask, options)
-    return replace(region, mask=mask, cleaning_iou=iou)
 
 
 def _with_objects(
@@ -223,7 +211,15 @@ def _with_objects(
         for place, region in enumerate(regions)
         if place not in ids
     )
-    return with_phrases(bare, [_renumbered(phrase, ids) for phrase in phrases], key_max), unnamed
+    renumbered = [
+        replace(
+            phrase,
+            object_ids=tuple(ids[place] for place in phrase.object_ids),
+            candidates=tuple(replace(item, object_id=ids[item.object_id]) for item in phrase.candidates),
+        )
+        for phrase in phrases
+    ]
+    return with_phrases(bare, renumbered, key_max), unnamed
 
 
 def _object(object_id: int, region: Region, names: Sequence[tuple[Phrase, str | None]]) -> KeyObject:
@@ -248,12 +244,3 @@ def _object(object_id: int, region: Region, names: Sequence[tuple[Phrase, str | 
 def _rounded(score: float | None) -> float | None:
     """Round a score for the record."""
     return None if score is None else round(score, _SCORE_DIGITS)
-
-
-def _renumbered(phrase: Phrase, ids: Mapping[int, int]) -> Phrase:
-    candidates = tuple(Candidate(ids[candidate.object_id], candidate.score) for candidate in phrase.candidates)
-    return replace(phrase, object_ids=tuple(ids[place] for place in phrase.object_ids), candidates=candidates)
-
-
-def _drop(record_id: str, removal: Removal) -> Drop:
-    return Drop("detection", f"{record_id}#{removal.number}", removal.reason, removal.detail)

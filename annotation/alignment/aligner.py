@@ -54,17 +54,7 @@ class KnownObjectAligner:
         return with_phrases(record, self.link(text, self._finder.find(text), record.objects), self._key_max)
 
     def link(self, text: str, nouns: Sequence[NounPhrase], objects: Sequence[KeyObject]) -> tuple[Phrase, ...]:
-        """Say which objects each noun phrase names.
-
-        Args:
-            text: a text about the picture.
-            nouns: its noun phrases, in order.
-            objects: all objects of the picture.
-
-        Returns:
-            a phrase for each noun, in order.
-
-        """
+        """Say which of all objects of a picture each noun phrase of a text about it names: a phrase for each noun."""
         lexicon = extended(self._lexicon, (item.category for item in objects))
         words = [text[noun.start : noun.end] for noun in nouns]
         mentions = [

@@ -16,14 +16,7 @@ from datasetkit.core.protocols import NounPhrase
 
 
 def read_mention(phrase: NounPhrase, words: str, lexicon: Lexicon) -> Mention | None:
-    """Read a noun phrase, or give None where it can name nothing of the lexicon's categories.
-
-    Args:
-        phrase: the phrase.
-        words: all of its words, verbatim.
-        lexicon: what they may name.
-
-    """
+    """Read a noun phrase with all of its words, or give None where it can name nothing of the lexicon's categories."""
     named = named_categories(words, lexicon)
     # Known words that no category has together ("a red ring" of blue rings and red stars) still name a thing to miss.
     is_known = bool(named or lexicon.categories(phrase.head)) or _is_plain(words, lexicon)

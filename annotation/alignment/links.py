@@ -30,10 +30,7 @@ _SCORE_DIGITS = 6
 class Asked:
     """What a detector is asked for a text.
 
-    Args:
-        query: the prompt and its phrases.
-        columns: for each noun phrase of the text the index of its phrase in the query; None where it is not asked for.
-
+    Each noun phrase has the index of its phrase in the query as its column, None where it is not asked for.
     """
 
     query: Query
@@ -41,13 +38,9 @@ class Asked:
 
 
 def ask(text: str, nouns: Sequence[NounPhrase], prompt: Literal["phrases", "caption"]) -> Asked:
-    """Ask for every noun phrase that may name something in the picture.
+    """Ask for every noun phrase of a description that may name something in the picture.
 
-    Args:
-        text: the description.
-        nouns: its noun phrases, in order.
-        prompt: ``phrases`` asks for a list of them, equal ones once; ``caption`` for the text with its phrases marked.
-
+    The prompt ``phrases`` is a list of them, equal ones once, ``caption`` the text with its phrases marked.
     """
     wanted = [noun.is_object and noun.number != 0 for noun in nouns]
     spans = [(noun.start, noun.end) for noun, is_wanted in zip(nouns, wanted, strict=True) if is_wanted]
@@ -64,29 +57,20 @@ def ask(text: str, nouns: Sequence[NounPhrase], prompt: Literal["phrases", "capt
 
 
 def link(
-    text: str,
-    nouns: Sequence[NounPhrase],
-    asked: Asked,
-    regions: Sequence[Region],
-    options: LinkOptions,
+    text: str, nouns: Sequence[NounPhrase], asked: Asked, regions: Sequence[Region], options: LinkOptions
 ) -> tuple[Phrase, ...]:
-    """Say which regions each noun phrase names.
+    """Say which regions each noun phrase of a description names: a phrase for each noun, in order.
 
-    Args:
-        text: the description.
-        nouns: its noun phrases, in order.
-        asked: what the detector was asked for them.
-        regions: what was found; their places are the object ids.
-        options: see :class:`LinkOptions`; ``prompt`` has had its effect on ``asked``.
-
-    Returns:
-        a phrase for each noun, in order.
-
+    The regions are what was found for what was asked; their places are the object ids.
     """
     mentions, firsts = _read(text, nouns)
     heads = [index for index, mention in enumerate(mentions) if mention is not None and firsts[index] is None]
     resolving = [mention for index in heads if (mention := mentions[index]) is not None]
-    own = _scores(asked, regions)
+    # Of each noun phrase for each region, 0 where it was not asked for; shape (M, N).
+    own = np.zeros((len(asked.columns), len(regions)))
+    for index, column in enumerate(asked.columns):
+        if column is not None:
+            own[index] = [region.phrase_scores[column] for region in regions]
     scores = _of_chains(own, firsts)
     instances = [Instance(place, region.is_group) for place, region in enumerate(regions)]
     is_crowd = np.array([region.is_group for region in regions], dtype=np.bool_)
@@ -120,15 +104,6 @@ def _read(text: str, nouns: Sequence[NounPhrase]) -> tuple[list[Mention | None],
         for noun, content in zip(nouns, contents, strict=True)
     ]
     return mentions, find_repeats(mentions, contents)
-
-
-def _scores(asked: Asked, regions: Sequence[Region]) -> _Array:
-    """Give the score of each noun phrase for each region, 0 where it was not asked for; shape (M, N)."""
-    scores = np.zeros((len(asked.columns), len(regions)))
-    for index, column in enumerate(asked.columns):
-        if column is not None:
-            scores[index] = [region.phrase_scores[column] for region in regions]
-    return scores
 
 
 def _of_chains(scores: _Array, firsts: Sequence[int | None]) -> _Array:

@@ -62,12 +62,7 @@ class TextEncoder(BertModel):
 
 
 class PromptTokenizer:
-    """A tokenizer as the package calls it, which reads any text as text.
-
-    Args:
-        tokenizer: one that tells offsets.
-
-    """
+    """A tokenizer that tells offsets, as the package calls it; it reads any text as text."""
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
@@ -102,14 +97,7 @@ def check_transformers(version: str) -> None:
 
 @contextmanager
 def in_place_of_package_bert(package: Any, encoder: TextEncoder, tokenizer: PromptTokenizer) -> Iterator[None]:
-    """Hand the package this encoder and tokenizer instead of those that it would fetch; undo it at the end.
-
-    Args:
-        package: the module ``groundingdino.models.GroundingDINO.groundingdino``.
-        encoder: what becomes the model's ``bert``.
-        tokenizer: what becomes the model's ``tokenizer``.
-
-    """
+    """Hand ``groundingdino.models.GroundingDINO.groundingdino`` this encoder and tokenizer; undo it at the end."""
     fetchers, warper = package.get_tokenlizer, package.BertModelWarper
     package.get_tokenlizer = SimpleNamespace(
         get_tokenlizer=lambda _: tokenizer, get_pretrained_language_model=lambda _: encoder

@@ -31,20 +31,14 @@ def detect_in_turns(
     token_limit: int,
     score_min: float,
 ) -> list[Detections | UnusableError]:
-    """Look for each picture's own query, once for each part of the longest.
+    """Look for each picture's (mode RGB, upright) own query, once for each part of the longest.
 
     The merged boxes are those of the parts, one part after the other, with score 0 for phrases of other parts. A
     picture whose answer is not finite is asked again alone: Grounding DINO subtracts the largest logit of a whole batch
     from all of them, so that one picture's NaN becomes everybody's.
 
-    Args:
-        images: mode RGB, upright.
-        queries: one for each picture.
-        ask: asks the model for queries that fit.
-        offsets_of: gives the [start, end) of every token of a text, special tokens left out.
-        token_limit: how many of these a prompt may have.
-        score_min: boxes with no phrase above it are not given.
-
+    Queries are split by ``offsets_of`` and ``token_limit`` as in :func:`split_query`, so that ``ask`` is given only what
+    fits. Boxes with no phrase of at least ``score_min`` are not given.
     """
     splits = [split_query(query, offsets_of, token_limit) for query in queries]
     answers: list[list[Answer]] = [[] for _ in images]

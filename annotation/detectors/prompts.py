@@ -16,13 +16,7 @@ TextOffsets = Callable[[str], Sequence[tuple[int, int]]]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What a model is asked at once.
-
-    Args:
-        query: the text, closed by a full stop, and its phrases.
-        phrases: place of each of them among those of the whole query.
-
-    """
+    """What a model is asked at once, closed by a full stop, and the place of each phrase in the whole query."""
 
     query: Query
     phrases: tuple[int, ...]
@@ -30,13 +24,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """A query in parts that a model can take, in order; a phrase of which nothing can be taken is in none.
-
-    Args:
-        parts: one where the query fits.
-        notices: whether it was split, or a phrase was cut.
-
-    """
+    """A query in parts that a model can take, in order; a phrase of which nothing can be taken is in none."""
 
     parts: tuple[Part, ...]
     notices: tuple[NoticeKind, ...] = ()
@@ -54,7 +42,7 @@ def split_query(query: Query, offsets_of: TextOffsets, token_limit: int) -> Part
     without the text round it is asked for alone; one that does not fit alone loses its last tokens.
 
     Args:
-        query: what is asked.
+        query: may have no phrase.
         offsets_of: gives the [start, end) of every token of a text, special tokens left out.
         token_limit: how many of these a prompt may have.
 

@@ -57,12 +57,11 @@ class Sam3Grounder:
     @torch.inference_mode()
     def ground(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Grounding | UnusableError]:
         """Look for each picture's own query, picture by picture; see :class:`datasetkit.core.protocols.Grounder`."""
-        one_by_one: Batches[tuple[Image.Image, Query], Grounding | UnusableError] = Batches(self._ground, 1)
+        one_by_one: Batches[tuple[Image.Image, Query], Grounding | UnusableError] = Batches(
+            lambda asked: [self._picture(image, query) if query.spans else Grounding(()) for image, query in asked], 1
+        )
         with self._stages.timed("ground", len(images)):
             return one_by_one.run(list(zip(images, queries, strict=True)))
-
-    def _ground(self, asked: Sequence[tuple[Image.Image, Query]]) -> list[Grounding | UnusableError]:
-        return [self._picture(image, query) if query.spans else Grounding(()) for image, query in asked]
 
     def _picture(self, image: Image.Image, query: Query) -> Grounding | UnusableError:
         vision = self._encode(image)

@@ -30,13 +30,7 @@ def normalise(text: str) -> str:
 
 
 def singular_forms(word: str, irregular: Mapping[str, str]) -> Iterator[str]:
-    """Give the words whose plural ``word`` may be, the likeliest first; the look-up tells which exists.
-
-    Args:
-        word: one lower-case word.
-        irregular: plurals that no rule gives.
-
-    """
+    """Give the words whose plural a lower-case word may be, the likeliest first; the look-up tells which exists."""
     if word in irregular:
         yield irregular[word]
     if word.endswith("ies") and len(word) > 4:

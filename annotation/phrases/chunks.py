@@ -21,14 +21,9 @@ _LONGEST_HEAD_TOKENS = 5
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """One noun phrase among the tokens.
+    """One noun phrase: the places of its first and last token, and of the head's first one; the last ends the head.
 
-    Args:
-        first: place of its first token.
-        last: place of its last token, which ends the head.
-        head: place of the head's first token.
-        group: place of the word that counts for it ("group" in "a group of people"), or None.
-
+    ``group`` is the place of the word that counts for it ("group" in "a group of people"), or None.
     """
 
     first: int

@@ -54,21 +54,16 @@ class _Reader:
 
     def phrase(self) -> NounPhrase:
         chunk = self._chunk
-        start, head_start, end = (
-            self._tokens[chunk.first].start,
-            self._tokens[chunk.head].start,
-            self._tokens[chunk.last].end,
-        )
+        first, head_start, end = self._tokens[chunk.first], self._tokens[chunk.head].start, self._tokens[chunk.last].end
         plural, number = self._plural_and_number()
-        first = self._tokens[chunk.first].word
         return NounPhrase(
-            start=start,
+            start=first.start,
             end=end,
             head=self._text[head_start:end],
             head_start=head_start,
             number=number,
             plural=plural,
-            definite=first in self._words.definite_determiners,
+            definite=first.word in self._words.definite_determiners,
             other=any(word in self._words.other_words for word in self._modifiers),
             is_object=self._is_object(),
         )
@@ -89,10 +84,7 @@ class _Reader:
         inner_plural, inner_number = self._own_number(inner, is_plural(self._last, words))
         if counter in words.numbers or counter in words.articles or counter in words.quantifiers:
             return self._own_number([*outer, counter], plural=inner_plural)
-        if name == "pair" and self._last in words.pair_is_one:
-            plural, number = self._own_number(outer, is_plural(counter, words))
-            return plural, number
-        if name in words.measures:
+        if name in words.measures or (name == "pair" and self._last in words.pair_is_one):
             return self._own_number(outer, is_plural(counter, words))
         if name in words.partitives:
             return inner_plural, inner_number if inner_number is not None or inner_plural else 1

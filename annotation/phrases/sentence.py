@@ -20,12 +20,7 @@ _SIDES = frozenset({"left", "right"})
 class Sentence:
     """The tokens of one text with their tags so far; an empty tag is one not decided yet.
 
-    Args:
-        tokens: the words and marks.
-        base: what PatternTagger says of each.
-        lexicon: its nouns are nouns here.
-        words: the word lists.
-
+    ``base`` is what PatternTagger says of each; the lexicon's nouns are nouns here.
     """
 
     def __init__(self, tokens: Sequence[Token], base: Sequence[str], lexicon: Lexicon, words: Words) -> None:
