@@ -24,13 +24,7 @@ _DIGEST_KEY = "sha256"
 
 @dataclass(frozen=True, slots=True)
 class RemoteStatus:
-    """What of ``os.stat_result`` is known of a remote file.
-
-    Args:
-        st_size: in bytes; 0 for a folder.
-        st_mode: file or folder; an object store has no permissions here.
-
-    """
+    """What of ``os.stat_result`` is known: the size in bytes, 0 for a folder, and the kind, without permissions."""
 
     st_size: int
     st_mode: int
@@ -86,8 +80,7 @@ class RemotePath:
             OSError: the store refuses, cannot be reached, or does not tell the size.
 
         """
-        with self._told():
-            store, path = self._located()
+        with self._located() as (store, path):
             info = store.info(path)
         if info["type"] == "directory":
             return RemoteStatus(0, stat.S_IFDIR)
@@ -115,22 +108,19 @@ class RemotePath:
 
     def read_bytes(self) -> bytes:
         """Fetch the whole file."""
-        with self._told():
-            store, path = self._located()
+        with self._located() as (store, path):
             data: bytes = store.cat_file(path)
         return data
 
     def read_range(self, start: int, end: int) -> bytes:
         """Fetch the bytes from ``start`` up to, not including, ``end``."""
-        with self._told():
-            store, path = self._located()
+        with self._located() as (store, path):
             data: bytes = store.cat_file(path, start=start, end=end)
         return data
 
     def files(self) -> dict[str, int]:
         """List every file below, by its name relative to here, with its size; empty where there is nothing."""
-        with self._told():
-            store, root = self._located()
+        with self._located() as (store, root):
             store.invalidate_cache()
             found = store.find(root, detail=True)
             store.invalidate_cache()  # it would hold every name, and answer when it is out of date
@@ -154,8 +144,7 @@ class RemotePath:
                 on_sent(inc)
 
         beside = {"Metadata": {_DIGEST_KEY: sha256}} if self.keeps_digests else {}
-        with self._told():
-            store, path = self._located()
+        with self._located() as (store, path):
             if not beside:
                 store.makedirs(store._parent(path), exist_ok=True)
             store.put_file(str(source), path, callback=Told(), **beside)
@@ -167,21 +156,18 @@ class RemotePath:
 
     def sha256(self) -> str | None:
         """Give the digest that :meth:`send` left beside the file; None where something else wrote it."""
-        with self._told():
-            store, path = self._located()
+        with self._located() as (store, path):
             digest: str | None = store.metadata(path).get(_DIGEST_KEY)
         return digest
 
     def write_bytes(self, data: bytes) -> None:
         """Write a small file."""
-        with self._told():
-            store, path = self._located()
+        with self._located() as (store, path):
             store.pipe_file(path, data)
 
     def remove(self) -> None:
         """Delete one file."""
-        with self._told():
-            store, path = self._located()
+        with self._located() as (store, path):
             store.rm_file(path)
 
     def _has_mode(self, test: Callable[[int], bool]) -> bool:
@@ -190,16 +176,15 @@ class RemotePath:
         except FileNotFoundError:
             return False
 
-    def _located(self) -> tuple[Any, str]:
-        """Give the store, and this place's path in it; the names below the address are never read as addresses."""
-        store, root = open_store(self._base)
-        return store, f"{root}/{self._below}" if self._below else root
-
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Turn whatever a store's package raises into an ``OSError`` of one line."""
+    def _located(self) -> Iterator[tuple[Any, str]]:
+        """Give the store, and this place's path in it; the names below the address are never read as addresses.
+
+        Whatever the store's package raises becomes an ``OSError`` of one line.
+        """
         try:
-            yield
+            store, root = open_store(self._base)
+            yield store, f"{root}/{self._below}" if self._below else root
         except FileNotFoundError as error:
             raise FileNotFoundError(errno.ENOENT, "is not there", str(self)) from error
         except PermissionError as error:
