@@ -37,8 +37,8 @@ def detect_in_turns(
     picture whose answer is not finite is asked again alone: Grounding DINO subtracts the largest logit of a whole batch
     from all of them, so that one picture's NaN becomes everybody's.
 
-    Queries are split by ``offsets_of`` and ``token_limit`` as in :func:`split_query`, so that ``ask`` is given what fits.
-    Boxes with no phrase of at least ``score_min`` are not given.
+    Queries are split by ``offsets_of`` and ``token_limit`` as in :func:`split_query`; ``ask`` is given the parts. Boxes
+    with no phrase of at least ``score_min`` are not given.
     """
     splits = [split_query(query, offsets_of, token_limit) for query in queries]
     answers: list[list[Answer]] = [[] for _ in images]

@@ -43,19 +43,12 @@ class InOrder:
                 self._rows, self._next = self._open_at(number), number
                 self._waiting.clear()
             rows, self._rows = self._rows, None  # whatever is raised below, the next call opens the stream anew
-            while self._next < number:
-                self._wait(next(rows, None))
-            row = next(rows, None)
-            if row is None:
-                raise IndexError(number)
-            self._rows = rows
-            self._next += 1
-            return row
-
-    def _wait(self, row: Any) -> None:
-        if row is None:
-            raise IndexError(self._next)
-        self._waiting[self._next] = row
-        self._next += 1
-        if len(self._waiting) > _MOST_WAITING:
-            del self._waiting[next(iter(self._waiting))]
+            for row in rows:
+                self._next += 1
+                if self._next > number:
+                    self._rows = rows
+                    return row
+                self._waiting[self._next - 1] = row
+                if len(self._waiting) > _MOST_WAITING:
+                    del self._waiting[next(iter(self._waiting))]
+            raise IndexError(number)

@@ -108,8 +108,7 @@ class ParquetSource(RowSource):
 
     def _rows_from(self, number: int) -> Iterator[Mapping[str, Any] | UnusableError]:
         """Give the rows from one on: what cannot be read stands in its row's place as an error."""
-        start = self._tables.index(self._table_of(number))
-        for table in self._tables[start:]:
+        for table in self._tables[self._tables.index(self._table_of(number)) :]:
             yield from _table_rows(table, max(number - table.first, 0))
 
 
