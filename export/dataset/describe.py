@@ -27,16 +27,8 @@ def describe(
 ) -> Manifest:
     """Write everything beside the shards and the manifest; all of it follows from these two.
 
-    The manifest is written again with the names of what is not in every folder.
-
-    Args:
-        folder: the built folder.
-        manifest: its manifest.
-        reason_meanings: what the constants in ``phrases.reason`` mean, for the card.
-        former_card: a card whose owner's text the new one takes over.
-
-    Returns:
-        the manifest with these names.
+    The manifest is written again, and returned, with the names of what is not in every folder. The new card takes over
+    what the owner of ``former_card`` wrote; for ``reason_meanings`` see :func:`render_card`.
 
     Raises:
         BuiltFolderError: a shard cannot be read.
@@ -62,9 +54,7 @@ def describe(
 def update_card(folder: Path, reason_meanings: Mapping[str, str] | None = None) -> None:
     """Write a built folder's card again from what stands beside it, keeping what its owner wrote into it.
 
-    Args:
-        folder: the built folder.
-        reason_meanings: what the constants in ``phrases.reason`` mean.
+    For ``reason_meanings`` see :func:`render_card`.
 
     Raises:
         BuiltFolderError: manifest, statistics or the card's front matter cannot be read.

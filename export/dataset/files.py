@@ -6,86 +6,67 @@ import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Protocol
 
-from datasetkit.export.dataset.manifest import ASSETS_FOLDER, DATA_FOLDER
-
-
-class DatasetFiles(Protocol):
-    """What a dataset's files are called, and a local path for each that is read."""
-
-    @property
-    def names(self) -> frozenset[str]:
-        """Every file that a dataset may be read from, relative, ``/`` between parts."""
-
-    @property
-    def data_names(self) -> frozenset[str]:
-        """Those of :attr:`names` that must be shards."""
-
-    @property
-    def papers(self) -> Path:
-        """Folder that holds manifest, ledger, recipe, statistics and card, as far as they are there."""
-
-    def opened(self, name: str) -> AbstractContextManager[Path]:
-        """Give a local path of one file of :attr:`names`, good while the context lasts."""
-
-    def tell(self, message: str) -> str:
-        """Give a message about the files with no path in it that nobody knows."""
+from datasetkit.export.dataset.manifest import ASSETS_FOLDER, DATA_FOLDER, PAPERS
 
 
-class FolderFiles:
-    """The files of a folder.
+class DatasetFiles(ABC):
+    """What a dataset's files are called, and a local path for each that is read.
 
     Args:
-        folder: what ``datasetkit build`` wrote.
+        papers: folder that holds manifest, ledger, recipe, statistics and card, as far as they are there.
+        names: every file that a dataset may be read from, relative, ``/`` between parts.
+        data_names: those of them that must be shards.
 
     """
 
+    def __init__(self, papers: Path, names: Iterable[str], data_names: Iterable[str]) -> None:
+        self.papers = papers
+        self.names = frozenset(names)
+        self.data_names = frozenset(data_names)
+
+    @abstractmethod
+    def opened(self, name: str) -> AbstractContextManager[Path]:
+        """Give a local path of one of the files, good while the context lasts."""
+
+    def tell(self, message: str) -> str:
+        """Give a message about the files with no path in it that nobody knows."""
+        return message
+
+
+class FolderFiles(DatasetFiles):
+    """The files of a folder that ``datasetkit build`` wrote: at its top, of the data and of the plots."""
+
     def __init__(self, folder: Path) -> None:
-        self.papers = folder
-
-    @cached_property
-    def names(self) -> frozenset[str]:
-        """Every file at the top, of the data and of the plots."""
-        found = [*self.papers.glob("*"), *(self.papers / ASSETS_FOLDER).rglob("*")]
-        return self.data_names | {self._name(path) for path in found if path.is_file()}
-
-    @cached_property
-    def data_names(self) -> frozenset[str]:
-        """Every file of the data, links that lead nowhere among them."""
-        return frozenset(self._name(path) for path in (self.papers / DATA_FOLDER).rglob("*") if not path.is_dir())
+        data = [path for path in (folder / DATA_FOLDER).rglob("*") if not path.is_dir()]  # also links that lead nowhere
+        others = (path for path in (*folder.glob("*"), *(folder / ASSETS_FOLDER).rglob("*")) if path.is_file())
+        data_names, names = ({path.relative_to(folder).as_posix() for path in paths} for paths in (data, others))
+        super().__init__(folder, data_names | names, data_names)
 
     @contextmanager
     def opened(self, name: str) -> Iterator[Path]:
         """Give the file itself."""
         yield self.papers / name
 
-    def tell(self, message: str) -> str:
-        """Give the message as it is."""
-        return message
 
-    def _name(self, path: Path) -> str:
-        return path.relative_to(self.papers).as_posix()
-
-
-class FetchedFiles(ABC):
+class FetchedFiles(DatasetFiles):
     """The files of a dataset elsewhere. A shard is on this disk only while it is open.
 
     Args:
         title: where they are, for messages.
         names: of all of them.
-        folder: an empty one, for the papers and one shard at a time.
+        folder: an empty one, for the papers, which are fetched now, and one shard at a time.
 
     """
 
     def __init__(self, title: str, names: Iterable[str], folder: Path) -> None:
+        names = frozenset(names)
+        data = (name for name in names if name.startswith(f"{DATA_FOLDER}/") and name.endswith(".parquet"))
+        super().__init__(folder, names, data)
         self._title = title
-        self.names = frozenset(names)
-        data = (name for name in self.names if name.startswith(f"{DATA_FOLDER}/") and name.endswith(".parquet"))
-        self.data_names = frozenset(data)
-        self.papers = folder
+        for name in names.intersection(PAPERS):
+            self._fetch(name, folder / name)
 
     @contextmanager
     def opened(self, name: str) -> Iterator[Path]:

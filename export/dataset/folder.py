@@ -12,7 +12,9 @@ import errno
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -197,13 +199,11 @@ class BuildFolder:
 
     def finish_part(self, part: Part, drops: Iterable[Drop], notices: Iterable[Notice]) -> None:
         """Note that a part is whole: its ledger first, its marker last."""
-        lines = [
-            {"event": "dropped", "scope": drop.scope, "id": drop.item_id, "reason": drop.reason, "detail": drop.detail}
-            for drop in drops
-        ]
-        lines += [{"event": "notice", "record_id": notice.record_id, "kind": notice.kind} for notice in notices]
-        text = "".join(json.dumps({"part": part.index, **line}, ensure_ascii=False) + "\n" for line in lines)
-        replace_file(self._ledger(part.index), text.encode())
+        lines = [_drop_line(part.index, drop) for drop in drops]
+        for notice in notices:
+            event = {"part": part.index, "event": "notice", "record_id": notice.record_id, "kind": notice.kind}
+            lines.append(json.dumps(event, ensure_ascii=False) + "\n")
+        replace_file(self._ledger(part.index), "".join(lines).encode())
         replace_file(self._marker(part.index), json.dumps(part.to_json()).encode())
 
     def publish(self, stray: Iterable[Drop]) -> Manifest:
@@ -223,8 +223,7 @@ class BuildFolder:
             for drop in stray:
                 stray_tally.read[drop.scope] += 1
                 stray_tally.add_drop(drop)
-                line = {"event": "dropped", "scope": drop.scope, "id": drop.item_id, "reason": drop.reason}
-                ledger.write(json.dumps({"part": None, **line, "detail": drop.detail}, ensure_ascii=False) + "\n")
+                ledger.write(_drop_line(None, drop))
         manifest = self._identity.manifest(parts, stray_tally)
         manifest.write(self.folder)
         return manifest
@@ -296,8 +295,9 @@ class BuildFolder:
 
     def _remove_published(self) -> None:
         """Remove what the former build wrote; other files, also in ``assets``, are their owner's."""
-        if self._wrote_license():
-            (self.folder / LICENSE_NAME).unlink(missing_ok=True)
+        with suppress(BuiltFolderError):  # no manifest yet, or one that was cut short
+            if LICENSE_NAME in Manifest.read(self.folder).files:
+                (self.folder / LICENSE_NAME).unlink(missing_ok=True)
         for name in _PUBLISHED:
             path = self.folder / name
             if path.is_dir() and not path.is_symlink():
@@ -307,12 +307,6 @@ class BuildFolder:
         assets = self.folder / ASSETS_FOLDER
         if assets.is_dir() and not any(assets.iterdir()):
             assets.rmdir()
-
-    def _wrote_license(self) -> bool:
-        try:
-            return LICENSE_NAME in Manifest.read(self.folder).files
-        except BuiltFolderError:  # none yet, or cut short
-            return False
 
     def _take_apart(self, manifest: Manifest) -> None:
         self._new_journal()
@@ -342,10 +336,7 @@ class BuildFolder:
 
     def _final_names(self, parts: Iterable[Part]) -> tuple[tuple[Part, ...], dict[str, str]]:
         parts = tuple(parts)
-        counts: dict[str, int] = {}
-        for part in parts:
-            for shard in part.shards:
-                counts[shard.split] = counts.get(shard.split, 0) + 1
+        counts = Counter(shard.split for part in parts for shard in part.shards)
         numbers = dict.fromkeys(counts, 0)
         moves = {}
         named = []
@@ -360,22 +351,25 @@ class BuildFolder:
         return tuple(named), moves
 
     def _parts(self) -> list[Part]:
-        found = (self._read_marker(path) for path in self._journal.glob("part-*.json"))
-        return sorted((part for part in found if part is not None), key=lambda part: part.index)
-
-    def _read_marker(self, path: Path) -> Part | None:
-        """Read a part's account; a part whose marker is damaged, or names another, counts as not built."""
-        try:
-            part = Part.from_json(json.loads(path.read_text(encoding="utf-8")))
-        except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
-            return None
-        return part if path == self._marker(part.index) else None
+        """Read the parts' accounts; a part whose marker is damaged, or names another, counts as not built."""
+        parts = []
+        for path in self._journal.glob("part-*.json"):
+            with suppress(KeyError, TypeError, ValueError, AttributeError, RecursionError):
+                part = Part.from_json(json.loads(path.read_text(encoding="utf-8")))
+                if path == self._marker(part.index):
+                    parts.append(part)
+        return sorted(parts, key=lambda part: part.index)
 
     def _marker(self, index: int) -> Path:
         return self._journal / f"part-{index:05d}.json"
 
     def _ledger(self, index: int) -> Path:
         return self._journal / f"part-{index:05d}.jsonl"
+
+
+def _drop_line(part: int | None, drop: Drop) -> str:
+    event = {"scope": drop.scope, "id": drop.item_id, "reason": drop.reason, "detail": drop.detail}
+    return json.dumps({"part": part, "event": "dropped", **event}, ensure_ascii=False) + "\n"
 
 
 def _dropped_for(part: Part, reasons: set[DropReason]) -> bool:

@@ -16,17 +16,7 @@ from datasetkit.runtime.registry import Origin
 
 @dataclass(frozen=True, slots=True)
 class BuildIdentity:
-    """What makes two builds the same: equal identities give equal bytes.
-
-    Args:
-        recipe: the published recipe.
-        source_fingerprint: hex digest of the source's index.
-        schema_version: of the rows.
-        code_version: of datasetkit.
-        models: the weights in use.
-        plugins: parts in use that are not ours.
-
-    """
+    """What makes two builds the same: equal identities give equal bytes. The fields are :class:`Manifest`'s."""
 
     recipe: Mapping[str, Any]
     source_fingerprint: str

@@ -22,6 +22,7 @@ LEDGER_NAME = "ledger.jsonl"
 RECIPE_NAME = "recipe.yaml"
 CARD_NAME = "README.md"
 LICENSE_NAME = "LICENSE"
+PAPERS = (CARD_NAME, MANIFEST_NAME, LEDGER_NAME, STATISTICS_NAME, RECIPE_NAME)  # every built folder has them
 DATA_FOLDER = "data"
 ASSETS_FOLDER = "assets"
 PICTURES = ("samples.jpg", "categories.png", "objects.png", "phrases.png")  # what is drawn there, in the card's order
@@ -43,9 +44,6 @@ class Shard:
 
     Args:
         path: relative to the folder, ``/`` between parts.
-        split: the split that it belongs to.
-        rows: how many records it holds.
-        bytes: its size.
         sha256: hex digest of its bytes.
 
     """

@@ -21,12 +21,7 @@ class ScoreSummary:
 
     Args:
         measured: how many objects have it.
-        mean: of these.
-        p5: the value that 5 % of them do not exceed.
-        p25: the same for 25 %.
-        median: the same for 50 %.
-        p75: the same for 75 %.
-        p95: the same for 95 %.
+        p5: the value that 5 % of them do not exceed; the other quantiles likewise.
 
     """
 

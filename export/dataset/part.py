@@ -41,14 +41,7 @@ class Outcome:
 
 
 class PartWriter:
-    """Writes a part; as a context manager it marks the part as whole where the body ended well.
-
-    Args:
-        folder: of the build.
-        index: the part's place in the source.
-        overlay: whether rows have the column ``overlay``.
-
-    """
+    """Writes a part; as a context manager it marks the part as whole where the body ended well."""
 
     def __init__(self, folder: BuildFolder, index: int, *, overlay: bool) -> None:
         self._folder = folder
@@ -67,8 +60,14 @@ class PartWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.__exit__(kind, error, trace)
-        if kind is None:
-            self._finish()
+        if kind is not None:
+            return
+        shards = []
+        for split, writer in sorted(self._writers.items()):
+            path = self._folder.part_path(self._index, split)
+            size = writer.close()
+            shards.append(Shard(path.name, split, size.rows, size.bytes, file_sha256(path)))
+        self._folder.finish_part(Part(self._index, tuple(shards), self._tally), self._drops, self._notices)
 
     def add(self, outcome: Outcome) -> None:
         """Write and count one outcome; outcomes come in the order of their entries."""
@@ -85,18 +84,8 @@ class PartWriter:
         self._notices.extend(outcome.notices)
         if outcome.row is not None:
             self._tally.kept["record"] += 1
-            self._writer(outcome.split).write(outcome.row)
-
-    def _finish(self) -> None:
-        shards = []
-        for split, writer in sorted(self._writers.items()):
-            path = self._folder.part_path(self._index, split)
-            size = writer.close()
-            shards.append(Shard(path.name, split, size.rows, size.bytes, file_sha256(path)))
-        self._folder.finish_part(Part(self._index, tuple(shards), self._tally), self._drops, self._notices)
-
-    def _writer(self, split: str) -> ShardWriter:
-        if split not in self._writers:
-            path = self._folder.part_path(self._index, split)
-            self._writers[split] = self._stack.enter_context(ShardWriter(path, overlay=self._overlay))
-        return self._writers[split]
+            if outcome.split not in self._writers:
+                path = self._folder.part_path(self._index, outcome.split)
+                writer = self._stack.enter_context(ShardWriter(path, overlay=self._overlay))
+                self._writers[outcome.split] = writer
+            self._writers[outcome.split].write(outcome.row)

@@ -21,7 +21,7 @@ from PIL import Image
 from datasetkit.core.drawing import encode_jpeg, object_colour
 from datasetkit.core.files import replace_file
 from datasetkit.core.image import load_image
-from datasetkit.core.record import KeyObject, ObjectStatus, Phrase, PhraseStatus, Question, Record
+from datasetkit.core.record import KeyObject, ObjectStatus, Phrase, PhraseStatus, Record
 from datasetkit.core.templates import template_environment
 from datasetkit.export.dataset.outlines import UNITS_PER_PX, inner_point, mask_coverage, svg_path
 
@@ -37,7 +37,6 @@ class ObjectView:
     """One object as the page shows it.
 
     Args:
-        item: the object.
         name: its category, numbered where the record has several of it.
         colour: as CSS spells it.
         path: ``d`` of its outline.
@@ -61,7 +60,6 @@ class PhraseView:
     """One phrase as the page shows it.
 
     Args:
-        phrase: the phrase.
         objects: those that it names or, where it is ambiguous, may name, each with its score as a candidate.
         stripes: CSS gradient of their colours; "" where there are none.
 
@@ -77,7 +75,6 @@ class RecordView:
     """One record as the page shows it.
 
     Args:
-        record: the record.
         picture: data URI of the picture, small.
         size_wh: width and height at which the page shows it at most, px.
         pixelated: whether it is so small that its pixels should stay squares.
@@ -108,11 +105,6 @@ class RecordView:
         return sum(not view.item.is_key and view.item.status is not ObjectStatus.CANDIDATE for view in self.objects)
 
     @property
-    def questions(self) -> tuple[Question, ...]:
-        """The record's questions."""
-        return self.record.questions
-
-    @property
     def view_box(self) -> str:
         """The coordinates of the masks' outlines."""
         return f"0 0 {self.size_wh[0] * UNITS_PER_PX} {self.size_wh[1] * UNITS_PER_PX}"
@@ -140,7 +132,7 @@ def write_preview(records: Iterable[Record], destination: Path, title: str, tota
     statuses = Counter(phrase.status for view in views for phrase in view.record.phrases)
     script = _template("preview.js")
     environment = template_environment(html=True)
-    environment.filters |= {"words": _words, "percent": _percent}
+    environment.filters |= {"words": lambda constant: constant.replace("_", " "), "percent": _percent}
     html = environment.from_string(_template("preview.html.j2")).render(
         title=title,
         total=len(views) if total is None else total,
@@ -257,10 +249,6 @@ def _percent(share: float) -> str:
     if share < 0.001:
         return "< 0.1 %"
     return f"{100 * share:.1f} %" if share < 0.1 else f"{100 * share:.0f} %"
-
-
-def _words(constant: str) -> str:
-    return constant.replace("_", " ")
 
 
 def _template(name: str) -> str:

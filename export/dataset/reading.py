@@ -42,9 +42,7 @@ def open_shard(path: Path) -> pq.ParquetFile:
 def iter_shard(path: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
     """Give a shard's rows in order.
 
-    Args:
-        path: the shard.
-        columns: the columns to read, or paths of parts of them (``source.license``); None reads all.
+    ``columns`` are those to read, or paths of parts of them (``source.license``); None reads all.
 
     Raises:
         BuiltFolderError: the shard cannot be read, wholly or from some row on.
@@ -66,10 +64,7 @@ def iter_rows(
 ) -> Iterator[tuple[Shard, dict[str, Any]]]:
     """Give all rows of a built folder, shard by shard in the manifest's order, each with its shard.
 
-    Args:
-        folder: the built folder.
-        manifest: its manifest.
-        columns: the columns to read, or paths of parts of them (``source.license``); None reads all.
+    For ``columns`` see :func:`iter_shard`.
 
     Raises:
         BuiltFolderError: a shard cannot be read.

@@ -111,7 +111,11 @@ class ShardWriter:
 
     def _write_row_group(self) -> None:
         try:
-            batch = _to_batch(self._pending, self._schema)
+            columns = []
+            for field in self._schema:
+                convert = _picture_array if field.name in _PICTURE_COLUMNS else pa.array
+                columns.append(convert([row[field.name] for row in self._pending], field.type))
+            batch = pa.RecordBatch.from_arrays(columns, schema=self._schema)
         except (TypeError, ValueError) as error:  # among them Arrow's own and text that is not Unicode
             last = self._rows + len(self._pending) - 1
             raise RecordError(f"rows {self._rows} to {last} of {self._path.name} fit no schema: {error}") from error
@@ -153,15 +157,6 @@ def _leaf_paths(kind: pa.DataType, path: str) -> Iterator[str]:
         yield from _leaf_paths(kind.value_type, f"{path}.list.element")
     else:
         yield path
-
-
-def _to_batch(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.RecordBatch:
-    columns = []
-    for field in schema:
-        values = [row[field.name] for row in rows]
-        convert = _picture_array if field.name in _PICTURE_COLUMNS else pa.array
-        columns.append(convert(values, field.type))
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def _picture_array(values: Sequence[Mapping[str, Any]], kind: pa.DataType) -> pa.StructArray:

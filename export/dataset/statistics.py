@@ -62,13 +62,7 @@ _BINS: Mapping[str, Sequence[float]] = {
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """How often a value fell into each bin.
-
-    Args:
-        lower: where each bin begins; it ends where the next begins, the last one has no end.
-        counts: how many values fell into it.
-
-    """
+    """How often a value fell into each bin; ``lower`` is where each begins, and the last one has no end."""
 
     lower: tuple[float, ...]
     counts: tuple[int, ...]
@@ -79,28 +73,18 @@ class Summary:
     """Counts of one split, or of all of them.
 
     Args:
-        records: rows.
-        described: records with a description.
         pictures: distinct pictures, by the sha256 of their source.
         num_bytes: size of all columns before compression.
-        objects: objects of all records.
         key_objects: objects that the descriptions are about.
         crowds: objects that cover several things that were not told apart.
-        phrases: noun phrases.
-        questions: questions with an answer.
         links: pairs of a phrase and an object that it names.
         candidates: pairs of an ambiguous phrase and an object that it may name.
-        phrase_status: phrases by status.
         phrase_reasons: phrases that have a reason, by status and reason, most frequent first.
-        object_status: objects by status.
         scores: what models said of the objects, by name, as far as it was measured.
-        objects_per_record: objects in a record.
-        key_objects_per_record: key objects in a record.
-        phrases_per_record: noun phrases in a record.
         description_words: words, parted by white space, in a description.
         mask_share: an object's share of its picture's pixels, in (0, 1].
         longer_side_px: the longer side of the upright picture.
-        category_count: how many categories there are.
+        category_count: how many there are, also of those that ``categories`` leaves out.
         uncategorised: objects without a category.
         categories: objects by category, the most frequent ones first.
         licenses: records by license, most frequent first.
@@ -145,13 +129,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """What a built folder holds.
-
-    Args:
-        splits: by split, in the manifest's order.
-        total: all splits together.
-
-    """
+    """What a built folder holds: by split, in the manifest's order, and all splits together."""
 
     splits: Mapping[str, Summary]
     total: Summary
@@ -193,12 +171,7 @@ class Statistics:
 
 
 class StatisticsCounter:
-    """Adds up rows to :class:`Statistics`.
-
-    Args:
-        splits: the splits to come, in the order in which they are reported.
-
-    """
+    """Adds up rows to :class:`Statistics`; splits are reported in the order in which they are given."""
 
     def __init__(self, splits: Iterable[str]) -> None:
         self._total = _SummaryCounter()
@@ -270,7 +243,12 @@ class _SummaryCounter:
         for item in objects:
             self._add_object(item, row["width"] * row["height"])
         for phrase in phrases:
-            self._add_phrase(phrase)
+            self.counts["phrases"] += 1
+            self.counts["links"] += len(phrase["object_ids"])
+            self.counts["candidates"] += len(phrase["candidates"])
+            self._phrase_status[phrase["status"]] += 1
+            if phrase["reason"] is not None:
+                self._phrase_reasons[phrase["status"]][phrase["reason"]] += 1
 
     def _add_object(self, item: Mapping[str, Any], pixels: int) -> None:
         self.counts["objects"] += 1
@@ -283,14 +261,6 @@ class _SummaryCounter:
             self.counts["uncategorised"] += 1
         else:
             self._categories[item["category"]] += 1
-
-    def _add_phrase(self, phrase: Mapping[str, Any]) -> None:
-        self.counts["phrases"] += 1
-        self.counts["links"] += len(phrase["object_ids"])
-        self.counts["candidates"] += len(phrase["candidates"])
-        self._phrase_status[phrase["status"]] += 1
-        if phrase["reason"] is not None:
-            self._phrase_reasons[phrase["status"]][phrase["reason"]] += 1
 
     def _bin(self, name: str, value: float) -> None:
         self._histograms[name][max(0, bisect_right(_BINS[name], value) - 1)] += 1

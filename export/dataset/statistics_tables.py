@@ -20,13 +20,7 @@ _BAR_WIDTH = 24
 
 @dataclass(frozen=True, slots=True)
 class StatisticsReport(Result):
-    """Statistics of a dataset, and the plots of them.
-
-    Args:
-        statistics: counted from the shards.
-        plots: files that were drawn.
-
-    """
+    """Statistics of a dataset, and the files with the plots of them."""
 
     statistics: Statistics
     plots: tuple[Path, ...]

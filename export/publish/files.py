@@ -21,16 +21,13 @@ from datasetkit.export.dataset.manifest import (
     CARD_NAME,
     LEDGER_NAME,
     LICENSE_NAME,
-    MANIFEST_NAME,
-    RECIPE_NAME,
-    STATISTICS_NAME,
+    PAPERS,
     Manifest,
     Shard,
 )
 from datasetkit.runtime.progress import OnProgress, counter
 
 _SHARD_NAME = re.compile(r"data/[^/]+-\d{5}-of-\d{5}\.parquet")
-PAPERS = (CARD_NAME, MANIFEST_NAME, LEDGER_NAME, STATISTICS_NAME, RECIPE_NAME)
 _PIECE_BYTES = 2**20
 
 

@@ -17,8 +17,9 @@ from transformers.models.sam.modeling_sam import SamVisionEncoder
 
 from datasetkit.core.ledger import DropReason, NoticeKind
 from datasetkit.core.record import ObjectStatus, PhraseStatus
+from datasetkit.export.dataset.files import FolderFiles
 from datasetkit.export.dataset.manifest import Manifest
-from datasetkit.export.dataset.verification.verify import verify_folder
+from datasetkit.export.dataset.verification.verify import verify_files
 from datasetkit.options import Recipe
 from datasetkit.options.build import RunOptions
 from datasetkit.options.presets import preset
@@ -96,7 +97,7 @@ def test_every_object_comes_from_the_models_and_is_told_so(whole: Path) -> None:
     assert set(reasons(whole, "annotation").values()) == {DropReason.RELABELLED}
     assert manifest.tally.kept["annotation"] == 0
     assert manifest.tally.kept["detection"] > 8
-    assert list(verify_folder(whole)) == []
+    assert list(verify_files(FolderFiles(whole))) == []
     card = (whole / "README.md").read_text()
     assert "toyworld:detector" in card
 

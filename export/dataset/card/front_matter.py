@@ -40,14 +40,7 @@ def _dtype(kind: pa.DataType) -> str:
 
 
 def front_matter(manifest: Manifest, statistics: Statistics, title: str) -> dict[str, Any]:
-    """Give a card's front matter.
-
-    Args:
-        manifest: of the built folder.
-        statistics: of the built folder.
-        title: the dataset's name for people.
-
-    """
+    """Give a card's front matter; ``title`` is the dataset's name for people."""
     total = statistics.total
     tasks = {
         "image-segmentation": total.objects,

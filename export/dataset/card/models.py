@@ -8,9 +8,9 @@ from typing import Any
 from datasetkit.core.markdown import Markdown, code, number, table
 from datasetkit.export.dataset.manifest import Manifest
 from datasetkit.export.dataset.model_scores import ScoreSummary
+from datasetkit.runtime.checkpoints import PREFIX
 
 _SHORT_DIGITS = 12
-_SHIPPED = "toyworld:"
 _THRESHOLDS = {
     "captioner.prompt": "what the captioner was told, where it wrote a description",
     "captioner.temperature": "0 took the likeliest word each time",
@@ -92,7 +92,7 @@ def score_table(scores: Mapping[str, ScoreSummary]) -> Markdown:
 
 def knows_scenes_only(manifest: Manifest) -> bool:
     """Whether any of the models ship with datasetkit, which know rendered scenes and nothing else."""
-    return any(model.id.startswith(_SHIPPED) for model in manifest.models)
+    return any(model.id.startswith(PREFIX) for model in manifest.models)
 
 
 def _weights(revision: str | None, sha256: str | None) -> Markdown:

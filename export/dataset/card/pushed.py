@@ -55,13 +55,7 @@ class PushedCard:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """What an owner can change: a text under its heading, or a value in the front matter.
-
-    Args:
-        name: the heading or the key, for people.
-        value: the text, or YAML.
-
-    """
+    """What an owner can change: a text under its heading, or a value in the front matter as YAML."""
 
     name: str
     value: str
@@ -118,7 +112,9 @@ def pushed_card(card: str, published: str | None, repo_id: str, address: str) ->
     if published is None or published == alone:
         return PushedCard(alone, False, ())
     their_front, their_blocks, their_names = _read(published)
-    resolution = _resolve(_base(published), pieces, _pieces(their_front, their_blocks))
+    folder_lines = [match for line in published.splitlines() if (match := FOLDER_LINE.fullmatch(line))]
+    base = folder_lines[-1][1].split() if folder_lines else []
+    resolution = _resolve(base, pieces, _pieces(their_front, their_blocks))
     kept = list(resolution.kept)
     if their_names is None and "license" in their_front and _license(their_front) != _license(front):
         front = _relicensed(front, their_front)
@@ -145,12 +141,6 @@ def _in_section(card: str, name: str, pattern: str, text: str) -> str:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
-
-
-def _base(published: str) -> list[str]:
-    """Give the ids of the folder's pieces at the push before; none where no push was."""
-    found = [match for line in published.splitlines() if (match := FOLDER_LINE.fullmatch(line))]
-    return found[-1][1].split() if found else []
 
 
 def _read(card: str) -> tuple[Pairs, list[Block], list[str] | None]:
@@ -204,6 +194,7 @@ def _texts(blocks: Sequence[Block]) -> Iterable[tuple[Sequence[str], _Piece | No
 
 
 def _resolve(base: Sequence[str], ours: Sequence[_Piece], theirs: Sequence[_Piece]) -> _Resolution:
+    """Compare both cards with the ids of the folder's pieces at the push before; none where no push was."""
     our_ids, their_ids = {piece.id for piece in ours}, {piece.id for piece in theirs}
     new = [piece for piece in ours if piece.id not in base]
     replaced: dict[str, _Piece | None] = {}

@@ -14,7 +14,6 @@ from datasetkit.core.drawing import OVERLAY_MAX_SIDE_PX
 from datasetkit.core.errors import RecordError, UnusableError
 from datasetkit.core.image import LoadedImage, load_image
 from datasetkit.core.limits import ImageLimits
-from datasetkit.core.record import KeyObject
 from datasetkit.core.schema import row_to_record
 from datasetkit.export.dataset.manifest import Shard
 from datasetkit.export.dataset.verification.faults import Fault
@@ -84,14 +83,10 @@ def _record_faults(row: Row) -> Iterator[str]:
         yield f"holds a value that no record can have: {error!r}"
     else:
         for value, item in zip(row["objects"], record.objects, strict=True):
-            yield from _object_faults(value, item)
-
-
-def _object_faults(value: Row, item: KeyObject) -> Iterator[str]:
-    if value["area"] != item.area:
-        yield f"object {item.id} has area {value['area']}; its mask has {item.area} px"
-    if value["bbox"] != list(item.box_xywh):
-        yield f"object {item.id} has bbox {value['bbox']}; its mask has {list(item.box_xywh)}"
+            if value["area"] != item.area:
+                yield f"object {item.id} has area {value['area']}; its mask has {item.area} px"
+            if value["bbox"] != list(item.box_xywh):
+                yield f"object {item.id} has bbox {value['bbox']}; its mask has {list(item.box_xywh)}"
 
 
 class Uniqueness:

@@ -17,7 +17,7 @@ from datasetkit.core.errors import BuiltFolderError
 from datasetkit.core.files import file_sha256
 from datasetkit.core.limits import ImageLimits
 from datasetkit.core.schema import row_schema, stored_schema_version
-from datasetkit.export.dataset.files import DatasetFiles, FolderFiles
+from datasetkit.export.dataset.files import DatasetFiles
 from datasetkit.export.dataset.folder import is_unfinished
 from datasetkit.export.dataset.manifest import LEDGER_NAME, MANIFEST_NAME, Manifest, Shard, shard_path
 from datasetkit.export.dataset.reading import open_shard
@@ -34,21 +34,10 @@ _BATCH_ROWS = 16
 _LIMITS = ("max_bytes", "max_pixels")
 
 
-def verify_folder(folder: Path) -> Iterator[Fault]:
-    """Check a built folder against its manifest, its card, its ledger and itself.
-
-    Args:
-        folder: what ``datasetkit build`` wrote.
-
-    Returns:
-        what is wrong, file by file; nothing where the folder is sound.
-
-    """
-    yield from verify_files(FolderFiles(folder))
-
-
 def verify_files(files: DatasetFiles, on_progress: OnProgress = lambda *_: None) -> Iterator[Fault]:
-    """Check a built dataset, wherever it is; one shard is open at a time.
+    """Check a built dataset, wherever it is, against its manifest, its card, its ledger and itself.
+
+    One shard is open at a time.
 
     Args:
         files: of a folder or of a repository.
@@ -77,7 +66,8 @@ def _check(files: DatasetFiles, on_progress: OnProgress) -> Iterator[Fault]:
     if not manifest.shards:
         yield Fault(MANIFEST_NAME, f"lists no shard: the dataset holds no records; {LEDGER_NAME} says why")
     ledger = Ledger.read(files.papers)
-    names = _expected_names(manifest)
+    counts = Counter(shard.split for shard in manifest.shards)
+    names = frozenset(shard_path(split, index, count) for split, count in counts.items() for index in range(count))
     yield from _check_names(files, manifest, names)
     done, total = 0, sum(shard.rows for shard in manifest.shards)
     check = _ShardCheck(files, manifest, ledger, lambda shard, rows: on_progress(shard.path, done + rows, total))
@@ -87,11 +77,6 @@ def _check(files: DatasetFiles, on_progress: OnProgress) -> Iterator[Fault]:
         done += shard.rows
     yield from check.finish()
     yield from check_papers(files, manifest, ledger, check.contents())
-
-
-def _expected_names(manifest: Manifest) -> frozenset[str]:
-    counts = Counter(shard.split for shard in manifest.shards)
-    return frozenset(shard_path(split, index, count) for split, count in counts.items() for index in range(count))
 
 
 def _check_names(files: DatasetFiles, manifest: Manifest, names: frozenset[str]) -> Iterator[Fault]:

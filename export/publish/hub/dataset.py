@@ -13,8 +13,7 @@ from huggingface_hub.utils import HFValidationError, validate_repo_id  # type: i
 from datasetkit.core.errors import HubError
 from datasetkit.core.text import one_line
 from datasetkit.export.dataset.files import FetchedFiles
-from datasetkit.export.dataset.manifest import LEDGER_NAME
-from datasetkit.export.publish.files import PAPERS
+from datasetkit.export.dataset.manifest import LEDGER_NAME, PAPERS
 from datasetkit.export.publish.hub.calls import HubCaller, Patience
 
 _TYPE = "dataset"
@@ -26,17 +25,8 @@ class HubFiles(FetchedFiles):
 
     huggingface_hub's caches are not used: they keep what they load.
 
-    Args:
-        repo_id: ``user/name``.
-        revision: branch, tag or commit; None for the default branch.
-        folder: an empty one, for the papers and one shard at a time.
-        token: None for what everybody may read.
-        endpoint: the Hub's address; None takes huggingface_hub's.
-        patience: how passing failures are met.
-
     Raises:
-        HubError: the repository or the revision is not there, the Hub does not answer, or a file beside the shards is
-            larger than any that a build writes.
+        HubError: a file beside the shards is larger than any that a build writes, or as :func:`published_files`.
 
     """
 
@@ -53,34 +43,24 @@ class HubFiles(FetchedFiles):
         self._api = HfApi(endpoint=endpoint, token=token or False)
         self._token = token
         self._call = HubCaller(repo_id, token, patience, writes=False)
-        self._title = f"{repo_id}@{revision}" if revision else repo_id
-        self._commit = self._resolve(revision)
-        sizes = self._list()
-        super().__init__(self._title, sizes, folder)
-        for name in self.names.intersection(PAPERS):
-            if sizes[name] > _MOST_PAPER_BYTES and name != LEDGER_NAME:
-                raise HubError(
-                    f"{self._title}: {name} has {sizes[name]:,} bytes, which no build writes; at most "
-                    f"{_MOST_PAPER_BYTES:,} are read"
-                )
-            self._fetch(name, folder / name)
-
-    def _resolve(self, revision: str | None) -> str:
-        info = self._call(
-            f"looking for {self._title}", lambda: self._api.dataset_info(self._repo_id, revision=revision)
-        )
+        title = f"{repo_id}@{revision}" if revision else repo_id
+        info = self._call(f"looking for {title}", lambda: self._api.dataset_info(repo_id, revision=revision))
         if info.sha is None:
-            raise HubError(f"{self._title}: the Hub names no commit; give the full hash behind an @")
-        return info.sha
-
-    def _list(self) -> dict[str, int]:
-        """Give the files' names and bytes."""
+            raise HubError(f"{title}: the Hub names no commit; give the full hash behind an @")
+        self._commit = info.sha
 
         def listed() -> dict[str, int]:
-            tree = self._api.list_repo_tree(self._repo_id, recursive=True, revision=self._commit, repo_type=_TYPE)
+            tree = self._api.list_repo_tree(repo_id, recursive=True, revision=info.sha, repo_type=_TYPE)
             return {item.path: item.size for item in tree if isinstance(item, RepoFile)}
 
-        return self._call("listing its files", listed)
+        sizes = self._call("listing its files", listed)
+        for name in set(PAPERS).intersection(sizes) - {LEDGER_NAME}:
+            if sizes[name] > _MOST_PAPER_BYTES:
+                raise HubError(
+                    f"{title}: {name} has {sizes[name]:,} bytes, which no build writes; at most "
+                    f"{_MOST_PAPER_BYTES:,} are read"
+                )
+        super().__init__(title, sizes, folder)
 
     def _fetch(self, name: str, path: Path) -> None:
         url = hf_hub_url(self._repo_id, name, repo_type=_TYPE, revision=self._commit, endpoint=self._api.endpoint)

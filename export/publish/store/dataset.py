@@ -11,31 +11,19 @@ from pathlib import Path
 from datasetkit.core.errors import BuiltFolderError
 from datasetkit.core.remote import RemotePath
 from datasetkit.export.dataset.files import FetchedFiles
-from datasetkit.export.publish.files import PAPERS
 
 _COPY_BYTES = 2**23
 
 
 class RemoteFiles(FetchedFiles):
-    """The files of a remote folder; made by :func:`remote_files`.
-
-    Args:
-        place: the folder.
-        folder: an empty one, for the papers and one shard at a time.
-
-    Raises:
-        BuiltFolderError: there is nothing.
-        OSError: the store refuses to list it, or cannot be reached.
-
-    """
+    """The files of a remote folder; made by :func:`remote_files`."""
 
     def __init__(self, place: RemotePath, folder: Path) -> None:
         self._place = place
-        super().__init__(str(place), place.files(), folder)
-        if not self.names:
+        names = place.files()
+        if not names:
             raise BuiltFolderError(f"there is nothing at {place}; give an address that `datasetkit push` wrote to")
-        for name in self.names.intersection(PAPERS):
-            self._fetch(name, folder / name)
+        super().__init__(str(place), names, folder)
 
     def _fetch(self, name: str, path: Path) -> None:
         with (self._place / name).open() as remote, path.open("wb") as local:
@@ -47,7 +35,8 @@ def remote_files(place: RemotePath) -> Iterator[RemoteFiles]:
     """Open a remote dataset; nothing of it is left on the disk afterwards.
 
     Raises:
-        BuiltFolderError, OSError: as :class:`RemoteFiles`.
+        BuiltFolderError: there is nothing.
+        OSError: the store refuses to list it, or cannot be reached.
 
     """
     with tempfile.TemporaryDirectory(prefix="datasetkit-") as folder:

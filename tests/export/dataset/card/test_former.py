@@ -10,7 +10,8 @@ import datasetkit.pipeline.build
 from datasetkit.core.errors import OutputError
 from datasetkit.export.dataset.card.front_matter import read_front_matter
 from datasetkit.export.dataset.card.sections import section_names
-from datasetkit.export.dataset.verification.verify import verify_folder
+from datasetkit.export.dataset.files import FolderFiles
+from datasetkit.export.dataset.verification.verify import verify_files
 from datasetkit.options import Recipe
 from tests.pipeline.builders import (
     built,
@@ -58,7 +59,7 @@ def assert_owners(out: Path) -> None:
     assert front["pretty_name"].startswith("My ")
     assert front["tags"] == ["datasetkit", "mine"]
     assert "citation" not in section_names(card)
-    assert list(verify_folder(out)) == []
+    assert list(verify_files(FolderFiles(out))) == []
 
 
 def test_an_owners_text_outlives_another_build_in_the_same_folder(tmp_path: Path, pictures: Path) -> None:

@@ -15,7 +15,8 @@ from datasetkit.core.errors import BuiltFolderError
 from datasetkit.export.dataset.card.front_matter import read_front_matter
 from datasetkit.export.dataset.card.parts import sections_line
 from datasetkit.export.dataset.card.sections import merge_card, section_names
-from datasetkit.export.dataset.verification.verify import verify_folder
+from datasetkit.export.dataset.files import FolderFiles
+from datasetkit.export.dataset.verification.verify import verify_files
 from tests.export.folders import record, rows_of, write_folder
 
 pytestmark = pytest.mark.slow
@@ -224,7 +225,7 @@ def test_card_renders_again_and_keeps_what_is_mine(tmp_path: Path) -> None:
     ran = CliRunner().invoke(app, ["card", str(out)])
     assert ran.exit_code == 0, ran.output
     assert path.read_text() == text.replace("pretty_name: P", "doi: 1\npretty_name: P")
-    assert list(verify_folder(out)) == []
+    assert list(verify_files(FolderFiles(out))) == []
     path.unlink()
     assert CliRunner().invoke(app, ["card", str(out)]).exit_code == 0
     again = path.read_text()

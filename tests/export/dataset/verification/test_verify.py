@@ -31,7 +31,7 @@ from datasetkit.export.dataset.shards import ShardWriter
 from datasetkit.export.dataset.statistics import Statistics
 from datasetkit.export.dataset.verification import verify as verify_module
 from datasetkit.export.dataset.verification.faults import Fault
-from datasetkit.export.dataset.verification.verify import verify_files, verify_folder
+from datasetkit.export.dataset.verification.verify import verify_files
 from tests.export.folders import RECIPE, Row, bare_record, png, record, refit, rows_of, write_folder
 
 pytestmark = pytest.mark.slow
@@ -57,7 +57,7 @@ def folder(sound: Path, tmp_path: Path) -> Path:
 
 
 def found(folder: Path) -> list[tuple[str, str]]:
-    return [(fault.where, fault.what) for fault in verify_folder(folder)]
+    return [(fault.where, fault.what) for fault in verify_files(FolderFiles(folder))]
 
 
 def assert_one(folder: Path, where: str, what: str) -> None:
@@ -267,7 +267,7 @@ def test_a_picture_in_two_splits(folder: Path) -> None:
 def test_a_picture_in_two_splits_makes_no_dataset_unsound(tmp_path: Path) -> None:
     again = replace(record(1), record_id="again")
     write_folder(tmp_path / "out", {"train": [rows_of([record(0), record(1)])], "test": [rows_of([again])]})
-    (fault,) = verify_folder(tmp_path / "out")
+    (fault,) = verify_files(FolderFiles(tmp_path / "out"))
     assert str(fault) == (
         "warning: data/test-00000-of-00001.parquet row 0: has the picture of data/train-00000-of-00001.parquet row 1, "
         "in another split"
@@ -277,7 +277,7 @@ def test_a_picture_in_two_splits_makes_no_dataset_unsound(tmp_path: Path) -> Non
 
 def test_a_row_too_large_for_the_viewer_is_only_a_warning(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verify_module, "_VIEWER_ROW_BYTES", 3_000)
-    (fault,) = verify_folder(folder)
+    (fault,) = verify_files(FolderFiles(folder))
     assert fault.is_warning
     assert fault.where == "data/train-00000-of-00002.parquet row 0"
     assert "first of 4 rows" in fault.what
@@ -588,7 +588,7 @@ def test_damage_anywhere_ends_in_faults_and_never_in_an_exception(
     junk = data.draw(st.binary(max_size=20))
     content[start : start + data.draw(st.integers(1, 40))] = junk
     path.write_bytes(content)
-    faults = list(verify_folder(folder))
+    faults = list(verify_files(FolderFiles(folder)))
     assert all("\n" not in str(fault) for fault in faults)
     if path.name.endswith(".parquet"):
         assert faults or file_sha256(path) == file_sha256(sound / SECOND)

@@ -13,8 +13,9 @@ from huggingface_hub import constants
 
 from datasetkit.cli import app
 from datasetkit.core.errors import HubError
+from datasetkit.export.dataset.files import FolderFiles
 from datasetkit.export.dataset.shards import ShardWriter
-from datasetkit.export.dataset.verification.verify import verify_files, verify_folder
+from datasetkit.export.dataset.verification.verify import verify_files
 from datasetkit.export.publish.hub import calls
 from datasetkit.export.publish.hub import dataset as hub_dataset
 from datasetkit.export.publish.hub.dataset import HubFiles, published_files
@@ -136,7 +137,7 @@ def test_a_mask_of_another_object_with_fitting_hashes(published: HubServer, own_
     spoil(own_scenes, SECOND, swap)
     commit(published, local(own_scenes))
     faults = found(published)
-    assert faults == [(fault.where, fault.what) for fault in verify_folder(own_scenes)]
+    assert faults == [(fault.where, fault.what) for fault in verify_files(FolderFiles(own_scenes))]
     assert {where for where, _ in faults} == {f"{SECOND} row 0"}
     assert faults[0][1] == "object 0 has area 64; its mask has 54 px"
 
