@@ -30,13 +30,7 @@ def export_folder(
 ) -> ExportResult:
     """Write a built folder in another format; the destination appears only when it is complete.
 
-    Args:
-        folder: the built folder; it is not changed.
-        format_name: one of :data:`datasetkit.export.formats.FORMATS`.
-        destination: the folder to write.
-        split: the one split to export; None takes all.
-        overwrite: whether an earlier export in the destination is replaced.
-        on_progress: called with what is done, records done and records in all.
+    For the options see ``Built.export``.
 
     Raises:
         UnknownNameError: there is no such format.
@@ -86,10 +80,12 @@ def _check_destination(folder: Path, destination: Path, *, overwrite: bool) -> N
         return
     if not overwrite:
         raise OutputError(f"{destination} is not empty; give another DEST, or --overwrite to replace an earlier export")
-    foreign = set(_files(destination)) - _exported_files(destination)
+    foreign = sorted(set(_files(destination)) - _exported_files(destination))
     if foreign:
+        told = ", ".join(map(repr, foreign[:_NAMES_TOLD]))
+        more = f" and {len(foreign) - _NAMES_TOLD} more" if len(foreign) > _NAMES_TOLD else ""
         raise OutputError(
-            f"{destination} holds {_told(sorted(foreign))}, which no export wrote; move that away, or give another DEST"
+            f"{destination} holds {told}{more}, which no export wrote; move that away, or give another DEST"
         )
 
 
@@ -108,8 +104,3 @@ def _exported_files(destination: Path) -> frozenset[str]:
 
 def _files(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
-
-
-def _told(names: list[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:_NAMES_TOLD])
-    return shown if len(names) <= _NAMES_TOLD else f"{shown} and {len(names) - _NAMES_TOLD} more"

@@ -30,13 +30,7 @@ def export_remote(
 ) -> ExportResult:
     """Write a built folder in another format to a remote store; its marker comes last.
 
-    Args:
-        folder: the built folder; it is not changed.
-        format_name: one of :data:`datasetkit.export.formats.FORMATS`.
-        destination: the folder to write; files there that no export wrote stay.
-        split: the one split to export; None takes all.
-        overwrite: whether an earlier export in the destination is replaced.
-        on_progress: called with what is done, records done and records in all.
+    Files there that no export wrote stay. For the options see ``Built.export``.
 
     Raises:
         UnknownNameError: there is no such format.

@@ -51,18 +51,14 @@ def write_webdataset(dataset: BuiltDataset, target: Path) -> ExportResult:
                     counts["records"] += 1
                     counts["objects"] += len(record.objects)
                     counts["renamed_pictures"] += picture_suffix(picture.image) != suffix
-                    shards.add(f"{picture.number:08d}-{place}", _sample(record, suffix, counts))
+                    sample = {
+                        suffix: record.image.data,
+                        ".ids.png": _id_map(record, counts),
+                        ".json": json.dumps(_columns(record), ensure_ascii=False).encode(),
+                        ".txt": (record.description or "").encode(),
+                    }
+                    shards.add(f"{picture.number:08d}-{place}", sample)
     return ExportResult(counts["records"], counts["records"], counts["objects"], losses(counts, _MEANINGS))
-
-
-def _sample(record: Record, suffix: str, counts: Counter[str]) -> dict[str, bytes]:
-    """Give a sample's files by ending."""
-    return {
-        suffix: record.image.data,
-        ".ids.png": _id_map(record, counts),
-        ".json": json.dumps(_columns(record), ensure_ascii=False).encode(),
-        ".txt": (record.description or "").encode(),
-    }
 
 
 def _columns(record: Record) -> dict[str, Any]:

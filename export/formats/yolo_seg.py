@@ -56,7 +56,11 @@ def write_yolo_seg(dataset: BuiltDataset, target: Path) -> ExportResult:
             counts["pictures"] += 1
             counts["records"] += len(picture.records)
             counts["descriptions"] += sum(record.description is not None for record in picture.records)
-    write_text(target / "data.yaml", _data_yaml(dataset.splits, names))
+    folders = {split: f"images/{split}" for split in dataset.splits}
+    if "validation" in folders and "val" not in folders:  # what readers of YOLO call it
+        folders = {"val" if split == "validation" else split: path for split, path in folders.items()}
+    description = folders | {"names": dict(enumerate(names))}
+    write_text(target / "data.yaml", yaml.safe_dump(description, sort_keys=False, allow_unicode=True))
     mean_iou = iou_sum / counts["objects"] if counts["objects"] else None
     return ExportResult(
         counts["records"], counts["pictures"], counts["objects"], losses(counts, _MEANINGS), mean_iou=mean_iou
@@ -79,10 +83,3 @@ def _line(item: KeyObject, classes: Mapping[str, int], counts: Counter[str]) -> 
     fractions = (outline.points_xy + _WITHIN_PIXEL) / (width, height)
     numbers = " ".join(f"{value:.7f}" for value in fractions.ravel().tolist())
     return f"{classes[item.category or UNNAMED]} {numbers}\n", iou
-
-
-def _data_yaml(splits: tuple[str, ...], names: list[str]) -> str:
-    folders = {split: f"images/{split}" for split in splits}
-    if "validation" in folders and "val" not in folders:  # what readers of YOLO call it
-        folders = {"val" if split == "validation" else split: path for split, path in folders.items()}
-    return yaml.safe_dump(folders | {"names": dict(enumerate(names))}, sort_keys=False, allow_unicode=True)

@@ -22,7 +22,8 @@ from datasetkit.export.dataset.card.parts import sections_line, split_card
 from datasetkit.export.dataset.card.sections import section_names
 from datasetkit.export.dataset.manifest import CARD_NAME
 from datasetkit.export.publish.files import LocalFile, local_file
-from datasetkit.export.publish.hub.repository import HubRepository, RepositoryState, RepoType
+from datasetkit.export.publish.hub.contents import Contents
+from datasetkit.export.publish.hub.repository import RepoType
 from datasetkit.runtime.checkpoints import NAMES, PREFIX
 from datasetkit.runtime.progress import OnProgress, counter
 
@@ -34,19 +35,18 @@ _SECTION = "adapter"
 
 
 @dataclass(frozen=True, slots=True)
-class Adapter:
-    """A folder with a tuned adapter, as :class:`~datasetkit.export.publish.hub.contents.Contents`.
-
-    Args:
-        folder: where it is.
-
-    """
+class Adapter(Contents):
+    """A folder with a tuned adapter."""
 
     folder: Path
 
     repo_type: ClassVar[RepoType] = "model"
-    commit_title: ClassVar[str] = f"Push an adapter with datasetkit {__version__}"
     papers: ClassVar[Set[str]] = frozenset({CONFIG_NAME, FACTS_NAME, CARD_NAME})
+
+    @property
+    def commit_title(self) -> str:
+        """Which code pushes it."""
+        return f"Push an adapter with datasetkit {__version__}"
 
     @classmethod
     def read(cls, folder: Path) -> Adapter:
@@ -71,15 +71,6 @@ class Adapter:
         count = counter("checking", total, on_progress)
         *files, card = (local_file(self.folder, name, count) for name in _NAMES)
         return (*files, LocalFile.of_bytes(CARD_NAME, _marked(card.read().decode()).encode()))
-
-    def find_deletions(
-        self,
-        repository: HubRepository,  # noqa: ARG002 - a dataset's needs it
-        state: RepositoryState,  # noqa: ARG002
-        wanted: Set[str],  # noqa: ARG002
-    ) -> tuple[str, ...]:
-        """Name nothing: each push of an adapter has the same files, and all others are somebody else's."""
-        return ()
 
 
 def _check_config(path: Path) -> None:

@@ -12,19 +12,14 @@ from datasetkit.core.text import counted
 from datasetkit.export.dataset.manifest import CARD_NAME, MANIFEST_NAME, Manifest
 from datasetkit.export.publish.files import LocalFile, files_to_publish
 from datasetkit.export.publish.former import check_others, former_files
+from datasetkit.export.publish.hub.contents import Contents
 from datasetkit.export.publish.hub.repository import HubRepository, RepositoryState, RepoType
 from datasetkit.runtime.progress import OnProgress
 
 
 @dataclass(frozen=True, slots=True)
-class BuiltDataset:
-    """What ``datasetkit build`` wrote, as :class:`~datasetkit.export.publish.hub.contents.Contents`.
-
-    Args:
-        folder: where it is.
-        manifest: its manifest.
-
-    """
+class BuiltDataset(Contents):
+    """What ``datasetkit build`` wrote."""
 
     folder: Path
     manifest: Manifest

@@ -19,7 +19,7 @@ from datasetkit.export.publish.hub.built_dataset import BuiltDataset
 from datasetkit.export.publish.hub.calls import Patience
 from datasetkit.export.publish.hub.changes import Changes, find_changes
 from datasetkit.export.publish.hub.contents import Contents
-from datasetkit.export.publish.hub.repository import MAIN_BRANCH, HubRepository, RepositoryState, RepoType, Upload
+from datasetkit.export.publish.hub.repository import MAIN_BRANCH, HubRepository, RepositoryState, Upload
 from datasetkit.export.publish.hub.results import Plan, Pushed
 from datasetkit.runtime.progress import OnProgress, counter
 
@@ -43,24 +43,12 @@ def push(
     on_progress: OnProgress | None = None,
     patience: Patience = Patience(),  # noqa: B008 - frozen
 ) -> Plan | Pushed:
-    """Publish a folder, in one commit.
+    """Publish a folder, in one commit; for the options see ``Built.push``.
 
-    Args:
-        folder: what ``datasetkit build`` wrote, or what ``read`` takes.
-        repo_id: ``user/name``; made if it is not there.
-        read: looks at the folder and says what it is: a dataset, or, with ``Adapter.read``, an adapter, which becomes a
-            model repository.
-        private: who may see a new repository; None leaves it to the Hub. Given, it must be so of an old one.
-        revision: the branch; made from ``main`` if it is not there.
-        tag: for the commit; one that this very commit has already is no error.
-        token: None takes the one that ``hf auth login`` stored, or ``HF_TOKEN``.
-        commit_message: title of the commit; None names what is pushed.
-        create_pr: whether the commit is proposed as a pull request to ``main``. A push is one commit, so it is one
-            pull request; branches and tags do not go with it, nor a repository that is not there.
-        dry_run: whether nothing is sent.
-        endpoint: the Hub's address; None takes huggingface_hub's, which reads ``HF_ENDPOINT``.
-        on_progress: told stage, bytes done and bytes in all, piece by piece, from several threads.
-        patience: how passing failures are met.
+    ``read`` looks at the folder and says what it is: a dataset, or, with ``Adapter.read``, an adapter, which becomes a
+    model repository. An old repository must be ``private`` or public as it is said of a new one, and a tag that this
+    very commit has already is no error. Branches and tags do not go with a pull request, nor a repository that is not
+    there. No ``endpoint`` takes huggingface_hub's, which reads ``HF_ENDPOINT``.
 
     Returns:
         what was done, or would be. After a push, the Hub's files were compared with the folder's, and the card with
@@ -74,35 +62,36 @@ def push(
 
     """
     contents = read(folder)
-    repository = _repository(repo_id, contents.repo_type, revision, tag, token, endpoint, patience, create_pr=create_pr)
+    _check_names(repo_id, revision, tag, create_pr=create_pr)
+    repository = HubRepository(
+        repo_id,
+        contents.repo_type,
+        revision,
+        token=_find_token(token),
+        endpoint=endpoint,
+        patience=patience,
+        create_pr=create_pr,
+    )
     state = repository.read()
-    _check_target(repository, state, private, tag, create_pr=create_pr)
+    _check_target(repository, state, private, tag)
     files = contents.read_files(on_progress)
     changes = find_changes(repository, state, contents, files)
     _check_tag(repository, state, changes, tag)
     if dry_run:
-        changed = {file.path for file in changes.additions}
-        return Plan(
-            repo_id,
-            revision,
-            not state.exists,
-            not state.has_branch and (state.exists or revision != MAIN_BRANCH),
-            tuple((file.path, file.size_bytes) for file in changes.additions),
-            tuple((file.path, file.size_bytes) for file in changes.files if file.path not in changed),
-            changes.deletions,
-            changes.card,
-            None if tag in state.tags else tag,
-            create_pr,
-        )
-    made = _make_target(repository, state, private)
-    if made is not state:
-        state, changes = made, find_changes(repository, made, contents, files)
+        return _plan(repository, state, changes, tag)
+    if not state.exists:
+        repository.create(private=private)
+        state = repository.read()
+        _check_target(repository, state, private, None)  # somebody else may have made it meanwhile
+        changes = find_changes(repository, state, contents, files)
+    if not state.has_branch and state.head is not None:
+        repository.create_branch(state.head)
     total = sum(file.size_bytes for file in changes.additions)
     on_sent = counter("sending", total, on_progress)
     uploads = [Upload(file, on_sent) for file in changes.additions]
     repository.send(uploads)
     title = commit_message or contents.commit_title
-    commit, pull_request = _commit(repository, state, changes, uploads, title, create_pr=create_pr)
+    commit, pull_request = _commit(repository, state, changes, uploads, title)
     _read_back(repository, commit, changes, contents.papers)
     if tag is not None and tag not in state.tags:
         repository.create_tag(tag, commit)
@@ -122,17 +111,24 @@ def push(
     )
 
 
-def _repository(
-    repo_id: str,
-    repo_type: RepoType,
-    revision: str,
-    tag: str | None,
-    token: str | None,
-    endpoint: str | None,
-    patience: Patience,
-    *,
-    create_pr: bool,
-) -> HubRepository:
+def _plan(repository: HubRepository, state: RepositoryState, changes: Changes, tag: str | None) -> Plan:
+    changed = {file.path for file in changes.additions}
+    return Plan(
+        repository.repo_id,
+        repository.branch,
+        not state.exists,
+        not state.has_branch and (state.exists or repository.branch != MAIN_BRANCH),
+        tuple((file.path, file.size_bytes) for file in changes.additions),
+        tuple((file.path, file.size_bytes) for file in changes.files if file.path not in changed),
+        changes.deletions,
+        changes.card,
+        None if tag in state.tags else tag,
+        repository.create_pr,
+    )
+
+
+def _check_names(repo_id: str, revision: str, tag: str | None, *, create_pr: bool) -> None:
+    """Refuse what no repository, branch or tag can be called."""
     if create_pr and (revision, tag) != (MAIN_BRANCH, None):
         raise HubError("--create-pr proposes a commit to main; --revision and --tag do not go with it")
     try:
@@ -147,27 +143,21 @@ def _repository(
                 f"{option} {name!r} is no name that git takes: no spaces, none of ~^:?*[\\, no .. or //, and no "
                 "- or / in the beginning"
             )
+
+
+def _find_token(token: str | None) -> str:
     token = (token or "").strip() or get_token()
     if token is None:
         raise HubError("there is no token for the Hub; run `hf auth login`, set HF_TOKEN, or give --token")
     if not (token.isascii() and token.isprintable()) or " " in token:
         raise HubError("the token for the Hub holds characters that no token has; copy it again")
-    return HubRepository(
-        repo_id, repo_type, revision, token=token, endpoint=endpoint, patience=patience, create_pr=create_pr
-    )
+    return token
 
 
-def _check_target(
-    repository: HubRepository,
-    state: RepositoryState,
-    private: bool | None,
-    tag: str | None,
-    *,
-    create_pr: bool = False,
-) -> None:
+def _check_target(repository: HubRepository, state: RepositoryState, private: bool | None, tag: str | None) -> None:
     """Refuse whatever can be known before anything is sent."""
     name = repository.repo_id
-    if create_pr and not state.exists:
+    if repository.create_pr and not state.exists:
         raise HubError(f"{name} is not there, so nobody can be asked to merge; push without --create-pr to make it")
     if tag is not None and state.tags.get(tag, state.head) != state.head:
         raise _taken(name, tag, state.tags[tag])
@@ -188,24 +178,8 @@ def _taken(repo_id: str, tag: str, commit: str) -> HubError:
     return HubError(f"{repo_id} has a tag {tag} already (at commit {commit[:12]}); give another --tag")
 
 
-def _make_target(repository: HubRepository, state: RepositoryState, private: bool | None) -> RepositoryState:
-    if not state.exists:
-        repository.create(private=private)
-        state = repository.read()
-        _check_target(repository, state, private, None)  # somebody else may have made it meanwhile
-    if not state.has_branch and state.head is not None:
-        repository.create_branch(state.head)
-    return state
-
-
 def _commit(
-    repository: HubRepository,
-    state: RepositoryState,
-    changes: Changes,
-    uploads: Sequence[Upload],
-    title: str,
-    *,
-    create_pr: bool,
+    repository: HubRepository, state: RepositoryState, changes: Changes, uploads: Sequence[Upload], title: str
 ) -> tuple[str, str | None]:
     """Return the commit and the address of its pull request."""
     if not uploads and not changes.deletions and state.head is not None:
@@ -214,7 +188,7 @@ def _commit(
         return repository.commit(uploads, changes.deletions, message=title, parent=state.head)
     except HubError as error:
         head = repository.read().head
-        if create_pr and error.status is None:
+        if repository.create_pr and error.status is None:
             raise HubError(f"{error}. A pull request may be there; look at {repository.url(MAIN_BRANCH)}") from error
         if head == state.head or head is None:
             raise

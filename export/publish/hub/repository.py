@@ -86,7 +86,7 @@ class HubRepository:
         self.repo_id = repo_id
         self._type = repo_type
         self.branch = branch
-        self._create_pr = create_pr
+        self.create_pr = create_pr
         # Asked twice, the Hub opens two of them.
         self._patience = replace(patience, attempts=1) if create_pr else patience
         self._token = token
@@ -179,7 +179,7 @@ class HubRepository:
                     additions=group,
                     repo_type=self._type,
                     revision=self.branch,
-                    create_pr=self._create_pr,
+                    create_pr=self.create_pr,
                     free_memory=False,
                 ),
             )
@@ -210,7 +210,7 @@ class HubRepository:
                 repo_type=self._type,
                 revision=self.branch,
                 parent_commit=parent,
-                create_pr=self._create_pr,
+                create_pr=self.create_pr,
             ),
         )
         return str(info.oid), info.pr_url
