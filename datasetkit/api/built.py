@@ -47,9 +47,7 @@ class Page(Result):
     """A page that was written.
 
     Args:
-        path: the file.
-        shown: how many records it shows; None for a card.
-        total: how many there are.
+        shown: how many records it shows, of how many in all; None for a card.
 
     """
 

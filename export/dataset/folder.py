@@ -114,10 +114,7 @@ def _other_build(folder: Path, found: BuildIdentity, identity: BuildIdentity) ->
 class BuildFolder:
     """OUT, open for one build; a context manager that keeps other processes out.
 
-    Args:
-        folder: OUT; made if it is not there.
-        identity: of the build.
-        overwrite: whether the build in OUT is replaced; one that kept nothing always is.
+    OUT is made if it is not there. With ``overwrite`` another build in it is replaced; one that kept nothing always is.
 
     Raises:
         OutputError: OUT holds another build and ``overwrite`` is off, something that is no build, or a build that

@@ -81,9 +81,9 @@ class BuildIdentity:
             return found
         if self.source_fingerprint != other.source_fingerprint:
             return "the source has changed since"
-        roles = [model.role for model in (*self.models, *other.models)]
-        for role in dict.fromkeys(roles):
-            if self._models_of(role) != other._models_of(role):
+        for role in dict.fromkeys(model.role for model in (*self.models, *other.models)):
+            there, here = ([model for model in one.models if model.role == role] for one in (self, other))
+            if there != here:
                 return f"the {role} has other weights"
         for plugin in self.plugins:
             if plugin not in other.plugins:
@@ -95,9 +95,6 @@ class BuildIdentity:
     @property
     def _completed(self) -> BuildIdentity:
         return replace(self, recipe=Recipe.completed(self.recipe))
-
-    def _models_of(self, role: str) -> tuple[ModelIdentity, ...]:
-        return tuple(model for model in self.models if model.role == role)
 
 
 def _first_difference(path: str, there: Any, here: Any) -> str | None:

@@ -21,10 +21,7 @@ HUB_IDENTIFIERS = frozenset(_IDENTIFIERS.split())
 def card_license(licenses: Mapping[str, int], license_file: str) -> dict[str, str]:
     """Give the license fields of a card; the Hub's identifiers count in any case.
 
-    Args:
-        licenses: how many records have each license.
-        license_file: name of the file that lists them, for a license that the Hub does not know.
-
+    For a license that the Hub does not know, or several, they name the file that lists them.
     """
     spelt = ((name, name.strip().lower()) for name in licenses)
     names = list(dict.fromkeys(lower if lower in HUB_IDENTIFIERS else name for name, lower in spelt)) or [UNKNOWN]

@@ -67,7 +67,6 @@ class Part:
     Args:
         index: its place in the source, from 0.
         shards: at most one a split.
-        tally: what was read, kept and dropped.
 
     """
 
@@ -92,8 +91,6 @@ class Manifest:
     """Everything a reader needs to check a built folder and to build it again.
 
     Args:
-        schema_version: of the rows.
-        code_version: of datasetkit.
         source_fingerprint: hex digest of the source's index.
         recipe: the resolved recipe, paths reduced to their last component.
         parts: in order of the source.

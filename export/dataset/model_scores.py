@@ -7,7 +7,6 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
 
 from datasetkit.core.record import Scores
 
@@ -55,16 +54,6 @@ class ScoreCounter:
     def finish(self) -> dict[str, ScoreSummary]:
         """Summarise the scores that were measured at all, by name."""
         return {name: _summary(counts) for name, counts in self._counts.items() if counts}
-
-
-def read_scores(value: Mapping[str, Mapping[str, Any]]) -> dict[str, ScoreSummary]:
-    """Read summaries by name from plain JSON.
-
-    Raises:
-        TypeError: they are not of that form.
-
-    """
-    return {name: ScoreSummary(**summary) for name, summary in value.items()}
 
 
 def _summary(counts: Counter[int]) -> ScoreSummary:

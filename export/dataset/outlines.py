@@ -22,10 +22,6 @@ _TOLERANCE_PX = 0.6
 def mask_coverage(mask: Mask, size_wh: tuple[int, int]) -> NDArray[np.float32]:
     """Resample a mask to another size.
 
-    Args:
-        mask: the mask.
-        size_wh: width and height of the result, px.
-
     Returns:
         how much of each pixel the mask covers, shape (height, width), float32, range [0, 1].
 

@@ -39,12 +39,6 @@ _STYLE = {
     "figure.constrained_layout.h_pad": 0.12,
     "figure.constrained_layout.w_pad": 0.12,
 }
-_STATUS_LABELS = {
-    "matched": "matched",
-    "ambiguous": "ambiguous",
-    "absent": "absent",
-    "not_an_object": "not an object",
-}
 
 
 def write_plots(statistics: Statistics, folder: Path) -> tuple[Path, ...]:
@@ -96,7 +90,7 @@ def _phrases(summary: Summary) -> Figure:
     figure = Figure(figsize=(10, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.set_title("Phrases by status")
-    labels = [_STATUS_LABELS[status] for status in summary.phrase_status]
+    labels = [status.replace("_", " ") for status in summary.phrase_status]
     _bars_across(left, labels, list(summary.phrase_status.values()), share_of=summary.phrases)
     right.set_title("Words per description")
     _columns(right, summary.description_words, count_labels(summary.description_words.lower), "records")

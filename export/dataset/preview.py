@@ -113,13 +113,8 @@ class RecordView:
 def write_preview(records: Iterable[Record], destination: Path, title: str, total: int | None = None) -> int:
     """Write the preview page.
 
-    Equal records give equal bytes. The page holds every record that it is given; take a few hundred at most.
-
-    Args:
-        records: what to show, in order.
-        destination: the HTML file to write; one that is there is replaced.
-        title: heading of the page.
-        total: how many records the dataset has, where the page shows only some of them.
+    Equal records give equal bytes. The page holds every record that it is given; take a few hundred at most. A file
+    that is there is replaced. Give the ``total`` of the dataset's records where the page shows only some of them.
 
     Returns:
         how many records the page shows.

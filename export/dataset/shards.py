@@ -41,12 +41,8 @@ class ShardSize:
 class ShardWriter:
     """Writes rows to one Parquet file, which appears under its name only when it is complete and on disk.
 
-    As a context manager it closes at the end, or removes what it wrote where the body raised.
-
-    Args:
-        path: the file to write; its folder must exist, a file of that name is replaced.
-        overlay: whether rows have the column ``overlay``.
-
+    As a context manager it closes at the end, or removes what it wrote where the body raised. The folder must exist; a
+    file of that name is replaced.
     """
 
     def __init__(self, path: Path, *, overlay: bool) -> None:

@@ -20,7 +20,7 @@ from datasetkit.core.errors import BuiltFolderError
 from datasetkit.core.files import write_json
 from datasetkit.core.record import ObjectStatus, PhraseStatus
 from datasetkit.export.dataset.manifest import STATISTICS_NAME, Manifest
-from datasetkit.export.dataset.model_scores import ScoreCounter, ScoreSummary, read_scores
+from datasetkit.export.dataset.model_scores import ScoreCounter, ScoreSummary
 from datasetkit.export.dataset.reading import iter_shard, open_shard
 
 CATEGORIES_KEPT = 100
@@ -123,7 +123,7 @@ class Summary:
     def from_json(cls, value: Mapping[str, Any]) -> Summary:
         """Read one summary of ``statistics.json``."""
         histograms = {name: Histogram(tuple(value[name]["lower"]), tuple(value[name]["counts"])) for name in _BINS}
-        scores = read_scores(value["scores"])
+        scores = {name: ScoreSummary(**summary) for name, summary in value["scores"].items()}
         return cls(**{**{item.name: value[item.name] for item in fields(cls)}, **histograms, "scores": scores})
 
 

@@ -117,12 +117,7 @@ def _usual_suffix(suffix: str) -> str:
 
 
 class BuiltDataset:
-    """The splits of a built folder that are exported.
-
-    Args:
-        folder: the built folder.
-        split: the one split to export; None takes all.
-        on_record: called after each record that was read.
+    """The splits of a built folder that are exported; no ``split`` is all. Each record that was read is told.
 
     Raises:
         BuiltFolderError: the folder holds no build, or not that split.

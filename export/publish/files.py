@@ -92,10 +92,7 @@ def is_shard_name(path: str) -> bool:
 def files_to_publish(folder: Path, manifest: Manifest, on_progress: OnProgress | None) -> tuple[LocalFile, ...]:
     """List what is published of a built folder: shards first, then what describes them.
 
-    Args:
-        folder: what ``datasetkit build`` wrote.
-        manifest: its manifest.
-        on_progress: called with ``"checking"``, bytes read and bytes in all, piece by piece.
+    ``on_progress`` is called with ``"checking"``, bytes read and bytes in all, piece by piece.
 
     Raises:
         BuiltFolderError: the build is not finished or kept nothing, a file is missing, the card's YAML cannot be read,

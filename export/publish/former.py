@@ -13,12 +13,7 @@ Failure = type[HubError] | type[OutputError]
 
 
 def former_files(data: bytes, place: object, failure: Failure) -> dict[str, str | None]:
-    """Read which shards and generated files a published manifest lists; what else it lists is not ours to delete.
-
-    Args:
-        data: the manifest's bytes.
-        place: where it is published, for the message.
-        failure: what is raised.
+    """Read which shards and generated files the manifest at a place lists; what else it lists is not ours to delete.
 
     Returns:
         paths with their sha256, None where the manifest has none.
@@ -48,11 +43,7 @@ def former_files(data: bytes, place: object, failure: Failure) -> dict[str, str 
 def check_others(others: Iterable[str], manifest: Manifest, place: object, failure: Failure) -> None:
     """Refuse files that no push wrote and that ``load_dataset`` would take for shards of the dataset.
 
-    Args:
-        others: paths at the place that are neither pushed now nor were pushed before.
-        manifest: of the folder that is pushed.
-        place: where it is published, for the message.
-        failure: what is raised.
+    ``others`` are paths at the place that are neither pushed now nor were pushed before.
 
     Raises:
         HubError, OutputError: there is such a file.

@@ -26,11 +26,8 @@ class StorePush(Result):
     """What a push to an object store did, or would do.
 
     Args:
-        url: the folder there.
         sent: path and size in bytes of each file that the store has not, or has with other bytes.
         skipped: path and size in bytes of each file that it has.
-        deletions: paths that are deleted.
-        is_plan: whether nothing was sent.
 
     """
 
@@ -61,13 +58,7 @@ def publish(
 ) -> Plan | Pushed | StorePush:
     """Publish a built folder, or a tuned adapter, which becomes a model repository.
 
-    Args:
-        folder: what ``datasetkit build`` wrote, or the folder of an adapter.
-        repository: ``user/name`` on the Hub, or a URI such as ``s3://bucket/prefix``.
-        adapter: whether it is an adapter.
-        dry_run: whether nothing is sent.
-        on_progress: called with stage, bytes done and bytes in all.
-        for_hub: see :func:`datasetkit.export.publish.hub.push.push`; a store takes none of it.
+    For the options see ``Built.push``; a store takes none of those ``for_hub``.
 
     Raises:
         OutputError: an option is for the Hub alone.

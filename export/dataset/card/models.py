@@ -63,12 +63,9 @@ def plugin_table(manifest: Manifest) -> Markdown:
 
 
 def threshold_table(recipe: Mapping[str, Any], *, captioned: bool) -> Markdown:
-    """Lay out the thresholds of a published recipe; options that it does not have or that did nothing are left out.
+    """Lay out a recipe's thresholds; options that it does not have or that did nothing are left out.
 
-    Args:
-        recipe: as the manifest has it.
-        captioned: whether the captioner wrote any description.
-
+    Those of the captioner did nothing unless some record was ``captioned``.
     """
     options = recipe.get("grounding") or {}
     idle = {"captioner"} if not captioned else set()

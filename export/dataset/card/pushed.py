@@ -94,11 +94,7 @@ def pushed_card(card: str, published: str | None, repo_id: str, address: str) ->
     Hub's version stays. Where no push was before, the Hub's card has everything that it has, its license too, and the
     folder's card joins it.
 
-    Args:
-        card: the folder's.
-        published: the Hub's; None where there is none.
-        repo_id: ``user/name``.
-        address: the repository's page.
+    The repository's name and page stand in the result. ``published`` is the Hub's card, None where there is none.
 
     Raises:
         BuiltFolderError: a card has no readable front matter.

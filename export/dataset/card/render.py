@@ -71,12 +71,8 @@ def render_card(
 ) -> str:
     """Write a dataset card.
 
-    Args:
-        manifest: of the built folder.
-        statistics: of the built folder.
-        pictures: file names in its ``assets`` that the card shows.
-        reason_meanings: what the constants in ``phrases.reason`` mean, one plain sentence each.
-        title: the dataset's name for people; None gives a general one.
+    It shows those ``pictures`` of ``assets``, and tells with ``reason_meanings`` what the constants in
+    ``phrases.reason`` mean, one plain sentence each. No ``title``, the dataset's name for people, gives a general one.
 
     Returns:
         Markdown with the YAML front matter that the Hub and ``load_dataset`` read.

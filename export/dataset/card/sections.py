@@ -46,10 +46,6 @@ def merge_card(generated: str, published: str) -> str:
     values, ``pretty_name`` and ``language`` keep theirs, lists of tags, tasks, sources and annotators are joined.
     Comments in YAML are not kept.
 
-    Args:
-        generated: the card as rendered now.
-        published: the card to bring up to date.
-
     Returns:
         Markdown with front matter; merging again changes nothing.
 
@@ -65,9 +61,7 @@ def merge_card(generated: str, published: str) -> str:
 def owners_part(published: str, generated: str) -> str | None:
     """Tell what a card's owner made of it, for merging with the card of another dataset in its place.
 
-    Args:
-        published: the card as it is.
-        generated: the card as rendered for the dataset that it describes.
+    ``generated`` is the card as rendered for the dataset that it describes.
 
     Returns:
         ``published`` without the front matter that was generated, or None where nothing in it is its owner's.
@@ -174,12 +168,7 @@ def _holds(blocks: Sequence[Block], text: str) -> bool:
 def _insert(blocks: list[Block], before: str | None, new: Sequence[Block], *, past_text: bool = False) -> None:
     """Put blocks after the section ``before``, or, where that is None, before the first section.
 
-    Args:
-        blocks: changed in place.
-        before: name of a section in ``blocks``, or None.
-        new: what to put there.
-        past_text: whether the owner's text that follows the section stays next to it.
-
+    With ``past_text``, the owner's text that follows the section stays next to it.
     """
     if before is None:
         place = next((index for index, block in enumerate(blocks) if block.name), len(blocks))

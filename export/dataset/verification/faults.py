@@ -32,13 +32,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Verification(Result):
-    """All that verification found.
-
-    Args:
-        dataset: what was checked.
-        faults: in the order of the files; warnings among them.
-
-    """
+    """All that verification found in a dataset, in the order of its files; warnings among it."""
 
     dataset: str
     faults: tuple[Fault, ...]

@@ -53,48 +53,43 @@ class Ledger:
     """The ledger, counted.
 
     Args:
-        drops: lines by scope and reason.
-        notices: lines by kind.
+        counts: lines of drops by scope and reason, those of notices by kind.
         rotated: ids of the records whose pictures were encoded again, upright.
         faults: lines that cannot be read.
 
     """
 
-    drops: Mapping[tuple[str, str], int]
-    notices: Mapping[str, int]
+    counts: Mapping[str | tuple[str, str], int]
     rotated: frozenset[str]
     faults: tuple[Fault, ...]
 
     @classmethod
     def read(cls, folder: Path) -> Ledger:
         """Read a built folder's ``ledger.jsonl``."""
-        drops: Counter[tuple[str, str]] = Counter()
-        notices: Counter[str] = Counter()
+        counts: Counter[str | tuple[str, str]] = Counter()
         rotated: set[str] = set()
         faults: list[Fault] = []
         try:
             with (folder / LEDGER_NAME).open(encoding="utf-8") as file:
                 for number, line in enumerate(file, 1):
                     try:
-                        _count_event(json.loads(line), drops, notices, rotated)
+                        _count_event(json.loads(line), counts, rotated)
                     except (ValueError, KeyError, TypeError, RecursionError) as error:
                         faults.append(Fault(f"{LEDGER_NAME} line {number}", f"is no event: {error!r}"))
         except (OSError, UnicodeDecodeError) as error:
             faults.append(Fault(LEDGER_NAME, f"cannot be read: {error}"))
-        return cls(drops, notices, frozenset(rotated), tuple(faults))
+        return cls(counts, frozenset(rotated), tuple(faults))
 
 
-def _count_event(
-    event: Mapping[str, Any], drops: Counter[tuple[str, str]], notices: Counter[str], rotated: set[str]
-) -> None:
+def _count_event(event: Mapping[str, Any], counts: Counter[str | tuple[str, str]], rotated: set[str]) -> None:
     names = ("scope", "reason") if event["event"] == "dropped" else ("kind", "record_id")
     first, second = (event[name] for name in names)
     if not (isinstance(first, str) and isinstance(second, str)):
         raise TypeError(f"{names[0]} and {names[1]} must be text")
     if event["event"] == "dropped":
-        drops[first, second] += 1
+        counts[first, second] += 1
     else:
-        notices[first] += 1
+        counts[first] += 1
         if first == NoticeKind.EXIF_ROTATED:
             rotated.add(second)
 
@@ -130,11 +125,10 @@ def _check_manifest(folder: Path, manifest: Manifest) -> Iterator[Fault]:
 
 
 def _check_ledger(tally: Tally, ledger: Ledger) -> Iterator[Fault]:
-    counted: dict[Any, int] = {
-        (scope, reason.value): count for scope in SCOPES for reason, count in tally.dropped[scope].items()
-    }
-    counted |= {kind.value: count for kind, count in tally.notices.items()}
-    found: dict[Any, int] = {**ledger.drops, **ledger.notices}
+    counted: dict[str | tuple[str, str], int] = {kind.value: count for kind, count in tally.notices.items()}
+    for scope in SCOPES:
+        counted |= {(scope, reason.value): count for reason, count in tally.dropped[scope].items()}
+    found = ledger.counts
     for key in sorted({*counted, *found}, key=str):
         if counted.get(key, 0) != found.get(key, 0):
             name = key if isinstance(key, str) else " ".join(key)

@@ -37,11 +37,8 @@ _LIMITS = ("max_bytes", "max_pixels")
 def verify_files(files: DatasetFiles, on_progress: OnProgress = lambda *_: None) -> Iterator[Fault]:
     """Check a built dataset, wherever it is, against its manifest, its card, its ledger and itself.
 
-    One shard is open at a time.
-
-    Args:
-        files: of a folder or of a repository.
-        on_progress: told the shard that is being read, rows done and rows in all, before each shard and on the way.
+    One shard is open at a time. ``on_progress`` is told the shard that is being read, rows done and rows in all, before
+    each shard and on the way.
 
     Returns:
         what is wrong, file by file; nothing where the dataset is sound.

@@ -41,30 +41,19 @@ class Changes:
 def find_changes(
     repository: HubRepository, state: RepositoryState, contents: Contents, files: Sequence[LocalFile]
 ) -> Changes:
-    """Compare a folder with what the Hub holds.
-
-    Args:
-        repository: where to.
-        state: what it holds.
-        contents: what the folder is.
-        files: of the folder, the card among them.
+    """Compare a folder's files, a card among them, with what the Hub holds.
 
     Raises:
         HubError: the Hub's card cannot be read, or what the contents know against the other files there.
 
     """
     (local_card,) = (file for file in files if file.path == CARD_NAME)
-    card = _merged_card(repository, state, local_card)
+    is_there = state.head is not None and CARD_NAME in state.files
+    try:
+        published = repository.read_file(CARD_NAME, str(state.head)).decode() if is_there else None
+        card = pushed_card(local_card.read().decode(), published, repository.repo_id, repository.url(MAIN_BRANCH))
+    except (UnicodeDecodeError, BuiltFolderError) as error:
+        raise HubError(f"the {CARD_NAME} of {repository.repo_id} cannot be kept: {error}; mend it there") from error
     files = tuple(LocalFile.of_bytes(CARD_NAME, card.text.encode()) if file is local_card else file for file in files)
     deletions = contents.find_deletions(repository, state, {file.path for file in files})
     return Changes(files, card, tuple(file for file in files if not file.equals(state.files.get(file.path))), deletions)
-
-
-def _merged_card(repository: HubRepository, state: RepositoryState, local: LocalFile) -> PushedCard:
-    """Bring together the folder's card and what people wrote into it on the Hub."""
-    try:
-        is_there = state.head is not None and CARD_NAME in state.files
-        published = repository.read_file(CARD_NAME, str(state.head)).decode() if is_there else None
-        return pushed_card(local.read().decode(), published, repository.repo_id, repository.url(MAIN_BRANCH))
-    except (UnicodeDecodeError, BuiltFolderError) as error:
-        raise HubError(f"the {CARD_NAME} of {repository.repo_id} cannot be kept: {error}; mend it there") from error

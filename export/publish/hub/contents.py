@@ -27,9 +27,6 @@ class Contents(ABC):
     def read_files(self, on_progress: OnProgress | None) -> tuple[LocalFile, ...]:
         """Check and hash what is published, a card (``README.md``) among it.
 
-        Args:
-            on_progress: told stage, bytes done and bytes in all, piece by piece.
-
         Raises:
             DatasetkitError: a file is missing, or not what it should be.
 
@@ -43,10 +40,7 @@ class Contents(ABC):
     ) -> tuple[str, ...]:
         """Name the files of earlier pushes that the folder does not have any more; none where each has the same files.
 
-        Args:
-            repository: where to.
-            state: what it holds.
-            wanted: paths that it is to hold of the folder.
+        ``wanted`` are the paths that the repository is to hold of the folder.
 
         Raises:
             HubError: nobody can know them, or other files there would mix with the folder's.

@@ -26,17 +26,11 @@ class Plan(_Account):
     """What a push would do.
 
     Args:
-        repo_id: ``user/name``.
-        revision: the branch.
-        creates_repository: whether the repository is made.
-        creates_branch: whether the branch is made.
         sent: path and size in bytes of each file that the repository has not, or has with other bytes; what a push
             that was cut short left in the Hub's storage is among them, but will not be sent again.
         skipped: path and size in bytes of each file that it has.
         deletions: paths that are deleted; all of them come from the manifest of the push before.
-        card: what becomes of the card.
         tag: that is made for the commit, or None.
-        creates_pr: whether the commit is proposed as a pull request.
 
     """
 
@@ -79,11 +73,8 @@ class Pushed(_Account):
         commit: hash of the commit that holds the folder.
         url: its page for people.
         sent_files: files whose bytes went out; with xet storage, parts of them may have been there.
-        sent_bytes: their size.
         skipped_files: files that the Hub held, or had received from a push that was cut short.
-        skipped_bytes: their size.
         deleted_files: files of the push before that are gone.
-        card: what became of the card.
         had_tag: whether the commit had the tag already.
         is_dataset: whether it is a dataset; False for an adapter.
         pull_request: address of the pull request that proposes the commit; None where none was opened.

@@ -37,15 +37,7 @@ def plan(folder: Path, place: RemotePath, on_progress: OnProgress | None = None)
 
 
 def push(folder: Path, place: RemotePath, on_progress: OnProgress | None = None) -> Difference:
-    """Publish a built folder in a remote store.
-
-    Args:
-        folder: what ``datasetkit build`` wrote.
-        place: the folder to write; files there that no push wrote stay.
-        on_progress: told stage, bytes done and bytes in all, piece by piece.
-
-    Returns:
-        what was done.
+    """Publish a built folder in a remote store; files there that no push wrote stay.
 
     Raises:
         BuiltFolderError: the folder is not finished, or a shard is not the manifest's.

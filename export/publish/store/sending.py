@@ -93,14 +93,7 @@ def compare(
 def send(
     folder: Path, place: RemotePath, difference: Difference, journal_name: str, on_progress: OnProgress | None = None
 ) -> None:
-    """Bring a remote folder to what it shall hold.
-
-    Args:
-        folder: where the files are.
-        place: the remote folder.
-        difference: what :func:`compare` found.
-        journal_name: what the journal is called.
-        on_progress: told ``"sending"``, bytes done and bytes in all.
+    """Bring a remote folder to what it shall hold: what :func:`compare` found of the files in ``folder``.
 
     Raises:
         OutputError: it holds something else afterwards, as when two runs send at the same time.

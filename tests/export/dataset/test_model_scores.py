@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datasetkit.core.record import Scores
-from datasetkit.export.dataset.model_scores import ScoreCounter, ScoreSummary, read_scores
+from datasetkit.export.dataset.model_scores import ScoreCounter, ScoreSummary
 
 
 def counted(*objects: Scores) -> dict[str, ScoreSummary]:
@@ -36,4 +36,4 @@ def test_figures_are_those_of_the_rounded_values(values: list[float]) -> None:
     assert [found.p5, found.p25, found.median, found.p75, found.p95] == quantiles.tolist()
     assert found.measured == len(values)
     assert abs(found.mean - np.mean(values)) <= 0.001
-    assert read_scores(json.loads(json.dumps({"similarity": asdict(found)}))) == {"similarity": found}
+    assert ScoreSummary(**json.loads(json.dumps(asdict(found)))) == found
