@@ -45,7 +45,6 @@ class Finding:
 
     Args:
         kind: what it is ("detector").
-        name: what it is called.
         fault: what is wrong, in one line, or None.
         command: what fixes it, or None where nothing is to be done or nobody knows.
         is_required: whether nothing works without it.
@@ -63,12 +62,11 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Examination(Result):
-    """What works on this machine.
+    """What works on this machine, part by part.
 
     Args:
         versions: of Python, datasetkit and the packages that models need; None where one is not installed.
         devices: where models can run.
-        findings: of each part.
 
     """
 

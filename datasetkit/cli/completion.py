@@ -22,13 +22,7 @@ class CompletionOptions(Options):
 
 @dataclass(frozen=True, slots=True)
 class Script(Result):
-    """A script.
-
-    Args:
-        shell: that runs it.
-        script: its text.
-
-    """
+    """A script and the shell that runs it."""
 
     shell: str
     script: str

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 from datasetkit.core.files import file_sha256
@@ -24,10 +23,8 @@ class Outcome:
 
     Args:
         row: the record as a row, or None where it was dropped.
-        split: the split that the row goes to.
-        annotations_read: how many annotations the entry had.
+        annotations_read: how many the entry had.
         drops: of the record, of annotations or of detections.
-        notices: what was done to the picture.
         detections: how many boxes models found in the picture, those left out among them.
 
     """
@@ -56,10 +53,8 @@ class PartWriter:
     def __enter__(self) -> PartWriter:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.__exit__(kind, error, trace)
+    def __exit__(self, kind: type[BaseException] | None, *error_and_trace: Any) -> None:
+        self._stack.__exit__(kind, *error_and_trace)
         if kind is not None:
             return
         shards = []

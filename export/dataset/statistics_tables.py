@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,22 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from datasetkit.core.results import Result
-from datasetkit.export.dataset.model_scores import ScoreSummary
-from datasetkit.export.dataset.statistics import Statistics, Summary
+from datasetkit.export.dataset.statistics import Statistics
 
 _ROWS_SHOWN = 15
 _BAR_WIDTH = 24
+_COUNTS = (
+    "records",
+    "described",
+    "pictures",
+    "objects",
+    "key_objects",
+    "crowds",
+    "phrases",
+    "links",
+    "candidates",
+    "questions",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,45 +52,26 @@ class StatisticsReport(Result):
 
 def statistics_tables(statistics: Statistics) -> Iterator[Table]:
     """Yield counts by split, then what the whole set is made of."""
-    yield _counts({**statistics.splits, "all": statistics.total})
     total = statistics.total
+    summaries = {**statistics.splits, "all": total}
+    counts = ((name, [f"{getattr(item, name):,}" for item in summaries.values()]) for name in _COUNTS)
+    yield _figures("counts", summaries, counts)
     yield _shares("phrases by status", total.phrase_status)
     yield _shares("objects by status", total.object_status)
     yield _shares(f"categories ({total.category_count} in all)", total.categories, total.objects)
     yield _shares("licenses", total.licenses)
     if total.scores:
-        yield _scores(total.scores)
+        scores = ((name, [f"{item.measured:,}", *item.figures]) for name, item in total.scores.items())
+        yield _figures("scores of objects", ("objects", "mean", "5 %", "25 %", "median", "75 %", "95 %"), scores)
 
 
-def _counts(summaries: Mapping[str, Summary]) -> Table:
-    table = Table(title="counts", title_justify="left")
+def _figures(title: str, columns: Iterable[str], rows: Iterable[tuple[str, Sequence[str]]]) -> Table:
+    table = Table(title=title, title_justify="left")
     table.add_column("")
-    for split in summaries:
-        table.add_column(split, justify="right")
-    rows = (
-        "records",
-        "described",
-        "pictures",
-        "objects",
-        "key_objects",
-        "crowds",
-        "phrases",
-        "links",
-        "candidates",
-        "questions",
-    )
-    for name in rows:
-        table.add_row(name.replace("_", " "), *(f"{getattr(summary, name):,}" for summary in summaries.values()))
-    return table
-
-
-def _scores(summaries: Mapping[str, ScoreSummary]) -> Table:
-    table = Table(title="scores of objects", title_justify="left")
-    table.add_column("")
-    for name in ("objects", "mean", "5 %", "25 %", "median", "75 %", "95 %"):
-        table.add_column(name, justify="right")
-    for name, item in summaries.items():
-        table.add_row(name.replace("_", " "), f"{item.measured:,}", *item.figures)
+    for column in columns:
+        table.add_column(column, justify="right")
+    for name, figures in rows:
+        table.add_row(name.replace("_", " "), *figures)
     return table
 
 

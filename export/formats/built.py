@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path, PurePosixPath
@@ -23,6 +23,7 @@ from datasetkit.core.record import EncodedImage, KeyObject, Record
 from datasetkit.core.schema import row_to_record
 from datasetkit.export.dataset.manifest import Manifest, Shard
 from datasetkit.export.dataset.reading import iter_shard
+from datasetkit.runtime.progress import OnProgress, counter
 
 UNNAMED = "object"
 ObjectKey = tuple[str, str | None, bool, int]
@@ -117,23 +118,22 @@ def _usual_suffix(suffix: str) -> str:
 
 
 class BuiltDataset:
-    """The splits of a built folder that are exported; no ``split`` is all. Each record that was read is told.
+    """The splits of a built folder that are exported; no ``split`` is all.
 
     Raises:
         BuiltFolderError: the folder holds no build, or not that split.
 
     """
 
-    def __init__(self, folder: Path, split: str | None = None, on_record: Callable[[], None] | None = None) -> None:
+    def __init__(self, folder: Path, split: str | None = None, on_progress: OnProgress | None = None) -> None:
         self._folder = folder
         self._manifest = Manifest.read(folder)
-        self._on_record = on_record or (lambda: None)
         rows = self._manifest.split_rows
         if split is not None and split not in rows:
             raise BuiltFolderError(f"{folder} has no split {split!r}; it has {', '.join(rows) or 'none'}")
         self._sound: set[str] = set()
         self.splits = tuple(rows) if split is None else (split,)
-        self.records = sum(rows[name] for name in self.splits)
+        self._count = counter("exporting", sum(rows[name] for name in self.splits), on_progress)
 
     def pictures(self, split: str) -> Iterator[Picture]:
         """Give the pictures of a split in order.
@@ -176,7 +176,7 @@ class BuiltDataset:
     def _read(self, split: str) -> Iterator[Record]:
         for row in self._rows(split):
             yield row_to_record(row)
-            self._on_record()
+            self._count(1)
 
     def _rows(self, split: str, columns: tuple[str, ...] | None = None) -> Iterator[dict[str, Any]]:
         for shard in self._manifest.shards:

@@ -41,15 +41,7 @@ def export_folder(
     """
     write: Format = FORMATS.load(format_name)
     _check_destination(folder, destination, overwrite=overwrite)
-    done = 0
-
-    def on_record() -> None:
-        nonlocal done
-        done += 1
-        if on_progress:
-            on_progress("exporting", done, dataset.records)
-
-    dataset = BuiltDataset(folder, split, on_record)
+    dataset = BuiltDataset(folder, split, on_progress)
     destination.parent.mkdir(parents=True, exist_ok=True)
     # Of its own name, so that two exports to one place do not write into each other.
     with tempfile.TemporaryDirectory(prefix=f".{destination.name}.", dir=destination.parent) as temporary:

@@ -17,7 +17,7 @@ class Loss:
 
     Args:
         name: constant, lower case.
-        count: how many of it there were; never 0.
+        count: never 0.
         meaning: what they are and what became of them.
 
     """
@@ -29,16 +29,12 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class ExportResult(Result):
-    """What was written.
+    """How many records were read, and what was written.
 
     Args:
-        records: how many records were read.
-        pictures: how many picture files were written.
-        objects: how many objects were written.
         losses: what was left out or changed.
         mean_iou: mean intersection over union of the written outlines, filled again, with the masks; None for formats
             that hold the masks themselves, and where there was no object.
-        destination: where they are.
 
     """
 

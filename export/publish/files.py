@@ -33,15 +33,7 @@ _PIECE_BYTES = 2**20
 
 @dataclass(frozen=True, slots=True)
 class LocalFile:
-    """A file to publish.
-
-    Args:
-        path: its name in the repository.
-        source: where its bytes are, or the bytes.
-        size_bytes: its size.
-        sha256: hex digest.
-
-    """
+    """A file to publish: its name there, where its bytes are (or the bytes), its size and its digest in hex."""
 
     path: str
     source: Path | bytes
@@ -107,7 +99,10 @@ def files_to_publish(folder: Path, manifest: Manifest, on_progress: OnProgress |
     total = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     on_read = counter("checking", total, on_progress)
     shards = [_checked_shard(folder, shard, on_read) for shard in manifest.shards]
-    return (*shards, *(local_file(folder, path, on_read) for path in _papers(folder)))
+    papers = [*PAPERS, LICENSE_NAME] if (folder / LICENSE_NAME).is_file() else PAPERS
+    assets = sorted(path for path in (folder / ASSETS_FOLDER).rglob("*") if path.is_file() and not path.is_symlink())
+    names = [*papers, *(path.relative_to(folder).as_posix() for path in assets)]
+    return (*shards, *(local_file(folder, name, on_read) for name in names))
 
 
 def _check_card(folder: Path) -> None:
@@ -130,15 +125,6 @@ def _checked_shard(folder: Path, shard: Shard, on_read: Callable[[int], None]) -
             "more); build again with --overwrite"
         )
     return file
-
-
-def _papers(folder: Path) -> Iterator[str]:
-    yield from PAPERS
-    if (folder / LICENSE_NAME).is_file():
-        yield LICENSE_NAME
-    for path in sorted((folder / ASSETS_FOLDER).rglob("*")):
-        if path.is_file() and not path.is_symlink():
-            yield path.relative_to(folder).as_posix()
 
 
 def local_file(folder: Path, path: str, on_read: Callable[[int], None]) -> LocalFile:

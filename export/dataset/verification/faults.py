@@ -12,13 +12,9 @@ from datasetkit.core.text import counted, one_line
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something in a built folder that is not as it should be.
+    """Something in a built folder, at a file and its row, that is not as it should be.
 
-    Args:
-        where: file, and row where there is one.
-        what: what was found and what should be there.
-        is_warning: whether the dataset is sound all the same, and only inconvenient to somebody.
-
+    With a warning the dataset is sound all the same, and only inconvenient to somebody.
     """
 
     where: str

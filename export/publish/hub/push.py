@@ -63,14 +63,9 @@ def push(
     """
     contents = read(folder)
     _check_names(repo_id, revision, tag, create_pr=create_pr)
+    token = _find_token(token)
     repository = HubRepository(
-        repo_id,
-        contents.repo_type,
-        revision,
-        token=_find_token(token),
-        endpoint=endpoint,
-        patience=patience,
-        create_pr=create_pr,
+        repo_id, contents.repo_type, revision, token=token, endpoint=endpoint, patience=patience, create_pr=create_pr
     )
     state = repository.read()
     _check_target(repository, state, private, tag)
@@ -86,8 +81,7 @@ def push(
         changes = find_changes(repository, state, contents, files)
     if not state.has_branch and state.head is not None:
         repository.create_branch(state.head)
-    total = sum(file.size_bytes for file in changes.additions)
-    on_sent = counter("sending", total, on_progress)
+    on_sent = counter("sending", sum(file.size_bytes for file in changes.additions), on_progress)
     uploads = [Upload(file, on_sent) for file in changes.additions]
     repository.send(uploads)
     title = commit_message or contents.commit_title

@@ -1,4 +1,4 @@
-"""A repository on the Hub, of a dataset or a model. Owns every request that a push makes."""
+"""A repository on the Hub, of a dataset or a model. Owns every request that is made of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 from urllib.parse import quote
 
 from huggingface_hub import (
@@ -63,11 +63,10 @@ class HubRepository:
 
     Args:
         repo_id: ``user/name``; a dataset and a model of the same name are two repositories.
-        repo_type: which of them it is.
         branch: that is pushed to.
-        token: of a user who may write.
+        token: of a user who may write, or read; None for what everybody may read.
         endpoint: the Hub's address; None takes huggingface_hub's, which reads ``HF_ENDPOINT``.
-        patience: how passing failures are met.
+        writes: whether something is to be changed, for messages.
         create_pr: whether what is committed is proposed as a pull request to the branch, which is ``main``.
 
     """
@@ -76,11 +75,12 @@ class HubRepository:
         self,
         repo_id: str,
         repo_type: RepoType,
-        branch: str,
+        branch: str = MAIN_BRANCH,
         *,
-        token: str,
+        token: str | None,
         endpoint: str | None,
         patience: Patience,
+        writes: bool = True,
         create_pr: bool = False,
     ) -> None:
         self.repo_id = repo_id
@@ -90,8 +90,8 @@ class HubRepository:
         # Asked twice, the Hub opens two of them.
         self._patience = replace(patience, attempts=1) if create_pr else patience
         self._token = token
-        self._api = HfApi(endpoint=endpoint, token=token)
-        self._call = HubCaller(repo_id, token, patience)
+        self._api = HfApi(endpoint=endpoint, token=token or False)
+        self._call = HubCaller(repo_id, token, patience, writes=writes)
 
     def url(self, revision: str) -> str:
         """Give the address of a revision for people."""
@@ -114,6 +114,16 @@ class HubRepository:
         files = self.files(head) if head is not None else {}
         return RepositoryState(bool(info.private), self.branch in branches, head, tags, files)
 
+    def find_commit(self, title: str, revision: str | None) -> str:
+        """Name the commit of a branch, a tag or, where none is given, the default branch."""
+        info = self._call(
+            f"looking for {title}",
+            lambda: self._api.repo_info(self.repo_id, revision=revision, repo_type=self._type),
+        )
+        if info.sha is None:
+            raise HubError(f"{title}: the Hub names no commit; give the full hash behind an @")
+        return str(info.sha)
+
     def files(self, commit: str) -> dict[str, RepoFile]:
         """List the files of a commit, by path."""
 
@@ -125,15 +135,33 @@ class HubRepository:
 
     def read_file(self, path: str, commit: str) -> bytes:
         """Give the content of one small file."""
-        url = hf_hub_url(self.repo_id, path, repo_type=self._type, revision=commit, endpoint=self._api.endpoint)
 
         def fetched() -> bytes:
-            headers = {"Authorization": f"Bearer {self._token}"}
-            answer = get_session().get(url, headers=headers, follow_redirects=True)
-            hf_raise_for_status(answer)
-            return bytes(answer.content)
+            with self._streamed(path, commit) as answer:
+                return bytes(answer.read())
 
         return self._call(f"reading {path}", fetched)
+
+    def fetch(self, path: str, commit: str, target: Path) -> None:
+        """Write the content of one file, piece by piece."""
+
+        def fetched() -> None:
+            with target.open("wb") as file, self._streamed(path, commit) as answer:
+                for piece in answer.iter_bytes():
+                    file.write(piece)
+
+        self._call(f"reading {path}", fetched)
+
+    @contextmanager
+    def _streamed(self, path: str, commit: str) -> Iterator[Any]:
+        """Open the Hub's answer with a file; huggingface_hub's caches, which keep what they load, are not used."""
+        url = hf_hub_url(self.repo_id, path, repo_type=self._type, revision=commit, endpoint=self._api.endpoint)
+        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        with get_session().stream("GET", url, headers=headers, follow_redirects=True) as answer:
+            if answer.is_error:
+                answer.read()  # what the Hub says of it
+            hf_raise_for_status(answer)
+            yield answer
 
     def create(self, *, private: bool | None) -> None:
         """Make the repository; None leaves to the Hub who may see it."""
@@ -219,12 +247,8 @@ class HubRepository:
 class Upload(CommitOperationAdd):
     """A file on its way to the Hub, which tells how much of it was read.
 
-    With xet storage, which reads files by itself, it tells so only once the file is sent.
-
-    Args:
-        file: what is sent.
-        on_sent: told the number of bytes sent, piece by piece, each byte once, from several threads.
-
+    ``on_sent`` is told the number of bytes sent, piece by piece, each byte once, from several threads. With xet
+    storage, which reads files by itself, it is told so only once the file is sent.
     """
 
     def __init__(self, file: LocalFile, on_sent: Callable[[int], None]) -> None:
