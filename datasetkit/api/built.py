@@ -251,8 +251,7 @@ class Built(Result):
         from datasetkit.export.formats import FORMATS
 
         folder, _ = self._folder, FORMATS.load(to)
-        from datasetkit.export.formats.exporting import export_folder
-        from datasetkit.export.formats.remote import export_remote
+        from datasetkit.export.formats.exporting import export_folder, export_remote
 
         place = as_place(os.fspath(destination))
         if isinstance(place, RemotePath):

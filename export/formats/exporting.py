@@ -1,21 +1,29 @@
-"""The way to another format. Owns where it is written, what may be replaced, and that nothing half done is left."""
+"""The way to another format. Owns where it is written, what may be replaced, and that nothing half done is left.
+
+Exports to a remote store are made whole on this disk first.
+"""
 
 from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from datasetkit.core.errors import OutputError
 from datasetkit.core.files import write_text
+from datasetkit.core.remote import RemotePath
 from datasetkit.export.formats import FORMATS
 from datasetkit.export.formats.built import BuiltDataset
 from datasetkit.export.formats.result import ExportResult, Format
+from datasetkit.export.publish.files import local_file
+from datasetkit.export.publish.store.sending import compare, read_journal, send
 from datasetkit.runtime.progress import OnProgress
 
 # Hidden, so that readers which take every file of a folder pass over it.
 MARKER_NAME = ".datasetkit-export.json"
+_JOURNAL_NAME = ".datasetkit-export-journal.json"
 _NAMES_TOLD = 3
 
 
@@ -58,6 +66,39 @@ def export_folder(
     return replace(result, destination=str(destination))
 
 
+def export_remote(
+    folder: Path,
+    format_name: str,
+    destination: RemotePath,
+    *,
+    split: str | None = None,
+    overwrite: bool = False,
+    on_progress: OnProgress | None = None,
+) -> ExportResult:
+    """Write a built folder in another format to a remote store; its marker comes last.
+
+    Files there that no export wrote stay. For the options see ``Built.export``.
+
+    Raises:
+        UnknownNameError: there is no such format.
+        OutputError: the destination is not empty and ``overwrite`` is off or it holds no export.
+        BuiltFolderError: the folder holds no build, or not that split.
+        OSError: the store refuses something, or cannot be reached.
+
+    """
+    listed = destination.files()
+    unfinished = _JOURNAL_NAME in listed
+    former = _former_files(destination, listed, overwrite=overwrite)
+    with tempfile.TemporaryDirectory(prefix="datasetkit-") as temporary:
+        local = Path(temporary) / "export"
+        result = export_folder(folder, format_name, local, split=split, on_progress=on_progress)
+        names = json.loads((local / MARKER_NAME).read_bytes())["files"]  # the marker itself is the last
+        files = [local_file(local, name, lambda _: None) for name in names]
+        difference = compare(destination, listed, files, former=former, known={}, unfinished=unfinished)
+        send(local, destination, difference, _JOURNAL_NAME)
+    return replace(result, destination=str(destination))
+
+
 def _check_destination(folder: Path, destination: Path, *, overwrite: bool) -> None:
     built, wanted = folder.resolve(), destination.resolve()
     if built.is_relative_to(wanted) or wanted.is_relative_to(built):
@@ -92,6 +133,19 @@ def _exported_files(destination: Path) -> frozenset[str]:
         raise OutputError(
             f"{destination / MARKER_NAME} does not name the files of an export ({error!r}); give another DEST"
         ) from error
+
+
+def _former_files(destination: RemotePath, listed: Mapping[str, int], *, overwrite: bool) -> set[str]:
+    """Name the files of an earlier export, also of one that was cut short; refuse everything else that is there."""
+    left = read_journal(destination, _JOURNAL_NAME, listed)
+    if not listed or (left and not overwrite):
+        return left
+    if not overwrite:
+        raise OutputError(f"{destination} is not empty; give another DEST, or --overwrite to replace an earlier export")
+    if MARKER_NAME not in listed and not left:
+        raise OutputError(f"{destination} holds something that is no export; give another DEST")
+    marker = json.loads((destination / MARKER_NAME).read_bytes()) if MARKER_NAME in listed else {}
+    return left.union(marker.get("files", ()))
 
 
 def _files(folder: Path) -> list[str]:

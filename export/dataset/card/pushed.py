@@ -71,22 +71,6 @@ class _Piece:
         return _digest(f"{self.name}\n{self.value}" if self.name in JOINED_KEYS else self.name)
 
 
-@dataclass(frozen=True, slots=True)
-class _Resolution:
-    """What the folder's and the Hub's card give way in, by the ids of pieces.
-
-    Args:
-        replaced: pieces of the Hub's card that the folder replaced, or deleted (None).
-        left: pieces of the folder's card in which the Hub's card wins.
-        kept: what both changed.
-
-    """
-
-    replaced: Mapping[str, _Piece | None]
-    left: frozenset[str]
-    kept: tuple[str, ...]
-
-
 def pushed_card(card: str, published: str | None, repo_id: str, address: str) -> PushedCard:
     """Merge a folder's card into the Hub's.
 
@@ -110,13 +94,12 @@ def pushed_card(card: str, published: str | None, repo_id: str, address: str) ->
     their_front, their_blocks, their_names = _read(published)
     folder_lines = [match for line in published.splitlines() if (match := FOLDER_LINE.fullmatch(line))]
     base = folder_lines[-1][1].split() if folder_lines else []
-    resolution = _resolve(base, pieces, _pieces(their_front, their_blocks))
-    kept = list(resolution.kept)
+    replaced, left, kept = _resolve(base, pieces, _pieces(their_front, their_blocks))
     if their_names is None and "license" in their_front and _license(their_front) != _license(front):
         front = _relicensed(front, their_front)
         kept.append("license")
-    theirs = _edited(their_front, their_blocks, their_names, resolution.replaced, front)
-    ours = _edited(front, blocks, names, dict.fromkeys(resolution.left), their_front)
+    theirs = _edited(their_front, their_blocks, their_names, replaced, front)
+    ours = _edited(front, blocks, names, dict.fromkeys(left), their_front)
     merged = f"{merge_card(ours, theirs).rstrip()}\n{line}\n"
     return PushedCard(merged, merged != alone, tuple(kept))
 
@@ -189,8 +172,16 @@ def _texts(blocks: Sequence[Block]) -> Iterable[tuple[Sequence[str], _Piece | No
             yield part, _Piece(heading, text) if text.strip() else None
 
 
-def _resolve(base: Sequence[str], ours: Sequence[_Piece], theirs: Sequence[_Piece]) -> _Resolution:
-    """Compare both cards with the ids of the folder's pieces at the push before; none where no push was."""
+def _resolve(
+    base: Sequence[str], ours: Sequence[_Piece], theirs: Sequence[_Piece]
+) -> tuple[dict[str, _Piece | None], set[str], list[str]]:
+    """Compare both cards with the ids of the folder's pieces at the push before; none where no push was.
+
+    Returns:
+        by id, pieces of the Hub's card that the folder replaced, or deleted (None); ids of pieces of the folder's card
+        in which the Hub's card wins; names of what both changed.
+
+    """
     our_ids, their_ids = {piece.id for piece in ours}, {piece.id for piece in theirs}
     new = [piece for piece in ours if piece.id not in base]
     replaced: dict[str, _Piece | None] = {}
@@ -210,7 +201,7 @@ def _resolve(base: Sequence[str], ours: Sequence[_Piece], theirs: Sequence[_Piec
             kept.append(follower.name)
         elif follower is None:
             kept += [piece.name for piece in theirs if piece.key == key and piece.id not in base]
-    return _Resolution(replaced, frozenset(left), tuple(kept))
+    return replaced, left, kept
 
 
 def _edited(

@@ -21,52 +21,48 @@ from datasetkit.export.dataset.verification.faults import Fault
 Row = Mapping[str, Any]
 
 
-class RowCheck:
-    """Checks one row: its picture, its masks, its spans and ids.
+def row_faults(row: Row, limits: ImageLimits, rotated: Container[str]) -> list[str]:
+    """Tell what is wrong with a row's picture, masks, spans and ids, one sentence each.
 
     Args:
+        row: as Parquet holds it.
         limits: of pictures; larger ones are faults and are not decoded.
         rotated: ids of the records whose pictures were encoded again because EXIF turns them.
 
     """
+    return [*_picture_faults(row, limits, rotated), *_overlay_faults(row, limits), *_record_faults(row)]
 
-    def __init__(self, limits: ImageLimits, rotated: Container[str]) -> None:
-        self._limits = limits
-        self._rotated = rotated
 
-    def __call__(self, row: Row) -> list[str]:
-        """Tell what is wrong with a row, one sentence each."""
-        return [*self._picture_faults(row), *self._overlay_faults(row), *_record_faults(row)]
+def _picture_faults(row: Row, limits: ImageLimits, rotated: Container[str]) -> Iterator[str]:
+    try:
+        loaded = _load(row["image"], limits)
+    except UnusableError as error:
+        yield f"picture is {error.reason}: {error.detail}"
+        return
+    if loaded.orientation != 1:
+        yield f"picture has EXIF orientation {loaded.orientation}; published pictures stand upright"
+    size_wh = (loaded.pixels.width, loaded.pixels.height)
+    if size_wh != (row["width"], row["height"]):
+        yield f"picture has {size_wh[0]}x{size_wh[1]} px; the row says {row['width']}x{row['height']}"
+    sha256 = hashlib.sha256(row["image"]["bytes"]).hexdigest()
+    source_sha256 = (row["source"] or {}).get("sha256")
+    if sha256 != source_sha256 and row["record_id"] not in rotated:
+        yield (
+            f"picture has sha256 {sha256}; source.sha256 is {source_sha256}, and the ledger has no notice that "
+            "it was encoded again"
+        )
 
-    def _picture_faults(self, row: Row) -> Iterator[str]:
-        try:
-            loaded = _load(row["image"], self._limits)
-        except UnusableError as error:
-            yield f"picture is {error.reason}: {error.detail}"
-            return
-        if loaded.orientation != 1:
-            yield f"picture has EXIF orientation {loaded.orientation}; published pictures stand upright"
-        size_wh = (loaded.pixels.width, loaded.pixels.height)
-        if size_wh != (row["width"], row["height"]):
-            yield f"picture has {size_wh[0]}x{size_wh[1]} px; the row says {row['width']}x{row['height']}"
-        sha256 = hashlib.sha256(row["image"]["bytes"]).hexdigest()
-        source_sha256 = (row["source"] or {}).get("sha256")
-        if sha256 != source_sha256 and row["record_id"] not in self._rotated:
-            yield (
-                f"picture has sha256 {sha256}; source.sha256 is {source_sha256}, and the ledger has no notice that "
-                "it was encoded again"
-            )
 
-    def _overlay_faults(self, row: Row) -> Iterator[str]:
-        if "overlay" not in row:
-            return
-        try:
-            size = _load(row["overlay"], self._limits).pixels.size
-        except UnusableError as error:
-            yield f"overlay is {error.reason}: {error.detail}"
-            return
-        if max(size) > OVERLAY_MAX_SIDE_PX:
-            yield f"overlay has {size[0]}x{size[1]} px; its longer side may have {OVERLAY_MAX_SIDE_PX}"
+def _overlay_faults(row: Row, limits: ImageLimits) -> Iterator[str]:
+    if "overlay" not in row:
+        return
+    try:
+        size = _load(row["overlay"], limits).pixels.size
+    except UnusableError as error:
+        yield f"overlay is {error.reason}: {error.detail}"
+        return
+    if max(size) > OVERLAY_MAX_SIDE_PX:
+        yield f"overlay has {size[0]}x{size[1]} px; its longer side may have {OVERLAY_MAX_SIDE_PX}"
 
 
 def _load(value: Any, limits: ImageLimits) -> LoadedImage:
@@ -119,13 +115,9 @@ class Uniqueness:
         ]
         if shared:
             place, first = min(shared)
-            yield Fault(
-                self._name(place),
-                f"has the picture of {self._name(first)}, in another split, as have {len(shared):,} rows in all"
-                if len(shared) > 1
-                else f"has the picture of {self._name(first)}, in another split",
-                is_warning=True,
-            )
+            more = f", as have {len(shared):,} rows in all" if len(shared) > 1 else ""
+            what = f"has the picture of {self._name(first)}, in another split{more}"
+            yield Fault(self._name(place), what, is_warning=True)
 
     def _shard(self, index: int) -> Shard:
         return self._shards[self._places[index] >> 32]

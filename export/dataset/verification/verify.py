@@ -24,7 +24,7 @@ from datasetkit.export.dataset.reading import open_shard
 from datasetkit.export.dataset.statistics import Statistics, StatisticsCounter, uncompressed_bytes
 from datasetkit.export.dataset.verification.faults import Fault
 from datasetkit.export.dataset.verification.papers import Contents, Ledger, check_papers
-from datasetkit.export.dataset.verification.rows import RowCheck, Uniqueness
+from datasetkit.export.dataset.verification.rows import Uniqueness, row_faults
 from datasetkit.runtime.progress import OnProgress
 
 # https://huggingface.co/docs/dataset-viewer: what the viewer reads at once, and what it shows of a row
@@ -96,7 +96,8 @@ class _ShardCheck:
         self._files = files
         self._on_rows = on_rows
         self._manifest = manifest
-        self._check_row = RowCheck(_limits(manifest), ledger.rotated)
+        self._limits = _limits(manifest)
+        self._rotated = ledger.rotated
         self._uniqueness = Uniqueness()
         self._counter: StatisticsCounter | None = StatisticsCounter(manifest.split_rows)
         self._rows = dict.fromkeys(manifest.split_rows, 0)
@@ -190,7 +191,7 @@ class _ShardCheck:
             self._counter = None
             yield Fault(where, f"holds text that is not UTF-8: {error}")
             return
-        faults = self._check_row(row)
+        faults = row_faults(row, self._limits, self._rotated)
         yield from (Fault(where, what) for what in faults)
         if batch.nbytes > _VIEWER_ROW_BYTES:
             self._first_large_row = self._first_large_row or where
