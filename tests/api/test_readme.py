@@ -30,6 +30,7 @@ def test_what_readme_does_in_python(hub: HubServer, tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(script, encoding="utf-8")
     done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for path in ("out/scenes/README.md", "out/scenes.html", "out/overlay.png", "scores/toyworld-vlm--scenes/report.html"):
+    pages = ("out/scenes.html", "scores/toyworld-vlm--scenes/report.html")
+    for path in ("out/scenes/README.md", "out/overlay.png", *pages):
         assert (tmp_path / path).stat().st_size > 0
     assert hub.repository("user/scenes").private

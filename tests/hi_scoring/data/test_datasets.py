@@ -253,9 +253,7 @@ def test_what_the_hub_has_not_is_one_line(hub: HubServer, built: Path, place: st
 
 @pytest.mark.parametrize("place", ["/no/such/folder", "./nothere", "../nothere", "~/nothere", "scenes", "a/b/c", ""])
 def test_what_is_no_folder_and_no_name_is_told(place: str) -> None:
-    with pytest.raises(
-        SourceError, match=r"nor a dataset on the Hub; give one as user/name\[@revision\]"
-    ):
+    with pytest.raises(SourceError, match=r"nor a dataset on the Hub; give one as user/name\[@revision\]"):
         open_data(place)
 
 
