@@ -8,7 +8,6 @@ from typing import Any
 from datasetkit.core.markdown import Markdown, code, number, table
 from datasetkit.export.dataset.manifest import Manifest
 from datasetkit.export.dataset.model_scores import ScoreSummary
-from datasetkit.runtime.checkpoints import PREFIX
 
 _SHORT_DIGITS = 12
 _THRESHOLDS = {
@@ -85,11 +84,6 @@ def score_table(scores: Mapping[str, ScoreSummary]) -> Markdown:
         ["score", "objects", "mean", "5 %", "25 %", "median", "75 %", "95 %", "meaning"],
         [[code(name), number(item.measured), *item.figures, _SCORES[name]] for name, item in scores.items()],
     )
-
-
-def knows_scenes_only(manifest: Manifest) -> bool:
-    """Whether any of the models ship with datasetkit, which know rendered scenes and nothing else."""
-    return any(model.id.startswith(PREFIX) for model in manifest.models)
 
 
 def _weights(revision: str | None, sha256: str | None) -> Markdown:

@@ -16,17 +16,12 @@ from datasetkit.core.ledger import SCOPES, NoticeKind
 from datasetkit.core.markdown import Markdown, code, escape, fenced, number, percent, table
 from datasetkit.core.templates import template_environment
 from datasetkit.export.dataset.card.front_matter import card_schema, card_yaml, front_matter, hub_source
-from datasetkit.export.dataset.card.models import (
-    knows_scenes_only,
-    model_table,
-    plugin_table,
-    score_table,
-    threshold_table,
-)
+from datasetkit.export.dataset.card.models import model_table, plugin_table, score_table, threshold_table
 from datasetkit.export.dataset.card.parts import sections_line
 from datasetkit.export.dataset.card.sections import section_names
 from datasetkit.export.dataset.manifest import Manifest
 from datasetkit.export.dataset.statistics import Statistics, Summary
+from datasetkit.runtime.checkpoints import PREFIX
 
 _TITLE, _TITLE_WITHOUT_MASKS = "Pictures, descriptions and key-object masks", "Pictures and descriptions"
 _PICTURE_TITLES = {
@@ -105,7 +100,7 @@ def render_card(
         plugin_table=plugin_table(manifest),
         threshold_table=threshold_table(manifest.recipe, captioned=bool(captioned)),
         score_table=score_table(total.scores),
-        knows_scenes_only=knows_scenes_only(manifest),
+        knows_scenes_only=any(model.id.startswith(PREFIX) for model in manifest.models),  # the shipped ones
         captioned=captioned,
         has_captioner=any(model.role == "captioner" for model in manifest.models),
         recaptions=(manifest.options["grounding"] or {}).get("recaption", False),
