@@ -50,13 +50,15 @@ def test_plug_ins_are_listed_with_their_distribution(tmp_path: Path, monkeypatch
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-lab\nVersion: 1.5\n")
     (info / "entry_points.txt").write_text(
-        "[datasetkit.detectors]\nmine = my_lab:Mine\n[datasetkit.formats]\nodd = my_lab:Odd\n"
+        "[datasetkit.detectors]\nmine = my_lab:Mine\n[datasetkit.scores]\nnew = my_lab:Mine\n"
+        "[datasetkit.formats]\nodd = my_lab:Odd\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     result = CliRunner().invoke(app, ["doctor", "--json"])
     assert result.exit_code == 0, result.output
     found = {item["name"]: item for item in json.loads(result.stdout)["findings"]}
     assert (found["mine"]["kind"], found["mine"]["fault"]) == ("detector", None)
+    assert (found["new"]["kind"], found["new"]["fault"]) == ("score", None)
     assert found["mine"]["distribution"] == "my-lab 1.5"
     assert found["odd"]["fault"].startswith("format odd (my_lab:Odd) of my-lab 1.5 cannot be imported: AttributeError")
     assert "mine                 works (my-lab 1.5)" in CliRunner().invoke(app, ["doctor"]).stdout
