@@ -265,8 +265,8 @@ def test_heads_that_are_not_there_are_refused() -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"flows": ("picture -> last",)}, "'picture -> last' is no flow"),
-        ({"flows": ("image->last", "image -> last")}, "flows are image -> last, image -> last; name each of them once"),
+        ({"flows": ("picture -> last",)}, "'picture -> last' is not a flow"),
+        ({"flows": ("image->last", "image -> last")}, "name each of them once, not image -> last, image -> last"),
         ({"flows": ()}, "at least 1 item"),
         ({"window": 0}, "greater than or equal to 1"),
     ],

@@ -75,7 +75,7 @@ def test_a_family_that_is_not_known_is_refused_before_its_weights_are_read(tmp_p
     BlipForConditionalGeneration(config).save_pretrained(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"never read")
     with pytest.raises(
-        ModelError, match=r"of type 'blip'; known: llava, .* To add a family, write a subclass"
+        ModelError, match=r"of type 'blip'; known: gemma3, .* To add a family, write a subclass"
     ) as caught:
         _ = Subject(str(tmp_path)).model
     assert "\n" not in str(caught.value)
