@@ -18,6 +18,7 @@ from datasetkit.options.heads import FAMILIES
 from datasetkit.runtime.checkpoints import PREFIX, check_location, resolve
 from datasetkit.runtime.launcher import is_first_process
 from datasetkit.runtime.progress import OnProgress
+from datasetkit.runtime.registry import Registry
 
 if TYPE_CHECKING:
     import datasets
@@ -84,13 +85,19 @@ def check_inputs(
                 raise RecipeError(f"no score is called {by}; known: {', '.join(facts['scores'])}")
     for text in selections:
         _check_selection(text, shape, has_scores=scores is not None)
-    if command.family is not None and not FAMILIES.has(command.family):
-        FAMILIES.load(command.family)
+    check_names(FAMILIES, *([] if command.family is None else [command.family]))
     for place, split in ((command.data, command.split), *more):
         if isinstance(place, str) and not is_table(place):
             from datasetkit.hi_scoring.data.datasets import check_place
 
             check_place(place, split)
+
+
+def check_names(registry: Registry, *names: str) -> None:
+    """Refuse names that a registry does not hold; those that it holds are not imported."""
+    for name in names:
+        if not registry.has(name):
+            registry.load(name)
 
 
 def is_table(data: object) -> bool:

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from datasetkit.api.opening import Model, Out, check_inputs, folder_of, given, open_model, open_rows, silent, tell
+from datasetkit.api.opening import (
+    Model,
+    Out,
+    check_inputs,
+    check_names,
+    folder_of,
+    given,
+    open_model,
+    open_rows,
+    silent,
+    tell,
+)
 from datasetkit.core.errors import RecipeError
 from datasetkit.options.head_commands import ScoreCommand
 from datasetkit.options.heads import SCORES, ScoreOptions
@@ -58,9 +69,7 @@ def score(
 def run_score(command: ScoreCommand, on_progress: OnProgress) -> ScoreResult | None:
     """Score heads as a command says; see :func:`score`."""
     check_inputs(command)
-    for name in command.scores:
-        if not SCORES.has(name):
-            SCORES.load(name)
+    check_names(SCORES, *command.scores)
     from datasetkit.hi_scoring.runs.drops import read_drops
     from datasetkit.hi_scoring.scores.dataset_scores import looked_at, score_dataset
     from datasetkit.hi_scoring.scores.report.gallery import panel

@@ -51,12 +51,7 @@ Once = AfterValidator(each_once)
 
 
 def read_flow(text: str) -> tuple[PositionSet, PositionSet]:
-    """Read SOURCE->TARGET: whose keys, and whose queries that see them.
-
-    Raises:
-        RecipeError: it is not a flow.
-
-    """
+    """Read SOURCE->TARGET, whose keys and whose queries that see them; a RecipeError where it is not a flow."""
     source, _, target = (part.strip() for part in text.partition("->"))
     known = {name: name for name in POSITION_SETS}
     if source not in known or target not in known:
@@ -89,16 +84,7 @@ def read_heads(value: object) -> object:
 
 
 def check_selection(text: str, *, needs_seed: bool = False) -> str:
-    """Refuse what has none of the forms of ``SELECTIONS``.
-
-    Args:
-        text: of a selection.
-        needs_seed: whether a random one must have its own.
-
-    Raises:
-        RecipeError: it has none.
-
-    """
+    """Refuse what has none of the forms of ``SELECTIONS``, or, of random ones, no seed where it needs one."""
     match = RANKED.fullmatch(text)
     if match is None:
         fits = text == "all" or GIVEN_LAYERS.fullmatch(text) is not None
