@@ -88,7 +88,7 @@ def build(
         return build_recipe(source, _checked(RunOptions, given), show)
     chosen = _source(source, given)
     kind = options_of_source(chosen.name) if chosen.instance is None else type(chosen)
-    return build_source(chosen, _checked(BuildOptions, given, also=kind), show)
+    return build_source(chosen, _checked(BuildOptions, given | {"allow_code": allow_code}, also=kind), show)
 
 
 def build_source(

@@ -159,7 +159,7 @@ class PartOf:
 
     def _read(self, value: object) -> object:
         if isinstance(value, str):
-            value = yaml.safe_load(value) if value.startswith("{") else {"name": value}
+            value = _read_mapping(value) if value.startswith("{") else {"name": value}
         if not isinstance(value, Mapping):
             return value if isinstance(value, PartOptions) else InstanceOptions.of(value)
         name = value.get("name")
@@ -210,6 +210,13 @@ def completed(found: Any, here: Any) -> Any:
 def split_at_commas(value: object) -> object:
     """Read a list that was typed as one text, commas between its items."""
     return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
+
+def _read_mapping(text: str) -> object:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{text} is not YAML: {one_line(error)}") from None
 
 
 Commas = BeforeValidator(split_at_commas)

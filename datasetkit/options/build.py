@@ -91,6 +91,8 @@ class ModelOptions(Options):
     """Type of the models' weights and activations."""
     set: Annotated[Settings, Typed("NAME=VALUE", is_repeatable=True)] = Field(default={})
     """Any option of the models, as detector.score_min=.4; repeatable."""
+    allow_code: bool = False
+    """Import the classes that a preset's file names as package.module:Class."""
 
     def grounding(self) -> dict[str, Any] | None:
         """Put single options over those of the preset.
@@ -112,7 +114,7 @@ class ModelOptions(Options):
                     f"{next(iter(changes))} is an option of models, but none are asked for; give --preset"
                 )
             return None
-        return preset(self.preset, changes)
+        return preset(self.preset, changes, allow_code=self.allow_code)
 
 
 class BuildOptions(RecordOptions, LimitOptions, ModelOptions, RunOptions):

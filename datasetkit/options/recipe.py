@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,12 +13,11 @@ from pydantic import BeforeValidator, Field, StringConstraints, field_validator
 from datasetkit.core.errors import RecipeError
 from datasetkit.core.limits import MOST_PIXELS, ImageLimits
 from datasetkit.core.paths import Place, absolute
-from datasetkit.core.text import one_line
 from datasetkit.options.base import Options, Typed
+from datasetkit.options.files import read_options
 from datasetkit.options.grounding import GroundingOptions
 from datasetkit.options.models import Filter, NounPhraseOptions, PhraseFinder
 from datasetkit.options.sources import Source
-from datasetkit.runtime.registry import is_dotted
 
 
 def _read_shares(value: object) -> object:
@@ -137,10 +136,7 @@ class Recipe(RecordOptions, _Parts):
             RecipeError: the file is missing, not YAML, has options that do not exist, or names a class.
 
         """
-        value = read_yaml(path)
-        if not isinstance(value, Mapping):
-            raise RecipeError(f"{path} holds a {type(value).__name__}; a recipe is a mapping of options")
-        check_code(value, str(path), allow_code=allow_code)
+        value = read_options(path, "recipe", allow_code=allow_code)
         try:
             recipe = cls.checked(value)
         except RecipeError as error:
@@ -153,43 +149,6 @@ class Recipe(RecordOptions, _Parts):
         if recipe.grounding is not None:
             update["grounding"] = recipe.grounding.located(root)
         return recipe.model_copy(update=update)
-
-
-def read_yaml(path: Path) -> object:
-    """Read a YAML file.
-
-    Raises:
-        RecipeError: it is missing, or not YAML.
-
-    """
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RecipeError(f"{path} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} is not YAML: {one_line(error)}") from None
-
-
-def check_code(value: object, where: str, *, allow_code: bool) -> None:
-    """Refuse a file that names classes: to read it would run their modules.
-
-    Raises:
-        RecipeError: it does, and ``allow_code`` is off.
-
-    """
-    named = [] if allow_code else list(_classes_in(value))
-    if named:
-        raise RecipeError(f"{where} names {', '.join(named)}, code that would run; if you trust it, give --allow-code")
-
-
-def _classes_in(value: object) -> Iterator[str]:
-    if isinstance(value, Mapping):
-        name = value.get("name")
-        if isinstance(name, str) and is_dotted(name):
-            yield name
-    if isinstance(value, Mapping | list):
-        for item in value.values() if isinstance(value, Mapping) else value:
-            yield from _classes_in(item)
 
 
 def recipe_yaml(published: Mapping[str, Any]) -> str:

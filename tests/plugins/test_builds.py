@@ -149,3 +149,27 @@ def test_a_broken_part_ends_in_one_line_that_names_it(command: Command, broken: 
     [line] = [line for line in done.stderr.splitlines() if not line.startswith(("loading", "warning"))]
     assert line.startswith("error: ")
     assert message in line
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        "source: my_lab.source:Squares",
+        "source: {name: squares}\nfilters: [my_lab.words:Long]",
+        "source: {name: squares}\nfilters: ['{name: my_lab.words:Long}']",
+        "source: {name: squares}\nphrases: my_lab.words:LastWord",
+        "a: &a {name: my_lab.models:Bright}\nsource: {name: squares}\ngrounding: {detector: *a, segmenter: boxes}",
+    ],
+)
+def test_no_form_of_a_class_in_a_file_is_imported(command: Command, tmp_path: Path, recipe: str) -> None:
+    (tmp_path / "recipe.yaml").write_text(recipe)
+    done = command("build", "recipe", "recipe.yaml", "--out", "out")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "give --allow-code" in done.stderr
+
+
+def test_a_preset_of_a_file_needs_allow_code_as_well(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("detector: {name: my_lab.models:Bright}\nsegmenter: boxes\n")
+    arguments = ("build", "squares", "--preset", "mine.yaml", "--out", "out")
+    assert "give --allow-code" in command(*arguments).stderr
+    assert command(*arguments, "--allow-code").returncode == 0

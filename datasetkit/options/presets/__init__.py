@@ -7,47 +7,38 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from datasetkit.core.errors import RecipeError, UnknownNameError
-from datasetkit.core.text import one_line
+from datasetkit.options.files import read_options
 
 NAMES = ("grounded-sam", "toyworld")
 
 
-def preset(name: str | None, changes: Mapping[str, Any]) -> dict[str, Any]:
+def preset(name: str | None, changes: Mapping[str, Any], *, allow_code: bool = False) -> dict[str, Any]:
     """Give the options of grounding that a preset holds, with changes put over them.
 
     Args:
         name: of a preset, or a YAML file of ours with the same content; None for the changes alone.
         changes: ``"detector.score_min": 0.4``; a change of a part's ``name`` clears the part's other options.
+        allow_code: see :func:`~datasetkit.options.files.read_options`.
 
     Raises:
         UnknownNameError: there is neither a preset nor a file of that name.
         RecipeError: the file is no YAML mapping, or a change names no option of a part.
 
     """
-    value = {} if name is None else _read(name)
+    value = {} if name is None else _read(name, allow_code=allow_code)
     for path in sorted(changes, key=lambda path: not path.endswith(".name")):
         _put(value, path, changes[path])
     return value
 
 
-def _read(name: str) -> dict[str, Any]:
-    path = Path(name)
+def _read(name: str, *, allow_code: bool) -> dict[str, Any]:
     if name in NAMES:
-        text = resources.files(__name__).joinpath(f"{name}.yaml").read_text(encoding="utf-8")
-    elif path.is_file():
-        text = path.read_text(encoding="utf-8", errors="replace")
-    else:
+        with resources.as_file(resources.files(__name__).joinpath(f"{name}.yaml")) as path:
+            return read_options(path, "preset", allow_code=False)
+    if not Path(name).is_file():
         raise UnknownNameError(f"no preset or file is called {name!r}; known presets: {', '.join(NAMES)}")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{name} is not YAML: {one_line(error)}") from None
-    if not isinstance(value, dict):
-        raise RecipeError(f"{name} holds a {type(value).__name__}; a preset is a mapping of options")
-    return value
+    return read_options(Path(name), "preset", allow_code=allow_code)
 
 
 def _put(value: dict[str, Any], path: str, item: Any) -> None:

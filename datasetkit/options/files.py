@@ -1,0 +1,54 @@
+"""Files of options: recipes and presets as YAML. Owns their reading, and that a file alone never has code imported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from datasetkit.core.errors import RecipeError
+from datasetkit.core.text import one_line
+from datasetkit.runtime.registry import is_dotted
+
+
+def read_options(path: Path, kind: str, *, allow_code: bool) -> dict[str, Any]:
+    """Read a YAML mapping of options.
+
+    Args:
+        path: of the file.
+        kind: what it is, for messages ("recipe").
+        allow_code: whether it may name classes as ``package.module:Class``, whose modules are then imported.
+
+    Raises:
+        RecipeError: the file is missing, not a YAML mapping, or names a class that it may not.
+
+    """
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(f"{path} cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise RecipeError(f"{path} is not YAML: {one_line(error)}") from None
+    if not isinstance(value, dict):
+        raise RecipeError(f"{path} holds a {type(value).__name__}; a {kind} is a mapping of options")
+    named = () if allow_code else tuple(dict.fromkeys(_classes_in(value, set())))
+    if named:
+        raise RecipeError(f"{path} names {', '.join(named)}, code that would run; if you trust it, give --allow-code")
+    return value
+
+
+def _classes_in(value: object, seen: set[int]) -> Iterator[str]:
+    """Yield every text that would be read as a class, wherever it is; what comes again by an alias is read once."""
+    if isinstance(value, str):
+        if is_dotted(value):
+            yield value
+        if value.startswith("{"):  # a part may be written as a text of options
+            with suppress(yaml.YAMLError):
+                yield from _classes_in(yaml.safe_load(value), seen)
+    elif isinstance(value, dict | list) and id(value) not in seen:
+        seen.add(id(value))
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _classes_in(item, seen)
