@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Self, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
@@ -20,6 +20,7 @@ from datasetkit.runtime.registry import Registry
 
 BEFORE = "before"
 Device = Annotated[str, AfterValidator(check_device)]
+Dtype = Literal["float32", "bfloat16", "float16"]
 Unit = Annotated[float, Field(ge=0.0, le=1.0)]
 Some = TypeVar("Some", bound="Options")
 

@@ -11,8 +11,7 @@ from pydantic import BeforeValidator, Field
 from datasetkit.core.errors import OutputError, RecipeError
 from datasetkit.core.paths import as_place
 from datasetkit.core.remote import RemotePath
-from datasetkit.options.base import Device, InstanceOptions, Options, PartOptions, Settings, Typed
-from datasetkit.options.grounding import Dtype
+from datasetkit.options.base import Device, Dtype, InstanceOptions, Options, PartOptions, Settings, Typed
 from datasetkit.options.models import CAPTIONERS, DETECTORS, GROUNDERS, SEGMENTERS
 from datasetkit.options.presets import preset
 from datasetkit.options.recipe import LimitOptions, Recipe, RecordOptions

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from datasetkit.options.base import Options, Unit
+from datasetkit.options.base import Dtype, Options, Unit
 from datasetkit.options.models import (
     GROUNDERS,
     Captioner,
@@ -19,7 +19,6 @@ from datasetkit.options.models import (
 )
 from datasetkit.runtime.registry import is_dotted
 
-Dtype = Literal["float32", "float16", "bfloat16"]
 _FILE_OPTIONS = {"model", "text_encoder", "config", "weights"}
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from datasetkit.options.base import Commas, Device, Options, Typed
+from datasetkit.options.base import Commas, Device, Dtype, Options, Typed
 from datasetkit.options.head_forms import Once, QuestionPrompt, check_selection
 from datasetkit.options.heads import (
     SCORE_NAMES,
@@ -28,7 +28,6 @@ from datasetkit.options.heads import (
 )
 from datasetkit.runtime.checkpoints import check_shipped, resolve
 
-DTYPES = Literal["float32", "bfloat16", "float16"]
 # Of numpy's generator.
 _LAST_SEED = 2**32 - 1
 
@@ -87,7 +86,7 @@ class HeadsCommand(Options):
     """Family of the model: name of a plug-in, or package.module:Class.  [default: by the model's type]"""
     device: Device = "auto"
     """Where the model runs: auto, cpu, cuda, cuda:1 or mps."""
-    dtype: DTYPES = "float32"
+    dtype: Dtype = "float32"
     """Type of the model's weights."""
     overwrite: bool = False
     """Replace other results in OUT."""
