@@ -32,27 +32,14 @@ EditorOf = Callable[[Sequence[int]], HeadEditor] | None
 
 @dataclass(frozen=True)
 class Said:
-    """What a model says to one example.
-
-    Args:
-        text: written greedily.
-        probability: of the first tokens of the response that is wanted, together, before anything is written.
-
-    """
+    """What a model writes to one example; how probable the wanted response's first tokens were, together, before."""
 
     text: str
     probability: float
 
 
 class Asker:
-    """Asks one model.
-
-    Args:
-        model: an image-text-to-text model of a known family, in evaluation mode.
-        processor: its processor.
-        dialogue: how it is spoken to.
-        examples: what it is asked.
-        pictures: of the same model.
+    """Asks one model of a known family, in evaluation mode.
 
     Raises:
         ModelError: a response that is wanted has no token.
@@ -72,12 +59,6 @@ class Asker:
         self, editor_of: EditorOf, options: WritingOptions, batch: int, on_progress: Callable[[int], None]
     ) -> list[Said]:
         """Ask everything; see :func:`datasetkit.hi_scoring.evaluation.asking.ask_all`.
-
-        Args:
-            editor_of: edits heads.
-            options: how much the model may write.
-            batch: examples at once; halved when memory runs out.
-            on_progress: told how many examples are done.
 
         Raises:
             ModelError: an example does not fit into memory alone.

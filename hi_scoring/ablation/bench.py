@@ -32,10 +32,6 @@ class Bench:
     """One model, the data, and how it is asked.
 
     Args:
-        subject: the model.
-        examples: what it is asked.
-        texts: how the examples were made.
-        writing: how much the model may write.
         namer: finds what captions name; None leaves these metrics out.
         seed: of the examples that resampling takes from.
         batch: examples at once; halved when memory runs out.
@@ -74,11 +70,7 @@ class Bench:
             donors_of(self.examples, self.seed)
 
     def measure(self, condition: Condition | None, on_progress: OnProgress = lambda *_: None) -> Measured:
-        """Ask the model everything under a condition.
-
-        Args:
-            condition: None for the model as it is.
-            on_progress: see :data:`~datasetkit.runtime.progress.OnProgress`.
+        """Ask the model everything under a condition, or as it is.
 
         Returns:
             statistics of every metric of the tasks; samples are the dataset's pictures that have examples.

@@ -20,12 +20,7 @@ Heads = Mapping[int, tuple[int, ...]]
 
 
 class HeadEditor(Editor, ABC):
-    """Replaces what chosen heads put out.
-
-    Args:
-        heads: the chosen ones.
-
-    """
+    """Replaces what chosen heads put out."""
 
     def __init__(self, heads: Heads) -> None:
         self._heads = heads
@@ -53,7 +48,6 @@ class MeanHeads(HeadEditor):
     """Lets chosen heads put out what they do on average: at image tokens one mean, everywhere else another.
 
     Args:
-        heads: the chosen ones.
         means: of all heads, shape (2, L, H, D), that at image tokens last; see :meth:`References.means`.
         is_image: which slots of a batch of prompts hold image tokens, shape (B, N), bool. No token that is generated
             after them is one.
@@ -95,7 +89,6 @@ class ResampledHeads(HeadEditor):
     Where the donor has no token so far left or right, its first or its last token stands in.
 
     Args:
-        heads: the chosen ones.
         donated: for the rows of the batch. The first forward pass holds all of the prompts, which end together.
 
     """
@@ -116,9 +109,6 @@ class ResampledHeads(HeadEditor):
 
 class OutputCapture(Editor):
     """Changes nothing and keeps what chosen heads put out in one forward pass.
-
-    Args:
-        heads: the chosen ones.
 
     Attributes:
         outputs: of each layer with chosen heads, shape (B, Q, C, D).

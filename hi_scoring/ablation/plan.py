@@ -25,13 +25,7 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Condition:
-    """Heads, and what stands in place of their outputs.
-
-    Args:
-        mode: what it is.
-        heads: rising.
-
-    """
+    """Heads, rising, and what stands in place of their outputs."""
 
     mode: Mode
     heads: tuple[Head, ...]
@@ -54,11 +48,9 @@ class Trial:
     """A condition, and the place that it has in a dose curve.
 
     Args:
-        ranking: by which heads are chosen.
         rule: the highest, the lowest, or random ones, as many in each layer as the highest have there. Some of the
             highest and lowest may be among these.
         draw: number of the random set, from 0; None for top and bottom.
-        condition: which.
 
     """
 
@@ -78,8 +70,6 @@ class Plan:
     """All trials of a run.
 
     Args:
-        rankings: heads are chosen by.
-        options: modes, doses and draws.
         shape: layers and heads of the model.
         trials: of every mode, ranking and dose, in this order.
 

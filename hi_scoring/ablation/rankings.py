@@ -41,13 +41,7 @@ class Ranking:
 
     @classmethod
     def of_scores(cls, scores: HeadScores, by: str, model: ModelIdentity, shape: tuple[int, int]) -> Ranking:
-        """Rank by head scores.
-
-        Args:
-            scores: of the model.
-            by: SCORE:POSITIONS.
-            model: which one it is.
-            shape: its layers and heads.
+        """Rank by head scores of the model, as SCORE:POSITIONS.
 
         Raises:
             RecipeError: the scores are of another model, or there is no such score.
@@ -58,13 +52,9 @@ class Ranking:
 
     @classmethod
     def of_table(cls, path: Path, model: ModelIdentity, shape: tuple[int, int]) -> Ranking:
-        """Rank by a table.
+        """Rank by a CSV or Parquet file with the columns layer, head and score, one row a head.
 
-        Args:
-            path: of a CSV or Parquet file with the columns layer, head and score, one row a head; heads without a row
-                or without a score are not ranked.
-            model: whose heads.
-            shape: its layers and heads.
+        Heads without a row or without a score are not ranked.
 
         Raises:
             RecipeError: it is no such table.

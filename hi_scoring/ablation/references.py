@@ -26,15 +26,7 @@ from datasetkit.options.heads import Task
 
 
 class References:
-    """Lets one model read references.
-
-    Args:
-        model: an image-text-to-text model of a known family, in evaluation mode.
-        dialogue: how it is spoken to.
-        examples: the references.
-        pictures: of the same model.
-
-    """
+    """Lets one model of a known family, in evaluation mode, read references."""
 
     def __init__(self, model: Any, dialogue: Dialogue, examples: Examples, pictures: SeenPictures) -> None:
         self._model = model
@@ -49,10 +41,6 @@ class References:
 
         Image tokens have a mean of their own: they are most of the tokens, and heads do something else there than at
         words. It is done once; later calls give the same tensor.
-
-        Args:
-            batch: references in one forward pass; halved when memory runs out.
-            on_progress: told how many references are done.
 
         Returns:
             shape (2, L, H, D), float32, on the CPU: the mean over all tokens that are no image tokens, and over those
@@ -106,13 +94,7 @@ class References:
         return found
 
     def donated(self, places: Sequence[int], heads: Heads) -> Donated:
-        """Let heads read references.
-
-        Args:
-            places: of the references among the examples.
-            heads: whose outputs are kept.
-
-        """
+        """Let heads read references, at these places among the examples, and keep what they put out."""
         inputs, capture = self._encoded(places), OutputCapture(heads)
         self._read(places, inputs, capture)
         last = [

@@ -57,10 +57,7 @@ class Effects:
     """What was measured of all trials, beside the model as it was.
 
     Args:
-        unablated: the model as it was.
-        trials: of the plan.
         measured: of each condition, by its name.
-        shape: layers and heads of the model.
 
     """
 

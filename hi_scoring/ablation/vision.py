@@ -35,12 +35,7 @@ class SeenPictures:
 
     @contextmanager
     def of(self, rows: tuple[int, ...]) -> Iterator[None]:
-        """Let the tower run in the body only if it has not seen this batch of pictures.
-
-        Args:
-            rows: of the dataset that the pictures are of, in the batch's order.
-
-        """
+        """Let the tower run in the body only if it has not seen these rows' pictures as one batch, in this order."""
         tower = getattr(self._base, "get_image_features", None)
         if tower is None:
             yield

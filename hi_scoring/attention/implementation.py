@@ -45,10 +45,6 @@ def attending_by(name: str, model: Any, done: str, instead: str) -> Iterator[Non
 def layer_of(module: nn.Module, options: Mapping[str, Any]) -> int:
     """Give the number of a layer that computes its attention, of which mask, scaling and softcap tell everything.
 
-    Args:
-        module: the layer's attention.
-        options: transformers' other arguments of attention functions.
-
     Raises:
         ModelError: it does not know its number, or its attention is changed by something else.
 

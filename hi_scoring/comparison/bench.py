@@ -31,7 +31,6 @@ class Ranking:
     """Head scores that selections are made by.
 
     Args:
-        scores: of the model.
         by: SCORE:POSITIONS.
         reduce: what a layer's score is; see :meth:`HeadScores.layers_table`.
 
@@ -47,15 +46,8 @@ class Bench:
     """One model, the data, and how it is tuned and tested.
 
     Args:
-        subject: the model.
-        train: what is learnt.
         validation: decides when training ends, for ``patience``; else None.
-        tests: what is asked afterwards, by name.
         ranking: of its heads; None where no selection needs one.
-        texts: what the model is asked.
-        adapter: what is put on the model.
-        training: how it is trained.
-        writing: how much it may write in tests.
         namer: finds what captions name; None leaves these metrics out.
         batch: examples at once in tests.
 
@@ -89,12 +81,7 @@ class Bench:
 
         What is tested is what was saved, loaded anew.
 
-        Args:
-            trial: which.
-            folder: of the cell.
-            share: of the processes that train together; the first of them tests.
-            on_progress: see :data:`~datasetkit.runtime.progress.OnProgress`.
-
+        The processes of a share train together; the first of them tests.
         """
         is_done, is_tuned = is_finished(folder), has_adapter(folder)
         # All have looked before the first changes anything.

@@ -41,13 +41,9 @@ class CellResult:
     """What came of one trial.
 
     Args:
-        name: of the trial.
         group: the row of the table that it belongs to.
         selection: name, layers and heads (null for whole layers) of what was tuned; None for the model as it was.
-        seed: of its training.
         modules: full names of what was adapted.
-        trainable: how many numbers were trained.
-        parameters: how many the model has.
         measured: by test set (``test``, ``forgetting``).
 
     """
@@ -75,11 +71,7 @@ def is_finished(folder: Path) -> bool:
 def save_cell(folder: Path, facts: Mapping[str, Any], evaluations: Mapping[str, Evaluation]) -> None:
     """Write predictions and statistics; the facts come last, and without them the cell counts as unfinished.
 
-    Args:
-        folder: of the cell.
-        facts: the fields of :class:`CellResult` but for what was measured, as plain JSON values.
-        evaluations: by test set.
-
+    Facts are the fields of :class:`CellResult` but for what was measured, as plain JSON values.
     """
     tensors: dict[str, FloatArray] = {}
     for test, evaluation in evaluations.items():

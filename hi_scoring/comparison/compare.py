@@ -24,7 +24,6 @@ class Comparison:
     """The finished cells of a folder.
 
     Args:
-        untuned: the model as it was.
         groups: by row of the table, its cells, one a seed: of each size top, random and bottom, then the others.
 
     """

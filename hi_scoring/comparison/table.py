@@ -105,11 +105,8 @@ class Verdict:
     """What the contrasts say of the paper's claim for one top group.
 
     Args:
-        group: the top one.
-        answer: ``holds``, ``does not hold`` or ``cannot be told``.
         holding: metrics in which it shifts the model significantly more than every rival of its size.
         failing: metrics in which a rival shifts it significantly more.
-        tested: how many metrics were.
 
     """
 

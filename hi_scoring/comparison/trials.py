@@ -22,7 +22,6 @@ class Trial:
         group: the row of the table that it belongs to: the name of a selection, without the seed where it is drawn anew
             for each; or ``untuned``.
         selection: what is tuned; None for the model as it was.
-        seed: of its training.
 
     """
 

@@ -51,12 +51,7 @@ class DataIdentity:
         return asdict(self)
 
     def shares_rows(self, told: Mapping[str, Any]) -> bool:
-        """Whether these rows and others have rows in common, both being the first ones of the same split.
-
-        Args:
-            told: of the others, as :meth:`as_json` gives it.
-
-        """
+        """Whether these rows and others (see :meth:`as_json`) are the first ones of the same split and so share some."""
         return all(told.get(name) == value for name, value in self.as_json().items() if name != "rows")
 
 
@@ -65,8 +60,6 @@ class Data:
     """Rows and what they are.
 
     Args:
-        rows: a ``datasets.Dataset`` of the columns that samples are made of.
-        identity: of these rows.
         record_ids: what rows are called, to be read without their pictures; None where they have no names.
         image_ids: what their pictures are called, which several rows may share; None where these have no names.
 

@@ -28,11 +28,7 @@ class Example:
     """A prompt on a row's picture, and the response that is wanted.
 
     Args:
-        row: of the dataset.
-        record_id: of the row.
-        task: what the response is.
         kind: the question's type; blank where it has none.
-        prompt: in plain words.
         response: a description or an answer.
 
     """
@@ -47,14 +43,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Examples:
-    """A dataset's examples in its order.
-
-    Args:
-        data: whose rows they are of.
-        items: at least one.
-        drops: rows of which there are none.
-
-    """
+    """A dataset's examples in its order, at least one, and the drops of rows of which there are none."""
 
     data: Data
     items: tuple[Example, ...]
@@ -86,12 +75,6 @@ def read_examples(
     data: Data, options: TextOptions, dialogue: Dialogue, on_progress: Callable[[int], None] = lambda _: None
 ) -> Examples:
     """Find the examples of a dataset and look at each of their pictures once.
-
-    Args:
-        data: the rows.
-        options: what is asked.
-        dialogue: with the model that is to be given them.
-        on_progress: told how many rows were looked at.
 
     Raises:
         SourceError: there is no example that can be used.

@@ -43,8 +43,6 @@ class Sample:
     """What one forward pass needs to know.
 
     Args:
-        record_id: of the row.
-        image: upright, mode RGB, H x W px.
         text: the description; what the model is given as its own response.
         objects: masks of the key objects, each of H x W px; at least one.
         mentions: the phrases that name them; none where the row has no phrases.

@@ -14,11 +14,7 @@ from datasetkit.hi_scoring.statistics import FloatArray
 def answer_statistics(
     questions: Sequence[Sequence[Question]], answers: Sequence[Sequence[str]]
 ) -> dict[str, FloatArray]:
-    """Count right answers.
-
-    Args:
-        questions: of each of n samples.
-        answers: what the model said to each of them.
+    """Count right answers to the questions of each of n samples.
 
     Returns:
         (n, 2) float64 each: how many of a sample's questions were answered right, and how many were asked; under

@@ -19,11 +19,7 @@ _BLEU_COLUMNS = 2 * _ORDERS + 2
 
 
 def caption_statistics(captions: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, FloatArray]:
-    """Compare captions with what people wrote.
-
-    Args:
-        captions: what the model says of each of n pictures.
-        references: of each picture, at least one text.
+    """Compare what a model says of each of n pictures with what people wrote, at least one text each.
 
     Returns:
         float64 each: ``bleu4`` (n, 10), see :func:`bleu4`; ``rouge_l`` and ``cider`` (n, 2), the sample's score and 1.

@@ -34,13 +34,7 @@ from datasetkit.options.heads import WritingOptions
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What a model said of a dataset, and how good that is.
-
-    Args:
-        predictions: the table.
-        measured: statistics of each metric; samples are the dataset's pictures that have examples.
-
-    """
+    """What a model said of a dataset, and how good that is; samples are the pictures that have examples."""
 
     predictions: pd.DataFrame
     measured: Measured
@@ -58,15 +52,7 @@ def evaluate(
 ) -> Evaluation:
     """Let a model describe and answer, greedily, and hold what it says against the dataset.
 
-    Args:
-        model: in evaluation mode.
-        processor: its processor.
-        dialogue: how it is spoken to.
-        examples: what it is asked.
-        namer: finds what captions name; None leaves key objects out, and so do rows without objects.
-        options: how much it may write.
-        batch: examples at once; halved when memory runs out.
-        on_progress: told how many examples are done.
+    Key objects are left out without a namer, and so are rows without objects.
 
     Raises:
         ModelError: an example does not fit into memory alone.
@@ -82,14 +68,7 @@ def evaluate(
 
 
 def judge(examples: Examples, said: Sequence[str], namer: ObjectNamer | None) -> Evaluation:
-    """Hold what a model said against the dataset.
-
-    Args:
-        examples: what it was asked.
-        said: its text for each of them.
-        namer: as in :func:`evaluate`.
-
-    """
+    """Hold what a model said, a text for each example, against the dataset; see :func:`evaluate`."""
     by_row: dict[int, list[tuple[Example, str]]] = defaultdict(list)
     for example, text in zip(examples.items, said, strict=True):
         by_row[example.row].append((example, text))

@@ -38,11 +38,6 @@ def tile_grid(settings: Any, size_hw: tuple[int, int]) -> tuple[int, int]:
 
     The arithmetic is that of the image processors' ``resize`` and ``resize_for_vision_encoder``. What transformers
     tells of it beforehand (``get_number_of_image_patches``) is another where the longest edge is no number of tiles.
-
-    Args:
-        settings: the image processor.
-        size_hw: of the picture.
-
     """
     if not settings.do_image_splitting:
         return 0, 0

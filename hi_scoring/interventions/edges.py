@@ -88,13 +88,7 @@ class Edges:
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Edges that are blocked in one row of a batch.
-
-    Args:
-        edges: which.
-        layers: where.
-
-    """
+    """Edges that are blocked in one row of a batch, and in which layers."""
 
     edges: Edges
     layers: Window

@@ -91,10 +91,7 @@ class Knockout:
 
     Args:
         model: an image-text-to-text model of a known family, in evaluation mode.
-        processor: its processor.
-        options: what is blocked.
         batch: how many blocks go through the model at once; halved when memory runs out.
-        family: of the model, where it is not found by its type.
 
     Raises:
         RecipeError: a chosen head is not there.

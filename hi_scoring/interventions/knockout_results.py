@@ -36,11 +36,9 @@ class Knockouts(Result):
     """What was found.
 
     Args:
-        tables: see there.
         facts: model, dataset, options, environment, and counts of questions; plain JSON values. Of each flow ``n``
             were measured, ``without`` lack one of its sets of positions, ``controlled`` of the measured ones have a
             control, and in ``overlapping`` of these some of its random edges are the flow's own.
-        folder: that it was read from.
 
     """
 

@@ -24,13 +24,7 @@ _COVERAGE_MIN = 0.5
 
 @dataclass(frozen=True)
 class Flow:
-    """From which positions to which: the first are keys, the second the queries that see them.
-
-    Args:
-        source: whose keys.
-        target: whose queries.
-
-    """
+    """From which positions to which: the first are keys, the second the queries that see them."""
 
     source: PositionSet
     target: PositionSet
@@ -62,19 +56,12 @@ FLOWS = tuple(map(Flow.of, FLOW_NAMES))
 def find_positions(
     dialogue: Dialogue, tokenizer: Any, item: ClosedQuestion, ids: Tensor, geometry: ImageTokens
 ) -> Mapping[PositionSet, Tensor]:
-    """Find each set in one row of a batch.
+    """Find each set in one row of a batch, of shape (N,), which ends with the prompt.
 
     ``image`` are all image tokens; ``key object`` those of any of the objects that the answer rests on: those of which
     at least half lies on the object, in each view the best-covered one where none does; ``image without key object``
     all others that show pixels; ``question`` the tokens of the bare question; ``options`` those of the options, where
     the prompt has all of them; ``last`` the last of the prompt.
-
-    Args:
-        dialogue: with the model.
-        tokenizer: of the model.
-        item: what was asked.
-        ids: the row's tokens, shape (N,); it ends with the prompt.
-        geometry: of the picture.
 
     Returns:
         slots of each, int64, ascending, at least one; a set that the row does not have is left out.

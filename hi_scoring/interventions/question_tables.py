@@ -51,11 +51,6 @@ def read_question_table(path: Path, template: str, limit: int | None = None) -> 
     ``NAME h`` for each object; ``category`` or ``type``, or GQA's ``type_structural`` and ``type_semantic``;
     ``record_id`` or ``question_id``, which several rows may share. Blank and "-" are nothing.
 
-    Args:
-        path: of the table.
-        template: how questions are put, of ``{question}`` and ``{options}``.
-        limit: the first rows only.
-
     Raises:
         SourceError: the table cannot be read, lacks a column, or has no question that can be asked.
 

@@ -38,14 +38,10 @@ class ClosedQuestion:
     """One question about one picture.
 
     Args:
-        row: of the data.
         number: among the questions of the record, from 0.
-        record_id: of the row.
         picture_id: of its picture, which other records may have, too; questions about one picture are not independent
             of each other.
         category: what kind of question it is; blank where nobody said.
-        question: its bare text.
-        answer: the right one.
         options: that may be chosen from, the answer among them; none for an open question.
         template: how it is put, of ``{question}`` and ``{options}``.
         masks: of the objects that the answer rests on.
@@ -137,15 +133,7 @@ class ClosedQuestion:
 
 @dataclass(frozen=True)
 class Questions:
-    """All questions of some data, in its order.
-
-    Args:
-        items: the questions.
-        drops: rows and questions that cannot be used.
-        rows: have the pictures.
-        identity: of the data.
-
-    """
+    """All questions of some data, in its order; what cannot be used; and the rows that have the pictures."""
 
     items: tuple[ClosedQuestion, ...]
     drops: tuple[Drop, ...]
@@ -169,10 +157,6 @@ def read_questions(data: Data, template: str) -> Questions:
     """Find the questions of a dataset; no picture is read.
 
     A question rests on the objects that its ``object_ids`` name; where rows have no objects, on none.
-
-    Args:
-        data: rows with the column ``questions``.
-        template: how questions are put, of ``{question}`` and ``{options}``.
 
     Raises:
         SourceError: there is no question.

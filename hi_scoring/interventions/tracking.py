@@ -40,14 +40,6 @@ def track(model: Any, prompt: PromptPass, tokens: Sequence[int | None], *, final
 
 
 def tracked_tokens(dialogue: Dialogue, written: str, answer: str, false_option: str | None) -> tuple[int | None, ...]:
-    """Give the first token of each of ``TRACKED``, as a response that follows a prompt.
-
-    Args:
-        dialogue: with the model.
-        written: the prompt, as :attr:`Dialogue.prompt` writes it.
-        answer: the right answer.
-        false_option: another one.
-
-    """
+    """Give the first token of each of ``TRACKED``, as a response that follows a prompt."""
     texts = [text for one in (answer, false_option) for text in ((one, one and one.capitalize()))]
     return tuple(dialogue.first_token(written, text) if text else None for text in texts)

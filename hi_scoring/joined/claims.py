@@ -47,10 +47,7 @@ class Claim:
     """A claim of a paper, and what was found of it.
 
     Args:
-        claim: in our words.
-        paper: whose it is.
         answer: ``holds``, ``does not hold``, ``cannot be told`` or ``not measured``.
-        why: the grounds, with their numbers.
         folder: name of the folder that they come from; blank where nothing was measured.
         rule: what decides the answer.
 

@@ -37,9 +37,7 @@ class ResultFolder:
     Args:
         name: of the folder, with as much of the way to it as tells it from the others.
         command: that made it, such as ``datasetkit score``.
-        model: whose results these are.
         description: what decided them, as the command noted it; plain JSON values.
-        results: what it holds.
 
     """
 

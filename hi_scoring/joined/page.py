@@ -50,14 +50,7 @@ class _Section:
 
 
 def write_page(path: Path, folders: Sequence[ResultFolder], claims: Sequence[Claim]) -> None:
-    """Write the page.
-
-    Args:
-        path: of the HTML file.
-        folders: of one model, at least one.
-        claims: what came of each.
-
-    """
+    """Write the page about folders of one model, at least one."""
     model = folders[0].model
     pages.write_page(
         path,

@@ -29,15 +29,7 @@ _ABLATION_RULE = (
 
 @dataclass(frozen=True)
 class Held:
-    """A claim that results are held against.
-
-    Args:
-        claim: in our words.
-        paper: whose it is.
-        command: what measures it.
-        rule: what decides whether it holds.
-
-    """
+    """A claim that results are held against: whose it is, what measures it, and the rule that decides it."""
 
     claim: str
     paper: str

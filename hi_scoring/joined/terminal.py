@@ -17,13 +17,7 @@ from datasetkit.hi_scoring.report.tables import plain_table
 
 @dataclass(frozen=True, repr=False)
 class JoinedReport(Result):
-    """A page about all results of a model.
-
-    Args:
-        page: the file.
-        claims: of the papers, and what was found of each.
-
-    """
+    """A page about all results of a model, and what was found of each claim of the papers."""
 
     page: Path
     claims: Sequence[Claim]

@@ -25,8 +25,6 @@ class Dialogue:
     """How one model is spoken to.
 
     Args:
-        processor: of the model.
-        config: of the model.
         family: of the model, where it is not found by the model's type; see :func:`family_of`.
 
     Attributes:
@@ -70,11 +68,6 @@ class Dialogue:
 
     def check_turn(self, image: Image.Image, prompt: str, response: str) -> None:
         """Refuse what cannot be said in a batch with its :attr:`closing`; see :meth:`check`.
-
-        Args:
-            image: mode RGB.
-            prompt: in plain words.
-            response: what the model is to say.
 
         Raises:
             UnusableError: as :meth:`check` does; ``text_too_long`` with what stands around the texts.
@@ -168,13 +161,7 @@ class Dialogue:
         return slots
 
     def first_token(self, written: str, response: str) -> int | None:
-        """Return the token that a response begins with where it follows a prompt; None where it has no token.
-
-        Args:
-            written: the prompt, as :attr:`prompt` writes it.
-            response: what the model is to say.
-
-        """
+        """Return the token that a response begins with where it follows a prompt; None where it has no token."""
         tokens, _ = self._family.response_tokens(self._processor, written, response)
         return tokens[0] if tokens else None
 

@@ -101,12 +101,7 @@ class Subject:
         return shape_of(self.config)
 
     def description(self, *packages: str) -> dict[str, Any]:
-        """Tell what decides what the model computes, in plain JSON values.
-
-        Args:
-            packages: that take part, beside our own, torch and transformers.
-
-        """
+        """Tell what decides what the model computes, other packages that take part among it, in plain JSON values."""
         identity, plugins = self.identity, self.plugins
         return {
             "versions": {"datasetkit": __version__, **{name: version(name) for name in (*_PACKAGES, *packages)}},

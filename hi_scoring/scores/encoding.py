@@ -55,26 +55,14 @@ class EncodedSample:
 
 @dataclass(frozen=True)
 class EncodedBatch:
-    """What the model is given, and where things are in it.
-
-    Args:
-        inputs: everything that the processor made, on the CPU.
-        rows: one for each row of ``inputs["input_ids"]``.
-
-    """
+    """All that the processor made for the model, on the CPU, and where things are in each of its rows."""
 
     inputs: dict[str, Any]
     rows: tuple[EncodedSample, ...]
 
 
 class Encoder:
-    """Turns samples into batches for one model.
-
-    Args:
-        dialogue: with the model.
-        prompt: what the model is asked before its response.
-
-    """
+    """Turns samples into batches for one model."""
 
     def __init__(self, dialogue: Dialogue, prompt: str) -> None:
         self.dialogue = dialogue
@@ -85,11 +73,7 @@ class Encoder:
         self.dialogue.check(sample.image, sample.text)
 
     def encode(self, samples: Sequence[Sample], responses: Sequence[str] | None = None) -> EncodedBatch:
-        """Encode samples that passed :meth:`check`, left-padded to one length.
-
-        Args:
-            samples: B of them.
-            responses: what follows the prompt, where it is not the samples' texts.
+        """Encode B samples that passed :meth:`check`, left-padded, with responses other than their texts if given.
 
         Raises:
             ModelError: the model's processor does not place tokens as its family says.

@@ -31,16 +31,7 @@ def write(
     heads: pd.DataFrame,
     layers: pd.DataFrame,
 ) -> None:
-    """Write scores, tables and facts; the facts come last, and without them the rest counts as unfinished.
-
-    Args:
-        folder: made if it is missing; files of the same names are replaced.
-        tensors: by name.
-        facts: plain JSON values.
-        heads: table of heads.
-        layers: table of layers.
-
-    """
+    """Write scores, tables and facts; the facts come last, and without them the rest counts as unfinished."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / FACTS_NAME).unlink(missing_ok=True)
     data = save_tensors(dict(tensors))

@@ -43,7 +43,6 @@ class Merged:
 
     Args:
         values: of each (score, positions), shape (n, layers, heads), NaN where a sample has none.
-        record_ids: of the n samples.
         drops: the rows that are none of them.
 
     """
@@ -84,13 +83,7 @@ class Share:
 
 
 class Run(PartedRun):
-    """One run in its folder.
-
-    Args:
-        folder: what is finished lies here, in files of one batch each.
-        description: what decides the values: model, dataset, options, size of batches; plain JSON values and options.
-
-    """
+    """One run in its folder."""
 
     def __init__(self, folder: Path, description: Mapping[str, Any]) -> None:
         super().__init__(folder, "datasetkit score", description, (*RESULT_NAMES, PAGE_NAME), ".safetensors")
@@ -103,16 +96,7 @@ class Run(PartedRun):
         share: Share,
         on_progress: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """Score the batches that are this process's and not yet done.
-
-        Args:
-            scorer: of the model.
-            rows: the dataset.
-            batch: rows in one batch; halved within it when memory runs out.
-            share: of this process.
-            on_progress: told how many rows are done, by all processes together.
-
-        """
+        """Score the batches that are this process's and not yet done; tell how many rows all processes have done."""
         batches = Batches(scorer.score, batch)
         numbers = range(-(-len(rows) // batch))
         for number in numbers[share.rank :: share.processes]:

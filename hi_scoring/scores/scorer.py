@@ -64,9 +64,7 @@ class LookedAt:
     """Where heads looked in one sample.
 
     Args:
-        sample: the picture, its text and its objects.
         text: what the model was given as its response: the sample's, or its own where positions are ``generated``.
-        geometry: of its image tokens.
         attention: of each head, mean over the rows of the positions, shape (image tokens,).
 
     """
@@ -78,13 +76,7 @@ class LookedAt:
 
 
 class Scorer:
-    """Scores the heads of one model.
-
-    Args:
-        model: an image-text-to-text model of a known family, in evaluation mode.
-        processor: its processor.
-        options: what is scored, and how.
-        family: of the model, where it is not found by its type.
+    """Scores the heads of one model of a known family, in evaluation mode.
 
     Raises:
         ModelError: nothing is known of the model's family.

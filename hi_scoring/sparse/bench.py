@@ -31,12 +31,6 @@ class Bench:
     """One model, the data, and how it is asked.
 
     Args:
-        subject: the model.
-        examples: what it is asked.
-        scores: of its heads.
-        options: which of them are kept, and what the others see.
-        texts: how the examples were made.
-        writing: how much the model may write.
         namer: finds what captions name; None leaves these metrics out.
         kernel: see :func:`sparsify`.
         batch: examples at once where the model writes; prefills are measured one by one.
@@ -78,11 +72,8 @@ class Bench:
     ) -> Sparsity:
         """Measure conditions; go on where earlier calls were interrupted, and add to what they finished.
 
-        Args:
-            conditions: the dense model's and the CoRe heads' among them; of the model, scores and options.
-            folder: for the results.
-            overwrite: whether results of another description or other CoRe heads in the folder give way.
-            on_progress: see :data:`~datasetkit.runtime.progress.OnProgress`.
+        The dense model's and the CoRe heads' conditions are among them. Results of another description, or of other
+        CoRe heads, give way to ``overwrite`` only.
 
         Returns:
             the conditions of this call, and of those that came to their end before.

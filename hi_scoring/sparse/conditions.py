@@ -20,7 +20,6 @@ class Condition:
     """A way of running the model.
 
     Args:
-        group: the row of the table that it belongs to: ``dense``, ``core`` or ``random``.
         draw: number of the random set, from 0; None of the others.
         plan: None for the dense model.
 
@@ -41,12 +40,7 @@ def conditions_of(
 ) -> list[Condition]:
     """Give the dense model, the plan of its CoRe heads, and plans of as many random heads in the same layers.
 
-    Args:
-        scores: of the model's heads.
-        model: which one it is.
-        shape: its layers and heads.
-        options: how many heads are kept, and what the others see.
-        draws: random plans; fewer where fewer differ.
+    There are fewer random plans than ``draws`` where fewer differ.
 
     Raises:
         RecipeError: the scores are of another model, have no such score, or rank too few heads for sets that differ.

@@ -34,13 +34,7 @@ _EXPLANATIONS = {
 
 @dataclass
 class Coverage:
-    """What a sparsified model did so far. Counted are pairs of a prompt and a layer in which some heads are sparse.
-
-    Args:
-        sparse: pairs that were computed sparsely.
-        dense: pairs in which all heads had full attention, by reason.
-
-    """
+    """How many pairs of a prompt and a layer with sparse heads were computed sparsely; how many dense, and why."""
 
     sparse: int = 0
     dense: Counter[DenseReason] = field(default_factory=Counter)

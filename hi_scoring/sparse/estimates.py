@@ -74,10 +74,7 @@ def loss(name: str, dense: Measured, sparse: Measured) -> Interval:
     Of what is better when lower, what a model has is what is missing to 1. Both figures of a draw are of the same
     pictures; draws in which the dense model has nothing say nothing.
 
-    Args:
-        name: of the metric.
-        dense: what the dense model said.
-        sparse: what the sparse one said, of the same samples in the same order.
+    Both were measured on the same samples in the same order.
 
     Returns:
         the share, below 0 for a gain, and two ends, each of which it is beyond with 5 %; NaN where the dense model has

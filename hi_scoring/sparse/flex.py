@@ -33,10 +33,6 @@ class FlexAttention:
     """As :class:`datasetkit.hi_scoring.sparse.blocks.BlockAttention`, with the same arguments.
 
     Args:
-        shared: tokens that every row from them on sees, rising, (S,) int64.
-        length: N, of the prompt.
-        window: tokens that a row sees up to itself.
-        like: keys of the first layer, (G, N, D).
         kernel: what computes; torch's function as it is where nothing can be compiled, which is slow.
 
     """

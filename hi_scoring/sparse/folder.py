@@ -56,7 +56,6 @@ class Sparsity(Result):
     Args:
         plan: that keeps the CoRe heads.
         groups: results of ``dense``, ``core`` and ``random``; each of the last is a draw.
-        folder: that they are in.
 
     """
 
@@ -132,11 +131,7 @@ class Sparsity(Result):
 
     @classmethod
     def finish(cls, folder: Path, names: Iterable[str]) -> Self:
-        """Take note that a run came to its end.
-
-        Args:
-            folder: of the run.
-            names: of its conditions, whose results are all there.
+        """Take note that a run came to its end, the results of whose conditions are all there.
 
         Returns:
             the conditions of this run and of those that came to their end before, as far as they are still there.

@@ -36,11 +36,6 @@ _KINDS: dict[Kernel, type[LocalAttention]] = {"blocks": BlockAttention, "flex": 
 def check_kernel(kernel: Kernel, device: torch.device, width: int) -> None:
     """Refuse a kernel that is not possible; never take another one without a word.
 
-    Args:
-        kernel: which.
-        device: that it is to run on.
-        width: of heads.
-
     Raises:
         ModelError: it is not possible.
 
@@ -57,13 +52,7 @@ def head_width(config: Any) -> int:
 
 
 def local_attention(kernel: Kernel, prompt: Prompt, window: int, like: Tensor) -> LocalAttention:
-    """Make what computes the sparse heads of a prompt.
-
-    Args:
-        kernel: which.
-        prompt: whose.
-        window: tokens that a row sees up to itself.
-        like: keys of a layer, (G, N, D): their type, device and sizes.
+    """Make what computes the sparse heads of a prompt whose keys are ``like`` these, (G, N, D).
 
     Raises:
         ModelError: the kernel is not possible there.

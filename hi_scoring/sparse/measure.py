@@ -69,14 +69,7 @@ def compare_prefills(
 ) -> Prefills:
     """Give every prompt alone to the dense model and to the sparse one, in turns first and second.
 
-    Args:
-        model: in evaluation mode.
-        processor: its processor.
-        dialogue: how it is spoken to.
-        examples: whose prompts.
-        plan: None to set the dense model beside itself, which tells how much times vary.
-        kernel: see :func:`sparsify`.
-        on_progress: told how many prompts are done.
+    Without a plan the dense model is set beside itself, which tells how much times vary.
 
     Raises:
         ModelError: the model, dense or sparse, puts out numbers that are none.

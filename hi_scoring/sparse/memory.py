@@ -13,12 +13,7 @@ _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 class PeakMemory:
-    """Measures from now on: on CUDA what is allocated, on a CPU under Linux what is resident.
-
-    Args:
-        device: where it is needed.
-
-    """
+    """Measures from now on: on CUDA what is allocated, on a CPU under Linux what is resident."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device

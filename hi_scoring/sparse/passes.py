@@ -24,11 +24,8 @@ class ForwardPass:
     """One forward pass of a sparsified model: its prompts, and what its layers have computed in common.
 
     Args:
-        plan: of the model.
-        coverage: to count in.
         ids: tokens that are given, (B, N); None where there are none.
         pictures: ids that stand for parts of pictures.
-        kernel: of the heads that are sparse.
         slots: of the batch that are prompts, where generated tokens follow; None for all.
 
     Attributes:

@@ -77,13 +77,7 @@ class SparsePlan:
 
     @classmethod
     def keeping(cls, heads: Iterable[Head], model: ModelIdentity, shape: tuple[int, int], **options: Any) -> SparsePlan:
-        """Plan that these heads keep full attention.
-
-        Args:
-            heads: in any order, each once.
-            model: whose.
-            shape: its layers, and query heads in each.
-            options: sink, window, dense_above and chosen, where they are not the defaults.
+        """Plan that these heads, in any order, each once, keep full attention; ``options`` are other fields.
 
         Raises:
             RecipeError: the model has no such head, or a value is out of range.

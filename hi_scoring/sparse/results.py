@@ -33,12 +33,9 @@ class ConditionResult:
     """What came of one condition.
 
     Args:
-        group: ``dense``, ``core`` or ``random``.
         draw: number of the random set; None of the others.
         coverage: pairs of a prompt and a layer that were sparse in measured prefills, and dense by reason; see
             :class:`datasetkit.hi_scoring.sparse.coverage.Coverage`.
-        prefills: see :class:`Prefills`.
-        measured: statistics of what the model said.
 
     """
 

@@ -25,11 +25,7 @@ _ON_HUB = re.compile(r"[\w.-]+/[\w.-]+")
 def save_adapter(adapted: PeftModel, facts: Mapping[str, Any], folder: Path) -> None:
     """Put an adapter in place as ``folder/adapter``, whole or not at all.
 
-    Args:
-        adapted: the trained model.
-        facts: what it is and how it was tuned: plain JSON values, without paths of this machine.
-        folder: of the cell.
-
+    Facts are plain JSON values, without paths of this machine.
     """
     partial, place = folder / f"{ADAPTER_NAME}.partial", folder / ADAPTER_NAME
     shutil.rmtree(partial, ignore_errors=True)

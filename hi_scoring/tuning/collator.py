@@ -30,12 +30,7 @@ class TuningSet(torch.utils.data.Dataset[tuple[Example, Image.Image]]):
 
 
 class Collator:
-    """Makes batches for one model.
-
-    Args:
-        dialogue: how it is spoken to.
-
-    """
+    """Makes batches for one model."""
 
     def __init__(self, dialogue: Dialogue) -> None:
         self._dialogue = dialogue

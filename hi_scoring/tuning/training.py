@@ -87,10 +87,6 @@ def train(
 def check_precision(options: TrainingOptions, device: str) -> None:
     """Refuse a type of activations that accelerate would leave out without a word.
 
-    Args:
-        options: of training.
-        device: as torch names it.
-
     Raises:
         RecipeError: the device does not train in it.
 

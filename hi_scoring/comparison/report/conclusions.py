@@ -16,14 +16,7 @@ from datasetkit.hi_scoring.statistics import FAILS, HOLDS, LEVEL
 
 @dataclass(frozen=True)
 class Conclusion:
-    """What came of the paper's claim for one top group.
-
-    Args:
-        verdict: from the table of contrasts.
-        rivals: the groups that it was held against.
-        sentence: the verdict in words.
-
-    """
+    """What came of the paper's claim for one top group, held against its rivals; the sentence says the verdict."""
 
     verdict: Verdict
     rivals: tuple[str, ...]

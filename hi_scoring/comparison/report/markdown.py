@@ -35,16 +35,7 @@ def write_markdown(
     contrasts: pd.DataFrame,
     description: Mapping[str, Any],
 ) -> None:
-    """Write the tables of a comparison, the verdict, and all that it takes to do it again.
-
-    Args:
-        path: of the Markdown file.
-        comparison: the cells.
-        shifts: their :func:`datasetkit.hi_scoring.comparison.table.shifts_table`.
-        contrasts: their :func:`datasetkit.hi_scoring.comparison.table.contrasts_table`.
-        description: what :meth:`datasetkit.hi_scoring.comparison.bench.Bench.description` told of it.
-
-    """
+    """Write the tables of a comparison, the verdict, and all that it takes to do it again."""
     parts = [
         f"# Ways of tuning {escape(description['model']['id'])}",
         escape(lead(comparison, description)),

@@ -72,17 +72,7 @@ def write_page(
     description: Mapping[str, Any],
     asked: Sequence[Asked] = (),
 ) -> None:
-    """Write the page.
-
-    Args:
-        path: of the HTML file.
-        comparison: the cells.
-        shifts: their :func:`datasetkit.hi_scoring.comparison.table.shifts_table`.
-        contrasts: their :func:`datasetkit.hi_scoring.comparison.table.contrasts_table`.
-        description: what :meth:`datasetkit.hi_scoring.comparison.bench.Bench.description` told of it.
-        asked: what models say, to be shown side by side.
-
-    """
+    """Write the page; what models were asked and said is shown side by side."""
     tests = tests_of(shifts)
     others = [name for name in tests if name != TEST and main_metrics(shifts, (TEST, name))]
     found = conclusions(comparison, contrasts)

@@ -17,14 +17,7 @@ from datasetkit.hi_scoring.comparison.table import TEST
 
 @dataclass(frozen=True)
 class Said:
-    """What a model said.
-
-    Args:
-        group: how it was tuned.
-        text: its words.
-        judged: what is right or wrong with them; blank where nothing was found out.
-
-    """
+    """What a model said, and what is right or wrong with it; blank where nothing was found out."""
 
     group: str
     text: str
@@ -43,11 +36,6 @@ class Asked:
 
 def side_by_side(folder: Path, comparison: Comparison, records: int) -> list[Asked]:
     """Read the first prompt of each task on the first records of the test set, and what each group's first run said.
-
-    Args:
-        folder: of the comparison.
-        comparison: what it holds.
-        records: how many, at most.
 
     Raises:
         BuiltFolderError: the predictions of a cell are not there.

@@ -84,14 +84,7 @@ class ComparisonResult(Comparison, Result):
 def comparison_tables(
     comparison: Comparison, shifts: pd.DataFrame, contrasts: pd.DataFrame
 ) -> Iterator[RenderableType]:
-    """Give what a comparison ends with: figures and shifts, contrasts on the test set, a sentence on the claim.
-
-    Args:
-        comparison: the cells.
-        shifts: their :func:`datasetkit.hi_scoring.comparison.table.shifts_table`.
-        contrasts: their :func:`datasetkit.hi_scoring.comparison.table.contrasts_table`.
-
-    """
+    """Give what a comparison ends with: figures and shifts, contrasts on the test set, a sentence on the claim."""
     for test in tests_of(shifts):
         yield _shifts(comparison, shifts, test)
     for first in contrasts[contrasts["test"] == TEST]["first"].unique():

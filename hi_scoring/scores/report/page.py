@@ -21,15 +21,7 @@ _CURVES = ("hi", "ram", "hi_lift")
 def write_page(
     path: Path, scores: HeadScores, *, by: str, top: int, panels: Sequence[Panel] = (), drops: Sequence[Drop] = ()
 ) -> None:
-    """Write the page.
-
-    Args:
-        path: of the HTML file.
-        scores: to show.
-        by: ``SCORE:POSITIONS`` by which heads are ranked.
-        top: how many heads to list.
-        panels: samples with what heads look at.
-        drops: rows without scores.
+    """Write the page; heads are ranked ``by`` SCORE:POSITIONS, and the ``top`` ones listed.
 
     Raises:
         UnknownNameError: the scores have nothing of the name ``by``.
