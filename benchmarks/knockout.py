@@ -122,8 +122,7 @@ class Bench:
         item, image = question(number), picture(number)
         inputs = self._dialogue.encode([image], [self._dialogue.prompt(item.prompt)], None)
         [ids] = inputs["input_ids"]
-        tokenizer = self._processor.tokenizer
-        places = find_positions(self._dialogue, tokenizer, item, ids, self._dialogue.geometry(image))
+        places = find_positions(self._dialogue, item, ids, self._dialogue.geometry(image))
         pair = Flow.of(flow)
         token = self._model(**inputs, logits_to_keep=1).logits[0, -1].argmax()
         found = []

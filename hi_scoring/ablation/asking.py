@@ -23,7 +23,7 @@ from datasetkit.hi_scoring.attention import instrumented
 from datasetkit.hi_scoring.data.examples import Example, Examples
 from datasetkit.hi_scoring.evaluation.asking import ask_all
 from datasetkit.hi_scoring.model.dialogue import Dialogue
-from datasetkit.hi_scoring.model.writing import Writer
+from datasetkit.hi_scoring.model.writing import write
 from datasetkit.options.heads import WritingOptions
 
 # Makes the editor of one batch, of examples at these places; None leaves all heads as they are.
@@ -46,11 +46,9 @@ class Asker:
 
     """
 
-    def __init__(
-        self, model: Any, processor: Any, dialogue: Dialogue, examples: Examples, pictures: SeenPictures
-    ) -> None:
+    def __init__(self, model: Any, dialogue: Dialogue, examples: Examples, pictures: SeenPictures) -> None:
         self._model = model
-        self._writer = Writer(model, processor, dialogue)
+        self._dialogue = dialogue
         self._examples = examples
         self._pictures = pictures
         self._wanted = [_first_tokens(dialogue, example) for example in examples.items]
@@ -77,7 +75,7 @@ class Asker:
             instrumented(self._model, editors=editors),
             _first_logits(self._model) as logits,
         ):
-            texts = self._writer.write(images, [example.prompt for example in examples], most)
+            texts = write(self._model, self._dialogue, images, [example.prompt for example in examples], most)
         probabilities = logits[0].cpu().softmax(-1)
         return [
             Said(text, float(row[self._wanted[place]].sum()))

@@ -103,7 +103,7 @@ class Bench:
 
     @cached_property
     def _asker(self) -> Asker:
-        return Asker(self.subject.model, self.subject.processor, self.subject.dialogue, self.examples, self._pictures)
+        return Asker(self.subject.model, self.subject.dialogue, self.examples, self._pictures)
 
     @cached_property
     def _references(self) -> References:

@@ -62,7 +62,7 @@ class Ranking:
 
         """
         data = path.read_bytes()
-        places = _places(path, _table(path, data), shape)
+        places = _read_table(path, data, shape)
         # Ranks instead of scores: head scores are float32, in which scores that differ could be equal.
         ranks = np.full((1, *shape), np.nan)
         ranks[0][places["layer"], places["head"]] = rankdata(places["score"], method="dense")
@@ -78,7 +78,8 @@ class Ranking:
         return cls(f"table:{path.name}", Selector(shape, scores, f"{_TABLE}:{_GIVEN}"), source)
 
 
-def _table(path: Path, data: bytes) -> pd.DataFrame:
+def _read_table(path: Path, data: bytes, shape: tuple[int, int]) -> pd.DataFrame:
+    """Give the rows that have a score, once it is sure that they are heads of the model, each once."""
     kind = path.suffix.lower()
     if kind not in (".csv", ".parquet"):
         raise RecipeError(f"{path} is no table that can be read; give a file .csv or .parquet")
@@ -86,16 +87,10 @@ def _table(path: Path, data: bytes) -> pd.DataFrame:
         table = pd.read_csv(io.BytesIO(data)) if kind == ".csv" else pd.read_parquet(io.BytesIO(data))
     except ValueError as error:
         raise RecipeError(f"{path} cannot be read as a table: {one_line(error)}") from error
-    missing = [name for name in TABLE_COLUMNS if name not in table]
-    if missing:
+    if not set(TABLE_COLUMNS) <= set(table):
         raise RecipeError(
             f"{path} has the columns {', '.join(map(str, table))}; a ranking needs {', '.join(TABLE_COLUMNS)}"
         )
-    return table[list(TABLE_COLUMNS)]
-
-
-def _places(path: Path, table: pd.DataFrame, shape: tuple[int, int]) -> pd.DataFrame:
-    """Give the rows that have a score, once it is sure that they are heads of the model, each once."""
     for name, size in zip(TABLE_COLUMNS[:2], shape, strict=True):
         column = table[name]
         if not pd.api.types.is_integer_dtype(column) or not column.between(0, size - 1).all():

@@ -50,11 +50,8 @@ class References:
             ModelError: a reference does not fit into memory alone.
 
         """
-        if self._means is None:
-            self._means = self._averaged(batch, on_progress)
-        return self._means
-
-    def _averaged(self, batch: int, on_progress: Callable[[int], None]) -> Tensor:
+        if self._means is not None:
+            return self._means
         totals: dict[int, Tensor] = {}
         counts = torch.zeros(2, 1, 1, dtype=torch.long)
 
@@ -72,18 +69,11 @@ class References:
 
         every = range(len(self._examples))
         in_batches(self._examples, every, self._pictures.giving_way(add), batch, on_progress)
-        return torch.stack([totals[layer] / counts for layer in sorted(totals)], 1).float()
+        self._means = torch.stack([totals[layer] / counts for layer in sorted(totals)], 1).float()
+        return self._means
 
     def image_slots(self, places: Sequence[int]) -> Tensor:
-        """Tell which slots of a batch of prompts hold image tokens.
-
-        Args:
-            places: of the examples.
-
-        Returns:
-            shape (B, N), bool, on the CPU.
-
-        """
+        """Tell which slots of a batch of these examples' prompts hold image tokens: (B, N) bool, on the CPU."""
         key = tuple(places)
         if key not in self._images:
             self._images[key] = self._is_image(self._encoded(places, with_responses=False))

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,8 +90,13 @@ class Effects:
             of ``METRICS`` and ``accuracy:TYPE``.
 
         """
-        table = pd.DataFrame([row for dose in self._doses for row in self._curve_rows(dose)])
-        return table.astype({"draw": "Int64"})
+        rows = []
+        for dose in self._doses:
+            drawn = dose.of("random")
+            for trials in (dose.of("top"), dose.of("bottom"), drawn, *((trial,) for trial in drawn)):
+                draw = trials[0].draw if trials is not drawn else None
+                rows += [self._curve_row(dose, trials, draw, metric) for metric in self._shown]
+        return pd.DataFrame(rows).astype({"draw": "Int64"})
 
     def contrasts(self) -> pd.DataFrame:
         """Give one row for each ranking, mode, dose and metric: top heads less the mean of matched random sets.
@@ -112,17 +117,14 @@ class Effects:
             table.loc[rows.index, "p_holm"] = holm(larger[rows.index].to_numpy(float))
         return table
 
-    def _curve_rows(self, dose: _Dose) -> Iterator[dict[str, object]]:
-        drawn = dose.of("random")
-        for trials in (dose.of("top"), dose.of("bottom"), drawn, *((trial,) for trial in drawn)):
-            draw = trials[0].draw if trials is not drawn else None
-            for metric in self._shown:
-                yield self._curve_row(dose, trials, draw, metric)
-
     def _curve_row(self, dose: _Dose, trials: Sequence[Trial], draw: int | None, metric: str) -> dict[str, object]:
         cell = self._cell(trials)
         figures = [run.figure(metric) for run in cell.runs]
-        estimate = self._shift(trials, metric)
+        # What rankings have in common is estimated once.
+        key = (metric, *(trial.condition.name for trial in trials))
+        if key not in self._shifts:
+            self._shifts[key] = shift(metric, cell, self._draws)
+        estimate = self._shifts[key]
         return {
             **self._place(dose),
             "rule": trials[0].rule,
@@ -159,13 +161,6 @@ class Effects:
             "heads": dose.heads,
             "share": dose.heads / self._all_heads,
         }
-
-    def _shift(self, trials: Sequence[Trial], metric: str) -> Estimate:
-        """Estimate the shift of conditions; those that rankings have in common are estimated once."""
-        key = (metric, *(trial.condition.name for trial in trials))
-        if key not in self._shifts:
-            self._shifts[key] = shift(metric, self._cell(trials), self._draws)
-        return self._shifts[key]
 
     def _cell(self, trials: Sequence[Trial]) -> Cell:
         return Cell(self._unablated, [self._measured[trial.condition.name] for trial in trials])

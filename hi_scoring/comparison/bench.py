@@ -147,7 +147,6 @@ class Bench:
         told = f"{trial.name}: {name}"
         return evaluate(
             model,
-            self.subject.processor,
             self.subject.dialogue,
             test,
             self.namer,

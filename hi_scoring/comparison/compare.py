@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Self
 
@@ -47,10 +48,7 @@ class Comparison:
         )
         if not untuned or not tuned:
             raise BuiltFolderError(f"{folder} holds no finished comparison; run it to its end")
-        groups: dict[str, tuple[CellResult, ...]] = {}
-        for cell in tuned:
-            groups[cell.group] = (*groups.get(cell.group, ()), cell)
-        return cls(untuned[0], groups)
+        return cls(untuned[0], {group: tuple(runs) for group, runs in groupby(tuned, lambda cell: cell.group)})
 
 
 def compare(

@@ -15,7 +15,7 @@ import pandas as pd
 from datasetkit.hi_scoring.comparison.cells import CellResult
 from datasetkit.hi_scoring.comparison.compare import Comparison
 from datasetkit.hi_scoring.comparison.trials import UNTUNED
-from datasetkit.hi_scoring.evaluation.metrics import METRICS, find_metric
+from datasetkit.hi_scoring.evaluation.metrics import METRICS
 from datasetkit.hi_scoring.evaluation.shifts import Cell, Estimate, shift, size_contrast
 from datasetkit.hi_scoring.runs.files import write_table
 from datasetkit.hi_scoring.statistics import FAILS, HOLDS, LEVEL, OPEN, holm
@@ -170,11 +170,6 @@ def _corrected(table: pd.DataFrame, is_test: pd.Series) -> pd.DataFrame:
     for _, rows in table[is_test & table["p"].notna()].groupby("test", sort=False):
         corrected[rows.index] = holm(rows["p"].to_numpy(float))
     return table.assign(p_holm=corrected)
-
-
-def label_of(name: str) -> str:
-    """What a metric is called in tables and plots."""
-    return find_metric(name).label
 
 
 def write_tables(folder: Path, shifts: pd.DataFrame, contrasts: pd.DataFrame) -> None:

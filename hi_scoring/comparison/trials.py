@@ -66,11 +66,9 @@ def trials_of(selections: Sequence[str], seeds: Sequence[int], selector: Selecto
 
 def _trial(text: str, seed: int, selector: Selector) -> Trial:
     match = RANKED.fullmatch(text)
-    if match is None or match["rule"] != "random" or match["seed"] is not None:
-        selection = selector.select(text)
-        return Trial(selection.name, selection, seed)
-    selection = selector.select(f"{text}:{seed}")
-    return Trial(selection.name.rpartition(":")[0], selection, seed)
+    is_drawn_anew = match is not None and match["rule"] == "random" and match["seed"] is None
+    selection = selector.select(f"{text}:{seed}" if is_drawn_anew else text)
+    return Trial(selection.name.rpartition(":")[0] if is_drawn_anew else selection.name, selection, seed)
 
 
 def group_order(group: str) -> tuple[str, int, int, str]:

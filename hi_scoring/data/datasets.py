@@ -51,7 +51,7 @@ class DataIdentity:
         return asdict(self)
 
     def shares_rows(self, told: Mapping[str, Any]) -> bool:
-        """Whether these rows and others (see :meth:`as_json`) are the first ones of the same split and so share some."""
+        """Whether these rows and others (see :meth:`as_json`) are the first ones of the same split."""
         return all(told.get(name) == value for name, value in self.as_json().items() if name != "rows")
 
 

@@ -27,7 +27,7 @@ from datasetkit.hi_scoring.evaluation.captions import caption_statistics
 from datasetkit.hi_scoring.evaluation.key_objects import key_object_statistics, knows_all
 from datasetkit.hi_scoring.evaluation.metrics import Measured
 from datasetkit.hi_scoring.model.dialogue import Dialogue
-from datasetkit.hi_scoring.model.writing import Writer
+from datasetkit.hi_scoring.model.writing import write
 from datasetkit.hi_scoring.statistics import FloatArray
 from datasetkit.options.heads import WritingOptions
 
@@ -42,7 +42,6 @@ class Evaluation:
 
 def evaluate(
     model: Any,
-    processor: Any,
     dialogue: Dialogue,
     examples: Examples,
     namer: ObjectNamer | None,
@@ -58,13 +57,12 @@ def evaluate(
         ModelError: an example does not fit into memory alone.
 
     """
-    writer = Writer(model, processor, dialogue)
 
-    def write(most: int, places: Sequence[int]) -> list[str]:
+    def said(most: int, places: Sequence[int]) -> list[str]:
         asked = [examples.items[place] for place in places]
-        return writer.write([examples.picture(one) for one in asked], [one.prompt for one in asked], most)
+        return write(model, dialogue, [examples.picture(one) for one in asked], [one.prompt for one in asked], most)
 
-    return judge(examples, ask_all(examples, write, options, batch, on_progress), namer)
+    return judge(examples, ask_all(examples, said, options, batch, on_progress), namer)
 
 
 def judge(examples: Examples, said: Sequence[str], namer: ObjectNamer | None) -> Evaluation:

@@ -103,7 +103,6 @@ class Knockout:
         self, model: Any, processor: Any, options: KnockoutOptions, batch: int, family: str | None = None
     ) -> None:
         self._model = model
-        self._processor = processor
         self._options = options
         self._batch = batch
         self._flows = tuple(map(Flow.of, options.flows))
@@ -132,8 +131,8 @@ class Knockout:
         self._dialogue.check(image, item.prompt)
         written = self._dialogue.prompt(item.prompt)
         inputs = self._dialogue.encode([image], [written], None)
-        ids, tokenizer = inputs["input_ids"][0], self._processor.tokenizer
-        places = find_positions(self._dialogue, tokenizer, item, ids, self._dialogue.geometry(image))
+        ids, tokenizer = inputs["input_ids"][0], self._dialogue.tokenizer
+        places = find_positions(self._dialogue, item, ids, self._dialogue.geometry(image))
         flows = [flow for flow in self._flows if {flow.source, flow.target} <= places.keys()]
         watched = torch.cat([places["last"], *(places[flow.target] for flow in flows)]).unique()
         prompt = read_prompt(

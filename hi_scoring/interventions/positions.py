@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from datasetkit.hi_scoring.geometry import ImageTokens
 from datasetkit.hi_scoring.interventions.questions import BoolArray, ClosedQuestion, Span
 from datasetkit.hi_scoring.model.dialogue import Dialogue
 from datasetkit.hi_scoring.scores.formulas.binarise import object_tokens
-from datasetkit.options.head_forms import FLOW_NAMES, POSITION_SETS, PositionSet, read_flow
+from datasetkit.options.head_forms import POSITION_SETS, PositionSet, read_flow
 
 _OF_IMAGE: frozenset[PositionSet] = frozenset({"image", "key object", "image without key object"})
 _COVERAGE_MIN = 0.5
@@ -50,11 +49,8 @@ class Flow:
         return cls(*read_flow(text))
 
 
-FLOWS = tuple(map(Flow.of, FLOW_NAMES))
-
-
 def find_positions(
-    dialogue: Dialogue, tokenizer: Any, item: ClosedQuestion, ids: Tensor, geometry: ImageTokens
+    dialogue: Dialogue, item: ClosedQuestion, ids: Tensor, geometry: ImageTokens
 ) -> Mapping[PositionSet, Tensor]:
     """Find each set in one row of a batch, of shape (N,), which ends with the prompt.
 
@@ -72,7 +68,7 @@ def find_positions(
 
     """
     image = dialogue.image_slots(ids, geometry)
-    first, spans = _asked(tokenizer, dialogue.prompt(item.prompt), item, ids)
+    first, spans = _asked(dialogue, item, ids)
     places = {
         "question": first + _holding(spans, item.question_spans),
         "options": first + _holding(spans, item.options_spans),
@@ -88,7 +84,7 @@ def find_positions(
     return {name: places[name] for name in POSITION_SETS if name in places and len(places[name])}
 
 
-def _asked(tokenizer: Any, written: str, item: ClosedQuestion, ids: Tensor) -> tuple[int, list[Span]]:
+def _asked(dialogue: Dialogue, item: ClosedQuestion, ids: Tensor) -> tuple[int, list[Span]]:
     """Find what was asked in a row.
 
     Returns:
@@ -96,11 +92,11 @@ def _asked(tokenizer: Any, written: str, item: ClosedQuestion, ids: Tensor) -> t
         those of the template after it included.
 
     """
-    asked = item.prompt.strip()
+    written, asked = dialogue.prompt(item.prompt), item.prompt.strip()
     begin = written.rfind(asked)
     if begin < 0:
         raise ModelError(f"the chat template does not write {asked[:40]!r} as it is; its tokens cannot be found")
-    numbers, spans = tokens_after(tokenizer, written, begin)
+    numbers, spans = tokens_after(dialogue.tokenizer, written, begin)
     # A family may set more after its prompts: the last place where these tokens stand is theirs.
     for first in range(len(ids) - len(numbers), -1, -1):
         if ids[first : first + len(numbers)].tolist() == numbers:

@@ -17,6 +17,7 @@ from transformers import DynamicCache
 
 from datasetkit.core.errors import ModelError
 from datasetkit.hi_scoring.attention import AttentionCall, Reader, instrumented
+from datasetkit.hi_scoring.model.writing import GREEDY
 
 # Far beyond the rounding of bfloat16, far below what a scale or a bound of the logits makes.
 _OUTPUT_TOLERANCE = 0.03
@@ -91,11 +92,9 @@ def read_prompt(
             stack.callback(module.register_forward_pre_hook(trace.step).remove)
         found = model.generate(
             **inputs,
+            **GREEDY,
             past_key_values=cache,
             max_new_tokens=max_new_tokens,
-            do_sample=False,
-            num_beams=1,
-            repetition_penalty=1.0,
             pad_token_id=pad_token_id,
             output_logits=True,
             return_dict_in_generate=True,

@@ -30,6 +30,7 @@ class Dialogue:
     Attributes:
         closing: what ends the model's turn in a text: its end token, by the chat template; blank where the processor
             itself sets one.
+        tokenizer: the processor's.
 
     """
 
@@ -38,7 +39,8 @@ class Dialogue:
         self._plugin = FAMILIES.origin(family or config.model_type)
         self._processor = processor
         self._config = config
-        self._special = special_tokens(processor.tokenizer)
+        self.tokenizer = processor.tokenizer
+        self._special = special_tokens(self.tokenizer)
         self._longest = getattr(config.get_text_config(), "max_position_embeddings", None)
         self.closing = self._family.closing(processor)
         self.prompt = cache(partial(self._family.prompt, processor))
@@ -115,7 +117,7 @@ class Dialogue:
 
     def _length(self, image: Image.Image, texts: Sequence[str]) -> int:
         """Count the tokens of a picture and texts, without those around them."""
-        return self.geometry(image).count + sum(len(self._processor.tokenizer(text).input_ids) for text in texts)
+        return self.geometry(image).count + sum(len(self.tokenizer(text).input_ids) for text in texts)
 
     def _check_length(self, length: int) -> None:
         if self._longest is not None and length > self._longest:
@@ -174,7 +176,7 @@ class Dialogue:
 
         """
         found, *others = (self.first_token(written, text) for text in (answer, answer.lower(), answer.capitalize()))
-        known = [token for token in others if token != self._processor.tokenizer.unk_token_id]
+        known = [token for token in others if token != self.tokenizer.unk_token_id]
         return tuple(dict.fromkeys(token for token in (found, *known) if token is not None))
 
     def _misfit(self, what: str) -> DatasetkitError:

@@ -24,7 +24,7 @@ from datasetkit.hi_scoring.data.samples import Sample
 from datasetkit.hi_scoring.geometry import ImageTokens
 from datasetkit.hi_scoring.model.dialogue import Dialogue
 from datasetkit.hi_scoring.model.subject import shape_of
-from datasetkit.hi_scoring.model.writing import Writer, on_device
+from datasetkit.hi_scoring.model.writing import on_device, write
 from datasetkit.hi_scoring.scores.encoding import EncodedBatch, EncodedSample, Encoder, rows_of
 from datasetkit.hi_scoring.scores.formulas.combine import (
     ViewScore,
@@ -89,7 +89,6 @@ class Scorer:
         self._options = options
         self._further = {score_name(name): further_score(name) for name in options.scores}
         self._encoder = Encoder(Dialogue(processor, model.config, family), options.prompt)
-        self._writer = Writer(model, processor, self._encoder.dialogue)
         self.shape = shape_of(model.config)
 
     def score(self, samples: Sequence[Sample]) -> list[SampleScores | UnusableError]:
@@ -166,9 +165,10 @@ class Scorer:
 
     def _written(self, samples: Sequence[Sample]) -> list[str]:
         """What the model itself says of each picture; blank where it says nothing that could be given to it again."""
-        prompts = [self._options.prompt] * len(samples)
-        texts = self._writer.write([sample.image for sample in samples], prompts, self._options.max_new_tokens)
-        return ["" if self._encoder.dialogue.special_token(text) else text for text in texts]
+        dialogue, options = self._encoder.dialogue, self._options
+        images, prompts = [sample.image for sample in samples], [options.prompt] * len(samples)
+        texts = write(self._model, dialogue, images, prompts, options.max_new_tokens)
+        return ["" if dialogue.special_token(text) else text for text in texts]
 
     def _read(self, batch: EncodedBatch, positions: Sequence[str], collectors: Sequence[_Collector]) -> None:
         device = device_of_scores(self._model.device)

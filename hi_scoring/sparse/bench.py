@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,30 +96,13 @@ class Bench:
         return Sparsity.finish(folder, [condition.name for condition in conditions])
 
     def _try_out(self, condition: Condition, folder: Path, on_progress: OnProgress) -> None:
-        model, processor, every = self.subject.model, self.subject.processor, len(self.examples)
-        dialogue = self.subject.dialogue
-        told = f"{condition.name}: first tokens"
-        prefills = compare_prefills(
-            model,
-            processor,
-            dialogue,
-            self.examples,
-            condition.plan,
-            self.kernel,
-            lambda done: on_progress(told, done, every),
-        )
-        plan = condition.plan
+        def told(what: str) -> Callable[[int], None]:
+            return lambda done: on_progress(f"{condition.name}: {what}", done, len(self.examples))
+
+        model, dialogue, plan = self.subject.model, self.subject.dialogue, condition.plan
+        prefills = compare_prefills(model, dialogue, self.examples, plan, self.kernel, told("first tokens"))
         with nullcontext() if plan is None else sparsify(model, plan, self.kernel):
-            evaluation = evaluate(
-                model,
-                processor,
-                dialogue,
-                self.examples,
-                self.namer,
-                self.writing,
-                self.batch,
-                lambda done: on_progress(f"{condition.name}: texts", done, every),
-            )
+            evaluation = evaluate(model, dialogue, self.examples, self.namer, self.writing, self.batch, told("texts"))
         save_condition(folder, condition, prefills, evaluation)
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from datasetkit.core.errors import ModelError, UnusableError
 from datasetkit.hi_scoring.data.examples import Example, Examples
 from datasetkit.hi_scoring.model.dialogue import Dialogue
-from datasetkit.hi_scoring.model.writing import on_device
+from datasetkit.hi_scoring.model.writing import GREEDY, on_device
 from datasetkit.hi_scoring.sparse.attention import sparsify
 from datasetkit.hi_scoring.sparse.coverage import Coverage
 from datasetkit.hi_scoring.sparse.kernels import Kernel, size_of
@@ -60,7 +60,6 @@ class _FirstToken:
 
 def compare_prefills(
     model: Any,
-    processor: Any,
     dialogue: Dialogue,
     examples: Examples,
     plan: SparsePlan | None,
@@ -75,7 +74,7 @@ def compare_prefills(
         ModelError: the model, dense or sparse, puts out numbers that are none.
 
     """
-    pair = _Pair(model, processor, dialogue, examples, plan, kernel)
+    pair = _Pair(model, dialogue, examples, plan, kernel)
     batches = Batches(pair.measure, 1)
     rows = []
     for number, example in enumerate(examples.items):
@@ -91,16 +90,9 @@ class _Pair:
     """A dense model and a sparse one, which are the same; see :func:`compare_prefills`."""
 
     def __init__(
-        self,
-        model: Any,
-        processor: Any,
-        dialogue: Dialogue,
-        examples: Examples,
-        plan: SparsePlan | None,
-        kernel: Kernel,
+        self, model: Any, dialogue: Dialogue, examples: Examples, plan: SparsePlan | None, kernel: Kernel
     ) -> None:
         self._model = model
-        self._pad_token = processor.tokenizer.pad_token_id
         self._dialogue = dialogue
         self._examples = examples
         self._plan = plan
@@ -168,11 +160,9 @@ class _Pair:
         start = time.perf_counter()
         found = self._model.generate(
             **inputs,
+            **GREEDY,
             max_new_tokens=1,
-            do_sample=False,
-            num_beams=1,
-            repetition_penalty=1.0,
-            pad_token_id=self._pad_token,
+            pad_token_id=self._dialogue.tokenizer.pad_token_id,
             return_dict_in_generate=True,
             output_logits=True,
         )

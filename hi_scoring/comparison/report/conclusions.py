@@ -10,7 +10,8 @@ import pandas as pd
 from datasetkit.core.text import counted
 from datasetkit.hi_scoring.comparison.compare import Comparison
 from datasetkit.hi_scoring.comparison.report.glossary import lowest_p
-from datasetkit.hi_scoring.comparison.table import EVERYTHING, TEST, Verdict, label_of, verdicts
+from datasetkit.hi_scoring.comparison.table import EVERYTHING, TEST, Verdict, verdicts
+from datasetkit.hi_scoring.evaluation.metrics import find_metric
 from datasetkit.hi_scoring.statistics import FAILS, HOLDS, LEVEL
 
 
@@ -74,5 +75,5 @@ def _named(metrics: Sequence[str], tested: int) -> str:
     """Count metrics and name them: ``2 of 7 metrics (CIDEr, Right answers)``."""
     if not metrics:
         return f"none of {counted(tested, 'metric')}"
-    names = ", ".join(label_of(name) for name in metrics)
+    names = ", ".join(find_metric(name).label for name in metrics)
     return f"{len(metrics)} of {counted(tested, 'metric')} ({names})"

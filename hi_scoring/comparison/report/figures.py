@@ -16,7 +16,6 @@ from matplotlib.ticker import MaxNLocator
 from datasetkit.hi_scoring.comparison.compare import Comparison
 from datasetkit.hi_scoring.comparison.report.glossary import LOWER_IS_BETTER
 from datasetkit.hi_scoring.comparison.report.summary import metrics_of
-from datasetkit.hi_scoring.comparison.table import label_of
 from datasetkit.hi_scoring.comparison.trials import UNTUNED
 from datasetkit.hi_scoring.evaluation.metrics import find_metric
 from datasetkit.hi_scoring.report.plots import CONTRARY, INK, WIDTH_IN, png
@@ -162,5 +161,6 @@ def _looks(groups: Sequence[str] | Mapping[str, object]) -> dict[str, _Look]:
 
 
 def _title(name: str) -> str:
-    label = label_of(name)
-    return fill(label if find_metric(name).higher_is_better else f"{label} {LOWER_IS_BETTER}", _TITLE_CHARACTERS)
+    metric = find_metric(name)
+    label = metric.label if metric.higher_is_better else f"{metric.label} {LOWER_IS_BETTER}"
+    return fill(label, _TITLE_CHARACTERS)

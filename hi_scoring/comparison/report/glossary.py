@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from datasetkit.hi_scoring.comparison.table import EVERYTHING, label_of
+from datasetkit.hi_scoring.comparison.table import EVERYTHING
 from datasetkit.hi_scoring.comparison.trials import UNTUNED
 from datasetkit.hi_scoring.evaluation.metrics import find_metric
 from datasetkit.hi_scoring.evaluation.shifts import DRAWS
@@ -42,8 +42,9 @@ _METRICS = {
 
 def heading_of(metric: str) -> str:
     """What a metric is called at the head of a column."""
-    heading = _HEADINGS.get(metric, label_of(metric))
-    return heading if find_metric(metric).higher_is_better else f"{heading} {LOWER_IS_BETTER}"
+    found = find_metric(metric)
+    heading = _HEADINGS.get(metric, found.label)
+    return heading if found.higher_is_better else f"{heading} {LOWER_IS_BETTER}"
 
 
 def explained(metrics: Sequence[str]) -> list[tuple[str, str]]:

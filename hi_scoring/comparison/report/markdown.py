@@ -36,11 +36,14 @@ def write_markdown(
     description: Mapping[str, Any],
 ) -> None:
     """Write the tables of a comparison, the verdict, and all that it takes to do it again."""
+    found = [conclusion.sentence for conclusion in conclusions(comparison, contrasts)] or [no_conclusion(comparison)]
     parts = [
         f"# Ways of tuning {escape(description['model']['id'])}",
         escape(lead(comparison, description)),
         "## Verdict",
-        *_verdict(comparison, contrasts),
+        "The claim (Sergeev & Kotelnikov, arXiv 2511.23375): tuning the layers of the highest Head Impact shifts a "
+        "model most, not: makes it best.",
+        "\n".join(f"- {escape(sentence)}" for sentence in found),
         *_figures(shifts),
         *_contrasts(contrasts),
         "## What was tuned",
@@ -54,15 +57,6 @@ def write_markdown(
         table(("setting", "value"), settings(comparison, description).items()),
     ]
     replace_file(path, ("\n\n".join(parts) + "\n").encode())
-
-
-def _verdict(comparison: Comparison, contrasts: pd.DataFrame) -> Iterator[str]:
-    yield (
-        "The claim (Sergeev & Kotelnikov, arXiv 2511.23375): tuning the layers of the highest Head Impact shifts a "
-        "model most, not: makes it best."
-    )
-    found = [conclusion.sentence for conclusion in conclusions(comparison, contrasts)] or [no_conclusion(comparison)]
-    yield "\n".join(f"- {escape(sentence)}" for sentence in found)
 
 
 def _figures(shifts: pd.DataFrame) -> Iterator[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from datasetkit.hi_scoring.comparison.report.figures import final_figures, fores
 from datasetkit.hi_scoring.comparison.report.glossary import MARK, explained, heading_of, mark_sentence, method
 from datasetkit.hi_scoring.comparison.report.predictions import Asked
 from datasetkit.hi_scoring.comparison.report.summary import (
-    GroupRow,
     contrast_tables,
     fewest_samples,
     group_rows,
@@ -31,37 +29,6 @@ from datasetkit.hi_scoring.report import pages
 from datasetkit.hi_scoring.statistics import LEVEL
 
 _HOLDING, _FAILING, _OPEN = "for the claim", "against it", "cannot be told"
-
-
-@dataclass(frozen=True)
-class _Ground:
-    """What one metric says of the claim, and the shifts that it says it by: of the top group, then of its rivals."""
-
-    metric: str
-    shifts: tuple[str, ...]
-    says: str
-
-
-@dataclass(frozen=True)
-class _Table:
-    """Groups down, metrics across; below them the samples of each."""
-
-    headings: tuple[str, ...]
-    rows: tuple[GroupRow, ...]
-    counts: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _TestSet:
-    """All that was measured on a test set; without questions of known types, that table has no heading."""
-
-    name: str
-    data: str
-    mark: str
-    metrics: _Table
-    types: _Table
-    forest: bytes
-    figures: bytes
 
 
 def write_page(
@@ -98,33 +65,38 @@ def write_page(
     )
 
 
-def _grounds(conclusion: Conclusion, shifts: pd.DataFrame) -> list[_Ground]:
+def _grounds(conclusion: Conclusion, shifts: pd.DataFrame) -> list[dict[str, Any]]:
+    """Tell what each metric says of the claim, by the shifts of the top group, then of its rivals."""
     verdict = conclusion.verdict
     metrics = metrics_of(shifts, TEST)
     rows = {row.group: row.measures for row in group_rows(shifts, TEST, metrics)}
     return [
-        _Ground(
-            heading_of(name),
-            tuple(rows[group][place].shift for group in (verdict.group, *conclusion.rivals)),
-            _HOLDING if name in verdict.holding else _FAILING if name in verdict.failing else _OPEN,
-        )
+        {
+            "metric": heading_of(name),
+            "shifts": [rows[group][place].shift for group in (verdict.group, *conclusion.rivals)],
+            "says": _HOLDING if name in verdict.holding else _FAILING if name in verdict.failing else _OPEN,
+        }
         for place, name in enumerate(metrics)
     ]
 
 
-def _test_set(comparison: Comparison, shifts: pd.DataFrame, description: Mapping[str, Any], test: str) -> _TestSet:
+def _test_set(
+    comparison: Comparison, shifts: pd.DataFrame, description: Mapping[str, Any], test: str
+) -> dict[str, Any]:
+    """Give all that was measured on a test set; without questions of known types, that table has no heading."""
     metrics, types = metrics_of(shifts, test), types_of(shifts, test)
-    return _TestSet(
-        test,
-        description["tests"][test]["name"],
-        mark_sentence(shifts, test),
-        _table(shifts, test, metrics, [heading_of(name) for name in metrics]),
-        _table(shifts, test, types, [name.partition(":")[2] for name in types]),
-        forest(comparison, shifts, test),
-        final_figures(comparison, shifts, test),
-    )
+    return {
+        "name": test,
+        "data": description["tests"][test]["name"],
+        "mark": mark_sentence(shifts, test),
+        "metrics": _table(shifts, test, metrics, [heading_of(name) for name in metrics]),
+        "types": _table(shifts, test, types, [name.partition(":")[2] for name in types]),
+        "forest": forest(comparison, shifts, test),
+        "figures": final_figures(comparison, shifts, test),
+    }
 
 
-def _table(shifts: pd.DataFrame, test: str, metrics: Sequence[str], headings: Sequence[str]) -> _Table:
-    counts = tuple(fewest_samples(shifts, test, name) for name in metrics)
-    return _Table(tuple(headings), tuple(group_rows(shifts, test, metrics)), counts)
+def _table(shifts: pd.DataFrame, test: str, metrics: Sequence[str], headings: Sequence[str]) -> dict[str, Any]:
+    """Set groups down and metrics across; below them the samples of each."""
+    counts = [fewest_samples(shifts, test, name) for name in metrics]
+    return {"headings": headings, "rows": group_rows(shifts, test, metrics), "counts": counts}

@@ -144,7 +144,7 @@ def tuned_rows(comparison: Comparison) -> list[TunedRow]:
     """Describe what was tuned, in one row where runs tuned the same."""
     rows = []
     for group, cells in comparison.groups.items():
-        for (layers, heads, modules), alike in _alike(cells):
+        for (layers, heads, modules), alike in groupby(sorted(cells, key=_tuned), key=_tuned):
             rows.append(TunedRow(group, ", ".join(str(cell.seed) for cell in alike), layers, heads, modules))
     return rows
 
@@ -191,13 +191,12 @@ def _marked(value: float, p_holm: float) -> str:
     return f"{signed(value)}{MARK if p_holm < LEVEL else ''}"
 
 
-def _alike(cells: Sequence[CellResult]) -> Iterator[tuple[tuple[str, str, tuple[str, ...]], list[CellResult]]]:
-    def tuned(cell: CellResult) -> tuple[str, str, tuple[str, ...]]:
-        selection = cell.selection or {"layers": (), "heads": None}
-        return _ranges(selection["layers"]), _heads(selection["heads"]), cell.modules
-
-    for key, alike in groupby(sorted(cells, key=tuned), key=tuned):
-        yield key, list(alike)
+def _tuned(cell: CellResult) -> tuple[str, str, tuple[str, ...]]:
+    """Give layers, heads and modules, as :class:`TunedRow` has them."""
+    selection = cell.selection or {"layers": (), "heads": None}
+    by_layer = groupby(selection["heads"] or (), key=lambda head: head[0])
+    heads = "; ".join(f"layer {layer}: {_ranges([head for _, head in found])}" for layer, found in by_layer)
+    return _ranges(selection["layers"]), heads, cell.modules
 
 
 def _ranges(numbers: Sequence[int]) -> str:
@@ -207,8 +206,3 @@ def _ranges(numbers: Sequence[int]) -> str:
         for _, run in groupby(enumerate(numbers), key=lambda numbered: numbered[1] - numbered[0])
     ]
     return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
-
-
-def _heads(heads: Sequence[Sequence[int]] | None) -> str:
-    by_layer = groupby(heads or (), key=lambda head: head[0])
-    return "; ".join(f"layer {layer}: {_ranges([head for _, head in found])}" for layer, found in by_layer)

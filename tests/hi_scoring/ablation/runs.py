@@ -16,7 +16,7 @@ from datasetkit.hi_scoring.ablation.results import CONTRASTS_NAME, CURVES_NAME, 
 from datasetkit.hi_scoring.data.examples import Examples
 from datasetkit.hi_scoring.model.dialogue import Dialogue
 from datasetkit.hi_scoring.model.subject import shape_of
-from datasetkit.hi_scoring.model.writing import Writer
+from datasetkit.hi_scoring.model.writing import write
 from datasetkit.hi_scoring.runs.drops import DROPS_NAME
 from datasetkit.hi_scoring.runs.folder import RUN_NAME
 from datasetkit.options.heads import AblationOptions, TextOptions, WritingOptions
@@ -60,8 +60,9 @@ def questions() -> Examples:
     """Questions to which the model's own word is the right answer."""
     family = planted()
     examples = examples_of(family, *(asked_row(number) for number in range(ROWS)))
-    writer = Writer(family.model, family.processor, Dialogue(family.processor, family.model.config))
-    answers = writer.write([examples.picture(one) for one in examples.items], [one.prompt for one in examples.items], 1)
+    dialogue = Dialogue(family.processor, family.model.config)
+    images, prompts = zip(*((examples.picture(one), one.prompt) for one in examples.items), strict=True)
+    answers = write(family.model, dialogue, images, prompts, 1)
     items = tuple(replace(one, response=answer) for one, answer in zip(examples.items, answers, strict=True))
     return Examples(examples.data, items, ())
 

@@ -13,7 +13,7 @@ from datasetkit.hi_scoring.ablation.editors import HeadEditor, ZeroHeads
 from datasetkit.hi_scoring.ablation.vision import SeenPictures
 from datasetkit.hi_scoring.data.examples import Examples
 from datasetkit.hi_scoring.model.dialogue import Dialogue
-from datasetkit.hi_scoring.model.writing import Writer
+from datasetkit.hi_scoring.model.writing import write
 from datasetkit.options.heads import WritingOptions
 from tests.hi_scoring.ablation.asked import examples_of
 from tests.hi_scoring.ablation.slow import ablated_logits
@@ -28,7 +28,7 @@ WRITING = WritingOptions(caption_tokens=5, answer_tokens=2)
 
 def asker_of(family: TinyFamily, examples: Examples) -> Asker:
     dialogue = Dialogue(family.processor, family.model.config)
-    return Asker(family.model, family.processor, dialogue, examples, SeenPictures(family.model))
+    return Asker(family.model, dialogue, examples, SeenPictures(family.model))
 
 
 def state(family: TinyFamily) -> tuple[object, ...]:
@@ -66,12 +66,12 @@ def test_answers_have_the_probability_of_their_first_token_at_the_last_prompt_po
 def test_without_an_editor_the_model_says_what_it_says() -> None:
     family = tiny("llava")
     examples = examples_of(family, tasks=("caption", "vqa"))
-    writer = Writer(family.model, family.processor, Dialogue(family.processor, family.model.config))
+    dialogue = Dialogue(family.processor, family.model.config)
     done: list[int] = []
     said = asker_of(family, examples).ask(None, WRITING, 3, done.append)
     for example, one in zip(examples.items, said, strict=True):
         most = 5 if example.task == "caption" else 2
-        assert [one.text] == writer.write([examples.picture(example)], [example.prompt], most)
+        assert [one.text] == write(family.model, dialogue, [examples.picture(example)], [example.prompt], most)
     assert done == [3, 4, 7, 8]
 
 
@@ -119,7 +119,7 @@ def test_features_that_are_kept_give_way_before_a_batch_is_halved() -> None:
     family = tiny("llava")
     examples = examples_of(family)
     dialogue, pictures = Dialogue(family.processor, family.model.config), SeenPictures(family.model)
-    asker = Asker(family.model, family.processor, dialogue, examples, pictures)
+    asker = Asker(family.model, dialogue, examples, pictures)
     expected = asker.ask(None, WRITING, 2, lambda _: None)
     assert pictures._features
     asked: list[Sequence[int]] = []

@@ -80,10 +80,8 @@ def test_cells_say_what_was_tuned_and_measured(finished: Path) -> None:
 
 
 def test_the_untuned_cell_is_the_model_as_it_was(finished: Path) -> None:
-    bench, processor = bench_of(), tiny("llava").processor
-    expected = evaluate(
-        fresh(), processor, dialogue_of(), bench.tests["test"], None, bench.writing, batch=bench.batch
-    ).predictions
+    bench = bench_of()
+    expected = evaluate(fresh(), dialogue_of(), bench.tests["test"], None, bench.writing, batch=bench.batch).predictions
     written = pq.read_table(finished / "cells" / "untuned" / "predictions_test.parquet")
     assert written["prediction"].to_pylist() == expected["prediction"].tolist()
 
@@ -98,9 +96,7 @@ def test_an_adapter_is_plain_peft_and_says_what_its_cell_says(finished: Path, ce
             [bench.train.picture(bench.train.items[0])], [dialogue_of().prompt("what ?")], None
         )
         assert not torch.equal(loaded(**inputs).logits, base(**inputs).logits)
-    found = evaluate(
-        loaded, tiny("llava").processor, dialogue_of(), bench.tests["test"], None, bench.writing, bench.batch
-    )
+    found = evaluate(loaded, dialogue_of(), bench.tests["test"], None, bench.writing, bench.batch)
     written = pq.read_table(folder / "predictions_test.parquet")
     assert written["prediction"].to_pylist() == found.predictions["prediction"].tolist()
     [saved] = [one for runs in Comparison.load(finished).groups.values() for one in runs if one.name == cell]

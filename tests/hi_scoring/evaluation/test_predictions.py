@@ -66,7 +66,7 @@ def namer() -> KnownObjectNamer:
 def written(examples: Examples, batch: int, model: Any = None, done: list[int] | None = None) -> Evaluation:
     processor, model = tiny("llava").processor, model or tiny("llava").model
     told = (lambda _: None) if done is None else done.append
-    return evaluate(model, processor, Dialogue(processor, model.config), examples, None, OPTIONS, batch, told)
+    return evaluate(model, Dialogue(processor, model.config), examples, None, OPTIONS, batch, told)
 
 
 @pytest.fixture(scope="module")

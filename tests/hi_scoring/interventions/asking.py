@@ -57,7 +57,7 @@ def put(family: TinyFamily, *items: ClosedQuestion, images: Sequence[Image.Image
     dialogue = Dialogue(family.processor, family.model.config)
     inputs = dialogue.encode(pictures, [dialogue.prompt(item.prompt) for item in items], None)
     places = [
-        find_positions(dialogue, family.processor.tokenizer, item, ids, dialogue.geometry(image))
+        find_positions(dialogue, item, ids, dialogue.geometry(image))
         for item, ids, image in zip(items, inputs["input_ids"], pictures, strict=True)
     ]
     return Batch(inputs, places)

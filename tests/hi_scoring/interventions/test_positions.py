@@ -10,7 +10,8 @@ from transformers import LlavaImageProcessorPil
 
 from datasetkit.core.errors import ModelError, RecipeError
 from datasetkit.core.mask import Mask
-from datasetkit.hi_scoring.interventions.positions import FLOWS, Flow
+from datasetkit.hi_scoring.interventions.positions import Flow
+from datasetkit.options.head_forms import FLOW_NAMES
 from tests.hi_scoring.interventions.asking import LONG, SHORT, put, question
 from tests.hi_scoring.tiny_models import CROP, family_params, llava_processor, tiny
 from tests.hi_scoring.tiny_parts import RATES, TinyFamily
@@ -119,7 +120,7 @@ def test_a_template_that_rewrites_texts_is_refused(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("text", ["image->last", " key object ->question ", "image without key object -> question"])
 def test_flows_are_read_by_their_names(text: str) -> None:
-    assert Flow.of(text) in FLOWS
+    assert Flow.of(text).name in FLOW_NAMES
     assert Flow.of(Flow.of(text).name) == Flow.of(text)
 
 

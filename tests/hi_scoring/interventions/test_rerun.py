@@ -17,7 +17,7 @@ from datasetkit.hi_scoring.interventions.positions import Flow
 from datasetkit.hi_scoring.interventions.prompt_pass import PromptPass, logits_of, norm_of, read_prompt
 from datasetkit.hi_scoring.interventions.rerun import rerun_blocked
 from datasetkit.hi_scoring.model.dialogue import Dialogue
-from datasetkit.hi_scoring.model.writing import Writer
+from datasetkit.hi_scoring.model.writing import write
 from tests.hi_scoring.interventions.asking import Batch, blocked, put, question
 from tests.hi_scoring.interventions.slow import slow_logits
 from tests.hi_scoring.pictures import sample
@@ -63,8 +63,8 @@ def test_a_prompt_is_read_as_the_model_reads_it_and_goes_on_as_the_model_does(na
         assert torch.allclose(
             logits_of(family.model, plain.hidden_states[-1][0, -1]), prompt.logits, rtol=0, atol=TOLERANCE
         )
-    writer = Writer(family.model, family.processor, Dialogue(family.processor, family.model.config))
-    [said] = writer.write([sample(0).image], [item.prompt], NEW_TOKENS)
+    dialogue = Dialogue(family.processor, family.model.config)
+    [said] = write(family.model, dialogue, [sample(0).image], [item.prompt], NEW_TOKENS)
     assert family.processor.tokenizer.decode(prompt.written, skip_special_tokens=True).strip() == said
 
 

@@ -29,9 +29,7 @@ PLAN = conditions()[1].plan
 def compared(examples: Examples, plan: SparsePlan | None = PLAN, model: Any = None, **options: Any) -> Prefills:
     family = tiny("llava")
     model = model or family.model
-    return compare_prefills(
-        model, family.processor, Dialogue(family.processor, model.config), examples, plan, **options
-    )
+    return compare_prefills(model, Dialogue(family.processor, model.config), examples, plan, **options)
 
 
 def watched(before: Callable[[int], None]) -> tuple[Any, list[dict[str, Any]]]:
