@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,14 @@ LEVEL = 0.05
 HOLDS, FAILS, OPEN, NOT_MEASURED = "holds", "does not hold", "cannot be told", "not measured"
 _CONFIDENCE = 0.95
 _CHUNK_BYTES = 32 * 2**20
+
+
+class Interval(NamedTuple):
+    """A value and two ends; NaN is "not measured"."""
+
+    value: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)

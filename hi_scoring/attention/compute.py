@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,14 +13,8 @@ from datasetkit.hi_scoring.attention.parts import Editor, Reader
 
 # Scores held at once, 16 MiB in float32: more rows are done one part after the other.
 _CHUNK_SCORES = 2**22
-
-
-@dataclass(frozen=True, eq=False)
-class _Edit:
-    """What an editor wants of one call: itself, and whether it edits each row, shape (B, Q), bool."""
-
-    editor: Editor
-    edited: Tensor
+# An editor, and whether it edits each row of a call, shape (B, Q), bool.
+_Edit = tuple[Editor, Tensor]
 
 
 def attend(
@@ -49,12 +42,17 @@ def attend(
     else:
         output = sdpa()
         if edits:
-            output = _recomputed(call, edits, output, _indices(torch.stack([edit.edited for edit in edits]).any(0)))
+            output = _recomputed(call, edits, output, _indices(torch.stack([edited for _, edited in edits]).any(0)))
     for editor in editors:
         output = editor.edit_output(call, output)
     with torch.no_grad():
         for reader in readers:
-            _read(call, edits, reader)
+            rows = _checked(call, reader, reader.rows(call))
+            if rows is None:
+                continue
+            for part in _parts(call, rows):
+                reader.read(call, part, call.probabilities(part, _visible(call, edits, part)))
+            reader.finish(call)
     return output
 
 
@@ -66,16 +64,7 @@ def _edits(call: AttentionCall, editors: Sequence[Editor]) -> Iterator[_Edit]:
             # One more column takes all that is none.
             edited = torch.zeros(len(rows), length + 1, dtype=torch.bool, device=rows.device)
             edited.scatter_(1, rows.where(rows >= 0, length), value=True)
-            yield _Edit(editor, edited[:, :length])
-
-
-def _read(call: AttentionCall, edits: Sequence[_Edit], reader: Reader) -> None:
-    rows = _checked(call, reader, reader.rows(call))
-    if rows is None:
-        return
-    for part in _parts(call, rows):
-        reader.read(call, part, call.probabilities(part, _visible(call, edits, part)))
-    reader.finish(call)
+            yield editor, edited[:, :length]
 
 
 def _recomputed(call: AttentionCall, edits: Sequence[_Edit], output: Tensor | None, rows: Tensor) -> Tensor:
@@ -90,15 +79,15 @@ def _recomputed(call: AttentionCall, edits: Sequence[_Edit], output: Tensor | No
 def _visible(call: AttentionCall, edits: Sequence[_Edit], rows: Tensor) -> Tensor:
     """Tell which keys rows see after all edits, shape (B, 1 or H, R, K)."""
     visible = call.visible(rows)
-    for edit in edits:
-        edited = edit.edited.gather(1, rows.clamp(min=0)) & (rows >= 0)
+    for editor, of_call in edits:
+        edited = of_call.gather(1, rows.clamp(min=0)) & (rows >= 0)
         if not edited.any():
             continue
         before = visible.expand(-1, call.query.shape[1], -1, -1)
-        after = edit.editor.edit(call, rows.where(edited, -1), before)
+        after = editor.edit(call, rows.where(edited, -1), before)
         if after.shape != before.shape or after.dtype != torch.bool:
             raise ModelError(
-                f"{type(edit.editor).__name__}.edit gave {after.dtype} of shape {tuple(after.shape)}; "
+                f"{type(editor).__name__}.edit gave {after.dtype} of shape {tuple(after.shape)}; "
                 f"give torch.bool of shape {tuple(before.shape)}"
             )
         visible = after.where(edited[:, None, :, None], before)
@@ -107,7 +96,7 @@ def _visible(call: AttentionCall, edits: Sequence[_Edit], rows: Tensor) -> Tenso
             sample, head, place = emptied.nonzero()[0].tolist()
             slot = int(call.query_positions[rows[sample, place]])
             raise ModelError(
-                f"{type(edit.editor).__name__} blocks every key of the row at slot {slot} of sample {sample} in layer "
+                f"{type(editor).__name__} blocks every key of the row at slot {slot} of sample {sample} in layer "
                 f"{call.layer}, head {head}; leave at least one"
             )
     return visible

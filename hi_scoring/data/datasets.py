@@ -155,7 +155,7 @@ def open_data(
     shown = str(place) if isinstance(place, str | Path) else name
     split = _split(shown, split, list(loaded), usual)
     rows = loaded[split]
-    _check_columns(shown, rows.column_names, requires)
+    check_columns(shown, rows.column_names, requires)
     rows = rows.select_columns([column for column in rows.column_names if column in _KNOWN])
     if sha256 is None and revision is None:
         sha256 = rows_sha256(rows)
@@ -245,7 +245,13 @@ def _split(place: str, wanted: str | None, there: list[str], usual: str) -> str:
     return wanted
 
 
-def _check_columns(place: str, there: list[str], requires: Sequence[Sequence[str]]) -> None:
+def check_columns(place: str, there: list[str], requires: Sequence[Sequence[str]]) -> None:
+    """Refuse rows that lack all columns of one of the groups.
+
+    Raises:
+        SourceError: the message names those that are there.
+
+    """
     for names in requires:
         if not any(name in there for name in names):
             raise SourceError(f"{place} has no column {' or '.join(names)}; it has {', '.join(there)}")

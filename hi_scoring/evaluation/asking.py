@@ -28,12 +28,7 @@ def ask_all(
 ) -> list[Result]:
     """Ask a model everything; examples of one task and of prompts alike in length go together.
 
-    Args:
-        examples: what it is asked.
-        ask: gives one result an example: of how many tokens may be written, and the examples' places.
-        options: how much may be written.
-        batch: examples at once; halved when memory runs out.
-        on_progress: told how many examples are done.
+    ``ask`` gives one result an example: of how many tokens may be written, and the examples' places.
 
     Returns:
         the results, in the order of the examples.
@@ -59,12 +54,7 @@ def in_batches(
 ) -> list[Result]:
     """Call a function on batches of examples; those of prompts alike in length go together, for the least padding.
 
-    Args:
-        examples: all of them.
-        places: which of them.
-        function: gives one result an example, of the examples' places.
-        batch: examples at once; halved when memory runs out.
-        on_progress: told how many of these are done.
+    The function gives one result an example, of the examples' places; batches are halved when memory runs out.
 
     Returns:
         the results, in the order of ``places``.

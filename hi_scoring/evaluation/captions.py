@@ -32,13 +32,16 @@ def caption_statistics(captions: Sequence[str], references: Sequence[Sequence[st
 
     """
     require("comparing captions", PYCOCOEVALCAP)
+    from pycocoevalcap.rouge.rouge import Rouge
+
     lines = [
         (_line(caption), [line for text in texts if (line := _line(text))])
         for caption, texts in zip(captions, references, strict=True)
     ]
     measured = [place for place, (_, wanted) in enumerate(lines) if wanted]
     pairs = [lines[place] for place in measured]
-    rows = {"bleu4": _bleu_rows(pairs), "rouge_l": _scored(_rouge_l(pairs)), "cider": _scored(_cider(pairs))}
+    rouge = [Rouge().calc_score([caption], wanted) for caption, wanted in pairs]
+    rows = {"bleu4": _bleu_rows(pairs), "rouge_l": _scored(rouge), "cider": _scored(_cider(pairs))}
     statistics: dict[str, FloatArray] = {}
     for name, found in rows.items():
         statistics[name] = np.zeros((len(lines), found.shape[1]))
@@ -82,13 +85,6 @@ def _bleu_rows(pairs: Sequence[tuple[str, list[str]]]) -> FloatArray:
     counts = [cook_test(caption, cook_refs(lines, n=_ORDERS), eff="closest", n=_ORDERS) for caption, lines in pairs]
     rows = [[*found["correct"], *found["guess"], found["testlen"], found["reflen"]] for found in counts]
     return np.array(rows, np.float64).reshape(-1, _BLEU_COLUMNS)
-
-
-def _rouge_l(pairs: Sequence[tuple[str, list[str]]]) -> list[float]:
-    from pycocoevalcap.rouge.rouge import Rouge
-
-    scorer = Rouge()
-    return [scorer.calc_score([caption], lines) for caption, lines in pairs]
 
 
 def _cider(pairs: Sequence[tuple[str, list[str]]]) -> Sequence[float]:

@@ -29,18 +29,15 @@ def key_object_statistics(namings: Sequence[Naming], objects: Sequence[Sequence[
         is not known what a picture lacks.
 
     """
-    counts = [_counts(naming, present) for naming, present in zip(namings, objects, strict=True)]
+    counts = []
+    for naming, present in zip(namings, objects, strict=True):
+        keys = {item.id for item in present if item.is_key}
+        recall = len(keys & naming.object_ids), len(keys)
+        right, wrong = len(naming.present), len(naming.absent)
+        is_known = knows_all(present)
+        counts.append([(right, right + wrong), recall, (wrong > 0, 1)] if is_known else [(0, 0), recall, (0, 0)])
     by_metric = np.array(counts, np.float64).reshape(-1, 3, 2).swapaxes(0, 1)
     return dict(zip(("key_precision", "key_recall", "hallucination"), by_metric, strict=True))
-
-
-def _counts(naming: Naming, objects: Sequence[KeyObject]) -> list[tuple[int, int]]:
-    keys = {item.id for item in objects if item.is_key}
-    recall = len(keys & naming.object_ids), len(keys)
-    if not knows_all(objects):
-        return [(0, 0), recall, (0, 0)]
-    right, wrong = len(naming.present), len(naming.absent)
-    return [(right, right + wrong), recall, (int(wrong > 0), 1)]
 
 
 def knows_all(objects: Sequence[KeyObject]) -> bool:

@@ -106,8 +106,12 @@ def _key_objects(
     if not namings:
         return {}
     found = key_object_statistics(list(namings.values()), [objects[row] for row in namings])
+    # Zeros, which is "not measured", in all other rows.
+    statistics = {name: np.zeros((len(rows), values.shape[1])) for name, values in found.items()}
     places = {row: place for place, row in enumerate(rows)}
-    return {name: _spread(values, [places[row] for row in namings], len(rows)) for name, values in found.items()}
+    for name, values in found.items():
+        statistics[name][[places[row] for row in namings]] = values
+    return statistics
 
 
 def _answers(pairs: Sequence[Sequence[tuple[Example, str]]]) -> dict[str, FloatArray]:
@@ -118,13 +122,6 @@ def _answers(pairs: Sequence[Sequence[tuple[Example, str]]]) -> dict[str, FloatA
         [[Question(one.prompt, one.response, one.kind) for one, _ in of_row] for of_row in asked],
         [[text for _, text in of_row] for of_row in asked],
     )
-
-
-def _spread(values: FloatArray, places: Sequence[int], count: int) -> FloatArray:
-    """Put rows at their places among ``count``; zeros elsewhere, which is "not measured"."""
-    whole = np.zeros((count, values.shape[1]))
-    whole[list(places)] = values
-    return whole
 
 
 def _table(examples: Examples, said: Sequence[str], namings: dict[int, Naming], known: Container[int]) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from datasetkit.hi_scoring.evaluation.metrics import ratio
 from datasetkit.hi_scoring.statistics import DRAWS, SEED, FloatArray, draw_counts
 
 _LEVEL = 0.95
@@ -71,19 +72,13 @@ def by_picture(values: FloatArray, pictures: Sequence[str]) -> FloatArray:
     return sums
 
 
-def means_of(sums: FloatArray) -> FloatArray:
-    """Turn (..., C, 2) sums and counts into means, (..., C); NaN where nothing was counted."""
-    with np.errstate(invalid="ignore"):
-        return sums[..., 0] / sums[..., 1]
-
-
 def _mean_curve(sums: FloatArray, counts: FloatArray) -> MeanCurve:
     """Estimate from (P, C, 2) sums by how often each picture is in each draw, (draws, P)."""
-    mean = means_of(sums.sum(axis=0))
+    mean = ratio(sums.sum(axis=0))
     pictures = np.count_nonzero(sums[..., 1].any(axis=1))
     if pictures < 2:
         return MeanCurve(mean, *np.full((4, len(mean)), np.nan))
-    drawn = means_of(np.tensordot(counts, sums, axes=1))
+    drawn = ratio(np.tensordot(counts, sums, axes=1))
     # A draw of pictures without a value says nothing.
     drawn = drawn[~np.isnan(drawn).any(axis=1)]
     low, high = np.quantile(drawn, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2], axis=0)

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -31,11 +30,10 @@ from datasetkit.hi_scoring.interventions.tracking import track, tracked_tokens
 from datasetkit.hi_scoring.model.dialogue import Dialogue
 from datasetkit.hi_scoring.model.subject import shape_of
 from datasetkit.hi_scoring.model.writing import on_device
+from datasetkit.hi_scoring.statistics import FloatArray
 from datasetkit.options.head_forms import PositionSet
 from datasetkit.options.heads import KnockoutOptions
 from datasetkit.runtime.batches import Batches
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,13 +116,13 @@ class Knockout:
             RuntimeError: as torch does when memory runs out for a prompt alone.
 
         """
-        return [self._attempt(item, image) for item, image in asked]
-
-    def _attempt(self, item: ClosedQuestion, image: Image.Image) -> QuestionResult | UnusableError:
-        try:
-            return self._measure(item, image)
-        except UnusableError as error:
-            return error
+        found: list[QuestionResult | UnusableError] = []
+        for item, image in asked:
+            try:
+                found.append(self._measure(item, image))
+            except UnusableError as error:
+                found.append(error)
+        return found
 
     @torch.inference_mode()
     def _measure(self, item: ClosedQuestion, image: Image.Image) -> QuestionResult:
@@ -165,8 +163,11 @@ class Knockout:
         overlaps: dict[str, float] = {}
         for flow in flows:
             edges = Edges.between(places[flow.source], places[flow.target], len(prompt))
-            random = _random(self._options.seed, item.name, flow.name)
-            control, overlaps[flow.name] = _control(flow, edges, places["image"], prompt, random)
+            visible = prompt.seen_by(edges.targets)
+            alike = torch.full((len(prompt),), not flow.is_from_image)
+            alike[places["image"]] = True
+            control = edges.drawn_like(visible, alike, _random(self._options.seed, item.name, flow.name))
+            overlaps[flow.name] = edges.shared_with(control, visible)
             by_first[prompt.first_affected(int(edges.targets.min()))] += [
                 _Task(flow.name, is_control, Block(blocked, window))
                 for is_control, blocked in ((False, edges), (True, control))
@@ -215,17 +216,6 @@ def _chosen(heads: Sequence[tuple[int, int]] | None, shape: tuple[int, int]) -> 
             raise RecipeError(f"there is no head {layer}.{head}; the model has {shape[0]} layers of {shape[1]} heads")
         chosen[layer, head] = True
     return chosen
-
-
-def _control(
-    flow: Flow, edges: Edges, image: Tensor, prompt: PromptPass, random: np.random.Generator
-) -> tuple[Edges, float]:
-    """Draw the control of a flow's edges; give it, and the share of the flow's edges that it has, too."""
-    visible = prompt.seen_by(edges.targets)
-    alike = torch.full((len(prompt),), not flow.is_from_image)
-    alike[image] = True
-    control = edges.drawn_like(visible, alike, random)
-    return control, edges.shared_with(control, visible)
 
 
 def _random(seed: int, *names: str) -> np.random.Generator:

@@ -63,12 +63,14 @@ def knockout_dataset(
         RecipeError: a chosen head is not there.
 
     """
-    run = PartedRun(
-        folder, "datasetkit knockout", _description(subject, questions, options, batch), RESULT_NAMES, ".parquet"
-    )
+    description = _description(subject, questions, options, batch)
+    run = PartedRun(folder, "datasetkit knockout", description, RESULT_NAMES, ".parquet")
     run.check(overwrite=overwrite)
     if run.is_finished and not overwrite:
-        return _finished(folder)
+        try:
+            return Knockouts.load(folder)
+        except BuiltFolderError as error:
+            raise OutputError(f"{error}; measure again with --overwrite") from error
     knockout = Knockout(subject.model, subject.processor, options, batch, subject.family)
     run.prepare(overwrite=overwrite)
     for number, start in enumerate(range(0, len(questions), PART)):
@@ -76,8 +78,7 @@ def knockout_dataset(
             _write_part(run.part(number), knockout, questions, start, on_progress)
     results, drops = _merged(run, questions)
     tables = KnockoutTables.of(results, only_correct=options.only_correct)
-    facts = plain(_description(subject, questions, options, batch))
-    found = Knockouts.of(tables, facts)
+    found = Knockouts.of(tables, plain(description))
     if not tables.knockout.num_rows:
         raise OutputError(
             f"nothing was blocked: of {results.num_rows:,} questions the model answered "
@@ -103,9 +104,8 @@ def _write_part(
         except UnusableError as error:
             drops.append(row_drop(item.row, item.name, error))
         on_progress(place + 1)
-    told = json.dumps(drops_to_json(drops))
-    table = pa.Table.from_pylist(rows, PART_SCHEMA).replace_schema_metadata({_DROPS_KEY: told})
-    write_table(path, table)
+    told = {_DROPS_KEY: json.dumps(drops_to_json(drops))}
+    write_table(path, pa.Table.from_pylist(rows, PART_SCHEMA).replace_schema_metadata(told))
 
 
 def _merged(run: PartedRun, questions: Questions) -> tuple[pa.Table, list[Drop]]:
@@ -117,19 +117,11 @@ def _merged(run: PartedRun, questions: Questions) -> tuple[pa.Table, list[Drop]]
     """
     parts = [pq.read_table(path) for path in run.finished_parts()]
     told = [drop for part in parts for drop in json.loads(part.schema.metadata[_DROPS_KEY])]
-    measured = drops_from_json(told)
-    drops = in_row_order((*questions.drops, *measured))
+    drops = in_row_order((*questions.drops, *drops_from_json(told)))
     results = pa.concat_tables([part.replace_schema_metadata() for part in parts])
     if not results.num_rows:
         raise OutputError(f"no question could be measured ({counted_reasons(drops)}; the first: {drops[0].detail})")
     return results, drops
-
-
-def _finished(folder: Path) -> Knockouts:
-    try:
-        return Knockouts.load(folder)
-    except BuiltFolderError as error:
-        raise OutputError(f"{error}; measure again with --overwrite") from error
 
 
 def _description(subject: Subject, questions: Questions, options: KnockoutOptions, batch: int) -> dict[str, Any]:

@@ -97,9 +97,9 @@ class KnockoutTables:
         return cls(
             questions=results.drop_columns(["flows", "tracking"]),
             knockout=_knockout_table(rows),
-            curves=pd.DataFrame(_curves(counted)),
+            curves=_curves(counted),
             tracking=_tracking_table(rows),
-            tracking_curves=pd.DataFrame(_tracking_curves(counted)),
+            tracking_curves=_tracking_curves(counted),
         )
 
 
@@ -170,51 +170,41 @@ def _repeated(values: Sequence[Any], long: Mapping[str, Any]) -> Any:
     return np.repeat(np.array(values, dtype=object), len(long["layer"]) // len(values))
 
 
-def _curves(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+def _curves(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    parts = []
     for category, chosen in _by_category(rows):
-        flows = dict.fromkeys(flow["flow"] for row in chosen for flow in row["flows"])
-        for name in flows:
+        for name in dict.fromkeys(flow["flow"] for row in chosen for flow in row["flows"]):
             pairs = [(row, flow) for row in chosen for flow in row["flows"] if flow["flow"] == name]
             change, control = (_change(np.array([flow[of] for _, flow in pairs])) for of in ("remaining", "control"))
             curves = {"change": change, "control": control, "difference": change - control}
-            found = mean_curves(curves, [row["picture_id"] for row, _ in pairs])
-            columns: dict[str, FloatArray] = {}
-            for of, curve in found.items():
+            columns: dict[str, Any] = {
+                "flow": name,
+                "category": category,
+                "layer": np.arange(change.shape[1]),
+                "n": len(pairs),
+                "n_control": np.count_nonzero(~np.isnan(control).any(axis=1)),
+            }
+            for of, curve in mean_curves(curves, [row["picture_id"] for row, _ in pairs]).items():
                 columns |= _pointwise(of, curve)
                 columns |= {f"{of}_band_low": curve.band_low, f"{of}_band_high": curve.band_high}
-            controlled = np.count_nonzero(~np.isnan(control).any(axis=1))
-            overlap = float(np.mean([flow["overlap"] for _, flow in pairs]))
-            for layer in range(change.shape[1]):
-                yield {
-                    "flow": name,
-                    "category": category,
-                    "layer": layer,
-                    "n": len(pairs),
-                    "n_control": controlled,
-                    **{column: float(values[layer]) for column, values in columns.items()},
-                    "overlap": overlap,
-                }
+            parts.append(pd.DataFrame({**columns, "overlap": float(np.mean([flow["overlap"] for _, flow in pairs]))}))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
-def _tracking_curves(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+def _tracking_curves(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    parts = []
     for category, chosen in _by_category(rows):
         for name in TRACKED:
             pairs = [(row, token) for row in chosen for token in row["tracking"] if token["token"] == name]
             if not pairs:
                 continue
             curves = {of: np.array([token[of] for _, token in pairs]) for of in ("p", "p_unnormed")}
-            found = mean_curves(curves, [row["picture_id"] for row, _ in pairs])
-            columns = {
-                column: values for of, curve in found.items() for column, values in _pointwise(of, curve).items()
-            }
-            for layer in range(len(columns["p"])):
-                yield {
-                    "category": category,
-                    "token": name,
-                    "layer": layer,
-                    "n": len(pairs),
-                    **{column: float(values[layer]) for column, values in columns.items()},
-                }
+            layers = np.arange(curves["p"].shape[1])
+            columns: dict[str, Any] = {"category": category, "token": name, "layer": layers, "n": len(pairs)}
+            for of, curve in mean_curves(curves, [row["picture_id"] for row, _ in pairs]).items():
+                columns |= _pointwise(of, curve)
+            parts.append(pd.DataFrame(columns))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
 def _by_category(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:

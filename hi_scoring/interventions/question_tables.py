@@ -23,11 +23,10 @@ from datasetkit.core.errors import SourceError, UnusableError
 from datasetkit.core.ledger import Drop, DropReason
 from datasetkit.core.paths import Place, path_inside
 from datasetkit.core.text import one_line
-from datasetkit.hi_scoring.data.datasets import DataIdentity
+from datasetkit.hi_scoring.data.datasets import DataIdentity, check_columns
 from datasetkit.hi_scoring.interventions.questions import Box, ClosedQuestion, Questions, asked
 from datasetkit.hi_scoring.runs.drops import row_drop
 
-TABLE_SUFFIXES = (".csv", ".parquet")
 # GQA's structural and semantic type of a question, as its categories are called in the paper.
 _GQA_CATEGORIES = {
     ("choose", "attr"): "choose attribute",
@@ -102,9 +101,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
             rows = [dict(zip(columns, row, strict=True)) for row in frame.to_numpy().tolist()]
     except (OSError, ValueError, pa.ArrowException) as error:
         raise SourceError(f"{path} cannot be read: {one_line(error)}") from error
-    for wanted in (("image", "img_id"), ("question",), ("answer",)):
-        if not set(wanted) & set(columns):
-            raise SourceError(f"{path} has no column {' or '.join(wanted)}; it has {', '.join(columns)}")
+    check_columns(str(path), columns, (("image", "img_id"), ("question",), ("answer",)))
     return rows
 
 
@@ -137,7 +134,11 @@ def _question(row: Mapping[str, Any], place: int, name: str, number: int, templa
     question, answer = _first(row, "question"), _first(row, "answer")
     if not question or not answer:
         raise UnusableError(DropReason.BAD_ROW, "the row has no question, or no answer")
-    options = _options(row)
+    if _first(row, "options"):
+        options = tuple(str(option).strip() for option in _list(row["options"], "options"))
+    else:
+        both = (_first(row, "true option"), _first(row, "false option"))
+        options = both if all(both) else ()
     if options and answer not in options:
         raise UnusableError(DropReason.BAD_ROW, f"the answer {answer!r} is none of the options {', '.join(options)}")
     structural, semantic = _first(row, "type_structural"), _first(row, "type_semantic")
@@ -154,13 +155,6 @@ def _question(row: Mapping[str, Any], place: int, name: str, number: int, templa
         template=template,
         boxes=_boxes(row),
     )
-
-
-def _options(row: Mapping[str, Any]) -> tuple[str, ...]:
-    if _first(row, "options"):
-        return tuple(str(option).strip() for option in _list(row["options"], "options"))
-    both = (_first(row, "true option"), _first(row, "false option"))
-    return both if all(both) else ()
 
 
 def _boxes(row: Mapping[str, Any]) -> tuple[Box, ...]:

@@ -7,7 +7,7 @@ A claim speaks of heads or layers chosen by a certain score; results of others d
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,6 @@ from datasetkit.hi_scoring.joined.flows import (
     IMAGE_LAST,
     IMAGE_QUESTION,
     QUESTION_LAST,
-    FlowContrast,
     FlowContrasts,
     flow_contrasts,
 )
@@ -34,12 +33,14 @@ from datasetkit.hi_scoring.report.text import interval, number, percent, signed
 from datasetkit.hi_scoring.sparse.conditions import CORE, DENSE, RANDOM
 from datasetkit.hi_scoring.sparse.coverage import DenseReason
 from datasetkit.hi_scoring.sparse.folder import Sparsity
-from datasetkit.hi_scoring.statistics import FAILS, HOLDS, LEVEL, NOT_MEASURED, OPEN
+from datasetkit.hi_scoring.statistics import FAILS, HOLDS, LEVEL, NOT_MEASURED, OPEN, Interval
 
 # What loss is judged by, named beforehand: of many metrics, one loses by chance.
 _JUDGED = ("accuracy", "cider")
 # Share of the work that must have been sparse to tell anything of it.
 _ENOUGH_SPARSE = 0.5
+# What a folder says of a claim: which, the answer, and the grounds.
+_Said = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
@@ -63,16 +64,16 @@ class Claim:
 
 def claims(folders: Sequence[ResultFolder]) -> list[Claim]:
     """Hold every claim against every folder that has something to say of it; each claim is told of at least once."""
-    found = [replace(one, folder=folder.name) for folder in folders for one in _said_by(folder)]
+    found = [(folder.name, *said) for folder in folders for said in _said_by(folder)]
     rows = []
     for held in HELD:
         why = f"No folder that was given says anything of it: `{held.command}` would."
-        said = [one for one in found if one.claim == held.claim] or [Claim(held.claim, "", NOT_MEASURED, why)]
-        rows += [replace(one, paper=held.paper, rule=held.rule) for one in said]
+        said = [one for one in found if one[1] == held.claim] or [("", held.claim, NOT_MEASURED, why)]
+        rows += [Claim(claim, held.paper, answer, why, folder, held.rule) for folder, claim, answer, why in said]
     return rows
 
 
-def _said_by(folder: ResultFolder) -> Iterator[Claim]:
+def _said_by(folder: ResultFolder) -> Iterator[_Said]:
     results = folder.results
     if isinstance(results, ComparisonResult):
         yield from _of_tuning(results, folder.description)
@@ -84,20 +85,20 @@ def _said_by(folder: ResultFolder) -> Iterator[Claim]:
         yield from _of_knockouts(results)
 
 
-def _of_tuning(found: ComparisonResult, description: Mapping[str, Any]) -> Iterator[Claim]:
+def _of_tuning(found: ComparisonResult, description: Mapping[str, Any]) -> Iterator[_Said]:
     concluded = conclusions(found, found.contrasts)
     by = (description.get("scores") or {}).get("by", "")
     for one in concluded:
         if _scored(by) == "hi" and one.verdict.group.startswith("top-layers:"):
-            yield Claim(TUNING, "", one.verdict.answer, f"Ranked by {by}. {one.sentence}")
+            yield TUNING, one.verdict.answer, f"Ranked by {by}. {one.sentence}"
         else:
             why = f"{one.verdict.group} was ranked by {by}; the claim is of layers ranked by HI."
-            yield Claim(TUNING, "", NOT_MEASURED, why)
+            yield TUNING, NOT_MEASURED, why
     if not concluded:
-        yield Claim(TUNING, "", NOT_MEASURED, no_conclusion(found))
+        yield TUNING, NOT_MEASURED, no_conclusion(found)
 
 
-def _of_ablations(found: Ablations) -> Iterator[Claim]:
+def _of_ablations(found: Ablations) -> Iterator[_Said]:
     for verdict in ablation_verdicts(found.contrasts):
         claim = {"ram": RAM, "hi": HI}.get(_scored(verdict.ranking))
         if claim is None:
@@ -110,9 +111,8 @@ def _of_ablations(found: Ablations) -> Iterator[Claim]:
             f"{counted(verdict.tested, 'contrast')} with random heads {verdict.worse:,} are to the worse, beyond the "
             f"noise of samples and the spread of random sets, and {verdict.better:,} to the better (Holm)."
         )
-        yield Claim(
-            claim, "", verdict.answer if verdict.tested else NOT_MEASURED, f"{why}{_surest(rows, found.curves)}"
-        )
+        answer = verdict.answer if verdict.tested else NOT_MEASURED
+        yield claim, answer, f"{why}{_surest(rows, found.curves)}"
 
 
 def _surest(rows: pd.DataFrame, curves: pd.DataFrame) -> str:
@@ -131,11 +131,11 @@ def _surest(rows: pd.DataFrame, curves: pd.DataFrame) -> str:
     )
 
 
-def _of_sparsity(found: Sparsity) -> Iterator[Claim]:
+def _of_sparsity(found: Sparsity) -> Iterator[_Said]:
     costs = {row["group"]: row for row in found.costs.to_dict("records")}
     why = _untested(found, costs[CORE]["sparse"])
     if why:
-        yield from (Claim(claim, "", NOT_MEASURED, why) for claim in (FAST, BETTER))
+        yield from ((claim, NOT_MEASURED, why) for claim in (FAST, BETTER))
         return
     chosen = found.plan.chosen
     kept = f"{percent(chosen['share'])} of heads kept, by {chosen['by']}; {percent(costs[CORE]['sparse'])} sparse."
@@ -162,7 +162,7 @@ def _scored(by: str) -> str:
     return by.partition(":")[0]
 
 
-def _fast(costs: Mapping[Hashable, Any], dense: Mapping[Hashable, Any], quality: pd.DataFrame, kept: str) -> Claim:
+def _fast(costs: Mapping[Hashable, Any], dense: Mapping[Hashable, Any], quality: pd.DataFrame, kept: str) -> _Said:
     speed = (
         f"{costs['speedup']:.2f} times as fast to the first token (median of {counted(int(costs['n']), 'prompt')}, "
         f"95 % {costs['speedup_low']:.2f} to {costs['speedup_high']:.2f}; dense beside itself "
@@ -171,7 +171,7 @@ def _fast(costs: Mapping[Hashable, Any], dense: Mapping[Hashable, Any], quality:
     rows = quality[(quality["group"] == CORE) & (quality["against"] == DENSE) & quality["metric"].isin(_JUDGED)]
     losses = rows[rows["loss_low"].notna()]
     if losses.empty:
-        return Claim(FAST, "", OPEN, f"It is {speed}; neither answers nor descriptions tell a loss. {kept}")
+        return FAST, OPEN, f"It is {speed}; neither answers nor descriptions tell a loss. {kept}"
     told = ", ".join(
         f"“{find_metric(row['metric']).label}” {number(row['loss'])} ({interval(row['loss_low'], row['loss_high'])})"
         for row in losses.to_dict("records")
@@ -182,10 +182,10 @@ def _fast(costs: Mapping[Hashable, Any], dense: Mapping[Hashable, Any], quality:
         answer = FAILS
     elif costs["speedup_low"] > max(1.0, dense["speedup_high"]) and (losses["loss_high"] <= LITTLE).all():
         answer = HOLDS
-    return Claim(FAST, "", answer, why)
+    return FAST, answer, why
 
 
-def _better(quality: pd.DataFrame, kept: str) -> Claim:
+def _better(quality: pd.DataFrame, kept: str) -> _Said:
     rows = quality[(quality["group"] == CORE) & (quality["against"] == RANDOM) & quality["p_holm"].notna()]
     sure = rows["p_holm"] < LEVEL
     is_gain = np.array([find_metric(name).higher_is_better for name in rows["metric"]]) == (rows["change"] > 0)
@@ -202,48 +202,38 @@ def _better(quality: pd.DataFrame, kept: str) -> Claim:
         f"Of {counted(len(rows), 'metric')}, {len(better)} are significantly better than with random heads and "
         f"{len(worse)} worse, beyond the spread of random sets (Holm): {changes or 'nothing was tested'}. {kept}"
     )
-    return Claim(BETTER, "", answer if len(rows) else NOT_MEASURED, why)
+    return BETTER, answer if len(rows) else NOT_MEASURED, why
 
 
-def _of_knockouts(found: Knockouts) -> Iterator[Claim]:
+def _of_knockouts(found: Knockouts) -> Iterator[_Said]:
     measured, heads = flow_contrasts(found), found.facts["options"]["heads"]
     if measured is None or heads is not None:
         needed = ", ".join((IMAGE_QUESTION, IMAGE_LAST, QUESTION_LAST))
         why = f"It takes the flows {needed} blocked in the same questions, by windows that differ."
         if heads is not None:
             why = f"Flows were blocked in {counted(len(heads), 'chosen head')} only; the claim is of all heads."
-        yield from (Claim(claim, "", NOT_MEASURED, why) for claim in (LOWER, THEN, LITTLE_LAST))
+        yield from ((claim, NOT_MEASURED, why) for claim in (LOWER, THEN, LITTLE_LAST))
         return
-    yield _lower(measured)
-    yield _later(measured)
-    yield _little_last(measured)
-
-
-def _lower(measured: FlowContrasts) -> Claim:
-    control = (
-        ""
-        if measured.has_control
-        else " It is of the flow alone: random edges to the question would mostly be the flow's own."
-    )
+    lower, later, questions = measured.lower, measured.later, counted(measured.questions, "question")
+    control = " It is of the flow alone: random edges to the question would mostly be the flow's own."
     why = (
         "Blocked in the lower half of the layers, it costs the answer's probability "
-        f"{_percent(measured.lower)} percentage points more than in the upper half, on {_questions(measured)}.{control}"
+        f"{_percent(lower)} percentage points more than in the upper half, on {questions}."
+        f"{'' if measured.has_control else control}"
     )
-    return Claim(LOWER, "", _answer(measured.lower), why)
-
-
-def _later(measured: FlowContrasts) -> Claim:
-    one, (first, _, second) = measured.later, measured.peaks
+    yield LOWER, _answer(lower), why
+    first, _, second = measured.peaks
     why = (
         f"Blocked, the picture to the question costs most around layer {first}, the question to the last position "
-        f"around layer {second}: {one.value:+.0f} layers (95 % {one.low:+.0f} to {one.high:+.0f}), on "
-        f"{_questions(measured)}."
+        f"around layer {second}: {later.value:+.0f} layers (95 % {later.low:+.0f} to {later.high:+.0f}), on "
+        f"{questions}."
     )
     # Where both surely cost most around the same layer, neither comes after the other.
-    return Claim(THEN, "", FAILS if one.high <= 0 else _answer(one), why)
+    yield THEN, FAILS if later.high <= 0 else _answer(later), why
+    yield _little_last(measured, questions)
 
 
-def _little_last(measured: FlowContrasts) -> Claim:
+def _little_last(measured: FlowContrasts, questions: str) -> _Said:
     first, second = measured.less_than_to_question, measured.less_than_of_question
     to_question, to_last, of_question = measured.largest
     answers = {_answer(first), _answer(second)}
@@ -251,19 +241,15 @@ def _little_last(measured: FlowContrasts) -> Claim:
     why = (
         f"Blocked around the layer where it costs most, it costs {to_last:.1f} percentage points; the picture to the "
         f"question costs {to_question:.1f}, a difference of {_percent(first)}; the question to the last position "
-        f"{of_question:.1f}, a difference of {_percent(second)}; on {_questions(measured)}."
+        f"{of_question:.1f}, a difference of {_percent(second)}; on {questions}."
     )
-    return Claim(LITTLE_LAST, "", answer, why)
+    return LITTLE_LAST, answer, why
 
 
-def _questions(measured: FlowContrasts) -> str:
-    return counted(measured.questions, "question")
-
-
-def _answer(one: FlowContrast) -> str:
+def _answer(one: Interval) -> str:
     """Tell on which side of 0 the interval lies; above it, the claim holds."""
     return HOLDS if one.low > 0 else FAILS if one.high < 0 else OPEN
 
 
-def _percent(one: FlowContrast) -> str:
+def _percent(one: Interval) -> str:
     return f"{one.value:z.1f} (95 % {one.low:z.1f} to {one.high:z.1f})"

@@ -11,26 +11,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datasetkit.hi_scoring.interventions.intervals import by_picture, means_of
+from datasetkit.hi_scoring.evaluation.metrics import ratio
+from datasetkit.hi_scoring.interventions.intervals import by_picture
 from datasetkit.hi_scoring.interventions.knockout_results import Knockouts
-from datasetkit.hi_scoring.statistics import FloatArray, bootstrap_interval
+from datasetkit.hi_scoring.statistics import FloatArray, Interval, bootstrap_interval
 
 IMAGE_QUESTION, IMAGE_LAST, QUESTION_LAST = "image -> question", "image -> last", "question -> last"
 _FLOWS = (IMAGE_QUESTION, IMAGE_LAST, QUESTION_LAST)
 
 
 @dataclass(frozen=True)
-class FlowContrast:
-    """A number of mean curves, with its 95 % interval over pictures; NaN ends where fewer than two were drawn from."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
 class FlowContrasts:
-    """What the curves say of the claims; above 0 where a claim holds.
+    """What the curves say of the claims; above 0 where a claim holds. Intervals are of 95 %, over pictures.
 
     Args:
         questions: in which all three flows were blocked.
@@ -50,10 +42,10 @@ class FlowContrasts:
     largest: tuple[float, ...]
     peaks: tuple[int, ...]
     has_control: bool
-    lower: FlowContrast
-    later: FlowContrast
-    less_than_to_question: FlowContrast
-    less_than_of_question: FlowContrast
+    lower: Interval
+    later: Interval
+    less_than_to_question: Interval
+    less_than_of_question: Interval
 
 
 def flow_contrasts(found: Knockouts) -> FlowContrasts | None:
@@ -82,28 +74,24 @@ def flow_contrasts(found: Knockouts) -> FlowContrasts | None:
     return FlowContrasts(len(wide), largest, peaks, has_control, *_estimated(curves, pictures))
 
 
-def _estimated(curves: FloatArray, pictures: Sequence[str]) -> list[FlowContrast]:
+def _estimated(curves: FloatArray, pictures: Sequence[str]) -> list[Interval]:
     """Estimate all numbers of (questions, 4, layers) curves of loss: three flows, and the control of the first."""
     _, rows, layers = curves.shape
     sums = by_picture(curves.reshape(len(curves), -1), pictures)
 
     def numbers(drawn: FloatArray) -> FloatArray:
-        return _numbers(means_of(drawn.reshape(-1, rows * layers, 2)).reshape(-1, rows, layers))
+        """Give the four numbers of each draw's mean curves, (draws, 4)."""
+        mean = ratio(drawn.reshape(-1, rows * layers, 2)).reshape(-1, rows, layers)
+        to_question, to_last, of_question, control = (mean[:, row] for row in range(rows))
+        beyond, half = to_question - control, layers // 2
+        lower = beyond[:, :half].mean(axis=-1) - beyond[:, -half:].mean(axis=-1)
+        later = of_question.argmax(axis=-1) - to_question.argmax(axis=-1)
+        worst = to_last.max(axis=-1)
+        return np.stack([lower, later, to_question.max(axis=-1) - worst, of_question.max(axis=-1) - worst], axis=-1)
 
     [values] = numbers(sums.mean(axis=0))
     if len(sums) < 2:
-        return [FlowContrast(float(value), np.nan, np.nan) for value in values]
+        return [Interval(float(value), np.nan, np.nan) for value in values]
     # As one column, so that each draw is reduced whole.
     low, high = bootstrap_interval(sums.reshape(len(sums), 1, -1), reduce=numbers)
-    return [FlowContrast(*map(float, one)) for one in zip(values, low, high, strict=True)]
-
-
-def _numbers(mean: FloatArray) -> FloatArray:
-    """Give the four numbers of mean curves, (draws, 4, layers) to (draws, 4)."""
-    to_question, to_last, of_question, control = (mean[:, row] for row in range(4))
-    half = mean.shape[-1] // 2
-    beyond = to_question - control
-    lower = beyond[:, :half].mean(axis=-1) - beyond[:, -half:].mean(axis=-1)
-    later = of_question.argmax(axis=-1) - to_question.argmax(axis=-1)
-    worst = to_last.max(axis=-1)
-    return np.stack([lower, later, to_question.max(axis=-1) - worst, of_question.max(axis=-1) - worst], axis=-1)
+    return [Interval(*map(float, one)) for one in zip(values, low, high, strict=True)]

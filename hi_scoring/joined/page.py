@@ -39,19 +39,14 @@ class _Plot:
     caption: str
 
 
-@dataclass(frozen=True)
-class _Section:
-    """What one folder holds."""
-
-    title: str
-    lead: str
-    plots: tuple[_Plot, ...]
-    settings: tuple[tuple[str, str], ...]
-
-
 def write_page(path: Path, folders: Sequence[ResultFolder], claims: Sequence[Claim]) -> None:
     """Write the page about folders of one model, at least one."""
     model = folders[0].model
+    sections = []
+    for folder in folders:
+        lead, plots = _shown(folder.results)
+        title = f"{folder.command}: {folder.name}"
+        sections.append({"title": title, "lead": lead, "plots": plots, "settings": setting_lines(folder.description)})
     pages.write_page(
         path,
         __package__,
@@ -59,14 +54,9 @@ def write_page(path: Path, folders: Sequence[ResultFolder], claims: Sequence[Cla
         weights=model.revision or model.sha256,
         claims=claims,
         little=LITTLE,
-        sections=[_section(folder) for folder in folders],
+        sections=sections,
         glossary=explained(folders),
     )
-
-
-def _section(folder: ResultFolder) -> _Section:
-    lead, plots = _shown(folder.results)
-    return _Section(f"{folder.command}: {folder.name}", lead, tuple(plots), tuple(setting_lines(folder.description)))
 
 
 @singledispatch

@@ -58,7 +58,10 @@ def score_dataset(
         run = Run(folder, _description(subject, data, options, batch))
         run.check(overwrite=overwrite)
         if run.is_finished and not overwrite:
-            return _finished(folder) if share.rank == 0 else None
+            try:
+                return HeadScores.load(folder) if share.rank == 0 else None
+            except BuiltFolderError as error:
+                raise OutputError(f"{error} with --overwrite") from error
         # A model that cannot be used is refused before the folder is touched.
         scorer = Scorer(subject.model, subject.processor, options, subject.family)
         share.wait()
@@ -70,15 +73,17 @@ def score_dataset(
         if share.rank:
             return None
         merged = run.merge(options.positions)
-        lifts = {name: np.zeros_like(array) for name, array in merged.values.items() if name[0] == "hi_lift"}
+        values = {name: array for name, array in merged.values.items() if not name[0].endswith(_CHANCE)}
+        chances = {
+            (score.removesuffix(_CHANCE), positions): array
+            for (score, positions), array in merged.values.items()
+            if score.endswith(_CHANCE)
+        }
+        # That of a lift is 0.
+        chances |= {name: np.zeros_like(array) for name, array in values.items() if name[0] == "hi_lift"}
         scores = HeadScores(
-            {name: array for name, array in merged.values.items() if not name[0].endswith(_CHANCE)},
-            chances=lifts
-            | {
-                (score.removesuffix(_CHANCE), positions): array
-                for (score, positions), array in merged.values.items()
-                if score.endswith(_CHANCE)
-            },
+            values,
+            chances=chances,
             record_ids=merged.record_ids,
             options=options,
             model=subject.identity,
@@ -104,13 +109,6 @@ def looked_at(
         except UnusableError:
             continue
     return found
-
-
-def _finished(folder: Path) -> HeadScores:
-    try:
-        return HeadScores.load(folder)
-    except BuiltFolderError as error:
-        raise OutputError(f"{error} with --overwrite") from error
 
 
 def _environment(subject: Subject, options: ScoreOptions, batch: int) -> dict[str, Any]:

@@ -82,19 +82,16 @@ class Encoder:
         """
         texts = [sample.text for sample in samples] if responses is None else list(responses)
         inputs = self.dialogue.encode([sample.image for sample in samples], [self._prompt] * len(samples), texts)
-        rows = tuple(
-            self._locate(sample, text, ids, attended)
-            for sample, text, ids, attended in zip(
-                samples, texts, inputs["input_ids"], inputs["attention_mask"], strict=True
-            )
-        )
-        return EncodedBatch(inputs, rows)
-
-    def _locate(self, sample: Sample, text: str, ids: Tensor, attended: Tensor) -> EncodedSample:
-        geometry = self.dialogue.geometry(sample.image)
-        image_slots = self.dialogue.image_slots(ids, geometry)
-        slots, offsets = self.dialogue.response(ids, self._prompt, text)
-        return EncodedSample(sample, geometry, image_slots, slots, offsets, int(attended.nonzero()[0, 0]))
+        rows = []
+        for sample, text, ids, attended in zip(
+            samples, texts, inputs["input_ids"], inputs["attention_mask"], strict=True
+        ):
+            geometry = self.dialogue.geometry(sample.image)
+            image_slots = self.dialogue.image_slots(ids, geometry)
+            slots, offsets = self.dialogue.response(ids, self._prompt, text)
+            first_slot = int(attended.nonzero()[0, 0])
+            rows.append(EncodedSample(sample, geometry, image_slots, slots, offsets, first_slot))
+        return EncodedBatch(inputs, tuple(rows))
 
 
 def rows_of(slots: Tensor, options: ScoreOptions) -> Tensor:

@@ -120,19 +120,13 @@ class Run(PartedRun):
                 drops.append(row_drop(row, sample.record_id, result))
             else:
                 kept.append((sample.record_id, result))
-        self._write(number, kept, in_row_order(drops))
-
-    def _write(self, number: int, kept: Sequence[tuple[str, SampleScores]], drops: Sequence[Drop]) -> None:
         names = sorted({(score, place) for _, one in kept for place, scores in one.items() for score in scores})
         shape = next((values.shape for _, one in kept for scores in one.values() for values in scores.values()), None)
-        arrays = {}
-        for score, place in names:
-            missing = np.full(shape or (), np.nan, np.float32)
-            arrays[f"{place}/{score}"] = np.stack([one[place].get(score, missing) for _, one in kept])
-        told = {
-            "record_ids": [record_id for record_id, _ in kept],
-            "drops": drops_to_json(drops),
+        missing = np.full(shape or (), np.nan, np.float32)
+        arrays = {
+            f"{place}/{score}": np.stack([one[place].get(score, missing) for _, one in kept]) for score, place in names
         }
+        told = {"record_ids": [record_id for record_id, _ in kept], "drops": drops_to_json(in_row_order(drops))}
         write_arrays(self.part(number), arrays, {"part": json.dumps(told)})
 
     def merge(self, positions: Sequence[str]) -> Merged:

@@ -5,31 +5,24 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
+
+from datasetkit.core.text import Explained
 
 
-class DenseReason(StrEnum):
+class DenseReason(Explained):
     """Why all heads of a layer had full attention on a prompt. The value is what results show."""
 
-    HIDES_LITTLE = "hides_little"
-    OTHER_MASK = "other_mask"
-    GAPS = "gaps"
-    CONTINUES = "continues"
-    SOFTCAP = "softcap"
-
-    @property
-    def explanation(self) -> str:
-        """One plain line for tables."""
-        return _EXPLANATIONS[self]
-
-
-_EXPLANATIONS = {
-    DenseReason.HIDES_LITTLE: "text, first tokens and window are most of the prompt, so that nothing would be saved",
-    DenseReason.OTHER_MASK: "the layer's own mask is not causal, or slides: image tokens that see later ones, a prefix",
-    DenseReason.GAPS: "the attention mask leaves out tokens between others",
-    DenseReason.CONTINUES: "several tokens that follow a cache, or a cache of fixed size",
-    DenseReason.SOFTCAP: "the layer bounds its scores",
-}
+    HIDES_LITTLE = (
+        "hides_little",
+        "text, first tokens and window are most of the prompt, so that nothing would be saved",
+    )
+    OTHER_MASK = (
+        "other_mask",
+        "the layer's own mask is not causal, or slides: image tokens that see later ones, a prefix",
+    )
+    GAPS = "gaps", "the attention mask leaves out tokens between others"
+    CONTINUES = "continues", "several tokens that follow a cache, or a cache of fixed size"
+    SOFTCAP = "softcap", "the layer bounds its scores"
 
 
 @dataclass

@@ -6,26 +6,17 @@ Intervals are percentiles of bootstraps over pictures, each of which is drawn wi
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 from datasetkit.hi_scoring.evaluation import shifts
 from datasetkit.hi_scoring.evaluation.metrics import Measured, find_metric
-from datasetkit.hi_scoring.statistics import DRAWS, SEED, FloatArray, draw_counts
+from datasetkit.hi_scoring.statistics import DRAWS, SEED, FloatArray, Interval, draw_counts
 
 _ENDS = (0.025, 0.975)
 # Each by itself is a bound that holds with 95 %.
 _BOUNDS = (0.05, 0.95)
 _CHUNK_DRAWS = 500
-
-
-class Interval(NamedTuple):
-    """A value and two ends; NaN is "not measured"."""
-
-    value: float
-    low: float
-    high: float
 
 
 def median(values: FloatArray, pictures: Sequence[str]) -> Interval:

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Self
 
@@ -122,9 +123,8 @@ class Sparsity(Result):
     @classmethod
     def _read(cls, folder: Path, names: Iterable[str]) -> Self:
         results = [load_condition(condition_folder(folder, name)) for name in names]
-        groups: dict[str, tuple[ConditionResult, ...]] = {}
-        for result in sorted(results, key=lambda one: (one.group != DENSE, one.group, one.draw or 0)):
-            groups[result.group] = (*groups.get(result.group, ()), result)
+        results.sort(key=lambda one: (one.group != DENSE, one.group, one.draw or 0))
+        groups = {group: tuple(found) for group, found in groupby(results, lambda one: one.group)}
         if not {DENSE, CORE} <= groups.keys():
             raise BuiltFolderError(f"{folder} lacks the dense model's results or those of the CoRe heads")
         return cls(_plan_in(condition_folder(folder, CORE)), groups, folder)

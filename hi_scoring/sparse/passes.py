@@ -72,7 +72,7 @@ class ForwardPass:
             one, keys, values = (part[number, :, prompt.start : prompt.end] for part in (query, key, value))
             rows = self._attend_prompt(number, prompt, full, one, keys, values, scaling)
             if prompt.end > prompt.stop:
-                rows = torch.cat([rows, _last_rows(one[:, prompt.length :], keys, values, scaling)])
+                rows = torch.cat([rows, _causal(one[:, prompt.length :], keys, values, scaling)])
             if len(rows) < length:
                 # Rows of padding are nobody's; zeros, as SDPA's are where nothing is seen.
                 rows = functional.pad(rows, (0, 0, 0, 0, prompt.start, length - prompt.end))
@@ -143,19 +143,19 @@ def _mixed(
 
 
 def _causal(query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
-    """Full causal attention, without a mask: (H, N, D), (G, N, D) twice, to (N, H, D)."""
-    output = functional.scaled_dot_product_attention(
-        query[None], key[None], value[None], is_causal=True, scale=scaling, enable_gqa=query.shape[0] != key.shape[0]
-    )
-    return output[0].transpose(0, 1)
-
-
-def _last_rows(query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
-    """Full causal attention of the last rows alone: (H, Q, D), (G, N, D) twice, to (Q, H, D)."""
+    """Full causal attention of the last Q rows: (H, Q, D), (G, N, D) twice, to (Q, H, D); of all without a mask."""
     rows, keys = query.shape[1], key.shape[1]
-    mask = torch.ones(rows, keys, dtype=torch.bool, device=query.device).tril(keys - rows)
+    mask = None
+    if rows < keys:
+        mask = torch.ones(rows, keys, dtype=torch.bool, device=query.device).tril(keys - rows)
     output = functional.scaled_dot_product_attention(
-        query[None], key[None], value[None], attn_mask=mask, scale=scaling, enable_gqa=query.shape[0] != key.shape[0]
+        query[None],
+        key[None],
+        value[None],
+        attn_mask=mask,
+        is_causal=mask is None,
+        scale=scaling,
+        enable_gqa=query.shape[0] != key.shape[0],
     )
     return output[0].transpose(0, 1)
 

@@ -17,10 +17,10 @@ import pandas as pd
 from datasetkit.hi_scoring.evaluation.metrics import METRICS
 from datasetkit.hi_scoring.evaluation.shifts import Cell, Estimate, contrast, shift
 from datasetkit.hi_scoring.sparse.conditions import CORE, DENSE, RANDOM
-from datasetkit.hi_scoring.sparse.estimates import Interval, loss, median, median_above
+from datasetkit.hi_scoring.sparse.estimates import loss, median, median_above
 from datasetkit.hi_scoring.sparse.memory import UNSEEN_BYTES
 from datasetkit.hi_scoring.sparse.results import ConditionResult
-from datasetkit.hi_scoring.statistics import bootstrap_interval, holm, nanmean, p_as_drawn
+from datasetkit.hi_scoring.statistics import Interval, bootstrap_interval, holm, nanmean, p_as_drawn
 
 Groups = Mapping[str, Sequence[ConditionResult]]
 _QUARTILES = (0.25, 0.75)

@@ -90,7 +90,9 @@ def object_scores(
     """
     shape = (coverage[0].shape[0], attention.shape[1])
     if not shape[0]:
-        return dict.fromkeys((*_object_names(options), *further), attention.new_zeros(shape, dtype=torch.float64))
+        others = [f"hi@{name}" for name in BINARISATIONS if name != options.binarisation]
+        names = ["hi", "hi_chance", "hi_soft", "hi_soft_chance", *others, "hi_lift", *further]
+        return dict.fromkeys(names, attention.new_zeros(shape, dtype=torch.float64))
     attention = attention.float()
     in_views = [
         _view_scores(attention[..., tokens], part.to(attention.device), options, further)
@@ -145,11 +147,6 @@ def evidence_of(coverage: Tensor, union_coverage: Tensor, options: ScoreOptions)
     if options.evidence == "coverage":
         return union_coverage.double()
     return binarise.object_tokens(coverage, options.coverage_min).any(dim=0).double()
-
-
-def _object_names(options: ScoreOptions) -> list[str]:
-    others = [f"hi@{name}" for name in BINARISATIONS if name != options.binarisation]
-    return ["hi", "hi_chance", "hi_soft", "hi_soft_chance", *others, "hi_lift"]
 
 
 def _view_scores(

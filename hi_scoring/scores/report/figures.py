@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -53,8 +54,10 @@ def heatmaps(scores: HeadScores, positions: str, marked: Sequence[Head]) -> byte
             axes.set_axis_off()
         for axes, name in zip(grid.flat, names, strict=False):
             image = _map(axes, scores.mean(name, positions), is_signed=name in _SIGNED)
-            for head in marked:
-                _frame(axes, head)
+            # Black within white shows on every colour.
+            for head, (colour, line) in product(marked, (("white", 2.6), ("black", 1.2))):
+                place = (head.head - 0.5, head.layer - 0.5)
+                axes.add_patch(Rectangle(place, 1, 1, fill=False, edgecolor=colour, linewidth=line))
             axes.set_title(label_of(name))
             figure.colorbar(image, ax=axes, fraction=0.06, pad=0.03)
         return figure
@@ -79,13 +82,6 @@ def _map(axes: Axes, values: FloatArray, *, is_signed: bool) -> AxesImage:
     axes.set_yticks(ticks(layers))
     axes.spines[:].set_visible(False)
     return image
-
-
-def _frame(axes: Axes, head: Head) -> None:
-    """Frame a head in black within white, which shows on every colour."""
-    for colour, width in (("white", 2.6), ("black", 1.2)):
-        place = (head.head - 0.5, head.layer - 0.5)
-        axes.add_patch(Rectangle(place, 1, 1, fill=False, edgecolor=colour, linewidth=width))
 
 
 def layer_curves(scores: HeadScores, names: Sequence[str], positions: str) -> bytes:

@@ -80,11 +80,7 @@ def stability(scores: HeadScores, by: str) -> Stability:
     if lead == "hi":
         own = scores.options.binarisation
         pairs = [(f"hi@{name}", f"HI by {own} and by {name}") for name in BINARISATIONS if name != own]
-    pairs += [
-        (name, f"{heading_of(lead)} and {heading_of(name)}")
-        for name in ("hi", "hi_soft", "ram", "image_mass")
-        if name != lead
-    ]
+    pairs += [(name, f"{heading_of(lead)} and {heading_of(name)}") for name in _COMPARED if name != lead]
     for name, what in pairs:
         if (name, positions) in scores.values:
             alike = rank_stability(mean, scores.mean(name, positions), top=STABILITY_TOP)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from datasetkit.hi_scoring.interventions.intervals import by_picture, mean_curves, means_of
+from datasetkit.hi_scoring.evaluation.metrics import ratio
+from datasetkit.hi_scoring.interventions.intervals import by_picture, mean_curves
 from datasetkit.hi_scoring.statistics import bootstrap_interval
 
 NAN = np.nan
@@ -15,8 +16,8 @@ def test_questions_add_up_by_picture() -> None:
     values = np.array([[1.0, 2.0], [NAN, 4.0], [5.0, 6.0]])
     sums = by_picture(values, ["b", "a", "b"])
     assert sums.tolist() == [[[0, 0], [4, 1]], [[6, 2], [8, 2]]]
-    assert np.array_equal(means_of(sums), [[NAN, 4], [3, 4]], equal_nan=True)
-    assert means_of(sums.sum(axis=0)).tolist() == [3, 4]
+    assert np.array_equal(ratio(sums), [[NAN, 4], [3, 4]], equal_nan=True)
+    assert ratio(sums.sum(axis=0)).tolist() == [3, 4]
 
 
 def test_questions_of_one_picture_tell_no_more_than_one() -> None:
