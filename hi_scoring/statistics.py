@@ -25,6 +25,13 @@ _CONFIDENCE = 0.95
 _CHUNK_BYTES = 32 * 2**20
 
 
+def answer_of(holding: int, failing: int) -> str:
+    """Say what comes of a claim for which, and against which, this many significant tests speak."""
+    if failing and failing >= holding:
+        return FAILS
+    return HOLDS if holding and not failing else OPEN
+
+
 class Interval(NamedTuple):
     """A value and two ends; NaN is "not measured"."""
 

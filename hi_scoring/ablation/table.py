@@ -27,7 +27,7 @@ import pandas as pd
 from datasetkit.hi_scoring.ablation.plan import Rule, Trial
 from datasetkit.hi_scoring.evaluation.metrics import METRICS, Measured, find_metric
 from datasetkit.hi_scoring.evaluation.shifts import Cell, Estimate, contrast, shift
-from datasetkit.hi_scoring.statistics import DRAWS, FAILS, HOLDS, LEVEL, OPEN, holm, p_as_drawn
+from datasetkit.hi_scoring.statistics import DRAWS, LEVEL, answer_of, holm, p_as_drawn
 
 # Of each test, so that the lowest p-value there is, corrected for all of them, is half of LEVEL.
 _DRAWS_PER_TEST = 4 / LEVEL
@@ -203,10 +203,6 @@ def verdicts(contrasts: pd.DataFrame) -> list[Verdict]:
         rows = of_ranking[of_ranking["metric"] == metric]
         sure = rows["p_holm"] < LEVEL
         worse, better = int((sure & rows["worse"]).sum()), int((sure & ~rows["worse"]).sum())
-        answer = OPEN
-        if better and better >= worse:
-            answer = FAILS
-        elif worse and not better:
-            answer = HOLDS
-        found.append(Verdict(str(ranking), metric, answer, worse, better, int(rows["p_holm"].notna().sum())))
+        tested = int(rows["p_holm"].notna().sum())
+        found.append(Verdict(str(ranking), metric, answer_of(worse, better), worse, better, tested))
     return found

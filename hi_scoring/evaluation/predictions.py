@@ -107,7 +107,7 @@ def _key_objects(
         return {}
     found = key_object_statistics(list(namings.values()), [objects[row] for row in namings])
     # Zeros, which is "not measured", in all other rows.
-    statistics = {name: np.zeros((len(rows), values.shape[1])) for name, values in found.items()}
+    statistics: dict[str, FloatArray] = {name: np.zeros((len(rows), values.shape[1])) for name, values in found.items()}
     places = {row: place for place, row in enumerate(rows)}
     for name, values in found.items():
         statistics[name][[places[row] for row in namings]] = values

@@ -33,7 +33,7 @@ from datasetkit.hi_scoring.report.text import interval, number, percent, signed
 from datasetkit.hi_scoring.sparse.conditions import CORE, DENSE, RANDOM
 from datasetkit.hi_scoring.sparse.coverage import DenseReason
 from datasetkit.hi_scoring.sparse.folder import Sparsity
-from datasetkit.hi_scoring.statistics import FAILS, HOLDS, LEVEL, NOT_MEASURED, OPEN, Interval
+from datasetkit.hi_scoring.statistics import FAILS, HOLDS, LEVEL, NOT_MEASURED, OPEN, Interval, answer_of
 
 # What loss is judged by, named beforehand: of many metrics, one loses by chance.
 _JUDGED = ("accuracy", "cider")
@@ -190,11 +190,6 @@ def _better(quality: pd.DataFrame, kept: str) -> _Said:
     sure = rows["p_holm"] < LEVEL
     is_gain = np.array([find_metric(name).higher_is_better for name in rows["metric"]]) == (rows["change"] > 0)
     better, worse = rows[sure & is_gain]["metric"], rows[sure & ~is_gain]["metric"]
-    answer = OPEN
-    if len(worse) and len(worse) >= len(better):
-        answer = FAILS
-    elif len(better) and not len(worse):
-        answer = HOLDS
     changes = ", ".join(
         f"{find_metric(row['metric']).label} {signed(row['change'])}" for row in rows.to_dict("records")
     )
@@ -202,7 +197,7 @@ def _better(quality: pd.DataFrame, kept: str) -> _Said:
         f"Of {counted(len(rows), 'metric')}, {len(better)} are significantly better than with random heads and "
         f"{len(worse)} worse, beyond the spread of random sets (Holm): {changes or 'nothing was tested'}. {kept}"
     )
-    return BETTER, answer if len(rows) else NOT_MEASURED, why
+    return BETTER, answer_of(len(better), len(worse)) if len(rows) else NOT_MEASURED, why
 
 
 def _of_knockouts(found: Knockouts) -> Iterator[_Said]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import partial
 from types import MethodType, TracebackType
 from typing import Any, Self
@@ -121,14 +122,14 @@ def _watched(model: Any, hooks: _Hooks) -> Iterator[None]:
             model.generate = former
 
 
+@dataclass(frozen=True, eq=False)
 class _Hooks:
     """What runs around each forward pass of one model, and around its ``generate``."""
 
-    def __init__(self, plan: SparsePlan, coverage: Coverage, pictures: Sequence[int], kernel: Kernel) -> None:
-        self._plan = plan
-        self._coverage = coverage
-        self._pictures = pictures
-        self._kernel = kernel
+    plan: SparsePlan
+    coverage: Coverage
+    pictures: Sequence[int]
+    kernel: Kernel
 
     def generate(self, generate: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Generate, and know the while where its prompts end."""
@@ -145,7 +146,7 @@ class _Hooks:
         ids = kwargs.get("input_ids", args[0] if args else None)
         who, slots = _GENERATING.get()
         ours = slots if who is self else None
-        _PASS.set(ForwardPass(self._plan, self._coverage, ids, self._pictures, self._kernel, ours))
+        _PASS.set(ForwardPass(self.plan, self.coverage, ids, self.pictures, self.kernel, ours))
 
     def check(self, owner: nn.Module, *_: Any) -> None:
         """Never let a model run dense without a word."""

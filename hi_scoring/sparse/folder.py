@@ -98,10 +98,8 @@ class Sparsity(Result):
     @cached_property
     def dense_by_reason(self) -> Counter[str]:
         """Pairs of a prompt and a layer that stayed dense in the CoRe heads' condition."""
-        dense: Counter[str] = Counter()
-        for result in self.groups[CORE]:
-            dense.update(result.coverage["dense"])
-        return dense
+        [core] = self.groups[CORE]
+        return Counter(core.coverage["dense"])
 
     @classmethod
     def load(cls, folder: Path | str) -> Self:

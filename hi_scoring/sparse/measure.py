@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -86,29 +86,27 @@ def compare_prefills(
     return Prefills(pd.DataFrame(rows), pair.coverage)
 
 
+@dataclass(eq=False)
 class _Pair:
     """A dense model and a sparse one, which are the same; see :func:`compare_prefills`."""
 
-    def __init__(
-        self, model: Any, dialogue: Dialogue, examples: Examples, plan: SparsePlan | None, kernel: Kernel
-    ) -> None:
-        self._model = model
-        self._dialogue = dialogue
-        self._examples = examples
-        self._plan = plan
-        self._kernel = kernel
-        # Sizes of prompts for which there is all that only a first pass has to make: kernels, caches of allocators.
-        self._warm: set[tuple[int, ...]] = set()
-        self.coverage = Coverage()
+    model: Any
+    dialogue: Dialogue
+    examples: Examples
+    plan: SparsePlan | None
+    kernel: Kernel
+    coverage: Coverage = field(default_factory=Coverage, init=False)
+    # Sizes of prompts for which there is all that only a first pass has to make: kernels, caches of allocators.
+    _warm: set[tuple[int, ...]] = field(default_factory=set, init=False)
 
     def measure(self, numbered: Sequence[tuple[int, Example]]) -> list[dict[str, float]]:
         """Measure examples, each with its number."""
         return [self._measure(example, sparse_first=bool(number % 2)) for number, example in numbered]
 
     def _measure(self, example: Example, *, sparse_first: bool) -> dict[str, float]:
-        written = self._dialogue.prompt(example.prompt)
-        encoded = self._dialogue.encode([self._examples.picture(example)], [written], None)
-        inputs = on_device(encoded, self._model)
+        written = self.dialogue.prompt(example.prompt)
+        encoded = self.dialogue.encode([self.examples.picture(example)], [written], None)
+        inputs = on_device(encoded, self.model)
         order = (True, False) if sparse_first else (False, True)
         size = self._size(encoded)
         if size not in self._warm:
@@ -131,12 +129,12 @@ class _Pair:
 
     def _size(self, encoded: dict[str, Any]) -> tuple[int, ...]:
         """Tell prompts apart that have to be warmed up for each; see :func:`size_of`."""
-        if self._plan is None:
+        if self.plan is None:
             return ()
         ids, real = (encoded[name].numpy() for name in ("input_ids", "attention_mask"))
-        pictures = picture_tokens(self._model)
-        prompts = prompts_of(ids, real.astype(np.bool_), pictures, self._plan.sink, self._plan.window)
-        return size_of(self._kernel, prompts[0]) if prompts else ()
+        pictures = picture_tokens(self.model)
+        prompts = prompts_of(ids, real.astype(np.bool_), pictures, self.plan.sink, self.plan.window)
+        return size_of(self.kernel, prompts[0]) if prompts else ()
 
     def _require_numbers(self, example: Example, **logs: Tensor) -> None:
         """Refuse what is not a number: it would count as no difference, or as no prompt."""
@@ -144,25 +142,25 @@ class _Pair:
             if values.isnan().any():
                 raise ModelError(
                     f"the {name} model's logits after the prompt of {example.record_id} are not all numbers, in "
-                    f"{str(self._model.dtype).removeprefix('torch.')}; give another dtype, or the kernel blocks"
+                    f"{str(self.model.dtype).removeprefix('torch.')}; give another dtype, or the kernel blocks"
                 )
 
     def _run(self, inputs: dict[str, Any], is_sparse: bool) -> _FirstToken:
-        if self._plan is None or not is_sparse:
+        if self.plan is None or not is_sparse:
             return self._first_token(inputs, Coverage())
-        with sparsify(self._model, self._plan, self._kernel) as sparse:
+        with sparsify(self.model, self.plan, self.kernel) as sparse:
             return self._first_token(inputs, sparse.coverage)
 
     @torch.inference_mode()
     def _first_token(self, inputs: dict[str, Any], coverage: Coverage) -> _FirstToken:
-        device = self._model.device
+        device = self.model.device
         memory = PeakMemory(device)
         start = time.perf_counter()
-        found = self._model.generate(
+        found = self.model.generate(
             **inputs,
             **GREEDY,
             max_new_tokens=1,
-            pad_token_id=self._dialogue.tokenizer.pad_token_id,
+            pad_token_id=self.dialogue.tokenizer.pad_token_id,
             return_dict_in_generate=True,
             output_logits=True,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from datasetkit.hi_scoring.sparse.plan import SparsePlan
 from datasetkit.hi_scoring.sparse.prompts import Prompt, prompts_of
 
 
+@dataclass(eq=False)
 class ForwardPass:
     """One forward pass of a sparsified model: its prompts, and what its layers have computed in common.
 
@@ -33,36 +35,27 @@ class ForwardPass:
 
     """
 
-    def __init__(
-        self,
-        plan: SparsePlan,
-        coverage: Coverage,
-        ids: Tensor | None,
-        pictures: Sequence[int],
-        kernel: Kernel,
-        slots: int | None = None,
-    ) -> None:
-        self._plan = plan
-        self._coverage = coverage
-        self._ids = ids
-        self._pictures = pictures
-        self._kernel = kernel
-        self._slots = slots
-        self._located: tuple[Prompt, ...] | DenseReason | None = None
-        # By the place of the prompt in the batch, and the device; all layers there use the same.
-        self._local: dict[tuple[int, torch.device], LocalAttention] = {}
-        self.is_reached = False
+    plan: SparsePlan
+    coverage: Coverage
+    ids: Tensor | None
+    pictures: Sequence[int]
+    kernel: Kernel
+    slots: int | None = None
+    is_reached: bool = field(default=False, init=False)
+    _located: tuple[Prompt, ...] | DenseReason | None = field(default=None, init=False)
+    # By the place of the prompt in the batch, and the device; all layers there use the same.
+    _local: dict[tuple[int, torch.device], LocalAttention] = field(default_factory=dict, init=False)
 
     def attend(
         self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, options: dict[str, Any]
     ) -> Tensor:
         """Compute one layer's attention, (B, Q, H, D); ``options`` are transformers' other arguments."""
         self.is_reached = True
-        full = self._plan.full_heads[layer_of(module, options)]
+        full = self.plan.full_heads[layer_of(module, options)]
         prompts = self._prompts(query, key, mask, options.get("softcap"))
         if isinstance(prompts, DenseReason):
-            if query.shape[2] > 1 and len(full) < self._plan.heads:
-                self._coverage.dense[prompts] += len(query)
+            if query.shape[2] > 1 and len(full) < self.plan.heads:
+                self.coverage.dense[prompts] += len(query)
             return _dense(module, query, key, value, mask, options)
         scaling = options.get("scaling")
         scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
@@ -92,14 +85,14 @@ class ForwardPass:
         return self._located
 
     def _locate(self, real: Tensor) -> tuple[Prompt, ...] | None:
-        if self._ids is None or self._ids.shape != real.shape:
-            given = "no input_ids" if self._ids is None else f"input_ids of shape {tuple(self._ids.shape)}"
+        if self.ids is None or self.ids.shape != real.shape:
+            given = "no input_ids" if self.ids is None else f"input_ids of shape {tuple(self.ids.shape)}"
             raise ModelError(
                 f"a sparsified model was given {given} with {tuple(real.shape)} tokens, so text and pictures cannot be "
                 "told apart; give it input_ids, one for each token"
             )
-        ids, is_real = self._ids.cpu().numpy(), real.cpu().numpy()
-        return prompts_of(ids, is_real, self._pictures, self._plan.sink, self._plan.window, self._slots)
+        ids, is_real = self.ids.cpu().numpy(), real.cpu().numpy()
+        return prompts_of(ids, is_real, self.pictures, self.plan.sink, self.plan.window, self.slots)
 
     def _attend_prompt(
         self,
@@ -116,13 +109,13 @@ class ForwardPass:
         heads = query.shape[0]
         if len(full) == heads:
             return _causal(query, key, value, scaling)
-        if prompt.visible == 1 or prompt.visible > self._plan.dense_above:
-            self._coverage.dense[DenseReason.HIDES_LITTLE] += 1
+        if prompt.visible == 1 or prompt.visible > self.plan.dense_above:
+            self.coverage.dense[DenseReason.HIDES_LITTLE] += 1
             return _causal(query, key, value, scaling)
-        self._coverage.sparse += 1
+        self.coverage.sparse += 1
         place = number, key.device
         if place not in self._local:
-            self._local[place] = local_attention(self._kernel, prompt, self._plan.window, key)
+            self._local[place] = local_attention(self.kernel, prompt, self.plan.window, key)
         return _mixed(self._local[place], full, query, key, value, scaling)
 
 

@@ -29,26 +29,20 @@ class TuningSet(torch.utils.data.Dataset[tuple[Example, Image.Image]]):
         return example, self._examples.picture(example)
 
 
-class Collator:
-    """Makes batches for one model."""
+def collate(dialogue: Dialogue, items: Sequence[tuple[Example, Image.Image]]) -> dict[str, Any]:
+    """Encode B examples as a batch for one model, left-padded.
 
-    def __init__(self, dialogue: Dialogue) -> None:
-        self._dialogue = dialogue
+    Returns:
+        everything that the processor makes, and ``labels``, int64 of shape (B, N): the tokens of the response and of
+        what ends the model's turn; :data:`IGNORED` at prompt, picture, padding and template.
 
-    def __call__(self, items: Sequence[tuple[Example, Image.Image]]) -> dict[str, Any]:
-        """Encode B examples, left-padded.
-
-        Returns:
-            everything that the processor makes, and ``labels``, int64 of shape (B, N): the tokens of the response and
-            of what ends the model's turn; :data:`IGNORED` at prompt, picture, padding and template.
-
-        """
-        prompts = [self._dialogue.prompt(example.prompt) for example, _ in items]
-        said = [example.response + self._dialogue.closing for example, _ in items]
-        inputs = self._dialogue.encode([image for _, image in items], prompts, said)
-        labels = torch.full_like(inputs["input_ids"], IGNORED)
-        for row, ((example, _), prompt) in enumerate(zip(items, prompts, strict=True)):
-            ids = inputs["input_ids"][row]
-            slots = self._dialogue.target(ids, prompt, example.response)
-            labels[row, slots] = ids[slots]
-        return {**inputs, "labels": labels}
+    """
+    prompts = [dialogue.prompt(example.prompt) for example, _ in items]
+    said = [example.response + dialogue.closing for example, _ in items]
+    inputs = dialogue.encode([image for _, image in items], prompts, said)
+    labels = torch.full_like(inputs["input_ids"], IGNORED)
+    for row, ((example, _), prompt) in enumerate(zip(items, prompts, strict=True)):
+        ids = inputs["input_ids"][row]
+        slots = dialogue.target(ids, prompt, example.response)
+        labels[row, slots] = ids[slots]
+    return {**inputs, "labels": labels}

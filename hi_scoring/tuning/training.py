@@ -9,6 +9,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from datasetkit.core.errors import ModelError, RecipeError
 from datasetkit.core.files import replace_file
 from datasetkit.hi_scoring.data.examples import Examples
 from datasetkit.hi_scoring.model.dialogue import Dialogue
-from datasetkit.hi_scoring.tuning.collator import Collator, TuningSet
+from datasetkit.hi_scoring.tuning.collator import TuningSet, collate
 from datasetkit.options.heads import TrainingOptions
 
 HISTORY_NAME = "training.jsonl"
@@ -67,7 +68,7 @@ def train(
         trainer = Trainer(
             model=adapted,
             args=_arguments(adapted.device, options, seed, checkpoints),
-            data_collator=Collator(dialogue),
+            data_collator=partial(collate, dialogue),
             train_dataset=TuningSet(examples),
             eval_dataset=None if options.patience is None or validation is None else TuningSet(validation),
             callbacks=[_Told(folder / HISTORY_NAME, on_progress)],

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from datasetkit.hi_scoring.data.examples import Example
-from datasetkit.hi_scoring.tuning.collator import IGNORED, Collator, TuningSet
+from datasetkit.hi_scoring.tuning.collator import IGNORED, TuningSet, collate
 from tests.hi_scoring.pictures import sample
 from tests.hi_scoring.tiny_models import family_params, tiny
 from tests.hi_scoring.tuned import COLOUR, SHAPE, asked_row, dialogue_of, examples_of, rows_data
@@ -24,7 +24,7 @@ ANSWER = Example(1, "r1", "vqa", "colour", "what colour is the square in the pic
 def batch_of(name: str) -> dict[str, Any]:
     """A caption and an answer; in one row the prompt is longer, in the other the response."""
     pictures = sample(0).image, sample(1, size_hw=(60, 120)).image
-    return Collator(dialogue_of(name))(list(zip((CAPTION, ANSWER), pictures, strict=True)))
+    return collate(dialogue_of(name), list(zip((CAPTION, ANSWER), pictures, strict=True)))
 
 
 @every_family
@@ -70,12 +70,12 @@ def by_hand(logits: Tensor, labels: Tensor) -> Tensor:
 def test_neighbours_change_no_loss(name: str) -> None:
     """The sum over a batch is that of its rows, each alone; so padding is not learnt, and nothing is lost to it."""
     model, batch = copy.deepcopy(tiny(name).model).train(), batch_of(name)
-    collator = Collator(dialogue_of(name))
+    dialogue = dialogue_of(name)
     counts = (batch["labels"] != IGNORED).sum(1)
     with torch.no_grad():
         together = model(**batch).loss * counts.sum()
         alone = [
-            model(**collator([(example, image)])).loss * count
+            model(**collate(dialogue, [(example, image)])).loss * count
             for example, image, count in zip(
                 (CAPTION, ANSWER), (sample(0).image, sample(1, size_hw=(60, 120)).image), counts, strict=True
             )

@@ -16,7 +16,7 @@ from torch import Tensor
 from datasetkit.core.errors import ModelError, RecipeError
 from datasetkit.hi_scoring.data.examples import Examples
 from datasetkit.hi_scoring.tuning.adapters import adapt
-from datasetkit.hi_scoring.tuning.collator import Collator, TuningSet
+from datasetkit.hi_scoring.tuning.collator import TuningSet, collate
 from datasetkit.hi_scoring.tuning.training import _steps_a_log, check_precision, remove_checkpoints, train
 from datasetkit.options.heads import AdapterOptions, TrainingOptions
 from tests.hi_scoring.tiny_models import tiny
@@ -90,7 +90,7 @@ def test_the_first_loss_is_that_of_the_model_as_it_was(tmp_path: Path) -> None:
     found = tuned(tmp_path / "out", examples, LAYERS, small(steps=1, batch=6))
     dataset = TuningSet(examples)
     with torch.no_grad():
-        loss = fresh()(**Collator(dialogue_of())([dataset[place] for place in range(6)])).loss
+        loss = fresh()(**collate(dialogue_of(), [dataset[place] for place in range(6)])).loss
     assert found.history[0]["loss"] == pytest.approx(float(loss), abs=1e-5)
 
 
