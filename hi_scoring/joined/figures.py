@@ -17,7 +17,7 @@ from datasetkit.hi_scoring.evaluation.metrics import METRICS, find_metric
 from datasetkit.hi_scoring.interventions.knockout_results import Knockouts
 from datasetkit.hi_scoring.interventions.knockout_tables import ALL
 from datasetkit.hi_scoring.interventions.tracking import TRACKED
-from datasetkit.hi_scoring.report.plots import BAND, CONTRARY, INK, WIDTH_IN, png, ticks
+from datasetkit.hi_scoring.report.plots import BAND, CONTRARY, INK, WIDTH_IN, panels, png, ticks
 from datasetkit.hi_scoring.sparse.conditions import CORE, DENSE, RANDOM
 from datasetkit.hi_scoring.sparse.folder import Sparsity
 from datasetkit.hi_scoring.statistics import LEVEL
@@ -38,7 +38,7 @@ def knockout_curves(found: Knockouts) -> bytes:
 
     def draw() -> Figure:
         figure, grid = _grid(len(flows), 2.5)
-        for axes, flow in zip(grid, flows, strict=False):
+        for axes, flow in zip(grid, flows, strict=True):
             part = every[every["flow"] == flow]
             axes.axhline(0, color=_LINE, linewidth=1, zorder=0)
             _curve(axes, part, "control", "layer", (_GREY, _GREY_BAND), "as many random edges")
@@ -47,7 +47,7 @@ def knockout_curves(found: Knockouts) -> bytes:
             axes.set_xticks(ticks(part["layer"].max() + 1))
             axes.set_xlabel("window centred on layer")
             axes.set_ylabel("change, %")
-        _legend(figure, grid[:1])
+        _legend(figure, grid[0])
         return figure
 
     return png(draw)
@@ -64,7 +64,7 @@ def tracking_curves(found: Knockouts) -> bytes:
     def draw() -> Figure:
         figure, grid = _grid(2, 3.2)
         for axes, column, title in zip(
-            grid, ("p", "p_unnormed"), ("with the final norm", "without, but for the last layer"), strict=False
+            grid, ("p", "p_unnormed"), ("with the final norm", "without, but for the last layer"), strict=True
         ):
             for token in (name for name in TRACKED if name in set(every["token"])):
                 part = every[every["token"] == token].assign(after=lambda rows: rows["layer"] - 1)
@@ -76,7 +76,7 @@ def tracking_curves(found: Knockouts) -> bytes:
             axes.set_ylabel("probability")
             axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
             axes.set_ylim(0, 1.02)
-        _legend(figure, grid[:1])
+        _legend(figure, grid[0])
         return figure
 
     return png(draw)
@@ -92,12 +92,12 @@ def dose_curves(found: Ablations, metric: str) -> bytes:
     """Draw a metric over numbers of heads taken out: top, bottom, random; a panel for each ranking and mode; PNG."""
     curves = found.curves[found.curves["draw"].isna() & (found.curves["metric"] == metric)]
     rankings, modes = curves["ranking"].unique(), curves["mode"].unique()
-    panels = list(product(rankings, modes))
+    places = list(product(rankings, modes))
     tested = found.contrasts[found.contrasts["metric"] == metric]
 
     def draw() -> Figure:
-        figure, grid = _grid(len(panels), 2.7, is_shared=True)
-        for axes, (ranking, mode) in zip(grid, panels, strict=False):
+        figure, grid = _grid(len(places), 2.7, is_shared=True)
+        for axes, (ranking, mode) in zip(grid, places, strict=True):
             part = curves[(curves["ranking"] == ranking) & (curves["mode"] == mode)]
             axes.axhline(0, color=_LINE, linewidth=1, zorder=0)
             for rule, colours in _RULES.items():
@@ -108,7 +108,7 @@ def dose_curves(found: Ablations, metric: str) -> bytes:
             axes.set_xlabel(f"heads taken out, of {round(part['heads'].iloc[0] / part['share'].iloc[0]):,}")
             axes.set_ylabel("shift")
             axes.set_xticks(sorted(part["heads"].unique()))
-        _legend(figure, grid[:1])
+        _legend(figure, grid[0])
         return figure
 
     return png(draw)
@@ -131,7 +131,7 @@ def sparsity_bars(found: Sparsity) -> bytes:
         if has_memory:
             _bars(grid[1], groups, peak, peak, peak)
             grid[1].set_title("peak of memory, MiB")
-        for axes, metric in zip(grid[1 + has_memory :], metrics, strict=False):
+        for axes, metric in zip(grid[1 + has_memory :], metrics, strict=True):
             rows = against.loc[[(metric, group) for group in groups]]
             before = rows["figure"].iloc[0]
             # The dense model's own figure has no interval: changes from it have.
@@ -146,14 +146,8 @@ def sparsity_bars(found: Sparsity) -> bytes:
 
 def _grid(count: int, height: float, *, is_shared: bool = False) -> tuple[Figure, list[Axes]]:
     """Make a figure of panels, as many abreast as a page has room for."""
-    columns = min(_ABREAST, count)
-    rows = -(-count // columns)
-    figure = Figure(figsize=(WIDTH_IN / _ABREAST * columns, rows * height + 0.4))
-    figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.08)
-    grid = list(figure.subplots(rows, columns, squeeze=False, sharey=is_shared).flat)
-    for axes in grid[count:]:
-        axes.set_axis_off()
-    return figure, grid
+    width = WIDTH_IN / _ABREAST * min(_ABREAST, count)
+    return panels(count, _ABREAST, width, height, 0.4, sharey=is_shared)
 
 
 def _curve(
@@ -184,6 +178,6 @@ def _bars(axes: Axes, groups: Sequence[str], values: pd.Series, low: pd.Series, 
     axes.xaxis.set_major_locator(MaxNLocator(4))
 
 
-def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
-    handles, labels = panels[0].get_legend_handles_labels()
+def _legend(figure: Figure, first: Axes) -> None:
+    handles, labels = first.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower left", ncols=len(labels))

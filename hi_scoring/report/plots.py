@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable
 
 import matplotlib.style
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 INK, BAND, CONTRARY, UNDEFINED = "#2f5d8a", "#b9cee2", "#c0692b", "#c4c4c4"
@@ -35,3 +36,20 @@ def png(draw: Callable[[], Figure]) -> bytes:
 def ticks(count: int) -> range:
     """Choose which of things numbered from 0, such as layers, have their number at an axis."""
     return range(0, count, -(-count // _MOST_TICKS))
+
+
+def panels(
+    count: int, abreast: int, width: float, height: float, more: float = 0, *, w_pad: float = 0.08, sharey: bool = False
+) -> tuple[Figure, list[Axes]]:
+    """Make a figure of so many panels, at most so many abreast.
+
+    Inches are given: the figure's width, the height of a row, and the height that there is beside rows.
+    """
+    columns = min(abreast, count)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(width, rows * height + more))
+    figure.set_layout_engine("constrained", w_pad=w_pad, h_pad=0.08)
+    grid = list(figure.subplots(rows, columns, squeeze=False, sharey=sharey).flat)
+    for axes in grid[count:]:
+        axes.set_axis_off()
+    return figure, grid[:count]

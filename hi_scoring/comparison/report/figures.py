@@ -18,7 +18,7 @@ from datasetkit.hi_scoring.comparison.report.glossary import LOWER_IS_BETTER
 from datasetkit.hi_scoring.comparison.report.summary import metrics_of
 from datasetkit.hi_scoring.comparison.trials import UNTUNED
 from datasetkit.hi_scoring.evaluation.metrics import find_metric
-from datasetkit.hi_scoring.report.plots import CONTRARY, INK, WIDTH_IN, png
+from datasetkit.hi_scoring.report.plots import CONTRARY, INK, WIDTH_IN, panels, png
 from datasetkit.hi_scoring.statistics import LEVEL
 
 _COLOURS = {"top": INK, "bottom": CONTRARY, "random": "#7d7d7d", "all": "#222222"}
@@ -107,16 +107,11 @@ def trade_off(shifts: pd.DataFrame, tests: tuple[str, str], metrics: Sequence[st
 
 def _panels(names: Sequence[str], groups: Sequence[str], panel: Callable[[Axes, str], None], below: str) -> bytes:
     columns = min(_ABREAST, len(names))
-    rows = -(-len(names) // columns)
 
     def draw() -> Figure:
         width = WIDTH_IN * (columns + 0.6) / (_ABREAST + 0.6)
-        figure = Figure(figsize=(width, rows * (0.34 * len(groups) + 1.15)))
-        figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.08)
-        grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
-        for axes in grid.flat[len(names) :]:
-            axes.set_axis_off()
-        for place, (axes, name) in enumerate(zip(grid.flat, names, strict=False)):
+        figure, grid = panels(len(names), _ABREAST, width, 0.34 * len(groups) + 1.15, sharey=True)
+        for place, (axes, name) in enumerate(zip(grid, names, strict=True)):
             panel(axes, name)
             axes.set_title(_title(name))
             axes.xaxis.set_major_locator(MaxNLocator(4))
@@ -125,8 +120,8 @@ def _panels(names: Sequence[str], groups: Sequence[str], panel: Callable[[Axes, 
             axes.set_axisbelow(True)
             if place + columns >= len(names):
                 axes.set_xlabel(below)
-        grid.flat[0].set_ylim(len(groups) - 0.4, -0.6)
-        grid.flat[0].set_yticks(range(len(groups)), groups)
+        grid[0].set_ylim(len(groups) - 0.4, -0.6)
+        grid[0].set_yticks(range(len(groups)), groups)
         return figure
 
     return png(draw)

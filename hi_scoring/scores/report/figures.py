@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
-from datasetkit.hi_scoring.report.plots import BAND, CONTRARY, INK, UNDEFINED, WIDTH_IN, png, ticks
+from datasetkit.hi_scoring.report.plots import BAND, CONTRARY, INK, UNDEFINED, WIDTH_IN, panels, png, ticks
 from datasetkit.hi_scoring.scores.results import Head, HeadScores
 from datasetkit.hi_scoring.statistics import FloatArray
 
@@ -41,18 +41,12 @@ def heatmaps(scores: HeadScores, positions: str, marked: Sequence[Head]) -> byte
     names = [name for name in scores.options.score_names if (name, positions) in scores.values]
     layers, heads = scores.shape
     abreast = 4 if heads <= 16 else 3 if heads <= 32 else 2
-    columns = min(abreast, len(names))
-    rows = -(-len(names) // columns)
     width = WIDTH_IN / abreast
     height = (width - 1.2) * layers / heads + 0.9
 
     def draw() -> Figure:
-        figure = Figure(figsize=(columns * width, rows * height))
-        figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.08)
-        grid = figure.subplots(rows, columns, squeeze=False)
-        for axes in grid.flat[len(names) :]:
-            axes.set_axis_off()
-        for axes, name in zip(grid.flat, names, strict=False):
+        figure, grid = panels(len(names), abreast, min(abreast, len(names)) * width, height, w_pad=0.1)
+        for axes, name in zip(grid, names, strict=True):
             image = _map(axes, scores.mean(name, positions), is_signed=name in _SIGNED)
             # Black within white shows on every colour.
             for head, (colour, line) in product(marked, (("white", 2.6), ("black", 1.2))):
