@@ -243,13 +243,12 @@ def chance_jaccard(heads: int, top: int) -> float:
     return float(stats.hypergeom.pmf(shared, heads, top, top) @ (shared / (2 * top - shared)))
 
 
-def split_half_stability(values: FloatArray, top: int, splits: int = SPLITS, seed: int = SEED) -> SplitHalfStability:
-    """Compare the rankings by two random halves of the samples, many times.
+def split_half_stability(values: FloatArray, top: int, seed: int = SEED) -> SplitHalfStability:
+    """Compare the rankings by two random halves of the samples, ``SPLITS`` times; of an odd number one is left out.
 
     Args:
         values: (n, ...) float, NaN where a sample has no value.
         top: size of the sets of top heads, at least 1.
-        splits: how often the samples are halved; of an odd number one is left out.
         seed: of the halves.
 
     Returns:
@@ -259,7 +258,7 @@ def split_half_stability(values: FloatArray, top: int, splits: int = SPLITS, see
     random = np.random.default_rng(seed)
     half = len(values) // 2
     found = []
-    for _ in range(splits):
+    for _ in range(SPLITS):
         order = random.permutation(len(values))
         halves = nanmean(values[order[:half]]), nanmean(values[order[half : 2 * half]])
         found.append(rank_stability(*halves, top=top))

@@ -71,8 +71,14 @@ def judge(examples: Examples, said: Sequence[str], namer: ObjectNamer | None) ->
     for example, text in zip(examples.items, said, strict=True):
         by_row[example.row].append((example, text))
     captions = {row: pair for row, pairs in by_row.items() for pair in pairs if pair[0].task == "caption"}
-    objects = {} if namer is None or not captions else _objects(examples, captions)
-    namings = {} if namer is None else {row: namer.name(captions[row][1], there) for row, there in objects.items()}
+    objects: dict[int, tuple[KeyObject, ...]] = {}
+    namings: dict[int, Naming] = {}
+    if namer is not None and captions:
+        for row, columns in enumerate(examples.data.without_pictures()):
+            # Of those rows that have any, as ours have them.
+            if row in captions and columns.get("objects") and columns.get("phrases") is not None:
+                objects[row] = objects_of(columns)
+                namings[row] = namer.name(captions[row][1], objects[row])
     rows = list(by_row)
     statistics = {
         **_captions([captions.get(row) for row in rows]),
@@ -82,15 +88,6 @@ def judge(examples: Examples, said: Sequence[str], namer: ObjectNamer | None) ->
     measured = Measured.joining([examples.data.image_id(row) for row in rows], statistics)
     known = {row for row, there in objects.items() if knows_all(there)}
     return Evaluation(_table(examples, said, namings, known), measured)
-
-
-def _objects(examples: Examples, wanted: Container[int]) -> dict[int, tuple[KeyObject, ...]]:
-    """Read the objects of those of these rows that have any, as ours have them."""
-    return {
-        row: objects_of(columns)
-        for row, columns in enumerate(examples.data.without_pictures())
-        if row in wanted and columns.get("objects") and columns.get("phrases") is not None
-    }
 
 
 def _captions(pairs: Sequence[tuple[Example, str] | None]) -> dict[str, FloatArray]:

@@ -63,7 +63,14 @@ def knockout_dataset(
         RecipeError: a chosen head is not there.
 
     """
-    description = _description(subject, questions, options, batch)
+    description = {
+        **subject.description(),
+        "data": questions.identity.as_json(),
+        "question_prompt": questions.items[0].template,
+        "options": options,
+        "batch": batch,
+        "part": PART,
+    }
     run = PartedRun(folder, "datasetkit knockout", description, RESULT_NAMES, ".parquet")
     run.check(overwrite=overwrite)
     if run.is_finished and not overwrite:
@@ -122,14 +129,3 @@ def _merged(run: PartedRun, questions: Questions) -> tuple[pa.Table, list[Drop]]
     if not results.num_rows:
         raise OutputError(f"no question could be measured ({counted_reasons(drops)}; the first: {drops[0].detail})")
     return results, drops
-
-
-def _description(subject: Subject, questions: Questions, options: KnockoutOptions, batch: int) -> dict[str, Any]:
-    return {
-        **subject.description(),
-        "data": questions.identity.as_json(),
-        "question_prompt": questions.items[0].template,
-        "options": options,
-        "batch": batch,
-        "part": PART,
-    }

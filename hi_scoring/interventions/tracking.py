@@ -2,7 +2,7 @@
 
 Zhang et al., "Cross-modal Information Flow in Multimodal Large Language Models" (arXiv 2411.18620), read hidden states
 without the final norm, but for those of the last layer, which transformers gives with it; so their curves jump there.
-With the norm everywhere, which is the default here, all layers are read alike.
+With the norm everywhere all layers are read alike.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from datasetkit.hi_scoring.model.dialogue import Dialogue
 TRACKED = ("answer", "Answer", "false option", "False option")
 
 
-def track(model: Any, prompt: PromptPass, tokens: Sequence[int | None], *, final_norm: bool = True) -> Tensor:
+def track(model: Any, prompt: PromptPass, tokens: Sequence[int | None], *, final_norm: bool) -> Tensor:
     """Read the probability of tokens at every layer.
 
     Args:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -204,23 +204,19 @@ def _costs(found: Sparsity) -> Table:
     for name in ("seconds", "times as fast", "MiB", "of dense", "KL", "same", "sparse"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
+        speedup = written(row["speedup"], ".2f")
+        if np.isfinite(row["speedup_low"]):
+            speedup += f" ({interval(row['speedup_low'], row['speedup_high'], '.2f')})"
         table.add_row(
             _named(row["group"], row["runs"]),
             number(row["seconds"]),
-            _speedup(row),
+            speedup,
             written(row["peak"] / _MIB, ",.0f"),
             written(row["memory"], ".2f"),
             number(row["kl"]),
             *(percent(row[name]) if np.isfinite(row[name]) else NOT_MEASURED for name in ("same_token", "sparse")),
         )
     return table
-
-
-def _speedup(row: Mapping[Hashable, Any]) -> str:
-    value = written(row["speedup"], ".2f")
-    if not np.isfinite(row["speedup_low"]):
-        return value
-    return f"{value} ({interval(row['speedup_low'], row['speedup_high'], '.2f')})"
 
 
 def _quality(found: Sparsity) -> Table:

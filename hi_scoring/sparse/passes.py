@@ -80,19 +80,18 @@ class ForwardPass:
             return DenseReason.SOFTCAP
         if mask is None or mask.ndim != 2:
             return DenseReason.OTHER_MASK if query.shape[2] == key.shape[2] else DenseReason.CONTINUES
-        if self._located is None:
-            self._located = self._locate(mask) or DenseReason.GAPS
-        return self._located
-
-    def _locate(self, real: Tensor) -> tuple[Prompt, ...] | None:
-        if self.ids is None or self.ids.shape != real.shape:
+        if self._located is not None:
+            return self._located
+        if self.ids is None or self.ids.shape != mask.shape:
             given = "no input_ids" if self.ids is None else f"input_ids of shape {tuple(self.ids.shape)}"
             raise ModelError(
-                f"a sparsified model was given {given} with {tuple(real.shape)} tokens, so text and pictures cannot be "
+                f"a sparsified model was given {given} with {tuple(mask.shape)} tokens, so text and pictures cannot be "
                 "told apart; give it input_ids, one for each token"
             )
-        ids, is_real = self.ids.cpu().numpy(), real.cpu().numpy()
-        return prompts_of(ids, is_real, self.pictures, self.plan.sink, self.plan.window, self.slots)
+        ids, is_real = self.ids.cpu().numpy(), mask.cpu().numpy()
+        prompts = prompts_of(ids, is_real, self.pictures, self.plan.sink, self.plan.window, self.slots)
+        self._located = prompts or DenseReason.GAPS
+        return self._located
 
     def _attend_prompt(
         self,

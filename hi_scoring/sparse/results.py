@@ -21,11 +21,8 @@ from datasetkit.hi_scoring.sparse.measure import Prefills
 from datasetkit.hi_scoring.sparse.plan import PLAN_NAME
 
 FACTS_NAME = "condition.json"
-_STATISTICS_NAME, _PREFILLS_NAME, _PREDICTIONS_NAME = (
-    "statistics.safetensors",
-    "prefills.parquet",
-    "predictions.parquet",
-)
+_STATISTICS_NAME = "statistics.safetensors"
+_PREFILLS_NAME, _PREDICTIONS_NAME = "prefills.parquet", "predictions.parquet"
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,9 +14,8 @@ from PIL import Image
 from datasetkit.hi_scoring.data.samples import Sample
 from datasetkit.hi_scoring.geometry import ImageTokens
 from datasetkit.hi_scoring.scores.results import Head
-from datasetkit.hi_scoring.scores.scorer import LookedAt
+from datasetkit.hi_scoring.scores.scorer import FloatArray, LookedAt
 
-FloatArray = NDArray[np.float32]
 _SIDE_PX = 168
 _HEAT = 0.62
 
