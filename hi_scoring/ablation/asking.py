@@ -32,7 +32,7 @@ EditorOf = Callable[[Sequence[int]], HeadEditor] | None
 
 @dataclass(frozen=True)
 class Said:
-    """What a model writes to one example; how probable the wanted response's first tokens were, together, before."""
+    """What a model writes to one example; before that, how probable the first tokens of what is wanted are."""
 
     text: str
     probability: float

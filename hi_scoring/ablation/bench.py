@@ -70,7 +70,7 @@ class Bench:
             donors_of(self.examples, self.seed)
 
     def measure(self, condition: Condition | None, on_progress: OnProgress = lambda *_: None) -> Measured:
-        """Ask the model everything under a condition, or as it is.
+        """Ask the model everything under a condition; without one, as it is.
 
         Returns:
             statistics of every metric of the tasks; samples are the dataset's pictures that have examples.
