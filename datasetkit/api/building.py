@@ -79,11 +79,8 @@ def build(
 
     given = {**options, "out": out}
     if isinstance(source, str | os.PathLike) and Path(source).suffix in {".yaml", ".yml"}:
-        return build_recipe(
-            Recipe.read(Path(source), Path(root or Path(source).parent), allow_code=allow_code),
-            _checked(RunOptions, given),
-            show,
-        )
+        source = Recipe.read(Path(source), Path(root or Path(source).parent), allow_code=allow_code)
+        source.check_places()
     if isinstance(source, Recipe):
         return build_recipe(source, _checked(RunOptions, given), show)
     chosen = _source(source, given)

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from datasetkit.core.errors import BuiltFolderError, DatasetkitError, HubError
+from datasetkit.core.errors import BuiltFolderError, DatasetkitError, HubError, OutputError
 from datasetkit.core.paths import as_place
 from datasetkit.core.remote import RemotePath
 from datasetkit.core.results import Result
@@ -110,11 +110,15 @@ class Built(Result):
         from datasetkit.export.dataset.samples import thumbnails
 
         images = "".join(
-            f'<img src="data:image/jpeg;base64,{base64.b64encode(data).decode()}" title="{html.escape(text)}" '
+            f'<img src="data:image/jpeg;base64,{base64.b64encode(data).decode()}" alt="{html.escape(text)}" '
             'style="margin:2px;display:inline-block">'
             for data, text in thumbnails(self.path, self.manifest, _THUMBNAIL_PX)
         )
         return f"{super()._repr_html_()}<div>{images}</div>"
+
+    def __fspath__(self) -> str:
+        """Return the folder's path, so that a build is taken wherever a path is."""
+        return str(self.path)
 
     def report(self) -> Iterator[str]:
         """Yield what ``datasetkit build`` prints at its end: counts, drops with their reasons, hints."""
@@ -195,6 +199,9 @@ class Built(Result):
         folder, total = self._folder, len(self)
         name = folder.resolve().name
         destination = folder.parent / f"{name}.html" if out is None else Path(out)
+        if destination.is_dir():
+            raise OutputError(f"{destination} is a folder; give the name of an HTML file")
+        destination.parent.mkdir(parents=True, exist_ok=True)
         from datasetkit.core.schema import row_to_record
         from datasetkit.export.dataset.preview import write_preview
         from datasetkit.export.dataset.reading import iter_rows

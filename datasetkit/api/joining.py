@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def report(
-    folders: str | PathLike[str] | Sequence[str | PathLike[str]], out: str | PathLike[str] = "report.html"
+    *folders: str | PathLike[str] | Sequence[str | PathLike[str]], out: str | PathLike[str] = "report.html"
 ) -> JoinedReport:
     """Join all that was measured of a model into one page, with a verdict on each claim of the papers.
 
@@ -32,11 +32,12 @@ def report(
         OutputError: something else is there.
 
     Example:
-        >>> dk.report(["scores", "ablated"]).claims[0].answer
+        >>> dk.report("scores", "ablated").claims[0].answer
         'holds'
 
     """
-    return run_report(ReportCommand.checked({"folders": folders, "out": out}))
+    every = [one for item in folders for one in ([item] if isinstance(item, str | PathLike) else item)]
+    return run_report(ReportCommand.checked({"folders": every, "out": out}))
 
 
 def run_report(command: ReportCommand) -> JoinedReport:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import io
+import json
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -12,6 +17,7 @@ import click
 from datasetkit import __version__
 from datasetkit.cli.lazy import Lazy, LazyGroup
 from datasetkit.core.errors import DatasetkitError
+from datasetkit.core.text import one_line
 
 DATASET, HEADS, TOOLS = "Dataset", "Attention heads", "Tools"
 COMMANDS = {
@@ -42,6 +48,10 @@ class Main(LazyGroup):
         # Before any of them is imported: bars of libraries would run through ours.
         os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+        logging.raiseExceptions = False  # a log file that is full is no error of the command
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")  # names and bars in a terminal that is not UTF-8
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
         try:
             code = super().main(args, standalone_mode=False, **more)
@@ -49,16 +59,27 @@ class Main(LazyGroup):
             click.echo(error.format_message(), err=True)
             code = error.exit_code
         except DatasetkitError as error:
-            click.echo(f"error: {error}", err=True)
-            code = 1
+            code = _end(one_line(error), 1, args)
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, errno.EBADF, errno.EIO}:
+                raise
+            code = _end(f"stdout cannot be written: {error.strerror}", 1, args)
         except click.ClickException as error:
             context = getattr(error, "ctx", None)
             where = f"; see {context.command_path} --help" if context is not None else ""
-            click.echo(f"error: {error.format_message().rstrip('.')}{where}", err=True)
-            code = error.exit_code
+            code = _end(f"{one_line(error.format_message()).rstrip('.')}{where}", error.exit_code, args)
         except click.Abort:
             code = 1
         return sys.exit(code or 0) if standalone_mode else code
+
+
+def _end(message: str, code: int, args: Sequence[str] | None) -> int:
+    """Say what is wrong before any command could, and return the exit code."""
+    if "--json" in (sys.argv[1:] if args is None else args):
+        with contextlib.suppress(OSError):
+            click.echo(json.dumps({"error": message}))
+    click.echo(f"error: {message}", err=True)
+    return code
 
 
 @click.group(

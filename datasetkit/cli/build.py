@@ -10,7 +10,7 @@ import click
 
 from datasetkit.cli.commands import command
 from datasetkit.cli.screen import Bar, Screen
-from datasetkit.core.errors import DatasetkitError
+from datasetkit.core.errors import DatasetkitError, PluginError
 from datasetkit.options.base import Options, Typed
 from datasetkit.options.build import BuildOptions, RunOptions
 from datasetkit.options.recipe import Recipe
@@ -49,6 +49,9 @@ class Sources(click.Group):
             hint = "" if found is None else f"; try: {ctx.command_path} {found.name} {cmd_name}"
             ctx.fail(f"there is no source {cmd_name!r}; known: {', '.join(self.list_commands(ctx))}{hint}")
         kind = options_of_source(cmd_name)
+        taken = (kind.model_fields.keys() & BuildOptions.model_fields.keys()) - {"split"}
+        if taken and SOURCES.origin(cmd_name) is not None:
+            raise PluginError(f"{SOURCES.origin(cmd_name)}: {min(taken)} is an option of every build; rename it")
         return command(cmd_name, (kind, BuildOptions), from_source, kind.__doc__ or "")
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -72,7 +75,9 @@ def from_source(source: SourceOptions, options: BuildOptions, screen: Screen) ->
 
 def from_recipe(file: RecipeFile, run: RunOptions, screen: Screen) -> None:
     """Build what a recipe file says."""
-    _build(Recipe.read(file.recipe, file.root or file.recipe.parent, allow_code=file.allow_code), run, screen)
+    recipe = Recipe.read(file.recipe, file.root or file.recipe.parent, allow_code=file.allow_code)
+    recipe.check_places()
+    _build(recipe, run, screen)
 
 
 def _build(recipe: Recipe, run: RunOptions, screen: Screen) -> None:

@@ -86,6 +86,7 @@ def _parameter(kind: type[Options], name: str, field: FieldInfo) -> click.Parame
         return _Argument([name], nargs=many, metavar=metavar, required=field.is_required(), text=text)
     if bare is bool:
         flag = typed.flag or (f"{as_typed(name)}/--no-{as_typed(name)[2:]}" if field.default else as_typed(name))
+        text += f"  [default: {flag.partition('/')[0][2:]}]" if field.default else ""
         return PanelOption([name, flag], is_flag=True, default=None, help=text, panel=_panel(kind, name))
     return PanelOption(
         [name, typed.flag or as_typed(name)],

@@ -33,10 +33,11 @@ class PanelCommand(click.Command):
 
 
 def write_sections(formatter: click.HelpFormatter, records: Iterable[tuple[str, tuple[str, str]]]) -> None:
-    """Write names and texts under their headings, which stand in the order of their first."""
+    """Write names and texts under their headings: arguments and options first, what is shown last."""
     sections: dict[str, list[tuple[str, str]]] = {}
     for heading, record in records:
         sections.setdefault(heading, []).append(record)
-    for heading, rows in sections.items():
+    places = {"Arguments": 0, "Options": 1, "Output": 3}
+    for heading, rows in sorted(sections.items(), key=lambda section: places.get(section[0], 2)):
         with formatter.section(heading):
             formatter.write_dl(rows)

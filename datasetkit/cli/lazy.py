@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import inspect
 from collections.abc import Mapping
@@ -59,6 +60,8 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command that is run or asked for help; for the help of the group, nothing is imported."""
         lazy = self.table.get(cmd_name)
+        if lazy is None and (like := difflib.get_close_matches(cmd_name, self.table)):
+            ctx.fail(f"there is no command {cmd_name!r}; did you mean {like[0]}?")
         return lazy.load(cmd_name) if lazy is not None else super().get_command(ctx, cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's

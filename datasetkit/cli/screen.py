@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -12,12 +14,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NoReturn, TextIO
 
 import click
+from pydantic import PrivateAttr
 
 from datasetkit.core.errors import DatasetkitError
-from datasetkit.core.text import duration
+from datasetkit.core.text import duration, one_line
 from datasetkit.options.base import Options, Typed
 
 if TYPE_CHECKING:
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from datasetkit.core.results import Result
 
 Level = Literal["debug", "info", "warning", "error"]
+_OURS = "datasetkit"
 # Loggers of libraries that tell their own authors of what is no concern of ours.
 _OTHERS = ("accelerate", "huggingface_hub", "peft", "transformers")
 _INTERRUPTED = 130
@@ -47,40 +51,46 @@ class Screen(Options):
     """File that messages are appended to, with their time."""
     debug: bool = False
     """Show the traceback of an error."""
+    _stdout: TextIO | None = PrivateAttr(None)
 
     @contextmanager
     def shown(self) -> Iterator[None]:
         """Show log messages while a command runs, and end an error in one line and a non-zero exit."""
-        logger, handlers = logging.getLogger("datasetkit"), self._handlers()
-        others = [(logging.getLogger(name), logging.getLogger(name).level) for name in _OTHERS]
-        logger.setLevel(logging.ERROR if self.quiet else self.log_level.upper())
-        for handler in handlers:
-            logger.addHandler(handler)
-        for other, _ in others:
-            other.setLevel(logging.ERROR)
+        levels = {name: logging.getLogger(name).level for name in (_OURS, *_OTHERS)}
+        handlers: list[logging.Handler] = [_Stderr(logging.ERROR if self.quiet else logging.NOTSET)]
+        logger = logging.getLogger(_OURS)
+        logger.setLevel(self.log_level.upper())
+        for name in _OTHERS:
+            logging.getLogger(name).setLevel(logging.ERROR)
         try:
-            with warnings.catch_warnings(action="ignore"):
+            if self.log_file is not None:
+                handlers.append(_log_file(self.log_file))
+            for handler in handlers:
+                logger.addHandler(handler)
+            self._stdout = sys.stdout
+            # Whatever plug-ins and libraries print, stdout is for the one object.
+            printed = contextlib.redirect_stdout(sys.stderr) if self.as_json else contextlib.nullcontext()
+            with warnings.catch_warnings(action="ignore"), printed:
                 yield
         except DatasetkitError as error:
-            self._fail(str(error), error)
+            self._fail(one_line(error), error)
         except OSError as error:
             if error.filename is None:
-                raise
+                raise  # stdout is gone, or full
             self._fail(f"{error.filename}: {error.strerror}", error)
         except KeyboardInterrupt:
-            click.echo("interrupted", err=True)
-            raise click.exceptions.Exit(_INTERRUPTED) from None
+            self.interrupted("interrupted")
         finally:
             for handler in handlers:
                 logger.removeHandler(handler)
                 handler.close()
-            for other, level in others:
-                other.setLevel(level)
+            for name, level in levels.items():
+                logging.getLogger(name).setLevel(level)
 
     def show(self, result: Result, *, is_failure: bool = False) -> None:
         """Print a result, and exit with code 1 where it is a failure."""
         if self.as_json:
-            click.echo(json.dumps(result.as_json(), ensure_ascii=False, default=str))
+            self._print_json(result.as_json())
         elif not self.quiet:
             from rich.console import Console
 
@@ -113,27 +123,40 @@ class Screen(Options):
             yield bar
         except KeyboardInterrupt:
             bar.hide()
-            click.echo(f"interrupted; {kept}. Run the same command again to go on", err=True)
-            raise click.exceptions.Exit(_INTERRUPTED) from None
+            self.interrupted(f"interrupted; {kept}. Run the same command again to go on")
         finally:
             bar.hide()
             if threads and threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGINT, former)
 
-    def _handlers(self) -> list[logging.Handler]:
-        if self.log_file is None:
-            return [_Stderr()]
-        file = logging.FileHandler(self.log_file, encoding="utf-8")
-        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        return [_Stderr(), file]
+    def _print_json(self, value: Any) -> None:
+        """Print one object on stdout, which nothing else is printed on meanwhile."""
+        click.echo(json.dumps(value, ensure_ascii=False, default=str), file=self._stdout)
 
-    def _fail(self, message: str, error: Exception) -> None:
-        if self.debug:
-            click.echo("".join(traceback.format_exception(error)), err=True)
+    def interrupted(self, message: str) -> NoReturn:
+        """Say that a Ctrl-C ended the command, and exit as shells do."""
         if self.as_json:
-            click.echo(json.dumps({"error": message}, ensure_ascii=False))
-        click.echo(f"error: {message}", err=True)
+            self._print_json({"error": message})
+        click.echo(message, err=True)
+        raise click.exceptions.Exit(_INTERRUPTED) from None
+
+    def _fail(self, message: str, error: Exception) -> NoReturn:
+        """End with an error: its line on stderr and in the log file, its traceback where it is asked for."""
+        if self.as_json:
+            self._print_json({"error": message})
+        if self.debug:
+            click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+        logger = logging.getLogger(_OURS)
+        logger.error(message, exc_info=error if self.debug else None)
+        if not any(isinstance(handler, _Stderr) for handler in logger.handlers):
+            click.echo(f"error: {message}", err=True)  # the log file itself is what went wrong
         raise click.exceptions.Exit(1) from None
+
+
+def _log_file(path: Path) -> logging.Handler:
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    return handler
 
 
 class _Stderr(logging.Handler):
@@ -160,8 +183,9 @@ class Bar:
 
         console = Console(stderr=True)
         self._unit = unit
-        self._bars = Progress(*_columns(unit), console=console, disable=not (shown and console.is_interactive))
-        self._is_plain = shown and not console.is_interactive
+        is_bar = shown and console.is_interactive
+        self._bars = Progress(*_columns(unit), expand=True, console=console, disable=not is_bar)
+        self._is_plain = shown and not is_bar
         self._stages: dict[str, _Stage] = {}
         self._stopped = threading.Event()
         self._last = time.monotonic()
@@ -220,12 +244,13 @@ def _columns(unit: str) -> tuple[ProgressColumn, ...]:
     )
     from rich.table import Column
 
-    counts = (DownloadColumn(), TransferSpeedColumn()) if unit == "bytes" else (MofNCompleteColumn(),)
+    whole = Column(no_wrap=True)
+    counts = (DownloadColumn(), TransferSpeedColumn()) if unit == "bytes" else (MofNCompleteColumn(table_column=whole),)
     cut = Column(no_wrap=True, overflow="ellipsis", ratio=1)
     return (
-        TextColumn("{task.description}", markup=False),
+        TextColumn("{task.description}", markup=False, table_column=whole),
         BarColumn(bar_width=16),
         *counts,
-        TimeRemainingColumn(),
+        TimeRemainingColumn(table_column=whole),
         TextColumn("{task.fields[detail]}", style="dim", markup=False, table_column=cut),
     )

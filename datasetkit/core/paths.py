@@ -33,6 +33,8 @@ def as_place(value: str | Path | RemotePath) -> Place:
         AddressError: the address holds a password, which would be published with the recipe, or several addresses.
 
     """
+    if "\0" in str(value):
+        raise AddressError(f"{str(value)!r} holds a null byte, which no path has")
     match = _ADDRESS.fullmatch(value) if isinstance(value, str) else None
     if not match:
         return value if isinstance(value, RemotePath) else Path(value)

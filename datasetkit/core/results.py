@@ -27,6 +27,16 @@ class Result(ABC):
 
         return dict(to_jsonable_python(self, fallback=str))
 
+    def __str__(self) -> str:
+        """Write the report as plain text."""
+        from rich.console import Console
+
+        console = Console(file=io.StringIO(), width=_COLUMNS)
+        with console.capture() as captured:
+            for item in self.report():
+                console.print(item, markup=False, highlight=False)
+        return captured.get().rstrip("\n")
+
     def _repr_html_(self) -> str:
         """Show the report in a notebook."""
         from rich.console import Console

@@ -19,6 +19,8 @@ from datasetkit.runtime.devices import check_device
 from datasetkit.runtime.registry import Registry
 
 BEFORE = "before"
+_MOST_SETTINGS = 100
+_MOST_SHOWN = 100
 Device = Annotated[str, AfterValidator(check_device)]
 Dtype = Literal["float32", "bfloat16", "float16"]
 Unit = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -113,18 +115,20 @@ class PartOptions(Options):
 
 
 class InstanceOptions(PartOptions):
-    """A part that was given as an object: its class is its name, its ``options``, where it has any, its settings."""
+    """A part that was given as an object: its class is its name, its plain attributes are its settings."""
 
     settings: dict[str, Any] = {}
-    """What the object says of its options."""
+    """Attributes that are numbers, texts, options, or lists and mappings of these: another value is another build."""
     _instance: Any = PrivateAttr(None)
 
     @classmethod
     def of(cls, instance: Any) -> Self:
         """Hold an object."""
-        kind, told = type(instance), getattr(instance, "options", None)
-        settings = to_jsonable_python(told) if isinstance(told, BaseModel | Mapping) else {}
-        options = cls(name=f"{kind.__module__}:{kind.__qualname__}", settings=settings)
+        if isinstance(instance, type):
+            raise ValueError(f"{instance.__qualname__} is a class; give an object of it, or its name")  # noqa: TRY004
+        kind, found = type(instance), getattr(instance, "__dict__", {})
+        settings = {name.lstrip("_"): value for name, value in found.items() if _is_plain(value)}
+        options = cls(name=f"{kind.__module__}:{kind.__qualname__}", settings=to_jsonable_python(settings))
         options._instance = instance
         return options
 
@@ -162,6 +166,8 @@ class PartOf:
         if isinstance(value, str):
             value = _read_mapping(value) if value.startswith("{") else {"name": value}
         if not isinstance(value, Mapping):
+            if value is None or isinstance(value, bool | int | float | bytes | list | tuple):
+                raise ValueError("give a name, options or an object")
             return value if isinstance(value, PartOptions) else InstanceOptions.of(value)
         name = value.get("name")
         if not isinstance(name, str) or not name:
@@ -208,6 +214,14 @@ def completed(found: Any, here: Any) -> Any:
     return found
 
 
+def _is_plain(value: object) -> bool:
+    """Return whether a value can be published: not data, nor what a model is made of."""
+    if isinstance(value, list | tuple | dict):
+        items = [*value.keys(), *value.values()] if isinstance(value, dict) else value
+        return len(items) <= _MOST_SETTINGS and all(map(_is_plain, items))
+    return value is None or isinstance(value, str | int | float | bool | BaseModel)
+
+
 def split_at_commas(value: object) -> object:
     """Read a list that was typed as one text, commas between its items."""
     return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
@@ -221,6 +235,14 @@ def _read_mapping(text: str) -> object:
 
 
 Commas = BeforeValidator(split_at_commas)
+
+
+def read_class(value: object) -> object:
+    """Take a class for its name."""
+    return f"{value.__module__}:{value.__qualname__}" if isinstance(value, type) else value
+
+
+ClassName = Annotated[str, BeforeValidator(read_class)]
 
 
 def read_settings(items: object) -> object:
@@ -257,21 +279,26 @@ def first_mistake(error: ValidationError, spelt: Callable[[str], str], kind: typ
     *outer, _ = first["loc"] or ("",)
     place = ".".join(str(part) for part in first["loc"])
     message = {"missing": "is needed"}.get(first["type"], first["msg"].removeprefix("Value error, "))
-    came = "" if isinstance(first["input"], Mapping | tuple) else f" (came: {first['input']!r})"
+    shown = one_line(repr(first["input"]))
+    shown = shown if len(shown) <= _MOST_SHOWN else f"{shown[:_MOST_SHOWN]}..."
+    came = "" if isinstance(first["input"], Mapping | tuple) else f" (came: {shown})"
     if first["type"] == "extra_forbidden":
         known = sorted(_kind_at(kind, outer, values).model_fields.keys() - {"name"})
-        message = f"there is no such option; known: {', '.join(known)}"
+        message = f"there is no such option; known: {', '.join(known) or 'none'}"
     return f"{spelt(place)}: {message}{came}" if place else f"{message}{came}"
 
 
 def _kind_at(kind: type[Options], place: Sequence[int | str], values: Any) -> type[Options]:
-    """Return the class of the options that lie inside others."""
+    """Return the class of the options that lie inside others; parts in them were imported when they were checked."""
     for part in place:
         values = values.get(part) if isinstance(values, Mapping) else None
         field = kind.model_fields.get(str(part))
+        if field is None:
+            continue
         name = values.get("name") if isinstance(values, Mapping) else None
-        found = list(_options_in((field.annotation, *field.metadata), name)) if field is not None else []
-        kind = found[-1] if found else kind
+        parts = [item for item in field.metadata if isinstance(item, PartOf)]
+        found = list(_options_in((field.annotation, *field.metadata), name))
+        kind = parts[0].options(str(name)) if parts and name else found[-1] if found else kind
     return kind
 
 

@@ -48,7 +48,7 @@ def _classes_in(value: object, seen: set[int]) -> Iterator[str]:
         if value.startswith("{"):  # a part may be written as a text of options
             with suppress(yaml.YAMLError):
                 yield from _classes_in(yaml.safe_load(value), seen)
-    elif isinstance(value, dict | list) and id(value) not in seen:
+    elif isinstance(value, dict | list | set) and id(value) not in seen:
         seen.add(id(value))
         for item in value.values() if isinstance(value, dict) else value:
             yield from _classes_in(item, seen)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from datasetkit.options.base import Commas, Device, Dtype, Options, Typed
+from datasetkit.options.base import ClassName, Commas, Device, Dtype, Options, Typed
 from datasetkit.options.head_forms import Once, QuestionPrompt, check_selection
 from datasetkit.options.heads import (
     SCORE_NAMES,
@@ -82,7 +82,7 @@ class HeadsCommand(Options):
     """Split to ask.  [default: test, or the only one]"""
     limit: int | None = Field(default=None, ge=1)
     """Take the first N rows only."""
-    family: str | None = None
+    family: ClassName | None = None
     """Family of the model: name of a plug-in, or package.module:Class.  [default: by the model's type]"""
     device: Device = "auto"
     """Where the model runs: auto, cpu, cuda, cuda:1 or mps."""

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, field_validator
 from pydantic import model_serializer as serializer
 
-from datasetkit.options.base import Commas, Options, Settings, Typed
+from datasetkit.options.base import ClassName, Commas, Options, Settings, Typed
 from datasetkit.options.head_forms import FLOW_NAMES, Once, QuestionPrompt, each_once, read_flow, read_heads
 from datasetkit.runtime.registry import Builtin, Registry
 
@@ -78,7 +78,7 @@ class ScoreOptions(Options):
     """What the model is asked."""
     max_new_tokens: int = Field(default=64, ge=1)
     """Longest text for the positions generated."""
-    scores: Annotated[tuple[str, ...], Commas, Once, Typed("NAME,...")] = ()
+    scores: Annotated[tuple[ClassName, ...], Commas, Once, Typed("NAME,...")] = ()
     """Further scores: plug-ins by name, or classes as package.module:Class; comma-separated."""
 
     @property

@@ -33,6 +33,11 @@ def _read_shares(value: object) -> object:
     return dict(pairs)
 
 
+def _read_several(value: object) -> object:
+    """Take one for a list of one."""
+    return value if isinstance(value, list | tuple) else (value,)
+
+
 class LimitOptions(Options):
     """What an image may cost before it is decoded."""
 
@@ -54,13 +59,13 @@ class RecordOptions(Options):
     """License of images whose source names none."""
     overlay: bool = True
     """Add a column of small images with the masks drawn on them."""
-    limit: int | None = Field(default=None, ge=1)
+    limit: int | None = Field(default=None, ge=1, le=2**53)
     """Read the first N entries of the source only."""
-    part_size: int = Field(default=1000, ge=1)
+    part_size: int = Field(default=1000, ge=1, le=2**53)
     """Entries per part, the unit of resuming; a part makes at most one shard per split."""
     phrases: Annotated[PhraseFinder, Typed("NAME")] = NounPhraseOptions()
     """Finder of noun phrases: noun-phrases, the name of a plug-in, or package.module:Class."""
-    filters: Annotated[tuple[Filter, ...], Typed("NAME", is_repeatable=True)] = ()
+    filters: Annotated[tuple[Filter, ...], BeforeValidator(_read_several), Typed("NAME", is_repeatable=True)] = ()
     """Filter of records: the name of a plug-in, package.module:Class, or '{name: ..., OPTION: ...}'; repeatable."""
 
     @field_validator("splits")
@@ -122,6 +127,17 @@ class Recipe(RecordOptions, _Parts):
         """Give the source's options that are paths or addresses, each as a list."""
         options = ((name, item if isinstance(item, tuple) else (item,)) for name, item in self.source)
         return [(name, items) for name, items in options if isinstance(items[0], Place)]
+
+    def check_places(self) -> None:
+        """Refuse paths that are not there, as those of a recipe read in another folder.
+
+        Raises:
+            RecipeError: names the first.
+
+        """
+        for name, places in self._source_places():
+            if missing := [place for place in places if isinstance(place, Path) and not place.exists()]:
+                raise RecipeError(f"{missing[0]} is not there; give the folder that {name} is below as --root")
 
     @classmethod
     def read(cls, path: Path, root: Path, *, allow_code: bool = False) -> Recipe:

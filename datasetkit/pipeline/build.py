@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import json
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import NoneType
 from typing import TYPE_CHECKING
 
 from datasetkit import __version__
@@ -15,7 +16,7 @@ from datasetkit.annotation.phrases import NounPhraseFinder
 from datasetkit.core.errors import OutputError, RecipeError
 from datasetkit.core.ledger import DropReason
 from datasetkit.core.paths import Place
-from datasetkit.core.protocols import Aligner, Entry, PhraseFinder, Reading, Source, SourceContext
+from datasetkit.core.protocols import Aligner, Entry, PhraseFinder, Source, SourceContext
 from datasetkit.core.schema import SCHEMA_VERSION
 from datasetkit.export.dataset.describe import describe
 from datasetkit.export.dataset.folder import BuildFolder, check_free
@@ -36,6 +37,7 @@ from datasetkit.options.models import (
 )
 from datasetkit.options.recipe import Recipe
 from datasetkit.options.sources import SOURCES, FolderOptions, HubOptions, ParquetOptions, RowsOptions, TableOptions
+from datasetkit.pipeline.promises import FIND, READ, REFUSAL
 from datasetkit.pipeline.records import Pipeline
 from datasetkit.runtime.parts import make_part, origin_of_options
 from datasetkit.runtime.registry import Origin, Registry
@@ -44,6 +46,8 @@ from datasetkit.sources.toyworld import PRONOUN
 
 if TYPE_CHECKING:
     from datasetkit.annotation.grounded import GroundedAnnotator
+
+logger = logging.getLogger(__name__)
 
 REASON_MEANINGS = {reason.value: reason.explanation for reason in AlignmentReason} | {
     PRONOUN: "a pronoun; it names what was named before"
@@ -99,13 +103,16 @@ def build(recipe: Recipe, run: RunOptions, on_progress: OnProgress = lambda _: N
     # Ours knows more nouns where it looks for objects of known categories: each who uses it makes it as it needs it.
     finder: PhraseFinder | None = None
     if not isinstance(recipe.phrases, NounPhraseOptions):
-        finder = make_part(PHRASE_FINDERS, recipe.phrases, {"find": (list, tuple)})
-    filters = [(one.name, make_part(FILTERS, one, {"refusal": (str, NoneType)})) for one in recipe.filters]
+        finder = make_part(PHRASE_FINDERS, recipe.phrases, FIND)
+    filters = [(one.name, make_part(FILTERS, one, REFUSAL)) for one in recipe.filters]
     aligner = KnownObjectAligner(finder, key_max=recipe.key_max, objects_known=recipe.source.has_objects)
     source = _source(recipe, aligner)
     plugins = _plugins(recipe)
     identity = BuildIdentity(recipe.published(), source.fingerprint(), SCHEMA_VERSION, __version__, plugins=plugins)
+    _check_names(identity, run.out)
     _check_relabel(recipe, source)
+    if getattr(recipe.source, "require_description", False) and recipe.source.may_lack_descriptions:
+        logger.warning("the source has no descriptions at all, so --require-description drops nothing")
     if not run.overwrite:
         check_free(run.out, identity)
     annotator = _annotator(recipe, finder, run, stages, on_progress)
@@ -150,7 +157,7 @@ def _source(recipe: Recipe, aligner: Aligner) -> Source:
         return InMemorySource(options.instance, options, context)
     made = make_part(SOURCES, options, {}, context=context)
     if hasattr(made, "entries"):
-        source: Source = make_part(SOURCES, options, {"read": Reading}, context=context)
+        source: Source = make_part(SOURCES, options, READ, context=context)
         return source
     table = options if isinstance(options, TableOptions) else RowsOptions(name=options.name)
     return InMemorySource(made, table, context)
@@ -166,6 +173,15 @@ def _check_place(recipe: Recipe, out: Path) -> None:
         raise OutputError(
             f"{out} lies inside the source's folder, where its own pictures would be read next time; give another --out"
         )
+
+
+def _check_names(identity: BuildIdentity, out: Path) -> None:
+    """Refuse names that no file in UTF-8 can hold before anything is built."""
+    try:
+        json.dumps([identity.to_json(), str(out)], ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        name = str(error.object)[max(error.start - 20, 0) : error.end + 20]
+        raise OutputError(f"the name {name!r} is not UTF-8 and cannot be published; rename it") from None
 
 
 def _check_relabel(recipe: Recipe, source: Source) -> None:
@@ -258,8 +274,8 @@ def _plugins(recipe: Recipe) -> tuple[Origin, ...]:
 
 
 def _is_data(rows: object) -> bool:
-    """Return whether rows are a list, a tuple or a ``datasets.Dataset``: nobody's code."""
-    return type(rows).__module__.partition(".")[0] in {"builtins", "datasets"}
+    """Return whether rows are a list, a ``datasets.Dataset`` or a table of pandas: nobody's code."""
+    return type(rows).__module__.partition(".")[0] in {"builtins", "datasets", "pandas"}
 
 
 def _parts(source: Source, recipe: Recipe) -> Iterator[tuple[Entry, ...]]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datasetkit.annotation.grounded import GroundedAnnotator
 from datasetkit.annotation.grounders.boxes_then_masks import BoxesThenMasks
 from datasetkit.annotation.similarity import ImageTextCropScorer
-from datasetkit.core.detections import Caption, Detections, Grounding
 from datasetkit.core.errors import ModelError
 from datasetkit.core.protocols import Captioner, CropScorer, Detector, Grounder, PhraseFinder, Segmenter
 from datasetkit.options.build import Placement
 from datasetkit.options.grounding import GroundingOptions
 from datasetkit.options.models import CAPTIONERS, DETECTORS, GROUNDERS, SEGMENTERS, GivenOptions
+from datasetkit.pipeline.promises import CAPTION, DETECT, GROUND, SEGMENT
 from datasetkit.runtime.devices import torch_device
 from datasetkit.runtime.parts import make_part
 from datasetkit.runtime.timers import Stages
@@ -44,7 +44,7 @@ def grounded_annotator(
     device = torch_device(placement.device)
     captioner: Captioner | None = None
     if describes and not isinstance(options.captioner, GivenOptions):
-        captioner = make_part(CAPTIONERS, options.captioner, {"caption": Caption}, device=device, dtype=options.dtype)
+        captioner = make_part(CAPTIONERS, options.captioner, CAPTION, device=device, dtype=options.dtype)
     crop_scorer: CropScorer | None = None
     if options.similarity is not None:
         crop_scorer = ImageTextCropScorer(options.similarity, device=device, dtype=options.dtype)
@@ -62,9 +62,7 @@ def grounded_annotator(
 
 def load_detector(options: GroundingOptions, device: str) -> Detector:
     """Load the detector that the options name."""
-    loaded: Detector = make_part(
-        DETECTORS, options.detector, {"detect": Detections}, device=device, dtype=options.dtype
-    )
+    loaded: Detector = make_part(DETECTORS, options.detector, DETECT, device=device, dtype=options.dtype)
     return loaded
 
 
@@ -72,14 +70,14 @@ def load_segmenter(options: GroundingOptions, device: str) -> Segmenter:
     """Load the segmenter that the options name; those of a grounder name none."""
     if options.segmenter is None:
         raise ModelError(f"detector {options.detector.name} takes no segmenter")
-    loaded: Segmenter = make_part(SEGMENTERS, options.segmenter, {"segment": list}, device=device, dtype=options.dtype)
+    loaded: Segmenter = make_part(SEGMENTERS, options.segmenter, SEGMENT, device=device, dtype=options.dtype)
     return loaded
 
 
 def _grounder(options: GroundingOptions, placement: Placement, device: str, stages: Stages) -> Grounder:
     if options.is_grounder:
         loaded: Grounder = make_part(
-            GROUNDERS, options.detector, {"ground": Grounding}, device=device, dtype=options.dtype, stages=stages
+            GROUNDERS, options.detector, GROUND, device=device, dtype=options.dtype, stages=stages
         )
         return loaded
     return BoxesThenMasks(

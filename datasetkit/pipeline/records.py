@@ -7,17 +7,19 @@ many pictures at once as they take.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from datasetkit.annotation.salience import with_phrases
 from datasetkit.core.drawing import draw_overlay, encode_jpeg
-from datasetkit.core.errors import UnusableError
+from datasetkit.core.errors import SourceError, UnusableError
 from datasetkit.core.ledger import Drop, DropReason, Notice, NoticeKind
 from datasetkit.core.protocols import Aligner, Annotator, Entry, Filter, Reading, Source
 from datasetkit.core.record import Record
 from datasetkit.core.schema import record_to_row
+from datasetkit.core.text import one_line
 from datasetkit.export.dataset.part import Outcome
 from datasetkit.options.recipe import Recipe
 from datasetkit.runtime.threads import map_in_order
@@ -84,6 +86,13 @@ class Pipeline:
                 reading = self._source.read(entry)
         except UnusableError as error:
             return _Item(entry, Drop("record", entry.record_id, error.reason, error.detail))
+        if reading.record.record_id != entry.record_id or not re.fullmatch(
+            r"\w+(\.\w+)*", entry.split or DEFAULT_SPLIT
+        ):
+            raise SourceError(
+                f"source {self._recipe.source.name}: entry {entry.record_id!r} of split {entry.split!r} became record "
+                f"{reading.record.record_id!r}; a record has its entry's id, a split is letters, digits and _"
+            )
         if reading.record.description is None and not self._recipe.source.may_lack_descriptions:
             return _Item(
                 entry, Drop("record", entry.record_id, DropReason.NO_DESCRIPTION, "nothing describes the image")
@@ -103,7 +112,8 @@ class Pipeline:
         record = result.record if self._annotator is not None else self._with_words(result)
         for name, one in self._filters:
             if (why := one.refusal(record)) is not None:
-                return _dropped(entry, Drop("record", entry.record_id, DropReason.FILTERED, f"{name}: {why}"))
+                told = one_line(why).encode("utf-8", "backslashreplace").decode()
+                return _dropped(entry, Drop("record", entry.record_id, DropReason.FILTERED, f"{name}: {told}"))
         with self._stages.timed("draw"):
             overlay = encode_jpeg(draw_overlay(result.pixels, record.key_objects)) if self._recipe.overlay else None
             row = record_to_row(record, overlay)

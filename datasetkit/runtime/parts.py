@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from datasetkit.core.errors import DatasetkitError, PluginError, UnusableError
-from datasetkit.core.text import one_line
-from datasetkit.runtime.registry import Origin, Registry, origin_of
+from datasetkit.core.detections import ModelIdentity
+from datasetkit.core.errors import PluginError, UnusableError
+from datasetkit.runtime.registry import Origin, Registry, naming, origin_of
 
 
-def make_part(registry: Registry, options: Any, promises: Mapping[str, Any], **more: Any) -> Any:
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What a method of a part returns.
+
+    Args:
+        kind: type of the answer, or of each item of a list of as many as the first argument has; where an item has
+            none, an ``UnusableError`` takes its place.
+        is_batch: whether the method takes several items at once; shortage of memory then passes, to be halved.
+        fault: what is wrong with an answer, given it and its item of each argument; None where nothing is.
+
+    """
+
+    kind: type | tuple[type, ...]
+    is_batch: bool = False
+    fault: Callable[..., str | None] = lambda *_: None
+
+
+def make_part(registry: Registry, options: Any, promises: Mapping[str, Promise], **more: Any) -> Any:
     """Make a part.
 
     Args:
         registry: that names it.
         options: of the part; its class is given them and ``more``, as far as its constructor has parameters of these
             names. Where they hold the part itself, it is taken as it is.
-        promises: the methods that it must have, and what each returns: one object of the type for each of its first
-            argument's items (an ``UnusableError`` where there is none), or, of methods that take one item, the object.
+        promises: the methods that it must have.
         more: what else parts of this kind are made of.
 
     Raises:
@@ -30,11 +46,11 @@ def make_part(registry: Registry, options: Any, promises: Mapping[str, Any], **m
     made, origin = options.instance, origin_of_options(registry, options)
     if origin is None:
         return _made(registry.load(options.name), options=options, **more)
-    if made is None:
-        kind = registry.load(options.name)
-        with naming(origin):
-            made = _made(kind, options=options, **more)
-    if lacking := [name for name in promises if not callable(getattr(made, name, None))]:
+    with naming(origin):
+        if made is None:
+            made = _made(registry.load(options.name), options=options, **more)
+        lacking = [name for name in promises if not callable(getattr(made, name, None))]
+    if lacking:
         raise PluginError(f"{origin} has no method {lacking[0]}; see docs/plugins.md")
     return Guarded(made, origin, promises)
 
@@ -58,19 +74,23 @@ class Guarded:
     Args:
         part: the object.
         origin: where it comes from.
-        promises: as of :func:`make_part`.
+        promises: of its methods.
 
     """
 
-    def __init__(self, part: Any, origin: Origin, promises: Mapping[str, Any]) -> None:
+    def __init__(self, part: Any, origin: Origin, promises: Mapping[str, Promise]) -> None:
         self._part = part
         self._origin = origin
         self._promises = promises
 
     @property
-    def identities(self) -> tuple[Any, ...]:
+    def identities(self) -> tuple[ModelIdentity, ...]:
         """The weights in use, where the part says so."""
-        return tuple(getattr(self._part, "identities", ()))
+        with naming(self._origin):
+            found = tuple(getattr(self._part, "identities", ()))
+        if not all(isinstance(one, ModelIdentity) for one in found):
+            raise PluginError(f"{self._origin}: identities must be of the class ModelIdentity")
+        return found
 
     def __len__(self) -> int:
         with naming(self._origin):
@@ -81,14 +101,20 @@ class Guarded:
             return self._part[place]
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._part, name)
+        with naming(self._origin, passing=(AttributeError,)):
+            found = getattr(self._part, name)
         return self._guarded(name, found) if callable(found) else found
 
     def _guarded(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **named: Any) -> Any:
-            with naming(self._origin):
+        promise = self._promises.get(name)
+        passing = (MemoryError,) if promise is not None and promise.is_batch else ()
+
+        def call(*given: Any, **named: Any) -> Any:
+            args = tuple(tuple(item) if isinstance(item, list) else item for item in given)  # not to be changed
+            with naming(self._origin, passing=passing):
                 answer = method(*args, **named)
-            self._check(name, args, answer)
+            if promise is not None:
+                self._check(name, promise, args, answer)
             return self._items(answer) if isinstance(answer, Iterator) else answer
 
         return call
@@ -97,32 +123,27 @@ class Guarded:
         with naming(self._origin):
             yield from answer
 
-    def _check(self, name: str, args: tuple[Any, ...], answer: Any) -> None:
-        kind = self._promises.get(name)
-        if kind is None:
-            return
-        items = answer if isinstance(args[0] if args else None, Sequence) and not isinstance(args[0], str) else [answer]
-        if not isinstance(items, list | tuple) or (items is answer and len(items) != len(args[0])):
-            raise PluginError(
-                f"{self._origin}: {name} returned {_spelt(answer)} for {len(args[0])} items; return a list of as many"
-            )
-        for item in items:
-            if not isinstance(item, (kind, UnusableError)):
-                raise PluginError(f"{self._origin}: {name} returned {_spelt(item)}, not {kind.__name__}")
-
-
-@contextmanager
-def naming(origin: Origin) -> Iterator[None]:
-    """Name a plug-in in what goes wrong in it; errors of ours and shortage of memory pass as they are."""
-    try:
-        yield
-    except (DatasetkitError, MemoryError):
-        raise
-    except Exception as error:
-        if type(error).__name__ == "OutOfMemoryError" or "out of memory" in str(error).lower():
-            raise
-        raise PluginError(f"{origin} went wrong: {type(error).__name__}: {one_line(error)}") from error
+    def _check(self, name: str, promise: Promise, args: tuple[Any, ...], answer: Any) -> None:
+        told, rows = f"{self._origin}: {name} returned", [(answer, *args)]
+        if promise.is_batch:
+            if not isinstance(answer, list | tuple) or len(answer) != len(args[0]):
+                raise PluginError(f"{told} {_spelt(answer)} for {len(args[0])} images; return a list of as many")
+            rows = list(zip(answer, *args, strict=True))
+        for item, *of in rows:
+            if promise.is_batch and isinstance(item, UnusableError):
+                continue
+            if not isinstance(item, promise.kind):
+                raise PluginError(f"{told} {_spelt(item)}, not {_names(promise.kind)}")
+            with naming(self._origin):
+                fault = promise.fault(item, *of)
+            if fault is not None:
+                raise PluginError(f"{told} {fault}")
 
 
 def _spelt(answer: object) -> str:
     return f"{len(answer)} items" if isinstance(answer, list | tuple) else f"a {type(answer).__name__}"
+
+
+def _names(kinds: type | tuple[type, ...]) -> str:
+    every = kinds if isinstance(kinds, tuple) else (kinds,)
+    return " or ".join("None" if one is type(None) else one.__name__ for one in every)

@@ -6,16 +6,20 @@ A part is one of ours, was registered, is an entry point of an installed distrib
 
 from __future__ import annotations
 
+import functools
 import importlib
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from datasetkit.core.errors import PluginError, UnknownNameError
+from datasetkit.core.errors import PluginError, UnknownNameError, UnusableError
+from datasetkit.core.files import file_sha256
 from datasetkit.core.text import one_line
 from datasetkit.runtime.checkpoints import PREFIX
 from datasetkit.runtime.packages import Package, require
@@ -49,6 +53,8 @@ class Origin:
         path: ``package.module:Class``.
         distribution: name of the installed distribution; None where it belongs to none.
         version: of that distribution.
+        sha256: of the file that the class is written in, since a version does not always change with it; None where
+            there is no such file.
 
     """
 
@@ -57,6 +63,7 @@ class Origin:
     path: str
     distribution: str | None
     version: str | None
+    sha256: str | None = None
 
     def __str__(self) -> str:
         """Name it in one line, for messages."""
@@ -124,21 +131,23 @@ class Registry:
         origin = self.origin(name)
         if origin is None:
             raise UnknownNameError(
-                f"no {self.kind} is called {name!r}; known: {', '.join(self.names) or 'none'}, or a class as "
-                "package.module:Class"
+                f"no {self.kind} is called {name!r}; {'known: ' * bool(self.names)}{', '.join(self.names)}"
+                f"{', or' if self.names else 'give'} a class as package.module:Class"
             )
         if is_dotted(name) and str(Path.cwd()) not in sys.path:
             sys.path.append(str(Path.cwd()))  # last, so that no file there hides a package
-        try:
+        with naming(origin, "cannot be imported"):
             return _imported(origin.path)
-        except Exception as error:
-            raise PluginError(f"{origin} cannot be imported: {type(error).__name__}: {one_line(error)}") from error
 
     def options(self, name: str, default: Any) -> Any:
         """Return the class of a part's options, ``default`` where it has none of its own; see :meth:`load`."""
         if name in self.builtin:
             return self.builtin[name].options or default
-        return getattr(self.load(name), "Options", default)
+        loaded, origin = self.load(name), self.origin(name)
+        if origin is None:
+            return getattr(loaded, "Options", default)
+        with naming(origin, "has options that cannot be read"):
+            return getattr(loaded, "Options", default)
 
     def origin(self, name: str) -> Origin | None:
         """Return where a part comes from; None for our own, and for names that nobody knows.
@@ -157,8 +166,9 @@ class Registry:
             raise PluginError(f"{self.kind} {name} comes from {names}; uninstall all but one, or name its class")
         if points:
             found = points[0].dist
-            told = (None, None) if found is None else (found.name, found.version)
-            return Origin(self.kind, name, points[0].value, *told)
+            name_of, version = (None, None) if found is None else (found.name, found.version)
+            path = f"{points[0].module}:{points[0].attr}"
+            return Origin(self.kind, name, path, name_of, version, _source_digest(path))
         return _dotted_origin(self.kind, name, name) if is_dotted(name) else None
 
     def _points(self) -> Iterable[metadata.EntryPoint]:
@@ -180,9 +190,49 @@ def origin_of(kind: str, name: str, part: Any) -> Origin:
 def _dotted_origin(kind: str, name: str, path: str) -> Origin:
     package = path.partition(":")[0].partition(".")[0]
     found = metadata.packages_distributions().get(package, [None])[0]
-    return Origin(kind, name, path, found, None if found is None else metadata.version(found))
+    version = None if found is None else metadata.version(found)
+    return Origin(kind, name, path, found, version, _source_digest(path))
+
+
+def _source_digest(path: str) -> str | None:
+    """Hash the file of a class, which is found without importing it, unless it lies in a package."""
+    module = path.partition(":")[0]
+    try:
+        spec = sys.modules[module].__spec__ if module in sys.modules else find_spec(module)
+    except (ImportError, ValueError):
+        return None
+    file = None if spec is None or spec.origin is None else Path(spec.origin)
+    return file_sha256(file) if file is not None and file.is_file() else None
 
 
 def _imported(path: str) -> Any:
-    module, _, attribute = path.partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    module, _, attributes = path.partition(":")
+    return functools.reduce(getattr, attributes.split("."), importlib.import_module(module))
+
+
+@contextmanager
+def naming(origin: Origin, what: str = "went wrong", passing: tuple[type[BaseException], ...] = ()) -> Iterator[None]:
+    """Name a plug-in in whatever is raised in it: it is somebody else's code, which may raise anything.
+
+    Args:
+        origin: of the plug-in.
+        what: went wrong, for the message.
+        passing: errors that pass as they are, as do those of an image that cannot be used; with ``MemoryError``, what
+            torch raises where memory runs out, too.
+
+    Raises:
+        PluginError: one line.
+
+    """
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, (UnusableError, PluginError, KeyboardInterrupt, GeneratorExit, *passing)):
+            raise
+        try:
+            told = one_line(error)
+        except Exception:  # noqa: BLE001 - even an error's own text may fail
+            told = "an error without a text"
+        if MemoryError in passing and (type(error).__name__ == "OutOfMemoryError" or "out of memory" in told.lower()):
+            raise
+        raise PluginError(f"{origin} {what}: {type(error).__name__}: {told}") from error

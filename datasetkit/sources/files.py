@@ -55,7 +55,7 @@ def read_picture(path: Place, limits: ImageLimits) -> bytes:
                 f"{path.name} has {status.st_size:,} bytes; at most {limits.max_bytes:,} are allowed",
             )
         return read_part(path, 0, status.st_size)
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # a name with a null byte is none
         raise UnusableError(DropReason.MISSING, f"{path.name} is not there") from None
     except OSError as error:
         raise UnusableError(DropReason.UNREADABLE, f"{path.name} cannot be opened: {error.strerror}") from error

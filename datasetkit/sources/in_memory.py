@@ -15,12 +15,16 @@ from PIL import Image
 
 from datasetkit.core.errors import SourceError, UnusableError
 from datasetkit.core.ledger import DropReason
+from datasetkit.core.limits import ImageLimits
 from datasetkit.core.protocols import Entry, Reading, SourceContext
+from datasetkit.core.schema import row_schema
 from datasetkit.options.sources import TableOptions
-from datasetkit.sources.columns import PICTURE_NAMES, check_texts, find_columns
+from datasetkit.sources.columns import PICTURE_NAMES, Columns, check_texts, find_columns
 from datasetkit.sources.files import read_picture
 from datasetkit.sources.hub_loading import encoded
 from datasetkit.sources.rows import Row, RowReader, RowSource
+
+_ROWS_LOOKED_AT = 100
 
 
 class InMemorySource(RowSource):
@@ -40,39 +44,49 @@ class InMemorySource(RowSource):
     """
 
     def __init__(self, rows: Any, options: TableOptions, context: SourceContext = SourceContext()) -> None:
-        if not hasattr(rows, "__getitem__") or not hasattr(rows, "__len__") or not len(rows):
-            raise SourceError(
-                f"{options.name} is not a sequence of rows, or is empty; give a list or a datasets.Dataset"
-            )
         self._name, self._limits = options.name.removeprefix("builtins:"), context.limits
-        is_dataset = type(rows).__module__.partition(".")[0] == "datasets"
-        if is_dataset:
+        package = type(rows).__module__.partition(".")[0]
+        if package == "pandas" and hasattr(rows, "to_dict"):
+            rows = rows.to_dict("records")
+        is_sequence = hasattr(rows, "__getitem__") and hasattr(rows, "__len__") and not isinstance(rows, Mapping)
+        if not is_sequence or not len(rows):
+            raise SourceError(f"{self._name} is not a sequence of rows, or is empty; give a list or a datasets.Dataset")
+        if package == "datasets":
             if getattr(rows, "features", None) is None or not hasattr(rows, "select_columns"):
                 raise SourceError(f"{type(rows).__name__} is not a datasets.Dataset; give one split of it")
-            schema = rows.features.arrow_schema
+            self._columns = self._found(rows.features.arrow_schema, options)
+            rows = encoded(rows.with_format(None), self._columns)
         else:
-            first = rows[0]
-            if not isinstance(first, Mapping):
-                raise SourceError(f"rows of {self._name} are of type {type(first).__name__}; give mappings")
-            images = {*PICTURE_NAMES} if options.image_column is None else {options.image_column}
-            schema = pa.schema([(str(name), _kind(value, is_image=name in images)) for name, value in first.items()])
-        self._columns = find_columns(schema, self._name, options)
-        if options.image_column is options.id_column is None:
-            check_texts([(schema, self._columns)], self._name, "text-column")
-        self._rows = encoded(rows, self._columns) if is_dataset else rows
+            first = _first_values(rows)
+            if {field.name for field in row_schema(overlay=False)} <= first.keys():
+                self._columns = Columns("image", is_record=True)
+            else:
+                images = {*PICTURE_NAMES} if options.image_column is None else {options.image_column}
+                kinds = [(str(name), _kind(value, is_image=name in images)) for name, value in first.items()]
+                self._columns = self._found(pa.schema(kinds), options)
+        self._rows = rows
         self._reader = RowReader(context)
-        self._given = rows
+
+    def _found(self, schema: pa.Schema, options: TableOptions) -> Columns:
+        columns = find_columns(schema, self._name, options)
+        if options.image_column is options.id_column is None:
+            check_texts([(schema, columns)], self._name, "text-column")
+        return columns
 
     def fingerprint(self) -> str:
         """Hex digest over all rows, or what the rows' own method returns."""
-        if hasattr(self._given, "fingerprint"):
-            return str(self._given.fingerprint())
-        digest = hashlib.sha256(json.dumps([self._name, self._columns.names, len(self)]).encode())
+        if hasattr(self._rows, "fingerprint"):
+            return str(self._rows.fingerprint())
+        columns = self._columns
+        digest = hashlib.sha256(json.dumps([self._name, columns.names, len(self)]).encode())
         for number in range(len(self)):
-            row = self._rows[number]
-            digest.update(_digest(row[self._columns.image]))
-            others = [row.get(name) for name in self._columns.names if name != self._columns.image]
-            digest.update(json.dumps(others, default=str).encode())
+            try:
+                row = self._row(number)
+                others = [row.get(name) for name in columns.names if name != columns.image]
+                told = json.dumps([_digest(row[columns.image], self._limits), others], default=str)
+            except UnusableError as error:
+                told = error.detail
+            digest.update(told.encode("utf-8", "backslashreplace"))
         return digest.hexdigest()
 
     def __len__(self) -> int:
@@ -83,27 +97,63 @@ class InMemorySource(RowSource):
         """Go through the rows; those of a built dataset are read for their ids."""
         columns = self._columns
         for number in range(len(self)):
-            row = self._rows[number] if columns.is_record or columns.id else {}
+            row: Any = self._rows[number] if columns.is_record or columns.id else None
+            row = row if isinstance(row, Mapping) else {}
             record_id = row.get("record_id" if columns.is_record else columns.id or "")
-            objects = [item["id"] for item in row["objects"]] if columns.is_record else []
+            objects = [item["id"] for item in row.get("objects") or ()] if columns.is_record else []
             yield Row(number, record_id, f"{number:06d}", objects)
 
     def _read(self, entry: Entry, number: int) -> Reading:
-        row = dict(self._rows[number])
-        if self._columns.image not in row:
-            raise UnusableError(DropReason.BAD_ROW, f"row {number} has no {self._columns.image!r}; it has {list(row)}")
+        row = self._row(number)
         image = row[self._columns.image]
-        if isinstance(image, str | Path):
-            row[self._columns.image] = {"bytes": read_picture(Path(image), self._limits), "path": Path(image).name}
+        if isinstance(image, Path):
+            row[self._columns.image] = {"bytes": read_picture(image, self._limits), "path": image.name}
         elif isinstance(image, Image.Image | np.ndarray):
-            row[self._columns.image] = _png(image)
-        row = {name: row.get(name) for name in self._columns.names}
+            name = f"{entry.record_id.replace('/', '-')}.png"
+            row[self._columns.image] = {"bytes": _png(image), "path": name}
         return self._reader.read(entry, row, self._columns, entry.record_id)
+
+    def _row(self, number: int) -> dict[str, Any]:
+        """Return the columns of a row, a file's image as its path.
+
+        Raises:
+            UnusableError: it is not a row, or holds something else where a text or an image should be.
+
+        """
+        columns, row = self._columns, self._rows[number]
+        if not isinstance(row, Mapping) or columns.image not in row:
+            has = ", ".join(map(str, row)) if isinstance(row, Mapping) else f"it is a {type(row).__name__}"
+            raise UnusableError(DropReason.BAD_ROW, f"row {number} has no {columns.image!r}: {has}")
+        text = row.get(columns.text or "")
+        if text is not None and not isinstance(text, str | list):
+            raise UnusableError(DropReason.BAD_ROW, f"row {number}: the text is a {type(text).__name__}")
+        image = row[columns.image]
+        if isinstance(image, Mapping) and image.get("bytes") is None and image.get("path"):
+            image = image["path"]  # of files, as `datasets` has them; they are the caller's own
+        if isinstance(image, str):
+            image = Path(image)
+        if isinstance(image, bytearray | memoryview):
+            image = bytes(image)
+        return {name: row.get(name) for name in columns.names} | {columns.image: image}
+
+
+def _first_values(rows: Any) -> dict[Any, Any]:
+    """Return the columns of rows, each with the first value that is something; of rows made on demand only one is."""
+    every = rows[:_ROWS_LOOKED_AT] if isinstance(rows, list | tuple) else [rows[0]]
+    if not isinstance(every[0], Mapping):
+        raise SourceError(f"rows are of type {type(every[0]).__name__}; give mappings")
+    found: dict[Any, Any] = {}
+    for row in every:
+        found |= (
+            {name: value for name, value in row.items() if found.get(name) is None} if isinstance(row, Mapping) else {}
+        )
+    return found
 
 
 def _kind(value: object, *, is_image: bool) -> pa.DataType:
     """Return the Arrow type that columns are found by; images of every form are binary."""
-    if isinstance(value, Image.Image | bytes | Path | np.ndarray) or (isinstance(value, Mapping) and "bytes" in value):
+    images = Image.Image | bytes | bytearray | memoryview | Path | np.ndarray
+    if isinstance(value, images) or (isinstance(value, Mapping) and "bytes" in value):
         return pa.binary()
     if isinstance(value, str):
         return pa.binary() if is_image else pa.string()
@@ -117,13 +167,24 @@ def _png(image: Image.Image | np.ndarray[Any, Any]) -> bytes:
     buffer = io.BytesIO()
     try:
         (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(buffer, "PNG")
-    except (OSError, TypeError, ValueError) as error:
+    except (LookupError, OSError, TypeError, ValueError, SyntaxError) as error:
         raise UnusableError(DropReason.UNSUPPORTED_PIXELS, f"the image cannot be encoded: {error}") from error
     return buffer.getvalue()
 
 
-def _digest(image: object) -> bytes:
+def _digest(image: object, limits: ImageLimits) -> str:
+    """Hash what decides an image's pixels: those of an object with their form, or the bytes of a file."""
+    if isinstance(image, Path):
+        image = read_picture(image, limits)
     if isinstance(image, Mapping):
-        image = image.get("bytes") or image.get("path")
-    data = image.tobytes() if isinstance(image, Image.Image | np.ndarray) else image
-    return hashlib.sha256(data if isinstance(data, bytes) else str(data).encode()).digest()
+        image = image.get("bytes")
+    if isinstance(image, np.ndarray):
+        form, data = f"{image.dtype}{image.shape}", image.tobytes()
+    elif isinstance(image, Image.Image):
+        try:
+            form, data = f"{image.mode}{image.size}{image.getpalette()}", image.tobytes()
+        except (OSError, ValueError, SyntaxError) as error:
+            raise UnusableError(DropReason.TRUNCATED, f"the image cannot be read: {error}") from error
+    else:
+        form, data = type(image).__name__, image if isinstance(image, bytes) else str(image).encode()
+    return hashlib.sha256(form.encode() + data).hexdigest()

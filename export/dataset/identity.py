@@ -102,7 +102,7 @@ def _first_difference(path: str, there: Any, here: Any) -> str | None:
     if json.dumps(there) == json.dumps(here):
         return None
     if isinstance(there, Mapping) and isinstance(here, Mapping):
-        for name in sorted({*there, *here}):
+        for name in sorted({*there, *here}, key=lambda name: (name != "name", name)):
             found = _first_difference(f"{path}.{name}".lstrip("."), there.get(name), here.get(name))
             if found is not None:
                 return found

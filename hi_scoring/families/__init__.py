@@ -10,9 +10,16 @@ from datasetkit.hi_scoring.families.base import Family
 from datasetkit.hi_scoring.geometry import ImageTokens
 from datasetkit.options.heads import FAMILIES
 from datasetkit.runtime.packages import TORCHVISION, require
-from datasetkit.runtime.parts import Guarded, naming
+from datasetkit.runtime.parts import Guarded, Promise
+from datasetkit.runtime.registry import naming
 
-_PROMISES = {"image_tokens": ImageTokens, "prompt": str, "closing": str, "inputs": Mapping, "response_tokens": tuple}
+_PROMISES = {
+    "image_tokens": Promise(ImageTokens),
+    "prompt": Promise(str),
+    "closing": Promise(str),
+    "inputs": Promise(Mapping),
+    "response_tokens": Promise(tuple),
+}
 
 
 def family_of(config: Any, name: str | None = None) -> Family:

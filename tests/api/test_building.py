@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import datasets
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 import datasetkit as dk
-from datasetkit.core.errors import DatasetkitError, PluginError, RecipeError, SourceError
+from datasetkit.core.errors import DatasetkitError, OutputError, PluginError, RecipeError, SourceError
 from datasetkit.core.record import Record
 from datasetkit.options import CocoOptions, FolderOptions
 from datasetkit.options.recipe import Recipe
@@ -98,10 +99,11 @@ def test_rows_of_a_built_dataset_come_back_as_records(tmp_path: Path) -> None:
 class Long:
     """A filter that is here as an object, with options of its own."""
 
-    options: ClassVar[dict[str, int]] = {"words": 5}
+    def __init__(self, words: int) -> None:
+        self._words = words
 
     def refusal(self, record: Record) -> str | None:
-        return "too short" if len((record.description or "").split()) < self.options["words"] else None
+        return "too short" if len((record.description or "").split()) < self._words else None
 
 
 def test_own_objects_take_part_and_are_named(tmp_path: Path) -> None:
@@ -111,7 +113,7 @@ def test_own_objects_take_part_and_are_named(tmp_path: Path) -> None:
         tmp_path / "out",
         detector=detector,
         segmenter=TableSegmenter(),
-        filters=[Long()],
+        filters=Long(5),
         device="cpu",
     )
     assert len(built) == 4
@@ -122,6 +124,8 @@ def test_own_objects_take_part_and_are_named(tmp_path: Path) -> None:
     }
     assert built.manifest.recipe["filters"][0]["settings"] == {"words": 5}
     assert [model.id for model in built.manifest.models] == ["table", "table"]
+    with pytest.raises(OutputError, match=r"filters: .* there, .* here|settings.words: 5 there, 6 here"):
+        dk.build(rows(), tmp_path / "out", filters=Long(6))
     found = next(iter(records(tmp_path / "out").values()))
     assert [phrase.object_ids for phrase in found.phrases if phrase.text == "a bus"] == [(0,)]
     assert built.verify().is_sound
@@ -145,8 +149,8 @@ def test_masks_that_a_source_has_are_not_lost_by_accident(tmp_path: Path) -> Non
         ("nowhere/at/all", {}, SourceError, "is not a path, nor a source; give one of coco, folder"),
         ([], {}, SourceError, "is not a sequence of rows, or is empty"),
         ([{"text": "x"}], {}, SourceError, "has no column of encoded pictures"),
-        ([3], {}, SourceError, "rows of list are of type int; give mappings"),
-        (rows(1), {"colour": 1}, RecipeError, "there is no option colour; known: captioner"),
+        ([3], {}, SourceError, "rows are of type int; give mappings"),
+        (rows(1), {"colour": 1}, RecipeError, "there is no option colour; known: allow_code, captioner"),
         (rows(1), {"limit": 0}, RecipeError, "limit: Input should be greater than or equal to 1"),
         (rows(1), {"detector": object(), "segmenter": TableSegmenter()}, PluginError, "has no method detect"),
         (rows(1), {"filters": [object()]}, PluginError, "filter builtins:object has no method refusal"),
@@ -160,3 +164,64 @@ def test_what_cannot_be_is_one_line(
         dk.build(source, tmp_path / "out", **options)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+def changed(kind: str, tmp_path: Path) -> tuple[Any, Any]:
+    """An image and another one that has the same bytes, or the same name."""
+    flat = np.arange(384, dtype=np.uint8)
+    if kind == "shape":
+        return flat.reshape(8, 16, 3), flat.reshape(16, 8, 3)
+    if kind == "size":
+        return Image.new("RGB", (8, 16)), Image.new("RGB", (16, 8))
+    red, green = Image.new("P", (8, 8)), Image.new("P", (8, 8))
+    red.putpalette([255, 0, 0])
+    green.putpalette([0, 255, 0])
+    if kind == "palette":
+        return red, green
+    return put(tmp_path, {"a.png": picture(1)}) / "a.png", tmp_path / "a.png"
+
+
+@pytest.mark.parametrize("kind", ["shape", "size", "palette", "file"])
+def test_other_pixels_are_another_build(kind: str, tmp_path: Path) -> None:
+    first, second = changed(kind, tmp_path)
+    dk.build([{"image": first, "text": "a"}], tmp_path / "out")
+    if kind == "file":
+        put(tmp_path, {"a.png": picture(2)})
+    with pytest.raises(OutputError, match="the source has changed since"):
+        dk.build([{"image": second, "text": "a"}], tmp_path / "out")
+
+
+def test_a_list_of_built_rows_comes_back_as_records(tmp_path: Path) -> None:
+    dk.build("toyworld", tmp_path / "scenes", count=2, size_px=64, preset="none", overlay=False)
+    dk.build(list(dk.load(tmp_path / "scenes", split="train")), tmp_path / "out", overlay=False)
+    found, expected = records(tmp_path / "out"), records(tmp_path / "scenes")
+    assert {name: (one.objects, one.phrases) for name, one in found.items()} == {
+        name: (one.objects, one.phrases) for name, one in expected.items()
+    }
+
+
+def test_rows_that_are_damaged_are_dropped_alone(tmp_path: Path) -> None:
+    closed = Image.new("RGB", (4, 4))
+    closed.close()
+    given = [
+        *rows(1),
+        {"text": "no image"},
+        None,
+        {"image": closed, "text": "closed"},
+        {"image": np.array(5, np.uint8), "text": "a number"},
+        {"image": str(tmp_path / "none.png"), "text": "no file"},
+        {"image": noise(5), "text": 3},
+        {"image": bytearray(picture(6)), "text": "bytes"},
+    ]
+    built = dk.build(given, tmp_path / "out")
+    assert (len(built), sum(built.manifest.tally.dropped["record"].values())) == (2, 6)
+    assert dk.build(given, tmp_path / "out").manifest == built.manifest
+
+
+def test_a_table_of_pandas_and_files_of_datasets_are_rows(tmp_path: Path) -> None:
+    files = put(tmp_path / "in", {f"{number}.png": picture(number) for number in range(3)})
+    paths = sorted(map(str, files.iterdir()))
+    frame = pd.DataFrame({"image": paths, "text": ["a", "b", "c"]})
+    assert len(dk.build(frame, tmp_path / "frame")) == 3
+    loaded = datasets.Dataset.from_pandas(frame).cast_column("image", datasets.Image())
+    assert len(dk.build(loaded, tmp_path / "dataset")) == 3

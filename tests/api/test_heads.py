@@ -139,7 +139,7 @@ def test_every_experiment_returns_what_lies_in_its_folder(tmp_path: Path, caplog
             select=["top-layers:1", "bottom-layers:1"],
             targets=["q_proj"],
         ),
-        report([tmp_path / name for name in ("blocked", "ablated", "sparse", "tuned")], tmp_path / "page.html"),
+        report([tmp_path / name for name in ("blocked", "ablated", "sparse", "tuned")], out=tmp_path / "page.html"),
     ]
     for result, name in zip(results, ("blocked", "ablated", "sparse", "tuned", "page.html"), strict=True):
         assert result is not None

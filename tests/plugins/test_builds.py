@@ -129,6 +129,20 @@ def test_what_reads_a_dataset_imports_nothing_that_its_manifest_names(command: C
             ("--captioner", "my_lab.broken:Wrong", "--set", "recaption=true"),
             "captioner my_lab.broken:Wrong of my-lab 1.2: caption returned a str, not Caption",
         ),
+        (
+            ("--detector", "my_lab.broken:Emptying"),
+            "detector my_lab.broken:Emptying of my-lab 1.2 went wrong: Attribute",
+        ),
+        (
+            ("--detector", "my_lab.broken:Outside"),
+            "detect returned the box [1.0, 1.0, 1000.0, 9.0], outside of 96 x 64 px",
+        ),
+        (("--detector", "my_lab.broken:Scored"), "detect returned scores of shape (1, 7) for 1 phrases"),
+        (("--detector", "bright", "--segmenter", "my_lab.broken:Small"), "a mask that is not of 64 x 96 px"),
+        (("--phrases", "my_lab.broken:Overlapping"), "find returned spans [(0, 4), (2, 6)]; they must rise within"),
+        (("--filters", "my_lab.broken:Maybe"), "refusal returned a bool, not str or None"),
+        (("--filters", "my_lab.broken:Exits"), "filter my_lab.broken:Exits of my-lab 1.2 went wrong: SystemExit: 0"),
+        (("--filters", "sys:exit"), "filter sys:exit went wrong: SystemExit"),
         (("--filters", "my_lab.broken:Raises"), "filter my_lab.broken:Raises of my-lab 1.2 went wrong: KeyError"),
         (("--segmenter", "my_lab.broken:Incomplete"), "segmenter my_lab.broken:Incomplete of my-lab 1.2 has no method"),
         (
@@ -173,3 +187,25 @@ def test_a_preset_of_a_file_needs_allow_code_as_well(command: Command, tmp_path:
     arguments = ("build", "squares", "--preset", "mine.yaml", "--out", "out")
     assert "give --allow-code" in command(*arguments).stderr
     assert command(*arguments, "--allow-code").returncode == 0
+
+
+def test_what_a_part_prints_is_not_in_the_way_of_json(command: Command) -> None:
+    done = command("build", "squares", "--filters", "my_lab.broken:Talks", "--json", "--out", "out")
+    assert json.loads(done.stdout)["records"] == 3
+    assert "talking" in done.stderr
+
+
+def test_options_of_a_source_do_not_hide_those_of_a_build(command: Command) -> None:
+    done = command("build", "my_lab.broken:Clashing", "--out", "out")
+    assert done.returncode == 1
+    assert "out is an option of every build; rename it" in done.stderr
+
+
+def test_a_part_whose_file_has_changed_makes_another_build(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("class Keep:\n    def refusal(self, record):\n        return None\n")
+    arguments = ("build", "squares", "--filters", "mine:Keep", "--out", "out")
+    assert command(*arguments).returncode == 0
+    (tmp_path / "mine.py").write_text("class Keep:\n    def refusal(self, record):\n        return 'no'\n")
+    done = command(*arguments)
+    assert done.returncode == 1
+    assert "filter mine:Keep is used by one, not the other" in done.stderr

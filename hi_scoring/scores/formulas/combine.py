@@ -18,7 +18,7 @@ from torch import Tensor
 from datasetkit.core.errors import PluginError
 from datasetkit.hi_scoring.scores.formulas import binarise, mass, overlap, spatial
 from datasetkit.options.heads import BINARISATIONS, SCORES, ScoreOptions
-from datasetkit.runtime.parts import naming
+from datasetkit.runtime.registry import naming
 
 
 class ViewScore(Protocol):
@@ -47,7 +47,9 @@ def further_score(name: str) -> ViewScore:
 
     """
     kind, origin = SCORES.load(name), SCORES.origin(name)
-    guard: Callable[[], AbstractContextManager[None]] = nullcontext if origin is None else partial(naming, origin)
+    guard: Callable[[], AbstractContextManager[None]] = (
+        nullcontext if origin is None else partial(naming, origin, passing=(MemoryError,))
+    )
     with guard():
         score = kind()
 

@@ -1,0 +1,61 @@
+"""What exchangeable parts of a build promise. Owns the checks of their answers where they come from a plug-in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from types import NoneType
+from typing import Any
+
+from PIL import Image
+
+from datasetkit.core.detections import Caption, Detections, FloatArray, Grounding, Query, Region, Segment
+from datasetkit.core.protocols import NounPhrase, Reading
+from datasetkit.runtime.parts import Promise
+
+
+def _phrases(found: Sequence[Any], text: str) -> str | None:
+    if not all(isinstance(one, NounPhrase) for one in found):
+        return "items that are not of the class NounPhrase"
+    edges = [0, *(edge for one in found for edge in (one.start, one.end)), len(text)]
+    if any(first > second for first, second in pairwise(edges)) or any(one.start == one.end for one in found):
+        return f"spans {[(one.start, one.end) for one in found]}; they must rise within {len(text)} characters"
+    return None
+
+
+def _caption(found: Caption, _: Image.Image) -> str | None:
+    return None if isinstance(found.text, str) else f"a text that is a {type(found.text).__name__}"
+
+
+def _detections(found: Detections, image: Image.Image, query: Query) -> str | None:
+    if found.scores.shape[1] != len(query.phrases):
+        return f"scores of shape {found.scores.shape} for {len(query.phrases)} phrases"
+    outside = found.boxes_xyxy[(found.boxes_xyxy[:, 2:] > (image.width, image.height)).any(axis=1)]
+    return f"the box {outside[0].tolist()}, outside of {image.width} x {image.height} px" if len(outside) else None
+
+
+def _segments(found: list[Any], image: Image.Image, boxes_xyxy: FloatArray) -> str | None:
+    if len(found) != len(boxes_xyxy) or not all(isinstance(one, Segment) for one in found):
+        return f"{len(found)} segments for {len(boxes_xyxy)} boxes; return a Segment for each"
+    return _sizes([one.mask for one in found if one.mask is not None], image)
+
+
+def _grounding(found: Grounding, image: Image.Image, query: Query) -> str | None:
+    for region in found.regions:
+        if not isinstance(region, Region) or len(region.phrase_scores) != len(query.phrases):
+            return f"a region that has no score for each of {len(query.phrases)} phrases"
+    return _sizes([region.mask for region in found.regions], image)
+
+
+def _sizes(masks: Sequence[Any], image: Image.Image) -> str | None:
+    wrong = [mask for mask in masks if getattr(mask, "size_hw", None) != (image.height, image.width)]
+    return f"a mask that is not of {image.height} x {image.width} px" if wrong else None
+
+
+FIND = {"find": Promise((list, tuple), fault=_phrases)}
+REFUSAL = {"refusal": Promise((str, NoneType))}
+READ = {"read": Promise(Reading), "fingerprint": Promise(str)}
+CAPTION = {"caption": Promise(Caption, is_batch=True, fault=_caption)}
+DETECT = {"detect": Promise(Detections, is_batch=True, fault=_detections)}
+SEGMENT = {"segment": Promise(list, is_batch=True, fault=_segments)}
+GROUND = {"ground": Promise(Grounding, is_batch=True, fault=_grounding)}
