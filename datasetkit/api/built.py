@@ -266,17 +266,7 @@ class Built(Result):
         return export_folder(folder, to, place, split=split, overwrite=overwrite, on_progress=on_progress)
 
     def push(
-        self,
-        repository: str,
-        *,
-        private: bool | None = None,
-        revision: str | None = None,
-        tag: str | None = None,
-        token: str | None = None,
-        commit_message: str | None = None,
-        create_pr: bool = False,
-        dry_run: bool = False,
-        on_progress: OnProgress | None = None,
+        self, repository: str, *, on_progress: OnProgress | None = None, **options: Any
     ) -> Plan | Pushed | StorePush:
         """Publish the dataset on the Hugging Face Hub, in one commit, or in an object store.
 
@@ -285,36 +275,22 @@ class Built(Result):
             'https://huggingface.co/datasets/user/name/tree/v1'
 
         Args:
-            repository: ``user/name``, or a URI such as ``s3://bucket/prefix``, which takes none of the options below
-                but the last two.
-            private: who may see a new repository; None leaves it to the Hub.
-            revision: branch; made from ``main`` if it is not there.
-            tag: for the new commit.
-            token: None takes the one that ``hf auth login`` stored, or ``HF_TOKEN``. It is in no message and no result.
-            commit_message: title of the commit; None names what is pushed.
-            create_pr: whether the commit is proposed as a pull request to ``main``.
-            dry_run: whether nothing is sent.
+            repository: ``user/name``, or a URI such as ``s3://bucket/prefix``, which takes ``dry_run`` alone.
             on_progress: called with stage, bytes done and bytes in all, from several threads.
+            **options: ``private``, ``revision``, ``tag``, ``token``, ``commit_message``, ``create_pr`` and ``dry_run``;
+                see :class:`~datasetkit.options.dataset.PushOptions`. A token is in no message and no result.
 
         Raises:
             BuiltFolderError: the folder is not finished, or a shard is not the manifest's.
+            RecipeError: there is no such option.
             HubError, OutputError, OSError: the place refuses something, or cannot be reached; nothing is lost.
 
         """
         from datasetkit.export.publish.publishing import publish
+        from datasetkit.options.dataset import PushOptions
 
-        return publish(
-            self._folder,
-            repository,
-            private=private,
-            revision=revision,
-            tag=tag,
-            token=token,
-            commit_message=commit_message,
-            create_pr=create_pr,
-            dry_run=dry_run,
-            on_progress=on_progress,
-        )
+        given = {"folder": self._folder, "repository": repository, **options}
+        return publish(PushOptions.checked(given), on_progress)
 
     @property
     def _folder(self) -> Path:

@@ -18,11 +18,8 @@ def push(options: PushOptions, screen: Screen) -> None:
     its credentials where its own tools look for them, as AWS_ACCESS_KEY_ID; AWS_ENDPOINT_URL names a store that is not
     Amazon's.
     """
-    more = options.model_dump(exclude={"folder", "repository", "adapter"})
-    more["token"] = None if options.token is None else options.token.get_secret_value()
+    if not options.adapter:
+        open_built(options.folder)  # says what a folder is that was never built
     with screen.progress(unit="bytes", kept="what was sent is kept", threads=True) as bar:
-        if options.adapter:
-            pushed = publish(options.folder, options.repository, adapter=True, **more, on_progress=bar)
-        else:
-            pushed = open_built(options.folder).push(options.repository, **more, on_progress=bar)
+        pushed = publish(options, bar)
     screen.show(pushed)

@@ -237,6 +237,14 @@ def _read_mapping(text: str) -> object:
 Commas = BeforeValidator(split_at_commas)
 
 
+def read_several(value: object) -> object:
+    """Take one for a list of one."""
+    return value if isinstance(value, list | tuple) else (value,)
+
+
+Several = BeforeValidator(read_several)
+
+
 def read_class(value: object) -> object:
     """Take a class for its name."""
     return f"{value.__module__}:{value.__qualname__}" if isinstance(value, type) else value

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from datasetkit.options.base import ClassName, Commas, Device, Dtype, Options, Typed
+from datasetkit.options.base import ClassName, Commas, Device, Dtype, Options, Several, Typed
 from datasetkit.options.head_forms import Once, QuestionPrompt, check_selection
 from datasetkit.options.heads import (
     SCORE_NAMES,
@@ -36,10 +36,6 @@ def _as_text(value: object) -> object:
     return str(value) if isinstance(value, PathLike) else value
 
 
-def _as_several(value: object) -> object:
-    return (value,) if isinstance(value, str | PathLike) else value
-
-
 def _check_model(model: Any) -> Any:
     return check_shipped(str(model)) if isinstance(model, str | PathLike) else model
 
@@ -61,7 +57,6 @@ Selection = Annotated[str, AfterValidator(check_selection)]
 Seed = Annotated[int, Field(ge=0, le=_LAST_SEED)]
 Rows = Annotated[Any, BeforeValidator(_as_text), Typed("FOLDER|USER/NAME[@REVISION]")]
 Scores = Annotated[Path, Typed("FOLDER")]
-Several = BeforeValidator(_as_several)
 
 
 class HeadsCommand(Options):

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, SerializeAsAny
 
 from datasetkit.options.base import Options, PartOf, PartOptions, Unit
 from datasetkit.runtime.checkpoints import check_shipped
-from datasetkit.runtime.packages import GROUNDINGDINO, SEGMENT_ANYTHING, TORCHVISION
+from datasetkit.runtime.packages import GROUNDINGDINO, SEGMENT_ANYTHING, TORCHVISION, Package
 from datasetkit.runtime.registry import Builtin, Registry
 
 
@@ -125,47 +125,42 @@ class NounPhraseOptions(PartOptions):
     name: Literal["noun-phrases"] = "noun-phrases"
 
 
+def _ours(path: str, options: type[PartOptions], *packages: Package) -> Builtin:
+    return Builtin(f"datasetkit.annotation.{path}", options, packages)
+
+
 CAPTIONERS = Registry(
     "captioner",
     {
         "given": Builtin("datasetkit.options.models:GivenOptions", GivenOptions),
-        "image-text-to-text": Builtin(
-            "datasetkit.annotation.captioners.image_text_to_text:ImageTextToTextCaptioner", ImageTextToTextOptions
-        ),
+        "image-text-to-text": _ours("captioners.image_text_to_text:ImageTextToTextCaptioner", ImageTextToTextOptions),
     },
 )
 DETECTORS = Registry(
     "detector",
     {
-        "grounding-dino": Builtin(
-            "datasetkit.annotation.detectors.grounding_dino:GroundingDinoDetector", GroundingDinoOptions
+        "grounding-dino": _ours("detectors.grounding_dino:GroundingDinoDetector", GroundingDinoOptions),
+        "groundingdino-py": _ours(
+            "detectors.groundingdino_py:GroundingDinoPyDetector", GroundingDinoPyOptions, TORCHVISION, GROUNDINGDINO
         ),
-        "groundingdino-py": Builtin(
-            "datasetkit.annotation.detectors.groundingdino_py:GroundingDinoPyDetector",
-            GroundingDinoPyOptions,
-            (TORCHVISION, GROUNDINGDINO),
-        ),
-        "owlv2": Builtin("datasetkit.annotation.detectors.owlv2:Owlv2Detector", Owlv2Options),
+        "owlv2": _ours("detectors.owlv2:Owlv2Detector", Owlv2Options),
     },
 )
-GROUNDERS = Registry(
-    "grounder", {"sam3": Builtin("datasetkit.annotation.grounders.sam3:Sam3Grounder", Sam3Options, (TORCHVISION,))}
-)
+GROUNDERS = Registry("grounder", {"sam3": _ours("grounders.sam3:Sam3Grounder", Sam3Options, TORCHVISION)})
 SEGMENTERS = Registry(
     "segmenter",
     {
-        "sam": Builtin("datasetkit.annotation.segmenters.sam:SamSegmenter", SamOptions),
-        "sam2": Builtin("datasetkit.annotation.segmenters.sam2:Sam2Segmenter", Sam2Options, (TORCHVISION,)),
-        "segment-anything": Builtin(
-            "datasetkit.annotation.segmenters.segment_anything:SegmentAnythingSegmenter",
+        "sam": _ours("segmenters.sam:SamSegmenter", SamOptions),
+        "sam2": _ours("segmenters.sam2:Sam2Segmenter", Sam2Options, TORCHVISION),
+        "segment-anything": _ours(
+            "segmenters.segment_anything:SegmentAnythingSegmenter",
             SegmentAnythingOptions,
-            (TORCHVISION, SEGMENT_ANYTHING),
+            TORCHVISION,
+            SEGMENT_ANYTHING,
         ),
     },
 )
-PHRASE_FINDERS = Registry(
-    "phrase finder", {"noun-phrases": Builtin("datasetkit.annotation.phrases:NounPhraseFinder", NounPhraseOptions)}
-)
+PHRASE_FINDERS = Registry("phrase finder", {"noun-phrases": _ours("phrases:NounPhraseFinder", NounPhraseOptions)})
 FILTERS = Registry("filter", {})
 
 Captioner = Annotated[SerializeAsAny[PartOptions], PartOf((CAPTIONERS,))]

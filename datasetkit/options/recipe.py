@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, StringConstraints, field_validator
 from datasetkit.core.errors import RecipeError
 from datasetkit.core.limits import MOST_PIXELS, ImageLimits
 from datasetkit.core.paths import Place, absolute
-from datasetkit.options.base import Options, Typed
+from datasetkit.options.base import Options, Several, Typed
 from datasetkit.options.files import read_options
 from datasetkit.options.grounding import GroundingOptions
 from datasetkit.options.models import Filter, NounPhraseOptions, PhraseFinder
@@ -31,11 +31,6 @@ def _read_shares(value: object) -> object:
     if len(dict(pairs)) < len(pairs):
         raise ValueError("a split is named twice; give every split once")
     return dict(pairs)
-
-
-def _read_several(value: object) -> object:
-    """Take one for a list of one."""
-    return value if isinstance(value, list | tuple) else (value,)
 
 
 class LimitOptions(Options):
@@ -65,7 +60,7 @@ class RecordOptions(Options):
     """Entries per part, the unit of resuming; a part makes at most one shard per split."""
     phrases: Annotated[PhraseFinder, Typed("NAME")] = NounPhraseOptions()
     """Finder of noun phrases: noun-phrases, the name of a plug-in, or package.module:Class."""
-    filters: Annotated[tuple[Filter, ...], BeforeValidator(_read_several), Typed("NAME", is_repeatable=True)] = ()
+    filters: Annotated[tuple[Filter, ...], Several, Typed("NAME", is_repeatable=True)] = ()
     """Filter of records: the name of a plug-in, package.module:Class, or '{name: ..., OPTION: ...}'; repeatable."""
 
     @field_validator("splits")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from datasetkit.core.errors import OutputError
 from datasetkit.core.paths import as_place
@@ -18,7 +16,10 @@ from datasetkit.export.publish.hub.push import push
 from datasetkit.export.publish.hub.repository import MAIN_BRANCH
 from datasetkit.export.publish.hub.results import Plan, Pushed
 from datasetkit.export.publish.store import push as store
+from datasetkit.options.dataset import PushOptions
 from datasetkit.runtime.progress import OnProgress
+
+_FOR_HUB = {"private", "revision", "tag", "token", "commit_message", "create_pr"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,36 +48,30 @@ class StorePush(Result):
             yield self.url
 
 
-def publish(
-    folder: Path,
-    repository: str,
-    *,
-    adapter: bool = False,
-    dry_run: bool = False,
-    on_progress: OnProgress | None = None,
-    **for_hub: Any,
-) -> Plan | Pushed | StorePush:
+def publish(options: PushOptions, on_progress: OnProgress | None = None) -> Plan | Pushed | StorePush:
     """Publish a built folder, or a tuned adapter, which becomes a model repository.
-
-    For the options see ``Built.push``; a store takes none of those ``for_hub``.
 
     Raises:
         OutputError: an option is for the Hub alone.
         DatasetkitError, OSError: what the push of that place raises.
 
     """
-    place = as_place(repository)
+    place = as_place(options.repository)
     if isinstance(place, RemotePath):
-        if adapter:
+        if options.adapter:
             raise OutputError(f"--adapter is for the Hub; {place} takes datasets alone")
-        if for_hub.pop("create_pr", False) or any(option is not None for option in for_hub.values()):
-            raise OutputError(
-                "--private, --public, --revision, --tag, --token, --commit-message and --create-pr are for the Hub; "
-                f"{place} has nothing like them"
-            )
-        done = (store.plan if dry_run else store.push)(folder, place, on_progress)
+        if any(getattr(options, name) != PushOptions.model_fields[name].default for name in _FOR_HUB):
+            names = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(_FOR_HUB))
+            raise OutputError(f"{names} are for the Hub; {place} has nothing like them")
+        done = (store.plan if options.dry_run else store.push)(options.folder, place, on_progress)
         sent, skipped = (tuple((file.path, file.size_bytes) for file in files) for files in (done.sent, done.skipped))
-        return StorePush(str(place), sent, skipped, done.deletions, dry_run)
-    read = Adapter.read if adapter else BuiltDataset.read
-    for_hub["revision"] = for_hub.get("revision") or MAIN_BRANCH
-    return push(folder, repository, read=read, dry_run=dry_run, on_progress=on_progress, **for_hub)
+        return StorePush(str(place), sent, skipped, done.deletions, options.dry_run)
+    return push(
+        options.folder,
+        options.repository,
+        read=Adapter.read if options.adapter else BuiltDataset.read,
+        token=None if options.token is None else options.token.get_secret_value(),
+        revision=options.revision or MAIN_BRANCH,
+        on_progress=on_progress,
+        **options.model_dump(include=_FOR_HUB - {"revision", "token"} | {"dry_run"}),
+    )
