@@ -126,6 +126,8 @@ def _source(source: object, given: dict[str, Any]) -> SourceOptions:
             known = ", ".join(SOURCES.names)
             raise SourceError(f"{text!r} is not a path, nor a source; give one of {known}, or a path that is there")
         return _take(type(guessed), given, **dict(guessed))
+    if source is None or isinstance(source, type):
+        raise SourceError(f"{source!r} is not a source; give an object, a path, or the name of a class")
     if hasattr(source, "entries") and hasattr(source, "read"):
         return InstanceSourceOptions.of(source)
     rows = RowsOptions.of(source)
@@ -134,15 +136,21 @@ def _source(source: object, given: dict[str, Any]) -> SourceOptions:
 
 
 def _take(kind: type[SourceOptions], given: dict[str, Any], **first: Any) -> SourceOptions:
+    _refuse_unknown(given, BuildOptions, kind)
     own = {name: given.pop(name) for name in kind.model_fields if name in given and name not in first}
     return kind.checked({**{name: first[name] for name in kind.model_fields if name in first}, **own})
 
 
 def _checked(kind: type[Checked], given: Mapping[str, Any], also: type[Options] | None = None) -> Checked:
-    known = {*kind.model_fields, *(() if also is None else also.model_fields)}
-    if unknown := [name for name in given if name not in known]:
-        raise RecipeError(f"there is no option {unknown[0]}; known: {', '.join(sorted(known))}")
+    _refuse_unknown(given, kind, *(() if also is None else (also,)))
     return kind.checked(given)
+
+
+def _refuse_unknown(given: Mapping[str, Any], *kinds: type[Options]) -> None:
+    known = {name for kind in kinds for name in kind.model_fields}
+    if unknown := [name for name in given if name not in known]:
+        names = ", ".join(sorted(known - {"name", "settings"}))
+        raise RecipeError(f"there is no option {unknown[0]}; known: {names}")
 
 
 def _knows_only_scenes(recipe: Recipe) -> bool:
@@ -151,4 +159,4 @@ def _knows_only_scenes(recipe: Recipe) -> bool:
         return False
     grounding = recipe.grounding
     models = [getattr(part, "model", "") for part in (grounding.captioner, grounding.detector, grounding.segmenter)]
-    return any(model.startswith("toyworld:") for model in models)
+    return any(str(model).startswith("toyworld:") for model in models)

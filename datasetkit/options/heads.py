@@ -135,7 +135,7 @@ class KnockoutOptions(Options):
 
     flows: Annotated[tuple[str, ...], Commas, Field(min_length=1), Typed("SOURCE->TARGET,...")] = FLOW_NAMES
     """Flows to block, each by itself, of the sets image, key object, image without key object, question, options and
-    last; comma-separated."""
+    last; comma-separated, in quotes, since > is the shell's."""
     window: int = Field(default=9, ge=1)
     """Layers around each layer in which a flow is blocked."""
     heads: Annotated[tuple[tuple[int, int], ...] | None, BeforeValidator(read_heads), Typed("LAYER.HEAD,...")] = None

@@ -131,7 +131,8 @@ class Recipe(RecordOptions, _Parts):
 
         """
         for name, places in self._source_places():
-            if missing := [place for place in places if isinstance(place, Path) and not place.exists()]:
+            local = [place for place in places if isinstance(place, Path) and "{" not in place.name]
+            if missing := [place for place in local if not place.exists()]:
                 raise RecipeError(f"{missing[0]} is not there; give the folder that {name} is below as --root")
 
     @classmethod

@@ -45,6 +45,8 @@ def read_picture(path: Place, limits: ImageLimits) -> bytes:
         UnusableError: ``missing``, ``unreadable`` or ``too_many_bytes``.
 
     """
+    if "\0" in str(path):
+        raise UnusableError(DropReason.MISSING, f"{path.name!r} holds a null byte, which no file's name has")
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -55,7 +57,7 @@ def read_picture(path: Place, limits: ImageLimits) -> bytes:
                 f"{path.name} has {status.st_size:,} bytes; at most {limits.max_bytes:,} are allowed",
             )
         return read_part(path, 0, status.st_size)
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # a name with a null byte is none
+    except (FileNotFoundError, NotADirectoryError):
         raise UnusableError(DropReason.MISSING, f"{path.name} is not there") from None
     except OSError as error:
         raise UnusableError(DropReason.UNREADABLE, f"{path.name} cannot be opened: {error.strerror}") from error

@@ -147,6 +147,10 @@ def test_masks_that_a_source_has_are_not_lost_by_accident(tmp_path: Path) -> Non
     ("source", "options", "error", "message"),
     [
         ("nowhere/at/all", {}, SourceError, "is not a path, nor a source; give one of coco, folder"),
+        (Long, {}, SourceError, "is not a source; give an object, a path, or the name of a class"),
+        (None, {}, SourceError, "None is not a source"),
+        ("folder", {"path": "x"}, RecipeError, "there is no option path; known: allow_code"),
+        (rows(1), {"filters": Long}, RecipeError, "filters.0: Long is a class; give an object of it, or its name"),
         ([], {}, SourceError, "is not a sequence of rows, or is empty"),
         ([{"text": "x"}], {}, SourceError, "has no column of encoded pictures"),
         ([3], {}, SourceError, "rows are of type int; give mappings"),
