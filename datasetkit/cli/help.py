@@ -9,12 +9,7 @@ import click
 
 
 class PanelOption(click.Option):
-    """An option that stands under a heading of its own.
-
-    Args:
-        panel: the heading; None for that of all others.
-
-    """
+    """An option that stands under a heading of its own, its panel; None for that of all others."""
 
     def __init__(self, *args: Any, panel: str | None, **more: Any) -> None:
         super().__init__(*args, **more)

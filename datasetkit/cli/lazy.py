@@ -42,12 +42,7 @@ class Lazy:
 
 
 class LazyGroup(click.Group):
-    """A group of :class:`Lazy` commands, in the order of its table.
-
-    Args:
-        table: the commands by name.
-
-    """
+    """A group of :class:`Lazy` commands, in the order of its table by name."""
 
     def __init__(self, *args: Any, table: Mapping[str, Lazy], **more: Any) -> None:
         super().__init__(*args, **more)

@@ -64,7 +64,9 @@ class Screen(Options):
             logging.getLogger(name).setLevel(logging.ERROR)
         try:
             if self.log_file is not None:
-                handlers.append(_log_file(self.log_file))
+                file = logging.FileHandler(self.log_file, encoding="utf-8")
+                file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+                handlers.append(file)
             for handler in handlers:
                 logger.addHandler(handler)
             self._stdout = sys.stdout
@@ -151,12 +153,6 @@ class Screen(Options):
         if not any(isinstance(handler, _Stderr) for handler in logger.handlers):
             click.echo(f"error: {message}", err=True)  # the log file itself is what went wrong
         raise click.exceptions.Exit(1) from None
-
-
-def _log_file(path: Path) -> logging.Handler:
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    return handler
 
 
 class _Stderr(logging.Handler):
