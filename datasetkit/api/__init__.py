@@ -1,1 +1,1 @@
-"""Public helpers that need more than the ground floor, such as torch."""
+"""The public functions of the package, which the command line calls, and helpers for training."""

@@ -21,6 +21,7 @@ from datasetkit.options.sources import (
     InstanceSourceOptions,
     RowsOptions,
     SourceOptions,
+    TableOptions,
     guess_source,
     options_of_source,
 )
@@ -78,7 +79,10 @@ def build(
             on_progress(progress.stage, progress.done, progress.total)
 
     given = {**options, "out": out}
-    if isinstance(source, str | os.PathLike) and Path(source).suffix in {".yaml", ".yml"}:
+    is_file = isinstance(source, str | os.PathLike) and Path(source).suffix in {".yaml", ".yml"}
+    if root is not None and not is_file:
+        raise RecipeError("root is for the paths of a recipe's file; leave it out")
+    if isinstance(source, str | os.PathLike) and is_file:
         source = Recipe.read(Path(source), Path(root or Path(source).parent), allow_code=allow_code)
         source.check_places()
     if isinstance(source, Recipe):
@@ -125,14 +129,14 @@ def _source(source: object, given: dict[str, Any]) -> SourceOptions:
         if guessed is None:
             known = ", ".join(SOURCES.names)
             raise SourceError(f"{text!r} is not a path, nor a source; give one of {known}, or a path that is there")
-        return _take(type(guessed), given, **dict(guessed))
+        return _take(type(guessed), given, **guessed.model_dump(include=guessed.model_fields_set))
     if source is None or isinstance(source, type):
         raise SourceError(f"{source!r} is not a source; give an object, a path, or the name of a class")
     if hasattr(source, "entries") and hasattr(source, "read"):
         return InstanceSourceOptions.of(source)
     rows = RowsOptions.of(source)
-    named = {name: given.pop(name) for name in RowsOptions.model_fields if name in given}
-    return rows.model_copy(update=dict(RowsOptions.checked({"name": rows.name, **named}))) if named else rows
+    named = {name: given.pop(name) for name in TableOptions.model_fields if name in given and name != "name"}
+    return rows.model_copy(update=TableOptions.checked(named).model_dump(include={*named}))
 
 
 def _take(kind: type[SourceOptions], given: dict[str, Any], **first: Any) -> SourceOptions:

@@ -27,6 +27,7 @@ from datasetkit.export.dataset.manifest import (
     STATISTICS_NAME,
     Manifest,
 )
+from datasetkit.options.dataset import PreviewOptions, PushOptions
 from datasetkit.runtime.progress import OnProgress
 
 if TYPE_CHECKING:
@@ -196,9 +197,9 @@ class Built(Result):
             BuiltFolderError: a shard cannot be read.
 
         """
-        folder, total = self._folder, len(self)
-        name = folder.resolve().name
-        destination = folder.parent / f"{name}.html" if out is None else Path(out)
+        options = PreviewOptions.checked({"folder": self._folder, "out": out, "limit": limit})
+        folder, total, name = options.folder, len(self), options.folder.resolve().name
+        destination = options.out or folder.parent / f"{name}.html"
         if destination.is_dir():
             raise OutputError(f"{destination} is a folder; give the name of an HTML file")
         destination.parent.mkdir(parents=True, exist_ok=True)
@@ -206,7 +207,7 @@ class Built(Result):
         from datasetkit.export.dataset.preview import write_preview
         from datasetkit.export.dataset.reading import iter_rows
 
-        rows = (row for _, row in itertools.islice(iter_rows(folder, self.manifest), limit))
+        rows = (row for _, row in itertools.islice(iter_rows(folder, self.manifest), options.limit))
         return Page(destination, write_preview(map(row_to_record, rows), destination, name, total), total)
 
     def card(self) -> Page:
@@ -243,7 +244,7 @@ class Built(Result):
             23
 
         Args:
-            to: coco, imagefolder, labelstudio, webdataset, yolo-seg, or the name of a plug-in.
+            to: coco, imagefolder, labelstudio, webdataset or yolo-seg.
             destination: folder to write, here or as a URI.
             split: the one split to export; None takes all.
             overwrite: whether an earlier export in the destination is replaced.
@@ -287,7 +288,6 @@ class Built(Result):
 
         """
         from datasetkit.export.publish.publishing import publish
-        from datasetkit.options.dataset import PushOptions
 
         given = {"folder": self._folder, "repository": repository, **options}
         return publish(PushOptions.checked(given), on_progress)

@@ -91,7 +91,7 @@ def _end(message: str, code: int, args: Sequence[str] | None) -> int:
 )
 @click.version_option(__version__, message="datasetkit %(version)s", help="Print the version.")
 def app() -> None:
-    """Take what stands before every command."""
+    """Run the group of commands."""
 
 
 def main() -> None:

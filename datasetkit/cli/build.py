@@ -49,7 +49,8 @@ class Sources(click.Group):
             hint = "" if found is None else f"; try: {ctx.command_path} {found.name} {cmd_name}"
             ctx.fail(f"there is no source {cmd_name!r}; known: {', '.join(self.list_commands(ctx))}{hint}")
         kind = options_of_source(cmd_name)
-        taken = (kind.model_fields.keys() & BuildOptions.model_fields.keys()) - {"split"}
+        others = BuildOptions.model_fields.keys() | Screen.model_fields.keys() | {"json"}
+        taken = (kind.model_fields.keys() & others) - {"split"}
         if taken and SOURCES.origin(cmd_name) is not None:
             raise PluginError(f"{SOURCES.origin(cmd_name)}: {min(taken)} is an option of every build; rename it")
         return command(cmd_name, (kind, BuildOptions), from_source, kind.__doc__ or "")

@@ -78,7 +78,7 @@ def _parameters(kind: type[Options]) -> Iterator[click.Parameter]:
 
 def _parameter(kind: type[Options], name: str, field: FieldInfo) -> click.Parameter:
     typed, text, bare = typed_of(field), " ".join((field.description or "").split()), _bare(field.annotation)
-    choices = get_args(bare) if get_origin(bare) is Literal else ()
+    choices = tuple(map(str, get_args(bare))) if get_origin(bare) is Literal else ()
     type_ = click.Choice(choices) if choices else bare if bare in _METAVARS else str
     metavar = typed.metavar or ("|".join(choices) if choices else _METAVARS.get(bare, "TEXT"))
     if typed.is_argument:

@@ -20,6 +20,6 @@ def push(options: PushOptions, screen: Screen) -> None:
     """
     if not options.adapter:
         open_built(options.folder)  # says what a folder is that was never built
-    with screen.progress(unit="bytes", kept="what was sent is kept", threads=True) as bar:
+    with screen.progress(unit="bytes", kept="what was sent is kept") as bar:
         pushed = publish(options, bar)
     screen.show(pushed)

@@ -106,29 +106,32 @@ class Screen(Options):
             raise click.exceptions.Exit(1)
 
     @contextmanager
-    def progress(
-        self, *, unit: str = "", kept: str = "what is finished is kept", threads: bool = False
-    ) -> Iterator[Bar]:
+    def progress(self, *, unit: str = "", kept: str = "what is finished is kept") -> Iterator[Bar]:
         """Show how far long work is; on Ctrl-C say how to go on.
+
+        A Ctrl-C in the code of another library may come out of it as another error, and threads see none at all: these
+        end at their next progress.
 
         Args:
             unit: of what is counted; "bytes" are shown as sizes.
             kept: what an interruption leaves.
-            threads: whether work goes on in threads, which end at their next progress after a Ctrl-C.
 
         """
         bar = Bar(unit, shown=not (self.quiet or self.as_json))
         former = signal.getsignal(signal.SIGINT)
-        if threads and threading.current_thread() is threading.main_thread():
+        is_heard = threading.current_thread() is threading.main_thread() and former is not signal.SIG_IGN
+        if is_heard:
             signal.signal(signal.SIGINT, bar.stop)
         try:
             yield bar
-        except KeyboardInterrupt:
+        except BaseException as error:
             bar.hide()
+            if not (bar.is_stopped or isinstance(error, KeyboardInterrupt)):
+                raise
             self.interrupted(f"interrupted; {kept}. Run the same command again to go on")
         finally:
             bar.hide()
-            if threads and threading.current_thread() is threading.main_thread():
+            if is_heard:
                 signal.signal(signal.SIGINT, former)
 
     def _print_json(self, value: Any) -> None:
@@ -188,7 +191,7 @@ class Bar:
 
     def __call__(self, stage: str, done: int, total: int, detail: str = "") -> None:
         """Show a stage's progress; see :data:`~datasetkit.runtime.progress.OnProgress`."""
-        if self._stopped.is_set():
+        if self.is_stopped:
             raise KeyboardInterrupt
         if stage not in self._stages:
             self._stages[stage] = _Stage(self._bars.add_task(stage, total=total, completed=done, detail=detail), done)
@@ -199,13 +202,18 @@ class Bar:
             self._last = time.monotonic()
             click.echo(f"{stage}: {known.line(done, total, self._unit)}{detail and f', {detail}'}", err=True)
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether there was a Ctrl-C."""
+        return self._stopped.is_set()
+
     def stop(self, *_: object) -> None:
         """Interrupt the work, in all threads."""
         self._stopped.set()
         raise KeyboardInterrupt
 
     def hide(self) -> None:
-        """Let nothing of it stay."""
+        """Remove the bars."""
         self._bars.stop()
 
 

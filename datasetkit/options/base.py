@@ -5,8 +5,11 @@ The string below a field is its help text: documentation, command line and error
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args
 
 import yaml
@@ -33,7 +36,7 @@ class Typed:
 
     Args:
         metavar: what stands for its value in help texts.
-        is_argument: whether it is given by its place, without a name.
+        is_argument: whether it is positional.
         is_repeatable: whether each value has an ``--option`` of its own.
         flag: another spelling ("--only-correct/--all").
 
@@ -113,12 +116,17 @@ class PartOptions(Options):
         """The part itself where it was given as an object; else None."""
         return None
 
+    def published(self) -> dict[str, Any]:
+        """Return the options as plain values, files by their names alone."""
+        files = {name: f"./{value.name}" for name, value in self if isinstance(value, Path)}
+        return dict(to_jsonable_python(self.model_dump() | files, fallback=str))
+
 
 class InstanceOptions(PartOptions):
-    """A part that was given as an object: its class is its name, its plain attributes are its settings."""
+    """A part that was given as an object: its class is its name; of what it is made only a digest is published."""
 
-    settings: dict[str, Any] = {}
-    """Attributes that are numbers, texts, options, or lists and mappings of these: another value is another build."""
+    settings: str = ""
+    """SHA-256 of its attributes that are numbers, texts, options, or lists of these: another value, another build."""
     _instance: Any = PrivateAttr(None)
 
     @classmethod
@@ -126,9 +134,11 @@ class InstanceOptions(PartOptions):
         """Hold an object."""
         if isinstance(instance, type):
             raise ValueError(f"{instance.__qualname__} is a class; give an object of it, or its name")  # noqa: TRY004
-        kind, found = type(instance), getattr(instance, "__dict__", {})
-        settings = {name.lstrip("_"): value for name, value in found.items() if _is_plain(value)}
-        options = cls(name=f"{kind.__module__}:{kind.__qualname__}", settings=to_jsonable_python(settings))
+        kind = type(instance)
+        found = {key: value for key, value in getattr(instance, "__dict__", {}).items() if _is_plain(value)}
+        told = json.dumps(to_jsonable_python(found), sort_keys=True)
+        settings = hashlib.sha256(told.encode()).hexdigest() if found else ""
+        options = cls(name=f"{kind.__module__}:{kind.__qualname__}", settings=settings)
         options._instance = instance
         return options
 
@@ -214,8 +224,13 @@ def completed(found: Any, here: Any) -> Any:
     return found
 
 
+def is_data(rows: object) -> bool:
+    """Return whether rows are a list, a ``datasets.Dataset`` or a table of pandas: nobody's code."""
+    return type(rows).__module__.partition(".")[0] in {"builtins", "datasets", "pandas"}
+
+
 def _is_plain(value: object) -> bool:
-    """Return whether a value can be published: not data, nor what a model is made of."""
+    """Return whether a value is a setting: not data, nor what a model is made of."""
     if isinstance(value, list | tuple | dict):
         items = [*value.keys(), *value.values()] if isinstance(value, dict) else value
         return len(items) <= _MOST_SETTINGS and all(map(_is_plain, items))
@@ -298,16 +313,28 @@ def first_mistake(error: ValidationError, spelt: Callable[[str], str], kind: typ
 
 def _kind_at(kind: type[Options], place: Sequence[int | str], values: Any) -> type[Options]:
     """Return the class of the options that lie inside others; parts in them were imported when they were checked."""
-    for part in place:
-        values = values.get(part) if isinstance(values, Mapping) else None
-        field = kind.model_fields.get(str(part))
-        if field is None:
-            continue
+    annotation: Any = ()
+    for step in place:
+        if isinstance(step, int):
+            values = values[step] if isinstance(values, list | tuple) else None
+        else:
+            values = values.get(step) if isinstance(values, Mapping) else None
+            field = kind.model_fields.get(step)
+            annotation = () if field is None else (field.annotation, *field.metadata)
+        if isinstance(values, str):
+            values = _read_mapping(values) if values.startswith("{") else {"name": values}
         name = values.get("name") if isinstance(values, Mapping) else None
-        parts = [item for item in field.metadata if isinstance(item, PartOf)]
-        found = list(_options_in((field.annotation, *field.metadata), name))
+        parts = [item for item in _flat(annotation) if isinstance(item, PartOf)]
+        found = list(_options_in(annotation, name))
         kind = parts[0].options(str(name)) if parts and name else found[-1] if found else kind
     return kind
+
+
+def _flat(annotation: Any) -> Iterator[Any]:
+    """Yield everything that an annotation is made of."""
+    yield annotation
+    for argument in annotation if isinstance(annotation, tuple) else get_args(annotation):
+        yield from _flat(argument)
 
 
 def _completed_value(found: Any, annotation: Any) -> Any:

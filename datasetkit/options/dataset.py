@@ -39,7 +39,7 @@ class ExportOptions(BuiltOptions):
     destination: Annotated[str, Typed("DEST", is_argument=True)]
     """Folder to write, here or at s3://bucket/prefix."""
     to: Annotated[str, Typed("FORMAT")]
-    """Format: coco, imagefolder, labelstudio, webdataset, yolo-seg, or the name of a plug-in."""
+    """Format: coco, imagefolder, labelstudio, webdataset, or yolo-seg."""
     split: str | None = None
     """The one split to export.  [default: all]"""
     overwrite: bool = False

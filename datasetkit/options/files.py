@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +13,10 @@ import yaml
 from datasetkit.core.errors import RecipeError
 from datasetkit.core.text import one_line
 from datasetkit.runtime.registry import is_dotted
+
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://")
+# Stores whose backends are fsspec's own or well known; any other scheme has an installed package imported.
+_STORES = {"abfs", "az", "file", "gcs", "gs", "hf", "http", "https", "local", "memory", "s3"}
 
 
 def read_options(path: Path, kind: str, *, allow_code: bool) -> dict[str, Any]:
@@ -43,12 +48,13 @@ def read_options(path: Path, kind: str, *, allow_code: bool) -> dict[str, Any]:
 def _classes_in(value: object, seen: set[int]) -> Iterator[str]:
     """Yield every text that would be read as a class, wherever it is; what comes again by an alias is read once."""
     if isinstance(value, str):
-        if is_dotted(value):
+        scheme = _SCHEME.match(value)
+        if is_dotted(value) or (scheme is not None and scheme[1] not in _STORES):
             yield value
         if value.startswith("{"):  # a part may be written as a text of options
             with suppress(yaml.YAMLError):
                 yield from _classes_in(yaml.safe_load(value), seen)
-    elif isinstance(value, dict | list | set) and id(value) not in seen:
+    elif isinstance(value, dict | list | set | tuple) and id(value) not in seen:
         seen.add(id(value))
         for item in value.values() if isinstance(value, dict) else value:
             yield from _classes_in(item, seen)

@@ -141,7 +141,8 @@ class GroundingOptions(Options):
     def _with_files(self, change: Callable[[str | Path], str]) -> GroundingOptions:
         parts: dict[str, Any] = {}
         for name, part in self:
-            names = _FILE_OPTIONS & type(part).model_fields.keys() if isinstance(part, Options) else ()
+            named = dict(part) if isinstance(part, Options) else {}
+            names = [one for one, item in named.items() if one in _FILE_OPTIONS or isinstance(item, Path)]
             update = {option: type(getattr(part, option))(change(getattr(part, option))) for option in names}
             parts[name] = part.model_copy(update=update) if update else part
         return self.model_copy(update=parts)

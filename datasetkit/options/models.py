@@ -53,15 +53,20 @@ class DetectorOptions(PartOptions):
     """Lowest score of a box's best phrase."""
 
 
-class GroundingDinoOptions(CheckpointOptions, DetectorOptions):
-    """The detector ``grounding-dino``: Grounding DINO and MM-Grounding DINO checkpoints."""
+class TokenScoreOptions(DetectorOptions):
+    """What detectors have in common that score tokens."""
 
-    name: Literal["grounding-dino"] = "grounding-dino"
     reduction: Literal["mean", "max"] = "mean"
     """How a phrase's score follows from those of its tokens."""
 
 
-class GroundingDinoPyOptions(DetectorOptions):
+class GroundingDinoOptions(CheckpointOptions, TokenScoreOptions):
+    """The detector ``grounding-dino``: Grounding DINO and MM-Grounding DINO checkpoints."""
+
+    name: Literal["grounding-dino"] = "grounding-dino"
+
+
+class GroundingDinoPyOptions(TokenScoreOptions):
     """The detector ``groundingdino-py``: the original package with its own checkpoints."""
 
     name: Literal["groundingdino-py"] = "groundingdino-py"
@@ -73,8 +78,6 @@ class GroundingDinoPyOptions(DetectorOptions):
     """Hub id or local folder of the BERT model that reads the prompt."""
     revision: str | None = None
     """Commit, tag or branch of the text encoder on the Hub.  [default: the newest]"""
-    reduction: Literal["mean", "max"] = "mean"
-    """How a phrase's score follows from those of its tokens."""
 
 
 class Owlv2Options(CheckpointOptions, DetectorOptions):

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import yaml
 from pydantic import BeforeValidator, Field, StringConstraints, field_validator
+from pydantic_core import to_jsonable_python
 
 from datasetkit.core.errors import RecipeError
 from datasetkit.core.limits import MOST_PIXELS, ImageLimits
@@ -99,13 +100,14 @@ class Recipe(RecordOptions, _Parts):
         return ImageLimits(self.limits.max_bytes, self.limits.max_pixels)
 
     def published(self) -> dict[str, Any]:
-        """Give the recipe as plain values for manifest, card and ``recipe.yaml``.
+        """Return the recipe as plain values for manifest, card and ``recipe.yaml``.
 
         Paths are given relative to the innermost folder that holds them all, so that a published recipe tells nothing
         of the machine, and builds again wherever the source's files keep their places to each other. Addresses of
         remote places are given as they are.
         """
-        value = self.model_dump() | {"filters": [one.model_dump() for one in self.filters]}
+        value = to_jsonable_python(self.model_dump(), fallback=str)
+        value["phrases"], value["filters"] = self.phrases.published(), [one.published() for one in self.filters]
         options = self._source_places()
         paths = [absolute(place) for _, places in options for place in places if isinstance(place, Path)]
         root = Path(os.path.commonpath([path.parent for path in paths])) if paths else Path()
@@ -113,15 +115,15 @@ class Recipe(RecordOptions, _Parts):
         names = (path.name if is_apart else path.relative_to(root).as_posix() for path in paths)
         for option, places in options:
             found = [next(names) if isinstance(place, Path) else str(place) for place in places]
-            value["source"][option] = found if isinstance(value["source"][option], tuple) else found[0]
+            value["source"][option] = found if isinstance(value["source"][option], list) else found[0]
         if self.grounding is not None:
             value["grounding"] = self.grounding.published()
         return value
 
     def _source_places(self) -> list[tuple[str, tuple[Place, ...]]]:
-        """Give the source's options that are paths or addresses, each as a list."""
+        """Return the source's options that are paths or addresses, each as a list."""
         options = ((name, item if isinstance(item, tuple) else (item,)) for name, item in self.source)
-        return [(name, items) for name, items in options if isinstance(items[0], Place)]
+        return [(name, items) for name, items in options if items and isinstance(items[0], Place)]
 
     def check_places(self) -> None:
         """Refuse paths that are not there, as those of a recipe read in another folder.
@@ -149,6 +151,8 @@ class Recipe(RecordOptions, _Parts):
 
         """
         value = read_options(path, "recipe", allow_code=allow_code)
+        if _is_of_objects(value):
+            raise RecipeError(f"{path} is of a build from objects in Python; call datasetkit.build with them again")
         try:
             recipe = cls.checked(value)
         except RecipeError as error:
@@ -161,6 +165,13 @@ class Recipe(RecordOptions, _Parts):
         if recipe.grounding is not None:
             update["grounding"] = recipe.grounding.located(root)
         return recipe.model_copy(update=update)
+
+
+def _is_of_objects(value: object) -> bool:
+    """Return whether a recipe has a part that was an object: it names the digest of its settings."""
+    if isinstance(value, dict):
+        return "settings" in value or any(map(_is_of_objects, value.values()))
+    return isinstance(value, list) and any(map(_is_of_objects, value))
 
 
 def recipe_yaml(published: Mapping[str, Any]) -> str:

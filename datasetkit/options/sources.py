@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PlainValidator, SerializeAsAny, model_validator
 
 from datasetkit.core.paths import Place, as_place
-from datasetkit.options.base import Commas, InstanceOptions, PartOf, PartOptions, Typed
+from datasetkit.options.base import Commas, InstanceOptions, PartOf, PartOptions, Typed, is_data
 from datasetkit.runtime.registry import Builtin, Registry
 
 _PUBLISHED = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*")
@@ -189,6 +189,12 @@ class WebdatasetOptions(AnnotatedOptions):
 
 class RowsOptions(InstanceSourceOptions, TableOptions):
     """Rows that were given as an object: a list of dictionaries, a datasets.Dataset, or a sequence of a plug-in."""
+
+    @classmethod
+    def of(cls, instance: Any) -> Self:
+        """Hold rows; of data, which are nobody's class, there is no more to say."""
+        options = super().of(instance)
+        return options.model_copy(update={"name": "rows", "settings": ""}) if is_data(instance) else options
 
 
 SOURCES = Registry(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from datasetkit import __version__
 from datasetkit.annotation.alignment import AlignmentReason, KnownObjectAligner
 from datasetkit.annotation.phrases import NounPhraseFinder
-from datasetkit.core.errors import OutputError, RecipeError
+from datasetkit.core.errors import OutputError, RecipeError, SourceError
 from datasetkit.core.ledger import DropReason
 from datasetkit.core.paths import Place
 from datasetkit.core.protocols import Aligner, Entry, PhraseFinder, Source, SourceContext
@@ -23,7 +23,7 @@ from datasetkit.export.dataset.folder import BuildFolder, check_free
 from datasetkit.export.dataset.identity import BuildIdentity
 from datasetkit.export.dataset.manifest import Manifest
 from datasetkit.export.dataset.part import PartWriter
-from datasetkit.options.base import PartOptions
+from datasetkit.options.base import PartOptions, is_data
 from datasetkit.options.build import Placement, RunOptions
 from datasetkit.options.grounding import GroundingOptions
 from datasetkit.options.models import (
@@ -127,7 +127,7 @@ def build(recipe: Recipe, run: RunOptions, on_progress: OnProgress = lambda _: N
         if folder.is_complete:
             return Manifest.read(run.out)
         _write_parts(folder, recipe, source, pipeline, stages, on_progress)
-        manifest = folder.publish(source.stray_drops())
+        manifest = folder.publish(source.stray_drops() if hasattr(source, "stray_drops") else ())
         manifest = describe(run.out, manifest, REASON_MEANINGS, folder.former_card)
         folder.close()
     return manifest
@@ -153,11 +153,13 @@ def _source(recipe: Recipe, aligner: Aligner) -> Source:
         return ours
     from datasetkit.sources.in_memory import InMemorySource
 
-    if isinstance(options, RowsOptions) and _is_data(options.instance):
+    if isinstance(options, RowsOptions) and is_data(options.instance):
         return InMemorySource(options.instance, options, context)
-    made = make_part(SOURCES, options, {}, context=context)
+    made = make_part(SOURCES, options, READ, needs=(), context=context)
     if hasattr(made, "entries"):
-        source: Source = make_part(SOURCES, options, READ, context=context)
+        if lacking := [name for name in (*READ, "__len__") if not hasattr(made, name)]:
+            raise SourceError(f"source {options.name} has entries, but no method {lacking[0]}; see docs/plugins.md")
+        source: Source = made
         return source
     table = options if isinstance(options, TableOptions) else RowsOptions(name=options.name)
     return InMemorySource(made, table, context)
@@ -171,7 +173,7 @@ def _check_place(recipe: Recipe, out: Path) -> None:
         folders = recipe.source.files
     if any(isinstance(folder, Path) and out.resolve().is_relative_to(folder.resolve()) for folder in folders):
         raise OutputError(
-            f"{out} lies inside the source's folder, where its own pictures would be read next time; give another --out"
+            f"{out} lies inside the source's folder, where its own images would be read next time; give another --out"
         )
 
 
@@ -263,7 +265,7 @@ def _plugins(recipe: Recipe) -> tuple[Origin, ...]:
     """Name the parts in use that are not ours; rows that are data are none."""
     grounding = recipe.grounding
     parts: list[tuple[Registry, PartOptions | None]] = [(PHRASE_FINDERS, recipe.phrases)]
-    if not (isinstance(recipe.source, RowsOptions) and _is_data(recipe.source.instance)):
+    if not (isinstance(recipe.source, RowsOptions) and is_data(recipe.source.instance)):
         parts.append((SOURCES, recipe.source))
     if grounding is not None:
         parts += [(CAPTIONERS, grounding.captioner), (SEGMENTERS, grounding.segmenter)]
@@ -273,12 +275,9 @@ def _plugins(recipe: Recipe) -> tuple[Origin, ...]:
     return tuple(origin for origin in found if origin is not None)
 
 
-def _is_data(rows: object) -> bool:
-    """Return whether rows are a list, a ``datasets.Dataset`` or a table of pandas: nobody's code."""
-    return type(rows).__module__.partition(".")[0] in {"builtins", "datasets", "pandas"}
-
-
 def _parts(source: Source, recipe: Recipe) -> Iterator[tuple[Entry, ...]]:
     entries = itertools.islice(source.entries(), recipe.limit)
     while part := tuple(itertools.islice(entries, recipe.part_size)):
+        if wrong := [entry for entry in part if not isinstance(entry, Entry)]:
+            raise SourceError(f"source {recipe.source.name}: an entry is a {type(wrong[0]).__name__}, not an Entry")
         yield part

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from PIL import Image
+
 from datasetkit.annotation.grounded import GroundedAnnotator
 from datasetkit.annotation.grounders.boxes_then_masks import BoxesThenMasks
 from datasetkit.annotation.similarity import ImageTextCropScorer
-from datasetkit.core.errors import ModelError
+from datasetkit.core.detections import Grounding, Query
+from datasetkit.core.errors import ModelError, UnusableError
 from datasetkit.core.protocols import Captioner, CropScorer, Detector, Grounder, PhraseFinder, Segmenter
 from datasetkit.options.build import Placement
 from datasetkit.options.grounding import GroundingOptions
 from datasetkit.options.models import CAPTIONERS, DETECTORS, GROUNDERS, SEGMENTERS, GivenOptions
 from datasetkit.pipeline.promises import CAPTION, DETECT, GROUND, SEGMENT
+from datasetkit.runtime.batches import Batches
 from datasetkit.runtime.devices import torch_device
 from datasetkit.runtime.parts import make_part
 from datasetkit.runtime.timers import Stages
@@ -79,7 +85,7 @@ def _grounder(options: GroundingOptions, placement: Placement, device: str, stag
         loaded: Grounder = make_part(
             GROUNDERS, options.detector, GROUND, device=device, dtype=options.dtype, stages=stages
         )
-        return loaded
+        return loaded if GROUNDERS.origin(options.detector.name) is None else _Batched(loaded, placement)
     return BoxesThenMasks(
         load_detector(options, device),
         load_segmenter(options, device),
@@ -87,3 +93,18 @@ def _grounder(options: GroundingOptions, placement: Placement, device: str, stag
         segmenter_batch=placement.segmenter_batch,
         stages=stages,
     )
+
+
+class _Batched:
+    """A grounder of a plug-in, given as many images at once as a detector is; fewer where memory runs out."""
+
+    def __init__(self, grounder: Grounder, placement: Placement) -> None:
+        self.identities = grounder.identities
+        self._batches: Batches[tuple[Image.Image, Query], Grounding] = Batches(
+            lambda pairs: grounder.ground([image for image, _ in pairs], [query for _, query in pairs]),
+            placement.detector_batch,
+        )
+
+    def ground(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Grounding | UnusableError]:
+        """Look for each image's own query; see :class:`datasetkit.core.protocols.Grounder`."""
+        return self._batches.run(list(zip(images, queries, strict=True)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,14 +29,21 @@ class Promise:
     fault: Callable[..., str | None] = lambda *_: None
 
 
-def make_part(registry: Registry, options: Any, promises: Mapping[str, Promise], **more: Any) -> Any:
+def make_part(
+    registry: Registry,
+    options: Any,
+    promises: Mapping[str, Promise],
+    needs: Sequence[str] | None = None,
+    **more: Any,
+) -> Any:
     """Make a part.
 
     Args:
         registry: that names it.
         options: of the part; its class is given them and ``more``, as far as its constructor has parameters of these
             names. Where they hold the part itself, it is taken as it is.
-        promises: the methods that it must have.
+        promises: what its methods return.
+        needs: the methods that it must have; None for all that promise something.
         more: what else parts of this kind are made of.
 
     Raises:
@@ -49,7 +56,7 @@ def make_part(registry: Registry, options: Any, promises: Mapping[str, Promise],
     with naming(origin):
         if made is None:
             made = _made(registry.load(options.name), options=options, **more)
-        lacking = [name for name in promises if not callable(getattr(made, name, None))]
+        lacking = [name for name in (promises if needs is None else needs) if not callable(getattr(made, name, None))]
     if lacking:
         raise PluginError(f"{origin} has no method {lacking[0]}; see docs/plugins.md")
     return Guarded(made, origin, promises)

@@ -44,13 +44,13 @@ class InMemorySource(RowSource):
     """
 
     def __init__(self, rows: Any, options: TableOptions, context: SourceContext = SourceContext()) -> None:
-        self._name, self._limits = options.name.removeprefix("builtins:"), context.limits
+        self._name, self._limits = options.name, context.limits
         package = type(rows).__module__.partition(".")[0]
         if package == "pandas" and hasattr(rows, "to_dict"):
             rows = rows.to_dict("records")
         is_sequence = hasattr(rows, "__getitem__") and hasattr(rows, "__len__") and not isinstance(rows, Mapping)
         if not is_sequence or not len(rows):
-            raise SourceError(f"{self._name} is not a sequence of rows, or is empty; give a list or a datasets.Dataset")
+            raise SourceError(f"a {type(rows).__name__} is not a sequence of rows, or empty; give a list or a Dataset")
         if package == "datasets":
             if getattr(rows, "features", None) is None or not hasattr(rows, "select_columns"):
                 raise SourceError(f"{type(rows).__name__} is not a datasets.Dataset; give one split of it")

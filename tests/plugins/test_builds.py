@@ -143,6 +143,8 @@ def test_what_reads_a_dataset_imports_nothing_that_its_manifest_names(command: C
         (("--filters", "my_lab.broken:Maybe"), "refusal returned a bool, not str or None"),
         (("--filters", "my_lab.broken:Exits"), "filter my_lab.broken:Exits of my-lab 1.2 went wrong: SystemExit: 0"),
         (("--filters", "sys:exit"), "filter sys:exit went wrong: SystemExit"),
+        (("--filters", "{name: long, wrods: 3}"), "wrods: there is no such option; known: words"),
+        (("--filters", "my_lab.broken.none:X"), "filter my_lab.broken.none:X of my-lab 1.2 cannot be imported"),
         (("--filters", "my_lab.broken:Raises"), "filter my_lab.broken:Raises of my-lab 1.2 went wrong: KeyError"),
         (("--segmenter", "my_lab.broken:Incomplete"), "segmenter my_lab.broken:Incomplete of my-lab 1.2 has no method"),
         (
@@ -171,6 +173,7 @@ def test_a_broken_part_ends_in_one_line_that_names_it(command: Command, broken: 
         "source: my_lab.source:Squares",
         "source: {name: squares}\nfilters: [my_lab.words:Long]",
         "source: {name: squares}\nfilters: ['{name: my_lab.words:Long}']",
+        "source: {name: folder, folder: 'weird://bucket/prefix'}",
         "source: {name: squares}\nphrases: my_lab.words:LastWord",
         "a: &a {name: my_lab.models:Bright}\nsource: {name: squares}\ngrounding: {detector: *a, segmenter: boxes}",
     ],
