@@ -89,14 +89,8 @@ def build(
         return build_recipe(source, _checked(RunOptions, given), show)
     chosen = _source(source, given)
     kind = options_of_source(chosen.name) if chosen.instance is None else type(chosen)
-    return build_source(chosen, _checked(BuildOptions, given | {"allow_code": allow_code}, also=kind), show)
-
-
-def build_source(
-    source: SourceOptions, options: BuildOptions, on_progress: Callable[[Progress], None] = lambda _: None
-) -> Built:
-    """Build from a source; see :func:`build`."""
-    return build_recipe(options.recipe(source), options, on_progress)
+    checked = _checked(BuildOptions, given | {"allow_code": allow_code}, also=kind)
+    return build_recipe(checked.recipe(chosen), checked, show)
 
 
 def build_recipe(recipe: Recipe, run: RunOptions, on_progress: Callable[[Progress], None] = lambda _: None) -> Built:

@@ -43,19 +43,12 @@ def knockout(
 
     What is measured is how far the probability of the answer falls. Interrupted, the same call goes on.
 
-    Args:
-        model: name, folder, or a pair of a loaded model and its processor; see :func:`datasetkit.score`.
-        data: rows with ``questions``, see :func:`datasetkit.score`; or the path of a .csv or .parquet table of image,
-            question and answer.
-        out: folder for the results; ``knockouts/MODEL--DATA`` if none is given.
-        on_progress: see :func:`datasetkit.score`.
-        **options: fields of :class:`~datasetkit.options.head_commands.KnockoutCommand`.
+    What is given and raised is as of :func:`datasetkit.score`, with the fields of
+    :class:`~datasetkit.options.head_commands.KnockoutCommand`. Rows have ``questions``; or the data are a .csv or
+    .parquet table of image, question and answer. Results go to ``knockouts/MODEL--DATA`` if no folder is given.
 
     Returns:
         tables of every question, flow and layer, and of the curves over layers.
-
-    Raises:
-        DatasetkitError: as of :func:`datasetkit.score`; a RecipeError where a chosen head is not there.
 
     Example:
         >>> found = dk.knockout("toyworld:vlm", "out/scenes", window=1, flows="image->last,question->last")
@@ -116,19 +109,12 @@ def ablate(
 
     Interrupted, the same call goes on; with more rankings, modes or doses, it adds to what is there.
 
-    Args:
-        model: name, folder, or a pair of a loaded model and its processor; see :func:`datasetkit.score`.
-        data: rows with texts or questions; see :func:`datasetkit.score`.
-        out: folder for the results; ``ablated/MODEL--DATA`` if none is given.
-        on_progress: see :func:`datasetkit.score`.
-        **options: fields of :class:`~datasetkit.options.head_commands.AblateCommand`; ``scores`` (a folder of
-            :func:`datasetkit.score`) or ``table`` ranks the heads.
+    What is given and raised is as of :func:`datasetkit.score`, with the fields of
+    :class:`~datasetkit.options.head_commands.AblateCommand`, of which ``scores`` (a folder of that function) or
+    ``table`` ranks the heads. Results go to ``ablated/MODEL--DATA`` if no folder is given.
 
     Returns:
         dose curves of every metric, and what top heads do beyond random ones of the same layers.
-
-    Raises:
-        DatasetkitError: as of :func:`datasetkit.score`; a RecipeError where the scores are of another model.
 
     Example:
         >>> found = dk.ablate("toyworld:vlm", "out/scenes", scores="scores", by="ram:response", modes="zero")
@@ -189,19 +175,13 @@ def sparsify(
     The dense model, the plan, and plans that keep random heads are measured side by side. Interrupted, the same call
     goes on; with more draws, it adds to what is there.
 
-    Args:
-        model: name, folder, or a pair of a loaded model and its processor; see :func:`datasetkit.score`.
-        data: rows with texts or questions; see :func:`datasetkit.score`.
-        out: folder for the results; ``sparse/MODEL--DATA`` if none is given.
-        on_progress: see :func:`datasetkit.score`.
-        **options: fields of :class:`~datasetkit.options.head_commands.SparsifyCommand`; ``scores`` is needed, a folder
-            of :func:`datasetkit.score`.
+    What is given and raised is as of :func:`datasetkit.score`, with the fields of
+    :class:`~datasetkit.options.head_commands.SparsifyCommand`, of which ``scores`` is needed, a folder of that
+    function; a ModelError where the kernel is not possible here. Results go to ``sparse/MODEL--DATA`` if no folder is
+    given.
 
     Returns:
         the plan, and costs and quality of dense and sparse prefill.
-
-    Raises:
-        DatasetkitError: as of :func:`datasetkit.score`; a ModelError where the kernel is not possible here.
 
     Example:
         >>> found = dk.sparsify("toyworld:vlm", "out/scenes", scores="scores", window=8)

@@ -43,22 +43,14 @@ def tune(
 
     Interrupted, the same call goes on. Started by torchrun or ``accelerate launch``, processes train together.
 
-    Args:
-        model: name, folder, or a pair of a loaded model and its processor, see :func:`datasetkit.score`; what is tuned
-            is a copy of the model.
-        data: rows to learn, with texts or questions; see :func:`datasetkit.score`.
-        out: folder for the results; ``tuned/MODEL--DATA`` if none is given.
-        on_progress: see :func:`datasetkit.score`.
-        **options: fields of :class:`~datasetkit.options.head_commands.TuneCommand`; ``select`` is needed.
+    What is given and raised is as of :func:`datasetkit.score`, with the fields of
+    :class:`~datasetkit.options.head_commands.TuneCommand`, of which ``select`` is needed; a MissingPackageError where
+    peft or pycocoevalcap does not work here. A copy of the model is tuned. Results go to ``tuned/MODEL--DATA`` if no
+    folder is given.
 
     Returns:
         figures of the untuned and the tuned model; the adapter is in ``cells/NAME/adapter`` of the folder. None in all
         processes but the first.
-
-    Raises:
-        RecipeError: there is no such option, a value is out of range, or a selection or an adapter is not possible.
-        MissingPackageError: peft or pycocoevalcap does not work here; the message says how to install it.
-        DatasetkitError: all others as of :func:`datasetkit.score`.
 
     Example:
         >>> found = dk.tune("toyworld:vlm", "out/scenes", select="top-layers:1", scores="scores", steps=50)
@@ -75,20 +67,12 @@ def compare(
 
     Interrupted, the same call goes on; with more selections or seeds, it adds to what is there.
 
-    Args:
-        model: this and the next three as of :func:`tune`.
-        data: rows to learn.
-        out: folder for the results.
-        on_progress: called as work goes on.
-        **options: fields of :class:`~datasetkit.options.head_commands.CompareCommand`; ``select`` is needed, a list of
-            selections.
+    What is given and raised is as of :func:`tune`, with the fields of
+    :class:`~datasetkit.options.head_commands.CompareCommand`, of which ``select`` is needed, a list of selections.
 
     Returns:
         figures, shifts and contrasts of all selections; None in all processes but the first, and before every shard of
         the work is done.
-
-    Raises:
-        DatasetkitError: as of :func:`tune`.
 
     Example:
         >>> found = dk.compare("toyworld:vlm", "out/scenes", select=["top-layers:1", "all"], scores="scores", seeds=[0])

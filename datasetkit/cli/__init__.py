@@ -27,7 +27,7 @@ COMMANDS = {
     "preview": Lazy(DATASET, "datasetkit.cli.dataset:preview", "Write one page of images, masks and descriptions."),
     "card": Lazy(DATASET, "datasetkit.cli.dataset:card", "Write the dataset card again."),
     "export": Lazy(DATASET, "datasetkit.cli.dataset:export", "Write a dataset in another format."),
-    "push": Lazy(DATASET, "datasetkit.cli.publish:push", "Publish a dataset or an adapter."),
+    "push": Lazy(DATASET, "datasetkit.cli.dataset:push", "Publish a dataset or an adapter."),
     "score": Lazy(HEADS, "datasetkit.cli.heads:score", "Score how much each head looks at the key objects."),
     "knockout": Lazy(HEADS, "datasetkit.cli.heads:knockout", "Block attention between tokens, layer by layer."),
     "ablate": Lazy(HEADS, "datasetkit.cli.heads:ablate", "Take heads out, and measure what is lost."),
@@ -35,8 +35,8 @@ COMMANDS = {
     "tune": Lazy(HEADS, "datasetkit.cli.heads:tune", "Tune an adapter on the layers or heads that matter."),
     "compare": Lazy(HEADS, "datasetkit.cli.heads:compare", "Tune several selections, and compare them."),
     "report": Lazy(HEADS, "datasetkit.cli.heads:report", "Join all results of a model on one page."),
-    "doctor": Lazy(TOOLS, "datasetkit.cli.doctor:doctor", "Check which models work on this machine."),
-    "completion": Lazy(TOOLS, "datasetkit.cli.completion:completion", "Print a script that completes commands."),
+    "doctor": Lazy(TOOLS, "datasetkit.cli.tools:doctor", "Check which models work on this machine."),
+    "completion": Lazy(TOOLS, "datasetkit.cli.tools:completion", "Print a script that completes commands."),
 }
 
 

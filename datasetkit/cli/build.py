@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import click
 
 from datasetkit.cli.commands import command
-from datasetkit.cli.screen import Bar, Screen
+from datasetkit.cli.screen import Screen
 from datasetkit.core.errors import DatasetkitError, PluginError
 from datasetkit.options.base import Options, Typed
 from datasetkit.options.build import BuildOptions, RunOptions
 from datasetkit.options.recipe import Recipe
 from datasetkit.options.sources import SOURCES, SourceOptions, guess_source, options_of_source
-
-if TYPE_CHECKING:
-    from datasetkit.pipeline.build import Progress
 
 _RECIPE = "recipe"
 
@@ -85,12 +81,8 @@ def _build(recipe: Recipe, run: RunOptions, screen: Screen) -> None:
     from datasetkit.api.building import build_recipe  # not before what is wrong with the options was said
 
     with screen.progress(unit="records") as bar:
-        built = build_recipe(recipe, run, partial(_show, bar))
+        built = build_recipe(recipe, run, lambda step: bar(step.stage, step.done, step.total, step.detail))
     screen.show(built)
-
-
-def _show(bar: Bar, progress: Progress) -> None:
-    bar(progress.stage, progress.done, progress.total, progress.detail)
 
 
 build = Sources(

@@ -18,7 +18,6 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from datasetkit.core.errors import UnusableError
@@ -113,16 +112,6 @@ def load_image(data: bytes, name: str, limits: ImageLimits = ImageLimits()) -> L
         raw_size_hw=(pixels.width, pixels.height) if on_its_side else (pixels.height, pixels.width),
         notices=(*notices, *conversions),
     )
-
-
-def rgb_array(data: bytes, limits: ImageLimits = ImageLimits()) -> NDArray[np.uint8]:
-    """Decode one picture into shape (H, W, 3), uint8, RGB, upright.
-
-    Raises:
-        UnusableError: as :func:`load_image`.
-
-    """
-    return np.asarray(load_image(data, "picture", limits).pixels)
 
 
 def _file_name(name: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
 
 _HTML = '<pre style="font-family:monospace;line-height:1.2;white-space:pre">{code}</pre>'
 _COLUMNS = 110
@@ -29,19 +29,16 @@ class Result(ABC):
 
     def __str__(self) -> str:
         """Write the report as plain text."""
-        from rich.console import Console
-
-        console = Console(file=io.StringIO(), width=_COLUMNS)
-        with console.capture() as captured:
-            for item in self.report():
-                console.print(item, markup=False, highlight=False)
-        return captured.get().rstrip("\n")
+        return self._printed().export_text().rstrip("\n")
 
     def _repr_html_(self) -> str:
         """Show the report in a notebook."""
+        return self._printed().export_html(inline_styles=True, code_format=_HTML)
+
+    def _printed(self) -> Console:
         from rich.console import Console
 
         console = Console(file=io.StringIO(), record=True, width=_COLUMNS, force_jupyter=False)
         for item in self.report():
             console.print(item, markup=False, highlight=False)
-        return console.export_html(inline_styles=True, code_format=_HTML)
+        return console

@@ -4,12 +4,5 @@ from datasetkit.options.grounding import GroundingOptions
 from datasetkit.options.recipe import Recipe, recipe_yaml
 from datasetkit.options.sources import CocoOptions, FolderOptions, ParquetOptions, ToyworldOptions
 
-__all__ = [
-    "CocoOptions",
-    "FolderOptions",
-    "GroundingOptions",
-    "ParquetOptions",
-    "Recipe",
-    "ToyworldOptions",
-    "recipe_yaml",
-]
+__all__ = ["CocoOptions", "FolderOptions", "GroundingOptions", "ParquetOptions", "Recipe", "ToyworldOptions"]
+__all__ += ["recipe_yaml"]

@@ -42,6 +42,7 @@ from datasetkit.pipeline.records import Pipeline
 from datasetkit.runtime.parts import make_part, origin_of_options
 from datasetkit.runtime.registry import Origin, Registry
 from datasetkit.runtime.timers import Stages
+from datasetkit.sources.in_memory import InMemorySource
 from datasetkit.sources.toyworld import PRONOUN
 
 if TYPE_CHECKING:
@@ -148,11 +149,6 @@ def _source(recipe: Recipe, aligner: Aligner) -> Source:
     """Open the source; a plug-in that is a sequence of rows is read as such."""
     options = recipe.source
     context = SourceContext(recipe.image_limits, recipe.license, aligner, recipe.limit)
-    if options.instance is None and SOURCES.origin(options.name) is None:
-        ours: Source = SOURCES.load(options.name)(options, context)
-        return ours
-    from datasetkit.sources.in_memory import InMemorySource
-
     if isinstance(options, RowsOptions) and is_data(options.instance):
         return InMemorySource(options.instance, options, context)
     made = make_part(SOURCES, options, READ, needs=(), context=context)

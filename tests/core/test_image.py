@@ -8,15 +8,20 @@ import zlib
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from datasetkit.core.errors import UnusableError
-from datasetkit.core.image import load_image, rgb_array
+from datasetkit.core.image import load_image
 from datasetkit.core.ledger import DropReason, NoticeKind
 from datasetkit.core.limits import ImageLimits
 from tests.core.pictures import ORIENTATION, encode, noise, png_chunk, png_header, samples
 
 LOSSLESS = {"PNG": {}, "TIFF": {}, "WEBP": {"lossless": True}, "BMP": {}}
+
+
+def rgb_array(data: bytes) -> NDArray[np.uint8]:
+    return np.asarray(load_image(data, "image").pixels)
 
 
 def refusal(data: bytes, limits: ImageLimits = ImageLimits()) -> DropReason:

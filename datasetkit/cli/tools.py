@@ -1,4 +1,4 @@
-"""``datasetkit completion``: a script for shells. Owns which shells there are."""
+"""``datasetkit doctor`` and ``completion``. Owns which shells there are."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from click.shell_completion import get_completion_class
 
+from datasetkit.api.doctor import examine
 from datasetkit.cli.screen import Screen
 from datasetkit.core.results import Result
 from datasetkit.options.base import Options, Typed
@@ -22,9 +23,8 @@ class CompletionOptions(Options):
 
 @dataclass(frozen=True, slots=True)
 class Script(Result):
-    """A script and the shell that runs it."""
+    """What completes commands in a shell."""
 
-    shell: str
     script: str
 
     def report(self) -> Iterator[str]:
@@ -38,4 +38,10 @@ def completion(options: CompletionOptions, screen: Screen) -> None:
 
     kind = get_completion_class(options.shell)
     if kind is not None:
-        screen.show(Script(options.shell, kind(app, {}, "datasetkit", "_DATASETKIT_COMPLETE").source()))
+        screen.show(Script(kind(app, {}, "datasetkit", "_DATASETKIT_COMPLETE").source()))
+
+
+def doctor(options: Options, screen: Screen) -> None:  # noqa: ARG001 - commands take options
+    """For each part that does not work, the command that fixes it; plug-ins with their distribution and version."""
+    found = examine()
+    screen.show(found, is_failure=not found.is_sound)
