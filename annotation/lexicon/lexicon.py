@@ -30,7 +30,7 @@ def normalise(text: str) -> str:
 
 
 def singular_forms(word: str, irregular: Mapping[str, str]) -> Iterator[str]:
-    """Give the words whose plural a lower-case word may be, the likeliest first; the look-up tells which exists."""
+    """Return the words whose plural a lower-case word may be, the likeliest first; the look-up decides which exists."""
     if word in irregular:
         yield irregular[word]
     if word.endswith("ies") and len(word) > 4:

@@ -37,7 +37,7 @@ class ChunkSegmenter(ABC, Generic[Encoded]):
 
     @abstractmethod
     def _decode(self, encoded: Encoded, boxes_xyxy: FloatArray) -> list[Segment | UnusableError]:
-        """Give one segment for each box, shape (N, 4), px, of one encoded picture."""
+        """Return one segment for each box, shape (N, 4), px, of one encoded image."""
 
     @torch.inference_mode()
     def segment(

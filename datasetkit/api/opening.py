@@ -166,7 +166,7 @@ def open_rows(
 
 
 def warn_of_toyworld(subject: Subject, name: str, *, is_rendered: bool) -> None:
-    """Say so where the shipped model is asked of images that it was not made for."""
+    """Log a warning where the shipped model sees images that it was not made for."""
     if subject.name.startswith(PREFIX) and not is_rendered:
         tell(
             f"{subject.name} knows rendered scenes only, and {name} does not hold such: what it says of them means "

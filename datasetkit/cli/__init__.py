@@ -74,7 +74,7 @@ class Main(LazyGroup):
 
 
 def _end(message: str, code: int, args: Sequence[str] | None) -> int:
-    """Say what is wrong before any command could, and return the exit code."""
+    """Report what is wrong before any command could, and return the exit code."""
     if "--json" in (sys.argv[1:] if args is None else args):
         with contextlib.suppress(OSError):
             click.echo(json.dumps({"error": message}))

@@ -139,7 +139,7 @@ class Screen(Options):
         click.echo(json.dumps(value, ensure_ascii=False, default=str), file=self._stdout)
 
     def interrupted(self, message: str) -> NoReturn:
-        """Say that a Ctrl-C ended the command, and exit as shells do."""
+        """Report that a Ctrl-C ended the command, and exit as shells do."""
         if self.as_json:
             self._print_json({"error": message})
         click.echo(message, err=True)

@@ -198,7 +198,7 @@ class Annotator(Protocol):
 
 
 class Filter(Protocol):
-    """Says which records stay."""
+    """Decides which records stay."""
 
     def refusal(self, record: Record) -> str | None:
         """Return why a finished record is dropped, in a few words; None for one that stays.
