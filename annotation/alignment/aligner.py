@@ -54,7 +54,7 @@ class KnownObjectAligner:
         return with_phrases(record, self.link(text, self._finder.find(text), record.objects), self._key_max)
 
     def link(self, text: str, nouns: Sequence[NounPhrase], objects: Sequence[KeyObject]) -> tuple[Phrase, ...]:
-        """Say which of all objects of a picture each noun phrase of a text about it names: a phrase for each noun."""
+        """Link each noun phrase of a text to the objects of its image that it names: one phrase for each noun."""
         lexicon = extended(self._lexicon, (item.category for item in objects))
         words = [text[noun.start : noun.end] for noun in nouns]
         mentions = [

@@ -59,7 +59,7 @@ def ask(text: str, nouns: Sequence[NounPhrase], prompt: Literal["phrases", "capt
 def link(
     text: str, nouns: Sequence[NounPhrase], asked: Asked, regions: Sequence[Region], options: LinkOptions
 ) -> tuple[Phrase, ...]:
-    """Say which regions each noun phrase of a description names: a phrase for each noun, in order.
+    """Link each noun phrase of a description to the regions that it names: one phrase for each noun, in order.
 
     The regions are what was found for what was asked; their places are the object ids.
     """

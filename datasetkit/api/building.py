@@ -27,6 +27,7 @@ from datasetkit.options.sources import (
 )
 from datasetkit.pipeline.build import Progress
 from datasetkit.pipeline.build import build as build_parts
+from datasetkit.runtime.checkpoints import PREFIX
 from datasetkit.runtime.progress import OnProgress
 
 logger = logging.getLogger(__name__)
@@ -157,4 +158,4 @@ def _knows_only_scenes(recipe: Recipe) -> bool:
         return False
     grounding = recipe.grounding
     models = [getattr(part, "model", "") for part in (grounding.captioner, grounding.detector, grounding.segmenter)]
-    return any(str(model).startswith("toyworld:") for model in models)
+    return any(str(model).startswith(PREFIX) for model in models)

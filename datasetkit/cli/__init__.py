@@ -48,11 +48,11 @@ class Main(LazyGroup):
         # Before any of them is imported: bars of libraries would run through ours.
         os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+        os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
         logging.raiseExceptions = False  # a log file that is full is no error of the command
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")  # names and bars in a terminal that is not UTF-8
-        os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
         try:
             code = super().main(args, standalone_mode=False, **more)
         except click.exceptions.NoArgsIsHelpError as error:

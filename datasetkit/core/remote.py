@@ -178,7 +178,7 @@ class RemotePath:
 
     @contextmanager
     def _located(self) -> Iterator[tuple[Any, str]]:
-        """Give the store, and this place's path in it; the names below the address are never read as addresses.
+        """Return the store and this location's path in it; names below the address are never read as addresses.
 
         Whatever the store's package raises becomes an ``OSError`` of one line.
         """

@@ -30,7 +30,7 @@ def one_line(value: object) -> str:
 
 
 def first_line(value: object) -> str:
-    """Give the first line of a text, such as an error's message."""
+    """Return the first line of a text, such as an error's message."""
     return str(value).strip().split("\n")[0]
 
 

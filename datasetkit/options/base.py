@@ -350,9 +350,8 @@ def _completed_value(found: Any, annotation: Any) -> Any:
 
 
 def _options_in(annotation: Any, name: object) -> Iterator[type[Options]]:
-    if isinstance(annotation, type) and issubclass(annotation, Options):
-        yield annotation
-    if isinstance(annotation, PartOf) and (known := annotation.known(name)) is not None:
-        yield known
-    for argument in annotation if isinstance(annotation, tuple) else get_args(annotation):
-        yield from _options_in(argument, name)
+    for item in _flat(annotation):
+        if isinstance(item, type) and issubclass(item, Options):
+            yield item
+        if isinstance(item, PartOf) and (known := item.known(name)) is not None:
+            yield known

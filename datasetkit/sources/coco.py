@@ -136,7 +136,7 @@ class CocoSource:
                 return
 
     def _descriptions(self, handle: _Handle) -> Sequence[str | None]:
-        """Give the captions that the option leaves, None where there is no caption; several for ``best-aligned``."""
+        """Return the captions to choose from: several for ``best-aligned``, None where there is no caption."""
         places = [handle.caption] if handle.caption else self._index.captions.of(handle.image)
         texts = (str(self._index.caption(start, length).get("caption") or "").strip() for _, start, length in places)
         captions = [text for text in texts if text]

@@ -40,7 +40,7 @@ class RowSource(Source):
 
     @abstractmethod
     def _rows_known(self) -> Iterator[Row]:
-        """Give the rows in order."""
+        """Yield the rows in order."""
 
     @abstractmethod
     def _read(self, entry: Entry, number: int) -> Reading:

@@ -79,7 +79,7 @@ class ToyworldSource(Source):
         return Reading(self._record(index, scene, encode_png(pixels)), Image.fromarray(pixels))
 
     def _record_id(self, index: int, joint: str = "-") -> str:
-        """Say where a scene stands in the world; only other domains than the base are named."""
+        """Name a scene by its domain (unless that is the base domain), its split and its index."""
         domain = () if self._domain.name == BASE.name else (self._domain.name,)
         return joint.join((*domain, self._split.value, f"{index:06d}"))
 

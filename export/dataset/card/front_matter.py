@@ -40,7 +40,7 @@ def _dtype(kind: pa.DataType) -> str:
 
 
 def front_matter(manifest: Manifest, statistics: Statistics, title: str) -> dict[str, Any]:
-    """Give a card's front matter; ``title`` is the dataset's name for people."""
+    """Return a card's front matter; ``title`` is the dataset's display name."""
     total = statistics.total
     tasks = {
         "image-segmentation": total.objects,
