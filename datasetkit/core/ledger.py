@@ -43,6 +43,10 @@ class DropReason(Explained):
     BAD_MASK = "bad_mask", "run lengths that do not describe a non-empty mask of the picture's size"
     OUTSIDE_IMAGE = "outside_image", "the polygon covers no pixel of the picture"
     BAD_ROW = "bad_row", "what stands beside the picture makes no valid record"
+    NAMED_OTHERWISE = (
+        "named_otherwise",
+        "a row whose image was not found may mean this image, which would be without its description",
+    )
     FILTERED = "filtered", "a filter of the recipe refused it"
     RECORD_DROPPED = "record_dropped", "the record that it belongs to was dropped"
     RELABELLED = "relabelled", "the source's own mask gave way to those that models found"
@@ -110,6 +114,13 @@ class NoticeKind(Explained):
     NAME_UNICODE = "name_unicode", "the file's name has accents in the other Unicode form (NFC, NFD)"
     NAME_CASE = "name_case", "the file's name differs in upper and lower case"
     NAME_ENDING = "name_ending", "the image's name lacks the ending of its file"
+    NAME_FROM_NUMBER = "name_from_number", "a number stands where the image's name should; it was taken as its name"
+    TEXT_FROM_NUMBER = "text_from_number", "a number stands where the description should; it was taken as words"
+    FURTHER_TEXTS = "further_texts", "the image has several texts; the first one is its description"
+    MARKUP_REMOVED = "markup_removed", "marks that tie words to boxes were left out of the description"
+    UNREAD_BESIDE = "unread_beside", "something next to the image could not be read; the rest was"
+    MEMBERS_APART = "members_apart", "the members of the key are not next to each other in their archive"
+    DOTS_IN_KEY = "dots_in_key", "the image's name has several dots; its key ends at the last one"
 
 
 class PassedOverKind(Explained):
@@ -126,8 +137,8 @@ class PassedOverKind(Explained):
     ARCHIVE = "archive", "archives, which are not unpacked"
     OTHER_TABLE = "other_table", "files that may hold descriptions or objects"
     SIDECAR = "sidecar", "files named as an image is, of which nothing was read"
-    TEXT_COLUMN = "text_column", "columns that hold texts, but no description"
-    MASK_COLUMN = "mask_column", "columns that hold masks"
+    TEXT_COLUMN = "text_column", "columns or members that hold texts, but no description"
+    MASK_COLUMN = "mask_column", "columns or members that hold masks"
     BOX_COLUMN = "box_column", "columns that hold boxes or points"
     SPLIT_COLUMN = "split_column", "columns that name splits"
     IMAGE_COLUMN = "image_column", "columns that hold further images"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Self
 
@@ -22,6 +23,18 @@ class Explained(StrEnum):
 def counted(count: int, what: str) -> str:
     """Write a count of things: ``1 seed``, ``1,200 samples``."""
     return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def first_few(names: Iterable[object], most: int = 3) -> str:
+    """Join names with commas, and how many more there are."""
+    every = list(map(str, names))
+    more = f" and {len(every) - most:,} more" if len(every) > most else ""
+    return f"{', '.join(every[:most])}{more}"
+
+
+def set_of_words(text: str) -> frozenset[str]:
+    """Return the words of a text: a long list of short constants reads best as one."""
+    return frozenset(text.split())
 
 
 def one_line(value: object) -> str:

@@ -123,12 +123,16 @@ class CocoOptions(AnnotatedOptions):
         return self.captions is None or not self.require_description
 
 
-class FolderOptions(DescribedOptions):
-    """Build from a folder of images, descriptions from its metadata files."""
+class FolderOptions(IgnoringOptions, TextFileOptions, DescribedOptions):
+    """Build from a folder of images, descriptions from its metadata files, or from a file of text for each image."""
 
     name: Literal["folder"] = "folder"
     folder: Annotated[Place, PlainValidator(_place), Typed("PATH|URI", is_argument=True)]
-    """Folder of images, with metadata.jsonl, .csv or .parquet."""
+    """Folder of images, with metadata.jsonl, .csv or .parquet, or with NAME.txt next to NAME.jpg."""
+    metadata: str | None = None
+    """Name of the metadata files, as captions.csv.  [default: metadata.jsonl, .csv, .tsv or .parquet]"""
+    file_column: str | None = None
+    """Metadata column that names the images.  [default: file_name]"""
     caption_column: str | None = None
     """Metadata column with the text.  [default: description, caption or text]"""
 
@@ -162,7 +166,7 @@ class ToyworldOptions(SourceOptions):
         return False
 
 
-class TableOptions(AnnotatedOptions):
+class TableOptions(IgnoringOptions, AnnotatedOptions):
     """What the sources of rows have in common.
 
     Where any column is named, rows of built datasets are read as plain rows, without their objects.
@@ -171,9 +175,14 @@ class TableOptions(AnnotatedOptions):
     image_column: str | None = None
     """Column of the encoded images.  [default: found by its type and name]"""
     text_column: str | None = None
-    """Column of the descriptions.  [default: description, caption or text]"""
+    """Column of the descriptions, or a path in one (sentences.raw).  [default: description, caption or text]"""
     id_column: str | None = None
     """Column of the records' ids.  [default: rows are numbered]"""
+
+    @property
+    def names_columns(self) -> bool:
+        """Whether a column is named other than that of the descriptions, so that to have none is meant."""
+        return not (self.image_column is self.id_column is None)
 
 
 class ParquetOptions(TableOptions):
@@ -200,7 +209,7 @@ class HubOptions(TableOptions):
     """Read rows as they are needed, without downloading all."""
 
 
-class WebdatasetOptions(AnnotatedOptions):
+class WebdatasetOptions(IgnoringOptions, TextFileOptions, AnnotatedOptions):
     """Build from WebDataset shards: KEY.jpg with KEY.txt or KEY.json; nothing is unpacked."""
 
     name: Literal["webdataset"] = "webdataset"
@@ -208,6 +217,8 @@ class WebdatasetOptions(AnnotatedOptions):
     """Tar files, folders of them, or 'part-{000..041}.tar'."""
     text_column: str | None = None
     """Key of KEY.json with the text.  [default: KEY.txt, else description, caption or text]"""
+    text_member: str | None = None
+    """Ending of the members with the text.  [default: txt, else caption]"""
 
 
 class RowsOptions(InstanceSourceOptions, TableOptions):

@@ -1,44 +1,56 @@
-"""Which columns of a table hold what. Owns how a picture, its text and its license are found by type and name."""
+"""Which columns of a table hold what. Owns how an image, its text, its split and its license are found."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from datasetkit.core.errors import SourceError
+from datasetkit.core.ledger import PassedOverKind
 from datasetkit.core.schema import row_schema
 from datasetkit.options.sources import TableOptions
 from datasetkit.sources.files import CAPTION_COLUMNS
+from datasetkit.sources.unused import SPLIT_COLUMN, TEXT, Unused, leaves_of_type
 
 UNKNOWN_LICENSE = "unknown"
 _CREATIVE_COMMONS = re.compile(r"creativecommons\.org/(licenses|publicdomain)/([a-z-]+)/(\d\.\d)")
-PICTURE_NAMES = ("image", "img", "picture", "photo", "jpg", "jpeg", "png", "webp")
+TEXT_HINT = "--text-column says which of them holds the descriptions"
+PICTURE_NAMES = ("image", "img", "picture", "photo", "jpg", "jpeg", "png", "webp", "images")
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The columns that are read: encoded pictures, as bytes or as {bytes, path}, and what there is beside them.
+    """The columns that are read: encoded images, as bytes or as {bytes, path}, and what there is beside them.
 
-    Where the rows are whole records of a built dataset, the rest counts for nothing.
+    ``text`` may be the dotted path of a text inside a column. Where the rows are whole records of a built dataset, the
+    rest counts for nothing.
     """
 
     image: str
     text: str | None = None
+    split: str | None = None
     id: str | None = None
     license: str | None = None
     is_record: bool = False
+    text_is_column: bool = True
 
     @property
     def names(self) -> tuple[str, ...]:
         """Every column that is read."""
         if self.is_record:
             return tuple(row_schema(overlay=False).names)
-        return tuple(name for name in (self.image, self.text, self.id, self.license) if name is not None)
+        found = (self.image, self.text_path[0] if self.text else None, self.id, self.license, self.split)
+        return tuple(dict.fromkeys(name for name in found if name is not None))
+
+    @property
+    def text_path(self) -> tuple[str, ...]:
+        """The column of the text, and the names inside it."""
+        return (self.text or "",) if self.text_is_column else tuple((self.text or "").split("."))
 
 
 def find_columns(schema: pa.Schema, where: str, options: TableOptions) -> Columns:
@@ -54,53 +66,61 @@ def find_columns(schema: pa.Schema, where: str, options: TableOptions) -> Column
 
     """
     image, text, row_id = options.image_column, options.text_column, options.id_column
-    if image is text is row_id is None and all(
-        _has(schema, field.name) and schema.field(field.name).type == field.type for field in row_schema(overlay=False)
-    ):
+    if image is text is row_id is None and is_built(schema):
         return Columns("image", is_record=True)
-    for name, kind_of, kind in ((image, _is_picture, "pictures"), (text, _is_text, "text"), (row_id, _is_id, "ids")):
-        if name is not None and (name not in schema.names or not kind_of(schema.field(name).type)):
-            of_type = f"; {name!r} has type {schema.field(name).type}" if name in schema.names else ""
+    top = None if text is None else text if text in schema.names else text.partition(".")[0]
+    nested = [] if top not in schema.names else list(leaves_of_type(schema.field(top).type, str(top)))
+    is_text = text is None or (text, TEXT) in nested
+    for name, fits, kind in (
+        (image, lambda kind: is_picture(only_item(kind)), "pictures"),
+        (text, lambda _: is_text, "text"),
+        (row_id, _is_id, "ids"),
+    ):
+        column = top if name is text else name
+        if name is not None and (column not in schema.names or not fits(schema.field(column).type)):
+            of_type = f"; {column!r} has type {schema.field(column).type}" if column in schema.names else ""
             raise SourceError(f"{where} has no column {name!r} of {kind}; it has {', '.join(schema.names)}{of_type}")
     texts = (name for name in CAPTION_COLUMNS if _has(schema, name) and _is_text(schema.field(name).type))
-    return Columns(
+    found = Columns(
         image=image or _find_image(schema, where),
         text=text or next(texts, None),
+        split=_string_column(schema, SPLIT_COLUMN, options),
         id=row_id,
-        license="license" if _has(schema, "license") and _is_string(schema.field("license").type) else None,
+        license=_string_column(schema, "license", options),
+        text_is_column=text is None or text == top,
+    )
+    if twice := [name for name in found.names if schema.names.count(name) > 1]:
+        raise SourceError(f"{where} has two columns named {twice[0]}; rename one")
+    return found
+
+
+def is_built(schema: pa.Schema) -> bool:
+    """Return whether rows are those of a built dataset."""
+    return all(
+        _has(schema, field.name) and schema.field(field.name).type == field.type for field in row_schema(overlay=False)
     )
 
 
-def check_texts(tables: Sequence[tuple[pa.Schema, Columns]], where: str, option: str) -> None:
-    """Refuse tables that hold texts, but none under a name by which descriptions are found.
-
-    Args:
-        tables: schemas, with the columns that were found in them.
-        where: what the tables are called in messages.
-        option: which option names the column of descriptions.
-
-    Raises:
-        SourceError: no table has a column of descriptions, and one has other columns of text.
-
-    """
-    if any(columns.text or columns.is_record for _, columns in tables):
+def count_unused(unused: Unused, schema: pa.Schema, columns: Columns) -> None:
+    """Count the columns that are not read; those of a built dataset belong to records, which were not asked for."""
+    if is_built(schema):
         return
-    others = {
-        field.name: None
-        for schema, columns in tables
-        for field in schema
-        if _is_text(field.type) and field.name not in columns.names
-    }
-    if others:
-        raise SourceError(no_texts(where, others, option))
+    for field in schema:
+        if schema.names.count(field.name) > 1:
+            unused.counts.add(PassedOverKind.SAME_NAME, field.name)
+        elif field.name not in columns.names:
+            unused.column(field.name, list(leaves_of_type(field.type, field.name)))
 
 
-def no_texts(where: str, others: Iterable[str], option: str) -> str:
-    """Say that no column of descriptions was found, and what to do."""
-    return (
-        f"{where} has no column {', '.join(CAPTION_COLUMNS[:-1])} or {CAPTION_COLUMNS[-1]}; it has "
-        f"{', '.join(others)}; --{option} says which of them holds the descriptions"
-    )
+def only_item(kind: pa.DataType) -> pa.DataType:
+    """Return the type of a list's items; of anything else the type as it is."""
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    return kind.value_type if is_list else kind
+
+
+def _string_column(schema: pa.Schema, name: str, options: TableOptions) -> str | None:
+    is_there = _has(schema, name) and name not in options.ignore
+    return name if is_there and _is_string(schema.field(name).type) else None
 
 
 def _has(schema: pa.Schema, name: str) -> bool:
@@ -109,10 +129,12 @@ def _has(schema: pa.Schema, name: str) -> bool:
 
 def _find_image(schema: pa.Schema, where: str) -> str:
     features = _features(schema)
-    possible = [name for name in schema.names if _is_picture(schema.field(name).type)]
+    single = [name for name in schema.names if _has(schema, name) and is_picture(schema.field(name).type)]
+    several = [name for name in schema.names if _has(schema, name) and is_picture(only_item(schema.field(name).type))]
+    possible = single or several
     declared = [name for name in possible if features.get(name) == "Image"]
     undeclared = [name for name in possible if features.get(name, "Value") == "Value"]
-    structs = [name for name in undeclared if pa.types.is_struct(schema.field(name).type)]
+    structs = [name for name in undeclared if pa.types.is_struct(only_item(schema.field(name).type))]
     for names in (declared, structs, undeclared):
         if len(names) == 1:
             return names[0]
@@ -131,14 +153,17 @@ def _features(schema: pa.Schema) -> dict[str, str]:
     """Give the Hub's name of each column's feature type, as far as the schema says."""
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        return {
-            name: str(kind["_type"]) for name, kind in features.items() if isinstance(kind, dict) and "_type" in kind
+        inner = {
+            name: kind.get("feature", kind) if isinstance(kind, dict) else (kind or [None])[0]
+            for name, kind in features.items()
         }
+        return {name: str(kind["_type"]) for name, kind in inner.items() if isinstance(kind, dict) and "_type" in kind}
     except (AttributeError, KeyError, TypeError, ValueError):
         return {}
 
 
-def _is_picture(kind: pa.DataType) -> bool:
+def is_picture(kind: pa.DataType) -> bool:
+    """Return whether a column of a type may hold encoded images."""
     if pa.types.is_struct(kind):
         index = kind.get_field_index("bytes")
         return index >= 0 and _is_bytes(kind.field(index).type)
@@ -154,12 +179,11 @@ def _is_string(kind: pa.DataType) -> bool:
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
-    return _is_string(kind.value_type) if is_list else _is_string(kind)
+    return _is_string(only_item(kind))
 
 
 def _is_id(kind: pa.DataType) -> bool:
-    return _is_string(kind) or pa.types.is_integer(kind)
+    return _is_string(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)
 
 
 def license_identifier(license_entry: Mapping[str, Any]) -> str:

@@ -10,18 +10,21 @@ from operator import itemgetter
 from pathlib import PurePosixPath
 
 from datasetkit.core.errors import SourceError, UnusableError
-from datasetkit.core.ledger import DropReason
+from datasetkit.core.ledger import DropReason, PassedOverCounts, PassedOverKind
 from datasetkit.core.limits import ImageLimits
 from datasetkit.core.paths import Place, absolute, files_below, read_part
 from datasetkit.core.remote import RemotePath
+from datasetkit.core.text import set_of_words
 
-CAPTION_COLUMNS = ("description", "caption", "text")
-PICTURE_SUFFIXES = frozenset(
-    {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+CAPTION_COLUMNS = ("description", "caption", "text", "captions")
+NO_CAPTION_COLUMN = "no column description, caption or text"
+PICTURE_SUFFIXES = set_of_words(
+    ".avif .bmp .gif .j2k .jfif .jp2 .jpe .jpeg .jpg .mpo .pbm .pgm .png .ppm .tif .tiff .webp"
 )
 _SPLITS = {
     "train": "train",
     "training": "train",
+    "restval": "train",
     "val": "validation",
     "valid": "validation",
     "validation": "validation",
@@ -63,6 +66,11 @@ def read_picture(path: Place, limits: ImageLimits) -> bytes:
         raise UnusableError(DropReason.UNREADABLE, f"{path.name} cannot be opened: {error.strerror}") from error
 
 
+def is_built_folder(folder: Place) -> bool:
+    """Return whether ``datasetkit build`` wrote a folder."""
+    return (folder / "manifest.json").is_file() and (folder / "ledger.jsonl").is_file()
+
+
 def split_of_folder(name: str) -> str | None:
     """Give the split that a file's first folder names, or None."""
     top, _, below = name.partition("/")
@@ -79,12 +87,21 @@ def split_of_shard(name: str) -> str | None:
     return (_SPLITS.get(word[0].lower()) if word else None) or split_of_folder(name)
 
 
-def list_shards(places: Sequence[Place], suffix: str) -> list[tuple[str, Place]]:
+def split_of_value(value: object) -> str | None:
+    """Return the split that a cell names, so spelt that a file's name can hold it; None where it names none."""
+    name = re.sub(r"\W+", "_", value.strip(), flags=re.ASCII).strip("_") if isinstance(value, str) else ""
+    return _SPLITS.get(name.lower(), name) or None
+
+
+def list_shards(
+    places: Sequence[Place], suffix: str, passed_over: PassedOverCounts | None = None
+) -> list[tuple[str, Place]]:
     """Find files by their ending in folders, and take those that are named themselves.
 
     Args:
         places: files and folders, all of them local or all remote; hidden files and folders are passed over.
         suffix: the ending, as ``.tar``.
+        passed_over: where the other files of folders are counted; those of a built dataset are not.
 
     Returns:
         each file once, by its name below the innermost folder that holds all places, sorted by it.
@@ -97,9 +114,14 @@ def list_shards(places: Sequence[Place], suffix: str) -> list[tuple[str, Place]]
     for given in places:
         place = given if isinstance(given, RemotePath) else absolute(given)
         if place.is_dir():
-            inside = [path for name, path in files_below(place) if name.endswith(suffix)]
+            counts = PassedOverCounts() if passed_over is None or is_built_folder(place) else passed_over
+            files = files_below(place, counts)
+            inside = [path for name, path in files if name.endswith(suffix)]
             if not inside:
                 raise SourceError(f"{place} holds no {suffix} file")
+            for name, _ in files:
+                if not name.endswith(suffix):
+                    counts.add(PassedOverKind.OTHER_FILE, name)
             found.update((path, PurePosixPath(str(place))) for path in inside)
         elif place.is_file():
             found[place] = PurePosixPath(str(place)).parent

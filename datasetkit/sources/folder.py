@@ -1,50 +1,53 @@
-"""A folder of pictures, with or without metadata. Owns the imagefolder convention.
+"""A folder of images, with metadata, with a file of text for each, or without either. Owns the imagefolder convention.
 
-Metadata files (``metadata.jsonl``, ``.csv`` or ``.parquet``) may stand in any folder; their ``file_name`` column is
-relative to where they stand. Pictures that no metadata names have no description.
+Metadata files (``metadata.jsonl``, ``.csv``, ``.tsv`` or ``.parquet``) may be in any folder; their ``file_name``
+column is relative to where they are. An image of which they say nothing is described by ``NAME.txt`` next to it.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import PurePosixPath
-from typing import Any
 
 from datasetkit.core.errors import SourceError, UnusableError
-from datasetkit.core.ledger import DropReason
-from datasetkit.core.paths import Place, arrow_input, files_below, path_inside
+from datasetkit.core.ledger import PassedOver
+from datasetkit.core.paths import files_below
 from datasetkit.core.protocols import Entry, Reading, Source, SourceContext
-from datasetkit.core.remote import RemotePath
-from datasetkit.core.text import one_line
+from datasetkit.core.text import first_few
 from datasetkit.options import FolderOptions
-from datasetkit.sources.columns import no_texts
-from datasetkit.sources.files import CAPTION_COLUMNS, PICTURE_SUFFIXES, as_text, read_picture, split_of_folder
+from datasetkit.runtime.threads import map_in_order
+from datasetkit.sources.columns import TEXT_HINT
+from datasetkit.sources.files import (
+    NO_CAPTION_COLUMN,
+    PICTURE_SUFFIXES,
+    as_text,
+    is_built_folder,
+    read_picture,
+    split_of_folder,
+)
+from datasetkit.sources.metadata import ListedImage, Metadata
+from datasetkit.sources.names import FolderNames
 from datasetkit.sources.rows import RowReader
+from datasetkit.sources.sidecars import FolderTexts
+from datasetkit.sources.tables import table_kind
+from datasetkit.sources.unused import Unused
 
-_METADATA_NAMES = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
-_NO_TEXTS = ("file_name", "license")
-
-
-@dataclass(frozen=True, slots=True)
-class _Handle:
-    """One picture: its name below the folder, what the metadata says of it, and whether it was listed before."""
-
-    name: str
-    description: str | None
-    license: str | None
-    duplicate: bool
+_METADATA = [".jsonl", ".csv", ".tsv", ".parquet"]
+_NO_METADATA = (
+    "no metadata file, and no text next to an image",
+    "--metadata names a table to read, texts are read as NAME.txt next to NAME.jpg",
+)
+_READ_AT_ONCE = 16
 
 
 class FolderSource(Source):
-    """Pictures below a folder, recursively, with the descriptions of its metadata files.
+    """Images below a folder, recursively, with the descriptions of its metadata files or of files of text.
 
     Raises:
-        SourceError: the folder is missing, holds no picture or a built dataset, or a metadata file is broken.
+        SourceError: the folder is missing, holds no image or a built dataset, a metadata file is broken, or texts or
+            masks are plainly there that no record would have.
 
     """
 
@@ -52,142 +55,77 @@ class FolderSource(Source):
         folder = options.folder
         if not folder.is_dir():
             raise SourceError(f"{folder} is no folder; give the folder of the pictures")
-        if (folder / "manifest.json").is_file() and (folder / "ledger.jsonl").is_file():
+        if is_built_folder(folder):
             raise SourceError(f"{folder} is a built dataset; `datasetkit build parquet {folder}` reads its records")
-        self._folder = folder if isinstance(folder, RemotePath) else folder.resolve()
         self._limits = context.limits
         self._reader = RowReader(context)
-        pictures = []
-        metadata = []
-        for name, path in files_below(self._folder):
-            relative = PurePosixPath(name)
-            if relative.name in _METADATA_NAMES:
-                metadata.append((relative.parent, path))
-            elif relative.suffix.lower() in PICTURE_SUFFIXES:
-                pictures.append(name)
-        self._handles = list(_handles(pictures, metadata, options.caption_column))
-        if not self._handles:
-            raise SourceError(f"{folder} holds no picture ({', '.join(sorted(PICTURE_SUFFIXES))}) and no metadata file")
+        self._unused = Unused(str(folder), options.ignore)
+        files = [name for name, _ in files_below(folder, self._unused.counts) if not self._unused.ignores(name)]
+        self._names = FolderNames(folder, files)
+        metadata = [name for name in files if _is_metadata(name, options.metadata)]
+        if options.metadata is not None and not metadata:
+            raise SourceError(f"{folder} holds no file {options.metadata}; it holds {first_few(files)}")
+        images = [name for name in files if PurePosixPath(name).suffix.lower() in PICTURE_SUFFIXES]
+        described = Metadata(options, self._names, self._unused, metadata)
+        listed = {image.name for image in described.images}
+        self._images = described.images + [
+            ListedImage(name, fault=described.fault_of(name)) for name in images if name not in listed
+        ]
+        if not self._images:
+            held = f"; it holds {first_few(files)}" if files else ""
+            endings = ", ".join(sorted(PICTURE_SUFFIXES))
+            raise SourceError(f"{folder} holds no picture ({endings}) and no metadata file{held}")
+        without = {image.name for image in self._images if image.description is None}
+        known = {*images, *metadata}
+        others = [name for name in files if name not in known]
+        self._texts = FolderTexts(self._names.folder, images, without, others, options.encoding, self._unused)
+        no_texts, hint = _NO_METADATA
+        if metadata:
+            self._unused.where = ", ".join(str(folder / name) for name in metadata)
+            no_texts, hint = NO_CAPTION_COLUMN, TEXT_HINT.replace("text", "caption", 1)
+        has_texts = described.has_texts or bool(self._texts.names)
+        self._unused.check(has_texts=has_texts, no_texts=no_texts, hint=hint)
 
     def fingerprint(self) -> str:
-        """Hex digest over every name with its metadata."""
+        """Hex digest over every name with its metadata and the bytes of its file of text."""
         digest = hashlib.sha256()
-        for handle in self._handles:
-            digest.update(json.dumps([handle.name, handle.description, handle.license]).encode())
+        texts = map_in_order(lambda image: self._texts.digest(image.name), self._images, _READ_AT_ONCE)
+        for image, text in zip(self._images, texts, strict=True):
+            told = [image.name, image.description, image.license, image.split, text]
+            digest.update(json.dumps(told, default=str).encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
 
     def __len__(self) -> int:
-        """How many pictures there are."""
-        return len(self._handles)
+        """How many images there are."""
+        return len(self._images)
 
     def entries(self) -> Iterator[Entry]:
-        """Announce the pictures: those of the metadata files in their order, then all others by name."""
-        for handle in self._handles:
-            yield Entry(as_text(handle.name), (), split_of_folder(handle.name), handle)
+        """Announce the images: those of the metadata files in their order, then all others by name."""
+        for image in self._images:
+            yield Entry(as_text(image.name), (), image.split or split_of_folder(image.name), image)
+
+    def passed_over(self) -> Iterator[PassedOver]:
+        """Yield the files and columns of which nothing is made."""
+        return iter(self._unused.counts)
 
     def read(self, entry: Entry) -> Reading:
-        """Open one picture.
+        """Open one image.
 
         Raises:
-            UnusableError: the picture cannot be used.
+            UnusableError: the image, or what describes it, cannot be used.
 
         """
-        handle: _Handle = entry.handle
-        if handle.duplicate:
-            raise UnusableError(DropReason.DUPLICATE_ID, f"{handle.name} was listed before")
-        data = read_picture(path_inside(self._folder, handle.name), self._limits)
-        name = PurePosixPath(handle.name).name
-        return self._reader.reading(entry, data, name, handle.description, handle.license, entry.record_id)
+        image: ListedImage = entry.handle
+        if image.fault is not None:
+            raise UnusableError(*image.fault)
+        data = read_picture(self._names.folder / image.name, self._limits)
+        description = self._texts.of(image.name) if image.description is None else image.description
+        name = PurePosixPath(image.name).name
+        return self._reader.reading(entry, data, name, description, image.license, entry.record_id, image.changes)
 
 
-def _handles(
-    pictures: list[str], metadata: list[tuple[PurePosixPath, Place]], caption_column: str | None
-) -> Iterator[_Handle]:
-    seen: set[str] = set()
-    has_texts = caption_column is not None
-    others: dict[str, None] = {}
-    for prefix, path in metadata:
-        for row in _rows(path):
-            name = _joined(prefix, row, path)
-            has_texts = has_texts or any(column in row for column in CAPTION_COLUMNS)
-            others.update((key, None) for key, value in row.items() if isinstance(value, str) and key not in _NO_TEXTS)
-            yield _Handle(name, _description(row, caption_column, path), _text(row.get("license")), name in seen)
-            seen.add(name)
-    if others and not has_texts:
-        raise SourceError(no_texts(", ".join(str(path) for _, path in metadata), others, "caption-column"))
-    for name in pictures:
-        if name not in seen:
-            yield _Handle(name, None, None, duplicate=False)
-
-
-def _joined(prefix: PurePosixPath, row: Mapping[str, Any], path: Place) -> str:
-    name = row.get("file_name")
-    if "file_name" not in row:
-        commas = "; CSV parts columns by commas" if len(row) == 1 and path.name.endswith(".csv") else ""
-        raise SourceError(f"{path} has a row without file_name; it has {', '.join(map(str, row)) or 'nothing'}{commas}")
-    if not isinstance(name, str) or not name.strip():
-        raise SourceError(f"{path} has a row without file_name; every row must name its picture")
-    return name if PurePosixPath(name).is_absolute() else (prefix / name).as_posix()
-
-
-def _description(row: Mapping[str, Any], caption_column: str | None, path: Place) -> str | None:
-    column = caption_column or next((name for name in CAPTION_COLUMNS if name in row), None)
-    if column is None:
-        return None
-    if column not in row:
-        raise SourceError(f"{path} has no column {column!r}; it has {', '.join(map(str, row))}")
-    value = row[column]
-    if value is not None and not isinstance(value, str):
-        raise SourceError(f"{path}: column {column!r} holds a {type(value).__name__}; the description must be text")
-    return _text(value)
-
-
-def _text(value: object) -> str | None:
-    return as_text(value.strip()) or None if isinstance(value, str) else None
-
-
-def _rows(path: Place) -> Iterator[Mapping[str, Any]]:
-    rows = {".jsonl": _jsonl_rows, ".csv": _csv_rows, ".parquet": _parquet_rows}[PurePosixPath(path.name).suffix]
-    try:
-        yield from rows(path)
-    except OSError as error:
-        raise SourceError(f"{path} cannot be read: {error.strerror or error}") from error
-
-
-def _jsonl_rows(path: Place) -> Iterator[Mapping[str, Any]]:
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                try:
-                    row = json.loads(line.decode("utf-8"))
-                except UnicodeDecodeError:
-                    raise SourceError(f"{path} line {number} is not UTF-8 text") from None
-                except json.JSONDecodeError as error:
-                    message = f"{path} line {number} is broken JSON: {error.msg} (column {error.colno})"
-                    raise SourceError(message) from None
-                except (RecursionError, ValueError) as error:  # brackets or digits without end
-                    raise SourceError(f"{path} line {number} is beyond what JSON readers take: {error}") from None
-                if not isinstance(row, dict):
-                    raise SourceError(f"{path} line {number} is a {type(row).__name__}; give one object a line")
-                yield row
-
-
-def _csv_rows(path: Place) -> Iterator[Mapping[str, Any]]:
-    csv.field_size_limit(2**24)
-    try:
-        with path.open("rb") as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as lines:
-            yield from csv.DictReader(lines)
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise SourceError(f"{path} is not CSV in UTF-8: {error}") from None
-
-
-def _parquet_rows(path: Place) -> Iterator[Mapping[str, Any]]:
-    import pyarrow.parquet as pq
-    from pyarrow import ArrowException
-
-    try:
-        with pq.ParquetFile(arrow_input(path)) as file:
-            for batch in file.iter_batches():
-                yield from batch.to_pylist()
-    except (ArrowException, OSError) as error:
-        raise SourceError(f"{path} cannot be read as Parquet: {one_line(error)}") from None
+def _is_metadata(name: str, wanted: str | None) -> bool:
+    last = PurePosixPath(name).name
+    if wanted is not None:
+        return wanted in (name, last) and table_kind(name) is not None
+    return table_kind(last) in _METADATA and last.removesuffix(".gz") == f"metadata{table_kind(last)}"

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from datasetkit.core.errors import SourceError, UnusableError
-from datasetkit.core.ledger import DropReason
+from datasetkit.core.ledger import DropReason, PassedOver
 from datasetkit.core.protocols import Entry, Reading, SourceContext
 from datasetkit.options.sources import HubOptions
-from datasetkit.sources.columns import Columns, check_texts, find_columns
+from datasetkit.sources.columns import TEXT_HINT, Columns, count_unused, find_columns
+from datasetkit.sources.files import NO_CAPTION_COLUMN
 from datasetkit.sources.hub_files import RepositoryFiles
 from datasetkit.sources.hub_loading import (
     HubDataset,
@@ -30,7 +31,8 @@ from datasetkit.sources.hub_loading import (
     stated_rows,
 )
 from datasetkit.sources.in_order import InOrder
-from datasetkit.sources.rows import Row, RowReader, RowSource, object_ids
+from datasetkit.sources.rows import Row, RowReader, RowSource, ids_and_splits, object_ids, only_image
+from datasetkit.sources.unused import Unused
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +64,15 @@ class HubSource(RowSource):
         self._files = RepositoryFiles(repo, self._source.commit, context.limits)
         self._reader = RowReader(context)
         self._splits: list[_Split] = []
+        self._unused = Unused(repo, options.ignore)
         first = 0
         for name, dataset in self._source.load().items():
             wanted = None if context.wanted is None else context.wanted - first
             if wanted is None or wanted > 0:
                 self._splits.append(self._split(name, dataset, first, wanted))
                 first += self._splits[-1].rows
-        if options.image_column is options.id_column is None:
-            check_texts(
-                [(schema_of(split.dataset, repo), split.columns) for split in self._splits], repo, "text-column"
-            )
+        has_texts = any(split.columns.text or split.columns.is_record for split in self._splits)
+        self._unused.check(has_texts=has_texts or options.names_columns, no_texts=NO_CAPTION_COLUMN, hint=TEXT_HINT)
         self._length = first
 
     def fingerprint(self) -> str:
@@ -84,11 +85,15 @@ class HubSource(RowSource):
         """How many rows there are; of a stream, as far as they are wanted."""
         return self._length
 
+    def passed_over(self) -> Iterator[PassedOver]:
+        """Yield the columns that are not read."""
+        return iter(self._unused.counts)
+
     def _rows_known(self) -> Iterator[Row]:
-        """Go through the rows, split by split; of the columns only ids are read."""
+        """Go through the rows, split by split; of the columns only ids and splits are read."""
         for split in self._splits:
-            for row, (record_id, objects) in enumerate(itertools.islice(self._ids(split), split.rows)):
-                yield Row(split.first + row, record_id, f"{split.name}/{row}", objects, split.name)
+            for row, (record_id, objects, own) in enumerate(itertools.islice(self._ids(split), split.rows)):
+                yield Row(split.first + row, record_id, f"{split.name}/{row}", objects, own or split.name)
 
     def _read(self, entry: Entry, number: int) -> Reading:
         split = self._splits[bisect_right(self._splits, number, key=lambda split: split.first) - 1]
@@ -104,13 +109,15 @@ class HubSource(RowSource):
         if isinstance(taken, UnusableError):
             raise taken
         row = dict(taken)
-        row[split.columns.image] = self._files.opened(row[split.columns.image])
+        row[split.columns.image] = self._files.opened(only_image(row[split.columns.image], entry.record_id))
         uri = f"hub:{self._options.repo}@{self._source.commit}/{split.name}/{index}"
         return self._reader.read(entry, row, split.columns, uri)
 
     def _split(self, name: str, dataset: Any, first: int, wanted: int | None) -> _Split:
         repo = self._options.repo
-        columns = find_columns(schema_of(dataset, repo), f"{repo} {name}", self._options)
+        schema = schema_of(dataset, repo)
+        columns = find_columns(schema, f"{repo} {name}", self._options)
+        count_unused(self._unused, schema, columns)
         pictures = encoded(dataset, columns)
         if not self._options.streaming:
             return _Split(name, dataset, columns, first, len(dataset), pictures.__getitem__)
@@ -125,14 +132,16 @@ class HubSource(RowSource):
         in_order = InOrder(lambda number: rows_from(pictures, number, repo))
         return _Split(name, dataset, columns, first, rows, in_order.take)
 
-    def _ids(self, split: _Split) -> Iterator[tuple[object, Sequence[int]]]:
-        """Give each row's id, None where it has none, and the ids of its objects."""
+    def _ids(self, split: _Split) -> Iterator[tuple[object, Sequence[int], str | None]]:
+        """Yield each row's id, None where it has none, the ids of its objects, and the split that it names."""
+        names = [name for name in (split.columns.id, split.columns.split) if name is not None]
         if split.columns.is_record:
             for table in self._source.keys(split.name, split.dataset, ["record_id", "objects"]):
-                objects = table["objects"].combine_chunks()
-                yield from zip(table["record_id"].to_pylist(), object_ids(objects), strict=True)
-        elif split.columns.id is not None:
-            for table in self._source.keys(split.name, split.dataset, [split.columns.id]):
-                yield from ((value, ()) for value in table.column(0).to_pylist())
+                objects = object_ids(table["objects"].combine_chunks())
+                for record_id, of_record in zip(table["record_id"].to_pylist(), objects, strict=True):
+                    yield record_id, of_record, None
+        elif names:
+            for table in self._source.keys(split.name, split.dataset, names):
+                yield from ids_and_splits(table, split.columns)
         else:
-            yield from ((None, ()) for _ in range(split.rows))
+            yield from ((None, (), None) for _ in range(split.rows))

@@ -109,8 +109,11 @@ def encoded(dataset: Any, columns: Columns) -> Any:
         return dataset.decode(False).select_columns(list(columns.names))
     dataset = dataset.select_columns(list(columns.names))
     for name in columns.names:
-        if isinstance(dataset.features[name], datasets.Image):
-            dataset = dataset.cast_column(name, datasets.Image(decode=False))
+        feature, as_bytes = dataset.features[name], datasets.Image(decode=False)
+        if isinstance(feature, datasets.Image):
+            dataset = dataset.cast_column(name, as_bytes)
+        elif isinstance(feature, datasets.List) and isinstance(feature.feature, datasets.Image):
+            dataset = dataset.cast_column(name, datasets.List(as_bytes))
     return dataset
 
 

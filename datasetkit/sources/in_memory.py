@@ -14,15 +14,16 @@ import pyarrow as pa
 from PIL import Image
 
 from datasetkit.core.errors import SourceError, UnusableError
-from datasetkit.core.ledger import DropReason
+from datasetkit.core.ledger import DropReason, PassedOver
 from datasetkit.core.limits import ImageLimits
 from datasetkit.core.protocols import Entry, Reading, SourceContext
 from datasetkit.core.schema import row_schema
 from datasetkit.options.sources import TableOptions
-from datasetkit.sources.columns import PICTURE_NAMES, Columns, check_texts, find_columns
-from datasetkit.sources.files import read_picture
+from datasetkit.sources.columns import PICTURE_NAMES, TEXT_HINT, Columns, count_unused, find_columns, is_picture
+from datasetkit.sources.files import CAPTION_COLUMNS, NO_CAPTION_COLUMN, read_picture, split_of_value
 from datasetkit.sources.hub_loading import encoded
-from datasetkit.sources.rows import Row, RowReader, RowSource
+from datasetkit.sources.rows import Row, RowReader, RowSource, only_image
+from datasetkit.sources.unused import Unused
 
 _ROWS_LOOKED_AT = 100
 
@@ -45,6 +46,7 @@ class InMemorySource(RowSource):
 
     def __init__(self, rows: Any, options: TableOptions, context: SourceContext = SourceContext()) -> None:
         self._name, self._limits = options.name, context.limits
+        self._unused = Unused(options.name, options.ignore)
         package = type(rows).__module__.partition(".")[0]
         if package == "pandas" and hasattr(rows, "to_dict"):
             rows = rows.to_dict("records")
@@ -62,16 +64,25 @@ class InMemorySource(RowSource):
                 self._columns = Columns("image", is_record=True)
             else:
                 images = {*PICTURE_NAMES} if options.image_column is None else {options.image_column}
-                kinds = [(str(name), _kind(value, is_image=name in images)) for name, value in first.items()]
+                texts = {*CAPTION_COLUMNS} if options.text_column is None else {options.text_column}
+                kinds = [
+                    (str(name), _kind(value, is_image=name in images, is_text=name in texts))
+                    for name, value in first.items()
+                ]
                 self._columns = self._found(pa.schema(kinds), options)
         self._rows = rows
         self._reader = RowReader(context)
 
     def _found(self, schema: pa.Schema, options: TableOptions) -> Columns:
         columns = find_columns(schema, self._name, options)
-        if options.image_column is options.id_column is None:
-            check_texts([(schema, columns)], self._name, "text-column")
+        count_unused(self._unused, schema, columns)
+        has_texts = bool(columns.text) or options.names_columns
+        self._unused.check(has_texts=has_texts, no_texts=NO_CAPTION_COLUMN, hint=TEXT_HINT)
         return columns
+
+    def passed_over(self) -> Iterator[PassedOver]:
+        """Yield the columns that are not read."""
+        return iter(self._unused.counts)
 
     def fingerprint(self) -> str:
         """Hex digest over all rows, or what the rows' own method returns."""
@@ -97,11 +108,12 @@ class InMemorySource(RowSource):
         """Go through the rows; those of a built dataset are read for their ids."""
         columns = self._columns
         for number in range(len(self)):
-            row: Any = self._rows[number] if columns.is_record or columns.id else None
+            row: Any = self._rows[number] if columns.is_record or columns.id or columns.split else None
             row = row if isinstance(row, Mapping) else {}
             record_id = row.get("record_id" if columns.is_record else columns.id or "")
             objects = [item["id"] for item in row.get("objects") or ()] if columns.is_record else []
-            yield Row(number, record_id, f"{number:06d}", objects)
+            split = split_of_value(row.get(columns.split or ""))
+            yield Row(number, record_id, f"{number:06d}", objects, split)
 
     def _read(self, entry: Entry, number: int) -> Reading:
         row = self._row(number)
@@ -124,10 +136,7 @@ class InMemorySource(RowSource):
         if not isinstance(row, Mapping) or columns.image not in row:
             has = ", ".join(map(str, row)) if isinstance(row, Mapping) else f"it is a {type(row).__name__}"
             raise UnusableError(DropReason.BAD_ROW, f"row {number} has no {columns.image!r}: {has}")
-        text = row.get(columns.text or "")
-        if text is not None and not isinstance(text, str | list):
-            raise UnusableError(DropReason.BAD_ROW, f"row {number}: the text is a {type(text).__name__}")
-        image = row[columns.image]
+        image = only_image(row[columns.image], f"row {number}")
         if isinstance(image, Mapping) and image.get("bytes") is None and image.get("path"):
             image = image["path"]  # of files, as `datasets` has them; they are the caller's own
         if isinstance(image, str):
@@ -145,16 +154,31 @@ def _first_values(rows: Any) -> dict[Any, Any]:
     found: dict[Any, Any] = {}
     for row in every:
         found |= (
-            {name: value for name, value in row.items() if found.get(name) is None} if isinstance(row, Mapping) else {}
+            {name: value for name, value in row.items() if _is_missing(found.get(name))}
+            if isinstance(row, Mapping)
+            else {}
         )
     return found
 
 
-def _kind(value: object, *, is_image: bool) -> pa.DataType:
-    """Return the Arrow type that columns are found by; images of every form are binary."""
+def _has_mappings(values: list[Any]) -> bool:
+    return any(isinstance(value, Mapping) for value in values)
+
+
+def _is_missing(value: object) -> bool:
+    """Return whether a cell is None, or the NaN that tables have in its place."""
+    return value is None or (isinstance(value, float) and value != value)
+
+
+def _kind(value: object, *, is_image: bool, is_text: bool = False) -> pa.DataType:
+    """Return the Arrow type that columns are found by; images of every form are binary, numbers among texts text."""
+    if is_text and (isinstance(value, int | float) or (isinstance(value, list) and not _has_mappings(value))):
+        return pa.list_(pa.string()) if isinstance(value, list) else pa.string()
     images = Image.Image | bytes | bytearray | memoryview | Path | np.ndarray
     if isinstance(value, images) or (isinstance(value, Mapping) and "bytes" in value):
         return pa.binary()
+    if isinstance(value, list) and value and is_picture(item := _kind(value[0], is_image=is_image)):
+        return pa.list_(item)
     if isinstance(value, str):
         return pa.binary() if is_image else pa.string()
     try:

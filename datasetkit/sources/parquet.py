@@ -17,16 +17,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datasetkit.core.errors import SourceError, UnusableError
-from datasetkit.core.ledger import DropReason
+from datasetkit.core.ledger import DropReason, PassedOver
 from datasetkit.core.paths import Place, arrow_input
 from datasetkit.core.protocols import Entry, Reading, SourceContext
 from datasetkit.core.schema import check_schema_version, stored_schema_version
 from datasetkit.core.text import one_line
 from datasetkit.options import ParquetOptions
-from datasetkit.sources.columns import Columns, check_texts, find_columns
-from datasetkit.sources.files import list_shards, split_of_shard
+from datasetkit.sources.columns import TEXT_HINT, Columns, count_unused, find_columns
+from datasetkit.sources.files import NO_CAPTION_COLUMN, list_shards, split_of_shard
 from datasetkit.sources.in_order import InOrder
-from datasetkit.sources.rows import Row, RowReader, RowSource, object_ids
+from datasetkit.sources.rows import Row, RowReader, RowSource, ids_and_splits, object_ids
+from datasetkit.sources.unused import Unused
 
 _BATCH_ROWS = 16
 _ID_ROWS = 4096
@@ -62,22 +63,23 @@ class ParquetSource(RowSource):
 
     def __init__(self, options: ParquetOptions, context: SourceContext = SourceContext()) -> None:
         self._tables: list[_Table] = []
-        schemas = []
+        unused = Unused(", ".join(map(str, options.files)), options.ignore)
         self._digest = hashlib.sha256()
         rows = 0
-        for name, path in list_shards(options.files, ".parquet"):
+        for name, path in list_shards(options.files, ".parquet", unused.counts):
             with _open(path) as file:
                 schema = file.schema_arrow
                 if stored_schema_version(schema) is not None:
                     check_schema_version(schema, str(path))
                 columns = find_columns(schema, str(path), options)
                 groups = tuple(file.metadata.row_group(index).num_rows for index in range(file.num_row_groups))
-            schemas.append((schema, columns))
+            count_unused(unused, schema, columns)
             self._tables.append(_Table(name, path, columns, rows, groups, split_of_shard(name)))
             self._digest.update(json.dumps([name, path.stat().st_size, _footer_sha256(path)]).encode())
             rows += sum(groups)
-        if options.image_column is options.id_column is None:
-            check_texts(schemas, ", ".join(map(str, options.files)), "text-column")
+        has_texts = any(table.columns.text or table.columns.is_record for table in self._tables)
+        unused.check(has_texts=has_texts or options.names_columns, no_texts=NO_CAPTION_COLUMN, hint=TEXT_HINT)
+        self._unused = unused
         self._length = rows
         self._rows = InOrder(self._rows_from)
         self._reader = RowReader(context)
@@ -90,11 +92,15 @@ class ParquetSource(RowSource):
         """How many rows there are."""
         return self._length
 
+    def passed_over(self) -> Iterator[PassedOver]:
+        """Yield the columns, and the files between the tables, that are not read."""
+        return iter(self._unused.counts)
+
     def _rows_known(self) -> Iterator[Row]:
-        """Go through the rows, file by file; of the columns only ids are read."""
+        """Go through the rows, file by file; of the columns only ids and splits are read."""
         for table in self._tables:
-            for row, (record_id, objects) in enumerate(_ids(table)):
-                yield Row(table.first + row, record_id, f"{table.name}/{row}", objects, table.split)
+            for row, (record_id, objects, split) in enumerate(_ids(table)):
+                yield Row(table.first + row, record_id, f"{table.name}/{row}", objects, split or table.split)
 
     def _read(self, entry: Entry, number: int) -> Reading:
         table = self._table_of(number)
@@ -127,10 +133,11 @@ def _footer_sha256(path: Place) -> str:
         return hashlib.sha256(file.read()).hexdigest()
 
 
-def _ids(table: _Table) -> Iterator[tuple[object, Sequence[int]]]:
-    """Give each row's id, None where it has none, and the ids of its objects."""
-    if not table.columns.is_record and table.columns.id is None:
-        yield from ((None, ()) for _ in range(table.rows))
+def _ids(table: _Table) -> Iterator[tuple[object, Sequence[int], str | None]]:
+    """Yield each row's id, None where it has none, the ids of its objects, and the split that it names."""
+    names = [name for name in (table.columns.id, table.columns.split) if name is not None]
+    if not table.columns.is_record and not names:
+        yield from ((None, (), None) for _ in range(table.rows))
         return
     try:
         with _open(table.path) as file:
@@ -138,10 +145,13 @@ def _ids(table: _Table) -> Iterator[tuple[object, Sequence[int]]]:
                 leaves = [leaf.path for leaf in map(file.schema.column, range(len(file.schema)))]
                 object_id = next(leaf for leaf in leaves if leaf.split(".")[0::3] == ["objects", "id"])
                 for batch in file.iter_batches(_ID_ROWS, columns=["record_id", object_id]):
-                    yield from zip(batch["record_id"].to_pylist(), object_ids(batch["objects"]), strict=True)
+                    for record_id, objects in zip(
+                        batch["record_id"].to_pylist(), object_ids(batch["objects"]), strict=True
+                    ):
+                        yield record_id, objects, None
             else:
-                for batch in file.iter_batches(_ID_ROWS, columns=[table.columns.id]):
-                    yield from ((value, ()) for value in batch.column(0).to_pylist())
+                for batch in file.iter_batches(_ID_ROWS, columns=names):
+                    yield from ids_and_splits(batch, table.columns)
     except _DAMAGE as error:
         raise SourceError(f"{table.path} breaks off: {one_line(error)}") from None
 

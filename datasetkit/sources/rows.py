@@ -6,23 +6,27 @@ Owns, too, how rows are announced by their numbers.
 from __future__ import annotations
 
 import hashlib
+import itertools
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.image import load_image
-from datasetkit.core.ledger import DropReason, Notice
+from datasetkit.core.ledger import DropReason, Notice, NoticeKind
 from datasetkit.core.protocols import Entry, Reading, Source, SourceContext
 from datasetkit.core.record import Provenance, Record
 from datasetkit.core.schema import row_to_record
 from datasetkit.sources.columns import UNKNOWN_LICENSE, Columns
-from datasetkit.sources.files import as_text
+from datasetkit.sources.files import as_text, split_of_value
+from datasetkit.sources.texts import without_markup
 
 _MAGIC = ((b"\xff\xd8\xff", ".jpg"), (b"\x89PNG", ".png"), (b"GIF8", ".gif"), (b"BM", ".bmp"), (b"RIFF", ".webp"))
+_ANSWERERS = frozenset({"gpt", "assistant", "model", "bot", "chatgpt"})
 
 
 class Row(NamedTuple):
@@ -50,7 +54,7 @@ class RowSource(Source):
         """Announce every row; the handle is its number, or None where an earlier row has the same id."""
         seen: set[str] = set()
         for row in self._rows_known():
-            name = row.fallback if row.record_id is None or row.record_id == "" else as_text(str(row.record_id))
+            name = id_of_value(row.record_id) or row.fallback
             objects = tuple(f"{name}/{object_id}" for object_id in row.object_ids)
             yield Entry(name, objects, row.split, None if name in seen else row.number)
             seen.add(name)
@@ -83,21 +87,30 @@ class RowReader:
         """
         if columns.is_record:
             return self._whole(entry, row)
-        description = first_text(row[columns.text]) if columns.text else None
+        description = list(texts_in(row[columns.text_path[0]], columns.text_path[1:])) if columns.text else None
         license_name = first_text(row[columns.license]) if columns.license else None
         data, name = picture_of(row[columns.image], entry.record_id)
         return self.reading(entry, data, name, description, license_name, uri)
 
     def reading(
-        self, entry: Entry, data: bytes, name: str, description: str | None, license_name: str | None, uri: str
+        self,
+        entry: Entry,
+        data: bytes,
+        name: str,
+        description: object,
+        license_name: str | None,
+        uri: str,
+        notices: Sequence[NoticeKind] = (),
     ) -> Reading:
-        """Make a record of a picture and what is known of it; see :meth:`read`."""
+        """Make a record of an image and what is known of it; see :meth:`read` and :func:`description_of`."""
+        text, of_text = description_of(description)
         loaded = load_image(data, name, self.context.limits)
         source = Provenance(
             uri, license_name or self.context.license or UNKNOWN_LICENSE, hashlib.sha256(data).hexdigest()
         )
-        record = Record(entry.record_id, entry.record_id, loaded.encoded, description, source)
-        return Reading(record, loaded.pixels, (), tuple(Notice(entry.record_id, kind) for kind in loaded.notices))
+        record = Record(entry.record_id, entry.record_id, loaded.encoded, text, source)
+        kinds = (*loaded.notices, *notices, *of_text)
+        return Reading(record, loaded.pixels, (), tuple(Notice(entry.record_id, kind) for kind in kinds))
 
     def _whole(self, entry: Entry, row: Mapping[str, Any]) -> Reading:
         data, name = picture_of(row["image"], entry.record_id)
@@ -113,12 +126,13 @@ class RowReader:
 
 
 def picture_of(value: object, record_id: str) -> tuple[bytes, str]:
-    """Give a cell's encoded picture and its file name; a picture without a name is called after its record.
+    """Return a cell's encoded image and its file name; an image without a name is called after its record.
 
     Raises:
-        UnusableError: the cell holds no bytes; ``name_only`` where it names a file.
+        UnusableError: the cell holds no bytes, or several images; ``name_only`` where it names a file.
 
     """
+    value = only_image(value, record_id)
     data, path = (value.get("bytes"), value.get("path")) if isinstance(value, Mapping) else (value, None)
     if not isinstance(data, bytes):
         if isinstance(path, str):
@@ -128,11 +142,84 @@ def picture_of(value: object, record_id: str) -> tuple[bytes, str]:
     return data, path if isinstance(path, str) and path else record_id.replace("/", "-") + suffix
 
 
+def only_image(value: object, record_id: str) -> object:
+    """Return the one item of a list of images; anything else as it is.
+
+    Raises:
+        UnusableError: ``bad_row``: there are several.
+
+    """
+    if not isinstance(value, list):
+        return value
+    if len(value) > 1:
+        raise UnusableError(DropReason.BAD_ROW, f"{record_id} holds {len(value)} images; a row is read with one")
+    return value[0] if value else None
+
+
+def id_of_value(value: object) -> str | None:
+    """Spell an id; None where there is none. Tables turn whole numbers into floats where one is missing."""
+    if value is None or value == "" or value != value:
+        return None
+    return as_text(str(int(value) if isinstance(value, float) and value.is_integer() else value))
+
+
 def first_text(value: object) -> str | None:
     """Give a cell's text, or the first of several; None where no word is there."""
     texts = value if isinstance(value, list) else [value]
     words = (as_text(text.strip()) for text in texts if isinstance(text, str))
     return next((text for text in words if text), None)
+
+
+def texts_in(value: object, path: Sequence[str] = ()) -> Iterator[object]:
+    """Yield the values at a path inside a cell, those of lists one by one; of a conversation the answers alone."""
+    if isinstance(value, list | tuple | np.ndarray):
+        for item in value:
+            yield from texts_in(item, path)
+    elif isinstance(value, Mapping) and path:
+        role = value.get("from", value.get("role"))
+        if role is None or role in _ANSWERERS:
+            yield from texts_in(value.get(path[0]), path[1:])
+    else:
+        yield value
+
+
+def description_of(value: object) -> tuple[str | None, tuple[NoticeKind, ...]]:
+    """Make a description of a cell, of which the first text counts, and tell what was done to it.
+
+    Raises:
+        UnusableError: ``bad_row``: it holds neither a text nor a number.
+
+    """
+    notices: list[NoticeKind] = []
+    texts: dict[str, None] = {}
+    for item in texts_in(value):
+        is_number = isinstance(item, int | float) and not isinstance(item, bool)
+        if item is None or item != item:
+            continue
+        if not isinstance(item, str) and not is_number:
+            raise UnusableError(DropReason.BAD_ROW, f"the description is a {type(item).__name__}, not a text")
+        if is_number and not texts:
+            notices.append(NoticeKind.TEXT_FROM_NUMBER)
+        texts.setdefault(as_text(str(item).strip()))
+    texts.pop("", None)
+    if not texts:
+        return None, ()
+    if len(texts) > 1:
+        notices.append(NoticeKind.FURTHER_TEXTS)
+    text = next(iter(texts))
+    plain = without_markup(text)
+    return plain or None, (*notices, NoticeKind.MARKUP_REMOVED) if plain != text else tuple(notices)
+
+
+def ids_and_splits(
+    batch: pa.RecordBatch | pa.Table, columns: Columns
+) -> Iterator[tuple[object, Sequence[int], str | None]]:
+    """Yield of each row its id, no objects, and the split that it names; None where there is none."""
+    ids, splits = (
+        batch[name].to_pylist() if name is not None else itertools.repeat(None, batch.num_rows)
+        for name in (columns.id, columns.split)
+    )
+    yield from ((row_id, (), split_of_value(split)) for row_id, split in zip(ids, splits, strict=True))
 
 
 def object_ids(objects: pa.ListArray) -> list[list[int]]:

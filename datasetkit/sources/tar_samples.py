@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from datasetkit.core.errors import SourceError
-from datasetkit.core.ledger import DropReason
+from datasetkit.core.ledger import DropReason, NoticeKind
 from datasetkit.core.paths import Place, as_place, leads_out
 from datasetkit.sources.files import PICTURE_SUFFIXES, as_text
 from datasetkit.sources.tar_index import Break, Member
+from datasetkit.sources.unused import Unused
 
 _MOST_SHARDS = 100_000
 _BRACES = re.compile(r"\{(?:(\d{1,9})\.\.(\d{1,9})|([^{}]*,[^{}]*))\}")
@@ -20,7 +21,7 @@ _BRACES = re.compile(r"\{(?:(\d{1,9})\.\.(\d{1,9})|([^{}]*,[^{}]*))\}")
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The members of one key: the first picture, and those with text by their ending.
+    """The members of one key: the first image, the text, and the JSON.
 
     ``fault`` says why it makes no record, where the headers tell already.
     """
@@ -28,8 +29,23 @@ class Sample:
     shard: int
     key: str
     picture: Member | None = None
-    texts: Mapping[str, Member] = field(default_factory=dict)
+    text: Member | None = None
+    json: Member | None = None
+    notices: tuple[NoticeKind, ...] = ()
     fault: tuple[DropReason, str] | None = None
+
+
+@dataclass(slots=True)
+class _Members:
+    """Members of one key by their ending."""
+
+    key: str
+    endings: dict[str, Member] = field(default_factory=dict)
+    notices: tuple[NoticeKind, ...] = ()
+
+    @property
+    def images(self) -> list[str]:
+        return [ending for ending in self.endings if f".{ending}" in PICTURE_SUFFIXES]
 
 
 def expanded(pattern: Place) -> list[Place]:
@@ -55,32 +71,53 @@ def expanded(pattern: Place) -> list[Place]:
     return found
 
 
-def group(shard: int, shard_name: str, members: Sequence[Member | Break]) -> Iterator[Sample]:
-    """Put members that follow each other and have one key together."""
-    key: str | None = None
-    endings: dict[str, Member] = {}
-    for item in members:
-        if isinstance(item, Break):
-            break
-        its_key, ending = _key_of(item.name)
-        if key is not None and (its_key != key or ending in endings):
-            yield _sample(shard, key, endings)
-            endings = {}
-        key = its_key
-        endings[ending] = item
-    if key is not None:
-        yield _sample(shard, key, endings)
+def group(
+    shard: int, shard_name: str, members: Sequence[Member | Break], text_endings: Sequence[str], unused: Unused
+) -> Iterator[Sample]:
+    """Put members that have one key together, in the order of their first ones.
+
+    A key ends at the first dot of a name; where no image comes of that, at the last.
+    """
+    for found in _by_key(item for item in members if isinstance(item, Member)):
+        has_image = found.images or not any(
+            _last_ending(item.name) in PICTURE_SUFFIXES for item in found.endings.values()
+        )
+        apart = [found] if has_image else _by_key(found.endings.values(), ends_last=True)
+        yield from (_sample(shard, one, text_endings, unused) for one in apart)
     for item in members:
         if isinstance(item, Break):
             detail = f"{shard_name} breaks off at byte {item.offset:,}: {item.detail}"
             yield Sample(shard, f"byte {item.offset}", fault=(DropReason.TRUNCATED, detail))
 
 
-def _sample(shard: int, key: str, endings: Mapping[str, Member]) -> Sample:
-    picture = next((member for ending, member in endings.items() if f".{ending}" in PICTURE_SUFFIXES), None)
-    texts = {ending: endings[ending] for ending in ("txt", "json") if ending in endings}
-    fault = next((fault for member in endings.values() if (fault := _fault_of(member))), None)
-    return Sample(shard, as_text(key), picture, texts, fault)
+def _by_key(members: Iterable[Member], *, ends_last: bool = False) -> list[_Members]:
+    found: list[_Members] = []
+    newest: dict[str, _Members] = {}
+    previous = None
+    for item in members:
+        key, ending = _key_of(item.name, ends_last=ends_last)
+        if key not in newest or ending in newest[key].endings:
+            newest[key] = _Members(key, notices=(NoticeKind.DOTS_IN_KEY,) if ends_last else ())
+            found.append(newest[key])
+        elif key != previous and not ends_last:
+            newest[key].notices = (NoticeKind.MEMBERS_APART,)
+        newest[key].endings[ending] = item
+        previous = key
+    return found
+
+
+def _sample(shard: int, found: _Members, text_endings: Sequence[str], unused: Unused) -> Sample:
+    endings = found.endings
+    image = next(iter(found.images), None)
+    text = next((ending for ending in text_endings if ending in endings), None)
+    used = [ending for ending in (image, text, "json") if ending in endings]
+    for ending in endings if image is not None else ():
+        if ending not in used:
+            unused.member(ending, is_image=_last_ending(f".{ending}") in PICTURE_SUFFIXES)
+    at_fault = (endings[ending] for ending in (used if image is not None else endings))
+    fault = next((fault for member in at_fault if (fault := _fault_of(member))), None)
+    picture, text_member = endings.get(image or "\0"), endings.get(text or "\0")
+    return Sample(shard, as_text(found.key), picture, text_member, endings.get("json"), found.notices, fault)
 
 
 def _fault_of(member: Member) -> tuple[DropReason, str] | None:
@@ -92,10 +129,14 @@ def _fault_of(member: Member) -> tuple[DropReason, str] | None:
     return None
 
 
-def _key_of(name: str) -> tuple[str, str]:
-    """Split a member's name at the first dot of its last part; a name without one is a key without an ending."""
+def _key_of(name: str, *, ends_last: bool) -> tuple[str, str]:
+    """Split a member's name at a dot of its last part; a name without one is a key without an ending."""
     path = PurePosixPath(name)
-    stem, dot, ending = path.name.partition(".")
+    stem, dot, ending = path.name.rpartition(".") if ends_last else path.name.partition(".")
     if not (stem and dot):
         return str(path), ""
     return str(path.with_name(stem)), ending.lower()
+
+
+def _last_ending(name: str) -> str:
+    return f".{name.lower().rpartition('.')[2]}"

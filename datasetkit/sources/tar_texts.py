@@ -18,6 +18,7 @@ from datasetkit.core.schema import row_schema
 from datasetkit.sources.files import as_text
 from datasetkit.sources.tar_index import Member
 from datasetkit.sources.tar_samples import Sample
+from datasetkit.sources.texts import decoded
 
 _LARGEST_TEXT_BYTES = 2**24
 _NESTED = ("objects", "phrases", "questions")
@@ -42,31 +43,33 @@ def bytes_of(path: Place, member: Member) -> bytes:
     return data
 
 
-def text_of(path: Place, sample: Sample) -> str | None:
-    """Read ``KEY.txt``; None where there is none.
+def text_of(path: Place, sample: Sample, encoding: str | None = None) -> str | None:
+    """Read the text of a sample; None where there is none.
 
     Raises:
-        UnusableError: it is too long, or no UTF-8.
+        UnusableError: it is too long, or in another encoding.
 
     """
-    return _text(path, sample.texts["txt"]) if "txt" in sample.texts else None
+    return _text(path, sample.text, encoding) if sample.text is not None else None
 
 
-def values_of(path: Place, sample: Sample) -> Mapping[str, Any]:
-    """Read ``KEY.json``; nothing where there is none.
+def values_of(path: Place, sample: Sample, encoding: str | None = None) -> Mapping[str, Any]:
+    """Read ``KEY.json``, a list of texts as captions; nothing where there is none.
 
     Raises:
-        UnusableError: it is too long, or no JSON object in UTF-8.
+        UnusableError: it is too long, or no JSON object.
 
     """
-    if "json" not in sample.texts:
+    if sample.json is None:
         return {}
     try:
-        values = json.loads(_text(path, sample.texts["json"]))
+        values = json.loads(_text(path, sample.json, encoding))
     except (RecursionError, ValueError) as error:
         if isinstance(error, UnusableError):
             raise
         raise UnusableError(DropReason.BAD_ROW, f"{sample.key}.json is no JSON: {error}") from None
+    if isinstance(values, list) and values and all(isinstance(value, str) for value in values):
+        return {"captions": values}
     if not isinstance(values, dict):
         raise UnusableError(DropReason.BAD_ROW, f"{sample.key}.json holds a {type(values).__name__}; give an object")
     return values
@@ -98,13 +101,10 @@ def record_row(path: Place, sample: Sample) -> dict[str, Any]:
     return typed | {"image": {"bytes": None, "path": values["file_name"]}}
 
 
-def _text(path: Place, member: Member) -> str:
+def _text(path: Place, member: Member, encoding: str | None) -> str:
     name = as_text(member.name)
     if member.size > _LARGEST_TEXT_BYTES:
         raise UnusableError(
             DropReason.BAD_ROW, f"{name} has {member.size:,} bytes; a text has at most {_LARGEST_TEXT_BYTES:,}"
         )
-    try:
-        return bytes_of(path, member).decode("utf-8")
-    except UnicodeDecodeError:
-        raise UnusableError(DropReason.BAD_ROW, f"{name} is not UTF-8 text") from None
+    return decoded(bytes_of(path, member), name, encoding)

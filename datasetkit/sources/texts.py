@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import gzip
 import io
+import re
 import tempfile
 import zlib
 from typing import IO
@@ -18,6 +19,13 @@ _PIECE_BYTES = 2**20
 _SMALL_BYTES = 2**26
 _MOST_RATIO = 100  # JSON and CSV shrink to a fifth or tenth; a bomb to a thousandth
 _GZIP = b"\x1f\x8b"
+# Flickr30k Entities; then the marks of Kosmos-2, Qwen-VL, Shikra, Ferret, GLaMM and their like.
+_ENTITY = re.compile(r"\[/EN#\d+(?:/\w+)* ([^\[\]]*)\]")
+_MARKUP = re.compile(
+    r"<\|?/?(?:grounding|phrase|object|delimiter_of_multi_objects/?|patch_index_\d+|ref|box|quad|p|obj|bbox|seg|SEG"
+    r"|(?:object_ref|box|quad)_(?:start|end))\|?>|(?<=>)(?:\(\d+, ?\d+\),? ?)+(?=<)|<image>"
+)
+_BEFORE_STOP = re.compile(r" ([,.;:!?](?:\s|$))")
 # UTF-32 first: its mark begins with that of UTF-16.
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -84,6 +92,12 @@ def not_in_encoding(name: str, encoding: str, error: UnicodeError) -> str:
     place = f" (byte {error.start})" if isinstance(error, UnicodeDecodeError) else ""
     known = "UTF-8" if encoding in {"utf-8", "utf-8-sig"} else encoding
     return f"{name} is not {known} text{place}; give its encoding as --encoding, such as cp1252, or save it as UTF-8"
+
+
+def without_markup(text: str) -> str:
+    """Leave out what ties words to boxes in grounded texts: ``[/EN#1/people two men]``, ``<phrase>``, ``<box>``."""
+    plain = _MARKUP.sub(" ", _ENTITY.sub(r"\1", text))
+    return text if plain == text else _BEFORE_STOP.sub(r"\1", " ".join(plain.split()))
 
 
 def _unpacked(packed: IO[bytes], path: Place) -> IO[bytes]:

@@ -1,30 +1,35 @@
 """WebDataset shards: tar files whose members belong together by key. Owns how samples become records.
 
-``KEY.jpg`` (or another picture) with ``KEY.txt`` or ``KEY.json`` is one record; a key is a name up to the first dot of
-its last part. One scan of the headers tells where every member stands; pictures are read by offset. Shards that
-``datasetkit export`` wrote come back as the records they were.
+``KEY.jpg`` (or another image) with ``KEY.txt``, ``KEY.caption`` or ``KEY.json`` is one record; a key is a name up to
+the first dot of its last part. One scan of the headers tells where every member is; images are read by offset. Shards
+that ``datasetkit export`` wrote come back as the records they were.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import PurePosixPath
 
 from datasetkit.core.errors import SourceError, UnusableError
-from datasetkit.core.ledger import DropReason
+from datasetkit.core.ledger import DropReason, NoticeKind, PassedOver
 from datasetkit.core.paths import Place
 from datasetkit.core.protocols import Entry, Reading, SourceContext
 from datasetkit.options.sources import WebdatasetOptions
-from datasetkit.sources.columns import Columns
+from datasetkit.sources.columns import TEXT_HINT, Columns
 from datasetkit.sources.files import CAPTION_COLUMNS, as_text, list_shards, split_of_shard
-from datasetkit.sources.rows import Row, RowReader, RowSource, first_text
+from datasetkit.sources.rows import Row, RowReader, RowSource, first_text, texts_in
 from datasetkit.sources.tar_index import Member, scan_tar
 from datasetkit.sources.tar_samples import Sample, expanded, group
 from datasetkit.sources.tar_texts import bytes_of, is_record, record_row, text_of, values_of
+from datasetkit.sources.unused import Leaf, Unused, leaves_of_value
 
 _RECORD = Columns("image", is_record=True)
+_TEXT_ENDINGS = ("txt", "caption")
+_LOOKED_AT = 20
 
 
 class WebdatasetSource(RowSource):
@@ -36,8 +41,12 @@ class WebdatasetSource(RowSource):
     """
 
     def __init__(self, options: WebdatasetOptions, context: SourceContext = SourceContext()) -> None:
-        self._shards = list_shards([place for pattern in options.shards for place in expanded(pattern)], ".tar")
+        places = [place for pattern in options.shards for place in expanded(pattern)]
+        self._unused = Unused(", ".join(map(str, options.shards)), options.ignore)
+        self._shards = list_shards(places, ".tar", self._unused.counts)
         self._text_column = options.text_column
+        self._encoding = options.encoding
+        endings = _TEXT_ENDINGS if options.text_member is None else (options.text_member.lstrip(".").lower(),)
         self._limits = context.limits
         self._reader = RowReader(context)
         self._samples: list[Sample] = []
@@ -49,13 +58,19 @@ class WebdatasetSource(RowSource):
                 raise SourceError(f"{path} cannot be read: {error.strerror}") from None
             told = [(item.name, item.offset, item.size) for item in members if isinstance(item, Member)]
             digest.update(json.dumps([name, path.stat().st_size, told]).encode())
-            self._samples.extend(group(number, name, members))
+            self._samples.extend(group(number, name, members, endings, self._unused))
         self._fingerprint = digest.hexdigest()
         if not any(sample.picture for sample in self._samples):
             details = [sample.fault[1] for sample in self._samples if sample.fault]
             shards = ", ".join(map(str, options.shards))
             raise SourceError(details[0] if details else f"{shards}: no shard holds a picture")
         self._holds_records = options.text_column is None and self._first_is_record()
+        if not self._holds_records:
+            self._check_unused()
+
+    def passed_over(self) -> Iterator[PassedOver]:
+        """Yield the members and keys of which nothing is made; keys as far as the first samples have them."""
+        return iter(self._unused.counts)
 
     def fingerprint(self) -> str:
         """Hex digest over the shards' names and sizes, and their members' names, places and sizes."""
@@ -86,23 +101,48 @@ class WebdatasetSource(RowSource):
         if self._holds_records:
             row = record_row(path, sample)
             return self._reader.read(entry, row | {"image": row["image"] | {"bytes": data}}, _RECORD, shard)
-        description, license_name = self._texts(path, sample)
+        description, license_name, notices = self._texts(path, sample)
         name = PurePosixPath(as_text(sample.picture.name))
-        return self._reader.reading(entry, data, name.name, description, license_name, f"{shard}/{name}")
+        return self._reader.reading(entry, data, name.name, description, license_name, f"{shard}/{name}", notices)
 
-    def _texts(self, path: Place, sample: Sample) -> tuple[str | None, str | None]:
-        """Give the description and the license of a sample."""
-        values = values_of(path, sample)
+    def _texts(self, path: Place, sample: Sample) -> tuple[object, str | None, tuple[NoticeKind, ...]]:
+        """Return the description and the license of a sample, and what is to be known of them."""
+        text, notices = text_of(path, sample, self._encoding), sample.notices
+        try:
+            values = values_of(path, sample, self._encoding)
+        except UnusableError:
+            if not (text or "").strip() or self._text_column is not None:
+                raise
+            values, notices = {}, (*notices, NoticeKind.UNREAD_BESIDE)
         if self._text_column is not None:
-            possible = [values.get(self._text_column)]
+            column = self._text_column.split(".") if self._text_column not in values else [self._text_column]
+            possible: list[object] = [list(texts_in(values.get(column[0]), column[1:]))]
         else:
-            possible = [text_of(path, sample), *(values.get(name) for name in CAPTION_COLUMNS)]
-        description = next((text for text in map(first_text, possible) if text), None)
-        return description, first_text(values.get("license"))
+            possible = [text, *(values.get(name) for name in CAPTION_COLUMNS)]
+        description = next((value for value in possible if first_text(value) or isinstance(value, int | float)), None)
+        return description, first_text(values.get("license")), notices
+
+    def _check_unused(self) -> None:
+        """Count the keys of the first JSON members that are not read; refuse what plainly holds texts or masks."""
+        leaves: dict[str, list[Leaf]] = {}
+        has_texts = self._text_column is not None or any(sample.text is not None for sample in self._samples)
+        used = {*CAPTION_COLUMNS, "license"} if self._text_column is None else {self._text_column.partition(".")[0]}
+        with_json = (sample for sample in self._samples if sample.json is not None and not sample.fault)
+        for sample in itertools.islice(with_json, _LOOKED_AT):
+            with suppress(UnusableError):  # reported when the sample is read
+                values = values_of(self._shards[sample.shard][1], sample, self._encoding)
+                has_texts = has_texts or any(values.get(name) for name in CAPTION_COLUMNS)
+                for key, value in values.items():
+                    if key not in used:
+                        leaves.setdefault(key, []).extend(leaves_of_value(value, key))
+        for key, found in leaves.items():
+            self._unused.column(key, found)
+        hint = f"--text-member names the ending of texts, {TEXT_HINT.replace('of them', 'key')}"
+        self._unused.check(has_texts=has_texts, no_texts="no KEY.txt, and no caption in KEY.json", hint=hint)
 
     def _first_is_record(self) -> bool:
         """Whether the shards are exported records, as the first sample with JSON tells."""
-        sample = next((sample for sample in self._samples if "json" in sample.texts and not sample.fault), None)
+        sample = next((sample for sample in self._samples if sample.json is not None and not sample.fault), None)
         try:
             return sample is not None and is_record(values_of(self._shards[sample.shard][1], sample))
         except UnusableError:

@@ -52,15 +52,14 @@ def test_pictures_that_two_splits_share_are_told(tmp_path: Path) -> None:
             "file_name,prompt\na.png,A dog.\n",
             "metadata.csv has no column description, caption or text; it has prompt; --caption-column says which",
         ),
-        ("metadata.csv", "file,text\na.png,A dog.\n", "metadata.csv has a row without file_name; it has file, text\n"),
         (
             "metadata.csv",
-            "file_name;text\na.png;A dog.\n",
-            "metadata.csv has a row without file_name; it has file_name;text; CSV parts columns by commas\n",
+            "file,text\na.png,A dog.\n",
+            "metadata.csv has a row without file_name; it has file, text; --file-column says which column names the",
         ),
-        ("metadata.jsonl", '{"name": "a.png"}\n', "metadata.jsonl has a row without file_name; it has name\n"),
+        ("metadata.jsonl", '{"name": "a.png"}\n', "metadata.jsonl has a row without file_name; it has name; --file"),
     ],
-    ids=["another name of the texts", "another name of the pictures", "semicolons", "JSON"],
+    ids=["another name of the texts", "another name of the pictures", "JSON"],
 )
 def test_columns_of_metadata_that_are_not_found_are_named(tmp_path: Path, name: str, text: str, told: str) -> None:
     write_picture(tmp_path / "in" / "a.png")

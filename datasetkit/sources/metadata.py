@@ -1,0 +1,148 @@
+"""Metadata files of a folder. Owns which image each of their rows means, and what becomes of rows that mean none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from datasetkit.core.errors import SourceError, UnusableError
+from datasetkit.core.ledger import DropReason, NoticeKind
+from datasetkit.core.paths import leads_out
+from datasetkit.options import FolderOptions
+from datasetkit.sources.files import CAPTION_COLUMNS, as_text, split_of_value
+from datasetkit.sources.names import FolderNames, FoundFile
+from datasetkit.sources.rows import first_text, id_of_value, texts_in
+from datasetkit.sources.tables import TableRow, table_rows
+from datasetkit.sources.unused import SPLIT_COLUMN, Leaf, Unused, leaves_of_value
+
+_FILE_COLUMNS = ("file_name", "file_names")
+_ROWS_LOOKED_AT = 100
+Fault = tuple[DropReason, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ListedImage:
+    """One image of a folder: what is known of it, and why it makes no record where that is known."""
+
+    name: str
+    description: object = None
+    license: str | None = None
+    split: str | None = None
+    changes: tuple[NoticeKind, ...] = ()
+    fault: Fault | None = None
+
+
+class Metadata:
+    """The rows of a folder's metadata files.
+
+    Args:
+        options: which columns hold what.
+        names: of the folder's files.
+        unused: counts the columns that are not read.
+        files: the metadata files, relative to the folder.
+
+    Raises:
+        SourceError: a file is broken or lacks a column, or no row at all means an image of the folder.
+
+    """
+
+    def __init__(self, options: FolderOptions, names: FolderNames, unused: Unused, files: Sequence[str]) -> None:
+        self.images: list[ListedImage] = []
+        self.has_texts = options.caption_column is not None
+        self._options, self._names, self._unused = options, names, unused
+        self._lost: list[str] = []  # looked for in vain
+        self._missed: list[str] = []  # these, and those of rows that mean several
+        self._seen: set[str] = set()
+        for file in files:
+            self._read(file)
+        if self.images and not self._seen:
+            told = next(image.fault[1] for image in self.images if image.fault)
+            advice = f"; {names.advice(self._lost)}" if self._lost else ""
+            raise SourceError(f"{names.folder}: no row of {', '.join(files)} means an image of it: {told}{advice}")
+        self._alike = names.alike(self._missed) if self._missed else set()
+
+    def fault_of(self, name: str) -> Fault | None:
+        """Say why an image that no row names is not kept without a description: a row that was missed may mean it."""
+        if name not in self._alike:
+            return None
+        last = PurePosixPath(name).stem.casefold()
+        missed = next((one for one in self._missed if last in one.casefold()), self._missed[0])
+        return DropReason.NAMED_OTHERWISE, f"the row that names {as_text(missed)!r} may mean {as_text(name)}"
+
+    def _read(self, file: str) -> None:
+        path = self._names.folder / file
+        known: dict[str, None] = {}
+        leaves: dict[str, list[Leaf]] = {}
+        for row in table_rows(path, self._options.encoding):
+            known.update(dict.fromkeys(map(str, row.cells)))
+            self.images.append(self._image(row, file))
+            for column, value in row.cells.items() if row.number <= _ROWS_LOOKED_AT else ():
+                if column not in self._used(row.cells):
+                    leaves.setdefault(column, []).extend(leaves_of_value(value, column))
+        wanted = self._options.caption_column
+        if known and wanted is not None and wanted.partition(".")[0] not in known and wanted not in known:
+            raise SourceError(f"{path} has no column {wanted!r}; it has {', '.join(known)}")
+        names_images = self._options.file_column in known if self._options.file_column else {*_FILE_COLUMNS} & {*known}
+        if known and not names_images:
+            raise SourceError(
+                f"{path} has a row without {self._options.file_column or _FILE_COLUMNS[0]}; it has {', '.join(known)}; "
+                "--file-column says which column names the images"
+            )
+        for column, found in leaves.items():
+            self._unused.column(column, found)
+
+    def _used(self, cells: Mapping[str, Any]) -> dict[str, str]:
+        """Return the columns of a row that are read, each with what it is."""
+        caption = self._options.caption_column or next((name for name in CAPTION_COLUMNS if name in cells), None)
+        file = self._options.file_column or next((name for name in _FILE_COLUMNS if name in cells), None)
+        others = [name for name in ("license", SPLIT_COLUMN) if name not in self._options.ignore]
+        found = {name: name for name in others}
+        found |= {caption if caption in cells else caption.partition(".")[0]: "caption"} if caption else {}
+        return found | ({file: "file"} if file else {})
+
+    def _image(self, row: TableRow, file: str) -> ListedImage:
+        used = {what: column for column, what in self._used(row.cells).items()}
+        where = f"{file} line {row.number}"
+        fault = None if row.fault is None else (DropReason.BAD_ROW, f"{where} {row.fault}")
+        value = row.cells.get(used.get("file", ""))
+        given = value if isinstance(value, list) else [value]
+        spelt = (item if isinstance(item, str) else id_of_value(item) for item in given if not isinstance(item, dict))
+        names = [name for item in spelt if (name := (item or "").strip())]
+        if len(names) != 1:
+            told = f"{where} names {len(names)} images; a row is read with one" if names else f"{where} names no image"
+            self._missed += names
+            return ListedImage(as_text(where), fault=fault or (DropReason.BAD_ROW, told))
+        try:
+            found = self._found(names[0], PurePosixPath(file).parent)
+        except UnusableError as error:
+            self._lost.append(names[0])
+            self._missed.append(names[0])
+            return ListedImage(names[0], fault=fault or (error.reason, f"{where}: {error.detail}"))
+        if found.name in self._seen:
+            fault = (DropReason.DUPLICATE_ID, f"{found.name} was listed before")
+        self._seen.add(found.name)
+        caption, path = used.get("caption"), (self._options.caption_column or "").split(".")[1:]
+        self.has_texts = self.has_texts or caption is not None
+        text = list(texts_in(row.cells.get(caption or ""), path if caption != self._options.caption_column else ()))
+        description = text if any(item is not None and item != "" for item in text) else None
+        changes = found.changes + ((NoticeKind.NAME_FROM_NUMBER,) if not isinstance(given[0], str) else ())
+        split = split_of_value(row.cells.get(used.get(SPLIT_COLUMN, "")))
+        return ListedImage(found.name, description, first_text(row.cells.get("license")), split, changes, fault)
+
+    def _found(self, name: str, prefix: PurePosixPath) -> FoundFile:
+        """Find an image by a name relative to its metadata file, or else to the folder."""
+        joined = name if leads_out(name) and not name.startswith("..") else (prefix / name).as_posix()
+        try:
+            return self._names.find(joined)
+        except UnusableError:
+            if joined == name or prefix == PurePosixPath():
+                raise
+            try:
+                found = self._names.find(name)
+            except UnusableError:
+                found = None
+            if found is None:
+                raise
+            return FoundFile(found.name, found.path, (*found.changes, NoticeKind.NAME_PREFIX))

@@ -1,0 +1,243 @@
+"""Files between the images of a folder. Owns which of them describe an image, and what the others plainly hold."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+from datasetkit.core.errors import UnusableError
+from datasetkit.core.ledger import DropReason, PassedOverKind
+from datasetkit.core.paths import Place, read_part
+from datasetkit.core.text import set_of_words
+from datasetkit.sources.files import CAPTION_COLUMNS, PICTURE_SUFFIXES, as_text
+from datasetkit.sources.tables import table_kind
+from datasetkit.sources.texts import decoded
+from datasetkit.sources.unused import (
+    ABOUT_TEXTS,
+    MASKS,
+    Unused,
+    kind_of_leaves,
+    leaves_of_value,
+    words_of,
+)
+
+_TEXTS = (".txt", ".caption", ".json")
+_LARGEST_TEXT_BYTES = 2**24
+_HEAD_BYTES = 2**16
+_LOOKED_AT = 20
+_UNREAD = set_of_words(
+    ".heic .heif .jxl .svg .ico .psd .tga .exr .hdr .dds .dng .cr2 .nef .arw .eps .pcx .xcf .icns .dcm"
+)
+_ARCHIVES = frozenset([".zip", ".tar", ".tgz", ".7z", ".rar", ".zst", ".bz2", ".xz", ".gz"])
+_TABLES = set_of_words(".csv .tsv .jsonl .ndjson .json .parquet .arrow .xlsx .xml .yaml .yml .pkl .npz .npy .mat")
+_MASK_FOLDERS = MASKS | frozenset(["label", "labels", "annotation", "annotations", "gt"])
+_TEXTS_IN_TABLE = re.compile(
+    rb"caption|description|sentence|\btext\b|prompt|comment|conversation|file_name|segmentation"
+)
+# Rows of YOLO's labels: a class, then the shares of a box or of the corners of an outline.
+_YOLO_ROWS = re.compile(r"\s*(?:\d+(?:\s+-?(?:\d+\.?\d*|\.\d+)(?:e-?\d+)?){4,}\s*)+")
+
+
+class FolderTexts:
+    """Texts next to images, and the account of all files that are neither images, metadata nor such texts.
+
+    Args:
+        folder: the folder.
+        images: names of all images in it.
+        without: names of those that have no description yet.
+        others: names of all other files.
+        encoding: of the texts; None for UTF-8, or by byte-order mark.
+        unused: counts what is not read.
+
+    """
+
+    def __init__(
+        self,
+        folder: Place,
+        images: Sequence[str],
+        without: Collection[str],
+        others: Sequence[str],
+        encoding: str | None,
+        unused: Unused,
+    ) -> None:
+        self._folder, self._encoding, self._unused = folder, encoding, unused
+        self._by_key: dict[str, list[str]] = {}
+        for name in images:
+            self._by_key.setdefault(_key(name), []).append(name)
+        beside = [name for name in others if _key(name) in self._by_key and _ending(name) in _TEXTS]
+        useful = self._useful_endings(beside)
+        self.names: dict[str, str] = {}
+        for name in sorted(beside, key=lambda name: _TEXTS.index(_ending(name))):
+            found = self._by_key[_key(name)]
+            if _ending(name) in useful and len(found) == 1 and found[0] in without and found[0] not in self.names:
+                self.names[found[0]] = name
+        self._count([name for name in others if name not in {*self.names.values()}], bool(without))
+        self._find_masks(images)
+
+    def of(self, image: str) -> object:
+        """Read the text of an image; None where there is none.
+
+        Raises:
+            UnusableError: it is too long, or in another encoding.
+
+        """
+        if image not in self.names:
+            return None
+        name = self.names[image]
+        text = decoded(self._bytes(name), as_text(name), self._encoding)
+        return caption_in(text, as_text(name)) if _ending(name) == ".json" else text
+
+    def digest(self, image: str) -> str | None:
+        """Hash the text of an image; None where there is none."""
+        if image not in self.names:
+            return None
+        try:
+            return hashlib.sha256(self._bytes(self.names[image])).hexdigest()
+        except UnusableError as error:
+            return error.detail
+
+    def _bytes(self, name: str, most: int = _LARGEST_TEXT_BYTES) -> bytes:
+        path = self._folder / name
+        try:
+            data = read_part(path, 0, min(most + 1, path.stat().st_size))
+        except OSError as error:
+            raise UnusableError(DropReason.BAD_ROW, f"{as_text(name)} cannot be read: {error.strerror}") from None
+        if len(data) > _LARGEST_TEXT_BYTES:
+            raise UnusableError(DropReason.BAD_ROW, f"{as_text(name)} has more than {_LARGEST_TEXT_BYTES:,} bytes")
+        return data
+
+    def _useful_endings(self, beside: Sequence[str]) -> set[str]:
+        """Return the endings of files that hold texts, as far as the first few of each tell; note what others hold."""
+        useful = set()
+        for ending in _TEXTS:
+            first = [name for name in beside if _ending(name) == ending][:_LOOKED_AT]
+            texts = [text for name in first if (text := self._text(name)).strip()]
+            if ending == ".json":
+                values = [value for text in texts if isinstance(value := _json(text), Mapping)]
+                leaves = [
+                    leaf for value in values for key, item in value.items() for leaf in leaves_of_value(item, key)
+                ]
+                if leaves and kind_of_leaves(leaves) is PassedOverKind.MASK_COLUMN:
+                    self._unused.mask(ending)
+                elif any({*CAPTION_COLUMNS} & value.keys() for value in values):
+                    useful.add(ending)
+            elif texts and all(map(_YOLO_ROWS.fullmatch, texts)):
+                self._note_labels(texts, ending)
+            elif texts:
+                useful.add(ending)
+        return useful
+
+    def _note_labels(self, texts: Sequence[str], name: str) -> None:
+        """Note outlines in YOLO's labels; boxes are counted alone."""
+        if any(len(line.split()) > 5 for text in texts for line in text.splitlines()):
+            self._unused.mask(name)
+
+    def _text(self, name: str) -> str:
+        try:
+            return decoded(self._bytes(name), name, self._encoding)
+        except UnusableError:
+            return ""
+
+    def _count(self, others: Sequence[str], lacks_texts: bool) -> None:
+        stems = {PurePosixPath(key).name for key in self._by_key}
+        apart: list[str] = []
+        for name in others:
+            ending = _ending(name)
+            is_text = ending in _TEXTS[:2] and PurePosixPath(name).stem in stems
+            if is_text and _key(name) not in self._by_key:
+                apart.append(name)
+            kind = self._kind(name, ending)
+            self._unused.counts.add(kind, name)
+            if kind is PassedOverKind.OTHER_TABLE and lacks_texts and self._has_texts(name):
+                self._unused.texts[name] = name
+            elif kind is PassedOverKind.SIDECAR and ending in _TEXTS[:2] and lacks_texts and not self._is_labels(name):
+                self._unused.texts[ending] = ending
+        texts = [text for name in apart[:_LOOKED_AT] if (text := self._text(name)).strip()]
+        if texts and all(map(_YOLO_ROWS.fullmatch, texts)):
+            self._note_labels(texts, PurePosixPath(apart[0]).parts[0])
+        elif texts and lacks_texts:
+            self._unused.texts[apart[0]] = PurePosixPath(apart[0]).parts[0]
+
+    def _is_labels(self, name: str) -> bool:
+        return not (text := self._text(name)).strip() or bool(_YOLO_ROWS.fullmatch(text))
+
+    def _kind(self, name: str, ending: str) -> PassedOverKind:
+        if ending in _UNREAD:
+            return PassedOverKind.UNREAD_FORMAT
+        if table_kind(name) is None and ending in _ARCHIVES:
+            return PassedOverKind.ARCHIVE
+        if _key(name) in self._by_key:
+            return PassedOverKind.SIDECAR
+        about = words_of(PurePosixPath(name).stem) & ABOUT_TEXTS
+        if ending in _TABLES or table_kind(name) is not None or (ending == ".txt" and about):
+            return PassedOverKind.OTHER_TABLE
+        return PassedOverKind.OTHER_FILE if ending else PassedOverKind.NO_ENDING
+
+    def _has_texts(self, name: str) -> bool:
+        """Return whether a table's name or its beginning speaks of texts."""
+        if words_of(PurePosixPath(name).stem) & ABOUT_TEXTS:
+            return True
+        path = self._folder / name
+        try:
+            size = path.stat().st_size
+            ends = read_part(path, 0, min(size, _HEAD_BYTES)) + read_part(path, max(size - _HEAD_BYTES, 0), _HEAD_BYTES)
+        except OSError:
+            return False
+        return bool(_TEXTS_IN_TABLE.search(ends.replace(b"\0", b"")))
+
+    def _find_masks(self, images: Sequence[str]) -> None:
+        """Note folders of masks: images in a folder that is named so, each with the name of one elsewhere."""
+        of_folder: dict[str, set[str]] = {}
+        names = set()
+        for name in images:
+            path = PurePosixPath(name)
+            folder = next((part for part in path.parts[:-1] if words_of(part) & _MASK_FOLDERS), None)
+            if folder is not None:
+                of_folder.setdefault(folder, set()).add(path.stem)
+            elif words_of(path.stem) & MASKS and path.with_name(_bare(path.stem) or "-").as_posix() in self._by_key:
+                self._unused.mask(name)
+            else:
+                names.add(path.stem)
+        for folder, stems in of_folder.items():
+            if names & {*stems, *map(_bare, stems)}:
+                self._unused.mask(folder)
+
+
+def caption_in(text: str, name: str) -> object:
+    """Return the description in a JSON object next to an image; None where it has none.
+
+    Raises:
+        UnusableError: ``bad_row``: it is not JSON.
+
+    """
+    value = _json(text)
+    if value is None:
+        raise UnusableError(DropReason.BAD_ROW, f"{name} is not JSON")
+    return next((value[key] for key in CAPTION_COLUMNS if value.get(key)), None) if isinstance(value, Mapping) else None
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (RecursionError, ValueError):
+        return None
+
+
+def _ending(name: str) -> str:
+    return PurePosixPath(name).suffix.lower()
+
+
+def _key(name: str) -> str:
+    path = PurePosixPath(name)
+    return (
+        path.with_suffix("").as_posix() if path.suffix.lower() in {*PICTURE_SUFFIXES, *_TEXTS, ".xml", ".npz"} else name
+    )
+
+
+def _bare(stem: str) -> str:
+    """Leave out the word that marks a mask: ``a_mask``, ``a-seg``, ``mask_a``."""
+    return re.sub(r"(?i)[_.-]?(?:masks?|segmentation|seg|gt|labels?)[_.-]?", "", stem)

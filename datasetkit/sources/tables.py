@@ -1,0 +1,149 @@
+"""Tables of text and Parquet, row by row, as people write them. Owns what is harmless in one, and what ends a build.
+
+A row that is not one is a fault of that row; what cannot be told apart any more (broken JSON, another encoding, damaged
+Parquet) is an error of the file.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import IO, Any, NamedTuple
+
+from datasetkit.core.errors import SourceError
+from datasetkit.core.paths import Place, arrow_input
+from datasetkit.core.text import one_line
+from datasetkit.sources.texts import not_in_encoding, open_utf8
+
+_LONGEST_LINE = 2**26
+_DELIMITERS = ",\t;"
+
+
+class TableRow(NamedTuple):
+    """A row: its number, from 1, as an editor counts lines, its cells by their columns, and why it cannot be read."""
+
+    number: int
+    cells: Mapping[str, Any]
+    fault: str | None = None
+
+
+def table_kind(name: str) -> str | None:
+    """Return the ending that says how a table is read; None where it is not one."""
+    suffix = PurePosixPath(name.lower().removesuffix(".gz")).suffix
+    return suffix if suffix in _READERS and not (suffix == ".parquet" and name.lower().endswith(".gz")) else None
+
+
+def table_rows(path: Place, encoding: str | None) -> Iterator[TableRow]:
+    """Read a table.
+
+    Args:
+        path: a JSONL, CSV, TSV, JSON or Parquet file; those of text may be packed by gzip.
+        encoding: of the text; see :func:`~datasetkit.sources.texts.open_utf8`.
+
+    Raises:
+        SourceError: the file is broken, or in another encoding.
+
+    """
+    kind = table_kind(path.name)
+    try:
+        if kind == ".parquet":
+            yield from _parquet_rows(path)
+        else:
+            with open_utf8(path, encoding) as file:
+                yield from _READERS[str(kind)](file, path)
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _jsonl_rows(file: IO[bytes], path: Place) -> Iterator[TableRow]:
+    number = 0
+    while line := file.readline(_LONGEST_LINE + 1):
+        number += 1
+        if len(line) > _LONGEST_LINE:
+            raise SourceError(f"{path} line {number} has more than {_LONGEST_LINE:,} bytes; give one object a line")
+        if line.strip():
+            yield _json_row(number, _loads(line, f"{path} line {number}"), "give one object a line")
+
+
+def _json_rows(file: IO[bytes], path: Place) -> Iterator[TableRow]:
+    rows = _loads(file.read(), str(path))
+    if not isinstance(rows, list):
+        raise SourceError(f"{path} is a JSON {type(rows).__name__}; a table is a list of objects, one for each image")
+    for number, row in enumerate(rows, start=1):
+        yield _json_row(number, row, "give a list of objects")
+
+
+class _Twice(dict[str, Any]):
+    """A JSON object that has a key twice."""
+
+
+def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    return found if len(found) == len(pairs) else _Twice(found)
+
+
+def _json_row(number: int, row: object, wanted: str) -> TableRow:
+    if not isinstance(row, dict):
+        return TableRow(number, {}, f"is a {type(row).__name__}; {wanted}")
+    return TableRow(number, row, "has a key twice" if isinstance(row, _Twice) else None)
+
+
+def _loads(text: bytes, where: str) -> Any:
+    try:
+        return json.loads(text.decode("utf-8"), object_pairs_hook=_no_twins)
+    except UnicodeDecodeError as error:
+        raise SourceError(not_in_encoding(where, "utf-8", error)) from None
+    except json.JSONDecodeError as error:
+        raise SourceError(f"{where} is broken JSON: {error.msg} (column {error.colno})") from None
+    except (RecursionError, ValueError) as error:  # brackets or digits without end
+        raise SourceError(f"{where} is beyond what JSON readers take: {error}") from None
+
+
+def _csv_rows(file: IO[bytes], path: Place) -> Iterator[TableRow]:
+    csv.field_size_limit(2**24)
+    try:
+        with io.TextIOWrapper(file, encoding="utf-8", newline="") as lines:
+            first = lines.readline(_LONGEST_LINE)
+            lines.seek(0)
+            # Excel separates by tabs or, where commas are in numbers, by semicolons.
+            reader = csv.reader(lines, delimiter=max(_DELIMITERS, key=lambda sign: (first.count(sign), sign == ",")))
+            header = [name.strip() for name in next(reader, [])]
+            if twins := [name for name in header if name and header.count(name) > 1]:
+                raise SourceError(f"{path} has two columns named {twins[0]}; rename one")
+            yield from _cells(reader, header)
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{path} is not CSV in UTF-8: {not_in_encoding('it', 'utf-8', error)}") from None
+    except csv.Error as error:
+        raise SourceError(f"{path} is not CSV in UTF-8: {error}") from None
+
+
+def _cells(reader: Any, header: list[str]) -> Iterator[TableRow]:
+    for cells in reader:
+        if not cells:
+            continue
+        more = [cell for cell in cells[len(header) :] if cell.strip()]
+        fault = f"has {len(cells)} cells for {len(header)} columns; quote texts that hold the separator"
+        padded = [*cells, *[None] * (len(header) - len(cells))]
+        row = {name: cell for name, cell in zip(header, padded, strict=False) if name}
+        yield TableRow(reader.line_num, row, fault if more else None)
+
+
+def _parquet_rows(path: Place) -> Iterator[TableRow]:
+    import pyarrow.parquet as pq
+    from pyarrow import ArrowException
+
+    try:
+        with pq.ParquetFile(arrow_input(path)) as file:
+            names = file.schema_arrow.names
+            if twins := [name for name in names if names.count(name) > 1]:
+                raise SourceError(f"{path} has two columns named {twins[0]}; rename one")
+            rows: Iterable[dict[str, Any]] = (row for batch in file.iter_batches() for row in batch.to_pylist())
+            yield from (TableRow(number, row) for number, row in enumerate(rows, start=1))
+    except (ArrowException, OSError, UnicodeDecodeError) as error:
+        raise SourceError(f"{path} cannot be read as Parquet: {one_line(error)}") from None
+
+
+_READERS = {".jsonl": _jsonl_rows, ".csv": _csv_rows, ".tsv": _csv_rows, ".json": _json_rows, ".parquet": _csv_rows}
