@@ -80,7 +80,8 @@ def find_columns(schema: pa.Schema, where: str, options: TableOptions) -> Column
         if name is not None and (column not in schema.names or not fits(schema.field(column).type)):
             of_type = f"; {column!r} has type {schema.field(column).type}" if column in schema.names else ""
             raise SourceError(f"{where} has no column {name!r} of {kind}; it has {', '.join(schema.names)}{of_type}")
-    texts = (name for name in CAPTION_COLUMNS if _has(schema, name) and _is_text(schema.field(name).type))
+    names = (name for name in CAPTION_COLUMNS if name not in options.ignore)
+    texts = (name for name in names if _has(schema, name) and _is_text(schema.field(name).type))
     found = Columns(
         image=image or _find_image(schema, where),
         text=text or next(texts, None),

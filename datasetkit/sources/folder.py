@@ -37,7 +37,7 @@ from datasetkit.sources.unused import Unused
 _METADATA = [".jsonl", ".csv", ".tsv", ".parquet"]
 _NO_METADATA = (
     "no metadata file, and no text next to an image",
-    "--metadata names a table to read, texts are read as NAME.txt next to NAME.jpg",
+    "--metadata names a table to read, texts are read as NAME.txt next to NAME.jpg, build coco reads COCO's JSON",
 )
 _READ_AT_ONCE = 16
 
@@ -89,9 +89,10 @@ class FolderSource(Source):
     def fingerprint(self) -> str:
         """Hex digest over every name with its metadata and the bytes of its file of text."""
         digest = hashlib.sha256()
-        texts = map_in_order(lambda image: self._texts.digest(image.name), self._images, _READ_AT_ONCE)
-        for image, text in zip(self._images, texts, strict=True):
-            told = [image.name, image.description, image.license, image.split, text]
+        described = list(self._texts.names)
+        texts = dict(zip(described, map_in_order(self._texts.digest, described, _READ_AT_ONCE), strict=True))
+        for image in self._images:
+            told = [image.name, image.description, image.license, image.split, texts.get(image.name)]
             digest.update(json.dumps(told, default=str).encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
 

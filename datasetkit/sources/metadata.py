@@ -95,7 +95,8 @@ class Metadata:
 
     def _used(self, cells: Mapping[str, Any]) -> dict[str, str]:
         """Return the columns of a row that are read, each with what it is."""
-        caption = self._options.caption_column or next((name for name in CAPTION_COLUMNS if name in cells), None)
+        captions = (name for name in CAPTION_COLUMNS if name in cells and name not in self._options.ignore)
+        caption = self._options.caption_column or next(captions, None)
         file = self._options.file_column or next((name for name in _FILE_COLUMNS if name in cells), None)
         others = [name for name in ("license", SPLIT_COLUMN) if name not in self._options.ignore]
         found = {name: name for name in others}

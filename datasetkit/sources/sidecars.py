@@ -91,10 +91,8 @@ class FolderTexts:
         text = decoded(self._bytes(name), as_text(name), self._encoding)
         return caption_in(text, as_text(name)) if _ending(name) == ".json" else text
 
-    def digest(self, image: str) -> str | None:
-        """Hash the text of an image; None where there is none."""
-        if image not in self.names:
-            return None
+    def digest(self, image: str) -> str:
+        """Hash the text of an image that has one."""
         try:
             return hashlib.sha256(self._bytes(self.names[image])).hexdigest()
         except UnusableError as error:
@@ -145,6 +143,7 @@ class FolderTexts:
     def _count(self, others: Sequence[str], lacks_texts: bool) -> None:
         stems = {PurePosixPath(key).name for key in self._by_key}
         apart: list[str] = []
+        looked_at = 0
         for name in others:
             ending = _ending(name)
             is_text = ending in _TEXTS[:2] and PurePosixPath(name).stem in stems
@@ -152,10 +151,14 @@ class FolderTexts:
                 apart.append(name)
             kind = self._kind(name, ending)
             self._unused.counts.add(kind, name)
-            if kind is PassedOverKind.OTHER_TABLE and lacks_texts and self._has_texts(name):
-                self._unused.texts[name] = name
-            elif kind is PassedOverKind.SIDECAR and ending in _TEXTS[:2] and lacks_texts and not self._is_labels(name):
-                self._unused.texts[ending] = ending
+            if not lacks_texts or looked_at >= _LOOKED_AT:
+                continue
+            if kind is PassedOverKind.OTHER_TABLE:
+                looked_at += 1
+                self._unused.texts |= {name: name} if self._has_texts(name) else {}
+            elif kind is PassedOverKind.SIDECAR and ending in _TEXTS[:2]:
+                looked_at += 1
+                self._unused.texts |= {} if self._is_labels(name) else {ending: ending}
         texts = [text for name in apart[:_LOOKED_AT] if (text := self._text(name)).strip()]
         if texts and all(map(_YOLO_ROWS.fullmatch, texts)):
             self._note_labels(texts, PurePosixPath(apart[0]).parts[0])

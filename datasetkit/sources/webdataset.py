@@ -47,6 +47,8 @@ class WebdatasetSource(RowSource):
         self._text_column = options.text_column
         self._encoding = options.encoding
         endings = _TEXT_ENDINGS if options.text_member is None else (options.text_member.lstrip(".").lower(),)
+        endings = tuple(ending for ending in endings if not {ending, f".{ending}"} & {*options.ignore})
+        self._caption_keys = tuple(name for name in CAPTION_COLUMNS if name not in options.ignore)
         self._limits = context.limits
         self._reader = RowReader(context)
         self._samples: list[Sample] = []
@@ -118,7 +120,7 @@ class WebdatasetSource(RowSource):
             column = self._text_column.split(".") if self._text_column not in values else [self._text_column]
             possible: list[object] = [list(texts_in(values.get(column[0]), column[1:]))]
         else:
-            possible = [text, *(values.get(name) for name in CAPTION_COLUMNS)]
+            possible = [text, *(values.get(name) for name in self._caption_keys)]
         description = next((value for value in possible if first_text(value) or isinstance(value, int | float)), None)
         return description, first_text(values.get("license")), notices
 
@@ -126,12 +128,12 @@ class WebdatasetSource(RowSource):
         """Count the keys of the first JSON members that are not read; refuse what plainly holds texts or masks."""
         leaves: dict[str, list[Leaf]] = {}
         has_texts = self._text_column is not None or any(sample.text is not None for sample in self._samples)
-        used = {*CAPTION_COLUMNS, "license"} if self._text_column is None else {self._text_column.partition(".")[0]}
+        used = {*self._caption_keys, "license"} if self._text_column is None else {self._text_column.partition(".")[0]}
         with_json = (sample for sample in self._samples if sample.json is not None and not sample.fault)
         for sample in itertools.islice(with_json, _LOOKED_AT):
             with suppress(UnusableError):  # reported when the sample is read
                 values = values_of(self._shards[sample.shard][1], sample, self._encoding)
-                has_texts = has_texts or any(values.get(name) for name in CAPTION_COLUMNS)
+                has_texts = has_texts or any(values.get(name) for name in self._caption_keys)
                 for key, value in values.items():
                     if key not in used:
                         leaves.setdefault(key, []).extend(leaves_of_value(value, key))

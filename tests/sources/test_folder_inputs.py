@@ -1,0 +1,234 @@
+"""Folders as people have them: names, texts and tables of every spelling, and what is there but not read."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from datasetkit.core.errors import SourceError
+from datasetkit.core.ledger import NoticeKind, PassedOverKind
+from datasetkit.options.sources import FolderOptions
+from datasetkit.sources.folder import FolderSource
+from tests.pipeline.builders import built, folder_recipe, picture, put, reasons
+
+Files = dict[str, Any]
+
+
+def jsonl(*rows: Any) -> bytes:
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+def passed_over(source: FolderSource) -> dict[PassedOverKind, tuple[int, tuple[str, ...]]]:
+    return {item.kind: (item.count, item.examples) for item in source.passed_over()}
+
+
+def opened(folder: Path, files: Files, **options: Any) -> FolderSource:
+    return FolderSource(FolderOptions(folder=put(folder, files), **options))
+
+
+def texts_of(source: FolderSource) -> dict[str, str | None]:
+    return {entry.record_id: source.read(entry).record.description for entry in source.entries()}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("sub\\a.JPG", NoticeKind.NAME_BACKSLASHES),
+        ("{FOLDER}/sub/a.JPG", NoticeKind.NAME_ABSOLUTE),
+        ("sub/A.jpg", NoticeKind.NAME_CASE),
+        ("in/sub/a.JPG", NoticeKind.NAME_PREFIX),
+        ("sub/a", NoticeKind.NAME_ENDING),
+    ],
+)
+def test_a_name_that_needs_a_change_keeps_its_caption(tmp_path: Path, name: str, kind: NoticeKind) -> None:
+    row = {"file_name": name.replace("{FOLDER}", str(tmp_path / "in")), "text": "A cat."}
+    folder = put(tmp_path / "in", {"sub/a.JPG": picture(), "metadata.jsonl": jsonl(row)})
+    manifest, found = built(folder_recipe(folder), tmp_path / "out")
+    assert {key: record.description for key, record in found.items()} == {"sub/a.JPG": "A cat."}
+    assert manifest.tally.notices == {kind: 1}
+    assert str(tmp_path) not in (tmp_path / "out" / "ledger.jsonl").read_text()
+
+
+def test_names_of_a_nested_table_may_begin_at_the_folder(tmp_path: Path) -> None:
+    rows = jsonl({"file_name": "train/a.png", "text": "A cat."})
+    source = opened(tmp_path, {"train/a.png": picture(), "train/metadata.jsonl": rows})
+    assert texts_of(source) == {"train/a.png": "A cat."}
+
+
+def test_an_image_that_a_missed_row_may_mean_is_dropped(tmp_path: Path) -> None:
+    rows = jsonl({"file_name": "a.png", "text": "A cat."}, {"file_name": "gone/b.jpg", "text": "A dog."})
+    files = {"a.png": picture(1), "b.png": picture(2), "c.png": picture(3), "metadata.jsonl": rows}
+    _, found = built(folder_recipe(put(tmp_path / "in", files)), tmp_path / "out")
+    assert list(found) == ["a.png", "c.png"]
+    assert reasons(tmp_path / "out") == {"gone/b.jpg": "missing", "b.png": "named_otherwise"}
+
+
+def test_where_no_name_is_found_the_change_is_advised(tmp_path: Path) -> None:
+    rows = jsonl(*({"file_name": f"/home/me/{name}.png", "text": "x"} for name in "abc"))
+    told = "'/home/me/a.png' must be a path below.*; 3 of the first 3 would be found without the prefix /home/me/"
+    with pytest.raises(SourceError, match=told):
+        opened(tmp_path, {f"{name}.png": picture() for name in "abc"} | {"metadata.jsonl": rows})
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "options"),
+    [
+        ("metadata.jsonl", b"\xef\xbb\xbf" + jsonl({"file_name": "a.png", "text": "caf\u00e9"}), {}),
+        ("metadata.jsonl", '{"file_name": "a.png", "text": "caf\u00e9"}'.encode("utf-16"), {}),
+        ("metadata.jsonl.gz", gzip.compress(jsonl({"file_name": "a.png", "text": "caf\u00e9"})), {}),
+        ("metadata.csv", "file_name\tcaption\r\na.png\tcaf\u00e9\r\n".encode("utf-16"), {}),
+        ("metadata.csv", "file_name;caption\na.png;caf\u00e9\n".encode(), {}),
+        ("metadata.csv", "file_name,caption,\na.png,caf\u00e9,,\n".encode(), {}),
+        ("metadata.tsv", "file_name\tcaption\na.png\tcaf\u00e9\n".encode("cp1252"), {"encoding": "cp1252"}),
+        ("rows.csv", "file_name,caption\na.png,caf\u00e9\n".encode(), {"metadata": "rows.csv"}),
+        ("rows.json", b'[{"image": "a.png", "text": "caf\\u00e9"}]', {"metadata": "rows.json", "file_column": "image"}),
+        ("metadata.jsonl", b'{"file_names": ["a.png"], "s": [{"raw": "caf\\u00e9"}]}', {"caption_column": "s.raw"}),
+        ("a.txt", "\ufeffcaf\u00e9\r\n".encode(), {}),
+        ("a.caption", "caf\u00e9".encode("utf-16"), {}),
+        ("a.json", b'{"caption": "caf\\u00e9", "url": "http://x"}', {}),
+    ],
+)
+def test_texts_of_every_spelling(tmp_path: Path, name: str, data: bytes, options: dict[str, Any]) -> None:
+    assert texts_of(opened(tmp_path, {"a.png": picture(), name: data}, **options)) == {"a.png": "caf\u00e9"}
+
+
+def test_a_bad_row_costs_its_image_alone(tmp_path: Path) -> None:
+    rows = jsonl(
+        {"file_name": "a.png", "text": "A cat."},
+        {"file_name": 7, "text": 7},
+        {"file_name": "c.png", "text": float("nan")},
+        {"file_name": "d.png", "text": {"en": "A dog."}},
+        {"file_name": None, "text": "lost"},
+        [1],
+        {"file_name": ["e.png", "f.png"], "text": "Two."},
+        {"file_name": "g.png", "text": ["", "A hen.", "A bird."], "split": "val"},
+    )
+    rows += b'{"file_name": "h.png", "text": "first", "text": "second"}\n'
+    files = {f"{name}.png": picture(number) for number, name in enumerate("a7cdefgh")}
+    manifest, found = built(folder_recipe(put(tmp_path / "in", files | {"metadata.jsonl": rows})), tmp_path / "out")
+    assert {key: record.description for key, record in found.items()} == {
+        "a.png": "A cat.",
+        "7.png": "7",
+        "c.png": None,
+        "g.png": "A hen.",
+    }
+    assert reasons(tmp_path / "out") == {
+        "d.png": "bad_row",
+        "metadata.jsonl line 5": "bad_row",
+        "metadata.jsonl line 6": "bad_row",
+        "metadata.jsonl line 7": "bad_row",
+        "h.png": "bad_row",
+        "e.png": "named_otherwise",
+        "f.png": "named_otherwise",
+    }
+    assert manifest.split_rows == {"train": 3, "validation": 1}
+    expected = ["name_ending", "name_from_number", "text_from_number", "further_texts", "no_description"]
+    assert {kind.value for kind in manifest.tally.notices} == {*expected}
+
+
+def test_cells_beyond_the_header_drop_the_row(tmp_path: Path) -> None:
+    rows = b"file_name,caption\na.png,A box, next to a ball\nb.png,A ball\n"
+    folder = put(tmp_path / "in", {"a.png": picture(), "b.png": picture(1), "metadata.csv": rows})
+    _, found = built(folder_recipe(folder), tmp_path / "out")
+    assert list(found) == ["b.png"]
+    assert "metadata.csv line 2 has 3 cells for 2 columns" in (tmp_path / "out" / "ledger.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"metadata1000.jsonl": jsonl({"file_name": "a.png", "text": "x"})}, "it has metadata1000.jsonl; --metadata"),
+        ({"results.csv": b"image,comment\na.png,x\n"}, "it has results.csv; .* to build without: --ignore results.csv"),
+        ({"captions.txt": b"image,x\na.png,y\n"}, "it has captions.txt"),
+        ({"texts/a.txt": b"A cat."}, "it has texts/a.txt; .* to build without: --ignore texts"),
+        ({"a.jpg": picture(), "a.txt": b"A cat."}, r"it has .txt; .* to build without: --ignore .txt"),
+        ({"metadata.csv": b"file_name,prompt\na.png,x\n"}, "it has prompt; --caption-column says which"),
+        ({"metadata.jsonl": jsonl({"file_name": "a.png", "s": [{"raw": "x"}]})}, "it has s.raw; --caption-column"),
+        ({"masks/a.png": picture()}, "holds masks in masks, .* --ignore masks"),
+        ({"SegmentationClass/a.jpg": picture()}, "holds masks in SegmentationClass"),
+        ({"a_mask.png": picture()}, "holds masks in a_mask.png"),
+        ({"labels/a.txt": b"0 0.1 0.1 0.4 0.1 0.4 0.5\n"}, "holds masks in labels"),
+        ({"a.txt": b"0 .1 .1 .4 .1 .4 .5 .1 .5\n1 .1 .1 .4 .1 .4 .5\n"}, "holds masks in .txt"),
+        ({"a.json": b'{"annotations": [{"segmentation": {"counts": "x"}}]}'}, "holds masks in .json"),
+        ({"metadata.jsonl": jsonl({"file_name": "a.png", "text": "x", "mask_rle": "0 1"})}, "holds masks in mask_rle"),
+    ],
+)
+def test_texts_and_masks_in_plain_sight_are_refused(tmp_path: Path, files: Files, message: str) -> None:
+    with pytest.raises(SourceError, match=message) as caught:
+        opened(tmp_path, {"a.png": picture()} | files)
+    assert "\n" not in str(caught.value)
+    ignored = str(caught.value).partition("--ignore ")[2].split()
+    if ignored:
+        source = opened(tmp_path, {}, ignore=ignored[:1])
+        assert any(item.kind is PassedOverKind.IGNORED for item in source.passed_over())
+
+
+def test_everything_else_is_counted(tmp_path: Path) -> None:
+    names = ["a.heic", "b.svg", "noend", "c.mp4", "d.zip", ".DS_Store", ".git/x.png", "a.xml", "data.yaml"]
+    put(tmp_path, dict.fromkeys(names, b"x"))
+    (tmp_path / "gone.png").symlink_to("nowhere.png")
+    (tmp_path / "again").symlink_to(".")
+    os.mkfifo(tmp_path / "pipe")
+    row = {"file_name": "a.png", "text": "x", "objects": {"bbox": [[1, 2, 3, 4]], "categories": ["cat"]}, "width": 9}
+    source = opened(tmp_path, {"a.png": picture(), "a.txt": b"y", "metadata.jsonl": jsonl(row)})
+    kinds = PassedOverKind
+    assert passed_over(source) == {
+        kinds.UNREAD_FORMAT: (2, ("a.heic", "b.svg")),
+        kinds.NO_ENDING: (1, ("noend",)),
+        kinds.OTHER_FILE: (1, ("c.mp4",)),
+        kinds.ARCHIVE: (1, ("d.zip",)),
+        kinds.HIDDEN: (2, (".DS_Store", ".git")),
+        kinds.SIDECAR: (2, ("a.txt", "a.xml")),
+        kinds.OTHER_TABLE: (1, ("data.yaml",)),
+        kinds.DANGLING_LINK: (1, ("gone.png",)),
+        kinds.LINKED_AGAIN: (1, ("again",)),
+        kinds.NOT_A_FILE: (1, ("pipe",)),
+        kinds.BOX_COLUMN: (1, ("objects",)),
+        kinds.OTHER_COLUMN: (1, ("width",)),
+    }
+
+
+def test_what_was_passed_over_is_published(tmp_path: Path) -> None:
+    folder = put(tmp_path / "in", {"a.png": picture(), "film | 1.mp4": b"x"})
+    manifest, _ = built(folder_recipe(folder), tmp_path / "out")
+    (item,) = manifest.passed_over
+    assert (item.kind, item.count, item.examples) == (PassedOverKind.OTHER_FILE, 1, ("film | 1.mp4",))
+    assert "film \\| 1.mp4" in (tmp_path / "out" / "README.md").read_text()
+    line = json.loads((tmp_path / "out" / "ledger.jsonl").read_text().splitlines()[-1])
+    assert line == {"part": None, "event": "passed_over", **item.to_json()}
+
+
+def test_linked_images_and_folders_are_read(tmp_path: Path) -> None:
+    store = put(tmp_path / "store", {"a.png": picture(), "deep/b.png": picture(1)})
+    folder = put(tmp_path / "in", {"c.png": picture(2)})
+    (folder / "one.png").symlink_to(store / "a.png")
+    (folder / "train").symlink_to(store)
+    entries = {entry.record_id: entry.split for entry in opened(folder, {}).entries()}
+    assert entries == {"c.png": None, "one.png": None, "train/a.png": "train", "train/deep/b.png": "train"}
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("[/EN#1/people Two men] in [/EN#2/scene/other a yard] .", "Two men in a yard."),
+        ("<grounding><phrase> A box</phrase><object><patch_index_0044></object> here", "A box here"),
+        ("<ref>A cat</ref><box>(1,2),(30,40)</box> sits.", "A cat sits."),
+        ("<|object_ref_start|>a dog<|object_ref_end|><|box_start|>(1,2),(3,4)<|box_end|>", "a dog"),
+        ("<image>\nA <p>red</p> [SEG] < 5 (1,2)", "A red [SEG] < 5 (1,2)"),
+    ],
+)
+def test_marks_of_grounding_leave_the_description(tmp_path: Path, text: str, plain: str) -> None:
+    source = opened(tmp_path, {"a.png": picture(), "metadata.jsonl": jsonl({"file_name": "a.png", "text": text})})
+    reading = source.read(next(source.entries()))
+    assert reading.record.description == plain
+    assert [notice.kind for notice in reading.notices] == [NoticeKind.MARKUP_REMOVED]
+
+
+def test_a_changed_text_changes_the_fingerprint(tmp_path: Path) -> None:
+    before = opened(tmp_path, {"a.png": picture(), "a.txt": b"A cat."}).fingerprint()
+    assert opened(tmp_path, {"a.txt": b"A dog."}).fingerprint() != before
