@@ -68,21 +68,23 @@ def find_columns(schema: pa.Schema, where: str, options: TableOptions) -> Column
     image, text, row_id = options.image_column, options.text_column, options.id_column
     if image is text is row_id is None and is_built(schema):
         return Columns("image", is_record=True)
+    wanted = (*(name for name in (image, text, row_id) if name is not None), *CAPTION_COLUMNS, *PICTURE_NAMES)
+    if twice := [name for name in wanted if schema.names.count(name) > 1]:
+        raise SourceError(f"{where} has two columns named {twice[0]}; rename one")
     top = None if text is None else text if text in schema.names else text.partition(".")[0]
     nested = [] if top not in schema.names else list(leaves_of_type(schema.field(top).type, str(top)))
     is_text = text is None or (text, TEXT) in nested
-    for name, fits, kind in (
-        (image, lambda kind: is_picture(only_item(kind)), "pictures"),
-        (text, lambda _: is_text, "text"),
-        (row_id, _is_id, "ids"),
+    for name, column, fits, kind in (
+        (image, image, lambda kind: is_picture(only_item(kind)), "pictures"),
+        (text, top, lambda _: is_text, "text"),
+        (row_id, row_id, _is_id, "ids"),
     ):
-        column = top if name is text else name
         if name is not None and (column not in schema.names or not fits(schema.field(column).type)):
             of_type = f"; {column!r} has type {schema.field(column).type}" if column in schema.names else ""
             raise SourceError(f"{where} has no column {name!r} of {kind}; it has {', '.join(schema.names)}{of_type}")
     names = (name for name in CAPTION_COLUMNS if name not in options.ignore)
     texts = (name for name in names if _has(schema, name) and _is_text(schema.field(name).type))
-    found = Columns(
+    return Columns(
         image=image or _find_image(schema, where),
         text=text or next(texts, None),
         split=_string_column(schema, SPLIT_COLUMN, options),
@@ -90,9 +92,6 @@ def find_columns(schema: pa.Schema, where: str, options: TableOptions) -> Column
         license=_string_column(schema, "license", options),
         text_is_column=text is None or text == top,
     )
-    if twice := [name for name in found.names if schema.names.count(name) > 1]:
-        raise SourceError(f"{where} has two columns named {twice[0]}; rename one")
-    return found
 
 
 def is_built(schema: pa.Schema) -> bool:

@@ -46,8 +46,8 @@ class WebdatasetSource(RowSource):
         self._shards = list_shards(places, ".tar", self._unused.counts)
         self._text_column = options.text_column
         self._encoding = options.encoding
-        endings = _TEXT_ENDINGS if options.text_member is None else (options.text_member.lstrip(".").lower(),)
-        endings = tuple(ending for ending in endings if not {ending, f".{ending}"} & {*options.ignore})
+        named = _TEXT_ENDINGS if options.text_member is None else (options.text_member.lstrip(".").lower(),)
+        endings = [ending for ending in named if not {ending, f".{ending}"} & {*options.ignore}]
         self._caption_keys = tuple(name for name in CAPTION_COLUMNS if name not in options.ignore)
         self._limits = context.limits
         self._reader = RowReader(context)
