@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import PurePosixPath
+from posixpath import basename, splitext
 
 from datasetkit.core.errors import SourceError, UnusableError
 from datasetkit.core.ledger import PassedOver
@@ -65,7 +66,7 @@ class FolderSource(Source):
         metadata = [name for name in files if _is_metadata(name, options.metadata)]
         if options.metadata is not None and not metadata:
             raise SourceError(f"{folder} holds no file {options.metadata}; it holds {first_few(files)}")
-        images = [name for name in files if PurePosixPath(name).suffix.lower() in PICTURE_SUFFIXES]
+        images = [name for name in files if splitext(name)[1].lower() in PICTURE_SUFFIXES]
         described = Metadata(options, self._names, self._unused, metadata)
         listed = {image.name for image in described.images}
         self._images = described.images + [
@@ -126,7 +127,7 @@ class FolderSource(Source):
 
 
 def _is_metadata(name: str, wanted: str | None) -> bool:
-    last = PurePosixPath(name).name
+    last = basename(name)
     if wanted is not None:
         return wanted in (name, last) and table_kind(name) is not None
     return table_kind(last) in _METADATA and last.removesuffix(".gz") == f"metadata{table_kind(last)}"

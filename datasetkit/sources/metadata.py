@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
 from datasetkit.core.errors import SourceError, UnusableError
@@ -61,15 +60,13 @@ class Metadata:
             told = next(image.fault[1] for image in self.images if image.fault)
             advice = f"; {names.advice(self._lost)}" if self._lost else ""
             raise SourceError(f"{names.folder}: no row of {', '.join(files)} means an image of it: {told}{advice}")
-        self._alike = names.alike(self._missed) if self._missed else set()
+        self._alike = names.alike(self._missed) if self._missed else {}
 
     def fault_of(self, name: str) -> Fault | None:
         """Say why an image that no row names is not kept without a description: a row that was missed may mean it."""
         if name not in self._alike:
             return None
-        last = PurePosixPath(name).stem.casefold()
-        missed = next((one for one in self._missed if last in one.casefold()), self._missed[0])
-        return DropReason.NAMED_OTHERWISE, f"the row that names {as_text(missed)!r} may mean {as_text(name)}"
+        return DropReason.NAMED_OTHERWISE, f"the row that names {as_text(self._alike[name])!r} may mean {as_text(name)}"
 
     def _read(self, file: str) -> None:
         path = self._names.folder / file
@@ -78,8 +75,9 @@ class Metadata:
         for row in table_rows(path, self._options.encoding):
             known.update(dict.fromkeys(map(str, row.cells)))
             self.images.append(self._image(row, file))
-            for column, value in row.cells.items() if row.number <= _ROWS_LOOKED_AT else ():
-                if column not in self._used(row.cells):
+            used = self._used(row.cells) if row.number <= _ROWS_LOOKED_AT else row.cells
+            for column, value in row.cells.items():
+                if column not in used:
                     leaves.setdefault(column, []).extend(leaves_of_value(value, column))
         wanted = self._options.caption_column
         if known and wanted is not None and wanted.partition(".")[0] not in known and wanted not in known:
@@ -116,7 +114,7 @@ class Metadata:
             self._missed += names
             return ListedImage(as_text(where), fault=fault or (DropReason.BAD_ROW, told))
         try:
-            found = self._found(names[0], PurePosixPath(file).parent)
+            found = self._found(names[0], file.rpartition("/")[0])
         except UnusableError as error:
             self._lost.append(names[0])
             self._missed.append(names[0])
@@ -132,13 +130,13 @@ class Metadata:
         split = split_of_value(row.cells.get(used.get(SPLIT_COLUMN, "")))
         return ListedImage(found.name, description, first_text(row.cells.get("license")), split, changes, fault)
 
-    def _found(self, name: str, prefix: PurePosixPath) -> FoundFile:
+    def _found(self, name: str, prefix: str) -> FoundFile:
         """Find an image by a name relative to its metadata file, or else to the folder."""
-        joined = name if leads_out(name) and not name.startswith("..") else (prefix / name).as_posix()
+        joined = name if not prefix or (leads_out(name) and not name.startswith("..")) else f"{prefix}/{name}"
         try:
             return self._names.find(joined)
         except UnusableError:
-            if joined == name or prefix == PurePosixPath():
+            if joined == name:
                 raise
             try:
                 found = self._names.find(name)
@@ -146,4 +144,4 @@ class Metadata:
                 found = None
             if found is None:
                 raise
-            return FoundFile(found.name, found.path, (*found.changes, NoticeKind.NAME_PREFIX))
+            return FoundFile(found.name, found.folder, (*found.changes, NoticeKind.NAME_PREFIX))

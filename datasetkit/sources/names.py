@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from posixpath import splitext
 
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.ledger import DropReason, NoticeKind
@@ -32,14 +33,19 @@ class FoundFile:
 
     Args:
         name: relative to the folder, as the file has it.
-        path: of the file.
+        folder: the folder.
         changes: what of the name had to be changed.
 
     """
 
     name: str
-    path: Place
+    folder: Place
     changes: tuple[NoticeKind, ...] = ()
+
+    @property
+    def path(self) -> Place:
+        """Where the file is."""
+        return self.folder / self.name
 
 
 class FolderNames:
@@ -63,10 +69,12 @@ class FolderNames:
                 leads out of the folder; ``unreadable`` for one that no path can hold.
 
         """
+        if self._known is not None and name in self._exact:
+            return FoundFile(name, self.folder)
         if "\0" in name:
             raise UnusableError(DropReason.PATH_ESCAPES, f"{name!r} holds a null byte, which no file's name has")
         if not leads_out(name) and self._is_there(name):
-            return FoundFile(PurePosixPath(name).as_posix(), path_inside(self.folder, name))
+            return FoundFile(PurePosixPath(name).as_posix(), self.folder)
         return self._found_changed(name)
 
     def read(self, name: str, limits: ImageLimits) -> tuple[FoundFile, bytes]:
@@ -78,7 +86,7 @@ class FolderNames:
         """
         if isinstance(self.folder, RemotePath) and not leads_out(name):
             try:
-                found = FoundFile(PurePosixPath(name).as_posix(), path_inside(self.folder, name))
+                found = FoundFile(PurePosixPath(name).as_posix(), self.folder)
                 return found, read_picture(found.path, limits)
             except UnusableError as error:
                 if error.reason is not DropReason.MISSING:
@@ -102,10 +110,10 @@ class FolderNames:
         change, count = changes.most_common(1)[0]
         return f"{count} of the first {len(missed)} would be found {change}"
 
-    def alike(self, names: Iterable[str]) -> set[str]:
-        """Return the files whose last part, but for case and ending, is that of one of some names."""
-        wanted = {_stem(_last(name)) for name in names}
-        return {name for name in self._names if _stem(_last(name)) in wanted}
+    def alike(self, names: Iterable[str]) -> dict[str, str]:
+        """Return the files whose last part, but for case and ending, is that of one of some names; each with that."""
+        wanted = {_stem(_last(name)): name for name in names}
+        return {name: wanted[stem] for name in self._names if (stem := _stem(_last(name))) in wanted}
 
     @cached_property
     def _names(self) -> Sequence[str]:
@@ -149,7 +157,7 @@ class FolderNames:
         variants = list(self._variants(name))
         for variant, changes in variants:
             if self._is_there(variant):
-                return FoundFile(variant, path_inside(self.folder, variant), changes)
+                return FoundFile(variant, self.folder, changes)
         for more, key, files in self._tiers:
             for variant, changes in variants:
                 found = files.get(key(variant), [])
@@ -157,7 +165,7 @@ class FolderNames:
                     several = ", ".join(map(as_text, found[:3]))
                     raise UnusableError(DropReason.MISSING, f"{name!r} is not there, and may mean any of {several}")
                 if found:
-                    return FoundFile(found[0], path_inside(self.folder, found[0]), (*changes, *more))
+                    return FoundFile(found[0], self.folder, (*changes, *more))
         if not variants or leads_out(_slashed(name)):
             raise UnusableError(DropReason.PATH_ESCAPES, f"{name!r} must be a path below the folder that it belongs to")
         if not isinstance(self.folder, RemotePath) and (self.folder / variants[0][0]).is_dir():
@@ -218,7 +226,7 @@ def _slashed(name: str) -> str:
 
 
 def _last(name: str) -> str:
-    return PurePosixPath(_slashed(name)).name
+    return _slashed(name).rstrip("/").rpartition("/")[2]
 
 
 def _composed(name: str) -> str:
@@ -230,8 +238,8 @@ def _folded(name: str) -> str:
 
 
 def _without_ending(name: str) -> str:
-    path = PurePosixPath(name)
-    return path.with_suffix("").as_posix() if path.suffix.lower() in PICTURE_SUFFIXES else name
+    stem, ending = splitext(name)
+    return stem if ending.lower() in PICTURE_SUFFIXES else name
 
 
 def _stem(name: str) -> str:

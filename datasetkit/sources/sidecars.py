@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import PurePosixPath
+from posixpath import basename, splitext
 from typing import Any
 
 from datasetkit.core.errors import UnusableError
@@ -27,6 +28,7 @@ from datasetkit.sources.unused import (
 
 _TEXTS = (".txt", ".caption", ".json")
 _LARGEST_TEXT_BYTES = 2**24
+_KEYED = PICTURE_SUFFIXES | {*_TEXTS, ".xml", ".npz"}
 _HEAD_BYTES = 2**16
 _LOOKED_AT = 20
 _UNREAD = set_of_words(
@@ -141,12 +143,12 @@ class FolderTexts:
             return ""
 
     def _count(self, others: Sequence[str], lacks_texts: bool) -> None:
-        stems = {PurePosixPath(key).name for key in self._by_key}
+        stems = set(map(basename, self._by_key))
         apart: list[str] = []
         looked_at = 0
         for name in others:
             ending = _ending(name)
-            is_text = ending in _TEXTS[:2] and PurePosixPath(name).stem in stems
+            is_text = ending in _TEXTS[:2] and basename(_key(name)) in stems
             if is_text and _key(name) not in self._by_key:
                 apart.append(name)
             kind = self._kind(name, ending)
@@ -197,14 +199,14 @@ class FolderTexts:
         of_folder: dict[str, set[str]] = {}
         names = set()
         for name in images:
-            path = PurePosixPath(name)
-            folder = next((part for part in path.parts[:-1] if words_of(part) & _MASK_FOLDERS), None)
+            above, _, last = splitext(name)[0].rpartition("/")
+            folder = next((part for part in above.split("/") if words_of(part) & _MASK_FOLDERS), None)
             if folder is not None:
-                of_folder.setdefault(folder, set()).add(path.stem)
-            elif words_of(path.stem) & MASKS and path.with_name(_bare(path.stem) or "-").as_posix() in self._by_key:
+                of_folder.setdefault(folder, set()).add(last)
+            elif words_of(last) & MASKS and f"{above}/{_bare(last)}".lstrip("/") in self._by_key:
                 self._unused.mask(name)
             else:
-                names.add(path.stem)
+                names.add(last)
         for folder, stems in of_folder.items():
             if names & {*stems, *map(_bare, stems)}:
                 self._unused.mask(folder)
@@ -231,14 +233,12 @@ def _json(text: str) -> Any:
 
 
 def _ending(name: str) -> str:
-    return PurePosixPath(name).suffix.lower()
+    return splitext(name)[1].lower()
 
 
 def _key(name: str) -> str:
-    path = PurePosixPath(name)
-    return (
-        path.with_suffix("").as_posix() if path.suffix.lower() in {*PICTURE_SUFFIXES, *_TEXTS, ".xml", ".npz"} else name
-    )
+    stem, ending = splitext(name)
+    return stem if ending.lower() in _KEYED else name
 
 
 def _bare(stem: str) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from pathlib import PurePosixPath
 
 import pyarrow as pa
 
@@ -102,7 +101,7 @@ class Unused:
 
     def ignores(self, name: str) -> bool:
         """Count a file or folder that is ignored by its name, its ending, or a folder above it."""
-        parts = PurePosixPath(name).parts
+        parts = name.split("/")
         ignored = any(
             one.strip("/") in parts
             or name.startswith(f"{one.strip('/')}/")
