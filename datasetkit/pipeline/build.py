@@ -14,7 +14,7 @@ from datasetkit import __version__
 from datasetkit.annotation.alignment import AlignmentReason, KnownObjectAligner
 from datasetkit.annotation.phrases import NounPhraseFinder
 from datasetkit.core.errors import OutputError, RecipeError, SourceError
-from datasetkit.core.ledger import DropReason
+from datasetkit.core.ledger import DropReason, PassedOver
 from datasetkit.core.paths import Place
 from datasetkit.core.protocols import Aligner, Entry, PhraseFinder, Source, SourceContext
 from datasetkit.core.schema import SCHEMA_VERSION
@@ -129,7 +129,7 @@ def build(recipe: Recipe, run: RunOptions, on_progress: OnProgress = lambda _: N
             return Manifest.read(run.out)
         _write_parts(folder, recipe, source, pipeline, stages, on_progress)
         stray = source.stray_drops() if hasattr(source, "stray_drops") else ()
-        manifest = folder.publish(stray, source.passed_over() if hasattr(source, "passed_over") else ())
+        manifest = folder.publish(stray, _passed_over(source, recipe))
         manifest = describe(run.out, manifest, REASON_MEANINGS, folder.former_card)
         folder.close()
     return manifest
@@ -160,6 +160,15 @@ def _source(recipe: Recipe, aligner: Aligner) -> Source:
         return source
     table = options if isinstance(options, TableOptions) else RowsOptions(name=options.name)
     return InMemorySource(made, table, context)
+
+
+def _passed_over(source: Source, recipe: Recipe) -> tuple[PassedOver, ...]:
+    found = tuple(source.passed_over()) if hasattr(source, "passed_over") else ()
+    if wrong := [item for item in found if not isinstance(item, PassedOver)]:
+        raise SourceError(
+            f"source {recipe.source.name}: what was passed over is a {type(wrong[0]).__name__}, not a PassedOver"
+        )
+    return found
 
 
 def _check_place(recipe: Recipe, out: Path) -> None:

@@ -19,6 +19,7 @@ from PIL import Image
 import datasetkit as dk
 from datasetkit.core.errors import DatasetkitError, OutputError, PluginError, RecipeError, SourceError
 from datasetkit.core.image import load_image
+from datasetkit.core.ledger import PassedOver, PassedOverKind
 from datasetkit.core.protocols import Entry, Reading, Source
 from datasetkit.core.record import Provenance, Record
 from datasetkit.options import CocoOptions, FolderOptions
@@ -291,6 +292,20 @@ def test_a_source_of_the_protocol_is_made_once(tmp_path: Path) -> None:
     assert (built.split_rows, Few.made) == ({"test": 1}, 1)
     assert dk.build(f"{Few.__module__}:Few", tmp_path / "named").split_rows == {"test": 1}
     assert Few.made == 2
+
+
+@pytest.mark.parametrize("item", [PassedOver(PassedOverKind.OTHER_FILE, 2, ("x.mp4",)), "x.mp4"], ids=["one", "text"])
+def test_a_source_says_what_it_passes_over(tmp_path: Path, item: Any) -> None:
+    class Fewer(Few):
+        def passed_over(self) -> Iterator[Any]:
+            yield item
+
+    if isinstance(item, str):
+        with pytest.raises(SourceError, match="what was passed over is a str, not a PassedOver"):
+            dk.build(Fewer(), tmp_path / "out")
+    else:
+        built = dk.build(Fewer(), tmp_path / "out")
+        assert built.as_json()["passed_over"] == [{"kind": "other_file", "count": 2, "examples": ["x.mp4"]}]
 
 
 def test_a_recipe_of_objects_says_so(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import datasetkit as dk
 from datasetkit.core.errors import SourceError
 from datasetkit.core.ledger import NoticeKind, PassedOverKind
 from datasetkit.options.sources import FolderOptions
@@ -201,6 +202,7 @@ def test_what_was_passed_over_is_published(tmp_path: Path) -> None:
     assert "film \\| 1.mp4" in (tmp_path / "out" / "README.md").read_text()
     line = json.loads((tmp_path / "out" / "ledger.jsonl").read_text().splitlines()[-1])
     assert line == {"part": None, "event": "passed_over", **item.to_json()}
+    assert dk.open(tmp_path / "out").verify().is_sound
 
 
 def test_linked_images_and_folders_are_read(tmp_path: Path) -> None:

@@ -54,11 +54,11 @@ def coco_files(folder: Path) -> Json:
 
 
 def folder_files(folder: Path) -> Json:
-    lines = [{"file_name": "a.png", "text": "a cat"}, {"file_name": "../secret.png", "text": "a dog"}]
+    lines = [{"file_name": "A", "text": "a cat"}, {"file_name": "../secret.png", "text": "a dog"}]
     put(folder / "pictures", {f"{name}.png": picture(n) for n, name in enumerate(["a", "test/b", "c #1?%20", ".d"])})
     put(folder / "pictures", {"metadata.jsonl": "\n".join(map(json.dumps, lines))})
     put(folder / "pictures/test", {"metadata.csv": 'file_name,text\nb.png,"a cat, and ""a dog"""\n'})
-    put(folder / "pictures", {"broken.png": picture(9)[:200], "notes.txt": "nothing"})
+    put(folder / "pictures", {"broken.png": picture(9)[:200], "notes.txt": "nothing", "c #1?%20.txt": "a text"})
     write_rows(folder / "pictures/more/metadata.parquet", [{"file_name": "e.png", "text": "a bird"}])
     put(folder / "pictures/more", {"e.png": picture(5)})
     return {"folder": "pictures"}
