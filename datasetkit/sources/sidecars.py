@@ -114,8 +114,9 @@ class FolderTexts:
         """Return the endings of files that hold texts, as far as the first few of each tell; note what others hold."""
         useful = set()
         for ending in _TEXTS:
-            first = [name for name in beside if _ending(name) == ending][:_LOOKED_AT]
-            texts = [text for name in first if (text := self._text(name)).strip()]
+            every = [name for name in beside if _ending(name) == ending]
+            some = every[:: len(every) // _LOOKED_AT + 1]
+            texts = [text for name in some if (text := self._text(name)).strip()]
             if ending == ".json":
                 values = [value for text in texts if isinstance(value := _json(text), Mapping)]
                 leaves = [
@@ -137,10 +138,15 @@ class FolderTexts:
             self._unused.mask(name)
 
     def _text(self, name: str) -> str:
+        """Read a text to see what it holds; one in another encoding is one, and reported when its image is read."""
         try:
-            return decoded(self._bytes(name), name, self._encoding)
+            data = self._bytes(name)
         except UnusableError:
             return ""
+        try:
+            return decoded(data, name, self._encoding)
+        except UnusableError:
+            return data.decode("latin-1")
 
     def _count(self, others: Sequence[str], lacks_texts: bool) -> None:
         stems = set(map(basename, self._by_key))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import datasetkit as dk
-from datasetkit.core.errors import SourceError
+from datasetkit.core.errors import SourceError, UnusableError
 from datasetkit.core.ledger import NoticeKind, PassedOverKind
 from datasetkit.options.sources import FolderOptions
 from datasetkit.sources.folder import FolderSource
@@ -229,6 +229,15 @@ def test_marks_of_grounding_leave_the_description(tmp_path: Path, text: str, pla
     reading = source.read(next(source.entries()))
     assert reading.record.description == plain
     assert [notice.kind for notice in reading.notices] == [NoticeKind.MARKUP_REMOVED]
+
+
+def test_texts_in_another_encoding_are_not_passed_over(tmp_path: Path) -> None:
+    folder = put(tmp_path / "in", {"a.png": picture(), "a.txt": b"caf\xe9", "b.png": picture(1), "b.txt": b"A cat."})
+    _, found = built(folder_recipe(folder), tmp_path / "out")
+    assert (list(found), reasons(tmp_path / "out")) == (["b.png"], {"a.png": "bad_row"})
+    assert "give its encoding as --encoding" in (tmp_path / "out" / "ledger.jsonl").read_text()
+    with pytest.raises(UnusableError, match="--encoding"):
+        texts_of(opened(tmp_path / "all", {"a.png": picture(), "a.txt": b"caf\xe9"}))
 
 
 def test_a_changed_text_changes_the_fingerprint(tmp_path: Path) -> None:
