@@ -1,4 +1,4 @@
-"""What versions 0.1.0 and 0.2.0 made opens, verifies, pushes, goes on, and counts as complete for the commands that made it."""
+"""What versions 0.1.0 and 0.2.0 made opens, verifies, pushes, scores, and counts as complete for its commands."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import datasets
-import numpy
+import numpy as np
 import pycocotools.mask
 import pytest
 import torch
@@ -145,7 +145,7 @@ def test_human_masks_are_scored_as_before(tmp_path: Path) -> None:
     run("score", "--model", "toyworld:vlm", "--device", "cpu", "--data", data, "--limit", 2, "--out", tmp_path / "out")
     former, now = HeadScores.load(HUMAN_MASKS / "scores"), HeadScores.load(tmp_path / "out")
     for name in ("hi", "ram"):
-        numpy.testing.assert_allclose(now.mean(name, "response"), former.mean(name, "response"), atol=1e-4)
+        np.testing.assert_allclose(now.mean(name, "response"), former.mean(name, "response"), atol=1e-4)
 
 
 def without(path: Path, *names: str) -> None:
