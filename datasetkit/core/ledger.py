@@ -100,6 +100,10 @@ class NoticeKind(Explained):
     NO_DESCRIPTION = "no_description", "the picture has no description"
     PROMPT_SPLIT = "prompt_split", "the phrases were more than the detector takes at once; they were asked for in turns"
     PHRASE_CUT = "phrase_cut", "a phrase is longer than the detector reads; its end was not seen"
+    INSTANCE_WITHOUT_MASK = (
+        "instance_without_mask",
+        "an annotation has no usable mask; the instance counts when phrases are aligned, but is no key object",
+    )
     CAPTIONED = "captioned", "a model wrote the description"
     CAPTION_CUT = "caption_cut", "the captioner had not ended when it had written as much as it may"
 
@@ -122,10 +126,11 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something worth knowing about a record that was kept."""
+    """Something worth knowing about a record that was kept; ``detail`` says of which part of it, where that counts."""
 
     record_id: str
     kind: NoticeKind
+    detail: str = ""
 
 
 @dataclass(slots=True)

@@ -15,10 +15,18 @@ from typing import Any
 from datasetkit.core.errors import SourceError, UnusableError
 from datasetkit.core.image import LoadedImage, load_image
 from datasetkit.core.ledger import Drop, DropReason, Notice, NoticeKind
-from datasetkit.core.mask import Mask
+from datasetkit.core.mask import Mask, oriented_box
 from datasetkit.core.paths import leads_out, path_inside
 from datasetkit.core.protocols import Aligner, Entry, Reading, SourceContext
-from datasetkit.core.record import KeyObject, ObjectStatus, Provenance, Record
+from datasetkit.core.record import (
+    KeyObject,
+    Maker,
+    ObjectProvenance,
+    ObjectStatus,
+    Provenance,
+    Record,
+    box_inside,
+)
 from datasetkit.core.remote import RemotePath
 from datasetkit.options import CocoOptions
 from datasetkit.sources.coco_index import CocoIndex
@@ -106,20 +114,35 @@ class CocoSource:
             raise UnusableError(DropReason.MISSING, f"picture {entry.record_id} has no file_name")
         data = read_picture(path_inside(self._images, file_name), self._context.limits)
         loaded = load_image(data, PurePosixPath(file_name).name, self._context.limits)
-        objects, drops, notices = self._objects(handle.image, image, loaded)
-        kinds = (*loaded.notices, *notices)
+        objects, notices = self._objects(entry, image, loaded)
+        notices = (*(Notice(entry.record_id, kind) for kind in loaded.notices), *notices)
         provenance = Provenance(
             uri=str(image.get("flickr_url") or image.get("coco_url") or file_name),
             license=_found(self._index.licenses, image.get("license")) or self._context.license or UNKNOWN_LICENSE,
             sha256=hashlib.sha256(data).hexdigest(),
         )
         records = [
-            Record(entry.record_id, str(image["id"]), loaded.encoded, text, provenance, objects)
+            Record(
+                entry.record_id,
+                str(image["id"]),
+                loaded.encoded,
+                text,
+                provenance,
+                objects,
+                absent_categories=self._named_by(image.get("neg_category_ids")),
+                partial_categories=self._named_by(image.get("not_exhaustive_category_ids")),
+            )
             for text in descriptions
         ]
         aligner = self._context.aligner
         record = _most_objects_named(records, aligner) if aligner is not None and len(records) > 1 else records[0]
-        return Reading(record, loaded.pixels, drops, tuple(Notice(entry.record_id, kind) for kind in kinds))
+        return Reading(record, loaded.pixels, notices=notices)
+
+    def _named_by(self, category_ids: object) -> tuple[str, ...]:
+        """Return the names of LVIS's lists of categories: those checked absent, and those not marked exhaustively."""
+        ids = category_ids if isinstance(category_ids, list) else []
+        names = (_found(self._index.categories, one) for one in ids)
+        return tuple(name for name in names if name is not None)
 
     def _check_level(self) -> None:
         """Refuse a folder whose own folder has the pictures: every one of them would be dropped."""
@@ -147,33 +170,41 @@ class CocoSource:
         return captions if self._options.caption == "best-aligned" else captions[:1]
 
     def _objects(
-        self, number: int, image: Mapping[str, Any], loaded: LoadedImage
-    ) -> tuple[tuple[KeyObject, ...], tuple[Drop, ...], tuple[NoticeKind, ...]]:
-        places = self._index.instances.of(number)
+        self, entry: Entry, image: Mapping[str, Any], loaded: LoadedImage
+    ) -> tuple[tuple[KeyObject, ...], tuple[Notice, ...]]:
+        places = self._index.instances.of(entry.handle.image)
         if not places:
-            return (), (), ()
+            return (), ()
         stated_hw = (image.get("height", loaded.raw_size_hw[0]), image.get("width", loaded.raw_size_hw[1]))
         frame_hw, turn = _mask_frame(stated_hw, loaded)
         objects: list[KeyObject] = []
-        drops = []
+        notices = []
         for annotation_id, start, length in places:
             annotation = self._index.instance(start, length)
+            box = _box(annotation.get("bbox"))
+            box = box and oriented_box(box, frame_hw, turn)
+            mask = None
             try:
                 mask = Mask.from_coco(annotation.get("segmentation"), frame_hw).oriented(turn)
             except UnusableError as error:
-                drops.append(Drop("annotation", str(annotation_id), error.reason, error.detail))
-                continue
+                detail = f"annotation {annotation_id}: {error.reason}: {error.detail}"
+                notices.append(Notice(entry.record_id, NoticeKind.INSTANCE_WITHOUT_MASK, detail))
+            maker = Maker.HUMAN if annotation.get("score") is None else Maker.MODEL
             objects.append(
                 KeyObject(
                     id=len(objects),
                     mask=mask,
                     category=_found(self._index.categories, annotation.get("category_id")),
                     is_crowd=bool(annotation.get("iscrowd")),
-                    source_bbox=_box(annotation.get("bbox")) if turn == 1 else None,
+                    source_bbox=box,
+                    box=None if mask is not None or box is None else box_inside(box, loaded.encoded.size_hw),
+                    provenance=ObjectProvenance(box and maker, None if mask is None else maker),
+                    source_id=str(annotation_id),
                 )
             )
-        both_frames_fit = turn != 1 and frame_hw == loaded.encoded.size_hw
-        return tuple(objects), tuple(drops), (NoticeKind.MASK_FRAME_ASSUMED_RAW,) if both_frames_fit else ()
+        if turn != 1 and frame_hw == loaded.encoded.size_hw:
+            notices.append(Notice(entry.record_id, NoticeKind.MASK_FRAME_ASSUMED_RAW))
+        return tuple(objects), tuple(notices)
 
 
 def _most_objects_named(records: Sequence[Record], aligner: Aligner) -> Record:
