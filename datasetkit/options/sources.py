@@ -11,10 +11,10 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, PlainValidator, SerializeAsAny, model_validator
+from pydantic import AfterValidator, Field, PlainValidator, SerializeAsAny, model_validator
 
 from datasetkit.core.paths import Place, as_place
-from datasetkit.options.base import Commas, InstanceOptions, PartOf, PartOptions, Typed, is_data
+from datasetkit.options.base import Commas, InstanceOptions, PartOf, PartOptions, Several, Typed, is_data
 from datasetkit.runtime.registry import Builtin, Registry
 
 _PUBLISHED = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*")
@@ -61,6 +61,29 @@ class DescribedOptions(SourceOptions):
     def may_lack_descriptions(self) -> bool:
         """Whether an image without a description is kept."""
         return not self.require_description
+
+
+def _check_encoding(value: str | None) -> str | None:
+    if value is not None:
+        try:
+            "".encode(value)
+        except (LookupError, ValueError):
+            raise ValueError("there is no such encoding; give one as cp1252, latin-1, utf-16 or gbk") from None
+    return value
+
+
+class TextFileOptions(SourceOptions):
+    """What sources have in common whose texts are in files of text."""
+
+    encoding: Annotated[str | None, AfterValidator(_check_encoding)] = None
+    """Encoding of text files, as cp1252.  [default: UTF-8, or by their byte-order mark]"""
+
+
+class IgnoringOptions(SourceOptions):
+    """What sources have in common that refuse texts and masks of which nothing would be made."""
+
+    ignore: Annotated[tuple[str, ...], Several, Typed("NAME", is_repeatable=True)] = ()
+    """Pass over a column, file, folder or ending (.txt) on purpose; repeatable."""
 
 
 class AnnotatedOptions(DescribedOptions):
