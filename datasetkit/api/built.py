@@ -128,13 +128,14 @@ class Built(Result):
         yield from summary_lines(self._folder, self.manifest)
 
     def as_json(self) -> dict[str, Any]:
-        """Return counts, and what was read, kept and dropped."""
+        """Return counts, and what was read, kept, dropped and passed over."""
         manifest = self.manifest
         return {
             "path": str(self.path),
             "records": len(self),
             "splits": manifest.split_rows,
             "tally": manifest.tally.to_json(),
+            "passed_over": [item.to_json() for item in manifest.passed_over],
             "schema_version": manifest.schema_version,
             "code_version": manifest.code_version,
         }

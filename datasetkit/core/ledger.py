@@ -1,14 +1,16 @@
-"""What happened to the things that were read: drops with constant reasons, notices, and their counts.
+"""What happened to the things that were read, and what was not read: drops, notices, things passed over, and counts.
 
 Owns the vocabulary of reasons. Nothing leaves the pipeline except through a :class:`Drop`, so that
-``kept + dropped == read`` holds for records, for the source's annotations and for models' detections apart.
+``kept + dropped == read`` holds for records, for the source's annotations and for models' detections apart. What a
+source has but never reads is a :class:`PassedOver`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import Literal, get_args
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Self, get_args
 
 from datasetkit.core.text import Explained
 
@@ -37,8 +39,10 @@ class DropReason(Explained):
     SIZE_MISMATCH = "size_mismatch", "the masks were drawn on a picture of another size"
     UNREADABLE = "unreadable", "the picture file could not be opened"
     UNKNOWN_IMAGE = "unknown_image", "the annotation names a picture that the source does not have"
-    BAD_POLYGON = "bad_polygon", "a polygon part has fewer than three points or numbers that are no coordinates"
+    BAD_ENTRY = "bad_entry", "an entry of the source's file lacks what it needs, or is no such entry"
+    BAD_POLYGON = "bad_polygon", "no polygon part has at least three points, all of them coordinates"
     BAD_MASK = "bad_mask", "run lengths that do not describe a non-empty mask of the picture's size"
+    CROWD_IGNORED = "crowd_ignored", "a crowd, whose mask --crowds ignore leaves out"
     OUTSIDE_IMAGE = "outside_image", "the polygon covers no pixel of the picture"
     BAD_ROW = "bad_row", "what stands beside the picture makes no valid record"
     FILTERED = "filtered", "a filter of the recipe refused it"
@@ -105,7 +109,116 @@ class NoticeKind(Explained):
         "an annotation has no usable mask; the instance counts when phrases are aligned, but is no key object",
     )
     CAPTIONED = "captioned", "a model wrote the description"
+    ID_RESPELLED = (
+        "id_respelled",
+        "an id of the image or of an annotation was written as 7.0, or was missing; it counts as 7, or was numbered",
+    )
+    SIZE_UNKNOWN = "size_unknown", "the source states no usable size of the image; its masks count as drawn on it"
+    SEGMENTATION_RESPELLED = (
+        "segmentation_respelled",
+        "a mask was written as a list of numbers or of points, or with run lengths as 7.0; read as what it stands for",
+    )
+    POLYGON_PART_DROPPED = (
+        "polygon_part_dropped",
+        "a polygon part with fewer than three points, or with numbers that are no coordinates, was left out",
+    )
+    UNKNOWN_CATEGORY = (
+        "unknown_category",
+        "an annotation's category is missing, or not in the source's list of categories; its object has none",
+    )
+    ALL_CROWDS = (
+        "all_crowds",
+        "the source marks every instance as a crowd, as exports of CVAT do; taken as single things "
+        "(--crowds keep takes them as crowds)",
+    )
     CAPTION_CUT = "caption_cut", "the captioner had not ended when it had written as much as it may"
+    NAME_BACKSLASHES = "name_backslashes", "backslashes in the image's name were read as slashes"
+    NAME_ABSOLUTE = "name_absolute", "the image's name is an absolute path inside the folder"
+    NAME_PREFIX = "name_prefix", "the image's name begins with that of the folder it is in, which was left out"
+    NAME_UNICODE = "name_unicode", "the file's name has accents in the other Unicode form (NFC, NFD)"
+    NAME_CASE = "name_case", "the file's name differs in upper and lower case"
+    NAME_ENDING = "name_ending", "the image's name lacks the ending of its file"
+
+
+class PassedOverKind(Explained):
+    """What a source has, but does not read."""
+
+    OTHER_FILE = "other_file", "files that are neither images nor descriptions of any"
+    NO_ENDING = "no_ending", "files whose name has no ending; rename those that are images"
+    UNREAD_FORMAT = "unread_format", "images in a format that is not read; convert them to JPEG or PNG"
+    HIDDEN = "hidden", "files and folders whose name begins with a dot"
+    DANGLING_LINK = "dangling_link", "links to what is not there"
+    LINKED_AGAIN = "linked_again", "linked folders that are read in another place"
+    NOT_A_FILE = "not_a_file", "pipes, sockets and devices"
+    CLOSED_FOLDER = "closed_folder", "folders that may not be opened"
+    ARCHIVE = "archive", "archives, which are not unpacked"
+    OTHER_TABLE = "other_table", "files that may hold descriptions or objects"
+    SIDECAR = "sidecar", "files named as an image is, of which nothing was read"
+    TEXT_COLUMN = "text_column", "columns that hold texts, but no description"
+    MASK_COLUMN = "mask_column", "columns that hold masks"
+    BOX_COLUMN = "box_column", "columns that hold boxes or points"
+    SPLIT_COLUMN = "split_column", "columns that name splits"
+    IMAGE_COLUMN = "image_column", "columns that hold further images"
+    OTHER_COLUMN = "other_column", "columns of which nothing is made"
+    SAME_NAME = "same_name", "columns of which another one has the same name"
+    SECOND_IMAGE = "second_image", "further images of a key"
+    OTHER_MEMBER = "other_member", "members of archives that are neither images nor descriptions"
+    IGNORED = "ignored", "what --ignore names"
+
+
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """Things of one kind that a source has, but does not read.
+
+    Args:
+        kind: of the things.
+        count: how many there are.
+        examples: names of the first ones, never with the folders above the source.
+
+    """
+
+    kind: PassedOverKind
+    count: int
+    examples: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain JSON."""
+        return {**asdict(self), "examples": list(self.examples)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            TypeError: it is not of that form.
+
+        """
+        count, examples = value["count"], tuple(value["examples"])
+        if not isinstance(count, int) or not all(isinstance(name, str) for name in examples):
+            raise TypeError(f"what was passed over has a count and examples that are text, not {value!r}")
+        return cls(PassedOverKind(value["kind"]), count, examples)
+
+
+class PassedOverCounts:
+    """What a source passes over, counted while it is indexed."""
+
+    _MOST_EXAMPLES = 3
+    _LONGEST_EXAMPLE = 120
+
+    def __init__(self) -> None:
+        self._counts: Counter[PassedOverKind] = Counter()
+        self._examples: dict[PassedOverKind, dict[str, None]] = {}
+
+    def add(self, kind: PassedOverKind, example: str, count: int = 1) -> None:
+        """Count one thing, or several that have one name."""
+        self._counts[kind] += count
+        examples = self._examples.setdefault(kind, {})
+        if len(examples) < self._MOST_EXAMPLES:
+            examples[example.encode("utf-8", "backslashreplace").decode("utf-8")[: self._LONGEST_EXAMPLE]] = None
+
+    def __iter__(self) -> Iterator[PassedOver]:
+        """Yield what was counted, kinds sorted."""
+        return (PassedOver(kind, self._counts[kind], tuple(self._examples[kind])) for kind in sorted(self._counts))
 
 
 @dataclass(frozen=True, slots=True)

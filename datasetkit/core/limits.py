@@ -1,4 +1,4 @@
-"""What an image may cost before it is decoded. Owns the limits, which options name without importing the loader."""
+"""What an image, or a packed file, may cost before it is read. Owns the limits."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 # Pillow itself refuses everything larger, whatever limit is given here.
 MOST_PIXELS = 178_956_970
+# Of a text that gzip packed: more than the largest annotation files of public datasets have.
+MOST_UNPACKED_BYTES = 2**33
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,16 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 import tempfile
+from collections import deque
+from collections.abc import Iterator
+from operator import itemgetter
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO
 
 from datasetkit.core.errors import AddressError, UnusableError
-from datasetkit.core.ledger import DropReason
+from datasetkit.core.ledger import DropReason, PassedOverCounts, PassedOverKind
 from datasetkit.core.remote import RemotePath
 
 Place = Path | RemotePath
@@ -58,33 +62,24 @@ def absolute(path: Path) -> Path:
 
 
 def path_inside(folder: Place, name: str) -> Place:
-    """Join a name from untrusted metadata to its folder.
+    """Join a name from untrusted metadata to its folder; links that the folder's owner made are followed.
 
     Args:
-        folder: resolved already; a remote one has no links.
-        name: relative, with ``/`` or the system's own separator.
+        folder: the folder.
+        name: relative, with ``/`` between parts.
 
     Raises:
-        UnusableError: ``path_escapes`` for an absolute name, one with ``..`` or one that a link leads outside.
+        UnusableError: ``path_escapes`` for an absolute name or one with ``..``, ``unreadable`` for one that no path
+            can hold.
 
     """
-    relative = PurePosixPath(name)
     if leads_out(name):
         raise UnusableError(DropReason.PATH_ESCAPES, f"{name!r} must be a path below the folder that it belongs to")
-    if isinstance(folder, RemotePath):
-        return folder / relative
-    path = folder / relative
     try:
-        target = path.resolve()
-    except (OSError, RuntimeError, UnicodeEncodeError) as error:
-        raise UnusableError(
-            DropReason.UNREADABLE, f"{name!r} leads nowhere: links in a circle, or what no path can hold"
-        ) from error
-    if not target.is_relative_to(folder):
-        raise UnusableError(
-            DropReason.PATH_ESCAPES, f"{name!r} is a link that leads out of the folder that it belongs to"
-        )
-    return path
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        raise UnusableError(DropReason.UNREADABLE, f"{name!r} is a name that no path can hold") from None
+    return folder / PurePosixPath(name)
 
 
 def leads_out(name: str) -> bool:
@@ -94,21 +89,71 @@ def leads_out(name: str) -> bool:
     return is_absolute or ".." in relative.parts or "\0" in name
 
 
-def files_below(folder: Place) -> list[tuple[str, Place]]:
-    """List the files below a folder; hidden files and folders are passed over.
+def files_below(folder: Place, passed_over: PassedOverCounts | None = None) -> list[tuple[str, Place]]:
+    """List the files below a folder, each linked folder once; hidden files and folders are passed over.
+
+    Args:
+        folder: the folder.
+        passed_over: where hidden files, links to nothing, pipes and the like are counted.
 
     Returns:
         name relative to the folder, ``/`` between parts, with the file; sorted by the parts of the name.
 
     """
-    found: list[tuple[PurePosixPath, Place]]
+    passed_over = PassedOverCounts() if passed_over is None else passed_over
+    found: list[tuple[PurePosixPath, Place]] = []
     if isinstance(folder, RemotePath):
-        found = [(PurePosixPath(name), folder / name) for name in folder.files()]
+        hidden: dict[str, None] = {}
+        for name in folder.files():
+            parts = PurePosixPath(name).parts
+            place = next((number for number, part in enumerate(parts, 1) if part.startswith(".")), None)
+            if place is None:
+                found.append((PurePosixPath(name), folder / name))
+            else:
+                hidden["/".join(parts[:place])] = None
+        for name in sorted(hidden):
+            passed_over.add(PassedOverKind.HIDDEN, name)
     else:
-        paths = (path for path in folder.rglob("*") if path.is_file())
-        found = [(PurePosixPath(path.relative_to(folder).as_posix()), path) for path in paths]
-    shown = (item for item in found if not any(part.startswith(".") for part in item[0].parts))
-    return [(name.as_posix(), path) for name, path in sorted(shown, key=lambda item: item[0])]
+        found = [(PurePosixPath(name), folder / name) for name in _local_files(folder, passed_over)]
+    return [(name.as_posix(), path) for name, path in sorted(found, key=itemgetter(0))]
+
+
+def _local_files(root: Path, passed_over: PassedOverCounts) -> Iterator[str]:
+    """Yield names below a folder; what links lead to comes last, so that each folder is read by its own name."""
+    seen: set[tuple[int, int]] = set()
+    waiting, links = [""], deque[str]()
+    while waiting or links:
+        name = waiting.pop() if waiting else links.popleft()
+        try:
+            status = (root / name).stat()
+            entries = sorted(os.scandir(root / name), key=lambda entry: entry.name)
+        except OSError:
+            passed_over.add(PassedOverKind.CLOSED_FOLDER, name or ".")
+            continue
+        if (status.st_dev, status.st_ino) in seen:
+            passed_over.add(PassedOverKind.LINKED_AGAIN, name)
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        for entry in entries:
+            below = f"{name}/{entry.name}".lstrip("/")
+            kind = _kind_of(entry)
+            if kind is not None:
+                passed_over.add(kind, below)
+            elif entry.is_dir():
+                (links if entry.is_symlink() else waiting).append(below)
+            else:
+                yield below
+
+
+def _kind_of(entry: os.DirEntry[str]) -> PassedOverKind | None:
+    """Return why an entry of a folder is passed over; None for a file or folder."""
+    if entry.name.startswith("."):
+        return PassedOverKind.HIDDEN
+    try:
+        mode = entry.stat().st_mode
+    except OSError:  # of a link: nothing is there, or it leads in a circle
+        return PassedOverKind.DANGLING_LINK
+    return None if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else PassedOverKind.NOT_A_FILE
 
 
 def read_part(path: Place, start: int, length: int) -> bytes:

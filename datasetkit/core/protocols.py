@@ -14,7 +14,7 @@ from PIL import Image
 
 from datasetkit.core.detections import Caption, Detections, FloatArray, Grounding, ModelIdentity, Query, Segment
 from datasetkit.core.errors import UnusableError
-from datasetkit.core.ledger import Drop, Notice
+from datasetkit.core.ledger import Drop, Notice, PassedOver
 from datasetkit.core.limits import ImageLimits
 from datasetkit.core.record import KeyObject, Record
 
@@ -88,6 +88,10 @@ class Source(Protocol):
 
     def stray_drops(self) -> Iterator[Drop]:
         """Annotations that belong to no entry, each already a drop; none where a source does not say otherwise."""
+        return iter(())
+
+    def passed_over(self) -> Iterator[PassedOver]:
+        """Yield what the source has but does not read, each kind once; nothing where it does not say otherwise."""
         return iter(())
 
 

@@ -11,10 +11,10 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, PlainValidator, SerializeAsAny, model_validator
+from pydantic import AfterValidator, Field, PlainValidator, SerializeAsAny, model_validator
 
 from datasetkit.core.paths import Place, as_place
-from datasetkit.options.base import Commas, InstanceOptions, PartOf, PartOptions, Typed, is_data
+from datasetkit.options.base import BEFORE, Commas, InstanceOptions, PartOf, PartOptions, Several, Typed, is_data
 from datasetkit.runtime.registry import Builtin, Registry
 
 _PUBLISHED = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*")
@@ -63,6 +63,29 @@ class DescribedOptions(SourceOptions):
         return not self.require_description
 
 
+def _check_encoding(value: str | None) -> str | None:
+    if value is not None:
+        try:
+            "".encode(value)
+        except (LookupError, ValueError):
+            raise ValueError("there is no such encoding; give one as cp1252, latin-1, utf-16 or gbk") from None
+    return value
+
+
+class TextFileOptions(SourceOptions):
+    """What sources have in common whose texts are in files of text."""
+
+    encoding: Annotated[str | None, AfterValidator(_check_encoding)] = None
+    """Encoding of text files, as cp1252.  [default: UTF-8, or by their byte-order mark]"""
+
+
+class IgnoringOptions(SourceOptions):
+    """What sources have in common that refuse texts and masks of which nothing would be made."""
+
+    ignore: Annotated[tuple[str, ...], Several, Typed("NAME", is_repeatable=True)] = ()
+    """Pass over a column, file, folder or ending (.txt) on purpose; repeatable."""
+
+
 class AnnotatedOptions(DescribedOptions):
     """What sources have in common whose images may come with objects."""
 
@@ -70,7 +93,7 @@ class AnnotatedOptions(DescribedOptions):
     """Let the models of --preset replace the objects that the source has."""
 
 
-class CocoOptions(AnnotatedOptions):
+class CocoOptions(AnnotatedOptions, TextFileOptions, IgnoringOptions):
     """Build from data in COCO's format: human masks, captions aligned to them."""
 
     name: Literal["coco"] = "coco"
@@ -82,6 +105,9 @@ class CocoOptions(AnnotatedOptions):
     """COCO captions JSON."""
     caption: Literal["first", "longest", "all", "best-aligned"] = "first"
     """Which of an image's captions; all makes one record each."""
+    crowds: Literal["auto", "keep", "instances", "ignore"] = Field(default="auto", json_schema_extra={BEFORE: "keep"})
+    """What instances with iscrowd are: crowds (keep), single things (instances), or crowds whose masks are left out
+    (ignore).  [default: auto, which is keep, but instances where every instance has iscrowd, as CVAT exports it]"""
 
     @model_validator(mode="after")
     def _check_files(self) -> CocoOptions:

@@ -128,7 +128,8 @@ def build(recipe: Recipe, run: RunOptions, on_progress: OnProgress = lambda _: N
         if folder.is_complete:
             return Manifest.read(run.out)
         _write_parts(folder, recipe, source, pipeline, stages, on_progress)
-        manifest = folder.publish(source.stray_drops() if hasattr(source, "stray_drops") else ())
+        stray = source.stray_drops() if hasattr(source, "stray_drops") else ()
+        manifest = folder.publish(stray, source.passed_over() if hasattr(source, "passed_over") else ())
         manifest = describe(run.out, manifest, REASON_MEANINGS, folder.former_card)
         folder.close()
     return manifest

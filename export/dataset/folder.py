@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 
 from datasetkit.core.errors import BuiltFolderError, OutputError
 from datasetkit.core.files import replace_file, write_text
-from datasetkit.core.ledger import Drop, DropReason, Notice, Tally
+from datasetkit.core.ledger import Drop, DropReason, Notice, PassedOver, Tally
 from datasetkit.export.dataset.card.render import render_card
 from datasetkit.export.dataset.card.sections import owners_part
 from datasetkit.export.dataset.identity import BuildIdentity
@@ -205,7 +205,7 @@ class BuildFolder:
         replace_file(self._ledger(part.index), "".join(lines).encode())
         replace_file(self._marker(part.index), json.dumps(part.to_json()).encode())
 
-    def publish(self, stray: Iterable[Drop]) -> Manifest:
+    def publish(self, stray: Iterable[Drop], passed_over: Iterable[PassedOver] = ()) -> Manifest:
         """Move the shards to their final names; write ledger and manifest.
 
         The journal stays until :meth:`close`, so that a build killed in between does this again.
@@ -223,7 +223,11 @@ class BuildFolder:
                 stray_tally.read[drop.scope] += 1
                 stray_tally.add_drop(drop)
                 ledger.write(_drop_line(None, drop))
-        manifest = self._identity.manifest(parts, stray_tally)
+            passed_over = tuple(passed_over)
+            for item in passed_over:
+                event = {"part": None, "event": "passed_over", **item.to_json()}
+                ledger.write(json.dumps(event, ensure_ascii=False) + "\n")
+        manifest = self._identity.manifest(parts, stray_tally, passed_over)
         manifest.write(self.folder)
         return manifest
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from datasetkit.core.detections import ModelIdentity
-from datasetkit.core.ledger import Tally
+from datasetkit.core.ledger import PassedOver, Tally
 from datasetkit.export.dataset.manifest import Manifest, Part, read_models, read_plugins
 from datasetkit.options import Recipe
 from datasetkit.runtime.registry import Origin
@@ -37,7 +37,7 @@ class BuildIdentity:
             manifest.plugins,
         )
 
-    def manifest(self, parts: tuple[Part, ...], stray: Tally) -> Manifest:
+    def manifest(self, parts: tuple[Part, ...], stray: Tally, passed_over: tuple[PassedOver, ...]) -> Manifest:
         """Give the manifest of this build, once it is known what came of it."""
         return Manifest(
             self.schema_version,
@@ -48,6 +48,7 @@ class BuildIdentity:
             stray,
             self.models,
             plugins=self.plugins,
+            passed_over=passed_over,
         )
 
     @classmethod

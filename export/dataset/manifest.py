@@ -12,7 +12,7 @@ from typing import Any
 from datasetkit.core.detections import ModelIdentity
 from datasetkit.core.errors import BuiltFolderError
 from datasetkit.core.files import write_json
-from datasetkit.core.ledger import Tally
+from datasetkit.core.ledger import PassedOver, Tally
 from datasetkit.options import Recipe
 from datasetkit.runtime.registry import Origin
 
@@ -97,6 +97,7 @@ class Manifest:
         stray: the account of annotations that belong to no entry of the source.
         models: the weights that found and linked the objects; none where no model was asked.
         plugins: parts in use that are not ours, with their distributions; nothing here imports them.
+        passed_over: what the source has but does not read.
         files: what was drawn or written for the card, relative to the folder, ``/`` between parts; nothing else beside
             the shards comes and goes with the data.
 
@@ -111,6 +112,7 @@ class Manifest:
     models: tuple[ModelIdentity, ...] = ()
     files: tuple[str, ...] = ()
     plugins: tuple[Origin, ...] = ()
+    passed_over: tuple[PassedOver, ...] = ()
 
     @property
     def options(self) -> dict[str, Any]:
@@ -150,6 +152,7 @@ class Manifest:
             "tally": self.tally.to_json(),
             "parts": [part.to_json() for part in self.parts],
             "stray": self.stray.to_json(),
+            "passed_over": [item.to_json() for item in self.passed_over],
             "models": [asdict(model) for model in self.models],
             "plugins": [asdict(plugin) for plugin in self.plugins],
             "files": list(self.files),
@@ -183,6 +186,7 @@ class Manifest:
                 models=read_models(value["models"]),
                 files=_read_files(value["files"]),
                 plugins=read_plugins(value.get("plugins", [])),
+                passed_over=_read_passed_over(value.get("passed_over", [])),
             )
         except FileNotFoundError:
             raise BuiltFolderError(
@@ -219,6 +223,13 @@ def read_plugins(values: Sequence[Mapping[str, Any]]) -> tuple[Origin, ...]:
     if not all(isinstance(text, str | None) for plugin in plugins for text in asdict(plugin).values()):
         raise TypeError(f"kind, name, path, distribution and version of a plug-in must be text: {plugins}")
     return plugins
+
+
+def _read_passed_over(values: Sequence[Mapping[str, Any]]) -> tuple[PassedOver, ...]:
+    """Read what was passed over; versions before 0.3 did not count it."""
+    found = tuple(map(PassedOver.from_json, values))
+    _require_counts(*(item.count for item in found))
+    return found
 
 
 def _read_files(value: object) -> tuple[str, ...]:

@@ -34,6 +34,8 @@ def summary_lines(folder: Path, manifest: Manifest) -> Iterator[str]:
                 yield f"dropped      {counted(count, scope)}: {reason} ({reason.explanation})"
     for kind, count in sorted(tally.notices.items()):
         yield f"noticed      {counted(count, 'record')}: {kind} ({kind.explanation})"
+    for item in manifest.passed_over:
+        yield f"passed over  {item.count:,}: {item.kind} ({item.kind.explanation}), as {', '.join(item.examples)}"
     shared = Statistics.read(folder).shared_pictures
     if shared:
         images = "1 image comes" if shared == 1 else f"{shared:,} images come"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from datasetkit.core.errors import UnusableError
-from datasetkit.core.ledger import DropReason
-from datasetkit.core.paths import leads_out, path_inside
+from datasetkit.core.ledger import DropReason, PassedOverCounts, PassedOverKind
+from datasetkit.core.paths import files_below, leads_out, path_inside
 from datasetkit.core.remote import RemotePath
 
 
@@ -36,15 +37,28 @@ def test_absolute_names_and_such_as_climb_lead_out(tmp_path: Path, name: str, ex
         assert caught.value.reason == DropReason.PATH_ESCAPES
 
 
-def test_links_are_followed_before_they_are_trusted(tmp_path: Path) -> None:
-    folder = tmp_path.resolve() / "in"
+def test_links_of_the_owner_are_followed(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
     folder.mkdir()
-    (tmp_path / "secret.png").write_bytes(b"secret")
-    (folder / "own.png").write_bytes(b"own")
-    for name, target in (("out", tmp_path / "secret.png"), ("own", folder / "own.png"), ("round", folder / "round")):
+    (tmp_path / "store.png").write_bytes(b"store")
+    (folder / "link.png").symlink_to(tmp_path / "store.png")
+    assert path_inside(folder, "link.png").read_bytes() == b"store"
+
+
+def test_each_linked_folder_is_listed_once(tmp_path: Path) -> None:
+    folder, store = tmp_path / "in", tmp_path / "store"
+    for name in ("in/own/a.png", "store/b.png", "store/deep/c.png", "in/.git/d.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    for name, target in (("again", "own"), ("round", "."), ("out", store), ("nothing", "gone"), ("self", "self")):
         (folder / name).symlink_to(target)
-    assert path_inside(folder, "own").read_bytes() == b"own"
-    for name, reason in (("out", DropReason.PATH_ESCAPES), ("round", DropReason.UNREADABLE)):
-        with pytest.raises(UnusableError) as caught:
-            path_inside(folder, name)
-        assert caught.value.reason == reason
+    (store / "back").symlink_to(folder)
+    os.mkfifo(folder / "pipe.png")
+    counts = PassedOverCounts()
+    assert [name for name, _ in files_below(folder, counts)] == ["out/b.png", "out/deep/c.png", "own/a.png"]
+    assert {item.kind: (item.count, item.examples) for item in counts} == {
+        PassedOverKind.HIDDEN: (1, (".git",)),
+        PassedOverKind.NOT_A_FILE: (1, ("pipe.png",)),
+        PassedOverKind.DANGLING_LINK: (2, ("nothing", "self")),
+        PassedOverKind.LINKED_AGAIN: (3, ("again", "round", "out/back")),
+    }

@@ -99,6 +99,7 @@ def render_card(
         split_table=_split_table(statistics),
         funnel_table=_funnel_table(manifest),
         notice_table=_notice_table(manifest),
+        passed_over_table=_passed_over_table(manifest),
         phrase_table=_status_table("phrase", total.phrase_status, _PHRASE_STATUSES),
         reason_table=_reason_table(total, reason_meanings or {}),
         object_table=_status_table("object", total.object_status, _OBJECT_STATUSES),
@@ -172,6 +173,14 @@ def _notice_table(manifest: Manifest) -> Markdown:
         ["notice", "records", "meaning"],
         [[code(kind), number(notices[kind]), kind.explanation] for kind in sorted(notices) if notices[kind]],
     )
+
+
+def _passed_over_table(manifest: Manifest) -> Markdown:
+    rows = [
+        [code(item.kind), number(item.count), ", ".join(item.examples), item.kind.explanation]
+        for item in manifest.passed_over
+    ]
+    return table(["passed over", "count", "such as", "meaning"], rows)
 
 
 def _status_table(what: str, counts: Mapping[str, int], meanings: Mapping[str, str]) -> Markdown:

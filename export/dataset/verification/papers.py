@@ -14,7 +14,7 @@ import yaml
 from fsspec.utils import glob_translate
 
 from datasetkit.core.errors import BuiltFolderError
-from datasetkit.core.ledger import SCOPES, NoticeKind, Tally
+from datasetkit.core.ledger import SCOPES, NoticeKind, PassedOver
 from datasetkit.core.schema import row_schema
 from datasetkit.export.dataset.card.front_matter import features_yaml, read_front_matter
 from datasetkit.export.dataset.files import DatasetFiles
@@ -53,7 +53,7 @@ class Ledger:
     """The ledger, counted.
 
     Args:
-        counts: lines of drops by scope and reason, those of notices by kind.
+        counts: lines of drops by scope and reason, those of notices by kind; things passed over by their kind.
         rotated: ids of the records whose pictures were encoded again, upright.
         faults: lines that cannot be read.
 
@@ -82,6 +82,10 @@ class Ledger:
 
 
 def _count_event(event: Mapping[str, Any], counts: Counter[str | tuple[str, str]], rotated: set[str]) -> None:
+    if event["event"] == "passed_over":
+        item = PassedOver.from_json(event)
+        counts["passed_over", item.kind.value] += item.count
+        return
     names = ("scope", "reason") if event["event"] == "dropped" else ("kind", "record_id")
     first, second = (event[name] for name in names)
     if not (isinstance(first, str) and isinstance(second, str)):
@@ -100,7 +104,7 @@ def check_papers(files: DatasetFiles, manifest: Manifest, ledger: Ledger, conten
     yield from _check_manifest(folder, manifest)
     yield from ledger.faults
     if not ledger.faults:
-        yield from _check_ledger(manifest.tally, ledger)
+        yield from _check_ledger(manifest, ledger)
     yield from _check_recipe(folder, manifest)
     yield from _check_statistics(folder, contents)
     yield from _check_card(files, manifest, contents)
@@ -108,7 +112,7 @@ def check_papers(files: DatasetFiles, manifest: Manifest, ledger: Ledger, conten
 
 def _check_manifest(folder: Path, manifest: Manifest) -> Iterator[Fault]:
     found = json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))
-    if {"plugins": [], **found} != manifest.to_json():  # versions before 0.2 had none
+    if {"plugins": [], "passed_over": [], **found} != manifest.to_json():  # older versions had neither
         yield Fault(MANIFEST_NAME, "contradicts itself: splits or tally are not the sums of its parts")
     accounts = [(f"part {part.index}", part.tally) for part in manifest.parts]
     for name, tally in [*accounts, ("stray annotations", manifest.stray)]:
@@ -124,8 +128,10 @@ def _check_manifest(folder: Path, manifest: Manifest) -> Iterator[Fault]:
             )
 
 
-def _check_ledger(tally: Tally, ledger: Ledger) -> Iterator[Fault]:
+def _check_ledger(manifest: Manifest, ledger: Ledger) -> Iterator[Fault]:
+    tally = manifest.tally
     counted: dict[str | tuple[str, str], int] = {kind.value: count for kind, count in tally.notices.items()}
+    counted |= {("passed_over", item.kind.value): item.count for item in manifest.passed_over}
     for scope in SCOPES:
         counted |= {(scope, reason.value): count for reason, count in tally.dropped[scope].items()}
     found = ledger.counts

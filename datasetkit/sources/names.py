@@ -1,0 +1,243 @@
+"""Files of a folder by the names that data has for them. Owns which changes of a name are tried, and what is advised.
+
+A name that is there as it stands is taken as it stands. Otherwise changes are tried that cannot mean another file, the
+fewest first; a name that two files may be meant by is never decided.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from datasetkit.core.errors import UnusableError
+from datasetkit.core.ledger import DropReason, NoticeKind
+from datasetkit.core.limits import ImageLimits
+from datasetkit.core.paths import Place, files_below, leads_out, path_inside
+from datasetkit.core.remote import RemotePath
+from datasetkit.sources.files import PICTURE_SUFFIXES, as_text, read_picture
+
+LOOKED_AT = 20
+_Key = Callable[[str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """A file of a folder.
+
+    Args:
+        name: relative to the folder, as the file has it.
+        path: of the file.
+        changes: what of the name had to be changed.
+
+    """
+
+    name: str
+    path: Place
+    changes: tuple[NoticeKind, ...] = ()
+
+
+class FolderNames:
+    """Files of a folder, found by the names that data has for them.
+
+    Args:
+        folder: the folder; links in it are followed, as its owner made them.
+        names: of all files below it, relative, ``/`` between parts; None lists them as soon as a name is not there.
+
+    """
+
+    def __init__(self, folder: Place, names: Iterable[str] | None = None) -> None:
+        self.folder = folder if isinstance(folder, RemotePath) else Path(os.path.abspath(folder))  # noqa: PTH100
+        self._known = None if names is None else tuple(names)
+
+    def find(self, name: str) -> FoundFile:
+        """Find a file.
+
+        Raises:
+            UnusableError: ``missing`` where there is none, or several may be meant; ``path_escapes`` for a name that
+                leads out of the folder; ``unreadable`` for one that no path can hold.
+
+        """
+        if "\0" in name:
+            raise UnusableError(DropReason.PATH_ESCAPES, f"{name!r} holds a null byte, which no file's name has")
+        if not leads_out(name) and self._is_there(name):
+            return FoundFile(PurePosixPath(name).as_posix(), path_inside(self.folder, name))
+        return self._found_changed(name)
+
+    def read(self, name: str, limits: ImageLimits) -> tuple[FoundFile, bytes]:
+        """Find a file and read it; of a remote one whose name is right, nothing more is asked.
+
+        Raises:
+            UnusableError: see :meth:`find` and :func:`~datasetkit.sources.files.read_picture`.
+
+        """
+        if isinstance(self.folder, RemotePath) and not leads_out(name):
+            try:
+                found = FoundFile(PurePosixPath(name).as_posix(), path_inside(self.folder, name))
+                return found, read_picture(found.path, limits)
+            except UnusableError as error:
+                if error.reason is not DropReason.MISSING:
+                    raise
+        found = self.find(name)
+        return found, read_picture(found.path, limits)
+
+    def advice(self, missed: Sequence[str], option: str = "the folder") -> str:
+        """Say which change would find most of the first names that were not found, and how many of them.
+
+        Args:
+            missed: names.
+            option: what names the folder ("--images").
+
+        """
+        missed = missed[:LOOKED_AT]
+        changes = Counter(change for name in missed if (change := self._change(name, option)) is not None)
+        if not changes:
+            held = f"{len(self._names):,} files, as {as_text(self._names[0])}" if self._names else "no file"
+            return f"{self.folder} holds {held}; give another folder as {option}"
+        change, count = changes.most_common(1)[0]
+        return f"{count} of the first {len(missed)} would be found {change}"
+
+    def alike(self, names: Iterable[str]) -> set[str]:
+        """Return the files whose last part, but for case and ending, is that of one of some names."""
+        wanted = {_stem(_last(name)) for name in names}
+        return {name for name in self._names if _stem(_last(name)) in wanted}
+
+    @cached_property
+    def _names(self) -> Sequence[str]:
+        return [name for name, _ in files_below(self.folder)] if self._known is None else self._known
+
+    @cached_property
+    def _exact(self) -> frozenset[str]:
+        return frozenset(self._names)
+
+    @cached_property
+    def _tiers(self) -> list[tuple[tuple[NoticeKind, ...], _Key, dict[str, list[str]]]]:
+        """Return ways to compare names, strictest first, each with the files by it."""
+        tiers: list[tuple[tuple[NoticeKind, ...], _Key, dict[str, list[str]]]] = []
+        for changes, key, of_file in (
+            ((NoticeKind.NAME_UNICODE,), _composed, _composed),
+            ((NoticeKind.NAME_CASE,), _folded, _folded),
+            ((NoticeKind.NAME_ENDING,), _composed, lambda name: _composed(_without_ending(name))),
+            ((NoticeKind.NAME_CASE, NoticeKind.NAME_ENDING), _folded, lambda name: _folded(_without_ending(name))),
+        ):
+            files: dict[str, list[str]] = {}
+            for name in self._names:
+                files.setdefault(of_file(name), []).append(name)
+            tiers.append((changes, key, files))
+        return tiers
+
+    def _is_there(self, name: str) -> bool:
+        """Return whether a name is that of something, be it a pipe, whose reading then says what it is."""
+        if self._known is not None and PurePosixPath(name).as_posix() in self._exact:
+            return True
+        path = path_inside(self.folder, name)
+        if isinstance(path, RemotePath):
+            return PurePosixPath(name).as_posix() in self._exact
+        try:
+            return not stat.S_ISDIR(path.stat().st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return path.is_symlink()
+        except OSError:
+            return True
+
+    def _found_changed(self, name: str) -> FoundFile:
+        variants = list(self._variants(name))
+        for variant, changes in variants:
+            if self._is_there(variant):
+                return FoundFile(variant, path_inside(self.folder, variant), changes)
+        for more, key, files in self._tiers:
+            for variant, changes in variants:
+                found = files.get(key(variant), [])
+                if len(found) > 1:
+                    several = ", ".join(map(as_text, found[:3]))
+                    raise UnusableError(DropReason.MISSING, f"{name!r} is not there, and may mean any of {several}")
+                if found:
+                    return FoundFile(found[0], path_inside(self.folder, found[0]), (*changes, *more))
+        if not variants or leads_out(_slashed(name)):
+            raise UnusableError(DropReason.PATH_ESCAPES, f"{name!r} must be a path below the folder that it belongs to")
+        if not isinstance(self.folder, RemotePath) and (self.folder / variants[0][0]).is_dir():
+            raise UnusableError(DropReason.UNREADABLE, f"{name!r} is no file but a folder")
+        raise UnusableError(DropReason.MISSING, f"{name!r} is not there")
+
+    def _variants(self, name: str) -> Iterator[tuple[str, tuple[NoticeKind, ...]]]:
+        """Yield spellings of a name that stay in the folder, each with what was changed; fewest changes first."""
+        spellings: list[tuple[str, tuple[NoticeKind, ...]]] = [(name, ())]
+        if "\\" in name:
+            spellings.append((_slashed(name), (NoticeKind.NAME_BACKSLASHES,)))
+        inside = [(found, changes) for one, changes in spellings if (found := self._inside(one, changes)) is not None]
+        yield from (found for found, _ in inside)
+        own = PurePosixPath(_slashed(str(self.folder))).parts
+        for (spelling, _), changes in inside:
+            parts = PurePosixPath(spelling).parts
+            for count in range(1, len(parts)):
+                if own[-count:] == parts[:count]:
+                    yield "/".join(parts[count:]), (*changes, NoticeKind.NAME_PREFIX)
+
+    def _inside(self, name: str, changes: tuple[NoticeKind, ...]) -> tuple[str, tuple[NoticeKind, ...]] | None:
+        """Return a name relative to the folder, ``..`` resolved; None where it leads out."""
+        folder = str(self.folder)
+        if isinstance(self.folder, RemotePath):
+            below = name.removeprefix(f"{folder}/")
+            inside = os.path.normpath(below).replace(os.sep, "/")
+        else:
+            below = name
+            inside = os.path.relpath(os.path.join(folder, name), folder).replace(os.sep, "/")  # noqa: PTH118
+            if inside.startswith("../") and PurePosixPath(name).is_absolute():
+                inside = os.path.relpath(name, self.folder.resolve()).replace(os.sep, "/")
+        if leads_out(inside):
+            return None
+        is_absolute = below != name or PurePosixPath(name).is_absolute()
+        return inside, (*changes, NoticeKind.NAME_ABSOLUTE) if is_absolute else changes
+
+    def _change(self, name: str, option: str) -> str | None:
+        """Say what would find one name: another folder, a prefix, an ending."""
+        parts = PurePosixPath(_slashed(name)).parts
+        if alike := [file for file in self._names if _folded(_last(file)) == _folded(_last(name))]:
+            file = PurePosixPath(max(alike, key=lambda one: _common_tail(PurePosixPath(one).parts, parts))).parts
+            tail = max(_common_tail(file, parts), 1)
+            ours, theirs = "/".join(file[:-tail]), "/".join(parts[:-tail]).replace("//", "/")
+            if theirs:
+                return f"with {ours}/ in place of {theirs}/" if ours else f"without the prefix {theirs}/"
+            return f"in {self.folder / ours}; give it as {option}"
+        if other := next((file for file in self._names if _stem(_last(file)) == _stem(_last(name))), None):
+            ending = PurePosixPath(name).suffix
+            return f"with the ending {PurePosixPath(other).suffix}{f' in place of {ending}' if ending else ''}"
+        if not isinstance(self.folder, RemotePath) and not leads_out(name):
+            above = next((above for above in list(self.folder.parents)[:2] if (above / name).is_file()), None)
+            return None if above is None else f"in {above}; give it as {option}"
+        return None
+
+
+def _slashed(name: str) -> str:
+    return name.replace("\\", "/")
+
+
+def _last(name: str) -> str:
+    return PurePosixPath(_slashed(name)).name
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", _composed(name).casefold())
+
+
+def _without_ending(name: str) -> str:
+    path = PurePosixPath(name)
+    return path.with_suffix("").as_posix() if path.suffix.lower() in PICTURE_SUFFIXES else name
+
+
+def _stem(name: str) -> str:
+    return _folded(_without_ending(name))
+
+
+def _common_tail(first: Sequence[str], second: Sequence[str]) -> int:
+    pairs = zip(reversed(first), reversed(second), strict=False)
+    return next((count for count, (one, other) in enumerate(pairs) if one != other), min(len(first), len(second)))
