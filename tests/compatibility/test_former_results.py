@@ -248,6 +248,15 @@ def test_finished_results_are_complete(name: str, tmp_path: Path) -> None:
     assert {path: data for path, data in contents(out).items() if path not in PAGES} == before
 
 
+def test_another_version_goes_on_with_no_scores(tmp_path: Path) -> None:
+    out = copied("scores", tmp_path)
+    before = contents(out)
+    result = CliRunner().invoke(app, [*map(str, RUNS["scores"]), "--out", str(out)])
+    assert result.exit_code == 1
+    assert f'versions.datasetkit is "0.1.0" there, "{datasetkit.__version__}" here' in result.stderr
+    assert contents(out) == before
+
+
 def test_scores_load() -> None:
     scores = HeadScores.load(FORMER / "scores")
     assert scores.shape == (4, 8)
