@@ -20,7 +20,6 @@ from datasetkit.core.mask import Mask
 from datasetkit.core.protocols import Aligner, Entry, Reading, SourceContext
 from datasetkit.core.record import KeyObject, ObjectStatus, Provenance, Record
 from datasetkit.core.remote import RemotePath
-from datasetkit.core.text import counted
 from datasetkit.options import CocoOptions
 from datasetkit.sources.coco_index import CocoIndex
 from datasetkit.sources.coco_values import box, identity, is_crowd, sound_segmentation, whole
@@ -164,7 +163,7 @@ class CocoSource:
                     return
         if missed:
             advice = self._files.advice(missed, "--images")
-            raise SourceError(f"none of the {counted(len(missed), 'image')} is in {self._options.images}: {advice}")
+            raise SourceError(f"{self._options.images} has none of the images that the files name: {advice}")
 
     def _descriptions(self, handle: _Handle) -> Sequence[str | None]:
         """Return the captions to choose from: several for ``best-aligned``, None where there is no caption."""
