@@ -42,7 +42,6 @@ class DropReason(Explained):
     BAD_ENTRY = "bad_entry", "an entry of the source's file lacks what it needs, or is no such entry"
     BAD_POLYGON = "bad_polygon", "no polygon part has at least three points, all of them coordinates"
     BAD_MASK = "bad_mask", "run lengths that do not describe a non-empty mask of the picture's size"
-    CROWD_IGNORED = "crowd_ignored", "a crowd, whose mask --crowds ignore leaves out"
     OUTSIDE_IMAGE = "outside_image", "the polygon covers no pixel of the picture"
     BAD_ROW = "bad_row", "what stands beside the picture makes no valid record"
     FILTERED = "filtered", "a filter of the recipe refused it"
@@ -104,6 +103,10 @@ class NoticeKind(Explained):
     NO_DESCRIPTION = "no_description", "the picture has no description"
     PROMPT_SPLIT = "prompt_split", "the phrases were more than the detector takes at once; they were asked for in turns"
     PHRASE_CUT = "phrase_cut", "a phrase is longer than the detector reads; its end was not seen"
+    INSTANCE_WITHOUT_MASK = (
+        "instance_without_mask",
+        "an annotation has no usable mask; the instance counts when phrases are aligned, but is no key object",
+    )
     CAPTIONED = "captioned", "a model wrote the description"
     ID_RESPELLED = (
         "id_respelled",
@@ -235,10 +238,11 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something worth knowing about a record that was kept."""
+    """Something worth knowing about a record that was kept; ``detail`` says of which part of it, where that counts."""
 
     record_id: str
     kind: NoticeKind
+    detail: str = ""
 
 
 @dataclass(slots=True)

@@ -19,6 +19,7 @@ from datasetkit.core.errors import UnusableError
 from datasetkit.core.ledger import DropReason
 
 BoolArray = NDArray[np.bool_]
+Box = tuple[float, float, float, float]
 
 # A polygon may leave its picture, but a coordinate further out than this many picture sides is a mistake, and
 # rasterising it would take memory in proportion.
@@ -183,6 +184,23 @@ def part_fault(part: object, size_hw: tuple[int, int]) -> str | None:
     if not all(-farthest <= value <= farthest for value in part):  # NaN fails this, too
         return f"has points further than {farthest} px from a {width}x{height} image"
     return None
+
+
+def oriented_box(box_xywh: Box, size_hw: tuple[int, int], orientation: int) -> Box:
+    """Turn a box (left, top, width, height), px, as the EXIF ``orientation`` (1 to 8) turns its image upright.
+
+    Args:
+        box_xywh: on the image as it is stored.
+        size_hw: height and width of the image as it is stored, px.
+        orientation: as EXIF has it.
+
+    """
+    left, top, width, height = box_xywh
+    if orientation in {2, 3, 7, 8}:
+        left = size_hw[1] - left - width
+    if orientation in {3, 4, 6, 7}:
+        top = size_hw[0] - top - height
+    return (left, top, width, height) if orientation < 5 else (top, left, height, width)
 
 
 def run_lengths(counts: str) -> NDArray[np.int64]:

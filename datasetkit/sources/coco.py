@@ -16,13 +16,22 @@ from urllib.parse import urlsplit
 from datasetkit.core.errors import SourceError, UnusableError
 from datasetkit.core.image import LoadedImage, load_image
 from datasetkit.core.ledger import Drop, DropReason, Notice, NoticeKind, PassedOver
-from datasetkit.core.mask import Mask
+from datasetkit.core.mask import Mask, oriented_box
 from datasetkit.core.protocols import Aligner, Entry, Reading, SourceContext
-from datasetkit.core.record import KeyObject, ObjectStatus, Provenance, Record
+from datasetkit.core.record import (
+    KeyObject,
+    Maker,
+    ObjectProvenance,
+    ObjectStatus,
+    Provenance,
+    Record,
+    box_inside,
+)
 from datasetkit.core.remote import RemotePath
+from datasetkit.core.text import one_line
 from datasetkit.options import CocoOptions
 from datasetkit.sources.coco_index import CocoIndex
-from datasetkit.sources.coco_values import box, identity, is_crowd, sound_segmentation, whole
+from datasetkit.sources.coco_values import identity, is_crowd, read_box, sound_segmentation, whole
 from datasetkit.sources.columns import UNKNOWN_LICENSE
 from datasetkit.sources.files import as_text
 from datasetkit.sources.names import FolderNames, FoundFile
@@ -117,8 +126,8 @@ class CocoSource:
         descriptions = self._descriptions(handle)
         file, data = self._file(entry.record_id, entries)
         loaded = load_image(data, file.path.name, self._context.limits)
-        objects, drops, notices = self._objects(handle.image, image, loaded)
-        kinds = [*loaded.notices, *file.changes, *sorted(notices)]
+        objects, notices = self._objects(entry, image, loaded)
+        kinds = [*loaded.notices, *file.changes]
         if handle.image in self._index.respelled:
             kinds.append(NoticeKind.ID_RESPELLED)
         provenance = Provenance(
@@ -127,12 +136,27 @@ class CocoSource:
             sha256=hashlib.sha256(data).hexdigest(),
         )
         records = [
-            Record(entry.record_id, self._index.image_ids[handle.image], loaded.encoded, text, provenance, objects)
+            Record(
+                entry.record_id,
+                self._index.image_ids[handle.image],
+                loaded.encoded,
+                text,
+                provenance,
+                objects,
+                absent_categories=self._named_by(image.get("neg_category_ids")),
+                partial_categories=self._named_by(image.get("not_exhaustive_category_ids")),
+            )
             for text in descriptions
         ]
         aligner = self._context.aligner
         record = _most_objects_named(records, aligner) if aligner is not None and len(records) > 1 else records[0]
-        return Reading(record, loaded.pixels, drops, tuple(Notice(entry.record_id, kind) for kind in kinds))
+        return Reading(record, loaded.pixels, notices=(*(Notice(entry.record_id, kind) for kind in kinds), *notices))
+
+    def _named_by(self, category_ids: object) -> tuple[str, ...]:
+        """Return the names of LVIS's lists of categories: those checked absent, and those not marked exhaustively."""
+        ids = category_ids if isinstance(category_ids, list) else []
+        names = (self._index.categories.get(identity(one)) for one in ids)
+        return tuple(name for name in names if name is not None)
 
     def _file(self, record_id: str, entries: Sequence[Mapping[str, Any]]) -> tuple[FoundFile, bytes]:
         """Read an image by the first of its entries' names that is there."""
@@ -177,49 +201,55 @@ class CocoSource:
         return captions if self._options.caption == "best-aligned" else captions[:1]
 
     def _objects(
-        self, number: int, image: Mapping[str, Any], loaded: LoadedImage
-    ) -> tuple[tuple[KeyObject, ...], tuple[Drop, ...], set[NoticeKind]]:
-        places = self._index.instances.of(number)
-        notices: set[NoticeKind] = set()
+        self, entry: Entry, image: Mapping[str, Any], loaded: LoadedImage
+    ) -> tuple[tuple[KeyObject, ...], list[Notice]]:
+        places = self._index.instances.of(entry.handle.image)
         if not places:
-            return (), (), notices
-        frame_hw, turn = _mask_frame(image, loaded, notices)
+            return (), []
+        frame_hw, turn, kinds = _mask_frame(image, loaded)
+        if self._are_things and self._options.crowds == "auto":
+            kinds.append(NoticeKind.ALL_CROWDS)
+        notices = [Notice(entry.record_id, kind) for kind in kinds]
         objects: list[KeyObject] = []
-        drops = []
         for annotation_id, start, length in places:
             annotation = self._index.instances.read(start, length)
+            crowd = not self._are_things and is_crowd(annotation.get("iscrowd"))
             category = self._index.categories.get(identity(annotation.get("category_id")))
+            box = read_box(annotation.get("bbox"))
+            box = box and oriented_box(box, frame_hw, turn)
+            mask, odd = self._mask(annotation, frame_hw, turn, crowd=crowd)
             if category is None:
-                notices.add(NoticeKind.UNKNOWN_CATEGORY)
-            crowd = is_crowd(annotation.get("iscrowd"))
-            if crowd and self._are_things:
-                crowd = False
-                notices.update({NoticeKind.ALL_CROWDS} if self._options.crowds == "auto" else ())
-            try:
-                mask = self._mask(annotation, frame_hw, notices, crowd=crowd).oriented(turn)
-            except UnusableError as error:
-                drops.append(Drop("annotation", annotation_id, error.reason, error.detail))
-                continue
+                odd[NoticeKind.UNKNOWN_CATEGORY] = f"category_id is {one_line(annotation.get('category_id'))[:20]}"
+            notices += [
+                Notice(entry.record_id, kind, f"annotation {annotation_id}{': ' * bool(detail)}{detail}")
+                for kind, detail in odd.items()
+            ]
+            maker = Maker.HUMAN if annotation.get("score") is None else Maker.MODEL
             objects.append(
                 KeyObject(
                     id=len(objects),
                     mask=mask,
                     category=category,
                     is_crowd=crowd,
-                    source_bbox=box(annotation.get("bbox")) if turn == 1 else None,
+                    source_bbox=box,
+                    box=None if mask is not None or box is None else box_inside(box, loaded.encoded.size_hw),
+                    provenance=ObjectProvenance(box and maker, None if mask is None else maker),
+                    source_id=annotation_id,
                 )
             )
-        return tuple(objects), tuple(drops), notices
+        return tuple(objects), notices
 
     def _mask(
-        self, annotation: Mapping[str, Any], size_hw: tuple[int, int], notices: set[NoticeKind], *, crowd: bool
-    ) -> Mask:
+        self, annotation: Mapping[str, Any], size_hw: tuple[int, int], turn: int, *, crowd: bool
+    ) -> tuple[Mask | None, dict[NoticeKind, str]]:
+        """Read an upright mask, or None; what is to be known of it, with details."""
         if crowd and self._options.crowds == "ignore":
-            raise UnusableError(DropReason.CROWD_IGNORED, "iscrowd is set")
+            return None, {NoticeKind.INSTANCE_WITHOUT_MASK: "--crowds ignore leaves out the mask of a crowd"}
         segmentation, odd = sound_segmentation(annotation.get("segmentation"), size_hw)
-        mask = Mask.from_coco(segmentation, size_hw)
-        notices |= odd
-        return mask
+        try:
+            return Mask.from_coco(segmentation, size_hw).oriented(turn), dict.fromkeys(sorted(odd), "")
+        except UnusableError as error:
+            return None, {NoticeKind.INSTANCE_WITHOUT_MASK: f"{error.reason}: {error.detail}"}
 
 
 def _file_names(entries: Iterable[Mapping[str, Any]]) -> dict[str, None]:
@@ -242,23 +272,22 @@ def _most_objects_named(records: Sequence[Record], aligner: Aligner) -> Record:
     )
 
 
-def _mask_frame(image: Mapping[str, Any], loaded: LoadedImage, notices: set[NoticeKind]) -> tuple[tuple[int, int], int]:
-    """Return the size of the image that masks were drawn on, and the EXIF orientation by which they must be turned.
+def _mask_frame(image: Mapping[str, Any], loaded: LoadedImage) -> tuple[tuple[int, int], int, list[NoticeKind]]:
+    """Return the size of the image that masks were drawn on, the EXIF orientation to turn them by, and what is odd.
 
     A side that is not stated, or as null, 0 or no number, fits any image.
     """
     stated = [whole(image.get(side)) for side in ("height", "width")]
     known = [(place, side) for place, side in enumerate(stated) if side is not None and side > 0]
-    if len(known) < len(stated):
-        notices.add(NoticeKind.SIZE_UNKNOWN)
+    notices = [NoticeKind.SIZE_UNKNOWN] if len(known) < len(stated) else []
     raw_hw, upright_hw = loaded.raw_size_hw, loaded.encoded.size_hw
     fits_upright = all(upright_hw[place] == side for place, side in known)
     if all(raw_hw[place] == side for place, side in known):
         if loaded.orientation != 1 and fits_upright:
-            notices.add(NoticeKind.MASK_FRAME_ASSUMED_RAW)
-        return raw_hw, loaded.orientation
+            notices.append(NoticeKind.MASK_FRAME_ASSUMED_RAW)
+        return raw_hw, loaded.orientation, notices
     if fits_upright:
-        return upright_hw, 1
+        return upright_hw, 1, notices
     height, width = upright_hw
     raise UnusableError(
         DropReason.SIZE_MISMATCH,

@@ -19,9 +19,24 @@ from datasetkit.sources.json_index import JsonFile, Postings
 _LONGEST_QUOTE = 60
 # Keys of COCO's elements of which something is made, or nothing is to be made.
 _READ_KEYS = {
-    "images": {"id", "file_name", "height", "width", "license", "flickr_url", "coco_url", "date_captured"},
-    "annotations": {"id", "image_id", "category_id", "segmentation", "bbox", "area", "iscrowd", "caption"},
-    "categories": {"id", "name", "supercategory"},
+    "images": frozenset(
+        [
+            "id",
+            "file_name",
+            "height",
+            "width",
+            "license",
+            "flickr_url",
+            "coco_url",
+            "date_captured",
+            "neg_category_ids",
+            "not_exhaustive_category_ids",
+        ]
+    ),
+    "annotations": frozenset(
+        ["id", "image_id", "category_id", "segmentation", "bbox", "area", "iscrowd", "caption", "score"]
+    ),
+    "categories": frozenset({"id", "name", "supercategory"}),
 }
 
 

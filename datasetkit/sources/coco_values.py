@@ -51,7 +51,7 @@ def is_crowd(value: object) -> bool:
     return isinstance(value, int | float) and value != 0 and not math.isnan(value)
 
 
-def box(value: object) -> tuple[float, float, float, float] | None:
+def read_box(value: object) -> tuple[float, float, float, float] | None:
     """Return four numbers as a box, or None where they are no such."""
     if not isinstance(value, list) or len(value) != 4:
         return None

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from datasetkit.core.errors import SourceError
-from datasetkit.core.schema import row_schema
+from datasetkit.core.schema import SCHEMA_VERSION, row_schema, version_of_columns
 from datasetkit.options.sources import TableOptions
 from datasetkit.sources.files import CAPTION_COLUMNS
 
@@ -24,7 +24,7 @@ PICTURE_NAMES = ("image", "img", "picture", "photo", "jpg", "jpeg", "png", "webp
 class Columns:
     """The columns that are read: encoded pictures, as bytes or as {bytes, path}, and what there is beside them.
 
-    Where the rows are whole records of a built dataset, the rest counts for nothing.
+    Where the rows are whole records of a built dataset, in ``version`` of the schema, the rest counts for nothing.
     """
 
     image: str
@@ -32,12 +32,13 @@ class Columns:
     id: str | None = None
     license: str | None = None
     is_record: bool = False
+    version: str = SCHEMA_VERSION
 
     @property
     def names(self) -> tuple[str, ...]:
         """Every column that is read."""
         if self.is_record:
-            return tuple(row_schema(overlay=False).names)
+            return tuple(row_schema(overlay=False, version=self.version).names)
         return tuple(name for name in (self.image, self.text, self.id, self.license) if name is not None)
 
 
@@ -54,10 +55,8 @@ def find_columns(schema: pa.Schema, where: str, options: TableOptions) -> Column
 
     """
     image, text, row_id = options.image_column, options.text_column, options.id_column
-    if image is text is row_id is None and all(
-        _has(schema, field.name) and schema.field(field.name).type == field.type for field in row_schema(overlay=False)
-    ):
-        return Columns("image", is_record=True)
+    if image is text is row_id is None and (version := version_of_columns(schema)) is not None:
+        return Columns("image", is_record=True, version=version)
     for name, kind_of, kind in ((image, _is_picture, "pictures"), (text, _is_text, "text"), (row_id, _is_id, "ids")):
         if name is not None and (name not in schema.names or not kind_of(schema.field(name).type)):
             of_type = f"; {name!r} has type {schema.field(name).type}" if name in schema.names else ""

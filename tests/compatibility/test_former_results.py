@@ -1,11 +1,13 @@
-"""What version 0.1.0 made opens, verifies, pushes, goes on, and counts as complete for the commands that made it."""
+"""What versions 0.1.0 and 0.2.0 made opens, verifies, pushes, scores, and counts as complete for its commands."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import datasets
+import numpy as np
 import pycocotools.mask
 import pytest
 import torch
@@ -18,7 +20,7 @@ import datasetkit.pipeline.build
 from datasetkit.cli import app
 from datasetkit.hi_scoring.scores.results import HeadScores
 from datasetkit.runtime.checkpoints import resolve
-from tests.compatibility.former import FORMER, copied
+from tests.compatibility.former import FORMER, HUMAN_MASKS, copied
 from tests.hub.server import HubServer
 from tests.pipeline.builders import contents
 
@@ -98,12 +100,14 @@ def changed_at(folder: Path) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("name", ["scenes", "found", "whole"])
-def test_datasets_open_and_verify(name: str) -> None:
-    assert run("verify", FORMER / name).endswith("is sound\n")
-    splits = datasets.load_dataset(str(FORMER / name))
+@pytest.mark.parametrize(
+    "folder", [FORMER / "scenes", FORMER / "found", FORMER / "whole", HUMAN_MASKS / "given"], ids=lambda path: path.name
+)
+def test_datasets_open_and_verify(folder: Path) -> None:
+    assert run("verify", folder).endswith("is sound\n")
+    splits = datasets.load_dataset(str(folder))
     rows = [row for split in splits.values() for row in split]
-    assert len(rows) == sum(json.loads((FORMER / name / "manifest.json").read_bytes())["splits"].values()) > 0
+    assert len(rows) == sum(json.loads((folder / "manifest.json").read_bytes())["splits"].values()) > 0
     for row in rows:
         assert all(pycocotools.mask.decode(item["mask"]).sum() == item["area"] for item in row["objects"])
         assert all(row["description"][item["start"] : item["end"]] == item["text"] for item in row["phrases"])
@@ -128,11 +132,20 @@ def test_a_build_cut_short_goes_on(anew: dict[str, bytes], tmp_path: Path) -> No
     assert next(out.glob("data/train-00000-*")).read_bytes() == first
 
 
-def test_a_dataset_is_pushed(hub: HubServer, tmp_path: Path) -> None:
-    out = copied("scenes", tmp_path)
-    run("push", out, "user/scenes")
-    assert run("verify", "user/scenes") == "user/scenes is sound\n"
-    assert datasets.load_dataset("user/scenes", split="train").num_rows == 1
+@pytest.mark.parametrize(("folder", "rows"), [(FORMER / "scenes", 1), (HUMAN_MASKS / "given", 4)])
+def test_a_dataset_is_pushed(hub: HubServer, folder: Path, rows: int, tmp_path: Path) -> None:
+    out = shutil.copytree(folder, tmp_path / "out")
+    run("push", out, "user/former")
+    assert run("verify", "user/former") == "user/former is sound\n"
+    assert datasets.load_dataset("user/former", split="train").num_rows == rows
+
+
+def test_human_masks_are_scored_as_before(tmp_path: Path) -> None:
+    data = HUMAN_MASKS / "given"
+    run("score", "--model", "toyworld:vlm", "--device", "cpu", "--data", data, "--limit", 2, "--out", tmp_path / "out")
+    former, now = HeadScores.load(HUMAN_MASKS / "scores"), HeadScores.load(tmp_path / "out")
+    for name in ("hi", "ram"):
+        np.testing.assert_allclose(now.mean(name, "response"), former.mean(name, "response"), atol=1e-4)
 
 
 def without(path: Path, *names: str) -> None:
@@ -247,8 +260,10 @@ def test_results_join_into_a_report(tmp_path: Path) -> None:
     assert all(command[0] in page for command in RUNS.values())
 
 
-def test_an_adapter_loads() -> None:
-    folder = FORMER / "comparison" / "cells" / "top-layers-1--seed-0" / "adapter"
+@pytest.mark.parametrize(
+    "folder", [FORMER / "comparison" / "cells" / "top-layers-1--seed-0" / "adapter", HUMAN_MASKS / "adapter"]
+)
+def test_an_adapter_loads(folder: Path) -> None:
     base = AutoModelForImageTextToText.from_pretrained(resolve("toyworld:vlm"), dtype="float32")
     before = {name: value.clone() for name, value in base.state_dict().items()}
     merged = PeftModel.from_pretrained(base, folder).merge_and_unload()
