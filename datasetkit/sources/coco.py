@@ -132,7 +132,9 @@ class CocoSource:
             kinds.append(NoticeKind.ID_RESPELLED)
         provenance = Provenance(
             uri=str(image.get("flickr_url") or image.get("coco_url") or as_text(file.name)),
-            license=_found(self._index.licenses, image.get("license")) or self._context.license or UNKNOWN_LICENSE,
+            license=self._index.licenses.get(identity(image.get("license")))
+            or self._context.license
+            or UNKNOWN_LICENSE,
             sha256=hashlib.sha256(data).hexdigest(),
         )
         records = [
@@ -293,7 +295,3 @@ def _mask_frame(image: Mapping[str, Any], loaded: LoadedImage) -> tuple[tuple[in
         DropReason.SIZE_MISMATCH,
         f"masks are for {stated[1]}x{stated[0]} px, the image {loaded.encoded.name} has {width}x{height} px",
     )
-
-
-def _found(names: Mapping[Any, str], key: object) -> str | None:
-    return names.get(key) if isinstance(key, int | str) else None

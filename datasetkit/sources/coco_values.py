@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -20,14 +19,12 @@ _RESPELLED = frozenset({NoticeKind.SEGMENTATION_RESPELLED})
 
 def whole(value: object) -> int | None:
     """Return the whole number that is written as ``7``, ``7.0``, ``"7"`` or ``"007"``, or None."""
-    if isinstance(value, bool):
-        return None
+    if type(value) is int:
+        return value
     if isinstance(value, str):
         match = _WHOLE.fullmatch(value.strip())
         return int(match[1]) if match else None
-    if isinstance(value, float):
-        return int(value) if value.is_integer() else None
-    return value if isinstance(value, int) else None
+    return int(value) if isinstance(value, float) and value.is_integer() else None
 
 
 def identity(value: object) -> int | str | None:
@@ -48,7 +45,7 @@ def is_crowd(value: object) -> bool:
     """Return whether ``iscrowd`` says so: 1, true, ``"1"``, but not ``"0"``, null or NaN."""
     if isinstance(value, str):
         return value.strip().casefold() in _YES
-    return isinstance(value, int | float) and value != 0 and not math.isnan(value)
+    return isinstance(value, int | float) and value != 0 and value == value
 
 
 def read_box(value: object) -> tuple[float, float, float, float] | None:

@@ -188,12 +188,12 @@ def test_any_segmentation_is_a_mask_or_unusable(value: Any) -> None:
         assert notices
 
 
-@pytest.mark.parametrize("value", [1, 1.0, "1", True, "true", "True", "yes", " 1 "])
+@pytest.mark.parametrize("value", [1, 1.0, "1", True, "true", "True", "yes", " 1 ", 10**400])
 def test_a_crowd(value: Any) -> None:
     assert is_crowd(value)
 
 
-@pytest.mark.parametrize("value", [0, 0.0, "0", False, "false", None, "", "no", float("nan"), [], "0.0"])
+@pytest.mark.parametrize("value", [0, 0.0, "0", False, "false", None, "", "no", float("nan"), [], "0.0", {}])
 def test_no_crowd(value: Any) -> None:
     assert not is_crowd(value)
 
@@ -227,6 +227,14 @@ def test_some_crowds_are_what_the_source_says(tmp_path: Path) -> None:
     recipe = crowd_set(tmp_path, 1, 0)
     assert cat_of(recipe, tmp_path / "auto", "auto")[0] == [True, False]
     assert cat_of(recipe, tmp_path / "instances", "instances")[0] == [False, False]
+
+
+def test_ignored_crowds_count_without_their_masks(tmp_path: Path) -> None:
+    recipe = crowd_set(tmp_path, 1, 0)
+    value = recipe.model_copy(update={"source": recipe.source.model_copy(update={"crowds": "ignore"})})
+    _, found = built(value, tmp_path / "out")
+    assert [(item.is_crowd, item.mask is None) for item in found["1"].objects] == [(True, True), (False, False)]
+    assert [item.id for item in found["1"].key_objects] == [1]
 
 
 @pytest.mark.parametrize(("category_id", "listed"), [("17", 17), (17.0, 17), (17, "17"), (17, 17.0), ("c7", "c7")])
