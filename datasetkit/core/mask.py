@@ -171,21 +171,6 @@ _UPRIGHT: dict[int, Callable[[BoolArray], BoolArray]] = {
 }
 
 
-def part_fault(part: object, size_hw: tuple[int, int]) -> str | None:
-    """Say what is wrong with a polygon part [x0, y0, x1, y1, ...] of an image; None where nothing is."""
-    height, width = size_hw
-    farthest = _FARTHEST_SIDES * max(height, width)
-    if not isinstance(part, Sequence) or isinstance(part, str):
-        return f"is a {type(part).__name__}; give a list of numbers"
-    if len(part) < 6 or len(part) % 2:
-        return f"has {len(part)} numbers; give x, y pairs of at least three points"
-    if not all(isinstance(value, int | float) for value in part):
-        return "holds something that is no number"
-    if not all(-farthest <= value <= farthest for value in part):  # NaN fails this, too
-        return f"has points further than {farthest} px from a {width}x{height} image"
-    return None
-
-
 def oriented_box(box_xywh: Box, size_hw: tuple[int, int], orientation: int) -> Box:
     """Turn a box (left, top, width, height), px, as the EXIF ``orientation`` (1 to 8) turns its image upright.
 
@@ -201,6 +186,21 @@ def oriented_box(box_xywh: Box, size_hw: tuple[int, int], orientation: int) -> B
     if orientation in {3, 4, 6, 7}:
         top = size_hw[0] - top - height
     return (left, top, width, height) if orientation < 5 else (top, left, height, width)
+
+
+def part_fault(part: object, size_hw: tuple[int, int]) -> str | None:
+    """Say what is wrong with a polygon part [x0, y0, x1, y1, ...] of an image; None where nothing is."""
+    height, width = size_hw
+    farthest = _FARTHEST_SIDES * max(height, width)
+    if not isinstance(part, Sequence) or isinstance(part, str):
+        return f"is a {type(part).__name__}; give a list of numbers"
+    if len(part) < 6 or len(part) % 2:
+        return f"has {len(part)} numbers; give x, y pairs of at least three points"
+    if not all(isinstance(value, int | float) for value in part):
+        return "holds something that is no number"
+    if not all(-farthest <= value <= farthest for value in part):  # NaN fails this, too
+        return f"has points further than {farthest} px from a {width}x{height} image"
+    return None
 
 
 def run_lengths(counts: str) -> NDArray[np.int64]:

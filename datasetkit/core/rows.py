@@ -129,7 +129,8 @@ def masks(row: Row) -> BoolArray:
         UnusableError: a mask is damaged.
 
     """
-    size_hw, found = _size_hw(row), [_mask(item) for item in _column(row, "objects")]
+    objects = _column(row, "objects")
+    size_hw, found = _size_hw(row), [_mask(item) for item in objects]
     result = np.zeros((len(found), *size_hw), dtype=np.bool_)
     result[[mask is not None for mask in found]] = _decoded([mask for mask in found if mask is not None], size_hw)
     return result

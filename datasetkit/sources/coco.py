@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from datasetkit.core.errors import SourceError, UnusableError
 from datasetkit.core.image import LoadedImage, load_image
 from datasetkit.core.ledger import Drop, DropReason, Notice, NoticeKind, PassedOver
-from datasetkit.core.mask import Mask, oriented_box
+from datasetkit.core.mask import oriented_box
 from datasetkit.core.protocols import Aligner, Entry, Reading, SourceContext
 from datasetkit.core.record import (
     KeyObject,
@@ -25,13 +25,12 @@ from datasetkit.core.record import (
     ObjectStatus,
     Provenance,
     Record,
-    box_inside,
 )
 from datasetkit.core.remote import RemotePath
 from datasetkit.core.text import one_line
 from datasetkit.options import CocoOptions
 from datasetkit.sources.coco_index import CocoIndex
-from datasetkit.sources.coco_values import identity, is_crowd, read_box, sound_segmentation, whole
+from datasetkit.sources.coco_values import identity, is_crowd, read_box, read_shape, whole
 from datasetkit.sources.columns import UNKNOWN_LICENSE
 from datasetkit.sources.files import as_text
 from datasetkit.sources.names import FolderNames, FoundFile
@@ -126,7 +125,7 @@ class CocoSource:
         descriptions = self._descriptions(handle)
         file, data = self._file(entry.record_id, entries)
         loaded = load_image(data, file.path.name, self._context.limits)
-        objects, notices = self._objects(entry, image, loaded)
+        objects, drops, notices = self._objects(entry, image, loaded)
         kinds = [*loaded.notices, *file.changes]
         if handle.image in self._index.respelled:
             kinds.append(NoticeKind.ID_RESPELLED)
@@ -152,7 +151,8 @@ class CocoSource:
         ]
         aligner = self._context.aligner
         record = _most_objects_named(records, aligner) if aligner is not None and len(records) > 1 else records[0]
-        return Reading(record, loaded.pixels, notices=(*(Notice(entry.record_id, kind) for kind in kinds), *notices))
+        noticed = (*(Notice(entry.record_id, kind) for kind in kinds), *notices)
+        return Reading(record, loaded.pixels, drops, noticed)
 
     def _named_by(self, category_ids: object) -> tuple[str, ...]:
         """Return the names of LVIS's lists of categories: those checked absent, and those not marked exhaustively."""
@@ -204,54 +204,46 @@ class CocoSource:
 
     def _objects(
         self, entry: Entry, image: Mapping[str, Any], loaded: LoadedImage
-    ) -> tuple[tuple[KeyObject, ...], list[Notice]]:
+    ) -> tuple[tuple[KeyObject, ...], tuple[Drop, ...], list[Notice]]:
         places = self._index.instances.of(entry.handle.image)
         if not places:
-            return (), []
+            return (), (), []
         frame_hw, turn, kinds = _mask_frame(image, loaded)
         if self._are_things and self._options.crowds == "auto":
             kinds.append(NoticeKind.ALL_CROWDS)
         notices = [Notice(entry.record_id, kind) for kind in kinds]
         objects: list[KeyObject] = []
+        drops: list[Drop] = []
         for annotation_id, start, length in places:
             annotation = self._index.instances.read(start, length)
             crowd = not self._are_things and is_crowd(annotation.get("iscrowd"))
+            try:
+                ignored = crowd and self._options.crowds == "ignore"
+                mask, around, odd = read_shape(annotation, frame_hw, ignored=ignored)
+            except UnusableError as error:
+                drops.append(Drop("annotation", annotation_id, error.reason, error.detail))
+                continue
             category = self._index.categories.get(identity(annotation.get("category_id")))
-            box = read_box(annotation.get("bbox"))
-            box = box and oriented_box(box, frame_hw, turn)
-            mask, odd = self._mask(annotation, frame_hw, turn, crowd=crowd)
             if category is None:
                 odd[NoticeKind.UNKNOWN_CATEGORY] = f"category_id is {one_line(annotation.get('category_id'))[:20]}"
-            notices += [
-                Notice(entry.record_id, kind, f"annotation {annotation_id}{': ' * bool(detail)}{detail}")
-                for kind, detail in odd.items()
-            ]
+            for kind, detail in odd.items():
+                where = f"annotation {annotation_id}"
+                notices.append(Notice(entry.record_id, kind, f"{where}: {detail}" if detail else where))
+            stated = read_box(annotation.get("bbox"))
             maker = Maker.HUMAN if annotation.get("score") is None else Maker.MODEL
             objects.append(
                 KeyObject(
                     id=len(objects),
-                    mask=mask,
+                    mask=mask and mask.oriented(turn),
                     category=category,
                     is_crowd=crowd,
-                    source_bbox=box,
-                    box=None if mask is not None or box is None else box_inside(box, loaded.encoded.size_hw),
-                    provenance=ObjectProvenance(box and maker, None if mask is None else maker),
+                    source_bbox=stated and oriented_box(stated, frame_hw, turn),
+                    box=around and oriented_box(around, frame_hw, turn),
+                    provenance=ObjectProvenance(stated and maker, None if mask is None else maker),
                     source_id=annotation_id,
                 )
             )
-        return tuple(objects), notices
-
-    def _mask(
-        self, annotation: Mapping[str, Any], size_hw: tuple[int, int], turn: int, *, crowd: bool
-    ) -> tuple[Mask | None, dict[NoticeKind, str]]:
-        """Read an upright mask, or None; what is to be known of it, with details."""
-        if crowd and self._options.crowds == "ignore":
-            return None, {NoticeKind.INSTANCE_WITHOUT_MASK: "--crowds ignore leaves out the mask of a crowd"}
-        segmentation, odd = sound_segmentation(annotation.get("segmentation"), size_hw)
-        try:
-            return Mask.from_coco(segmentation, size_hw).oriented(turn), dict.fromkeys(sorted(odd), "")
-        except UnusableError as error:
-            return None, {NoticeKind.INSTANCE_WITHOUT_MASK: f"{error.reason}: {error.detail}"}
+        return tuple(objects), tuple(drops), notices
 
 
 def _file_names(entries: Iterable[Mapping[str, Any]]) -> dict[str, None]:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from datasetkit.core.errors import SourceError
-from datasetkit.core.ledger import DropReason
+from datasetkit.core.ledger import DropReason, NoticeKind
+from datasetkit.core.record import Maker, ObjectProvenance, PhraseStatus
 from tests.core.pictures import png_header
 from tests.pipeline.builders import (
     CATEGORIES,
@@ -78,15 +79,10 @@ def test_a_bad_picture_drops_its_record_and_nothing_else(tmp_path: Path, case: s
     ("change", "reason"),
     [
         ({"image_id": 99}, DropReason.UNKNOWN_IMAGE),
-        ({"segmentation": [[1, 1, 5, 5]]}, DropReason.BAD_POLYGON),
         ({"segmentation": [[90, 90, 95, 90, 95, 95]]}, DropReason.OUTSIDE_IMAGE),
-        ({"segmentation": []}, DropReason.BAD_POLYGON),
-        ({"segmentation": None}, DropReason.BAD_MASK),
-        ({"segmentation": {"size": [24, 31], "counts": "?"}}, DropReason.BAD_MASK),
-        ({"segmentation": {"size": [31, 24], "counts": [0, 744]}}, DropReason.BAD_MASK),
     ],
 )
-def test_a_bad_annotation_is_dropped_alone(tmp_path: Path, change: Json, reason: DropReason) -> None:
+def test_an_annotation_outside_is_dropped_alone(tmp_path: Path, change: Json, reason: DropReason) -> None:
     annotations = [instance(5, 1), instance(6, 1) | change, instance(7, 1, category_id=18)]
     options = write_coco(tmp_path, [image_entry(1)], annotations, [caption(11, 1)])
     manifest, found = built(coco_recipe(options), tmp_path / "out")
@@ -94,6 +90,34 @@ def test_a_bad_annotation_is_dropped_alone(tmp_path: Path, change: Json, reason:
     assert [item.id for item in found["1"].objects] == [0, 1]
     assert reasons(tmp_path / "out", "annotation") == {"6": reason}
     assert manifest.tally.read == {"record": 1, "annotation": 3, "detection": 0}
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "box"),
+    [
+        ([[1, 1, 5, 6]], (1, 1, 4, 5)),
+        ([[1, 1, 5, 6, float("nan"), 3]], (1, 1, 4, 5)),
+        ([], None),
+        (None, None),
+        ({"size": [24, 31], "counts": "?"}, None),
+        ({"size": [31, 24], "counts": [0, 744]}, None),
+        ([[3, 3, 3, 9, 3, 5]], None),
+    ],
+)
+@pytest.mark.parametrize("bbox", [None, [2, 3, 8, 40]])
+def test_an_instance_without_mask_stays(tmp_path: Path, segmentation: Any, box: Any, bbox: Any) -> None:
+    change = {"segmentation": segmentation} | ({} if bbox is None else {"bbox": bbox})
+    options = write_coco(tmp_path, [image_entry(1)], [instance(5, 1), instance(6, 1) | change], [caption(11, 1)])
+    manifest, found = built(coco_recipe(options), tmp_path / "out")
+    sound, poor = found["1"].objects
+    assert (poor.mask, poor.area, poor.is_key, poor.source_id) == (None, None, False, "6")
+    assert poor.box_xywh == (box if bbox is None else (2, 3, 8, 21))
+    assert [phrase.status for phrase in found["1"].phrases][:1] == [PhraseStatus.AMBIGUOUS]
+    assert manifest.tally.kept["annotation"] == 2
+    assert manifest.tally.notices[NoticeKind.INSTANCE_WITHOUT_MASK] == 1
+    (notice,) = (line for line in ledger(tmp_path / "out", "notice") if line["kind"] == "instance_without_mask")
+    assert notice["detail"].startswith("annotation 6: ")
+    assert sound.provenance == ObjectProvenance(None, Maker.HUMAN)
 
 
 def test_of_two_pictures_with_one_id_the_later_is_dropped(tmp_path: Path) -> None:
