@@ -42,7 +42,6 @@ class DropReason(Explained):
     BAD_ENTRY = "bad_entry", "an entry of the source's file lacks what it needs, or is no such entry"
     BAD_POLYGON = "bad_polygon", "no polygon part has at least three points, all of them coordinates"
     BAD_MASK = "bad_mask", "run lengths that do not describe a non-empty mask of the picture's size"
-    CROWD_IGNORED = "crowd_ignored", "a crowd, whose mask --crowds ignore leaves out"
     OUTSIDE_IMAGE = "outside_image", "the polygon covers no pixel of the picture"
     BAD_ROW = "bad_row", "what stands beside the picture makes no valid record"
     FILTERED = "filtered", "a filter of the recipe refused it"

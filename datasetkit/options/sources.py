@@ -107,7 +107,7 @@ class CocoOptions(AnnotatedOptions, TextFileOptions, IgnoringOptions):
     """Which of an image's captions; all makes one record each."""
     crowds: Literal["auto", "keep", "instances", "ignore"] = Field(default="auto", json_schema_extra={BEFORE: "keep"})
     """What instances with iscrowd are: crowds (keep), single things (instances), or crowds whose masks are left out
-    (ignore).  [default: auto, which is keep, but instances where every instance has iscrowd, as CVAT exports it]"""
+    (ignore); auto keeps them, but takes them as single things where every instance has iscrowd, as CVAT exports it."""
 
     @model_validator(mode="after")
     def _check_files(self) -> CocoOptions:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from datasetkit.core.errors import SourceError, UnusableError
 from datasetkit.core.image import LoadedImage, load_image
 from datasetkit.core.ledger import Drop, DropReason, Notice, NoticeKind, PassedOver
-from datasetkit.core.mask import Box, Mask, oriented_box
+from datasetkit.core.mask import oriented_box
 from datasetkit.core.protocols import Aligner, Entry, Reading, SourceContext
 from datasetkit.core.record import (
     KeyObject,
@@ -25,13 +25,12 @@ from datasetkit.core.record import (
     ObjectStatus,
     Provenance,
     Record,
-    box_inside,
 )
 from datasetkit.core.remote import RemotePath
-from datasetkit.core.text import counted
+from datasetkit.core.text import one_line
 from datasetkit.options import CocoOptions
 from datasetkit.sources.coco_index import CocoIndex
-from datasetkit.sources.coco_values import box, identity, is_crowd, points_box, sound_segmentation, whole
+from datasetkit.sources.coco_values import identity, is_crowd, read_box, read_shape, whole
 from datasetkit.sources.columns import UNKNOWN_LICENSE
 from datasetkit.sources.files import as_text
 from datasetkit.sources.names import FolderNames, FoundFile
@@ -132,7 +131,9 @@ class CocoSource:
             kinds.append(NoticeKind.ID_RESPELLED)
         provenance = Provenance(
             uri=str(image.get("flickr_url") or image.get("coco_url") or as_text(file.name)),
-            license=_found(self._index.licenses, image.get("license")) or self._context.license or UNKNOWN_LICENSE,
+            license=self._index.licenses.get(identity(image.get("license")))
+            or self._context.license
+            or UNKNOWN_LICENSE,
             sha256=hashlib.sha256(data).hexdigest(),
         )
         records = [
@@ -150,8 +151,8 @@ class CocoSource:
         ]
         aligner = self._context.aligner
         record = _most_objects_named(records, aligner) if aligner is not None and len(records) > 1 else records[0]
-        notices = (*(Notice(entry.record_id, kind) for kind in kinds), *notices)
-        return Reading(record, loaded.pixels, drops, notices)
+        noticed = (*(Notice(entry.record_id, kind) for kind in kinds), *notices)
+        return Reading(record, loaded.pixels, drops, noticed)
 
     def _named_by(self, category_ids: object) -> tuple[str, ...]:
         """Return the names of LVIS's lists of categories: those checked absent, and those not marked exhaustively."""
@@ -188,7 +189,7 @@ class CocoSource:
                     return
         if missed:
             advice = self._files.advice(missed, "--images")
-            raise SourceError(f"none of the {counted(len(missed), 'image')} is in {self._options.images}: {advice}")
+            raise SourceError(f"{self._options.images} has none of the images that the files name: {advice}")
 
     def _descriptions(self, handle: _Handle) -> Sequence[str | None]:
         """Return the captions to choose from: several for ``best-aligned``, None where there is no caption."""
@@ -203,36 +204,32 @@ class CocoSource:
 
     def _objects(
         self, entry: Entry, image: Mapping[str, Any], loaded: LoadedImage
-    ) -> tuple[tuple[KeyObject, ...], tuple[Drop, ...], tuple[Notice, ...]]:
+    ) -> tuple[tuple[KeyObject, ...], tuple[Drop, ...], list[Notice]]:
         places = self._index.instances.of(entry.handle.image)
         if not places:
-            return (), (), ()
-        kinds: set[NoticeKind] = set()
-        frame_hw, turn = _mask_frame(image, loaded, kinds)
+            return (), (), []
+        frame_hw, turn, kinds = _mask_frame(image, loaded)
+        if self._are_things and self._options.crowds == "auto":
+            kinds.append(NoticeKind.ALL_CROWDS)
+        notices = [Notice(entry.record_id, kind) for kind in kinds]
         objects: list[KeyObject] = []
         drops: list[Drop] = []
-        without_mask: list[Notice] = []
         for annotation_id, start, length in places:
             annotation = self._index.instances.read(start, length)
-            crowd = is_crowd(annotation.get("iscrowd"))
-            if crowd and self._are_things:
-                crowd = False
-                kinds.update({NoticeKind.ALL_CROWDS} if self._options.crowds == "auto" else ())
-            if crowd and self._options.crowds == "ignore":
-                drops.append(Drop("annotation", annotation_id, DropReason.CROWD_IGNORED, "iscrowd is set"))
-                continue
+            crowd = not self._are_things and is_crowd(annotation.get("iscrowd"))
             try:
-                mask, around, fault = _shape(annotation, frame_hw, kinds)
+                ignored = crowd and self._options.crowds == "ignore"
+                mask, around, odd = read_shape(annotation, frame_hw, ignored=ignored)
             except UnusableError as error:
                 drops.append(Drop("annotation", annotation_id, error.reason, error.detail))
                 continue
-            if fault is not None:
-                detail = f"annotation {annotation_id}: {fault.reason}: {fault.detail}"
-                without_mask.append(Notice(entry.record_id, NoticeKind.INSTANCE_WITHOUT_MASK, detail))
             category = self._index.categories.get(identity(annotation.get("category_id")))
             if category is None:
-                kinds.add(NoticeKind.UNKNOWN_CATEGORY)
-            stated = box(annotation.get("bbox"))
+                odd[NoticeKind.UNKNOWN_CATEGORY] = f"category_id is {one_line(annotation.get('category_id'))[:20]}"
+            for kind, detail in odd.items():
+                where = f"annotation {annotation_id}"
+                notices.append(Notice(entry.record_id, kind, f"{where}: {detail}" if detail else where))
+            stated = read_box(annotation.get("bbox"))
             maker = Maker.HUMAN if annotation.get("score") is None else Maker.MODEL
             objects.append(
                 KeyObject(
@@ -246,32 +243,7 @@ class CocoSource:
                     source_id=annotation_id,
                 )
             )
-        notices = (*(Notice(entry.record_id, kind) for kind in sorted(kinds)), *without_mask)
         return tuple(objects), tuple(drops), notices
-
-
-def _shape(
-    annotation: Mapping[str, Any], size_hw: tuple[int, int], kinds: set[NoticeKind]
-) -> tuple[Mask | None, Box | None, UnusableError | None]:
-    """Read an instance's mask; where it is of no use, its box as far as it is known, and what is wrong with the mask.
-
-    Raises:
-        UnusableError: ``outside_image``; no part of the instance is in the image.
-
-    """
-    segmentation = annotation.get("segmentation")
-    try:
-        sound, odd = sound_segmentation(segmentation, size_hw)
-        mask = Mask.from_coco(sound, size_hw)
-    except UnusableError as error:
-        stated = box(annotation.get("bbox")) or points_box(segmentation)
-        inside = stated and box_inside(stated, size_hw)
-        # A box without area may still be where the instance is.
-        if error.reason is DropReason.OUTSIDE_IMAGE and stated and min(stated[2:]) > 0 and inside is None:
-            raise
-        return None, inside, error
-    kinds |= odd
-    return mask, None, None
 
 
 def _file_names(entries: Iterable[Mapping[str, Any]]) -> dict[str, None]:
@@ -294,29 +266,24 @@ def _most_objects_named(records: Sequence[Record], aligner: Aligner) -> Record:
     )
 
 
-def _mask_frame(image: Mapping[str, Any], loaded: LoadedImage, notices: set[NoticeKind]) -> tuple[tuple[int, int], int]:
-    """Return the size of the image that masks were drawn on, and the EXIF orientation by which they must be turned.
+def _mask_frame(image: Mapping[str, Any], loaded: LoadedImage) -> tuple[tuple[int, int], int, list[NoticeKind]]:
+    """Return the size of the image that masks were drawn on, the EXIF orientation to turn them by, and what is odd.
 
     A side that is not stated, or as null, 0 or no number, fits any image.
     """
     stated = [whole(image.get(side)) for side in ("height", "width")]
     known = [(place, side) for place, side in enumerate(stated) if side is not None and side > 0]
-    if len(known) < len(stated):
-        notices.add(NoticeKind.SIZE_UNKNOWN)
+    notices = [NoticeKind.SIZE_UNKNOWN] if len(known) < len(stated) else []
     raw_hw, upright_hw = loaded.raw_size_hw, loaded.encoded.size_hw
     fits_upright = all(upright_hw[place] == side for place, side in known)
     if all(raw_hw[place] == side for place, side in known):
         if loaded.orientation != 1 and fits_upright:
-            notices.add(NoticeKind.MASK_FRAME_ASSUMED_RAW)
-        return raw_hw, loaded.orientation
+            notices.append(NoticeKind.MASK_FRAME_ASSUMED_RAW)
+        return raw_hw, loaded.orientation, notices
     if fits_upright:
-        return upright_hw, 1
+        return upright_hw, 1, notices
     height, width = upright_hw
     raise UnusableError(
         DropReason.SIZE_MISMATCH,
         f"masks are for {stated[1]}x{stated[0]} px, the image {loaded.encoded.name} has {width}x{height} px",
     )
-
-
-def _found(names: Mapping[Any, str], key: object) -> str | None:
-    return names.get(key) if isinstance(key, int | str) else None

@@ -19,13 +19,28 @@ from datasetkit.sources.json_index import JsonFile, Postings
 _LONGEST_QUOTE = 60
 # Keys of COCO's elements of which something is made, or nothing is to be made.
 _READ_KEYS = {
-    "images": {"id", "file_name", "height", "width", "license", "flickr_url", "coco_url", "date_captured"},
-    "annotations": {"id", "image_id", "category_id", "segmentation", "bbox", "area", "iscrowd", "caption"},
-    "categories": {"id", "name", "supercategory"},
+    "images": frozenset(
+        [
+            "id",
+            "file_name",
+            "height",
+            "width",
+            "license",
+            "flickr_url",
+            "coco_url",
+            "date_captured",
+            "neg_category_ids",
+            "not_exhaustive_category_ids",
+        ]
+    ),
+    "annotations": frozenset(
+        ["id", "image_id", "category_id", "segmentation", "bbox", "area", "iscrowd", "caption", "score"]
+    ),
+    "categories": frozenset({"id", "name", "supercategory"}),
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Element:
     """An element of one of a file's lists."""
 
@@ -38,13 +53,18 @@ class _Element:
 
     def get(self, key: str) -> Any:
         """Return the value of a key, None where the element has no keys."""
-        return self.value.get(key) if isinstance(self.value, Mapping) else None
+        return self.value.get(key) if isinstance(self.value, dict) else None
+
+    @property
+    def id(self) -> int | str | None:
+        """What its id is compared by."""
+        return identity(self.get("id"))
 
     def drop(self, key: str, wanted: str) -> Drop:
         """Return the account of an element that is left out for what it has under a key."""
         name = f"{self.key}[{self.number}]"
         came = f"{key} is {repr(self.get(key))[:_LONGEST_QUOTE]}"
-        if not isinstance(self.value, Mapping):
+        if not isinstance(self.value, dict):
             came = f"value is {repr(self.value)[:_LONGEST_QUOTE]}"
         return Drop(
             "record" if self.key == "images" else "annotation",
@@ -125,7 +145,7 @@ class CocoIndex:
     ) -> None:
         self.image_ids: list[str] = []
         self.categories: dict[int | str | None, str] = {}
-        self.licenses: dict[Any, str] = {}
+        self.licenses: dict[int | str | None, str] = {}
         self.drops: list[Drop] = []
         self.respelled: set[int] = set()
         self.all_crowds = False
@@ -188,7 +208,7 @@ class CocoIndex:
             counts[key] += 1
             if element.number == 0 and key in CHECKED_LISTS:
                 check_kind(file.path, key, value, self._ignore)
-            if key in _READ_KEYS and isinstance(value, Mapping) and not value.keys() <= _READ_KEYS[key]:
+            if key in _READ_KEYS and isinstance(value, dict) and not value.keys() <= _READ_KEYS[key]:
                 self._unread.update(f"{key}.{name}" for name in value.keys() - _READ_KEYS[key])
             if key == "images":
                 self._take_image(element, known)
@@ -196,11 +216,11 @@ class CocoIndex:
                 crowds += is_crowd(element.get("iscrowd"))
                 self._take_annotation(element, found)
             elif key == "categories":
-                category_id, name = identity(element.get("id")), element.get("name")
-                if category_id is not None and isinstance(name, str) and name.strip():
-                    self.categories[category_id] = name
-            elif key == "licenses" and isinstance(element.get("id"), int | str):
-                self.licenses[value["id"]] = license_identifier(value)
+                name = element.get("name")
+                if element.id is not None and isinstance(name, str) and name.strip():
+                    self.categories[element.id] = name
+            elif key == "licenses" and element.id is not None:
+                self.licenses[element.id] = license_identifier(value)
 
         check_lists(file.path, file.scan(take))
         self.all_crowds = self.all_crowds or 0 < crowds == counts["annotations"]
@@ -235,7 +255,7 @@ class CocoIndex:
             self.drops.append(element.drop("caption", "a text"))
         else:
             key, annotation_id = self._key(image_id, value), element.get("id")
-            if isinstance(annotation_id, float) or identity(annotation_id) is None:
+            if isinstance(annotation_id, float) or element.id is None:
                 self.respelled.add(key)
             found.add(key, annotation_id, element.start, element.length)
 
@@ -248,7 +268,7 @@ class CocoIndex:
     def _check_swapped(self, element: _Element, is_caption: bool) -> None:
         """Tell by its first annotation where a file was given for the other one."""
         wanted, other = ("caption", "segmentation") if is_caption else ("segmentation", "caption")
-        if isinstance(element.value, Mapping) and wanted not in element.value and other in element.value:
+        if isinstance(element.value, dict) and wanted not in element.value and other in element.value:
             raise SourceError(
                 f"{element.file.path}: annotations have a {other} and no {wanted}; are instances and captions swapped?"
             )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from typing import Any
 
-from datasetkit.core.ledger import NoticeKind
-from datasetkit.core.mask import part_fault
+from datasetkit.core.errors import UnusableError
+from datasetkit.core.ledger import DropReason, NoticeKind
+from datasetkit.core.mask import Box, Mask, part_fault
+from datasetkit.core.record import box_inside
 
 _FARTHEST_PX = 2**31
 _WHOLE = re.compile(r"([+-]?\d{1,18})(\.0*)?", re.ASCII)
@@ -20,14 +21,12 @@ _RESPELLED = frozenset({NoticeKind.SEGMENTATION_RESPELLED})
 
 def whole(value: object) -> int | None:
     """Return the whole number that is written as ``7``, ``7.0``, ``"7"`` or ``"007"``, or None."""
-    if isinstance(value, bool):
-        return None
+    if type(value) is int:
+        return value
     if isinstance(value, str):
         match = _WHOLE.fullmatch(value.strip())
         return int(match[1]) if match else None
-    if isinstance(value, float):
-        return int(value) if value.is_integer() else None
-    return value if isinstance(value, int) else None
+    return int(value) if isinstance(value, float) and value.is_integer() else None
 
 
 def identity(value: object) -> int | str | None:
@@ -48,10 +47,10 @@ def is_crowd(value: object) -> bool:
     """Return whether ``iscrowd`` says so: 1, true, ``"1"``, but not ``"0"``, null or NaN."""
     if isinstance(value, str):
         return value.strip().casefold() in _YES
-    return isinstance(value, int | float) and value != 0 and not math.isnan(value)
+    return isinstance(value, int | float) and value != 0 and value == value
 
 
-def box(value: object) -> tuple[float, float, float, float] | None:
+def read_box(value: object) -> Box | None:
     """Return four numbers as a box, or None where they are no such."""
     if not isinstance(value, list) or len(value) != 4:
         return None
@@ -60,16 +59,39 @@ def box(value: object) -> tuple[float, float, float, float] | None:
     return float(value[0]), float(value[1]), float(value[2]), float(value[3])
 
 
-def points_box(segmentation: object) -> tuple[float, float, float, float] | None:
+def read_shape(
+    annotation: Mapping[str, Any], size_hw: tuple[int, int], *, ignored: bool
+) -> tuple[Mask | None, Box | None, dict[NoticeKind, str]]:
+    """Read an instance's mask, its box as far as it is known where there is no mask, and what is odd, with details.
+
+    Raises:
+        UnusableError: ``outside_image``; no part of the instance is in the image.
+
+    """
+    segmentation = annotation.get("segmentation")
+    stated = read_box(annotation.get("bbox")) or _points_box(segmentation)
+    inside = stated and box_inside(stated, size_hw)
+    if ignored:
+        return None, inside, {NoticeKind.INSTANCE_WITHOUT_MASK: "a crowd, whose mask --crowds ignore leaves out"}
+    try:
+        sound, odd = sound_segmentation(segmentation, size_hw)
+        return Mask.from_coco(sound, size_hw), None, dict.fromkeys(sorted(odd), "")
+    except UnusableError as error:
+        # A box without area may still be where the instance is.
+        if error.reason is DropReason.OUTSIDE_IMAGE and stated and min(stated[2:]) > 0 and inside is None:
+            raise
+        return None, inside, {NoticeKind.INSTANCE_WITHOUT_MASK: f"{error.reason}: {error.detail}"}
+
+
+def _points_box(segmentation: object) -> Box | None:
     """Return the box (left, top, width, height), px, around the points of polygons, sound or not; None without any."""
     parts = segmentation if isinstance(segmentation, list) else []
     parts = [parts] if all(map(_is_number, parts)) else parts
     flat = [part for part in map(_flattened, parts) if isinstance(part, list) and all(map(_is_number, part))]
-    points = [
-        point for part in flat for point in zip(part[0::2], part[1::2], strict=False) if all(map(math.isfinite, point))
-    ]
+    points = [point for part in flat for point in zip(part[0::2], part[1::2], strict=False)]
+    points = [point for point in points if all(abs(number) <= _FARTHEST_PX for number in point)]  # NaN fails this
     xs, ys = [x for x, _ in points], [y for _, y in points]
-    return box([min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]) if xs and ys else None
+    return read_box([min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]) if xs and ys else None
 
 
 def sound_segmentation(value: Any, size_hw: tuple[int, int]) -> tuple[Any, frozenset[NoticeKind]]:

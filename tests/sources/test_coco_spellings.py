@@ -188,12 +188,12 @@ def test_any_segmentation_is_a_mask_or_unusable(value: Any) -> None:
         assert notices
 
 
-@pytest.mark.parametrize("value", [1, 1.0, "1", True, "true", "True", "yes", " 1 "])
+@pytest.mark.parametrize("value", [1, 1.0, "1", True, "true", "True", "yes", " 1 ", 10**400])
 def test_a_crowd(value: Any) -> None:
     assert is_crowd(value)
 
 
-@pytest.mark.parametrize("value", [0, 0.0, "0", False, "false", None, "", "no", float("nan"), [], "0.0"])
+@pytest.mark.parametrize("value", [0, 0.0, "0", False, "false", None, "", "no", float("nan"), [], "0.0", {}])
 def test_no_crowd(value: Any) -> None:
     assert not is_crowd(value)
 
@@ -227,6 +227,14 @@ def test_some_crowds_are_what_the_source_says(tmp_path: Path) -> None:
     recipe = crowd_set(tmp_path, 1, 0)
     assert cat_of(recipe, tmp_path / "auto", "auto")[0] == [True, False]
     assert cat_of(recipe, tmp_path / "instances", "instances")[0] == [False, False]
+
+
+def test_ignored_crowds_count_without_their_masks(tmp_path: Path) -> None:
+    recipe = crowd_set(tmp_path, 1, 0)
+    value = recipe.model_copy(update={"source": recipe.source.model_copy(update={"crowds": "ignore"})})
+    _, found = built(value, tmp_path / "out")
+    assert [(item.is_crowd, item.mask is None) for item in found["1"].objects] == [(True, True), (False, False)]
+    assert [item.id for item in found["1"].key_objects] == [1]
 
 
 @pytest.mark.parametrize(("category_id", "listed"), [("17", 17), (17.0, 17), (17, "17"), (17, 17.0), ("c7", "c7")])
@@ -319,7 +327,7 @@ def test_the_other_files_entry_fills_in(tmp_path: Path) -> None:
 def test_a_folder_without_any_image_is_refused_with_advice(tmp_path: Path) -> None:
     images = [image_entry(number, file_name=f"train/{number}.png") for number in (1, 2)]
     options = write_coco(tmp_path, images, [instance(5, 1)], None, pictures={"1.png": picture(1), "2.png": picture(2)})
-    with pytest.raises(ValueError, match=r"none of the 2 images is in .*/images: 2 of .* without the prefix train/"):
+    with pytest.raises(ValueError, match=r"/images has none of the images .* 2 of .* without the prefix train/"):
         opened(options)
 
 
