@@ -24,7 +24,7 @@ from datasetkit.core.detections import Caption, Grounding, Region, Removal
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.ledger import Drop, DropReason, Notice, NoticeKind
 from datasetkit.core.protocols import Captioner, CropScorer, Grounder, NounPhrase, PhraseFinder, Reading
-from datasetkit.core.record import KeyObject, Phrase, Record, Scores
+from datasetkit.core.record import KeyObject, Maker, ObjectProvenance, Phrase, Record, Scores
 from datasetkit.options.grounding import GroundingOptions
 from datasetkit.runtime.batches import Batches
 from datasetkit.runtime.timers import Stages
@@ -238,6 +238,7 @@ def _object(object_id: int, region: Region, names: Sequence[tuple[Phrase, str | 
             cleaning_iou=_rounded(region.cleaning_iou),
         ),
         source_bbox=(left, top, round(right - left, _BOX_DIGITS), round(bottom - top, _BOX_DIGITS)),
+        provenance=ObjectProvenance(box=Maker.MODEL, mask=Maker.MODEL),
     )
 
 

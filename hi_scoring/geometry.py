@@ -1,7 +1,7 @@
-"""What image tokens show: grids over the picture, in its own pixels. Owns coverage, a token's share of a mask.
+"""What image tokens show: grids over the image, in its own pixels. Owns what a tower sees, and coverage.
 
-Every processor resizes, crops, pads and tiles along the axes, so a token shows a rectangle of the picture, and a grid
-of tokens is told by where its rows and its columns lie.
+Every processor resizes, crops, pads and tiles along the axes, so a token shows a rectangle of the image, and a grid of
+tokens is described by the places of its rows and columns. Coverage is a token's share of a mask.
 """
 
 from __future__ import annotations
@@ -34,19 +34,6 @@ class View:
     top_bottom: FloatArray
     left_right: FloatArray
 
-    @classmethod
-    def squash(cls, name: str, tokens: IntArray, size_hw: tuple[int, int]) -> View:
-        """Lay a grid over the whole picture, whatever that does to its shape."""
-        return cls.even(name, tokens, (0, size_hw[0]), (0, size_hw[1]))
-
-    @classmethod
-    def even(
-        cls, name: str, tokens: IntArray, top_bottom: tuple[float, float], left_right: tuple[float, float]
-    ) -> View:
-        """Lay a grid of equal cells over a rectangle, in px of the picture."""
-        rows, columns = tokens.shape
-        return cls(name, tokens, evenly(*top_bottom, rows), evenly(*left_right, columns))
-
     def boxes(self) -> FloatArray:
         """Rectangle of each token, x0 y0 x1 y1 in px, shape (rows, columns, 4)."""
         top, bottom = (edge[:, None] for edge in self.top_bottom.T)
@@ -68,6 +55,46 @@ class View:
         areas = _lengths(self.top_bottom, height)[:, None] * _lengths(self.left_right, width)
         inside = inside.reshape(len(masks), *areas.shape)
         return np.divide(inside, areas, out=np.zeros_like(inside), where=areas > 0).clip(0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Tower:
+    """How a vision tower cuts its input to tokens, in every family.
+
+    It sees whole patches from the top left. No token shows the px that are left over at the bottom and the right, where
+    the sides of an input are not multiples of a patch. All tokens have equally many patches; none shows a rest.
+
+    Args:
+        input_hw: height and width of an input, px: of a whole image, or of a tile or crop, as resized.
+        patch_px: side of a patch.
+        grid: rows and columns of tokens for one input.
+
+    """
+
+    input_hw: tuple[int, int]
+    patch_px: int
+    grid: tuple[int, int]
+
+    def squash(self, name: str, tokens: IntArray, size_hw: tuple[int, int]) -> View:
+        """Lay tokens over the whole image, whatever that does to its shape."""
+        return self.view(name, tokens, (0, size_hw[0]), (0, size_hw[1]))
+
+    def view(
+        self, name: str, tokens: IntArray, top_bottom: tuple[float, float], left_right: tuple[float, float]
+    ) -> View:
+        """Lay tokens over a rectangle of the image, in its px, that was resized to an input or a mosaic of inputs."""
+        rows, columns = tokens.shape
+        return View(name, tokens, self.spans(0, rows, *top_bottom), self.spans(1, columns, *left_right))
+
+    def spans(self, axis: int, count: int, start: float, stop: float) -> FloatArray:
+        """Compute what ``count`` rows (axis 0) or columns (1) of tokens show of [start, stop), shape (count, 2)."""
+        side_px, per_input = self.input_hw[axis], self.grid[axis]
+        token_px = side_px // self.patch_px // per_input * self.patch_px
+        inputs, numbers = np.divmod(np.arange(count), per_input)
+        starts = inputs * side_px + numbers * token_px
+        places = np.stack([starts, starts + token_px], axis=1)
+        spans: FloatArray = start + (stop - start) * places / (count // per_input * side_px)
+        return spans
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,12 +125,6 @@ class ImageTokens:
         named = np.sort(np.concatenate([view.tokens.ravel() for view in self.views]))
         if named[0] < 0 or named[-1] >= self.count or (np.diff(named) == 0).any():
             raise ValueError(f"views name tokens {named[0]} to {named[-1]}, some twice or not one of {self.count}")
-
-
-def evenly(start: float, stop: float, count: int) -> FloatArray:
-    """Part [start, stop) into equal spans, shape (count, 2)."""
-    edges = np.linspace(start, stop, count + 1)
-    return np.stack([edges[:-1], edges[1:]], axis=1)
 
 
 def mosaic(first: int, grid: tuple[int, int], tile: tuple[int, int]) -> IntArray:

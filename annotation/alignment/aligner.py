@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,14 +14,16 @@ from datasetkit.annotation.lexicon import Lexicon, coco_lexicon
 from datasetkit.annotation.phrases import NounPhraseFinder
 from datasetkit.annotation.salience import centrality_term, size_term, with_phrases
 from datasetkit.core.protocols import NounPhrase, PhraseFinder
-from datasetkit.core.record import Candidate, KeyObject, Phrase, PhraseStatus, Record
+from datasetkit.core.record import Candidate, KeyObject, Linker, Phrase, PhraseStatus, Record
 
 
 class KnownObjectAligner:
     """Finds which objects of known categories the phrases of a description name.
 
     Words, categories and counts decide; pixels give only the scores of candidates and the salience. Every phrase and
-    every object stays in the record, with a status and a reason.
+    every object stays in the record, with a status and a reason. An object without a mask counts like any other: "a
+    dog" is ambiguous beside a second dog of which only a box is known. Where an object's category is unknown, or not
+    every object of a category is marked, nothing that could be meant is certain.
 
     Args:
         finder: finds the noun phrases; ours by default.
@@ -51,11 +54,22 @@ class KnownObjectAligner:
     def align(self, record: Record) -> Record:
         """Add phrases and tell the objects' status, salience and key flag."""
         text = record.description or ""
-        return with_phrases(record, self.link(text, self._finder.find(text), record.objects), self._key_max)
+        phrases = self.link(text, self._finder.find(text), record.objects, record.partial_categories)
+        return with_phrases(record, phrases, self._key_max)
 
-    def link(self, text: str, nouns: Sequence[NounPhrase], objects: Sequence[KeyObject]) -> tuple[Phrase, ...]:
-        """Link each noun phrase of a text to the objects of its image that it names: one phrase for each noun."""
-        lexicon = extended(self._lexicon, (item.category for item in objects))
+    def link(
+        self, text: str, nouns: Sequence[NounPhrase], objects: Sequence[KeyObject], partial: Sequence[str] = ()
+    ) -> tuple[Phrase, ...]:
+        """Link each noun phrase of a text to the objects of its image that it names: one phrase for each noun.
+
+        Args:
+            text: the description.
+            nouns: its noun phrases.
+            objects: all objects of the image, those without masks among them.
+            partial: categories of which the image has, or may have, objects that are not marked.
+
+        """
+        lexicon = extended(self._lexicon, (*(item.category for item in objects), *partial))
         words = [text[noun.start : noun.end] for noun in nouns]
         mentions = [
             read_mention(noun, own, lexicon) if self._objects_known else None
@@ -65,13 +79,24 @@ class KnownObjectAligner:
         naming = [own for own, mention in zip(words, mentions, strict=True) if mention is not None]
         known = [item for item in objects if item.category is not None]
         instances = [Instance(item.id, item.is_crowd) for item in known]
-        results = iter(resolve(named, instances, _evidence(naming, known, lexicon)))
+        resolved = resolve(named, instances, _evidence(naming, known, lexicon))
+        strangers = [item.id for item in objects if item.category is None and not item.is_crowd]
+        without_mask = {item.id for item in objects if item.mask is None}
+        results = iter(
+            _honest(
+                result,
+                partly_annotated=any(category_fits(own, partial, lexicon)),
+                strangers=strangers,
+                without_mask=without_mask,
+            )
+            for own, result in zip(naming, resolved, strict=True)
+        )
         # For a phrase that names no category known here.
         unresolved = Resolution(
             reason=AlignmentReason.NO_SUCH_CATEGORY if self._objects_known else AlignmentReason.OBJECTS_UNKNOWN
         )
         return tuple(
-            phrase_of(text, noun, unresolved if mention is None else next(results))
+            phrase_of(text, noun, unresolved if mention is None else next(results), Linker.WORDS)
             for noun, mention in zip(nouns, mentions, strict=True)
         )
 
@@ -82,7 +107,14 @@ def _evidence(phrases: Sequence[str], objects: Sequence[KeyObject], lexicon: Lex
     categories = [item.category or "" for item in objects]
     fit = [category_fits(phrase, categories, lexicon) for phrase in phrases]
     near = [near_categories(phrase, categories, lexicon) for phrase in phrases]
-    prominence = [max(0.75 * size_term(item) + 0.25 * centrality_term(item), 1e-3) for item in objects]
+    measured = {
+        item.id: max(0.75 * size_term(item.mask) + 0.25 * centrality_term(item.mask), 1e-3)
+        for item in objects
+        if item.mask is not None
+    }
+    # Nothing is known of the size of an object without a mask: it weighs as much as the others do on average.
+    average = sum(measured.values()) / len(measured) if measured else 1.0
+    prominence = [measured.get(item.id, average) for item in objects]
     return Evidence(
         np.array(fit, dtype=np.float64).reshape(shape),
         np.array(near, dtype=np.bool_).reshape(shape),
@@ -90,11 +122,35 @@ def _evidence(phrases: Sequence[str], objects: Sequence[KeyObject], lexicon: Lex
     )
 
 
-def phrase_of(text: str, noun: NounPhrase, result: Resolution) -> Phrase:
+def _honest(
+    result: Resolution, *, partly_annotated: bool, strangers: Sequence[int], without_mask: Set[int]
+) -> Resolution:
+    """Take back what objects that are not fully known leave open.
+
+    Args:
+        result: what a phrase names, by the objects whose categories are known.
+        partly_annotated: whether the image may have more of what it names than is marked ("a chair", of LVIS).
+        strangers: ids of the objects of unknown category, any of which it may name.
+        without_mask: ids of the objects without a mask.
+
+    """
+    doubt = AlignmentReason.PARTLY_ANNOTATED if partly_annotated else AlignmentReason.UNKNOWN_CATEGORY
+    in_doubt = partly_annotated or bool(strangers)
+    if in_doubt and result.reason is AlignmentReason.NO_INSTANCE:
+        return Resolution(reason=doubt)
+    if in_doubt and result.object_ids:
+        # Nothing tells how likely each is, so the candidates have no scores.
+        return Resolution(candidates=tuple((one, None) for one in (*result.object_ids, *strangers)), reason=doubt)
+    if not without_mask.isdisjoint(result.object_ids):
+        return replace(result, reason=AlignmentReason.INSTANCE_WITHOUT_MASK)
+    return result
+
+
+def phrase_of(text: str, noun: NounPhrase, result: Resolution, linker: Linker) -> Phrase:
     """Write a noun phrase, with what it names, as a record holds it; what is no object names nothing."""
     words = text[noun.start : noun.end]
     if not noun.is_object:
-        return Phrase(words, noun.start, noun.end, status=PhraseStatus.NOT_AN_OBJECT)
+        return Phrase(words, noun.start, noun.end, status=PhraseStatus.NOT_AN_OBJECT, provenance=linker)
     status = PhraseStatus.ABSENT
     if result.object_ids:
         status = PhraseStatus.MATCHED
@@ -109,4 +165,5 @@ def phrase_of(text: str, noun: NounPhrase, result: Resolution) -> Phrase:
         score=result.score,
         status=status,
         reason=None if result.reason is None else result.reason.value,
+        provenance=linker,
     )

@@ -53,13 +53,13 @@ def category_fits(words: str, categories: Sequence[str], lexicon: Lexicon) -> li
     last = sum(category not in lexicon.modifiers for category in named)
     base = 3.0 if _is_plain(words, lexicon) else 2.0
     fits = {category: 1.0 / (base + min(place, last) - 1.0 / len(named)) for place, category in enumerate(named)}
-    return [fits.get(category, 0.0) for category in categories]
+    return [fits.get(lexicon.aliases.get(category, category), 0.0) for category in categories]
 
 
 def near_categories(words: str, categories: Sequence[str], lexicon: Lexicon) -> list[bool]:
     """Tell of each of some categories whether people take it for one that the noun phrase names."""
     near = {other for named in named_categories(words, lexicon) for other in lexicon.near.get(named, ())}
-    return [category in near for category in categories]
+    return [lexicon.aliases.get(category, category) in near for category in categories]
 
 
 def category_of(phrase: NounPhrase) -> str | None:
@@ -73,21 +73,28 @@ def category_of(phrase: NounPhrase) -> str | None:
 
 
 def extended(lexicon: Lexicon, categories: Iterable[str | None]) -> Lexicon:
-    """Give a lexicon that also knows the categories that it lacks, by their own words.
+    """Return a lexicon that also knows the categories that it lacks, by their own words.
 
-    The last word of a category, or the longest noun of the lexicon that ends it, is its noun; what else it says of its
-    things are modifiers. Of single words that differ in case alone, only the one in lower case is known.
+    A category whose name is an entry, however it is spelt ("aeroplane", "FireHydrants", "diningtable"), is the
+    lexicon's own; of names that differ in spelling alone, one stands for all. Of others, the last word, or the longest
+    noun of the lexicon that ends it, is the noun; what else it says of its things are modifiers.
     """
-    known = {category for names in lexicon.entries.values() for category in names}
-    missing = sorted({category for category in categories if category is not None} - known)
-    single = {normalise(category): category for category in missing if " " not in normalise(category)}
-    several = [category for category in missing if " " in normalise(category)]
-    names = [_read_category(category, lexicon) for category in (*single.values(), *several)]
-    return lexicon.with_names(names) if names else lexicon
+    known = {category for names in lexicon.entries.values() for category in names} | lexicon.aliases.keys()
+    aliases: dict[str, str] = {}
+    named: dict[str, str] = {}
+    for category in sorted({category for category in categories if category is not None} - known):
+        words = lexicon.whole_entry(category)
+        own = lexicon.entries.get(words, ())
+        if len(own) == 1 and own[0] not in lexicon.modifiers:
+            aliases[category] = own[0]
+        elif named.setdefault(words, category) != category:
+            aliases[category] = named[words]
+    names = [_read_category(category, words, lexicon) for words, category in named.items()]
+    return lexicon.with_names(names, aliases) if names or aliases else lexicon
 
 
-def _read_category(category: str, lexicon: Lexicon) -> CategoryName:
+def _read_category(category: str, said: str, lexicon: Lexicon) -> CategoryName:
     words = english_words()
-    noun = lexicon.entry(category) or singular(normalise(category).split(" ")[-1])
+    noun = lexicon.entry(said) or singular(said.split(" ")[-1])
     counters = words.group_nouns | words.partitives | words.measures
-    return CategoryName(category, noun, content_words(category, words) - counters - {*noun.split()})
+    return CategoryName(category, noun, content_words(said, words) - counters - {*noun.split()})

@@ -19,7 +19,7 @@ from datasetkit.annotation.lexicon import coco_lexicon
 from datasetkit.annotation.phrases.words import english_words
 from datasetkit.core.detections import Query, Region
 from datasetkit.core.protocols import NounPhrase
-from datasetkit.core.record import Phrase
+from datasetkit.core.record import Linker, Phrase
 from datasetkit.options.grounding import LinkOptions
 
 _Array = NDArray[np.float64]
@@ -83,7 +83,7 @@ def link(
         first = firsts[index]
         result = results.get(index if first is None else first, Resolution())
         is_seen = bool(scores[index].max(initial=0.0) >= options.score_min)
-        phrases.append(phrase_of(text, noun, _scored(result, own[index], is_seen=is_seen)))
+        phrases.append(phrase_of(text, noun, _scored(result, own[index], is_seen=is_seen), Linker.MODEL))
     return tuple(phrases)
 
 

@@ -17,5 +17,14 @@ class AlignmentReason(Explained):
     CROWD_ONLY = "crowd_only", "only a crowd region fits; the thing named is somewhere in it"
     OBJECTS_UNKNOWN = "objects_unknown", "the source has no objects and none were looked for"
     NEAR_CATEGORY = "near_category", "nothing is of the noun's own category; what it names is of one often taken for it"
+    INSTANCE_WITHOUT_MASK = (
+        "instance_without_mask",
+        "what it names is there, but not all of it has a mask, so the masks are not all that it names",
+    )
+    UNKNOWN_CATEGORY = (
+        "unknown_category",
+        "objects of unknown category are there, which the phrase may name as well",
+    )
+    PARTLY_ANNOTATED = "partly_annotated", "the source has not marked every object of the category in this image"
     NOT_FOUND = "not_found", "the detector found nothing that the phrase scores highly enough"
     OUTSCORED = "outscored", "what the detector found for it, it found with higher scores for other phrases"

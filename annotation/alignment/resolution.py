@@ -13,7 +13,7 @@ Owns the decisions by number; where the fit comes from, the lexicon or a detecto
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,14 +53,15 @@ class Resolution:
 
     Args:
         object_ids: the instances that it names.
-        candidates: for an ambiguous mention, the instances that it may name with their scores, best first.
+        candidates: for an ambiguous mention, the instances that it may name with their scores, best first; None where
+            nothing tells how likely each is.
         score: confidence in [0, 1]; None where nothing was found.
         reason: why it is not a plain match, or None.
 
     """
 
     object_ids: tuple[int, ...] = ()
-    candidates: tuple[tuple[int, float], ...] = ()
+    candidates: tuple[tuple[int, float | None], ...] = ()
     score: float | None = None
     reason: AlignmentReason | None = None
 
@@ -188,9 +189,9 @@ class _Scene:
 
 def _weighed(index: int, mentions: Sequence[Mention], earlier: Sequence[Resolution], result: Resolution) -> Resolution:
     """Turn weights into scores that add up to 1; what an earlier, different mention likely took counts less."""
-    weights = dict(result.candidates)
+    weights = {object_id: weight or 0.0 for object_id, weight in result.candidates}
     for place, other in enumerate(earlier):
-        taken: Mapping[int, float] = {**dict(other.candidates), **dict.fromkeys(other.object_ids, 1.0)}
+        taken = {one: score or 0.0 for one, score in other.candidates} | dict.fromkeys(other.object_ids, 1.0)
         if not mentions[index].is_distinct_from(mentions[place]):
             continue
         for object_id in weights.keys() & taken.keys():

@@ -20,6 +20,9 @@ from typing import Any
 import yaml
 
 _NOT_WORD = re.compile(r"[^\w']+")
+_SENSE = re.compile(r"\([^()]*\)")
+# Where words run together: pottedPlant, TVMonitor (but neither TVs nor McDonald), vehicle.car, street_sign.
+_SEAM = re.compile(r"_+|(?<=[a-z]{2})(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]{2})|(?<=[A-Za-z]{2})\.(?=[A-Za-z]{2})")
 
 
 def normalise(text: str) -> str:
@@ -27,6 +30,15 @@ def normalise(text: str) -> str:
     plain = text.casefold().replace("\u2019", "'").replace(".", "")
     words = _NOT_WORD.sub(" ", plain).split()
     return " ".join(filter(None, (word.removesuffix("'s").strip("'") for word in words)))
+
+
+def category_words(category: str) -> str:
+    """Normalise a category's name as labelling tools write it: no underscores, no CamelCase, no sense in parentheses.
+
+    >>> category_words("mouse_(computer_equipment)"), category_words("PottedPlant")
+    ('mouse', 'potted plant')
+    """
+    return normalise(_SEAM.sub(" ", _SENSE.sub(" ", category))) or normalise(category)
 
 
 def singular_forms(word: str, irregular: Mapping[str, str]) -> Iterator[str]:
@@ -75,6 +87,8 @@ class Lexicon:
         mass: entries that are stuff rather than things where no determiner stands before them.
         modifiers: added categories and the words that tell their things from others of the same noun.
         modifier_words: all of these words.
+        run_together: entries by their letters without blanks ("diningtable").
+        aliases: other names of categories, as objects may have them, and the categories that they are ("TVMonitor").
 
     """
 
@@ -87,6 +101,8 @@ class Lexicon:
     near: Mapping[str, tuple[str, ...]]
     modifiers: Mapping[str, frozenset[str]]
     modifier_words: frozenset[str]
+    run_together: Mapping[str, str]
+    aliases: Mapping[str, str]
 
     @classmethod
     def from_mapping(cls, data: Mapping[str, Any]) -> Lexicon:
@@ -124,10 +140,12 @@ class Lexicon:
             near={category: tuple(others) for category, others in data["near"].items()},
             modifiers={},
             modifier_words=frozenset(),
+            run_together={word.replace(" ", ""): word for word in entries},
+            aliases={},
         )
 
-    def with_names(self, names: Iterable[CategoryName]) -> Lexicon:
-        """Give a lexicon that also knows these categories.
+    def with_names(self, names: Iterable[CategoryName], aliases: Mapping[str, str]) -> Lexicon:
+        """Return a lexicon that also knows these categories, and some of its own by other names.
 
         Nouns that name at least the same categories as an added category's noun name that, too: a kitten or an animal
         may be a "black cat", as it may be a cat.
@@ -144,8 +162,22 @@ class Lexicon:
             for word in wider or [noun]:
                 entries[word] = (*entries.get(word, ()), *categories)
         return replace(
-            self, entries=entries, modifiers=modifiers, modifier_words=frozenset().union(*modifiers.values())
+            self,
+            entries=entries,
+            modifiers=modifiers,
+            modifier_words=frozenset().union(*modifiers.values()),
+            aliases={**self.aliases, **aliases},
         )
+
+    def whole_entry(self, category: str) -> str:
+        """Return the entry that a category's name is ("TVMonitors": "tv monitor"), or its words where it is none."""
+        words = category_words(category)
+        entry = self.entry(words)
+        if entry is not None and entry.count(" ") == words.count(" "):
+            return entry
+        together = words.replace(" ", "")
+        forms = (together, *singular_forms(together, self.plurals))
+        return next((self.run_together[form] for form in forms if form in self.run_together), words)
 
     def entry(self, head: str) -> str | None:
         """Give the longest entry that ends ``head`` ("a red fire hydrant" gives "fire hydrant"), or None."""

@@ -120,6 +120,8 @@ def _closed_tag(sentence: Sentence, index: int) -> str:
         return "DT" if word != "her" or sentence.goes_on(index) else "PRP"
     if word == "can" and (sentence.tag_at(index - 1) == "DT" or sentence.word_at(index - 1) in words.adjectives):
         return ""  # "barks at a can of paint"
+    if word == "can" and _is_container(sentence, index):
+        return "NN"
     # "the opposite side", "lit with overhead lights"
     if word in words.adjective_prepositions and sentence.tag_at(index - 1) in ("DT", "IN") and sentence.goes_on(index):
         return "JJ"
@@ -135,6 +137,15 @@ def _closed_tag(sentence: Sentence, index: int) -> str:
         ("RB", words.adverbs),
     )
     return next((tag for tag, members in classes if word in members), "")
+
+
+def _is_container(sentence: Sentence, index: int) -> bool:
+    """Tell "a trash can next to a dog" from "a dog can jump" by what follows, "as fast as a dog can" by the noun."""
+    words, after = sentence.words, sentence.word_at(index + 1)
+    closed = words.prepositions | words.conjunctions | words.auxiliaries - {"be", "do", "have"}
+    if after and sentence.tokens[index + 1].is_word and after not in closed and sentence.tag_at(index + 1) != "IN":
+        return False
+    return sentence.is_open(index - 1) and not sentence.is_name(sentence.word_at(index - 1))
 
 
 def _apostrophe(sentence: Sentence, index: int) -> str:

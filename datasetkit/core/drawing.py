@@ -44,9 +44,10 @@ def draw_overlay(
     scale = min(1.0, max_side_px / max(pixels.size))
     size_wh = (max(1, round(pixels.width * scale)), max(1, round(pixels.height * scale)))
     small = pixels.resize(size_wh, Image.Resampling.BILINEAR, reducing_gap=2.0) if scale < 1.0 else pixels
-    painted = sorted(objects, key=lambda item: (-item.area, item.id))
-    labels = _sampled_labels([item.mask for item in painted], (pixels.height, pixels.width), size_wh)
-    colours = np.array([(0, 0, 0), *(object_colour(item.id) for item in painted)], dtype=np.uint8)
+    masks = [(item.id, item.mask) for item in objects if item.mask is not None]
+    painted = sorted(masks, key=lambda numbered: (-numbered[1].area, numbered[0]))
+    labels = _sampled_labels([mask for _, mask in painted], (pixels.height, pixels.width), size_wh)
+    colours = np.array([(0, 0, 0), *(object_colour(number) for number, _ in painted)], dtype=np.uint8)
     opacity = np.where(_outlines(labels), 255, np.where(labels > 0, _FILL_OF_255, 0)).astype(np.uint8)
     return Image.composite(Image.fromarray(colours.take(labels, axis=0)), small, Image.fromarray(opacity))
 

@@ -39,7 +39,8 @@ class DropReason(Explained):
     SIZE_MISMATCH = "size_mismatch", "the masks were drawn on a picture of another size"
     UNREADABLE = "unreadable", "the picture file could not be opened"
     UNKNOWN_IMAGE = "unknown_image", "the annotation names a picture that the source does not have"
-    BAD_POLYGON = "bad_polygon", "a polygon part has fewer than three points or numbers that are no coordinates"
+    BAD_ENTRY = "bad_entry", "an entry of the source's file lacks what it needs, or is no such entry"
+    BAD_POLYGON = "bad_polygon", "no polygon part has at least three points, all of them coordinates"
     BAD_MASK = "bad_mask", "run lengths that do not describe a non-empty mask of the picture's size"
     OUTSIDE_IMAGE = "outside_image", "the polygon covers no pixel of the picture"
     BAD_ROW = "bad_row", "what stands beside the picture makes no valid record"
@@ -106,7 +107,33 @@ class NoticeKind(Explained):
     NO_DESCRIPTION = "no_description", "the picture has no description"
     PROMPT_SPLIT = "prompt_split", "the phrases were more than the detector takes at once; they were asked for in turns"
     PHRASE_CUT = "phrase_cut", "a phrase is longer than the detector reads; its end was not seen"
+    INSTANCE_WITHOUT_MASK = (
+        "instance_without_mask",
+        "an annotation has no usable mask; the instance counts when phrases are aligned, but is no key object",
+    )
     CAPTIONED = "captioned", "a model wrote the description"
+    ID_RESPELLED = (
+        "id_respelled",
+        "an id of the image or of an annotation was written as 7.0, or was missing; it counts as 7, or was numbered",
+    )
+    SIZE_UNKNOWN = "size_unknown", "the source states no usable size of the image; its masks count as drawn on it"
+    SEGMENTATION_RESPELLED = (
+        "segmentation_respelled",
+        "a mask was written as a list of numbers or of points, or with run lengths as 7.0; read as what it stands for",
+    )
+    POLYGON_PART_DROPPED = (
+        "polygon_part_dropped",
+        "a polygon part with fewer than three points, or with numbers that are no coordinates, was left out",
+    )
+    UNKNOWN_CATEGORY = (
+        "unknown_category",
+        "an annotation's category is missing, or not in the source's list of categories; its object has none",
+    )
+    ALL_CROWDS = (
+        "all_crowds",
+        "the source marks every instance as a crowd, as exports of CVAT do; taken as single things "
+        "(--crowds keep takes them as crowds)",
+    )
     CAPTION_CUT = "caption_cut", "the captioner had not ended when it had written as much as it may"
     NAME_BACKSLASHES = "name_backslashes", "backslashes in the image's name were read as slashes"
     NAME_ABSOLUTE = "name_absolute", "the image's name is an absolute path inside the folder"
@@ -222,10 +249,11 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something worth knowing about a record that was kept."""
+    """Something worth knowing about a record that was kept; ``detail`` says of which part of it, where that counts."""
 
     record_id: str
     kind: NoticeKind
+    detail: str = ""
 
 
 @dataclass(slots=True)

@@ -19,6 +19,7 @@ from datasetkit.core.errors import UnusableError
 from datasetkit.core.ledger import DropReason
 
 BoolArray = NDArray[np.bool_]
+Box = tuple[float, float, float, float]
 
 # A polygon may leave its picture, but a coordinate further out than this many picture sides is a mistake, and
 # rasterising it would take memory in proportion.
@@ -79,22 +80,11 @@ class Mask:
 
         """
         height, width = size_hw
-        farthest = _FARTHEST_SIDES * max(height, width)
         if not polygons:
             raise UnusableError(DropReason.BAD_POLYGON, "no polygon part; give at least one")
         for index, part in enumerate(polygons):
-            if len(part) < 6 or len(part) % 2:
-                raise UnusableError(
-                    DropReason.BAD_POLYGON,
-                    f"polygon part {index} has {len(part)} numbers; give x, y pairs of at least three points",
-                )
-            if not all(isinstance(value, int | float) for value in part):
-                raise UnusableError(DropReason.BAD_POLYGON, f"polygon part {index} holds something that is no number")
-            if not all(-farthest <= value <= farthest for value in part):  # NaN fails this, too
-                raise UnusableError(
-                    DropReason.BAD_POLYGON,
-                    f"polygon part {index} has points further than {farthest} px from a {width}x{height} picture",
-                )
+            if fault := part_fault(part, size_hw):
+                raise UnusableError(DropReason.BAD_POLYGON, f"polygon part {index} {fault}")
         rle = coco_mask.merge(coco_mask.frPyObjects([list(part) for part in polygons], height, width))
         if not coco_mask.area(rle):
             raise UnusableError(
@@ -111,8 +101,6 @@ class Mask:
 
         """
         if isinstance(segmentation, list):
-            if not all(isinstance(part, list) for part in segmentation):
-                raise UnusableError(DropReason.BAD_POLYGON, "polygon parts must be lists of numbers")
             return cls.from_polygons(segmentation, size_hw)
         if not isinstance(segmentation, Mapping) or not {"size", "counts"} <= segmentation.keys():
             raise UnusableError(
@@ -181,6 +169,38 @@ _UPRIGHT: dict[int, Callable[[BoolArray], BoolArray]] = {
     7: lambda array: np.rot90(array, 2).T,
     8: lambda array: np.rot90(array, 1),
 }
+
+
+def oriented_box(box_xywh: Box, size_hw: tuple[int, int], orientation: int) -> Box:
+    """Turn a box (left, top, width, height), px, as the EXIF ``orientation`` (1 to 8) turns its image upright.
+
+    Args:
+        box_xywh: on the image as it is stored.
+        size_hw: height and width of the image as it is stored, px.
+        orientation: as EXIF has it.
+
+    """
+    left, top, width, height = box_xywh
+    if orientation in {2, 3, 7, 8}:
+        left = size_hw[1] - left - width
+    if orientation in {3, 4, 6, 7}:
+        top = size_hw[0] - top - height
+    return (left, top, width, height) if orientation < 5 else (top, left, height, width)
+
+
+def part_fault(part: object, size_hw: tuple[int, int]) -> str | None:
+    """Say what is wrong with a polygon part [x0, y0, x1, y1, ...] of an image; None where nothing is."""
+    height, width = size_hw
+    farthest = _FARTHEST_SIDES * max(height, width)
+    if not isinstance(part, Sequence) or isinstance(part, str):
+        return f"is a {type(part).__name__}; give a list of numbers"
+    if len(part) < 6 or len(part) % 2:
+        return f"has {len(part)} numbers; give x, y pairs of at least three points"
+    if not all(isinstance(value, int | float) for value in part):
+        return "holds something that is no number"
+    if not all(-farthest <= value <= farthest for value in part):  # NaN fails this, too
+        return f"has points further than {farthest} px from a {width}x{height} image"
+    return None
 
 
 def run_lengths(counts: str) -> NDArray[np.int64]:

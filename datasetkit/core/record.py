@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
 from datasetkit.core.errors import RecordError
-from datasetkit.core.mask import Mask
+from datasetkit.core.mask import Box, Mask
 
 
 class PhraseStatus(StrEnum):
@@ -28,6 +28,31 @@ class ObjectStatus(StrEnum):
     MENTIONED = "mentioned"
     CANDIDATE = "candidate"
     UNMENTIONED = "unmentioned"
+
+
+class PhraseKind(StrEnum):
+    """What kind of words a phrase is."""
+
+    NOUN = "noun"
+    PRONOUN = "pronoun"
+
+
+class Maker(StrEnum):
+    """Who made a box or a mask."""
+
+    HUMAN = "human"
+    MODEL = "model"
+    REVIEWED = "reviewed"
+
+
+class Linker(StrEnum):
+    """Who linked a phrase with its objects: a person, the words alone, an image-text comparison, or a detector."""
+
+    HUMAN = "human"
+    WORDS = "words"
+    IMAGE = "image"
+    MODEL = "model"
+    REVIEWED = "reviewed"
 
 
 def _require(condition: bool, message: str) -> None:
@@ -100,12 +125,21 @@ class Scores:
 
 
 @dataclass(frozen=True, slots=True)
+class ObjectProvenance:
+    """Who made an object's box and who its mask; None where that is not known, or there is none."""
+
+    box: Maker | None = None
+    mask: Maker | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class KeyObject:
-    """One object of a picture.
+    """One object of an image.
 
     Args:
         id: number of the object in its record, unique there.
-        mask: its pixels, on the upright picture.
+        mask: its pixels, on the upright image; None for an instance that is known to be there without a usable mask,
+            which counts when phrases are aligned but is never a key object.
         category: what it is, or None where unknown.
         is_key: whether it is one of the record's key objects (the description mentions it).
         salience: how much it stands out, in [0, 1]; None where it was not measured.
@@ -113,18 +147,25 @@ class KeyObject:
         status: how the description speaks of it.
         scores: what the models said.
         source_bbox: the box (left, top, width, height) in px that the source gave, if it gave one.
+        box: the box (left, top, width, height) in px, inside the image, of an object without a mask; None where not
+            even that is known. A mask has its own.
+        provenance: who made box and mask.
+        source_id: the object's id in its source, or None.
 
     """
 
     id: int
-    mask: Mask
+    mask: Mask | None
     category: str | None = None
     is_key: bool = False
     salience: float | None = None
     is_crowd: bool = False
     status: ObjectStatus = ObjectStatus.UNMENTIONED
     scores: Scores = Scores()
-    source_bbox: tuple[float, float, float, float] | None = None
+    source_bbox: Box | None = None
+    box: Box | None = None
+    provenance: ObjectProvenance = ObjectProvenance()
+    source_id: str | None = None
 
     def __post_init__(self) -> None:
         _require(0 <= self.id < 2**31, f"object id {self.id} must be a 32-bit number, not negative")
@@ -134,29 +175,31 @@ class KeyObject:
             not self.is_key or self.status is ObjectStatus.MENTIONED,
             f"object {self.id} is a key object but {self.status.value}; key objects are mentioned ones",
         )
-        if self.source_bbox is not None:
+        _require(not self.is_key or self.mask is not None, f"object {self.id} is a key object, but has no mask")
+        _require(self.mask is None or self.box is None, f"object {self.id} has a mask, whose box is its own; omit box")
+        for name, box in (("source_bbox", self.source_bbox), ("box", self.box)):
             _require(
-                len(self.source_bbox) == 4 and all(map(math.isfinite, self.source_bbox)),
-                f"source_bbox {self.source_bbox} must be four finite numbers (left, top, width, height)",
+                box is None or (len(box) == 4 and all(map(math.isfinite, box))),
+                f"{name} {box} must be four finite numbers (left, top, width, height)",
             )
 
     @property
-    def area(self) -> int:
-        """Number of pixels in the mask."""
-        return self.mask.area
+    def area(self) -> int | None:
+        """Number of pixels in the mask; None without a mask."""
+        return None if self.mask is None else self.mask.area
 
     @property
-    def box_xywh(self) -> tuple[float, float, float, float]:
-        """The mask's tight box (left, top, width, height), px."""
-        return self.mask.box_xywh
+    def box_xywh(self) -> Box | None:
+        """The mask's tight box, or the box that is known without a mask (left, top, width, height), px."""
+        return self.box if self.mask is None else self.mask.box_xywh
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One object that an ambiguous phrase may name, with a score in [0, 1]."""
+    """One object that an ambiguous phrase may name, with a score in [0, 1]; None where it was not measured."""
 
     object_id: int
-    score: float
+    score: float | None
 
     def __post_init__(self) -> None:
         _require_unit("candidate score", self.score)
@@ -175,6 +218,8 @@ class Phrase:
         score: confidence of the match in [0, 1]; None where it was not measured.
         status: what was found.
         reason: a constant that says why, or None where the status says all.
+        provenance: who decided what it names; None where that is not known.
+        kind: noun phrase or pronoun.
 
     """
 
@@ -186,6 +231,8 @@ class Phrase:
     score: float | None = None
     status: PhraseStatus = PhraseStatus.ABSENT
     reason: str | None = None
+    provenance: Linker | None = None
+    kind: PhraseKind = PhraseKind.NOUN
 
     def __post_init__(self) -> None:
         _require(
@@ -267,10 +314,13 @@ class Record:
         phrases: the description's noun phrases in order of their start.
         questions: questions about the picture.
         source: where the picture came from.
+        absent_categories: categories that were looked for and are not in the image.
+        partial_categories: categories of which not every instance in the image is among the objects.
+        language: of the description, as a BCP 47 tag ("en"); None where nobody said.
 
     Raises:
-        RecordError: a mask of another size than the picture, an object id twice, a span that is not its text, or an id
-            that no object has.
+        RecordError: a mask of another size than the image, a box outside it, an object id twice, a span that is not
+            its text, or an id that no object has.
 
     """
 
@@ -282,6 +332,9 @@ class Record:
     objects: tuple[KeyObject, ...] = ()
     phrases: tuple[Phrase, ...] = ()
     questions: tuple[Question, ...] = ()
+    absent_categories: tuple[str, ...] = ()
+    partial_categories: tuple[str, ...] = ()
+    language: str | None = None
 
     def __post_init__(self) -> None:
         _require(bool(self.record_id and self.image_id), "record_id and image_id must not be empty")
@@ -290,9 +343,14 @@ class Record:
         _require(len(ids) == len(self.objects), f"record {self.record_id}: an object id is used twice")
         for item in self.objects:
             _require(
-                item.mask.size_hw == self.image.size_hw,
-                f"record {self.record_id}: object {item.id} has a mask of {item.mask.size_hw} on a picture of "
-                f"{self.image.size_hw} (height, width)",
+                item.mask is None or item.mask.size_hw == self.image.size_hw,
+                f"record {self.record_id}: object {item.id} has a mask of {item.mask and item.mask.size_hw} on an "
+                f"image of {self.image.size_hw} (height, width)",
+            )
+            _require(
+                item.box is None or item.box == box_inside(item.box, self.image.size_hw),
+                f"record {self.record_id}: object {item.id} has a box {item.box} (left, top, width, height) that "
+                f"leaves the image of {self.image.width}x{self.image.height} px",
             )
         for phrase in self.phrases:
             _require(
@@ -311,3 +369,25 @@ class Record:
     def key_objects(self) -> tuple[KeyObject, ...]:
         """The objects that the description is about."""
         return tuple(item for item in self.objects if item.is_key)
+
+
+def box_inside(box_xywh: Box, size_hw: tuple[int, int]) -> Box | None:
+    """Cut a box to its image.
+
+    Args:
+        box_xywh: left, top, width, height, px; it may leave the image.
+        size_hw: of the image, px.
+
+    Returns:
+        the part of the box inside the image; None where no part of it is, or a side is not positive.
+
+    """
+    height, width = size_hw
+    left, top = max(box_xywh[0], 0.0), max(box_xywh[1], 0.0)
+    right, bottom = min(box_xywh[0] + box_xywh[2], float(width)), min(box_xywh[1] + box_xywh[3], float(height))
+    if not (left < right and top < bottom):
+        return None
+    # What is not cut stays as it is: the difference of a sum would change its last digits.
+    whole_width = (left, right) == (box_xywh[0], box_xywh[0] + box_xywh[2])
+    whole_height = (top, bottom) == (box_xywh[1], box_xywh[1] + box_xywh[3])
+    return left, top, box_xywh[2] if whole_width else right - left, box_xywh[3] if whole_height else bottom - top

@@ -121,15 +121,19 @@ def masks(row: Row) -> BoolArray:
     """Decode the masks of a row's objects.
 
     Returns:
-        shape (N, H, W), dtype bool, in the order of ``row["objects"]``, on the upright picture of H x W px; N is 0
-        where the row has no objects.
+        shape (N, H, W), dtype bool, in the order of ``row["objects"]``, on the upright image of H x W px; all False
+        for an object without a mask. N is 0 where the row has no objects.
 
     Raises:
         RecordError: this is no row of ours, or a mask has another size than the row says.
         UnusableError: a mask is damaged.
 
     """
-    return _decoded(row, _column(row, "objects"))
+    objects = _column(row, "objects")
+    size_hw, found = _size_hw(row), [_mask(item) for item in objects]
+    result = np.zeros((len(found), *size_hw), dtype=np.bool_)
+    result[[mask is not None for mask in found]] = _decoded([mask for mask in found if mask is not None], size_hw)
+    return result
 
 
 def phrase_masks(row: Row, phrase: str | int) -> BoolArray:
@@ -141,15 +145,17 @@ def phrase_masks(row: Row, phrase: str | int) -> BoolArray:
             of these together. Or its index in ``row["phrases"]``.
 
     Returns:
-        shape (N, H, W), dtype bool, each object once, in the order of ``row["objects"]``; N is 0 where nothing is known
-        of the phrase's objects, and for an ambiguous phrase, whose ``candidates`` it does not decide between.
+        shape (N, H, W), dtype bool, each object that has a mask once, in the order of ``row["objects"]``; N is 0 where
+        nothing is known of the phrase's objects, and for an ambiguous phrase, whose ``candidates`` it does not decide
+        between.
 
     Raises:
         UnknownNameError: a KeyError; the row has no such phrase, and the message names those that it has.
 
     """
     wanted = {int(number) for item in _find_phrases(row, phrase) for number in item["object_ids"]}
-    return _decoded(row, [item for item in _column(row, "objects") if int(item["id"]) in wanted])
+    found = [_mask(item) for item in _column(row, "objects") if int(item["id"]) in wanted]
+    return _decoded([mask for mask in found if mask is not None], _size_hw(row))
 
 
 def overlay(row: Row, max_side_px: int | None = None) -> Image.Image:
@@ -223,15 +229,16 @@ def _folded(text: str) -> str:
     return " ".join(str(text).split()).casefold()
 
 
-def _decoded(row: Row, objects: Sequence[Mapping[str, Any]]) -> BoolArray:
-    size_hw, shapes = _size_hw(row), [_mask(item) for item in objects]
-    for shape in shapes:
-        if shape.size_hw != size_hw:
-            raise RecordError(f"a mask has {shape.size_hw} px (height, width); the row says {size_hw}")
-    return decode_masks(shapes, size_hw)
+def _decoded(found: Sequence[Mask], size_hw: tuple[int, int]) -> BoolArray:
+    for mask in found:
+        if mask.size_hw != size_hw:
+            raise RecordError(f"a mask has {mask.size_hw} px (height, width); the row says {size_hw}")
+    return decode_masks(found, size_hw)
 
 
-def _mask(item: Mapping[str, Any]) -> Mask:
+def _mask(item: Mapping[str, Any]) -> Mask | None:
+    if item["mask"] is None or item["mask"]["counts"] is None:
+        return None
     height, width = (int(side) for side in item["mask"]["size"])
     return Mask((height, width), str(item["mask"]["counts"]))
 

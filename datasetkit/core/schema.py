@@ -19,8 +19,12 @@ from datasetkit.core.record import (
     Candidate,
     EncodedImage,
     KeyObject,
+    Linker,
+    Maker,
+    ObjectProvenance,
     ObjectStatus,
     Phrase,
+    PhraseKind,
     PhraseStatus,
     Provenance,
     Question,
@@ -28,7 +32,8 @@ from datasetkit.core.record import (
     Scores,
 )
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "2.0"
+FIRST_VERSION = "1.0"
 _VERSION_KEY = b"datasetkit"
 _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 _SCORES = pa.struct([(name, pa.float64()) for name in Scores.__dataclass_fields__])
@@ -45,6 +50,8 @@ _OBJECT = pa.struct(
         ("status", pa.string()),
         ("scores", _SCORES),
         ("source_bbox", pa.list_(pa.float64())),
+        ("provenance", pa.struct([("box", pa.string()), ("mask", pa.string())])),
+        ("source_id", pa.string()),
     ]
 )
 _PHRASE = pa.struct(
@@ -57,6 +64,8 @@ _PHRASE = pa.struct(
         ("score", pa.float64()),
         ("status", pa.string()),
         ("reason", pa.string()),
+        ("provenance", pa.string()),
+        ("kind", pa.string()),
     ]
 )
 _QUESTION = pa.struct(
@@ -79,33 +88,64 @@ _COLUMNS = {
     "phrases": pa.list_(_PHRASE),
     "questions": pa.list_(_QUESTION),
     "source": pa.struct([("uri", pa.string()), ("license", pa.string()), ("sha256", pa.string())]),
+    "absent_categories": pa.list_(pa.string()),
+    "partial_categories": pa.list_(pa.string()),
+    "language": pa.string(),
     "record_id": pa.string(),
 }
 _IMAGE_COLUMNS = ("image", "overlay")
+# What rows of schema 1.0 lack: columns of the row, and of its nested columns.
+_SINCE_2 = {
+    "row": ("absent_categories", "partial_categories", "language"),
+    "objects": ("provenance", "source_id"),
+    "phrases": ("provenance", "kind"),
+}
 
 
-def row_schema(*, overlay: bool = True) -> pa.Schema:
-    """Give the Arrow schema of a published row, with the metadata that ``datasets`` and this package read.
+def row_schema(*, overlay: bool = True, version: str = SCHEMA_VERSION) -> pa.Schema:
+    """Return the Arrow schema of a published row, with the metadata that ``datasets`` and this package read.
 
     Args:
-        overlay: whether there is a column of small pictures with the masks drawn on them.
+        overlay: whether there is a column of small images with the masks drawn on them.
+        version: of the schema; today's, or the first.
 
     """
-    columns = {name: kind for name, kind in _COLUMNS.items() if overlay or name != "overlay"}
+    columns = {name: kind for name, kind in _columns(version).items() if overlay or name != "overlay"}
     metadata = {
-        b"huggingface": json.dumps({"info": {"features": features_json(overlay=overlay)}}).encode(),
-        _VERSION_KEY: json.dumps({"schema_version": SCHEMA_VERSION}).encode(),
+        b"huggingface": json.dumps({"info": {"features": features_json(overlay=overlay, version=version)}}).encode(),
+        _VERSION_KEY: json.dumps({"schema_version": version}).encode(),
     }
     return pa.schema(list(columns.items()), metadata=metadata)
 
 
-def features_json(*, overlay: bool = True) -> dict[str, Any]:
-    """Give the ``datasets`` feature types of a row in the spelling that every version since 3.6 reads."""
+def features_json(*, overlay: bool = True, version: str = SCHEMA_VERSION) -> dict[str, Any]:
+    """Return the ``datasets`` feature types of a row in the spelling that every version since 3.6 reads."""
     return {
         name: {"_type": "Image"} if name in _IMAGE_COLUMNS else _feature(kind)
-        for name, kind in _COLUMNS.items()
+        for name, kind in _columns(version).items()
         if overlay or name != "overlay"
     }
+
+
+def version_of_columns(schema: pa.Schema) -> str | None:
+    """Return the version of the published rows whose columns a table has, by name and type; None for other tables."""
+    for version in (SCHEMA_VERSION, FIRST_VERSION):
+        expected = row_schema(overlay=False, version=version)
+        if all(schema.names.count(one.name) == 1 and schema.field(one.name).type == one.type for one in expected):
+            return version
+    return None
+
+
+def _columns(version: str) -> dict[str, pa.DataType]:
+    if version.split(".")[0] != FIRST_VERSION.split(".")[0]:
+        return _COLUMNS
+    return {name: _first(name, kind) for name, kind in _COLUMNS.items() if name not in _SINCE_2["row"]}
+
+
+def _first(name: str, kind: pa.DataType) -> pa.DataType:
+    """Take out of a column's type what came with schema 2.0."""
+    later = _SINCE_2.get(name)
+    return kind if later is None else pa.list_(pa.struct([part for part in kind.value_type if part.name not in later]))
 
 
 def _feature(kind: pa.DataType) -> Any:
@@ -128,16 +168,16 @@ def stored_schema_version(schema: pa.Schema) -> str | None:
 
 
 def check_schema_version(schema: pa.Schema, where: str) -> None:
-    """Refuse a shard of another major schema version, or one that is not ours.
+    """Refuse a shard of a schema version that is not read here, or one that is not ours.
 
     Raises:
         BuiltFolderError: names the version that came and the one that is read here.
 
     """
     version = stored_schema_version(schema)
-    if version is None or version.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
+    if version is None or version.split(".")[0] not in {FIRST_VERSION.split(".")[0], SCHEMA_VERSION.split(".")[0]}:
         raise BuiltFolderError(
-            f"{where} has schema version {version}; this datasetkit reads {SCHEMA_VERSION}. "
+            f"{where} has schema version {version}; this datasetkit reads {FIRST_VERSION} and {SCHEMA_VERSION}. "
             "Build it again, or install a datasetkit that reads it"
         )
 
@@ -165,6 +205,8 @@ def record_to_row(record: Record, overlay_jpeg: bytes | None = None) -> dict[str
                 "object_ids": list(phrase.object_ids),
                 "candidates": [asdict(candidate) for candidate in phrase.candidates],
                 "status": phrase.status.value,
+                "provenance": phrase.provenance and phrase.provenance.value,
+                "kind": phrase.kind.value,
             }
             for phrase in record.phrases
         ],
@@ -173,6 +215,9 @@ def record_to_row(record: Record, overlay_jpeg: bytes | None = None) -> dict[str
             for question in record.questions
         ],
         "source": asdict(record.source),
+        "absent_categories": list(record.absent_categories),
+        "partial_categories": list(record.partial_categories),
+        "language": record.language,
         "record_id": record.record_id,
     }
 
@@ -180,8 +225,8 @@ def record_to_row(record: Record, overlay_jpeg: bytes | None = None) -> dict[str
 def _object_to_row(item: KeyObject) -> dict[str, Any]:
     return {
         "id": item.id,
-        "mask": item.mask.to_coco(),
-        "bbox": list(item.box_xywh),
+        "mask": None if item.mask is None else item.mask.to_coco(),
+        "bbox": None if item.box_xywh is None else list(item.box_xywh),
         "area": item.area,
         "category": item.category,
         "is_key": item.is_key,
@@ -190,6 +235,11 @@ def _object_to_row(item: KeyObject) -> dict[str, Any]:
         "status": item.status.value,
         "scores": asdict(item.scores),
         "source_bbox": None if item.source_bbox is None else list(item.source_bbox),
+        "provenance": {
+            "box": item.provenance.box and item.provenance.box.value,
+            "mask": item.provenance.mask and item.provenance.mask.value,
+        },
+        "source_id": item.source_id,
     }
 
 
@@ -218,6 +268,9 @@ def row_to_record(row: Mapping[str, Any]) -> Record:
         objects=objects_of(row),
         phrases=tuple(map(_phrase_from_row, row["phrases"])),
         questions=questions_of(row),
+        absent_categories=tuple(row.get("absent_categories") or ()),
+        partial_categories=tuple(row.get("partial_categories") or ()),
+        language=row.get("language"),
     )
 
 
@@ -245,10 +298,12 @@ def questions_of(row: Mapping[str, Any]) -> tuple[Question, ...]:
 
 
 def _object_from_row(value: Mapping[str, Any]) -> KeyObject:
-    height, width = value["mask"]["size"]
+    mask = value["mask"] and Mask(tuple(value["mask"]["size"]), value["mask"]["counts"])
+    box = value["bbox"] if mask is None else None
+    provenance = value.get("provenance") or {}
     return KeyObject(
         id=value["id"],
-        mask=Mask((height, width), value["mask"]["counts"]),
+        mask=mask,
         category=value["category"],
         is_key=value["is_key"],
         salience=value["salience"],
@@ -256,6 +311,9 @@ def _object_from_row(value: Mapping[str, Any]) -> KeyObject:
         status=ObjectStatus(value["status"]),
         scores=Scores(**value["scores"]),
         source_bbox=None if value["source_bbox"] is None else tuple(value["source_bbox"]),
+        box=None if box is None else tuple(box),
+        provenance=ObjectProvenance(**{name: maker and Maker(maker) for name, maker in provenance.items()}),
+        source_id=value.get("source_id"),
     )
 
 
@@ -269,4 +327,6 @@ def _phrase_from_row(value: Mapping[str, Any]) -> Phrase:
         score=value["score"],
         status=PhraseStatus(value["status"]),
         reason=value["reason"],
+        provenance=value.get("provenance") and Linker(value["provenance"]),
+        kind=PhraseKind(value.get("kind") or ("pronoun" if value["reason"] == "pronoun" else "noun")),
     )

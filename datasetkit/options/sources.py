@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, PlainValidator, SerializeAsAny, model_validator
 
 from datasetkit.core.paths import Place, as_place
-from datasetkit.options.base import Commas, InstanceOptions, PartOf, PartOptions, Several, Typed, is_data
+from datasetkit.options.base import BEFORE, Commas, InstanceOptions, PartOf, PartOptions, Several, Typed, is_data
 from datasetkit.runtime.registry import Builtin, Registry
 
 _PUBLISHED = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*")
@@ -93,7 +93,7 @@ class AnnotatedOptions(DescribedOptions):
     """Let the models of --preset replace the objects that the source has."""
 
 
-class CocoOptions(AnnotatedOptions):
+class CocoOptions(AnnotatedOptions, TextFileOptions, IgnoringOptions):
     """Build from data in COCO's format: human masks, captions aligned to them."""
 
     name: Literal["coco"] = "coco"
@@ -105,6 +105,9 @@ class CocoOptions(AnnotatedOptions):
     """COCO captions JSON."""
     caption: Literal["first", "longest", "all", "best-aligned"] = "first"
     """Which of an image's captions; all makes one record each."""
+    crowds: Literal["auto", "keep", "instances", "ignore"] = Field(default="auto", json_schema_extra={BEFORE: "keep"})
+    """What instances with iscrowd are: crowds (keep), single things (instances), or crowds whose masks are left out
+    (ignore); auto keeps them, but takes them as single things where every instance has iscrowd, as CVAT exports it."""
 
     @model_validator(mode="after")
     def _check_files(self) -> CocoOptions:

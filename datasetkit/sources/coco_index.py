@@ -1,112 +1,274 @@
-"""COCO's two annotation files, indexed. Owns which picture every annotation belongs to, and where it stands."""
+"""COCO's two annotation files, indexed. Owns which image every annotation belongs to, and where it is."""
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from datasetkit.core.errors import SourceError
+from datasetkit.core.ledger import Drop, DropReason, PassedOver, PassedOverCounts, PassedOverKind
 from datasetkit.core.paths import Place
+from datasetkit.sources.coco_kinds import CHECKED_LISTS, check_kind, check_lists
+from datasetkit.sources.coco_values import identity, is_crowd, spelled
 from datasetkit.sources.columns import license_identifier
 from datasetkit.sources.json_index import JsonFile, Postings
 
 _LONGEST_QUOTE = 60
+# Keys of COCO's elements of which something is made, or nothing is to be made.
+_READ_KEYS = {
+    "images": frozenset(
+        [
+            "id",
+            "file_name",
+            "height",
+            "width",
+            "license",
+            "flickr_url",
+            "coco_url",
+            "date_captured",
+            "neg_category_ids",
+            "not_exhaustive_category_ids",
+        ]
+    ),
+    "annotations": frozenset(
+        ["id", "image_id", "category_id", "segmentation", "bbox", "area", "iscrowd", "caption", "score"]
+    ),
+    "categories": frozenset({"id", "name", "supercategory"}),
+}
+
+
+@dataclass(slots=True)
+class _Element:
+    """An element of one of a file's lists."""
+
+    file: JsonFile
+    key: str
+    number: int
+    value: Any
+    start: int
+    length: int
+
+    def get(self, key: str) -> Any:
+        """Return the value of a key, None where the element has no keys."""
+        return self.value.get(key) if isinstance(self.value, dict) else None
+
+    @property
+    def id(self) -> int | str | None:
+        """What its id is compared by."""
+        return identity(self.get("id"))
+
+    def drop(self, key: str, wanted: str) -> Drop:
+        """Return the account of an element that is left out for what it has under a key."""
+        name = f"{self.key}[{self.number}]"
+        came = f"{key} is {repr(self.get(key))[:_LONGEST_QUOTE]}"
+        if not isinstance(self.value, dict):
+            came = f"value is {repr(self.value)[:_LONGEST_QUOTE]}"
+        return Drop(
+            "record" if self.key == "images" else "annotation",
+            spelled(self.get("id")) or name,
+            DropReason.BAD_ENTRY,
+            f"{name} of {self.file.path.name} (byte {self.start}): its {came}; COCO has {wanted} there",
+        )
+
+
+class Annotations:
+    """The annotations of one file by image: their ids and places."""
+
+    def __init__(self, file: JsonFile | None) -> None:
+        self.file = file
+        self._found = array("q")
+        self._names: dict[int, str] = {}
+        self._unnumbered: list[int] = []
+        self._largest = 0
+        self._postings = Postings()
+
+    def __len__(self) -> int:
+        """How many there are whose image is known."""
+        return len(self._postings)
+
+    def add(self, image_key: int, annotation_id: Any, start: int, length: int) -> None:
+        """Note one annotation of the image with that key."""
+        number = identity(annotation_id)
+        if number is None:
+            self._unnumbered.append(len(self._found) + 1)
+        elif not isinstance(annotation_id, int) or abs(annotation_id) >= 2**63:
+            self._names[start] = spelled(annotation_id) or ""
+        if isinstance(number, int) and abs(number) < 2**63:
+            self._largest = max(self._largest, number)
+        else:
+            number = 0
+        self._found.extend((image_key, number, start, length))
+
+    def assign(self, numbers: Mapping[int, int], images: int) -> Iterator[tuple[int, str]]:
+        """Group by image, after the last :meth:`add`; those without an id are numbered after the largest.
+
+        Yields:
+            image key and annotation id of those whose image is not known.
+
+        """
+        for number, place in enumerate(self._unnumbered, self._largest + 1):
+            self._found[place] = number
+        for at in range(0, len(self._found), 4):
+            key, annotation_id, start, length = self._found[at : at + 4]
+            if key in numbers:
+                self._postings.add(numbers[key], annotation_id, start, length)
+            else:
+                yield key, self._names.get(start) or str(annotation_id)
+        self._found = array("q")
+        self._postings.group(images)
+
+    def of(self, number: int) -> list[tuple[str, int, int]]:
+        """Return id, first byte and length of every annotation of one image."""
+        return [(self._names.get(start) or str(key), start, length) for key, start, length in self._postings.of(number)]
+
+    def read(self, start: int, length: int) -> dict[str, Any]:
+        """Read an annotation by its place."""
+        return self.file.element(start, length) if self.file else {}
 
 
 class CocoIndex:
-    """Where everything stands in the two files: ids and places, no pixels and no polygons."""
+    """Where everything is in the two files: ids and places, no pixels and no polygons.
 
-    def __init__(self, instances: Place | None, captions: Place | None) -> None:
-        self.image_ids = array("q")
-        self.instances = Postings()
-        self.captions = Postings()
-        self.categories: dict[Any, str] = {}
-        self.licenses: dict[Any, str] = {}
-        self.strays: list[tuple[str, str]] = []
+    Args:
+        instances: the file of masks.
+        captions: the file of captions.
+        encoding: of both.
+        ignore: keys of elements that are not refused.
+
+    """
+
+    def __init__(
+        self, instances: Place | None, captions: Place | None, encoding: str | None = None, ignore: tuple[str, ...] = ()
+    ) -> None:
+        self.image_ids: list[str] = []
+        self.categories: dict[int | str | None, str] = {}
+        self.licenses: dict[int | str | None, str] = {}
+        self.drops: list[Drop] = []
+        self.respelled: set[int] = set()
+        self.all_crowds = False
         self.files: list[JsonFile] = []
-        self._images: list[tuple[int, int, int]] = []
+        self._ignore = ignore
+        # Number of the file, first byte and length of each image's entry; 0, 0, 0 for one that the other file lacks.
+        self._images = array("q")
+        self._again = array("q")
+        self._image_keys = array("q")
+        # By what an id is compared by: a key, in order of appearance. By key: the number of its image.
+        self._keys: dict[int | str, int] = {}
         self._numbers: dict[int, int] = {}
-        self._instances_file = self._open(instances)
-        self._captions_file = self._open(captions)
-        files = ((self._instances_file, self.instances), (self._captions_file, self.captions))
-        waiting = [(postings, self._scan(file)) for file, postings in files if file]
-        for postings, places in waiting:
-            self._assign(places, postings)
-        for postings in (self.instances, self.captions):
-            postings.group(len(self.image_ids))
+        self._unread: set[str] = set()
+        self.instances = Annotations(self._open(instances, encoding))
+        self.captions = Annotations(self._open(captions, encoding))
+        files = (self.instances, self.captions)
+        for file in files:
+            self._scan(file)
+        ids = list(self._keys)
+        for file in files:
+            for key, annotation_id in file.assign(self._numbers, len(self.image_ids)):
+                detail = f"no image has id {ids[key]}; its entry is missing"
+                self.drops.append(Drop("annotation", annotation_id, DropReason.UNKNOWN_IMAGE, detail))
+        self.respelled = {self._numbers[key] for key in self.respelled if key in self._numbers}
 
     def is_duplicate(self, number: int) -> bool:
-        """Whether an earlier picture has the same id."""
-        return self._numbers[self.image_ids[number]] != number
+        """Return whether an earlier image has the same id."""
+        return self._numbers[self._image_keys[number]] != number
 
-    def image(self, number: int) -> dict[str, Any]:
-        """Read a picture's entry."""
-        file, start, length = self._images[number]
-        return self.files[file].element(start, length)
+    def image_entries(self, number: int) -> list[dict[str, Any]]:
+        """Read an image's entry, and that of the other file where it has one, too."""
+        places = (entries[3 * number : 3 * number + 3] for entries in (self._images, self._again))
+        return [self.files[file].element(start, length) for file, start, length in places if length]
 
-    def instance(self, start: int, length: int) -> dict[str, Any]:
-        """Read an instance annotation by its place."""
-        return self._instances_file.element(start, length) if self._instances_file else {}
+    def passed_over(self) -> Iterator[PassedOver]:
+        """Yield the keys of elements that are not read."""
+        counts = PassedOverCounts()
+        for name in sorted(self._unread):
+            ignored = name.partition(".")[2] in self._ignore
+            counts.add(PassedOverKind.IGNORED if ignored else PassedOverKind.OTHER_COLUMN, name)
+        return iter(counts)
 
-    def caption(self, start: int, length: int) -> dict[str, Any]:
-        """Read a caption by its place."""
-        return self._captions_file.element(start, length) if self._captions_file else {}
-
-    def _open(self, path: Place | None) -> JsonFile | None:
+    def _open(self, path: Place | None, encoding: str | None) -> JsonFile | None:
         if path is None:
             return None
-        self.files.append(JsonFile(path))
+        self.files.append(JsonFile(path, encoding))
         return self.files[-1]
 
-    def _scan(self, file: JsonFile) -> array[int]:
-        """Index one file; give picture id, annotation id, first byte and length of its annotations, flat."""
-        file_number = self.files.index(file)
+    def _scan(self, found: Annotations) -> None:
+        file = found.file
+        if file is None:
+            return
         known = frozenset(self._numbers)
-        annotations = array("q")
+        counts: Counter[str] = Counter()
+        crowds = 0
 
-        def take(key: str, element: Any, start: int, length: int) -> None:
+        def take(key: str, value: Any, start: int, length: int) -> None:
+            nonlocal crowds
+            element = _Element(file, key, counts[key], value, start, length)
+            counts[key] += 1
+            if element.number == 0 and key in CHECKED_LISTS:
+                check_kind(file.path, key, value, self._ignore)
+            if key in _READ_KEYS and isinstance(value, dict) and not value.keys() <= _READ_KEYS[key]:
+                self._unread.update(f"{key}.{name}" for name in value.keys() - _READ_KEYS[key])
             if key == "images":
-                image_id = _whole_number(element, "id", file.path)
-                if image_id not in known:
-                    self._numbers.setdefault(image_id, len(self.image_ids))
-                    self.image_ids.append(image_id)
-                    self._images.append((file_number, start, length))
+                self._take_image(element, known)
             elif key == "annotations":
-                if not annotations:
-                    self._check_kind(file, element)
-                image_id = _whole_number(element, "image_id", file.path)
-                annotations.extend((image_id, _whole_number(element, "id", file.path), start, length))
+                crowds += is_crowd(element.get("iscrowd"))
+                self._take_annotation(element, found)
             elif key == "categories":
-                category_id, name = _whole_number(element, "id", file.path), element.get("name")
-                if isinstance(name, str) and name:
-                    self.categories[category_id] = name
-            elif key == "licenses" and isinstance(element, Mapping) and isinstance(element.get("id"), int | str):
-                self.licenses[element["id"]] = license_identifier(element)
+                name = element.get("name")
+                if element.id is not None and isinstance(name, str) and name.strip():
+                    self.categories[element.id] = name
+            elif key == "licenses" and element.id is not None:
+                self.licenses[element.id] = license_identifier(value)
 
-        file.scan(take)
-        return annotations
+        check_lists(file.path, file.scan(take))
+        self.all_crowds = self.all_crowds or 0 < crowds == counts["annotations"]
 
-    def _check_kind(self, file: JsonFile, annotation: Any) -> None:
-        """Tell by its first annotation where a file was given in the other one's place."""
-        wanted, other = ("segmentation", "caption") if file is self._instances_file else ("caption", "segmentation")
-        if isinstance(annotation, Mapping) and wanted not in annotation and other in annotation:
+    def _take_image(self, element: _Element, known: frozenset[int]) -> None:
+        value = element.get("id")
+        image_id, name = identity(value), spelled(value)
+        if image_id is None or name is None:
+            self.drops.append(element.drop("id", "a number or a text"))
+            return
+        key = self._key(image_id, value)
+        place = array("q", (self.files.index(element.file), element.start, element.length))
+        if key in known:
+            number = 3 * self._numbers[key]
+            self._again[number : number + 3] = place
+        else:
+            self._numbers.setdefault(key, len(self.image_ids))
+            self.image_ids.append(name)
+            self._image_keys.append(key)
+            self._images.extend(place)
+            self._again.extend((0, 0, 0))
+
+    def _take_annotation(self, element: _Element, found: Annotations) -> None:
+        is_caption = found is self.captions
+        if element.number == 0:
+            self._check_swapped(element, is_caption)
+        value, text = element.get("image_id"), element.get("caption")
+        image_id = identity(value)
+        if image_id is None:
+            self.drops.append(element.drop("image_id", "the number or text of an image"))
+        elif is_caption and text is not None and not isinstance(text, str) and text == text:  # but NaN
+            self.drops.append(element.drop("caption", "a text"))
+        else:
+            key, annotation_id = self._key(image_id, value), element.get("id")
+            if isinstance(annotation_id, float) or element.id is None:
+                self.respelled.add(key)
+            found.add(key, annotation_id, element.start, element.length)
+
+    def _key(self, image_id: int | str, value: object) -> int:
+        key = self._keys.setdefault(image_id, len(self._keys))
+        if isinstance(value, float):
+            self.respelled.add(key)
+        return key
+
+    def _check_swapped(self, element: _Element, is_caption: bool) -> None:
+        """Tell by its first annotation where a file was given for the other one."""
+        wanted, other = ("caption", "segmentation") if is_caption else ("segmentation", "caption")
+        if isinstance(element.value, dict) and wanted not in element.value and other in element.value:
             raise SourceError(
-                f"{file.path}: annotations have a {other} and no {wanted}; are instances and captions swapped?"
+                f"{element.file.path}: annotations have a {other} and no {wanted}; are instances and captions swapped?"
             )
-
-    def _assign(self, annotations: array[int], postings: Postings) -> None:
-        for at in range(0, len(annotations), 4):
-            image_id, annotation_id, start, length = annotations[at : at + 4]
-            if image_id in self._numbers:
-                postings.add(self._numbers[image_id], annotation_id, start, length)
-            else:
-                self.strays.append((str(annotation_id), str(image_id)))
-
-
-def _whole_number(element: Any, key: str, path: Place) -> int:
-    value = element.get(key) if isinstance(element, Mapping) else None
-    if not isinstance(value, int) or abs(value) >= 2**63:
-        came = repr(value)[:_LONGEST_QUOTE]
-        raise SourceError(f"{path}: an element's {key} is {came}; COCO needs a whole number of 64 bits there")
-    return value

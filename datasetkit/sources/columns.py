@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from datasetkit.core.errors import SourceError
 from datasetkit.core.ledger import PassedOverKind
-from datasetkit.core.schema import row_schema
+from datasetkit.core.schema import SCHEMA_VERSION, row_schema, version_of_columns
 from datasetkit.options.sources import TableOptions
 from datasetkit.sources.files import CAPTION_COLUMNS
 from datasetkit.sources.unused import SPLIT_COLUMN, TEXT, Unused, leaves_of_type
@@ -27,8 +27,8 @@ PICTURE_NAMES = ("image", "img", "picture", "photo", "jpg", "jpeg", "png", "webp
 class Columns:
     """The columns that are read: encoded images, as bytes or as {bytes, path}, and what there is beside them.
 
-    ``text`` may be the dotted path of a text inside a column. Where the rows are whole records of a built dataset, the
-    rest counts for nothing.
+    ``text`` may be the dotted path of a text inside a column. Where the rows are whole records of a built dataset, in
+    ``version`` of the schema, the rest counts for nothing.
     """
 
     image: str
@@ -38,12 +38,13 @@ class Columns:
     license: str | None = None
     is_record: bool = False
     text_is_column: bool = True
+    version: str = SCHEMA_VERSION
 
     @property
     def names(self) -> tuple[str, ...]:
         """Every column that is read."""
         if self.is_record:
-            return tuple(row_schema(overlay=False).names)
+            return tuple(row_schema(overlay=False, version=self.version).names)
         found = (self.image, self.text_path[0] if self.text else None, self.id, self.license, self.split)
         return tuple(dict.fromkeys(name for name in found if name is not None))
 
@@ -66,8 +67,8 @@ def find_columns(schema: pa.Schema, where: str, options: TableOptions) -> Column
 
     """
     image, text, row_id = options.image_column, options.text_column, options.id_column
-    if image is text is row_id is None and is_built(schema):
-        return Columns("image", is_record=True)
+    if image is text is row_id is None and (version := version_of_columns(schema)) is not None:
+        return Columns("image", is_record=True, version=version)
     wanted = (*(name for name in (image, text, row_id) if name is not None), *CAPTION_COLUMNS, *PICTURE_NAMES)
     if twice := [name for name in wanted if schema.names.count(name) > 1]:
         raise SourceError(f"{where} has two columns named {twice[0]}; rename one")
@@ -94,16 +95,9 @@ def find_columns(schema: pa.Schema, where: str, options: TableOptions) -> Column
     )
 
 
-def is_built(schema: pa.Schema) -> bool:
-    """Return whether rows are those of a built dataset."""
-    return all(
-        _has(schema, field.name) and schema.field(field.name).type == field.type for field in row_schema(overlay=False)
-    )
-
-
 def count_unused(unused: Unused, schema: pa.Schema, columns: Columns) -> None:
     """Count the columns that are not read; those of a built dataset belong to records, which were not asked for."""
-    if is_built(schema):
+    if version_of_columns(schema) is not None:
         return
     for field in schema:
         if schema.names.count(field.name) > 1:

@@ -17,7 +17,7 @@ from datasetkit.core.errors import SourceError, UnusableError
 from datasetkit.core.ledger import DropReason, PassedOver
 from datasetkit.core.limits import ImageLimits
 from datasetkit.core.protocols import Entry, Reading, SourceContext
-from datasetkit.core.schema import row_schema
+from datasetkit.core.schema import FIRST_VERSION, SCHEMA_VERSION, row_schema
 from datasetkit.options.sources import TableOptions
 from datasetkit.sources.columns import PICTURE_NAMES, TEXT_HINT, Columns, count_unused, find_columns, is_picture
 from datasetkit.sources.files import CAPTION_COLUMNS, NO_CAPTION_COLUMN, read_picture, split_of_value
@@ -60,8 +60,13 @@ class InMemorySource(RowSource):
             rows = encoded(rows.with_format(None), self._columns)
         else:
             first = _first_values(rows)
-            if {field.name for field in row_schema(overlay=False)} <= first.keys():
-                self._columns = Columns("image", is_record=True)
+            whole = [
+                version
+                for version in (SCHEMA_VERSION, FIRST_VERSION)
+                if {*row_schema(overlay=False, version=version).names} <= first.keys()
+            ]
+            if whole:
+                self._columns = Columns("image", is_record=True, version=whole[0])
             else:
                 images = {*PICTURE_NAMES} if options.image_column is None else {options.image_column}
                 texts = {*CAPTION_COLUMNS} if options.text_column is None else {options.text_column}

@@ -1,4 +1,4 @@
-"""Large JSON files read element by element. Owns the index of where each element of an array stands.
+"""Large JSON files read element by element. Owns the index of where each element of an array is.
 
 An annotation file of a few hundred megabytes would take several gigabytes as Python objects. Here it is scanned once;
 what stays in memory is where each element starts and ends, and elements are decoded when they are asked for.
@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from datasetkit.core.errors import SourceError
-from datasetkit.core.paths import Place, open_local
+from datasetkit.core.paths import Place
+from datasetkit.sources.texts import not_in_encoding, open_utf8
 
 _CHUNK_BYTES = 2**20
 _BLANKS = " \t\r\n"
@@ -30,33 +31,34 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class JsonFile:
-    """A JSON file whose top level is an object; the elements of its arrays can be read one by one.
+    """A JSON file whose top level is an object, or a list; the elements of its arrays can be read one by one.
 
     The file stays open as long as this object lives.
 
     Args:
-        path: the file.
+        path: the file; it may be packed by gzip, and have a byte-order mark.
+        encoding: of its text; None for UTF-8, or what a byte-order mark says.
 
     Raises:
         SourceError: the file cannot be opened.
 
     """
 
-    def __init__(self, path: Place) -> None:
+    def __init__(self, path: Place, encoding: str | None = None) -> None:
         self.path = path
-        try:
-            self._file = open_local(path)
-        except OSError as error:
-            raise SourceError(f"{path} cannot be opened: {error.strerror}") from error
+        self._file = open_utf8(path, encoding)
         weakref.finalize(self, self._file.close)
         self.sha256 = ""
 
-    def scan(self, on_element: Callable[[str, Any, int, int], None]) -> None:
+    def scan(self, on_element: Callable[[str, Any, int, int], None]) -> dict[str, bool]:
         """Go through the file once.
 
         Args:
-            on_element: called with the top-level key, the decoded element, its first byte and its length, for each
-                element of each top-level array. Text beyond ASCII is not decoded rightly here; use :meth:`element`.
+            on_element: called with the top-level key ("" where the top level is a list), the decoded element, its first
+                byte in UTF-8 and its length, for each element of each top-level array.
+
+        Returns:
+            the keys of the top level, and whether each has an array; null counts as a key that is not there.
 
         Raises:
             SourceError: the file is no such JSON; names the byte at which it breaks.
@@ -64,16 +66,26 @@ class JsonFile:
         """
         self._file.seek(0)
         scanner = _Scanner(self._file.read, str(self.path))
-        scanner.expect("{")
-        for key in scanner.members("}", scanner.key):
-            scanner.expect(":")
-            if scanner.peek() != "[":
-                scanner.value()
-                continue
+        arrays: dict[str, bool] = {}
+
+        def scan_array(key: str) -> None:
             scanner.expect("[")
             for element, start, length in scanner.members("]", scanner.value):
                 on_element(key, element, start, length)
+
+        if scanner.peek() == "[":
+            scan_array("")
+        else:
+            scanner.expect("{")
+            for key in scanner.members("}", scanner.key):
+                scanner.expect(":")
+                is_array = scanner.peek() == "["
+                if is_array:
+                    scan_array(key)
+                if is_array or scanner.value()[0] is not None:
+                    arrays[key] = is_array
         self.sha256 = scanner.digest()
+        return arrays
 
     def element(self, start: int, length: int) -> Any:
         """Decode one element by its place. May be called from several threads at once.
@@ -160,10 +172,11 @@ class _Scanner:
                 raise self._broken("a number has too many digits") from None
             else:
                 if end + _LONGEST_NUMBER_TAIL < len(self._text) or self._ended:
-                    start = self._before + self._at
-                    length = end - self._at
+                    text, start = self._text[self._at : end], self._before + self._at
                     self._at = end
-                    return value, start, length
+                    if not text.isascii():  # every one of its bytes was taken for a character
+                        value = json.loads(text.encode("latin-1"))
+                    return value, start, len(text)
             self._fill()
 
     def _fill(self) -> None:
@@ -181,7 +194,8 @@ class _Scanner:
         try:
             self._utf8.decode(chunk, final=self._ended)
         except UnicodeDecodeError as error:
-            raise SourceError(f"{self._name} is not UTF-8 text (byte {first + error.start})") from None
+            error.start += first
+            raise SourceError(not_in_encoding(self._name, "utf-8", error)) from None
 
     def _broken(self, what: str) -> SourceError:
         return SourceError(f"{self._name} is not the JSON it should be: {what} (byte {self._before + self._at})")

@@ -22,6 +22,7 @@ from datasetkit.sources.texts import decoded
 
 _LARGEST_TEXT_BYTES = 2**24
 _NESTED = ("objects", "phrases", "questions")
+_SINCE_2 = ("absent_categories", "partial_categories")
 _PROVENANCE = ("uri", "license", "sha256")
 _RECORD_KEYS = {"record_id", "image_id", "file_name", "width", "height", "has_description", *_NESTED, *_PROVENANCE}
 _SCHEMA = pa.schema([field for field in row_schema(overlay=False) if field.name != "image"])
@@ -90,7 +91,8 @@ def record_row(path: Place, sample: Sample) -> dict[str, Any]:
     values = values_of(path, sample)
     try:
         row = {name: values[name] for name in ("record_id", "image_id", "width", "height")}
-        row |= {name: json.loads(values[name]) for name in _NESTED}
+        row |= {name: json.loads(values[name]) for name in (*_NESTED, *_SINCE_2) if name in values}
+        row["language"] = values.get("language") or None
         row["description"] = text_of(path, sample) if values["has_description"] else None
         row["source"] = {name: values[name] for name in _PROVENANCE}
         typed: dict[str, Any] = pa.RecordBatch.from_pylist([row], schema=_SCHEMA).to_pylist()[0]

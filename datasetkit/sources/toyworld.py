@@ -18,7 +18,16 @@ from PIL import Image
 
 from datasetkit.core.mask import Mask
 from datasetkit.core.protocols import Entry, Reading, Source, SourceContext
-from datasetkit.core.record import EncodedImage, KeyObject, ObjectStatus, Phrase, PhraseStatus, Provenance, Record
+from datasetkit.core.record import (
+    EncodedImage,
+    KeyObject,
+    ObjectStatus,
+    Phrase,
+    PhraseKind,
+    PhraseStatus,
+    Provenance,
+    Record,
+)
 from datasetkit.options import ToyworldOptions
 from datasetkit.toyworld.descriptions import Description, describe
 from datasetkit.toyworld.domain import BASE, DOMAINS, Domain
@@ -98,6 +107,7 @@ class ToyworldSource(Source):
             objects=key_objects(scene, description, self._domain),
             phrases=gold_phrases(description),
             questions=ask(scene, self._domain, question_stream, tuple(QuestionType)),
+            language="en",
         )
 
 
@@ -126,6 +136,7 @@ def gold_phrases(description: Description) -> tuple[Phrase, ...]:
             object_ids=phrase.object_ids,
             status=PhraseStatus.MATCHED,
             reason=PRONOUN if phrase.is_pronoun else None,
+            kind=PhraseKind.PRONOUN if phrase.is_pronoun else PhraseKind.NOUN,
         )
         for phrase in description.phrases
     )

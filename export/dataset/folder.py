@@ -199,6 +199,8 @@ class BuildFolder:
         lines = [_drop_line(part.index, drop) for drop in drops]
         for notice in notices:
             event = {"part": part.index, "event": "notice", "record_id": notice.record_id, "kind": notice.kind}
+            if notice.detail:
+                event["detail"] = notice.detail
             lines.append(json.dumps(event, ensure_ascii=False) + "\n")
         replace_file(self._ledger(part.index), "".join(lines).encode())
         replace_file(self._marker(part.index), json.dumps(part.to_json()).encode())

@@ -39,8 +39,8 @@ class ObjectView:
     Args:
         name: its category, numbered where the record has several of it.
         colour: as CSS spells it.
-        path: ``d`` of its outline.
-        share: its part of the picture, range [0, 1].
+        path: ``d`` of its outline, or of its box where it has no mask; "" where neither is known.
+        share: its part of the image, range [0, 1]; None without a mask.
         label_xy: where a label goes, percent of width and height; only for an ambiguous phrase's candidates.
         scores: what the models said, name and value.
 
@@ -50,7 +50,7 @@ class ObjectView:
     name: str
     colour: str
     path: str
-    share: float
+    share: float | None
     label_xy: tuple[float, float] | None
     scores: tuple[tuple[str, float], ...]
 
@@ -97,7 +97,7 @@ class RecordView:
     @property
     def masks(self) -> list[ObjectView]:
         """The objects in the order in which their masks are painted: large ones first, so that small ones show."""
-        return sorted(self.objects, key=lambda view: (-view.item.area, view.item.id))
+        return sorted(self.objects, key=lambda view: (-(view.item.area or 0), view.item.id))
 
     @property
     def unmentioned(self) -> int:
@@ -171,16 +171,15 @@ def _view_objects(record: Record, size_wh: tuple[int, int]) -> tuple[ObjectView,
     pixel_count = record.image.width * record.image.height
     views = []
     for item in sorted(record.objects, key=_prominence):
-        coverage = mask_coverage(item.mask, size_wh)
-        x, y = inner_point(coverage) if item.id in candidates else (0.0, 0.0)
+        path, (x, y) = _outline(item, record.image.size_hw, size_wh)
         views.append(
             ObjectView(
                 item=item,
                 name=names[item.id],
                 colour="#{:02x}{:02x}{:02x}".format(*object_colour(item.id)),
-                path=svg_path(coverage),
-                share=item.area / pixel_count,
-                label_xy=(round(100 * x, 1), round(100 * y, 1)) if item.id in candidates else None,
+                path=path,
+                share=None if item.area is None else item.area / pixel_count,
+                label_xy=(round(100 * x, 1), round(100 * y, 1)) if path and item.id in candidates else None,
                 scores=tuple(
                     (field.name, value)
                     for field in fields(item.scores)
@@ -191,9 +190,29 @@ def _view_objects(record: Record, size_wh: tuple[int, int]) -> tuple[ObjectView,
     return tuple(views)
 
 
+def _outline(item: KeyObject, size_hw: tuple[int, int], size_wh: tuple[int, int]) -> tuple[str, tuple[float, float]]:
+    """Return an object's outline on an image shown in another size, and where a label goes, as shares of the sides."""
+    if item.mask is not None:
+        coverage = mask_coverage(item.mask, size_wh)
+        return svg_path(coverage), inner_point(coverage)
+    if item.box is None:
+        return "", (0.0, 0.0)
+    left, top, width, height = item.box
+    across, down = UNITS_PER_PX * size_wh[0] / size_hw[1], UNITS_PER_PX * size_wh[1] / size_hw[0]
+    corners = (round(left * across), round(top * down), round(width * across), round(height * down))
+    path = "M{0} {1}h{2}v{3}h-{2}z".format(*corners)
+    return path, ((left + width / 2) / size_hw[1], (top + height / 2) / size_hw[0])
+
+
 def _prominence(item: KeyObject) -> tuple[bool, bool, float, int, int]:
     """Sort key: key objects, then candidates, then the rest; by salience, area and id among each."""
-    return (not item.is_key, item.status is ObjectStatus.UNMENTIONED, -(item.salience or 0.0), -item.area, item.id)
+    return (
+        not item.is_key,
+        item.status is ObjectStatus.UNMENTIONED,
+        -(item.salience or 0.0),
+        -(item.area or 0),
+        item.id,
+    )
 
 
 def _object_names(objects: Sequence[KeyObject]) -> dict[int, str]:

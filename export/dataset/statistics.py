@@ -43,6 +43,7 @@ _COUNTS = (
     "objects",
     "key_objects",
     "crowds",
+    "without_mask",
     "phrases",
     "questions",
     "links",
@@ -77,12 +78,13 @@ class Summary:
         num_bytes: size of all columns before compression.
         key_objects: objects that the descriptions are about.
         crowds: objects that cover several things that were not told apart.
+        without_mask: objects that are known to be there, without a mask.
         links: pairs of a phrase and an object that it names.
         candidates: pairs of an ambiguous phrase and an object that it may name.
         phrase_reasons: phrases that have a reason, by status and reason, most frequent first.
         scores: what models said of the objects, by name, as far as it was measured.
         description_words: words, parted by white space, in a description.
-        mask_share: an object's share of its picture's pixels, in (0, 1].
+        mask_share: the share of its image's pixels that an object with a mask covers, in (0, 1].
         longer_side_px: the longer side of the upright picture.
         category_count: how many there are, also of those that ``categories`` leaves out.
         uncategorised: objects without a category.
@@ -99,6 +101,7 @@ class Summary:
     objects: int
     key_objects: int
     crowds: int
+    without_mask: int
     phrases: int
     questions: int
     links: int
@@ -124,6 +127,7 @@ class Summary:
         """Read one summary of ``statistics.json``."""
         histograms = {name: Histogram(tuple(value[name]["lower"]), tuple(value[name]["counts"])) for name in _BINS}
         scores = {name: ScoreSummary(**summary) for name, summary in value["scores"].items()}
+        value = {"without_mask": 0, **value}  # which rows of schema 1.0 do not have
         return cls(**{**{item.name: value[item.name] for item in fields(cls)}, **histograms, "scores": scores})
 
 
@@ -256,7 +260,10 @@ class _SummaryCounter:
         self.counts["crowds"] += item["is_crowd"]
         self._object_status[item["status"]] += 1
         self._scores.add(item["scores"])
-        self._bin("mask_share", item["area"] / pixels)
+        if item["area"] is None:
+            self.counts["without_mask"] += 1
+        else:
+            self._bin("mask_share", item["area"] / pixels)
         if item["category"] is None:
             self.counts["uncategorised"] += 1
         else:

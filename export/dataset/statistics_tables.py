@@ -22,6 +22,7 @@ _COUNTS = (
     "objects",
     "key_objects",
     "crowds",
+    "without_mask",
     "phrases",
     "links",
     "candidates",

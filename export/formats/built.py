@@ -79,18 +79,19 @@ class Picture:
 
 def says_more(item: KeyObject) -> bool:
     """Whether more is known of an object than mask and category: it is mentioned, or has scores, salience or a box."""
-    return item != KeyObject(item.id, item.mask, item.category, is_crowd=item.is_crowd)
+    return item != KeyObject(item.id, item.mask, item.category, is_crowd=item.is_crowd, box=item.box)
 
 
 def object_keys(record: Record) -> list[ObjectKey]:
     """Tell a record's objects apart, and know them again in its picture's other records.
 
-    A key is mask, category, crowd, and how many objects of the record before it are equal in these.
+    A key is mask or box, category, crowd, and how many objects of the record before it are equal in these.
     """
     seen: Counter[tuple[str, str | None, bool]] = Counter()
     keys = []
     for item in record.objects:
-        look = item.mask.counts, item.category, item.is_crowd
+        shape = str(item.box) if item.mask is None else item.mask.counts
+        look = shape, item.category, item.is_crowd
         keys.append((*look, seen[look]))
         seen[look] += 1
     return keys

@@ -20,6 +20,8 @@ from datasetkit.export.formats.result import ExportResult, losses
 
 _MEANINGS = {
     "unnamed_objects": f'objects without a category, which COCO does not know; their category is "{UNNAMED}"',
+    "objects_without_mask": "objects without a mask; their segmentation is empty, their area 0, and their box is all "
+    "that is known of them",
     "differing_objects": "objects of which records of one picture say different things (key, status, scores, ...); "
     "annotations have what the first record says",
     "questions": "questions, for which COCO has no place",
@@ -30,9 +32,10 @@ def write_coco(dataset: BuiltDataset, target: Path) -> ExportResult:
     """Write ``instances_SPLIT.json``, ``captions_SPLIT.json`` and ``images/SPLIT/``.
 
     A picture appears once, with the objects of all its records. Annotations have keys beyond COCO's: ``is_key``,
-    ``status``, ``salience``, ``scores``, ``source_bbox``. A picture's id is the one of its source where all pictures of
-    the split have whole numbers, else its number. Categories have the ids 1, 2, ... in the order of their names.
-    Captions carry their ``phrases``, which name objects by ``annotation_ids``.
+    ``status``, ``salience``, ``scores``, ``source_bbox``, ``source_id``, ``provenance``. A picture's id
+    is the one of its source where all pictures of the split have whole numbers, else its number. Categories have the
+    ids 1, 2, ... in the order of their names. Captions carry their ``phrases``, which name objects by
+    ``annotation_ids``.
     """
     names = dataset.category_names()
     categories = {name: number for number, name in enumerate(names, start=1)}
@@ -84,20 +87,23 @@ def _add_instances(
     for key, item in objects.items():
         counts["objects"] += 1
         counts["unnamed_objects"] += item.category is None
+        counts["objects_without_mask"] += item.mask is None
         ids[key] = counts["objects"]
         annotation = {
             "id": counts["objects"],
             "image_id": image_id,
             "category_id": categories[item.category or UNNAMED],
-            "segmentation": item.mask.to_coco(),
-            "area": item.area,
-            "bbox": list(item.box_xywh),
+            "segmentation": [] if item.mask is None else item.mask.to_coco(),
+            "area": 0 if item.area is None else item.area,
+            "bbox": list(item.box_xywh or (0.0, 0.0, 0.0, 0.0)),
             "iscrowd": int(item.is_crowd),
             "is_key": item.is_key,
             "status": item.status.value,
             "salience": item.salience,
             "scores": asdict(item.scores),
             "source_bbox": item.source_bbox,
+            "source_id": item.source_id,
+            "provenance": asdict(item.provenance),
         }
         files.add("instances", annotation)
     return ids
@@ -131,6 +137,8 @@ def _phrase(phrase: Phrase, ids: Mapping[int, int]) -> dict[str, Any]:
         "score": phrase.score,
         "status": phrase.status.value,
         "reason": phrase.reason,
+        "provenance": phrase.provenance,
+        "kind": phrase.kind.value,
     }
 
 

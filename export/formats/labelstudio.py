@@ -9,7 +9,7 @@ from typing import Any
 from xml.sax.saxutils import quoteattr
 
 from datasetkit.core.files import write_text
-from datasetkit.core.record import KeyObject, Phrase, PhraseStatus, Record
+from datasetkit.core.record import EncodedImage, KeyObject, Phrase, PhraseStatus, Record
 from datasetkit.export.formats.brush import brush_rle
 from datasetkit.export.formats.built import UNNAMED, BuiltDataset, says_more
 from datasetkit.export.formats.result import ExportResult, losses
@@ -17,6 +17,7 @@ from datasetkit.export.formats.result import ExportResult, losses
 _MEANINGS = {
     "unnamed_objects": f'objects without a category; their label is "{UNNAMED}"',
     "object_details": "objects of which more is known (key, status, salience, scores, source box) than masks tell",
+    "objects_without_region": "objects of which neither mask nor box is known, left out",
     "phrase_details": "phrases with a score or the reason for their status, for which spans have no place",
     "candidates": "candidates of ambiguous phrases; they have relations as named objects do, without their scores",
     "questions": "questions, for which the tasks have no place",
@@ -26,9 +27,10 @@ _MEANINGS = {
 def write_labelstudio(dataset: BuiltDataset, target: Path) -> ExportResult:
     """Write ``tasks_SPLIT.json``, ``images/SPLIT/`` and ``label_config.xml``.
 
-    A task is a record. Objects are brush masks labelled with their category, phrases are spans of the description (in
-    code points) labelled with their status, and a relation leads from a phrase to each object that it names or, where
-    it is ambiguous, may name. Pictures are named relative to the tasks file. No description is spelled "".
+    A task is a record. Objects are brush masks, or boxes where there is no mask, labelled with their category. Phrases
+    are spans of the description (in code points) labelled with their status, and a relation leads from a phrase to
+    each object that it names or, where it is ambiguous, may name. Pictures are named relative to the tasks file. No
+    description is spelled "".
     """
     counts: Counter[str] = Counter()
     for split in dataset.splits:
@@ -56,13 +58,16 @@ def _task(record: Record, path: str, counts: Counter[str]) -> dict[str, Any]:
     counts["phrase_details"] += sum((phrase.score, phrase.reason) != (None, None) for phrase in record.phrases)
     counts["candidates"] += sum(len(phrase.candidates) for phrase in record.phrases)
     counts["questions"] += len(record.questions)
-    result = [_brush(item) for item in record.objects]
+    counts["objects_without_region"] += sum(item.box_xywh is None for item in record.objects)
+    result = [_region(item, record.image) for item in record.objects if item.box_xywh is not None]
+    drawn = {region["id"] for region in result}
     for number, phrase in enumerate(record.phrases):
         named = (*phrase.object_ids, *(candidate.object_id for candidate in phrase.candidates))
         result.append(_span(number, phrase))
         result += [
             {"type": "relation", "from_id": f"phrase{number}", "to_id": f"object{object_id}", "direction": "right"}
             for object_id in named
+            if f"object{object_id}" in drawn
         ]
     return {
         "data": {
@@ -75,18 +80,25 @@ def _task(record: Record, path: str, counts: Counter[str]) -> dict[str, Any]:
     }
 
 
-def _brush(item: KeyObject) -> dict[str, Any]:
-    height, width = item.mask.size_hw
+def _region(item: KeyObject, image: EncodedImage) -> dict[str, Any]:
+    """Write an object's mask as a brush region, or its box, in percent of the sides, where it has no mask."""
     label = item.category or UNNAMED
+    if item.mask is not None:
+        kind, name = "brushlabels", "objects"
+        value: dict[str, Any] = {"format": "rle", "rle": list(brush_rle(item.mask.decode()))}
+    else:
+        kind, name = "rectanglelabels", "boxes"
+        shares = (100 * side / (image.width, image.height)[at % 2] for at, side in enumerate(item.box or ()))
+        value = dict(zip(("x", "y", "width", "height"), shares, strict=True)) | {"rotation": 0}
     return {
         "id": f"object{item.id}",
-        "type": "brushlabels",
-        "from_name": "objects",
+        "type": kind,
+        "from_name": name,
         "to_name": "image",
-        "original_width": width,
-        "original_height": height,
+        "original_width": image.width,
+        "original_height": image.height,
         "image_rotation": 0,
-        "value": {"format": "rle", "rle": list(brush_rle(item.mask.decode())), "brushlabels": [label]},
+        "value": value | {kind: [label]},
     }
 
 
@@ -102,13 +114,16 @@ def _span(number: int, phrase: Phrase) -> dict[str, Any]:
 
 def _label_config(categories: list[str]) -> str:
     """Write the labelling interface that the tasks belong to."""
-    brushes = "\n".join(f"    <Label value={quoteattr(name)}/>" for name in categories)
+    labels = "\n".join(f"    <Label value={quoteattr(name)}/>" for name in categories)
     statuses = "\n".join(f"    <Label value={quoteattr(status.value)}/>" for status in PhraseStatus)
     return f"""<View>
   <Image name="image" value="$image" zoom="true"/>
   <BrushLabels name="objects" toName="image">
-{brushes}
+{labels}
   </BrushLabels>
+  <RectangleLabels name="boxes" toName="image">
+{labels}
+  </RectangleLabels>
   <Text name="description" value="$description"/>
   <Labels name="phrases" toName="description">
 {statuses}

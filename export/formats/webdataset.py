@@ -32,6 +32,7 @@ _MOST_OBJECTS = 2**16 - 1
 _MEANINGS = {
     "covered_pixels": "mask pixels that a smaller object covers in KEY.ids.png; KEY.json has the whole masks",
     "covered_objects": "objects that others cover wholly in KEY.ids.png; KEY.json has the whole masks",
+    "objects_without_mask": "objects without a mask, which KEY.ids.png does not show; KEY.json has them",
     "renamed_pictures": "pictures of another format than .jpg in a dataset of several, named .jpg; bytes unchanged",
 }
 
@@ -64,7 +65,8 @@ def write_webdataset(dataset: BuiltDataset, target: Path) -> ExportResult:
 def _columns(record: Record) -> dict[str, Any]:
     """Spell a record's columns so that each has one type in all samples, whatever is null or empty in it."""
     row = record_to_row(record)
-    nested = {name: json.dumps(row[name], ensure_ascii=False) for name in ("objects", "phrases", "questions")}
+    lists = ("objects", "phrases", "questions", "absent_categories", "partial_categories")
+    nested = {name: json.dumps(row[name], ensure_ascii=False) for name in lists}
     return {
         "record_id": record.record_id,
         "image_id": record.image_id,
@@ -72,6 +74,7 @@ def _columns(record: Record) -> dict[str, Any]:
         "width": record.image.width,
         "height": record.image.height,
         "has_description": record.description is not None,
+        "language": record.language or "",
         **row["source"],
         **nested,
     }
@@ -84,12 +87,14 @@ def _id_map(record: Record, counts: Counter[str]) -> bytes:
         raise BuiltFolderError(f"record {record.record_id} has {len(objects):,} objects; at most {_MOST_OBJECTS:,} fit")
     height, width = record.image.size_hw
     columns = np.zeros(width * height, dtype=np.uint16)
-    for number, item in sorted(enumerate(objects, start=1), key=lambda numbered: -numbered[1].area):
-        ends = np.cumsum(run_lengths(item.mask.counts))
+    masks = [(number, item.mask) for number, item in enumerate(objects, start=1) if item.mask is not None]
+    for number, mask in sorted(masks, key=lambda numbered: -numbered[1].area):
+        ends = np.cumsum(run_lengths(mask.counts))
         for start, end in zip(ends[0::2].tolist(), ends[1::2].tolist(), strict=False):
             columns[start:end] = number
-    counts["covered_pixels"] += sum(item.area for item in objects) - int(np.count_nonzero(columns))
-    counts["covered_objects"] += len(objects) - int(np.count_nonzero(np.unique(columns)))
+    counts["covered_pixels"] += sum(mask.area for _, mask in masks) - int(np.count_nonzero(columns))
+    counts["covered_objects"] += len(masks) - int(np.count_nonzero(np.unique(columns)))
+    counts["objects_without_mask"] += len(objects) - len(masks)
     return _png(columns.reshape(width, height).T, len(objects))
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import yaml
 
 from datasetkit.core.files import write_text
+from datasetkit.core.mask import Mask
 from datasetkit.core.record import KeyObject
 from datasetkit.export.formats.built import UNNAMED, BuiltDataset, says_more
 from datasetkit.export.formats.polygons import fill, trace
@@ -21,6 +22,7 @@ _MEANINGS = {
     "holed_objects": "objects with holes; lines that lead there and back join a hole's border to the outline",
     "parted_objects": "objects in several parts; lines that lead there and back join them, a pixel wide where filled",
     "changed_masks": "objects whose polygon, filled again, is not their mask; mean_iou measures all objects",
+    "objects_without_mask": "objects without a mask, left out",
     "crowds": "crowds, left out: a polygon would pass them for one object",
     "unnamed_objects": f'objects without a category; their class is "{UNNAMED}"',
     "object_details": "objects of which more is known (key, status, salience, scores, source box) than YOLO holds",
@@ -45,10 +47,13 @@ def write_yolo_seg(dataset: BuiltDataset, target: Path) -> ExportResult:
         for picture in dataset.pictures(split):
             lines = []
             for item in picture.objects.values():
+                if item.mask is None:
+                    counts["objects_without_mask"] += 1
+                    continue
                 if item.is_crowd:
                     counts["crowds"] += 1
                     continue
-                line, iou = _line(item, classes, counts)
+                line, iou = _line(item, item.mask, classes, counts)
                 lines.append(line)
                 iou_sum += iou
             (images / picture.name).write_bytes(picture.image.data)
@@ -67,11 +72,11 @@ def write_yolo_seg(dataset: BuiltDataset, target: Path) -> ExportResult:
     )
 
 
-def _line(item: KeyObject, classes: Mapping[str, int], counts: Counter[str]) -> tuple[str, float]:
-    """Spell an object; give its line and the IoU of its polygon, filled again, with its mask."""
-    mask = item.mask.decode()
+def _line(item: KeyObject, encoded: Mask, classes: Mapping[str, int], counts: Counter[str]) -> tuple[str, float]:
+    """Spell an object; return its line and the IoU of its polygon, filled again, with its mask."""
+    mask = encoded.decode()
     outline = trace(mask)
-    filled = fill(outline.points_xy, item.mask.size_hw)
+    filled = fill(outline.points_xy, encoded.size_hw)
     iou = int(np.count_nonzero(mask & filled)) / int(np.count_nonzero(mask | filled))
     counts["objects"] += 1
     counts["holed_objects"] += outline.holes > 0
@@ -79,7 +84,7 @@ def _line(item: KeyObject, classes: Mapping[str, int], counts: Counter[str]) -> 
     counts["changed_masks"] += iou < 1
     counts["unnamed_objects"] += item.category is None
     counts["object_details"] += says_more(item)
-    height, width = item.mask.size_hw
+    height, width = encoded.size_hw
     fractions = (outline.points_xy + _WITHIN_PIXEL) / (width, height)
     numbers = " ".join(f"{value:.7f}" for value in fractions.ravel().tolist())
     return f"{classes[item.category or UNNAMED]} {numbers}\n", iou

@@ -123,7 +123,7 @@ def _all_masks(row: Mapping[str, Any], size_hw: tuple[int, int]) -> tuple[Mask, 
         if name == "mask":
             found = [found]
         elif name == "objects":
-            found = [item["mask"] for item in found if not item.get("is_crowd")]
+            found = [item["mask"] for item in found if not item.get("is_crowd") and item["mask"] is not None]
         if len(found) == 0:
             raise UnusableError(DropReason.NO_KEY_OBJECT, f"the column {name} holds no mask")
         return tuple(_mask(value, size_hw) for value in found)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from datasetkit.hi_scoring.families.base import Family
-from datasetkit.hi_scoring.geometry import ImageTokens, View
+from datasetkit.hi_scoring.geometry import ImageTokens, Tower
 
 
 class Gemma3(Family):
@@ -21,11 +21,12 @@ class Gemma3(Family):
 
     def image_tokens(self, processor: Any, config: Any, size_hw: tuple[int, int]) -> ImageTokens:
         """See :meth:`Family.image_tokens`: the whole picture, then each crop; row by row within."""
-        side = math.isqrt(processor.image_seq_length)
+        side, size = math.isqrt(processor.image_seq_length), processor.image_processor.size
+        tower = Tower((size["height"], size["width"]), config.vision_config.patch_size, (side, side))
         tokens = np.arange(side**2).reshape(side, side)
-        views = [View.squash("global", tokens, size_hw)]
+        views = [tower.squash("global", tokens, size_hw)]
         for number, (top_bottom, left_right) in enumerate(_crops(processor, size_hw)):
-            views.append(View.even(f"crop {number}", tokens + (number + 1) * side**2, top_bottom, left_right))
+            views.append(tower.view(f"crop {number}", tokens + (number + 1) * side**2, top_bottom, left_right))
         return ImageTokens(size_hw, len(views) * side**2, tuple(views))
 
 

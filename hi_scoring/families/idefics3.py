@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from datasetkit.hi_scoring.families.base import Family
-from datasetkit.hi_scoring.geometry import ImageTokens, View, mosaic
+from datasetkit.hi_scoring.geometry import ImageTokens, Tower, mosaic
 
 _LONGEST_PX = 4096
 
@@ -24,12 +24,13 @@ class Idefics3(Family):
 
     def image_tokens(self, processor: Any, config: Any, size_hw: tuple[int, int]) -> ImageTokens:
         """See :meth:`Family.image_tokens`: tiles row by row, each row by row within, the whole picture last."""
-        side = math.isqrt(processor.image_seq_len)
+        side, tile_px = math.isqrt(processor.image_seq_len), processor.image_processor.max_image_size["longest_edge"]
+        tower = Tower((tile_px, tile_px), config.vision_config.patch_size, (side, side))
         tiles = mosaic(0, tile_grid(processor.image_processor, size_hw), (side, side))
         whole = tiles.size + np.arange(side**2).reshape(side, side)
-        views = [View.squash("global", whole, size_hw)]
+        views = [tower.squash("global", whole, size_hw)]
         if tiles.size:
-            views.append(View.squash("tiles", tiles, size_hw))
+            views.append(tower.squash("tiles", tiles, size_hw))
         return ImageTokens(size_hw, tiles.size + whole.size, tuple(views))
 
 

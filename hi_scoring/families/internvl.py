@@ -9,7 +9,7 @@ import math
 from typing import Any, ClassVar
 
 from datasetkit.hi_scoring.families.base import Family
-from datasetkit.hi_scoring.geometry import ImageTokens, View, mosaic
+from datasetkit.hi_scoring.geometry import ImageTokens, Tower, mosaic
 
 
 class InternVl(Family):
@@ -23,12 +23,13 @@ class InternVl(Family):
         settings = processor.image_processor
         side = math.isqrt(processor.image_seq_length)
         tile_hw = (settings.size["height"], settings.size["width"])
+        tower = Tower(tile_hw, config.vision_config.patch_size[0], (side, side))
         grid = tile_grid(size_hw, tile_hw, settings.min_patches, settings.max_patches)
         tiles = mosaic(0, grid, (side, side))
         if grid == (1, 1):
-            return ImageTokens(size_hw, tiles.size, (View.squash("global", tiles, size_hw),))
+            return ImageTokens(size_hw, tiles.size, (tower.squash("global", tiles, size_hw),))
         thumbnail = mosaic(tiles.size, (1, 1), (side, side))
-        views = (View.squash("global", thumbnail, size_hw), View.squash("tiles", tiles, size_hw))
+        views = (tower.squash("global", thumbnail, size_hw), tower.squash("tiles", tiles, size_hw))
         return ImageTokens(size_hw, tiles.size + thumbnail.size, views)
 
 

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import numpy as np
-
 from datasetkit.core.errors import ModelError
 from datasetkit.hi_scoring.families.base import Family
-from datasetkit.hi_scoring.geometry import ImageTokens, View
+from datasetkit.hi_scoring.geometry import ImageTokens, Tower, mosaic
 
 
 class Llava(Family):
@@ -30,12 +28,12 @@ class Llava(Family):
         else:
             side = max(size_hw)
             height, width = _resized_hw(settings, (side, side) if _squares(settings) else size_hw)
-        rows, columns = height // patch_px, width // patch_px
-        first = first_patch(processor, config)
-        tokens = first + np.arange(rows * columns).reshape(rows, columns)
+        grid, first = (height // patch_px, width // patch_px), first_patch(processor, config)
+        tokens = mosaic(first, (1, 1), grid)
         top, left = place_in_picture(settings, size_hw, (0, 0))
-        bottom, right = place_in_picture(settings, size_hw, (rows * patch_px, columns * patch_px))
-        return ImageTokens(size_hw, first + tokens.size, (View.even("global", tokens, (top, bottom), (left, right)),))
+        bottom, right = place_in_picture(settings, size_hw, (height, width))
+        view = Tower((height, width), patch_px, grid).view("global", tokens, (top, bottom), (left, right))
+        return ImageTokens(size_hw, first + tokens.size, (view,))
 
 
 def first_patch(processor: Any, config: Any) -> int:

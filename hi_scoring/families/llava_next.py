@@ -15,36 +15,54 @@ from transformers.image_processing_utils import select_best_resolution
 from datasetkit.core.errors import ModelError
 from datasetkit.hi_scoring.families.base import Family
 from datasetkit.hi_scoring.families.llava import first_patch
-from datasetkit.hi_scoring.geometry import FloatArray, ImageTokens, View
+from datasetkit.hi_scoring.geometry import FloatArray, ImageTokens, Tower, View, mosaic
 
 
 class LlavaNext(Family):
-    """With a tower whose input is cut into patches without remainder, as CLIP's is."""
+    """With CLIP's tower, or with SigLIP's as in Granite Vision 3."""
 
     model_types: ClassVar[tuple[str, ...]] = ("llava_next",)
 
     def image_tokens(self, processor: Any, config: Any, size_hw: tuple[int, int]) -> ImageTokens:
         """See :meth:`Family.image_tokens`: the whole picture first, then the tiles' grid row by row."""
         tile_px, patch_px = config.vision_config.image_size, config.vision_config.patch_size
-        _check_tiles(processor.image_processor, tile_px, patch_px)
+        _check_tiles(processor.image_processor, tile_px)
         side, first = tile_px // patch_px, first_patch(processor, config)
-        canvas_hw = select_best_resolution(size_hw, processor.image_processor.image_grid_pinpoints)
-        resized_hw = resized_onto(size_hw, canvas_hw)
-        kept = unpadded(size_hw, (canvas_hw[0] // patch_px, canvas_hw[1] // patch_px))
-
-        def spans(axis: int) -> FloatArray:
-            padding = (canvas_hw[axis] - resized_hw[axis]) // 2
-            starts = np.arange(*kept[axis]) * patch_px - padding
-            return np.stack([starts, starts + patch_px], axis=1) * (size_hw[axis] / resized_hw[axis])
-
-        rows, columns = (stop - start for start, stop in kept)
-        base = first + np.arange(side**2).reshape(side, side)
-        tiles = first + side**2 + np.arange(rows * (columns + 1)).reshape(rows, columns + 1)
-        views = [View.squash("global", base, size_hw)]
+        tower = Tower((tile_px, tile_px), patch_px, (side, side))
+        top_bottom, left_right = tile_spans(tower, processor.image_processor.image_grid_pinpoints, size_hw)
+        rows, columns = len(top_bottom), len(left_right)
+        base = mosaic(first, (1, 1), tower.grid)
+        tiles = first + base.size + np.arange(rows * (columns + 1)).reshape(rows, columns + 1)
+        views = [tower.squash("global", base, size_hw)]
         # Of a very long picture no row is left.
         if rows and columns:
-            views.append(View("tiles", tiles[:, :-1], spans(0), spans(1)))
+            views.append(View("tiles", tiles[:, :-1], top_bottom, left_right))
         return ImageTokens(size_hw, first + base.size + tiles.size, tuple(views))
+
+
+def tile_spans(tower: Tower, canvases: list[list[int]], size_hw: tuple[int, int]) -> tuple[FloatArray, FloatArray]:
+    """Compute what the rows and columns of patches show of an image that is padded onto the best canvas and tiled.
+
+    Args:
+        tower: whose tokens are patches; its inputs are the tiles.
+        canvases: heights and widths, px.
+        size_hw: of the image.
+
+    Returns:
+        Px of the image, shapes (rows, 2) and (columns, 2), without those that are taken out with the padding.
+
+    """
+    canvas_hw = select_best_resolution(size_hw, canvases)
+    resized_hw = resized_onto(size_hw, canvas_hw)
+    grid = [canvas_hw[axis] // tower.input_hw[axis] * tower.grid[axis] for axis in (0, 1)]
+
+    def spans(axis: int, kept: tuple[int, int]) -> FloatArray:
+        padding, scale = (canvas_hw[axis] - resized_hw[axis]) // 2, size_hw[axis] / resized_hw[axis]
+        edges = (-padding * scale, (canvas_hw[axis] - padding) * scale)
+        return tower.spans(axis, grid[axis], *edges)[slice(*kept)]
+
+    rows, columns = unpadded(size_hw, (grid[0], grid[1]))
+    return spans(0, rows), spans(1, columns)
 
 
 def resized_onto(size_hw: tuple[int, int], canvas_hw: tuple[int, int]) -> tuple[int, int]:
@@ -70,11 +88,11 @@ def unpadded(size_hw: tuple[int, int], grid: tuple[int, int]) -> tuple[tuple[int
     return (row_padding, rows - row_padding), (column_padding, columns - column_padding)
 
 
-def _check_tiles(settings: Any, tile_px: int, patch_px: int) -> None:
+def _check_tiles(settings: Any, tile_px: int) -> None:
     size = dict(settings.size)
     crop = dict(settings.crop_size) if settings.do_center_crop else {}
-    if {*size.values(), *crop.values()} != {tile_px} or tile_px % patch_px:
+    if {*size.values(), *crop.values()} != {tile_px}:
         raise ModelError(
-            f"the processor resizes to {size} and crops to {crop or 'nothing'}, and the model takes {tile_px} px in "
-            f"patches of {patch_px}; known are processors whose sizes are all the model's"
+            f"the processor resizes to {size} and crops to {crop or 'nothing'}, and the model takes {tile_px} px; "
+            "known are processors whose sizes are all the model's"
         )

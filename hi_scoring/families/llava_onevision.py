@@ -1,7 +1,7 @@
 """LLaVA-OneVision: the whole picture, then tiles of it merged to one grid with a newline token after each row.
 
 Li et al., "LLaVA-OneVision" (arXiv 2408.03326), section 3.1: a grid of more tokens than so many tiles have is shrunk by
-bilinear interpolation. Of a tile of 384 px, 27 patches of 14 px show 378 px: no token sees the rest.
+bilinear interpolation.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from transformers.image_processing_utils import select_best_resolution
 
 from datasetkit.hi_scoring.families.base import Family
-from datasetkit.hi_scoring.families.llava_next import resized_onto, unpadded
-from datasetkit.hi_scoring.geometry import BoolArray, FloatArray, ImageTokens, IntArray, View, mosaic
+from datasetkit.hi_scoring.families.llava_next import tile_spans
+from datasetkit.hi_scoring.geometry import BoolArray, FloatArray, ImageTokens, IntArray, Tower, View, mosaic
 
 _SHRUNK_ABOVE = 1.1
 
@@ -31,23 +30,13 @@ class LlavaOnevision(Family):
         """See :meth:`Family.image_tokens`: the whole picture first, then the tiles' grid row by row."""
         tile_px, patch_px = config.vision_config.image_size, config.vision_config.patch_size
         side = tile_px // patch_px
-        canvas_hw = select_best_resolution(size_hw, processor.image_processor.image_grid_pinpoints)
-        resized_hw = resized_onto(size_hw, canvas_hw)
-        kept = unpadded(size_hw, (canvas_hw[0] // tile_px * side, canvas_hw[1] // tile_px * side))
+        tower = Tower((tile_px, tile_px), patch_px, (side, side))
+        patches = tile_spans(tower, processor.image_processor.image_grid_pinpoints, size_hw)
         tiles_max = int(processor.vision_aspect_ratio.removeprefix("anyres_max_"))
-
-        def spans(axis: int) -> FloatArray:
-            patches = np.arange(*kept[axis])
-            padding = (canvas_hw[axis] - resized_hw[axis]) // 2
-            starts = patches // side * tile_px + patches % side * patch_px - padding
-            return np.stack([starts, starts + patch_px], axis=1) * (size_hw[axis] / resized_hw[axis])
-
-        patches = (spans(0), spans(1))
         rows, columns = shrunk((len(patches[0]), len(patches[1])), tiles_max * side**2)
-        base = mosaic(0, (1, 1), (side, side))
+        base = mosaic(0, (1, 1), tower.grid)
         tiles = base.size + np.arange(rows * (columns + 1)).reshape(rows, columns + 1)
-        seen_h, seen_w = (length * side * patch_px / tile_px for length in size_hw)
-        views = [View.even("global", base, (0.0, seen_h), (0.0, seen_w))]
+        views: list[View] = [tower.squash("global", base, size_hw)]
         if rows and columns:
             views.append(Interpolated.of("tiles", tiles[:, :-1], *patches, size_hw))
         return ImageTokens(size_hw, base.size + tiles.size, tuple(views))

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from datasetkit.hi_scoring.families.base import Family, tokens_after
-from datasetkit.hi_scoring.geometry import ImageTokens, View
+from datasetkit.hi_scoring.geometry import ImageTokens, Tower
 
 
 class PaliGemma(Family):
@@ -25,9 +25,10 @@ class PaliGemma(Family):
 
     def image_tokens(self, processor: Any, config: Any, size_hw: tuple[int, int]) -> ImageTokens:
         """See :meth:`Family.image_tokens`: row by row."""
-        side = math.isqrt(processor.image_seq_length)
+        side, size = math.isqrt(processor.image_seq_length), processor.image_processor.size
+        tower = Tower((size["height"], size["width"]), config.vision_config.patch_size, (side, side))
         tokens = np.arange(side**2).reshape(side, side)
-        return ImageTokens(size_hw, tokens.size, (View.squash("global", tokens, size_hw),))
+        return ImageTokens(size_hw, tokens.size, (tower.squash("global", tokens, size_hw),))
 
     def prompt(self, processor: Any, text: str) -> str:
         """See :meth:`Family.prompt`: the picture, then the text as it is."""

@@ -14,7 +14,7 @@ import numpy as np
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.ledger import DropReason
 from datasetkit.hi_scoring.families.base import Family
-from datasetkit.hi_scoring.geometry import ImageTokens, View
+from datasetkit.hi_scoring.geometry import ImageTokens, Tower
 
 _LENGTH_TO_WIDTH_MAX = 200
 
@@ -31,7 +31,8 @@ class QwenVl(Family):
         token_px = settings.patch_size * settings.merge_size
         shape = token_grid(size_hw, token_px, settings.size["shortest_edge"], settings.size["longest_edge"])
         tokens = np.arange(math.prod(shape)).reshape(shape)
-        return ImageTokens(size_hw, tokens.size, (View.squash("global", tokens, size_hw),))
+        tower = Tower((shape[0] * token_px, shape[1] * token_px), settings.patch_size, shape)
+        return ImageTokens(size_hw, tokens.size, (tower.squash("global", tokens, size_hw),))
 
 
 def token_grid(size_hw: tuple[int, int], token_px: int, pixels_min: int, pixels_max: int) -> tuple[int, int]:

@@ -193,7 +193,7 @@ def asked(items: Sequence[ClosedQuestion], drops: Sequence[Drop], rows: Rows, id
 def _of_row(data: Data, columns: Mapping[str, Any], row: int, first: int, template: str) -> list[ClosedQuestion]:
     """Read a row's questions; ``first`` of its record were read from other rows."""
     try:
-        masks = {item.id: item.mask for item in objects_of(columns)} if "objects" in columns else None
+        masks = {item.id: item.mask for item in objects_of(columns)} if "objects" in columns else {}
         return [
             ClosedQuestion(
                 row=row,
@@ -205,12 +205,18 @@ def _of_row(data: Data, columns: Mapping[str, Any], row: int, first: int, templa
                 answer=question.answer,
                 options=question.options,
                 template=template,
-                masks=() if masks is None else tuple(masks[place] for place in question.object_ids),
+                masks=_known(masks, question.object_ids),
             )
             for number, question in enumerate(questions_of(columns), first)
         ]
     except (AttributeError, LookupError, TypeError, RecordError) as error:
         raise UnusableError(DropReason.BAD_ROW, f"no questions or objects as ours are: {error!r}") from error
+
+
+def _known(masks: Mapping[int, Mask | None], object_ids: Sequence[int]) -> tuple[Mask, ...]:
+    """Return the masks of what an answer rests on; none where one is missing, since the rest is another region."""
+    found = [masks[place] for place in object_ids] if masks else []
+    return tuple(mask for mask in found if mask is not None) if all(found) else ()
 
 
 def _runs(text: str, mark: str) -> tuple[Span, ...]:

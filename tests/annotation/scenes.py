@@ -17,14 +17,17 @@ def mask(left: int, top: int, width: int, height: int) -> Mask:
 
 
 def record(description: str | None, categories: str) -> Record:
-    """Make a record with one 4x4 object for each category, side by side; a star after a name marks a crowd."""
+    """Make a record with one 4x4 object for each category, side by side.
+
+    A star after a name marks a crowd, a tilde an object without a mask; a question mark is an unknown category.
+    """
     names = categories.split(",") if categories else []
     objects = tuple(
         KeyObject(
             id=index,
-            mask=mask(4 * (index % 10), 8 * (index // 10), 4, 4),
-            category=name.strip(" *"),
-            is_crowd=name.endswith("*"),
+            mask=None if "~" in name else mask(4 * (index % 10), 8 * (index // 10), 4, 4),
+            category=name.strip(" *~?") or None,
+            is_crowd="*" in name,
         )
         for index, name in enumerate(names)
     )

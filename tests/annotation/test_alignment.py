@@ -61,6 +61,18 @@ AMBIGUOUS = [
     ("a man and a woman", "person", "a woman", [0], AlignmentReason.CONTESTED),
     ("a man and people", "person, person", "people", [0, 1], AlignmentReason.TOO_MANY_FIT),
     ("a vehicle", "truck, car", "a vehicle", [0, 1], AlignmentReason.TOO_MANY_FIT),
+    ("a dog", "dog, dog~", "a dog", [0, 1], AlignmentReason.TOO_MANY_FIT),
+    ("a dog", "dog~, dog~", "a dog", [0, 1], AlignmentReason.TOO_MANY_FIT),
+]
+WITHOUT_MASK = [
+    ("a dog", "dog~", [0], []),
+    ("two dogs", "dog, dog~", [0, 1], [0]),
+    ("dogs", "dog, cat, dog~", [0, 2], [0]),
+]
+IN_DOUBT = [
+    ("a dog", "dog, ?", [0, 1]),
+    ("two dogs", "dog, dog, ?", [0, 1, 2]),
+    ("dogs", "dog, dog, ?", [0, 1, 2]),
 ]
 ABSENT = [
     ("a zebra", "cat", "a zebra", AlignmentReason.NO_INSTANCE),
@@ -72,6 +84,7 @@ ABSENT = [
     ("a carpet", "car", "a carpet", AlignmentReason.NO_SUCH_CATEGORY),
     ("a plastic bag", "handbag", "a plastic bag", AlignmentReason.NO_SUCH_CATEGORY),
     ("a bus stop", "bus, stop sign", "a bus stop", AlignmentReason.NO_SUCH_CATEGORY),
+    ("a zebra", "cat, ?", "a zebra", AlignmentReason.UNKNOWN_CATEGORY),
 ]
 
 
@@ -83,7 +96,12 @@ def aligner() -> KnownObjectAligner:
 def test_the_tables_speak_of_every_reason() -> None:
     spoken_of = {row[-1] for table in (LESS_SURE, AMBIGUOUS, ABSENT) for row in table}
     of_detections = {AlignmentReason.NOT_FOUND, AlignmentReason.OUTSCORED}
-    assert spoken_of == set(AlignmentReason) - {AlignmentReason.OBJECTS_UNKNOWN} - of_detections
+    elsewhere = {
+        AlignmentReason.OBJECTS_UNKNOWN,
+        AlignmentReason.INSTANCE_WITHOUT_MASK,
+        AlignmentReason.PARTLY_ANNOTATED,
+    }
+    assert spoken_of == set(AlignmentReason) - elsewhere - of_detections
     assert all(reason.explanation for reason in AlignmentReason)
 
 
@@ -123,6 +141,36 @@ def test_ambiguous(
     scores = [candidate.score for candidate in phrase.candidates]
     assert scores == sorted(scores, reverse=True)
     assert sum(scores) == pytest.approx(1.0, abs=1e-4)
+
+
+@pytest.mark.parametrize(("text", "categories", "ids", "keys"), WITHOUT_MASK)
+def test_what_has_no_mask_is_named_but_is_no_key_object(
+    aligner: KnownObjectAligner, text: str, categories: str, ids: list[int], keys: list[int]
+) -> None:
+    out = aligner.align(record(text, categories))
+    (phrase,) = out.phrases
+    assert (phrase.status, list(phrase.object_ids)) == (PhraseStatus.MATCHED, ids)
+    assert phrase.reason == AlignmentReason.INSTANCE_WITHOUT_MASK
+    assert [item.id for item in out.key_objects] == keys
+    assert [item.salience is None for item in out.objects] == [item.mask is None for item in out.objects]
+
+
+@pytest.mark.parametrize(("text", "categories", "candidates"), IN_DOUBT)
+def test_an_unknown_category_leaves_nothing_certain(
+    aligner: KnownObjectAligner, text: str, categories: str, candidates: list[int]
+) -> None:
+    (phrase,) = aligner.align(record(text, categories)).phrases
+    assert (phrase.status, phrase.reason) == (PhraseStatus.AMBIGUOUS, AlignmentReason.UNKNOWN_CATEGORY)
+    assert [item.object_id for item in phrase.candidates] == candidates
+    assert {phrase.score, *(item.score for item in phrase.candidates)} == {None}
+
+
+def test_partly_annotated_categories_are_never_certain(aligner: KnownObjectAligner) -> None:
+    scene = replace(record("a dog, a cat and a zebra", "dog, cat"), partial_categories=("dog", "zebra"))
+    dog, cat, zebra = aligner.align(scene).phrases
+    assert (dog.status, dog.reason) == (PhraseStatus.AMBIGUOUS, AlignmentReason.PARTLY_ANNOTATED)
+    assert (cat.status, cat.reason) == (PhraseStatus.MATCHED, None)
+    assert (zebra.status, zebra.reason) == (PhraseStatus.ABSENT, AlignmentReason.PARTLY_ANNOTATED)
 
 
 @pytest.mark.parametrize(("text", "categories", "words", "reason"), ABSENT)
@@ -166,7 +214,7 @@ def test_objects_learn_how_they_are_spoken_of(aligner: KnownObjectAligner) -> No
 
 def test_categories_that_the_lexicon_lacks_are_known_by_name(aligner: KnownObjectAligner) -> None:
     lion, rock = aligner.align(record("two lions on a rock", "lion, Lion, rock")).phrases
-    assert lion.object_ids == (0,)
+    assert lion.object_ids == (0, 1)
     assert rock.object_ids == (2,)
 
 
@@ -215,3 +263,33 @@ def test_any_record_keeps_every_phrase_and_object(words: list[str], categories: 
     assert named == {item.id for item in out.objects if item.status is ObjectStatus.MENTIONED}
     assert sum(item.is_key for item in out.objects) == min(2, len(named))
     assert out == KnownObjectAligner(key_max=2).align(scene)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.sampled_from(_WORDS.split(" ")), min_size=1, max_size=20),
+    st.lists(st.tuples(st.sampled_from(["cat", "dog", "person", "person*", "pizza"]), st.booleans()), max_size=6),
+)
+@pytest.mark.slow
+def test_lost_masks_change_no_link(words: list[str], things: list[tuple[str, bool]]) -> None:
+    aligner, text = KnownObjectAligner(), " ".join(words)
+    whole = aligner.align(record(text, ", ".join(name for name, _ in things)))
+    poorer = aligner.align(record(text, ", ".join(name + "~" * lost for name, lost in things)))
+    for before, after in zip(whole.phrases, poorer.phrases, strict=True):
+        assert (after.status, after.object_ids) == (before.status, before.object_ids)
+        assert {item.object_id for item in after.candidates} == {item.object_id for item in before.candidates}
+    assert {item.id for item in poorer.key_objects} <= {item.id for item in whole.key_objects}
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.sampled_from(_WORDS.split(" ")), min_size=1, max_size=20),
+    st.lists(st.tuples(st.sampled_from(["cat", "dog", "person", "pizza"]), st.booleans()), max_size=6),
+)
+@pytest.mark.slow
+def test_lost_categories_add_no_link(words: list[str], things: list[tuple[str, bool]]) -> None:
+    aligner, text = KnownObjectAligner(), " ".join(words)
+    whole = aligner.align(record(text, ", ".join(name for name, _ in things)))
+    poorer = aligner.align(record(text, ", ".join("?" if lost else name for name, lost in things)))
+    for before, after in zip(whole.phrases, poorer.phrases, strict=True):
+        assert set(after.object_ids) <= set(before.object_ids)

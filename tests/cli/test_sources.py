@@ -155,7 +155,8 @@ def test_a_folder_one_level_too_high_is_told(tmp_path: Path) -> None:
     both = ("--instances", tmp_path / "instances.json", "--captions", tmp_path / "captions.json")
     code, _, errors = run(*command, *both, "--images", high)
     assert code == 1
-    assert errors == f"error: {high} has none of the first pictures, but {high / 'val'} has; give that one\n"
+    advice = f"1 of the first 1 would be found in {high / 'val'}; give it as --images"
+    assert errors == f"error: {high} has none of the images that the files name: {advice}\n"
     assert run(*command, *both)[0] == 0
 
 

@@ -1,4 +1,4 @@
-"""What earlier versions of datasetkit made, kept as they wrote it; ``make.sh`` has the commands.
+"""What earlier versions of datasetkit made, kept as they wrote it; ``make.sh`` of each has the commands.
 
 Owns the way to a copy of it: no test changes the files themselves.
 """
@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 FORMER = Path(__file__).parent / "v0_1_0"
+HUMAN_MASKS = Path(__file__).parent / "v0_2_0"
 
 
 def copied(name: str, folder: Path) -> Path:

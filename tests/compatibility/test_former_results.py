@@ -1,11 +1,13 @@
-"""What version 0.1.0 made opens, verifies, pushes, goes on, and counts as complete for the commands that made it."""
+"""What versions 0.1.0 and 0.2.0 made opens, verifies, pushes, scores, and counts as complete for its commands."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import datasets
+import numpy as np
 import pycocotools.mask
 import pytest
 import torch
@@ -17,8 +19,11 @@ import datasetkit.hi_scoring.model.subject
 import datasetkit.pipeline.build
 from datasetkit.cli import app
 from datasetkit.hi_scoring.scores.results import HeadScores
+from datasetkit.options import Recipe
+from datasetkit.options.build import RunOptions
+from datasetkit.pipeline.build import Progress, build
 from datasetkit.runtime.checkpoints import resolve
-from tests.compatibility.former import FORMER, copied
+from tests.compatibility.former import FORMER, HUMAN_MASKS, copied
 from tests.hub.server import HubServer
 from tests.pipeline.builders import contents
 
@@ -60,20 +65,29 @@ def same_version(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if no published byte had changed since: what goes on then is what the rest of a record allows."""
     for module in VERSIONED:
         monkeypatch.setattr(module, "__version__", "0.1.0")
+    monkeypatch.setattr(datasetkit.pipeline.build, "SCHEMA_VERSION", "1.0")
 
 
 @pytest.fixture(scope="module")
 def anew(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """Shards of the build that was cut short, but for the first part, as they are made today."""
+    """Files of the build that was cut short, as they are made in one go."""
     out = tmp_path_factory.mktemp("anew") / "out"
     run(*WHOLE, "--out", out)
-    return shards(out)
+    return contents(out)
 
 
-def shards(folder: Path) -> dict[str, bytes]:
-    """Those of all parts but the first, which scenes are drawn into by today's pixels."""
-    files = sorted((path, data) for path, data in contents(folder).items() if path.endswith(".parquet"))
-    return dict(files[1:])
+@pytest.fixture
+def cut_short(tmp_path: Path) -> Path:
+    """A build of today that was cut short after its first part."""
+
+    def interrupt(progress: Progress) -> None:
+        if progress.stage == "building" and progress.done == 3:
+            raise KeyboardInterrupt
+
+    out = tmp_path / "cut-short"
+    with pytest.raises(KeyboardInterrupt):
+        build(Recipe.read(FORMER / "whole" / "recipe.yaml", tmp_path), RunOptions(out=out, workers=1), interrupt)
+    return out
 
 
 @pytest.mark.parametrize(("name", "command"), [("whole", WHOLE), ("cut-short", WHOLE)])
@@ -84,7 +98,7 @@ def test_another_version_goes_on_with_no_build_and_says_so(
     before = contents(out)
     result = CliRunner().invoke(app, [*map(str, command), "--out", str(out)])
     assert result.exit_code == 1
-    assert f"datasetkit 0.1.0 there, {datasetkit.__version__} here" in result.stderr
+    assert "rows of schema 1.0 there, 2.0 here" in result.stderr
     assert contents(out) == before
 
 
@@ -98,12 +112,14 @@ def changed_at(folder: Path) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("name", ["scenes", "found", "whole"])
-def test_datasets_open_and_verify(name: str) -> None:
-    assert run("verify", FORMER / name).endswith("is sound\n")
-    splits = datasets.load_dataset(str(FORMER / name))
+@pytest.mark.parametrize(
+    "folder", [FORMER / "scenes", FORMER / "found", FORMER / "whole", HUMAN_MASKS / "given"], ids=lambda path: path.name
+)
+def test_datasets_open_and_verify(folder: Path) -> None:
+    assert run("verify", folder).endswith("is sound\n")
+    splits = datasets.load_dataset(str(folder))
     rows = [row for split in splits.values() for row in split]
-    assert len(rows) == sum(json.loads((FORMER / name / "manifest.json").read_bytes())["splits"].values()) > 0
+    assert len(rows) == sum(json.loads((folder / "manifest.json").read_bytes())["splits"].values()) > 0
     for row in rows:
         assert all(pycocotools.mask.decode(item["mask"]).sum() == item["area"] for item in row["objects"])
         assert all(row["description"][item["start"] : item["end"]] == item["text"] for item in row["phrases"])
@@ -119,20 +135,20 @@ def test_a_finished_build_is_complete(name: str, command: tuple[object, ...], tm
     assert (contents(out), changed_at(out)) == before
 
 
-@pytest.mark.usefixtures("same_version")
-def test_a_build_cut_short_goes_on(anew: dict[str, bytes], tmp_path: Path) -> None:
-    out = copied("cut-short", tmp_path)
-    first = (out / ".build" / "part-00000-train.parquet").read_bytes()
-    run(*WHOLE, "--out", out)
-    assert shards(out) == anew
-    assert next(out.glob("data/train-00000-*")).read_bytes() == first
+@pytest.mark.parametrize(("folder", "rows"), [(FORMER / "scenes", 1), (HUMAN_MASKS / "given", 4)])
+def test_a_dataset_is_pushed(hub: HubServer, folder: Path, rows: int, tmp_path: Path) -> None:
+    out = shutil.copytree(folder, tmp_path / "out")
+    run("push", out, "user/former")
+    assert run("verify", "user/former") == "user/former is sound\n"
+    assert datasets.load_dataset("user/former", split="train").num_rows == rows
 
 
-def test_a_dataset_is_pushed(hub: HubServer, tmp_path: Path) -> None:
-    out = copied("scenes", tmp_path)
-    run("push", out, "user/scenes")
-    assert run("verify", "user/scenes") == "user/scenes is sound\n"
-    assert datasets.load_dataset("user/scenes", split="train").num_rows == 1
+def test_human_masks_are_scored_as_before(tmp_path: Path) -> None:
+    data = HUMAN_MASKS / "given"
+    run("score", "--model", "toyworld:vlm", "--device", "cpu", "--data", data, "--limit", 2, "--out", tmp_path / "out")
+    former, now = HeadScores.load(HUMAN_MASKS / "scores"), HeadScores.load(tmp_path / "out")
+    for name in ("hi", "ram"):
+        np.testing.assert_allclose(now.mean(name, "response"), former.mean(name, "response"), atol=1e-4)
 
 
 def without(path: Path, *names: str) -> None:
@@ -165,24 +181,20 @@ def test_options_that_came_later_make_no_other_build(
     assert contents(out) == before
 
 
-@pytest.mark.usefixtures("same_version")
-def test_a_build_cut_short_before_an_option_came_goes_on(anew: dict[str, bytes], tmp_path: Path) -> None:
-    out = copied("cut-short", tmp_path)
-    without(out / ".build" / "state.json", "recipe.source.domain", "recipe.key_max")
-    run(*WHOLE, "--out", out)
-    assert shards(out) == anew
+def test_a_build_cut_short_before_an_option_came_goes_on(anew: dict[str, bytes], cut_short: Path) -> None:
+    without(cut_short / ".build" / "state.json", "recipe.source.domain", "recipe.key_max")
+    run(*WHOLE, "--out", cut_short)
+    assert contents(cut_short) == anew
 
 
 @pytest.mark.parametrize("changes", [{"index": True}, {"index": 7}, {"shards": None}, {"tally": {}}])
-@pytest.mark.usefixtures("same_version")
 def test_a_part_whose_marker_is_damaged_is_built_again(
-    anew: dict[str, bytes], changes: dict[str, object], tmp_path: Path
+    anew: dict[str, bytes], cut_short: Path, changes: dict[str, object]
 ) -> None:
-    out = copied("cut-short", tmp_path)
-    marker = out / ".build" / "part-00000.json"
+    marker = cut_short / ".build" / "part-00000.json"
     marker.write_text(json.dumps(json.loads(marker.read_bytes()) | changes))
-    run(*WHOLE, "--out", out)
-    assert shards(out) == anew
+    run(*WHOLE, "--out", cut_short)
+    assert contents(cut_short) == anew
 
 
 @pytest.mark.parametrize("recipe", [None, 3, "x", []])
@@ -202,8 +214,8 @@ def test_the_card_of_a_build_that_lacks_options_is_written(tmp_path: Path) -> No
     run("card", out)
     after = (out / "README.md").read_text(encoding="utf-8").splitlines()
     assert {"key_max: null", "limit: null", "splits:"} <= set(before) - set(after)
-    (added,) = set(after) - set(before)
-    assert added.startswith("- The splits are the source's own")
+    assert any(line.startswith("- The splits are the source's own") for line in set(after) - set(before))
+    assert not any("provenance" in line for line in after), "rows of schema 1.0 have no such column"
     run(*SCENES, "--limit", 2, "--overwrite", "--out", out)
 
 
@@ -235,6 +247,15 @@ def test_finished_results_are_complete(name: str, tmp_path: Path) -> None:
     assert {path: data for path, data in contents(out).items() if path not in PAGES} == before
 
 
+def test_another_version_goes_on_with_no_scores(tmp_path: Path) -> None:
+    out = copied("scores", tmp_path)
+    before = contents(out)
+    result = CliRunner().invoke(app, [*map(str, RUNS["scores"]), "--out", str(out)])
+    assert result.exit_code == 1
+    assert f'versions.datasetkit is "0.1.0" there, "{datasetkit.__version__}" here' in result.stderr
+    assert contents(out) == before
+
+
 def test_scores_load() -> None:
     scores = HeadScores.load(FORMER / "scores")
     assert scores.shape == (4, 8)
@@ -247,8 +268,10 @@ def test_results_join_into_a_report(tmp_path: Path) -> None:
     assert all(command[0] in page for command in RUNS.values())
 
 
-def test_an_adapter_loads() -> None:
-    folder = FORMER / "comparison" / "cells" / "top-layers-1--seed-0" / "adapter"
+@pytest.mark.parametrize(
+    "folder", [FORMER / "comparison" / "cells" / "top-layers-1--seed-0" / "adapter", HUMAN_MASKS / "adapter"]
+)
+def test_an_adapter_loads(folder: Path) -> None:
     base = AutoModelForImageTextToText.from_pretrained(resolve("toyworld:vlm"), dtype="float32")
     before = {name: value.clone() for name, value in base.state_dict().items()}
     merged = PeftModel.from_pretrained(base, folder).merge_and_unload()

@@ -15,13 +15,18 @@ from datasetkit.core.record import (
     Candidate,
     EncodedImage,
     KeyObject,
+    Linker,
+    Maker,
+    ObjectProvenance,
     ObjectStatus,
     Phrase,
+    PhraseKind,
     PhraseStatus,
     Provenance,
     Question,
     Record,
     Scores,
+    box_inside,
 )
 
 UNIT = st.none() | st.floats(0, 1)
@@ -44,16 +49,20 @@ def key_objects(draw: st.DrawFn, object_id: int, size_hw: tuple[int, int]) -> Ke
     array[draw(st.integers(0, size_hw[0] - 1)), draw(st.integers(0, size_hw[1] - 1))] = True
     status = draw(st.sampled_from(ObjectStatus))
     finite = st.floats(-1e6, 1e6)
+    has_mask = draw(st.booleans())
     return KeyObject(
         id=object_id,
-        mask=Mask.from_array(array),
+        mask=Mask.from_array(array) if has_mask else None,
         category=draw(st.none() | TEXT),
-        is_key=status is ObjectStatus.MENTIONED and draw(st.booleans()),
+        is_key=has_mask and status is ObjectStatus.MENTIONED and draw(st.booleans()),
         salience=draw(UNIT),
         is_crowd=draw(st.booleans()),
         status=status,
         scores=Scores(*(draw(UNIT) for _ in range(5))),
         source_bbox=draw(st.none() | st.tuples(finite, finite, finite, finite)),
+        box=None if has_mask else box_inside(draw(st.tuples(finite, finite, finite, finite)), size_hw),
+        provenance=ObjectProvenance(draw(st.none() | st.sampled_from(Maker)), draw(st.none() | st.sampled_from(Maker))),
+        source_id=draw(st.none() | TEXT),
     )
 
 
@@ -70,10 +79,12 @@ def phrases(draw: st.DrawFn, description: str, ids: list[int]) -> Phrase:
         start=start,
         end=end,
         object_ids=named,
-        candidates=tuple(Candidate(object_id, draw(st.floats(0, 1))) for object_id in candidates),
+        candidates=tuple(Candidate(object_id, draw(UNIT)) for object_id in candidates),
         score=draw(UNIT),
         status=status,
         reason=draw(st.none() | TEXT),
+        provenance=draw(st.none() | st.sampled_from(Linker)),
+        kind=draw(st.sampled_from(PhraseKind)),
     )
 
 
@@ -97,4 +108,7 @@ def records(draw: st.DrawFn, record_id: str = "1") -> Record:
         objects=objects,
         phrases=tuple(spans),
         questions=(question,) if draw(st.booleans()) else (),
+        absent_categories=tuple(draw(st.lists(TEXT, max_size=2))),
+        partial_categories=tuple(draw(st.lists(TEXT, max_size=2))),
+        language=draw(st.none() | st.just("en")),
     )

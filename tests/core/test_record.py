@@ -104,7 +104,7 @@ INVALID: list[tuple[Any, dict[str, Any], str]] = [
     (record, {"image_id": ""}, "must not be empty"),
     (record, {"description": ""}, "give None where there is none"),
     (record, {"objects": (key_object(), key_object())}, "record 1: an object id is used twice"),
-    (record, {"objects": (key_object(mask=OTHER),)}, "has a mask of (6, 4) on a picture of (4, 6)"),
+    (record, {"objects": (key_object(mask=OTHER),)}, "has a mask of (6, 4) on an image of (4, 6)"),
     (record, {"phrases": (phrase(text="a dog"),)}, "description[0:5] is not 'a dog'"),
     (record, {"phrases": (phrase(start=1, end=6),)}, "description[1:6] is not 'a cat'"),
     (record, {"description": None, "phrases": (phrase(),)}, "description[0:5] is not 'a cat'"),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import datasets
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 
 from datasetkit.core.errors import BuiltFolderError, RecordError
-from datasetkit.core.record import Record
+from datasetkit.core.record import ObjectProvenance, Record
 from datasetkit.core.schema import (
+    FIRST_VERSION,
     SCHEMA_VERSION,
     check_schema_version,
     features_json,
@@ -69,8 +72,28 @@ def test_the_feature_types_are_those_of_the_schema(overlay: bool) -> None:
 
 
 def test_the_columns_are_the_published_ones() -> None:
-    columns = "image overlay image_id width height description objects phrases questions source record_id"
+    first = "image overlay image_id width height description objects phrases questions source record_id"
+    assert row_schema(version=FIRST_VERSION).names == first.split()
+    columns = first.replace("record_id", "absent_categories partial_categories language record_id")
     assert row_schema().names == columns.split()
+
+
+@given(records())
+def test_a_row_of_schema_1_is_read(record: Record) -> None:
+    record = replace(
+        record,
+        objects=tuple(item for item in record.objects if item.mask is not None),
+        phrases=(),
+        questions=(),
+        absent_categories=(),
+        partial_categories=(),
+        language=None,
+    )
+    older = row_schema(overlay=False, version=FIRST_VERSION)
+    (row,) = pa.Table.from_pylist([record_to_row(record)], schema=older).to_pylist()
+    assert "language" not in row
+    objects = tuple(replace(item, provenance=ObjectProvenance(), source_id=None) for item in record.objects)
+    assert row_to_record(row) == replace(record, objects=objects)
 
 
 def test_a_decoded_picture_is_refused_with_the_way_out() -> None:
@@ -91,12 +114,12 @@ def test_a_foreign_shard_is_refused(metadata: dict | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "is_read"), [(SCHEMA_VERSION, True), ("1.9", True), ("2.0", False), ("10.0", False)]
+    ("version", "is_read"), [(SCHEMA_VERSION, True), ("1.9", True), ("2.3", True), ("3.0", False), ("10.0", False)]
 )
 def test_only_another_major_version_is_refused(version: str, is_read: bool) -> None:
     schema = pa.schema([], metadata={b"datasetkit": f'{{"schema_version": "{version}"}}'.encode()})
     if is_read:
         check_schema_version(schema, "x.parquet")
     else:
-        with pytest.raises(BuiltFolderError, match=f"schema version {version}; this datasetkit reads {SCHEMA_VERSION}"):
+        with pytest.raises(BuiltFolderError, match=f"schema version {version}; this datasetkit reads 1.0 and 2.0"):
             check_schema_version(schema, "x.parquet")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasetkit.hi_scoring.geometry import ImageTokens, View, evenly, mosaic
+from datasetkit.hi_scoring.geometry import ImageTokens, Tower, View, mosaic
 
 
 def view(top_bottom: list[list[float]], left_right: list[list[float]]) -> View:
@@ -55,7 +55,8 @@ def test_tokens_that_tile_the_picture_share_out_a_masks_pixels(
     height: int, width: int, rows: int, columns: int, seed: int
 ):
     masks = np.random.default_rng(seed).random((2, height, width)) < 0.4
-    grid = View.squash("global", np.arange(rows * columns).reshape(rows, columns), (height, width))
+    tower = Tower((rows, columns), 1, (rows, columns))
+    grid = tower.squash("global", np.arange(rows * columns).reshape(rows, columns), (height, width))
     coverage = grid.coverage(masks)
     assert (coverage >= 0).all()
     assert (coverage <= 1).all()
@@ -66,12 +67,24 @@ def test_tokens_that_tile_the_picture_share_out_a_masks_pixels(
 
 
 def test_boxes_are_x0_y0_x1_y1():
-    boxes = View.even("crop 0", np.arange(2).reshape(1, 2), (10, 20), (30, 50)).boxes()
+    boxes = Tower((1, 2), 1, (1, 2)).view("crop 0", np.arange(2).reshape(1, 2), (10, 20), (30, 50)).boxes()
     assert boxes.tolist() == [[[30, 10, 40, 20], [40, 10, 50, 20]]]
 
 
-def test_parts_are_even():
-    assert evenly(1, 4, 3).tolist() == [[1, 2], [2, 3], [3, 4]]
+@pytest.mark.parametrize(
+    ("tower", "start", "stop", "spans"),
+    [
+        pytest.param(Tower((6, 6), 2, (3, 3)), 1, 4, [[1, 2], [2, 3], [3, 4]], id="whole patches"),
+        # Of 9 px, two patches of 4 px are seen, of each of two tiles.
+        pytest.param(Tower((9, 9), 4, (2, 2)), 0, 18, [[0, 4], [4, 8], [9, 13], [13, 17]], id="px left over"),
+        pytest.param(Tower((9, 9), 4, (2, 2)), 10, 28, [[10, 14], [14, 18], [19, 23], [23, 27]], id="further down"),
+        pytest.param(Tower((9, 9), 4, (1, 1)), 0, 36, [[0, 16], [18, 34]], id="tokens of patches, enlarged"),
+        # Of 7 patches, two tokens have 3 each.
+        pytest.param(Tower((7, 7), 1, (2, 2)), 0, 7, [[0, 3], [3, 6]], id="patches left over"),
+    ],
+)
+def test_a_tower_sees_whole_patches(tower: Tower, start: float, stop: float, spans: list):
+    assert tower.spans(0, len(spans), start, stop).tolist() == spans
 
 
 def test_tiles_become_one_grid():
@@ -90,5 +103,6 @@ def test_tiles_become_one_grid():
     ],
 )
 def test_views_that_cannot_be_are_refused(tokens: list, count: int):
+    halves = np.array([[0.0, 2], [2, 4]])
     with pytest.raises(ValueError, match="view"):
-        ImageTokens((4, 4), count, (View("global", np.array(tokens), evenly(0, 4, 2), evenly(0, 4, 2)),))
+        ImageTokens((4, 4), count, (View("global", np.array(tokens), halves, halves),))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import pytest
 
 from datasetkit.core.errors import SourceError
-from datasetkit.core.ledger import DropReason
+from datasetkit.core.ledger import DropReason, NoticeKind
+from datasetkit.core.record import Maker, ObjectProvenance, PhraseStatus
 from tests.core.pictures import png_header
 from tests.pipeline.builders import (
+    CATEGORIES,
     Json,
     built,
     caption,
@@ -46,7 +49,7 @@ BAD_RECORDS: dict[str, tuple[Json, bytes | None, DropReason]] = {
     "no name": ({"file_name": None}, picture(), DropReason.MISSING),
     "number for a name": ({"file_name": 7}, picture(), DropReason.MISSING),
     "other size": ({"height": 25}, picture(), DropReason.SIZE_MISMATCH),
-    "size in words": ({"height": "24"}, picture(), DropReason.SIZE_MISMATCH),
+    "size in words": ({"height": "25"}, picture(), DropReason.SIZE_MISMATCH),
 }
 
 
@@ -76,15 +79,10 @@ def test_a_bad_picture_drops_its_record_and_nothing_else(tmp_path: Path, case: s
     ("change", "reason"),
     [
         ({"image_id": 99}, DropReason.UNKNOWN_IMAGE),
-        ({"segmentation": [[1, 1, 5, 5]]}, DropReason.BAD_POLYGON),
         ({"segmentation": [[90, 90, 95, 90, 95, 95]]}, DropReason.OUTSIDE_IMAGE),
-        ({"segmentation": []}, DropReason.BAD_POLYGON),
-        ({"segmentation": None}, DropReason.BAD_MASK),
-        ({"segmentation": {"size": [24, 31], "counts": "?"}}, DropReason.BAD_MASK),
-        ({"segmentation": {"size": [31, 24], "counts": [0, 744]}}, DropReason.BAD_MASK),
     ],
 )
-def test_a_bad_annotation_is_dropped_alone(tmp_path: Path, change: Json, reason: DropReason) -> None:
+def test_an_annotation_outside_is_dropped_alone(tmp_path: Path, change: Json, reason: DropReason) -> None:
     annotations = [instance(5, 1), instance(6, 1) | change, instance(7, 1, category_id=18)]
     options = write_coco(tmp_path, [image_entry(1)], annotations, [caption(11, 1)])
     manifest, found = built(coco_recipe(options), tmp_path / "out")
@@ -92,6 +90,34 @@ def test_a_bad_annotation_is_dropped_alone(tmp_path: Path, change: Json, reason:
     assert [item.id for item in found["1"].objects] == [0, 1]
     assert reasons(tmp_path / "out", "annotation") == {"6": reason}
     assert manifest.tally.read == {"record": 1, "annotation": 3, "detection": 0}
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "box"),
+    [
+        ([[1, 1, 5, 6]], (1, 1, 4, 5)),
+        ([[1, 1, 5, 6, float("nan"), 3]], (1, 1, 4, 5)),
+        ([], None),
+        (None, None),
+        ({"size": [24, 31], "counts": "?"}, None),
+        ({"size": [31, 24], "counts": [0, 744]}, None),
+        ([[3, 3, 3, 9, 3, 5]], None),
+    ],
+)
+@pytest.mark.parametrize("bbox", [None, [2, 3, 8, 40]])
+def test_an_instance_without_mask_stays(tmp_path: Path, segmentation: Any, box: Any, bbox: Any) -> None:
+    change = {"segmentation": segmentation} | ({} if bbox is None else {"bbox": bbox})
+    options = write_coco(tmp_path, [image_entry(1)], [instance(5, 1), instance(6, 1) | change], [caption(11, 1)])
+    manifest, found = built(coco_recipe(options), tmp_path / "out")
+    sound, poor = found["1"].objects
+    assert (poor.mask, poor.area, poor.is_key, poor.source_id) == (None, None, False, "6")
+    assert poor.box_xywh == (box if bbox is None else (2, 3, 8, 21))
+    assert [phrase.status for phrase in found["1"].phrases][:1] == [PhraseStatus.AMBIGUOUS]
+    assert manifest.tally.kept["annotation"] == 2
+    assert manifest.tally.notices[NoticeKind.INSTANCE_WITHOUT_MASK] == 1
+    (notice,) = (line for line in ledger(tmp_path / "out", "notice") if line["kind"] == "instance_without_mask")
+    assert notice["detail"].startswith("annotation 6: ")
+    assert sound.provenance == ObjectProvenance(None, Maker.HUMAN)
 
 
 def test_of_two_pictures_with_one_id_the_later_is_dropped(tmp_path: Path) -> None:
@@ -103,7 +129,7 @@ def test_of_two_pictures_with_one_id_the_later_is_dropped(tmp_path: Path) -> Non
     assert reasons(tmp_path / "out") == {"1": "duplicate_id"}
 
 
-@pytest.mark.parametrize("text", ["", "   ", None, 0, False, []])
+@pytest.mark.parametrize("text", ["", "   ", None, 0, False, [], float("nan")])
 def test_an_empty_caption_drops_the_record_where_one_is_required(tmp_path: Path, text: Any) -> None:
     options = write_coco(tmp_path, [image_entry(1), image_entry(2)], (), [caption(11, 1, text), caption(12, 2)])
     _, found = built(coco_recipe(options), tmp_path / "out")
@@ -112,23 +138,74 @@ def test_an_empty_caption_drops_the_record_where_one_is_required(tmp_path: Path,
     assert reasons(tmp_path / "required") == {"1": "no_description"}
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"images": [image_entry(1) | {"id": "1"}]}, "an element's id is '1'"),
-        ({"images": [7]}, "an element's id is None"),
-        ({"images": [image_entry(2**70)], "pictures": {}}, "64 bits"),
-        ({"instances": [instance(5, None)]}, "an element's image_id is None"),
-        ({"instances": [{"image_id": 1}]}, "an element's id is None"),
-        ({"categories": ["cat"]}, "an element's id is None"),
-        ({"captions": [[]]}, "captions.json: an element's image_id"),
-    ],
-)
-def test_entries_that_are_not_coco_are_fatal(tmp_path: Path, changes: Json, message: str) -> None:
-    with pytest.raises(SourceError, match="COCO needs a whole number") as caught:
-        opened(write_coco(tmp_path, **{**GOOD, "pictures": {}, **changes}))
-    assert message in str(caught.value)
+BAD_ENTRIES: list[tuple[str, Any, str, str]] = [
+    ("images", 7, "record", "images[1] of captions.json (byte 72): its value is 7;"),
+    ("images", {"file_name": "2.png"}, "record", "its id is None; COCO has a number or a text there"),
+    ("images", {"id": [2]}, "record", "its id is [2];"),
+    ("images", {"id": float("nan")}, "record", "its id is nan;"),
+    ("images", {"id": True}, "record", "its id is True;"),
+    ("instances", instance(6, None), "annotation", "annotations[1] of instances.json (byte"),
+    ("instances", instance(6, {"id": 1}), "annotation", "its image_id is {'id': 1};"),
+    ("instances", "x", "annotation", "its value is 'x';"),
+    ("captions", [], "annotation", "annotations[1] of captions.json (byte"),
+    ("captions", caption(12, 1, ["a", "b"]), "annotation", "its caption is ['a', 'b']; COCO has a text there"),
+    ("captions", caption(12, 1, 7), "annotation", "its caption is 7;"),
+    ("categories", "cat", "", ""),
+    ("categories", {"name": "ox"}, "", ""),
+]
+
+
+@pytest.mark.parametrize(("key", "entry", "scope", "detail"), BAD_ENTRIES)
+def test_a_bad_entry_is_left_out_alone(tmp_path: Path, key: str, entry: Any, scope: str, detail: str) -> None:
+    lists: Json = {"images": [image_entry(1)], "instances": [instance(5, 1)], "captions": [caption(11, 1)]}
+    lists["categories"] = CATEGORIES
+    lists[key] = [lists[key][0], entry, *lists[key][1:]]
+    if key == "images":
+        lists["instances"] = None
+    _, found = built(coco_recipe(write_coco(tmp_path, **lists, pictures={"1.png": picture(1)})), tmp_path / "out")
+    assert found["1"].description == "a cat on a mat"
+    assert [item.category for item in found["1"].objects] == ([] if key == "images" else ["cat"])
+    dropped = [(line["scope"], line["reason"]) for line in ledger(tmp_path / "out")]
+    assert dropped == ([(scope, "bad_entry")] if scope else [])
+    assert all(detail in line["detail"] for line in ledger(tmp_path / "out"))
+
+
+OTHER_KINDS: dict[str, tuple[Any, str]] = {
+    "panoptic": ({"images": [], "annotations": [{"segments_info": []}]}, "is COCO panoptic"),
+    "mdetr captions": ({"images": [{"id": 1, "caption": "a cat"}]}, "is MDETR .* --ignore caption"),
+    "mdetr links": ({"annotations": [{"tokens_positive": [[0, 5]]}]}, "is MDETR .* --ignore tokens_positive"),
+    "karpathy": ({"images": [{"sentences": [{"raw": "a cat"}]}]}, "is Karpathy's caption splits"),
+    "grand-f": ([{"caption": "a cat", "groundings": {}}], "is GranD-f data"),
+    "results": ([{"image_id": 1, "category_id": 1, "bbox": [1, 1, 2, 2], "score": 0.9}], "is a list of detections"),
+    "caption results": ([{"image_id": 1, "caption": "a cat"}], "is a list of captions"),
+    "another list": ([1, 2], "is a list; COCO is an object"),
+    "an empty list": ([], "has neither images nor annotations; it is empty"),
+    "another object": (
+        {"shapes": [], "version": "1"},
+        "has neither images nor .*; it has 'shapes', 'version'",
+    ),
+    "images by id": ({"images": {"1": {}}}, "has something else than a list as its images"),
+}
+
+
+@pytest.mark.parametrize("case", OTHER_KINDS)
+def test_another_kind_of_file_is_named(tmp_path: Path, case: str) -> None:
+    document, message = OTHER_KINDS[case]
+    options = write_coco(tmp_path, **GOOD)
+    options["instances"].write_text(json.dumps(document))
+    with pytest.raises(SourceError, match=rf"instances\.json {message}") as caught:
+        opened(options)
     assert "\n" not in str(caught.value)
+
+
+def test_what_is_ignored_is_passed_over(tmp_path: Path) -> None:
+    images = [image_entry(1, caption="a dog")]
+    options = write_coco(tmp_path, images, [instance(5, 1, tokens_positive=[[0, 5]], tag="x")], [caption(11, 1)])
+    source = opened(options, ignore=("caption", "tokens_positive"))
+    assert [(item.kind, item.examples) for item in source.passed_over()] == [
+        ("ignored", ("annotations.tokens_positive", "images.caption")),
+        ("other_column", ("annotations.tag",)),
+    ]
 
 
 def test_broken_json_is_fatal_in_one_line(tmp_path: Path) -> None:
@@ -140,9 +217,9 @@ def test_broken_json_is_fatal_in_one_line(tmp_path: Path) -> None:
 
 def test_files_that_are_not_there_are_fatal(tmp_path: Path) -> None:
     options = write_coco(tmp_path, **GOOD)
-    with pytest.raises(SourceError, match=r"none\.json cannot be opened"):
+    with pytest.raises(SourceError, match=r"none\.json cannot be read"):
         opened(options | {"captions": tmp_path / "none.json"})
-    with pytest.raises(SourceError, match="is no folder"):
+    with pytest.raises(SourceError, match="is not a folder"):
         opened(options | {"images": tmp_path / "none"})
     with pytest.raises(ValueError, match="coco needs instances, captions or both"):
         opened({"images": tmp_path})

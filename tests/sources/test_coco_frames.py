@@ -65,7 +65,10 @@ def test_masks_in_the_raw_frame_turn_with_their_picture(tmp_path: Path, orientat
     assert (white == item.mask.decode()).all()
     published = np.asarray(Image.open(io.BytesIO(reading.record.image.data)).convert("L")) > 128
     assert (published == white).all()
-    assert (item.source_bbox is None) == (orientation != 1), "a box of the raw frame is no box of the upright one"
+    box = np.zeros(RAW_HW, dtype=bool)
+    box[2:6, 1:4] = True
+    left, top, *sides = item.source_bbox
+    assert turned(box, orientation)[int(top) :, int(left) :][: int(sides[1]), : int(sides[0])].sum() == 12
     assumed = NoticeKind.MASK_FRAME_ASSUMED_RAW in [notice.kind for notice in reading.notices]
     assert assumed == (orientation in {2, 3, 4}), "only where both frames have one size is it an assumption"
 
@@ -97,7 +100,7 @@ def test_a_square_picture_on_its_side_is_taken_as_raw(tmp_path: Path) -> None:
     (item,) = reading.record.objects
     assert (item.mask.decode() == turned(raw, 6)).all()
     assert NoticeKind.MASK_FRAME_ASSUMED_RAW in [notice.kind for notice in reading.notices]
-    assert item.source_bbox is None
+    assert item.source_bbox == (18, 1, 4, 3), "the box (1, 2, 3, 4) turns with its image"
 
 
 def test_a_size_that_is_not_stated_is_the_raw_one(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
@@ -121,7 +122,6 @@ def test_a_strange_byte_anywhere_is_read_as_json_reads_it(
     [
         (b"", "expected '{', found 'the end of the file' (byte 0)"),
         (b"   ", "found 'the end of the file' (byte 3)"),
-        (b"[]", "expected '{', found '[' (byte 0)"),
         (b"null", "expected '{', found 'n' (byte 0)"),
         (b'{"a": [1, 2}', "expected ',', found '}' (byte 11)"),
         (b'{"a": [1,, 2]}', "Expecting value (byte 9)"),
@@ -135,8 +135,9 @@ def test_a_strange_byte_anywhere_is_read_as_json_reads_it(
         (b'{"a": ["\xd0"]}', "is not UTF-8 text (byte 8)"),
         (b'{"a": [' + b"[" * 100_000, "nested too deep"),
         (b'{"a": [' + b"9" * 5_000 + b"]}", "too many digits"),
-        (b"\x1f\x8b\x08\x00 gzip", "byte 1"),
-        ('{"a": []}'.encode("utf-16"), "byte 0"),
+        (b"\x1f\x8b\x08\x00 gzip", "cannot be unpacked"),
+        ('{"a": []}'.encode("utf-16-le"), "expected a key in double quotes (byte 1)"),
+        ('{"a": ["é"]}'.encode("cp1252"), "is not UTF-8 text (byte 8); give its encoding as --encoding"),
     ],
 )
 def test_the_message_says_what_and_where(tmp_path: Path, data: bytes, message: str) -> None:
@@ -158,6 +159,22 @@ def test_a_break_near_the_start_is_found_without_reading_on() -> None:
     assert stream.tell() == 2**20
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1251"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_text_as_people_have_it(tmp_path: Path, encoding: str, packed: bool) -> None:
+    data = '[{"t": "кот"}, "\\u043a"]'.encode(encoding)
+    (tmp_path / "t.json").write_bytes(gzip.compress(data) if packed else data)
+    file = JsonFile(tmp_path / "t.json", encoding if encoding == "cp1251" else None)
+    seen: list[Any] = []
+    file.scan(lambda key, element, start, length: seen.append((key, element, file.element(start, length))))
+    assert seen == [("", {"t": "кот"}, {"t": "кот"}), ("", "к", "к")]
+
+
+def test_the_keys_of_the_top_level(tmp_path: Path) -> None:
+    (tmp_path / "k.json").write_text('{"a": [1], "b": {"c": []}, "d": null, "e": []}')
+    assert JsonFile(tmp_path / "k.json").scan(lambda *_: None) == {"a": True, "b": False, "e": True}
+
+
 def test_half_a_surrogate_pair_becomes_text_that_a_file_can_hold(tmp_path: Path) -> None:
     (tmp_path / "s.json").write_text(r'{"a": [{"t": "a \ud83d b"}, "\ud83d\ude00", "\\ud83d", "\udcff"]}')
     found = [element for _, element in elements(JsonFile(tmp_path / "s.json"))]
@@ -165,9 +182,9 @@ def test_half_a_surrogate_pair_becomes_text_that_a_file_can_hold(tmp_path: Path)
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"no\.json cannot be opened: No such file"):
+    with pytest.raises(SourceError, match=r"no\.json cannot be read: No such file"):
         JsonFile(tmp_path / "no.json")
-    with pytest.raises(SourceError, match="cannot be opened: Is a directory"):
+    with pytest.raises(SourceError, match="cannot be read: Is a directory"):
         JsonFile(tmp_path)
 
 

@@ -75,7 +75,7 @@ def front_matter(manifest: Manifest, statistics: Statistics, title: str) -> dict
 
 def card_schema(manifest: Manifest) -> pa.Schema:
     """Give the schema of the rows that a card describes."""
-    return row_schema(overlay=manifest.options["overlay"])
+    return row_schema(overlay=manifest.options["overlay"], version=manifest.schema_version)
 
 
 def hub_source(manifest: Manifest) -> str | None:

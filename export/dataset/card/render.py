@@ -14,6 +14,7 @@ import jinja2
 
 from datasetkit.core.ledger import SCOPES, NoticeKind
 from datasetkit.core.markdown import Markdown, code, escape, fenced, number, percent, table
+from datasetkit.core.schema import FIRST_VERSION
 from datasetkit.core.templates import template_environment
 from datasetkit.export.dataset.card.front_matter import card_schema, card_yaml, front_matter, hub_source
 from datasetkit.export.dataset.card.models import model_table, plugin_table, score_table, threshold_table
@@ -48,13 +49,18 @@ _COLUMN_MEANINGS = {
     "height": "px, upright",
     "description": "the text, or null",
     "objects": "`id`, `mask` {`size` [height, width], `counts`}, `bbox`, `area` in px, `category`, `is_key`, "
-    "`salience`, `is_crowd`, `status`, `scores`, `source_bbox`",
+    "`salience`, `is_crowd`, `status`, `scores`, `source_bbox`, `provenance` {`box`, `mask`}, `source_id`",
     "phrases": "`text`, `start`, `end`, `object_ids`, `candidates` [{`object_id`, `score`}], `score`, `status`, "
-    "`reason`",
+    "`reason`, `provenance`, `kind`",
     "questions": "`question`, `answer`, `type`, `options`, `object_ids`",
     "source": "`uri`, `license`, `sha256` of the picture's file as it came",
+    "absent_categories": "categories that were looked for and are not in the image",
+    "partial_categories": "categories of which not every object in the image is marked",
+    "language": "of the description, or null",
     "record_id": "unique in the dataset",
 }
+# What rows of schema 1.0 do not have.
+_SINCE_2 = {"objects": ", `provenance` {`box`, `mask`}, `source_id`", "phrases": ", `provenance`, `kind`"}
 
 
 def render_card(
@@ -200,5 +206,8 @@ def _reason_table(total: Summary, meanings: Mapping[str, str]) -> Markdown:
 
 
 def _column_table(manifest: Manifest) -> Markdown:
+    meanings = dict(_COLUMN_MEANINGS)
+    if manifest.schema_version == FIRST_VERSION:
+        meanings = {name: meaning.removesuffix(_SINCE_2.get(name, "")) for name, meaning in meanings.items()}
     names = card_schema(manifest).names
-    return table(["column", "what it holds"], [[code(name), Markdown(_COLUMN_MEANINGS[name])] for name in names])
+    return table(["column", "what it holds"], [[code(name), Markdown(meanings[name])] for name in names])

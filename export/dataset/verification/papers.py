@@ -199,7 +199,8 @@ def _check_dataset_info(info: Mapping[str, Any], manifest: Manifest, contents: C
     size = sum(shard.bytes for shard in manifest.shards)
     if info["download_size"] != size:
         yield Fault(CARD_NAME, f"has download_size {info['download_size']}; the shards have {size} bytes")
-    if contents.columns and info["features"] != features_yaml(row_schema(overlay="overlay" in contents.columns)):
+    schema = row_schema(overlay="overlay" in contents.columns, version=manifest.schema_version)
+    if contents.columns and info["features"] != features_yaml(schema):
         yield Fault(CARD_NAME, "has other features than the shards; load_dataset would refuse or change their columns")
 
 

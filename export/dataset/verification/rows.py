@@ -81,8 +81,9 @@ def _record_faults(row: Row) -> Iterator[str]:
         for value, item in zip(row["objects"], record.objects, strict=True):
             if value["area"] != item.area:
                 yield f"object {item.id} has area {value['area']}; its mask has {item.area} px"
-            if value["bbox"] != list(item.box_xywh):
-                yield f"object {item.id} has bbox {value['bbox']}; its mask has {list(item.box_xywh)}"
+            box = None if item.box_xywh is None else list(item.box_xywh)
+            if value["bbox"] != box:
+                yield f"object {item.id} has bbox {value['bbox']}; its mask has {box}"
 
 
 class Uniqueness:

@@ -159,7 +159,7 @@ class _ShardCheck:
         version = stored_schema_version(schema)
         if version != self._manifest.schema_version:
             yield Fault(shard.path, f"has schema version {version}; the manifest says {self._manifest.schema_version}")
-        expected = row_schema(overlay="overlay" in schema.names)
+        expected = row_schema(overlay="overlay" in schema.names, version=self._manifest.schema_version)
         if not schema.equals(expected):
             wrong = ", ".join(_other_columns(schema, expected)) or "the order"
             yield Fault(shard.path, f"has other columns than schema version {version}: {wrong}")

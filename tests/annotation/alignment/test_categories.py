@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from datasetkit.annotation.alignment import AlignmentReason, KnownObjectAligner, extended
 from datasetkit.annotation.alignment.categories import category_fits, category_of
-from datasetkit.annotation.lexicon import coco_lexicon
+from datasetkit.annotation.lexicon import category_words, coco_lexicon
 from datasetkit.annotation.phrases import NounPhraseFinder
 from datasetkit.core.record import Phrase, PhraseStatus, Record
 from datasetkit.options import ToyworldOptions
@@ -75,6 +75,55 @@ def align(text: str, categories: str, *more: str) -> tuple[Phrase, ...]:
 def test_named(text: str, categories: str, expected: list[int]) -> None:
     (phrase,) = align(text, categories)
     assert (phrase.status, list(phrase.object_ids), phrase.reason) == (MATCHED, expected, None)
+
+
+SPELLINGS = [
+    ("a street sign", "street_sign"),
+    ("a computer mouse", "mouse_(computer_equipment)"),
+    ("a person", "Person (adult)"),
+    ("a potted plant", "PottedPlant"),
+    ("a potted plant", "pottedplant"),
+    ("a potted plant", "potted-plant"),
+    ("a table", "diningtable"),
+    ("a tv monitor", "tvmonitor"),
+    ("a television", "TVMonitor"),
+    ("TVs", "TVs"),
+    ("a fire hydrant", "firehydrants"),
+    ("a traffic light", "TRAFFIC_LIGHT"),
+    ("a plane", "aeroplane"),
+    ("a motorcycle", "motorbike"),
+    ("a truck", "vehicle.truck"),
+    ("an aerosol can", "aerosol_can"),
+    ("an aerosol can", "AerosolCan"),
+    ("a lion", "Lion_(animal)"),
+]
+
+
+@pytest.mark.parametrize(("text", "category"), SPELLINGS)
+def test_names_of_labelling_tools_are_words(text: str, category: str) -> None:
+    scene = record(text, "cat")
+    scene = replace(scene, objects=tuple(replace(item, category=category) for item in scene.objects))
+    (phrase,) = KnownObjectAligner().align(scene).phrases
+    assert (phrase.status, phrase.object_ids, phrase.reason) == (MATCHED, (0,), None)
+
+
+@pytest.mark.parametrize("category", ["person_(adult)", "fire_hydrant", "diningtable", "aeroplane", "mice"])
+def test_another_spelling_is_the_lexicons_own(category: str) -> None:
+    lexicon = extended(coco_lexicon(), [category])
+    assert lexicon.entries == coco_lexicon().entries
+    assert lexicon.aliases[category] in {"person", "fire hydrant", "dining table", "airplane", "mouse"}
+
+
+def test_spellings_of_one_name_are_one_category() -> None:
+    (phrase,) = align("three lions", "lion, Lion, LION_(animal)")
+    assert phrase.object_ids == (0, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("category", "words"), [("_", "_"), ("(x)", "x"), ("iPhone", "iphone"), ("McDonald", "mcdonald"), ("DVDs", "dvds")]
+)
+def test_words_that_are_not_cut(category: str, words: str) -> None:
+    assert category_words(category) == words
 
 
 def test_what_words_leave_open_is_ambiguous() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -13,10 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from datasetkit.hi_scoring.families import family_of
-from datasetkit.hi_scoring.geometry import ImageTokens, View
+from datasetkit.hi_scoring.geometry import ImageTokens
 from tests.hi_scoring.tiny_parts import TinyFamily
-
-Box = tuple[int, int, int, int]
 
 
 def geometry(family: TinyFamily, size_hw: tuple[int, int]) -> ImageTokens:
@@ -34,28 +32,30 @@ def image_slots(family: TinyFamily, ids: torch.Tensor) -> torch.Tensor:
     return ids == family.model.config.image_token_id
 
 
-def changed_tokens(family: TinyFamily, size_hw: tuple[int, int], box: Box) -> NDArray[np.bool_]:
-    """Which image tokens differ once a grey picture has a white box (x0, y0, x1, y1), shape (M,)."""
-    grey = np.full((*size_hw, 3), 128, np.uint8)
-    marked = grey.copy()
-    marked[box[1] : box[3], box[0] : box[2]] = 255
-    inputs = batch(family, [Image.fromarray(grey), Image.fromarray(marked)])
-    plain, with_box = _embeddings(family, inputs)[image_slots(family, inputs["input_ids"])].chunk(2)
-    return ((with_box - plain).abs().amax(-1) > 1e-4 * plain.abs().amax()).numpy()
+def changed_from(plain: torch.Tensor, family: TinyFamily, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which image tokens differ from a plain image's once it is white where the mask (H, W) is, shape (M,)."""
+    return ((image_embeddings(family, mask) - plain).abs().amax(-1) > 1e-4 * plain.abs().amax()).numpy()
 
 
-def _embeddings(family: TinyFamily, inputs: Any) -> torch.Tensor:
-    """What the language model reads when each patch of the picture sees itself alone, shape (B, N, width)."""
-    caught: list[torch.Tensor] = []
-    hook = family.model.get_decoder().register_forward_pre_hook(
-        lambda _module, _args, kwargs: caught.append(kwargs["inputs_embeds"]), with_kwargs=True
-    )
+def image_embeddings(family: TinyFamily, white: NDArray[np.bool_]) -> torch.Tensor:
+    """What the language model reads of a grey image with white parts, shape (M, width).
+
+    Each patch sees itself alone.
+    """
+    image = Image.fromarray(np.where(white[..., None], 255, np.full(3, 128)).astype(np.uint8))
+    inputs, caught = batch(family, [image]), []
+
+    def catch(_module: Any, _args: Any, kwargs: Any) -> None:
+        caught.append(kwargs["inputs_embeds"])
+        raise StopIteration
+
+    hook = family.model.get_decoder().register_forward_pre_hook(catch, with_kwargs=True)
     try:
-        with torch.no_grad(), _short_sighted(family.model):
+        with torch.no_grad(), _short_sighted(family.model), suppress(StopIteration):
             family.model(**inputs)
     finally:
         hook.remove()
-    return caught[0]
+    return caught[0][image_slots(family, inputs["input_ids"])]
 
 
 @contextmanager
@@ -75,23 +75,6 @@ def _short_sighted(model: Any) -> Iterator[None]:
     finally:
         for hook in hooks:
             hook.remove()
-
-
-def tokens_apart(view: View, box: Box) -> NDArray[np.float64]:
-    """How many tokens' lengths lie between each token and a box, 0 where they touch, shape (rows, columns)."""
-
-    def apart(spans: NDArray[np.float64], start: int, stop: int) -> NDArray[np.float64]:
-        gaps = np.maximum(start - spans[:, 1], spans[:, 0] - stop) / (spans[:, 1] - spans[:, 0])
-        return np.maximum(gaps, 0.0)
-
-    rows, columns = apart(view.top_bottom, box[1], box[3]), apart(view.left_right, box[0], box[2])
-    return np.maximum(rows[:, None], columns[None])
-
-
-def box_mask(size_hw: tuple[int, int], box: Box) -> NDArray[np.bool_]:
-    mask = np.zeros((1, *size_hw), bool)
-    mask[0, box[1] : box[3], box[0] : box[2]] = True
-    return mask
 
 
 def ellipse(size_hw: tuple[int, int]) -> NDArray[np.bool_]:

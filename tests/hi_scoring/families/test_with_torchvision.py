@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,18 +19,11 @@ from datasetkit.hi_scoring.families import family_of
 from datasetkit.hi_scoring.families.internvl import tile_grid
 from datasetkit.hi_scoring.families.llava_onevision import Interpolated, shrunk
 from datasetkit.hi_scoring.families.qwen_vl import token_grid
-from datasetkit.hi_scoring.geometry import ImageTokens, View
 from tests.hi_scoring.families.sight import (
     batch,
-    box_mask,
-    changed_tokens,
     ellipse,
     geometry,
     image_slots,
-    in_columns,
-    in_reading_order,
-    tokens_apart,
-    without_newlines,
 )
 from tests.hi_scoring.tiny_models import family_params, tiny
 from tests.hi_scoring.tiny_parts import TinyFamily
@@ -78,83 +69,6 @@ def test_views_show_the_whole_picture_in_order(name: str, height: int, width: in
         assert shown == found.count
     elif newlines:
         assert shown == found.count - newlines
-
-
-def boxes(size_hw: Size) -> list[tuple[int, int, int, int]]:
-    side = max(2, min(size_hw) // 6)
-    corners = np.random.default_rng(1).random((5, 2)) * (np.array(size_hw) - side + 1)
-    return [(int(x), int(y), int(x) + side, int(y) + side) for y, x in corners]
-
-
-def nearest(name: str) -> TinyFamily:
-    """Resized without any blur, so that what a token does not show cannot change it."""
-    family = tiny(name)
-    processor = copy.copy(family.processor)
-    processor.image_processor = copy.copy(processor.image_processor)
-    processor.image_processor.resample = Image.Resampling.NEAREST
-    return replace(family, processor=processor)
-
-
-def errors_of(family: TinyFamily, found: ImageTokens) -> tuple[int, int]:
-    """Tokens that show a box by what is claimed and did not see it, and tokens that saw it from afar."""
-    blind = far = 0
-    # A token of a grid that was shrunk is a mixture of patches that reach beyond its share of the picture.
-    away = 0.7 if family.name == "llava_onevision" else 0.1
-    for box in boxes(found.size_hw):
-        changed = changed_tokens(family, found.size_hw, box)
-        for view in found.views:
-            seen, area = changed[view.tokens], view.coverage(box_mask(found.size_hw, box))[0]
-            blind += int((~seen & (area > 0.15)).sum())
-            far += int((seen & (tokens_apart(view, box) > away)).sum())
-    return blind, far
-
-
-@every_family
-@every_size
-def test_tokens_see_a_box_exactly_where_they_claim_to_look(name: str, size_hw: Size):
-    family = nearest(name)
-    assert errors_of(family, geometry(family, size_hw)) == (0, 0)
-
-
-def whole_picture_first(found: ImageTokens) -> ImageTokens:
-    """The mistake of taking the last tile for the first."""
-    by = found.views[0].tokens.size
-    views = tuple(replace(view, tokens=(view.tokens + by) % found.count) for view in found.views)
-    return replace(found, views=views)
-
-
-MISTAKES: dict[Callable[[ImageTokens], ImageTokens], tuple[str, ...]] = {
-    in_columns: ALL,
-    in_reading_order: ("internvl", "smolvlm"),
-    whole_picture_first: ("internvl", "smolvlm"),
-    without_newlines: ("llava_onevision",),
-}
-
-
-@pytest.mark.parametrize(
-    ("mistake", "name"),
-    [
-        pytest.param(mistake, *param.values, marks=param.marks)
-        for mistake, names in MISTAKES.items()
-        for param in family_params(*names)
-    ],
-)
-def test_tokens_elsewhere_are_noticed(mistake: Callable[[ImageTokens], ImageTokens], name: str):
-    family = nearest(name)
-    blind, far = errors_of(family, mistake(geometry(family, (480, 640))))
-    assert blind > 3
-    assert far > 3
-
-
-@pytest.mark.parametrize("name", family_params("llava_onevision"))
-def test_patches_that_fill_their_tile_are_noticed(name: str):
-    """The mistake of cutting a tile of 30 px into 4 parts instead of 4 patches of 7 px."""
-    family, mask = tiny(name), ellipse((97, 61))
-    tiles = geometry(family, (97, 61)).views[1]
-    expected = as_processed(family, mask)[tiles.tokens]
-    filled = View.even("tiles", tiles.tokens, (tiles.top_bottom[0, 0], 97), (tiles.left_right[0, 0], 61))
-    assert np.abs(tiles.coverage(mask)[0] - expected).max() < 0.02
-    assert np.abs(filled.coverage(mask)[0] - expected).max() > 0.1
 
 
 def as_processed(family: TinyFamily, mask: NDArray[np.bool_]) -> NDArray[np.float32]:

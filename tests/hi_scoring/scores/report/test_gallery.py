@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from datasetkit.hi_scoring.data.samples import Sample
-from datasetkit.hi_scoring.geometry import ImageTokens, View
+from datasetkit.hi_scoring.geometry import ImageTokens, Tower, View
 from datasetkit.hi_scoring.scores.report.gallery import panel
 from datasetkit.hi_scoring.scores.results import Head
 from datasetkit.hi_scoring.scores.scorer import LookedAt
@@ -27,7 +27,8 @@ def heat(one: Sample, geometry: ImageTokens, attention: NDArray[np.float32]) -> 
 
 
 def grid(size_hw: tuple[int, int], *, first: int = 0, side: int = 24) -> View:
-    return View.squash("global", first + np.arange(side**2).reshape(side, side), size_hw)
+    tokens = first + np.arange(side**2).reshape(side, side)
+    return Tower(tokens.shape, 1, tokens.shape).squash("global", tokens, size_hw)
 
 
 @pytest.mark.parametrize("size_hw", [(100, 1000), (1000, 100), (100, 100), (333, 500)])
@@ -54,7 +55,7 @@ def test_a_token_that_shows_no_pixel_does_not_dim_those_that_do() -> None:
 
 def test_the_finest_view_lies_above_the_others_and_leaves_them_what_it_does_not_show() -> None:
     size_hw = (84, 84)
-    tiles = View.even("tiles", 576 + np.arange(900).reshape(30, 30), (0, 84), (0, 42))
+    tiles = Tower((30, 30), 1, (30, 30)).view("tiles", 576 + np.arange(900).reshape(30, 30), (0, 84), (0, 42))
     geometry = ImageTokens(size_hw, 576 + 900, (tiles, grid(size_hw)))
     attention = np.ones(576 + 900, np.float32)
     attention[576:] = 0
