@@ -25,8 +25,8 @@ from datasetkit.options.sources import (
     guess_source,
     options_of_source,
 )
-from datasetkit.pipeline.build import Progress
 from datasetkit.pipeline.build import build as build_parts
+from datasetkit.pipeline.parts import Progress
 from datasetkit.runtime.checkpoints import PREFIX
 from datasetkit.runtime.progress import OnProgress
 

@@ -223,7 +223,7 @@ class Built(Result):
         """
         folder, _ = self._folder, self.manifest  # refused, if at all, before what is imported next
         from datasetkit.export.dataset.describe import update_card
-        from datasetkit.pipeline.build import REASON_MEANINGS
+        from datasetkit.pipeline.records import REASON_MEANINGS
 
         update_card(folder, REASON_MEANINGS)
         return Page(folder / CARD_NAME)

@@ -35,6 +35,20 @@ class SourceError(DatasetkitError, ValueError):
     """A source as a whole cannot be read (broken JSON, missing folder): nothing can be built from it."""
 
 
+class SourceFailedError(DatasetkitError):
+    """A source stopped answering while it was read; what is finished is kept, and the build goes on from there.
+
+    Args:
+        what: what failed.
+        again: how to go on.
+
+    """
+
+    def __init__(self, what: str, again: str = "call datasetkit.build again with the same arguments") -> None:
+        super().__init__(f"{what}; nothing is lost: when the source answers again, {again}")
+        self.what = what
+
+
 class AddressError(DatasetkitError):
     """An address of a remote place cannot be used."""
 

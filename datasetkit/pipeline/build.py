@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from datasetkit import __version__
-from datasetkit.annotation.alignment import AlignmentReason, KnownObjectAligner
+from datasetkit.annotation.alignment import KnownObjectAligner
 from datasetkit.annotation.phrases import NounPhraseFinder
 from datasetkit.core.errors import OutputError, RecipeError, SourceError
-from datasetkit.core.ledger import DropReason
 from datasetkit.core.paths import Place
-from datasetkit.core.protocols import Aligner, Entry, PhraseFinder, Source, SourceContext
+from datasetkit.core.protocols import Aligner, PhraseFinder, Source, SourceContext
 from datasetkit.core.schema import SCHEMA_VERSION
-from datasetkit.export.dataset.describe import describe
 from datasetkit.export.dataset.folder import BuildFolder, check_free
 from datasetkit.export.dataset.identity import BuildIdentity
 from datasetkit.export.dataset.manifest import Manifest
-from datasetkit.export.dataset.part import PartWriter
 from datasetkit.options.base import PartOptions, is_data
 from datasetkit.options.build import Placement, RunOptions
 from datasetkit.options.grounding import GroundingOptions
@@ -37,45 +33,18 @@ from datasetkit.options.models import (
 )
 from datasetkit.options.recipe import Recipe
 from datasetkit.options.sources import SOURCES, FolderOptions, HubOptions, ParquetOptions, RowsOptions, TableOptions
+from datasetkit.pipeline.parts import Job, OnProgress, Progress, is_failed
 from datasetkit.pipeline.promises import FIND, READ, REFUSAL
 from datasetkit.pipeline.records import Pipeline
 from datasetkit.runtime.parts import make_part, origin_of_options
 from datasetkit.runtime.registry import Origin, Registry
 from datasetkit.runtime.timers import Stages
 from datasetkit.sources.in_memory import InMemorySource
-from datasetkit.sources.toyworld import PRONOUN
 
 if TYPE_CHECKING:
     from datasetkit.annotation.grounded import GroundedAnnotator
 
 logger = logging.getLogger(__name__)
-
-REASON_MEANINGS = {reason.value: reason.explanation for reason in AlignmentReason} | {
-    PRONOUN: "a pronoun; it names what was named before"
-}
-# Slower stages are worth a look: those that do more images a second hold nothing up.
-_FAST = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a build is.
-
-    Args:
-        stage: "loading" models, or "building".
-        done: models loaded, or entries done.
-        total: of so many.
-        detail: what more there is to say: the models' names; drops, and the rate of each slow stage, slowest first.
-
-    """
-
-    stage: str
-    done: int
-    total: int
-    detail: str = ""
-
-
-OnProgress = Callable[[Progress], None]
 
 
 def build(recipe: Recipe, run: RunOptions, on_progress: OnProgress = lambda _: None) -> Manifest:
@@ -123,15 +92,16 @@ def build(recipe: Recipe, run: RunOptions, on_progress: OnProgress = lambda _: N
         recipe, source, aligner, annotator, filters, window=run.window, workers=run.workers, stages=stages
     )
     with BuildFolder(run.out, identity, overwrite=run.overwrite) as folder:
-        if run.retry_failed:
-            folder.reopen(reason for reason in DropReason if reason.may_pass_later)
-        if folder.is_complete:
-            return Manifest.read(run.out)
-        _write_parts(folder, recipe, source, pipeline, stages, on_progress)
-        manifest = folder.publish(source.stray_drops() if hasattr(source, "stray_drops") else ())
-        manifest = describe(run.out, manifest, REASON_MEANINGS, folder.former_card)
-        folder.close()
-    return manifest
+        job = Job(folder, recipe, source, pipeline, stages, on_progress)
+        if folder.is_blocked:
+            logger.warning("a build that is to replace the dataset in %s is not finished there", run.out)
+        if folder.task in {"build", "update"}:
+            job.carry_out()
+        if run.retry_failed and folder.published is not None and any(map(is_failed, folder.published.parts)):
+            folder.begin("retry")
+        if folder.task == "retry":
+            job.carry_out()
+    return Manifest.read(run.out)
 
 
 def _pinned(recipe: Recipe) -> Recipe:
@@ -191,36 +161,6 @@ def _check_relabel(recipe: Recipe, source: Source) -> None:
         raise RecipeError("the models would replace the objects that this dataset has; say --relabel if you mean it")
 
 
-def _write_parts(
-    folder: BuildFolder,
-    recipe: Recipe,
-    source: Source,
-    pipeline: Pipeline,
-    stages: Stages,
-    on_progress: OnProgress,
-) -> None:
-    whole = folder.resume()
-    total = len(source) if recipe.limit is None else min(len(source), recipe.limit)
-    done = sum(len(entries) for index, entries in enumerate(_parts(source, recipe)) if index in whole)
-    dropped = 0
-    on_progress(_progress(done, total, dropped, stages))
-    for index, entries in enumerate(_parts(source, recipe)):
-        if index in whole:
-            continue
-        with PartWriter(folder, index, overlay=recipe.overlay) as writer:
-            for outcome in pipeline.run(entries):
-                writer.add(outcome)
-                done += 1
-                dropped += outcome.row is None
-                on_progress(_progress(done, total, dropped, stages))
-
-
-def _progress(done: int, total: int, dropped: int, stages: Stages) -> Progress:
-    slowest_first = sorted(stages.rates.items(), key=lambda stage: stage[1])
-    slow = (f"{name} {pace:.2g}/s" for name, pace in slowest_first if pace < _FAST)
-    return Progress("building", done, total, " ".join((f"{dropped} dropped", *slow)))
-
-
 def _annotator(
     recipe: Recipe, finder: PhraseFinder | None, placement: Placement, stages: Stages, on_progress: OnProgress
 ) -> GroundedAnnotator | None:
@@ -269,11 +209,3 @@ def _plugins(recipe: Recipe) -> tuple[Origin, ...]:
     parts += [(FILTERS, one) for one in recipe.filters]
     found = (origin_of_options(registry, part) for registry, part in parts if part is not None)
     return tuple(origin for origin in found if origin is not None)
-
-
-def _parts(source: Source, recipe: Recipe) -> Iterator[tuple[Entry, ...]]:
-    entries = itertools.islice(source.entries(), recipe.limit)
-    while part := tuple(itertools.islice(entries, recipe.part_size)):
-        if wrong := [entry for entry in part if not isinstance(entry, Entry)]:
-            raise SourceError(f"source {recipe.source.name}: an entry is a {type(wrong[0]).__name__}, not an Entry")
-        yield part

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from datasetkit.annotation.alignment import AlignmentReason
 from datasetkit.annotation.salience import with_phrases
 from datasetkit.core.drawing import draw_overlay, encode_jpeg
 from datasetkit.core.errors import SourceError, UnusableError
@@ -24,8 +25,12 @@ from datasetkit.export.dataset.part import Outcome
 from datasetkit.options.recipe import Recipe
 from datasetkit.runtime.threads import map_in_order
 from datasetkit.runtime.timers import Stages
+from datasetkit.sources.toyworld import PRONOUN
 
 DEFAULT_SPLIT = "train"
+REASON_MEANINGS = {reason.value: reason.explanation for reason in AlignmentReason} | {
+    PRONOUN: "a pronoun; it names what was named before"
+}
 _HASH_DIGITS = 13
 
 

@@ -1,6 +1,6 @@
 """One part of a build: the rows of consecutive entries. Owns their shards, one a split, and the account of them.
 
-A part is the unit of resuming: it is whole once its marker stands in the build's folder.
+A part is the unit of resuming: it is whole once its marker is in the store.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 
 from datasetkit.core.files import file_sha256
 from datasetkit.core.ledger import Drop, Notice, Scope, Tally
-from datasetkit.export.dataset.folder import BuildFolder
 from datasetkit.export.dataset.manifest import Part, Shard
+from datasetkit.export.dataset.part_store import PartStore
 from datasetkit.export.dataset.shards import ShardWriter
 
 
@@ -40,8 +40,8 @@ class Outcome:
 class PartWriter:
     """Writes a part; as a context manager it marks the part as whole where the body ended well."""
 
-    def __init__(self, folder: BuildFolder, index: int, *, overlay: bool) -> None:
-        self._folder = folder
+    def __init__(self, store: PartStore, index: int, *, overlay: bool) -> None:
+        self._store = store
         self._index = index
         self._overlay = overlay
         self._writers: dict[str, ShardWriter] = {}
@@ -59,10 +59,10 @@ class PartWriter:
             return
         shards = []
         for split, writer in sorted(self._writers.items()):
-            path = self._folder.part_path(self._index, split)
+            path = self._store.part_path(self._index, split)
             size = writer.close()
             shards.append(Shard(path.name, split, size.rows, size.bytes, file_sha256(path)))
-        self._folder.finish_part(Part(self._index, tuple(shards), self._tally), self._drops, self._notices)
+        self._store.finish_part(Part(self._index, tuple(shards), self._tally), self._drops, self._notices)
 
     def add(self, outcome: Outcome) -> None:
         """Write and count one outcome; outcomes come in the order of their entries."""
@@ -80,7 +80,7 @@ class PartWriter:
         if outcome.row is not None:
             self._tally.kept["record"] += 1
             if outcome.split not in self._writers:
-                path = self._folder.part_path(self._index, outcome.split)
+                path = self._store.part_path(self._index, outcome.split)
                 writer = self._stack.enter_context(ShardWriter(path, overlay=self._overlay))
                 self._writers[outcome.split] = writer
             self._writers[outcome.split].write(outcome.row)
