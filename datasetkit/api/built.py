@@ -129,6 +129,8 @@ class Built(Result):
 
     def as_json(self) -> dict[str, Any]:
         """Return counts, and what was read, kept and dropped."""
+        from datasetkit.export.dataset.summary import may_pass_later
+
         manifest = self.manifest
         return {
             "path": str(self.path),
@@ -137,6 +139,7 @@ class Built(Result):
             "tally": manifest.tally.to_json(),
             "schema_version": manifest.schema_version,
             "code_version": manifest.code_version,
+            **({"may_pass_later": may_pass_later(self.path, manifest)} if isinstance(self.path, Path) else {}),
         }
 
     def verify(self, *, on_progress: OnProgress | None = None) -> Verification:

@@ -16,7 +16,8 @@ from datasetkit.core.errors import OutputError, RecipeError, SourceError
 from datasetkit.core.paths import Place
 from datasetkit.core.protocols import Aligner, PhraseFinder, Source, SourceContext
 from datasetkit.core.schema import SCHEMA_VERSION
-from datasetkit.export.dataset.folder import BuildFolder, check_free
+from datasetkit.core.text import listed
+from datasetkit.export.dataset.folder import BuildFolder, Found, check_free
 from datasetkit.export.dataset.identity import BuildIdentity
 from datasetkit.export.dataset.manifest import Manifest
 from datasetkit.options.base import PartOptions, is_data
@@ -33,7 +34,9 @@ from datasetkit.options.models import (
 )
 from datasetkit.options.recipe import Recipe
 from datasetkit.options.sources import SOURCES, FolderOptions, HubOptions, ParquetOptions, RowsOptions, TableOptions
-from datasetkit.pipeline.parts import Job, OnProgress, Progress, is_failed
+from datasetkit.pipeline.failures import Failures
+from datasetkit.pipeline.inputs import Inputs
+from datasetkit.pipeline.parts import Job, OnProgress, Progress, changes_since, is_failed
 from datasetkit.pipeline.promises import FIND, READ, REFUSAL
 from datasetkit.pipeline.records import Pipeline
 from datasetkit.runtime.parts import make_part, origin_of_options
@@ -61,6 +64,7 @@ def build(recipe: Recipe, run: RunOptions, on_progress: OnProgress = lambda _: N
 
     Raises:
         SourceError: the source cannot be read at all.
+        SourceFailedError: the source failed while it was read; what is finished is kept.
         RecipeError: models would replace objects that the source has.
         ModelError: a model cannot be loaded.
         OutputError: the folder holds something else.
@@ -83,18 +87,20 @@ def build(recipe: Recipe, run: RunOptions, on_progress: OnProgress = lambda _: N
     _check_relabel(recipe, source)
     if getattr(recipe.source, "require_description", False) and recipe.source.may_lack_descriptions:
         logger.warning("the source has no descriptions at all, so --require-description drops nothing")
-    if not run.overwrite:
-        check_free(run.out, identity)
+    inputs = Inputs(source, identity.source_fingerprint)
+    is_stale = not run.overwrite and _is_stale(check_free(run.out, identity), identity, recipe, source, inputs, run)
     annotator = _annotator(recipe, finder, run, stages, on_progress)
     if annotator is not None:
         identity = replace(identity, models=annotator.identities)
     pipeline = Pipeline(
-        recipe, source, aligner, annotator, filters, window=run.window, workers=run.workers, stages=stages
+        recipe, source, aligner, annotator, filters, inputs, window=run.window, workers=run.workers, stages=stages
     )
     with BuildFolder(run.out, identity, overwrite=run.overwrite) as folder:
-        job = Job(folder, recipe, source, pipeline, stages, on_progress)
+        job = Job(folder, recipe, source, pipeline, inputs, stages, Failures(run.max_failures), on_progress)
         if folder.is_blocked:
             logger.warning("a build that is to replace the dataset in %s is not finished there", run.out)
+        if is_stale:
+            folder.begin("update")
         if folder.task in {"build", "update"}:
             job.carry_out()
         if run.retry_failed and folder.published is not None and any(map(is_failed, folder.published.parts)):
@@ -102,6 +108,30 @@ def build(recipe: Recipe, run: RunOptions, on_progress: OnProgress = lambda _: N
         if folder.task == "retry":
             job.carry_out()
     return Manifest.read(run.out)
+
+
+def _is_stale(
+    found: Found, identity: BuildIdentity, recipe: Recipe, source: Source, inputs: Inputs, run: RunOptions
+) -> bool:
+    """Whether what is published is to be built again in part, as the source has changed.
+
+    Raises:
+        OutputError: it has changed, and an update is not wanted.
+
+    """
+    is_under_way = found.pending is not None and found.pending.is_same_but_source(identity) and found.task != "retry"
+    if found.published is None or is_under_way or not found.holds(identity):
+        return False
+    changes = changes_since(run.out, found.published, recipe, source, inputs, is_update=run.update)
+    if not changes:
+        if run.update:
+            logger.info("no input file has changed")
+        return False
+    if not run.update:
+        raise OutputError(
+            f"{run.out}: the source has changed since ({listed(changes)}); --update builds the parts concerned again"
+        )
+    return True
 
 
 def _pinned(recipe: Recipe) -> Recipe:

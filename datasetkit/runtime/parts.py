@@ -114,7 +114,7 @@ class Guarded:
 
     def _guarded(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
         promise = self._promises.get(name)
-        passing = (MemoryError,) if promise is not None and promise.is_batch else ()
+        passing = (MemoryError,) if promise is not None else ()
 
         def call(*given: Any, **named: Any) -> Any:
             args = tuple(tuple(item) if isinstance(item, list) else item for item in given)  # not to be changed

@@ -16,7 +16,7 @@ from datasetkit.core.errors import SourceError, UnusableError
 from datasetkit.core.image import LoadedImage, load_image
 from datasetkit.core.ledger import Drop, DropReason, Notice, NoticeKind
 from datasetkit.core.mask import Mask
-from datasetkit.core.paths import leads_out, path_inside
+from datasetkit.core.paths import Place, leads_out, path_inside
 from datasetkit.core.protocols import Aligner, Entry, Reading, SourceContext
 from datasetkit.core.record import KeyObject, ObjectStatus, Provenance, Record
 from datasetkit.core.remote import RemotePath
@@ -89,6 +89,16 @@ class CocoSource:
             detail = f"no picture has id {image_id}; its entry is missing"
             yield Drop("annotation", annotation_id, DropReason.UNKNOWN_IMAGE, detail)
 
+    def inputs(self, entry: Entry) -> Mapping[str, Place]:
+        """Name the picture's file."""
+        name = self._index.image(entry.handle.image).get("file_name")
+        return {name: self._images / name} if isinstance(name, str) and name and not leads_out(name) else {}
+
+    def index_files(self) -> Mapping[str, Place]:
+        """Name the annotation files by their options."""
+        files = {"instances": self._options.instances, "captions": self._options.captions}
+        return {option: place for option, place in files.items() if place is not None}
+
     def read(self, entry: Entry) -> Reading:
         """Open one picture, decode its masks and choose its caption.
 
@@ -104,7 +114,7 @@ class CocoSource:
         file_name = image.get("file_name")
         if not isinstance(file_name, str) or not file_name:
             raise UnusableError(DropReason.MISSING, f"picture {entry.record_id} has no file_name")
-        data = read_picture(path_inside(self._images, file_name), self._context.limits)
+        data = read_picture(path_inside(self._images, file_name), self._context.limits, self._images)
         loaded = load_image(data, PurePosixPath(file_name).name, self._context.limits)
         objects, drops, notices = self._objects(handle.image, image, loaded)
         kinds = (*loaded.notices, *notices)

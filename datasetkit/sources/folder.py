@@ -17,7 +17,7 @@ from typing import Any
 
 from datasetkit.core.errors import SourceError, UnusableError
 from datasetkit.core.ledger import DropReason
-from datasetkit.core.paths import Place, arrow_input, files_below, path_inside
+from datasetkit.core.paths import Place, arrow_input, files_below, leads_out, path_inside
 from datasetkit.core.protocols import Entry, Reading, Source, SourceContext
 from datasetkit.core.remote import RemotePath
 from datasetkit.core.text import one_line
@@ -65,6 +65,7 @@ class FolderSource(Source):
                 metadata.append((relative.parent, path))
             elif relative.suffix.lower() in PICTURE_SUFFIXES:
                 pictures.append(name)
+        self._metadata = {(prefix / path.name).as_posix(): path for prefix, path in metadata}
         self._handles = list(_handles(pictures, metadata, options.caption_column))
         if not self._handles:
             raise SourceError(f"{folder} holds no picture ({', '.join(sorted(PICTURE_SUFFIXES))}) and no metadata file")
@@ -85,6 +86,15 @@ class FolderSource(Source):
         for handle in self._handles:
             yield Entry(as_text(handle.name), (), split_of_folder(handle.name), handle)
 
+    def inputs(self, entry: Entry) -> Mapping[str, Place]:
+        """Name the picture's file."""
+        name = entry.handle.name
+        return {} if leads_out(name) else {name: self._folder / name}
+
+    def index_files(self) -> Mapping[str, Place]:
+        """Name the metadata files."""
+        return self._metadata
+
     def read(self, entry: Entry) -> Reading:
         """Open one picture.
 
@@ -95,7 +105,7 @@ class FolderSource(Source):
         handle: _Handle = entry.handle
         if handle.duplicate:
             raise UnusableError(DropReason.DUPLICATE_ID, f"{handle.name} was listed before")
-        data = read_picture(path_inside(self._folder, handle.name), self._limits)
+        data = read_picture(path_inside(self._folder, handle.name), self._limits, self._folder)
         name = PurePosixPath(handle.name).name
         return self._reader.reading(entry, data, name, handle.description, handle.license, entry.record_id)
 

@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 from datasetkit.core.errors import BuiltFolderError, OutputError
 from datasetkit.core.files import replace_file
 from datasetkit.core.ledger import Drop
+from datasetkit.export.dataset.accounts import write_accounts
 from datasetkit.export.dataset.card.render import render_card
 from datasetkit.export.dataset.card.sections import owners_part
 from datasetkit.export.dataset.exchange import exchange, finish, is_begun
@@ -60,11 +61,11 @@ class Found:
 
     def holds(self, identity: BuildIdentity) -> bool:
         """Whether the published dataset is of a build, as far as the source's own files are not concerned."""
-        return self.published is not None and BuildIdentity.of(self.published).is_same(identity)
+        return self.published is not None and BuildIdentity.of(self.published).is_same_but_source(identity)
 
     def refusal(self, folder: Path, identity: BuildIdentity) -> OutputError | None:
         """Say why a build may not go on here; None where it may, as one that kept nothing is no loss."""
-        if self.holds(identity) or (self.pending is not None and self.pending.is_same(identity)):
+        if self.holds(identity) or (self.pending is not None and self.pending.is_same_but_source(identity)):
             return None
         other = self.pending or (BuildIdentity.of(self.published) if self.published else None)
         if other is None or (self.pending is None and self.published and not self.published.shards):
@@ -100,7 +101,7 @@ def find_build(folder: Path) -> Found:
     return Found(published, pending, task)
 
 
-def check_free(folder: Path, identity: BuildIdentity) -> None:
+def check_free(folder: Path, identity: BuildIdentity) -> Found:
     """Refuse a folder that holds another build, before models are loaded; their weights are not compared.
 
     Raises:
@@ -115,6 +116,7 @@ def check_free(folder: Path, identity: BuildIdentity) -> None:
     )
     if refusal := without.refusal(folder, replace(identity, models=())):
         raise refusal
+    return without
 
 
 class BuildFolder:
@@ -148,8 +150,7 @@ class BuildFolder:
         if self._journal.exists():
             self._take_lock()
             if is_begun(self._journal):
-                finish(folder, self._journal)
-                self._remove_journal()
+                self._finish_exchange()
                 found = find_build(folder)
         self.published = found.published
         refusal = None if overwrite else found.refusal(folder, identity)
@@ -159,7 +160,7 @@ class BuildFolder:
         self._pending = found.pending
         if overwrite or not (found.pending or found.holds(identity)):
             self._start("build")
-        elif found.pending is not None and found.pending.is_same(identity):
+        elif found.pending is not None and found.pending.is_same_but_source(identity):
             self.task = found.task
             replace_file(self._journal / _STATE, self._state_text(found.task))
 
@@ -212,13 +213,19 @@ class BuildFolder:
     def close(self) -> None:
         """Exchange the published dataset for the new one, and remove the journal: the build is complete."""
         exchange(self.folder, self._journal)
-        self.discard()
+        self._finish_exchange()
+        self.task = None
         self.published = Manifest.read(self.folder)
 
     def discard(self) -> None:
         """Remove the journal; the dataset in OUT is what it is."""
         self._remove_journal()
         self.task = None
+
+    def _finish_exchange(self) -> None:
+        finish(self.folder, self._journal)
+        write_accounts(self.folder, Manifest.read(self.folder), self.parts.account)
+        self._remove_journal()
 
     def _start(self, task: Task) -> None:
         """Leave a journal without parts; what is published stays as it is."""

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from datasetkit.core.files import replace_file
 from datasetkit.core.ledger import Drop, Notice, Tally
+from datasetkit.export.dataset.accounts import Account
 from datasetkit.export.dataset.exchange import NEW
 from datasetkit.export.dataset.identity import BuildIdentity
 from datasetkit.export.dataset.manifest import DATA_FOLDER, LEDGER_NAME, Manifest, Part, Shard, shard_path
@@ -59,7 +60,9 @@ class PartStore:
                 (self.new / target).replace(source)
         shutil.rmtree(self.new, ignore_errors=True)
         kept = {*others}
-        kept |= {path.name for part in parts for path in (self._marker(part.index), self._ledger(part.index))}
+        for part in parts:
+            files = (self._marker(part.index), self._ledger(part.index), self._account(part.index))
+            kept |= {path.name for path in files}
         kept |= {shard.path for part in parts for shard in part.shards}
         for path in self._journal.iterdir():
             if path.name not in kept:
@@ -69,17 +72,25 @@ class PartStore:
         """Where a part's shard of one split is until it is published."""
         return self._journal / f"part-{index:05d}-{split}.parquet"
 
-    def finish_part(self, part: Part, drops: Iterable[Drop], notices: Iterable[Notice]) -> None:
-        """Note that a part is whole: its ledger first, its marker last."""
+    def finish_part(
+        self, part: Part, drops: Iterable[Drop], notices: Iterable[Notice], account: Account | None = None
+    ) -> None:
+        """Note that a part is whole: its ledger and the account of its input files first, its marker last."""
         lines = [_drop_line(part.index, drop) for drop in drops]
         for notice in notices:
             event = {"part": part.index, "event": "notice", "record_id": notice.record_id, "kind": notice.kind}
             lines.append(json.dumps(event, ensure_ascii=False) + "\n")
-        self._note(part, lines)
+        self._note(part, lines, account)
 
-    def carry_over(self, part: Part) -> None:
+    def account(self, index: int) -> Account | None:
+        """Read what was noted of the input files of a part that is whole."""
+        path = self._account(index)
+        account: Account | None = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        return account
+
+    def carry_over(self, part: Part, account: Account | None) -> None:
         """Take a part of the published dataset as it is; its shards are linked when the new dataset is published."""
-        self._note(part, self._published_lines.get(part.index, []))
+        self._note(part, self._published_lines.get(part.index, []), account)
 
     def forget(self, indices: Iterable[int]) -> None:
         """Have parts built again when the build goes on."""
@@ -154,7 +165,8 @@ class PartStore:
         is_published = shard.path.startswith(f"{DATA_FOLDER}/")
         return (self._folder if is_published else self._journal) / shard.path
 
-    def _note(self, part: Part, lines: Iterable[str]) -> None:
+    def _note(self, part: Part, lines: Iterable[str], account: Account | None) -> None:
+        replace_file(self._account(part.index), json.dumps(account).encode())
         replace_file(self._ledger(part.index), "".join(lines).encode())
         replace_file(self._marker(part.index), json.dumps(part.to_json()).encode())
         self.whole[part.index] = part
@@ -171,6 +183,9 @@ class PartStore:
 
     def _marker(self, index: int) -> Path:
         return self._journal / f"part-{index:05d}.json"
+
+    def _account(self, index: int) -> Path:
+        return self._journal / f"part-{index:05d}.inputs"
 
     def _ledger(self, index: int) -> Path:
         return self._journal / f"part-{index:05d}.jsonl"

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import datasetkit.export.dataset.describe
 import datasetkit.pipeline.build
+from datasetkit.export.dataset.accounts import accounts_path
 from datasetkit.export.dataset.folder import is_unfinished
 from datasetkit.options import Recipe
 from datasetkit.options.build import RunOptions
@@ -49,12 +50,17 @@ def scenario(
     def plain(out: Path) -> object:
         return build(recipe, RunOptions(out=out, workers=2))
 
+    def update(out: Path) -> object:
+        return build(recipe, RunOptions(out=out, workers=2, update=True))
+
     def nothing(out: Path) -> None:
         shutil.rmtree(out, ignore_errors=True)
+        accounts_path(out).unlink(missing_ok=True)
 
     def built_before(out: Path) -> None:
         nothing(out)
         shutil.copytree(base, out)
+        shutil.copy(accounts_path(base), accounts_path(out))
 
     if name == "fresh":
         return nothing, plain, plain
@@ -69,6 +75,9 @@ def scenario(
         forked(lambda: plain(base))
         return built_before, lambda out: build(recipe, RunOptions(out=out, workers=2, overwrite=True)), plain
     forked(lambda: plain(base))
+    if name == "update":
+        (folder / "images" / "0.png").write_bytes(picture(9))
+        return built_before, update, update
     (folder / "images" / "2.png").write_bytes(picture(2))
     (folder / "images" / "4.png").write_bytes(picture(4))
     if name == LOSING:
