@@ -37,7 +37,7 @@ from datasetkit.options.sources import SOURCES, FolderOptions, HubOptions, Parqu
 from datasetkit.pipeline.failures import Failures
 from datasetkit.pipeline.inputs import Inputs
 from datasetkit.pipeline.parts import Job, OnProgress, Progress, changes_since, is_failed
-from datasetkit.pipeline.promises import FIND, READ, REFUSAL
+from datasetkit.pipeline.promises import FILES, FIND, READ, REFUSAL
 from datasetkit.pipeline.records import Pipeline
 from datasetkit.runtime.parts import make_part, origin_of_options
 from datasetkit.runtime.registry import Origin, Registry
@@ -151,7 +151,7 @@ def _source(recipe: Recipe, aligner: Aligner) -> Source:
     context = SourceContext(recipe.image_limits, recipe.license, aligner, recipe.limit)
     if isinstance(options, RowsOptions) and is_data(options.instance):
         return InMemorySource(options.instance, options, context)
-    made = make_part(SOURCES, options, READ, needs=(), context=context)
+    made = make_part(SOURCES, options, {**READ, **FILES}, needs=(), context=context)
     if hasattr(made, "entries"):
         if lacking := [name for name in (*READ, "__len__") if not hasattr(made, name)]:
             raise SourceError(f"source {options.name} has entries, but no method {lacking[0]}; see docs/plugins.md")

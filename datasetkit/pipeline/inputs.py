@@ -43,7 +43,7 @@ class Inputs:
     """
 
     def __init__(self, source: Source, fingerprint: str) -> None:
-        self._fingerprint = fingerprint
+        self.fingerprint = fingerprint
         self._files_of: Callable[[Entry], Mapping[str, Place]] = getattr(source, "inputs", lambda _: {})
         self._asked: Counter[RemotePath] = Counter()
         self._listed: dict[RemotePath, Mapping[str, RemoteStatus] | None] = {}
@@ -73,12 +73,12 @@ class Inputs:
             files[name] = None
             if state is not None:
                 files[name] = [state.size, state.mtime_ns, state.version, self._sha256(place, state, former)]
-        return {"source": self._fingerprint, "entries": _digest(entries), "files": files}
+        return {"source": self.fingerprint, "entries": _digest(entries), "files": files}
 
     def changes(self, entries: Sequence[Entry], account: Account | None) -> dict[str, str]:
         """Compare a part's files with what was noted of them; return what is different, by name."""
         if account is None or not account["files"]:
-            return {} if account and account["source"] == self._fingerprint else {INDEX: "differs"}
+            return {} if account and account["source"] == self.fingerprint else {INDEX: "differs"}
         places, noted = self.places(entries), account["files"]
         found = dict.fromkeys((name for name in places if name not in noted), "is new")
         found |= dict.fromkeys((name for name in noted if name not in places), "is gone")

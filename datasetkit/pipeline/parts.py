@@ -9,6 +9,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from pyarrow import ArrowException
+
 from datasetkit.core.errors import SourceError, SourceFailedError
 from datasetkit.core.ledger import DropReason
 from datasetkit.core.protocols import Entry, Source
@@ -73,7 +75,7 @@ def changes_since(
     Where nothing was noted of them, they count as changed for an update, and as unchanged otherwise.
     """
     accounts = read_accounts(folder, published)
-    other = [] if published.source_fingerprint == source.fingerprint() else [f"{INDEX} differs"]
+    other = [] if published.source_fingerprint == inputs.fingerprint else [f"{INDEX} differs"]
     if not accounts:
         if other or not inputs.places(next(parts_of(source, recipe), ())):
             return other
@@ -157,7 +159,7 @@ class Job:
             self._build_all()
         except SourceError as error:
             self._store.forget(self._failures.parts)  # they hold the first images that could not be read
-            if error.__cause__ is None or isinstance(error, SourceFailedError):
+            if isinstance(error, SourceFailedError) or not _is_failure(error.__cause__):
                 raise
             raise SourceFailedError(str(error)) from error
 
@@ -175,7 +177,7 @@ class Job:
                 told = [f"{name} {what}" for name, what in changes.items()]
                 logger.info("part %d is built again: %s", index, listed(told))
                 store.forget([index])
-            elif index not in store.whole and index in former and self._may_stay(former[index], entries):
+            if index not in store.whole and index in former and self._may_stay(former[index], entries):
                 store.carry_over(former[index], self._accounts.get(index))
             if index in store.whole:
                 self._advance(len(entries), store.whole[index].tally.dropped["record"].total())
@@ -211,7 +213,8 @@ class Job:
             for outcome in outcomes:
                 self._failures.add(outcome)
                 writer.add(outcome)
-                states = {**outcome.inputs, **states}
+                for name, state in outcome.inputs.items():
+                    states.setdefault(name, state)
                 self._advance(1, outcome.row is None)
             writer.account = self._inputs.account(entries, states)
 
@@ -258,6 +261,12 @@ class Job:
         slow = (f"{name} {pace:.2g}/s" for name, pace in slowest_first if pace < _FAST)
         detail = " ".join((f"{self._dropped} dropped", *slow))
         self._on_progress(Progress("building", self._done, self._total, detail))
+
+
+def _is_failure(cause: BaseException | None) -> bool:
+    """Whether a source failed, and its data are not broken: readers raise bare errors on these."""
+    is_bare = type(cause) is OSError and cause.errno is None
+    return cause is not None and not is_bare and not isinstance(cause, ValueError | ArrowException)
 
 
 def _digests(part: Part) -> tuple[object, ...]:

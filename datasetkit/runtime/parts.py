@@ -104,7 +104,7 @@ class Guarded:
             return len(self._part)
 
     def __getitem__(self, place: Any) -> Any:
-        with naming(self._origin):
+        with naming(self._origin, passing=(MemoryError,)):
             return self._part[place]
 
     def __getattr__(self, name: str) -> Any:

@@ -13,7 +13,9 @@ from datasetkit.core.errors import SourceFailedError
 from datasetkit.core.image import load_image
 from datasetkit.core.ledger import Drop, DropReason
 from datasetkit.export.dataset.part import Outcome
+from datasetkit.options import Recipe
 from datasetkit.options.build import RunOptions
+from datasetkit.options.sources import RowsOptions
 from datasetkit.pipeline.build import build
 from datasetkit.pipeline.failures import Failures
 from datasetkit.pipeline.parts import Progress
@@ -127,3 +129,28 @@ def test_no_memory_is_never_a_truncated_image(monkeypatch: pytest.MonkeyPatch, e
     with pytest.raises(Exception, match=r"memory ran out while a\.png was decoded") as caught:
         load_image(picture(), "a.png")
     assert caught.value.reason is DropReason.OUT_OF_MEMORY
+
+
+class Rows:
+    """Rows of a plug-in, one of which takes more memory than there is."""
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, place: int) -> dict[str, Any]:
+        if place == 1 and self.is_short:
+            raise MemoryError
+        return {"image": picture(place), "text": "a cat"}
+
+    def fingerprint(self) -> str:
+        return "rows"
+
+    is_short = False
+
+
+@pytest.mark.slow
+def test_a_plug_in_without_memory_loses_one_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = Recipe.checked({"source": RowsOptions.of(Rows())})
+    monkeypatch.setattr(Rows, "is_short", True)
+    built(recipe, tmp_path / "out")
+    assert list(reasons(tmp_path / "out").values()) == ["out_of_memory"]

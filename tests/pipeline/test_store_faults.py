@@ -10,7 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from datasetkit.core.errors import OutputError
+from datasetkit.core.paths import as_place
 from datasetkit.export.dataset.manifest import Manifest
+from datasetkit.options.build import RunOptions
+from datasetkit.pipeline.build import build
 from tests.buckets import Bucket, ObjectStore
 from tests.pipeline.builders import built, folder_recipe, picture, put, reasons
 from tests.pipeline.proxy import FaultyProxy
@@ -75,3 +79,16 @@ def test_one_image_that_is_refused_is_a_drop(bucket: Bucket, proxy: FaultyProxy,
     proxy.fault = None
     assert run(bucket, proxy, "build", "folder", address, "--out", tmp_path / "out", *OPTIONS, "--retry-failed")[0] == 0
     assert reasons(tmp_path / "out") == {}
+
+
+def test_a_changed_object_is_noticed_by_its_etag(bucket: Bucket, tmp_path: Path) -> None:
+    address = bucket.upload(put(tmp_path / "in", {f"{n:02d}.png": picture(n % 5) for n in range(70)}), "in")
+    recipe = folder_recipe(as_place(address), part_size=10, overlay=False)
+    before, _ = built(recipe, tmp_path / "out")
+    bucket.write("in/66.png", picture(1))
+    assert built(recipe, tmp_path / "out")[0] == before, "written again, the bytes are the same"
+    bucket.write("in/66.png", picture(7))
+    with pytest.raises(OutputError, match=r"the source has changed since \(66\.png has .*\); --update"):
+        build(recipe, RunOptions(out=tmp_path / "out", workers=2))
+    after, _ = built(recipe, tmp_path / "out", update=True)
+    assert [old == new for old, new in zip(before.parts, after.parts, strict=True)] == [True] * 6 + [False]
