@@ -25,8 +25,8 @@ from datasetkit.options.sources import (
     guess_source,
     options_of_source,
 )
-from datasetkit.pipeline.build import Progress
 from datasetkit.pipeline.build import build as build_parts
+from datasetkit.pipeline.parts import Progress, is_failed
 from datasetkit.runtime.checkpoints import PREFIX
 from datasetkit.runtime.progress import OnProgress
 
@@ -64,6 +64,7 @@ def build(
     Raises:
         RecipeError: there is no such option, or a value is out of range.
         SourceError: the source cannot be read at all.
+        SourceFailedError: the source failed while it was read; what is finished is kept.
         ModelError: a model cannot be loaded.
         PluginError: an object or a plug-in goes wrong.
         OutputError: the folder holds something else, or no record was kept.
@@ -107,6 +108,7 @@ def build_recipe(recipe: Recipe, run: RunOptions, on_progress: Callable[[Progres
         raise OutputError(
             f"no record was kept of {tally.read['record']:,} that were read; {why or 'the source is empty'}; "
             f"{run.out / LEDGER_NAME} has every one"
+            + ("; --retry-failed reads again what may pass later" if any(map(is_failed, manifest.parts)) else "")
         )
     logger.info("built in %s", duration(time.monotonic() - started))
     return Built(run.out)

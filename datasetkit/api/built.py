@@ -129,6 +129,8 @@ class Built(Result):
 
     def as_json(self) -> dict[str, Any]:
         """Return counts, and what was read, kept, dropped and passed over."""
+        from datasetkit.export.dataset.summary import may_pass_later
+
         manifest = self.manifest
         return {
             "path": str(self.path),
@@ -138,6 +140,7 @@ class Built(Result):
             "passed_over": [item.to_json() for item in manifest.passed_over],
             "schema_version": manifest.schema_version,
             "code_version": manifest.code_version,
+            **({"may_pass_later": may_pass_later(self.path, manifest)} if isinstance(self.path, Path) else {}),
         }
 
     def verify(self, *, on_progress: OnProgress | None = None) -> Verification:
@@ -224,7 +227,7 @@ class Built(Result):
         """
         folder, _ = self._folder, self.manifest  # refused, if at all, before what is imported next
         from datasetkit.export.dataset.describe import update_card
-        from datasetkit.pipeline.build import REASON_MEANINGS
+        from datasetkit.pipeline.records import REASON_MEANINGS
 
         update_card(folder, REASON_MEANINGS)
         return Page(folder / CARD_NAME)

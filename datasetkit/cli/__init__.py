@@ -54,12 +54,13 @@ class Main(LazyGroup):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")  # names and bars in a terminal that is not UTF-8
         try:
-            code = super().main(args, standalone_mode=False, **more)
+            typed = tuple(sys.argv[1:] if args is None else args)
+            code = super().main(args, standalone_mode=False, obj=typed, **more)
         except click.exceptions.NoArgsIsHelpError as error:
             click.echo(error.format_message(), err=True)
             code = error.exit_code
         except DatasetkitError as error:
-            code = _end(one_line(error), 1, args)
+            code = _end(one_line(error), error.exit_code, args)
         except OSError as error:
             if error.errno not in {errno.ENOSPC, errno.EBADF, errno.EIO}:
                 raise

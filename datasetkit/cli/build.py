@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ import click
 
 from datasetkit.cli.commands import command
 from datasetkit.cli.screen import Screen
-from datasetkit.core.errors import DatasetkitError, PluginError
+from datasetkit.core.errors import DatasetkitError, PluginError, SourceFailedError
 from datasetkit.options.base import Options, Typed
 from datasetkit.options.build import BuildOptions, RunOptions
 from datasetkit.options.recipe import Recipe
@@ -80,8 +81,13 @@ def from_recipe(file: RecipeFile, run: RunOptions, screen: Screen) -> None:
 def _build(recipe: Recipe, run: RunOptions, screen: Screen) -> None:
     from datasetkit.api.building import build_recipe  # not before what is wrong with the options was said
 
-    with screen.progress(unit="records") as bar:
-        built = build_recipe(recipe, run, lambda step: bar(step.stage, step.done, step.total, step.detail))
+    kept = "what is finished is kept" + (" (but not by --overwrite, so leave it out)" if run.overwrite else "")
+    try:
+        with screen.progress(unit="records", kept=kept) as bar:
+            built = build_recipe(recipe, run, lambda step: bar(step.stage, step.done, step.total, step.detail))
+    except SourceFailedError as error:
+        typed = [word for word in click.get_current_context().find_root().obj if word != "--overwrite"]
+        raise SourceFailedError(error.what, f"run: {shlex.join(['datasetkit', *typed])}") from error
     screen.show(built)
 
 

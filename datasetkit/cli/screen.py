@@ -80,6 +80,8 @@ class Screen(Options):
             if error.filename is None:
                 raise  # stdout is gone, or full
             self._fail(f"{error.filename}: {error.strerror}", error)
+        except MemoryError as error:
+            self._fail("memory ran out; give the command more, or have it hold fewer images at once", error)
         except KeyboardInterrupt:
             self.interrupted("interrupted")
         finally:
@@ -155,7 +157,7 @@ class Screen(Options):
         logger.error(message, exc_info=error if self.debug else None)
         if not any(isinstance(handler, _Stderr) for handler in logger.handlers):
             click.echo(f"error: {message}", err=True)  # the log file itself is what went wrong
-        raise click.exceptions.Exit(1) from None
+        raise click.exceptions.Exit(getattr(error, "exit_code", 1)) from None
 
 
 class _Stderr(logging.Handler):

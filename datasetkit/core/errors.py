@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 class DatasetkitError(Exception):
     """Base of every error that this project raises on purpose."""
 
+    exit_code = 1
+
 
 class RecordError(DatasetkitError, ValueError):
     """A record, or a part of one, was given values that it cannot hold."""
@@ -31,8 +33,28 @@ class UnusableError(DatasetkitError, ValueError):
         self.detail = detail
 
 
+class UnreachableError(UnusableError):
+    """One image could not be read because its source failed: a store that refuses, a disk or a share that is gone."""
+
+
 class SourceError(DatasetkitError, ValueError):
     """A source as a whole cannot be read (broken JSON, missing folder): nothing can be built from it."""
+
+
+class SourceFailedError(SourceError):
+    """A source stopped answering while it was read; what is finished is kept, and the build goes on from there.
+
+    Args:
+        what: what failed.
+        again: how to go on.
+
+    """
+
+    exit_code = 3
+
+    def __init__(self, what: str, again: str = "call build with the same arguments, without overwrite") -> None:
+        super().__init__(f"{what}; nothing is lost: when the source answers again, {again}")
+        self.what = what
 
 
 class AddressError(DatasetkitError):
@@ -83,3 +105,10 @@ class HubError(DatasetkitError):
     def __init__(self, message: str, status: int | None = None) -> None:
         super().__init__(message)
         self.status = status
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error is a shortage of memory; torch and Pillow have errors of their own for it."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return any(words in str(error).lower() for words in ("out of memory", "can't allocate memory", "not enough memory"))

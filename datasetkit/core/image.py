@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from datasetkit.core.errors import UnusableError
+from datasetkit.core.errors import UnusableError, is_out_of_memory
 from datasetkit.core.ledger import DropReason, NoticeKind
 from datasetkit.core.limits import ImageLimits
 from datasetkit.core.record import EncodedImage
@@ -45,7 +45,6 @@ _DAMAGE = (
     AttributeError,
     EOFError,
     LookupError,
-    MemoryError,
     OSError,
     OverflowError,
     RuntimeError,
@@ -89,10 +88,17 @@ def load_image(data: bytes, name: str, limits: ImageLimits = ImageLimits()) -> L
 
     Raises:
         UnusableError: ``empty``, ``too_many_bytes``, ``too_many_pixels``, ``not_an_image``, ``truncated`` or
-            ``unsupported_pixels``.
+            ``unsupported_pixels``; ``out_of_memory``, which may pass later.
 
     """
     name = _file_name(name)
+    try:
+        return _load(data, name, limits)
+    except MemoryError as error:
+        raise UnusableError(DropReason.OUT_OF_MEMORY, f"memory ran out while {name} was decoded") from error
+
+
+def _load(data: bytes, name: str, limits: ImageLimits) -> LoadedImage:
     if not data:
         raise UnusableError(DropReason.EMPTY, f"{name} has no bytes")
     if len(data) > limits.max_bytes:
@@ -164,6 +170,8 @@ def _decode_upright(image: Image.Image, name: str) -> tuple[Image.Image, int | N
     try:
         image.load()
     except _DAMAGE as error:
+        if is_out_of_memory(error):  # Pillow's decoders have it as an OSError
+            raise MemoryError from error
         raise UnusableError(DropReason.TRUNCATED, f"{name} cannot be decoded to its end: {error}") from error
     if image.format == "TIFF":
         return image, turned

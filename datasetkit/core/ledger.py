@@ -51,7 +51,7 @@ class DropReason(Explained):
     FILTERED = "filtered", "a filter of the recipe refused it"
     RECORD_DROPPED = "record_dropped", "the record that it belongs to was dropped"
     RELABELLED = "relabelled", "the source's own mask gave way to those that models found"
-    OUT_OF_MEMORY = "out_of_memory", "the model ran out of memory with this picture alone"
+    OUT_OF_MEMORY = "out_of_memory", "memory ran out with this image alone"
     NOT_FINITE = "not_finite", "the model answered with numbers that are not finite"
     EMPTY_MASK = "empty_mask", "the segmenter found no pixel in the box"
     DUPLICATE_MASK = "duplicate_mask", "a better mask covers almost the same; its phrases went over to that one"

@@ -6,7 +6,7 @@ Owns the seams between the packages, with numpy and PIL at the border and torch 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,6 +16,7 @@ from datasetkit.core.detections import Caption, Detections, FloatArray, Groundin
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.ledger import Drop, Notice, PassedOver
 from datasetkit.core.limits import ImageLimits
+from datasetkit.core.paths import Place
 from datasetkit.core.record import KeyObject, Record
 
 
@@ -85,6 +86,14 @@ class Source(Protocol):
 
         """
         ...
+
+    def inputs(self, entry: Entry) -> Mapping[str, Place]:  # noqa: ARG002 - for sources that read files
+        """Name the files that an entry's record is made of; a changed one is noticed. None, if not overridden."""
+        return {}
+
+    def index_files(self) -> Mapping[str, Place]:
+        """Name the files that all records depend on, such as annotations. None, if not overridden."""
+        return {}
 
     def stray_drops(self) -> Iterator[Drop]:
         """Annotations that belong to no entry, each already a drop; none where a source does not say otherwise."""

@@ -10,7 +10,7 @@ import errno
 import io
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
@@ -24,10 +24,14 @@ _DIGEST_KEY = "sha256"
 
 @dataclass(frozen=True, slots=True)
 class RemoteStatus:
-    """What of ``os.stat_result`` is known: the size in bytes, 0 for a folder, and the kind, without permissions."""
+    """What of ``os.stat_result`` is known: the size in bytes, 0 for a folder, and the kind, without permissions.
+
+    ``version`` changes with the content: an ETag, or the time where the store has none; None where it has neither.
+    """
 
     st_size: int
     st_mode: int
+    version: str | None = None
 
 
 class RemotePath:
@@ -68,6 +72,11 @@ class RemotePath:
         return PurePosixPath(str(self)).name
 
     @property
+    def parted(self) -> tuple[RemotePath, str]:
+        """The address itself, and what is below it."""
+        return RemotePath(self._base), self._below
+
+    @property
     def protocol(self) -> str:
         """What stands before ``://``."""
         return self._base.partition("://")[0]
@@ -86,7 +95,7 @@ class RemotePath:
             return RemoteStatus(0, stat.S_IFDIR)
         if not isinstance(info["size"], int):
             raise OSError(errno.EINVAL, "its size is not known, so that no limit could be kept", str(self))
-        return RemoteStatus(info["size"], stat.S_IFREG)
+        return RemoteStatus(info["size"], stat.S_IFREG, _version(info))
 
     def is_dir(self) -> bool:
         """Whether there is a folder: a bucket, or a prefix of files."""
@@ -120,13 +129,21 @@ class RemotePath:
 
     def files(self) -> dict[str, int]:
         """List every file below, by its name relative to here, with its size; empty where there is nothing."""
+        return {name: status.st_size for name, status in self.statuses().items()}
+
+    def statuses(self) -> dict[str, RemoteStatus]:
+        """List every file below as :meth:`files` does, with what :meth:`stat` tells."""
         with self._located() as (store, root):
             store.invalidate_cache()
             found = store.find(root, detail=True)
             store.invalidate_cache()  # it would hold every name, and answer when it is out of date
         prefix = root.rstrip("/") + "/"
         files = ((path.removeprefix(prefix), info) for path, info in found.items() if path.startswith(prefix))
-        return {name: info["size"] for name, info in files if info["type"] == "file" and not name.endswith("/")}
+        return {
+            name: RemoteStatus(info["size"], stat.S_IFREG, _version(info))
+            for name, info in files
+            if info["type"] == "file" and not name.endswith("/")
+        }
 
     def send(self, source: Path, sha256: str, on_sent: Callable[[int], None]) -> None:
         """Write a local file here; it appears when it is whole.
@@ -191,6 +208,12 @@ class RemotePath:
             raise PermissionError(errno.EACCES, f"access is refused ({with_hint(error)})", str(self)) from error
         except failures() as error:
             raise OSError(getattr(error, "errno", None) or errno.EIO, with_hint(error), str(self)) from error
+
+
+def _version(info: Mapping[str, Any]) -> str | None:
+    """Return what a store tells of a file's content; stores spell it differently."""
+    found = (info.get(key) for key in ("ETag", "etag", "md5Hash", "content_md5", "LastModified", "mtime", "created"))
+    return next((str(value).strip('"') for value in found if value is not None), None)
 
 
 class _RemoteFile(io.RawIOBase):

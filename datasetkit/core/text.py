@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Self
 
@@ -53,3 +53,9 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60} min"
+
+
+def listed(names: Sequence[str], count: int | None = None) -> str:
+    """Write the first three names, and how many more there are of ``count``; None for as many as names."""
+    more = (len(names) if count is None else count) - 3
+    return ", ".join(names[:3]) + (f" and {more:,} more" if more > 0 else "")

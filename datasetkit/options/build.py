@@ -62,6 +62,10 @@ class RunOptions(Placement):
     """Replace another build in OUT."""
     retry_failed: bool = False
     """Build parts again that hold images which could not be read."""
+    update: bool = False
+    """Build parts again whose input files have changed."""
+    max_failures: int | None = Field(default=None, ge=1)
+    """I/O failures after which a build stops.  [default: 20 in a row, or 5 % of a part beyond its first 100 entries]"""
 
 
 def _read_chosen(value: object) -> object:

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from datasetkit import __version__
-from datasetkit.annotation.alignment import AlignmentReason, KnownObjectAligner
+from datasetkit.annotation.alignment import KnownObjectAligner
 from datasetkit.annotation.phrases import NounPhraseFinder
 from datasetkit.core.errors import OutputError, RecipeError, SourceError
-from datasetkit.core.ledger import DropReason, PassedOver
 from datasetkit.core.paths import Place
-from datasetkit.core.protocols import Aligner, Entry, PhraseFinder, Source, SourceContext
+from datasetkit.core.protocols import Aligner, PhraseFinder, Source, SourceContext
 from datasetkit.core.schema import SCHEMA_VERSION
-from datasetkit.export.dataset.describe import describe
-from datasetkit.export.dataset.folder import BuildFolder, check_free
+from datasetkit.core.text import listed
+from datasetkit.export.dataset.folder import BuildFolder, Found, check_free
 from datasetkit.export.dataset.identity import BuildIdentity
 from datasetkit.export.dataset.manifest import Manifest
-from datasetkit.export.dataset.part import PartWriter
 from datasetkit.options.base import PartOptions, is_data
 from datasetkit.options.build import Placement, RunOptions
 from datasetkit.options.grounding import GroundingOptions
@@ -37,45 +34,20 @@ from datasetkit.options.models import (
 )
 from datasetkit.options.recipe import Recipe
 from datasetkit.options.sources import SOURCES, FolderOptions, HubOptions, ParquetOptions, RowsOptions, TableOptions
-from datasetkit.pipeline.promises import FIND, READ, REFUSAL
+from datasetkit.pipeline.failures import Failures
+from datasetkit.pipeline.inputs import Inputs
+from datasetkit.pipeline.parts import Job, OnProgress, Progress, changes_since, is_failed
+from datasetkit.pipeline.promises import FILES, FIND, READ, REFUSAL
 from datasetkit.pipeline.records import Pipeline
 from datasetkit.runtime.parts import make_part, origin_of_options
 from datasetkit.runtime.registry import Origin, Registry
 from datasetkit.runtime.timers import Stages
 from datasetkit.sources.in_memory import InMemorySource
-from datasetkit.sources.toyworld import PRONOUN
 
 if TYPE_CHECKING:
     from datasetkit.annotation.grounded import GroundedAnnotator
 
 logger = logging.getLogger(__name__)
-
-REASON_MEANINGS = {reason.value: reason.explanation for reason in AlignmentReason} | {
-    PRONOUN: "a pronoun; it names what was named before"
-}
-# Slower stages are worth a look: those that do more images a second hold nothing up.
-_FAST = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a build is.
-
-    Args:
-        stage: "loading" models, or "building".
-        done: models loaded, or entries done.
-        total: of so many.
-        detail: what more there is to say: the models' names; drops, and the rate of each slow stage, slowest first.
-
-    """
-
-    stage: str
-    done: int
-    total: int
-    detail: str = ""
-
-
-OnProgress = Callable[[Progress], None]
 
 
 def build(recipe: Recipe, run: RunOptions, on_progress: OnProgress = lambda _: None) -> Manifest:
@@ -92,6 +64,7 @@ def build(recipe: Recipe, run: RunOptions, on_progress: OnProgress = lambda _: N
 
     Raises:
         SourceError: the source cannot be read at all.
+        SourceFailedError: the source failed while it was read; what is finished is kept.
         RecipeError: models would replace objects that the source has.
         ModelError: a model cannot be loaded.
         OutputError: the folder holds something else.
@@ -114,25 +87,51 @@ def build(recipe: Recipe, run: RunOptions, on_progress: OnProgress = lambda _: N
     _check_relabel(recipe, source)
     if getattr(recipe.source, "require_description", False) and recipe.source.may_lack_descriptions:
         logger.warning("the source has no descriptions at all, so --require-description drops nothing")
-    if not run.overwrite:
-        check_free(run.out, identity)
+    inputs = Inputs(source, identity.source_fingerprint)
+    is_stale = not run.overwrite and _is_stale(check_free(run.out, identity), identity, recipe, source, inputs, run)
     annotator = _annotator(recipe, finder, run, stages, on_progress)
     if annotator is not None:
         identity = replace(identity, models=annotator.identities)
     pipeline = Pipeline(
-        recipe, source, aligner, annotator, filters, window=run.window, workers=run.workers, stages=stages
+        recipe, source, aligner, annotator, filters, inputs, window=run.window, workers=run.workers, stages=stages
     )
     with BuildFolder(run.out, identity, overwrite=run.overwrite) as folder:
-        if run.retry_failed:
-            folder.reopen(reason for reason in DropReason if reason.may_pass_later)
-        if folder.is_complete:
-            return Manifest.read(run.out)
-        _write_parts(folder, recipe, source, pipeline, stages, on_progress)
-        stray = source.stray_drops() if hasattr(source, "stray_drops") else ()
-        manifest = folder.publish(stray, _passed_over(source, recipe))
-        manifest = describe(run.out, manifest, REASON_MEANINGS, folder.former_card)
-        folder.close()
-    return manifest
+        job = Job(folder, recipe, source, pipeline, inputs, stages, Failures(run.max_failures), on_progress)
+        if folder.is_blocked:
+            logger.warning("a build that is to replace the dataset in %s is not finished there", run.out)
+        if is_stale:
+            folder.begin("update")
+        if folder.task in {"build", "update"}:
+            job.carry_out()
+        if run.retry_failed and folder.published is not None and any(map(is_failed, folder.published.parts)):
+            folder.begin("retry")
+        if folder.task == "retry":
+            job.carry_out()
+    return Manifest.read(run.out)
+
+
+def _is_stale(
+    found: Found, identity: BuildIdentity, recipe: Recipe, source: Source, inputs: Inputs, run: RunOptions
+) -> bool:
+    """Whether what is published is to be built again in part, as the source has changed.
+
+    Raises:
+        OutputError: it has changed, and an update is not wanted.
+
+    """
+    is_under_way = found.pending is not None and found.pending.is_same_but_source(identity) and found.task != "retry"
+    if found.published is None or is_under_way or not found.holds(identity):
+        return False
+    changes = changes_since(run.out, found.published, recipe, source, inputs, is_update=run.update)
+    if not changes:
+        if run.update:
+            logger.info("no input file has changed")
+        return False
+    if not run.update:
+        raise OutputError(
+            f"{run.out}: the source has changed since ({listed(changes)}); --update builds the parts concerned again"
+        )
+    return True
 
 
 def _pinned(recipe: Recipe) -> Recipe:
@@ -152,7 +151,7 @@ def _source(recipe: Recipe, aligner: Aligner) -> Source:
     context = SourceContext(recipe.image_limits, recipe.license, aligner, recipe.limit)
     if isinstance(options, RowsOptions) and is_data(options.instance):
         return InMemorySource(options.instance, options, context)
-    made = make_part(SOURCES, options, READ, needs=(), context=context)
+    made = make_part(SOURCES, options, {**READ, **FILES}, needs=(), context=context)
     if hasattr(made, "entries"):
         if lacking := [name for name in (*READ, "__len__") if not hasattr(made, name)]:
             raise SourceError(f"source {options.name} has entries, but no method {lacking[0]}; see docs/plugins.md")
@@ -160,15 +159,6 @@ def _source(recipe: Recipe, aligner: Aligner) -> Source:
         return source
     table = options if isinstance(options, TableOptions) else RowsOptions(name=options.name)
     return InMemorySource(made, table, context)
-
-
-def _passed_over(source: Source, recipe: Recipe) -> tuple[PassedOver, ...]:
-    found = tuple(source.passed_over()) if hasattr(source, "passed_over") else ()
-    if wrong := [item for item in found if not isinstance(item, PassedOver)]:
-        raise SourceError(
-            f"source {recipe.source.name}: what was passed over is a {type(wrong[0]).__name__}, not a PassedOver"
-        )
-    return found
 
 
 def _check_place(recipe: Recipe, out: Path) -> None:
@@ -199,36 +189,6 @@ def _check_relabel(recipe: Recipe, source: Source) -> None:
         raise RecipeError("--relabel replaces the source's objects by what models find; name the models with --preset")
     if relabel is False and recipe.grounding is not None and any(entry.annotation_ids for entry in source.entries()):
         raise RecipeError("the models would replace the objects that this dataset has; say --relabel if you mean it")
-
-
-def _write_parts(
-    folder: BuildFolder,
-    recipe: Recipe,
-    source: Source,
-    pipeline: Pipeline,
-    stages: Stages,
-    on_progress: OnProgress,
-) -> None:
-    whole = folder.resume()
-    total = len(source) if recipe.limit is None else min(len(source), recipe.limit)
-    done = sum(len(entries) for index, entries in enumerate(_parts(source, recipe)) if index in whole)
-    dropped = 0
-    on_progress(_progress(done, total, dropped, stages))
-    for index, entries in enumerate(_parts(source, recipe)):
-        if index in whole:
-            continue
-        with PartWriter(folder, index, overlay=recipe.overlay) as writer:
-            for outcome in pipeline.run(entries):
-                writer.add(outcome)
-                done += 1
-                dropped += outcome.row is None
-                on_progress(_progress(done, total, dropped, stages))
-
-
-def _progress(done: int, total: int, dropped: int, stages: Stages) -> Progress:
-    slowest_first = sorted(stages.rates.items(), key=lambda stage: stage[1])
-    slow = (f"{name} {pace:.2g}/s" for name, pace in slowest_first if pace < _FAST)
-    return Progress("building", done, total, " ".join((f"{dropped} dropped", *slow)))
 
 
 def _annotator(
@@ -279,11 +239,3 @@ def _plugins(recipe: Recipe) -> tuple[Origin, ...]:
     parts += [(FILTERS, one) for one in recipe.filters]
     found = (origin_of_options(registry, part) for registry, part in parts if part is not None)
     return tuple(origin for origin in found if origin is not None)
-
-
-def _parts(source: Source, recipe: Recipe) -> Iterator[tuple[Entry, ...]]:
-    entries = itertools.islice(source.entries(), recipe.limit)
-    while part := tuple(itertools.islice(entries, recipe.part_size)):
-        if wrong := [entry for entry in part if not isinstance(entry, Entry)]:
-            raise SourceError(f"source {recipe.source.name}: an entry is a {type(wrong[0]).__name__}, not an Entry")
-        yield part

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from types import NoneType
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from PIL import Image
 
 from datasetkit.core.detections import Caption, Detections, FloatArray, Grounding, Query, Region, Segment
+from datasetkit.core.paths import Place
 from datasetkit.core.protocols import NounPhrase, Reading
 from datasetkit.runtime.parts import Promise
 
@@ -21,6 +22,11 @@ def _phrases(found: Sequence[Any], text: str) -> str | None:
     if any(first > second for first, second in pairwise(edges)) or any(one.start == one.end for one in found):
         return f"spans {[(one.start, one.end) for one in found]}; they must rise within {len(text)} characters"
     return None
+
+
+def _files(found: Mapping[Any, Any], *_: Any) -> str | None:
+    wrong = [place for place in found.values() if not isinstance(place, Place)]
+    return f"a {type(wrong[0]).__name__} for a file; give a Path" if wrong else None
 
 
 def _caption(found: Caption, _: Image.Image) -> str | None:
@@ -55,6 +61,7 @@ def _sizes(masks: Sequence[Any], image: Image.Image) -> str | None:
 FIND = {"find": Promise((list, tuple), fault=_phrases)}
 REFUSAL = {"refusal": Promise((str, NoneType))}
 READ = {"read": Promise(Reading), "fingerprint": Promise(str)}
+FILES = {name: Promise(Mapping, fault=_files) for name in ("inputs", "index_files")}
 CAPTION = {"caption": Promise(Caption, is_batch=True, fault=_caption)}
 DETECT = {"detect": Promise(Detections, is_batch=True, fault=_detections)}
 SEGMENT = {"segment": Promise(list, is_batch=True, fault=_segments)}

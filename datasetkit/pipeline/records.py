@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 
+from datasetkit.annotation.alignment import AlignmentReason
 from datasetkit.annotation.salience import with_phrases
 from datasetkit.core.drawing import draw_overlay, encode_jpeg
-from datasetkit.core.errors import SourceError, UnusableError
+from datasetkit.core.errors import SourceError, UnreachableError, UnusableError, is_out_of_memory
 from datasetkit.core.ledger import Drop, DropReason, Notice, NoticeKind
 from datasetkit.core.protocols import Aligner, Annotator, Entry, Filter, Reading, Source
 from datasetkit.core.record import Record
@@ -22,10 +23,15 @@ from datasetkit.core.schema import record_to_row
 from datasetkit.core.text import one_line
 from datasetkit.export.dataset.part import Outcome
 from datasetkit.options.recipe import Recipe
+from datasetkit.pipeline.inputs import FileState, Inputs
 from datasetkit.runtime.threads import map_in_order
 from datasetkit.runtime.timers import Stages
+from datasetkit.sources.toyworld import PRONOUN
 
 DEFAULT_SPLIT = "train"
+REASON_MEANINGS = {reason.value: reason.explanation for reason in AlignmentReason} | {
+    PRONOUN: "a pronoun; it names what was named before"
+}
 _HASH_DIGITS = 13
 
 
@@ -35,6 +41,8 @@ class _Item:
 
     entry: Entry
     result: Reading | Drop
+    is_unreachable: bool = False
+    inputs: Mapping[str, FileState] = field(default_factory=dict)
 
 
 class Pipeline:
@@ -46,6 +54,7 @@ class Pipeline:
         aligner: from words, where no models are asked.
         annotator: from images, by models; its objects replace the source's. None leaves these.
         filters: what says which records stay, in order, each with its name.
+        inputs: looks at the files of each entry.
         window: how many images the annotator is given at once.
         workers: threads.
         stages: clocks.
@@ -59,6 +68,7 @@ class Pipeline:
         aligner: Aligner,
         annotator: Annotator | None,
         filters: Sequence[tuple[str, Filter]],
+        inputs: Inputs,
         *,
         window: int,
         workers: int,
@@ -69,11 +79,12 @@ class Pipeline:
         self._aligner = aligner
         self._annotator = annotator
         self._filters = filters
+        self._inputs = inputs
         self._window = window
         self._workers = workers
         self._stages = stages
 
-    def run(self, entries: Iterable[Entry]) -> Iterator[Outcome]:
+    def run(self, entries: Iterable[Entry]) -> Generator[Outcome]:
         """Give one outcome an entry, in order."""
         if self._annotator is None:
             return map_in_order(lambda entry: self._finish(self._read(entry)), entries, self._workers)
@@ -81,11 +92,18 @@ class Pipeline:
         return map_in_order(self._finish, self._annotated(read, self._annotator), self._workers)
 
     def _read(self, entry: Entry) -> _Item:
+        inputs = self._inputs.of(entry)
+        return replace(self._reading(entry), inputs=inputs)
+
+    def _reading(self, entry: Entry) -> _Item:
         try:
             with self._stages.timed("read"):
                 reading = self._source.read(entry)
         except UnusableError as error:
-            return _Item(entry, Drop("record", entry.record_id, error.reason, error.detail))
+            drop = Drop("record", entry.record_id, error.reason, error.detail)
+            return _Item(entry, drop, is_unreachable=isinstance(error, UnreachableError))
+        except (MemoryError, RuntimeError) as error:
+            return _Item(entry, _without_memory(entry.record_id, error))
         if reading.record.record_id != entry.record_id or not re.fullmatch(
             r"\w+(\.\w+)*", entry.split or DEFAULT_SPLIT
         ):
@@ -101,14 +119,20 @@ class Pipeline:
 
     def _annotated(self, items: Iterator[_Item], annotator: Annotator) -> Iterator[_Item]:
         while batch := tuple(itertools.islice(items, self._window)):
-            answers = iter(annotator.annotate([item.result for item in batch if isinstance(item.result, Reading)]))
+            answers = iter(_annotate([item.result for item in batch if isinstance(item.result, Reading)], annotator))
             for item in batch:
                 yield replace(item, result=next(answers)) if isinstance(item.result, Reading) else item
 
     def _finish(self, item: _Item) -> Outcome:
         entry, result = item.entry, item.result
-        if isinstance(result, Drop):
-            return _dropped(entry, result)
+        try:
+            outcome = _dropped(entry, result) if isinstance(result, Drop) else self._finished(entry, result)
+        except (MemoryError, RuntimeError) as error:
+            outcome = _dropped(entry, _without_memory(entry.record_id, error))
+        is_retried = outcome.row is None and outcome.drops[0].reason.may_pass_later
+        return replace(outcome, is_unreachable=item.is_unreachable, inputs={} if is_retried else item.inputs)
+
+    def _finished(self, entry: Entry, result: Reading) -> Outcome:
         record = result.record if self._annotator is not None else self._with_words(result)
         for name, one in self._filters:
             if (why := one.refusal(record)) is not None:
@@ -140,6 +164,24 @@ class Pipeline:
             return with_phrases(record, record.phrases, self._recipe.key_max)
         with self._stages.timed("align"):
             return self._aligner.align(record)
+
+
+def _annotate(readings: list[Reading], annotator: Annotator) -> list[Reading | Drop]:
+    """Annotate images; where memory runs out, one by one."""
+    try:
+        return annotator.annotate(readings)
+    except (MemoryError, RuntimeError) as error:
+        drop = _without_memory(readings[0].record.record_id, error)
+    if len(readings) == 1:
+        return [drop]
+    return [answer for reading in readings for answer in _annotate([reading], annotator)]
+
+
+def _without_memory(record_id: str, error: Exception) -> Drop:
+    """Make the drop of a record for which memory ran out; any other error is raised."""
+    if not is_out_of_memory(error):
+        raise error
+    return Drop("record", record_id, DropReason.OUT_OF_MEMORY, "memory ran out with this image alone")
 
 
 def _replaced(entry: Entry, drops: Iterable[Drop]) -> tuple[Drop, ...]:

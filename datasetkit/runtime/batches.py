@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 import torch
 
-from datasetkit.core.errors import UnusableError
+from datasetkit.core.errors import UnusableError, is_out_of_memory
 from datasetkit.core.ledger import DropReason
 
 Item = TypeVar("Item")
@@ -48,17 +48,10 @@ class Batches(Generic[Item, Result]):
         try:
             return self._function(batch)
         except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
         # Only here, with the exception gone, does nothing hold the tensors of the failed attempt any more.
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         return None
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Tell shortage of memory from other errors; torch has an error of its own for it on some devices only."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return any(words in str(error).lower() for words in ("out of memory", "can't allocate memory", "not enough memory"))

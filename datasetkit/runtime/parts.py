@@ -104,7 +104,7 @@ class Guarded:
             return len(self._part)
 
     def __getitem__(self, place: Any) -> Any:
-        with naming(self._origin):
+        with naming(self._origin, passing=(MemoryError,)):
             return self._part[place]
 
     def __getattr__(self, name: str) -> Any:
@@ -114,7 +114,7 @@ class Guarded:
 
     def _guarded(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
         promise = self._promises.get(name)
-        passing = (MemoryError,) if promise is not None and promise.is_batch else ()
+        passing = (MemoryError,) if promise is not None else ()
 
         def call(*given: Any, **named: Any) -> Any:
             args = tuple(tuple(item) if isinstance(item, list) else item for item in given)  # not to be changed

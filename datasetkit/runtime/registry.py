@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from datasetkit.core.errors import PluginError, UnknownNameError, UnusableError
+from datasetkit.core.errors import PluginError, UnknownNameError, UnusableError, is_out_of_memory
 from datasetkit.core.files import file_sha256
 from datasetkit.core.text import one_line
 from datasetkit.runtime.checkpoints import PREFIX
@@ -230,9 +230,9 @@ def naming(origin: Origin, what: str = "went wrong", passing: tuple[type[BaseExc
         if isinstance(error, (UnusableError, PluginError, KeyboardInterrupt, GeneratorExit, *passing)):
             raise
         try:
-            told = one_line(error)
+            told, is_short = one_line(error), is_out_of_memory(error)
         except Exception:  # noqa: BLE001 - even an error's own text may fail
-            told = "an error without a text"
-        if MemoryError in passing and (type(error).__name__ == "OutOfMemoryError" or "out of memory" in told.lower()):
+            told, is_short = "an error without a text", False
+        if MemoryError in passing and is_short and isinstance(error, MemoryError | RuntimeError):
             raise
         raise PluginError(f"{origin} {what}: {type(error).__name__}: {told}") from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -17,6 +18,7 @@ from datasetkit.core.errors import SourceError, UnusableError
 from datasetkit.core.image import LoadedImage, load_image
 from datasetkit.core.ledger import Drop, DropReason, Notice, NoticeKind, PassedOver
 from datasetkit.core.mask import oriented_box
+from datasetkit.core.paths import Place
 from datasetkit.core.protocols import Aligner, Entry, Reading, SourceContext
 from datasetkit.core.record import (
     KeyObject,
@@ -109,6 +111,19 @@ class CocoSource:
     def passed_over(self) -> Iterator[PassedOver]:
         """Yield keys of the files that are not read."""
         return self._index.passed_over()
+
+    def inputs(self, entry: Entry) -> Mapping[str, Place]:
+        """Name the image's file; nothing where it is not there."""
+        for name in _file_names(self._index.image_entries(entry.handle.image)):
+            with suppress(UnusableError):
+                found = self._files.find(name)
+                return {found.name: found.path}
+        return {}
+
+    def index_files(self) -> Mapping[str, Place]:
+        """Name the annotation files by their options."""
+        files = {"instances": self._options.instances, "captions": self._options.captions}
+        return {option: place for option, place in files.items() if place is not None}
 
     def read(self, entry: Entry) -> Reading:
         """Open one image, decode its masks and choose its caption.

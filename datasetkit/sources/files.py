@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 from operator import itemgetter
 from pathlib import PurePosixPath
 
-from datasetkit.core.errors import SourceError, UnusableError
+from datasetkit.core.errors import SourceError, UnreachableError, UnusableError
 from datasetkit.core.ledger import DropReason, PassedOverCounts, PassedOverKind
 from datasetkit.core.limits import ImageLimits
 from datasetkit.core.paths import Place, absolute, files_below, read_part
@@ -33,6 +34,7 @@ _SPLITS = {
     "testing": "test",
 }
 _NUMBERED = re.compile(r"([A-Za-z_]\w*)-\d{5}-of-\d{5}", re.ASCII)
+_WRONG_NAMES = frozenset({errno.EINVAL, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG})
 _NAMED = re.compile(r"[a-z]+", re.IGNORECASE)
 
 
@@ -41,8 +43,13 @@ def as_text(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def read_picture(path: Place, limits: ImageLimits) -> bytes:
+def read_picture(path: Place, limits: ImageLimits, root: Place | None = None) -> bytes:
     """Read a picture file whose size is within the limit.
+
+    Args:
+        path: of the file.
+        limits: on its size.
+        root: folder of the source; where it is gone or empty, the source fails and not the image.
 
     Raises:
         UnusableError: ``missing``, ``unreadable`` or ``too_many_bytes``.
@@ -61,9 +68,25 @@ def read_picture(path: Place, limits: ImageLimits) -> bytes:
             )
         return read_part(path, 0, status.st_size)
     except (FileNotFoundError, NotADirectoryError):
+        if root is not None and _is_gone(root):
+            detail = f"{path.name} is not there, and {root} is gone or empty"
+            raise UnreachableError(DropReason.MISSING, detail) from None
         raise UnusableError(DropReason.MISSING, f"{path.name} is not there") from None
     except OSError as error:
-        raise UnusableError(DropReason.UNREADABLE, f"{path.name} cannot be opened: {error.strerror}") from error
+        raise unreadable(error, f"{path.name} cannot be opened: {error.strerror}") from error
+
+
+def unreadable(error: BaseException | None, detail: str) -> UnusableError:
+    """Tell a source that fails from a file that is broken: readers raise errors without a number on damaged data."""
+    is_failure = isinstance(error, OSError) and error.errno not in {None, *_WRONG_NAMES}
+    return (UnreachableError if is_failure else UnusableError)(DropReason.UNREADABLE, detail)
+
+
+def _is_gone(folder: Place) -> bool:
+    try:
+        return not folder.is_dir() if isinstance(folder, RemotePath) else not any(folder.iterdir())
+    except OSError:
+        return True
 
 
 def is_built_folder(folder: Place) -> bool:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from posixpath import basename, splitext
 
 from datasetkit.core.errors import SourceError, UnusableError
 from datasetkit.core.ledger import PassedOver
-from datasetkit.core.paths import files_below
+from datasetkit.core.paths import Place, files_below
 from datasetkit.core.protocols import Entry, Reading, Source, SourceContext
 from datasetkit.core.text import first_few
 from datasetkit.options import FolderOptions
@@ -67,6 +67,7 @@ class FolderSource(Source):
         if options.metadata is not None and not metadata:
             raise SourceError(f"{folder} holds no file {options.metadata}; it holds {first_few(files)}")
         images = [name for name in files if splitext(name)[1].lower() in PICTURE_SUFFIXES]
+        self._metadata = metadata
         described = Metadata(options, self._names, self._unused, metadata)
         listed = {image.name for image in described.images}
         self._images = described.images + [
@@ -110,6 +111,16 @@ class FolderSource(Source):
         """Yield the files and columns of which nothing is made."""
         return iter(self._unused.counts)
 
+    def inputs(self, entry: Entry) -> Mapping[str, Place]:
+        """Name the image's file and that of its text."""
+        image: ListedImage = entry.handle
+        names = (image.name, self._texts.names.get(image.name)) if image.fault is None else ()
+        return {name: self._names.folder / name for name in names if name is not None}
+
+    def index_files(self) -> Mapping[str, Place]:
+        """Name the metadata files."""
+        return {name: self._names.folder / name for name in self._metadata}
+
     def read(self, entry: Entry) -> Reading:
         """Open one image.
 
@@ -120,7 +131,7 @@ class FolderSource(Source):
         image: ListedImage = entry.handle
         if image.fault is not None:
             raise UnusableError(*image.fault)
-        data = read_picture(self._names.folder / image.name, self._limits)
+        data = read_picture(self._names.folder / image.name, self._limits, self._names.folder)
         description = self._texts.of(image.name) if image.description is None else image.description
         name = PurePosixPath(image.name).name
         return self._reader.reading(entry, data, name, description, image.license, entry.record_id, image.changes)

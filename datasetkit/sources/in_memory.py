@@ -124,7 +124,7 @@ class InMemorySource(RowSource):
         row = self._row(number)
         image = row[self._columns.image]
         if isinstance(image, Path):
-            row[self._columns.image] = {"bytes": read_picture(image, self._limits), "path": image.name}
+            row[self._columns.image] = {"bytes": read_picture(image, self._limits, image.parent), "path": image.name}
         elif isinstance(image, Image.Image | np.ndarray):
             name = f"{entry.record_id.replace('/', '-')}.png"
             row[self._columns.image] = {"bytes": _png(image), "path": name}

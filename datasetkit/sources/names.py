@@ -87,12 +87,12 @@ class FolderNames:
         if isinstance(self.folder, RemotePath) and not leads_out(name):
             try:
                 found = FoundFile(PurePosixPath(name).as_posix(), self.folder)
-                return found, read_picture(found.path, limits)
+                return found, read_picture(found.path, limits, self.folder)
             except UnusableError as error:
                 if error.reason is not DropReason.MISSING:
                     raise
         found = self.find(name)
-        return found, read_picture(found.path, limits)
+        return found, read_picture(found.path, limits, self.folder)
 
     def advice(self, missed: Sequence[str], option: str = "the folder") -> str:
         """Say which change would find most of the first names that were not found, and how many of them.

@@ -24,7 +24,7 @@ from datasetkit.core.schema import check_schema_version, stored_schema_version
 from datasetkit.core.text import one_line
 from datasetkit.options import ParquetOptions
 from datasetkit.sources.columns import TEXT_HINT, Columns, count_unused, find_columns
-from datasetkit.sources.files import NO_CAPTION_COLUMN, list_shards, split_of_shard
+from datasetkit.sources.files import NO_CAPTION_COLUMN, list_shards, split_of_shard, unreadable
 from datasetkit.sources.in_order import InOrder
 from datasetkit.sources.rows import Row, RowReader, RowSource, ids_and_splits, object_ids
 from datasetkit.sources.unused import Unused
@@ -102,6 +102,11 @@ class ParquetSource(RowSource):
             for row, (record_id, objects, split) in enumerate(_ids(table)):
                 yield Row(table.first + row, record_id, f"{table.name}/{row}", objects, split or table.split)
 
+    def inputs(self, entry: Entry) -> Mapping[str, Place]:
+        """Name the file of a row."""
+        table = None if entry.handle is None else self._table_of(entry.handle)
+        return {} if table is None else {table.name: table.path}
+
     def _read(self, entry: Entry, number: int) -> Reading:
         table = self._table_of(number)
         row: Mapping[str, Any] | UnusableError = self._rows.take(number)
@@ -122,7 +127,7 @@ def _open(path: Place) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(arrow_input(path), buffer_size=_BUFFER_BYTES, pre_buffer=False)
     except _DAMAGE as error:
-        raise SourceError(f"{path} cannot be read as Parquet: {one_line(error)}") from None
+        raise SourceError(f"{path} cannot be read as Parquet: {one_line(error)}") from error
 
 
 def _footer_sha256(path: Place) -> str:
@@ -153,14 +158,14 @@ def _ids(table: _Table) -> Iterator[tuple[object, Sequence[int], str | None]]:
                 for batch in file.iter_batches(_ID_ROWS, columns=names):
                     yield from ids_and_splits(batch, table.columns)
     except _DAMAGE as error:
-        raise SourceError(f"{table.path} breaks off: {one_line(error)}") from None
+        raise SourceError(f"{table.path} breaks off: {one_line(error)}") from error
 
 
 def _table_rows(table: _Table, start: int) -> Iterator[Mapping[str, Any] | UnusableError]:
     try:
         file = _open(table.path)
     except SourceError as error:  # it could be opened when the build began
-        yield from (UnusableError(DropReason.UNREADABLE, str(error)) for _ in range(start, table.rows))
+        yield from (unreadable(error.__cause__, str(error)) for _ in range(start, table.rows))
         return
     with file:
         before = 0
@@ -174,16 +179,16 @@ def _group_rows(
     file: pq.ParquetFile, table: _Table, group: int, start: int
 ) -> Iterator[Mapping[str, Any] | UnusableError]:
     done = 0
-    damage = "it holds fewer rows than its footer says"
+    damage, cause = "it holds fewer rows than its footer says", None
     try:
         for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=table.columns.names):
             if done + batch.num_rows > start:
                 yield from _batch_rows(batch.slice(max(start - done, 0)), table.name)
             done += batch.num_rows
     except _DAMAGE as error:
-        damage = one_line(error)
+        damage, cause = one_line(error), error
     for _ in range(max(done, start), table.group_rows[group]):
-        yield UnusableError(DropReason.UNREADABLE, f"{table.name}: row group {group} breaks off: {damage}")
+        yield unreadable(cause, f"{table.name}: row group {group} breaks off: {damage}")
 
 
 def _batch_rows(batch: pa.RecordBatch, name: str) -> Iterator[Mapping[str, Any] | UnusableError]:

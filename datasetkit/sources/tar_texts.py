@@ -15,7 +15,7 @@ from datasetkit.core.errors import UnusableError
 from datasetkit.core.ledger import DropReason
 from datasetkit.core.paths import Place, read_part
 from datasetkit.core.schema import row_schema
-from datasetkit.sources.files import as_text
+from datasetkit.sources.files import as_text, unreadable
 from datasetkit.sources.tar_index import Member
 from datasetkit.sources.tar_samples import Sample
 from datasetkit.sources.texts import decoded
@@ -38,7 +38,7 @@ def bytes_of(path: Place, member: Member) -> bytes:
     try:
         data = read_part(path, member.offset, member.size)
     except OSError as error:
-        raise UnusableError(DropReason.UNREADABLE, f"{path.name} cannot be read: {error.strerror}") from error
+        raise unreadable(error, f"{path.name} cannot be read: {error.strerror}") from error
     if len(data) < member.size:
         raise UnusableError(DropReason.TRUNCATED, f"{as_text(member.name)} is cut short by the end of the tar")
     return data

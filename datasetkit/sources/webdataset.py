@@ -10,11 +10,11 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import PurePosixPath
 
-from datasetkit.core.errors import SourceError, UnusableError
+from datasetkit.core.errors import SourceError, UnreachableError, UnusableError
 from datasetkit.core.ledger import DropReason, NoticeKind, PassedOver
 from datasetkit.core.paths import Place
 from datasetkit.core.protocols import Entry, Reading, SourceContext
@@ -89,6 +89,10 @@ class WebdatasetSource(RowSource):
             record_id, objects = self._ids(sample)
             yield Row(number, record_id, f"{name}/{sample.key}", objects, split_of_shard(name))
 
+    def inputs(self, entry: Entry) -> Mapping[str, Place]:
+        """Name the shard of a sample."""
+        return {} if entry.handle is None else dict([self._shards[self._samples[entry.handle].shard]])
+
     def _read(self, entry: Entry, number: int) -> Reading:
         sample = self._samples[number]
         if sample.fault:
@@ -147,6 +151,8 @@ class WebdatasetSource(RowSource):
         sample = next((sample for sample in self._samples if sample.json is not None and not sample.fault), None)
         try:
             return sample is not None and is_record(values_of(self._shards[sample.shard][1], sample))
+        except UnreachableError as error:
+            raise SourceError(str(error)) from error.__cause__
         except UnusableError:
             return False
 
@@ -156,6 +162,8 @@ class WebdatasetSource(RowSource):
             return None, ()
         try:
             row = record_row(self._shards[sample.shard][1], sample)
+        except UnreachableError as error:
+            raise SourceError(str(error)) from error.__cause__
         except UnusableError:  # told when the sample is read
             return None, ()
         return row["record_id"], [item["id"] for item in row["objects"] or () if item is not None]

@@ -75,6 +75,10 @@ class BuildIdentity:
         """
         return json.dumps(self._completed.to_json()) == json.dumps(other._completed.to_json())
 
+    def is_same_but_source(self, other: BuildIdentity) -> bool:
+        """Whether another build is the same, or would be if the source's files had not changed."""
+        return self.is_same(replace(other, source_fingerprint=self.source_fingerprint))
+
     def difference(self, other: BuildIdentity) -> str:
         """Name the first thing in which another build differs, in a few words."""
         found = _first_difference("", self._completed.recipe, other._completed.recipe)

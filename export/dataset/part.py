@@ -1,19 +1,20 @@
 """One part of a build: the rows of consecutive entries. Owns their shards, one a split, and the account of them.
 
-A part is the unit of resuming: it is whole once its marker stands in the build's folder.
+A part is the unit of resuming: it is whole once its marker is in the store.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from datasetkit.core.files import file_sha256
 from datasetkit.core.ledger import Drop, Notice, Scope, Tally
-from datasetkit.export.dataset.folder import BuildFolder
+from datasetkit.export.dataset.accounts import Account
 from datasetkit.export.dataset.manifest import Part, Shard
+from datasetkit.export.dataset.part_store import PartStore
 from datasetkit.export.dataset.shards import ShardWriter
 
 
@@ -26,6 +27,8 @@ class Outcome:
         annotations_read: how many the entry had.
         drops: of the record, of annotations or of detections.
         detections: how many boxes models found in the picture, those left out among them.
+        is_unreachable: whether the source failed, and not the image.
+        inputs: the files that the record was made of, as they were before.
 
     """
 
@@ -35,13 +38,20 @@ class Outcome:
     drops: tuple[Drop, ...]
     notices: tuple[Notice, ...]
     detections: int = 0
+    is_unreachable: bool = False
+    inputs: Mapping[str, Any] = field(default_factory=dict)
 
 
 class PartWriter:
-    """Writes a part; as a context manager it marks the part as whole where the body ended well."""
+    """Writes a part; as a context manager it marks the part as whole where the body ended well.
 
-    def __init__(self, folder: BuildFolder, index: int, *, overlay: bool) -> None:
-        self._folder = folder
+    Attributes:
+        account: what is noted of its input files.
+
+    """
+
+    def __init__(self, store: PartStore, index: int, *, overlay: bool) -> None:
+        self._store = store
         self._index = index
         self._overlay = overlay
         self._writers: dict[str, ShardWriter] = {}
@@ -49,6 +59,7 @@ class PartWriter:
         self._tally = Tally()
         self._drops: list[Drop] = []
         self._notices: list[Notice] = []
+        self.account: Account | None = None
 
     def __enter__(self) -> PartWriter:
         return self
@@ -59,10 +70,10 @@ class PartWriter:
             return
         shards = []
         for split, writer in sorted(self._writers.items()):
-            path = self._folder.part_path(self._index, split)
+            path = self._store.part_path(self._index, split)
             size = writer.close()
             shards.append(Shard(path.name, split, size.rows, size.bytes, file_sha256(path)))
-        self._folder.finish_part(Part(self._index, tuple(shards), self._tally), self._drops, self._notices)
+        self._store.finish_part(Part(self._index, tuple(shards), self._tally), self._drops, self._notices, self.account)
 
     def add(self, outcome: Outcome) -> None:
         """Write and count one outcome; outcomes come in the order of their entries."""
@@ -80,7 +91,7 @@ class PartWriter:
         if outcome.row is not None:
             self._tally.kept["record"] += 1
             if outcome.split not in self._writers:
-                path = self._folder.part_path(self._index, outcome.split)
+                path = self._store.part_path(self._index, outcome.split)
                 writer = self._stack.enter_context(ShardWriter(path, overlay=self._overlay))
                 self._writers[outcome.split] = writer
             self._writers[outcome.split].write(outcome.row)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from datasetkit.core.ledger import DropReason
-from datasetkit.core.text import counted
-from datasetkit.export.dataset.manifest import Manifest
+from datasetkit.core.text import counted, listed
+from datasetkit.export.dataset.manifest import LEDGER_NAME, Manifest
 from datasetkit.export.dataset.statistics import Statistics
+
+_NAMED = 100
 
 
 def summary_lines(folder: Path, manifest: Manifest) -> Iterator[str]:
@@ -40,10 +43,31 @@ def summary_lines(folder: Path, manifest: Manifest) -> Iterator[str]:
     if shared:
         images = "1 image comes" if shared == 1 else f"{shared:,} images come"
         yield f"noticed      {images} again in another split; --splits train=.9,test=.1 keeps equal ones together"
+    if later := may_pass_later(folder, manifest):
+        count = sum(n for reason, n in tally.dropped["record"].items() if reason.may_pass_later)
+        named = "; ".join(
+            f"{reason}: {listed(names, tally.dropped['record'][DropReason(reason)])}" for reason, names in later.items()
+        )
+        yield f"later        {counted(count, 'record')} may pass later ({named}): --retry-failed reads them again"
     yield f"wrote        {folder}"
     yield from (f"hint         {hint}" for hint in _hints(manifest))
     if tally.read["annotation"] and not tally.kept["annotation"] and not relabelled:
         yield "warning: no annotation was kept; do the annotation files belong to these images?"
+
+
+def may_pass_later(folder: Path, manifest: Manifest) -> dict[str, list[str]]:
+    """Read from the ledger which dropped records may pass later, by reason; the first ones of many."""
+    tally = manifest.tally.dropped["record"]
+    found: dict[str, list[str]] = {
+        str(reason): [] for reason in sorted(tally) if reason.may_pass_later and tally[reason]
+    }
+    if found:
+        with (folder / LEDGER_NAME).open(encoding="utf-8") as lines:
+            for event in map(json.loads, lines):
+                names = found.get(event.get("reason")) if event.get("scope") == "record" else None
+                if names is not None and len(names) < _NAMED:
+                    names.append(event["id"])
+    return found
 
 
 def _hints(manifest: Manifest) -> Iterator[str]:

@@ -117,7 +117,7 @@ def test_a_build_that_keeps_nothing_says_so(tmp_path: Path) -> None:
     code, _, errors = run("build", "folder", tmp_path / "pictures", "--out", tmp_path / "out")
     assert code == 1
     assert "no record was kept of 1 that were read; 1 record: not_an_image" in errors
-    assert errors.endswith("ledger.jsonl has every one\n")
+    assert errors.endswith("ledger.jsonl has every one; --retry-failed reads again what may pass later\n")
     assert json.loads((tmp_path / "out" / "ledger.jsonl").read_text())["reason"] == "not_an_image"
 
 

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import datasetkit.export.dataset.describe
 import datasetkit.pipeline.build
+from datasetkit.export.dataset.accounts import accounts_path
+from datasetkit.export.dataset.folder import is_unfinished
 from datasetkit.options import Recipe
 from datasetkit.options.build import RunOptions
 from datasetkit.pipeline.build import build
@@ -23,6 +25,7 @@ from tests.killing import end_at, forked
 from tests.pipeline.builders import caption, coco_recipe, contents, image_entry, instance, picture, write_coco
 
 SHARES = {"train": 0.5, "test": 0.5}
+LOSING = "retry that would lose"
 
 
 def source_of(folder: Path) -> Recipe:
@@ -47,12 +50,17 @@ def scenario(
     def plain(out: Path) -> object:
         return build(recipe, RunOptions(out=out, workers=2))
 
+    def update(out: Path) -> object:
+        return build(recipe, RunOptions(out=out, workers=2, update=True))
+
     def nothing(out: Path) -> None:
         shutil.rmtree(out, ignore_errors=True)
+        accounts_path(out).unlink(missing_ok=True)
 
     def built_before(out: Path) -> None:
         nothing(out)
         shutil.copytree(base, out)
+        shutil.copy(accounts_path(base), accounts_path(out))
 
     if name == "fresh":
         return nothing, plain, plain
@@ -67,13 +75,18 @@ def scenario(
         forked(lambda: plain(base))
         return built_before, lambda out: build(recipe, RunOptions(out=out, workers=2, overwrite=True)), plain
     forked(lambda: plain(base))
+    if name == "update":
+        (folder / "images" / "0.png").write_bytes(picture(9))
+        return built_before, update, update
     (folder / "images" / "2.png").write_bytes(picture(2))
     (folder / "images" / "4.png").write_bytes(picture(4))
-    return (
-        built_before,
-        lambda out: build(recipe, RunOptions(out=out, workers=2, retry_failed=True)),
-        lambda out: build(recipe, RunOptions(out=out, workers=2, retry_failed=True)),
-    )
+    if name == LOSING:
+        (folder / "images" / "5.png").unlink()
+
+    def retry(out: Path) -> object:
+        return build(recipe, RunOptions(out=out, workers=2, retry_failed=True))
+
+    return built_before, retry, retry
 
 
 def warm_up(folder: Path) -> None:
@@ -95,12 +108,13 @@ def main(folder: Path, name: str, how: signal.Signals, stride: int) -> int:
     if forked(partial(again, reference)):
         raise SystemExit(f"{name}: the build fails without being killed")
     expected = contents(reference)
+    before = contents(folder / "base") if (folder / "base").exists() else None
     fresh = folder / "fresh"
     if forked(
         lambda: build(coco_recipe(files_of(folder), part_size=2, splits=SHARES), RunOptions(out=fresh, workers=2))
     ):
         raise SystemExit(f"{name}: the fresh build fails")
-    if contents(fresh) != expected:
+    if contents(fresh) != expected and name != LOSING:
         raise SystemExit(f"{name} ends in other bytes than a fresh build")
     for tried in itertools.count():
         moment = 1 + tried * stride
@@ -110,6 +124,10 @@ def main(folder: Path, name: str, how: signal.Signals, stride: int) -> int:
             return tried
         if status not in {-how, 130}:
             raise SystemExit(f"{name}, moment {moment}: the build ended by itself with status {status}")
+        if before is not None and not is_unfinished(out):
+            found = {name: data for name, data in contents(out).items() if not name.startswith(".build")}
+            if found not in (before, expected):
+                raise SystemExit(f"{name}, moment {moment}: what was published is not whole")
         if forked(partial(again, out)):
             raise SystemExit(f"{name}, moment {moment}: the second build fails")
         names = sorted({name for name, _ in contents(out).items() ^ expected.items()})

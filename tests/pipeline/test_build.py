@@ -18,7 +18,8 @@ from datasetkit.core.errors import OutputError, SourceError
 from datasetkit.core.ledger import DropReason
 from datasetkit.export.dataset.manifest import Manifest
 from datasetkit.options.build import RunOptions
-from datasetkit.pipeline.build import Progress, build
+from datasetkit.pipeline.build import build
+from datasetkit.pipeline.parts import Progress
 from tests.pipeline.builders import (
     built,
     caption,

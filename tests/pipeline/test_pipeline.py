@@ -23,6 +23,7 @@ from datasetkit.options import GroundingOptions, Recipe
 from datasetkit.options.build import Placement
 from datasetkit.options.presets import preset
 from datasetkit.options.sources import SOURCES
+from datasetkit.pipeline.inputs import Inputs
 from datasetkit.pipeline.models import grounded_annotator
 from datasetkit.pipeline.records import Pipeline
 from datasetkit.runtime.timers import Stages
@@ -72,7 +73,7 @@ def pipeline(
     aligner = KnownObjectAligner(objects_known=True)
     source = source or SOURCES.load(chosen.source.name)(chosen.source, SourceContext(aligner=aligner))
     how: dict[str, Any] = {"filters": (), "workers": 2, "stages": Stages(), **more}
-    made = Pipeline(chosen, source, aligner, annotator, window=window, **how)
+    made = Pipeline(chosen, source, aligner, annotator, inputs=Inputs(source, ""), window=window, **how)
     return made, list(source.entries())
 
 

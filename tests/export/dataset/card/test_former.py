@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import datasetkit.pipeline.build
+import datasetkit.pipeline.parts
 from datasetkit.core.errors import OutputError
 from datasetkit.export.dataset.card.front_matter import read_front_matter
 from datasetkit.export.dataset.card.sections import section_names
@@ -100,7 +100,7 @@ def test_an_owners_text_outlives_a_build_cut_short(
         raise ZeroDivisionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(datasetkit.pipeline.build, "describe", cut_short)
+        patch.setattr(datasetkit.pipeline.parts, "describe", cut_short)
         with pytest.raises(ZeroDivisionError):
             built(folder_recipe(pictures, limit=1), out, overwrite=True)
     built(folder_recipe(pictures, limit=1), out)

@@ -101,6 +101,8 @@ def test_a_dataset_without_records_is_a_fault(tmp_path: Path) -> None:
 
 def test_of_a_build_that_is_not_finished_nothing_else_is_told(folder: Path) -> None:
     (folder / ".build").mkdir()
+    assert found(folder) == [], "what is published is whole while another build goes on"
+    (folder / ".build/exchange.json").write_text("{}")
     (folder / "manifest.json").unlink()
     assert found(folder) == [(str(folder), "holds a build that is not finished; run the same `datasetkit build` again")]
 

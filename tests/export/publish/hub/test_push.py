@@ -19,6 +19,7 @@ from tests.export.folders import bare_record, record, rows_of, write_folder
 from tests.export.publish.pushing import HASTY, NAME, expected, held, local, push_to, sent_objects
 from tests.hub.faults import Fault
 from tests.hub.server import HubServer
+from tests.pipeline.builders import put
 
 pytestmark = pytest.mark.slow
 
@@ -246,7 +247,7 @@ def spoil_shard(folder: Path) -> None:
     ("spoil", "message"),
     [
         (spoil_shard, "is not the file that the manifest describes"),
-        (lambda folder: (folder / ".build").mkdir(), "is not finished"),
+        (lambda folder: put(folder, {".build/exchange.json": "{}"}), "is not finished"),
         (lambda folder: (folder / "statistics.json").unlink(), "has no statistics.json"),
         (lambda folder: (folder / "manifest.json").unlink(), "has no manifest.json"),
         (lambda folder: (folder / "data" / "test-00000-of-00001.parquet").unlink(), "has no data/test-00000"),

@@ -1,0 +1,161 @@
+"""The files that records are made of. Owns what is noted of each, and how a changed one is told from an equal one."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from datasetkit.core.files import file_sha256
+from datasetkit.core.paths import Place
+from datasetkit.core.protocols import Entry, Source
+from datasetkit.core.remote import RemotePath, RemoteStatus
+from datasetkit.export.dataset.accounts import Account
+
+# So many files of a remote folder are asked for one by one; then all of it is listed at once.
+_ASKED_FOR = 64
+INDEX = "its index"
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """What a file was like: its size, when it was written or (of a remote one) its version, and its SHA-256."""
+
+    size: int
+    mtime_ns: int | None
+    version: str | None
+    sha256: str | None = None
+
+
+class Inputs:
+    """The input files of a source, as they are now; safe to use from several threads.
+
+    Args:
+        source: names them.
+        fingerprint: of the source.
+
+    """
+
+    def __init__(self, source: Source, fingerprint: str) -> None:
+        self.fingerprint = fingerprint
+        self._files_of: Callable[[Entry], Mapping[str, Place]] = getattr(source, "inputs", lambda _: {})
+        self._asked: Counter[RemotePath] = Counter()
+        self._listed: dict[RemotePath, Mapping[str, RemoteStatus] | None] = {}
+        self._lock = threading.Lock()
+        self._hashed: dict[tuple[Place, FileState], str | None] = {}
+        self._index: Mapping[str, Place] = getattr(source, "index_files", dict)()
+        self._index_states = {name: self._state(place) for name, place in self._index.items()}
+        self.absent: list[str] = []
+
+    def of(self, entry: Entry) -> dict[str, FileState]:
+        """Look at an entry's files, before it is read."""
+        states = {name: self._state(place) for name, place in self._files_of(entry).items()}
+        return {name: state for name, state in states.items() if state is not None}
+
+    def account(self, entries: Sequence[Entry], states: Mapping[str, FileState]) -> Account:
+        """Note the files of a part.
+
+        Args:
+            entries: of the part.
+            states: of its files before they were read; one that could not be read is not among them.
+
+        """
+        former, self._hashed = self._hashed, {}
+        files: dict[str, Any] = {}
+        for name, place in self.places(entries).items():
+            state = self._index_states.get(name) if name in self._index else states.get(name)
+            files[name] = None
+            if state is not None:
+                files[name] = [state.size, state.mtime_ns, state.version, self._sha256(place, state, former)]
+        return {"source": self.fingerprint, "entries": _digest(entries), "files": files}
+
+    def changes(self, entries: Sequence[Entry], account: Account | None) -> dict[str, str]:
+        """Compare a part's files with what was noted of them; return what is different, by name."""
+        if account is None or not account["files"]:
+            return {} if account and account["source"] == self.fingerprint else {INDEX: "differs"}
+        places, noted = self.places(entries), account["files"]
+        found = dict.fromkeys((name for name in places if name not in noted), "is new")
+        found |= dict.fromkeys((name for name in noted if name not in places), "is gone")
+        for name, place in places.items():
+            if noted.get(name) is not None and (what := self._difference(name, place, FileState(*noted[name]))):
+                found[name] = what
+        return found or ({} if account["entries"] == _digest(entries) else {INDEX: "differs"})
+
+    def _difference(self, name: str, place: Place, then: FileState) -> str | None:
+        """Say how a file differs; one that cannot be looked at now is no reason to lose what was made of it."""
+        now = self._index_states.get(name) if name in self._index else self._state(place)
+        if now is None:
+            self.absent.append(name)
+            return None
+        if now.size != then.size:
+            return "has another size"
+        if (now.mtime_ns, now.version) == (then.mtime_ns, then.version):
+            return None
+        return "has other content" if then.sha256 is None or self._sha256(place, now, {}) != then.sha256 else None
+
+    def places(self, entries: Sequence[Entry]) -> dict[str, Place]:
+        """Return the files of a part, those of the index first."""
+        of_entries = {name: place for entry in entries for name, place in self._files_of(entry).items()}
+        return {**self._index, **of_entries}
+
+    def _state(self, place: Place) -> FileState | None:
+        """Look at a file; None where that is not possible, for whatever reason."""
+        try:
+            if isinstance(place, RemotePath):
+                status = self._status(place)
+                return None if status is None else FileState(status.st_size, None, status.version)
+            found = place.stat()
+        except (OSError, ValueError):  # ValueError: a name that no file has
+            return None
+        return FileState(found.st_size, found.st_mtime_ns, None)
+
+    def _status(self, place: RemotePath) -> RemoteStatus | None:
+        base, below = place.parted
+        with self._lock:
+            self._asked[base] += 1
+            if below and self._asked[base] > _ASKED_FOR and base not in self._listed:
+                try:
+                    self._listed[base] = base.statuses()
+                except OSError:  # who may read files may still not be allowed to list them
+                    self._listed[base] = None
+            listed = self._listed.get(base)
+        return place.stat() if listed is None else listed.get(below)
+
+    def _sha256(
+        self, place: Place, state: FileState, former: Mapping[tuple[Place, FileState], str | None]
+    ) -> str | None:
+        """Hash a local file, once for all entries; None where it is not as it was any more."""
+        if isinstance(place, RemotePath):
+            return None
+        key = (place, state)
+        if key not in self._hashed:
+            self._hashed[key] = former[key] if key in former else self._hash(place, state)
+        return self._hashed[key]
+
+    def _hash(self, path: Path, state: FileState) -> str | None:
+        try:
+            digest = file_sha256(path)
+        except OSError:
+            return None
+        return digest if self._state(path) == state else None
+
+
+def _digest(entries: Sequence[Entry]) -> str:
+    """Hash what a source announces of entries, as far as it is plain data."""
+    digest = hashlib.sha256()
+    for entry in entries:
+        told = (entry.record_id, entry.annotation_ids, entry.split, entry.handle)
+        digest.update(json.dumps(told, default=_plain).encode())
+    return digest.hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return [getattr(value, field.name) for field in dataclasses.fields(value)]
+    return type(value).__name__

@@ -1,0 +1,282 @@
+"""The parts of a build, one after the other. Owns which of them are built, and what may replace a published one."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyarrow import ArrowException
+
+from datasetkit.core.errors import SourceError, SourceFailedError
+from datasetkit.core.ledger import DropReason, PassedOver
+from datasetkit.core.protocols import Entry, Source
+from datasetkit.core.text import counted, listed
+from datasetkit.export.dataset.accounts import Account, read_accounts
+from datasetkit.export.dataset.describe import describe
+from datasetkit.export.dataset.folder import BuildFolder
+from datasetkit.export.dataset.manifest import Manifest, Part
+from datasetkit.export.dataset.part import PartWriter
+from datasetkit.options.recipe import Recipe
+from datasetkit.pipeline.failures import Failures
+from datasetkit.pipeline.inputs import INDEX, FileState, Inputs
+from datasetkit.pipeline.records import REASON_MEANINGS, Pipeline
+from datasetkit.runtime.timers import Stages
+
+logger = logging.getLogger(__name__)
+
+# Slower stages are worth a look: those that do more images a second hold nothing up.
+_FAST = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a build is.
+
+    Args:
+        stage: "loading" models, or "building".
+        done: models loaded, or entries done.
+        total: of so many.
+        detail: what more there is to say: the models' names; drops, and the rate of each slow stage, slowest first.
+
+    """
+
+    stage: str
+    done: int
+    total: int
+    detail: str = ""
+
+
+OnProgress = Callable[[Progress], None]
+
+
+def is_failed(part: Part) -> bool:
+    """Whether records of a part were dropped that may pass later."""
+    return any(reason.may_pass_later for reason in part.tally.dropped["record"])
+
+
+def parts_of(source: Source, recipe: Recipe) -> Iterator[tuple[Entry, ...]]:
+    """Cut a source's entries into parts."""
+    entries = itertools.islice(source.entries(), recipe.limit)
+    while part := tuple(itertools.islice(entries, recipe.part_size)):
+        if wrong := [entry for entry in part if not isinstance(entry, Entry)]:
+            raise SourceError(f"source {recipe.source.name}: an entry is a {type(wrong[0]).__name__}, not an Entry")
+        yield part
+
+
+def changes_since(
+    folder: Path, published: Manifest, recipe: Recipe, source: Source, inputs: Inputs, *, is_update: bool
+) -> list[str]:
+    """Compare the files of a source with those that a dataset was built from; return what has changed, in words.
+
+    Where nothing was noted of them, they count as changed for an update, and as unchanged otherwise.
+    """
+    accounts = read_accounts(folder, published)
+    other = [] if published.source_fingerprint == inputs.fingerprint else [f"{INDEX} differs"]
+    if not accounts:
+        if other or not inputs.places(next(parts_of(source, recipe), ())):
+            return other
+        unknown = "the files that it was built from were not noted"
+        if not is_update:
+            logger.info("%s: %s; --update builds it again and notes them", folder, unknown)
+        return [unknown] if is_update else []
+    changes: dict[str, str] = {}
+    for index, entries in enumerate(parts_of(source, recipe)):
+        account = accounts.pop(index, None)
+        _merge(changes, inputs.changes(entries, account) if account else _all(inputs.places(entries), "is new"))
+    for account in accounts.values():
+        _merge(changes, _all(account["files"], "is gone"))
+    if inputs.absent:
+        logger.warning("of the source's files, %s cannot be read any more", listed(sorted({*inputs.absent})))
+    if len(changes) > 1:
+        changes.pop(INDEX, None)
+    return [f"{name} {what}" for name, what in changes.items()] or other
+
+
+def _all(names: Iterable[str], what: str) -> dict[str, str]:
+    return dict.fromkeys(names, what)
+
+
+def _merge(changes: dict[str, str], found: Mapping[str, str]) -> None:
+    """Add what has changed in one more part; a file that went over from one to the other has not."""
+    for name, what in found.items():
+        if {what, changes.get(name)} == {"is new", "is gone"}:
+            del changes[name]
+        else:
+            changes[name] = what
+
+
+class Job:
+    """What is to be done in a folder, part by part.
+
+    Args:
+        folder: where to.
+        recipe: what to build.
+        source: of the entries.
+        pipeline: makes outcomes of them.
+        inputs: the files of the source.
+        stages: its clocks.
+        failures: stops where the source fails.
+        on_progress: called at the start and after every entry.
+
+    """
+
+    def __init__(
+        self,
+        folder: BuildFolder,
+        recipe: Recipe,
+        source: Source,
+        pipeline: Pipeline,
+        inputs: Inputs,
+        stages: Stages,
+        failures: Failures,
+        on_progress: OnProgress,
+    ) -> None:
+        self._folder = folder
+        self._store = folder.parts
+        self._recipe = recipe
+        self._source = source
+        self._pipeline = pipeline
+        self._inputs = inputs
+        self._accounts: dict[int, Account] = {}
+        self._stages = stages
+        self._failures = failures
+        self._on_progress = on_progress
+        self._total = len(source) if recipe.limit is None else min(len(source), recipe.limit)
+        self._done = self._dropped = 0
+
+    def carry_out(self) -> None:
+        """Build the parts that are not there yet, and publish; on a retry, only what is gained by it.
+
+        Raises:
+            SourceFailedError: the source failed, or records that the published dataset has could not be read.
+
+        """
+        try:
+            self._build_all()
+        except SourceError as error:
+            self._store.forget(self._failures.parts)  # they hold the first images that could not be read
+            if isinstance(error, SourceFailedError) or not _is_failure(error.__cause__):
+                raise
+            raise SourceFailedError(str(error)) from error
+
+    def _build_all(self) -> None:
+        folder, store = self._folder, self._store
+        folder.resume()
+        self._done = self._dropped = 0
+        former = {part.index: part for part in folder.published.parts} if folder.published else {}
+        self._accounts = read_accounts(folder.folder, folder.published) if folder.published else {}
+        self._advance(0, 0)
+        count = 0
+        for index, entries in enumerate(parts_of(self._source, self._recipe)):
+            count = index + 1
+            if index in store.whole and (changes := self._inputs.changes(entries, store.account(index))):
+                told = [f"{name} {what}" for name, what in changes.items()]
+                logger.info("part %d is built again: %s", index, listed(told))
+                store.forget([index])
+            if index not in store.whole and index in former and self._may_stay(former[index], entries):
+                store.carry_over(former[index], self._accounts.get(index))
+            if index in store.whole:
+                self._advance(len(entries), store.whole[index].tally.dropped["record"].total())
+            else:
+                self._build(index, entries)
+        store.forget([index for index in store.whole if index >= count])
+        if folder.task == "retry":
+            self._keep_fuller(former)
+            if store.whole == former:
+                folder.discard()
+                return
+        else:
+            self._check_losses()
+        stray = self._source.stray_drops() if hasattr(self._source, "stray_drops") else ()
+        manifest = folder.publish(stray, _passed_over(self._source, self._recipe))
+        describe(store.new, manifest, REASON_MEANINGS, folder.former_card)
+        folder.close()
+
+    def _may_stay(self, part: Part, entries: Sequence[Entry]) -> bool:
+        """Whether a published part is taken over without reading anything."""
+        if self._folder.task == "retry":
+            return not is_failed(part)
+        account = self._accounts.get(part.index)
+        return self._folder.task == "update" and account is not None and not self._inputs.changes(entries, account)
+
+    def _build(self, index: int, entries: tuple[Entry, ...]) -> None:
+        self._failures.begin_part(index)
+        with (
+            PartWriter(self._store, index, overlay=self._recipe.overlay) as writer,
+            closing(self._pipeline.run(entries)) as outcomes,
+        ):
+            states: dict[str, FileState] = {}
+            for outcome in outcomes:
+                self._failures.add(outcome)
+                writer.add(outcome)
+                for name, state in outcome.inputs.items():
+                    states.setdefault(name, state)
+                self._advance(1, outcome.row is None)
+            writer.account = self._inputs.account(entries, states)
+
+    def _keep_fuller(self, former: dict[int, Part]) -> None:
+        """Leave a published part where its new one would lack one of its records, or is the same."""
+        store = self._store
+        for index, part in former.items():
+            new = store.whole[index]
+            if new == part:
+                continue
+            lost = sorted({*store.kept_ids(part)} - {*store.kept_ids(new)})
+            if lost:
+                why = store.dropped_records(index)
+                told = [f"{name} ({why[name]['detail'] if name in why else 'it is gone'})" for name in lost]
+                logger.warning("part %d stays as it was: built again, it would lack %s", index, listed(told))
+            if lost or _digests(new) == _digests(part):
+                store.forget([index])
+                store.carry_over(part, self._accounts.get(index))
+
+    def _check_losses(self) -> None:
+        """Refuse to replace a dataset of the same source by one that lacks what could not be read this time."""
+        published, store = self._folder.published, self._store
+        if published is None or published.recipe["source"]["name"] != self._recipe.source.name:
+            return
+        failed = {
+            name: (index, event["reason"])
+            for index, part in store.whole.items()
+            if part not in published.parts and is_failed(part)
+            for name, event in store.dropped_records(index).items()
+            if DropReason(event["reason"]).may_pass_later
+        }
+        if lost := [name for part in published.parts if failed for name in store.kept_ids(part) if name in failed]:
+            store.forget({failed[name][0] for name in lost})
+            raise SourceFailedError(
+                f"{counted(len(lost), 'record')} that {self._folder.folder} holds could not be read this time: "
+                f"{listed([f'{name} ({failed[name][1]})' for name in lost])}; the dataset there stays as it is (to do "
+                "without them, give another --out, or delete it)"
+            )
+
+    def _advance(self, entries: int, dropped: int) -> None:
+        self._done += entries
+        self._dropped += dropped
+        slowest_first = sorted(self._stages.rates.items(), key=lambda stage: stage[1])
+        slow = (f"{name} {pace:.2g}/s" for name, pace in slowest_first if pace < _FAST)
+        detail = " ".join((f"{self._dropped} dropped", *slow))
+        self._on_progress(Progress("building", self._done, self._total, detail))
+
+
+def _passed_over(source: Source, recipe: Recipe) -> tuple[PassedOver, ...]:
+    found = tuple(source.passed_over()) if hasattr(source, "passed_over") else ()
+    if wrong := [item for item in found if not isinstance(item, PassedOver)]:
+        raise SourceError(
+            f"source {recipe.source.name}: what was passed over is a {type(wrong[0]).__name__}, not a PassedOver"
+        )
+    return found
+
+
+def _is_failure(cause: BaseException | None) -> bool:
+    """Whether a source failed, and its data are not broken: readers raise bare errors on these."""
+    is_bare = type(cause) is OSError and cause.errno is None
+    return cause is not None and not is_bare and not isinstance(cause, ValueError | ArrowException)
+
+
+def _digests(part: Part) -> tuple[object, ...]:
+    return (part.tally, *(shard.sha256 for shard in part.shards))

@@ -1,0 +1,58 @@
+"""What the input files of each part were like. Owns the file that holds it next to OUT, and is never published.
+
+A built folder holds no times and no names of this machine's folders, so this is in ``.NAME.inputs.jsonl`` beside it. A
+line belongs to a part by the hashes of its shards: one that was left by another build counts for nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from datasetkit.core.files import replace_file
+from datasetkit.export.dataset.manifest import Manifest, Part
+
+logger = logging.getLogger(__name__)
+Account = dict[str, Any]
+
+
+def accounts_path(folder: Path) -> Path:
+    """Return where the accounts of a built folder are."""
+    whole = folder.resolve()
+    return whole.parent / f".{whole.name}.inputs.jsonl"
+
+
+def read_accounts(folder: Path, manifest: Manifest) -> dict[int, Account]:
+    """Read the accounts of the parts of a built folder, as far as there are any."""
+    parts = {part.index: part for part in manifest.parts}
+    found = {}
+    with suppress(OSError, KeyError, TypeError, ValueError, RecursionError):
+        for line in accounts_path(folder).read_text(encoding="utf-8").splitlines():
+            value = json.loads(line)
+            index, account = value["part"], value["inputs"]
+            if index in parts and value["shards"] == _digests(parts[index]) and isinstance(account["files"], dict):
+                found[index] = account
+    return found
+
+
+def write_accounts(folder: Path, manifest: Manifest, account_of: Callable[[int], Account | None]) -> None:
+    """Write the accounts of all parts; where that is not allowed, changes will not be noticed."""
+    known = ((part, account_of(part.index)) for part in manifest.parts)
+    lines = [
+        json.dumps({"part": part.index, "shards": _digests(part), "inputs": account}) + "\n"
+        for part, account in known
+        if account is not None
+    ]
+    try:
+        replace_file(accounts_path(folder), "".join(lines).encode())
+    except OSError as error:
+        path = accounts_path(folder)
+        logger.warning("%s cannot be written (%s), so changed input files will not be noticed", path, error.strerror)
+
+
+def _digests(part: Part) -> list[str]:
+    return [shard.sha256 for shard in part.shards]

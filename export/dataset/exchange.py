@@ -1,0 +1,66 @@
+"""The exchange of a published dataset for a new one. Owns which files of OUT are ours, and that it ends whole.
+
+The new dataset is in ``new`` of the journal. ``exchange.json`` appears there when it is complete; from then on every
+step renames one file or folder, and an exchange that was cut short is finished by the next build.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from datasetkit.core.errors import BuiltFolderError
+from datasetkit.core.files import replace_file
+from datasetkit.export.dataset.manifest import (
+    ASSETS_FOLDER,
+    DATA_FOLDER,
+    LICENSE_NAME,
+    MANIFEST_NAME,
+    PAPERS,
+    PICTURES,
+    Manifest,
+)
+
+NEW, _OLD, _PLAN = "new", "old", "exchange.json"
+
+
+def is_begun(journal: Path) -> bool:
+    """Whether an exchange was begun and not finished."""
+    return (journal / _PLAN).exists()
+
+
+def exchange(folder: Path, journal: Path) -> None:
+    """Put what is in the journal's ``new`` in place of what a former build wrote; other files are their owner's."""
+    coming = [path.name for path in (journal / NEW).iterdir() if path.name != ASSETS_FOLDER]
+    coming += [f"{ASSETS_FOLDER}/{path.name}" for path in (journal / NEW / ASSETS_FOLDER).glob("*")]
+    plan = {"leaving": _ours(folder), "coming": sorted(coming, key=lambda name: (name == MANIFEST_NAME, name))}
+    replace_file(journal / _PLAN, json.dumps(plan).encode())
+    finish(folder, journal)
+
+
+def finish(folder: Path, journal: Path) -> None:
+    """Make the moves that are left of an exchange; the manifest leaves first and comes last."""
+    new, old = journal / NEW, journal / _OLD
+    plan = json.loads((journal / _PLAN).read_text(encoding="utf-8"))
+    for name in plan["leaving"]:
+        is_exchanged = name in plan["coming"] and not (new / name).exists()
+        if not is_exchanged and os.path.lexists(folder / name):
+            (old / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).replace(old / name)
+    for name in plan["coming"]:
+        if (new / name).exists():
+            (folder / name).parent.mkdir(exist_ok=True)
+            (new / name).replace(folder / name)
+    assets = folder / ASSETS_FOLDER
+    if assets.is_dir() and not any(assets.iterdir()):
+        assets.rmdir()
+
+
+def _ours(folder: Path) -> list[str]:
+    names = [MANIFEST_NAME, DATA_FOLDER, *(f"{ASSETS_FOLDER}/{name}" for name in PICTURES), *PAPERS]
+    with suppress(BuiltFolderError):  # nothing was published yet
+        if LICENSE_NAME in Manifest.read(folder).files:
+            names.append(LICENSE_NAME)
+    return [name for name in dict.fromkeys(names) if os.path.lexists(folder / name)]

@@ -1,0 +1,34 @@
+"""Sources of some forty records, one of each kind that reads files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from datasetkit.options import Recipe
+from tests.pipeline.builders import caption, coco_recipe, folder_recipe, image_entry, picture, put, write_coco
+from tests.sources.tables import plain_rows, write_rows
+from tests.sources.test_remote import webdataset_files
+
+
+def coco_of(folder: Path, count: int = 8, **options: Any) -> Recipe:
+    images = [image_entry(n) for n in range(count)]
+    source = write_coco(folder, images, None, [caption(50 + n, n) for n in range(count)])
+    return coco_recipe(source, **{"part_size": 2, **options})
+
+
+def source_of(folder: Path, name: str) -> tuple[Recipe, Path]:
+    """Give a recipe of a source with 40 records or so, and what of it goes away."""
+    if name == "coco":
+        return coco_of(folder, 40, part_size=4), folder / "images"
+    if name == "folder":
+        put(folder / "in", {f"{n:02d}.png": picture(n) for n in range(40)})
+        return folder_recipe(folder / "in", part_size=4), folder / "in"
+    if name == "parquet":
+        for number in range(3):  # one that is open can be read on
+            write_rows(folder / f"in/{number}.parquet", plain_rows(40, first=40 * number))
+        return Recipe.checked({"source": {"name": "parquet", "files": [folder / "in"]}, "part_size": 40}), folder / "in"
+    webdataset_files(folder / "in")
+    (folder / "in/part-002.tar").unlink()
+    source = {"name": "webdataset", "shards": [folder / "in"]}
+    return Recipe.checked({"source": source, "part_size": 2}), folder / "in"

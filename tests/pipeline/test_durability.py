@@ -1,0 +1,271 @@
+"""Builds that never lose anything: retries, replacements and updates whose source is gone, in part gone, or changed."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from datasetkit.core.errors import OutputError, SourceFailedError
+from datasetkit.export.dataset.accounts import accounts_path
+from datasetkit.export.dataset.files import FolderFiles
+from datasetkit.export.dataset.folder import is_unfinished
+from datasetkit.export.dataset.manifest import Manifest
+from datasetkit.export.dataset.verification.verify import verify_files
+from datasetkit.options.build import RunOptions
+from datasetkit.pipeline.build import build
+from datasetkit.pipeline.parts import Progress
+from datasetkit.sources.coco import CocoSource
+from tests.pipeline.builders import built, contents, folder_recipe, picture, put, reasons
+from tests.pipeline.sources import coco_of, source_of
+from tests.sources.tables import plain_rows, write_rows
+
+pytestmark = pytest.mark.slow
+
+
+class StoppedError(Exception):
+    """What a test ends a build with."""
+
+
+def image(folder: Path, number: int) -> Path:
+    return folder / "images" / f"{number}.png"
+
+
+def stop_at(done: int) -> Any:
+    def stop(progress: Progress) -> None:
+        if progress.done == done:
+            raise StoppedError
+
+    return stop
+
+
+def published(out: Path) -> dict[str, bytes]:
+    """What a reader sees in OUT, which must be sound."""
+    assert not is_unfinished(out)
+    assert list(verify_files(FolderFiles(out))) == []
+    return {name: data for name, data in contents(out).items() if not name.startswith(".build")}
+
+
+def test_a_retry_never_takes_a_part_with_less(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    recipe, out = coco_of(tmp_path), tmp_path / "out"
+    for number in (1, 2):
+        image(tmp_path, number).unlink()
+    built(recipe, out)
+    for number in (1, 2):
+        image(tmp_path, number).write_bytes(picture(number))
+    image(tmp_path, 3).unlink()
+    with caplog.at_level(logging.WARNING):
+        _, found = built(recipe, out, retry_failed=True)
+    assert list(found) == ["0", "1", "3", "4", "5", "6", "7"], "part 0 gained 1; part 1 would gain 2 and lack 3"
+    assert caplog.messages[-1] == "part 1 stays as it was: built again, it would lack 3 (3.png is not there)"
+    image(tmp_path, 3).write_bytes(picture(3))
+    built(recipe, out, retry_failed=True)
+    built(recipe, tmp_path / "anew")
+    assert published(out) == published(tmp_path / "anew")
+
+
+@pytest.mark.parametrize("how", [{"retry_failed": True}, {"overwrite": True}])
+def test_what_is_published_stays_until_the_new_is_whole(tmp_path: Path, how: dict[str, bool]) -> None:
+    recipe, out = coco_of(tmp_path), tmp_path / "out"
+    image(tmp_path, 5).unlink()
+    built(recipe, out)
+    before = published(out)
+    image(tmp_path, 5).write_bytes(picture(5))
+    with pytest.raises(StoppedError):
+        build(recipe, RunOptions(out=out, workers=2, **how), stop_at(6))
+    assert published(out) == before
+    _, found = built(recipe, out)
+    assert len(found) == 8, "the plain command goes on"
+    built(recipe, tmp_path / "anew")
+    assert published(out) == published(tmp_path / "anew")
+
+
+def test_a_replacement_that_was_begun_can_be_left(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    recipe, out = coco_of(tmp_path), tmp_path / "out"
+    image(tmp_path, 5).unlink()
+    built(recipe, out)
+    before = published(out)
+    other = recipe.model_copy(update={"limit": 4})
+    with pytest.raises(StoppedError):
+        build(other, RunOptions(out=out, workers=2, overwrite=True), stop_at(2))
+    with caplog.at_level(logging.WARNING):
+        build(recipe, RunOptions(out=out, workers=2))
+    assert "not finished" in caplog.messages[0]
+    assert published(out) == before
+    _, found = built(other, out)
+    assert len(found) == 4
+
+
+def test_a_replacement_never_lacks_what_could_not_be_read(tmp_path: Path) -> None:
+    recipe, out = coco_of(tmp_path), tmp_path / "out"
+    built(recipe, out)
+    before = published(out)
+    whole = image(tmp_path, 5).read_bytes()
+    image(tmp_path, 5).write_bytes(whole[:-200])
+    for _ in range(2):
+        with pytest.raises(
+            SourceFailedError, match=r"1 record that .*out holds could not be read this time: 5 \(trunc"
+        ):
+            build(recipe.model_copy(update={"overlay": False}), RunOptions(out=out, workers=2, overwrite=True))
+        assert published(out) == before
+    image(tmp_path, 5).write_bytes(whole)
+    without = recipe.model_copy(update={"overlay": False})
+    built(without, out)
+    built(without, tmp_path / "anew")
+    assert published(out) == published(tmp_path / "anew")
+
+
+def test_a_smaller_build_may_replace_a_larger_one(tmp_path: Path) -> None:
+    recipe, out = coco_of(tmp_path), tmp_path / "out"
+    built(recipe, out)
+    image(tmp_path, 0).unlink()
+    assert len(built(recipe.model_copy(update={"limit": 3}), tmp_path / "three")[1]) == 2
+    image(tmp_path, 0).write_bytes(picture(0))
+    assert len(built(recipe.model_copy(update={"limit": 3}), out, overwrite=True)[1]) == 3
+
+
+def test_an_unfinished_build_goes_on_before_it_retries(tmp_path: Path) -> None:
+    recipe, out = coco_of(tmp_path), tmp_path / "out"
+    image(tmp_path, 1).unlink()
+    with pytest.raises(StoppedError):
+        build(recipe, RunOptions(out=out, workers=2), stop_at(5))
+    image(tmp_path, 1).write_bytes(picture(1))
+    assert len(built(recipe, out, retry_failed=True)[1]) == 8
+    assert reasons(out) == {}
+    assert len(Manifest.read(out).parts) == 4
+
+
+def rewrite(path: Path, data: bytes) -> None:
+    """Write a file again, at another time than before."""
+    path.write_bytes(data)
+    os.utime(path, ns=(1, 1_000_000_000 + path.stat().st_mtime_ns))
+
+
+def changed_file(folder: Path, name: str) -> None:
+    """Change one input of a source, its index the same where that is possible."""
+    if name == "coco":
+        return rewrite(folder / "images/5.png", picture(50))
+    if name == "folder":
+        return rewrite(folder / "in/05.png", picture(50))
+    path = folder / ("in/0.parquet" if name == "parquet" else "in/part-001.tar")
+    if name == "parquet":
+        return write_rows(path, plain_rows(40, first=500))
+    return rewrite(path, path.read_bytes().replace(b"a cat", b"a dog"))
+
+
+@pytest.mark.parametrize("name", ["coco", "folder", "parquet", "webdataset"])
+def test_a_changed_file_is_noticed_and_updated(tmp_path: Path, name: str) -> None:
+    recipe, _ = source_of(tmp_path, name)
+    out = tmp_path / "out"
+    built(recipe, out)
+    before = published(out)
+    changed_file(tmp_path, name)
+    for how in ({}, {"retry_failed": True}):
+        named = r"the source has changed since \(.*(5\.png|0\.parquet|001\.tar) has .*--update"
+        with pytest.raises(OutputError, match=named):
+            build(recipe, RunOptions(out=out, workers=2, **how))
+    assert published(out) == before
+    built(recipe, out, update=True)
+    built(recipe, tmp_path / "anew")
+    assert published(out) == published(tmp_path / "anew") != before
+    assert accounts_path(out).read_text().count("\n") == len(Manifest.read(out).parts)
+
+
+def test_a_changed_time_alone_is_no_change(tmp_path: Path) -> None:
+    recipe, out = coco_of(tmp_path), tmp_path / "out"
+    built(recipe, out)
+    for number in range(8):
+        rewrite(image(tmp_path, number), picture(number))
+    rewrite(tmp_path / "captions.json", (tmp_path / "captions.json").read_bytes())
+    stamps = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    for how in ({}, {"update": True}, {"retry_failed": True}):
+        built(recipe, out, **how)
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == stamps
+
+
+def test_only_changed_parts_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe, out = coco_of(tmp_path), tmp_path / "out"
+    built(recipe, out)
+    rewrite(image(tmp_path, 5), picture(55))
+    read: list[str] = []
+    real = CocoSource.read
+
+    def counted(self: CocoSource, entry: Any) -> Any:
+        read.append(entry.record_id)
+        return real(self, entry)
+
+    monkeypatch.setattr(CocoSource, "read", counted)
+    built(recipe, out, update=True)
+    assert sorted(read) == ["4", "5"]
+
+
+def test_a_changed_index_is_named_and_updated(tmp_path: Path) -> None:
+    recipe, out = coco_of(tmp_path), tmp_path / "out"
+    built(recipe, out)
+    path = tmp_path / "captions.json"
+    rewrite(path, path.read_bytes().replace(b"mat", b"rug"))
+    with pytest.raises(OutputError, match=r"the source has changed since \(captions has other content\); --update"):
+        build(recipe, RunOptions(out=out, workers=2))
+    _, found = built(recipe, out, update=True)
+    assert {record.description for record in found.values()} == {"a cat on a rug"}
+
+
+def test_images_that_came_and_went_are_named(tmp_path: Path) -> None:
+    folder = put(tmp_path / "in", {f"{n}.png": picture(n) for n in range(6)})
+    recipe, out = folder_recipe(folder, part_size=2), tmp_path / "out"
+    built(recipe, out)
+    put(folder, {"00.png": picture(9)})
+    (folder / "3.png").unlink()
+    with pytest.raises(OutputError, match=r"since \(00\.png is new, 3\.png is gone\)"):
+        build(recipe, RunOptions(out=out, workers=2))
+    _, found = built(recipe, out, update=True)
+    assert list(found) == ["0.png", "00.png", "1.png", "2.png", "4.png", "5.png"]
+    built(recipe, tmp_path / "anew")
+    assert published(out) == published(tmp_path / "anew")
+
+
+def test_an_update_never_lacks_what_could_not_be_read(tmp_path: Path) -> None:
+    recipe, out = coco_of(tmp_path), tmp_path / "out"
+    built(recipe, out)
+    before = published(out)
+    rewrite(image(tmp_path, 4), picture(44))
+    image(tmp_path, 5).unlink()
+    with pytest.raises(SourceFailedError, match=r"5 \(missing\)"):
+        build(recipe, RunOptions(out=out, workers=2, update=True))
+    assert published(out) == before
+    image(tmp_path, 5).write_bytes(picture(5))
+    built(recipe, out)
+    built(recipe, tmp_path / "anew")
+    assert published(out) == published(tmp_path / "anew")
+
+
+def test_an_unfinished_build_reads_changed_parts_again(tmp_path: Path) -> None:
+    recipe, out = coco_of(tmp_path), tmp_path / "out"
+    with pytest.raises(StoppedError):
+        build(recipe, RunOptions(out=out, workers=1), stop_at(6))
+    rewrite(image(tmp_path, 1), picture(11))
+    path = tmp_path / "captions.json"
+    built(recipe, out)
+    built(recipe, tmp_path / "anew")
+    assert published(out) == published(tmp_path / "anew")
+    with pytest.raises(StoppedError):
+        build(recipe, RunOptions(out=tmp_path / "other", workers=1), stop_at(6))
+    rewrite(path, path.read_bytes().replace(b"mat", b"rug"))
+    _, found = built(recipe, tmp_path / "other")
+    assert {record.description for record in found.values()} == {"a cat on a rug"}
+
+
+def test_a_folder_without_notes_of_its_input_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    recipe, out = coco_of(tmp_path), tmp_path / "out"
+    built(recipe, out)
+    before = published(out)
+    accounts_path(out).unlink()
+    with caplog.at_level(logging.INFO, "datasetkit"):
+        built(recipe, out)
+    assert "--update builds it again and notes them" in caplog.messages[0]
+    built(recipe, out, update=True)
+    assert accounts_path(out).exists()
+    assert published(out) == before

@@ -1,0 +1,156 @@
+"""When a build stops instead of dropping one image after the other, and what is done where memory runs out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import ImageFile
+
+import datasetkit.pipeline.records
+from datasetkit.core.errors import SourceFailedError
+from datasetkit.core.image import load_image
+from datasetkit.core.ledger import Drop, DropReason
+from datasetkit.export.dataset.part import Outcome
+from datasetkit.options import Recipe
+from datasetkit.options.build import RunOptions
+from datasetkit.options.sources import RowsOptions
+from datasetkit.pipeline.build import build
+from datasetkit.pipeline.failures import Failures
+from datasetkit.pipeline.parts import Progress
+from tests.pipeline.builders import built, contents, folder_recipe, picture, put, reasons
+from tests.pipeline.sources import coco_of, source_of
+
+KEPT = Outcome({}, "train", 0, (), ())
+
+
+def dropped(reason: DropReason, *, is_unreachable: bool = False) -> Outcome:
+    return Outcome(None, "", 0, (Drop("record", "a", reason, "why"),), (), is_unreachable=is_unreachable)
+
+
+FAILED = dropped(DropReason.UNREADABLE, is_unreachable=True)
+MISSING, SEEN = dropped(DropReason.MISSING), dropped(DropReason.DUPLICATE_ID)
+
+
+@pytest.mark.parametrize(
+    ("most", "outcomes", "stops_at"),
+    [
+        (None, [FAILED] * 25, 20),
+        (None, [KEPT, *[FAILED] * 19, KEPT] * 3, None),
+        (None, [*[FAILED] * 19, SEEN, FAILED], 21),
+        (None, [*[FAILED] * 19, MISSING, FAILED], None),
+        (None, [MISSING] * 200, None),
+        (None, [*[KEPT] * 9, FAILED] * 20, 110),
+        (None, [*[KEPT] * 24, FAILED] * 20, None),
+        (1, [KEPT, FAILED], 2),
+        (3, [FAILED, KEPT, FAILED, KEPT, FAILED], 5),
+        (300, [FAILED] * 299, None),
+    ],
+)
+def test_where_a_build_stops(most: int | None, outcomes: list[Outcome], stops_at: int | None) -> None:
+    failures = Failures(most)
+    failures.begin_part(0)
+    for number, outcome in enumerate(outcomes, start=1):
+        if number == stops_at:
+            with pytest.raises(SourceFailedError, match="could not be read, the last: why; nothing is lost"):
+                failures.add(outcome)
+            return
+        failures.add(outcome)
+    assert stops_at is None
+
+
+def test_a_row_of_failures_runs_over_parts() -> None:
+    failures = Failures(None)
+    for part in range(9):
+        failures.begin_part(part)
+        failures.add(KEPT if part == 2 else FAILED)
+        failures.add(FAILED)
+    assert failures.parts == set(range(2, 9))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["coco", "folder", "parquet", "webdataset"])
+def test_a_share_that_goes_away_stops_a_build(tmp_path: Path, name: str) -> None:
+    recipe, share = source_of(tmp_path, name)
+
+    def unmount(progress: Progress) -> None:
+        if progress.done == 1 and share.exists():
+            share.rename(tmp_path / "away")
+
+    run = RunOptions(out=tmp_path / "out", workers=1, max_failures=3 if name == "webdataset" else None)
+    with pytest.raises(SourceFailedError) as caught:
+        build(recipe, run, unmount)
+    assert caught.value.exit_code == 3
+    assert "call build with the same arguments" in str(caught.value)
+    assert not (tmp_path / "out/manifest.json").exists()
+    (tmp_path / "away").rename(share)
+    _, found = built(recipe, tmp_path / "out")
+    assert reasons(tmp_path / "out") == {}
+    built(recipe, tmp_path / "anew")
+    assert contents(tmp_path / "out") == contents(tmp_path / "anew")
+    assert found
+
+
+@pytest.mark.slow
+def test_a_set_of_which_a_part_is_here_still_builds(tmp_path: Path) -> None:
+    recipe = coco_of(tmp_path, 60)
+    for number in range(3, 60):
+        (tmp_path / "images" / f"{number}.png").unlink()
+    assert len(built(recipe, tmp_path / "out")[1]) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["load_image", "draw_overlay", "record_to_row"])
+def test_a_record_without_memory_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    recipe = folder_recipe(put(tmp_path / "in", {f"{n}.png": picture(n, (20 + n, 20)) for n in range(4)}))
+    module = "datasetkit.sources.rows" if where == "load_image" else "datasetkit.pipeline.records"
+    real = getattr(datasetkit.pipeline.records, where, load_image)
+
+    def short(*given: Any) -> Any:
+        made = real(*given)
+        if "2.png" in str(given) or getattr(given[0], "record_id", "") == "2.png" or getattr(made, "height", 0) == 22:
+            raise MemoryError
+        return made
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"{module}.{where}", short)
+        built(recipe, tmp_path / "out")
+    assert reasons(tmp_path / "out") == {"2.png": "out_of_memory"}
+    assert len(built(recipe, tmp_path / "out", retry_failed=True)[1]) == 4
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError("out of memory error when reading image file")])
+def test_no_memory_is_never_a_truncated_image(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def short(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", short)
+    with pytest.raises(Exception, match=r"memory ran out while a\.png was decoded") as caught:
+        load_image(picture(), "a.png")
+    assert caught.value.reason is DropReason.OUT_OF_MEMORY
+
+
+class Rows:
+    """Rows of a plug-in, one of which takes more memory than there is."""
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, place: int) -> dict[str, Any]:
+        if place == 1 and self.is_short:
+            raise MemoryError
+        return {"image": picture(place), "text": "a cat"}
+
+    def fingerprint(self) -> str:
+        return "rows"
+
+    is_short = False
+
+
+@pytest.mark.slow
+def test_a_plug_in_without_memory_loses_one_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = Recipe.checked({"source": RowsOptions.of(Rows())})
+    monkeypatch.setattr(Rows, "is_short", True)
+    built(recipe, tmp_path / "out")
+    assert list(reasons(tmp_path / "out").values()) == ["out_of_memory"]
