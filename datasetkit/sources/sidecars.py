@@ -14,7 +14,7 @@ from datasetkit.core.errors import UnusableError
 from datasetkit.core.ledger import DropReason, PassedOverKind
 from datasetkit.core.paths import Place, read_part
 from datasetkit.core.text import set_of_words
-from datasetkit.sources.files import CAPTION_COLUMNS, PICTURE_SUFFIXES, as_text
+from datasetkit.sources.files import CAPTION_COLUMNS, PICTURE_SUFFIXES, as_text, unreadable
 from datasetkit.sources.tables import table_kind
 from datasetkit.sources.texts import decoded
 from datasetkit.sources.unused import (
@@ -105,7 +105,7 @@ class FolderTexts:
         try:
             data = read_part(path, 0, min(most + 1, path.stat().st_size))
         except OSError as error:
-            raise UnusableError(DropReason.BAD_ROW, f"{as_text(name)} cannot be read: {error.strerror}") from None
+            raise unreadable(error, f"{as_text(name)} cannot be read: {error.strerror}") from error
         if len(data) > _LARGEST_TEXT_BYTES:
             raise UnusableError(DropReason.BAD_ROW, f"{as_text(name)} has more than {_LARGEST_TEXT_BYTES:,} bytes")
         return data
