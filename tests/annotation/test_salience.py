@@ -17,16 +17,14 @@ def phrase(start: int, *ids: int) -> Phrase:
 
 
 def test_size_is_the_root_of_the_share() -> None:
-    item = record("x", "cat").objects[0]
-    assert size_term(replace(item, mask=mask(0, 0, SIDE // 2, SIDE // 2))) == pytest.approx(0.5)
-    assert size_term(replace(item, mask=mask(0, 0, SIDE, SIDE))) == pytest.approx(1.0)
+    assert size_term(mask(0, 0, SIDE // 2, SIDE // 2)) == pytest.approx(0.5)
+    assert size_term(mask(0, 0, SIDE, SIDE)) == pytest.approx(1.0)
 
 
 def test_centrality_falls_from_the_centre_to_the_corner() -> None:
-    item = record("x", "cat").objects[0]
-    centre = centrality_term(replace(item, mask=mask(18, 18, 4, 4)))
-    edge = centrality_term(replace(item, mask=mask(0, 18, 4, 4)))
-    corner = centrality_term(replace(item, mask=mask(0, 0, 1, 1)))
+    centre = centrality_term(mask(18, 18, 4, 4))
+    edge = centrality_term(mask(0, 18, 4, 4))
+    corner = centrality_term(mask(0, 0, 1, 1))
     assert centre == pytest.approx(1.0)
     assert edge == pytest.approx(1.0 - 18 / math.hypot(20, 20))
     assert corner == pytest.approx(1.0 - 19.5 / 20)

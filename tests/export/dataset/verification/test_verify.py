@@ -167,7 +167,7 @@ ROW_FAULTS: Mapping[str, tuple[Callable[[Row], Any], list[str]]] = {
     "mask has three sides": (lambda row: row["objects"][0]["mask"].update(size=[24, 32, 1]), ["no record can have"]),
     "mask is of another picture": (
         lambda row: row["objects"][0].update(mask=Mask.from_array(np.ones((2, 2), dtype=np.bool_)).to_coco()),
-        ["mask of (2, 2) on a picture of (24, 32)"],
+        ["mask of (2, 2) on an image of (24, 32)"],
     ),
     "object id comes twice": (lambda row: row["objects"][1].update(id=0), ["an object id is used twice"]),
     "object status is unknown": (lambda row: row["objects"][0].update(status="seen"), ["no record can have"]),
@@ -362,7 +362,7 @@ def test_other_columns(folder: Path) -> None:
     write_table(folder, table.append_column("caption", pa.array(["a", "b"])))
     faults = found(folder)
     assert [where for where, _ in faults] == [SECOND, SECOND]
-    assert faults[0][1] == "has other columns than schema version 1.0: caption is string, should be left out"
+    assert faults[0][1] == "has other columns than schema version 2.0: caption is string, should be left out"
     assert "the first shard has" in faults[1][1]
 
 
@@ -383,9 +383,9 @@ def test_feature_types_of_another_schema(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("stored", "message"),
     [
-        (b'{"schema_version": "2.0"}', "schema version 2.0; this datasetkit reads"),
+        (b'{"schema_version": "3.0"}', "schema version 3.0; this datasetkit reads"),
         (b"{", "schema version None; this datasetkit reads"),
-        (b'{"schema_version": "1.7"}', "has schema version 1.7; the manifest says 1.0"),
+        (b'{"schema_version": "1.7"}', "has schema version 1.7; the manifest says 2.0"),
     ],
 )
 def test_a_shard_of_another_schema_version(folder: Path, stored: bytes, message: str) -> None:
