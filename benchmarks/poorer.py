@@ -1,0 +1,150 @@
+"""Whether poorer annotations make false links: builds of coco_mini as it is, and with parts of its annotations spoilt.
+
+    python -m benchmarks.poorer [--split train2017] [--seed 0]
+
+Each kind of damage is done to a copy of the instances; captions and images stay. Of every phrase, status and linked
+objects are compared with those of the build of the intact set; key objects are compared, too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import re
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.coco_copies import coco_mini
+from datasetkit.core.record import Record
+from datasetkit.core.schema import row_to_record
+from datasetkit.export.dataset.reading import iter_rows
+from datasetkit.options import Recipe
+from datasetkit.options.build import RunOptions
+from datasetkit.pipeline.build import build
+
+Json = dict[str, Any]
+Damage = Callable[[Json, random.Random], None]
+
+
+def main() -> None:
+    """Build, damage, build again, compare."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--split", default="train2017")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    instances = json.loads((coco_mini() / "annotations" / f"instances_{arguments.split}.json").read_text())
+    with tempfile.TemporaryDirectory() as folder:
+        intact = built(instances, arguments.split, Path(folder) / "intact")
+        phrases = sum(len(record.phrases) for record in intact.values())
+        print(f"{len(instances['annotations'])} objects, {phrases} phrases, {len(links(intact))} links")
+        for name, damage in DAMAGES.items():
+            damaged = json.loads(json.dumps(instances))
+            damage(damaged, random.Random(arguments.seed))  # noqa: S311 - which objects are damaged
+            report(name, intact, built(damaged, arguments.split, Path(folder) / name.replace(" ", "-")))
+
+
+def built(instances: Json, split: str, folder: Path) -> dict[str, Record]:
+    """Build the records of a set, by id."""
+    folder.mkdir()
+    (folder / "instances.json").write_text(json.dumps(instances))
+    captions = coco_mini() / "annotations" / f"captions_{split}.json"
+    source = {"name": "coco", "images": coco_mini() / split, "instances": folder / "instances.json"}
+    recipe = Recipe.checked({"source": source | {"captions": captions, "caption": "all"}, "overlay": False})
+    manifest = build(recipe, RunOptions(out=folder / "out"))
+    records = (row_to_record(row) for _, row in iter_rows(folder / "out", manifest))
+    return {record.record_id: record for record in records}
+
+
+def report(name: str, intact: dict[str, Record], poorer: dict[str, Record]) -> None:
+    """Print what is different."""
+    assert intact.keys() == poorer.keys()
+    pairs = [pair for key in intact for pair in zip(intact[key].phrases, poorer[key].phrases, strict=True)]
+    same = sum((one.status, one.object_ids) == (other.status, other.object_ids) for one, other in pairs)
+    before, after = links(intact), links(poorer)
+    keys, keys_left = keys_of(intact), keys_of(poorer)
+    print(
+        f"{name}: {same} of {len(pairs)} phrases as before, {len(after - before)} links more, {len(before - after)} "
+        f"less; key objects {len(keys_left - keys)} more, {len(keys - keys_left)} less"
+    )
+
+
+def links(records: dict[str, Record]) -> set[tuple[str, int, int]]:
+    """Return record id, start of phrase and object id of every link."""
+    return {
+        (key, phrase.start, object_id)
+        for key, record in records.items()
+        for phrase in record.phrases
+        for object_id in phrase.object_ids
+    }
+
+
+def keys_of(records: dict[str, Record]) -> set[tuple[str, int]]:
+    """Return record id and object id of every key object."""
+    return {(key, item.id) for key, record in records.items() for item in record.key_objects}
+
+
+def some(instances: Json, chance: float, draw: random.Random) -> list[Json]:
+    """Draw a share of the annotations."""
+    return [annotation for annotation in instances["annotations"] if draw.random() < chance]
+
+
+def add_bad_part(instances: Json, draw: random.Random) -> None:
+    """Give a tenth of the polygons a part that is none."""
+    for annotation in some(instances, 0.1, draw):
+        if isinstance(annotation["segmentation"], list):
+            annotation["segmentation"].append([1.0, 2.0, 3.0, 4.0])
+
+
+def break_masks(instances: Json, draw: random.Random) -> None:
+    """Leave a tenth of the objects neither a mask nor a box."""
+    for annotation in some(instances, 0.1, draw):
+        annotation["segmentation"] = []
+        del annotation["bbox"]
+
+
+def leave_boxes(instances: Json, draw: random.Random) -> None:
+    """Take a third of the masks away."""
+    for annotation in some(instances, 1 / 3, draw):
+        annotation["segmentation"] = draw.choice([[], None])
+
+
+def crowd_all(instances: Json, _: random.Random) -> None:
+    """Call everything a crowd."""
+    for annotation in instances["annotations"]:
+        annotation["iscrowd"] = 1
+
+
+def lose_categories(instances: Json, draw: random.Random) -> None:
+    """Give a tenth of the objects a category that no list has."""
+    for annotation in some(instances, 0.1, draw):
+        annotation["category_id"] = 999
+
+
+def renamed(change: Callable[[str], str]) -> Damage:
+    """Spell the categories in another way."""
+
+    def rename(instances: Json, _: random.Random) -> None:
+        for category in instances["categories"]:
+            category["name"] = change(category["name"])
+
+    return rename
+
+
+DAMAGES: dict[str, Damage] = {
+    "a bad part in a tenth": add_bad_part,
+    "a tenth without mask and box": break_masks,
+    "a third with boxes only": leave_boxes,
+    "all crowds": crowd_all,
+    "a tenth of unknown category": lose_categories,
+    "names with underscores": renamed(lambda name: name.replace(" ", "_")),
+    "names run together": renamed(lambda name: name.replace(" ", "")),
+    "names in CamelCase": renamed(lambda name: name.title().replace(" ", "")),
+    "names with a sense": renamed(lambda name: re.sub(r"$", "_(thing)", name.replace(" ", "_"))),
+}
+
+
+if __name__ == "__main__":
+    main()
