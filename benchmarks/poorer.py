@@ -42,7 +42,7 @@ def main() -> None:
         print(f"{len(instances['annotations'])} objects, {phrases} phrases, {len(links(intact))} links")
         for name, damage in DAMAGES.items():
             damaged = json.loads(json.dumps(instances))
-            damage(damaged, random.Random(arguments.seed))  # noqa: S311 - which objects are damaged
+            damage(damaged, random.Random(arguments.seed))
             report(name, intact, built(damaged, arguments.split, Path(folder) / name.replace(" ", "-")))
 
 
