@@ -16,6 +16,8 @@ from datasetkit.annotation.salience import centrality_term, size_term, with_phra
 from datasetkit.core.protocols import NounPhrase, PhraseFinder
 from datasetkit.core.record import Candidate, KeyObject, Linker, Phrase, PhraseStatus, Record
 
+_UNKNOWN = AlignmentReason.UNKNOWN_CATEGORY
+
 
 class KnownObjectAligner:
     """Finds which objects of known categories the phrases of a description name.
@@ -80,7 +82,7 @@ class KnownObjectAligner:
         known = [item for item in objects if item.category is not None]
         instances = [Instance(item.id, item.is_crowd) for item in known]
         resolved = resolve(named, instances, _evidence(naming, known, lexicon))
-        strangers = [item.id for item in objects if item.category is None and not item.is_crowd]
+        strangers = [item.id for item in objects if item.category is None]
         without_mask = {item.id for item in objects if item.mask is None}
         results = iter(
             _honest(
@@ -92,9 +94,9 @@ class KnownObjectAligner:
             for own, result in zip(naming, resolved, strict=True)
         )
         # For a phrase that names no category known here.
-        unresolved = Resolution(
-            reason=AlignmentReason.NO_SUCH_CATEGORY if self._objects_known else AlignmentReason.OBJECTS_UNKNOWN
-        )
+        unresolved = Resolution(reason=AlignmentReason.OBJECTS_UNKNOWN)
+        if self._objects_known:
+            unresolved = Resolution(reason=_UNKNOWN if strangers else AlignmentReason.NO_SUCH_CATEGORY)
         return tuple(
             phrase_of(text, noun, unresolved if mention is None else next(results), Linker.WORDS)
             for noun, mention in zip(nouns, mentions, strict=True)
@@ -134,7 +136,7 @@ def _honest(
         without_mask: ids of the objects without a mask.
 
     """
-    doubt = AlignmentReason.PARTLY_ANNOTATED if partly_annotated else AlignmentReason.UNKNOWN_CATEGORY
+    doubt = AlignmentReason.PARTLY_ANNOTATED if partly_annotated else _UNKNOWN
     in_doubt = partly_annotated or bool(strangers)
     if in_doubt and result.reason is AlignmentReason.NO_INSTANCE:
         return Resolution(reason=doubt)

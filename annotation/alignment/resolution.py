@@ -4,7 +4,8 @@ Owns the decisions by number; where the fit comes from, the lexicon or a detecto
 
 - a plural without a number ("cats", "a group of people") names all, crowd regions too; beside a singular or a number of
   the same things ("a man", "people") it names the others, and is ambiguous where these are not certain;
-- a number names exactly so many: with more that fit it is ambiguous, with fewer it names those there are;
+- a number names exactly so many: with more that fit it is ambiguous, with fewer it names those there are; of crowd
+  regions alone, more than it says are ambiguous, too;
 - a singular names the only one that fits, and is ambiguous where several do;
 - two mentions that must be different things ("a man and a woman") are both ambiguous, also where one is there;
 - "another", "other" and hypernyms leave out what the other mentions already name;
@@ -172,6 +173,8 @@ class _Scene:
             return self._ambiguous(index, singles, AlignmentReason.TOO_MANY_FIT)
         if len(singles) == demand:
             return Resolution(self._ids(singles), score=1.0)
+        if not singles and len(pool) > demand:
+            return self._ambiguous(index, pool, AlignmentReason.TOO_MANY_FIT)  # "a dog" of two crowds of dogs
         if len(singles) < len(pool):
             return Resolution(self._ids(pool), score=0.5, reason=AlignmentReason.CROWD_ONLY)
         return Resolution(self._ids(pool), score=len(singles) / demand, reason=AlignmentReason.FEWER_THAN_SAID)

@@ -39,7 +39,7 @@ class Sample(TypedDict):
     Keys:
         image: shape (3, H, W), RGB, uint8 in [0, 255]; or what the transform gives, of equal H and W.
         description: the text, or None.
-        masks: shape (N, H, W), bool.
+        masks: shape (N, H, W), bool; all False for an object without a mask.
         object_ids: shape (N,), int64, the ids in the row.
         phrases: the description's noun phrases.
     """

@@ -73,6 +73,13 @@ def read_shape(
     inside = stated and box_inside(stated, size_hw)
     if ignored:
         return None, inside, {NoticeKind.INSTANCE_WITHOUT_MASK: "a crowd, whose mask --crowds ignore leaves out"}
+    if segmentation is None or segmentation == []:
+        known = "a box" if inside else "its category"
+        return (
+            None,
+            inside,
+            {NoticeKind.INSTANCE_WITHOUT_MASK: f"there is no segmentation; {known} is all that is known"},
+        )
     try:
         sound, odd = sound_segmentation(segmentation, size_hw)
         return Mask.from_coco(sound, size_hw), None, dict.fromkeys(sorted(odd), "")

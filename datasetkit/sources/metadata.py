@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from datasetkit.core.errors import SourceError, UnusableError
-from datasetkit.core.ledger import DropReason, NoticeKind
+from datasetkit.core.ledger import DropReason, NoticeKind, PassedOverKind
 from datasetkit.core.paths import leads_out
+from datasetkit.core.schema import FIRST_VERSION, row_schema
 from datasetkit.options import FolderOptions
 from datasetkit.sources.files import CAPTION_COLUMNS, as_text, split_of_value
 from datasetkit.sources.names import FolderNames, FoundFile
@@ -88,8 +89,12 @@ class Metadata:
                 f"{path} has a row without {self._options.file_column or _FILE_COLUMNS[0]}; it has {', '.join(known)}; "
                 "--file-column says which column names the images"
             )
+        is_export = {*row_schema(overlay=False, version=FIRST_VERSION).names} - {"image"} <= known.keys()
         for column, found in leaves.items():
-            self._unused.column(column, found)
+            if is_export:  # of `datasetkit export --to imagefolder`: images and descriptions are what comes back
+                self._unused.counts.add(PassedOverKind.OTHER_COLUMN, column)
+            else:
+                self._unused.column(column, found)
 
     def _used(self, cells: Mapping[str, Any]) -> dict[str, str]:
         """Return the columns of a row that are read, each with what it is."""

@@ -109,7 +109,8 @@ def _csv_rows(file: IO[bytes], path: Place) -> Iterator[TableRow]:
             first = lines.readline(_LONGEST_LINE)
             lines.seek(0)
             # Excel separates by tabs or, where commas are in numbers, by semicolons.
-            reader = csv.reader(lines, delimiter=max(_DELIMITERS, key=lambda sign: (first.count(sign), sign == ",")))
+            separator = max(_DELIMITERS, key=lambda sign: (first.count(sign), sign == ","))
+            reader = csv.reader(lines, delimiter=separator, strict=True)  # a quote without end is no cell
             header = [name.strip() for name in next(reader, [])]
             if twins := [name for name in header if name and header.count(name) > 1]:
                 raise SourceError(f"{path} has two columns named {twins[0]}; rename one")

@@ -6,6 +6,7 @@ record would have them, the source is refused in one line; ``--ignore NAME`` pas
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
@@ -14,6 +15,8 @@ import pyarrow as pa
 from datasetkit.core.errors import SourceError
 from datasetkit.core.ledger import PassedOverCounts, PassedOverKind
 from datasetkit.core.text import first_few, set_of_words
+
+logger = logging.getLogger(__name__)
 
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 MASKS = set_of_words(
@@ -98,25 +101,29 @@ class Unused:
         self.texts: dict[str, str] = {}
         self._masks: dict[str, None] = {}
         self._ignore = ignore
+        self._met: set[str] = set()
 
     def ignores(self, name: str) -> bool:
         """Count a file or folder that is ignored by its name, its ending, or a folder above it."""
         parts = name.split("/")
-        ignored = any(
-            one.strip("/") in parts
+        ignored = {
+            one
+            for one in self._ignore
+            if one.strip("/") in parts
             or name.startswith(f"{one.strip('/')}/")
             or name == one
             or (one.startswith(".") and name.lower().endswith(one.lower()))
-            for one in self._ignore
-        )
+        }
         if ignored:
+            self._met |= ignored
             self.counts.add(PassedOverKind.IGNORED, name)
-        return ignored
+        return bool(ignored)
 
     def column(self, name: str, leaves: Collection[Leaf]) -> None:
         """Count a column, or a key, of which nothing is made."""
         kind = kind_of_leaves(leaves)
-        if {name, name.lstrip("."), f".{name}"} & {*self._ignore}:
+        if named := {name, name.lstrip("."), f".{name}"} & {*self._ignore}:
+            self._met |= named
             kind = PassedOverKind.IGNORED
         elif kind is PassedOverKind.MASK_COLUMN:
             self.mask(name)
@@ -127,7 +134,8 @@ class Unused:
     def member(self, ending: str, *, is_image: bool) -> None:
         """Count a member of an archive of which nothing is made, by its ending."""
         words = words_of(ending)
-        if {ending, f".{ending}"} & {*self._ignore}:
+        if named := {ending, f".{ending}"} & {*self._ignore}:
+            self._met |= named
             kind = PassedOverKind.IGNORED
         elif is_image:
             kind = PassedOverKind.MASK_COLUMN if words & MASKS else PassedOverKind.SECOND_IMAGE
@@ -155,6 +163,8 @@ class Unused:
             SourceError: names them, and what to do.
 
         """
+        if unmet := [one for one in self._ignore if one not in self._met]:
+            logger.warning("%s has nothing that --ignore %s names", self.where, " or ".join(unmet))
         if self._masks:
             names = first_few(self._masks)
             raise SourceError(

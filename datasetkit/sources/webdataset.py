@@ -125,6 +125,8 @@ class WebdatasetSource(RowSource):
             possible: list[object] = [list(texts_in(values.get(column[0]), column[1:]))]
         else:
             possible = [text, *(values.get(name) for name in self._caption_keys)]
+            if len({first_text(value) for value in possible} - {None}) > 1:
+                notices = (*notices, NoticeKind.FURTHER_TEXTS)
         description = next((value for value in possible if first_text(value) or isinstance(value, int | float)), None)
         return description, first_text(values.get("license")), notices
 

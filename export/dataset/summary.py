@@ -36,7 +36,7 @@ def summary_lines(folder: Path, manifest: Manifest) -> Iterator[str]:
             if reason is not DropReason.RELABELLED:
                 yield f"dropped      {counted(count, scope)}: {reason} ({reason.explanation})"
     for kind, count in sorted(tally.notices.items()):
-        yield f"noticed      {counted(count, 'record')}: {kind} ({kind.explanation})"
+        yield f"noticed      {counted(count, 'time')}: {kind} ({kind.explanation})"
     for item in manifest.passed_over:
         yield f"passed over  {item.count:,}: {item.kind} ({item.kind.explanation}), as {', '.join(item.examples)}"
     shared = Statistics.read(folder).shared_pictures

@@ -61,6 +61,7 @@ AMBIGUOUS = [
     ("a man and a woman", "person", "a woman", [0], AlignmentReason.CONTESTED),
     ("a man and people", "person, person", "people", [0, 1], AlignmentReason.TOO_MANY_FIT),
     ("a vehicle", "truck, car", "a vehicle", [0, 1], AlignmentReason.TOO_MANY_FIT),
+    ("a dog", "dog*, dog*", "a dog", [0, 1], AlignmentReason.TOO_MANY_FIT),
     ("a dog", "dog, dog~", "a dog", [0, 1], AlignmentReason.TOO_MANY_FIT),
     ("a dog", "dog~, dog~", "a dog", [0, 1], AlignmentReason.TOO_MANY_FIT),
 ]
@@ -73,6 +74,7 @@ IN_DOUBT = [
     ("a dog", "dog, ?", [0, 1]),
     ("two dogs", "dog, dog, ?", [0, 1, 2]),
     ("dogs", "dog, dog, ?", [0, 1, 2]),
+    ("dogs", "dog, ?*", [0, 1]),
 ]
 ABSENT = [
     ("a zebra", "cat", "a zebra", AlignmentReason.NO_INSTANCE),
@@ -85,6 +87,8 @@ ABSENT = [
     ("a plastic bag", "handbag", "a plastic bag", AlignmentReason.NO_SUCH_CATEGORY),
     ("a bus stop", "bus, stop sign", "a bus stop", AlignmentReason.NO_SUCH_CATEGORY),
     ("a zebra", "cat, ?", "a zebra", AlignmentReason.UNKNOWN_CATEGORY),
+    ("a zebra", "?*", "a zebra", AlignmentReason.UNKNOWN_CATEGORY),
+    ("a windmill", "cat, ?", "a windmill", AlignmentReason.UNKNOWN_CATEGORY),
 ]
 
 

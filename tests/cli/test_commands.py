@@ -127,7 +127,7 @@ def test_pictures_without_a_description_are_noticed(tmp_path: Path) -> None:
     (tmp_path / "pictures" / "metadata.jsonl").write_text('{"file_name": "a.png", "stars": 5}\n')
     code, shown, _ = run("build", "folder", tmp_path / "pictures", "--out", tmp_path / "out")
     assert code == 0
-    assert "noticed      1 record: no_description" in shown
+    assert "noticed      1 time: no_description" in shown
     assert run("verify", tmp_path / "out")[0] == 0
 
 

@@ -217,7 +217,7 @@ def test_all_crowds_are_things_and_warned_of(tmp_path: Path, caplog: pytest.LogC
     assert "every instance has iscrowd" in caplog.text
     caplog.clear()
     flags, cat = cat_of(recipe, tmp_path / "keep", "keep")
-    assert (flags, cat.status, cat.reason) == ([True, True], "matched", "crowd_only")
+    assert (flags, cat.status, cat.reason) == ([True, True], "ambiguous", "too_many_fit")
     flags, cat = cat_of(recipe, tmp_path / "instances", "instances")
     assert (flags, cat.status) == ([False, False], "ambiguous")
     assert not caplog.text

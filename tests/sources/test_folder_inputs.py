@@ -243,3 +243,14 @@ def test_texts_in_another_encoding_are_not_passed_over(tmp_path: Path) -> None:
 def test_a_changed_text_changes_the_fingerprint(tmp_path: Path) -> None:
     before = opened(tmp_path, {"a.png": picture(), "a.txt": b"A cat."}).fingerprint()
     assert opened(tmp_path, {"a.txt": b"A dog."}).fingerprint() != before
+
+
+def test_a_quote_without_end_swallows_no_rows(tmp_path: Path) -> None:
+    table = 'file_name,text\na.png,"A cat.\nb.png,A dog.\n'
+    with pytest.raises(SourceError, match="is not CSV in UTF-8: unexpected end of data"):
+        opened(tmp_path, {"a.png": picture(1), "b.png": picture(2), "metadata.csv": table})
+
+
+def test_an_ignored_name_that_is_not_there_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    opened(tmp_path, {"a.png": picture(), "notes.md": b"x"}, ignore=["notes.md", "nowhere"])
+    assert caplog.messages == [f"{tmp_path} has nothing that --ignore nowhere names"]

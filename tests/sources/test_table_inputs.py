@@ -159,6 +159,7 @@ def test_dots_in_keys_where_the_first_ends_no_image(tmp_path: Path) -> None:
         ({"json": b'{"captions": ["A cat.", "A tom."]}'}, {}, "A cat.", [NoticeKind.FURTHER_TEXTS]),
         ({"json": b'{"caption": 7}'}, {}, "7", [NoticeKind.TEXT_FROM_NUMBER]),
         ({"json": b'\xef\xbb\xbf{"s": [{"raw": "A cat."}]}'}, {"text_column": "s.raw"}, "A cat.", []),
+        ({"txt": b"A cat.", "json": b'{"caption": "A tom."}'}, {}, "A cat.", [NoticeKind.FURTHER_TEXTS]),
         ({"txt": b"A cat.", "json": b"[1]"}, {}, "A cat.", [NoticeKind.UNREAD_BESIDE]),
         ({"txt": b"A cat.", "json": b"{broken"}, {}, "A cat.", [NoticeKind.UNREAD_BESIDE]),
     ],

@@ -170,7 +170,7 @@ def _funnel_table(manifest: Manifest) -> Markdown:
 def _notice_table(manifest: Manifest) -> Markdown:
     notices = manifest.tally.notices
     return table(
-        ["notice", "records", "meaning"],
+        ["notice", "times", "meaning"],
         [[code(kind), number(notices[kind]), kind.explanation] for kind in sorted(notices) if notices[kind]],
     )
 
