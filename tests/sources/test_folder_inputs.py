@@ -81,7 +81,7 @@ def test_where_no_name_is_found_the_change_is_advised(tmp_path: Path) -> None:
     [
         ("metadata.jsonl", b"\xef\xbb\xbf" + jsonl({"file_name": "a.png", "text": "caf\u00e9"}), {}),
         ("metadata.jsonl", '{"file_name": "a.png", "text": "caf\u00e9"}'.encode("utf-16"), {}),
-        ("metadata.jsonl.gz", gzip.compress(jsonl({"file_name": "a.png", "text": "caf\u00e9"})), {}),
+        ("metadata.jsonl.gz", gzip.compress(jsonl({"file_name": "a.png", "text": "caf\u00e9"}), mtime=0), {}),
         ("metadata.csv", "file_name\tcaption\r\na.png\tcaf\u00e9\r\n".encode("utf-16"), {}),
         ("metadata.csv", "file_name;caption\na.png;caf\u00e9\n".encode(), {}),
         ("metadata.csv", "file_name,caption,\na.png,caf\u00e9,,\n".encode(), {}),
