@@ -128,7 +128,11 @@ def test_mistakes_are_one_line_and_cheap(built: Path, arguments: list[str], mess
     )
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
-        [sys.executable, "-c", heavy + command()[2], *typed], capture_output=True, text=True, check=False
+        [sys.executable, "-c", heavy + command()[2], *typed],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=built.parent,  # where nothing is called "out"
     )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert (done.returncode, done.stdout) == (1, "set()\n"), done.stderr
