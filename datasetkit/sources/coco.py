@@ -18,7 +18,7 @@ from datasetkit.core.errors import SourceError, UnusableError
 from datasetkit.core.image import LoadedImage, load_image
 from datasetkit.core.ledger import Drop, DropReason, Notice, NoticeKind, PassedOver
 from datasetkit.core.mask import oriented_box
-from datasetkit.core.paths import Place
+from datasetkit.core.paths import Place, leads_out
 from datasetkit.core.protocols import Aligner, Entry, Reading, SourceContext
 from datasetkit.core.record import (
     KeyObject,
@@ -113,12 +113,13 @@ class CocoSource:
         return self._index.passed_over()
 
     def inputs(self, entry: Entry) -> Mapping[str, Place]:
-        """Name the image's file; nothing where it is not there."""
-        for name in _file_names(self._index.image_entries(entry.handle.image)):
+        """Name the image's file; by the first name that it has where it is not there."""
+        names = [*_file_names(self._index.image_entries(entry.handle.image))]
+        for name in names:
             with suppress(UnusableError):
                 found = self._files.find(name)
                 return {found.name: found.path}
-        return {}
+        return {name: self._files.folder / name for name in names[:1] if not leads_out(name)}
 
     def index_files(self) -> Mapping[str, Place]:
         """Name the annotation files by their options."""

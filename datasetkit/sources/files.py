@@ -68,7 +68,7 @@ def read_picture(path: Place, limits: ImageLimits, root: Place | None = None) ->
             )
         return read_part(path, 0, status.st_size)
     except (FileNotFoundError, NotADirectoryError):
-        if root is not None and _is_gone(root):
+        if root is not None and is_gone(root):
             detail = f"{path.name} is not there, and {root} is gone or empty"
             raise UnreachableError(DropReason.MISSING, detail) from None
         raise UnusableError(DropReason.MISSING, f"{path.name} is not there") from None
@@ -82,7 +82,8 @@ def unreadable(error: BaseException | None, detail: str) -> UnusableError:
     return (UnreachableError if is_failure else UnusableError)(DropReason.UNREADABLE, detail)
 
 
-def _is_gone(folder: Place) -> bool:
+def is_gone(folder: Place) -> bool:
+    """Return whether a source's folder is not there any more, or is empty, as a share that is not mounted."""
     try:
         return not folder.is_dir() if isinstance(folder, RemotePath) else not any(folder.iterdir())
     except OSError:

@@ -14,7 +14,7 @@ from posixpath import basename, splitext
 
 from datasetkit.core.errors import SourceError, UnusableError
 from datasetkit.core.ledger import PassedOver
-from datasetkit.core.paths import Place, files_below
+from datasetkit.core.paths import Place, files_below, leads_out
 from datasetkit.core.protocols import Entry, Reading, Source, SourceContext
 from datasetkit.core.text import first_few
 from datasetkit.options import FolderOptions
@@ -112,10 +112,10 @@ class FolderSource(Source):
         return iter(self._unused.counts)
 
     def inputs(self, entry: Entry) -> Mapping[str, Place]:
-        """Name the image's file and that of its text."""
+        """Name the image's file, there or not, and that of its text."""
         image: ListedImage = entry.handle
-        names = (image.name, self._texts.names.get(image.name)) if image.fault is None else ()
-        return {name: self._names.folder / name for name in names if name is not None}
+        names = (image.name, self._texts.names.get(image.name))
+        return {name: self._names.folder / name for name in names if name and not leads_out(name)}
 
     def index_files(self) -> Mapping[str, Place]:
         """Name the metadata files."""

@@ -16,12 +16,12 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from posixpath import splitext
 
-from datasetkit.core.errors import UnusableError
+from datasetkit.core.errors import UnreachableError, UnusableError
 from datasetkit.core.ledger import DropReason, NoticeKind
 from datasetkit.core.limits import ImageLimits
 from datasetkit.core.paths import Place, files_below, leads_out, path_inside
 from datasetkit.core.remote import RemotePath
-from datasetkit.sources.files import PICTURE_SUFFIXES, as_text, read_picture
+from datasetkit.sources.files import PICTURE_SUFFIXES, as_text, is_gone, read_picture
 
 LOOKED_AT = 20
 _Key = Callable[[str], str]
@@ -89,7 +89,7 @@ class FolderNames:
                 found = FoundFile(PurePosixPath(name).as_posix(), self.folder)
                 return found, read_picture(found.path, limits, self.folder)
             except UnusableError as error:
-                if error.reason is not DropReason.MISSING:
+                if error.reason is not DropReason.MISSING or isinstance(error, UnreachableError):
                     raise
         found = self.find(name)
         return found, read_picture(found.path, limits, self.folder)
@@ -170,6 +170,9 @@ class FolderNames:
             raise UnusableError(DropReason.PATH_ESCAPES, f"{name!r} must be a path below the folder that it belongs to")
         if not isinstance(self.folder, RemotePath) and (self.folder / variants[0][0]).is_dir():
             raise UnusableError(DropReason.UNREADABLE, f"{name!r} is no file but a folder")
+        if is_gone(self.folder):
+            detail = f"{name!r} is not there, and {self.folder} is gone or empty"
+            raise UnreachableError(DropReason.MISSING, detail)
         raise UnusableError(DropReason.MISSING, f"{name!r} is not there")
 
     def _variants(self, name: str) -> Iterator[tuple[str, tuple[NoticeKind, ...]]]:

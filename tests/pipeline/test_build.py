@@ -182,7 +182,8 @@ def test_retry_failed_reads_what_can_be_read_now_and_nothing_else(tmp_path: Path
 
 
 def test_what_no_retry_can_mend_is_not_retried(tmp_path: Path) -> None:
-    folder = put(tmp_path / "in", {"a.png": picture(), "metadata.jsonl": json.dumps({"file_name": "../x.png"})})
+    rows = "".join(json.dumps({"file_name": name}) + "\n" for name in ("a.png", "../x.png"))
+    folder = put(tmp_path / "in", {"a.png": picture(), "metadata.jsonl": rows})
     built(folder_recipe(folder), tmp_path / "out")
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
     built(folder_recipe(folder), tmp_path / "out", retry_failed=True)
