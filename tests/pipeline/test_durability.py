@@ -60,7 +60,7 @@ def test_a_retry_never_takes_a_part_with_less(tmp_path: Path, caplog: pytest.Log
     with caplog.at_level(logging.WARNING):
         _, found = built(recipe, out, retry_failed=True)
     assert list(found) == ["0", "1", "3", "4", "5", "6", "7"], "part 0 gained 1; part 1 would gain 2 and lack 3"
-    assert caplog.messages[-1] == "part 1 stays as it was: built again, it would lack 3 (3.png is not there)"
+    assert caplog.messages[-1] == "part 1 stays as it was: built again, it would lack 3 ('3.png' is not there)"
     image(tmp_path, 3).write_bytes(picture(3))
     built(recipe, out, retry_failed=True)
     built(recipe, tmp_path / "anew")
