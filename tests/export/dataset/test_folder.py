@@ -218,7 +218,8 @@ def test_leftovers_of_a_killed_run_go_away(tmp_path: Path, pictures: Path, lefto
 
 
 def test_nothing_of_this_machine_is_published(tmp_path: Path, pictures: Path) -> None:
-    put(pictures, {"broken.png": b"broken", "metadata.jsonl": json.dumps({"file_name": "../x.png"})})
+    rows = "".join(json.dumps({"file_name": name}) + "\n" for name in ("broken.png", "../x.png"))
+    put(pictures, {"broken.png": b"broken", "metadata.jsonl": rows})
     built(folder_recipe(pictures), tmp_path / "out")
     for name, data in contents(tmp_path / "out").items():
         assert str(tmp_path).encode() not in data, name
