@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def spread(view: View, size_hw: tuple[int, int]) -> View:
-    """Give each token an equal part of the whole image, as up to 0.1."""
+    """Spread the tokens evenly over the whole image, as versions up to 0.2 did."""
     return Tower(view.tokens.shape, 1, view.tokens.shape).squash(view.name, view.tokens, size_hw)
 
 

@@ -92,14 +92,14 @@ def some(instances: Json, chance: float, draw: random.Random) -> list[Json]:
 
 
 def add_bad_part(instances: Json, draw: random.Random) -> None:
-    """Give a tenth of the polygons a part that is none."""
+    """Add an invalid part to a tenth of the polygons."""
     for annotation in some(instances, 0.1, draw):
         if isinstance(annotation["segmentation"], list):
             annotation["segmentation"].append([1.0, 2.0, 3.0, 4.0])
 
 
 def break_masks(instances: Json, draw: random.Random) -> None:
-    """Leave a tenth of the objects neither a mask nor a box."""
+    """Remove mask and box from a tenth of the objects."""
     for annotation in some(instances, 0.1, draw):
         annotation["segmentation"] = []
         del annotation["bbox"]
@@ -118,7 +118,7 @@ def crowd_all(instances: Json, _: random.Random) -> None:
 
 
 def lose_categories(instances: Json, draw: random.Random) -> None:
-    """Give a tenth of the objects a category that no list has."""
+    """Set an unknown category for a tenth of the objects."""
     for annotation in some(instances, 0.1, draw):
         annotation["category_id"] = 999
 

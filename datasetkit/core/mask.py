@@ -189,7 +189,7 @@ def oriented_box(box_xywh: Box, size_hw: tuple[int, int], orientation: int) -> B
 
 
 def part_fault(part: object, size_hw: tuple[int, int]) -> str | None:
-    """Say what is wrong with a polygon part [x0, y0, x1, y1, ...] of an image; None where nothing is."""
+    """Describe what is wrong with a polygon part [x0, y0, x1, y1, ...] of an image; return None for a sound one."""
     height, width = size_hw
     farthest = _FARTHEST_SIDES * max(height, width)
     if not isinstance(part, Sequence) or isinstance(part, str):

@@ -88,7 +88,7 @@ class Inputs:
         return found or ({} if account["entries"] == _digest(entries) else {INDEX: "differs"})
 
     def _difference(self, name: str, place: Place, then: FileState) -> str | None:
-        """Say how a file differs; one that cannot be looked at now is no reason to lose what was made of it."""
+        """Describe how a file differs; a file that cannot be read now counts as unchanged, so that nothing is lost."""
         now = self._index_states.get(name) if name in self._index else self._state(place)
         if now is None:
             self.absent.append(name)

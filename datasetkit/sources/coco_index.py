@@ -266,7 +266,7 @@ class CocoIndex:
         return key
 
     def _check_swapped(self, element: _Element, is_caption: bool) -> None:
-        """Tell by its first annotation where a file was given for the other one."""
+        """Refuse a file whose first annotation shows that instances and captions were swapped."""
         wanted, other = ("caption", "segmentation") if is_caption else ("segmentation", "caption")
         if isinstance(element.value, dict) and wanted not in element.value and other in element.value:
             raise SourceError(

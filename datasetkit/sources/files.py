@@ -77,7 +77,7 @@ def read_picture(path: Place, limits: ImageLimits, root: Place | None = None) ->
 
 
 def unreadable(error: BaseException | None, detail: str) -> UnusableError:
-    """Tell a source that fails from a file that is broken: readers raise errors without a number on damaged data."""
+    """Return the error for a source that fails, or for a broken file: readers raise bare errors on damaged data."""
     is_failure = isinstance(error, OSError) and error.errno not in {None, *_WRONG_NAMES}
     return (UnreachableError if is_failure else UnusableError)(DropReason.UNREADABLE, detail)
 

@@ -32,8 +32,9 @@ class TableRow(NamedTuple):
 
 def table_kind(name: str) -> str | None:
     """Return the ending that says how a table is read; None where it is not one."""
-    suffix = PurePosixPath(name.lower().removesuffix(".gz")).suffix
-    return suffix if suffix in _READERS and not (suffix == ".parquet" and name.lower().endswith(".gz")) else None
+    lower = name.lower()
+    suffix = PurePosixPath(lower.removesuffix(".gz")).suffix
+    return suffix if suffix in _READERS or lower.endswith(".parquet") else None
 
 
 def table_rows(path: Place, encoding: str | None) -> Iterator[TableRow]:
@@ -147,4 +148,4 @@ def _parquet_rows(path: Place) -> Iterator[TableRow]:
         raise SourceError(f"{path} cannot be read as Parquet: {one_line(error)}") from None
 
 
-_READERS = {".jsonl": _jsonl_rows, ".csv": _csv_rows, ".tsv": _csv_rows, ".json": _json_rows, ".parquet": _csv_rows}
+_READERS = {".jsonl": _jsonl_rows, ".csv": _csv_rows, ".tsv": _csv_rows, ".json": _json_rows}
