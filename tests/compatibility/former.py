@@ -10,6 +10,7 @@ from pathlib import Path
 
 FORMER = Path(__file__).parent / "v0_1_0"
 HUMAN_MASKS = Path(__file__).parent / "v0_2_0"
+ODD_PIXELS = Path(__file__).parent / "v0_3_0" / "pixels"
 
 
 def copied(name: str, folder: Path) -> Path:

@@ -23,7 +23,7 @@ from datasetkit.options import Recipe
 from datasetkit.options.build import RunOptions
 from datasetkit.pipeline.build import Progress, build
 from datasetkit.runtime.checkpoints import resolve
-from tests.compatibility.former import FORMER, HUMAN_MASKS, copied
+from tests.compatibility.former import FORMER, HUMAN_MASKS, ODD_PIXELS, copied
 from tests.hub.server import HubServer
 from tests.pipeline.builders import contents
 
@@ -113,7 +113,9 @@ def changed_at(folder: Path) -> dict[str, int]:
 
 
 @pytest.mark.parametrize(
-    "folder", [FORMER / "scenes", FORMER / "found", FORMER / "whole", HUMAN_MASKS / "given"], ids=lambda path: path.name
+    "folder",
+    [FORMER / "scenes", FORMER / "found", FORMER / "whole", HUMAN_MASKS / "given", ODD_PIXELS],
+    ids=lambda path: path.name,
 )
 def test_datasets_open_and_verify(folder: Path) -> None:
     assert run("verify", folder).endswith("is sound\n")
@@ -121,7 +123,8 @@ def test_datasets_open_and_verify(folder: Path) -> None:
     rows = [row for split in splits.values() for row in split]
     assert len(rows) == sum(json.loads((folder / "manifest.json").read_bytes())["splits"].values()) > 0
     for row in rows:
-        assert all(pycocotools.mask.decode(item["mask"]).sum() == item["area"] for item in row["objects"])
+        shaped = [item for item in row["objects"] if item["mask"] is not None]
+        assert shaped and all(pycocotools.mask.decode(item["mask"]).sum() == item["area"] for item in shaped)
         assert all(row["description"][item["start"] : item["end"]] == item["text"] for item in row["phrases"])
 
 
@@ -135,7 +138,7 @@ def test_a_finished_build_is_complete(name: str, command: tuple[object, ...], tm
     assert (contents(out), changed_at(out)) == before
 
 
-@pytest.mark.parametrize(("folder", "rows"), [(FORMER / "scenes", 1), (HUMAN_MASKS / "given", 4)])
+@pytest.mark.parametrize(("folder", "rows"), [(FORMER / "scenes", 1), (HUMAN_MASKS / "given", 4), (ODD_PIXELS, 3)])
 def test_a_dataset_is_pushed(hub: HubServer, folder: Path, rows: int, tmp_path: Path) -> None:
     out = shutil.copytree(folder, tmp_path / "out")
     run("push", out, "user/former")
