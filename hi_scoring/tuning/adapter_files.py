@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Mapping
@@ -10,8 +9,11 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from datasetkit.core.errors import BuiltFolderError
 from datasetkit.core.files import write_text
 from datasetkit.core.templates import template_environment
+from datasetkit.core.text import one_line
+from datasetkit.hi_scoring.runs.facts import Count, Facts, read_facts
 from datasetkit.hi_scoring.runs.files import write_facts
 from datasetkit.runtime.checkpoints import PREFIX
 
@@ -19,7 +21,16 @@ if TYPE_CHECKING:
     from peft import PeftModel
 
 ADAPTER_NAME, FACTS_NAME, CARD_NAME = "adapter", "adapter.json", "README.md"
+_AGAIN = "remove it, and run the same command again"
 _ON_HUB = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+class _AdapterFacts(Facts):
+    """What an adapter says of itself, as far as it is read again."""
+
+    modules: list[str]
+    trainable: Count
+    parameters: Count
 
 
 def save_adapter(adapted: PeftModel, facts: Mapping[str, Any], folder: Path) -> None:
@@ -46,16 +57,30 @@ def has_adapter(folder: Path) -> bool:
 
 
 def load_adapter(model: Any, folder: Path) -> PeftModel:
-    """Put a cell's adapter on a model as it was, for evaluation."""
+    """Put a cell's adapter on a model as it was, for evaluation.
+
+    Raises:
+        BuiltFolderError: its files are damaged, or are of another model.
+
+    """
     from peft import PeftModel
+    from safetensors import SafetensorError
 
-    return PeftModel.from_pretrained(model, str(folder / ADAPTER_NAME)).eval()
+    place = folder / ADAPTER_NAME
+    try:
+        return PeftModel.from_pretrained(model, str(place)).eval()
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
+        raise BuiltFolderError(f"{place} holds no adapter that can be loaded: {one_line(error)}; {_AGAIN}") from error
 
 
-def read_facts(folder: Path) -> dict[str, Any]:
-    """Read the facts of a cell's adapter."""
-    facts: dict[str, Any] = json.loads((folder / ADAPTER_NAME / FACTS_NAME).read_bytes())
-    return facts
+def read_adapter_facts(folder: Path) -> dict[str, Any]:
+    """Read the facts of a cell's adapter.
+
+    Raises:
+        BuiltFolderError: they are missing or damaged.
+
+    """
+    return read_facts(folder / ADAPTER_NAME / FACTS_NAME, _AdapterFacts, "adapter", _AGAIN)
 
 
 def _card(facts: Mapping[str, Any]) -> str:

@@ -17,11 +17,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("cases", help="a number, or FIRST-END")
     parser.add_argument("--keep", type=Path, help="an empty folder for the files of the one case")
+    parser.add_argument("--only", default="", metavar="TEXT", help="scenarios whose name holds a text")
     options = parser.parse_args()
     first, _, end = options.cases.partition("-")
     seeds = range(int(first), int(end or int(first) + 1))
     failed = 0
-    with Fuzzer(keep=options.keep) as fuzzer:
+    with Fuzzer(only=options.only, keep=options.keep) as fuzzer:
         for failure in fuzzer.run(seeds):
             failed += 1
             print(f"{failure}\n", flush=True)

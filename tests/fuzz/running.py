@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shlex
 import shutil
 import subprocess
 import sys
@@ -38,17 +39,19 @@ class Failure:
     change: str
     faults: tuple[str, ...]
     told: str
+    again: str
 
     def __str__(self) -> str:
-        again = f"to repeat: python -m tests.fuzz {self.seed}"
+        again = f"to repeat: {self.again}"
         return "\n".join((f"case {self.seed}: {self.command}", f"  {self.change}", *(f"  ! {fault}" for fault in self.faults), self.told, again))
 
 
 class Fuzzer:
     """A fork server, a Hub and a stock of inputs; used as a context."""
 
-    def __init__(self, *, timeout_s: float = TIMEOUT_S, keep: Path | None = None) -> None:
-        self._timeout_s = timeout_s
+    def __init__(self, *, only: str = "", keep: Path | None = None) -> None:
+        self._only = only
+        self._scenarios = [one for one in SCENARIOS if only in one.name]
         self._keep = keep
         self.seconds: dict[str, list[float]] = {}
         self.codes: dict[int, int] = {}
@@ -76,7 +79,7 @@ class Fuzzer:
 
     def _run(self, seed: int) -> Failure | None:
         rng = random.Random(seed)  # noqa: S311 - no secret
-        [scenario] = rng.choices(SCENARIOS, [one.weight for one in SCENARIOS])
+        [scenario] = rng.choices(self._scenarios, [one.weight for one in self._scenarios])
         folder = Path(tempfile.mkdtemp(prefix=f"{seed}-", dir=self._folder)) if self._keep is None else self._keep
         inputs = folder / "in"
         inputs.mkdir(parents=True)
@@ -101,8 +104,9 @@ class Fuzzer:
             shutil.rmtree(folder, ignore_errors=True)
         if not faults:
             return None
+        again = f"python -m tests.fuzz {seed}" + (f" --only {shlex.quote(self._only)}" if self._only else "")
         told = f"--- stdout\n{stdout[-_LONGEST_TOLD:]}\n--- stderr\n{stderr[-_LONGEST_TOLD:]}"
-        return Failure(seed, f"{scenario.name}: datasetkit {' '.join(command)}", change, tuple(faults), told)
+        return Failure(seed, f"{scenario.name}: datasetkit {' '.join(command)}", change, tuple(faults), told, again)
 
     def _started(self) -> subprocess.Popen[str]:
         environment = self._hub.environment(self._folder / "home")
@@ -129,7 +133,7 @@ class Fuzzer:
         pipes = self._server.stdin, self._server.stdout
         if None in pipes:
             raise RuntimeError("the fork server has no pipes")
-        self._server.stdin.write(json.dumps({"timeout_s": self._timeout_s, **request}) + "\n")  # type: ignore[union-attr]
+        self._server.stdin.write(json.dumps({"timeout_s": TIMEOUT_S, **request}) + "\n")  # type: ignore[union-attr]
         self._server.stdin.flush()  # type: ignore[union-attr]
         line = self._server.stdout.readline()  # type: ignore[union-attr]
         if not line:

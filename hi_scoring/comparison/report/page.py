@@ -24,7 +24,7 @@ from datasetkit.hi_scoring.comparison.report.summary import (
     tuned_rows,
     types_of,
 )
-from datasetkit.hi_scoring.comparison.table import TEST
+from datasetkit.hi_scoring.comparison.cells import TEST
 from datasetkit.hi_scoring.report import pages
 from datasetkit.hi_scoring.statistics import LEVEL
 
