@@ -151,7 +151,7 @@ class Ablations(Result):
 
 
 def _read_facts(folder: Path) -> dict[str, Any]:
-    return read_facts(folder / FACTS_NAME, _AblationFacts, _WHAT, "run it to its end")
+    return read_facts(folder / FACTS_NAME, _AblationFacts, _WHAT, "run it again, to its end")
 
 
 def ablation_tables(found: Ablations) -> Iterator[Table]:

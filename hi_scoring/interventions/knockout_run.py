@@ -61,6 +61,7 @@ def knockout_dataset(
 
     Raises:
         OutputError: the folder holds other results, or no question could be measured.
+        BuiltFolderError: finished results or parts in it are damaged.
         ModelError: the model cannot be loaded, or nothing is known of its family.
         RecipeError: a chosen head is not there.
 
@@ -76,10 +77,7 @@ def knockout_dataset(
     run = PartedRun(folder, "datasetkit knockout", description, RESULT_NAMES, ".parquet")
     run.check(overwrite=overwrite)
     if run.is_finished and not overwrite:
-        try:
-            return Knockouts.load(folder)
-        except BuiltFolderError as error:
-            raise OutputError(f"{error}; measure again with --overwrite") from error
+        return Knockouts.load(folder)
     knockout = Knockout(subject.model, subject.processor, options, batch, subject.family)
     run.prepare(overwrite=overwrite)
     for number, start in enumerate(range(0, len(questions), PART)):

@@ -45,10 +45,8 @@ def read_table(path: Path, columns: Columns, what: str, again: str) -> tuple[pa.
         raise _unreadable(path, what, error, again) from error
     names = table.column_names
     for name, kind in columns.items():
-        found = names.count(name)
-        if found != 1:
-            told = f"column {name} is missing" if not found else f"column {name} is there {found} times"
-            raise BuiltFolderError(f"{path} is damaged: {told}; it has {listed(names)}; {again}")
+        if name not in names:
+            raise BuiltFolderError(f"{path} is damaged: column {name} is missing; it has {listed(names)}; {again}")
         if (mistake := _mistake(table.column(name), kind)) is not None:
             raise BuiltFolderError(f"{path} is damaged: column {name} {mistake}; {again}")
     texts = {
@@ -115,7 +113,7 @@ def _mistake(column: pa.ChunkedArray, kind: Column) -> str | None:
     if pa.types.is_null(column.type) and (null or bare == "number"):
         return None
     if not _TYPES[bare](column.type):
-        return f"holds {column.type}, not {'texts' if bare == 'text' else f'{bare}s'.replace('ss', 's')}"
+        return f"holds {column.type}, not {_NAMES[bare]}"
     if column.null_count and not null and bare != "number":
         return "has cells without a value"
     return None
@@ -132,3 +130,4 @@ _TYPES: Mapping[str, Callable[[pa.DataType], bool]] = {
     "number": pa.types.is_floating,
     "flag": pa.types.is_boolean,
 }
+_NAMES = {"text": "texts", "texts": "lists of texts", "whole": "whole numbers", "number": "numbers", "flag": "yes or no"}

@@ -179,7 +179,8 @@ def _check_built(out: str) -> int:
     except AssertionError:
         traceback.print_exc()
         return NOT_SOUND
-    return NOT_SOUND if _command(["verify", out, "--quiet"]) else 0
+    with contextlib.redirect_stdout(sys.stderr):
+        return NOT_SOUND if _command(["verify", out]) else 0
 
 
 if __name__ == "__main__":

@@ -235,7 +235,7 @@ def test_damaged_files_are_told(tmp_path: Path, folder: Path) -> None:
     assert len(run(out, ranking, **options).curves) > 0
     (out / FACTS_NAME).unlink()
     with pytest.raises(
-        BuiltFolderError, match=r"unablated.safetensors holds nothing measured that can be read: .*remove"
+        BuiltFolderError, match=r"unablated.safetensors cannot be read: .*remove"
     ):
         run(out, ranking, **options)
     with pytest.raises(BuiltFolderError, match=r"holds no finished ablation: ablation\.json is missing"):
