@@ -75,13 +75,20 @@ _COLUMNS: Mapping[str, Columns] = {
         **dict.fromkeys(("p", "change", "control_p", "control_change", "overlap"), "number"),
     },
     "curves": {
-        **{"flow": "text", "category": "text", "layer": "whole", "n": "whole", "n_control": "whole"},
+        "flow": "text",
+        "category": "text",
+        "layer": "whole",
+        "n": "whole",
+        "n_control": "whole",
         **{f"{name}{end}": "number" for name in ("change", "control", "difference") for end in _BANDS},
         "overlap": "number",
     },
     "tracking": {**_ID, "token": "text", "layer": "whole", "p": "number", "p_unnormed": "number"},
     "tracking_curves": {
-        **{"category": "text", "token": "text", "layer": "whole", "n": "whole"},
+        "category": "text",
+        "token": "text",
+        "layer": "whole",
+        "n": "whole",
         **{f"{name}{end}": "number" for name in ("p", "p_unnormed") for end in _ENDS},
     },
 }
@@ -144,7 +151,9 @@ def read_tables(folder: Path, flows: Collection[str], again: str) -> KnockoutTab
 
     """
     path = {name: folder / f"{name}.parquet" for name in TABLES}
-    tables = {name: read_table(path[name], _COLUMNS[name], WHAT, again)[0] for name in ("questions", "knockout", "tracking")}
+    tables = {
+        name: read_table(path[name], _COLUMNS[name], WHAT, again)[0] for name in ("questions", "knockout", "tracking")
+    }
     curves = {
         name: read_frame(path[name], _COLUMNS[name], WHAT, again, keys=keys)
         for name, keys in (

@@ -130,4 +130,10 @@ _TYPES: Mapping[str, Callable[[pa.DataType], bool]] = {
     "number": pa.types.is_floating,
     "flag": pa.types.is_boolean,
 }
-_NAMES = {"text": "texts", "texts": "lists of texts", "whole": "whole numbers", "number": "numbers", "flag": "yes or no"}
+_NAMES = {
+    "text": "texts",
+    "texts": "lists of texts",
+    "whole": "whole numbers",
+    "number": "numbers",
+    "flag": "yes or no",
+}

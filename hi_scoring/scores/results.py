@@ -20,6 +20,7 @@ from datasetkit.core.detections import ModelIdentity
 from datasetkit.core.errors import BuiltFolderError, RecipeError, RecordError, UnknownNameError
 from datasetkit.core.text import one_line
 from datasetkit.hi_scoring.scores import files
+from datasetkit.hi_scoring.scores.facts import FACTS_NAME
 from datasetkit.hi_scoring.statistics import FloatArray, bootstrap_interval, nanmean, ranking
 from datasetkit.options.heads import SCORE_NAMES, ScoreOptions
 from datasetkit.runtime.registry import Origin
@@ -243,7 +244,7 @@ class HeadScores:
                 f"{folder} holds no head scores that can be read: {one_line(error)}; score it again"
             ) from error
         if (*found.shape, len(found.record_ids)) != (facts["layers"], facts["heads"], facts["n"]):
-            raise BuiltFolderError(f"{folder / files.FACTS_NAME} is of scores of another shape; score it again")
+            raise BuiltFolderError(f"{Path(folder) / FACTS_NAME} is of scores of another shape; score it again")
         return found
 
     def _check(self) -> None:

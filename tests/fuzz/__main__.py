@@ -25,10 +25,10 @@ def main() -> None:
     with Fuzzer(only=options.only, keep=options.keep) as fuzzer:
         for failure in fuzzer.run(seeds):
             failed += 1
-            print(f"{failure}\n", flush=True)
+            print(f"{failure}\n", flush=True)  # noqa: T201
         for name, seconds in sorted(fuzzer.seconds.items(), key=lambda item: -statistics.mean(item[1])):
-            print(f"{statistics.mean(seconds):6.2f} s x {len(seconds):4} {name}")
-    print(f"{failed} of {len(seeds)} cases failed; exit codes {fuzzer.codes}")
+            print(f"{statistics.mean(seconds):6.2f} s x {len(seconds):4} {name}")  # noqa: T201
+    print(f"{failed} of {len(seeds)} cases failed; exit codes {fuzzer.codes}")  # noqa: T201
     raise SystemExit(bool(failed))
 
 

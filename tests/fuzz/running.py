@@ -1,4 +1,4 @@
-"""Cases, one per seed: a command, a file that it reads, and a change to it. Owns how they are run, and what is a fault."""
+"""Cases, one per seed: a command, a file that it reads, a change to it. Owns how they are run, and what a fault is."""
 
 from __future__ import annotations
 
@@ -43,7 +43,15 @@ class Failure:
 
     def __str__(self) -> str:
         again = f"to repeat: {self.again}"
-        return "\n".join((f"case {self.seed}: {self.command}", f"  {self.change}", *(f"  ! {fault}" for fault in self.faults), self.told, again))
+        return "\n".join(
+            (
+                f"case {self.seed}: {self.command}",
+                f"  {self.change}",
+                *(f"  ! {fault}" for fault in self.faults),
+                self.told,
+                again,
+            )
+        )
 
 
 class Fuzzer:
@@ -78,7 +86,7 @@ class Fuzzer:
                 yield failure
 
     def _run(self, seed: int) -> Failure | None:
-        rng = random.Random(seed)  # noqa: S311 - no secret
+        rng = random.Random(seed)
         [scenario] = rng.choices(self._scenarios, [one.weight for one in self._scenarios])
         folder = Path(tempfile.mkdtemp(prefix=f"{seed}-", dir=self._folder)) if self._keep is None else self._keep
         inputs = folder / "in"
@@ -93,7 +101,9 @@ class Fuzzer:
             self._publish(repository, inputs / scenario.inputs[0])
         before = _contents(inputs, scenario.kept)
         command = [repository if word == HUB else word for word in scenario.command]
-        answer = self._ask({"folder": str(folder), "command": command, "version": scenario.version, "built": scenario.builds})
+        answer = self._ask(
+            {"folder": str(folder), "command": command, "version": scenario.version, "built": scenario.builds}
+        )
         self.seconds.setdefault(scenario.name, []).append(answer["seconds"])
         self.codes[answer["code"]] = self.codes.get(answer["code"], 0) + 1
         stdout, stderr = (_read(folder / name) for name in ("stdout", "stderr"))

@@ -36,32 +36,16 @@ def _import_all() -> None:
     import datasets  # noqa: F401
     import huggingface_hub
     import matplotlib.figure  # noqa: F401
-    import pyarrow
+    import pyarrow as pa
     import torch
     import transformers  # noqa: F401
     from transformers import AutoModelForImageTextToText, AutoProcessor  # noqa: F401
 
-    import datasetkit.api.doctor
-    import datasetkit.cli.build
-    import datasetkit.cli.dataset
-    import datasetkit.cli.heads
-    import datasetkit.export.formats.exporting
-    import datasetkit.export.publish.publishing
-    import datasetkit.pipeline.build
-    import datasetkit.sources.coco
-    import datasetkit.sources.folder
-    import datasetkit.sources.hub
-    import datasetkit.sources.parquet
-    import datasetkit.sources.webdataset
     import tests.pipeline.builders  # noqa: F401
 
-    import datasetkit.hi_scoring.comparison.report.page
-    import datasetkit.hi_scoring.joined.page
-    import datasetkit.hi_scoring.scores.report.page  # noqa: F401
-
     torch.set_num_threads(1)
-    pyarrow.set_cpu_count(1)
-    pyarrow.set_io_thread_count(1)
+    pa.set_cpu_count(1)
+    pa.set_io_thread_count(1)
     huggingface_hub.close_session()
     _use_once()
 
@@ -117,7 +101,7 @@ def _run(request: dict[str, Any]) -> NoReturn:
             handle = os.open(folder / name if number else name, flags, 0o644)
             os.dup2(handle, number)
             os.close(handle)
-        sys.stdout, sys.stderr = (open(number, "w", encoding="utf-8", closefd=False) for number in (1, 2))  # noqa: PTH123, SIM115
+        sys.stdout, sys.stderr = (open(number, "w", encoding="utf-8", closefd=False) for number in (1, 2))  # noqa: SIM115
         size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY_BYTES, size + MEMORY_BYTES))
         os.chdir(folder / "in")

@@ -43,8 +43,8 @@ def side_by_side(folder: Path, comparison: Comparison, records: int) -> list[Ask
     prompts = [[(row["record_id"], row["task"], row["prompt"]) for row in table] for table in tables]
     for cell, own in zip(cells, prompts, strict=True):
         if own != prompts[0]:
-            place = folder / CELLS_NAME / cell.name
-            raise BuiltFolderError(f"{place} was tested on other prompts; remove it, and run the same command again")
+            path = folder / CELLS_NAME / cell.name
+            raise BuiltFolderError(f"{path} was tested on other prompts; remove it, and run the same command again")
     chosen: dict[tuple[str, str], int] = {}
     for place, row in enumerate(tables[0]):
         chosen.setdefault((row["record_id"], row["task"]), place)

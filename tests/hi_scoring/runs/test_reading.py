@@ -108,9 +108,7 @@ def test_a_good_table_is_read(tmp_path: Path) -> None:
 def test_damaged_tables_are_refused(tmp_path: Path, table: pa.Table, told: str) -> None:
     pq.write_table(table, tmp_path / "x.parquet")
     with pytest.raises(BuiltFolderError, match=rf"x\.parquet is damaged: {told}"):
-        read_frame(
-            tmp_path / "x.parquet", COLUMNS, "knockouts", "run it again", keys=("name",), grid=("name", "heads")
-        )
+        read_frame(tmp_path / "x.parquet", COLUMNS, "knockouts", "run it again", keys=("name",), grid=("name", "heads"))
 
 
 def test_texts_of_tables_that_are_not_utf8_are_refused(tmp_path: Path) -> None:

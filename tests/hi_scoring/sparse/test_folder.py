@@ -64,7 +64,10 @@ def test_conditions_that_somebody_removed_are_no_longer_named(copied: Path) -> N
         (PLAN_NAME, "holds no plan.json that can be read"),
         ("conditions/core/plan.json", "core holds no plan.json that can be read"),
         ("conditions/random-1/condition.json", "random-1 holds no finished condition of sparse prefill"),
-        ("conditions/dense/prefills.parquet", "dense holds no finished condition of sparse prefill: prefills.parquet is missing"),
+        (
+            "conditions/dense/prefills.parquet",
+            "dense holds no finished condition of sparse prefill: prefills.parquet is missing",
+        ),
     ],
 )
 def test_folders_that_lack_something_are_refused(copied: Path, damaged: str, told: str) -> None:
