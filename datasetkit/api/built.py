@@ -285,7 +285,8 @@ class Built(Result):
                 ``s3://bucket/prefix``, which takes ``dry_run`` and ``replace`` alone.
             on_progress: called with stage, bytes done and bytes in all, from several threads.
             **options: ``private``, ``revision``, ``tag``, ``token``, ``commit_message``, ``create_pr``, ``replace``
-                and ``dry_run``; see :class:`~datasetkit.options.dataset.PushOptions`. A token is in no message and no result.
+                and ``dry_run``; see :class:`~datasetkit.options.dataset.PushOptions`. A token is in no message and no
+                result.
 
         Raises:
             BuiltFolderError: the folder is not finished, or a shard is not the manifest's.

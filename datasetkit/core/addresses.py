@@ -1,4 +1,4 @@
-"""Addresses as people write them. Owns which schemes are allowed, what a name on the Hub is, and how others are refused.
+"""Addresses as people write them. Owns which schemes are allowed, what a name on the Hub is, and what is refused.
 
 Whatever takes a place asks here: :func:`split_address` for ``s3://bucket/prefix`` and its kin, :func:`hub_address` for
 every spelling of a repository on the Hugging Face Hub. The Hub is no store: it is written by ``push`` alone.
@@ -115,8 +115,8 @@ class HubAddress:
 
         """
         if None not in {revision, self.revision} and revision != self.revision:
-            raise AddressError(f"{self} names the revision {self.revision}, and the option {revision}; give one of them")
-        return type(self)(self.repo_type, self.repo_id, revision or self.revision)
+            raise AddressError(f"{self} names the revision {self.revision}, and an option {revision}; give one of them")
+        return type(self)(self.repo_type, self.repo_id, self.revision if revision is None else revision)
 
     def check_no_folder(self) -> None:
         """Refuse a name that ``datasets`` would take for a folder here.

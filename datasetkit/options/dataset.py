@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, SecretStr
 
-from datasetkit.options.base import Options, Typed
+from datasetkit.options.base import Options, Several, Typed
 
 
 class BuiltOptions(Options):
@@ -52,7 +52,7 @@ class PushOptions(BuiltOptions):
     folder: Annotated[Path, Typed("FOLDER", is_argument=True)]
     """Folder that `datasetkit build` wrote; with --adapter, of a tuned adapter."""
     repository: Annotated[str, Typed("USER/NAME|URI", is_argument=True)]
-    """Repository on the Hub, or s3://bucket/prefix."""
+    """Repository on the Hub, by name or address, or s3://bucket/prefix."""
     adapter: bool = False
     """Publish an adapter as a model repository on the Hub."""
     private: Annotated[bool | None, Typed(flag="--private/--public")] = None
@@ -67,5 +67,7 @@ class PushOptions(BuiltOptions):
     """Title of the commit.  [default: what is pushed]"""
     create_pr: bool = False
     """Propose the commit as a pull request to main, and print its URL."""
+    replace: Annotated[tuple[str, ...], Several, Typed("PATH", is_repeatable=True)] = ()
+    """Replace this file there, though no push of datasetkit wrote it; repeatable."""
     dry_run: bool = False
-    """Print what would be sent, and send nothing."""
+    """Print what would be sent, and send nothing; public repositories are read without a token."""

@@ -32,6 +32,7 @@ from datasetkit.export.dataset.part_store import PartStore
 from datasetkit.export.dataset.statistics import Statistics
 
 _JOURNAL = ".build"
+JOURNALS = frozenset({_JOURNAL, f"{_JOURNAL}.new", f"{_JOURNAL}.gone"})
 _STATE = "state.json"
 _LOCK = "lock"
 
@@ -96,7 +97,7 @@ def find_build(folder: Path) -> Found:
         others = {path.name for path in folder.iterdir()} if folder.exists() else set()
     except (NotADirectoryError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise OutputError(f"{folder} holds no build ({error}); give another --out") from error
-    if pending is None and published is None and others - {f"{_JOURNAL}.new", f"{_JOURNAL}.gone"}:
+    if pending is None and published is None and others - (JOURNALS - {_JOURNAL}):
         raise OutputError(f"{folder} is not empty and holds no build; give another --out")
     return Found(published, pending, task)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from datasetkit.core.errors import OutputError
 from datasetkit.core.files import write_text
 from datasetkit.core.remote import RemotePath
+from datasetkit.core.text import first_few
 from datasetkit.export.formats import FORMATS
 from datasetkit.export.formats.built import BuiltDataset
 from datasetkit.export.formats.result import ExportResult, Format
@@ -81,7 +82,8 @@ def export_remote(
 
     Raises:
         UnknownNameError: there is no such format.
-        OutputError: the destination is not empty and ``overwrite`` is off or it holds no export.
+        OutputError: the destination is not empty and ``overwrite`` is off or it holds no export, or a file that no
+            export wrote would be replaced.
         BuiltFolderError: the folder holds no build, or not that split.
         OSError: the store refuses something, or cannot be reached.
 
@@ -95,6 +97,8 @@ def export_remote(
         names = json.loads((local / MARKER_NAME).read_bytes())["files"]  # the marker itself is the last
         files = [local_file(local, name, lambda _: None) for name in names]
         difference = compare(destination, listed, files, former=former, known={}, unfinished=unfinished)
+        if foreign := difference.foreign.refused:
+            raise OutputError(f"{destination} holds {first_few(foreign)}, which no export wrote; give another DEST")
         send(local, destination, difference, _JOURNAL_NAME)
     return replace(result, destination=str(destination))
 
