@@ -83,7 +83,7 @@ def _published_card(repository: HubRepository, state: RepositoryState, *, is_rep
     """Read the Hub's card; None where there is none, or none that can be read and it is to be replaced."""
     if state.head is None or CARD_NAME not in state.files:
         return None
-    data = repository.read_file(CARD_NAME, state.head)
+    data = repository.read_file(CARD_NAME, state.head, state.files[CARD_NAME])
     return data.decode(errors="replace") if is_replaced else _decoded(data, repository.repo_id)
 
 
@@ -120,4 +120,4 @@ def _sha256(repository: HubRepository, state: RepositoryState, path: str) -> str
     file = state.files[path]
     if file.lfs is not None:
         return file.lfs.sha256
-    return hashlib.sha256(repository.read_file(path, str(state.head))).hexdigest()
+    return hashlib.sha256(repository.read_file(path, str(state.head), file)).hexdigest()

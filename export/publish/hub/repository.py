@@ -107,7 +107,7 @@ class HubRepository:
     def read(self) -> RepositoryState:
         """Read what the Hub holds now; without a token, a private repository looks like none."""
         try:
-            info = self._call("reading the repository", lambda: self._api.repo_info(self.repo_id, repo_type=self._type))
+            info = self._call("reading the repository", lambda: self._info(None))
         except HubError as error:
             if error.status == 404 or (error.status == 401 and self._token is None):
                 return RepositoryState(None, False, None, {}, {})
@@ -123,11 +123,15 @@ class HubRepository:
         """Name the commit of a branch, a tag or, where none is given, the default branch."""
         info = self._call(
             f"looking for {title}",
-            lambda: self._api.repo_info(self.repo_id, revision=revision, repo_type=self._type),
+            lambda: self._info(revision),
         )
         if info.sha is None:
             raise HubError(f"{title}: the Hub names no commit; give the full hash behind an @")
         return str(info.sha)
+
+    def _info(self, revision: str | None) -> Any:
+        timeout = self._patience.max_silence_s  # None, its default, would be for ever, whatever the client has
+        return self._api.repo_info(self.repo_id, revision=revision, repo_type=self._type, timeout=timeout)
 
     def files(self, commit: str) -> dict[str, RepoFile]:
         """List the files of a commit, by path."""
@@ -138,12 +142,15 @@ class HubRepository:
 
         return self._call("listing its files", listed)
 
-    def read_file(self, path: str, commit: str) -> bytes:
-        """Give the content of one small file."""
+    def read_file(self, path: str, commit: str, listed: RepoFile | None = None) -> bytes:
+        """Give the content of one small file; ``listed`` is what the Hub said of it, which it then must be."""
 
         def fetched() -> bytes:
             with self._streamed(path, commit) as answer:
-                return bytes(answer.read())
+                data = bytes(answer.read())
+            if listed is not None and not LocalFile.of_bytes(path, data).equals(listed):
+                raise OSError("it sends other bytes than it lists")
+            return data
 
         return self._call(f"reading {path}", fetched)
 
