@@ -60,10 +60,9 @@ class Foreign:
     @classmethod
     def among(cls, changed: Iterable[str], is_ours: Callable[[str], bool], replace: Collection[str]) -> Foreign:
         """Look at paths that are there and would change; ``replace`` are those that a person allowed."""
-        foreign = [path for path in changed if path in replace or not is_ours(path)]
-        return cls(
-            tuple(path for path in foreign if path in replace), tuple(path for path in foreign if path not in replace)
-        )
+        foreign = [path for path in changed if not is_ours(path)]
+        replaced = tuple(path for path in foreign if path in replace)
+        return cls(replaced, tuple(path for path in foreign if path not in replace))
 
     @property
     def how(self) -> str:
@@ -103,7 +102,9 @@ def check_replace(replace: Sequence[str], paths: Collection[str]) -> None:
     unknown = [path for path in replace if path not in paths]
     if unknown:
         others = sorted(path for path in paths if not is_shard_name(path))
-        raise OutputError(f"--replace {unknown[0]} names no file that is pushed; these are {', '.join(others)}, shards")
+        raise OutputError(
+            f"--replace {unknown[0]} names no file that is pushed; these are {', '.join(others)} and shards"
+        )
 
 
 def check_others(others: Iterable[str], manifest: Manifest, place: object, failure: Failure) -> None:

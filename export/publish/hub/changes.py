@@ -64,15 +64,15 @@ def find_changes(
     former = contents.former_files(repository, state, published)
 
     def is_ours(path: str) -> bool:
+        if path == CARD_NAME:  # nothing in it is lost where it is merged
+            return CARD_NAME not in replace
         digits = former.get(path)
         if path not in former or digits is None:
             return path in former
         return _sha256(repository, state, path).startswith(digits)
 
     additions = tuple(file for file in files if not file.equals(state.files.get(file.path)))
-    changed = [file.path for file in additions if file.path in state.files]
-    is_merged = CARD_NAME not in replace
-    foreign = Foreign.among((path for path in changed if not (is_merged and path == CARD_NAME)), is_ours, replace)
+    foreign = Foreign.among((file.path for file in additions if file.path in state.files), is_ours, replace)
     wanted = {file.path for file in files}
     deletions = [path for path in former.keys() & (state.files.keys() - wanted) if is_ours(path)]
     contents.check_others(state.files.keys() - wanted - set(deletions), repository.repo_id)

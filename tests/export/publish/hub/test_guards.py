@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+import datasetkit as dk
 from datasetkit.cli import app
-from datasetkit.core.errors import BuiltFolderError, HubError, OutputError
+from datasetkit.core.errors import AddressError, BuiltFolderError, HubError, OutputError
 from datasetkit.export.dataset.card.parts import PUSH_LINE
 from datasetkit.export.publish.hub.adapter import Adapter
 from datasetkit.export.publish.hub.push import push
@@ -97,6 +98,20 @@ def test_what_does_not_name_a_dataset_there_is_one_line_and_asks_nobody(
         assert (code, shown, errors.count("\n")) == (1, "", 1)
         assert errors.startswith("error: ")
     assert not hub.traffic.requests
+
+
+def test_every_door_reads_the_same_address(hub: HubServer, scenes: Path) -> None:
+    commit = push_to(hub, scenes, tag="v1").commit
+    push_to(hub, scenes, commit_message="Again")
+    for address in (f"{NAME}@v1", f"hf://datasets/{NAME}@v1", f"{hub.endpoint}/datasets/{NAME}/tree/{commit}"):
+        assert dk.open(address).split_rows == {"train": 6, "test": 2}
+        assert len(dk.load(address, split="test")) == 2
+    assert run("verify", f"HF://datasets/{NAME}@v1") == (0, f"{NAME}@v1 is sound\n", "")
+    for read in (dk.open, dk.load):
+        with pytest.raises(AddressError, match="is the address of a model"):
+            read(f"hf://{NAME}")
+    with pytest.raises(AddressError, match="names the revision v1, and an option v2"):
+        dk.load(f"{NAME}@v1", revision="v2")
 
 
 def test_revisions_of_address_and_option_agree_or_contradict(hub: HubServer, scenes: Path) -> None:

@@ -211,6 +211,36 @@ def test_what_would_mix_is_refused(bucket: Bucket, scenes: Path, key: str, data:
     assert bucket.contents("scenes") == {key: data}
 
 
+def test_files_of_others_are_replaced_by_name_alone(bucket: Bucket, scenes: Path) -> None:
+    mine = {"scenes/README.md": b"# Mine", "scenes/assets/samples.jpg": b"mine", "scenes/notes.md": b"mine"}
+    for key, data in mine.items():
+        bucket.write(key, data)
+    address = bucket.address("scenes")
+    shown = run("push", scenes, address, "--dry-run")[1].splitlines()
+    assert "the push would be refused; to replace: --replace README.md --replace assets/samples.jpg" in shown
+    code, _, error = run("push", scenes, address)
+    assert (code, "has README.md, assets/samples.jpg, which no push of datasetkit wrote" in error) == (1, True)
+    assert bucket.contents() == mine
+    shown = run("push", scenes, address, "--replace", "README.md", "--replace", "assets/samples.jpg")[1].splitlines()
+    assert shown[1:3] == [
+        f"replace {name}, which no push of datasetkit wrote" for name in ("README.md", "assets/samples.jpg")
+    ]
+    assert bucket.contents("scenes") == local(scenes) | {"notes.md": b"mine"}
+    bucket.write("scenes/README.md", b"# Changed since")
+    assert plan(scenes, remote(address)).foreign.refused == ("README.md",)
+
+
+def test_an_export_replaces_nothing_of_others(bucket: Bucket, scenes: Path) -> None:
+    address = bucket.address("coco")
+    assert run("export", scenes, address, "--to", "coco", "--split", "test")[0] == 0
+    bucket.write("coco/train.json", b"mine")
+    name = next(key for key in bucket.contents("coco") if key.endswith(".json") and not key.startswith("."))
+    bucket.write(f"coco/{name}", b"mine")
+    code, _, error = run("export", scenes, address, "--to", "coco", "--split", "test", "--overwrite")
+    assert (code, f"holds {name}, which no export wrote" in error) == (1, True), error
+    assert bucket.contents(f"coco/{name}")[""] == b"mine"
+
+
 def test_verify_finds_a_flipped_byte_and_leaves_nothing(
     bucket: Bucket, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -314,6 +344,7 @@ def test_errors_are_one_line(bucket: Bucket, scenes: Path, tmp_path: Path) -> No
         (("push", scenes, "ftp://host/x"), "ftp:// is not allowed"),
         (("push", scenes, "https://example.com/x"), "cannot be written to; give an address of abfs"),
         (("push", scenes, "s3:/bucket/x"), "was s3://bucket/x meant?"),
+        (("stats", address), f"{address} is not a folder on this machine; of a dataset elsewhere only verify works"),
         (("export", scenes, "hf://datasets/user/x", "--to", "coco"), "where nothing but `datasetkit push FOLDER"),
         (
             ("push", scenes, address, "--replace", "x"),
