@@ -109,7 +109,7 @@ class ObjectReader:
         item = KeyObject(
             id=0,
             mask=mask and mask.oriented(turn),
-            category=category and category.name,
+            category=None if category is None else category.name,
             is_crowd=crowd,
             source_bbox=stated and oriented_box(stated, frame_hw, turn),
             box=around and oriented_box(around, frame_hw, turn),
@@ -135,7 +135,7 @@ def _object_ids(annotation_ids: list[str], listed: Mapping[str, Json] | None) ->
     return numbers
 
 
-def _mask_frame(image: Mapping[str, Any], loaded: LoadedImage) -> tuple[tuple[int, int], int, list[NoticeKind]]:
+def _mask_frame(image: Json, loaded: LoadedImage) -> tuple[tuple[int, int], int, list[NoticeKind]]:
     """Return the size of the image that masks were drawn on, the EXIF orientation to turn them by, and what is odd.
 
     A side that is not stated, or as null, 0 or no number, fits any image.

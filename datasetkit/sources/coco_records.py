@@ -1,4 +1,4 @@
-"""What our own COCO export says beyond COCO. Owns which keys these are, and how objects, phrases and questions come back.
+"""What our own COCO export says beyond COCO. Owns its keys, and how objects, phrases and questions come back.
 
 An annotation is ours if it has all of our keys, a caption if it has ``record_id`` and ``phrases``, an image if it has
 ``source_id`` and ``source``. People edit such files: what fits no more is left out, with a reason, and never guessed.
@@ -244,8 +244,8 @@ def _phrase(value: Json, text: str, ids: Mapping[str, int]) -> Phrase:
 
 def _question(value: Json, ids: Mapping[str, int] | None) -> Question:
     named = () if ids is None else tuple(_object_id(one, ids) for one in value.get("annotation_ids") or ())
-    texts = [_of_type(value[name], str) for name in ("question", "answer", "type")]
-    return Question(*texts, tuple(_of_type(one, str) for one in value.get("options") or ()), named)
+    question, answer, kind = (_of_type(value[name], str) for name in ("question", "answer", "type"))
+    return Question(question, answer, kind, tuple(_of_type(one, str) for one in value.get("options") or ()), named)
 
 
 def _object_id(value: object, ids: Mapping[str, int]) -> int:

@@ -62,8 +62,7 @@ class ExportedRows:
 
     def digest(self) -> str:
         """Hash the file."""
-        with self._table.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.sha256(self._table.path.read_bytes()).hexdigest()
 
     def row(self, number: int, image: bytes) -> dict[str, Any]:
         """Read a row, from 0, as a built dataset has it.

@@ -1,7 +1,8 @@
 """A folder of images, with metadata, with a file of text for each, or without either. Owns the imagefolder convention.
 
 Metadata files (``metadata.jsonl``, ``.csv``, ``.tsv`` or ``.parquet``) may be in any folder; their ``file_name``
-column is relative to where they are. Those of ``datasetkit export --to imagefolder`` hold whole records. An image of which they say nothing is described by ``NAME.txt`` next to it.
+column is relative to where they are. Those of ``datasetkit export --to imagefolder`` hold whole records. An image of
+which they say nothing is described by ``NAME.txt`` next to it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""COCO's elements of a built dataset. Owns their keys: COCO's own, LVIS's, and ours, by which a build reads records back.
+"""COCO's elements of a built dataset. Owns their keys: COCO's, LVIS's, and ours, by which a build reads records back.
 
 What records of one picture say differently of an object is in the captions, in ``objects``; annotations have what the
 first record says.
@@ -88,7 +88,7 @@ def record_entry(
     """
     keys = object_keys(record)
     by_object = {item.id: ids[key] for item, key in zip(record.objects, keys, strict=True)}
-    entry = {"id": entry_id, "image_id": image_id}
+    entry: Json = {"id": entry_id, "image_id": image_id}
     if record.description is not None:
         entry["caption"] = record.description
     entry["record_id"] = record.record_id

@@ -82,12 +82,10 @@ def _data_yaml(dataset: BuiltDataset, counts: Counter[str]) -> str:
         folders = {"val" if split == "validation" else split: path for split, path in folders.items()}
     counts["missing_splits"] = len({"train", "val"} - folders.keys())
     counts["absent_splits"] = len(dataset.all_splits) - len(dataset.splits)
-    numbered = list(enumerate(dataset.categories))
-    counts["category_details"] = sum(
-        category.id != number or bool(category.supercategory) for number, category in numbered
-    )
+    named = enumerate(dataset.label_map)
+    counts["category_details"] = sum(one.id != number or bool(one.supercategory) for number, one in named)
     counts["equal_names"] = sum(dataset.equal_names().values())
-    description = folders | {"names": {number: category.name for number, category in numbered}}
+    description = folders | {"names": {number: one.name for number, one in enumerate(dataset.categories)}}
     return yaml.safe_dump(description, sort_keys=False, allow_unicode=True)
 
 
