@@ -44,7 +44,9 @@ CROWD = {"size": [24, 31], "counts": [100, 50, 594]}
 def write_odd_coco(folder: Path) -> Json:
     """Write COCO data with two captions of an image, crowds, boxes alone, LVIS's lists, folders and addresses."""
     names = {7: "a/b/one.png", 3: "a/two.PNG", 12: "c/one.png", 5: "plain.png"}
-    images = [{"id": number, "file_name": name, "height": 24, "width": 31, "license": 4} for number, name in names.items()]
+    images = [
+        {"id": number, "file_name": name, "height": 24, "width": 31, "license": 4} for number, name in names.items()
+    ]
     images[0] |= {"neg_category_ids": [13, 499], "not_exhaustive_category_ids": [1000003]}
     images[1] |= {"coco_url": "http://example.org/x/two.png"}
     images[2] |= {"flickr_url": "http://farm1.staticflickr.com/one.png", "coco_url": "http://example.org/one.png"}
@@ -74,7 +76,13 @@ def write_odd_coco(folder: Path) -> Json:
 
 
 def instance(number: int, image_id: int, category_id: int, segmentation: Any, **more: Any) -> Json:
-    return {"id": number, "image_id": image_id, "category_id": category_id, "segmentation": segmentation, "iscrowd": 0} | more
+    return {
+        "id": number,
+        "image_id": image_id,
+        "category_id": category_id,
+        "segmentation": segmentation,
+        "iscrowd": 0,
+    } | more
 
 
 def write_rich(folder: Path) -> Path:
@@ -92,7 +100,10 @@ def write_rich(folder: Path) -> Path:
     phrases = (replace(one.phrases[0], provenance=Linker.HUMAN), *one.phrases[1:])
     first = replace(one, objects=(rich, *one.objects[1:], boxed, named), phrases=phrases, language="de")
     # The same image: another object alone, and other things said of one that both have.
-    objects = (replace(rich, id=3, is_key=False, salience=None), KeyObject(4, Mask.from_array(~rich.mask.decode()), "cat"))
+    objects = (
+        replace(rich, id=3, is_key=False, salience=None),
+        KeyObject(4, Mask.from_array(~rich.mask.decode()), "cat"),
+    )
     other = (
         Phrase("Two cats", 0, 8, (3,), score=0.125, status=PhraseStatus.MATCHED, provenance=Linker.REVIEWED),
         Phrase("a man", 15, 20, candidates=(Candidate(4, None),), status=PhraseStatus.AMBIGUOUS, reason="why"),
@@ -144,4 +155,3 @@ def coco_and_back(dataset: Path, place: Path) -> dict[str, list[Row]]:
 def loaded(path: Path) -> Any:
     """Read a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
-

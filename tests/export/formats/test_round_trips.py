@@ -158,7 +158,9 @@ def test_an_edited_link_comes_back_as_edited(trip: Path, tmp_path: Path) -> None
         dog["annotation_ids"] = []
 
     first, *others = edited(trip, tmp_path, edit)
-    told = [(phrase["text"], phrase["object_ids"], phrase["status"], phrase["provenance"]) for phrase in first["phrases"]]
+    told = [
+        (phrase["text"], phrase["object_ids"], phrase["status"], phrase["provenance"]) for phrase in first["phrases"]
+    ]
     assert told == [("A cat", [0], "matched", "human"), ("a dog", [], "absent", "words")]
     assert [(item["status"], item["is_key"]) for item in first["objects"]] == [
         ("mentioned", True),
@@ -181,7 +183,9 @@ def test_phrases_are_added_and_deleted(trip: Path, tmp_path: Path) -> None:
         first, second, *_ = document["annotations"]
         first["phrases"].append({"text": "A", "start": 0, "end": 1, "annotation_ids": [900, 18, 18]})
         second["phrases"] = []
-        document["annotations"].append({"id": 99, "image_id": 5, "caption": "A dog", "record_id": "mine", "phrases": []})
+        document["annotations"].append(
+            {"id": 99, "image_id": 5, "caption": "A dog", "record_id": "mine", "phrases": []}
+        )
 
     found = {row["record_id"]: row for row in edited(trip, tmp_path, edit)}
     assert [(phrase["text"], phrase["object_ids"]) for phrase in found["7/1"]["phrases"]][:2] == [
@@ -230,7 +234,7 @@ def test_objects_are_added_deleted_and_spoilt(rich: Path, tmp_path: Path) -> Non
     before = rows(rich)["train"]
 
     def edit(document: dict[str, Any]) -> None:
-        one, two, *others = document["annotations"]
+        one, _, *others = document["annotations"]
         one["is_key"] = "very"
         new = {"id": 5000, "image_id": one["image_id"], "category_id": one["category_id"], "bbox": [1, 1, 5, 5]}
         document["annotations"] = [one, *others, new]
