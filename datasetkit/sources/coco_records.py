@@ -104,15 +104,17 @@ def object_of(item: KeyObject, said: Json) -> KeyObject:
     if "status" in said:
         changes["status"] = ObjectStatus(said["status"])
     if "salience" in said:
-        changes["salience"] = said["salience"]
+        changes["salience"] = _number(said["salience"])
     if "scores" in said:
-        changes["scores"] = Scores(**said["scores"])
+        changes["scores"] = Scores(**{name: _number(score) for name, score in said["scores"].items()})
     if "source_bbox" in said:
         box = said["source_bbox"]
         changes["source_bbox"] = None if box is None else tuple(map(float, box))
     if "provenance" in said:
         makers = said["provenance"]
-        changes["provenance"] = ObjectProvenance(**{name: maker and Maker(maker) for name, maker in makers.items()})
+        changes["provenance"] = ObjectProvenance(
+            **{name: None if maker is None else Maker(maker) for name, maker in makers.items()}
+        )
     if "source_id" in said:
         changes["source_id"] = spelled(said["source_id"])
     if item.category == UNNAMED and "category" in said and said["category"] is None:
@@ -221,23 +223,24 @@ def _phrase(value: Json, text: str, ids: Mapping[str, int]) -> Phrase:
         raise ValueError(f"characters {start} to {end} of the caption are not {words!r}")
     named = tuple(dict.fromkeys(_object_id(one, ids) for one in value.get("annotation_ids") or ()))
     candidates = tuple(
-        Candidate(_object_id(one["annotation_id"], ids), one["score"]) for one in value.get("candidates") or ()
+        Candidate(_object_id(one["annotation_id"], ids), _number(one["score"])) for one in value.get("candidates") or ()
     )
     before = PhraseStatus(value.get("status") or PhraseStatus.ABSENT)
     status = PhraseStatus.MATCHED if named else before
     if not named and before is PhraseStatus.MATCHED:
         status = PhraseStatus.AMBIGUOUS if candidates else PhraseStatus.ABSENT
     is_same = status is before
+    linker, reason = value.get("provenance"), value.get("reason")
     return Phrase(
         words,
         start,
         end,
         named,
         candidates if status is PhraseStatus.AMBIGUOUS else (),
-        value.get("score") if is_same else None,
+        _number(value.get("score")) if is_same else None,
         status,
-        value.get("reason") if is_same else None,
-        value.get("provenance") and Linker(value["provenance"]),
+        _of_type(reason, str) if is_same and reason is not None else None,
+        None if linker is None else Linker(linker),
         PhraseKind(value.get("kind") or ("pronoun" if value.get("reason") == "pronoun" else "noun")),
     )
 
@@ -253,6 +256,13 @@ def _object_id(value: object, ids: Mapping[str, int]) -> int:
         return ids[str(spelled(value))]
     except KeyError:
         raise ValueError(f"annotation {value!r} is not one of the image's objects") from None
+
+
+def _number(value: object) -> float | None:
+    """Return a number, or None where there is none."""
+    if value is not None and (not isinstance(value, int | float) or isinstance(value, bool)):
+        raise TypeError(f"{value!r} must be a number")
+    return value
 
 
 def _of_type(value: object, kind: type[_T]) -> _T:

@@ -8,15 +8,20 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+import pyarrow as pa
+
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.label_map import LabelMap
+from datasetkit.core.ledger import DropReason
 from datasetkit.core.paths import Place
 from datasetkit.core.schema import FIRST_VERSION, row_schema, stored_label_map
+from datasetkit.core.text import one_line
 from datasetkit.sources.in_order import InOrder
 from datasetkit.sources.parquet_tables import Table, group_rows, ids_of_records, open_parquet, table_rows
 
 FILE_COLUMN = "file_name"
 _PATH_COLUMN = "image_path"  # since 0.4; before, it was the name of the file
+_SCHEMA = pa.schema([field for field in row_schema(overlay=False) if field.name != "image"])
 _COLUMNS = frozenset([FILE_COLUMN, *row_schema(overlay=False, version=FIRST_VERSION).names]) - {"image"}
 
 
@@ -72,11 +77,16 @@ class ExportedRows:
             image: the bytes of its file.
 
         Raises:
-            UnusableError: it cannot be read.
+            UnusableError: it cannot be read, or its values have other types, as people and tools write them.
 
         """
         row: Mapping[str, Any] | UnusableError = self._rows.take(number)
         if isinstance(row, UnusableError):
             raise row
         path = row.get(_PATH_COLUMN) or PurePosixPath(row[FILE_COLUMN]).name
-        return {**row, "image": {"bytes": image, "path": path}}
+        try:
+            typed: dict[str, Any] = pa.RecordBatch.from_pylist([dict(row)], schema=_SCHEMA).to_pylist()[0]
+        except (ArithmeticError, TypeError, ValueError, pa.ArrowException) as error:
+            detail = f"{self._table.name} row {number} is no valid record: {one_line(error)}"
+            raise UnusableError(DropReason.BAD_ROW, detail) from None
+        return {**typed, "image": {"bytes": image, "path": path}}

@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from pycocotools.coco import COCO
@@ -380,3 +382,44 @@ def test_yolo_names_all_categories_in_their_order(odd: Path, tmp_path: Path) -> 
     assert list(document["names"].items()) == list(enumerate(one["name"] for one in LABEL_MAP))
     lines = [path.read_text() for path in sorted((tmp_path / "out" / "labels" / "train").iterdir())]
     assert [line.split()[0] for text in lines for line in text.splitlines()] == ["2", "0", "2", "1"]
+
+
+def test_rows_of_an_imagefolder_may_be_edited(rich: Path, tmp_path: Path) -> None:
+    export_folder(rich, "imagefolder", tmp_path / "export")
+    path = tmp_path / "export" / "train" / "metadata.parquet"
+    table = pq.read_table(path).to_pylist()
+    table[0]["phrases"][1] |= {"object_ids": [2], "candidates": [], "status": "matched", "provenance": "human"}
+    table[1]["width"] += 1
+    table[2]["file_name"] = "gone.png"
+    table.append(table[0] | {"language": "fr"})
+    # As other writers type it: long texts, 64-bit numbers, no metadata.
+    pq.write_table(pa.Table.from_pylist(table), path)
+    (tmp_path / "export" / "train" / "more.png").write_bytes(picture(40))
+    build_of({"name": "folder", "folder": tmp_path / "export"}, tmp_path / "out")
+    found = rows(tmp_path / "out")
+    assert [row["record_id"] for row in found["train"]] == ["record 0", "train/1.png", "train/more.png"]
+    assert found["train"][0]["phrases"] == table[0]["phrases"]
+    assert found["testA"] == rows(rich)["testA"]
+    dropped = Manifest.read(tmp_path / "out").tally.to_json()["records"]["dropped"]
+    assert dropped == {"bad_row": 1, "duplicate_id": 1, "missing": 1}
+
+
+def test_an_export_of_0_3_comes_back(odd: Path, tmp_path: Path) -> None:
+    export_folder(odd, "coco", tmp_path / "coco")
+    source = exported_coco(tmp_path / "coco", "train")
+    for key in ("instances", "captions"):
+        document = loaded(source[key])
+        document.pop("uncaptioned", None)
+        for image in document["images"]:
+            del image["source"]
+        for item in document["annotations"]:
+            item.pop("objects", None)
+        source[key].write_text(json.dumps(document))
+    build_of(source, tmp_path / "out")
+    (found,) = rows(tmp_path / "out").values()
+    (before,) = rows(odd).values()
+    for row, former in zip(found, before, strict=True):
+        assert (row["record_id"], row["phrases"]) == (former["record_id"], former["phrases"])
+        for item, other in zip(row["objects"], former["objects"], strict=True):
+            # It had the salience of an image's first record alone, and told so.
+            assert item | {"salience": None} == other | {"salience": None}
