@@ -27,7 +27,7 @@ def row_faults(row: Row, limits: ImageLimits, rotated: Container[str]) -> list[s
     Args:
         row: as Parquet holds it.
         limits: of pictures; larger ones are faults and are not decoded.
-        rotated: ids of the records whose pictures were encoded again because EXIF turns them.
+        rotated: ids of the records whose pictures were encoded again because EXIF turns them, or have other bytes.
 
     """
     return [*_picture_faults(row, limits, rotated), *_overlay_faults(row, limits), *_record_faults(row)]
