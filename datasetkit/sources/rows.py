@@ -121,7 +121,10 @@ class RowReader:
             raise
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise UnusableError(DropReason.BAD_ROW, f"{entry.record_id} is no valid record: {error}") from error
-        notices = tuple(Notice(entry.record_id, kind) for kind in loaded.notices)
+        kinds = [*loaded.notices]
+        if hashlib.sha256(data).hexdigest() != record.source.sha256:
+            kinds.append(NoticeKind.REENCODED_BEFORE)
+        notices = tuple(Notice(entry.record_id, kind) for kind in kinds)
         return Reading(record, loaded.pixels, (), notices, is_annotated=True)
 
 
