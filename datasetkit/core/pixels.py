@@ -77,11 +77,10 @@ def stated_highest(image: Image.Image, data: bytes) -> int:
     if image.format == "TIFF":
         try:
             tags = image.tag_v2  # type: ignore[attr-defined]
-            bits, highest = tags.get(_BITS_PER_SAMPLE, (16,))[0], tags.get(_MAX_SAMPLE_VALUE)
+            bits, highest = int(tags.get(_BITS_PER_SAMPLE, (16,))[0]), int(tags.get(_MAX_SAMPLE_VALUE, (0,))[0])
         except DAMAGE:
             return 0
-        known = 2**bits - 1 if bits < 16 else 0
-        return max(known, highest) if isinstance(highest, int) else known
+        return max(2**bits - 1, highest) if bits < 16 else highest
     return _SIXTEEN_BIT  # Pillow scales those of other formats from the range that they state
 
 
