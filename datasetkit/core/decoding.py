@@ -92,7 +92,9 @@ def decode_as_readers(data: bytes) -> Image.Image | None:
     """Decode an image as ``Image.open(...).convert("RGB")`` does for its readers; None where that fails."""
     try:
         image = open_quietly(data)
-        image.load()
+        # A TIFF reads the headers of its further pages while it is decoded, and may warn of them.
+        with quiet() if image.format == "TIFF" else contextlib.nullcontext():
+            image.load()
         # Colours marked as transparent change no pixel here, but Pillow may warn of them.
         image.info.pop("transparency", None)
         return image.convert("RGB")
@@ -104,7 +106,7 @@ def decode_as_readers(data: bytes) -> Image.Image | None:
 
 def open_quietly(data: bytes) -> Image.Image:
     """Read an image's header without Pillow's warnings of large and damaged images, which are drops here."""
-    with _quiet():
+    with quiet():
         return Image.open(io.BytesIO(data), formats=_formats())
 
 
@@ -117,7 +119,7 @@ def _formats() -> tuple[str, ...]:
 def _open(data: bytes, name: str, limits: ImageLimits) -> tuple[Image.Image, bool]:
     """Read an image's header; return it with whether it is an animation. No pixel is decoded."""
     try:
-        with _quiet():
+        with quiet():
             image = Image.open(io.BytesIO(data), formats=_formats())
             is_animated = image.format != "MPO" and getattr(image, "n_frames", 1) > 1
     except Image.DecompressionBombError as error:
@@ -135,7 +137,7 @@ def _open(data: bytes, name: str, limits: ImageLimits) -> tuple[Image.Image, boo
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silence warnings. Their filters belong to the whole process, hence the lock; only headers are read under it."""
     with _warnings_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -160,7 +162,7 @@ def _decode_upright(image: Image.Image, name: str) -> tuple[Image.Image, int | N
 
 def _orientation(image: Image.Image) -> int | None:
     try:
-        with _quiet():
+        with quiet():
             value: Any = image.getexif().get(_EXIF_ORIENTATION, 1)
     except DAMAGE:
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from datasetkit.core.decoding import DAMAGE
+from datasetkit.core.decoding import DAMAGE, quiet
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.ledger import DropReason, NoticeKind
 from datasetkit.core.repair import png_chunks
@@ -65,19 +65,22 @@ def to_rgb(image: Image.Image, name: str, stated: int) -> tuple[Image.Image, Not
 
 
 def stated_highest(image: Image.Image, data: bytes) -> int:
-    """Return the highest value that a file says its 16-bit pixels may have; 0 where it does not say.
+    """Return the highest value that a file says its 16-bit pixels may have; 0 where it does not say, or has none.
 
     Args:
         image: as Pillow opened it.
         data: the file's bytes.
 
     """
+    if not image.mode.startswith("I"):
+        return 0
     if image.format == "PNG":
         return next((2 ** min(data[start + 8], 16) - 1 for kind, start, _ in png_chunks(data) if kind == b"sBIT"), 0)
     if image.format == "TIFF":
         try:
             tags = image.tag_v2  # type: ignore[attr-defined]
-            bits, highest = int(tags.get(_BITS_PER_SAMPLE, (16,))[0]), int(tags.get(_MAX_SAMPLE_VALUE, (0,))[0])
+            with quiet():
+                bits, highest = int(tags.get(_BITS_PER_SAMPLE, (16,))[0]), int(tags.get(_MAX_SAMPLE_VALUE, (0,))[0])
         except DAMAGE:
             return 0
         return max(2**bits - 1, highest) if bits < 16 else highest

@@ -126,7 +126,9 @@ def with_sbit(data: bytes, bits: int) -> bytes:
 
 def twelve_bit_tiff(values: list[int]) -> bytes:
     """Two pixels to three bytes, as cameras write them; Pillow writes none."""
-    strip = b"".join(bytes([a >> 4, (a & 15) << 4 | b >> 8, b & 255]) for a, b in zip(values[::2], values[1::2]))
+    strip = b"".join(
+        bytes([a >> 4, (a & 15) << 4 | b >> 8, b & 255]) for a, b in zip(values[::2], values[1::2], strict=True)
+    )
     tags = {256: len(values), 257: 1, 258: 12, 259: 1, 262: 1, 273: 8, 277: 1, 278: 1, 279: len(strip)}
     fields = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
     strip = strip.ljust(-(-len(strip) // 2) * 2, b"\0")
@@ -150,7 +152,17 @@ DARK = np.array([[0, 100, 200, 900]], dtype=np.uint16)
         (twelve_bit_tiff(DARK[0].tolist()), 12),
         (encode(DARK, "JPEG2000"), 16),
     ],
-    ids=["none", "12 of PNG", "16 of PNG", "too few", "too many", "12 of TIFF", "16 of TIFF", "packed TIFF", "JPEG2000"],
+    ids=[
+        "none",
+        "12 of PNG",
+        "16 of PNG",
+        "too few",
+        "too many",
+        "12 of TIFF",
+        "16 of TIFF",
+        "packed TIFF",
+        "JPEG2000",
+    ],
 )
 def test_a_range_that_the_file_states_holds(data: bytes, bits: int) -> None:
     loaded = load_image(data, "dark")

@@ -35,9 +35,7 @@ def row_faults(row: Row, limits: ImageLimits, changed: Container[str], *, are_pi
     return [*faults, *_overlay_faults(row, limits), *_record_faults(row)]
 
 
-def _picture_faults(
-    row: Row, limits: ImageLimits, changed: Container[str], are_pixels_used: bool
-) -> Iterator[str]:
+def _picture_faults(row: Row, limits: ImageLimits, changed: Container[str], are_pixels_used: bool) -> Iterator[str]:
     try:
         loaded = _load(row["image"], limits)
     except UnusableError as error:
