@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageChops, UnidentifiedImageError
 
 from datasetkit.core.errors import UnusableError, is_out_of_memory
 from datasetkit.core.ledger import DropReason
@@ -102,6 +102,12 @@ def decode_as_readers(data: bytes) -> Image.Image | None:
         if is_out_of_memory(error):  # Pillow's decoders have it as an OSError
             raise MemoryError from error
         return None
+
+
+def is_read_as(data: bytes, pixels: Image.Image) -> bool:
+    """Return whether readers decode these pixels, mode RGB, from an image; see :func:`decode_as_readers`."""
+    read = decode_as_readers(data)
+    return read is not None and read.size == pixels.size and ImageChops.difference(read, pixels).getbbox() is None
 
 
 def open_quietly(data: bytes) -> Image.Image:

@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 
 from PIL import Image, PngImagePlugin
 
-from datasetkit.core.decoding import Decoded, decode, decode_as_readers, open_quietly
+from datasetkit.core.decoding import Decoded, decode, is_read_as, open_quietly
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.ledger import DropReason, NoticeKind
 from datasetkit.core.limits import ImageLimits
@@ -67,7 +67,7 @@ def load_image(data: bytes, name: str, limits: ImageLimits = ImageLimits()) -> L
         if decoded.orientation != 1:
             notices.append(NoticeKind.EXIF_REMOVED if decoded.orientation is None else NoticeKind.EXIF_ROTATED)
             data, name, pixels = _encode_upright(decoded, pixels, name)
-        elif (conversion or decoded.is_animated) and not _is_read_alike(data, decoded, pixels):
+        elif _is_read_otherwise(data, decoded, pixels, conversion):
             notices.append(NoticeKind.REENCODED)
             data, name = _encode_png(decoded, pixels, name)
         else:
@@ -127,15 +127,14 @@ def _file_name(name: str) -> str:
     return last.encode("utf-8", "backslashreplace").decode("utf-8").replace("\\", "_")
 
 
-def _is_read_alike(data: bytes, decoded: Decoded, pixels: Image.Image) -> bool:
-    """Return whether ``Image.open(...).convert("RGB")`` makes these pixels of a file.
+def _is_read_otherwise(data: bytes, decoded: Decoded, pixels: Image.Image, conversion: NoticeKind | None) -> bool:
+    """Return whether readers of a file would see other pixels; only those of the kinds that may are decoded again.
 
-    Never of one of 16 bits: what is scaled here is cut off there, and arrays of it have other values again.
+    Those of 16 bits always are others: ``convert("RGB")`` cuts them off, and arrays of them are of 16 bits.
     """
     if decoded.upright.mode.startswith("I"):
-        return False
-    read = decode_as_readers(data)
-    return read is not None and read.tobytes() == pixels.tobytes()
+        return True
+    return (conversion is not None or decoded.is_animated) and not is_read_as(data, pixels)
 
 
 def _encode_upright(decoded: Decoded, pixels: Image.Image, name: str) -> tuple[bytes, str, Image.Image]:

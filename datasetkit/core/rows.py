@@ -191,6 +191,9 @@ def picture(row: Row) -> Image.Image:
 def picture_of(image: Any) -> Image.Image:
     """Read what a picture column holds in any format, upright, mode RGB.
 
+    An array of shape (H, W) is taken as grey, one of (H, W, 4) as RGBA: that of a palette or of CMYK does not tell its
+    colours.
+
     Raises:
         RecordError: it is no picture, no array and no mapping with bytes.
 
