@@ -46,7 +46,7 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 def jpeg(kind: str, mode: str = "RGB") -> bytes:
-    return encode(Image.fromarray(noise((90, 70))).convert(mode), "JPEG", **KINDS[kind])
+    return encode(Image.fromarray(noise((90, 70), seed=6)).convert(mode), "JPEG", **KINDS[kind])
 
 
 def texts_of(data: bytes) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def test_a_jpeg_that_lacks_pixels_is_dropped(kind: str) -> None:
             assert length > len(data) - 8, "all that is missing are bits that fill the last byte"
             assert (np.asarray(load_image(fixed[0], "cut.jpg").pixels) == whole).all()
     with pytest.raises(UnusableError) as caught:
-        load_image(data[: len(data) // 2], "cut.jpg")
+        load_image(data[: len(data) * 9 // 10], "cut.jpg")
     assert caught.value.reason is DropReason.TRUNCATED
 
 
