@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Self
 
-
 # Tokens of the Hub and of AWS, user and password in addresses, and what follows the names of secrets.
 _SECRETS = (
     (re.compile(r"\b(hf_|AKIA|ASIA)[A-Za-z0-9]{8,}"), r"\1***"),

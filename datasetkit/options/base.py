@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args
 
-import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 from pydantic_core import to_jsonable_python
 
+from datasetkit.core.documents import DocumentError, load_yaml
 from datasetkit.core.errors import PluginError, RecipeError, UnknownNameError
 from datasetkit.core.text import one_line
 from datasetkit.runtime.devices import check_device
@@ -244,9 +244,9 @@ def split_at_commas(value: object) -> object:
 
 def _read_mapping(text: str) -> object:
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"{text} is not YAML: {one_line(error)}") from None
+        return load_yaml(text)
+    except DocumentError as error:
+        raise ValueError(f"{text} is not YAML: {error}") from None
 
 
 Commas = BeforeValidator(split_at_commas)
@@ -278,9 +278,9 @@ def read_settings(items: object) -> object:
         if not (name and equals and text):
             raise ValueError(f"{item} is not NAME=VALUE, as detector.score_min=.4")
         try:
-            settings[name] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ValueError(f"{item}: the value is not YAML: {one_line(error)}") from None
+            settings[name] = load_yaml(text)
+        except DocumentError as error:
+            raise ValueError(f"{item}: the value is not YAML: {error}") from None
     return settings
 
 
