@@ -1,9 +1,10 @@
 """The command ``datasetkit``. Owns what a person types and reads; everything else is done by the packages below."""
 
-from typing import TYPE_CHECKING
+import os
 
-from datasetkit.cli.signals import leave_at_once
+from datasetkit.cli.signals import AFTER_SIGNALS, leave_at_once
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import click
 
@@ -15,7 +16,10 @@ def main() -> None:
     leave_at_once()  # before anything takes long to import
     from datasetkit.cli.group import app
 
-    app(prog_name="datasetkit")
+    code = app.main(prog_name="datasetkit", standalone_mode=False)
+    if code > AFTER_SIGNALS:
+        os._exit(code)  # libraries that were stopped anywhere may not survive Python's own end, or wait for threads
+    raise SystemExit(code)
 
 
 def __getattr__(name: str) -> object:

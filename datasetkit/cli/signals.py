@@ -1,19 +1,22 @@
 """Signals that end a command: Ctrl-C, SIGTERM, SIGHUP. Owns what they are called, and when they end it how.
 
-While a command works they are a KeyboardInterrupt, which leaves what is finished. Before that, and once all is done,
-they end the process at once. One that is ignored, as Ctrl-C is in jobs in the background, stays ignored.
+While a command works they are an exception, which leaves what is finished. Before that, and once all is done, they end
+the process at once, which is why this module imports so little. One that is ignored, as Ctrl-C is in jobs in the
+background, stays ignored.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
 import threading
 from contextlib import suppress
-from types import FrameType
-from typing import Any, NoReturn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Any, NoReturn
 
 WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 if sys.platform != "win32":
@@ -22,7 +25,7 @@ AFTER_SIGNALS = 128
 
 
 def leave_at_once() -> None:
-    """Have every signal end the process without a traceback; no lines of code run after it."""
+    """Have every signal end the process at once, in one line."""
     _install(_leave)
 
 
@@ -30,11 +33,15 @@ def _leave(number: int, _: FrameType | None) -> NoReturn:
     word = WORDS[signal.Signals(number)]
     lines = [(2, f"{word}\n")]
     if "--json" in sys.argv:
-        lines.append((1, json.dumps({"error": word}) + "\n"))
+        lines.append((1, f'{{"error": "{word}"}}\n'))
     for descriptor, line in lines:
         with suppress(OSError):
             os.write(descriptor, line.encode())
     os._exit(AFTER_SIGNALS + number)
+
+
+class Stopped(KeyboardInterrupt):
+    """What a signal raises. Not KeyboardInterrupt itself: Python ends by SIGINT where that went through ``exec``."""
 
 
 class Stop:
@@ -64,7 +71,7 @@ class Stop:
 
     def _hear(self, number: int, _: FrameType | None) -> NoReturn:
         self.by = self.by or signal.Signals(number)
-        raise KeyboardInterrupt
+        raise Stopped
 
 
 def _install(handler: Any) -> dict[signal.Signals, Any]:
