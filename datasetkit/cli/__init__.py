@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 def main() -> None:
     """Run the command line as a process of its own."""
     leave_at_once()  # before anything takes long to import
+    from datasetkit.cli.border import hide_unraisable
     from datasetkit.cli.group import app
 
+    hide_unraisable()
     code = app.main(prog_name="datasetkit", standalone_mode=False)
     if code > AFTER_SIGNALS:
         os._exit(code)  # libraries that were stopped anywhere may not survive Python's own end, or wait for threads

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -165,6 +166,21 @@ def end(
         elif ending.message:
             click.echo(("error: " if ending.is_error else "") + ending.message, err=True)
     return ending.code
+
+
+def hide_unraisable() -> None:
+    """Have what goes wrong in threads of libraries, and while Python ends, logged for whoever debugs, never printed.
+
+    It is not how a command ends, and where memory runs out, libraries fail while they clean up.
+    """
+    if "--debug" not in sys.argv:
+        sys.unraisablehook = lambda args: _log_unraisable(args.exc_value)
+        threading.excepthook = lambda args: _log_unraisable(args.exc_value)
+
+
+def _log_unraisable(error: BaseException | None) -> None:
+    with contextlib.suppress(Exception):  # Python may have ended by half
+        logging.getLogger(OURS).debug("a library failed aside: %r", error)
 
 
 def _silence_stdout() -> None:
