@@ -17,9 +17,9 @@ import yaml
 from datasetkit.core.errors import DatasetkitError
 from datasetkit.core.text import one_line
 
-_MOST_YAML_BYTES = 4 * 2**20  # a second or two
+_MOST_YAML_BYTES = 16 * 2**20
 _MOST_DEPTH = 100
-_MOST_NODES = 200_000
+_MOST_NODES = 500_000  # some ten seconds of reading
 _MOST_DIGITS = 300  # fewer than a float can hold
 _MOST_SHOWN = 60
 

@@ -7,6 +7,7 @@ process of its own because it forks, which no process with threads should do.
 from __future__ import annotations
 
 import gc
+import io
 import os
 import random
 import resource
@@ -95,7 +96,7 @@ class Child:
             os.close(writing)
             return cls(pid, reading)
         os.dup2(writing, 2)
-        sys.stdout, sys.stderr = Path(os.devnull).open("w"), os.fdopen(2, "w", buffering=1)
+        sys.stdout, sys.stderr = io.StringIO(), os.fdopen(2, "w", buffering=1)
         for one in ENDED_BY:  # a shell has its jobs in the background ignore some
             signal.signal(one, signal.SIG_DFL)
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
@@ -104,7 +105,7 @@ class Child:
             main()
         except SystemExit as end:
             os._exit(int(end.code or 0))
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - nothing leaves the child
             sys.excepthook(*sys.exc_info())
         os._exit(99)
 
