@@ -123,4 +123,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error is a shortage of memory; torch, Pillow and the loader of libraries have their own for it."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    return any(words in str(error).lower() for words in _SHORT_OF_MEMORY)
+    try:
+        told = str(error).lower()
+    except Exception:  # noqa: BLE001 - even an error's own text may fail
+        return False
+    return any(words in told for words in _SHORT_OF_MEMORY)

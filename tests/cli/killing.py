@@ -41,14 +41,12 @@ class Scene:
         before: words of the former command; () where nothing was there.
         words: of the command.
         place: what both write, a file or a folder.
-        again: words of the command that goes on; () for the same.
 
     """
 
     before: tuple[str, ...]
     words: tuple[str, ...]
     place: Path
-    again: tuple[str, ...] = ()
 
 
 def scenes(folder: Path) -> dict[str, Scene]:
@@ -170,11 +168,11 @@ class Disturbed:
             raise SystemExit(f"{self.name}, files of {room} bytes: exit code {code}: {told}")
         if left := [path for path in self.scene.place.parent.rglob("*.partial") if ".build" not in path.parts]:
             raise SystemExit(f"{self.name}, files of {room} bytes: {left[0]} is left")
-        self.check(f"files of {room} bytes")
+        self.check(f"files of {room} bytes", goes_on=False)
         return "done" if code == 0 else "full disk"
 
-    def check(self, what: str) -> None:
-        """What was there is whole, or what comes is; and the same command ends as if nothing had been."""
+    def check(self, what: str, *, goes_on: bool = True) -> None:
+        """What was there is whole, or what comes is; the same command then ends as if nothing had been."""
         place = self.scene.place
         if not (self.name in {"build", "replacement"} and is_unfinished(place)):
             found = tree(place)
@@ -182,7 +180,9 @@ class Disturbed:
                 raise SystemExit(f"{self.name}, {what}: neither the former nor the new is whole")
             if found and place.name == "out" and (faults := list(verify_files(FolderFiles(place)))):
                 raise SystemExit(f"{self.name}, {what}: {faults[0]}")
-        self.succeed(self.scene.again or self.scene.words)
+        if not goes_on:
+            return
+        self.succeed(self.scene.words)
         if tree(place) != self.after:
             raise SystemExit(f"{self.name}, {what}: the second time ends in other bytes")
         if others := {path.name for path in place.parent.iterdir()} - {place.name, accounts_path(place).name}:
