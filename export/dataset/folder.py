@@ -19,6 +19,7 @@ from typing import Literal
 
 from filelock import FileLock, Timeout
 
+from datasetkit.core.documents import read_json
 from datasetkit.core.errors import BuiltFolderError, OutputError
 from datasetkit.core.files import replace_file
 from datasetkit.core.label_map import LabelMap
@@ -90,7 +91,7 @@ def find_build(folder: Path) -> Found:
         pending: BuildIdentity | None = None
         task: Task = "build"
         if (journal / _STATE).exists():
-            state = json.loads((journal / _STATE).read_text(encoding="utf-8"))
+            state = read_json(journal / _STATE)
             task = state.pop("task", task)
             pending = BuildIdentity.from_json(state)
         is_whole = (folder / MANIFEST_NAME).exists() and not is_unfinished(folder)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from datasetkit.core.addresses import hub_address
+from datasetkit.core.documents import read_json
 from datasetkit.core.errors import SourceError
 from datasetkit.core.files import file_sha256
 from datasetkit.core.text import one_line
@@ -181,7 +181,7 @@ def check_place(place: str, split: str | None) -> None:
     manifest = folder / "manifest.json"
     if split is not None and manifest.is_file():
         try:
-            there = list(json.loads(manifest.read_bytes())["splits"])
+            there = list(read_json(manifest)["splits"])
         except (ValueError, KeyError, TypeError):
             return  # whoever loads it says what is wrong
         _split(place, split, there, split)

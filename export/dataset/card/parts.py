@@ -20,8 +20,8 @@ from typing import Any
 
 import yaml
 
+from datasetkit.core.documents import DocumentError, load_yaml
 from datasetkit.core.errors import BuiltFolderError
-from datasetkit.core.text import one_line
 
 PUSH_LINE = re.compile(r"<!-- datasetkit:(?P<kind>folder|files)(?P<items>(?: [^\s:]+:[0-9a-f]+)*) -->\s*")
 _MARK = re.compile(r"<!-- datasetkit:(begin|end|sections)((?: [a-z_]+)*) -->")
@@ -60,13 +60,9 @@ def front_value(front: str) -> Any:
 
     """
     try:
-        return yaml.safe_load(front)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        told = one_line(error)
-        if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-            mark = error.problem_mark
-            told = f"line {mark.line + 2}, column {mark.column + 1}: {error.problem}"
-        raise BuiltFolderError(f"the card's front matter is not YAML: {told}") from error
+        return load_yaml(front, first_line=2)
+    except DocumentError as error:
+        raise BuiltFolderError(f"the card's front matter is not YAML: {error}") from error
 
 
 def front_pairs(front: str) -> Pairs:
