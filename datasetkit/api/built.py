@@ -206,13 +206,17 @@ class Built(Result):
         destination = options.out or folder.parent / f"{name}.html"
         if destination.is_dir():
             raise OutputError(f"{destination} is a folder; give the name of an HTML file")
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        from datasetkit.core.schema import row_to_record
-        from datasetkit.export.dataset.preview import write_preview
-        from datasetkit.export.dataset.reading import iter_rows
+        from datasetkit.export.dataset.preview import RecordView, view_record, write_preview
+        from datasetkit.export.dataset.reading import iter_records, naming_row
 
-        rows = (row for _, row in itertools.islice(iter_rows(folder, self.manifest), options.limit))
-        return Page(destination, write_preview(map(row_to_record, rows), destination, name, total), total)
+        def views() -> Iterator[RecordView]:
+            records = (found for shard in self.manifest.shards for found in iter_records(folder / shard.path))
+            for where, record in itertools.islice(records, options.limit):
+                with naming_row(where):
+                    view = view_record(record)
+                yield view
+
+        return Page(destination, write_preview(views(), destination, name, total), total)
 
     def card(self) -> Page:
         """Write the dataset card again from manifest and statistics; what people wrote into it stays.

@@ -17,14 +17,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from datasetkit.core.files import replace_file
 from datasetkit.core.ledger import Drop, Notice, PassedOver, Tally
 from datasetkit.export.dataset.accounts import Account
 from datasetkit.export.dataset.exchange import NEW
 from datasetkit.export.dataset.identity import BuildIdentity
 from datasetkit.export.dataset.manifest import DATA_FOLDER, LEDGER_NAME, Manifest, Part, Shard, shard_path
+from datasetkit.export.dataset.reading import iter_shard
 
 
 class PartStore:
@@ -103,8 +102,8 @@ class PartStore:
     def kept_ids(self, part: Part) -> Iterator[str]:
         """Read the ids of the records of a part, a new or a published one."""
         for shard in part.shards:
-            for batch in pq.ParquetFile(self._shard(shard)).iter_batches(columns=["record_id"]):
-                yield from batch.column(0).to_pylist()
+            for row in iter_shard(self._shard(shard), ["record_id"]):
+                yield row["record_id"]
 
     def dropped_records(self, index: int) -> dict[str, dict[str, Any]]:
         """Read what the ledger says of the dropped records of a part that is whole, by their ids."""

@@ -19,6 +19,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from datasetkit.core.drawing import encode_jpeg, object_colour
+from datasetkit.core.errors import RecordError
 from datasetkit.core.files import replace_file
 from datasetkit.core.image import load_image
 from datasetkit.core.record import KeyObject, ObjectStatus, Phrase, PhraseStatus, Record
@@ -110,8 +111,8 @@ class RecordView:
         return f"0 0 {self.size_wh[0] * UNITS_PER_PX} {self.size_wh[1] * UNITS_PER_PX}"
 
 
-def write_preview(records: Iterable[Record], destination: Path, title: str, total: int | None = None) -> int:
-    """Write the preview page.
+def write_preview(found: Iterable[RecordView], destination: Path, title: str, total: int | None = None) -> int:
+    """Write the preview page of records that :func:`view_record` prepared.
 
     Equal records give equal bytes. The page holds every record that it is given; take a few hundred at most. A file
     that is there is replaced. Give the ``total`` of the dataset's records where the page shows only some of them.
@@ -119,11 +120,8 @@ def write_preview(records: Iterable[Record], destination: Path, title: str, tota
     Returns:
         how many records the page shows.
 
-    Raises:
-        UnusableError: a record's picture cannot be decoded.
-
     """
-    views = [view_record(record) for record in records]
+    views = list(found)
     statuses = Counter(phrase.status for view in views for phrase in view.record.phrases)
     script = _template("preview.js")
     environment = template_environment(html=True)
@@ -139,13 +137,25 @@ def write_preview(records: Iterable[Record], destination: Path, title: str, tota
         script=Markup(script),  # noqa: S704 - a file of this package
         script_sha256=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
     )
+    destination.parent.mkdir(parents=True, exist_ok=True)
     replace_file(destination, html.encode())
     return len(views)
 
 
 def view_record(record: Record) -> RecordView:
-    """Prepare one record for the page."""
+    """Prepare one record for the page.
+
+    Raises:
+        UnusableError: its image cannot be decoded.
+        RecordError: its image has another size than the record says.
+
+    """
     pixels = load_image(record.image.data, record.image.name).pixels
+    if (pixels.height, pixels.width) != record.image.size_hw:
+        raise RecordError(
+            f"the image has {pixels.width}x{pixels.height} px; width and height are {record.image.width}x"
+            f"{record.image.height}"
+        )
     longer = max(pixels.size)
     scale = min(_PICTURE_MAX_SIDE_PX, max(_SHOWN_MIN_SIDE_PX, longer)) / longer
     size_wh = (max(1, round(pixels.width * scale)), max(1, round(pixels.height * scale)))

@@ -21,7 +21,7 @@ from datasetkit.core.files import write_json
 from datasetkit.core.record import ObjectStatus, PhraseStatus
 from datasetkit.export.dataset.manifest import STATISTICS_NAME, Manifest
 from datasetkit.export.dataset.model_scores import ScoreCounter, ScoreSummary
-from datasetkit.export.dataset.reading import iter_shard, open_shard
+from datasetkit.export.dataset.reading import iter_rows, open_shard
 
 CATEGORIES_KEPT = 100
 PICTURE_SIZES_KEPT = 20
@@ -206,8 +206,8 @@ def compute_statistics(folder: Path, manifest: Manifest) -> Statistics:
     counter = StatisticsCounter(manifest.split_rows)
     for shard in manifest.shards:
         counter.add_bytes(shard.split, uncompressed_bytes(folder / shard.path))
-        for row in iter_shard(folder / shard.path, _COLUMNS):
-            counter.add_row(shard.split, row)
+    for shard, row in iter_rows(folder, manifest, _COLUMNS):
+        counter.add_row(shard.split, row)
     return counter.finish()
 
 

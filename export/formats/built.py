@@ -15,14 +15,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from datasetkit.core.errors import BuiltFolderError
+from datasetkit.core.errors import BuiltFolderError, RecordError
 from datasetkit.core.files import file_sha256
 from datasetkit.core.record import EncodedImage, KeyObject, Record
-from datasetkit.core.schema import row_to_record
 from datasetkit.export.dataset.manifest import Manifest, Shard
-from datasetkit.export.dataset.reading import iter_shard
+from datasetkit.export.dataset.reading import iter_records, iter_shard, naming_row
 from datasetkit.runtime.progress import OnProgress, counter
 
 UNNAMED = "object"
@@ -101,7 +100,7 @@ def picture_suffix(image: EncodedImage) -> str:
     """Give the ending of a picture's name, lower case; where that is none of a picture, the one of its format.
 
     Raises:
-        BuiltFolderError: it is no picture.
+        RecordError: it is no picture.
 
     """
     suffix = _usual_suffix(PurePosixPath(image.name).suffix)
@@ -110,8 +109,8 @@ def picture_suffix(image: EncodedImage) -> str:
     try:
         with Image.open(io.BytesIO(image.data), formats=tuple(_SUFFIXES)) as opened:
             return _SUFFIXES[str(opened.format)]
-    except (UnidentifiedImageError, KeyError):
-        raise BuiltFolderError(f"{image.name} is no picture; `datasetkit verify` tells what else is wrong") from None
+    except (OSError, KeyError):
+        raise RecordError(f"image.bytes of {image.name} are not an image") from None
 
 
 def _usual_suffix(suffix: str) -> str:
@@ -175,15 +174,22 @@ class BuiltDataset:
         return len(np.unique(numbers)) == len(numbers)
 
     def _read(self, split: str) -> Iterator[Record]:
-        for row in self._rows(split):
-            yield row_to_record(row)
-            self._count(1)
+        for path in self._shards(split):
+            for where, record in iter_records(path):
+                with naming_row(where):
+                    picture_suffix(record.image)  # of every image, before a format names it
+                yield record
+                self._count(1)
 
-    def _rows(self, split: str, columns: tuple[str, ...] | None = None) -> Iterator[dict[str, Any]]:
+    def _rows(self, split: str, columns: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+        for path in self._shards(split):
+            yield from iter_shard(path, columns)
+
+    def _shards(self, split: str) -> Iterator[Path]:
         for shard in self._manifest.shards:
             if shard.split == split:
                 self._check(shard)
-                yield from iter_shard(self._folder / shard.path, columns)
+                yield self._folder / shard.path
 
     def _check(self, shard: Shard) -> None:
         """Compare a shard with the manifest when it is first read."""
