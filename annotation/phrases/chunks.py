@@ -13,7 +13,7 @@ from datasetkit.annotation.phrases.words import Words
 
 # Modifiers may be joined ("black and white", "big, red"); nouns may not: "a cat and a dog" is two phrases.
 # In the grammar of nltk: <DT>*(<RB>*<CD|JJ>(<COMMA>?<CC>?<RB>*<CD|JJ>)*)?<NN|NNS>+, a letter for each tag. It is read
-# from the last noun backwards: forwards, every place of a long run of modifiers would be tried as the start of a phrase.
+# from the last noun backwards: forwards, each place of a long run of modifiers would be tried as the start of a phrase.
 _LETTERS = {"DT": "D", "RB": "R", "CD": "J", "JJ": "J", "COMMA": ",", "CC": "C", "NN": "N", "NNS": "N"}
 _BACKWARDS = re.compile(r"N+(?:J(?:R*C?,?J)*R*)?D*")
 _LONGEST_HEAD_TOKENS = 5

@@ -12,9 +12,11 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cache
 from importlib import resources
 from pathlib import Path
 
+from jinja2 import Template
 from markupsafe import Markup
 from PIL import Image
 
@@ -124,9 +126,7 @@ def write_preview(found: Iterable[RecordView], destination: Path, title: str, to
     views = list(found)
     statuses = Counter(phrase.status for view in views for phrase in view.record.phrases)
     script = _template("preview.js")
-    environment = template_environment(html=True)
-    environment.filters |= {"words": lambda constant: constant.replace("_", " "), "percent": _percent}
-    html = environment.from_string(_template("preview.html.j2")).render(
+    html = _page().render(
         title=title,
         total=len(views) if total is None else total,
         views=views,
@@ -273,6 +273,13 @@ def _percent(share: float) -> str:
     if share < 0.001:
         return "< 0.1 %"
     return f"{100 * share:.1f} %" if share < 0.1 else f"{100 * share:.0f} %"
+
+
+@cache
+def _page() -> Template:
+    environment = template_environment(html=True)
+    environment.filters |= {"words": lambda constant: constant.replace("_", " "), "percent": _percent}
+    return environment.from_string(_template("preview.html.j2"))
 
 
 def _template(name: str) -> str:

@@ -13,16 +13,21 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
 import datasetkit as dk
+from datasetkit.cli import app
 from datasetkit.core.errors import BuiltFolderError, UnusableError
 from datasetkit.core.files import file_sha256
+from datasetkit.core.ledger import DropReason
 from datasetkit.core.limits import ImageLimits
+from datasetkit.core.record import Candidate, KeyObject, ObjectStatus, Record
 from datasetkit.core.schema import record_to_row, row_schema
 from datasetkit.export.dataset.manifest import Manifest, Shard
 from datasetkit.export.dataset.samples import sample_rows
 from datasetkit.export.dataset.statistics import compute_statistics
 from datasetkit.export.dataset.verification.rows import row_faults
+from datasetkit.export.formats import FORMATS
 from datasetkit.hi_scoring.data.datasets import open_data
 from datasetkit.hi_scoring.data.reading import read_sample
 from tests.export.folders import Row, bare_record, overlay_of, record, write_folder
@@ -199,9 +204,7 @@ def test_nulls_that_are_legal_are_read_by_everything(tmp_path: Path, version: st
 OTHER_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "other columns": (lambda path: pq.write_table(pa.table({"a": [1]}), path), "has schema version None"),
     "other types": (
-        lambda path: pq.write_table(
-            pa.table({"width": ["1"]}).replace_schema_metadata(row_schema().metadata), path
-        ),
+        lambda path: pq.write_table(pa.table({"width": ["1"]}).replace_schema_metadata(row_schema().metadata), path),
         "has other columns than schema version 2.0",
     ),
     "other nesting": (
@@ -217,15 +220,13 @@ OTHER_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize(("damage", "told"), OTHER_FILES.values(), ids=OTHER_FILES)
-def test_other_files_under_the_name_of_a_shard(
-    tmp_path: Path, damage: Callable[[Path], object], told: str
-) -> None:
+def test_other_files_under_the_name_of_a_shard(tmp_path: Path, damage: Callable[[Path], object], told: str) -> None:
     write_folder(tmp_path / "out", {"train": [sound_rows()]})
     damage(tmp_path / "out" / SHARD)
     manifest = fit(tmp_path / "out", 2)
     found = refusals(commands(tmp_path / "out", manifest, tmp_path / "to"))
-    assert found.keys() >= {"stats", "samples"}
-    assert "other nesting" in told or all(told in text and SHARD.rpartition("/")[2] in text for text in found.values())
+    assert found
+    assert all(told in text and SHARD.rpartition("/")[2] in text for text in found.values())
     assert not (tmp_path / "to" / "coco").exists()
     assert not dk.open(tmp_path / "out").verify().is_sound
 
@@ -240,6 +241,7 @@ def test_a_shard_without_rows(tmp_path: Path) -> None:
 def test_the_command_line_names_the_row_in_one_line(built: Path, tmp_path: Path) -> None:
     write_rows(built, [sound_rows()[0], with_cell(sound_rows()[1], "objects[0].status", None)])
     for arguments in (["stats"], ["preview", "--out", str(tmp_path / "page.html")]):
-        result = CliRunner().invoke(main, [arguments[0], str(built), *arguments[1:]])
-        assert result.exit_code == 1
-        assert result.stderr.strip().splitlines()[-1].startswith("error:") and "objects[0].status is null" in result.stderr
+        result = CliRunner().invoke(app, [arguments[0], str(built), *arguments[1:]])
+        assert (result.exit_code, result.stdout) == (1, "")
+        (line,) = result.stderr.splitlines()
+        assert f"{SHARD} row 1: objects[0].status is null" in line
