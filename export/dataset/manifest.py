@@ -25,6 +25,7 @@ LICENSE_NAME = "LICENSE"
 PAPERS = (CARD_NAME, MANIFEST_NAME, LEDGER_NAME, STATISTICS_NAME, RECIPE_NAME)  # every built folder has them
 DATA_FOLDER = "data"
 ASSETS_FOLDER = "assets"
+_MOST_LEVELS = 50
 PICTURES = ("samples.jpg", "categories.png", "objects.png", "phrases.png")  # what is drawn there, in the card's order
 
 
@@ -55,8 +56,7 @@ class Shard:
     sha256: str
 
     def __post_init__(self) -> None:
-        if not all(isinstance(text, str) for text in (self.path, self.split, self.sha256)):
-            raise ValueError(f"path, split and sha256 of a shard must be text: {self}")
+        _require_text(path=self.path, split=self.split, sha256=self.sha256)
         _require_counts(self.rows, self.bytes)
 
 
@@ -81,7 +81,7 @@ class Part:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Part:
         """Read what :meth:`to_json` wrote."""
-        shards = tuple(Shard(**shard) for shard in value["shards"])
+        shards = tuple(Shard(**shard) for shard in _items(value["shards"]))
         _require_counts(value["index"])
         return cls(value["index"], shards, _read_tally(value["tally"]))
 
@@ -174,14 +174,13 @@ class Manifest:
         path = folder / MANIFEST_NAME
         try:
             value = json.loads(path.read_text(encoding="utf-8"))
-            if not isinstance(value["recipe"], Mapping):
-                raise TypeError("the recipe must be a mapping of options")  # noqa: TRY301 - told like the others below
+            _require_text(**{name: value[name] for name in ("schema_version", "code_version", "source_fingerprint")})
             return cls(
                 schema_version=value["schema_version"],
                 code_version=value["code_version"],
                 source_fingerprint=value["source_fingerprint"],
-                recipe=value["recipe"],
-                parts=tuple(map(Part.from_json, value["parts"])),
+                recipe=_read_recipe(value["recipe"]),
+                parts=tuple(map(Part.from_json, _items(value["parts"]))),
                 stray=_read_tally(value["stray"]),
                 models=read_models(value["models"]),
                 files=_read_files(value["files"]),
@@ -203,7 +202,7 @@ def read_models(values: Sequence[Mapping[str, Any]]) -> tuple[ModelIdentity, ...
         TypeError: they are not of that form.
 
     """
-    models = tuple(ModelIdentity(**value) for value in values)
+    models = tuple(ModelIdentity(**value) for value in _items(values))
     for model in models:
         if not (isinstance(model.role, str) and isinstance(model.id, str)):
             raise TypeError(f"role and id of a model must be text: {model}")
@@ -219,15 +218,17 @@ def read_plugins(values: Sequence[Mapping[str, Any]]) -> tuple[Origin, ...]:
         TypeError: they are not of that form.
 
     """
-    plugins = tuple(Origin(**value) for value in values)
-    if not all(isinstance(text, str | None) for plugin in plugins for text in asdict(plugin).values()):
-        raise TypeError(f"kind, name, path, distribution and version of a plug-in must be text: {plugins}")
+    plugins = tuple(Origin(**value) for value in _items(values))
+    for plugin in plugins:
+        _require_text(kind=plugin.kind, name=plugin.name, path=plugin.path)
+        if not all(isinstance(text, str | None) for text in (plugin.distribution, plugin.version, plugin.sha256)):
+            raise TypeError(f"distribution, version and sha256 of a plug-in must be text or null: {plugin}")
     return plugins
 
 
 def _read_passed_over(values: Sequence[Mapping[str, Any]]) -> tuple[PassedOver, ...]:
     """Read what was passed over; versions before 0.3 did not count it."""
-    found = tuple(map(PassedOver.from_json, values))
+    found = tuple(map(PassedOver.from_json, _items(values)))
     _require_counts(*(item.count for item in found))
     return found
 
@@ -246,7 +247,39 @@ def _read_tally(value: Mapping[str, Any]) -> Tally:
     return tally
 
 
+def _read_recipe(value: object) -> Mapping[str, Any]:
+    """Read a recipe as far as anybody here relies on it; options of other versions and of plug-ins stay as they are."""
+    if not isinstance(value, Mapping):
+        raise TypeError("the recipe must be a mapping of options")
+    _require_text(name=value["source"]["name"])
+    grounding = value.get("grounding")
+    if not isinstance(grounding, Mapping | None):
+        raise TypeError(f"grounding must be options or null, not {grounding!r}")
+    _require_levels(value, _MOST_LEVELS)
+    return value
+
+
+def _require_levels(value: object, most: int) -> None:
+    """Refuse what is nested so deeply that writing it anew would not end well."""
+    if most == 0:
+        raise ValueError(f"the recipe is nested more than {_MOST_LEVELS} levels deep")
+    for item in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
+        _require_levels(item, most - 1)
+
+
+def _items(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r} must be a list")
+    return value
+
+
+def _require_text(**values: object) -> None:
+    for name, value in values.items():
+        if not isinstance(value, str) or not value or "\0" in value:
+            raise TypeError(f"{name} must be text, not {value!r}")
+
+
 def _require_counts(*values: object) -> None:
     for value in values:
-        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
             raise ValueError(f"count {value!r} must be a whole number, not negative")

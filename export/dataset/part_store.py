@@ -105,6 +105,12 @@ class PartStore:
             for row in iter_shard(self._shard(shard), ["record_id"]):
                 yield row["record_id"]
 
+    def image_splits(self, part: Part) -> Iterator[tuple[str, str]]:
+        """Read the split of each record of a part, a new or a published one, with the SHA-256 of its image."""
+        for shard in part.shards:
+            for row in iter_shard(self._shard(shard), ["source.sha256"]):
+                yield shard.split, row["source"]["sha256"]
+
     def dropped_records(self, index: int) -> dict[str, dict[str, Any]]:
         """Read what the ledger says of the dropped records of a part that is whole, by their ids."""
         with self._ledger(index).open(encoding="utf-8") as lines:
