@@ -112,7 +112,9 @@ def main() -> int:
             shorter, longer = (statistics.median(times) for times in zip(*pairs, strict=True))
             is_judged = longer >= LEAST_SECONDS
             worst = max(worst, ratio if is_judged else 0.0)
-            print(f"{name:22} {shorter:7.3f} s, {longer:7.3f} s, ratio {ratio:.2f}{'' if is_judged else ' (too short)'}")
+            print(
+                f"{name:22} {shorter:7.3f} s, {longer:7.3f} s, ratio {ratio:.2f}{'' if is_judged else ' (too short)'}"
+            )
     print(f"worst ratio {worst:.2f}, at most {MAX_RATIO}")
     return int(worst > MAX_RATIO)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datasetkit.core.errors import BuiltFolderError, DatasetkitError, HubError, OutputError
-from datasetkit.core.paths import as_place
+from datasetkit.core.paths import as_place, path_text
 from datasetkit.core.remote import RemotePath
 from datasetkit.core.results import Result
 from datasetkit.core.text import counted
@@ -201,7 +201,8 @@ class Built(Result):
             BuiltFolderError: a shard cannot be read.
 
         """
-        options = PreviewOptions.checked({"folder": self._folder, "out": out, "limit": limit})
+        to = None if out is None else path_text(out)
+        options = PreviewOptions.checked({"folder": self._folder, "out": to, "limit": limit})
         folder, total, name = options.folder, len(self), options.folder.resolve().name
         destination = options.out or folder.parent / f"{name}.html"
         if destination.is_dir():
@@ -266,10 +267,10 @@ class Built(Result):
         """
         from datasetkit.export.formats import FORMATS
 
-        folder, _ = self._folder, FORMATS.load(to)
+        folder, _ = self._folder, FORMATS.load(str(to))
         from datasetkit.export.formats.exporting import export_folder, export_remote
 
-        place = as_place(os.fspath(destination))
+        place = as_place(path_text(destination))
         if isinstance(place, RemotePath):
             return export_remote(folder, to, place, split=split, overwrite=overwrite, on_progress=on_progress)
         return export_folder(folder, to, place, split=split, overwrite=overwrite, on_progress=on_progress)
@@ -346,9 +347,10 @@ def open_built(folder: str | os.PathLike[str]) -> Built:
 
     Raises:
         BuiltFolderError: it is neither, or datasetkit did not write it.
+        AddressError: it is not a path, an address or a name.
 
     """
-    given = os.fspath(folder)
+    given = path_text(folder)
     place = as_place(given)
     if isinstance(place, RemotePath):
         return Built(place)

@@ -257,7 +257,9 @@ class Job:
                 store.forget([index])
                 store.carry_over(part, self._accounts.get(index))
         if not all(map(self._fits, store.whole.values())):
-            logger.warning("all parts stay as they were: the borders of the splits move, and not all can be built again")
+            logger.warning(
+                "all parts stay as they were: the borders of the splits move, and not all can be built again"
+            )
             store.forget([*store.whole])
             for part in former.values():
                 store.carry_over(part, self._accounts.get(part.index))

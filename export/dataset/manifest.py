@@ -13,6 +13,7 @@ from datasetkit.core.detections import ModelIdentity
 from datasetkit.core.errors import BuiltFolderError
 from datasetkit.core.files import write_json
 from datasetkit.core.ledger import PassedOver, Tally
+from datasetkit.export.dataset.plain_json import items, require_counts, require_levels, require_text
 from datasetkit.options import Recipe
 from datasetkit.runtime.registry import Origin
 
@@ -25,7 +26,6 @@ LICENSE_NAME = "LICENSE"
 PAPERS = (CARD_NAME, MANIFEST_NAME, LEDGER_NAME, STATISTICS_NAME, RECIPE_NAME)  # every built folder has them
 DATA_FOLDER = "data"
 ASSETS_FOLDER = "assets"
-_MOST_LEVELS = 50
 PICTURES = ("samples.jpg", "categories.png", "objects.png", "phrases.png")  # what is drawn there, in the card's order
 
 
@@ -56,8 +56,8 @@ class Shard:
     sha256: str
 
     def __post_init__(self) -> None:
-        _require_text(path=self.path, split=self.split, sha256=self.sha256)
-        _require_counts(self.rows, self.bytes)
+        require_text(path=self.path, split=self.split, sha256=self.sha256)
+        require_counts(self.rows, self.bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +81,8 @@ class Part:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Part:
         """Read what :meth:`to_json` wrote."""
-        shards = tuple(Shard(**shard) for shard in _items(value["shards"]))
-        _require_counts(value["index"])
+        shards = tuple(Shard(**shard) for shard in items(value["shards"]))
+        require_counts(value["index"])
         return cls(value["index"], shards, _read_tally(value["tally"]))
 
 
@@ -174,13 +174,13 @@ class Manifest:
         path = folder / MANIFEST_NAME
         try:
             value = json.loads(path.read_text(encoding="utf-8"))
-            _require_text(**{name: value[name] for name in ("schema_version", "code_version", "source_fingerprint")})
+            require_text(**{name: value[name] for name in ("schema_version", "code_version", "source_fingerprint")})
             return cls(
                 schema_version=value["schema_version"],
                 code_version=value["code_version"],
                 source_fingerprint=value["source_fingerprint"],
                 recipe=_read_recipe(value["recipe"]),
-                parts=tuple(map(Part.from_json, _items(value["parts"]))),
+                parts=tuple(map(Part.from_json, items(value["parts"]))),
                 stray=_read_tally(value["stray"]),
                 models=read_models(value["models"]),
                 files=_read_files(value["files"]),
@@ -202,7 +202,7 @@ def read_models(values: Sequence[Mapping[str, Any]]) -> tuple[ModelIdentity, ...
         TypeError: they are not of that form.
 
     """
-    models = tuple(ModelIdentity(**value) for value in _items(values))
+    models = tuple(ModelIdentity(**value) for value in items(values))
     for model in models:
         if not (isinstance(model.role, str) and isinstance(model.id, str)):
             raise TypeError(f"role and id of a model must be text: {model}")
@@ -218,9 +218,9 @@ def read_plugins(values: Sequence[Mapping[str, Any]]) -> tuple[Origin, ...]:
         TypeError: they are not of that form.
 
     """
-    plugins = tuple(Origin(**value) for value in _items(values))
+    plugins = tuple(Origin(**value) for value in items(values))
     for plugin in plugins:
-        _require_text(kind=plugin.kind, name=plugin.name, path=plugin.path)
+        require_text(kind=plugin.kind, name=plugin.name, path=plugin.path)
         if not all(isinstance(text, str | None) for text in (plugin.distribution, plugin.version, plugin.sha256)):
             raise TypeError(f"distribution, version and sha256 of a plug-in must be text or null: {plugin}")
     return plugins
@@ -228,8 +228,8 @@ def read_plugins(values: Sequence[Mapping[str, Any]]) -> tuple[Origin, ...]:
 
 def _read_passed_over(values: Sequence[Mapping[str, Any]]) -> tuple[PassedOver, ...]:
     """Read what was passed over; versions before 0.3 did not count it."""
-    found = tuple(map(PassedOver.from_json, _items(values)))
-    _require_counts(*(item.count for item in found))
+    found = tuple(map(PassedOver.from_json, items(values)))
+    require_counts(*(item.count for item in found))
     return found
 
 
@@ -243,7 +243,7 @@ def _read_tally(value: Mapping[str, Any]) -> Tally:
     tally = Tally.from_json(dict(value))
     counters: list[Counter[Any]] = [tally.read, tally.kept, *tally.dropped.values(), tally.notices]
     for counter in counters:
-        _require_counts(*counter.values())
+        require_counts(*counter.values())
     return tally
 
 
@@ -251,35 +251,9 @@ def _read_recipe(value: object) -> Mapping[str, Any]:
     """Read a recipe as far as anybody here relies on it; options of other versions and of plug-ins stay as they are."""
     if not isinstance(value, Mapping):
         raise TypeError("the recipe must be a mapping of options")
-    _require_text(name=value["source"]["name"])
+    require_text(name=value["source"]["name"])
     grounding = value.get("grounding")
     if not isinstance(grounding, Mapping | None):
         raise TypeError(f"grounding must be options or null, not {grounding!r}")
-    _require_levels(value, _MOST_LEVELS)
+    require_levels(value)
     return value
-
-
-def _require_levels(value: object, most: int) -> None:
-    """Refuse what is nested so deeply that writing it anew would not end well."""
-    if most == 0:
-        raise ValueError(f"the recipe is nested more than {_MOST_LEVELS} levels deep")
-    for item in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
-        _require_levels(item, most - 1)
-
-
-def _items(value: object) -> list[Any]:
-    if not isinstance(value, list):
-        raise TypeError(f"{value!r} must be a list")
-    return value
-
-
-def _require_text(**values: object) -> None:
-    for name, value in values.items():
-        if not isinstance(value, str) or not value or "\0" in value:
-            raise TypeError(f"{name} must be text, not {value!r}")
-
-
-def _require_counts(*values: object) -> None:
-    for value in values:
-        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
-            raise ValueError(f"count {value!r} must be a whole number, not negative")

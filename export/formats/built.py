@@ -129,7 +129,7 @@ class BuiltDataset:
         self._folder = folder
         self._manifest = Manifest.read(folder)
         rows = self._manifest.split_rows
-        if split is not None and split not in rows:
+        if split is not None and split not in [*rows]:
             raise BuiltFolderError(f"{folder} has no split {split!r}; it has {', '.join(rows) or 'none'}")
         self._sound: set[str] = set()
         self.splits = tuple(rows) if split is None else (split,)

@@ -1,0 +1,44 @@
+"""What is read from JSON files that people may have edited. Owns the checks that manifest and statistics share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from numbers import Real
+from typing import Any
+
+
+def items(value: object) -> list[Any]:
+    """Return a list; raise TypeError where it is none."""
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r} must be a list")
+    return value
+
+
+def require_text(**values: object) -> None:
+    """Raise TypeError where one of some named values is not a text, or is empty."""
+    for name, value in values.items():
+        if not isinstance(value, str) or not value or "\0" in value:
+            raise TypeError(f"{name} must be text, not {value!r}")
+
+
+def require_counts(*values: object) -> None:
+    """Raise ValueError where a value is not a whole number of 63 bits, not negative."""
+    for value in values:
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
+            raise ValueError(f"count {value!r} must be a whole number, not negative")
+
+
+def require_numbers(*values: object) -> None:
+    """Raise ValueError where a value is not a finite number."""
+    for value in values:
+        if not isinstance(value, Real) or isinstance(value, bool) or not math.isfinite(value):
+            raise ValueError(f"{value!r} must be a number")
+
+
+def require_levels(value: object, most: int = 50) -> None:
+    """Raise ValueError where a value is nested so deeply that writing it anew would not end well."""
+    if most == 0:
+        raise ValueError("values are nested too deeply")
+    for item in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
+        require_levels(item, most - 1)
