@@ -55,11 +55,11 @@ _Rule = _Cell | _List | _Struct
 
 
 def _is_whole(value: object, least: int, end: int = _INT32_END) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and least <= int(value) < end
+    return not isinstance(value, bool) and isinstance(value, Integral) and least <= int(value) < end
 
 
 def _is_unit(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and 0.0 <= float(value) <= 1.0  # NaN fails this
+    return not isinstance(value, bool) and isinstance(value, Real) and 0.0 <= float(value) <= 1.0  # NaN fails this
 
 
 def _is_box(value: object) -> bool:

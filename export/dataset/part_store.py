@@ -23,6 +23,7 @@ from datasetkit.export.dataset.accounts import Account
 from datasetkit.export.dataset.exchange import NEW
 from datasetkit.export.dataset.identity import BuildIdentity
 from datasetkit.export.dataset.manifest import DATA_FOLDER, LEDGER_NAME, Manifest, Part, Shard, shard_path
+from datasetkit.export.dataset.plain_json import read_events
 from datasetkit.export.dataset.reading import iter_shard
 
 
@@ -149,10 +150,9 @@ class PartStore:
     @cached_property
     def _published_lines(self) -> dict[int, list[str]]:
         """Lines of the published ledger, part by part."""
-        lines: dict[int, list[str]] = {}
-        with (self._folder / LEDGER_NAME).open(encoding="utf-8", newline="\n") as ledger:
-            for line in ledger:
-                lines.setdefault(json.loads(line)["part"], []).append(line)
+        lines: dict[Any, list[str]] = {}
+        for line, event in read_events(self._folder / LEDGER_NAME):
+            lines.setdefault(event.get("part"), []).append(line)
         return lines
 
     def _final_names(self) -> tuple[tuple[Part, ...], dict[Path, str]]:

@@ -1,11 +1,34 @@
-"""What is read from JSON files that people may have edited. Owns the checks that manifest and statistics share."""
+"""JSON files that people may have edited. Owns the checks that manifest, statistics and ledger share."""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from numbers import Real
+from pathlib import Path
 from typing import Any
+
+from datasetkit.core.errors import BuiltFolderError
+
+
+def read_events(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the lines of a ledger, each with the event that it is.
+
+    Raises:
+        BuiltFolderError: names the line that is none.
+
+    """
+    count = 0
+    try:
+        with path.open(encoding="utf-8", newline="\n") as lines:
+            for line in lines:
+                count += 1
+                event = json.loads(line)
+                require_text(event=event["event"])
+                yield line, event
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise BuiltFolderError(f"{path} line {count} is not an event: {error!r}; build the dataset again") from error
 
 
 def items(value: object) -> list[Any]:
@@ -32,7 +55,7 @@ def require_counts(*values: object) -> None:
 def require_numbers(*values: object) -> None:
     """Raise ValueError where a value is not a finite number."""
     for value in values:
-        if not isinstance(value, Real) or isinstance(value, bool) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
             raise ValueError(f"{value!r} must be a number")
 
 
