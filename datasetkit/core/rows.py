@@ -174,7 +174,8 @@ def masks(row: Row) -> BoolArray:
         UnusableError: a mask is damaged.
 
     """
-    size_hw, found = _size_hw(row), [_mask(item) for item in _items(row, "objects")]
+    found = [_mask(item) for item in _items(row, "objects")]
+    size_hw = _size_hw(row)
     result = np.zeros((len(found), *size_hw), dtype=np.bool_)
     result[[mask is not None for mask in found]] = _decoded([mask for mask in found if mask is not None], size_hw)
     return result
