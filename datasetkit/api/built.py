@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from datasetkit.core.addresses import HubAddress, check_written, hub_address
 from datasetkit.core.errors import BuiltFolderError, DatasetkitError, HubError, OutputError
-from datasetkit.core.paths import as_place
+from datasetkit.core.paths import as_place, path_text
 from datasetkit.core.remote import RemotePath
 from datasetkit.core.results import Result
 from datasetkit.core.text import counted
@@ -200,18 +200,23 @@ class Built(Result):
             BuiltFolderError: a shard cannot be read.
 
         """
-        options = PreviewOptions.checked({"folder": self._folder, "out": out, "limit": limit})
+        to = None if out is None else path_text(out)
+        options = PreviewOptions.checked({"folder": self._folder, "out": to, "limit": limit})
         folder, total, name = options.folder, len(self), options.folder.resolve().name
         destination = options.out or folder.parent / f"{name}.html"
         if destination.is_dir():
             raise OutputError(f"{destination} is a folder; give the name of an HTML file")
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        from datasetkit.core.schema import row_to_record
-        from datasetkit.export.dataset.preview import write_preview
-        from datasetkit.export.dataset.reading import iter_rows
+        from datasetkit.export.dataset.preview import RecordView, view_record, write_preview
+        from datasetkit.export.dataset.reading import iter_records, naming_row
 
-        rows = (row for _, row in itertools.islice(iter_rows(folder, self.manifest), options.limit))
-        return Page(destination, write_preview(map(row_to_record, rows), destination, name, total), total)
+        def views() -> Iterator[RecordView]:
+            records = (found for shard in self.manifest.shards for found in iter_records(folder / shard.path))
+            for where, record in itertools.islice(records, options.limit):
+                with naming_row(where):
+                    view = view_record(record)
+                yield view
+
+        return Page(destination, write_preview(views(), destination, name, total), total)
 
     def card(self) -> Page:
         """Write the dataset card again from manifest and statistics; what people wrote into it stays.
@@ -262,10 +267,10 @@ class Built(Result):
         """
         from datasetkit.export.formats import FORMATS
 
-        folder, _ = self._folder, FORMATS.load(to)
+        folder, _ = self._folder, FORMATS.load(str(to))
         from datasetkit.export.formats.exporting import export_folder, export_remote
 
-        place = as_place(os.fspath(destination))
+        place = as_place(path_text(destination))
         if isinstance(place, RemotePath):
             check_written(place.protocol, place)
             return export_remote(folder, to, place, split=split, overwrite=overwrite, on_progress=on_progress)
@@ -344,10 +349,10 @@ def open_built(folder: str | os.PathLike[str]) -> Built:
 
     Raises:
         BuiltFolderError: it is neither, or datasetkit did not write it.
-        AddressError: it is an address that cannot be used, as one of a model.
+        AddressError: it is not a path, a name or an address, or one that cannot be used, as that of a model.
 
     """
-    given = os.fspath(folder)
+    given = path_text(folder)
     if not os.path.lexists(given) and (address := hub_address(given, "dataset")) is not None:
         return Built(address)
     place = as_place(given)

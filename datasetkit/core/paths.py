@@ -29,6 +29,21 @@ EXPORT_JOURNAL = ".datasetkit-export-journal.json"
 _NOTES = frozenset({EXPORT_MARKER, EXPORT_JOURNAL})
 
 
+def path_text(value: object) -> str:
+    """Return a path, an address or a name on the Hub as text.
+
+    Raises:
+        AddressError: it is none of these.
+
+    """
+    text = value if isinstance(value, str) else os.fspath(value) if isinstance(value, os.PathLike) else None
+    if not isinstance(text, str):
+        raise AddressError(f"a {type(value).__name__} is not a path; give a path, an address or a name as text")
+    if "\0" in text:
+        raise AddressError(f"{text!r} holds a null byte, which no path has")
+    return text
+
+
 def as_place(value: str | Path | RemotePath) -> Place:
     """Tell an address from a path.
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import operator
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -20,19 +21,28 @@ from PIL import Image
 
 from datasetkit.core.addresses import hub_address
 from datasetkit.core.drawing import draw_overlay
-from datasetkit.core.errors import AddressError, BuiltFolderError, RecordError, UnknownNameError
+from datasetkit.core.errors import (
+    AddressError,
+    BuiltFolderError,
+    DatasetkitError,
+    HubError,
+    RecordError,
+    UnknownNameError,
+)
 from datasetkit.core.image import published_pixels
 from datasetkit.core.limits import MOST_PIXELS, ImageLimits
 from datasetkit.core.mask import Mask, decode_masks
-from datasetkit.core.paths import as_place
+from datasetkit.core.paths import as_place, path_text
 from datasetkit.core.pixels import rgb_pixels
 from datasetkit.core.record import KeyObject
 from datasetkit.core.remote import RemotePath
+from datasetkit.core.text import one_line
 
 BoolArray = NDArray[np.bool_]
 Row = Any  # a mapping from column to value; a pandas Series is one in all but its type
 _OUR_COLUMNS = ("image", "width", "height", "description", "objects", "phrases", "source", "record_id")
 _SHARD = re.compile(r"data/(?P<split>\w+)-\d{5}-of-\d{5}\.parquet")
+_MOST_TOLD = 400
 _NO_LIMITS = ImageLimits(max_bytes=2**31, max_pixels=MOST_PIXELS)
 
 
@@ -54,20 +64,28 @@ def load(
         ``datasets.Dataset`` for a split, ``datasets.DatasetDict`` for all of them; their iterable kin when streaming.
 
     Raises:
-        BuiltFolderError: the dataset does not have our columns, or there is none in the folder or at the address.
-        AddressError: the address cannot be used, or a revision is given with it that it cannot have.
+        BuiltFolderError: the dataset does not have our columns, or there is none in the folder or at the address; or
+            it cannot be loaded: there is no such split or revision, or a shard is damaged.
+        AddressError: it is not a path, a name or an address, or one that cannot be used, or a revision is given with it
+            that it cannot have.
+        HubError: the Hub has no such dataset, refuses it, or cannot be reached.
         OSError: the address's store cannot be reached, or refuses.
 
     """
     import datasets  # loads pandas and pyarrow, which the other helpers do without
 
-    name = str(dataset)
+    name = path_text(dataset)
+    for what, value in (("split", split), ("revision", revision)):
+        if not isinstance(value, str | datasets.NamedSplit | None):
+            raise BuiltFolderError(f"{what} is a {type(value).__name__}; give its name, or None")
     address = None if Path(name).exists() else hub_address(name, "dataset")
     place = as_place(name) if address is None else None
     if isinstance(place, RemotePath):
         if revision is not None:
             raise AddressError(f"revision {revision!r} is for datasets on the Hub; {place} has nothing like it")
-        loaded = datasets.load_dataset("parquet", data_files=_shards(place), split=split, streaming=streaming)
+        files = _shards(place)
+        with _in_our_words(name, failure=None):
+            loaded = datasets.load_dataset("parquet", data_files=files, split=split, streaming=streaming)
     else:
         if address is None:
             _check_folder(name)
@@ -75,13 +93,41 @@ def load(
             address.check_no_folder()
             address = address.at(revision)
             name, revision = address.repo_id, address.revision
-        announced = datasets.load_dataset_builder(name, revision=revision).info.features
-        if announced is not None:
-            _check_columns(name, announced)
-        loaded = datasets.load_dataset(name, split=split, revision=revision, streaming=streaming)
+        with _in_our_words(name, failure=BuiltFolderError if address is None else HubError):
+            announced = datasets.load_dataset_builder(name, revision=revision).info.features
+            if announced is not None:
+                _check_columns(name, announced)
+            loaded = datasets.load_dataset(name, split=split, revision=revision, streaming=streaming)
     for part in loaded.values() if isinstance(loaded, dict) else [loaded]:
         _check_columns(name, part.features or {})
     return loaded
+
+
+@contextmanager
+def _in_our_words(name: str, failure: type[BuiltFolderError] | type[HubError] | None) -> Iterator[None]:
+    """Raise our own errors where those of other libraries come, in one line; an ``OSError`` of a store stays one."""
+    import datasets
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined] # httpx's, by any name
+
+    try:
+        yield
+    except DatasetkitError:
+        raise
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        RuntimeError,
+        LookupError,
+        HTTPError,
+        datasets.exceptions.DatasetsError,
+    ) as error:
+        told = f"{name} cannot be loaded: {one_line(error)[:_MOST_TOLD]}"
+        if failure is HubError:
+            raise HubError(told, getattr(getattr(error, "response", None), "status_code", None)) from error
+        if failure is None and isinstance(error, OSError):
+            raise
+        raise BuiltFolderError(told) from error
 
 
 def _check_folder(name: str) -> None:
@@ -136,8 +182,8 @@ def masks(row: Row) -> BoolArray:
         UnusableError: a mask is damaged.
 
     """
-    objects = _column(row, "objects")
-    size_hw, found = _size_hw(row), [_mask(item) for item in objects]
+    found = [_mask(item) for item in _items(row, "objects")]
+    size_hw = _size_hw(row)
     result = np.zeros((len(found), *size_hw), dtype=np.bool_)
     result[[mask is not None for mask in found]] = _decoded([mask for mask in found if mask is not None], size_hw)
     return result
@@ -160,8 +206,9 @@ def phrase_masks(row: Row, phrase: str | int) -> BoolArray:
         UnknownNameError: a KeyError; the row has no such phrase, and the message names those that it has.
 
     """
-    wanted = {int(number) for item in _find_phrases(row, phrase) for number in item["object_ids"]}
-    found = [_mask(item) for item in _column(row, "objects") if int(item["id"]) in wanted]
+    with _as_rows_are():
+        wanted = {int(number) for item in _find_phrases(row, phrase) for number in item["object_ids"]}
+        found = [_mask(item) for item in _items(row, "objects") if int(item["id"]) in wanted]
     return _decoded([mask for mask in found if mask is not None], _size_hw(row))
 
 
@@ -176,7 +223,10 @@ def overlay(row: Row, max_side_px: int | None = None) -> Image.Image:
         mode RGB.
 
     """
-    key_objects = [KeyObject(int(item["id"]), _mask(item)) for item in _column(row, "objects") if item["is_key"]]
+    if max_side_px is not None and not (isinstance(max_side_px, int) and max_side_px > 0):
+        raise RecordError(f"max_side_px is {max_side_px!r}; give a number of pixels, or None for the image's own size")
+    with _as_rows_are():
+        key_objects = [KeyObject(int(item["id"]), _mask(item)) for item in _items(row, "objects") if item["is_key"]]
     pixels = picture(row)
     return draw_overlay(pixels, key_objects, max_side_px or max(pixels.size))
 
@@ -222,14 +272,16 @@ def _height_first(image: Any) -> NDArray[Any]:
 
 
 def _find_phrases(row: Row, phrase: str | int) -> Sequence[Mapping[str, Any]]:
-    phrases = _column(row, "phrases")
+    phrases = _items(row, "phrases")
     there = ", ".join(f"{index}: {str(item['text'])!r}" for index, item in enumerate(phrases)) or "none"
     if isinstance(phrase, str):
         found = [item for item in phrases if _folded(item["text"]) == _folded(phrase)]
         if not found:
             raise UnknownNameError(f"the row has no phrase {phrase!r}; its phrases are {there}")
         return found
-    index = operator.index(phrase)
+    index = operator.index(phrase) if hasattr(phrase, "__index__") else None
+    if index is None:
+        raise UnknownNameError(f"a {type(phrase).__name__} is not a phrase; give its text or its index")
     if not -len(phrases) <= index < len(phrases):
         raise UnknownNameError(f"the row has no phrase number {index}; its phrases are {there}")
     return [phrases[index]]
@@ -247,10 +299,11 @@ def _decoded(found: Sequence[Mask], size_hw: tuple[int, int]) -> BoolArray:
 
 
 def _mask(item: Mapping[str, Any]) -> Mask | None:
-    if item["mask"] is None or item["mask"]["counts"] is None:
-        return None
-    height, width = (int(side) for side in item["mask"]["size"])
-    return Mask((height, width), str(item["mask"]["counts"]))
+    with _as_rows_are():
+        if item["mask"] is None or item["mask"]["counts"] is None:
+            return None
+        height, width = (int(side) for side in item["mask"]["size"])
+        return Mask((height, width), str(item["mask"]["counts"]))
 
 
 def _size_hw(row: Row) -> tuple[int, int]:
@@ -261,6 +314,25 @@ def _size_hw(row: Row) -> tuple[int, int]:
             f"height and width of this {type(row).__name__} are no single numbers; give one row: dataset[0], of pandas "
             "frame.iloc[0], of an Arrow table table.to_pylist()[0]"
         ) from error
+
+
+@contextmanager
+def _as_rows_are() -> Iterator[None]:
+    """Say that an object or a phrase is none of ours."""
+    try:
+        yield
+    except DatasetkitError:
+        raise
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise RecordError(f"an object or a phrase of the row is not as ours are: {error!r}") from error
+
+
+def _items(row: Row, name: str) -> Sequence[Mapping[str, Any]]:
+    """Return a column that is a list of objects or phrases."""
+    found = _column(row, name)
+    if not isinstance(found, list | tuple | np.ndarray) or not all(isinstance(item, Mapping) for item in found):
+        raise RecordError(f"{name} of the row is a {type(found).__name__}, not a list of {name} as ours are")
+    return found  # type: ignore[return-value]
 
 
 def _column(row: Row, name: str) -> Any:

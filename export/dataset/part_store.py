@@ -17,8 +17,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from datasetkit.core.documents import load_json, read_json
 from datasetkit.core.files import replace_file, whole_file
 from datasetkit.core.label_map import LabelMap
@@ -27,6 +25,8 @@ from datasetkit.export.dataset.accounts import Account
 from datasetkit.export.dataset.exchange import NEW
 from datasetkit.export.dataset.identity import BuildIdentity
 from datasetkit.export.dataset.manifest import DATA_FOLDER, LEDGER_NAME, Manifest, Part, Shard, shard_path
+from datasetkit.export.dataset.plain_json import read_events
+from datasetkit.export.dataset.reading import iter_shard
 
 
 class PartStore:
@@ -105,8 +105,14 @@ class PartStore:
     def kept_ids(self, part: Part) -> Iterator[str]:
         """Read the ids of the records of a part, a new or a published one."""
         for shard in part.shards:
-            for batch in pq.ParquetFile(self._shard(shard)).iter_batches(columns=["record_id"]):
-                yield from batch.column(0).to_pylist()
+            for row in iter_shard(self._shard(shard), ["record_id"]):
+                yield row["record_id"]
+
+    def image_splits(self, part: Part) -> Iterator[tuple[str, str]]:
+        """Read the split of each record of a part, a new or a published one, with the SHA-256 of its image."""
+        for shard in part.shards:
+            for row in iter_shard(self._shard(shard), ["source.sha256"]):
+                yield shard.split, row["source"]["sha256"]
 
     def dropped_records(self, index: int) -> dict[str, dict[str, Any]]:
         """Read what the ledger says of the dropped records of a part that is whole, by their ids."""
@@ -153,10 +159,9 @@ class PartStore:
     @cached_property
     def _published_lines(self) -> dict[int, list[str]]:
         """Lines of the published ledger, part by part."""
-        lines: dict[int, list[str]] = {}
-        with (self._folder / LEDGER_NAME).open(encoding="utf-8", newline="\n") as ledger:
-            for line in ledger:
-                lines.setdefault(load_json(line)["part"], []).append(line)
+        lines: dict[Any, list[str]] = {}
+        for line, event in read_events(self._folder / LEDGER_NAME):
+            lines.setdefault(event.get("part"), []).append(line)
         return lines
 
     def _final_names(self) -> tuple[tuple[Part, ...], dict[Path, str]]:

@@ -76,18 +76,20 @@ class Data:
 
     def categories(self) -> set[str]:
         """Categories of all objects; none where the rows have no objects as ours have them."""
-        if not self.has_phrases:
-            return set()
-        found = {item["category"] for one in self.rows.select_columns("objects") for item in one["objects"]}
-        return found - {None}
+        found = (item.get("category") for item in self._objects())
+        return {category for category in found if isinstance(category, str)}
 
     @property
     def has_found_objects(self) -> bool:
         """Whether models found objects of these rows, by their descriptions: what those do not name is not known."""
-        if not self.has_phrases:
-            return False
-        found = (item["scores"] for one in self.rows.select_columns("objects") for item in one["objects"])
-        return any(scores and scores.get("detection") is not None for scores in found)
+        found = (item.get("scores") for item in self._objects())
+        return any(isinstance(scores, Mapping) and scores.get("detection") is not None for scores in found)
+
+    def _objects(self) -> Iterator[Mapping[str, Any]]:
+        """Yield the objects of all rows; what is none is passed over: its row is dropped where it is read."""
+        if self.has_phrases:
+            for one in self.rows.select_columns(["objects"]):
+                yield from (item for item in one["objects"] or () if isinstance(item, Mapping))
 
     @property
     def is_rendered(self) -> bool:

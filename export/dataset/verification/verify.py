@@ -20,7 +20,7 @@ from datasetkit.core.schema import row_schema, stored_schema_version
 from datasetkit.export.dataset.files import DatasetFiles
 from datasetkit.export.dataset.folder import is_unfinished
 from datasetkit.export.dataset.manifest import LEDGER_NAME, MANIFEST_NAME, Manifest, Shard, shard_path
-from datasetkit.export.dataset.reading import open_shard
+from datasetkit.export.dataset.reading import open_shard, other_columns
 from datasetkit.export.dataset.statistics import Statistics, StatisticsCounter, uncompressed_bytes
 from datasetkit.export.dataset.verification.faults import Fault
 from datasetkit.export.dataset.verification.papers import Contents, Ledger, check_papers
@@ -163,7 +163,7 @@ class _ShardCheck:
             yield Fault(shard.path, f"has schema version {version}; the manifest says {self._manifest.schema_version}")
         expected = row_schema(overlay="overlay" in schema.names, version=self._manifest.schema_version)
         if not schema.equals(expected):
-            wrong = ", ".join(_other_columns(schema, expected)) or "the order"
+            wrong = ", ".join(other_columns(schema, expected)) or "the order"
             yield Fault(shard.path, f"has other columns than schema version {version}: {wrong}")
         elif schema.metadata.get(b"huggingface") != expected.metadata[b"huggingface"]:
             yield Fault(shard.path, "has metadata with other feature types than its columns; datasets reads those")
@@ -210,13 +210,6 @@ def _limits(manifest: Manifest) -> ImageLimits:
     limits = manifest.recipe.get("limits")
     values = limits if isinstance(limits, Mapping) else {}
     return ImageLimits(**{name: values[name] for name in _LIMITS if isinstance(values.get(name), int)})
-
-
-def _other_columns(schema: pa.Schema, expected: pa.Schema) -> Iterator[str]:
-    found, wanted = ({field.name: field.type for field in item} for item in (schema, expected))
-    for name in sorted({*found, *wanted}):
-        if found.get(name) != wanted.get(name):
-            yield f"{name} is {found.get(name, 'missing')}, should be {wanted.get(name, 'left out')}"
 
 
 def _check_bytes(path: Path, shard: Shard) -> Iterator[Fault]:
