@@ -70,7 +70,7 @@ def build(
         OutputError: the folder holds something else, or no record was kept.
 
     Example:
-        >>> built = dk.build("toyworld", "out/scenes", count=60, splits={"train": 0.8, "test": 0.2})
+        >>> built = dk.build("toyworld", "out/scenes", count=60, splits={"train": 0.8, "test": 0.2}, splits_exact=True)
         >>> built
         Built('out/scenes': 60 records; train 48, test 12)
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from datasetkit.core.documents import DocumentError, read_json
 from datasetkit.core.errors import BuiltFolderError
 from datasetkit.core.text import one_line
 
@@ -56,14 +57,14 @@ def read_facts(path: Path, kind: type[Facts], what: str, again: str) -> dict[str
 
     """
     try:
-        value = json.loads(path.read_bytes())
+        value = read_json(path)
     except (FileNotFoundError, NotADirectoryError) as error:
         told = f"{path.name} is missing" if path.parent.is_dir() else "there is no such folder"
         raise BuiltFolderError(f"{path.parent} holds no finished {what}: {told}; {again}") from error
     except OSError as error:
         raise BuiltFolderError(f"{path} cannot be read: {error.strerror}; {again}") from error
-    except (ValueError, RecursionError) as error:
-        raise BuiltFolderError(f"{path} is not JSON: {one_line(error)}; {again}") from error
+    except DocumentError as error:
+        raise BuiltFolderError(f"{error}; {again}") from error
     return checked_facts(path, value, kind, what, again)
 
 

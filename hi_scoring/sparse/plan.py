@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -14,6 +13,7 @@ from pydantic import Field
 
 import datasetkit
 from datasetkit.core.detections import ModelIdentity
+from datasetkit.core.documents import DocumentError, read_json
 from datasetkit.core.errors import BuiltFolderError, ModelError, RecipeError
 from datasetkit.hi_scoring.model.subject import shape_of
 from datasetkit.hi_scoring.runs.facts import Facts, ModelFacts, Size, checked_facts
@@ -178,8 +178,8 @@ class SparsePlan:
 def _parsed(file: Path) -> dict[str, Any]:
     """Read a plan's file, as far as values of the right types."""
     try:
-        told = json.loads(file.read_bytes())
-    except (ValueError, RecursionError) as error:
+        told = read_json(file)
+    except DocumentError as error:
         raise _unreadable(file, error) from error
     if not isinstance(told, dict) or "format" not in told:
         raise _unreadable(file, "it names no format")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import shutil
 from collections.abc import Mapping
@@ -9,8 +10,10 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safetensors import SafetensorError
+
 from datasetkit.core.errors import BuiltFolderError
-from datasetkit.core.files import write_text
+from datasetkit.core.files import naming, write_text
 from datasetkit.core.templates import template_environment
 from datasetkit.core.text import one_line
 from datasetkit.hi_scoring.runs.facts import Count, Facts, read_facts
@@ -44,7 +47,11 @@ def save_adapter(adapted: PeftModel, facts: Mapping[str, Any], folder: Path) -> 
     # Its path on this machine is nobody's business.
     config.base_model_name_or_path = facts["model"]["id"]
     config.revision = facts["model"]["revision"]
-    adapted.save_pretrained(str(partial), safe_serialization=True, save_embedding_layers=False)
+    with naming(partial):
+        try:
+            adapted.save_pretrained(str(partial), safe_serialization=True, save_embedding_layers=False)
+        except SafetensorError as error:  # its own for a full disk
+            raise OSError(errno.EIO, one_line(error)) from error
     write_facts(partial / FACTS_NAME, facts)
     write_text(partial / CARD_NAME, _card(facts))
     shutil.rmtree(place, ignore_errors=True)
@@ -64,7 +71,6 @@ def load_adapter(model: Any, folder: Path) -> PeftModel:
 
     """
     from peft import PeftModel
-    from safetensors import SafetensorError
 
     place = folder / ADAPTER_NAME
     try:
