@@ -23,6 +23,10 @@ from datasetkit.core.remote import RemotePath
 Place = Path | RemotePath
 
 _COPY_BYTES = 2**23
+# Notes of `datasetkit export` on what it wrote; hidden, so that readers which take every file of a folder skip them.
+EXPORT_MARKER = ".datasetkit-export.json"
+EXPORT_JOURNAL = ".datasetkit-export-journal.json"
+_NOTES = frozenset({EXPORT_MARKER, EXPORT_JOURNAL})
 
 
 def as_place(value: str | Path | RemotePath) -> Place:
@@ -105,7 +109,7 @@ def files_below(folder: Place, passed_over: PassedOverCounts | None = None) -> l
                 found.append((PurePosixPath(name), folder / name))
             else:
                 hidden["/".join(parts[:place])] = None
-        for name in sorted(hidden):
+        for name in sorted(hidden.keys() - _NOTES):
             passed_over.add(PassedOverKind.HIDDEN, name)
     else:
         found = [(PurePosixPath(name), folder / name) for name in _local_files(folder, passed_over)]
@@ -132,7 +136,8 @@ def _local_files(root: Path, passed_over: PassedOverCounts) -> Iterator[str]:
             below = f"{name}/{entry.name}".lstrip("/")
             kind = _kind_of(entry)
             if kind is not None:
-                passed_over.add(kind, below)
+                if below not in _NOTES:
+                    passed_over.add(kind, below)
             elif entry.is_dir():
                 (links if entry.is_symlink() else waiting).append(below)
             else:

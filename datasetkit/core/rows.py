@@ -21,10 +21,11 @@ from PIL import Image
 from datasetkit.core.addresses import hub_address
 from datasetkit.core.drawing import draw_overlay
 from datasetkit.core.errors import AddressError, BuiltFolderError, RecordError, UnknownNameError
-from datasetkit.core.image import load_image, rgb_pixels
+from datasetkit.core.image import published_pixels
 from datasetkit.core.limits import MOST_PIXELS, ImageLimits
 from datasetkit.core.mask import Mask, decode_masks
 from datasetkit.core.paths import as_place
+from datasetkit.core.pixels import rgb_pixels
 from datasetkit.core.record import KeyObject
 from datasetkit.core.remote import RemotePath
 
@@ -196,12 +197,15 @@ def picture(row: Row) -> Image.Image:
 def picture_of(image: Any) -> Image.Image:
     """Read what a picture column holds in any format, upright, mode RGB.
 
+    An array of shape (H, W) is taken as grey, one of (H, W, 4) as RGBA: that of a palette or of CMYK does not tell its
+    colours.
+
     Raises:
         RecordError: it is no picture, no array and no mapping with bytes.
 
     """
     if isinstance(image, Mapping) and image.get("bytes") is not None:
-        return load_image(image["bytes"], image.get("path") or "image", _NO_LIMITS).pixels
+        return published_pixels(image["bytes"], image.get("path") or "image", _NO_LIMITS)
     if isinstance(image, Image.Image):
         return rgb_pixels(image, "image")
     if hasattr(image, "__array__"):

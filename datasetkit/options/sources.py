@@ -102,8 +102,11 @@ class CocoOptions(AnnotatedOptions, TextFileOptions, IgnoringOptions):
     """COCO instances JSON: human masks."""
     captions: PlaceOption | None = None
     """COCO captions JSON."""
-    caption: Literal["first", "longest", "all", "best-aligned"] = "first"
-    """Which of an image's captions; all makes one record each."""
+    caption: Literal["auto", "first", "longest", "all", "best-aligned"] = Field(
+        default="auto", json_schema_extra={BEFORE: "first"}
+    )
+    """Which of an image's captions; all makes one record each. auto takes the first, but all of our own exports, whose
+    records come back as they were."""
     crowds: Literal["auto", "keep", "instances", "ignore"] = Field(default="auto", json_schema_extra={BEFORE: "keep"})
     """What instances with iscrowd are: crowds (keep), single things (instances), or crowds whose masks are left out
     (ignore); auto keeps them, but takes them as single things where every instance has iscrowd, as CVAT exports it."""
@@ -126,7 +129,10 @@ class CocoOptions(AnnotatedOptions, TextFileOptions, IgnoringOptions):
 
 
 class FolderOptions(IgnoringOptions, TextFileOptions, DescribedOptions):
-    """Build from a folder of images, descriptions from its metadata files, or from a file of text for each image."""
+    """Build from a folder of images, descriptions from its metadata files, or from a file of text for each image.
+
+    Records of an export to imagefolder come back whole.
+    """
 
     name: Literal["folder"] = "folder"
     folder: Annotated[Place, PlainValidator(_place), Typed("PATH|URI", is_argument=True)]
@@ -137,6 +143,11 @@ class FolderOptions(IgnoringOptions, TextFileOptions, DescribedOptions):
     """Metadata column that names the images.  [default: file_name]"""
     caption_column: str | None = None
     """Metadata column with the text.  [default: description, caption or text]"""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether no column is named, so that rows of an export come back as the records that they were."""
+        return self.file_column is self.caption_column is None
 
 
 class ToyworldOptions(SourceOptions):

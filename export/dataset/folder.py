@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 
 from datasetkit.core.errors import BuiltFolderError, OutputError
 from datasetkit.core.files import replace_file
+from datasetkit.core.label_map import LabelMap
 from datasetkit.core.ledger import Drop, PassedOver
 from datasetkit.export.dataset.accounts import write_accounts
 from datasetkit.export.dataset.card.render import render_card
@@ -195,9 +196,11 @@ class BuildFolder:
         self.parts.resume((_STATE, _LOCK))
         return frozenset(self.parts.whole)
 
-    def publish(self, stray: Iterable[Drop], passed_over: Iterable[PassedOver] = ()) -> Manifest:
+    def publish(
+        self, stray: Iterable[Drop], passed_over: Iterable[PassedOver] = (), label_map: LabelMap = ()
+    ) -> Manifest:
         """Put the new dataset together in ``parts.new``; the published one stays until :meth:`close`."""
-        return self.parts.put_together(self._identity, stray, tuple(passed_over))
+        return self.parts.put_together(self._identity, stray, tuple(passed_over), label_map)
 
     @property
     def former_card(self) -> str | None:

@@ -20,6 +20,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from datasetkit.core.files import replace_file
+from datasetkit.core.label_map import LabelMap
 from datasetkit.core.ledger import Drop, Notice, PassedOver, Tally
 from datasetkit.export.dataset.accounts import Account
 from datasetkit.export.dataset.exchange import NEW
@@ -113,7 +114,11 @@ class PartStore:
         return {event["id"]: event for event in events if event["event"] == "dropped" and event["scope"] == "record"}
 
     def put_together(
-        self, identity: BuildIdentity, stray: Iterable[Drop], passed_over: tuple[PassedOver, ...]
+        self,
+        identity: BuildIdentity,
+        stray: Iterable[Drop],
+        passed_over: tuple[PassedOver, ...],
+        label_map: LabelMap,
     ) -> Manifest:
         """Make the new dataset: shards under their final names, ledger and manifest.
 
@@ -137,7 +142,7 @@ class PartStore:
             for item in passed_over:
                 event = {"part": None, "event": "passed_over", **item.to_json()}
                 ledger.write(json.dumps(event, ensure_ascii=False) + "\n")
-        manifest = identity.manifest(parts, stray_tally, passed_over)
+        manifest = identity.manifest(parts, stray_tally, passed_over, label_map)
         manifest.write(self.new)
         return manifest
 

@@ -20,7 +20,7 @@ from PIL import Image
 
 from datasetkit.core.drawing import encode_jpeg, object_colour
 from datasetkit.core.files import replace_file
-from datasetkit.core.image import load_image
+from datasetkit.core.image import published_pixels
 from datasetkit.core.record import KeyObject, ObjectStatus, Phrase, PhraseStatus, Record
 from datasetkit.core.templates import template_environment
 from datasetkit.export.dataset.outlines import UNITS_PER_PX, inner_point, mask_coverage, svg_path
@@ -145,7 +145,7 @@ def write_preview(records: Iterable[Record], destination: Path, title: str, tota
 
 def view_record(record: Record) -> RecordView:
     """Prepare one record for the page."""
-    pixels = load_image(record.image.data, record.image.name).pixels
+    pixels = published_pixels(record.image.data, record.image.name)
     longer = max(pixels.size)
     scale = min(_PICTURE_MAX_SIDE_PX, max(_SHOWN_MIN_SIDE_PX, longer)) / longer
     size_wh = (max(1, round(pixels.width * scale)), max(1, round(pixels.height * scale)))

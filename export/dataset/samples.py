@@ -13,7 +13,7 @@ import matplotlib as mpl
 from PIL import Image, ImageDraw, ImageFont
 
 from datasetkit.core.drawing import draw_overlay, encode_jpeg, object_colour
-from datasetkit.core.image import load_image
+from datasetkit.core.image import published_pixels
 from datasetkit.core.schema import row_to_record
 from datasetkit.export.dataset.manifest import ASSETS_FOLDER, Manifest
 from datasetkit.export.dataset.reading import open_shard
@@ -111,7 +111,7 @@ def _overlay(row: _Row) -> Image.Image:
     if "overlay" in row:
         return Image.open(io.BytesIO(row["overlay"]["bytes"])).convert("RGB")
     record = row_to_record(row)
-    return draw_overlay(load_image(record.image.data, record.image.name).pixels, record.key_objects)
+    return draw_overlay(published_pixels(record.image.data, record.image.name), record.key_objects)
 
 
 def _wrap(text: str, font: ImageFont.FreeTypeFont) -> list[tuple[int, int]]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from datasetkit.core.errors import OutputError
 from datasetkit.core.files import write_text
+from datasetkit.core.paths import EXPORT_JOURNAL, EXPORT_MARKER
 from datasetkit.core.remote import RemotePath
 from datasetkit.core.text import first_few
 from datasetkit.export.formats import FORMATS
@@ -22,9 +23,6 @@ from datasetkit.export.publish.files import local_file
 from datasetkit.export.publish.store.sending import compare, read_journal, send
 from datasetkit.runtime.progress import OnProgress
 
-# Hidden, so that readers which take every file of a folder pass over it.
-MARKER_NAME = ".datasetkit-export.json"
-_JOURNAL_NAME = ".datasetkit-export-journal.json"
 _NAMES_TOLD = 3
 
 
@@ -57,9 +55,9 @@ def export_folder(
         partial = Path(temporary) / "new"
         partial.mkdir()
         result = write(dataset, partial)
-        value = {"format": format_name} | asdict(result) | {"files": [*_files(partial), MARKER_NAME]}
+        value = {"format": format_name} | asdict(result) | {"files": [*_files(partial), EXPORT_MARKER]}
         del value["destination"]  # it may be moved
-        write_text(partial / MARKER_NAME, json.dumps(value, indent=1) + "\n")
+        write_text(partial / EXPORT_MARKER, json.dumps(value, indent=1) + "\n")
         _check_destination(folder, destination, overwrite=overwrite)  # again: much may have come there meanwhile
         if destination.exists():
             destination.replace(Path(temporary) / "old")
@@ -89,17 +87,17 @@ def export_remote(
 
     """
     listed = destination.files()
-    unfinished = _JOURNAL_NAME in listed
+    unfinished = EXPORT_JOURNAL in listed
     former = _former_files(destination, listed, overwrite=overwrite)
     with tempfile.TemporaryDirectory(prefix="datasetkit-") as temporary:
         local = Path(temporary) / "export"
         result = export_folder(folder, format_name, local, split=split, on_progress=on_progress)
-        names = json.loads((local / MARKER_NAME).read_bytes())["files"]  # the marker itself is the last
+        names = json.loads((local / EXPORT_MARKER).read_bytes())["files"]  # the marker itself is the last
         files = [local_file(local, name, lambda _: None) for name in names]
         difference = compare(destination, listed, files, former=former, known={}, unfinished=unfinished)
         if foreign := difference.foreign.refused:
             raise OutputError(f"{destination} holds {first_few(foreign)}, which no export wrote; give another DEST")
-        send(local, destination, difference, _JOURNAL_NAME)
+        send(local, destination, difference, EXPORT_JOURNAL)
     return replace(result, destination=str(destination))
 
 
@@ -129,26 +127,26 @@ def _check_destination(folder: Path, destination: Path, *, overwrite: bool) -> N
 def _exported_files(destination: Path) -> frozenset[str]:
     """Name the files that an earlier export wrote, by its marker."""
     try:
-        marker = json.loads((destination / MARKER_NAME).read_text(encoding="utf-8"))
+        marker = json.loads((destination / EXPORT_MARKER).read_text(encoding="utf-8"))
         return frozenset(marker["files"])
     except FileNotFoundError:
         raise OutputError(f"{destination} holds something that is no export; give another DEST") from None
     except (ValueError, KeyError, TypeError) as error:
         raise OutputError(
-            f"{destination / MARKER_NAME} does not name the files of an export ({error!r}); give another DEST"
+            f"{destination / EXPORT_MARKER} does not name the files of an export ({error!r}); give another DEST"
         ) from error
 
 
 def _former_files(destination: RemotePath, listed: Mapping[str, int], *, overwrite: bool) -> set[str]:
     """Name the files of an earlier export, also of one that was cut short; refuse everything else that is there."""
-    left = read_journal(destination, _JOURNAL_NAME, listed)
+    left = read_journal(destination, EXPORT_JOURNAL, listed)
     if not listed or (left and not overwrite):
         return left
     if not overwrite:
         raise OutputError(f"{destination} is not empty; give another DEST, or --overwrite to replace an earlier export")
-    if MARKER_NAME not in listed and not left:
+    if EXPORT_MARKER not in listed and not left:
         raise OutputError(f"{destination} holds something that is no export; give another DEST")
-    marker = json.loads((destination / MARKER_NAME).read_bytes()) if MARKER_NAME in listed else {}
+    marker = json.loads((destination / EXPORT_MARKER).read_bytes()) if EXPORT_MARKER in listed else {}
     return left.union(marker.get("files", ()))
 
 

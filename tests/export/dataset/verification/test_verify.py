@@ -140,6 +140,12 @@ def turned() -> bytes:
     return jpeg(exif=exif.tobytes())
 
 
+def seen_through() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGBA", (32, 24), (255, 0, 0, 9)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 def other_mask(row: Row) -> None:
     """A mask of the right size that is not the one of area and bbox."""
     counts = np.zeros((24, 32), dtype=np.bool_)
@@ -156,6 +162,10 @@ ROW_FAULTS: Mapping[str, tuple[Callable[[Row], Any], list[str]]] = {
         ["picture has 31x24 px; the row says 32x24"],
     ),
     "picture lies on its side": (lambda row: set_picture(row, turned()), ["EXIF orientation 3"]),
+    "picture is read otherwise": (
+        lambda row: set_picture(row, seen_through()),
+        ["image is not as builds publish it (reencoded, transparency_over_white)"],
+    ),
     "overlay is no picture": (lambda row: row["overlay"].update(bytes=b"x"), ["overlay is not_an_image"]),
     "overlay is missing": (lambda row: row.update(overlay={"bytes": b"", "path": None}), ["overlay is empty"]),
     "overlay is large": (lambda row: row["overlay"].update(bytes=jpeg((400, 300))), ["overlay has 400x300 px"]),

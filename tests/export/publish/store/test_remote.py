@@ -16,12 +16,12 @@ from click.testing import CliRunner
 import datasetkit as dk
 from datasetkit.cli import app
 from datasetkit.core.errors import AddressError, BuiltFolderError, OutputError
-from datasetkit.core.paths import as_place
+from datasetkit.core.paths import EXPORT_MARKER, as_place
 from datasetkit.core.remote import RemotePath
 from datasetkit.export.dataset.manifest import Manifest
 from datasetkit.export.dataset.reading import iter_rows
 from datasetkit.export.dataset.verification.verify import verify_files
-from datasetkit.export.formats.exporting import MARKER_NAME, export_folder
+from datasetkit.export.formats.exporting import export_folder
 from datasetkit.export.publish.store.dataset import remote_files
 from datasetkit.export.publish.store.push import plan, push
 from tests.buckets import CREDENTIALS, Bucket
@@ -266,8 +266,8 @@ def test_an_export_is_the_one_that_is_made_here(bucket: Bucket, scenes: Path, tm
     code, shown, _ = run("export", scenes, address, "--to", "coco")
     assert (code, shown.endswith(f"wrote        {address}\n")) == (0, True)
     there = bucket.contents("exports/coco")
-    assert {**there, MARKER_NAME: b""} == {**here, MARKER_NAME: b""}
-    assert set(json.loads(there[MARKER_NAME])["files"]) == here.keys()
+    assert {**there, EXPORT_MARKER: b""} == {**here, EXPORT_MARKER: b""}
+    assert set(json.loads(there[EXPORT_MARKER])["files"]) == here.keys()
     bucket.write("exports/coco/mine.txt", b"mine")
     assert "is not empty; give another DEST, or --overwrite" in run("export", scenes, address, "--to", "yolo-seg")[2]
     assert run("export", scenes, address, "--to", "yolo-seg", "--overwrite")[0] == 0
@@ -287,7 +287,7 @@ def test_an_export_that_is_cut_short_is_made_again(
             CliRunner().invoke(
                 app, ["export", str(scenes), bucket.address("x"), "--to", "coco"], catch_exceptions=False
             )
-    assert MARKER_NAME not in bucket.contents("x")
+    assert EXPORT_MARKER not in bucket.contents("x")
     assert run("export", scenes, bucket.address("x"), "--to", "webdataset")[0] == 0
     export_folder(scenes, "webdataset", tmp_path / "here")
     assert bucket.contents("x").keys() == local(tmp_path / "here").keys()
