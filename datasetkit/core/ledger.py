@@ -104,7 +104,6 @@ class NoticeKind(Explained):
         "the image was re-encoded as PNG, RGB 8 bit, with the pixels that were used; readers would take others from "
         "its file",
     )
-    REENCODED_BEFORE = "reencoded_before", "the image comes from a built dataset, which had it re-encoded"
     TEXT_REMOVED = (
         "text_removed",
         "texts or a colour profile in the PNG, longer than readers accept, were left out; its pixels are as they came",
@@ -157,6 +156,25 @@ class NoticeKind(Explained):
     TEXT_FROM_NUMBER = "text_from_number", "a number stands where the description should; it was taken as words"
     FURTHER_TEXTS = "further_texts", "the image has several texts; the first one is its description"
     MARKUP_REMOVED = "markup_removed", "marks that tie words to boxes were left out of the description"
+    OTHER_BYTES = (
+        "other_bytes",
+        "the image's bytes are not those of source.sha256: an earlier build encoded it again, or it was changed since",
+    )
+    LINKS_GIVEN = "links_given", "phrases and their links came with the description and stay as they are"
+    LINKS_EDITED = (
+        "links_edited",
+        "links that came with the description do not fit what its objects said of themselves; status, salience and "
+        "key flags were computed again from the links",
+    )
+    LINK_UNUSABLE = (
+        "link_unusable",
+        "a phrase or a question that came with the description does not fit its text, or names an annotation that is "
+        "not there; it was left out",
+    )
+    DETAILS_UNUSABLE = (
+        "details_unusable",
+        "what an earlier export said of an image or an object cannot be; COCO's own keys alone were read",
+    )
     UNREAD_BESIDE = "unread_beside", "something next to the image could not be read; the rest was"
     MEMBERS_APART = "members_apart", "the members of the key are not next to each other in their archive"
     DOTS_IN_KEY = "dots_in_key", "the image's name has several dots; its key ends at the last one"
@@ -168,7 +186,7 @@ CHANGED_BYTES = frozenset(
         NoticeKind.EXIF_ROTATED,
         NoticeKind.EXIF_REMOVED,
         NoticeKind.REENCODED,
-        NoticeKind.REENCODED_BEFORE,
+        NoticeKind.OTHER_BYTES,
         NoticeKind.TEXT_REMOVED,
         NoticeKind.END_ADDED,
     }

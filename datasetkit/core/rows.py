@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from datasetkit.core.addresses import hub_address
 from datasetkit.core.drawing import draw_overlay
 from datasetkit.core.errors import AddressError, BuiltFolderError, RecordError, UnknownNameError
 from datasetkit.core.image import published_pixels
@@ -32,7 +33,6 @@ BoolArray = NDArray[np.bool_]
 Row = Any  # a mapping from column to value; a pandas Series is one in all but its type
 _OUR_COLUMNS = ("image", "width", "height", "description", "objects", "phrases", "source", "record_id")
 _SHARD = re.compile(r"data/(?P<split>\w+)-\d{5}-of-\d{5}\.parquet")
-_ON_HUB = re.compile(r"[\w.-]+/[\w.-]+")
 _NO_LIMITS = ImageLimits(max_bytes=2**31, max_pixels=MOST_PIXELS)
 
 
@@ -44,7 +44,8 @@ def load(
     Where the card tells the columns, as ours do, another dataset is refused before anything of it is downloaded.
 
     Args:
-        dataset: ``user/name`` on the Hub, a built folder, or the address that ``datasetkit push`` wrote to.
+        dataset: ``user/name`` on the Hub (or its address, as ``hf://datasets/user/name@revision``), a built folder, or
+            the address that ``datasetkit push`` wrote to.
         split: the split to load; None loads all.
         revision: branch, tag or commit on the Hub.
         streaming: whether rows are read as they are asked for, nothing downloaded before.
@@ -54,20 +55,26 @@ def load(
 
     Raises:
         BuiltFolderError: the dataset does not have our columns, or there is none in the folder or at the address.
-        AddressError: the address cannot be used, or a revision is given with it.
+        AddressError: the address cannot be used, or a revision is given with it that it cannot have.
         OSError: the address's store cannot be reached, or refuses.
 
     """
     import datasets  # loads pandas and pyarrow, which the other helpers do without
 
     name = str(dataset)
-    place = as_place(name)
+    address = None if Path(name).exists() else hub_address(name, "dataset")
+    place = as_place(name) if address is None else None
     if isinstance(place, RemotePath):
         if revision is not None:
             raise AddressError(f"revision {revision!r} is for datasets on the Hub; {place} has nothing like it")
         loaded = datasets.load_dataset("parquet", data_files=_shards(place), split=split, streaming=streaming)
     else:
-        _check_name(name)
+        if address is None:
+            _check_folder(name)
+        else:
+            address.check_no_folder()
+            address = address.at(revision)
+            name, revision = address.repo_id, address.revision
         announced = datasets.load_dataset_builder(name, revision=revision).info.features
         if announced is not None:
             _check_columns(name, announced)
@@ -77,16 +84,15 @@ def load(
     return loaded
 
 
-def _check_name(name: str) -> None:
-    """Refuse what is neither a built folder nor ``user/name``, before anybody is asked for it."""
-    if Path(name).is_dir():
-        if not any(Path(name).glob("data/*.parquet")):
-            raise BuiltFolderError(
-                f"{name} has no data/*.parquet, so datasetkit did not build it; build a dataset from it with "
-                f"`datasetkit build`, or load it with datasets.load_dataset({name!r})"
-            )
-    elif not _ON_HUB.fullmatch(name):
+def _check_folder(name: str) -> None:
+    """Refuse what is not a built folder, before ``datasets`` is asked for it."""
+    if not Path(name).is_dir():
         raise BuiltFolderError(f"there is no folder {name}; give a built folder, or user/name of a dataset on the Hub")
+    if not any(Path(name).glob("data/*.parquet")):
+        raise BuiltFolderError(
+            f"{name} has no data/*.parquet, so datasetkit did not build it; build a dataset from it with "
+            f"`datasetkit build`, or load it with datasets.load_dataset({name!r})"
+        )
 
 
 def _check_columns(name: str, columns: Collection[str]) -> None:

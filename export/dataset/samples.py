@@ -13,6 +13,7 @@ import matplotlib as mpl
 from PIL import Image, ImageDraw, ImageFont
 
 from datasetkit.core.drawing import draw_overlay, encode_jpeg, object_colour
+from datasetkit.core.files import replace_file
 from datasetkit.core.image import published_pixels
 from datasetkit.core.schema import row_to_record
 from datasetkit.export.dataset.manifest import ASSETS_FOLDER, Manifest
@@ -46,7 +47,7 @@ def write_samples(folder: Path, manifest: Manifest) -> Path | None:
         return None
     path = folder / ASSETS_FOLDER / SAMPLES_NAME
     path.parent.mkdir(exist_ok=True)
-    path.write_bytes(encode_jpeg(draw_sheet(rows), quality=90))
+    replace_file(path, encode_jpeg(draw_sheet(rows), quality=90))
     return path
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import pandas as pd
 from rich.console import RenderableType
 from rich.table import Table
 
+from datasetkit.core.documents import read_json
 from datasetkit.core.errors import BuiltFolderError
 from datasetkit.core.results import Result
 from datasetkit.hi_scoring.ablation.table import verdicts
@@ -82,7 +82,7 @@ class Ablations(Result):
     def facts_of(folder: Path) -> Mapping[str, Any] | None:
         """Read what finished tables in a folder were computed from; None where there are none."""
         try:
-            found = json.loads((folder / FACTS_NAME).read_bytes())
+            found = read_json(folder / FACTS_NAME)
         except (FileNotFoundError, ValueError):
             return None
         return found if isinstance(found, dict) else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import pyarrow as pa
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 
+from datasetkit.core.documents import read_json
 from datasetkit.core.errors import BuiltFolderError
 from datasetkit.hi_scoring.evaluation.metrics import Measured
 from datasetkit.hi_scoring.evaluation.predictions import Evaluation
@@ -91,7 +91,7 @@ def load_cell(folder: Path) -> CellResult:
 
     """
     try:
-        facts = json.loads((folder / CELL_NAME).read_bytes())
+        facts = read_json(folder / CELL_NAME)
         tensors = load_tensors((folder / _STATISTICS_NAME).read_bytes())
         samples = facts.pop("samples")
         measured = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import pyarrow.parquet as pq
 from rich.console import RenderableType
 from rich.table import Table
 
+from datasetkit.core.documents import read_json
 from datasetkit.core.errors import BuiltFolderError
 from datasetkit.core.results import Result
 from datasetkit.hi_scoring.interventions.knockout_tables import ALL, KnockoutTables
@@ -103,7 +103,7 @@ class Knockouts(Result):
         """
         folder = Path(folder)
         try:
-            facts = json.loads((folder / FACTS_NAME).read_bytes())
+            facts = read_json(folder / FACTS_NAME)
             tables = {name: pq.read_table(folder / f"{name}.parquet") for name in _TABLES}
         except (OSError, ValueError, pa.ArrowException) as error:
             raise BuiltFolderError(f"{folder} holds no finished knockouts that can be read: {error}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from datasetkit.core.detections import ModelIdentity
+from datasetkit.core.documents import read_json
 from datasetkit.core.errors import BuiltFolderError, RecipeError
 from datasetkit.hi_scoring.ablation.results import Ablations
 from datasetkit.hi_scoring.comparison.report.terminal import ComparisonResult
@@ -93,7 +93,7 @@ def _note(folder: Path) -> dict[str, Any]:
     """Read what a command noted of its folder."""
     known = ", ".join(f"`{command}`" for command in _LOADERS)
     try:
-        note = json.loads((folder / RUN_NAME).read_bytes())
+        note = read_json(folder / RUN_NAME)
     except (OSError, ValueError) as error:
         raise BuiltFolderError(
             f"{folder} holds no {RUN_NAME} that can be read; give folders that {known} wrote"

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from datasetkit.core.documents import load_json
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.files import replace_file
 from datasetkit.core.ledger import Drop, DropReason
@@ -65,5 +66,5 @@ def write_drops(folder: Path, drops: Sequence[Drop]) -> None:
 def read_drops(folder: Path) -> tuple[Drop, ...]:
     """Read what :func:`write_drops` wrote."""
     with (folder / DROPS_NAME).open(encoding="utf-8") as lines:
-        found = [json.loads(line) for line in lines]
+        found = [load_json(line) for line in lines]
     return tuple(drops_from_json([one["row"], one["record_id"], one["reason"], one["detail"]] for one in found))

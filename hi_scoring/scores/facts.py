@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from datasetkit.core.documents import read_json
 from datasetkit.core.errors import BuiltFolderError, RecipeError
 
 FACTS_NAME = "scores.json"
@@ -20,7 +20,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
 
     """
     try:
-        facts = json.loads((folder / FACTS_NAME).read_bytes())
+        facts = read_json(folder / FACTS_NAME)
     except FileNotFoundError as error:
         told = f"{FACTS_NAME} is missing" if folder.is_dir() else "there is no such folder"
         raise BuiltFolderError(

@@ -7,7 +7,6 @@ came to their end.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -22,6 +21,7 @@ import pandas as pd
 from rich.console import RenderableType
 from rich.table import Table
 
+from datasetkit.core.documents import read_json
 from datasetkit.core.errors import BuiltFolderError
 from datasetkit.core.results import Result
 from datasetkit.hi_scoring.evaluation.metrics import METRICS, find_metric
@@ -171,7 +171,7 @@ def _finished_names(folder: Path) -> list[str]:
     if not file.exists():
         return []
     try:
-        return [str(name) for name in json.loads(file.read_bytes())["conditions"]]
+        return [str(name) for name in read_json(file)["conditions"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BuiltFolderError(f"{file} cannot be read: {error!r}; remove it, and run `{COMMAND}` again") from error
 

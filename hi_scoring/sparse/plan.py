@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -12,6 +11,7 @@ from typing import Any
 
 import datasetkit
 from datasetkit.core.detections import ModelIdentity
+from datasetkit.core.documents import read_json
 from datasetkit.core.errors import BuiltFolderError, ModelError, RecipeError
 from datasetkit.hi_scoring.model.subject import shape_of
 from datasetkit.hi_scoring.runs.files import write_facts
@@ -170,7 +170,7 @@ class SparsePlan:
 def _parsed(file: Path) -> dict[str, Any]:
     """Read a plan's file, as far as values of the right types."""
     try:
-        told = json.loads(file.read_bytes())
+        told = read_json(file)
     except ValueError as error:
         raise _unreadable(file, error) from error
     if not isinstance(told, dict) or "format" not in told:

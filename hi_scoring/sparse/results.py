@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import pandas as pd
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 
+from datasetkit.core.documents import read_json
 from datasetkit.core.errors import BuiltFolderError
 from datasetkit.hi_scoring.evaluation.metrics import Measured
 from datasetkit.hi_scoring.evaluation.predictions import Evaluation
@@ -73,7 +73,7 @@ def load_condition(folder: Path) -> ConditionResult:
 
     """
     try:
-        facts = json.loads((folder / FACTS_NAME).read_bytes())
+        facts = read_json(folder / FACTS_NAME)
         measured = Measured(facts.pop("samples"), load_tensors((folder / _STATISTICS_NAME).read_bytes()))
         return ConditionResult(**facts, prefills=pd.read_parquet(folder / _PREFILLS_NAME), measured=measured)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import errno
 import re
 import shutil
 from collections.abc import Mapping
@@ -10,8 +10,12 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from datasetkit.core.files import write_text
+from safetensors import SafetensorError
+
+from datasetkit.core.documents import read_json
+from datasetkit.core.files import naming, write_text
 from datasetkit.core.templates import template_environment
+from datasetkit.core.text import one_line
 from datasetkit.hi_scoring.runs.files import write_facts
 from datasetkit.runtime.checkpoints import PREFIX
 
@@ -33,7 +37,11 @@ def save_adapter(adapted: PeftModel, facts: Mapping[str, Any], folder: Path) -> 
     # Its path on this machine is nobody's business.
     config.base_model_name_or_path = facts["model"]["id"]
     config.revision = facts["model"]["revision"]
-    adapted.save_pretrained(str(partial), safe_serialization=True, save_embedding_layers=False)
+    with naming(partial):
+        try:
+            adapted.save_pretrained(str(partial), safe_serialization=True, save_embedding_layers=False)
+        except SafetensorError as error:  # its own for a full disk
+            raise OSError(errno.EIO, one_line(error)) from error
     write_facts(partial / FACTS_NAME, facts)
     write_text(partial / CARD_NAME, _card(facts))
     shutil.rmtree(place, ignore_errors=True)
@@ -54,7 +62,7 @@ def load_adapter(model: Any, folder: Path) -> PeftModel:
 
 def read_facts(folder: Path) -> dict[str, Any]:
     """Read the facts of a cell's adapter."""
-    facts: dict[str, Any] = json.loads((folder / ADAPTER_NAME / FACTS_NAME).read_bytes())
+    facts: dict[str, Any] = read_json(folder / ADAPTER_NAME / FACTS_NAME)
     return facts
 
 

@@ -112,7 +112,7 @@ def check_papers(files: DatasetFiles, manifest: Manifest, ledger: Ledger, conten
 
 def _check_manifest(folder: Path, manifest: Manifest) -> Iterator[Fault]:
     found = json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))
-    if {"plugins": [], "passed_over": [], **found} != manifest.to_json():  # older versions had neither
+    if {"plugins": [], "passed_over": [], "label_map": [], **found} != manifest.to_json():  # older versions had none
         yield Fault(MANIFEST_NAME, "contradicts itself: splits or tally are not the sums of its parts")
     accounts = [(f"part {part.index}", part.tally) for part in manifest.parts]
     for name, tally in [*accounts, ("stray annotations", manifest.stray)]:
