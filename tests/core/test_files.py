@@ -15,9 +15,13 @@ from datasetkit.core.files import replace_file, whole_file
 def test_a_former_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "page.html"
     replace_file(path, b"former")
-    with pytest.raises(ZeroDivisionError), whole_file(path) as partial:
-        partial.write_bytes(b"ne")
-        raise ZeroDivisionError
+
+    def fail() -> None:
+        with whole_file(path) as partial:
+            partial.write_bytes(b"ne")
+            raise ZeroDivisionError
+
+    pytest.raises(ZeroDivisionError, fail)
     assert {entry.name: entry.read_bytes() for entry in tmp_path.iterdir()} == {"page.html": b"former"}
 
 
