@@ -10,6 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from datasetkit.core.addresses import hub_address
 from datasetkit.core.errors import RecipeError
 from datasetkit.hi_scoring.scores.facts import check_shape, read_facts
 from datasetkit.options.head_commands import AskCommand, HeadsCommand
@@ -222,5 +223,7 @@ def namer_of(*rows: Data) -> KnownObjectNamer | None:
 def folder_of(command: HeadsCommand, kind: str, subject: Subject, name: str | None = None) -> Path:
     """Return where results go: ``kind/MODEL--DATA`` where no folder is named, DATA by its name or as it was given."""
     data = name or (command.data if isinstance(command.data, str) else type(command.data).__name__)
+    if name is None and not Path(data).exists():
+        data = str(hub_address(data, "dataset") or data)
     names = (place.rstrip("/").rpartition("/")[2].replace(":", "-") for place in (subject.name, data))
     return command.out or Path(kind) / "--".join(names)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from datasetkit.core.addresses import foreign_scheme
 from datasetkit.core.documents import DocumentError, load_yaml, read_yaml
 from datasetkit.core.errors import RecipeError
 from datasetkit.runtime.registry import is_dotted
-
-_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://")
-# Stores whose backends are fsspec's own or well known; any other scheme has an installed package imported.
-_STORES = {"abfs", "az", "file", "gcs", "gs", "hf", "http", "https", "local", "memory", "s3"}
 
 
 def read_options(path: Path, kind: str, *, allow_code: bool) -> dict[str, Any]:
@@ -46,8 +42,7 @@ def read_options(path: Path, kind: str, *, allow_code: bool) -> dict[str, Any]:
 def _classes_in(value: object, seen: set[int]) -> Iterator[str]:
     """Yield every text that would be read as a class, wherever it is; what comes again by an alias is read once."""
     if isinstance(value, str):
-        scheme = _SCHEME.match(value)
-        if is_dotted(value) or (scheme is not None and scheme[1] not in _STORES):
+        if is_dotted(value) or foreign_scheme(value) is not None:  # fsspec imports whichever package claims a scheme
             yield value
         if value.startswith("{"):  # a part may be written as a text of options
             with suppress(DocumentError):

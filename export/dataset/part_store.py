@@ -17,15 +17,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from datasetkit.core.documents import load_json, read_json
 from datasetkit.core.files import replace_file, whole_file
+from datasetkit.core.label_map import LabelMap
 from datasetkit.core.ledger import Drop, Notice, PassedOver, Tally
 from datasetkit.export.dataset.accounts import Account
 from datasetkit.export.dataset.exchange import NEW
 from datasetkit.export.dataset.identity import BuildIdentity
 from datasetkit.export.dataset.manifest import DATA_FOLDER, LEDGER_NAME, Manifest, Part, Shard, shard_path
+from datasetkit.export.dataset.plain_json import read_events
+from datasetkit.export.dataset.reading import iter_shard
 
 
 class PartStore:
@@ -104,8 +105,14 @@ class PartStore:
     def kept_ids(self, part: Part) -> Iterator[str]:
         """Read the ids of the records of a part, a new or a published one."""
         for shard in part.shards:
-            for batch in pq.ParquetFile(self._shard(shard)).iter_batches(columns=["record_id"]):
-                yield from batch.column(0).to_pylist()
+            for row in iter_shard(self._shard(shard), ["record_id"]):
+                yield row["record_id"]
+
+    def image_splits(self, part: Part) -> Iterator[tuple[str, str]]:
+        """Read the split of each record of a part, a new or a published one, with the SHA-256 of its image."""
+        for shard in part.shards:
+            for row in iter_shard(self._shard(shard), ["source.sha256"]):
+                yield shard.split, row["source"]["sha256"]
 
     def dropped_records(self, index: int) -> dict[str, dict[str, Any]]:
         """Read what the ledger says of the dropped records of a part that is whole, by their ids."""
@@ -114,7 +121,11 @@ class PartStore:
         return {event["id"]: event for event in events if event["event"] == "dropped" and event["scope"] == "record"}
 
     def put_together(
-        self, identity: BuildIdentity, stray: Iterable[Drop], passed_over: tuple[PassedOver, ...]
+        self,
+        identity: BuildIdentity,
+        stray: Iterable[Drop],
+        passed_over: tuple[PassedOver, ...],
+        label_map: LabelMap,
     ) -> Manifest:
         """Make the new dataset: shards under their final names, ledger and manifest.
 
@@ -141,17 +152,16 @@ class PartStore:
             for item in passed_over:
                 event = {"part": None, "event": "passed_over", **item.to_json()}
                 ledger.write(json.dumps(event, ensure_ascii=False) + "\n")
-        manifest = identity.manifest(parts, stray_tally, passed_over)
+        manifest = identity.manifest(parts, stray_tally, passed_over, label_map)
         manifest.write(self.new)
         return manifest
 
     @cached_property
     def _published_lines(self) -> dict[int, list[str]]:
         """Lines of the published ledger, part by part."""
-        lines: dict[int, list[str]] = {}
-        with (self._folder / LEDGER_NAME).open(encoding="utf-8", newline="\n") as ledger:
-            for line in ledger:
-                lines.setdefault(load_json(line)["part"], []).append(line)
+        lines: dict[Any, list[str]] = {}
+        for line, event in read_events(self._folder / LEDGER_NAME):
+            lines.setdefault(event.get("part"), []).append(line)
         return lines
 
     def _final_names(self) -> tuple[tuple[Part, ...], dict[Path, str]]:

@@ -19,8 +19,9 @@ from filelock import FileLock, Timeout
 from datasetkit.core.documents import DocumentError, load_json, read_json
 from datasetkit.core.errors import OutputError
 from datasetkit.core.files import naming, write_text
-from datasetkit.core.paths import Place
+from datasetkit.core.paths import EXPORT_JOURNAL, EXPORT_MARKER, Place
 from datasetkit.core.remote import RemotePath
+from datasetkit.core.text import first_few
 from datasetkit.export.formats import FORMATS
 from datasetkit.export.formats.built import BuiltDataset
 from datasetkit.export.formats.result import ExportResult, Format
@@ -28,9 +29,6 @@ from datasetkit.export.publish.files import local_file
 from datasetkit.export.publish.store.sending import compare, read_journal, send
 from datasetkit.runtime.progress import OnProgress
 
-# Hidden, so that readers which take every file of a folder pass over it.
-MARKER_NAME = ".datasetkit-export.json"
-_JOURNAL_NAME = ".datasetkit-export-journal.json"
 _NAMES_TOLD = 3
 _OLD, _LOCK = "old", "lock"
 
@@ -63,9 +61,9 @@ def export_folder(
         partial = temporary / "new"
         partial.mkdir()
         result = write(dataset, partial)
-        value = {"format": format_name} | asdict(result) | {"files": [*_files(partial), MARKER_NAME]}
+        value = {"format": format_name} | asdict(result) | {"files": [*_files(partial), EXPORT_MARKER]}
         del value["destination"]  # it may be moved
-        write_text(partial / MARKER_NAME, json.dumps(value, indent=1) + "\n")
+        write_text(partial / EXPORT_MARKER, json.dumps(value, indent=1) + "\n")
         _check_destination(folder, destination, overwrite=overwrite)  # again: much may have come there meanwhile
         if destination.exists():
             destination.replace(temporary / _OLD)
@@ -88,21 +86,24 @@ def export_remote(
 
     Raises:
         UnknownNameError: there is no such format.
-        OutputError: the destination is not empty and ``overwrite`` is off or it holds no export.
+        OutputError: the destination is not empty and ``overwrite`` is off or it holds no export, or a file that no
+            export wrote would be replaced.
         BuiltFolderError: the folder holds no build, or not that split.
         OSError: the store refuses something, or cannot be reached.
 
     """
     listed = destination.files()
-    unfinished = _JOURNAL_NAME in listed
+    unfinished = EXPORT_JOURNAL in listed
     former = _former_files(destination, listed, overwrite=overwrite)
     with tempfile.TemporaryDirectory(prefix="datasetkit-") as temporary:
         local = Path(temporary) / "export"
         result = export_folder(folder, format_name, local, split=split, on_progress=on_progress)
-        names = read_json(local / MARKER_NAME)["files"]  # the marker itself is the last
+        names = read_json(local / EXPORT_MARKER)["files"]  # the marker itself is the last
         files = [local_file(local, name, lambda _: None) for name in names]
         difference = compare(destination, listed, files, former=former, known={}, unfinished=unfinished)
-        send(local, destination, difference, _JOURNAL_NAME)
+        if foreign := difference.foreign.refused:
+            raise OutputError(f"{destination} holds {first_few(foreign)}, which no export wrote; give another DEST")
+        send(local, destination, difference, EXPORT_JOURNAL)
     return replace(result, destination=str(destination))
 
 
@@ -147,7 +148,7 @@ def _check_destination(folder: Path, destination: Path, *, overwrite: bool) -> N
 
 def _exported_files(destination: Place) -> frozenset[str]:
     """Name the files that an earlier export wrote, by its marker."""
-    path = destination / MARKER_NAME
+    path = destination / EXPORT_MARKER
     try:
         marker = load_json(path.read_bytes())
     except FileNotFoundError:
@@ -162,14 +163,14 @@ def _exported_files(destination: Place) -> frozenset[str]:
 
 def _former_files(destination: RemotePath, listed: Mapping[str, int], *, overwrite: bool) -> set[str]:
     """Name the files of an earlier export, also of one that was cut short; refuse everything else that is there."""
-    left = read_journal(destination, _JOURNAL_NAME, listed)
+    left = read_journal(destination, EXPORT_JOURNAL, listed)
     if not listed or (left and not overwrite):
         return left
     if not overwrite:
         raise OutputError(f"{destination} is not empty; give another DEST, or --overwrite to replace an earlier export")
-    if MARKER_NAME not in listed and not left:
+    if EXPORT_MARKER not in listed and not left:
         raise OutputError(f"{destination} holds something that is no export; give another DEST")
-    return left | _exported_files(destination) if MARKER_NAME in listed else left
+    return left | _exported_files(destination) if EXPORT_MARKER in listed else left
 
 
 def _files(folder: Path) -> list[str]:
