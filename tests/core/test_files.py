@@ -21,7 +21,8 @@ def test_a_former_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
             partial.write_bytes(b"ne")
             raise ZeroDivisionError
 
-    pytest.raises(ZeroDivisionError, fail)
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert {entry.name: entry.read_bytes() for entry in tmp_path.iterdir()} == {"page.html": b"former"}
 
 
