@@ -19,8 +19,7 @@ from typing import Any
 
 from benchmarks.coco_copies import coco_mini
 from datasetkit.core.record import Record
-from datasetkit.core.schema import row_to_record
-from datasetkit.export.dataset.reading import iter_rows
+from datasetkit.export.dataset.reading import iter_records
 from datasetkit.options import Recipe
 from datasetkit.options.build import RunOptions
 from datasetkit.pipeline.build import build
@@ -54,8 +53,8 @@ def built(instances: Json, split: str, folder: Path) -> dict[str, Record]:
     source = {"name": "coco", "images": coco_mini() / split, "instances": folder / "instances.json"}
     recipe = Recipe.checked({"source": source | {"captions": captions, "caption": "all"}, "overlay": False})
     manifest = build(recipe, RunOptions(out=folder / "out"))
-    records = (row_to_record(row) for _, row in iter_rows(folder / "out", manifest))
-    return {record.record_id: record for record in records}
+    shards = (folder / "out" / shard.path for shard in manifest.shards)
+    return {record.record_id: record for path in shards for _, record in iter_records(path)}
 
 
 def report(name: str, intact: dict[str, Record], poorer: dict[str, Record]) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from datasetkit.annotation.alignment.categories import category_fits, extended, near_categories, read_mention
+from datasetkit.annotation.alignment.mentions import MOST_MENTIONS
 from datasetkit.annotation.alignment.reasons import AlignmentReason
 from datasetkit.annotation.alignment.resolution import Evidence, Instance, Resolution, resolve
 from datasetkit.annotation.lexicon import Lexicon, coco_lexicon
@@ -64,6 +65,8 @@ class KnownObjectAligner:
     ) -> tuple[Phrase, ...]:
         """Link each noun phrase of a text to the objects of its image that it names: one phrase for each noun.
 
+        Those beyond the first ``MOST_MENTIONS`` name nothing, and have a reason that says so.
+
         Args:
             text: the description.
             nouns: its noun phrases.
@@ -71,6 +74,7 @@ class KnownObjectAligner:
             partial: categories of which the image has, or may have, objects that are not marked.
 
         """
+        nouns, beyond = nouns[:MOST_MENTIONS], nouns[MOST_MENTIONS:]
         lexicon = extended(self._lexicon, (*(item.category for item in objects), *partial))
         words = [text[noun.start : noun.end] for noun in nouns]
         mentions = [
@@ -97,9 +101,10 @@ class KnownObjectAligner:
         unresolved = Resolution(reason=AlignmentReason.OBJECTS_UNKNOWN)
         if self._objects_known:
             unresolved = Resolution(reason=_UNKNOWN if strangers else AlignmentReason.NO_SUCH_CATEGORY)
+        linked = [unresolved if mention is None else next(results) for mention in mentions]
+        linked += [Resolution(reason=AlignmentReason.TOO_MANY_PHRASES)] * len(beyond)
         return tuple(
-            phrase_of(text, noun, unresolved if mention is None else next(results), Linker.WORDS)
-            for noun, mention in zip(nouns, mentions, strict=True)
+            phrase_of(text, noun, result, Linker.WORDS) for noun, result in zip((*nouns, *beyond), linked, strict=True)
         )
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from datasetkit.annotation.alignment.aligner import phrase_of
 from datasetkit.annotation.alignment.competition import settle
-from datasetkit.annotation.alignment.mentions import Mention, demand_of
+from datasetkit.annotation.alignment.mentions import MOST_MENTIONS, Mention, demand_of
 from datasetkit.annotation.alignment.reasons import AlignmentReason
 from datasetkit.annotation.alignment.repeats import content_words, find_repeats
 from datasetkit.annotation.alignment.resolution import Evidence, Instance, Resolution, resolve
@@ -38,11 +38,11 @@ class Asked:
 
 
 def ask(text: str, nouns: Sequence[NounPhrase], prompt: Literal["phrases", "caption"]) -> Asked:
-    """Ask for every noun phrase of a description that may name something in the picture.
+    """Ask for the noun phrases of a description, the first ``MOST_MENTIONS``, that may name something in the picture.
 
     The prompt ``phrases`` is a list of them, equal ones once, ``caption`` the text with its phrases marked.
     """
-    wanted = [noun.is_object and noun.number != 0 for noun in nouns]
+    wanted = [noun.is_object and noun.number != 0 and place < MOST_MENTIONS for place, noun in enumerate(nouns)]
     spans = [(noun.start, noun.end) for noun, is_wanted in zip(nouns, wanted, strict=True) if is_wanted]
     if prompt == "caption":
         numbers = iter(range(len(spans)))
@@ -63,12 +63,13 @@ def link(
 
     The regions are what was found for what was asked; their places are the object ids.
     """
+    nouns, beyond = nouns[:MOST_MENTIONS], nouns[MOST_MENTIONS:]
     mentions, firsts = _read(text, nouns)
     heads = [index for index, mention in enumerate(mentions) if mention is not None and firsts[index] is None]
     resolving = [mention for index in heads if (mention := mentions[index]) is not None]
     # Of each noun phrase for each region, 0 where it was not asked for; shape (M, N).
-    own = np.zeros((len(asked.columns), len(regions)))
-    for index, column in enumerate(asked.columns):
+    own = np.zeros((len(nouns), len(regions)))
+    for index, column in enumerate(asked.columns[: len(nouns)]):
         if column is not None:
             own[index] = [region.phrase_scores[column] for region in regions]
     scores = _of_chains(own, firsts)
@@ -84,7 +85,8 @@ def link(
         result = results.get(index if first is None else first, Resolution())
         is_seen = bool(scores[index].max(initial=0.0) >= options.score_min)
         phrases.append(phrase_of(text, noun, _scored(result, own[index], is_seen=is_seen), Linker.MODEL))
-    return tuple(phrases)
+    too_many = Resolution(reason=AlignmentReason.TOO_MANY_PHRASES)
+    return (*phrases, *(phrase_of(text, noun, too_many, Linker.MODEL) for noun in beyond))
 
 
 def _read(text: str, nouns: Sequence[NounPhrase]) -> tuple[list[Mention | None], list[int | None]]:

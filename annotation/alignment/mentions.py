@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from datasetkit.annotation.lexicon import Lexicon
 from datasetkit.core.protocols import NounPhrase
 
+# What mentions name is decided for all of them together, in time in the square of their number.
+MOST_MENTIONS = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class Mention:

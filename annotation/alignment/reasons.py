@@ -26,5 +26,9 @@ class AlignmentReason(Explained):
         "objects of unknown category are there, which the phrase may name as well",
     )
     PARTLY_ANNOTATED = "partly_annotated", "the source has not marked every object of the category in this image"
+    TOO_MANY_PHRASES = (
+        "too_many_phrases",
+        "the description has a thousand noun phrases before it; what it names was not looked for",
+    )
     NOT_FOUND = "not_found", "the detector found nothing that the phrase scores highly enough"
     OUTSCORED = "outscored", "what the detector found for it, it found with higher scores for other phrases"

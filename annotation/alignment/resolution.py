@@ -14,7 +14,7 @@ Owns the decisions by number; where the fit comes from, the lexicon or a detecto
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,9 +71,12 @@ def resolve(mentions: Sequence[Mention], instances: Sequence[Instance], evidence
     """Resolve the mentions of one description together; results stand in the order of the mentions."""
     scene = _Scene(mentions, instances, evidence)
     results: list[Resolution] = []
+    taken: list[dict[int, float]] = []
     for index in range(len(mentions)):
         result = scene.resolution(index)
-        results.append(_weighed(index, mentions, results, result) if result.candidates else result)
+        results.append(_weighed(index, mentions, taken, result) if result.candidates else result)
+        likely = {one: score or 0.0 for one, score in results[-1].candidates}
+        taken.append(likely | dict.fromkeys(results[-1].object_ids, 1.0))
     return results
 
 
@@ -116,6 +119,8 @@ class _Scene:
         """Leave out what mentions by other names claim, where this one names something else."""
         mention, fit = self._mentions[index], self._evidence.fit
         is_new_hypernym = mention.general and not mention.definite and mention.demand is not None
+        if not (mention.other or is_new_hypernym):
+            return self._pools[index]
         claimed: set[int] = set()
         for place, rival in enumerate(self._mentions):
             if place == index or rival.other:
@@ -190,11 +195,12 @@ class _Scene:
         return tuple(self._instances[place].id for place in places)
 
 
-def _weighed(index: int, mentions: Sequence[Mention], earlier: Sequence[Resolution], result: Resolution) -> Resolution:
+def _weighed(
+    index: int, mentions: Sequence[Mention], earlier: Sequence[Mapping[int, float]], result: Resolution
+) -> Resolution:
     """Turn weights into scores that add up to 1; what an earlier, different mention likely took counts less."""
     weights = {object_id: weight or 0.0 for object_id, weight in result.candidates}
-    for place, other in enumerate(earlier):
-        taken = {one: score or 0.0 for one, score in other.candidates} | dict.fromkeys(other.object_ids, 1.0)
+    for place, taken in enumerate(earlier):
         if not mentions[index].is_distinct_from(mentions[place]):
             continue
         for object_id in weights.keys() & taken.keys():

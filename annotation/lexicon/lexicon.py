@@ -88,6 +88,7 @@ class Lexicon:
         modifiers: added categories and the words that tell their things from others of the same noun.
         modifier_words: all of these words.
         run_together: entries by their letters without blanks ("diningtable").
+        longest: words of the longest entry.
         aliases: other names of categories, as objects may have them, and the categories that they are ("TVMonitor").
 
     """
@@ -103,6 +104,7 @@ class Lexicon:
     modifier_words: frozenset[str]
     run_together: Mapping[str, str]
     aliases: Mapping[str, str]
+    longest: int
 
     @classmethod
     def from_mapping(cls, data: Mapping[str, Any]) -> Lexicon:
@@ -142,6 +144,7 @@ class Lexicon:
             modifier_words=frozenset(),
             run_together={word.replace(" ", ""): word for word in entries},
             aliases={},
+            longest=max(map(_count_words, entries), default=0),
         )
 
     def with_names(self, names: Iterable[CategoryName], aliases: Mapping[str, str]) -> Lexicon:
@@ -167,6 +170,7 @@ class Lexicon:
             modifiers=modifiers,
             modifier_words=frozenset().union(*modifiers.values()),
             aliases={**self.aliases, **aliases},
+            longest=max((self.longest, *map(_count_words, added))),
         )
 
     def whole_entry(self, category: str) -> str:
@@ -182,7 +186,7 @@ class Lexicon:
     def entry(self, head: str) -> str | None:
         """Give the longest entry that ends ``head`` ("a red fire hydrant" gives "fire hydrant"), or None."""
         words = normalise(head).split()
-        for start in range(len(words)):
+        for start in range(max(0, len(words) - self.longest), len(words)):
             prefix = words[start:-1]
             for last in (words[-1], *singular_forms(words[-1], self.plurals)):
                 candidate = " ".join((*prefix, last))
@@ -232,6 +236,10 @@ class Lexicon:
         """Give how many things the head names by itself (two for "couple"), or None where it does not say."""
         entry = self.entry(head)
         return self.sizes.get(entry) if entry is not None else None
+
+
+def _count_words(entry: str) -> int:
+    return entry.count(" ") + 1
 
 
 @cache

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
-from itertools import groupby
-from typing import Any
 
 from datasetkit.annotation.lexicon import Lexicon, normalise
 from datasetkit.annotation.phrases.forms import singular
@@ -14,8 +12,10 @@ from datasetkit.annotation.phrases.tokens import Token
 from datasetkit.annotation.phrases.words import Words
 
 # Modifiers may be joined ("black and white", "big, red"); nouns may not: "a cat and a dog" is two phrases.
-_GRAMMAR = r"NP: {<DT>*(<RB>*<CD|JJ>(<COMMA>?<CC>?<RB>*<CD|JJ>)*)?<NN|NNS>+}"
-_PHRASE_TAGS = frozenset({"DT", "RB", "CD", "JJ", "COMMA", "CC", "NN", "NNS"})
+# In the grammar of nltk: <DT>*(<RB>*<CD|JJ>(<COMMA>?<CC>?<RB>*<CD|JJ>)*)?<NN|NNS>+, a letter for each tag. It is read
+# from the last noun backwards: forwards, each place of a long run of modifiers would be tried as the start of a phrase.
+_LETTERS = {"DT": "D", "RB": "R", "CD": "J", "JJ": "J", "COMMA": ",", "CC": "C", "NN": "N", "NNS": "N"}
+_BACKWARDS = re.compile(r"N+(?:J(?:R*C?,?J)*R*)?D*")
 _LONGEST_HEAD_TOKENS = 5
 
 
@@ -30,14 +30,6 @@ class Chunk:
     last: int
     head: int
     group: int | None = None
-
-
-@cache
-def _parser() -> Any:
-    # nltk takes seconds to load: not before there is a text to parse.
-    from nltk import RegexpParser
-
-    return RegexpParser(_GRAMMAR)
 
 
 def find_chunks(tokens: Sequence[Token], tags: Sequence[str], lexicon: Lexicon, words: Words) -> list[Chunk]:
@@ -57,23 +49,10 @@ class _ChunkFinder:
 
     def spans(self) -> Iterator[tuple[int, int]]:
         """Give first and last place of each run that the grammar accepts, cut after plurals, adverbs taken off."""
-        for segment in self._segments():
-            for node in _parser().parse(segment):
-                if hasattr(node, "label"):
-                    for first, last in self._cut(node[0][0], node[-1][0]):
-                        yield self._without_adverbs(first, last), last
-
-    def _segments(self) -> Iterator[list[tuple[int, str]]]:
-        """Give runs of places and tags that may hold phrases, each up to its last noun.
-
-        The grammar would take time in the square of a long run of modifiers without a noun.
-        """
-        for inside, run in groupby(enumerate(self._tags), key=lambda item: item[1] in _PHRASE_TAGS):
-            segment = list(run)
-            while inside and segment and segment[-1][1] not in ("NN", "NNS"):
-                segment.pop()
-            if inside and segment:
-                yield segment
+        letters = "".join(_LETTERS.get(tag, ".") for tag in reversed(self._tags))
+        for match in reversed(list(_BACKWARDS.finditer(letters))):
+            for first, last in self._cut(len(letters) - match.end(), len(letters) - 1 - match.start()):
+                yield self._without_adverbs(first, last), last
 
     def _cut(self, first: int, last: int) -> Iterator[tuple[int, int]]:
         """End a phrase at a plural that cannot describe the noun after it ("people horseback")."""

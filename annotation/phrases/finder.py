@@ -16,7 +16,7 @@ _LONGEST_NUMBER = 9
 
 
 class NounPhraseFinder:
-    """Finds noun phrases with TextBlob's PatternTagger, corrected, and nltk's RegexpParser.
+    """Finds noun phrases with TextBlob's PatternTagger, corrected, and a grammar of tags.
 
     Pronouns are no phrases. "a group of people" is one phrase with the head "people"; "a bowl of fruit" is two; a
     possessor is a phrase of its own ("a man's hat" gives "a man" and "hat").

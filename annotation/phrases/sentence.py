@@ -30,6 +30,7 @@ class Sentence:
         self.words = words
         self.word = [token.word for token in tokens]
         self.tags = [""] * len(tokens)
+        self._starts: list[int] = []
 
     def __len__(self) -> int:
         return len(self.word)
@@ -97,10 +98,11 @@ class Sentence:
         return word != "of" and (word in self.words.prepositions or word in self.words.adverbs)
 
     def phrase_start(self, index: int) -> int:
-        """Give the first place of the noun phrase that has this place."""
-        while index > 0 and self.tags[index] != "DT" and self.tags[index - 1] in ("DT", "CD", "JJ", "NN", "NNS", "POS"):
-            index -= 1
-        return index
+        """Give the first place of the noun phrase that has this place; all tags up to it must be decided."""
+        for place in range(len(self._starts), index + 1):
+            joined = place > 0 and self.tags[place - 1] in ("DT", "CD", "JJ", "NN", "NNS", "POS")
+            self._starts.append(self._starts[-1] if joined and self.tags[place] != "DT" else place)
+        return self._starts[index]
 
     def is_plural_subject(self, index: int) -> bool:
         """Tell whether the noun here is plural, or a group that may act as plural."""

@@ -172,12 +172,13 @@ def _mark_generic_possessors(sentence: Sentence) -> None:
 def _promote_modifiers(sentence: Sentence) -> None:
     """Make the last modifier after a determiner a noun where none follows ("a remote", "the top of")."""
     words, tags = sentence.words, sentence.tags
+    goes_on = _phrase_goes_on(tags)
+    start = 0
     for index, tag in enumerate(tags):
-        if tag not in ("JJ", "RB") or _phrase_goes_on(tags, index):
+        if index == 0 or tags[index - 1] not in ("JJ", "CD", "RB"):
+            start = index  # of the run of modifiers that ends here
+        if tag not in ("JJ", "RB") or goes_on[index]:
             continue
-        start = index
-        while start > 0 and tags[start - 1] in ("JJ", "CD", "RB"):
-            start -= 1
         word = sentence.word[index]
         listed = tag == "RB" or word in words.colours or word in words.adjectives
         is_noun = not listed or word in words.adjective_nouns or word in words.not_objects
@@ -190,12 +191,15 @@ def _promote_modifiers(sentence: Sentence) -> None:
             tags[index] = sentence.noun_tag(word)
 
 
-def _phrase_goes_on(tags: Sequence[str], index: int) -> bool:
-    """Tell whether the phrase goes on after this modifier, also by way of "and" and another modifier."""
-    after = index + 1
-    if after < len(tags) and tags[after] in ("JJ", "NN", "NNS", "CD"):
-        return True
-    joined = after
-    while after < len(tags) and tags[after] in ("COMMA", "CC", "RB", "JJ"):
-        after += 1
-    return joined < after < len(tags) and tags[after] in NOUNS and tags[after - 1] == "JJ"
+def _phrase_goes_on(tags: Sequence[str]) -> list[bool]:
+    """Tell of each place whether a phrase goes on after a modifier there, also by way of "and" and another one."""
+    goes_on = [False] * len(tags)
+    ends_well = False  # whether the run of modifiers and joining words that begins after a place ends as "red car" does
+    for index in range(len(tags) - 2, -1, -1):
+        after = tags[index + 1]
+        if after not in ("COMMA", "CC", "RB", "JJ"):
+            ends_well = False
+        elif index + 2 < len(tags) and tags[index + 2] in NOUNS:
+            ends_well = after == "JJ"
+        goes_on[index] = ends_well or after in ("JJ", "NN", "NNS", "CD")
+    return goes_on

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 APOSTROPHES = "'\u2019"
-_ABBREVIATION = re.compile(r"(?:[^\W\d_]\.){2,}s?(?!\w)")
+_MOST_INITIALS = 20  # of more, each would be read again from every one of them
+_ABBREVIATION = re.compile(rf"(?:[^\W\d_]\.){{2,{_MOST_INITIALS}}}s?(?!\w)")
 _CONTRACTIONS = ("'s", "'re", "'ve", "'ll", "'d", "'m")
 
 

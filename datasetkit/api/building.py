@@ -70,7 +70,7 @@ def build(
         OutputError: the folder holds something else, or no record was kept.
 
     Example:
-        >>> built = dk.build("toyworld", "out/scenes", count=60, splits={"train": 0.8, "test": 0.2})
+        >>> built = dk.build("toyworld", "out/scenes", count=60, splits={"train": 0.8, "test": 0.2}, splits_exact=True)
         >>> built
         Built('out/scenes': 60 records; train 48, test 12)
 
@@ -138,6 +138,9 @@ def _source(source: object, given: dict[str, Any]) -> SourceOptions:
 
 def _take(kind: type[SourceOptions], given: dict[str, Any], **first: Any) -> SourceOptions:
     _refuse_unknown(given, BuildOptions, kind)
+    for name in first.keys() & given.keys() & kind.model_fields.keys():
+        if given.pop(name) != first[name]:
+            raise RecipeError(f"{name} is given twice: {first[name]!r} by the source itself; leave the option out")
     own = {name: given.pop(name) for name in kind.model_fields if name in given and name not in first}
     return kind.checked({**{name: first[name] for name in kind.model_fields if name in first}, **own})
 

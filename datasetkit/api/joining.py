@@ -36,7 +36,7 @@ def report(
         'holds'
 
     """
-    every = [one for item in folders for one in ([item] if isinstance(item, str | PathLike) else item)]
+    every = [one for item in folders for one in (item if isinstance(item, list | tuple) else [item])]
     return run_report(ReportCommand.checked({"folders": every, "out": out}))
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import operator
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -18,20 +19,30 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from datasetkit.core.addresses import hub_address
 from datasetkit.core.drawing import draw_overlay
-from datasetkit.core.errors import AddressError, BuiltFolderError, RecordError, UnknownNameError
-from datasetkit.core.image import load_image, rgb_pixels
+from datasetkit.core.errors import (
+    AddressError,
+    BuiltFolderError,
+    DatasetkitError,
+    HubError,
+    RecordError,
+    UnknownNameError,
+)
+from datasetkit.core.image import published_pixels
 from datasetkit.core.limits import MOST_PIXELS, ImageLimits
 from datasetkit.core.mask import Mask, decode_masks
-from datasetkit.core.paths import as_place
+from datasetkit.core.paths import as_place, path_text
+from datasetkit.core.pixels import rgb_pixels
 from datasetkit.core.record import KeyObject
 from datasetkit.core.remote import RemotePath
+from datasetkit.core.text import one_line
 
 BoolArray = NDArray[np.bool_]
 Row = Any  # a mapping from column to value; a pandas Series is one in all but its type
 _OUR_COLUMNS = ("image", "width", "height", "description", "objects", "phrases", "source", "record_id")
 _SHARD = re.compile(r"data/(?P<split>\w+)-\d{5}-of-\d{5}\.parquet")
-_ON_HUB = re.compile(r"[\w.-]+/[\w.-]+")
+_MOST_TOLD = 400
 _NO_LIMITS = ImageLimits(max_bytes=2**31, max_pixels=MOST_PIXELS)
 
 
@@ -43,7 +54,8 @@ def load(
     Where the card tells the columns, as ours do, another dataset is refused before anything of it is downloaded.
 
     Args:
-        dataset: ``user/name`` on the Hub, a built folder, or the address that ``datasetkit push`` wrote to.
+        dataset: ``user/name`` on the Hub (or its address, as ``hf://datasets/user/name@revision``), a built folder, or
+            the address that ``datasetkit push`` wrote to.
         split: the split to load; None loads all.
         revision: branch, tag or commit on the Hub.
         streaming: whether rows are read as they are asked for, nothing downloaded before.
@@ -52,40 +64,81 @@ def load(
         ``datasets.Dataset`` for a split, ``datasets.DatasetDict`` for all of them; their iterable kin when streaming.
 
     Raises:
-        BuiltFolderError: the dataset does not have our columns, or there is none in the folder or at the address.
-        AddressError: the address cannot be used, or a revision is given with it.
+        BuiltFolderError: the dataset does not have our columns, or there is none in the folder or at the address; or
+            it cannot be loaded: there is no such split or revision, or a shard is damaged.
+        AddressError: it is not a path, a name or an address, or one that cannot be used, or a revision is given with it
+            that it cannot have.
+        HubError: the Hub has no such dataset, refuses it, or cannot be reached.
         OSError: the address's store cannot be reached, or refuses.
 
     """
     import datasets  # loads pandas and pyarrow, which the other helpers do without
 
-    name = str(dataset)
-    place = as_place(name)
+    name = path_text(dataset)
+    for what, value in (("split", split), ("revision", revision)):
+        if not isinstance(value, str | datasets.NamedSplit | None):
+            raise BuiltFolderError(f"{what} is a {type(value).__name__}; give its name, or None")
+    address = None if Path(name).exists() else hub_address(name, "dataset")
+    place = as_place(name) if address is None else None
     if isinstance(place, RemotePath):
         if revision is not None:
             raise AddressError(f"revision {revision!r} is for datasets on the Hub; {place} has nothing like it")
-        loaded = datasets.load_dataset("parquet", data_files=_shards(place), split=split, streaming=streaming)
+        files = _shards(place)
+        with _in_our_words(name, failure=None):
+            loaded = datasets.load_dataset("parquet", data_files=files, split=split, streaming=streaming)
     else:
-        _check_name(name)
-        announced = datasets.load_dataset_builder(name, revision=revision).info.features
-        if announced is not None:
-            _check_columns(name, announced)
-        loaded = datasets.load_dataset(name, split=split, revision=revision, streaming=streaming)
+        if address is None:
+            _check_folder(name)
+        else:
+            address.check_no_folder()
+            address = address.at(revision)
+            name, revision = address.repo_id, address.revision
+        with _in_our_words(name, failure=BuiltFolderError if address is None else HubError):
+            announced = datasets.load_dataset_builder(name, revision=revision).info.features
+            if announced is not None:
+                _check_columns(name, announced)
+            loaded = datasets.load_dataset(name, split=split, revision=revision, streaming=streaming)
     for part in loaded.values() if isinstance(loaded, dict) else [loaded]:
         _check_columns(name, part.features or {})
     return loaded
 
 
-def _check_name(name: str) -> None:
-    """Refuse what is neither a built folder nor ``user/name``, before anybody is asked for it."""
-    if Path(name).is_dir():
-        if not any(Path(name).glob("data/*.parquet")):
-            raise BuiltFolderError(
-                f"{name} has no data/*.parquet, so datasetkit did not build it; build a dataset from it with "
-                f"`datasetkit build`, or load it with datasets.load_dataset({name!r})"
-            )
-    elif not _ON_HUB.fullmatch(name):
+@contextmanager
+def _in_our_words(name: str, failure: type[BuiltFolderError] | type[HubError] | None) -> Iterator[None]:
+    """Raise our own errors where those of other libraries come, in one line; an ``OSError`` of a store stays one."""
+    import datasets
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined] # httpx's, by any name
+
+    try:
+        yield
+    except DatasetkitError:
+        raise
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        RuntimeError,
+        LookupError,
+        HTTPError,
+        datasets.exceptions.DatasetsError,
+    ) as error:
+        told = f"{name} cannot be loaded: {one_line(error)[:_MOST_TOLD]}"
+        if failure is HubError:
+            raise HubError(told, getattr(getattr(error, "response", None), "status_code", None)) from error
+        if failure is None and isinstance(error, OSError):
+            raise
+        raise BuiltFolderError(told) from error
+
+
+def _check_folder(name: str) -> None:
+    """Refuse what is not a built folder, before ``datasets`` is asked for it."""
+    if not Path(name).is_dir():
         raise BuiltFolderError(f"there is no folder {name}; give a built folder, or user/name of a dataset on the Hub")
+    if not any(Path(name).glob("data/*.parquet")):
+        raise BuiltFolderError(
+            f"{name} has no data/*.parquet, so datasetkit did not build it; build a dataset from it with "
+            f"`datasetkit build`, or load it with datasets.load_dataset({name!r})"
+        )
 
 
 def _check_columns(name: str, columns: Collection[str]) -> None:
@@ -129,8 +182,8 @@ def masks(row: Row) -> BoolArray:
         UnusableError: a mask is damaged.
 
     """
-    objects = _column(row, "objects")
-    size_hw, found = _size_hw(row), [_mask(item) for item in objects]
+    found = [_mask(item) for item in _items(row, "objects")]
+    size_hw = _size_hw(row)
     result = np.zeros((len(found), *size_hw), dtype=np.bool_)
     result[[mask is not None for mask in found]] = _decoded([mask for mask in found if mask is not None], size_hw)
     return result
@@ -153,8 +206,9 @@ def phrase_masks(row: Row, phrase: str | int) -> BoolArray:
         UnknownNameError: a KeyError; the row has no such phrase, and the message names those that it has.
 
     """
-    wanted = {int(number) for item in _find_phrases(row, phrase) for number in item["object_ids"]}
-    found = [_mask(item) for item in _column(row, "objects") if int(item["id"]) in wanted]
+    with _as_rows_are():
+        wanted = {int(number) for item in _find_phrases(row, phrase) for number in item["object_ids"]}
+        found = [_mask(item) for item in _items(row, "objects") if int(item["id"]) in wanted]
     return _decoded([mask for mask in found if mask is not None], _size_hw(row))
 
 
@@ -169,7 +223,10 @@ def overlay(row: Row, max_side_px: int | None = None) -> Image.Image:
         mode RGB.
 
     """
-    key_objects = [KeyObject(int(item["id"]), _mask(item)) for item in _column(row, "objects") if item["is_key"]]
+    if max_side_px is not None and not (isinstance(max_side_px, int) and max_side_px > 0):
+        raise RecordError(f"max_side_px is {max_side_px!r}; give a number of pixels, or None for the image's own size")
+    with _as_rows_are():
+        key_objects = [KeyObject(int(item["id"]), _mask(item)) for item in _items(row, "objects") if item["is_key"]]
     pixels = picture(row)
     return draw_overlay(pixels, key_objects, max_side_px or max(pixels.size))
 
@@ -190,12 +247,15 @@ def picture(row: Row) -> Image.Image:
 def picture_of(image: Any) -> Image.Image:
     """Read what a picture column holds in any format, upright, mode RGB.
 
+    An array of shape (H, W) is taken as grey, one of (H, W, 4) as RGBA: that of a palette or of CMYK does not tell its
+    colours.
+
     Raises:
         RecordError: it is no picture, no array and no mapping with bytes.
 
     """
     if isinstance(image, Mapping) and image.get("bytes") is not None:
-        return load_image(image["bytes"], image.get("path") or "image", _NO_LIMITS).pixels
+        return published_pixels(image["bytes"], image.get("path") or "image", _NO_LIMITS)
     if isinstance(image, Image.Image):
         return rgb_pixels(image, "image")
     if hasattr(image, "__array__"):
@@ -212,14 +272,16 @@ def _height_first(image: Any) -> NDArray[Any]:
 
 
 def _find_phrases(row: Row, phrase: str | int) -> Sequence[Mapping[str, Any]]:
-    phrases = _column(row, "phrases")
+    phrases = _items(row, "phrases")
     there = ", ".join(f"{index}: {str(item['text'])!r}" for index, item in enumerate(phrases)) or "none"
     if isinstance(phrase, str):
         found = [item for item in phrases if _folded(item["text"]) == _folded(phrase)]
         if not found:
             raise UnknownNameError(f"the row has no phrase {phrase!r}; its phrases are {there}")
         return found
-    index = operator.index(phrase)
+    index = operator.index(phrase) if hasattr(phrase, "__index__") else None
+    if index is None:
+        raise UnknownNameError(f"a {type(phrase).__name__} is not a phrase; give its text or its index")
     if not -len(phrases) <= index < len(phrases):
         raise UnknownNameError(f"the row has no phrase number {index}; its phrases are {there}")
     return [phrases[index]]
@@ -237,10 +299,11 @@ def _decoded(found: Sequence[Mask], size_hw: tuple[int, int]) -> BoolArray:
 
 
 def _mask(item: Mapping[str, Any]) -> Mask | None:
-    if item["mask"] is None or item["mask"]["counts"] is None:
-        return None
-    height, width = (int(side) for side in item["mask"]["size"])
-    return Mask((height, width), str(item["mask"]["counts"]))
+    with _as_rows_are():
+        if item["mask"] is None or item["mask"]["counts"] is None:
+            return None
+        height, width = (int(side) for side in item["mask"]["size"])
+        return Mask((height, width), str(item["mask"]["counts"]))
 
 
 def _size_hw(row: Row) -> tuple[int, int]:
@@ -251,6 +314,25 @@ def _size_hw(row: Row) -> tuple[int, int]:
             f"height and width of this {type(row).__name__} are no single numbers; give one row: dataset[0], of pandas "
             "frame.iloc[0], of an Arrow table table.to_pylist()[0]"
         ) from error
+
+
+@contextmanager
+def _as_rows_are() -> Iterator[None]:
+    """Say that an object or a phrase is none of ours."""
+    try:
+        yield
+    except DatasetkitError:
+        raise
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise RecordError(f"an object or a phrase of the row is not as ours are: {error!r}") from error
+
+
+def _items(row: Row, name: str) -> Sequence[Mapping[str, Any]]:
+    """Return a column that is a list of objects or phrases."""
+    found = _column(row, name)
+    if not isinstance(found, list | tuple | np.ndarray) or not all(isinstance(item, Mapping) for item in found):
+        raise RecordError(f"{name} of the row is a {type(found).__name__}, not a list of {name} as ours are")
+    return found  # type: ignore[return-value]
 
 
 def _column(row: Row, name: str) -> Any:

@@ -32,6 +32,7 @@ from datasetkit.core.record import (
     Record,
     Scores,
 )
+from datasetkit.core.row_check import check_row
 
 SCHEMA_VERSION = "2.0"
 FIRST_VERSION = "1.0"
@@ -265,24 +266,26 @@ def row_to_record(row: Mapping[str, Any]) -> Record:
         row: as Parquet holds it, or as ``datasets`` gives it with ``Image(decode=False)``.
 
     Raises:
-        RecordError: the picture is already decoded, or the values make no valid record.
+        RecordError: the picture is already decoded, or a value is none that a record can have; names its column.
+        UnusableError: a mask is damaged.
 
     """
-    image = row["image"]
-    if not isinstance(image, Mapping) or image.get("bytes") is None:
+    image = row.get("image")
+    if image is not None and not isinstance(image, Mapping):
         raise RecordError(
             f"image is a {type(image).__name__}; give the encoded bytes: "
             'dataset.cast_column("image", datasets.Image(decode=False))'
         )
+    check_row(row, *(name for name in _COLUMNS if name != "overlay"), is_whole=True)
     return Record(
         record_id=row["record_id"],
         image_id=row["image_id"],
-        image=EncodedImage(image["bytes"], image["path"], row["width"], row["height"]),
-        description=row["description"],
-        source=Provenance(**row["source"]),
-        objects=objects_of(row),
+        image=EncodedImage(row["image"]["bytes"], row["image"]["path"], row["width"], row["height"]),
+        description=row.get("description"),
+        source=Provenance(*(row["source"][name] for name in Provenance.__dataclass_fields__)),
+        objects=tuple(map(_object_from_row, row["objects"])),
         phrases=tuple(map(_phrase_from_row, row["phrases"])),
-        questions=questions_of(row),
+        questions=tuple(map(_question_from_row, row["questions"])),
         absent_categories=tuple(row.get("absent_categories") or ()),
         partial_categories=tuple(row.get("partial_categories") or ()),
         language=row.get("language"),
@@ -294,8 +297,10 @@ def objects_of(row: Mapping[str, Any]) -> tuple[KeyObject, ...]:
 
     Raises:
         RecordError: the values make no valid object.
+        UnusableError: a mask is damaged.
 
     """
+    check_row(row, "objects", is_whole=True)
     return tuple(map(_object_from_row, row["objects"]))
 
 
@@ -306,28 +311,25 @@ def questions_of(row: Mapping[str, Any]) -> tuple[Question, ...]:
         RecordError: the values make no valid question.
 
     """
-    return tuple(
-        Question(**{**question, "options": tuple(question["options"]), "object_ids": tuple(question["object_ids"])})
-        for question in row["questions"]
-    )
+    check_row(row, "questions", is_whole=True)
+    return tuple(map(_question_from_row, row["questions"]))
 
 
 def _object_from_row(value: Mapping[str, Any]) -> KeyObject:
-    mask = value["mask"] and Mask(tuple(value["mask"]["size"]), value["mask"]["counts"])
-    box = value["bbox"] if mask is None else None
+    mask, box, source_box = (value.get(name) for name in ("mask", "bbox", "source_bbox"))
     provenance = value.get("provenance") or {}
     return KeyObject(
         id=value["id"],
-        mask=mask,
-        category=value["category"],
+        mask=None if mask is None else Mask(tuple(mask["size"]), mask["counts"]),
+        category=value.get("category"),
         is_key=value["is_key"],
-        salience=value["salience"],
+        salience=value.get("salience"),
         is_crowd=value["is_crowd"],
         status=ObjectStatus(value["status"]),
-        scores=Scores(**value["scores"]),
-        source_bbox=None if value["source_bbox"] is None else tuple(value["source_bbox"]),
-        box=None if box is None else tuple(box),
-        provenance=ObjectProvenance(**{name: maker and Maker(maker) for name, maker in provenance.items()}),
+        scores=Scores(**{name: value["scores"].get(name) for name in Scores.__dataclass_fields__}),
+        source_bbox=None if source_box is None else tuple(source_box),
+        box=None if box is None or mask is not None else tuple(box),
+        provenance=ObjectProvenance(*(provenance.get(name) and Maker(provenance[name]) for name in ("box", "mask"))),
         source_id=value.get("source_id"),
     )
 
@@ -338,10 +340,16 @@ def _phrase_from_row(value: Mapping[str, Any]) -> Phrase:
         start=value["start"],
         end=value["end"],
         object_ids=tuple(value["object_ids"]),
-        candidates=tuple(Candidate(**candidate) for candidate in value["candidates"]),
-        score=value["score"],
+        candidates=tuple(Candidate(one["object_id"], one.get("score")) for one in value["candidates"]),
+        score=value.get("score"),
         status=PhraseStatus(value["status"]),
-        reason=value["reason"],
+        reason=value.get("reason"),
         provenance=value.get("provenance") and Linker(value["provenance"]),
-        kind=PhraseKind(value.get("kind") or ("pronoun" if value["reason"] == "pronoun" else "noun")),
+        kind=PhraseKind(value.get("kind") or ("pronoun" if value.get("reason") == "pronoun" else "noun")),
+    )
+
+
+def _question_from_row(value: Mapping[str, Any]) -> Question:
+    return Question(
+        value["question"], value["answer"], value["type"], tuple(value["options"]), tuple(value["object_ids"])
     )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import BeforeValidator, Field, StringConstraints, field_validator
+from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
 from pydantic_core import to_jsonable_python
 
 from datasetkit.core.errors import RecipeError
@@ -49,6 +49,8 @@ class RecordOptions(Options):
     splits: Annotated[dict[str, float] | None, BeforeValidator(_read_shares), Typed("NAME=SHARE,...")] = None
     """Shares by a hash of the image, as train=.9,validation=.05,test=.05.  [default: the source's own splits, or train]
     """
+    splits_exact: bool = False
+    """Cut the sorted hashes of all readable images so that the shares are exact; adding images moves the borders."""
     key_max: int | None = Field(default=None, ge=1)
     """Keep the N most salient of the mentioned objects as key objects.  [default: all]"""
     license: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] | None = None
@@ -78,6 +80,12 @@ class RecordOptions(Options):
                 "give shares above 0 that add up to 1"
             )
         return splits
+
+    @model_validator(mode="after")
+    def _check_exact(self) -> Self:
+        if self.splits_exact and self.splits is None:
+            raise ValueError("splits_exact cuts shares, and there are none; give them as splits, train=.9,test=.1")
+        return self
 
 
 class _Parts(Options):

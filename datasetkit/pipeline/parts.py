@@ -25,6 +25,7 @@ from datasetkit.options.recipe import Recipe
 from datasetkit.pipeline.failures import Failures
 from datasetkit.pipeline.inputs import INDEX, FileState, Inputs
 from datasetkit.pipeline.records import REASON_MEANINGS, Pipeline
+from datasetkit.pipeline.splits import Cut
 from datasetkit.runtime.timers import Stages
 
 logger = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ class Progress:
     """How far a build is.
 
     Args:
-        stage: "loading" models, or "building".
+        stage: "loading" models, "hashing" images, or "building".
         done: models loaded, or entries done.
         total: of so many.
         detail: what more there is to say: the models' names; drops, and the rate of each slow stage, slowest first.
@@ -170,6 +171,7 @@ class Job:
         self._done = self._dropped = 0
         former = {part.index: part for part in folder.published.parts} if folder.published else {}
         self._accounts = read_accounts(folder.folder, folder.published) if folder.published else {}
+        self._pipeline.cut = self._cut()
         self._advance(0, 0)
         count = 0
         for index, entries in enumerate(parts_of(self._source, self._recipe)):
@@ -177,6 +179,8 @@ class Job:
             if index in store.whole and (changes := self._inputs.changes(entries, store.account(index))):
                 told = [f"{name} {what}" for name, what in changes.items()]
                 logger.info("part %d is built again: %s", index, listed(told))
+                store.forget([index])
+            if index in store.whole and not self._fits(store.whole[index]):
                 store.forget([index])
             if index not in store.whole and index in former and self._may_stay(former[index], entries):
                 store.carry_over(former[index], self._accounts.get(index))
@@ -201,10 +205,29 @@ class Job:
 
     def _may_stay(self, part: Part, entries: Sequence[Entry]) -> bool:
         """Whether a published part is taken over without reading anything."""
+        if not self._fits(part):
+            return False
         if self._folder.task == "retry":
             return not is_failed(part)
         account = self._accounts.get(part.index)
         return self._folder.task == "update" and account is not None and not self._inputs.changes(entries, account)
+
+    def _cut(self) -> Cut | None:
+        """Hash all images and cut them by exact shares, where these are wanted."""
+        if not self._recipe.splits_exact or self._recipe.splits is None:
+            return None
+        found: set[str] = set()
+        entries = itertools.chain.from_iterable(parts_of(self._source, self._recipe))
+        with closing(self._pipeline.hashes(entries)) as hashes:
+            for done, sha256 in enumerate(hashes, 1):
+                found.update(() if sha256 is None else (sha256,))
+                self._on_progress(Progress("hashing", done, self._total))
+        return Cut.of(found, self._recipe.splits)
+
+    def _fits(self, part: Part) -> bool:
+        """Whether all records of a part are in the splits that the exact shares give them; else it is built again."""
+        cut = self._pipeline.cut
+        return cut is None or all(cut.split(sha256) == split for split, sha256 in self._store.image_splits(part))
 
     def _build(self, index: int, entries: tuple[Entry, ...]) -> None:
         self._failures.begin_part(index)
@@ -236,6 +259,13 @@ class Job:
             if lost or _digests(new) == _digests(part):
                 store.forget([index])
                 store.carry_over(part, self._accounts.get(index))
+        if not all(map(self._fits, store.whole.values())):
+            logger.warning(
+                "all parts stay as they were: the borders of the splits move, and not all can be built again"
+            )
+            store.forget([*store.whole])
+            for part in former.values():
+                store.carry_over(part, self._accounts.get(part.index))
 
     def _check_losses(self) -> None:
         """Refuse to replace a dataset of the same source by one that lacks what could not be read this time."""

@@ -24,6 +24,7 @@ from datasetkit.core.text import one_line
 from datasetkit.export.dataset.part import Outcome
 from datasetkit.options.recipe import Recipe
 from datasetkit.pipeline.inputs import FileState, Inputs
+from datasetkit.pipeline.splits import Cut, split_by_hash
 from datasetkit.runtime.threads import map_in_order
 from datasetkit.runtime.timers import Stages
 from datasetkit.sources.toyworld import PRONOUN
@@ -32,7 +33,6 @@ DEFAULT_SPLIT = "train"
 REASON_MEANINGS = {reason.value: reason.explanation for reason in AlignmentReason} | {
     PRONOUN: "a pronoun; it names what was named before"
 }
-_HASH_DIGITS = 13
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,9 @@ class Pipeline:
         workers: threads.
         stages: clocks.
 
+    Attributes:
+        cut: of all images, where shares are to be exact; else None.
+
     """
 
     def __init__(
@@ -83,6 +86,12 @@ class Pipeline:
         self._window = window
         self._workers = workers
         self._stages = stages
+        self.cut: Cut | None = None
+
+    def hashes(self, entries: Iterable[Entry]) -> Generator[str | None]:
+        """Yield the SHA-256 of each entry's image, as it came; None where the entry makes no record."""
+        for item in map_in_order(self._reading, entries, self._workers):
+            yield None if isinstance(item.result, Drop) else item.result.record.source.sha256
 
     def run(self, entries: Iterable[Entry]) -> Generator[Outcome]:
         """Give one outcome an entry, in order."""
@@ -145,16 +154,20 @@ class Pipeline:
         notices = result.notices
         if record.description is None:
             notices += (Notice(record.record_id, NoticeKind.NO_DESCRIPTION),)
-        splits = self._recipe.splits
-        split = entry.split or DEFAULT_SPLIT if splits is None else split_by_hash(record.source.sha256, splits)
         return Outcome(
             row=row,
-            split=split,
+            split=self._split(entry, record.source.sha256),
             annotations_read=len(entry.annotation_ids),
             detections=result.detections,
             drops=(*result.drops, *replaced),
             notices=notices,
         )
+
+    def _split(self, entry: Entry, sha256: str) -> str:
+        if self.cut is not None:
+            return self.cut.split(sha256)
+        splits = self._recipe.splits
+        return entry.split or DEFAULT_SPLIT if splits is None else split_by_hash(sha256, splits)
 
     def _with_words(self, reading: Reading) -> Record:
         record = reading.record
@@ -197,21 +210,3 @@ def _dropped(entry: Entry, record: Drop) -> Outcome:
         for annotation_id in entry.annotation_ids
     ]
     return Outcome(None, "", len(entry.annotation_ids), (record, *annotations), ())
-
-
-def split_by_hash(sha256: str, shares: Mapping[str, float]) -> str:
-    """Choose a split by the picture's hash: the same bytes always go to the same split.
-
-    Args:
-        sha256: hex digest of the picture's bytes.
-        shares: share of each split, in order, adding up to 1.
-
-    """
-    # 13 hexadecimal digits are 52 bits, which a float holds exactly.
-    place = int(sha256[:_HASH_DIGITS], 16) / 16**_HASH_DIGITS
-    edge = 0.0
-    for name, share in shares.items():
-        edge += share
-        if place < edge:
-            return name
-    return name

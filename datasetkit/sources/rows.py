@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.image import LoadedImage, load_image
-from datasetkit.core.ledger import DropReason, Notice, NoticeKind
+from datasetkit.core.ledger import CHANGED_BYTES, DropReason, Notice, NoticeKind
 from datasetkit.core.protocols import Entry, Reading, Source, SourceContext
 from datasetkit.core.record import Provenance, Record
 from datasetkit.core.schema import row_to_record
@@ -133,7 +133,7 @@ class RowReader:
 
 def is_other(loaded: LoadedImage, sha256: str) -> bool:
     """Return whether an image that was not encoded again now has other bytes than its source is said to have had."""
-    return NoticeKind.EXIF_ROTATED not in loaded.notices and hashlib.sha256(loaded.encoded.data).hexdigest() != sha256
+    return CHANGED_BYTES.isdisjoint(loaded.notices) and hashlib.sha256(loaded.encoded.data).hexdigest() != sha256
 
 
 def picture_of(value: object, record_id: str) -> tuple[bytes, str]:

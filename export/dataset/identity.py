@@ -116,8 +116,16 @@ def _first_difference(path: str, there: Any, here: Any) -> str | None:
             if found is not None:
                 return found
         return f"{path}: another order of {', '.join(there)}"
-    return f"{path}: {_short(there)} there, {_short(here)} here"
+    name = path.removeprefix("source.") + " of the source" if path.startswith("source.") else path
+    return f"{name}: {_short(there)} there, {_short(here)} here"
 
 
 def _short(value: Any) -> str:
+    """Spell an option's value for people, who may not know how it is stored."""
+    if value is None or value == []:
+        return "not given"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(_short, value))
     return "options" if isinstance(value, Mapping) else str(value)

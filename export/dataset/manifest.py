@@ -14,6 +14,7 @@ from datasetkit.core.errors import BuiltFolderError
 from datasetkit.core.files import write_json
 from datasetkit.core.label_map import LabelMap, read_label_map
 from datasetkit.core.ledger import PassedOver, Tally
+from datasetkit.export.dataset.plain_json import items, require_counts, require_levels, require_text
 from datasetkit.options import Recipe
 from datasetkit.runtime.registry import Origin
 
@@ -56,9 +57,8 @@ class Shard:
     sha256: str
 
     def __post_init__(self) -> None:
-        if not all(isinstance(text, str) for text in (self.path, self.split, self.sha256)):
-            raise ValueError(f"path, split and sha256 of a shard must be text: {self}")
-        _require_counts(self.rows, self.bytes)
+        require_text(path=self.path, split=self.split, sha256=self.sha256)
+        require_counts(self.rows, self.bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +82,8 @@ class Part:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Part:
         """Read what :meth:`to_json` wrote."""
-        shards = tuple(Shard(**shard) for shard in value["shards"])
-        _require_counts(value["index"])
+        shards = tuple(Shard(**shard) for shard in items(value["shards"]))
+        require_counts(value["index"])
         return cls(value["index"], shards, _read_tally(value["tally"]))
 
 
@@ -178,14 +178,13 @@ class Manifest:
         path = folder / MANIFEST_NAME
         try:
             value = json.loads(path.read_text(encoding="utf-8"))
-            if not isinstance(value["recipe"], Mapping):
-                raise TypeError("the recipe must be a mapping of options")  # noqa: TRY301 - told like the others below
+            require_text(**{name: value[name] for name in ("schema_version", "code_version", "source_fingerprint")})
             return cls(
                 schema_version=value["schema_version"],
                 code_version=value["code_version"],
                 source_fingerprint=value["source_fingerprint"],
-                recipe=value["recipe"],
-                parts=tuple(map(Part.from_json, value["parts"])),
+                recipe=_read_recipe(value["recipe"]),
+                parts=tuple(map(Part.from_json, items(value["parts"]))),
                 stray=_read_tally(value["stray"]),
                 models=read_models(value["models"]),
                 files=_read_files(value["files"]),
@@ -208,7 +207,7 @@ def read_models(values: Sequence[Mapping[str, Any]]) -> tuple[ModelIdentity, ...
         TypeError: they are not of that form.
 
     """
-    models = tuple(ModelIdentity(**value) for value in values)
+    models = tuple(ModelIdentity(**value) for value in items(values))
     for model in models:
         if not (isinstance(model.role, str) and isinstance(model.id, str)):
             raise TypeError(f"role and id of a model must be text: {model}")
@@ -224,16 +223,18 @@ def read_plugins(values: Sequence[Mapping[str, Any]]) -> tuple[Origin, ...]:
         TypeError: they are not of that form.
 
     """
-    plugins = tuple(Origin(**value) for value in values)
-    if not all(isinstance(text, str | None) for plugin in plugins for text in asdict(plugin).values()):
-        raise TypeError(f"kind, name, path, distribution and version of a plug-in must be text: {plugins}")
+    plugins = tuple(Origin(**value) for value in items(values))
+    for plugin in plugins:
+        require_text(kind=plugin.kind, name=plugin.name, path=plugin.path)
+        if not all(isinstance(text, str | None) for text in (plugin.distribution, plugin.version, plugin.sha256)):
+            raise TypeError(f"distribution, version and sha256 of a plug-in must be text or null: {plugin}")
     return plugins
 
 
 def _read_passed_over(values: Sequence[Mapping[str, Any]]) -> tuple[PassedOver, ...]:
     """Read what was passed over; versions before 0.3 did not count it."""
-    found = tuple(map(PassedOver.from_json, values))
-    _require_counts(*(item.count for item in found))
+    found = tuple(map(PassedOver.from_json, items(values)))
+    require_counts(*(item.count for item in found))
     return found
 
 
@@ -247,11 +248,17 @@ def _read_tally(value: Mapping[str, Any]) -> Tally:
     tally = Tally.from_json(dict(value))
     counters: list[Counter[Any]] = [tally.read, tally.kept, *tally.dropped.values(), tally.notices]
     for counter in counters:
-        _require_counts(*counter.values())
+        require_counts(*counter.values())
     return tally
 
 
-def _require_counts(*values: object) -> None:
-    for value in values:
-        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-            raise ValueError(f"count {value!r} must be a whole number, not negative")
+def _read_recipe(value: object) -> Mapping[str, Any]:
+    """Read a recipe as far as anybody here relies on it; options of other versions and of plug-ins stay as they are."""
+    if not isinstance(value, Mapping):
+        raise TypeError("the recipe must be a mapping of options")
+    require_text(name=value["source"]["name"])
+    grounding = value.get("grounding")
+    if not isinstance(grounding, Mapping | None):
+        raise TypeError(f"grounding must be options or null, not {grounding!r}")
+    require_levels(value)
+    return value

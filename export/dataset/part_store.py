@@ -17,15 +17,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
-from datasetkit.core.files import replace_file
+from datasetkit.core.documents import load_json, read_json
+from datasetkit.core.files import replace_file, whole_file
 from datasetkit.core.label_map import LabelMap
 from datasetkit.core.ledger import Drop, Notice, PassedOver, Tally
 from datasetkit.export.dataset.accounts import Account
 from datasetkit.export.dataset.exchange import NEW
 from datasetkit.export.dataset.identity import BuildIdentity
 from datasetkit.export.dataset.manifest import DATA_FOLDER, LEDGER_NAME, Manifest, Part, Shard, shard_path
+from datasetkit.export.dataset.plain_json import read_events
+from datasetkit.export.dataset.reading import iter_shard
 
 
 class PartStore:
@@ -88,7 +89,7 @@ class PartStore:
     def account(self, index: int) -> Account | None:
         """Read what was noted of the input files of a part that is whole."""
         path = self._account(index)
-        account: Account | None = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        account: Account | None = read_json(path) if path.exists() else None
         return account
 
     def carry_over(self, part: Part, account: Account | None) -> None:
@@ -104,13 +105,19 @@ class PartStore:
     def kept_ids(self, part: Part) -> Iterator[str]:
         """Read the ids of the records of a part, a new or a published one."""
         for shard in part.shards:
-            for batch in pq.ParquetFile(self._shard(shard)).iter_batches(columns=["record_id"]):
-                yield from batch.column(0).to_pylist()
+            for row in iter_shard(self._shard(shard), ["record_id"]):
+                yield row["record_id"]
+
+    def image_splits(self, part: Part) -> Iterator[tuple[str, str]]:
+        """Read the split of each record of a part, a new or a published one, with the SHA-256 of its image."""
+        for shard in part.shards:
+            for row in iter_shard(self._shard(shard), ["source.sha256"]):
+                yield shard.split, row["source"]["sha256"]
 
     def dropped_records(self, index: int) -> dict[str, dict[str, Any]]:
         """Read what the ledger says of the dropped records of a part that is whole, by their ids."""
         with self._ledger(index).open(encoding="utf-8") as lines:
-            events = [json.loads(line) for line in lines]
+            events = [load_json(line) for line in lines]
         return {event["id"]: event for event in events if event["event"] == "dropped" and event["scope"] == "record"}
 
     def put_together(
@@ -132,7 +139,10 @@ class PartStore:
             else:
                 _link(source, self.new / target)
         stray_tally = Tally()
-        with (self.new / LEDGER_NAME).open("w", encoding="utf-8", newline="\n") as ledger:
+        with (
+            whole_file(self.new / LEDGER_NAME) as partial,
+            partial.open("w", encoding="utf-8", newline="\n") as ledger,
+        ):
             for part in parts:
                 ledger.write(self._ledger(part.index).read_text(encoding="utf-8"))
             for drop in stray:
@@ -149,10 +159,9 @@ class PartStore:
     @cached_property
     def _published_lines(self) -> dict[int, list[str]]:
         """Lines of the published ledger, part by part."""
-        lines: dict[int, list[str]] = {}
-        with (self._folder / LEDGER_NAME).open(encoding="utf-8", newline="\n") as ledger:
-            for line in ledger:
-                lines.setdefault(json.loads(line)["part"], []).append(line)
+        lines: dict[Any, list[str]] = {}
+        for line, event in read_events(self._folder / LEDGER_NAME):
+            lines.setdefault(event.get("part"), []).append(line)
         return lines
 
     def _final_names(self) -> tuple[tuple[Part, ...], dict[Path, str]]:
@@ -188,7 +197,7 @@ class PartStore:
         parts = []
         for path in self._journal.glob("part-*.json"):
             with suppress(KeyError, TypeError, ValueError, AttributeError, RecursionError):
-                part = Part.from_json(json.loads(path.read_text(encoding="utf-8")))
+                part = Part.from_json(read_json(path))
                 if path == self._marker(part.index):
                     parts.append(part)
         return parts

@@ -12,15 +12,18 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cache
 from importlib import resources
 from pathlib import Path
 
+from jinja2 import Template
 from markupsafe import Markup
 from PIL import Image
 
 from datasetkit.core.drawing import encode_jpeg, object_colour
+from datasetkit.core.errors import RecordError
 from datasetkit.core.files import replace_file
-from datasetkit.core.image import load_image
+from datasetkit.core.image import published_pixels
 from datasetkit.core.record import KeyObject, ObjectStatus, Phrase, PhraseStatus, Record
 from datasetkit.core.templates import template_environment
 from datasetkit.export.dataset.outlines import UNITS_PER_PX, inner_point, mask_coverage, svg_path
@@ -110,8 +113,8 @@ class RecordView:
         return f"0 0 {self.size_wh[0] * UNITS_PER_PX} {self.size_wh[1] * UNITS_PER_PX}"
 
 
-def write_preview(records: Iterable[Record], destination: Path, title: str, total: int | None = None) -> int:
-    """Write the preview page.
+def write_preview(found: Iterable[RecordView], destination: Path, title: str, total: int | None = None) -> int:
+    """Write the preview page of records that :func:`view_record` prepared.
 
     Equal records give equal bytes. The page holds every record that it is given; take a few hundred at most. A file
     that is there is replaced. Give the ``total`` of the dataset's records where the page shows only some of them.
@@ -119,16 +122,11 @@ def write_preview(records: Iterable[Record], destination: Path, title: str, tota
     Returns:
         how many records the page shows.
 
-    Raises:
-        UnusableError: a record's picture cannot be decoded.
-
     """
-    views = [view_record(record) for record in records]
+    views = list(found)
     statuses = Counter(phrase.status for view in views for phrase in view.record.phrases)
     script = _template("preview.js")
-    environment = template_environment(html=True)
-    environment.filters |= {"words": lambda constant: constant.replace("_", " "), "percent": _percent}
-    html = environment.from_string(_template("preview.html.j2")).render(
+    html = _page().render(
         title=title,
         total=len(views) if total is None else total,
         views=views,
@@ -139,13 +137,25 @@ def write_preview(records: Iterable[Record], destination: Path, title: str, tota
         script=Markup(script),  # noqa: S704 - a file of this package
         script_sha256=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
     )
+    destination.parent.mkdir(parents=True, exist_ok=True)
     replace_file(destination, html.encode())
     return len(views)
 
 
 def view_record(record: Record) -> RecordView:
-    """Prepare one record for the page."""
-    pixels = load_image(record.image.data, record.image.name).pixels
+    """Prepare one record for the page.
+
+    Raises:
+        UnusableError: its image cannot be decoded.
+        RecordError: its image has another size than the record says.
+
+    """
+    pixels = published_pixels(record.image.data, record.image.name)
+    if (pixels.height, pixels.width) != record.image.size_hw:
+        raise RecordError(
+            f"the image has {pixels.width}x{pixels.height} px; width and height are {record.image.width}x"
+            f"{record.image.height}"
+        )
     longer = max(pixels.size)
     scale = min(_PICTURE_MAX_SIDE_PX, max(_SHOWN_MIN_SIDE_PX, longer)) / longer
     size_wh = (max(1, round(pixels.width * scale)), max(1, round(pixels.height * scale)))
@@ -263,6 +273,13 @@ def _percent(share: float) -> str:
     if share < 0.001:
         return "< 0.1 %"
     return f"{100 * share:.1f} %" if share < 0.1 else f"{100 * share:.0f} %"
+
+
+@cache
+def _page() -> Template:
+    environment = template_environment(html=True)
+    environment.filters |= {"words": lambda constant: constant.replace("_", " "), "percent": _percent}
+    return environment.from_string(_template("preview.html.j2"))
 
 
 def _template(name: str) -> str:

@@ -1,21 +1,30 @@
-"""Rows of a built folder, shard by shard. Owns opening shards; holds a few rows in memory at a time."""
+"""Rows of a built folder, shard by shard. Owns opening shards, and that what is wrong with a row names it.
+
+Whatever reads rows reads them here, so all commands refuse the same rows in the same words. Holds a few rows in memory
+at a time.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datasetkit.core.errors import BuiltFolderError
-from datasetkit.core.schema import check_schema_version
+from datasetkit.core.errors import BuiltFolderError, RecordError, UnusableError
+from datasetkit.core.record import Record
+from datasetkit.core.row_check import check_row
+from datasetkit.core.schema import check_schema_version, row_schema, row_to_record, stored_schema_version
 from datasetkit.export.dataset.manifest import Manifest, Shard
 
 _BATCH_ROWS = 16
 # Pages are read one by one; with pre_buffer on, pyarrow holds every row group until the last row is read.
 _BUFFER_BYTES = 2**20
+_DAMAGE = (OSError, pa.ArrowException, UnicodeDecodeError)
+Row = dict[str, Any]
 
 
 def open_shard(path: Path) -> pq.ParquetFile:
@@ -29,7 +38,7 @@ def open_shard(path: Path) -> pq.ParquetFile:
         file = pq.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False)
     except FileNotFoundError:
         raise BuiltFolderError(f"shard {path.name} is missing from {path.parent}") from None
-    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+    except _DAMAGE as error:
         raise BuiltFolderError(f"{path} cannot be read as Parquet: {error}") from error
     try:
         check_schema_version(file.schema_arrow, path.name)
@@ -39,37 +48,140 @@ def open_shard(path: Path) -> pq.ParquetFile:
     return file
 
 
-def iter_shard(path: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
-    """Give a shard's rows in order.
+def other_columns(found: pa.Schema, wanted: pa.Schema) -> list[str]:
+    """Return in words which columns a shard lacks, has beside those it should have, or has of another type."""
+    one, other = ({field.name: field.type for field in schema} for schema in (found, wanted))
+    return [
+        f"{name} is {one.get(name, 'missing')}, should be {other.get(name, 'left out')}"
+        for name in sorted({*one, *other})
+        if one.get(name) != other.get(name)
+    ]
+
+
+def iter_shard(path: Path, columns: Sequence[str] | None = None) -> Iterator[Row]:
+    """Yield a shard's rows in order, each cell of which is one that a published row may have.
 
     ``columns`` are those to read, or paths of parts of them (``source.license``); None reads all.
 
     Raises:
-        BuiltFolderError: the shard cannot be read, wholly or from some row on.
+        BuiltFolderError: the shard cannot be read, wholly or from some row on, or a row has a cell that no row of ours
+            has: names the shard, the row (from 0) and the column.
 
     """
-    with open_shard(path) as file:
-        unknown = sorted({name.split(".")[0] for name in columns or ()} - set(file.schema_arrow.names))
-        if unknown:
-            raise BuiltFolderError(f"{path.name} has no column {unknown}; it has {file.schema_arrow.names}")
-        try:
-            for batch in file.iter_batches(_BATCH_ROWS, columns=columns):
-                yield from batch.to_pylist()
-        except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
-            raise BuiltFolderError(f"{path} breaks off: {error}") from error
+    for where, row in _numbered(path, columns):
+        with naming_row(where):
+            check_row(row)
+        yield row
 
 
-def iter_rows(
-    folder: Path, manifest: Manifest, columns: Sequence[str] | None = None
-) -> Iterator[tuple[Shard, dict[str, Any]]]:
-    """Give all rows of a built folder, shard by shard in the manifest's order, each with its shard.
+def iter_rows(folder: Path, manifest: Manifest, columns: Sequence[str] | None = None) -> Iterator[tuple[Shard, Row]]:
+    """Yield all rows of a built folder, shard by shard in the manifest's order, each with its shard.
 
-    For ``columns`` see :func:`iter_shard`.
-
-    Raises:
-        BuiltFolderError: a shard cannot be read.
-
+    For ``columns`` and errors see :func:`iter_shard`.
     """
     for shard in manifest.shards:
         for row in iter_shard(folder / shard.path, columns):
             yield shard, row
+
+
+def iter_records(path: Path) -> Iterator[tuple[str, Record]]:
+    """Yield a shard's records in order, each behind the name of its row; overlays are not read.
+
+    Raises:
+        BuiltFolderError: as :func:`iter_shard`, also for values that are no record together.
+
+    """
+    with open_shard(path) as file:
+        columns = [name for name in file.schema_arrow.names if name != "overlay"]
+    for where, row in _numbered(path, columns):
+        with naming_row(where):
+            record = row_to_record(row)
+        yield where, record
+
+
+def read_row_group(
+    file: pq.ParquetFile, path: Path, group: int, columns: Sequence[str] | None = None, places: Sequence[int] = ()
+) -> list[tuple[str, Row]]:
+    """Read some rows of one row group, each behind its name.
+
+    Args:
+        file: that :func:`open_shard` opened.
+        path: of the file.
+        group: number of the row group, from 0.
+        columns: see :func:`iter_shard`.
+        places: of the rows in the group; none are all.
+
+    Raises:
+        BuiltFolderError: as :func:`iter_shard`.
+
+    """
+    _check_columns(file, path, columns)
+    first = sum(file.metadata.row_group(index).num_rows for index in range(group))
+    try:
+        table = file.read_row_group(group, columns=columns)
+        rows = (table.take(places) if places else table).to_pylist()
+    except _DAMAGE as error:
+        raise BuiltFolderError(f"{path} cannot be read in row group {group}: {error}") from error
+    named = [(_row_name(path, first + place), row) for place, row in zip(places or range(len(rows)), rows, strict=True)]
+    for where, row in named:
+        with naming_row(where):
+            check_row(row)
+    return named
+
+
+@contextmanager
+def naming_row(where: str) -> Iterator[None]:
+    """Say which row it is that something is wrong with.
+
+    Raises:
+        BuiltFolderError: where the body raised that a value, an image or a mask cannot be used.
+
+    """
+    try:
+        yield
+    except (RecordError, UnusableError) as error:
+        raise BuiltFolderError(f"{where}: {error}; `datasetkit verify` lists all such rows") from error
+
+
+def _row_name(path: Path, number: int) -> str:
+    return f"{path} row {number}"
+
+
+def _numbered(path: Path, columns: Sequence[str] | None) -> Iterator[tuple[str, Row]]:
+    """Yield a shard's rows unchecked, each behind its name."""
+    number = 0
+    with open_shard(path) as file:
+        _check_columns(file, path, columns)
+        try:
+            for batch in file.iter_batches(_BATCH_ROWS, columns=columns):
+                for row in _plain(batch, path, number):
+                    yield _row_name(path, number), row
+                    number += 1
+        except _DAMAGE as error:
+            raise BuiltFolderError(f"{path} breaks off after row {number}: {error}") from error
+
+
+def _plain(batch: pa.RecordBatch, path: Path, first: int) -> Iterator[Row]:
+    try:
+        yield from batch.to_pylist()
+    except UnicodeDecodeError:
+        for place in range(batch.num_rows):
+            try:
+                batch.slice(place, 1).to_pylist()
+            except UnicodeDecodeError as error:
+                raise BuiltFolderError(f"{_row_name(path, first + place)} holds text that is not UTF-8") from error
+
+
+def _check_columns(file: pq.ParquetFile, path: Path, columns: Sequence[str] | None) -> None:
+    """Refuse a shard that lacks a column that is read, or has it of another type."""
+    schema = file.schema_arrow
+    version = stored_schema_version(schema) or ""
+    wanted = row_schema(overlay="overlay" in schema.names, version=version)
+    read = wanted.names if columns is None else {name.split(".")[0] for name in columns}
+    found = pa.schema([field for field in schema if field.name in read])
+    if wrong := other_columns(found, pa.schema([field for field in wanted if field.name in read])):
+        raise BuiltFolderError(f"{path} has other columns than schema version {version}: {', '.join(wrong)}")
+    leaves = [file.schema.column(index).path for index in range(len(file.schema))]
+    for name in columns or ():
+        if not any(leaf == name or leaf.startswith(f"{name}.") for leaf in leaves):
+            raise BuiltFolderError(f"{path} has no column {name}; it has {', '.join(leaves)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
@@ -13,10 +12,11 @@ import matplotlib as mpl
 from PIL import Image, ImageDraw, ImageFont
 
 from datasetkit.core.drawing import draw_overlay, encode_jpeg, object_colour
-from datasetkit.core.image import load_image
+from datasetkit.core.files import replace_file
+from datasetkit.core.image import published_pixels
 from datasetkit.core.schema import row_to_record
 from datasetkit.export.dataset.manifest import ASSETS_FOLDER, Manifest
-from datasetkit.export.dataset.reading import open_shard
+from datasetkit.export.dataset.reading import naming_row, open_shard, read_row_group
 
 SAMPLES_NAME = "samples.jpg"
 _COUNT, _GRID_COLUMNS = 8, 4
@@ -46,7 +46,7 @@ def write_samples(folder: Path, manifest: Manifest) -> Path | None:
         return None
     path = folder / ASSETS_FOLDER / SAMPLES_NAME
     path.parent.mkdir(exist_ok=True)
-    path.write_bytes(encode_jpeg(draw_sheet(rows), quality=90))
+    replace_file(path, encode_jpeg(draw_sheet(rows), quality=90))
     return path
 
 
@@ -78,7 +78,12 @@ def draw_sheet(rows: Sequence[_Row]) -> Image.Image:
 
 
 def sample_rows(folder: Path, manifest: Manifest) -> Iterator[_Row]:
-    """Give rows at equal distances; where one has no key object, the next in its row group that has one."""
+    """Yield rows at equal distances; where one has no key object, the next in its row group that has one.
+
+    Raises:
+        BuiltFolderError: a shard cannot be read, or an image in it.
+
+    """
     total = sum(shard.rows for shard in manifest.shards)
     count = min(_COUNT, total)
     wanted = [place * total // count for place in range(count)]
@@ -86,15 +91,18 @@ def sample_rows(folder: Path, manifest: Manifest) -> Iterator[_Row]:
     for shard in manifest.shards:
         with open_shard(folder / shard.path) as file:
             columns = [*_TEXT_COLUMNS, "overlay"] if "overlay" in file.schema_arrow.names else None
+            path = folder / shard.path
             for group in range(file.num_row_groups):
                 rows = file.metadata.row_group(group).num_rows
                 places = [place - first for place in wanted if first <= place < first + rows]
                 first += rows
                 if places:
-                    table = file.read_row_group(group, columns=["objects.list.element.is_key"])
-                    has_key = [any(item["is_key"] for item in objects) for objects in table["objects"].to_pylist()]
-                    chosen = _nearest(places, has_key)
-                    yield from file.read_row_group(group, columns=columns).take(chosen).to_pylist()
+                    flags = read_row_group(file, path, group, ["objects.list.element.is_key"])
+                    chosen = _nearest(places, [any(item["is_key"] for item in row["objects"]) for _, row in flags])
+                    for where, row in read_row_group(file, path, group, columns, chosen):
+                        with naming_row(where):
+                            _overlay(row)
+                        yield row
 
 
 def _nearest(places: Sequence[int], is_good: Sequence[bool]) -> list[int]:
@@ -109,9 +117,9 @@ def _nearest(places: Sequence[int], is_good: Sequence[bool]) -> list[int]:
 
 def _overlay(row: _Row) -> Image.Image:
     if "overlay" in row:
-        return Image.open(io.BytesIO(row["overlay"]["bytes"])).convert("RGB")
+        return published_pixels(row["overlay"]["bytes"], row["overlay"]["path"] or "overlay")
     record = row_to_record(row)
-    return draw_overlay(load_image(record.image.data, record.image.name).pixels, record.key_objects)
+    return draw_overlay(published_pixels(record.image.data, record.image.name), record.key_objects)
 
 
 def _wrap(text: str, font: ImageFont.FreeTypeFont) -> list[tuple[int, int]]:

@@ -5,7 +5,6 @@ Pictures are not read. Equal shards give equal statistics, byte for byte in ``st
 
 from __future__ import annotations
 
-import json
 from array import array
 from bisect import bisect_right
 from collections import Counter
@@ -16,12 +15,14 @@ from typing import Any
 
 import numpy as np
 
+from datasetkit.core.documents import DocumentError, read_json
 from datasetkit.core.errors import BuiltFolderError
 from datasetkit.core.files import write_json
 from datasetkit.core.record import ObjectStatus, PhraseStatus
 from datasetkit.export.dataset.manifest import STATISTICS_NAME, Manifest
 from datasetkit.export.dataset.model_scores import ScoreCounter, ScoreSummary
-from datasetkit.export.dataset.reading import iter_shard, open_shard
+from datasetkit.export.dataset.plain_json import require_counts, require_numbers
+from datasetkit.export.dataset.reading import iter_rows, open_shard
 
 CATEGORIES_KEPT = 100
 PICTURE_SIZES_KEPT = 20
@@ -50,6 +51,7 @@ _COUNTS = (
     "candidates",
     "uncategorised",
 )
+_COUNTED = ("phrase_status", "object_status", "categories", "licenses", "picture_sizes")
 _MANY = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 20, 30, 50)
 _BINS: Mapping[str, Sequence[float]] = {
     "objects_per_record": _MANY,
@@ -124,10 +126,19 @@ class Summary:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Summary:
-        """Read one summary of ``statistics.json``."""
+        """Read one summary of ``statistics.json``.
+
+        Raises:
+            KeyError, TypeError, ValueError, AttributeError: it is not of that form.
+
+        """
+        value = {"without_mask": 0, **value}  # which rows of schema 1.0 do not have
+        _check_counts(value)
         histograms = {name: Histogram(tuple(value[name]["lower"]), tuple(value[name]["counts"])) for name in _BINS}
         scores = {name: ScoreSummary(**summary) for name, summary in value["scores"].items()}
-        value = {"without_mask": 0, **value}  # which rows of schema 1.0 do not have
+        for one in scores.values():
+            require_counts(one.measured)
+            require_numbers(one.mean, one.p5, one.p25, one.median, one.p75, one.p95)
         return cls(**{**{item.name: value[item.name] for item in fields(cls)}, **histograms, "scores": scores})
 
 
@@ -167,10 +178,12 @@ class Statistics:
         """
         path = folder / STATISTICS_NAME
         try:
-            return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
+            return cls.from_json(read_json(path))
         except FileNotFoundError:
             raise BuiltFolderError(f"{folder} has no {STATISTICS_NAME}; `datasetkit build` writes it") from None
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except DocumentError as error:
+            raise BuiltFolderError(str(error)) from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BuiltFolderError(f"{path} holds no statistics of datasetkit: {error!r}") from error
 
 
@@ -206,8 +219,8 @@ def compute_statistics(folder: Path, manifest: Manifest) -> Statistics:
     counter = StatisticsCounter(manifest.split_rows)
     for shard in manifest.shards:
         counter.add_bytes(shard.split, uncompressed_bytes(folder / shard.path))
-        for row in iter_shard(folder / shard.path, _COLUMNS):
-            counter.add_row(shard.split, row)
+    for shard, row in iter_rows(folder, manifest, _COLUMNS):
+        counter.add_row(shard.split, row)
     return counter.finish()
 
 
@@ -289,6 +302,25 @@ class _SummaryCounter:
             licenses=_ranked(self._licenses),
             picture_sizes=_ranked(self._picture_sizes, PICTURE_SIZES_KEPT),
         )
+
+
+def _check_counts(value: Mapping[str, Any]) -> None:
+    """Refuse a summary with anything but counts where they should be."""
+    require_counts(*(value[name] for name in (*_COUNTS, "pictures", "category_count")))
+    for name, kind in (
+        ("phrase_status", PhraseStatus),
+        ("phrase_reasons", PhraseStatus),
+        ("object_status", ObjectStatus),
+    ):
+        if value[name].keys() != {status.value for status in kind}:
+            raise ValueError(f"{name} must have {', '.join(kind)}")
+    for counts in (*value["phrase_reasons"].values(), *(value[name] for name in _COUNTED)):
+        require_counts(*counts.values())
+    for name in _BINS:
+        require_numbers(*value[name]["lower"])
+        require_counts(*value[name]["counts"])
+        if len(value[name]["lower"]) != len(value[name]["counts"]):
+            raise ValueError(f"{name} must have as many counts as bins")
 
 
 def _ranked(counts: Mapping[str, int], limit: int | None = None) -> dict[str, int]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from datasetkit.core.ledger import DropReason
 from datasetkit.core.text import counted, listed
 from datasetkit.export.dataset.manifest import LEDGER_NAME, Manifest
+from datasetkit.export.dataset.plain_json import read_events
 from datasetkit.export.dataset.statistics import Statistics
 
 _NAMED = 100
@@ -62,11 +62,10 @@ def may_pass_later(folder: Path, manifest: Manifest) -> dict[str, list[str]]:
         str(reason): [] for reason in sorted(tally) if reason.may_pass_later and tally[reason]
     }
     if found:
-        with (folder / LEDGER_NAME).open(encoding="utf-8") as lines:
-            for event in map(json.loads, lines):
-                names = found.get(event.get("reason")) if event.get("scope") == "record" else None
-                if names is not None and len(names) < _NAMED:
-                    names.append(event["id"])
+        for _, event in read_events(folder / LEDGER_NAME):
+            names = found.get(str(event.get("reason"))) if event.get("scope") == "record" else None
+            if names is not None and len(names) < _NAMED:
+                names.append(str(event.get("id")))
     return found
 
 

@@ -18,15 +18,15 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from datasetkit.core.errors import BuiltFolderError
+from datasetkit.core.errors import BuiltFolderError, RecordError
 from datasetkit.core.files import file_sha256
 from datasetkit.core.label_map import UNNAMED, Category, LabelMap
 from datasetkit.core.record import EncodedImage, KeyObject, Record
-from datasetkit.core.schema import row_schema, row_to_record
+from datasetkit.core.schema import row_schema
 from datasetkit.export.dataset.manifest import Manifest, Shard
-from datasetkit.export.dataset.reading import iter_shard
+from datasetkit.export.dataset.reading import iter_records, iter_shard, naming_row
 from datasetkit.runtime.progress import OnProgress, counter
 
 ObjectKey = tuple[Hashable, int]
@@ -128,8 +128,13 @@ def _numbered(looks: Iterable[Hashable]) -> list[ObjectKey]:
     return keys
 
 
+def _key_of_record(record: Record) -> Hashable:
+    """Return what is equal in all records of one picture."""
+    return record.image.name, record.image_id, record.source, record.absent_categories, record.partial_categories
+
+
 def _picture_key(row: Mapping[str, Any]) -> Hashable:
-    """Return what is equal in all rows of one picture."""
+    """Return the same of a row."""
     lists = (tuple(row.get(name) or ()) for name in ("absent_categories", "partial_categories"))
     return row["image"]["path"], row["image_id"], *row["source"].values(), *lists
 
@@ -138,7 +143,7 @@ def picture_suffix(image: EncodedImage) -> str:
     """Give the ending of a picture's name, lower case; where that is none of a picture, the one of its format.
 
     Raises:
-        BuiltFolderError: it is no picture.
+        RecordError: it is no picture.
 
     """
     suffix = _usual_suffix(PurePosixPath(image.name).suffix)
@@ -147,8 +152,8 @@ def picture_suffix(image: EncodedImage) -> str:
     try:
         with Image.open(io.BytesIO(image.data), formats=tuple(_SUFFIXES)) as opened:
             return _SUFFIXES[str(opened.format)]
-    except (UnidentifiedImageError, KeyError):
-        raise BuiltFolderError(f"{image.name} is no picture; `datasetkit verify` tells what else is wrong") from None
+    except (OSError, KeyError):
+        raise RecordError(f"image.bytes of {image.name} are not an image") from None
 
 
 def _usual_suffix(suffix: str) -> str:
@@ -186,7 +191,7 @@ class BuiltDataset:
         self._folder = folder
         self._manifest = Manifest.read(folder)
         rows = self._manifest.split_rows
-        if split is not None and split not in rows:
+        if split is not None and split not in [*rows]:
             raise BuiltFolderError(f"{folder} has no split {split!r}; it has {', '.join(rows) or 'none'}")
         self._sound: set[str] = set()
         self.splits = tuple(rows) if split is None else (split,)
@@ -199,8 +204,8 @@ class BuiltDataset:
             DatasetkitError: a shard is not the one of the manifest, or cannot be read, or a row is no valid record.
 
         """
-        for number, (_, rows) in enumerate(groupby(self._rows(split), key=_picture_key)):
-            yield Picture(number, tuple(map(self._record, rows)))
+        for number, (_, records) in enumerate(groupby(self._read(split), key=_key_of_record)):
+            yield Picture(number, tuple(records))
 
     @property
     def all_splits(self) -> tuple[str, ...]:
@@ -255,18 +260,24 @@ class BuiltDataset:
                 objects.add(source_id)
         return pictures.are_ids, objects.are_ids
 
-    def _record(self, row: Mapping[str, Any]) -> Record:
-        self._count(1)
-        return row_to_record(row)
+    def _read(self, split: str) -> Iterator[Record]:
+        for path in self._shards(split):
+            for where, record in iter_records(path):
+                with naming_row(where):
+                    picture_suffix(record.image)  # of every image, before a format names it
+                yield record
+                self._count(1)
 
-    def _rows(self, split: str, columns: tuple[str, ...] | None = None) -> Iterator[dict[str, Any]]:
-        if columns is not None:  # rows of schema 1.0 lack some
-            known = row_schema(version=self._manifest.schema_version).names
-            columns = tuple(name for name in columns if name.partition(".")[0] in known)
+    def _rows(self, split: str, columns: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+        known = row_schema(version=self._manifest.schema_version).names  # rows of schema 1.0 lack some
+        for path in self._shards(split):
+            yield from iter_shard(path, tuple(name for name in columns if name.partition(".")[0] in known))
+
+    def _shards(self, split: str) -> Iterator[Path]:
         for shard in self._manifest.shards:
             if shard.split == split:
                 self._check(shard)
-                yield from iter_shard(self._folder / shard.path, columns)
+                yield self._folder / shard.path
 
     def _check(self, shard: Shard) -> None:
         """Compare a shard with the manifest when it is first read."""

@@ -64,7 +64,7 @@ def write_yolo_seg(dataset: BuiltDataset, target: Path) -> ExportResult:
                 lines.append(line)
                 iou_sum += iou
             (images / picture.name).write_bytes(picture.image.data)
-            write_text(labels / PurePosixPath(picture.name).with_suffix(".txt"), "".join(lines))
+            (labels / PurePosixPath(picture.name).with_suffix(".txt")).write_bytes("".join(lines).encode())
             counts["pictures"] += 1
             counts["records"] += len(picture.records)
             counts["descriptions"] += sum(record.description is not None for record in picture.records)

@@ -15,6 +15,7 @@ from PIL import Image
 from datasetkit.core.errors import RecordError, SourceError, UnusableError
 from datasetkit.core.ledger import Drop, DropReason
 from datasetkit.core.record import Question
+from datasetkit.core.schema import objects_of
 from datasetkit.hi_scoring.data.datasets import Data
 from datasetkit.hi_scoring.data.reading import read_picture
 from datasetkit.hi_scoring.data.samples import text_of
@@ -98,6 +99,8 @@ def read_examples(
 
 def _examples(columns: Mapping[str, Any], row: int, record_id: str, options: TextOptions) -> Iterator[Example]:
     text = text_of(columns)
+    if "caption" in options.tasks and "objects" in columns and "phrases" in columns:
+        _check_objects(columns)
     if "caption" in options.tasks and text:
         yield Example(row, record_id, "caption", "", options.prompt, text.strip())
     if "vqa" in options.tasks:
@@ -105,6 +108,14 @@ def _examples(columns: Mapping[str, Any], row: int, record_id: str, options: Tex
             choices = ", ".join(question.options)
             asked = options.question_prompt.format(question=question.question, options=choices)
             yield Example(row, record_id, "vqa", question.type, asked, question.answer)
+
+
+def _check_objects(columns: Mapping[str, Any]) -> None:
+    """Refuse objects against which no caption can be held."""
+    try:
+        objects_of(columns)
+    except RecordError as error:
+        raise UnusableError(DropReason.BAD_ROW, str(error)) from error
 
 
 def _question(found: Any) -> Question:

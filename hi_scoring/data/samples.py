@@ -17,6 +17,7 @@ from PIL import Image
 from datasetkit.core.errors import RecordError, UnusableError
 from datasetkit.core.ledger import DropReason
 from datasetkit.core.mask import Mask, decode_masks
+from datasetkit.core.row_check import check_row
 from datasetkit.core.rows import picture_of
 
 BoolArray = NDArray[np.bool_]
@@ -100,6 +101,10 @@ def text_of(row: Mapping[str, Any]) -> str | None:
 
 
 def _named_objects(row: Mapping[str, Any], size_hw: tuple[int, int]) -> tuple[tuple[Mask, ...], tuple[Mention, ...]]:
+    try:
+        check_row(row, "objects", "phrases")
+    except RecordError as error:
+        raise UnusableError(DropReason.BAD_ROW, str(error)) from error
     eligible = {int(item["id"]): item for item in row["objects"] if item["is_key"] and not item["is_crowd"]}
     named = [phrase for phrase in row["phrases"] if phrase["status"] == "matched"]
     wanted = {int(number) for phrase in named for number in phrase["object_ids"]}

@@ -104,6 +104,7 @@ def test_the_tables_speak_of_every_reason() -> None:
         AlignmentReason.OBJECTS_UNKNOWN,
         AlignmentReason.INSTANCE_WITHOUT_MASK,
         AlignmentReason.PARTLY_ANNOTATED,
+        AlignmentReason.TOO_MANY_PHRASES,
     }
     assert spoken_of == set(AlignmentReason) - elsewhere - of_detections
     assert all(reason.explanation for reason in AlignmentReason)

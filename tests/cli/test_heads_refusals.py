@@ -62,7 +62,9 @@ print(json.dumps([code, heavy]))
     ],
     ids=lambda value: " ".join(map(str, value[-2:])) if isinstance(value, tuple) else "",
 )
-def test_it_is_one_line_before_anything_heavy_is_imported(arguments: tuple[object, ...], told: str, tmp_path: Path) -> None:
+def test_it_is_one_line_before_anything_heavy_is_imported(
+    arguments: tuple[object, ...], told: str, tmp_path: Path
+) -> None:
     program = [sys.executable, "-c", _PROGRAM, *map(str, arguments)]
     env = os.environ | {"PYTHONPATH": str(REPOSITORY / "src")}
     done = subprocess.run(program, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)

@@ -14,7 +14,7 @@ from datasetkit.core.errors import RecipeError
 from datasetkit.core.ledger import Drop, DropReason, NoticeKind, Tally
 from datasetkit.core.limits import ImageLimits
 from datasetkit.options import Recipe, recipe_yaml
-from datasetkit.pipeline.records import split_by_hash
+from datasetkit.pipeline.splits import split_by_hash
 
 FOLDER = {"source": {"name": "folder", "folder": "/data/pictures"}}
 COCO = {"name": "coco", "images": "/data/train2017", "instances": "/data/i.json", "captions": "/data/c.json"}

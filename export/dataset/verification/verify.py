@@ -20,7 +20,7 @@ from datasetkit.core.schema import row_schema, stored_schema_version
 from datasetkit.export.dataset.files import DatasetFiles
 from datasetkit.export.dataset.folder import is_unfinished
 from datasetkit.export.dataset.manifest import LEDGER_NAME, MANIFEST_NAME, Manifest, Shard, shard_path
-from datasetkit.export.dataset.reading import open_shard
+from datasetkit.export.dataset.reading import open_shard, other_columns
 from datasetkit.export.dataset.statistics import Statistics, StatisticsCounter, uncompressed_bytes
 from datasetkit.export.dataset.verification.faults import Fault
 from datasetkit.export.dataset.verification.papers import Contents, Ledger, check_papers
@@ -32,6 +32,7 @@ _VIEWER_ROW_GROUP_BYTES = 300_000_000
 _VIEWER_ROW_BYTES = 2_000_000
 _BATCH_ROWS = 16
 _LIMITS = ("max_bytes", "max_pixels")
+_ODD_PIXELS = ("0.1.", "0.2.", "0.3.")  # versions that published alpha channels and 16 bits as they came
 
 
 def verify_files(files: DatasetFiles, on_progress: OnProgress = lambda *_: None) -> Iterator[Fault]:
@@ -97,7 +98,8 @@ class _ShardCheck:
         self._on_rows = on_rows
         self._manifest = manifest
         self._limits = _limits(manifest)
-        self._rotated = ledger.rotated
+        self._changed = ledger.changed
+        self._are_pixels_used = not manifest.code_version.startswith(_ODD_PIXELS)
         self._uniqueness = Uniqueness()
         self._counter: StatisticsCounter | None = StatisticsCounter(manifest.split_rows)
         self._rows = dict.fromkeys(manifest.split_rows, 0)
@@ -161,7 +163,7 @@ class _ShardCheck:
             yield Fault(shard.path, f"has schema version {version}; the manifest says {self._manifest.schema_version}")
         expected = row_schema(overlay="overlay" in schema.names, version=self._manifest.schema_version)
         if not schema.equals(expected):
-            wrong = ", ".join(_other_columns(schema, expected)) or "the order"
+            wrong = ", ".join(other_columns(schema, expected)) or "the order"
             yield Fault(shard.path, f"has other columns than schema version {version}: {wrong}")
         elif schema.metadata.get(b"huggingface") != expected.metadata[b"huggingface"]:
             yield Fault(shard.path, "has metadata with other feature types than its columns; datasets reads those")
@@ -191,7 +193,7 @@ class _ShardCheck:
             self._counter = None
             yield Fault(where, f"holds text that is not UTF-8: {error}")
             return
-        faults = row_faults(row, self._limits, self._rotated)
+        faults = row_faults(row, self._limits, self._changed, are_pixels_used=self._are_pixels_used)
         yield from (Fault(where, what) for what in faults)
         if batch.nbytes > _VIEWER_ROW_BYTES:
             self._first_large_row = self._first_large_row or where
@@ -208,13 +210,6 @@ def _limits(manifest: Manifest) -> ImageLimits:
     limits = manifest.recipe.get("limits")
     values = limits if isinstance(limits, Mapping) else {}
     return ImageLimits(**{name: values[name] for name in _LIMITS if isinstance(values.get(name), int)})
-
-
-def _other_columns(schema: pa.Schema, expected: pa.Schema) -> Iterator[str]:
-    found, wanted = ({field.name: field.type for field in item} for item in (schema, expected))
-    for name in sorted({*found, *wanted}):
-        if found.get(name) != wanted.get(name):
-            yield f"{name} is {found.get(name, 'missing')}, should be {wanted.get(name, 'left out')}"
 
 
 def _check_bytes(path: Path, shard: Shard) -> Iterator[Fault]:

@@ -94,7 +94,7 @@ class Page(HTMLParser):
 @pytest.fixture
 def render(tmp_path):
     def rendered(*records: Record, **options) -> Page:
-        assert write_preview(records, tmp_path / "page.html", "A title", **options) == len(records)
+        assert write_preview(map(view_record, records), tmp_path / "page.html", "A title", **options) == len(records)
         return Page((tmp_path / "page.html").read_text(encoding="utf-8"))
 
     return rendered
@@ -155,7 +155,7 @@ def test_hostile_text_stays_text(render):
 
 
 def test_policy_admits_the_one_script_and_no_address(tmp_path):
-    write_preview([cats()], tmp_path / "page.html", "t")
+    write_preview([view_record(cats())], tmp_path / "page.html", "t")
     html = (tmp_path / "page.html").read_text(encoding="utf-8")
     (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', html)
     assert "default-src 'none'" in policy
@@ -184,5 +184,5 @@ def test_page_of_some_records_says_of_how_many(render):
 
 def test_equal_records_give_equal_bytes(tmp_path):
     for name in ("first", "second"):
-        write_preview([cats(), plain("Nothing here.", "b")], tmp_path / name, "t")
+        write_preview(map(view_record, [cats(), plain("Nothing here.", "b")]), tmp_path / name, "t")
     assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()

@@ -24,7 +24,7 @@ from datasetkit.core.record import (
     Question,
     Record,
 )
-from datasetkit.export.dataset.preview import write_preview
+from datasetkit.export.dataset.preview import view_record, write_preview
 
 pytestmark = pytest.mark.slow
 
@@ -118,7 +118,7 @@ def show(browser, tmp_path):
     pages: list[Page] = []
 
     def opened(*records: Record, **context) -> Page:
-        write_preview(records, tmp_path / "page.html", "A title")
+        write_preview(map(view_record, records), tmp_path / "page.html", "A title")
         page = browser.new_page(viewport={"width": 1400, "height": 900}, **context)
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))

@@ -1,0 +1,67 @@
+"""JSON files that people may have edited. Owns the checks that manifest, statistics and ledger share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+from datasetkit.core.documents import load_json
+from datasetkit.core.errors import BuiltFolderError
+
+
+def read_events(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the lines of a ledger, each with the event that it is.
+
+    Raises:
+        BuiltFolderError: names the line that is none.
+
+    """
+    count = 0
+    try:
+        with path.open(encoding="utf-8", newline="\n") as lines:
+            for line in lines:
+                count += 1
+                event = load_json(line)
+                require_text(event=event["event"])
+                yield line, event
+    except (ValueError, KeyError, TypeError) as error:
+        raise BuiltFolderError(f"{path} line {count} is not an event: {error!r}; build the dataset again") from error
+
+
+def items(value: object) -> list[Any]:
+    """Return a list; raise TypeError where it is none."""
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r} must be a list")
+    return value
+
+
+def require_text(**values: object) -> None:
+    """Raise TypeError where one of some named values is not a text, or is empty."""
+    for name, value in values.items():
+        if not isinstance(value, str) or not value or "\0" in value:
+            raise TypeError(f"{name} must be text, not {value!r}")
+
+
+def require_counts(*values: object) -> None:
+    """Raise ValueError where a value is not a whole number of 63 bits, not negative."""
+    for value in values:
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
+            raise ValueError(f"count {value!r} must be a whole number, not negative")
+
+
+def require_numbers(*values: object) -> None:
+    """Raise ValueError where a value is not a finite number."""
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+            raise ValueError(f"{value!r} must be a number")
+
+
+def require_levels(value: object, most: int = 50) -> None:
+    """Raise ValueError where a value is nested so deeply that writing it anew would not end well."""
+    if most == 0:
+        raise ValueError("values are nested too deeply")
+    for item in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
+        require_levels(item, most - 1)
