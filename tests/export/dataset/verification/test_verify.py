@@ -164,7 +164,10 @@ ROW_FAULTS: Mapping[str, tuple[Callable[[Row], Any], list[str]]] = {
     "mask is another": (other_mask, ["object 0 has area 64; its mask has 63 px", "object 0 has bbox"]),
     "mask is damaged": (lambda row: row["objects"][0]["mask"].update(counts="\x7f\x7f"), ["not COCO's compressed"]),
     "mask is too short": (lambda row: row["objects"][0]["mask"].update(counts="02"), ["run lengths add up to"]),
-    "mask has three sides": (lambda row: row["objects"][0]["mask"].update(size=[24, 32, 1]), ["objects[0].mask.size is"]),
+    "mask has three sides": (
+        lambda row: row["objects"][0]["mask"].update(size=[24, 32, 1]),
+        ["objects[0].mask.size is"],
+    ),
     "mask is of another picture": (
         lambda row: row["objects"][0].update(mask=Mask.from_array(np.ones((2, 2), dtype=np.bool_)).to_coco()),
         ["mask of (2, 2) on an image of (24, 32)"],
