@@ -166,7 +166,7 @@ ROW_FAULTS: Mapping[str, tuple[Callable[[Row], Any], list[str]]] = {
     "mask is too short": (lambda row: row["objects"][0]["mask"].update(counts="02"), ["run lengths add up to"]),
     "mask has three sides": (
         lambda row: row["objects"][0]["mask"].update(size=[24, 32, 1]),
-        ["objects[0].mask.size is"],
+        ["mask.size is [24, 32, 1]"],
     ),
     "mask is of another picture": (
         lambda row: row["objects"][0].update(mask=Mask.from_array(np.ones((2, 2), dtype=np.bool_)).to_coco()),
