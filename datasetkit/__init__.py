@@ -8,8 +8,8 @@ Whoever uses a published dataset needs four functions: :func:`load`, :func:`mask
 """
 
 import importlib
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # typing takes a while to import, in which a command would not hear Ctrl-C
 if TYPE_CHECKING:
     from datasetkit.api.building import build
     from datasetkit.api.built import open_built as open  # noqa: A004

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 import transformers
-import yaml
 from transformers import AutoConfig, AutoTokenizer, BertConfig
 
 from datasetkit.annotation.detectors.groundingdino_bert import (
@@ -21,6 +20,7 @@ from datasetkit.annotation.detectors.groundingdino_bert import (
     in_place_of_package_bert,
 )
 from datasetkit.annotation.detectors.tokens import check_tokenizer
+from datasetkit.core.documents import DocumentError, read_yaml
 from datasetkit.core.errors import ModelError
 from datasetkit.core.text import first_line, one_line
 from datasetkit.options.models import GroundingDinoPyOptions
@@ -126,8 +126,10 @@ def _package_config(name: str) -> dict[str, Any]:
 def _yaml_config(path: Path) -> dict[str, Any]:
     known = _package_config(CONFIGS[0])
     try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        given = read_yaml(path)
+    except DocumentError as error:
+        raise ModelError(f"configuration {error}") from error
+    except OSError as error:
         raise ModelError(f"configuration {path} cannot be read: {first_line(error)}; give a YAML file") from error
     if not isinstance(given, dict):
         raise ModelError(f"configuration {path} is no mapping of options to values; give lines like 'enc_layers: 6'")

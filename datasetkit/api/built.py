@@ -6,7 +6,6 @@ import base64
 import html
 import itertools
 import os
-import re
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from datasetkit.core.addresses import HubAddress, check_written, hub_address
 from datasetkit.core.errors import BuiltFolderError, DatasetkitError, HubError, OutputError
 from datasetkit.core.paths import as_place, path_text
 from datasetkit.core.remote import RemotePath
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from datasetkit.export.publish.hub.results import Plan, Pushed
     from datasetkit.export.publish.publishing import StorePush
 
-_PUBLISHED = re.compile(r"[\w.-]*\w[\w.-]*/[\w.-]+(@\S+)?")
 _OURS = {MANIFEST_NAME, LEDGER_NAME, STATISTICS_NAME, RECIPE_NAME, ".build"}
 _THUMBNAIL_PX = 200
 
@@ -65,11 +64,11 @@ class Built(Result):
     """A dataset that ``datasetkit build`` wrote; made by :func:`datasetkit.open` and :func:`datasetkit.build`.
 
     Args:
-        path: its folder; or, where it is published, its URI or ``user/name[@revision]`` on the Hub.
+        path: its folder; or, where it is published, its URI or its address on the Hub.
 
     """
 
-    def __init__(self, path: Path | RemotePath | str) -> None:
+    def __init__(self, path: Path | RemotePath | HubAddress) -> None:
         self.path = path
 
     @cached_property
@@ -262,6 +261,7 @@ class Built(Result):
         Raises:
             UnknownNameError: there is no such format.
             OutputError: the destination holds something else.
+            AddressError: it is on the Hub, or in a store that cannot be written.
             BuiltFolderError: there is no such split, or a shard cannot be read.
 
         """
@@ -272,6 +272,7 @@ class Built(Result):
 
         place = as_place(path_text(destination))
         if isinstance(place, RemotePath):
+            check_written(place.protocol, place)
             return export_remote(folder, to, place, split=split, overwrite=overwrite, on_progress=on_progress)
         return export_folder(folder, to, place, split=split, overwrite=overwrite, on_progress=on_progress)
 
@@ -285,10 +286,12 @@ class Built(Result):
             'https://huggingface.co/datasets/user/name/tree/v1'
 
         Args:
-            repository: ``user/name``, or a URI such as ``s3://bucket/prefix``, which takes ``dry_run`` alone.
+            repository: ``user/name`` (or its address, as ``hf://datasets/user/name``), or a URI such as
+                ``s3://bucket/prefix``, which takes ``dry_run`` and ``replace`` alone.
             on_progress: called with stage, bytes done and bytes in all, from several threads.
-            **options: ``private``, ``revision``, ``tag``, ``token``, ``commit_message``, ``create_pr`` and ``dry_run``;
-                see :class:`~datasetkit.options.dataset.PushOptions`. A token is in no message and no result.
+            **options: ``private``, ``revision``, ``tag``, ``token``, ``commit_message``, ``create_pr``, ``replace``
+                and ``dry_run``; see :class:`~datasetkit.options.dataset.PushOptions`. A token is in no message and no
+                result.
 
         Raises:
             BuiltFolderError: the folder is not finished, or a shard is not the manifest's.
@@ -325,9 +328,8 @@ class Built(Result):
             else:
                 from datasetkit.export.publish.hub.dataset import published_files
 
-                repo_id, _, revision = self.path.partition("@")
                 try:
-                    files = stack.enter_context(published_files(repo_id, revision or None))
+                    files = stack.enter_context(published_files(self.path.repo_id, self.path.revision))
                 except HubError as error:
                     raise HubError(f"{self.path} is not a folder; {error}", error.status) from error
             _check_ours(self.path, files.names)
@@ -342,23 +344,23 @@ def open_built(folder: str | os.PathLike[str]) -> Built:
         Built('out': 6 records; train 6)
 
     Args:
-        folder: what ``datasetkit build`` wrote. A published dataset is ``user/name[@revision]`` on the Hub, or a URI;
-            of it, ``manifest`` and ``verify()`` can be had.
+        folder: what ``datasetkit build`` wrote. A published dataset is ``user/name[@revision]`` on the Hub (or its
+            address, as ``hf://datasets/user/name``), or a URI; of it, ``manifest`` and ``verify()`` can be had.
 
     Raises:
         BuiltFolderError: it is neither, or datasetkit did not write it.
-        AddressError: it is not a path, an address or a name.
+        AddressError: it is not a path, a name or an address, or one that cannot be used, as that of a model.
 
     """
     given = path_text(folder)
+    if not os.path.lexists(given) and (address := hub_address(given, "dataset")) is not None:
+        return Built(address)
     place = as_place(given)
     if isinstance(place, RemotePath):
         return Built(place)
     if place.is_dir():
         _check_ours(place, [path.name for path in place.iterdir()])
         return Built(place)
-    if _PUBLISHED.fullmatch(given) and not place.exists():
-        return Built(given)
     raise BuiltFolderError(
         f"{place} is not a folder; give one that `datasetkit build` wrote, or a dataset on the Hub as user/name"
     )

@@ -10,8 +10,9 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from datasetkit.core.addresses import hub_address
 from datasetkit.core.errors import RecipeError
-from datasetkit.hi_scoring.scores.facts import check_shape, read_facts
+from datasetkit.hi_scoring.scores.facts import check_shape, read_score_facts
 from datasetkit.options.head_commands import AskCommand, HeadsCommand
 from datasetkit.options.head_forms import GIVEN_LAYERS, RANKED
 from datasetkit.options.heads import FAMILIES
@@ -76,7 +77,7 @@ def check_inputs(
     """
     shape = _shape_of(command.model) if isinstance(command.model, str) else None
     if scores is not None:
-        facts = read_facts(scores)
+        facts = read_score_facts(scores)
         scored = facts["layers"], facts["heads"]
         check_shape(scored, shape or scored)
         shape = scored
@@ -222,5 +223,7 @@ def namer_of(*rows: Data) -> KnownObjectNamer | None:
 def folder_of(command: HeadsCommand, kind: str, subject: Subject, name: str | None = None) -> Path:
     """Return where results go: ``kind/MODEL--DATA`` where no folder is named, DATA by its name or as it was given."""
     data = name or (command.data if isinstance(command.data, str) else type(command.data).__name__)
+    if name is None and not Path(data).exists():
+        data = str(hub_address(data, "dataset") or data)
     names = (place.rstrip("/").rpartition("/")[2].replace(":", "-") for place in (subject.name, data))
     return command.out or Path(kind) / "--".join(names)

@@ -1,26 +1,24 @@
-"""What a person or a script sees of a command. Owns results on stdout, progress and log lines on stderr, and Ctrl-C."""
+"""What a person or a script sees of a command. Owns results on stdout, and progress and log lines on stderr."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import logging
-import signal
 import sys
-import threading
 import time
-import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NoReturn, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TextIO
 
 import click
 from pydantic import PrivateAttr
 
-from datasetkit.core.errors import DatasetkitError
-from datasetkit.core.text import duration, one_line
+from datasetkit.cli.border import OURS, end, printing
+from datasetkit.cli.signals import Stop
+from datasetkit.core.text import duration, without_secrets
 from datasetkit.options.base import Options, Typed
 
 if TYPE_CHECKING:
@@ -29,10 +27,8 @@ if TYPE_CHECKING:
     from datasetkit.core.results import Result
 
 Level = Literal["debug", "info", "warning", "error"]
-_OURS = "datasetkit"
 # Loggers of libraries that tell their own authors of what is no concern of ours.
 _OTHERS = ("accelerate", "huggingface_hub", "peft", "transformers")
-_INTERRUPTED = 130
 _EVERY_S = 30.0
 
 
@@ -52,38 +48,35 @@ class Screen(Options):
     debug: bool = False
     """Show the traceback of an error."""
     _stdout: TextIO | None = PrivateAttr(None)
+    _stop: Stop = PrivateAttr(default_factory=Stop)
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """Show log messages while a command runs, and end an error in one line and a non-zero exit."""
-        levels = {name: logging.getLogger(name).level for name in (_OURS, *_OTHERS)}
-        handlers: list[logging.Handler] = [_Stderr(logging.ERROR if self.quiet else logging.NOTSET)]
-        logger = logging.getLogger(_OURS)
+        """Show log messages while a command runs, and end whatever goes wrong in one line and an exit code."""
+        levels = {name: logging.getLogger(name).level for name in (OURS, *_OTHERS)}
+        handlers: list[logging.Handler] = []
+        logger = logging.getLogger(OURS)
         logger.setLevel(self.log_level.upper())
         for name in _OTHERS:
             logging.getLogger(name).setLevel(logging.ERROR)
+        self._stdout = sys.stdout
         try:
             if self.log_file is not None:
-                file = logging.FileHandler(self.log_file, encoding="utf-8")
-                file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-                handlers.append(file)
+                handlers.append(logging.FileHandler(self.log_file, encoding="utf-8"))
+                handlers[0].setFormatter(_Lines("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+            handlers.append(_Stderr(logging.ERROR if self.quiet else logging.NOTSET))
             for handler in handlers:
                 logger.addHandler(handler)
-            self._stdout = sys.stdout
             # Whatever plug-ins and libraries print, stdout is for the one object.
             printed = contextlib.redirect_stdout(sys.stderr) if self.as_json else contextlib.nullcontext()
-            with warnings.catch_warnings(action="ignore"), printed:
+            with self._stop, warnings.catch_warnings(action="ignore"), printed:
                 yield
-        except DatasetkitError as error:
-            self._fail(one_line(error), error)
-        except OSError as error:
-            if error.filename is None:
-                raise  # stdout is gone, or full
-            self._fail(f"{error.filename}: {error.strerror}", error)
-        except MemoryError as error:
-            self._fail("memory ran out; give the command more, or have it hold fewer images at once", error)
-        except KeyboardInterrupt:
-            self.interrupted("interrupted")
+        except click.exceptions.Exit:
+            raise
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the border knows what to say of each
+            is_logged = any(handler in logger.handlers for handler in handlers)  # not where it is the log file's fault
+            told = {"as_json": self.as_json, "debug": self.debug, "is_logged": is_logged}
+            raise click.exceptions.Exit(end(error, stdout=self._stdout, stop=self._stop, **told)) from None
         finally:
             for handler in handlers:
                 logger.removeHandler(handler)
@@ -93,71 +86,52 @@ class Screen(Options):
 
     def show(self, result: Result, *, is_failure: bool = False) -> None:
         """Print a result, and exit with code 1 where it is a failure."""
-        if self.as_json:
-            self._print_json(result.as_json())
-        elif not self.quiet:
-            from rich.console import Console
-
-            console = Console()
-            for item in result.report():
-                if isinstance(item, str):
-                    click.echo(item)
-                else:
-                    console.print(item)
+        with printing():
+            if self.as_json:
+                click.echo(json.dumps(result.as_json(), ensure_ascii=False, default=str), file=self._stdout)
+            elif not self.quiet:
+                _print(result)
         if is_failure:
             raise click.exceptions.Exit(1)
 
     @contextmanager
     def progress(self, *, unit: str = "", kept: str = "what is finished is kept") -> Iterator[Bar]:
-        """Show how far long work is; on Ctrl-C say how to go on.
-
-        A Ctrl-C in the code of another library may come out of it as another error, and threads see none at all: these
-        end at their next progress.
+        """Show how far long work is; whoever ends it by a signal is told how to go on.
 
         Args:
             unit: of what is counted; "bytes" are shown as sizes.
             kept: what an interruption leaves.
 
         """
-        bar = Bar(unit, shown=not (self.quiet or self.as_json))
-        former = signal.getsignal(signal.SIGINT)
-        is_heard = threading.current_thread() is threading.main_thread() and former is not signal.SIG_IGN
-        if is_heard:
-            signal.signal(signal.SIGINT, bar.stop)
+        bar = Bar(unit, self._stop, shown=not (self.quiet or self.as_json))
+        self._stop.kept = f"; {kept}. Run the same command again to go on"
         try:
             yield bar
-        except BaseException as error:
-            bar.hide()
-            if not (bar.is_stopped or isinstance(error, KeyboardInterrupt)):
-                raise
-            self.interrupted(f"interrupted; {kept}. Run the same command again to go on")
         finally:
             bar.hide()
-            if is_heard:
-                signal.signal(signal.SIGINT, former)
+        self._stop.kept = ""
 
-    def _print_json(self, value: Any) -> None:
-        """Print one object on stdout, which nothing else is printed on meanwhile."""
-        click.echo(json.dumps(value, ensure_ascii=False, default=str), file=self._stdout)
 
-    def interrupted(self, message: str) -> NoReturn:
-        """Report that a Ctrl-C ended the command, and exit as shells do."""
-        if self.as_json:
-            self._print_json({"error": message})
-        click.echo(message, err=True)
-        raise click.exceptions.Exit(_INTERRUPTED) from None
+def _print(result: Result) -> None:
+    from rich.console import Console
 
-    def _fail(self, message: str, error: Exception) -> NoReturn:
-        """End with an error: its line on stderr and in the log file, its traceback where it is asked for."""
-        if self.as_json:
-            self._print_json({"error": message})
-        if self.debug:
-            click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
-        logger = logging.getLogger(_OURS)
-        logger.error(message, exc_info=error if self.debug else None)
-        if not any(isinstance(handler, _Stderr) for handler in logger.handlers):
-            click.echo(f"error: {message}", err=True)  # the log file itself is what went wrong
-        raise click.exceptions.Exit(getattr(error, "exit_code", 1)) from None
+    console = Console()
+    for item in result.report():
+        if isinstance(item, str):
+            click.echo(item)
+        else:
+            with console.capture() as printed:  # rich itself would exit where stdout is closed
+                console.print(item)
+            click.echo(printed.get(), nl=False)
+
+
+class _Lines(logging.Formatter):
+    """Messages without secrets; below that of an error, the traceback that was asked for."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write one message."""
+        trace = getattr(record, "trace", "")
+        return without_secrets(super().format(record)) + (f"\n{trace.rstrip()}" if trace else "")
 
 
 class _Stderr(logging.Handler):
@@ -166,7 +140,8 @@ class _Stderr(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write one message."""
         prefix = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
-        click.echo(prefix + record.getMessage(), err=True)
+        with contextlib.suppress(OSError):
+            click.echo(prefix + without_secrets(record.getMessage()), err=True)
 
 
 class Bar:
@@ -174,26 +149,27 @@ class Bar:
 
     Args:
         unit: of what is counted; "bytes" are shown as sizes.
+        stop: whether a signal came; the work then ends at its next progress, in all threads.
         shown: whether anything is.
 
     """
 
-    def __init__(self, unit: str, *, shown: bool) -> None:
+    def __init__(self, unit: str, stop: Stop, *, shown: bool) -> None:
         from rich.console import Console
         from rich.progress import Progress
 
         console = Console(stderr=True)
         self._unit = unit
+        self._stop = stop
         is_bar = shown and console.is_interactive
         self._bars = Progress(*_columns(unit), expand=True, console=console, disable=not is_bar)
         self._is_plain = shown and not is_bar
         self._stages: dict[str, _Stage] = {}
-        self._stopped = threading.Event()
         self._last = time.monotonic()
 
     def __call__(self, stage: str, done: int, total: int, detail: str = "") -> None:
         """Show a stage's progress; see :data:`~datasetkit.runtime.progress.OnProgress`."""
-        if self.is_stopped:
+        if self._stop.by is not None:
             raise KeyboardInterrupt
         if stage not in self._stages:
             self._stages[stage] = _Stage(self._bars.add_task(stage, total=total, completed=done, detail=detail), done)
@@ -202,17 +178,8 @@ class Bar:
         self._bars.update(known.task, completed=done, total=total, detail=detail)
         if self._is_plain and time.monotonic() - self._last >= _EVERY_S:
             self._last = time.monotonic()
-            click.echo(f"{stage}: {known.line(done, total, self._unit)}{detail and f', {detail}'}", err=True)
-
-    @property
-    def is_stopped(self) -> bool:
-        """Whether there was a Ctrl-C."""
-        return self._stopped.is_set()
-
-    def stop(self, *_: object) -> None:
-        """Interrupt the work, in all threads."""
-        self._stopped.set()
-        raise KeyboardInterrupt
+            with contextlib.suppress(OSError):
+                click.echo(f"{stage}: {known.line(done, total, self._unit)}{detail and f', {detail}'}", err=True)
 
     def hide(self) -> None:
         """Remove the bars."""

@@ -34,7 +34,7 @@ class Script(Result):
 
 def completion(options: CompletionOptions, screen: Screen) -> None:
     """Bash and zsh: eval "$(datasetkit completion bash)". Fish: datasetkit completion fish | source."""
-    from datasetkit.cli import app
+    from datasetkit.cli.group import app
 
     kind = get_completion_class(options.shell)
     if kind is not None:

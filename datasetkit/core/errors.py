@@ -107,8 +107,24 @@ class HubError(DatasetkitError):
         self.status = status
 
 
+_SHORT_OF_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+    "unable to allocate",
+    "failed to map segment",  # a library that is imported
+    "can't start new thread",
+    "std::bad_alloc",
+)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error is a shortage of memory; torch and Pillow have errors of their own for it."""
+    """Whether an error is a shortage of memory; torch, Pillow and the loader of libraries have their own for it."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    return any(words in str(error).lower() for words in ("out of memory", "can't allocate memory", "not enough memory"))
+    try:
+        told = str(error).lower()
+    except Exception:  # noqa: BLE001 - even an error's own text may fail
+        return False
+    return any(words in told for words in _SHORT_OF_MEMORY)

@@ -5,27 +5,65 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+PARTIAL = ".partial"
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Put a file in place whole or not at all, however the process ends; a former one stays until then.
+
+    Yields ``NAME.partial`` next to it, for the body to write. Where the body raises it is removed; what a killed
+    process left there is replaced by the next one. A link stays a link, to the new file. What is no file, as a device
+    or a pipe, is written itself.
+
+    Raises:
+        OSError: something cannot be written; it names the file.
+
+    """
+    with naming(path):
+        path = path.resolve()
+        if path.exists() and not path.is_file():
+            yield path
+            return
+        partial = path.with_name(f"{path.name}{PARTIAL}")
+        try:
+            yield partial
+            flush_to_disk(partial)
+            partial.replace(path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Put a file in place whole or not at all, whenever the process ends; what was cut short is ``NAME.partial``."""
-    partial = path.with_name(f"{path.name}.partial")
-    with partial.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    """Put a file in place whole or not at all; see :func:`whole_file`."""
+    with whole_file(path) as partial:
+        partial.write_bytes(data)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text with the same bytes on every system; a file that is there is replaced."""
-    path.write_bytes(text.encode())
+    """Write a text, whole or not at all, with the same bytes on every system; a file that is there is replaced."""
+    replace_file(path, text.encode())
 
 
 def write_json(path: Path, value: object) -> None:
     """Write plain values as JSON that people can read, too; equal values give equal bytes."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Have errors of the system that name no file, as those of a full disk, name this file or folder."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = str(path)
+        raise
 
 
 def flush_to_disk(path: Path) -> None:

@@ -99,10 +99,21 @@ class NoticeKind(Explained):
         "the masks fit the picture before and after its EXIF turn; taken as before",
     )
     ANIMATION_FIRST_FRAME = "animation_first_frame", "the picture is an animation; its first frame counts"
-    SIXTEEN_BIT_SCALED = (
-        "sixteen_bit_scaled",
-        "the picture has 16-bit pixels; masks and overlays were made on it scaled to 8 bit",
+    REENCODED = (
+        "reencoded",
+        "the image was re-encoded as PNG, RGB 8 bit, with the pixels that were used; readers would take others from "
+        "its file",
     )
+    TEXT_REMOVED = (
+        "text_removed",
+        "texts or a colour profile in the PNG, longer than readers accept, were left out; its pixels are as they came",
+    )
+    END_ADDED = "end_added", "the JPEG lacked its end marker, and nothing else; it was added"
+    SIXTEEN_BIT_SCALED = "sixteen_bit_scaled", "the image has 16-bit pixels, which were scaled to 8 bit"
+    RANGE_8_BIT = "range_8_bit", "no 16-bit pixel of the image needs more than 8 bits; they were taken as 8 bit"
+    RANGE_10_BIT = "range_10_bit", "no 16-bit pixel of the image needs more than 10 bits; they were scaled from 10 bits"
+    RANGE_12_BIT = "range_12_bit", "no 16-bit pixel of the image needs more than 12 bits; they were scaled from 12 bits"
+    RANGE_14_BIT = "range_14_bit", "no 16-bit pixel of the image needs more than 14 bits; they were scaled from 14 bits"
     TRANSPARENCY_OVER_WHITE = "transparency_over_white", "the picture has transparency; it was laid over white"
     NO_DESCRIPTION = "no_description", "the picture has no description"
     PROMPT_SPLIT = "prompt_split", "the phrases were more than the detector takes at once; they were asked for in turns"
@@ -145,9 +156,41 @@ class NoticeKind(Explained):
     TEXT_FROM_NUMBER = "text_from_number", "a number stands where the description should; it was taken as words"
     FURTHER_TEXTS = "further_texts", "the image has several texts; the first one is its description"
     MARKUP_REMOVED = "markup_removed", "marks that tie words to boxes were left out of the description"
+    OTHER_BYTES = (
+        "other_bytes",
+        "the image's bytes are not those of source.sha256: an earlier build encoded it again, or it was changed since",
+    )
+    LINKS_GIVEN = "links_given", "phrases and their links came with the description and stay as they are"
+    LINKS_EDITED = (
+        "links_edited",
+        "links that came with the description do not fit what its objects said of themselves; status, salience and "
+        "key flags were computed again from the links",
+    )
+    LINK_UNUSABLE = (
+        "link_unusable",
+        "a phrase or a question that came with the description does not fit its text, or names an annotation that is "
+        "not there; it was left out",
+    )
+    DETAILS_UNUSABLE = (
+        "details_unusable",
+        "what an earlier export said of an image or an object cannot be; COCO's own keys alone were read",
+    )
     UNREAD_BESIDE = "unread_beside", "something next to the image could not be read; the rest was"
     MEMBERS_APART = "members_apart", "the members of the key are not next to each other in their archive"
     DOTS_IN_KEY = "dots_in_key", "the image's name has several dots; its key ends at the last one"
+
+
+# Notices of records whose image does not have the bytes that came.
+CHANGED_BYTES = frozenset(
+    {
+        NoticeKind.EXIF_ROTATED,
+        NoticeKind.EXIF_REMOVED,
+        NoticeKind.REENCODED,
+        NoticeKind.OTHER_BYTES,
+        NoticeKind.TEXT_REMOVED,
+        NoticeKind.END_ADDED,
+    }
+)
 
 
 class PassedOverKind(Explained):

@@ -6,7 +6,6 @@ Owns, too, the rule that no name from metadata leads out of the folder that it b
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import stat
 import tempfile
@@ -16,15 +15,18 @@ from operator import itemgetter
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO
 
+from datasetkit.core.addresses import LOCAL_SCHEMES, check_public, split_address
 from datasetkit.core.errors import AddressError, UnusableError
 from datasetkit.core.ledger import DropReason, PassedOverCounts, PassedOverKind
 from datasetkit.core.remote import RemotePath
 
 Place = Path | RemotePath
 
-_ADDRESS = re.compile(r"(?P<protocol>[a-z][a-z0-9+.-]+)://(?P<rest>.*)", re.DOTALL)
-_SECRET = re.compile(r"[^/@]*:[^/@]*@")
 _COPY_BYTES = 2**23
+# Notes of `datasetkit export` on what it wrote; hidden, so that readers which take every file of a folder skip them.
+EXPORT_MARKER = ".datasetkit-export.json"
+EXPORT_JOURNAL = ".datasetkit-export-journal.json"
+_NOTES = frozenset({EXPORT_MARKER, EXPORT_JOURNAL})
 
 
 def path_text(value: object) -> str:
@@ -46,29 +48,25 @@ def as_place(value: str | Path | RemotePath) -> Place:
     """Tell an address from a path.
 
     Args:
-        value: ``PROTOCOL://...`` for any protocol that fsspec knows, or a path.
+        value: ``SCHEME://...`` for one of :data:`~datasetkit.core.addresses.SCHEMES`, or a path.
 
     Raises:
-        AddressError: the address holds a password, which would be published with the recipe, or several addresses.
+        AddressError: the scheme is not allowed, the address is misspelt, names no one place, or holds a password or
+            a query, which would be published with the recipe.
 
     """
     if "\0" in str(value):
         raise AddressError(f"{str(value)!r} holds a null byte, which no path has")
-    match = _ADDRESS.fullmatch(value) if isinstance(value, str) else None
-    if not match:
+    split = split_address(value) if isinstance(value, str) else None
+    if split is None:
         return value if isinstance(value, RemotePath) else Path(value)
-    protocol, rest = match.groups()
-    if _SECRET.match(rest) or (protocol in {"http", "https"} and "?" in rest):
-        host = rest.partition("@")[2] if _SECRET.match(rest) else rest.partition("?")[0]
-        raise AddressError(
-            f"the address of {host} holds what may be secret, and would be published with the recipe; give "
-            "credentials by the environment or the store's own configuration"
-        )
-    if "::" in rest or not rest.strip("/"):
-        raise AddressError(f"{value!r} names no one place; give an address as s3://bucket/prefix")
-    if protocol in {"file", "local"}:
+    scheme, rest = split
+    check_public(scheme, rest)
+    if scheme in LOCAL_SCHEMES:
         return Path(rest)
-    return RemotePath(f"{protocol}://{rest.rstrip('/')}")
+    if not rest.strip("/") or rest.startswith("/"):
+        raise AddressError(f"{value!r} names no one place; give an address as s3://bucket/prefix")
+    return RemotePath(f"{scheme}://{rest.rstrip('/')}")
 
 
 def absolute(path: Path) -> Path:
@@ -126,7 +124,7 @@ def files_below(folder: Place, passed_over: PassedOverCounts | None = None) -> l
                 found.append((PurePosixPath(name), folder / name))
             else:
                 hidden["/".join(parts[:place])] = None
-        for name in sorted(hidden):
+        for name in sorted(hidden.keys() - _NOTES):
             passed_over.add(PassedOverKind.HIDDEN, name)
     else:
         found = [(PurePosixPath(name), folder / name) for name in _local_files(folder, passed_over)]
@@ -153,7 +151,8 @@ def _local_files(root: Path, passed_over: PassedOverCounts) -> Iterator[str]:
             below = f"{name}/{entry.name}".lstrip("/")
             kind = _kind_of(entry)
             if kind is not None:
-                passed_over.add(kind, below)
+                if below not in _NOTES:
+                    passed_over.add(kind, below)
             elif entry.is_dir():
                 (links if entry.is_symlink() else waiting).append(below)
             else:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from datasetkit.core.detections import Caption, Detections, FloatArray, Grounding, ModelIdentity, Query, Segment
 from datasetkit.core.errors import UnusableError
+from datasetkit.core.label_map import LabelMap
 from datasetkit.core.ledger import Drop, Notice, PassedOver
 from datasetkit.core.limits import ImageLimits
 from datasetkit.core.paths import Place
@@ -49,6 +50,8 @@ class Reading:
         notices: what was done to the picture and to its record.
         detections: how many boxes models found in the picture, those left out among them.
         is_annotated: whether the record comes from a built dataset, so that its phrases and key objects stay.
+        is_edited: whether its phrases were changed since, so that status, salience and key flags of its objects are
+            computed anew from them.
 
     """
 
@@ -58,6 +61,7 @@ class Reading:
     notices: tuple[Notice, ...] = ()
     detections: int = 0
     is_annotated: bool = False
+    is_edited: bool = False
 
 
 class Source(Protocol):
@@ -102,6 +106,10 @@ class Source(Protocol):
     def passed_over(self) -> Iterator[PassedOver]:
         """Yield what the source has but does not read, each kind once; nothing where it does not say otherwise."""
         return iter(())
+
+    def label_map(self) -> LabelMap:
+        """Return the categories as the source has them; none where it has no such list."""
+        return ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,8 @@ class EncodedImage:
 
     Args:
         data: the encoded file (JPEG, PNG, ...).
-        name: file name with its ending, no folder.
+        name: file name with its ending. It has its folder in front only where the record's ``source.uri`` is an
+            address, which does not say it.
         width: px, upright.
         height: px, upright.
 
@@ -87,8 +88,8 @@ class EncodedImage:
     def __post_init__(self) -> None:
         _require(bool(self.data), f"picture {self.name!r} has no bytes")
         _require(
-            bool(self.name) and "/" not in self.name and "\\" not in self.name,
-            f"picture name {self.name!r} must be a file name without a folder",
+            "\\" not in self.name and {"", ".", ".."}.isdisjoint(self.name.split("/")),
+            f"picture name {self.name!r} must be a file name, or a relative path with / between its parts",
         )
         _require(
             self.width > 0 and self.height > 0, f"picture of {self.width}x{self.height} px; sides must be positive"

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 from typing import IO, Any
 
+from datasetkit.core.addresses import check_written
 from datasetkit.core.stores import S3_PROTOCOLS, failures, open_store, with_hint
 
 _BUFFER_BYTES = 2**20
@@ -153,6 +154,9 @@ class RemotePath:
             sha256: hex digest of its bytes; S3 keeps it beside them.
             on_sent: told the number of bytes sent, piece by piece.
 
+        Raises:
+            AddressError: nothing may be written there, as on the Hub.
+
         """
         from fsspec.callbacks import Callback
 
@@ -160,6 +164,7 @@ class RemotePath:
             def relative_update(self, inc: int = 1) -> None:
                 on_sent(inc)
 
+        check_written(self.protocol, self)
         beside = {"Metadata": {_DIGEST_KEY: sha256}} if self.keeps_digests else {}
         with self._located() as (store, path):
             if not beside:
@@ -179,11 +184,13 @@ class RemotePath:
 
     def write_bytes(self, data: bytes) -> None:
         """Write a small file."""
+        check_written(self.protocol, self)
         with self._located() as (store, path):
             store.pipe_file(path, data)
 
     def remove(self) -> None:
         """Delete one file."""
+        check_written(self.protocol, self)
         with self._located() as (store, path):
             store.rm_file(path)
 

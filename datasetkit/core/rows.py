@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from datasetkit.core.addresses import hub_address
 from datasetkit.core.drawing import draw_overlay
 from datasetkit.core.errors import (
     AddressError,
@@ -28,10 +29,11 @@ from datasetkit.core.errors import (
     RecordError,
     UnknownNameError,
 )
-from datasetkit.core.image import load_image, rgb_pixels
+from datasetkit.core.image import published_pixels
 from datasetkit.core.limits import MOST_PIXELS, ImageLimits
 from datasetkit.core.mask import Mask, decode_masks
 from datasetkit.core.paths import as_place, path_text
+from datasetkit.core.pixels import rgb_pixels
 from datasetkit.core.record import KeyObject
 from datasetkit.core.remote import RemotePath
 from datasetkit.core.text import one_line
@@ -40,7 +42,6 @@ BoolArray = NDArray[np.bool_]
 Row = Any  # a mapping from column to value; a pandas Series is one in all but its type
 _OUR_COLUMNS = ("image", "width", "height", "description", "objects", "phrases", "source", "record_id")
 _SHARD = re.compile(r"data/(?P<split>\w+)-\d{5}-of-\d{5}\.parquet")
-_ON_HUB = re.compile(r"[\w.-]+/[\w.-]+")
 _MOST_TOLD = 400
 _ONE_ROW = "give one row: dataset[0], of pandas frame.iloc[0], of an Arrow table table.to_pylist()[0]"
 _NO_LIMITS = ImageLimits(max_bytes=2**31, max_pixels=MOST_PIXELS)
@@ -54,7 +55,8 @@ def load(
     Where the card tells the columns, as ours do, another dataset is refused before anything of it is downloaded.
 
     Args:
-        dataset: ``user/name`` on the Hub, a built folder, or the address that ``datasetkit push`` wrote to.
+        dataset: ``user/name`` on the Hub (or its address, as ``hf://datasets/user/name@revision``), a built folder, or
+            the address that ``datasetkit push`` wrote to.
         split: the split to load; None loads all.
         revision: branch, tag or commit on the Hub.
         streaming: whether rows are read as they are asked for, nothing downloaded before.
@@ -65,7 +67,8 @@ def load(
     Raises:
         BuiltFolderError: the dataset does not have our columns, or there is none in the folder or at the address; or
             it cannot be loaded: there is no such split or revision, or a shard is damaged.
-        AddressError: the address cannot be used, or a revision is given with it; or it is not a path or a name.
+        AddressError: it is not a path, a name or an address, or one that cannot be used, or a revision is given with it
+            that it cannot have.
         HubError: the Hub has no such dataset, refuses it, or cannot be reached.
         OSError: the address's store cannot be reached, or refuses.
 
@@ -73,19 +76,25 @@ def load(
     import datasets  # loads pandas and pyarrow, which the other helpers do without
 
     name = path_text(dataset)
-    place = as_place(name)
     for what, value in (("split", split), ("revision", revision)):
         if not isinstance(value, str | datasets.NamedSplit | None):
             raise BuiltFolderError(f"{what} is a {type(value).__name__}; give its name, or None")
+    address = None if Path(name).exists() else hub_address(name, "dataset")
+    place = as_place(name) if address is None else None
     if isinstance(place, RemotePath):
         if revision is not None:
             raise AddressError(f"revision {revision!r} is for datasets on the Hub; {place} has nothing like it")
         files = _shards(place)
-        with _in_our_words(name):
+        with _in_our_words(name, failure=None):
             loaded = datasets.load_dataset("parquet", data_files=files, split=split, streaming=streaming)
     else:
-        _check_name(name)
-        with _in_our_words(name):
+        if address is None:
+            _check_folder(name)
+        else:
+            address.check_no_folder()
+            address = address.at(revision)
+            name, revision = address.repo_id, address.revision
+        with _in_our_words(name, failure=BuiltFolderError if address is None else HubError):
             announced = datasets.load_dataset_builder(name, revision=revision).info.features
             if announced is not None:
                 _check_columns(name, announced)
@@ -96,8 +105,8 @@ def load(
 
 
 @contextmanager
-def _in_our_words(name: str) -> Iterator[None]:
-    """Raise our own errors where those of other libraries come, in one line."""
+def _in_our_words(name: str, failure: type[BuiltFolderError] | type[HubError] | None) -> Iterator[None]:
+    """Raise our own errors where those of other libraries come, in one line; an ``OSError`` of a store stays one."""
     import datasets
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined] # httpx's, by any name
 
@@ -115,23 +124,22 @@ def _in_our_words(name: str) -> Iterator[None]:
         datasets.exceptions.DatasetsError,
     ) as error:
         told = f"{name} cannot be loaded: {one_line(error)[:_MOST_TOLD]}"
-        if _ON_HUB.fullmatch(name) and not Path(name).exists():
+        if failure is HubError:
             raise HubError(told, getattr(getattr(error, "response", None), "status_code", None)) from error
-        if isinstance(error, OSError) and isinstance(as_place(name), RemotePath):
+        if failure is None and isinstance(error, OSError):
             raise
         raise BuiltFolderError(told) from error
 
 
-def _check_name(name: str) -> None:
-    """Refuse what is neither a built folder nor ``user/name``, before anybody is asked for it."""
-    if Path(name).is_dir():
-        if not any(Path(name).glob("data/*.parquet")):
-            raise BuiltFolderError(
-                f"{name} has no data/*.parquet, so datasetkit did not build it; build a dataset from it with "
-                f"`datasetkit build`, or load it with datasets.load_dataset({name!r})"
-            )
-    elif not _ON_HUB.fullmatch(name):
+def _check_folder(name: str) -> None:
+    """Refuse what is not a built folder, before ``datasets`` is asked for it."""
+    if not Path(name).is_dir():
         raise BuiltFolderError(f"there is no folder {name}; give a built folder, or user/name of a dataset on the Hub")
+    if not any(Path(name).glob("data/*.parquet")):
+        raise BuiltFolderError(
+            f"{name} has no data/*.parquet, so datasetkit did not build it; build a dataset from it with "
+            f"`datasetkit build`, or load it with datasets.load_dataset({name!r})"
+        )
 
 
 def _check_columns(name: str, columns: Collection[str]) -> None:
@@ -240,12 +248,15 @@ def picture(row: Row) -> Image.Image:
 def picture_of(image: Any) -> Image.Image:
     """Read what a picture column holds in any format, upright, mode RGB.
 
+    An array of shape (H, W) is taken as grey, one of (H, W, 4) as RGBA: that of a palette or of CMYK does not tell its
+    colours.
+
     Raises:
         RecordError: it is no picture, no array and no mapping with bytes.
 
     """
     if isinstance(image, Mapping) and image.get("bytes") is not None:
-        return load_image(image["bytes"], image.get("path") or "image", _NO_LIMITS).pixels
+        return published_pixels(image["bytes"], image.get("path") or "image", _NO_LIMITS)
     if isinstance(image, Image.Image):
         return rgb_pixels(image, "image")
     if hasattr(image, "__array__"):

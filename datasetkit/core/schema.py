@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from datasetkit.core.errors import BuiltFolderError, RecordError
+from datasetkit.core.label_map import LabelMap, read_label_map
 from datasetkit.core.mask import Mask
 from datasetkit.core.record import (
     Candidate,
@@ -157,6 +158,20 @@ def _feature(kind: pa.DataType) -> Any:
     if pa.types.is_list(kind):
         return {"feature": _feature(kind.value_type), "_type": "Sequence"}
     return {"dtype": {"double": "float64"}.get(str(kind), str(kind)), "_type": "Value"}
+
+
+def label_map_metadata(label_map: LabelMap) -> dict[bytes, bytes]:
+    """Return the metadata of a file that has the columns of published rows, but for the image, and a label map."""
+    value = {"label_map": [category.to_json() for category in label_map]}
+    return {_VERSION_KEY: json.dumps(value).encode()}
+
+
+def stored_label_map(schema: pa.Schema) -> LabelMap:
+    """Read the label map of :func:`label_map_metadata`; an empty one where there is none."""
+    try:
+        return read_label_map(json.loads((schema.metadata or {})[_VERSION_KEY])["label_map"])
+    except (KeyError, TypeError, ValueError):
+        return ()
 
 
 def stored_schema_version(schema: pa.Schema) -> str | None:

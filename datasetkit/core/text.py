@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Self
+
+# Tokens of the Hub and of AWS, user and password in addresses, and what follows the names of secrets.
+_SECRETS = (
+    (re.compile(r"\b(hf_|AKIA|ASIA)[A-Za-z0-9]{8,}"), r"\1***"),
+    (re.compile(r"(?<=://)[^/@\s'\"]+:[^/@\s'\"]+@"), "***@"),
+    (re.compile(r"(?i)(\bbearer\s+)[\w.~+/=-]{8,}"), r"\1***"),
+    (re.compile(r"(?i)\b([\w-]*(?:signature|token|secret|password|credential|api_?key|sig)=)[^&\s'\"]+"), r"\1***"),
+)
+_SECRET_NAMES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "OPENAI_API_KEY")
+_SHORTEST_SECRET = 8
 
 
 class Explained(StrEnum):
@@ -40,6 +52,17 @@ def set_of_words(text: str) -> frozenset[str]:
 def one_line(value: object) -> str:
     """Join the lines of a text, such as an error's message; an error without any is named by its type."""
     return " ".join(str(value).split()) or type(value).__name__
+
+
+def without_secrets(text: str) -> str:
+    """Replace what may be a token, a password or a signature by ``***``, among them those of this environment."""
+    for name in _SECRET_NAMES:
+        value = os.environ.get(name, "")
+        if len(value) >= _SHORTEST_SECRET:
+            text = text.replace(value, "***")
+    for pattern, replacement in _SECRETS:
+        text = pattern.sub(replacement, text)
+    return text
 
 
 def first_line(value: object) -> str:

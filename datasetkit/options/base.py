@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args
 
-import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 from pydantic_core import to_jsonable_python
 
+from datasetkit.core.documents import DocumentError, load_yaml
 from datasetkit.core.errors import PluginError, RecipeError, UnknownNameError
 from datasetkit.core.text import one_line
 from datasetkit.runtime.devices import check_device
@@ -24,6 +24,17 @@ from datasetkit.runtime.registry import Registry
 BEFORE = "before"
 _MOST_SETTINGS = 100
 _MOST_SHOWN = 100
+# What pydantic says in the words of Python.
+_PLAIN = {
+    "missing": "is needed",
+    "model_type": "give options, as NAME: VALUE",
+    "dict_type": "give values by name, as NAME: VALUE",
+    "list_type": "give a list",
+    "tuple_type": "give a list",
+    "string_type": "give a text",
+    "too_short": "give at least {min_length} item",
+    "invalid_key": "names of options are texts",
+}
 Device = Annotated[str, AfterValidator(check_device)]
 Dtype = Literal["float32", "bfloat16", "float16"]
 Unit = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -244,9 +255,9 @@ def split_at_commas(value: object) -> object:
 
 def _read_mapping(text: str) -> object:
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"{text} is not YAML: {one_line(error)}") from None
+        return load_yaml(text)
+    except DocumentError as error:
+        raise ValueError(f"{text} is not YAML: {error}") from None
 
 
 Commas = BeforeValidator(split_at_commas)
@@ -278,9 +289,9 @@ def read_settings(items: object) -> object:
         if not (name and equals and text):
             raise ValueError(f"{item} is not NAME=VALUE, as detector.score_min=.4")
         try:
-            settings[name] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ValueError(f"{item}: the value is not YAML: {one_line(error)}") from None
+            settings[name] = load_yaml(text)
+        except DocumentError as error:
+            raise ValueError(f"{item}: the value is not YAML: {error}") from None
     return settings
 
 
@@ -301,7 +312,8 @@ def first_mistake(error: ValidationError, spelt: Callable[[str], str], kind: typ
     first = next((item for item in errors if item["type"] == "extra_forbidden"), errors[0])
     *outer, _ = first["loc"] or ("",)
     place = ".".join(str(part) for part in first["loc"])
-    message = {"missing": "is needed"}.get(first["type"], first["msg"].removeprefix("Value error, "))
+    message = _PLAIN.get(first["type"], first["msg"].removeprefix("Value error, "))
+    message = message.format(**first.get("ctx", {})) if first["type"] in _PLAIN else message
     shown = one_line(repr(first["input"]))
     shown = shown if len(shown) <= _MOST_SHOWN else f"{shown[:_MOST_SHOWN]}..."
     came = "" if isinstance(first["input"], Mapping | tuple) else f" (came: {shown})"

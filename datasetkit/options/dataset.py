@@ -5,15 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr
 
-from datasetkit.options.base import Options, Typed
+from datasetkit.core.errors import BuiltFolderError
+from datasetkit.core.paths import as_place
+from datasetkit.core.remote import RemotePath
+from datasetkit.options.base import Options, Several, Typed
+
+
+def _local(value: object) -> object:
+    place = as_place(value) if isinstance(value, str) else value
+    if isinstance(place, RemotePath):
+        raise BuiltFolderError(f"{place} is not a folder on this machine; of a dataset elsewhere only verify works")
+    return place
 
 
 class BuiltOptions(Options):
     """Which dataset."""
 
-    folder: Annotated[Path, Typed("FOLDER", is_argument=True)]
+    folder: Annotated[Path, BeforeValidator(_local), Typed("FOLDER", is_argument=True)]
     """Folder that `datasetkit build` wrote."""
 
 
@@ -49,10 +59,10 @@ class ExportOptions(BuiltOptions):
 class PushOptions(BuiltOptions):
     """What is published where, and how."""
 
-    folder: Annotated[Path, Typed("FOLDER", is_argument=True)]
+    folder: Annotated[Path, BeforeValidator(_local), Typed("FOLDER", is_argument=True)]
     """Folder that `datasetkit build` wrote; with --adapter, of a tuned adapter."""
     repository: Annotated[str, Typed("USER/NAME|URI", is_argument=True)]
-    """Repository on the Hub, or s3://bucket/prefix."""
+    """Repository on the Hub, by name or address, or s3://bucket/prefix."""
     adapter: bool = False
     """Publish an adapter as a model repository on the Hub."""
     private: Annotated[bool | None, Typed(flag="--private/--public")] = None
@@ -67,5 +77,7 @@ class PushOptions(BuiltOptions):
     """Title of the commit.  [default: what is pushed]"""
     create_pr: bool = False
     """Propose the commit as a pull request to main, and print its URL."""
+    replace: Annotated[tuple[str, ...], Several, Typed("PATH", is_repeatable=True)] = ()
+    """Replace this file there, though no push of datasetkit wrote it; repeatable."""
     dry_run: bool = False
-    """Print what would be sent, and send nothing."""
+    """Print what would be sent, and send nothing; public repositories are read without a token."""

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from datasetkit.core.addresses import foreign_scheme
+from datasetkit.core.documents import DocumentError, load_yaml, read_yaml
 from datasetkit.core.errors import RecipeError
-from datasetkit.core.text import one_line
 from datasetkit.runtime.registry import is_dotted
-
-_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://")
-# Stores whose backends are fsspec's own or well known; any other scheme has an installed package imported.
-_STORES = {"abfs", "az", "file", "gcs", "gs", "hf", "http", "https", "local", "memory", "s3"}
 
 
 def read_options(path: Path, kind: str, *, allow_code: bool) -> dict[str, Any]:
@@ -32,11 +26,11 @@ def read_options(path: Path, kind: str, *, allow_code: bool) -> dict[str, Any]:
 
     """
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        value = read_yaml(path)
     except OSError as error:
         raise RecipeError(f"{path} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise RecipeError(f"{path} is not YAML: {one_line(error)}") from None
+    except DocumentError as error:
+        raise RecipeError(str(error)) from None
     if not isinstance(value, dict):
         raise RecipeError(f"{path} holds a {type(value).__name__}; a {kind} is a mapping of options")
     named = () if allow_code else tuple(dict.fromkeys(_classes_in(value, set())))
@@ -48,12 +42,11 @@ def read_options(path: Path, kind: str, *, allow_code: bool) -> dict[str, Any]:
 def _classes_in(value: object, seen: set[int]) -> Iterator[str]:
     """Yield every text that would be read as a class, wherever it is; what comes again by an alias is read once."""
     if isinstance(value, str):
-        scheme = _SCHEME.match(value)
-        if is_dotted(value) or (scheme is not None and scheme[1] not in _STORES):
+        if is_dotted(value) or foreign_scheme(value) is not None:  # fsspec imports whichever package claims a scheme
             yield value
         if value.startswith("{"):  # a part may be written as a text of options
-            with suppress(yaml.YAMLError):
-                yield from _classes_in(yaml.safe_load(value), seen)
+            with suppress(DocumentError):
+                yield from _classes_in(load_yaml(value), seen)
     elif isinstance(value, dict | list | set | tuple) and id(value) not in seen:
         seen.add(id(value))
         for item in value.values() if isinstance(value, dict) else value:

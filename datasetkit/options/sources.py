@@ -7,17 +7,16 @@ The options of a source are the first argument of its class in ``datasetkit.sour
 from __future__ import annotations
 
 import os
-import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, PlainValidator, SerializeAsAny, model_validator
 
+from datasetkit.core.addresses import hub_address
 from datasetkit.core.paths import Place, as_place
 from datasetkit.options.base import BEFORE, Commas, InstanceOptions, PartOf, PartOptions, Several, Typed, is_data
 from datasetkit.runtime.registry import Builtin, Registry
-
-_PUBLISHED = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*")
 
 
 def _place(value: object) -> Place:
@@ -103,8 +102,11 @@ class CocoOptions(AnnotatedOptions, TextFileOptions, IgnoringOptions):
     """COCO instances JSON: human masks."""
     captions: PlaceOption | None = None
     """COCO captions JSON."""
-    caption: Literal["first", "longest", "all", "best-aligned"] = "first"
-    """Which of an image's captions; all makes one record each."""
+    caption: Literal["auto", "first", "longest", "all", "best-aligned"] = Field(
+        default="auto", json_schema_extra={BEFORE: "first"}
+    )
+    """Which of an image's captions; all makes one record each. auto takes the first, but all of our own exports, whose
+    records come back as they were."""
     crowds: Literal["auto", "keep", "instances", "ignore"] = Field(default="auto", json_schema_extra={BEFORE: "keep"})
     """What instances with iscrowd are: crowds (keep), single things (instances), or crowds whose masks are left out
     (ignore); auto keeps them, but takes them as single things where every instance has iscrowd, as CVAT exports it."""
@@ -127,7 +129,10 @@ class CocoOptions(AnnotatedOptions, TextFileOptions, IgnoringOptions):
 
 
 class FolderOptions(IgnoringOptions, TextFileOptions, DescribedOptions):
-    """Build from a folder of images, descriptions from its metadata files, or from a file of text for each image."""
+    """Build from a folder of images, descriptions from its metadata files, or from a file of text for each image.
+
+    Records of an export to imagefolder come back whole.
+    """
 
     name: Literal["folder"] = "folder"
     folder: Annotated[Place, PlainValidator(_place), Typed("PATH|URI", is_argument=True)]
@@ -138,6 +143,11 @@ class FolderOptions(IgnoringOptions, TextFileOptions, DescribedOptions):
     """Metadata column that names the images.  [default: file_name]"""
     caption_column: str | None = None
     """Metadata column with the text.  [default: description, caption or text]"""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether no column is named, so that rows of an export come back as the records that they were."""
+        return self.file_column is self.caption_column is None
 
 
 class ToyworldOptions(SourceOptions):
@@ -201,7 +211,7 @@ class HubOptions(TableOptions):
 
     name: Literal["hub"] = "hub"
     repo: Annotated[str, Typed(is_argument=True)] = Field(pattern=r"^[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*$")
-    """user/name of a dataset on the Hub."""
+    """user/name of a dataset on the Hub, or its address; a revision in it counts as --revision."""
     config: str | None = None
     """Configuration, where there are several."""
     split: str | None = Field(default=None, pattern=r"^\w+(\.\w+)*$")
@@ -210,6 +220,17 @@ class HubOptions(TableOptions):
     """Branch, tag or commit.  [default: the newest; its commit is recorded]"""
     streaming: bool = False
     """Read rows as they are needed, without downloading all."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_address(cls, values: Any) -> Any:
+        """Take the name and the revision out of an address; every spelling of a commit makes the same build."""
+        repo = values.get("repo") if isinstance(values, Mapping) else None
+        address = hub_address(repo, "dataset") if isinstance(repo, str) else None
+        if address is None:
+            return values
+        revision = address.at(values.get("revision")).revision
+        return {**values, "repo": address.repo_id, **({} if revision is None else {"revision": revision})}
 
 
 class WebdatasetOptions(IgnoringOptions, TextFileOptions, AnnotatedOptions):
@@ -259,12 +280,12 @@ def guess_source(place: str | os.PathLike[str]) -> SourceOptions | None:
     """Return the source that reads a path, or a name on the Hub; None where nothing does."""
     path, text = Path(place), str(place)
     if (path / "manifest.json").is_file() or path.suffix == ".parquet":
-        return ParquetOptions(files=(path,))
+        return ParquetOptions(files=(as_place(text),))
     if path.suffix == ".tar":
-        return WebdatasetOptions(shards=(path,))
+        return WebdatasetOptions(shards=(as_place(text),))
     if path.is_dir():
         return _guess_folder(path)
-    return HubOptions(repo=text) if _PUBLISHED.fullmatch(text) and not path.exists() else None
+    return None if path.exists() or hub_address(text, "dataset") is None else HubOptions(repo=text)
 
 
 def _guess_folder(path: Path) -> SourceOptions:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from pyarrow import ArrowException
 
-from datasetkit.core.errors import SourceError, SourceFailedError
+from datasetkit.core.errors import RecordError, SourceError, SourceFailedError
+from datasetkit.core.label_map import Category, LabelMap, check_label_map
 from datasetkit.core.ledger import DropReason, PassedOver
 from datasetkit.core.protocols import Entry, Source
 from datasetkit.core.text import counted, listed
@@ -196,7 +197,9 @@ class Job:
         else:
             self._check_losses()
         stray = self._source.stray_drops() if hasattr(self._source, "stray_drops") else ()
-        manifest = folder.publish(stray, _passed_over(self._source, self._recipe))
+        manifest = folder.publish(
+            stray, _passed_over(self._source, self._recipe), _label_map(self._source, self._recipe)
+        )
         describe(store.new, manifest, REASON_MEANINGS, folder.former_card)
         folder.close()
 
@@ -299,6 +302,17 @@ def _passed_over(source: Source, recipe: Recipe) -> tuple[PassedOver, ...]:
         raise SourceError(
             f"source {recipe.source.name}: what was passed over is a {type(wrong[0]).__name__}, not a PassedOver"
         )
+    return found
+
+
+def _label_map(source: Source, recipe: Recipe) -> LabelMap:
+    found = tuple(source.label_map()) if hasattr(source, "label_map") else ()
+    if wrong := [item for item in found if not isinstance(item, Category)]:
+        raise SourceError(f"source {recipe.source.name}: its label map has a {type(wrong[0]).__name__}, not a Category")
+    try:
+        check_label_map(found)
+    except RecordError as error:
+        raise SourceError(f"source {recipe.source.name}: {error}") from error
     return found
 
 

@@ -171,7 +171,7 @@ class Pipeline:
 
     def _with_words(self, reading: Reading) -> Record:
         record = reading.record
-        if reading.is_annotated and self._recipe.key_max is None:
+        if reading.is_annotated and not reading.is_edited and self._recipe.key_max is None:
             return record
         if reading.is_annotated or record.phrases or record.description is None:
             return with_phrases(record, record.phrases, self._recipe.key_max)

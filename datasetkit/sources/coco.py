@@ -1,6 +1,7 @@
 """COCO-format data: images with human masks and captions. Owns how COCO's entries become records.
 
-Annotations are indexed, not loaded: memory stays a small part of the files' size.
+Annotations are indexed, not loaded: memory stays a small part of the files' size. Files of our own export come back as
+the records that they were, with what people have edited in them.
 """
 
 from __future__ import annotations
@@ -9,44 +10,53 @@ import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
 from datasetkit.core.errors import SourceError, UnusableError
 from datasetkit.core.image import LoadedImage, load_image
+from datasetkit.core.label_map import LabelMap
 from datasetkit.core.ledger import Drop, DropReason, Notice, NoticeKind, PassedOver
-from datasetkit.core.mask import oriented_box
 from datasetkit.core.paths import Place, leads_out
 from datasetkit.core.protocols import Aligner, Entry, Reading, SourceContext
-from datasetkit.core.record import (
-    KeyObject,
-    Maker,
-    ObjectProvenance,
-    ObjectStatus,
-    Provenance,
-    Record,
-)
+from datasetkit.core.record import ObjectStatus, Provenance, Record
 from datasetkit.core.remote import RemotePath
-from datasetkit.core.text import one_line
 from datasetkit.options import CocoOptions
 from datasetkit.sources.coco_index import CocoIndex
-from datasetkit.sources.coco_values import identity, is_crowd, read_box, read_shape, whole
+from datasetkit.sources.coco_objects import ObjectReader
+from datasetkit.sources.coco_records import (
+    UNFIT,
+    Json,
+    contradicts_links,
+    is_own_caption,
+    is_own_image,
+    links_of,
+    listed_objects,
+    own_name,
+    provenance_of,
+)
+from datasetkit.sources.coco_values import identity, spelled
 from datasetkit.sources.columns import UNKNOWN_LICENSE
 from datasetkit.sources.files import as_text
 from datasetkit.sources.names import FolderNames, FoundFile
+from datasetkit.sources.rows import is_other
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class _Handle:
-    """Which image, and which caption where each makes a record of its own; ``duplicate`` marks an id seen before."""
+    """Which image, and which caption where each makes a record of its own; ``duplicate`` marks an id seen before.
+
+    ``objects`` are the annotations that are the record's, with what its caption says of them; None are all.
+    """
 
     image: int
-    caption: tuple[str, int, int] | None = None
+    caption: tuple[int, int] | None = None
     duplicate: bool = False
+    objects: Mapping[str, Json] | None = None
 
 
 class CocoSource:
@@ -79,6 +89,7 @@ class CocoSource:
             )
         if instances is not None and len(self._index.instances) and not self._index.categories:
             logger.warning("%s has no categories: no phrase can name an object of it", instances)
+        self._objects = ObjectReader(self._index, options.crowds, are_things=self._are_things)
         self._check_folder()
 
     def fingerprint(self) -> str:
@@ -87,22 +98,49 @@ class CocoSource:
 
     def __len__(self) -> int:
         """How many records there are: images, or captions for ``all``."""
-        return sum(1 for _ in self.entries())
+        index, numbers = self._index, range(len(self._index.image_ids))
+        if not self._takes_all:
+            return len(numbers)
+        return sum(1 if index.is_duplicate(one) else max(len(index.captions.of(one)), 1) for one in numbers)
+
+    @property
+    def _takes_all(self) -> bool:
+        """Whether every caption makes a record of its own."""
+        return self._options.caption == "all" or (self._options.caption == "auto" and self._index.has_records)
 
     def entries(self) -> Iterator[Entry]:
         """Announce every image in the order of the files, or every caption of it for ``all``."""
+        record_ids: set[str] = set()
         for number, image_id in enumerate(self._index.image_ids):
             annotation_ids = tuple(place[0] for place in self._index.instances.of(number))
-            captions = self._index.captions.of(number) if self._options.caption == "all" else []
-            seen: set[str] = set()
+            places = self._index.captions.of(number) if self._takes_all else []
             if self._index.is_duplicate(number):
                 yield Entry(image_id, annotation_ids, None, _Handle(number, duplicate=True))
-            elif not captions:
+            elif places:
+                yield from self._entries_of(number, annotation_ids, places, record_ids)
+            else:
                 yield Entry(image_id, annotation_ids, None, _Handle(number))
-            for place in captions:
-                handle = _Handle(number, place, duplicate=place[0] in seen)
-                seen.add(place[0])
-                yield Entry(f"{image_id}/{place[0]}", annotation_ids, None, handle)
+
+    def _entries_of(
+        self, number: int, annotation_ids: tuple[str, ...], places: Sequence[tuple[str, int, int]], record_ids: set[str]
+    ) -> Iterator[Entry]:
+        """Announce the captions of an image; those of our own export have their records' ids and objects."""
+        captions = [self._index.captions.read(start, length) for _, start, length in places]
+        seen: set[str] = set()
+        for (caption_id, *place), caption in zip(places, captions, strict=True):
+            if is_own_caption(caption):
+                record_id, known = str(spelled(caption["record_id"])), record_ids
+                objects = listed_objects(caption, captions, annotation_ids)
+            else:
+                record_id, known = f"{self._index.image_ids[number]}/{caption_id}", seen
+                objects = None
+            kept = tuple(one for one in annotation_ids if objects is None or one in objects)
+            yield Entry(record_id, kept, None, _Handle(number, (place[0], place[1]), record_id in known, objects))
+            known.add(record_id)
+
+    def label_map(self) -> LabelMap:
+        """Return the files' categories."""
+        return tuple(self._index.categories.values())
 
     def stray_drops(self) -> Iterator[Drop]:
         """Yield entries that are none, and annotations whose image neither file lists."""
@@ -138,43 +176,79 @@ class CocoSource:
             raise UnusableError(DropReason.DUPLICATE_ID, f"id {entry.record_id} was listed before")
         entries = self._index.image_entries(handle.image)
         image = {key: value for one in reversed(entries) for key, value in one.items() if value is not None}
-        descriptions = self._descriptions(handle)
+        captions = self._captions(handle)
         file, data = self._file(entry.record_id, entries)
         loaded = load_image(data, file.path.name, self._context.limits)
-        objects, drops, notices = self._objects(entry, image, loaded)
+        found = self._objects.read(entry.record_id, handle.image, image, loaded, handle.objects)
         kinds = [*loaded.notices, *file.changes]
         if handle.image in self._index.respelled:
             kinds.append(NoticeKind.ID_RESPELLED)
-        provenance = Provenance(
-            uri=str(image.get("flickr_url") or image.get("coco_url") or as_text(file.name)),
-            license=self._index.licenses.get(identity(image.get("license")))
-            or self._context.license
-            or UNKNOWN_LICENSE,
-            sha256=hashlib.sha256(data).hexdigest(),
+        source, image_id, name, odd = self._about(handle.image, image, file, loaded, hashlib.sha256(data).hexdigest())
+        record = Record(
+            entry.record_id,
+            image_id,
+            replace(loaded.encoded, name=name),
+            None,
+            source,
+            found.objects,
+            absent_categories=self._named_by(image.get("neg_category_ids")),
+            partial_categories=self._named_by(image.get("not_exhaustive_category_ids")),
         )
-        records = [
-            Record(
-                entry.record_id,
-                self._index.image_ids[handle.image],
-                loaded.encoded,
-                text,
-                provenance,
-                objects,
-                absent_categories=self._named_by(image.get("neg_category_ids")),
-                partial_categories=self._named_by(image.get("not_exhaustive_category_ids")),
-            )
-            for text in descriptions
-        ]
+        notices = (*(Notice(entry.record_id, kind) for kind in kinds), *found.notices)
+        notices += tuple(Notice(entry.record_id, kind, detail) for kind, detail in odd.items())
+        plain = Reading(record, loaded.pixels, found.drops, notices)
+        readings = [self._described(plain, caption, found.ids) for caption in captions]
         aligner = self._context.aligner
-        record = _most_objects_named(records, aligner) if aligner is not None and len(records) > 1 else records[0]
-        noticed = (*(Notice(entry.record_id, kind) for kind in kinds), *notices)
-        return Reading(record, loaded.pixels, drops, noticed)
+        return _most_objects_named(readings, aligner) if aligner is not None and len(readings) > 1 else readings[0]
+
+    def _about(
+        self, number: int, image: Json, file: FoundFile, loaded: LoadedImage, sha256: str
+    ) -> tuple[Provenance, str, str, dict[NoticeKind, str]]:
+        """Return where an image came from, its id, its name, and what is odd in what our own export says of that."""
+        path = as_text(file.name)
+        uri = str(image.get("flickr_url") or image.get("coco_url") or path)
+        named = self._index.licenses.get(identity(image.get("license")))
+        source = Provenance(uri, named or self._context.license or UNKNOWN_LICENSE, sha256)
+        image_id, name, odd = self._index.image_ids[number], loaded.encoded.name, dict[NoticeKind, str]()
+        if is_own_image(image):
+            try:
+                source = provenance_of(image, source)
+                image_id = spelled(image["source_id"]) or image_id
+            except UNFIT as error:
+                odd[NoticeKind.DETAILS_UNUSABLE] = f"the image's source: {error}"
+            if is_other(loaded, source.sha256):
+                odd[NoticeKind.OTHER_BYTES] = ""
+        if "://" in source.uri:  # an address does not say in which folder the file is; the image's name does then
+            name = str(PurePosixPath(path.replace("\\", "_")).with_name(name))
+        return source, image_id, own_name(image) or name, odd
+
+    def _described(self, plain: Reading, caption: Json, ids: Mapping[str, int]) -> Reading:
+        """Add a caption to the record of its image, and what our own export says of the record with it."""
+        text = _words(caption)
+        if not is_own_caption(caption):
+            return replace(plain, record=replace(plain.record, description=text and text.strip()))
+        has_links = self._options.instances is not None and not self._options.relabel
+        links = links_of(caption, text, ids, has_links=has_links)
+        language = caption.get("language")
+        record = replace(
+            plain.record,
+            description=text,
+            phrases=links.phrases,
+            questions=links.questions,
+            language=language if isinstance(language, str) else None,
+        )
+        is_edited = links.are_given and contradicts_links(record)
+        kinds = [(NoticeKind.LINK_UNUSABLE, fault) for fault in links.faults]
+        kinds += [(NoticeKind.LINKS_GIVEN, "")] if links.are_given and links.phrases else []
+        kinds += [(NoticeKind.LINKS_EDITED, "")] if is_edited else []
+        notices = (*plain.notices, *(Notice(record.record_id, kind, detail) for kind, detail in kinds))
+        return replace(plain, record=record, notices=notices, is_annotated=links.are_given, is_edited=is_edited)
 
     def _named_by(self, category_ids: object) -> tuple[str, ...]:
         """Return the names of LVIS's lists of categories: those checked absent, and those not marked exhaustively."""
         ids = category_ids if isinstance(category_ids, list) else []
-        names = (self._index.categories.get(identity(one)) for one in ids)
-        return tuple(name for name in names if name is not None)
+        categories = (self._index.categories.get(identity(one)) for one in ids)
+        return tuple(category.name for category in categories if category is not None)
 
     def _file(self, record_id: str, entries: Sequence[Mapping[str, Any]]) -> tuple[FoundFile, bytes]:
         """Read an image by the first of its entries' names that is there."""
@@ -207,59 +281,17 @@ class CocoSource:
             advice = self._files.advice(missed, "--images")
             raise SourceError(f"{self._options.images} has none of the images that the files name: {advice}")
 
-    def _descriptions(self, handle: _Handle) -> Sequence[str | None]:
-        """Return the captions to choose from: several for ``best-aligned``, None where there is no caption."""
-        places = [handle.caption] if handle.caption else self._index.captions.of(handle.image)
-        texts = (self._index.captions.read(start, length).get("caption") for _, start, length in places)
-        captions = [text.strip() for text in texts if isinstance(text, str) and text.strip()]
-        if not captions:
-            return [None]
-        if self._options.caption == "longest":
-            return [max(captions, key=len)]
-        return captions if self._options.caption == "best-aligned" else captions[:1]
-
-    def _objects(
-        self, entry: Entry, image: Mapping[str, Any], loaded: LoadedImage
-    ) -> tuple[tuple[KeyObject, ...], tuple[Drop, ...], list[Notice]]:
-        places = self._index.instances.of(entry.handle.image)
-        if not places:
-            return (), (), []
-        frame_hw, turn, kinds = _mask_frame(image, loaded)
-        if self._are_things and self._options.crowds == "auto":
-            kinds.append(NoticeKind.ALL_CROWDS)
-        notices = [Notice(entry.record_id, kind) for kind in kinds]
-        objects: list[KeyObject] = []
-        drops: list[Drop] = []
-        for annotation_id, start, length in places:
-            annotation = self._index.instances.read(start, length)
-            crowd = not self._are_things and is_crowd(annotation.get("iscrowd"))
-            try:
-                ignored = crowd and self._options.crowds == "ignore"
-                mask, around, odd = read_shape(annotation, frame_hw, ignored=ignored)
-            except UnusableError as error:
-                drops.append(Drop("annotation", annotation_id, error.reason, error.detail))
-                continue
-            category = self._index.categories.get(identity(annotation.get("category_id")))
-            if category is None:
-                odd[NoticeKind.UNKNOWN_CATEGORY] = f"category_id is {one_line(annotation.get('category_id'))[:20]}"
-            for kind, detail in odd.items():
-                where = f"annotation {annotation_id}"
-                notices.append(Notice(entry.record_id, kind, f"{where}: {detail}" if detail else where))
-            stated = read_box(annotation.get("bbox"))
-            maker = Maker.HUMAN if annotation.get("score") is None else Maker.MODEL
-            objects.append(
-                KeyObject(
-                    id=len(objects),
-                    mask=mask and mask.oriented(turn),
-                    category=category,
-                    is_crowd=crowd,
-                    source_bbox=stated and oriented_box(stated, frame_hw, turn),
-                    box=around and oriented_box(around, frame_hw, turn),
-                    provenance=ObjectProvenance(stated and maker, None if mask is None else maker),
-                    source_id=annotation_id,
-                )
-            )
-        return tuple(objects), tuple(drops), notices
+    def _captions(self, handle: _Handle) -> Sequence[Json]:
+        """Return the captions to choose from: several for ``best-aligned``, an empty one where there is none."""
+        captions = self._index.captions
+        if handle.caption is not None:
+            return [captions.read(*handle.caption)]
+        every = [captions.read(start, length) for _, start, length in captions.of(handle.image)]
+        described = [caption for caption in every if _words(caption)]
+        if described and self._options.caption == "longest":
+            return [max(described, key=lambda caption: len(str(_words(caption)).strip()))]
+        found = described or every or [{}]
+        return found if self._options.caption == "best-aligned" else found[:1]
 
 
 def _file_names(entries: Iterable[Mapping[str, Any]]) -> dict[str, None]:
@@ -274,32 +306,12 @@ def _file_names(entries: Iterable[Mapping[str, Any]]) -> dict[str, None]:
     return names
 
 
-def _most_objects_named(records: Sequence[Record], aligner: Aligner) -> Record:
+def _words(caption: Json) -> str | None:
+    text = caption.get("caption")
+    return text if isinstance(text, str) and text.strip() else None
+
+
+def _most_objects_named(readings: Sequence[Reading], aligner: Aligner) -> Reading:
     """Annotate records and choose the one whose description names most objects; the earlier one of equals."""
-    return max(
-        map(aligner.align, records),
-        key=lambda record: sum(item.status is ObjectStatus.MENTIONED for item in record.objects),
-    )
-
-
-def _mask_frame(image: Mapping[str, Any], loaded: LoadedImage) -> tuple[tuple[int, int], int, list[NoticeKind]]:
-    """Return the size of the image that masks were drawn on, the EXIF orientation to turn them by, and what is odd.
-
-    A side that is not stated, or as null, 0 or no number, fits any image.
-    """
-    stated = [whole(image.get(side)) for side in ("height", "width")]
-    known = [(place, side) for place, side in enumerate(stated) if side is not None and side > 0]
-    notices = [NoticeKind.SIZE_UNKNOWN] if len(known) < len(stated) else []
-    raw_hw, upright_hw = loaded.raw_size_hw, loaded.encoded.size_hw
-    fits_upright = all(upright_hw[place] == side for place, side in known)
-    if all(raw_hw[place] == side for place, side in known):
-        if loaded.orientation != 1 and fits_upright:
-            notices.append(NoticeKind.MASK_FRAME_ASSUMED_RAW)
-        return raw_hw, loaded.orientation, notices
-    if fits_upright:
-        return upright_hw, 1, notices
-    height, width = upright_hw
-    raise UnusableError(
-        DropReason.SIZE_MISMATCH,
-        f"masks are for {stated[1]}x{stated[0]} px, the image {loaded.encoded.name} has {width}x{height} px",
-    )
+    aligned = [one if one.is_annotated else replace(one, record=aligner.align(one.record)) for one in readings]
+    return max(aligned, key=lambda one: sum(item.status is ObjectStatus.MENTIONED for item in one.record.objects))

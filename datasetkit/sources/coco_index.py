@@ -9,16 +9,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from datasetkit.core.errors import SourceError
+from datasetkit.core.label_map import Category
 from datasetkit.core.ledger import Drop, DropReason, PassedOver, PassedOverCounts, PassedOverKind
 from datasetkit.core.paths import Place
 from datasetkit.sources.coco_kinds import CHECKED_LISTS, check_kind, check_lists
+from datasetkit.sources.coco_records import is_own_annotation, is_own_caption, own_keys
 from datasetkit.sources.coco_values import identity, is_crowd, spelled
 from datasetkit.sources.columns import license_identifier
 from datasetkit.sources.json_index import JsonFile, Postings
 
 _LONGEST_QUOTE = 60
+UNCAPTIONED = "uncaptioned"  # the list of our own export that has the records without a description
 # Keys of COCO's elements of which something is made, or nothing is to be made.
-_READ_KEYS = {
+_READ_KEYS: dict[str, frozenset[str]] = {
     "images": frozenset(
         [
             "id",
@@ -38,6 +41,7 @@ _READ_KEYS = {
     ),
     "categories": frozenset({"id", "name", "supercategory"}),
 }
+_READ_KEYS[UNCAPTIONED] = _READ_KEYS["annotations"]
 
 
 @dataclass(slots=True)
@@ -144,13 +148,15 @@ class CocoIndex:
         self, instances: Place | None, captions: Place | None, encoding: str | None = None, ignore: tuple[str, ...] = ()
     ) -> None:
         self.image_ids: list[str] = []
-        self.categories: dict[int | str | None, str] = {}
+        self.categories: dict[int | str | None, Category] = {}
         self.licenses: dict[int | str | None, str] = {}
         self.drops: list[Drop] = []
         self.respelled: set[int] = set()
         self.all_crowds = False
+        self.has_records = False
         self.files: list[JsonFile] = []
         self._ignore = ignore
+        self._has_instances = instances is not None
         # Number of the file, first byte and length of each image's entry; 0, 0, 0 for one that the other file lacks.
         self._images = array("q")
         self._again = array("q")
@@ -208,22 +214,35 @@ class CocoIndex:
             counts[key] += 1
             if element.number == 0 and key in CHECKED_LISTS:
                 check_kind(file.path, key, value, self._ignore)
-            if key in _READ_KEYS and isinstance(value, dict) and not value.keys() <= _READ_KEYS[key]:
-                self._unread.update(f"{key}.{name}" for name in value.keys() - _READ_KEYS[key])
+            if key in _READ_KEYS and isinstance(value, dict):
+                self._note_keys(key, value)
             if key == "images":
                 self._take_image(element, known)
-            elif key == "annotations":
-                crowds += is_crowd(element.get("iscrowd"))
+            elif key == "annotations" or (key == UNCAPTIONED and found is self.captions):
+                crowds += is_crowd(element.get("iscrowd")) and not is_own_annotation(value)
                 self._take_annotation(element, found)
             elif key == "categories":
-                name = element.get("name")
-                if element.id is not None and isinstance(name, str) and name.strip():
-                    self.categories[element.id] = name
+                self._take_category(element)
             elif key == "licenses" and element.id is not None:
                 self.licenses[element.id] = license_identifier(value)
 
         check_lists(file.path, file.scan(take))
         self.all_crowds = self.all_crowds or 0 < crowds == counts["annotations"]
+
+    def _note_keys(self, key: str, value: dict[str, Any]) -> None:
+        if value.keys() <= _READ_KEYS[key]:
+            return
+        self.has_records = self.has_records or is_own_caption(value)
+        own = own_keys(key, value, links=self._has_instances)
+        self._unread.update(f"{key}.{name}" for name in value.keys() - _READ_KEYS[key] - own)
+
+    def _take_category(self, element: _Element) -> None:
+        name, above = element.get("name"), element.get("supercategory")
+        if element.id is not None and isinstance(name, str) and name.strip():
+            above = _sound(above) if isinstance(above, str) else None
+            number = element.get("id")
+            number = _sound(number) if isinstance(number, str) else number
+            self.categories[element.id] = Category(number, _sound(name), above)
 
     def _take_image(self, element: _Element, known: frozenset[int]) -> None:
         value = element.get("id")
@@ -272,3 +291,8 @@ class CocoIndex:
             raise SourceError(
                 f"{element.file.path}: annotations have a {other} and no {wanted}; are instances and captions swapped?"
             )
+
+
+def _sound(text: str) -> str:
+    """Return a text with a question mark for half of a surrogate pair, which JSON can spell and UTF-8 cannot."""
+    return text.encode("utf-8", "replace").decode("utf-8")

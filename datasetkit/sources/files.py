@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from operator import itemgetter
 from pathlib import PurePosixPath
 
 from datasetkit.core.errors import SourceError, UnreachableError, UnusableError
+from datasetkit.core.label_map import LabelMap, read_label_map
 from datasetkit.core.ledger import DropReason, PassedOverCounts, PassedOverKind
 from datasetkit.core.limits import ImageLimits
 from datasetkit.core.paths import Place, absolute, files_below, read_part
@@ -93,6 +96,16 @@ def is_gone(folder: Place) -> bool:
 def is_built_folder(folder: Place) -> bool:
     """Return whether ``datasetkit build`` wrote a folder."""
     return (folder / "manifest.json").is_file() and (folder / "ledger.jsonl").is_file()
+
+
+def label_map_of(places: Sequence[Place]) -> LabelMap:
+    """Return the label map of the built folders among some places; an empty one where there is not just one."""
+    found: dict[LabelMap, None] = {}
+    for place in places:
+        if place.is_dir() and is_built_folder(place):
+            with suppress(KeyError, TypeError, ValueError):
+                found[read_label_map(json.loads((place / "manifest.json").read_bytes())["label_map"])] = None
+    return next(iter(found)) if len(found) == 1 else ()
 
 
 def split_of_folder(name: str) -> str | None:

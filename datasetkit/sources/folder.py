@@ -1,7 +1,8 @@
 """A folder of images, with metadata, with a file of text for each, or without either. Owns the imagefolder convention.
 
 Metadata files (``metadata.jsonl``, ``.csv``, ``.tsv`` or ``.parquet``) may be in any folder; their ``file_name``
-column is relative to where they are. An image of which they say nothing is described by ``NAME.txt`` next to it.
+column is relative to where they are. Those of ``datasetkit export --to imagefolder`` hold whole records. An image of
+which they say nothing is described by ``NAME.txt`` next to it.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from pathlib import PurePosixPath
 from posixpath import basename, splitext
 
 from datasetkit.core.errors import SourceError, UnusableError
+from datasetkit.core.label_map import LabelMap
 from datasetkit.core.ledger import PassedOver
 from datasetkit.core.paths import Place, files_below, leads_out
 from datasetkit.core.protocols import Entry, Reading, Source, SourceContext
 from datasetkit.core.text import first_few
 from datasetkit.options import FolderOptions
 from datasetkit.runtime.threads import map_in_order
-from datasetkit.sources.columns import TEXT_HINT
+from datasetkit.sources.columns import TEXT_HINT, Columns
 from datasetkit.sources.files import (
     NO_CAPTION_COLUMN,
     PICTURE_SUFFIXES,
@@ -41,6 +43,7 @@ _NO_METADATA = (
     "--metadata names a table to read, texts are read as NAME.txt next to NAME.jpg, build coco reads COCO's JSON",
 )
 _READ_AT_ONCE = 16
+_RECORD = Columns("image", is_record=True)
 
 
 class FolderSource(Source):
@@ -69,6 +72,7 @@ class FolderSource(Source):
         images = [name for name in files if splitext(name)[1].lower() in PICTURE_SUFFIXES]
         self._metadata = metadata
         described = Metadata(options, self._names, self._unused, metadata)
+        self._exported = described.exported
         listed = {image.name for image in described.images}
         self._images = described.images + [
             ListedImage(name, fault=described.fault_of(name)) for name in images if name not in listed
@@ -77,9 +81,11 @@ class FolderSource(Source):
             held = f"; it holds {first_few(files)}" if files else ""
             endings = ", ".join(sorted(PICTURE_SUFFIXES))
             raise SourceError(f"{folder} holds no picture ({endings}) and no metadata file{held}")
-        without = {image.name for image in self._images if image.description is None}
         known = {*images, *metadata}
         others = [name for name in files if name not in known]
+        of_records = {image.name for image in self._images if image.row is not None}
+        without = {image.name for image in self._images if image.description is None} - of_records
+        images = [name for name in images if name not in of_records]
         self._texts = FolderTexts(self._names.folder, images, without, others, options.encoding, self._unused)
         no_texts, hint = _NO_METADATA
         if metadata:
@@ -96,6 +102,8 @@ class FolderSource(Source):
         for image in self._images:
             told = [image.name, image.description, image.license, image.split, texts.get(image.name)]
             digest.update(json.dumps(told, default=str).encode("utf-8", "surrogatepass"))
+        for exported in self._exported:
+            digest.update(exported.digest().encode())
         return digest.hexdigest()
 
     def __len__(self) -> int:
@@ -105,7 +113,9 @@ class FolderSource(Source):
     def entries(self) -> Iterator[Entry]:
         """Announce the images: those of the metadata files in their order, then all others by name."""
         for image in self._images:
-            yield Entry(as_text(image.name), (), image.split or split_of_folder(image.name), image)
+            record_id = image.record_id or as_text(image.name)
+            objects = tuple(f"{record_id}/{object_id}" for object_id in image.object_ids)
+            yield Entry(record_id, objects, image.split or split_of_folder(image.name), image)
 
     def passed_over(self) -> Iterator[PassedOver]:
         """Yield the files and columns of which nothing is made."""
@@ -116,6 +126,11 @@ class FolderSource(Source):
         image: ListedImage = entry.handle
         names = (image.name, self._texts.names.get(image.name))
         return {name: self._names.folder / name for name in names if name and not leads_out(name)}
+
+    def label_map(self) -> LabelMap:
+        """Return that of the dataset that was exported, where the folder is such an export."""
+        found = {exported.label_map: None for exported in self._exported}
+        return next(iter(found)) if len(found) == 1 else ()
 
     def index_files(self) -> Mapping[str, Place]:
         """Name the metadata files."""
@@ -132,6 +147,9 @@ class FolderSource(Source):
         if image.fault is not None:
             raise UnusableError(*image.fault)
         data = read_picture(self._names.folder / image.name, self._limits, self._names.folder)
+        if image.row is not None:
+            exported, number = image.row
+            return self._reader.read(entry, exported.row(number, data), _RECORD, entry.record_id)
         description = self._texts.of(image.name) if image.description is None else image.description
         name = PurePosixPath(image.name).name
         return self._reader.reading(entry, data, name, description, image.license, entry.record_id, image.changes)

@@ -9,22 +9,25 @@ from typing import Any
 from datasetkit.core.errors import SourceError, UnusableError
 from datasetkit.core.ledger import DropReason, NoticeKind, PassedOverKind
 from datasetkit.core.paths import leads_out
-from datasetkit.core.schema import FIRST_VERSION, row_schema
 from datasetkit.options import FolderOptions
+from datasetkit.sources.exported import FILE_COLUMN, ExportedRows, is_exported
 from datasetkit.sources.files import CAPTION_COLUMNS, as_text, split_of_value
 from datasetkit.sources.names import FolderNames, FoundFile
 from datasetkit.sources.rows import first_text, id_of_value, texts_in
-from datasetkit.sources.tables import TableRow, table_rows
+from datasetkit.sources.tables import TableRow, table_kind, table_rows
 from datasetkit.sources.unused import SPLIT_COLUMN, Leaf, Unused, leaves_of_value
 
-_FILE_COLUMNS = ("file_name", "file_names")
+_FILE_COLUMNS = (FILE_COLUMN, "file_names")
 _ROWS_LOOKED_AT = 100
 Fault = tuple[DropReason, str]
 
 
 @dataclass(frozen=True, slots=True)
 class ListedImage:
-    """One image of a folder: what is known of it, and why it makes no record where that is known."""
+    """One image of a folder: what is known of it, and why it makes no record where that is known.
+
+    One of a whole record has the record's id, the ids of its objects, and where its row is.
+    """
 
     name: str
     description: object = None
@@ -32,6 +35,9 @@ class ListedImage:
     split: str | None = None
     changes: tuple[NoticeKind, ...] = ()
     fault: Fault | None = None
+    record_id: str | None = None
+    object_ids: tuple[int, ...] = ()
+    row: tuple[ExportedRows, int] | None = None
 
 
 class Metadata:
@@ -55,8 +61,13 @@ class Metadata:
         self._lost: list[str] = []  # looked for in vain
         self._missed: list[str] = []  # these, and those of rows that mean several
         self._seen: set[str] = set()
+        self.exported: list[ExportedRows] = []
+        self._record_ids: set[str] = set()
         for file in files:
-            self._read(file)
+            if table_kind(file) == ".parquet" and options.is_plain and ExportedRows.are_in(names.folder / file):
+                self._read_records(ExportedRows(names.folder / file, file), file)
+            else:
+                self._read(file)
         if self.images and not self._seen:
             told = next(image.fault[1] for image in self.images if image.fault)
             advice = f"; {names.advice(self._lost)}" if self._lost else ""
@@ -68,6 +79,34 @@ class Metadata:
         if name not in self._alike:
             return None
         return DropReason.NAMED_OTHERWISE, f"the row that names {as_text(self._alike[name])!r} may mean {as_text(name)}"
+
+    def _read_records(self, exported: ExportedRows, file: str) -> None:
+        self.exported.append(exported)
+        self.has_texts = True
+        for number, (object_ids, name, record_id) in enumerate(exported.ids()):
+            known = id_of_value(record_id) or f"{file}/{number}"
+            fault, found = None, FoundFile(name or known, self._names.folder)
+            try:
+                found = self._found(name or "", file.rpartition("/")[0])
+                self._seen.add(found.name)
+            except UnusableError as error:
+                fault = error.reason, f"{file} row {number}: {error.detail}"
+                self._lost.append(found.name)
+                self._missed.append(found.name)
+            if known in self._record_ids:
+                fault = (DropReason.DUPLICATE_ID, f"id {known} was listed before")
+            self._record_ids.add(known)
+            self.images.append(
+                ListedImage(
+                    found.name,
+                    split=exported.split,
+                    changes=found.changes,
+                    fault=fault,
+                    record_id=known,
+                    object_ids=tuple(object_ids),
+                    row=(exported, number),
+                )
+            )
 
     def _read(self, file: str) -> None:
         path = self._names.folder / file
@@ -89,9 +128,8 @@ class Metadata:
                 f"{path} has a row without {self._options.file_column or _FILE_COLUMNS[0]}; it has {', '.join(known)}; "
                 "--file-column says which column names the images"
             )
-        is_export = {*row_schema(overlay=False, version=FIRST_VERSION).names} - {"image"} <= known.keys()
         for column, found in leaves.items():
-            if is_export:  # of `datasetkit export --to imagefolder`: images and descriptions are what comes back
+            if is_exported(known):  # but no Parquet, or plainly read: images and descriptions are what comes back
                 self._unused.counts.add(PassedOverKind.OTHER_COLUMN, column)
             else:
                 self._unused.column(column, found)

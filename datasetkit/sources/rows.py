@@ -10,14 +10,15 @@ import itertools
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from datasetkit.core.errors import UnusableError
-from datasetkit.core.image import load_image
-from datasetkit.core.ledger import DropReason, Notice, NoticeKind
+from datasetkit.core.image import LoadedImage, load_image
+from datasetkit.core.ledger import CHANGED_BYTES, DropReason, Notice, NoticeKind
 from datasetkit.core.protocols import Entry, Reading, Source, SourceContext
 from datasetkit.core.record import Provenance, Record
 from datasetkit.core.schema import row_to_record
@@ -115,14 +116,24 @@ class RowReader:
     def _whole(self, entry: Entry, row: Mapping[str, Any]) -> Reading:
         data, name = picture_of(row["image"], entry.record_id)
         loaded = load_image(data, name, self.context.limits)
+        kinds = loaded.notices
         try:
-            record = replace(row_to_record(row), image=loaded.encoded)
+            record = row_to_record(row)
+            image = replace(loaded.encoded, name=str(PurePosixPath(record.image.name).with_name(loaded.encoded.name)))
+            record = replace(record, image=image)
         except UnusableError:
             raise
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise UnusableError(DropReason.BAD_ROW, f"{entry.record_id} is no valid record: {error}") from error
-        notices = tuple(Notice(entry.record_id, kind) for kind in loaded.notices)
+        if is_other(loaded, record.source.sha256):
+            kinds = (*kinds, NoticeKind.OTHER_BYTES)
+        notices = tuple(Notice(entry.record_id, kind) for kind in kinds)
         return Reading(record, loaded.pixels, (), notices, is_annotated=True)
+
+
+def is_other(loaded: LoadedImage, sha256: str) -> bool:
+    """Return whether an image that was not encoded again now has other bytes than its source is said to have had."""
+    return CHANGED_BYTES.isdisjoint(loaded.notices) and hashlib.sha256(loaded.encoded.data).hexdigest() != sha256
 
 
 def picture_of(value: object, record_id: str) -> tuple[bytes, str]:

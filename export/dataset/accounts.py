@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from datasetkit.core.documents import load_json
 from datasetkit.core.files import replace_file
 from datasetkit.export.dataset.manifest import Manifest, Part
 
@@ -32,7 +33,7 @@ def read_accounts(folder: Path, manifest: Manifest) -> dict[int, Account]:
     found = {}
     with suppress(OSError, KeyError, TypeError, ValueError, RecursionError):
         for line in accounts_path(folder).read_text(encoding="utf-8").splitlines():
-            value = json.loads(line)
+            value = load_json(line)
             index, account = value["part"], value["inputs"]
             if index in parts and value["shards"] == _digests(parts[index]) and isinstance(account["files"], dict):
                 found[index] = account

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from datasetkit.core.errors import BuiltFolderError
-from datasetkit.core.files import replace_file, write_text
+from datasetkit.core.files import write_text
 from datasetkit.export.dataset.card.front_matter import read_front_matter
 from datasetkit.export.dataset.card.parts import split_card
 from datasetkit.export.dataset.card.render import render_card
@@ -71,7 +71,7 @@ def update_card(folder: Path, reason_meanings: Mapping[str, str] | None = None) 
         card = _merged_card(manifest, statistics, pictures, reason_meanings, published)
     except BuiltFolderError as error:
         raise BuiltFolderError(f"{path} cannot be kept: {error}; mend it, then run this again") from error
-    replace_file(path, card.encode())
+    write_text(path, card)
 
 
 def _merged_card(

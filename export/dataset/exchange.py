@@ -11,6 +11,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from datasetkit.core.documents import read_json
 from datasetkit.core.errors import BuiltFolderError
 from datasetkit.core.files import replace_file
 from datasetkit.export.dataset.manifest import (
@@ -43,7 +44,7 @@ def exchange(folder: Path, journal: Path) -> None:
 def finish(folder: Path, journal: Path) -> None:
     """Make the moves that are left of an exchange; the manifest leaves first and comes last."""
     new, old = journal / NEW, journal / _OLD
-    plan = json.loads((journal / _PLAN).read_text(encoding="utf-8"))
+    plan = read_json(journal / _PLAN)
     for name in plan["leaving"]:
         is_exchanged = name in plan["coming"] and not (new / name).exists()
         if not is_exchanged and os.path.lexists(folder / name):

@@ -19,8 +19,10 @@ from typing import Literal
 
 from filelock import FileLock, Timeout
 
+from datasetkit.core.documents import read_json
 from datasetkit.core.errors import BuiltFolderError, OutputError
 from datasetkit.core.files import replace_file
+from datasetkit.core.label_map import LabelMap
 from datasetkit.core.ledger import Drop, PassedOver
 from datasetkit.export.dataset.accounts import write_accounts
 from datasetkit.export.dataset.card.render import render_card
@@ -32,6 +34,7 @@ from datasetkit.export.dataset.part_store import PartStore
 from datasetkit.export.dataset.statistics import Statistics
 
 _JOURNAL = ".build"
+JOURNALS = frozenset({_JOURNAL, f"{_JOURNAL}.new", f"{_JOURNAL}.gone"})
 _STATE = "state.json"
 _LOCK = "lock"
 
@@ -88,7 +91,7 @@ def find_build(folder: Path) -> Found:
         pending: BuildIdentity | None = None
         task: Task = "build"
         if (journal / _STATE).exists():
-            state = json.loads((journal / _STATE).read_text(encoding="utf-8"))
+            state = read_json(journal / _STATE)
             task = state.pop("task", task)
             pending = BuildIdentity.from_json(state)
         is_whole = (folder / MANIFEST_NAME).exists() and not is_unfinished(folder)
@@ -96,7 +99,7 @@ def find_build(folder: Path) -> Found:
         others = {path.name for path in folder.iterdir()} if folder.exists() else set()
     except (NotADirectoryError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise OutputError(f"{folder} holds no build ({error}); give another --out") from error
-    if pending is None and published is None and others - {f"{_JOURNAL}.new", f"{_JOURNAL}.gone"}:
+    if pending is None and published is None and others - (JOURNALS - {_JOURNAL}):
         raise OutputError(f"{folder} is not empty and holds no build; give another --out")
     return Found(published, pending, task)
 
@@ -194,9 +197,11 @@ class BuildFolder:
         self.parts.resume((_STATE, _LOCK))
         return frozenset(self.parts.whole)
 
-    def publish(self, stray: Iterable[Drop], passed_over: Iterable[PassedOver] = ()) -> Manifest:
+    def publish(
+        self, stray: Iterable[Drop], passed_over: Iterable[PassedOver] = (), label_map: LabelMap = ()
+    ) -> Manifest:
         """Put the new dataset together in ``parts.new``; the published one stays until :meth:`close`."""
-        return self.parts.put_together(self._identity, stray, tuple(passed_over))
+        return self.parts.put_together(self._identity, stray, tuple(passed_over), label_map)
 
     @property
     def former_card(self) -> str | None:

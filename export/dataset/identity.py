@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from datasetkit.core.detections import ModelIdentity
+from datasetkit.core.label_map import LabelMap
 from datasetkit.core.ledger import PassedOver, Tally
 from datasetkit.export.dataset.manifest import Manifest, Part, read_models, read_plugins
 from datasetkit.options import Recipe
@@ -37,7 +38,9 @@ class BuildIdentity:
             manifest.plugins,
         )
 
-    def manifest(self, parts: tuple[Part, ...], stray: Tally, passed_over: tuple[PassedOver, ...]) -> Manifest:
+    def manifest(
+        self, parts: tuple[Part, ...], stray: Tally, passed_over: tuple[PassedOver, ...], label_map: LabelMap
+    ) -> Manifest:
         """Give the manifest of this build, once it is known what came of it."""
         return Manifest(
             self.schema_version,
@@ -49,6 +52,7 @@ class BuildIdentity:
             self.models,
             plugins=self.plugins,
             passed_over=passed_over,
+            label_map=label_map,
         )
 
     @classmethod
@@ -112,8 +116,16 @@ def _first_difference(path: str, there: Any, here: Any) -> str | None:
             if found is not None:
                 return found
         return f"{path}: another order of {', '.join(there)}"
-    return f"{path}: {_short(there)} there, {_short(here)} here"
+    name = path.removeprefix("source.") + " of the source" if path.startswith("source.") else path
+    return f"{name}: {_short(there)} there, {_short(here)} here"
 
 
 def _short(value: Any) -> str:
+    """Spell an option's value for people, who may not know how it is stored."""
+    if value is None or value == []:
+        return "not given"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(_short, value))
     return "options" if isinstance(value, Mapping) else str(value)

@@ -12,6 +12,7 @@ from typing import Any
 from datasetkit.core.detections import ModelIdentity
 from datasetkit.core.errors import BuiltFolderError
 from datasetkit.core.files import write_json
+from datasetkit.core.label_map import LabelMap, read_label_map
 from datasetkit.core.ledger import PassedOver, Tally
 from datasetkit.export.dataset.plain_json import items, require_counts, require_levels, require_text
 from datasetkit.options import Recipe
@@ -100,6 +101,7 @@ class Manifest:
         passed_over: what the source has but does not read.
         files: what was drawn or written for the card, relative to the folder, ``/`` between parts; nothing else beside
             the shards comes and goes with the data.
+        label_map: the source's categories as it has them; empty where it has no such list.
 
     """
 
@@ -113,6 +115,7 @@ class Manifest:
     files: tuple[str, ...] = ()
     plugins: tuple[Origin, ...] = ()
     passed_over: tuple[PassedOver, ...] = ()
+    label_map: LabelMap = ()
 
     @property
     def options(self) -> dict[str, Any]:
@@ -156,6 +159,7 @@ class Manifest:
             "models": [asdict(model) for model in self.models],
             "plugins": [asdict(plugin) for plugin in self.plugins],
             "files": list(self.files),
+            "label_map": [category.to_json() for category in self.label_map],
             "recipe": self.recipe,
         }
 
@@ -186,6 +190,7 @@ class Manifest:
                 files=_read_files(value["files"]),
                 plugins=read_plugins(value.get("plugins", [])),
                 passed_over=_read_passed_over(value.get("passed_over", [])),
+                label_map=read_label_map(value.get("label_map", [])),  # versions before 0.4 had none
             )
         except FileNotFoundError:
             raise BuiltFolderError(

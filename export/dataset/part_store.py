@@ -17,7 +17,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from datasetkit.core.files import replace_file
+from datasetkit.core.documents import load_json, read_json
+from datasetkit.core.files import replace_file, whole_file
+from datasetkit.core.label_map import LabelMap
 from datasetkit.core.ledger import Drop, Notice, PassedOver, Tally
 from datasetkit.export.dataset.accounts import Account
 from datasetkit.export.dataset.exchange import NEW
@@ -87,7 +89,7 @@ class PartStore:
     def account(self, index: int) -> Account | None:
         """Read what was noted of the input files of a part that is whole."""
         path = self._account(index)
-        account: Account | None = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        account: Account | None = read_json(path) if path.exists() else None
         return account
 
     def carry_over(self, part: Part, account: Account | None) -> None:
@@ -115,11 +117,15 @@ class PartStore:
     def dropped_records(self, index: int) -> dict[str, dict[str, Any]]:
         """Read what the ledger says of the dropped records of a part that is whole, by their ids."""
         with self._ledger(index).open(encoding="utf-8") as lines:
-            events = [json.loads(line) for line in lines]
+            events = [load_json(line) for line in lines]
         return {event["id"]: event for event in events if event["event"] == "dropped" and event["scope"] == "record"}
 
     def put_together(
-        self, identity: BuildIdentity, stray: Iterable[Drop], passed_over: tuple[PassedOver, ...]
+        self,
+        identity: BuildIdentity,
+        stray: Iterable[Drop],
+        passed_over: tuple[PassedOver, ...],
+        label_map: LabelMap,
     ) -> Manifest:
         """Make the new dataset: shards under their final names, ledger and manifest.
 
@@ -133,7 +139,10 @@ class PartStore:
             else:
                 _link(source, self.new / target)
         stray_tally = Tally()
-        with (self.new / LEDGER_NAME).open("w", encoding="utf-8", newline="\n") as ledger:
+        with (
+            whole_file(self.new / LEDGER_NAME) as partial,
+            partial.open("w", encoding="utf-8", newline="\n") as ledger,
+        ):
             for part in parts:
                 ledger.write(self._ledger(part.index).read_text(encoding="utf-8"))
             for drop in stray:
@@ -143,7 +152,7 @@ class PartStore:
             for item in passed_over:
                 event = {"part": None, "event": "passed_over", **item.to_json()}
                 ledger.write(json.dumps(event, ensure_ascii=False) + "\n")
-        manifest = identity.manifest(parts, stray_tally, passed_over)
+        manifest = identity.manifest(parts, stray_tally, passed_over, label_map)
         manifest.write(self.new)
         return manifest
 
@@ -188,7 +197,7 @@ class PartStore:
         parts = []
         for path in self._journal.glob("part-*.json"):
             with suppress(KeyError, TypeError, ValueError, AttributeError, RecursionError):
-                part = Part.from_json(json.loads(path.read_text(encoding="utf-8")))
+                part = Part.from_json(read_json(path))
                 if path == self._marker(part.index):
                     parts.append(part)
         return parts

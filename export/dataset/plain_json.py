@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
+from datasetkit.core.documents import load_json
 from datasetkit.core.errors import BuiltFolderError
 
 
@@ -24,10 +24,10 @@ def read_events(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         with path.open(encoding="utf-8", newline="\n") as lines:
             for line in lines:
                 count += 1
-                event = json.loads(line)
+                event = load_json(line)
                 require_text(event=event["event"])
                 yield line, event
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise BuiltFolderError(f"{path} line {count} is not an event: {error!r}; build the dataset again") from error
 
 

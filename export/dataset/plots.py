@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from datasetkit.core.files import whole_file
 from datasetkit.export.dataset.manifest import ASSETS_FOLDER
 from datasetkit.export.dataset.statistics import Histogram, Statistics, Summary
 
@@ -55,7 +56,9 @@ def write_plots(statistics: Statistics, folder: Path) -> tuple[Path, ...]:
         for name, (is_worth_it, draw) in _PLOTS.items():
             if is_worth_it(statistics.total):
                 path = assets / f"{name}.png"
-                draw(statistics.total).savefig(path, dpi=120, facecolor="white", metadata={"Software": None})
+                with whole_file(path) as partial:
+                    figure = draw(statistics.total)
+                    figure.savefig(partial, format="png", dpi=120, facecolor="white", metadata={"Software": None})
                 written.append(path)
     return tuple(written)
 

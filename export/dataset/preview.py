@@ -23,7 +23,7 @@ from PIL import Image
 from datasetkit.core.drawing import encode_jpeg, object_colour
 from datasetkit.core.errors import RecordError
 from datasetkit.core.files import replace_file
-from datasetkit.core.image import load_image
+from datasetkit.core.image import published_pixels
 from datasetkit.core.record import KeyObject, ObjectStatus, Phrase, PhraseStatus, Record
 from datasetkit.core.templates import template_environment
 from datasetkit.export.dataset.outlines import UNITS_PER_PX, inner_point, mask_coverage, svg_path
@@ -150,7 +150,7 @@ def view_record(record: Record) -> RecordView:
         RecordError: its image has another size than the record says.
 
     """
-    pixels = load_image(record.image.data, record.image.name).pixels
+    pixels = published_pixels(record.image.data, record.image.name)
     if (pixels.height, pixels.width) != record.image.size_hw:
         raise RecordError(
             f"the image has {pixels.width}x{pixels.height} px; width and height are {record.image.width}x"

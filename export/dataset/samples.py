@@ -12,7 +12,8 @@ import matplotlib as mpl
 from PIL import Image, ImageDraw, ImageFont
 
 from datasetkit.core.drawing import draw_overlay, encode_jpeg, object_colour
-from datasetkit.core.image import load_image
+from datasetkit.core.files import replace_file
+from datasetkit.core.image import published_pixels
 from datasetkit.core.schema import row_to_record
 from datasetkit.export.dataset.manifest import ASSETS_FOLDER, Manifest
 from datasetkit.export.dataset.reading import naming_row, open_shard, read_row_group
@@ -45,7 +46,7 @@ def write_samples(folder: Path, manifest: Manifest) -> Path | None:
         return None
     path = folder / ASSETS_FOLDER / SAMPLES_NAME
     path.parent.mkdir(exist_ok=True)
-    path.write_bytes(encode_jpeg(draw_sheet(rows), quality=90))
+    replace_file(path, encode_jpeg(draw_sheet(rows), quality=90))
     return path
 
 
@@ -116,9 +117,9 @@ def _nearest(places: Sequence[int], is_good: Sequence[bool]) -> list[int]:
 
 def _overlay(row: _Row) -> Image.Image:
     if "overlay" in row:
-        return load_image(row["overlay"]["bytes"], row["overlay"]["path"] or "overlay").pixels
+        return published_pixels(row["overlay"]["bytes"], row["overlay"]["path"] or "overlay")
     record = row_to_record(row)
-    return draw_overlay(load_image(record.image.data, record.image.name).pixels, record.key_objects)
+    return draw_overlay(published_pixels(record.image.data, record.image.name), record.key_objects)
 
 
 def _wrap(text: str, font: ImageFont.FreeTypeFont) -> list[tuple[int, int]]:

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datasetkit.core.errors import RecordError
-from datasetkit.core.files import flush_to_disk
+from datasetkit.core.files import PARTIAL, flush_to_disk, naming
 from datasetkit.core.schema import row_schema
 
 ROW_GROUP_ROWS = 400
@@ -46,7 +46,7 @@ class ShardWriter:
 
     def __init__(self, path: Path, *, overlay: bool) -> None:
         self._path = path
-        self._partial = path.with_name(f"{path.name}.partial")
+        self._partial = path.with_name(f"{path.name}{PARTIAL}")
         self._schema = row_schema(overlay=overlay)
         self._columns = frozenset(self._schema.names)
         self._pending: list[Mapping[str, Any]] = []
@@ -76,12 +76,13 @@ class ShardWriter:
         if self._size is None:
             if self._pending:
                 self._write_row_group()
-            self._writer.close()
-            self._file.close()
-            flush_to_disk(self._partial)
-            self._size = ShardSize(self._rows, self._partial.stat().st_size)
-            self._partial.replace(self._path)
-            flush_to_disk(self._path.parent)
+            with naming(self._path):
+                self._writer.close()
+                self._file.close()
+                flush_to_disk(self._partial)
+                self._size = ShardSize(self._rows, self._partial.stat().st_size)
+                self._partial.replace(self._path)
+                flush_to_disk(self._path.parent)
         return self._size
 
     def abort(self) -> None:
@@ -113,7 +114,8 @@ class ShardWriter:
             last = self._rows + len(self._pending) - 1
             raise RecordError(f"rows {self._rows} to {last} of {self._path.name} fit no schema: {error}") from error
         start = self._file.tell()
-        self._writer.write_batch(batch, row_group_size=batch.num_rows)
+        with naming(self._path):
+            self._writer.write_batch(batch, row_group_size=batch.num_rows)
         _start_writeback(self._partial, start, self._file.tell() - start)
         self._rows += batch.num_rows
         self._pending, self._pending_bytes = [], 0

@@ -5,7 +5,6 @@ Pictures are not read. Equal shards give equal statistics, byte for byte in ``st
 
 from __future__ import annotations
 
-import json
 from array import array
 from bisect import bisect_right
 from collections import Counter
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from datasetkit.core.documents import DocumentError, read_json
 from datasetkit.core.errors import BuiltFolderError
 from datasetkit.core.files import write_json
 from datasetkit.core.record import ObjectStatus, PhraseStatus
@@ -178,10 +178,12 @@ class Statistics:
         """
         path = folder / STATISTICS_NAME
         try:
-            return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
+            return cls.from_json(read_json(path))
         except FileNotFoundError:
             raise BuiltFolderError(f"{folder} has no {STATISTICS_NAME}; `datasetkit build` writes it") from None
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except DocumentError as error:
+            raise BuiltFolderError(str(error)) from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BuiltFolderError(f"{path} holds no statistics of datasetkit: {error!r}") from error
 
 

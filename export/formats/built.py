@@ -1,15 +1,18 @@
-"""A built folder as the formats see it: splits, category names, and pictures with their records.
+"""A built folder as the formats see it: splits, categories, and pictures with their records.
 
-Owns what one picture is: consecutive records of one image id and one file. Holds a few records in memory at a time.
+Owns what one picture is: consecutive records of one image that say the same of it. Holds a few records in memory at a
+time.
 """
 
 from __future__ import annotations
 
 import io
 import re
+from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,13 +22,14 @@ from PIL import Image
 
 from datasetkit.core.errors import BuiltFolderError, RecordError
 from datasetkit.core.files import file_sha256
+from datasetkit.core.label_map import UNNAMED, Category, LabelMap
 from datasetkit.core.record import EncodedImage, KeyObject, Record
+from datasetkit.core.schema import row_schema
 from datasetkit.export.dataset.manifest import Manifest, Shard
 from datasetkit.export.dataset.reading import iter_records, iter_shard, naming_row
 from datasetkit.runtime.progress import OnProgress, counter
 
-UNNAMED = "object"
-ObjectKey = tuple[str, str | None, bool, int]
+ObjectKey = tuple[Hashable, int]
 _LONGEST_STEM = 48
 _SUFFIXES = {
     "AVIF": ".avif",
@@ -39,7 +43,20 @@ _SUFFIXES = {
     "WEBP": ".webp",
 }
 _KNOWN_SUFFIXES = frozenset(_SUFFIXES.values())
-_IDENTITY_COLUMNS = ("image_id", "source.sha256")
+_WHOLE = re.compile(r"0|[1-9][0-9]{0,17}")
+_PICTURE_COLUMNS = (
+    "image.path",
+    "image_id",
+    "source.uri",
+    "source.license",
+    "source.sha256",
+    "absent_categories.list.element",
+    "partial_categories.list.element",
+)
+_OBJECT_COLUMNS = tuple(
+    f"objects.list.element.{name}" for name in ("mask.counts", "bbox.list.element", "category", "is_crowd", "source_id")
+)
+_CATEGORY_COLUMNS = ("objects.list.element.category", *_PICTURE_COLUMNS[-2:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +101,42 @@ def says_more(item: KeyObject) -> bool:
 def object_keys(record: Record) -> list[ObjectKey]:
     """Tell a record's objects apart, and know them again in its picture's other records.
 
-    A key is mask or box, category, crowd, and how many objects of the record before it are equal in these.
+    A key is what an object is in its source (mask or box, category, crowd, id), and how many objects of the record
+    before it are equal in this.
     """
-    seen: Counter[tuple[str, str | None, bool]] = Counter()
+    return _numbered(
+        (item.box if item.mask is None else item.mask.counts, item.category, item.is_crowd, item.source_id)
+        for item in record.objects
+    )
+
+
+def _keys_of_row(objects: Sequence[Mapping[str, Any]]) -> list[ObjectKey]:
+    """Return the same keys of the objects of a row."""
+    boxes = (item["bbox"] and tuple(item["bbox"]) for item in objects)
+    return _numbered(
+        (item["mask"]["counts"] if item["mask"] else box, item["category"], item["is_crowd"], item.get("source_id"))
+        for item, box in zip(objects, boxes, strict=True)
+    )
+
+
+def _numbered(looks: Iterable[Hashable]) -> list[ObjectKey]:
+    seen: Counter[Hashable] = Counter()
     keys = []
-    for item in record.objects:
-        shape = str(item.box) if item.mask is None else item.mask.counts
-        look = shape, item.category, item.is_crowd
-        keys.append((*look, seen[look]))
+    for look in looks:
+        keys.append((look, seen[look]))
         seen[look] += 1
     return keys
+
+
+def _key_of_record(record: Record) -> Hashable:
+    """Return what is equal in all records of one picture."""
+    return record.image.name, record.image_id, record.source, record.absent_categories, record.partial_categories
+
+
+def _picture_key(row: Mapping[str, Any]) -> Hashable:
+    """Return the same of a row."""
+    lists = (tuple(row.get(name) or ()) for name in ("absent_categories", "partial_categories"))
+    return row["image"]["path"], row["image_id"], *row["source"].values(), *lists
 
 
 def picture_suffix(image: EncodedImage) -> str:
@@ -115,6 +158,25 @@ def picture_suffix(image: EncodedImage) -> str:
 
 def _usual_suffix(suffix: str) -> str:
     return {".jpeg": ".jpg", ".tiff": ".tif"}.get(suffix.lower(), suffix.lower())
+
+
+class _Numbers:
+    """Ids, and whether they are whole numbers, each once."""
+
+    def __init__(self) -> None:
+        self._numbers = array("q")
+        self._are_whole = True
+
+    def add(self, text: str | None) -> None:
+        """Add an id."""
+        self._are_whole = self._are_whole and text is not None and bool(_WHOLE.fullmatch(text))
+        if self._are_whole:
+            self._numbers.append(int(text or 0))
+
+    @property
+    def are_ids(self) -> bool:
+        """Whether all are whole numbers, and none comes twice."""
+        return self._are_whole and len(np.unique(np.array(self._numbers))) == len(self._numbers)
 
 
 class BuiltDataset:
@@ -142,19 +204,42 @@ class BuiltDataset:
             DatasetkitError: a shard is not the one of the manifest, or cannot be read, or a row is no valid record.
 
         """
-        groups = groupby(self._read(split), key=lambda record: (record.image_id, record.source.sha256))
-        for number, (_, records) in enumerate(groups):
+        for number, (_, records) in enumerate(groupby(self._read(split), key=_key_of_record)):
             yield Picture(number, tuple(records))
 
-    def category_names(self) -> list[str]:
-        """Give the categories of all splits, exported or not, sorted; ``object`` stands for those without one."""
-        found = {
-            item["category"] or UNNAMED
-            for split in self._manifest.split_rows
-            for row in self._rows(split, ("objects.list.element.category",))
-            for item in row["objects"]
-        }
-        return sorted(found)
+    @property
+    def all_splits(self) -> tuple[str, ...]:
+        """The splits of the folder, exported or not."""
+        return tuple(self._manifest.split_rows)
+
+    @property
+    def label_map(self) -> LabelMap:
+        """The source's categories as it has them."""
+        return self._manifest.label_map
+
+    @cached_property
+    def categories(self) -> tuple[Category, ...]:
+        """The source's label map, and by name what the records of all splits have beyond it.
+
+        These have ids above its highest; where there is no label map, 1, 2, ... ``object`` stands for objects without a
+        category.
+        """
+        label_map = self._manifest.label_map
+        found: set[str] = set()
+        for split in self._manifest.split_rows:
+            for row in self._rows(split, _CATEGORY_COLUMNS):
+                found.update(item["category"] or UNNAMED for item in row["objects"])
+                found.update(row.get("absent_categories") or (), row.get("partial_categories") or ())
+        # A text of digits counts as its number, as readers take the one for the other.
+        numbers = [int(one.id) for one in label_map if not isinstance(one.id, str) or one.id.isdecimal()]
+        more = sorted(found - {category.name for category in label_map})
+        new = enumerate(more, start=max([*numbers, 0]) + 1)
+        return (*label_map, *(Category(number, name, "") for number, name in new))
+
+    def equal_names(self) -> Counter[str]:
+        """Count the categories of each name that several have."""
+        counts = Counter(category.name for category in self.categories)
+        return Counter({name: count for name, count in counts.items() if count > 1})
 
     def common_suffix(self) -> str | None:
         """Give the ending that all pictures of the exported splits share, lower case; None where there are several."""
@@ -162,16 +247,18 @@ class BuiltDataset:
         found = {_usual_suffix(PurePosixPath(row["image"]["path"]).suffix) for row in rows}
         return found.pop() if len(found) == 1 and found <= _KNOWN_SUFFIXES else None
 
-    def has_number_ids(self, split: str) -> bool:
-        """Whether the pictures of a split have whole numbers of their own as ids."""
-        rows = self._rows(split, _IDENTITY_COLUMNS)
-        texts = (key for (key, _), _ in groupby(rows, key=lambda row: (row["image_id"], row["source"]["sha256"])))
-        numbers = []
-        for text in texts:
-            if not re.fullmatch(r"0|[1-9][0-9]{0,17}", text):
-                return False
-            numbers.append(int(text))
-        return len(np.unique(numbers)) == len(numbers)
+    def has_number_ids(self, split: str) -> tuple[bool, bool]:
+        """Whether the pictures of a split, and their objects, have whole numbers of their own as ids."""
+        pictures, objects = _Numbers(), _Numbers()
+        for _, rows in groupby(self._rows(split, (*_PICTURE_COLUMNS, *_OBJECT_COLUMNS)), key=_picture_key):
+            found: dict[ObjectKey, str | None] = {}
+            for row in rows:
+                pairs = zip(_keys_of_row(row["objects"]), row["objects"], strict=True)
+                found.update((key, item.get("source_id")) for key, item in pairs)
+            pictures.add(row["image_id"])
+            for source_id in found.values():
+                objects.add(source_id)
+        return pictures.are_ids, objects.are_ids
 
     def _read(self, split: str) -> Iterator[Record]:
         for path in self._shards(split):
@@ -182,8 +269,9 @@ class BuiltDataset:
                 self._count(1)
 
     def _rows(self, split: str, columns: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+        known = row_schema(version=self._manifest.schema_version).names  # rows of schema 1.0 lack some
         for path in self._shards(split):
-            yield from iter_shard(path, columns)
+            yield from iter_shard(path, tuple(name for name in columns if name.partition(".")[0] in known))
 
     def _shards(self, split: str) -> Iterator[Path]:
         for shard in self._manifest.shards:

@@ -9,151 +9,98 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import asdict, replace
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from datasetkit.core.record import KeyObject, Phrase, Record
-from datasetkit.export.formats.built import UNNAMED, BuiltDataset, ObjectKey, Picture, object_keys
-from datasetkit.export.formats.result import ExportResult, losses
+from datasetkit.core.label_map import UNNAMED, Category, CategoryId
+from datasetkit.core.record import KeyObject
+from datasetkit.export.formats.built import BuiltDataset, ObjectKey, Picture
+from datasetkit.export.formats.coco_entries import annotation, image_entry, record_entry
+from datasetkit.export.formats.names import FileNames, published_name, source_name
+from datasetkit.export.formats.result import RENAMED, ExportResult, losses
 
 _MEANINGS = {
     "unnamed_objects": f'objects without a category, which COCO does not know; their category is "{UNNAMED}"',
     "objects_without_mask": "objects without a mask; their segmentation is empty, their area 0, and their box is all "
     "that is known of them",
-    "differing_objects": "objects of which records of one picture say different things (key, status, scores, ...); "
-    "annotations have what the first record says",
-    "questions": "questions, for which COCO has no place",
+    "equal_names": "objects of a category whose name another one has, too; they have the id of the first",
+    "renamed_pictures": RENAMED,
 }
+_CAPTION_LISTS = {"annotations": "captions", "uncaptioned": "uncaptioned"}
 
 
 def write_coco(dataset: BuiltDataset, target: Path) -> ExportResult:
     """Write ``instances_SPLIT.json``, ``captions_SPLIT.json`` and ``images/SPLIT/``.
 
-    A picture appears once, with the objects of all its records. Annotations have keys beyond COCO's: ``is_key``,
-    ``status``, ``salience``, ``scores``, ``source_bbox``, ``source_id``, ``provenance``. A picture's id
-    is the one of its source where all pictures of the split have whole numbers, else its number. Categories have the
-    ids 1, 2, ... in the order of their names. Captions carry their ``phrases``, which name objects by
-    ``annotation_ids``.
+    A picture appears once, with the objects of all its records. Categories are those of the source, in its order. The
+    ids of pictures and annotations are the source's where all of the split are whole numbers, each once; else they
+    count from 1. ``uncaptioned`` in the captions file has the records without a description. For keys beyond COCO's see
+    :mod:`~datasetkit.export.formats.coco_entries`.
     """
-    names = dataset.category_names()
-    categories = {name: number for number, name in enumerate(names, start=1)}
+    ids: dict[str, CategoryId] = {}
+    for category in dataset.categories:
+        ids.setdefault(category.name, category.id)
     counts: Counter[str] = Counter()
     licenses: dict[str, int] = {}
     for split in dataset.splits:
         with _SplitFiles(target, split) as files:
-            keeps_ids = dataset.has_number_ids(split)
-            for picture in dataset.pictures(split):
-                (files.pictures / picture.name).write_bytes(picture.image.data)
-                image_id = int(picture.records[0].image_id) if keeps_ids else picture.number + 1
-                files.add("images", _image(picture, image_id, licenses))
-                objects = picture.objects
-                annotation_ids = _add_instances(files, objects, image_id, categories, counts)
-                for record in picture.records:
-                    counts["records"] += 1
-                    counts["questions"] += len(record.questions)
-                    counts["differing_objects"] += _differing(record, objects)
-                    if record.description is not None:
-                        counts["captions"] += 1
-                        files.add("captions", _caption(record, counts["captions"], image_id, annotation_ids))
-                counts["pictures"] += 1
-            files.put_together(names, licenses)
+            _write_split(dataset, split, files, ids, licenses, counts)
+            files.put_together(dataset.categories, licenses)
     return ExportResult(counts["records"], counts["pictures"], counts["objects"], losses(counts, _MEANINGS))
 
 
-def _image(picture: Picture, image_id: int, licenses: dict[str, int]) -> dict[str, Any]:
-    source = picture.records[0].source
-    entry = {
-        "id": image_id,
-        "file_name": picture.name,
-        "width": picture.image.width,
-        "height": picture.image.height,
-        "license": licenses.setdefault(source.license, len(licenses) + 1),
-        "source_id": picture.records[0].image_id,
-    }
-    return entry | ({"coco_url": source.uri} if "://" in source.uri else {})
-
-
-def _add_instances(
+def _write_split(
+    dataset: BuiltDataset,
+    split: str,
     files: _SplitFiles,
-    objects: Mapping[ObjectKey, KeyObject],
-    image_id: int,
-    categories: Mapping[str, int],
+    categories: Mapping[str, CategoryId],
+    licenses: dict[str, int],
     counts: Counter[str],
-) -> dict[ObjectKey, int]:
-    """Write a picture's objects; give the annotation id of each."""
-    ids = {}
-    for key, item in objects.items():
-        counts["objects"] += 1
+) -> None:
+    keeps_image_ids, keeps_annotation_ids = dataset.has_number_ids(split)
+    equal_names = dataset.equal_names()
+    for picture in dataset.pictures(split):
+        first = picture.records[0]
+        image_id = int(first.image_id) if keeps_image_ids else picture.number + 1
+        license_id = licenses.setdefault(first.source.license, len(licenses) + 1)
+        name = files.add_picture(picture)
+        files.add("images", image_entry(picture, image_id, name, license_id, categories))
+        objects = picture.objects
+        ids: dict[ObjectKey, int] = {}
+        for key, item in objects.items():
+            counts["objects"] += 1
+            ids[key] = int(str(item.source_id)) if keeps_annotation_ids else counts["objects"]
+            files.add("instances", annotation(item, ids[key], image_id, categories))
+        for record in picture.records:
+            counts["records"] += 1
+            entry = record_entry(record, counts["records"], image_id, objects, ids)
+            files.add("uncaptioned" if record.description is None else "captions", entry)
+        counts["renamed_pictures"] += name != source_name(first)
+        counts["pictures"] += 1
+        _count(objects.values(), equal_names, counts)
+
+
+def _count(objects: Iterable[KeyObject], equal_names: Mapping[str, int], counts: Counter[str]) -> None:
+    for item in objects:
         counts["unnamed_objects"] += item.category is None
         counts["objects_without_mask"] += item.mask is None
-        ids[key] = counts["objects"]
-        annotation = {
-            "id": counts["objects"],
-            "image_id": image_id,
-            "category_id": categories[item.category or UNNAMED],
-            "segmentation": [] if item.mask is None else item.mask.to_coco(),
-            "area": 0 if item.area is None else item.area,
-            "bbox": list(item.box_xywh or (0.0, 0.0, 0.0, 0.0)),
-            "iscrowd": int(item.is_crowd),
-            "is_key": item.is_key,
-            "status": item.status.value,
-            "salience": item.salience,
-            "scores": asdict(item.scores),
-            "source_bbox": item.source_bbox,
-            "source_id": item.source_id,
-            "provenance": asdict(item.provenance),
-        }
-        files.add("instances", annotation)
-    return ids
-
-
-def _differing(record: Record, objects: Mapping[ObjectKey, KeyObject]) -> int:
-    """Count a record's objects of which the annotation, made of the first record that has them, says other things."""
-    firsts = (objects[key] for key in object_keys(record))
-    return sum(replace(first, id=item.id) != item for item, first in zip(record.objects, firsts, strict=True))
-
-
-def _caption(record: Record, caption_id: int, image_id: int, annotation_ids: Mapping[ObjectKey, int]) -> dict[str, Any]:
-    keys = zip(record.objects, object_keys(record), strict=True)
-    ids = {item.id: annotation_ids[key] for item, key in keys}
-    return {
-        "id": caption_id,
-        "image_id": image_id,
-        "caption": record.description,
-        "record_id": record.record_id,
-        "phrases": [_phrase(phrase, ids) for phrase in record.phrases],
-    }
-
-
-def _phrase(phrase: Phrase, ids: Mapping[int, int]) -> dict[str, Any]:
-    return {
-        "text": phrase.text,
-        "start": phrase.start,
-        "end": phrase.end,
-        "annotation_ids": [ids[number] for number in phrase.object_ids],
-        "candidates": [{"annotation_id": ids[item.object_id], "score": item.score} for item in phrase.candidates],
-        "score": phrase.score,
-        "status": phrase.status.value,
-        "reason": phrase.reason,
-        "provenance": phrase.provenance,
-        "kind": phrase.kind.value,
-    }
+        counts["equal_names"] += item.category in equal_names
 
 
 class _SplitFiles:
-    """The files of one split: arrays that grow, and the two documents made of them."""
+    """The files of one split: pictures, arrays that grow, and the two documents made of them."""
 
     def __init__(self, target: Path, split: str) -> None:
-        self.pictures = target / "images" / split
-        self.pictures.mkdir(parents=True)
+        self._pictures = target / "images" / split
+        self._pictures.mkdir(parents=True)
+        self._names = FileNames()
         self._target = target
         self._split = split
         self._arrays: dict[str, TextIO] = {}
 
     def __enter__(self) -> _SplitFiles:
-        for name in ("images", "instances", "captions"):
+        for name in ("images", "instances", *_CAPTION_LISTS.values()):
             path = self._target / f"{name}_{self._split}.part"
             self._arrays[name] = path.open("w+", encoding="utf-8", newline="\n")
         return self
@@ -163,25 +110,38 @@ class _SplitFiles:
             file.close()
             Path(file.name).unlink()
 
+    def add_picture(self, picture: Picture) -> str:
+        """Write a picture's file; return its name."""
+        name = self._names.take(published_name(picture.records[0]), picture.name)
+        path = self._pictures / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(picture.image.data)
+        return name
+
     def add(self, name: str, value: Mapping[str, Any]) -> None:
         """Append an element to an array."""
         file = self._arrays[name]
         file.write((",\n" if file.tell() else "") + json.dumps(value, ensure_ascii=False))
 
-    def put_together(self, category_names: list[str], licenses: Mapping[str, int]) -> None:
+    def put_together(self, categories: Iterable[Category], licenses: Mapping[str, int]) -> None:
         """Write the two documents."""
         entries = [{"id": number, "name": name, "url": ""} for name, number in licenses.items()]
-        categories = [
-            {"id": number, "name": name, "supercategory": ""} for number, name in enumerate(category_names, start=1)
+        spelled = [
+            {key: value for key, value in category.to_json().items() if value is not None} for category in categories
         ]
-        for name, lists in (("instances", {"categories": categories}), ("captions", {})):
-            with (self._target / f"{name}_{self._split}.json").open("w", encoding="utf-8", newline="\n") as document:
+        for document_name, head, lists in (
+            ("instances", {"categories": spelled}, {"annotations": "instances"}),
+            ("captions", {}, _CAPTION_LISTS),
+        ):
+            path = self._target / f"{document_name}_{self._split}.json"
+            with path.open("w", encoding="utf-8", newline="\n") as document:
                 document.write('{"info": {"description": "exported by datasetkit"},\n')
-                for key, value in ({"licenses": entries} | lists).items():
+                for key, value in ({"licenses": entries} | head).items():
                     document.write(f'"{key}": {json.dumps(value, ensure_ascii=False)},\n')
                 self._copy_array("images", "images", document)
-                document.write(",\n")
-                self._copy_array("annotations", name, document)
+                for key, name in lists.items():
+                    document.write(",\n")
+                    self._copy_array(key, name, document)
                 document.write("}\n")
 
     def _copy_array(self, key: str, name: str, document: TextIO) -> None:

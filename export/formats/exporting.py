@@ -5,15 +5,23 @@ Exports to a remote store are made whole on this disk first.
 
 from __future__ import annotations
 
+import glob
 import json
+import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
+from datasetkit.core.documents import DocumentError, load_json, read_json
 from datasetkit.core.errors import OutputError
-from datasetkit.core.files import write_text
+from datasetkit.core.files import naming, write_text
+from datasetkit.core.paths import EXPORT_JOURNAL, EXPORT_MARKER, Place
 from datasetkit.core.remote import RemotePath
+from datasetkit.core.text import first_few
 from datasetkit.export.formats import FORMATS
 from datasetkit.export.formats.built import BuiltDataset
 from datasetkit.export.formats.result import ExportResult, Format
@@ -21,10 +29,8 @@ from datasetkit.export.publish.files import local_file
 from datasetkit.export.publish.store.sending import compare, read_journal, send
 from datasetkit.runtime.progress import OnProgress
 
-# Hidden, so that readers which take every file of a folder pass over it.
-MARKER_NAME = ".datasetkit-export.json"
-_JOURNAL_NAME = ".datasetkit-export-journal.json"
 _NAMES_TOLD = 3
+_OLD, _LOCK = "old", "lock"
 
 
 def export_folder(
@@ -51,17 +57,16 @@ def export_folder(
     _check_destination(folder, destination, overwrite=overwrite)
     dataset = BuiltDataset(folder, split, on_progress)
     destination.parent.mkdir(parents=True, exist_ok=True)
-    # Of its own name, so that two exports to one place do not write into each other.
-    with tempfile.TemporaryDirectory(prefix=f".{destination.name}.", dir=destination.parent) as temporary:
-        partial = Path(temporary) / "new"
+    with naming(destination), _workplace(destination) as temporary:
+        partial = temporary / "new"
         partial.mkdir()
         result = write(dataset, partial)
-        value = {"format": format_name} | asdict(result) | {"files": [*_files(partial), MARKER_NAME]}
+        value = {"format": format_name} | asdict(result) | {"files": [*_files(partial), EXPORT_MARKER]}
         del value["destination"]  # it may be moved
-        write_text(partial / MARKER_NAME, json.dumps(value, indent=1) + "\n")
+        write_text(partial / EXPORT_MARKER, json.dumps(value, indent=1) + "\n")
         _check_destination(folder, destination, overwrite=overwrite)  # again: much may have come there meanwhile
         if destination.exists():
-            destination.replace(Path(temporary) / "old")
+            destination.replace(temporary / _OLD)
         partial.replace(destination)
     return replace(result, destination=str(destination))
 
@@ -81,22 +86,41 @@ def export_remote(
 
     Raises:
         UnknownNameError: there is no such format.
-        OutputError: the destination is not empty and ``overwrite`` is off or it holds no export.
+        OutputError: the destination is not empty and ``overwrite`` is off or it holds no export, or a file that no
+            export wrote would be replaced.
         BuiltFolderError: the folder holds no build, or not that split.
         OSError: the store refuses something, or cannot be reached.
 
     """
     listed = destination.files()
-    unfinished = _JOURNAL_NAME in listed
+    unfinished = EXPORT_JOURNAL in listed
     former = _former_files(destination, listed, overwrite=overwrite)
     with tempfile.TemporaryDirectory(prefix="datasetkit-") as temporary:
         local = Path(temporary) / "export"
         result = export_folder(folder, format_name, local, split=split, on_progress=on_progress)
-        names = json.loads((local / MARKER_NAME).read_bytes())["files"]  # the marker itself is the last
+        names = read_json(local / EXPORT_MARKER)["files"]  # the marker itself is the last
         files = [local_file(local, name, lambda _: None) for name in names]
         difference = compare(destination, listed, files, former=former, known={}, unfinished=unfinished)
-        send(local, destination, difference, _JOURNAL_NAME)
+        if foreign := difference.foreign.refused:
+            raise OutputError(f"{destination} holds {first_few(foreign)}, which no export wrote; give another DEST")
+        send(local, destination, difference, EXPORT_JOURNAL)
     return replace(result, destination=str(destination))
+
+
+@contextmanager
+def _workplace(destination: Path) -> Iterator[Path]:
+    """Yield a hidden folder next to a destination; put in order what exports left there that were killed.
+
+    Each has its own, so that two exports to one place do not write into each other; a lock tells that one is running.
+    """
+    prefix = f".{destination.name}.export-"
+    for left in destination.parent.glob(f"{glob.escape(prefix)}*/{_LOCK}"):
+        with suppress(Timeout), FileLock(left, timeout=0):
+            if (left.parent / _OLD).exists() and not destination.exists():
+                (left.parent / _OLD).replace(destination)
+            shutil.rmtree(left.parent, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=destination.parent) as folder, FileLock(Path(folder) / _LOCK):
+        yield Path(folder)
 
 
 def _check_destination(folder: Path, destination: Path, *, overwrite: bool) -> None:
@@ -122,30 +146,31 @@ def _check_destination(folder: Path, destination: Path, *, overwrite: bool) -> N
         )
 
 
-def _exported_files(destination: Path) -> frozenset[str]:
+def _exported_files(destination: Place) -> frozenset[str]:
     """Name the files that an earlier export wrote, by its marker."""
+    path = destination / EXPORT_MARKER
     try:
-        marker = json.loads((destination / MARKER_NAME).read_text(encoding="utf-8"))
-        return frozenset(marker["files"])
+        marker = load_json(path.read_bytes())
     except FileNotFoundError:
         raise OutputError(f"{destination} holds something that is no export; give another DEST") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise OutputError(
-            f"{destination / MARKER_NAME} does not name the files of an export ({error!r}); give another DEST"
-        ) from error
+    except DocumentError as error:
+        raise OutputError(f"{path} does not name the files of an export ({error}); give another DEST") from None
+    names = marker.get("files") if isinstance(marker, dict) else None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise OutputError(f"{path} does not name the files of an export; give another DEST")
+    return frozenset(names)
 
 
 def _former_files(destination: RemotePath, listed: Mapping[str, int], *, overwrite: bool) -> set[str]:
     """Name the files of an earlier export, also of one that was cut short; refuse everything else that is there."""
-    left = read_journal(destination, _JOURNAL_NAME, listed)
+    left = read_journal(destination, EXPORT_JOURNAL, listed)
     if not listed or (left and not overwrite):
         return left
     if not overwrite:
         raise OutputError(f"{destination} is not empty; give another DEST, or --overwrite to replace an earlier export")
-    if MARKER_NAME not in listed and not left:
+    if EXPORT_MARKER not in listed and not left:
         raise OutputError(f"{destination} holds something that is no export; give another DEST")
-    marker = json.loads((destination / MARKER_NAME).read_bytes()) if MARKER_NAME in listed else {}
-    return left.union(marker.get("files", ()))
+    return left | _exported_files(destination) if EXPORT_MARKER in listed else left
 
 
 def _files(folder: Path) -> list[str]:

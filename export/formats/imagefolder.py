@@ -1,5 +1,7 @@
 """The imagefolder convention of ``datasets``: pictures beside one metadata file a split. Owns the metadata's columns.
 
+File names have no folders: readers take words in them for splits. ``image_path`` has the names of the dataset.
+
 The metadata is ``metadata.parquet``, not ``metadata.jsonl``: readers guess the types of JSON from what they see first,
 and refuse a dataset of which one split has an empty list, or null, where another has a value.
 """
@@ -8,14 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain, islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datasetkit.core.schema import record_to_row, row_schema
+from datasetkit.core.schema import label_map_metadata, record_to_row, row_schema
 from datasetkit.export.formats.built import BuiltDataset, Picture
+from datasetkit.export.formats.names import FileNames
 from datasetkit.export.formats.result import ExportResult
 
 _ROW_GROUP_ROWS = 400
@@ -24,15 +27,20 @@ _ROW_GROUP_ROWS = 400
 def write_imagefolder(dataset: BuiltDataset, target: Path) -> ExportResult:
     """Write ``SPLIT/metadata.parquet`` with the pictures beside it, one file and one row a record.
 
-    The columns are those of the dataset, with ``file_name`` and ``license`` in place of the pictures.
+    The columns are those of the dataset, with ``file_name``, ``image_path`` and ``license`` in place of the pictures;
+    the file's metadata have the label map.
     """
     columns = [field for field in row_schema(overlay=False) if field.name != "image"]
-    schema = pa.schema([("file_name", pa.string()), *columns, ("license", pa.string())])
+    schema = pa.schema(
+        [("file_name", pa.string()), *columns, ("license", pa.string()), ("image_path", pa.string())],
+        metadata=label_map_metadata(dataset.label_map),
+    )
     records = objects = 0
     for split in dataset.splits:
         folder = target / split
         folder.mkdir()
-        rows = chain.from_iterable(_rows(picture, folder) for picture in dataset.pictures(split))
+        names = FileNames()
+        rows = chain.from_iterable(_rows(picture, folder, names) for picture in dataset.pictures(split))
         with pq.ParquetWriter(folder / "metadata.parquet", schema, compression="zstd") as writer:
             while group := list(islice(rows, _ROW_GROUP_ROWS)):
                 writer.write_batch(pa.RecordBatch.from_pylist(group, schema=schema))
@@ -41,12 +49,13 @@ def write_imagefolder(dataset: BuiltDataset, target: Path) -> ExportResult:
     return ExportResult(records, records, objects)
 
 
-def _rows(picture: Picture, folder: Path) -> Iterator[dict[str, Any]]:
+def _rows(picture: Picture, folder: Path, names: FileNames) -> Iterator[dict[str, Any]]:
     """Write a file for each record of a picture (readers take a name that comes twice for a mistake); give the rows."""
     stem, _, suffix = picture.name.rpartition(".")
     for place, record in enumerate(picture.records):
-        name = f"{stem}-{place}.{suffix}" if place else picture.name
+        wanted = PurePosixPath(record.image.name).name
+        name = names.take("" if place else wanted, f"{stem}-{place}.{suffix}" if place else picture.name)
         (folder / name).write_bytes(picture.image.data)
         row = record_to_row(record)
         del row["image"]
-        yield {"file_name": name, **row, "license": record.source.license}
+        yield {"file_name": name, **row, "license": record.source.license, "image_path": record.image.name}

@@ -9,9 +9,10 @@ from typing import Any
 from xml.sax.saxutils import quoteattr
 
 from datasetkit.core.files import write_text
+from datasetkit.core.label_map import UNNAMED
 from datasetkit.core.record import EncodedImage, KeyObject, Phrase, PhraseStatus, Record
 from datasetkit.export.formats.brush import brush_rle
-from datasetkit.export.formats.built import UNNAMED, BuiltDataset, says_more
+from datasetkit.export.formats.built import BuiltDataset, says_more
 from datasetkit.export.formats.result import ExportResult, losses
 
 _MEANINGS = {
@@ -21,6 +22,7 @@ _MEANINGS = {
     "phrase_details": "phrases with a score or the reason for their status, for which spans have no place",
     "candidates": "candidates of ambiguous phrases; they have relations as named objects do, without their scores",
     "questions": "questions, for which the tasks have no place",
+    "category_details": "categories with an id or a supercategory, for which labels have no place",
 }
 
 
@@ -46,7 +48,11 @@ def write_labelstudio(dataset: BuiltDataset, target: Path) -> ExportResult:
                     tasks.write(before + json.dumps(task, ensure_ascii=False))
                     before = ",\n"
             tasks.write("\n]\n")
-    write_text(target / "label_config.xml", _label_config(dataset.category_names()))
+    counts["category_details"] = len(dataset.label_map)
+    write_text(
+        target / "label_config.xml",
+        _label_config(list(dict.fromkeys(category.name for category in dataset.categories))),
+    )
     return ExportResult(counts["records"], counts["pictures"], counts["objects"], losses(counts, _MEANINGS))
 
 

@@ -10,6 +10,11 @@ from typing import Protocol
 from datasetkit.core.results import Result
 from datasetkit.export.formats.built import BuiltDataset
 
+RENAMED = (
+    "images whose file has another name than in the source: it was encoded again, another image has that name, or not "
+    "every system can hold it"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Loss:

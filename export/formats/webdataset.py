@@ -33,6 +33,7 @@ _MEANINGS = {
     "covered_pixels": "mask pixels that a smaller object covers in KEY.ids.png; KEY.json has the whole masks",
     "covered_objects": "objects that others cover wholly in KEY.ids.png; KEY.json has the whole masks",
     "objects_without_mask": "objects without a mask, which KEY.ids.png does not show; KEY.json has them",
+    "categories": "categories of the source's label map, for which the shards have no place; objects have their names",
     "renamed_pictures": "pictures of another format than .jpg in a dataset of several, named .jpg; bytes unchanged",
 }
 
@@ -44,7 +45,7 @@ def write_webdataset(dataset: BuiltDataset, target: Path) -> ExportResult:
     plus the object's place in ``objects``), KEY.json, and KEY.txt with the description, empty where there is none.
     """
     suffix = dataset.common_suffix() or ".jpg"
-    counts: Counter[str] = Counter()
+    counts = Counter({"categories": len(dataset.label_map)})
     for split in dataset.splits:
         with _Shards(target, split) as shards:
             for picture in dataset.pictures(split):

@@ -10,9 +10,10 @@ import numpy as np
 import yaml
 
 from datasetkit.core.files import write_text
+from datasetkit.core.label_map import UNNAMED
 from datasetkit.core.mask import Mask
 from datasetkit.core.record import KeyObject
-from datasetkit.export.formats.built import UNNAMED, BuiltDataset, says_more
+from datasetkit.export.formats.built import BuiltDataset, says_more
 from datasetkit.export.formats.polygons import fill, trace
 from datasetkit.export.formats.result import ExportResult, losses
 
@@ -26,6 +27,10 @@ _MEANINGS = {
     "crowds": "crowds, left out: a polygon would pass them for one object",
     "unnamed_objects": f'objects without a category; their class is "{UNNAMED}"',
     "object_details": "objects of which more is known (key, status, salience, scores, source box) than YOLO holds",
+    "category_details": "categories of whose id or supercategory YOLO's names say nothing; they are numbered from 0",
+    "equal_names": "categories whose name another one has, too; objects have the number of the first",
+    "absent_splits": "splits that data.yaml names, but that were not exported",
+    "missing_splits": "of the splits train and val, which the dataset lacks; readers such as ultralytics ask for both",
     "descriptions": "descriptions with their phrases and questions, for which YOLO has no place",
 }
 
@@ -34,10 +39,12 @@ def write_yolo_seg(dataset: BuiltDataset, target: Path) -> ExportResult:
     """Write ``images/SPLIT/``, ``labels/SPLIT/`` and ``data.yaml``.
 
     A picture appears once, with the objects of all its records: lines of a class and the x and y of each corner, as
-    fractions of width and height. Classes have the numbers 0, 1, ... in the order of their names.
+    fractions of width and height. Classes have the numbers 0, 1, ... in the order of the source's label map, else of
+    their names.
     """
-    names = dataset.category_names()
-    classes = {name: number for number, name in enumerate(names)}
+    classes: dict[str, int] = {}
+    for number, category in enumerate(dataset.categories):
+        classes.setdefault(category.name, number)
     counts: Counter[str] = Counter()
     iou_sum = 0.0
     for split in dataset.splits:
@@ -57,19 +64,29 @@ def write_yolo_seg(dataset: BuiltDataset, target: Path) -> ExportResult:
                 lines.append(line)
                 iou_sum += iou
             (images / picture.name).write_bytes(picture.image.data)
-            write_text(labels / PurePosixPath(picture.name).with_suffix(".txt"), "".join(lines))
+            (labels / PurePosixPath(picture.name).with_suffix(".txt")).write_bytes("".join(lines).encode())
             counts["pictures"] += 1
             counts["records"] += len(picture.records)
             counts["descriptions"] += sum(record.description is not None for record in picture.records)
-    folders = {split: f"images/{split}" for split in dataset.splits}
-    if "validation" in folders and "val" not in folders:  # what readers of YOLO call it
-        folders = {"val" if split == "validation" else split: path for split, path in folders.items()}
-    description = folders | {"names": dict(enumerate(names))}
-    write_text(target / "data.yaml", yaml.safe_dump(description, sort_keys=False, allow_unicode=True))
+    write_text(target / "data.yaml", _data_yaml(dataset, counts))
     mean_iou = iou_sum / counts["objects"] if counts["objects"] else None
     return ExportResult(
         counts["records"], counts["pictures"], counts["objects"], losses(counts, _MEANINGS), mean_iou=mean_iou
     )
+
+
+def _data_yaml(dataset: BuiltDataset, counts: Counter[str]) -> str:
+    """Name all splits of the dataset, exported or not, and its classes; count what readers will not find there."""
+    folders = {split: f"images/{split}" for split in dataset.all_splits}
+    if "validation" in folders and "val" not in folders:  # what readers of YOLO call it
+        folders = {"val" if split == "validation" else split: path for split, path in folders.items()}
+    counts["missing_splits"] = len({"train", "val"} - folders.keys())
+    counts["absent_splits"] = len(dataset.all_splits) - len(dataset.splits)
+    named = enumerate(dataset.label_map)
+    counts["category_details"] = sum(one.id != number or bool(one.supercategory) for number, one in named)
+    counts["equal_names"] = sum(dataset.equal_names().values())
+    description = folders | {"names": {number: one.name for number, one in enumerate(dataset.categories)}}
+    return yaml.safe_dump(description, sort_keys=False, allow_unicode=True)
 
 
 def _line(item: KeyObject, encoded: Mask, classes: Mapping[str, int], counts: Counter[str]) -> tuple[str, float]:

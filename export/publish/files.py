@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from huggingface_hub import RepoFile
 from huggingface_hub.utils.sha import git_hash
 from rich.filesize import decimal
 
 from datasetkit.core.errors import BuiltFolderError
-from datasetkit.core.text import counted
+from datasetkit.core.text import counted, first_few
 from datasetkit.export.dataset.card.front_matter import read_front_matter
-from datasetkit.export.dataset.folder import is_unfinished
+from datasetkit.export.dataset.folder import JOURNALS, is_unfinished
 from datasetkit.export.dataset.manifest import (
     ASSETS_FOLDER,
     CARD_NAME,
     LEDGER_NAME,
     LICENSE_NAME,
     PAPERS,
+    PICTURES,
     Manifest,
     Shard,
 )
@@ -76,19 +78,26 @@ def sum_line(
     return f"sent {sending}, deleted {gone}; {there} {'was' if one else 'were'} there already"
 
 
+def not_published_lines(names: Sequence[str]) -> Iterator[str]:
+    """Write one line on what of the folder is not published; none where that is nothing."""
+    if names:
+        yield f"not published: {counted(len(names), 'other file')} of the folder ({first_few(names)})"
+
+
 def is_shard_name(path: str) -> bool:
     """Whether a path in a repository is one that shards have."""
     return _SHARD_NAME.fullmatch(path) is not None
 
 
 def files_to_publish(folder: Path, manifest: Manifest, on_progress: OnProgress | None) -> tuple[LocalFile, ...]:
-    """List what is published of a built folder: shards first, then what describes them.
+    """List what is published of a built folder: shards first, then what describes them, and nothing else.
 
+    Of ``assets`` and at the top, that are the names which our own commands write; see :func:`unpublished`.
     ``on_progress`` is called with ``"checking"``, bytes read and bytes in all, piece by piece.
 
     Raises:
-        BuiltFolderError: the build is not finished or kept nothing, a file is missing, the card's YAML cannot be read,
-            or a shard is not the manifest's.
+        BuiltFolderError: the build is not finished or kept nothing, a file is missing or a link, the card's YAML cannot
+            be read, or a shard is not the manifest's.
 
     """
     if is_unfinished(folder):
@@ -96,13 +105,29 @@ def files_to_publish(folder: Path, manifest: Manifest, on_progress: OnProgress |
     if not manifest.shards:
         raise BuiltFolderError(f"{folder} holds no records, and nothing to publish; {LEDGER_NAME} says why")
     _check_card(folder)
-    total = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    on_read = counter("checking", total, on_progress)
+    optional = (LICENSE_NAME, *(f"{ASSETS_FOLDER}/{name}" for name in sorted(PICTURES)))
+    names = [*PAPERS, *(name for name in optional if os.path.lexists(folder / name))]
+    sizes = [shard.bytes for shard in manifest.shards]
+    sizes += [(folder / name).stat().st_size for name in names if (folder / name).is_file()]
+    on_read = counter("checking", sum(sizes), on_progress)
     shards = [_checked_shard(folder, shard, on_read) for shard in manifest.shards]
-    papers = [*PAPERS, LICENSE_NAME] if (folder / LICENSE_NAME).is_file() else PAPERS
-    assets = sorted(path for path in (folder / ASSETS_FOLDER).rglob("*") if path.is_file() and not path.is_symlink())
-    names = [*papers, *(path.relative_to(folder).as_posix() for path in assets)]
     return (*shards, *(local_file(folder, name, on_read) for name in names))
+
+
+def unpublished(folder: Path, published: Iterable[str]) -> tuple[str, ...]:
+    """Name the files of a folder that are not published: hidden ones, links, and all that no build writes.
+
+    A linked folder counts as one; what builds leave for themselves is not counted.
+    """
+    wanted, found = set(published), list[Path]()
+    for root, folders, names in os.walk(folder, onerror=lambda error: found.append(Path(error.filename))):
+        above = Path(root)
+        links = [name for name in folders if (above / name).is_symlink()]
+        found.extend(above / name for name in (*names, *links))
+        left_out = {*links, *(JOURNALS if above == folder else ())}
+        folders[:] = [name for name in folders if name not in left_out]
+    paths = (path.relative_to(folder).as_posix() for path in found)
+    return tuple(sorted(path for path in paths if path not in wanted))
 
 
 def _check_card(folder: Path) -> None:
@@ -131,10 +156,18 @@ def local_file(folder: Path, path: str, on_read: Callable[[int], None]) -> Local
     """Hash a file of a folder.
 
     Raises:
-        BuiltFolderError: it is missing.
+        BuiltFolderError: it is missing, is no file, or a link leads to it: nobody can see where from it comes.
 
     """
-    digest, size = hashlib.sha256(), 0
+    digest, size, parts = hashlib.sha256(), 0, PurePosixPath(path).parts
+    for number in range(1, len(parts) + 1):
+        if (folder.joinpath(*parts[:number])).is_symlink():
+            raise BuiltFolderError(
+                f"{folder.joinpath(*parts[:number])} is a link, and what it leads to would be published; put the file "
+                "itself there"
+            )
+    if (folder / path).exists() and not (folder / path).is_file():
+        raise BuiltFolderError(f"{folder / path} is not a file; build again with --overwrite")
     try:
         with (folder / path).open("rb") as file:
             while piece := file.read(_PIECE_BYTES):

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from datasetkit.core.addresses import check_written, hub_address
 from datasetkit.core.errors import OutputError
 from datasetkit.core.paths import as_place
 from datasetkit.core.remote import RemotePath
 from datasetkit.core.results import Result
-from datasetkit.export.publish.files import change_lines, sum_line
+from datasetkit.export.publish.files import change_lines, not_published_lines, sum_line, unpublished
+from datasetkit.export.publish.former import Foreign
 from datasetkit.export.publish.hub.adapter import Adapter
 from datasetkit.export.publish.hub.built_dataset import BuiltDataset
 from datasetkit.export.publish.hub.push import push
-from datasetkit.export.publish.hub.repository import MAIN_BRANCH
 from datasetkit.export.publish.hub.results import Plan, Pushed
 from datasetkit.export.publish.store import push as store
 from datasetkit.options.dataset import PushOptions
@@ -29,6 +30,8 @@ class StorePush(Result):
     Args:
         sent: path and size in bytes of each file that the store has not, or has with other bytes.
         skipped: path and size in bytes of each file that it has.
+        foreign: files there that no push wrote: replaced, or, of a plan, what the push is refused for.
+        not_published: other files of the folder.
 
     """
 
@@ -37,14 +40,20 @@ class StorePush(Result):
     skipped: tuple[tuple[str, int], ...]
     deletions: tuple[str, ...]
     is_plan: bool
+    foreign: Foreign = field(default_factory=Foreign)
+    not_published: tuple[str, ...] = ()
 
     def report(self) -> Iterator[str]:
         """Yield the sums; of a plan, each file before them."""
         if self.is_plan:
             yield from change_lines(self.sent, self.deletions)
+            yield from not_published_lines(self.not_published)
+            yield from self.foreign.lines(is_plan=True)
         sent, skipped = ((len(files), sum(size for _, size in files)) for files in (self.sent, self.skipped))
         yield sum_line(sent, len(self.deletions), skipped, is_plan=self.is_plan)
         if not self.is_plan:
+            yield from self.foreign.lines(is_plan=False)
+            yield from not_published_lines(self.not_published)
             yield self.url
 
 
@@ -53,25 +62,29 @@ def publish(options: PushOptions, on_progress: OnProgress | None = None) -> Plan
 
     Raises:
         OutputError: an option is for the Hub alone.
+        AddressError: the place cannot be written to, or is a repository of another type.
         DatasetkitError, OSError: what the push of that place raises.
 
     """
-    place = as_place(options.repository)
+    is_on_hub = hub_address(options.repository, "model" if options.adapter else "dataset") is not None
+    place = None if is_on_hub else as_place(options.repository)
     if isinstance(place, RemotePath):
+        check_written(place.protocol, place)
         if options.adapter:
             raise OutputError(f"--adapter is for the Hub; {place} takes datasets alone")
         if any(getattr(options, name) != PushOptions.model_fields[name].default for name in _FOR_HUB):
             names = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(_FOR_HUB))
             raise OutputError(f"{names} are for the Hub; {place} has nothing like them")
-        done = (store.plan if options.dry_run else store.push)(options.folder, place, on_progress)
+        act = store.plan if options.dry_run else store.push
+        done = act(options.folder, place, on_progress, replace=options.replace)
         sent, skipped = (tuple((file.path, file.size_bytes) for file in files) for files in (done.sent, done.skipped))
-        return StorePush(str(place), sent, skipped, done.deletions, options.dry_run)
+        others = unpublished(options.folder, (file.path for file in done.files))
+        return StorePush(str(place), sent, skipped, done.deletions, options.dry_run, done.foreign, others)
     return push(
         options.folder,
         options.repository,
         read=Adapter.read if options.adapter else BuiltDataset.read,
         token=None if options.token is None else options.token.get_secret_value(),
-        revision=options.revision or MAIN_BRANCH,
         on_progress=on_progress,
-        **options.model_dump(include=_FOR_HUB - {"revision", "token"} | {"dry_run"}),
+        **options.model_dump(include=_FOR_HUB - {"token"} | {"dry_run", "replace"}),
     )

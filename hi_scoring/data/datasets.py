@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from datasetkit.core.addresses import hub_address
+from datasetkit.core.documents import read_json
 from datasetkit.core.errors import SourceError
 from datasetkit.core.files import file_sha256
 from datasetkit.core.text import one_line
@@ -18,7 +18,6 @@ from datasetkit.hi_scoring.data.given import given_splits, rows_sha256, undecode
 from datasetkit.hi_scoring.data.samples import MASK_COLUMNS, TEXT_COLUMNS
 from datasetkit.runtime.checkpoints import PREFIX
 
-_PUBLISHED = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>\S+))?")
 _KNOWN = ("image", *TEXT_COLUMNS, *MASK_COLUMNS, "phrases", "questions", "image_id", "record_id", "source")
 # What rows must have, one of each group: to score heads on them, to learn their texts, to learn answers.
 SCORED = (("image",), TEXT_COLUMNS, MASK_COLUMNS)
@@ -137,7 +136,7 @@ def open_data(
     """Open a dataset of ours, or any other that has the columns.
 
     Args:
-        place: a folder, or ``user/name`` or ``user/name@revision`` on the Hub; or rows that are here as an object, see
+        place: a folder, or ``user/name[@revision]`` on the Hub or its address; or rows that are here as an object, see
             :func:`datasetkit.hi_scoring.data.given.given_splits`.
         split: the split; None takes the usual one where it is there, or the only one.
         limit: the first rows only.
@@ -173,24 +172,21 @@ def check_place(place: str, split: str | None) -> None:
 
     Raises:
         SourceError: it is no folder and cannot be on the Hub, or it is a built folder without that split.
+        AddressError: it is an address on the Hub that cannot be used, as one of a model.
 
     """
     folder = Path(place)
     if folder.is_file():
         raise SourceError(f"{place} is a file; give the folder that holds it")
-    if not place or not (folder.is_dir() or _published(place)):
+    if not place or not (folder.is_dir() or hub_address(place, "dataset")):
         raise SourceError(f"{place!r} is not a folder, nor a dataset on the Hub; give one as user/name[@revision]")
     manifest = folder / "manifest.json"
     if split is not None and manifest.is_file():
         try:
-            there = list(json.loads(manifest.read_bytes())["splits"])
+            there = list(read_json(manifest)["splits"])
         except (ValueError, KeyError, TypeError):
             return  # whoever loads it says what is wrong
         _split(place, split, there, split)
-
-
-def _published(place: str) -> re.Match[str] | None:
-    return None if place.startswith((".", "~")) else _PUBLISHED.fullmatch(place)
 
 
 def _load(place: str) -> tuple[str, str | None, str | None, Any]:
@@ -198,8 +194,9 @@ def _load(place: str) -> tuple[str, str | None, str | None, Any]:
     import datasets
 
     folder, name, revision, sha256 = Path(place), Path(place).resolve().name, None, None
-    if not folder.is_dir() and (published := _published(place)):
-        name, revision = published["name"], _commit(published["name"], published["revision"])
+    if not folder.is_dir() and (address := hub_address(place, "dataset")):
+        address.check_no_folder()
+        name, revision = address.repo_id, _commit(address.repo_id, address.revision)
     try:
         loaded = datasets.load_dataset(str(folder) if revision is None else name, revision=revision)
         if revision is None:

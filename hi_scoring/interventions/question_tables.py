@@ -7,7 +7,6 @@ Large Language Models" (arXiv 2411.18620) chose them, in six categories.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import re
 from collections import Counter
@@ -19,6 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from datasetkit.core.documents import load_json
 from datasetkit.core.errors import SourceError, UnusableError
 from datasetkit.core.ledger import Drop, DropReason
 from datasetkit.core.paths import Place, path_inside
@@ -181,7 +181,7 @@ def _box(value: Any) -> Box:
 def _list(value: Any, column: str) -> list[Any]:
     if isinstance(value, str):
         try:
-            value = json.loads(value)
+            value = load_json(value)
         except ValueError as error:
             raise UnusableError(DropReason.BAD_ROW, f"{column} is no JSON: {value[:80]!r}") from error
     if not isinstance(value, list):

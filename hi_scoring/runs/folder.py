@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from datasetkit.core.documents import read_json
 from datasetkit.core.errors import OutputError
 from datasetkit.core.files import replace_file
 from datasetkit.options.base import completed, plain
@@ -76,7 +77,7 @@ class RunFolder:
     def _told(self) -> dict[str, Any] | None:
         """What the folder says of the run whose files it holds; None where no run was here."""
         try:
-            found = json.loads((self.path / RUN_NAME).read_bytes())
+            found = read_json(self.path / RUN_NAME)
         except (OSError, ValueError):
             return None
         if not isinstance(found, dict) or not self._maker.items() <= found.items():

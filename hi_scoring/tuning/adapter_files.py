@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import errno
 import re
 import shutil
 from collections.abc import Mapping
@@ -10,8 +10,13 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from datasetkit.core.files import write_text
+from safetensors import SafetensorError
+
+from datasetkit.core.errors import BuiltFolderError
+from datasetkit.core.files import naming, write_text
 from datasetkit.core.templates import template_environment
+from datasetkit.core.text import one_line
+from datasetkit.hi_scoring.runs.facts import Count, Facts, read_facts
 from datasetkit.hi_scoring.runs.files import write_facts
 from datasetkit.runtime.checkpoints import PREFIX
 
@@ -19,7 +24,16 @@ if TYPE_CHECKING:
     from peft import PeftModel
 
 ADAPTER_NAME, FACTS_NAME, CARD_NAME = "adapter", "adapter.json", "README.md"
+_AGAIN = "remove it, and run the same command again"
 _ON_HUB = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+class _AdapterFacts(Facts):
+    """What an adapter says of itself, as far as it is read again."""
+
+    modules: list[str]
+    trainable: Count
+    parameters: Count
 
 
 def save_adapter(adapted: PeftModel, facts: Mapping[str, Any], folder: Path) -> None:
@@ -33,7 +47,11 @@ def save_adapter(adapted: PeftModel, facts: Mapping[str, Any], folder: Path) -> 
     # Its path on this machine is nobody's business.
     config.base_model_name_or_path = facts["model"]["id"]
     config.revision = facts["model"]["revision"]
-    adapted.save_pretrained(str(partial), safe_serialization=True, save_embedding_layers=False)
+    with naming(partial):
+        try:
+            adapted.save_pretrained(str(partial), safe_serialization=True, save_embedding_layers=False)
+        except SafetensorError as error:  # its own for a full disk
+            raise OSError(errno.EIO, one_line(error)) from error
     write_facts(partial / FACTS_NAME, facts)
     write_text(partial / CARD_NAME, _card(facts))
     shutil.rmtree(place, ignore_errors=True)
@@ -46,16 +64,29 @@ def has_adapter(folder: Path) -> bool:
 
 
 def load_adapter(model: Any, folder: Path) -> PeftModel:
-    """Put a cell's adapter on a model as it was, for evaluation."""
+    """Put a cell's adapter on a model as it was, for evaluation.
+
+    Raises:
+        BuiltFolderError: its files are damaged, or are of another model.
+
+    """
     from peft import PeftModel
 
-    return PeftModel.from_pretrained(model, str(folder / ADAPTER_NAME)).eval()
+    place = folder / ADAPTER_NAME
+    try:
+        return PeftModel.from_pretrained(model, str(place)).eval()
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
+        raise BuiltFolderError(f"{place} holds no adapter that can be loaded: {one_line(error)}; {_AGAIN}") from error
 
 
-def read_facts(folder: Path) -> dict[str, Any]:
-    """Read the facts of a cell's adapter."""
-    facts: dict[str, Any] = json.loads((folder / ADAPTER_NAME / FACTS_NAME).read_bytes())
-    return facts
+def read_adapter_facts(folder: Path) -> dict[str, Any]:
+    """Read the facts of a cell's adapter.
+
+    Raises:
+        BuiltFolderError: they are missing or damaged.
+
+    """
+    return read_facts(folder / ADAPTER_NAME / FACTS_NAME, _AdapterFacts, "adapter", _AGAIN)
 
 
 def _card(facts: Mapping[str, Any]) -> str:

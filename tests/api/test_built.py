@@ -46,7 +46,7 @@ def test_a_notebook_shows_counts_and_thumbnails(tmp_path: Path) -> None:
     assert "read 3, kept 3 (train 3)" in shown
     assert shown.count('<img src="data:image/jpeg;base64,') == 2
     assert "<script>" not in shown
-    assert "published" in dk.open(NAME)._repr_html_()
+    assert "published" in dk.open(f"hf://datasets/{NAME}")._repr_html_()
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ def test_a_push_is_told(hub: HubServer, folder: Path, tmp_path: Path) -> None:
     repository = hub.repository(MODEL, "model")
     assert shown.splitlines() == [
         f"sent 4 files of {size}, deleted 0 files; 0 files of 0 bytes were there already",
+        "not published: 3 other files of the folder (checkpoint-1/adapter_model.safetensors, log.txt, optimizer.pt)",
         f"commit {repository.head} holds the folder, compared file by file; the card is the folder's",
         f"{hub.endpoint}/{MODEL}/tree/v1",
     ]
@@ -50,9 +51,11 @@ def test_a_push_is_told(hub: HubServer, folder: Path, tmp_path: Path) -> None:
 def test_a_dry_run_is_told(hub: HubServer, folder: Path) -> None:
     code, shown, _ = run(hub, folder, MODEL, "--adapter", "--dry-run", "--tag", "v1")
     assert code == 0
-    first, *sends, tag, last = shown.splitlines()
+    first, *sends, tag, others, unknown, last = shown.splitlines()
     assert (first, tag) == (f"make    repository {MODEL}", "tag     v1")
     assert {line.split()[1] for line in sends} == NAMES
+    assert others.startswith("not published: 3 other files of the folder ")
+    assert unknown == f"not known: whether {MODEL} is there and private: nothing is seen"
     assert last.startswith("would send 4 files of ")
     assert last.endswith("Nothing was sent")
     assert {request.method for request in hub.traffic.requests} == {"GET"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from pathlib import Path
@@ -13,11 +14,13 @@ import pytest
 import torch
 from click.testing import CliRunner
 from peft import PeftModel
+from PIL import Image
 from transformers import AutoModelForImageTextToText
 
 import datasetkit.hi_scoring.model.subject
 import datasetkit.pipeline.build
 from datasetkit.cli import app
+from datasetkit.core.rows import picture
 from datasetkit.hi_scoring.scores.results import HeadScores
 from datasetkit.options import Recipe
 from datasetkit.options.build import RunOptions
@@ -126,6 +129,25 @@ def test_datasets_open_and_verify(folder: Path) -> None:
         shaped = [item for item in row["objects"] if item["mask"] is not None]
         assert all(pycocotools.mask.decode(item["mask"]).sum() == item["area"] for item in shaped)
         assert all(row["description"][item["start"] : item["end"]] == item["text"] for item in row["phrases"])
+
+
+def encoded(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_pixels_that_were_published_as_they_came_are_those_used_then() -> None:
+    for row in datasets.load_dataset(str(ODD_PIXELS), split="train"):
+        image = row["image"]
+        if image.mode == "I;16":
+            expected = (np.asarray(image).astype(int)[..., None] + 128) // 257
+        else:
+            alpha = np.asarray(image.convert("RGBA")).astype(float)[..., 3:] / 255
+            expected = np.rint(np.asarray(image.convert("RGB")) * alpha + 255 * (1 - alpha))
+        found = picture(row)
+        assert np.abs(np.asarray(found).astype(int) - expected).max() <= 1
+        assert picture(row | {"image": {"bytes": encoded(image), "path": "a"}}).tobytes() == found.tobytes()
 
 
 @pytest.mark.parametrize(("name", "command"), [("scenes", SCENES), ("found", FOUND), ("whole", WHOLE)])

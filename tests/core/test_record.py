@@ -68,9 +68,10 @@ def record(**change: Any) -> Record:
 
 INVALID: list[tuple[Any, dict[str, Any], str]] = [
     (image, {"data": b""}, "has no bytes"),
-    (image, {"name": ""}, "must be a file name without a folder"),
-    (image, {"name": "a/b.png"}, "must be a file name without a folder"),
-    (image, {"name": "a\\b.png"}, "must be a file name without a folder"),
+    (image, {"name": ""}, "must be a file name, or a relative path"),
+    (image, {"name": "a/../b.png"}, "must be a file name, or a relative path"),
+    (image, {"name": "/b.png"}, "must be a file name, or a relative path"),
+    (image, {"name": "a\\b.png"}, "must be a file name, or a relative path"),
     (image, {"width": 0}, "sides must be positive"),
     (image, {"height": -1}, "sides must be positive"),
     (Scores, {"detection": 1.01}, "score detection is 1.01; give a number in [0, 1]"),

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["status", "drop", "slow", "call", "stale", "truncate", "no answer"]
+Kind = Literal["status", "drop", "slow", "call", "stale", "truncate", "no answer", "body"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,7 @@ class Fault:
             "call": the same, with `call` in place of sleep.
             "stale": somebody else commits to the same branch first.
             "truncate": the answer's body ends after `after_bytes`, and the connection with it.
+            "body": the request is carried out, and the answer is 200 with `body`.
             "no answer": the request is carried out, and the connection is cut in place of an answer.
         times: How many requests meet it.
         skip: How many requests that match pass before.
@@ -33,6 +34,7 @@ class Fault:
         retry_after: Seconds.
         seconds: See `kind`.
         call: See `kind`.
+        body: See `kind`.
     """
 
     match: str
@@ -44,6 +46,7 @@ class Fault:
     retry_after: int | None = None
     seconds: float = 0.0
     call: Callable[[], object] | None = None
+    body: bytes = b""
 
 
 class Faults:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tests.hub.faults import Fault
 from tests.hub.state import State
-from tests.hub.wire import Body, ConnectionDroppedError, HubError
+from tests.hub.wire import Answer, Body, ConnectionDroppedError, HubError
 
 
 def _drop() -> None:
@@ -39,6 +39,12 @@ class Order:
     def cut_at(self) -> int | None:
         """The bytes of the answer's body after which the connection ends."""
         return self.fault.after_bytes if self.fault and self.fault.kind == "truncate" else None
+
+    def after(self, answer: Answer) -> Answer:
+        """The answer, or what comes in its place."""
+        if self.fault is None or self.fault.kind != "body":
+            return answer
+        return Answer(200, self.fault.body, {"Content-Type": "application/json"})
 
     @property
     def keeps_silent(self) -> bool:

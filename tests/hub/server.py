@@ -42,7 +42,7 @@ class Handler(BaseHTTPRequestHandler):
                 request.user = None if route.anonymous else state.user(self.headers.get("Authorization"))
                 call = Call(names, parse_qs(query), self.headers, self.path, request.user, body)
                 order.before(body)
-                answer = route.answer(state, call)
+                answer = order.after(route.answer(state, call))
             except HubError as error:
                 answer = refusal(error)
             body.drain()

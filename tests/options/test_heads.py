@@ -55,7 +55,7 @@ def test_further_scores_are_recorded_only_where_there_are_any() -> None:
         (commands.AblateCommand, {"scores": None}, "heads are ranked by scores or by a table"),
         (commands.TuneCommand, {"patience": 2}, "--patience and --validation-split go together"),
         (commands.TuneCommand, {"settings": ["use_dora"]}, "settings: use_dora is not NAME=VALUE"),
-        (commands.CompareCommand, {"select": []}, "select: Value should have at least 1 item"),
+        (commands.CompareCommand, {"select": []}, "select: give at least 1 item"),
         (commands.CompareCommand, {"select": ["top-layers:1:2"]}, "no selection is written 'top-layers:1:2'"),
     ],
 )

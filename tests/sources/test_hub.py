@@ -14,13 +14,13 @@ import pytest
 from click.testing import CliRunner
 
 from datasetkit.cli import app
-from datasetkit.core.errors import RecipeError, SourceError, UnusableError
+from datasetkit.core.errors import AddressError, RecipeError, SourceError, UnusableError
 from datasetkit.core.limits import ImageLimits
 from datasetkit.core.protocols import SourceContext
 from datasetkit.export.dataset.manifest import Manifest
 from datasetkit.options import Recipe
 from datasetkit.options.build import RunOptions
-from datasetkit.options.sources import HubOptions
+from datasetkit.options.sources import HubOptions, guess_source
 from datasetkit.pipeline.build import build
 from datasetkit.sources.hub import HubSource
 from datasetkit.sources.hub_files import RepositoryFiles
@@ -108,6 +108,20 @@ def test_one_split_and_one_revision(hub: HubServer, tmp_path: Path) -> None:
     assert (len(newest), newest.read(next(newest.entries())).record.source.uri) == (2, f"hub:user/plain@{new}/test/0")
     assert newest.fingerprint() == opened("user/plain", split="test", revision="main").fingerprint()
     assert newest.fingerprint() != opened("user/plain", split="test", revision=old).fingerprint()
+
+
+@pytest.mark.parametrize(
+    "address", ["hf://datasets/user/plain@{}", "HTTPS://huggingface.co/datasets/user/plain/tree/{}"]
+)
+def test_an_address_is_the_repository_and_its_revision(hub: HubServer, tmp_path: Path, address: str) -> None:
+    commit = plain(hub, tmp_path)
+    options = HubOptions(repo=address.format(commit))
+    assert options == HubOptions(repo="user/plain", revision=commit) == guess_source(address.format(commit))
+    assert len(opened(address.format("main"), wanted=1)) == len(opened("user/plain", wanted=1))
+    with pytest.raises(AddressError, match="names the revision v1, and an option v2"):
+        HubOptions(repo=address.format("v1"), revision="v2")
+    with pytest.raises(AddressError, match="is the address of a model"):
+        HubOptions(repo="hf://user/plain")
 
 
 def test_the_command_pins_the_commit(hub: HubServer, tmp_path: Path) -> None:

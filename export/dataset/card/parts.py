@@ -7,7 +7,7 @@ The template writes every generated section between two comments, each a line of
     <!-- datasetkit:end NAME -->
 
 and, as the card's last line, the names of all of them: ``<!-- datasetkit:sections NAME NAME ... -->``. A push adds
-one more line for itself, ``<!-- datasetkit:folder ... -->``, which is nobody's text.
+lines for itself, ``<!-- datasetkit:folder ... -->`` and ``<!-- datasetkit:files ... -->``, which are nobody's text.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from typing import Any
 
 import yaml
 
+from datasetkit.core.documents import DocumentError, load_yaml
 from datasetkit.core.errors import BuiltFolderError
-from datasetkit.core.text import one_line
 
-FOLDER_LINE = re.compile(r"<!-- datasetkit:folder((?: [0-9a-f]+:[0-9a-f]+)*) -->\s*")
+PUSH_LINE = re.compile(r"<!-- datasetkit:(?P<kind>folder|files)(?P<items>(?: [^\s:]+:[0-9a-f]+)*) -->\s*")
 _MARK = re.compile(r"<!-- datasetkit:(begin|end|sections)((?: [a-z_]+)*) -->")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 HEADING = re.compile(r"##? ")
@@ -60,13 +60,9 @@ def front_value(front: str) -> Any:
 
     """
     try:
-        return yaml.safe_load(front)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        told = one_line(error)
-        if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-            mark = error.problem_mark
-            told = f"line {mark.line + 2}, column {mark.column + 1}: {error.problem}"
-        raise BuiltFolderError(f"the card's front matter is not YAML: {told}") from error
+        return load_yaml(front, first_line=2)
+    except DocumentError as error:
+        raise BuiltFolderError(f"the card's front matter is not YAML: {error}") from error
 
 
 def front_pairs(front: str) -> Pairs:
@@ -98,7 +94,7 @@ def body_blocks(body: str) -> tuple[list[Block], list[str] | None]:
 
     A mark without its other half is taken away, the text around it is the owner's.
     """
-    lines = [line for line in body.split("\n") if not FOLDER_LINE.fullmatch(line)]
+    lines = [line for line in body.split("\n") if not PUSH_LINE.fullmatch(line)]
     marks = {place: match for place, line in enumerate(lines) if (match := _MARK.fullmatch(line.rstrip()))}
     if not marks:
         return [Block(None, tuple(lines))], None

@@ -1,11 +1,12 @@
 """The card that a push brings to the Hub: the folder's, with its address, and what people wrote there.
 
 Owns the merge of three cards: the folder's, the Hub's and, between them, the folder's at the push before. Of the last
-one the Hub's card keeps hashes, in a line of its own at its end::
+one the Hub's card keeps hashes, in a line of its own at its end, and in another those of the files that came with it::
 
     <!-- datasetkit:folder KEY:VALUE KEY:VALUE ... -->
+    <!-- datasetkit:files PATH:SHA256 PATH:SHA256 ... -->
 
-A KEY is the hash of a heading or of a key in the front matter, a VALUE the hash of what stood there.
+A KEY is the hash of a heading or of a key in the front matter, a VALUE the hash of what stood there. Hashes are cut.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from dataclasses import dataclass
 import yaml
 
 from datasetkit.export.dataset.card.parts import (
-    FOLDER_LINE,
     HEADING,
+    PUSH_LINE,
     Block,
     Pairs,
     body_blocks,
@@ -33,6 +34,7 @@ from datasetkit.export.dataset.card.parts import (
 from datasetkit.export.dataset.card.sections import JOINED_KEYS, LICENSE_KEYS, merge_card
 
 _GENERATED_KEYS = frozenset({"configs", "dataset_info", "size_categories"})
+_FILE_DIGITS = 16
 _TITLE, _NO_HEADING = "the title", "text without a heading"
 
 
@@ -71,14 +73,17 @@ class _Piece:
         return _digest(f"{self.name}\n{self.value}" if self.name in JOINED_KEYS else self.name)
 
 
-def pushed_card(card: str, published: str | None, repo_id: str, address: str) -> PushedCard:
+def pushed_card(
+    card: str, published: str | None, repo_id: str, address: str, files: Mapping[str, str] | None = None
+) -> PushedCard:
     """Merge a folder's card into the Hub's.
 
     What only the folder changed since the push before, or only the Hub, is so in the result; of what both changed the
     Hub's version stays. Where no push was before, the Hub's card has everything that it has, its license too, and the
     folder's card joins it.
 
-    The repository's name and page stand in the result. ``published`` is the Hub's card, None where there is none.
+    The repository's name and page stand in the result. ``published`` is the Hub's card, None where there is none;
+    ``files`` are the SHA-256 of the files that :func:`written_files` is to know, by path.
 
     Raises:
         BuiltFolderError: a card has no readable front matter.
@@ -88,12 +93,14 @@ def pushed_card(card: str, published: str | None, repo_id: str, address: str) ->
     front, blocks, names = _read(ours)
     pieces = _pieces(front, blocks)
     line = f"<!-- datasetkit:folder {' '.join(piece.id for piece in pieces)} -->"
+    if files:
+        told = " ".join(f"{path}:{sha256[:_FILE_DIGITS]}" for path, sha256 in sorted(files.items()))
+        line = f"{line}\n<!-- datasetkit:files {told} -->"
     alone = f"{ours.rstrip()}\n{line}\n"
     if published is None or published == alone:
         return PushedCard(alone, False, ())
     their_front, their_blocks, their_names = _read(published)
-    folder_lines = [match for line in published.splitlines() if (match := FOLDER_LINE.fullmatch(line))]
-    base = folder_lines[-1][1].split() if folder_lines else []
+    base = _push_line(published, "folder")
     replaced, left, kept = _resolve(base, pieces, _pieces(their_front, their_blocks))
     if their_names is None and "license" in their_front and _license(their_front) != _license(front):
         front = _relicensed(front, their_front)
@@ -104,10 +111,27 @@ def pushed_card(card: str, published: str | None, repo_id: str, address: str) ->
     return PushedCard(merged, merged != alone, tuple(kept))
 
 
+def written_files(published: str) -> dict[str, str]:
+    """Return the first digits of the SHA-256 of the files that the push before wrote, by path; none where it had none.
+
+    They are in the Hub's card, where anybody may have written them: whether a path can be one of ours is for the caller
+    to see.
+    """
+    pairs = (item.rpartition(":") for item in _push_line(published, "files"))
+    return {path: digits for path, _, digits in pairs if len(digits) == _FILE_DIGITS}
+
+
+def _push_line(published: str, kind: str) -> list[str]:
+    """Return the items of the last line of that kind."""
+    matches = (PUSH_LINE.fullmatch(line) for line in published.splitlines())
+    found = [match["items"].split() for match in matches if match is not None and match["kind"] == kind]
+    return found[-1] if found else []
+
+
 def _addressed(card: str, repo_id: str, address: str) -> str:
     """Name the repository in the example that loads the dataset, and its page in the citation."""
     lines = card.replace("\r\n", "\n").split("\n")
-    card = "\n".join(line for line in lines if not FOLDER_LINE.fullmatch(line))
+    card = "\n".join(line for line in lines if not PUSH_LINE.fullmatch(line))
     card = _in_section(card, "loading", r"^DATASET = .*$", f'DATASET = "{repo_id}"')
     return _in_section(card, "citation", r"^(  url = .*\n)?  note = ", f"  url = {{{address}}},\n  note = ")
 

@@ -42,7 +42,8 @@ _OBJECT_STATUSES = {
     "unmentioned": "no phrase names it",
 }
 _COLUMN_MEANINGS = {
-    "image": "the picture, bytes as they came (upright: re-encoded only where EXIF turns it)",
+    "image": 'the image; `.convert("RGB")` makes of it the pixels that masks were made on. Its bytes are those that '
+    "came wherever that is so; other images were re-encoded, and are counted among the notices",
     "overlay": "a small picture with the key objects drawn in, for viewers",
     "image_id": "the picture's id in its source",
     "width": "px, upright",

@@ -14,7 +14,7 @@ import yaml
 from fsspec.utils import glob_translate
 
 from datasetkit.core.errors import BuiltFolderError
-from datasetkit.core.ledger import SCOPES, NoticeKind, PassedOver
+from datasetkit.core.ledger import CHANGED_BYTES, SCOPES, PassedOver
 from datasetkit.core.schema import row_schema
 from datasetkit.export.dataset.card.front_matter import features_yaml, read_front_matter
 from datasetkit.export.dataset.files import DatasetFiles
@@ -54,34 +54,34 @@ class Ledger:
 
     Args:
         counts: lines of drops by scope and reason, those of notices by kind; things passed over by their kind.
-        rotated: ids of the records whose pictures were encoded again, upright.
+        changed: ids of the records whose images do not have the bytes that came.
         faults: lines that cannot be read.
 
     """
 
     counts: Mapping[str | tuple[str, str], int]
-    rotated: frozenset[str]
+    changed: frozenset[str]
     faults: tuple[Fault, ...]
 
     @classmethod
     def read(cls, folder: Path) -> Ledger:
         """Read a built folder's ``ledger.jsonl``."""
         counts: Counter[str | tuple[str, str]] = Counter()
-        rotated: set[str] = set()
+        changed: set[str] = set()
         faults: list[Fault] = []
         try:
             with (folder / LEDGER_NAME).open(encoding="utf-8") as file:
                 for number, line in enumerate(file, 1):
                     try:
-                        _count_event(json.loads(line), counts, rotated)
+                        _count_event(json.loads(line), counts, changed)
                     except (ValueError, KeyError, TypeError, RecursionError) as error:
                         faults.append(Fault(f"{LEDGER_NAME} line {number}", f"is no event: {error!r}"))
         except (OSError, UnicodeDecodeError) as error:
             faults.append(Fault(LEDGER_NAME, f"cannot be read: {error}"))
-        return cls(counts, frozenset(rotated), tuple(faults))
+        return cls(counts, frozenset(changed), tuple(faults))
 
 
-def _count_event(event: Mapping[str, Any], counts: Counter[str | tuple[str, str]], rotated: set[str]) -> None:
+def _count_event(event: Mapping[str, Any], counts: Counter[str | tuple[str, str]], changed: set[str]) -> None:
     if event["event"] == "passed_over":
         item = PassedOver.from_json(event)
         counts["passed_over", item.kind.value] += item.count
@@ -94,8 +94,8 @@ def _count_event(event: Mapping[str, Any], counts: Counter[str | tuple[str, str]
         counts[first, second] += 1
     else:
         counts[first] += 1
-        if first == NoticeKind.EXIF_ROTATED:
-            rotated.add(second)
+        if first in CHANGED_BYTES:
+            changed.add(second)
 
 
 def check_papers(files: DatasetFiles, manifest: Manifest, ledger: Ledger, contents: Contents) -> Iterator[Fault]:
@@ -112,7 +112,7 @@ def check_papers(files: DatasetFiles, manifest: Manifest, ledger: Ledger, conten
 
 def _check_manifest(folder: Path, manifest: Manifest) -> Iterator[Fault]:
     found = json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))
-    if {"plugins": [], "passed_over": [], **found} != manifest.to_json():  # older versions had neither
+    if {"plugins": [], "passed_over": [], "label_map": [], **found} != manifest.to_json():  # older versions had none
         yield Fault(MANIFEST_NAME, "contradicts itself: splits or tally are not the sums of its parts")
     accounts = [(f"part {part.index}", part.tally) for part in manifest.parts]
     for name, tally in [*accounts, ("stray annotations", manifest.stray)]:

@@ -21,19 +21,21 @@ from datasetkit.export.dataset.verification.faults import Fault
 Row = Mapping[str, Any]
 
 
-def row_faults(row: Row, limits: ImageLimits, rotated: Container[str]) -> list[str]:
+def row_faults(row: Row, limits: ImageLimits, changed: Container[str], *, are_pixels_used: bool) -> list[str]:
     """Tell what is wrong with a row's picture, masks, spans and ids, one sentence each.
 
     Args:
         row: as Parquet holds it.
         limits: of pictures; larger ones are faults and are not decoded.
-        rotated: ids of the records whose pictures were encoded again because EXIF turns them.
+        changed: ids of the records whose images do not have the bytes that came.
+        are_pixels_used: whether readers must decode the pixels that the build used, as they do since version 0.4.
 
     """
-    return [*_picture_faults(row, limits, rotated), *_overlay_faults(row, limits), *_record_faults(row)]
+    faults = [*_picture_faults(row, limits, changed, are_pixels_used)]
+    return [*faults, *_overlay_faults(row, limits), *_record_faults(row)]
 
 
-def _picture_faults(row: Row, limits: ImageLimits, rotated: Container[str]) -> Iterator[str]:
+def _picture_faults(row: Row, limits: ImageLimits, changed: Container[str], are_pixels_used: bool) -> Iterator[str]:
     try:
         loaded = _load(row["image"], limits)
     except UnusableError as error:
@@ -41,12 +43,14 @@ def _picture_faults(row: Row, limits: ImageLimits, rotated: Container[str]) -> I
         return
     if loaded.orientation != 1:
         yield f"picture has EXIF orientation {loaded.orientation}; published pictures stand upright"
+    elif are_pixels_used and loaded.encoded.data is not row["image"]["bytes"]:
+        yield f"image is not as builds publish it ({', '.join(loaded.notices)}): readers take other pixels from it"
     size_wh = (loaded.pixels.width, loaded.pixels.height)
     if size_wh != (row["width"], row["height"]):
         yield f"picture has {size_wh[0]}x{size_wh[1]} px; the row says {row['width']}x{row['height']}"
     sha256 = hashlib.sha256(row["image"]["bytes"]).hexdigest()
     source_sha256 = (row["source"] or {}).get("sha256")
-    if sha256 != source_sha256 and row["record_id"] not in rotated:
+    if sha256 != source_sha256 and row["record_id"] not in changed:
         yield (
             f"picture has sha256 {sha256}; source.sha256 is {source_sha256}, and the ledger has no notice that "
             "it was encoded again"

@@ -32,6 +32,7 @@ _VIEWER_ROW_GROUP_BYTES = 300_000_000
 _VIEWER_ROW_BYTES = 2_000_000
 _BATCH_ROWS = 16
 _LIMITS = ("max_bytes", "max_pixels")
+_ODD_PIXELS = ("0.1.", "0.2.", "0.3.")  # versions that published alpha channels and 16 bits as they came
 
 
 def verify_files(files: DatasetFiles, on_progress: OnProgress = lambda *_: None) -> Iterator[Fault]:
@@ -97,7 +98,8 @@ class _ShardCheck:
         self._on_rows = on_rows
         self._manifest = manifest
         self._limits = _limits(manifest)
-        self._rotated = ledger.rotated
+        self._changed = ledger.changed
+        self._are_pixels_used = not manifest.code_version.startswith(_ODD_PIXELS)
         self._uniqueness = Uniqueness()
         self._counter: StatisticsCounter | None = StatisticsCounter(manifest.split_rows)
         self._rows = dict.fromkeys(manifest.split_rows, 0)
@@ -191,7 +193,7 @@ class _ShardCheck:
             self._counter = None
             yield Fault(where, f"holds text that is not UTF-8: {error}")
             return
-        faults = row_faults(row, self._limits, self._rotated)
+        faults = row_faults(row, self._limits, self._changed, are_pixels_used=self._are_pixels_used)
         yield from (Fault(where, what) for what in faults)
         if batch.nbytes > _VIEWER_ROW_BYTES:
             self._first_large_row = self._first_large_row or where

@@ -16,14 +16,16 @@ from huggingface_hub.utils import HFValidationError, validate_repo_id  # type: i
 from safetensors import SafetensorError, safe_open
 
 from datasetkit import __version__
+from datasetkit.core.addresses import RepoType
 from datasetkit.core.errors import BuiltFolderError, ModelError
 from datasetkit.export.dataset.card.front_matter import read_front_matter
 from datasetkit.export.dataset.card.parts import sections_line, split_card
+from datasetkit.export.dataset.card.pushed import written_files
 from datasetkit.export.dataset.card.sections import section_names
 from datasetkit.export.dataset.manifest import CARD_NAME
 from datasetkit.export.publish.files import LocalFile, local_file
 from datasetkit.export.publish.hub.contents import Contents
-from datasetkit.export.publish.hub.repository import RepoType
+from datasetkit.export.publish.hub.repository import HubRepository, RepositoryState
 from datasetkit.runtime.checkpoints import NAMES, PREFIX
 from datasetkit.runtime.progress import OnProgress, counter
 
@@ -71,6 +73,17 @@ class Adapter(Contents):
         count = counter("checking", total, on_progress)
         *files, card = (local_file(self.folder, name, count) for name in _NAMES)
         return (*files, LocalFile.of_bytes(CARD_NAME, _marked(card.read().decode()).encode()))
+
+    def former_files(
+        self,
+        repository: HubRepository,  # noqa: ARG002 - a dataset's reads the manifest there
+        state: RepositoryState,  # noqa: ARG002
+        card: str | None,
+    ) -> dict[str, str | None]:
+        """Read the line of the push before in the card; those before 0.4 left a generated section alone."""
+        written = written_files(card or "")
+        known = written if written or _SECTION not in section_names(card or "") else dict.fromkeys(_NAMES)
+        return {path: digits for path, digits in known.items() if path in _NAMES}
 
 
 def _check_config(path: Path) -> None:

@@ -1,19 +1,21 @@
-"""A built folder as a push sees it. Owns which files of the push before a dataset's next push deletes."""
+"""A built folder as a push sees it. Owns which files in a dataset's repository earlier pushes wrote."""
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from datasetkit.core.addresses import RepoType
 from datasetkit.core.errors import HubError
 from datasetkit.core.text import counted
+from datasetkit.export.dataset.card.pushed import written_files
 from datasetkit.export.dataset.manifest import CARD_NAME, MANIFEST_NAME, Manifest
 from datasetkit.export.publish.files import LocalFile, files_to_publish
-from datasetkit.export.publish.former import check_others, former_files
+from datasetkit.export.publish.former import check_others, former_files, is_name_of_ours
 from datasetkit.export.publish.hub.contents import Contents
-from datasetkit.export.publish.hub.repository import HubRepository, RepositoryState, RepoType
+from datasetkit.export.publish.hub.repository import HubRepository, RepositoryState
 from datasetkit.runtime.progress import OnProgress
 
 
@@ -52,16 +54,16 @@ class BuiltDataset(Contents):
         """
         return files_to_publish(self.folder, self.manifest, on_progress)
 
-    def find_deletions(self, repository: HubRepository, state: RepositoryState, wanted: Set[str]) -> tuple[str, ...]:
-        """Name shards and generated files of the push before that the folder does not have.
-
-        Raises:
-            HubError: the Hub's manifest cannot be read, or shards there would mix with the folder's.
-
-        """
-        name = repository.repo_id
-        former: set[str] = set()
+    def former_files(
+        self, repository: HubRepository, state: RepositoryState, card: str | None
+    ) -> dict[str, str | None]:
+        """Read the manifest there, and the line of the push before in the card."""
+        found: dict[str, str | None] = {}
         if state.head is not None and MANIFEST_NAME in state.files:
-            former = set(former_files(repository.read_file(MANIFEST_NAME, state.head), name, HubError))
-        check_others(state.files.keys() - wanted - former, self.manifest, name, HubError)
-        return tuple(sorted(former & (state.files.keys() - wanted)))
+            found = former_files(repository.read_file(MANIFEST_NAME, state.head, state.files[MANIFEST_NAME]))
+        written = written_files(card or "")
+        return found | {path: digits for path, digits in written.items() if is_name_of_ours(path)}
+
+    def check_others(self, others: Iterable[str], repo_id: str) -> None:
+        """Refuse shards that ``load_dataset`` would read with the folder's."""
+        check_others(others, self.manifest, repo_id, HubError)

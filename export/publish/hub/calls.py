@@ -8,14 +8,15 @@ import logging
 import random
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from importlib.util import find_spec
 from typing import TypeGuard, TypeVar
 
-from huggingface_hub import constants
+from huggingface_hub import constants, get_session
 
 # HTTPError is the base class of httpx, under whichever name the installed huggingface_hub has that package.
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled  # type: ignore[attr-defined]
@@ -45,6 +46,7 @@ class Patience:
             out, so that many clients do not come back at once.
         max_wait_s: the longest of these waits.
         max_asked_wait_s: a Hub that asks for a longer wait (``Retry-After``) is not waited for.
+        max_silence_s: a call to a Hub that sends nothing for so long has failed, and may be made again.
 
     """
 
@@ -52,6 +54,7 @@ class Patience:
     first_wait_s: float = 1.0
     max_wait_s: float = 30.0
     max_asked_wait_s: float = 600.0
+    max_silence_s: float = 300.0
 
     def wait_s(self, attempt: int) -> float:
         """Give the seconds to wait after the failed call number ``attempt`` (from 1)."""
@@ -77,7 +80,7 @@ class HubCaller:
         self._writes = writes
 
     def __call__(self, doing: str, action: Callable[[], _T]) -> _T:
-        """Make a call, again where its failure may pass: status 429, 500, 502, 503 or 504, or no answer.
+        """Make a call, again where its failure may pass: status 429, 500, 502, 503 or 504, or no answer of sense.
 
         Args:
             doing: what it is for, such as ``"sending files"``.
@@ -90,7 +93,8 @@ class HubCaller:
         attempt = 1
         while True:
             try:
-                return action()
+                with _ended_by_silence(self._patience.max_silence_s):
+                    return action()
             except (HTTPError, OSError, RuntimeError, ValueError) as error:
                 failure = _cause(error)
                 if isinstance(failure, OSError) and failure.filename is not None:
@@ -98,6 +102,10 @@ class HubCaller:
                 wait = self._wait_s(failure, attempt)
                 if wait is None:
                     raise self._error(failure, doing, attempt) from error
+            except (AttributeError, LookupError, TypeError) as error:
+                # Of huggingface_hub, where an answer is JSON of another shape than it expects.
+                answer = f"the Hub's answer is not one to this call ({type(error).__name__}: {self._cut(str(error))})"
+                raise HubError(f"{doing}: {answer}; run the same command again later") from error
             _LOG.warning("%s: %s; waiting %.1f s", doing, self._tell(failure), wait)
             time.sleep(wait)
             attempt += 1
@@ -154,6 +162,18 @@ class HubCaller:
         """Leave out the token, the queries of addresses, which may hold signatures, and line ends."""
         text = _QUERY.sub(r"\1", text)
         return " ".join((text.replace(self._token, "<token>") if self._token else text).split())
+
+
+@contextmanager
+def _ended_by_silence(seconds: float) -> Iterator[None]:
+    """Let calls of huggingface_hub fail when nothing comes for so long; its client would wait for ever."""
+    session = get_session()
+    before = session.timeout
+    session.timeout = seconds
+    try:
+        yield
+    finally:
+        session.timeout = before
 
 
 def _cause(error: Exception) -> Exception:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,8 @@ from huggingface_hub import RepoFile
 from datasetkit.core.errors import BuiltFolderError, HubError
 from datasetkit.export.dataset.card.pushed import PushedCard, pushed_card
 from datasetkit.export.dataset.manifest import CARD_NAME
-from datasetkit.export.publish.files import LocalFile
+from datasetkit.export.publish.files import LocalFile, is_shard_name
+from datasetkit.export.publish.former import Foreign, check_replace
 from datasetkit.export.publish.hub.contents import Contents
 from datasetkit.export.publish.hub.repository import MAIN_BRANCH, HubRepository, RepositoryState
 
@@ -24,6 +26,7 @@ class Changes:
         card: how it was merged.
         additions: those of them that it has not, or has with other bytes.
         deletions: paths of files of the push before that the folder does not have.
+        foreign: which of the additions replace files that no push wrote.
 
     """
 
@@ -31,6 +34,7 @@ class Changes:
     card: PushedCard
     additions: tuple[LocalFile, ...]
     deletions: tuple[str, ...]
+    foreign: Foreign
 
     def differences(self, published: Mapping[str, RepoFile]) -> list[str]:
         """Name the paths at which a commit is not as it should be after the push."""
@@ -39,21 +43,81 @@ class Changes:
 
 
 def find_changes(
-    repository: HubRepository, state: RepositoryState, contents: Contents, files: Sequence[LocalFile]
+    repository: HubRepository,
+    state: RepositoryState,
+    contents: Contents,
+    files: Sequence[LocalFile],
+    replace: Sequence[str] = (),
 ) -> Changes:
     """Compare a folder's files, a card among them, with what the Hub holds.
 
+    ``replace`` are paths of files that may be replaced, whoever wrote them; of the card, that it is not merged.
+
     Raises:
         HubError: the Hub's card cannot be read, or what the contents know against the other files there.
+        OutputError: ``replace`` names no file of the folder.
 
     """
-    (local_card,) = (file for file in files if file.path == CARD_NAME)
-    is_there = state.head is not None and CARD_NAME in state.files
+    check_replace(replace, {file.path for file in files})
+    published = _published_card(repository, state, is_replaced=CARD_NAME in replace)
+    files, card = _with_card(repository, files, None if CARD_NAME in replace else published)
+    former = contents.former_files(repository, state, published)
+
+    def is_ours(path: str) -> bool:
+        if path == CARD_NAME:  # nothing in it is lost where it is merged
+            return CARD_NAME not in replace
+        digits = former.get(path)
+        if path not in former or digits is None:
+            return path in former
+        return _sha256(repository, state, path).startswith(digits)
+
+    additions = tuple(file for file in files if not file.equals(state.files.get(file.path)))
+    foreign = Foreign.among((file.path for file in additions if file.path in state.files), is_ours, replace)
+    wanted = {file.path for file in files}
+    deletions = [path for path in former.keys() & (state.files.keys() - wanted) if is_ours(path)]
+    contents.check_others(state.files.keys() - wanted - set(deletions), repository.repo_id)
+    return Changes(files, card, additions, tuple(sorted(deletions)), foreign)
+
+
+def _published_card(repository: HubRepository, state: RepositoryState, *, is_replaced: bool) -> str | None:
+    """Read the Hub's card; None where there is none, or none that can be read and it is to be replaced."""
+    if state.head is None or CARD_NAME not in state.files:
+        return None
+    data = repository.read_file(CARD_NAME, state.head, state.files[CARD_NAME])
+    return data.decode(errors="replace") if is_replaced else _decoded(data, repository.repo_id)
+
+
+def _decoded(data: bytes, repo_id: str) -> str:
     try:
-        published = repository.read_file(CARD_NAME, str(state.head)).decode() if is_there else None
-        card = pushed_card(local_card.read().decode(), published, repository.repo_id, repository.url(MAIN_BRANCH))
-    except (UnicodeDecodeError, BuiltFolderError) as error:
-        raise HubError(f"the {CARD_NAME} of {repository.repo_id} cannot be kept: {error}; mend it there") from error
-    files = tuple(LocalFile.of_bytes(CARD_NAME, card.text.encode()) if file is local_card else file for file in files)
-    deletions = contents.find_deletions(repository, state, {file.path for file in files})
-    return Changes(files, card, tuple(file for file in files if not file.equals(state.files.get(file.path))), deletions)
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise _unreadable(repo_id, error) from error
+
+
+def _with_card(
+    repository: HubRepository, files: Sequence[LocalFile], published: str | None
+) -> tuple[tuple[LocalFile, ...], PushedCard]:
+    """Put the merged card in the place of the folder's."""
+    (local,) = (file for file in files if file.path == CARD_NAME)
+    digests = {file.path: file.sha256 for file in files if file is not local and not is_shard_name(file.path)}
+    address = repository.url(MAIN_BRANCH)
+    try:
+        card = pushed_card(local.read().decode(), published, repository.repo_id, address, digests)
+    except BuiltFolderError as error:
+        raise _unreadable(repository.repo_id, error) from error
+    merged = LocalFile.of_bytes(CARD_NAME, card.text.encode())
+    return tuple(merged if file is local else file for file in files), card
+
+
+def _unreadable(repo_id: str, error: Exception) -> HubError:
+    return HubError(
+        f"the {CARD_NAME} of {repo_id} cannot be kept: {error}; mend it there, or give --replace {CARD_NAME}"
+    )
+
+
+def _sha256(repository: HubRepository, state: RepositoryState, path: str) -> str:
+    """Return the digest of a file on the Hub, which is fetched where the Hub does not know it."""
+    file = state.files[path]
+    if file.lfs is not None:
+        return file.lfs.sha256
+    return hashlib.sha256(repository.read_file(path, str(state.head), file)).hexdigest()

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Set
+from collections.abc import Iterable, Mapping, Set
+from pathlib import Path
 from typing import ClassVar
 
+from datasetkit.core.addresses import RepoType
 from datasetkit.export.publish.files import LocalFile
-from datasetkit.export.publish.hub.repository import HubRepository, RepositoryState, RepoType
+from datasetkit.export.publish.hub.repository import HubRepository, RepositoryState
 from datasetkit.runtime.progress import OnProgress
 
 
 class Contents(ABC):
     """A folder that looks like what it should be; its files are not read yet."""
 
+    folder: Path
     repo_type: ClassVar[RepoType]
     papers: ClassVar[Set[str]]
     """Names of small files that are read back whole after the commit."""
@@ -32,18 +35,26 @@ class Contents(ABC):
 
         """
 
-    def find_deletions(
-        self,
-        repository: HubRepository,  # noqa: ARG002 - a dataset's needs all of them
-        state: RepositoryState,  # noqa: ARG002
-        wanted: Set[str],  # noqa: ARG002
-    ) -> tuple[str, ...]:
-        """Name the files of earlier pushes that the folder does not have any more; none where each has the same files.
+    @abstractmethod
+    def former_files(
+        self, repository: HubRepository, state: RepositoryState, card: str | None
+    ) -> Mapping[str, str | None]:
+        """Read which files earlier pushes wrote, the card apart.
 
-        ``wanted`` are the paths that the repository is to hold of the folder.
+        Args:
+            repository: that is pushed to.
+            state: what it holds.
+            card: the text of its card; None where it has none.
 
-        Raises:
-            HubError: nobody can know them, or other files there would mix with the folder's.
+        Returns:
+            paths with the first digits of their sha256 then, None where nobody knows them.
 
         """
-        return ()
+
+    def check_others(self, others: Iterable[str], repo_id: str) -> None:  # noqa: B027 - none of an adapter's do
+        """Refuse files there, neither ours nor replaced, that would mix with the folder's.
+
+        Raises:
+            HubError: there is such a file.
+
+        """

@@ -8,13 +8,14 @@ holds, or has received, is known by its hash and not sent twice.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from pathlib import Path
 
 from huggingface_hub import get_token
-from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
+from datasetkit.core.addresses import RepoType, hub_address
 from datasetkit.core.errors import HubError
+from datasetkit.export.publish.files import unpublished
 from datasetkit.export.publish.hub.built_dataset import BuiltDataset
 from datasetkit.export.publish.hub.calls import Patience
 from datasetkit.export.publish.hub.changes import Changes, find_changes
@@ -29,15 +30,16 @@ _NO_REF_NAME = re.compile(r"^$|^@$|^[-/]|[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|(^
 
 def push(
     folder: Path,
-    repo_id: str,
+    repository: str,
     *,
     read: Callable[[Path], Contents] = BuiltDataset.read,
     private: bool | None = None,
-    revision: str = MAIN_BRANCH,
+    revision: str | None = None,
     tag: str | None = None,
     token: str | None = None,
     commit_message: str | None = None,
     create_pr: bool = False,
+    replace: Sequence[str] = (),
     dry_run: bool = False,
     endpoint: str | None = None,
     on_progress: OnProgress | None = None,
@@ -45,54 +47,59 @@ def push(
 ) -> Plan | Pushed:
     """Publish a folder, in one commit; for the options see ``Built.push``.
 
-    ``read`` looks at the folder and says what it is: a dataset, or, with ``Adapter.read``, an adapter, which becomes a
-    model repository. An old repository must be ``private`` or public as it is said of a new one, and a tag that this
-    very commit has already is no error. Branches and tags do not go with a pull request, nor a repository that is not
-    there. No ``endpoint`` takes huggingface_hub's, which reads ``HF_ENDPOINT``.
+    ``repository`` is spelt in any way that :func:`~datasetkit.core.addresses.hub_address` knows. ``read`` looks at the
+    folder and says what it is: a dataset, or, with ``Adapter.read``, an adapter, which becomes a model repository. An
+    old repository must be ``private`` or public as it is said of a new one, and a tag that this very commit has already
+    is no error. Branches and tags do not go with a pull request, nor a repository that is not there. No ``endpoint``
+    takes huggingface_hub's, which reads ``HF_ENDPOINT``. A dry run needs no token where everybody may read.
 
     Returns:
         what was done, or would be. After a push, the Hub's files were compared with the folder's, and the card with
         what it was to become.
 
     Raises:
+        AddressError: the repository's address is of another type, or of a file.
         BuiltFolderError: the folder is not finished, its card's YAML cannot be read, or a shard is not the manifest's.
         ModelError: the folder holds no adapter that can be published.
-        HubError: no token, a card on the Hub that cannot be read, a tag of another commit, a head that moved meanwhile,
-            whatever the Hub refused.
+        HubError: files there that no push wrote would be replaced and ``replace`` does not name them; no token, a card
+            on the Hub that cannot be read, a tag of another commit, a head that moved meanwhile, whatever the Hub
+            refused.
+        OutputError: ``replace`` names no file that is pushed.
 
     """
     contents = read(folder)
-    _check_names(repo_id, revision, tag, create_pr=create_pr)
-    token = _find_token(token)
-    repository = HubRepository(
-        repo_id, contents.repo_type, revision, token=token, endpoint=endpoint, patience=patience, create_pr=create_pr
+    repo_id, branch = _target(repository, contents.repo_type, revision, tag, create_pr=create_pr)
+    token = _find_token(token, is_needed=not dry_run)
+    hub = HubRepository(
+        repo_id, contents.repo_type, branch, token=token, endpoint=endpoint, patience=patience, create_pr=create_pr
     )
-    state = repository.read()
-    _check_target(repository, state, private, tag)
+    state = hub.read()
+    _check_target(hub, state, private, tag)
     files = contents.read_files(on_progress)
-    changes = find_changes(repository, state, contents, files)
-    _check_tag(repository, state, changes, tag)
+    others = unpublished(folder, (file.path for file in files))
+    changes = find_changes(hub, state, contents, files, replace)
+    _check_tag(hub, state, changes, tag)
     if dry_run:
-        return _plan(repository, state, changes, tag)
+        return _plan(hub, state, changes, tag, others)
+    changes.foreign.check(repo_id, HubError)
     if not state.exists:
-        repository.create(private=private)
-        state = repository.read()
-        _check_target(repository, state, private, None)  # somebody else may have made it meanwhile
-        changes = find_changes(repository, state, contents, files)
+        hub.create(private=private)
+        state = hub.read()
+        _check_target(hub, state, private, None)  # somebody else may have made it meanwhile
+        changes = find_changes(hub, state, contents, files, replace)
+        changes.foreign.check(repo_id, HubError)
     if not state.has_branch and state.head is not None:
-        repository.create_branch(state.head)
+        hub.create_branch(state.head)
     on_sent = counter("sending", sum(file.size_bytes for file in changes.additions), on_progress)
-    uploads = [Upload(file, on_sent) for file in changes.additions]
-    repository.send(uploads)
-    title = commit_message or contents.commit_title
-    commit, pull_request = _commit(repository, state, changes, uploads, title)
-    _read_back(repository, commit, changes, contents.papers)
+    hub.send(uploads := [Upload(file, on_sent) for file in changes.additions])
+    commit, pull_request = _commit(hub, state, changes, uploads, commit_message or contents.commit_title)
+    _read_back(hub, commit, changes, contents.papers)
     if tag is not None and tag not in state.tags:
-        repository.create_tag(tag, commit)
+        hub.create_tag(tag, commit)
     sent = [upload.size_bytes for upload in uploads if upload.was_sent]
     return Pushed(
         commit,
-        repository.url(tag or revision),
+        hub.url(tag or branch),
         len(sent),
         sum(sent),
         len(changes.files) - len(sent),
@@ -102,10 +109,14 @@ def push(
         tag in state.tags,
         contents.repo_type == "dataset",
         pull_request,
+        changes.foreign,
+        others,
     )
 
 
-def _plan(repository: HubRepository, state: RepositoryState, changes: Changes, tag: str | None) -> Plan:
+def _plan(
+    repository: HubRepository, state: RepositoryState, changes: Changes, tag: str | None, others: tuple[str, ...]
+) -> Plan:
     changed = {file.path for file in changes.additions}
     return Plan(
         repository.repo_id,
@@ -118,29 +129,46 @@ def _plan(repository: HubRepository, state: RepositoryState, changes: Changes, t
         changes.card,
         None if tag in state.tags else tag,
         repository.create_pr,
+        changes.foreign,
+        others,
+        tuple(_unknown(repository, state)),
     )
 
 
-def _check_names(repo_id: str, revision: str, tag: str | None, *, create_pr: bool) -> None:
-    """Refuse what no repository, branch or tag can be called."""
-    if create_pr and (revision, tag) != (MAIN_BRANCH, None):
+def _unknown(repository: HubRepository, state: RepositoryState) -> Iterator[str]:
+    """Yield what a dry run cannot find out."""
+    name = repository.repo_id
+    if not repository.has_token:
+        yield f"whether you may write to {name}: there is no token"
+    if not state.exists:
+        yield f"whether {name} is there and private: {'nothing is' if repository.has_token else 'it cannot be'} seen"
+
+
+def _target(
+    repository: str, repo_type: RepoType, revision: str | None, tag: str | None, *, create_pr: bool
+) -> tuple[str, str]:
+    """Return the repository and the branch; refuse what no repository, branch or tag can be called."""
+    address = hub_address(repository, repo_type)
+    if address is None:
+        whose = f"user/{repository}" if re.fullmatch(r"[\w.-]+", repository) else "user/name"
+        raise HubError(f"{repository!r} does not name a repository on the Hub; write it as {whose}")
+    found = address.at(revision).revision
+    branch = MAIN_BRANCH if found is None else found
+    if create_pr and (branch, tag) != (MAIN_BRANCH, None):
         raise HubError("--create-pr proposes a commit to main; --revision and --tag do not go with it")
-    try:
-        validate_repo_id(repo_id)
-    except ValueError as error:
-        raise HubError(f"{repo_id!r} is no name of a repository: {error}") from error
-    if "/" not in repo_id:
-        raise HubError(f"{repo_id!r} does not say whose repository it is; write it as user/{repo_id}")
-    for option, name in (("--revision", revision), ("--tag", tag)):
+    for option, name in (("--revision", branch), ("--tag", tag)):
         if name is not None and _NO_REF_NAME.search(name):
             raise HubError(
                 f"{option} {name!r} is no name that git takes: no spaces, none of ~^:?*[\\, no .. or //, and no "
                 "- or / in the beginning"
             )
+    return address.repo_id, branch
 
 
-def _find_token(token: str | None) -> str:
+def _find_token(token: str | None, *, is_needed: bool) -> str | None:
     token = (token or "").strip() or get_token()
+    if token is None and not is_needed:
+        return None
     if token is None:
         raise HubError("there is no token for the Hub; run `hf auth login`, set HF_TOKEN, or give --token")
     if not (token.isascii() and token.isprintable()) or " " in token:
@@ -151,7 +179,7 @@ def _find_token(token: str | None) -> str:
 def _check_target(repository: HubRepository, state: RepositoryState, private: bool | None, tag: str | None) -> None:
     """Refuse whatever can be known before anything is sent."""
     name = repository.repo_id
-    if repository.create_pr and not state.exists:
+    if repository.create_pr and not state.exists and repository.has_token:
         raise HubError(f"{name} is not there, so nobody can be asked to merge; push without --create-pr to make it")
     if tag is not None and state.tags.get(tag, state.head) != state.head:
         raise _taken(name, tag, state.tags[tag])

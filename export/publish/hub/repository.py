@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 from huggingface_hub import (
@@ -23,11 +23,11 @@ from huggingface_hub import (
     hf_raise_for_status,
 )
 
+from datasetkit.core.addresses import RepoType
 from datasetkit.core.errors import HubError
 from datasetkit.export.publish.files import LocalFile
 from datasetkit.export.publish.hub.calls import HubCaller, Patience, uses_xet
 
-RepoType = Literal["dataset", "model"]
 MAIN_BRANCH = "main"
 # So many files are announced in one request; huggingface_hub sends a few of them at once.
 _GROUP_FILES = 20
@@ -99,12 +99,17 @@ class HubRepository:
         page = f"{self._api.endpoint}/{prefix}{self.repo_id}"
         return page if revision == MAIN_BRANCH else f"{page}/tree/{quote(revision, safe='')}"
 
+    @property
+    def has_token(self) -> bool:
+        """Whether the Hub is asked as somebody."""
+        return self._token is not None
+
     def read(self) -> RepositoryState:
-        """Read what the Hub holds now."""
+        """Read what the Hub holds now; without a token, a private repository looks like none."""
         try:
-            info = self._call("reading the repository", lambda: self._api.repo_info(self.repo_id, repo_type=self._type))
+            info = self._call("reading the repository", lambda: self._info(None))
         except HubError as error:
-            if error.status == 404:
+            if error.status == 404 or (error.status == 401 and self._token is None):
                 return RepositoryState(None, False, None, {}, {})
             raise
         refs = self._call("reading its branches", lambda: self._api.list_repo_refs(self.repo_id, repo_type=self._type))
@@ -118,11 +123,15 @@ class HubRepository:
         """Name the commit of a branch, a tag or, where none is given, the default branch."""
         info = self._call(
             f"looking for {title}",
-            lambda: self._api.repo_info(self.repo_id, revision=revision, repo_type=self._type),
+            lambda: self._info(revision),
         )
         if info.sha is None:
             raise HubError(f"{title}: the Hub names no commit; give the full hash behind an @")
         return str(info.sha)
+
+    def _info(self, revision: str | None) -> Any:
+        timeout = self._patience.max_silence_s  # None, its default, would be for ever, whatever the client has
+        return self._api.repo_info(self.repo_id, revision=revision, repo_type=self._type, timeout=timeout)
 
     def files(self, commit: str) -> dict[str, RepoFile]:
         """List the files of a commit, by path."""
@@ -133,12 +142,15 @@ class HubRepository:
 
         return self._call("listing its files", listed)
 
-    def read_file(self, path: str, commit: str) -> bytes:
-        """Give the content of one small file."""
+    def read_file(self, path: str, commit: str, listed: RepoFile | None = None) -> bytes:
+        """Give the content of one small file; ``listed`` is what the Hub said of it, which it then must be."""
 
         def fetched() -> bytes:
             with self._streamed(path, commit) as answer:
-                return bytes(answer.read())
+                data = bytes(answer.read())
+            if listed is not None and not LocalFile.of_bytes(path, data).equals(listed):
+                raise OSError("it sends other bytes than it lists")
+            return data
 
         return self._call(f"reading {path}", fetched)
 

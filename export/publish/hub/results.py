@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from datasetkit.core.results import Result
 from datasetkit.core.text import counted
 from datasetkit.export.dataset.card.pushed import PushedCard
-from datasetkit.export.publish.files import change_lines, sum_line
+from datasetkit.export.publish.files import change_lines, not_published_lines, sum_line
+from datasetkit.export.publish.former import Foreign
 
 
 class _Account(Result):
@@ -31,6 +32,9 @@ class Plan(_Account):
         skipped: path and size in bytes of each file that it has.
         deletions: paths that are deleted; all of them come from the manifest of the push before.
         tag: that is made for the commit, or None.
+        foreign: files there that no push wrote: those that would be replaced, and those that the push is refused for.
+        not_published: other files of the folder.
+        unknown: what cannot be known without asking as somebody who may write.
 
     """
 
@@ -44,6 +48,9 @@ class Plan(_Account):
     card: PushedCard
     tag: str | None
     creates_pr: bool = False
+    foreign: Foreign = field(default_factory=Foreign)
+    not_published: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
 
     @property
     def commits(self) -> int:
@@ -60,6 +67,10 @@ class Plan(_Account):
         yield from _kept_lines(self.card)
         if self.tag is not None:
             yield f"tag     {self.tag}"
+        yield from not_published_lines(self.not_published)
+        for text in self.unknown:
+            yield f"not known: {text}"
+        yield from self.foreign.lines(is_plan=True)
         sent, skipped = ((len(files), sum(size for _, size in files)) for files in (self.sent, self.skipped))
         how = f" in {counted(self.commits, 'pull request' if self.creates_pr else 'commit')}"
         yield sum_line(sent, len(self.deletions), skipped, is_plan=True, how=how)
@@ -78,6 +89,8 @@ class Pushed(_Account):
         had_tag: whether the commit had the tag already.
         is_dataset: whether it is a dataset; False for an adapter.
         pull_request: address of the pull request that proposes the commit; None where none was opened.
+        foreign: files that no push wrote and that were replaced, as a person allowed.
+        not_published: other files of the folder.
 
     """
 
@@ -92,11 +105,15 @@ class Pushed(_Account):
     had_tag: bool
     is_dataset: bool = True
     pull_request: str | None = None
+    foreign: Foreign = field(default_factory=Foreign)
+    not_published: tuple[str, ...] = ()
 
     def report(self) -> Iterator[str]:
         """Yield what was sent, the commit and its address."""
         sent, skipped = (self.sent_files, self.sent_bytes), (self.skipped_files, self.skipped_bytes)
         yield sum_line(sent, self.deleted_files, skipped)
+        yield from self.foreign.lines(is_plan=False)
+        yield from not_published_lines(self.not_published)
         yield from _kept_lines(self.card)
         unmerged = "names its address" if self.is_dataset else "is the folder's"
         done = "is merged with the one that was there" if self.card.is_merged else unmerged

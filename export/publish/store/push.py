@@ -6,21 +6,24 @@ dataset may see some shards of both, and two pushes to one place at the same tim
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from datasetkit.core.errors import OutputError
 from datasetkit.core.remote import RemotePath
 from datasetkit.export.dataset.manifest import MANIFEST_NAME, Manifest
-from datasetkit.export.publish.files import files_to_publish, is_shard_name
-from datasetkit.export.publish.former import check_others, former_files
+from datasetkit.export.publish.files import files_to_publish
+from datasetkit.export.publish.former import check_others, check_replace, former_files, is_name_of_ours
 from datasetkit.export.publish.store.sending import Difference, compare, read_journal, send
 from datasetkit.runtime.progress import OnProgress
 
 _JOURNAL_NAME = ".datasetkit-push.json"
 
 
-def plan(folder: Path, place: RemotePath, on_progress: OnProgress | None = None) -> Difference:
-    """Tell what :func:`push` would do; nothing is sent.
+def plan(
+    folder: Path, place: RemotePath, on_progress: OnProgress | None = None, *, replace: Sequence[str] = ()
+) -> Difference:
+    """Tell what :func:`push` would do, or be refused for; nothing is sent.
 
     Raises:
         BuiltFolderError, OutputError, OSError: as :func:`push` would.
@@ -29,22 +32,31 @@ def plan(folder: Path, place: RemotePath, on_progress: OnProgress | None = None)
     manifest = Manifest.read(folder)
     listed = place.files()
     files = files_to_publish(folder, manifest, on_progress)
-    known = former_files((place / MANIFEST_NAME).read_bytes(), place, OutputError) if MANIFEST_NAME in listed else {}
-    former = {name for name in known.keys() | read_journal(place, _JOURNAL_NAME, listed) if is_shard_name(name)}
-    check_others(listed.keys() - former - {file.path for file in files}, manifest, place, OutputError)
+    paths = {file.path for file in files}
+    check_replace(replace, paths)
+    known = former_files((place / MANIFEST_NAME).read_bytes()) if MANIFEST_NAME in listed else {}
+    former = known.keys() | filter(is_name_of_ours, read_journal(place, _JOURNAL_NAME, listed))
     ordered = sorted(files, key=lambda file: file.path == MANIFEST_NAME)
-    return compare(place, listed, ordered, former=former, known=known, unfinished=_JOURNAL_NAME in listed)
+    unfinished = _JOURNAL_NAME in listed
+    found = compare(place, listed, ordered, former=former, known=known, unfinished=unfinished, replace=replace)
+    check_others(listed.keys() - paths - set(found.deletions), manifest, place, OutputError)
+    return found
 
 
-def push(folder: Path, place: RemotePath, on_progress: OnProgress | None = None) -> Difference:
+def push(
+    folder: Path, place: RemotePath, on_progress: OnProgress | None = None, *, replace: Sequence[str] = ()
+) -> Difference:
     """Publish a built folder in a remote store; files there that no push wrote stay.
+
+    ``replace`` are paths of files that may be replaced, whoever wrote them.
 
     Raises:
         BuiltFolderError: the folder is not finished, or a shard is not the manifest's.
-        OutputError: files there would mix with the shards.
+        OutputError: files there that no push wrote would mix with the shards, or be replaced.
         OSError: the store refuses something, or cannot be reached.
 
     """
-    difference = plan(folder, place, on_progress)
+    difference = plan(folder, place, on_progress, replace=replace)
+    difference.foreign.check(place, OutputError)
     send(folder, place, difference, _JOURNAL_NAME, on_progress)
     return difference

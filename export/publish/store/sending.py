@@ -14,6 +14,7 @@ from pathlib import Path
 from datasetkit.core.errors import OutputError
 from datasetkit.core.remote import RemotePath
 from datasetkit.export.publish.files import LocalFile
+from datasetkit.export.publish.former import Foreign
 from datasetkit.runtime.progress import OnProgress, counter
 
 
@@ -26,6 +27,7 @@ class Difference:
         sent: those of them that it has not, or has with other bytes.
         deletions: names of files of an earlier run that are no longer wanted.
         journal: names of all files that this run, and those before it, may leave there; empty where none is needed.
+        foreign: which of those that are sent replace files that no run wrote.
 
     """
 
@@ -33,6 +35,7 @@ class Difference:
     sent: tuple[LocalFile, ...]
     deletions: tuple[str, ...]
     journal: tuple[str, ...]
+    foreign: Foreign
 
     @property
     def skipped(self) -> tuple[LocalFile, ...]:
@@ -64,6 +67,7 @@ def compare(
     former: Collection[str],
     known: Mapping[str, str | None],
     unfinished: bool,
+    replace: Collection[str] = (),
 ) -> Difference:
     """Compare what a remote folder holds with what it shall hold.
 
@@ -71,9 +75,11 @@ def compare(
         place: the folder.
         listed: its files with their sizes.
         files: all that it shall hold, in the order in which they are to be sent.
-        former: names of files that earlier runs wrote; whatever else is there stays.
+        former: names of files that earlier runs wrote, as long as the store's own record of a file, where it keeps
+            one, does not say otherwise; whatever else is there stays.
         known: sha256 by name, for stores that keep none beside a file.
         unfinished: whether there is a journal.
+        replace: names of files that may be replaced, whoever wrote them.
 
     """
 
@@ -83,11 +89,16 @@ def compare(
         remote = place / file.path
         return (remote.sha256() if remote.keeps_digests else known.get(file.path)) == file.sha256
 
+    def is_ours(path: str) -> bool:
+        remote = place / path
+        return path in former and not (remote.keeps_digests and remote.sha256() is None)
+
     wanted = {file.path for file in files}
     sent = tuple(file for file in files if not is_there(file))
-    deletions = tuple(sorted((set(former) & listed.keys()) - wanted))
-    journal = tuple(sorted(wanted.union(former))) if sent or deletions or unfinished else ()
-    return Difference(tuple(files), sent, deletions, journal)
+    deletions = tuple(path for path in sorted((set(former) & listed.keys()) - wanted) if is_ours(path))
+    journal = tuple(sorted(wanted.union(deletions))) if sent or deletions or unfinished else ()
+    foreign = Foreign.among((file.path for file in sent if file.path in listed), is_ours, replace)
+    return Difference(tuple(files), sent, deletions, journal, foreign)
 
 
 def send(

@@ -100,7 +100,7 @@ def test_another_recipe_is_refused_and_replaces_with_overwrite(tmp_path: Path, p
     out = tmp_path / "out"
     built(folder_recipe(pictures), out)
     before = contents(out)
-    with pytest.raises(OutputError, match=r"holds another build \(limit: None there, 2 here\).*--overwrite"):
+    with pytest.raises(OutputError, match=r"holds another build \(limit: not given there, 2 here\).*--overwrite"):
         built(folder_recipe(pictures, limit=2), out)
     assert contents(out) == before
     _, found = built(folder_recipe(pictures, limit=2), out, overwrite=True)
@@ -126,8 +126,8 @@ def test_splits_in_another_order_are_another_recipe(tmp_path: Path, pictures: Pa
     ("change", "message"),
     [
         ({"code_version": "0.2"}, "datasetkit 0.1 there, 0.2 here"),
-        ({"recipe": {"limit": 3}}, "limit: None there, 3 here"),
-        ({"recipe": {"limit": None, "new": 1}}, "new: None there, 1 here"),
+        ({"recipe": {"limit": 3}}, "limit: not given there, 3 here"),
+        ({"recipe": {"limit": None, "new": 1}}, "new: not given there, 1 here"),
         ({"models": (replace(DETECTOR, sha256="1" * 64), SEGMENTER)}, "the detector has other weights"),
         ({"models": (DETECTOR,)}, "the segmenter has other weights"),
         ({"models": (DETECTOR, SEGMENTER, replace(DETECTOR, role="captioner"))}, "the captioner has other weights"),

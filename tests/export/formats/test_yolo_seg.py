@@ -81,7 +81,8 @@ def test_labels_are_classes_and_fractions(small: Path, tmp_path: Path) -> None:
     result = export_folder(small, "yolo-seg", tmp_path / "out")
     assert (result.records, result.pictures, result.objects) == (5, 4, 9)
     assert result.mean_iou == 1.0
-    assert {loss.name: loss.count for loss in result.losses} == {"crowds": 3, "object_details": 9, "descriptions": 4}
+    losses = {"crowds": 3, "object_details": 9, "descriptions": 4, "missing_splits": 1}
+    assert {loss.name: loss.count for loss in result.losses} == losses
     config = yaml.safe_load((tmp_path / "out" / "data.yaml").read_text())
     names = {0: "cat", 1: "object", 2: "person"}
     assert config == {"train": "images/train", "test": "images/test", "names": names}
@@ -109,7 +110,8 @@ def test_the_loss_is_measured(tmp_path: Path) -> None:
     write_folder(tmp_path / "in", {"validation": [rows_of([item], overlay=False)]}, described=False)
     result = export_folder(tmp_path / "in", "yolo-seg", tmp_path / "out")
     losses = {loss.name: loss.count for loss in result.losses}
-    assert losses == {"holed_objects": 1, "parted_objects": 1, "changed_masks": 1, "unnamed_objects": 2}
+    lost = {"holed_objects": 1, "parted_objects": 1, "changed_masks": 1, "unnamed_objects": 2, "missing_splits": 1}
+    assert losses == lost
     assert result.mean_iou == pytest.approx((8 / 13 + 1) / 2), "five pixels lie between the parts"
     assert yaml.safe_load((tmp_path / "out" / "data.yaml").read_text())["val"] == "images/validation"
 
@@ -117,7 +119,8 @@ def test_the_loss_is_measured(tmp_path: Path) -> None:
 def test_every_split_is_listed(tmp_path: Path) -> None:
     splits = {name: [rows_of([bare_record(n)], overlay=False)] for n, name in enumerate(("val", "validation"))}
     write_folder(tmp_path / "in", splits, described=False)
-    export_folder(tmp_path / "in", "yolo-seg", tmp_path / "out")
+    result = export_folder(tmp_path / "in", "yolo-seg", tmp_path / "out", split="val")
+    assert {loss.name: loss.count for loss in result.losses} == {"absent_splits": 1, "missing_splits": 1}
     listed = yaml.safe_load((tmp_path / "out" / "data.yaml").read_text())
     assert listed == {"val": "images/val", "validation": "images/validation", "names": {}}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from datasetkit.core.files import file_sha256
 from datasetkit.export.dataset.card.pushed import pushed_card
 from datasetkit.export.publish.hub.calls import Patience
 from datasetkit.export.publish.hub.push import push
@@ -45,8 +46,11 @@ def local(folder: Path) -> dict[str, bytes]:
 
 def expected(hub: HubServer, folder: Path) -> dict[str, bytes]:
     """Every file that the Hub is to hold after the first push of a folder."""
-    card = pushed_card((folder / "README.md").read_text(), None, NAME, f"{hub.endpoint}/datasets/{NAME}")
-    return local(folder) | {"README.md": card.text.encode()}
+    files = local(folder)
+    digests = {path: file_sha256(folder / path) for path in files if not path.startswith(("data/", "README"))}
+    address = f"{hub.endpoint}/datasets/{NAME}"
+    card = pushed_card((folder / "README.md").read_text(), None, NAME, address, digests)
+    return files | {"README.md": card.text.encode()}
 
 
 def sent_objects(hub: HubServer) -> int:

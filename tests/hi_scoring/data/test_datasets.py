@@ -232,9 +232,10 @@ def test_datasets_on_the_hub_are_known_by_their_commit(hub: HubServer, built: Pa
     HfApi().upload_file(path_or_fileobj=b"x", path_in_repo="notes.txt", repo_id="user/scenes", repo_type="dataset")
     assert open_data("user/scenes", "test").identity.revision == hub.repository("user/scenes").head != first
     for revision in ("v1", first):
-        assert open_data(f"user/scenes@{revision}", limit=1).identity == type(data.identity)(
-            "user/scenes", "train", first, None, 1
-        )
+        for name in ("user/scenes", "hf://datasets/user/scenes"):
+            assert open_data(f"{name}@{revision}", limit=1).identity == type(data.identity)(
+                "user/scenes", "train", first, None, 1
+            )
 
 
 @pytest.mark.parametrize(

@@ -188,10 +188,11 @@ def test_a_read_that_breaks_off_is_made_again(published: HubServer) -> None:
     assert published.faults.met(fault) == 1
 
 
-@pytest.mark.parametrize("name", ["user/nothing", f"{NAME}@v9", "user/a--b"])
+@pytest.mark.parametrize("name", ["user/nothing", f"{NAME}@v9", "hf://datasets/user/a"])
 def test_what_is_not_there_is_one_line(published: HubServer, name: str, temporary: Path) -> None:
     code, shown, errors = run(name)
     assert (code, shown) == (1, "")
+    name = name.removeprefix("hf://datasets/")
     assert errors.startswith(f"error: {name} is not a folder; ")
     assert errors.count("\n") == 1
     assert name in errors.split("; ")[1]

@@ -15,13 +15,13 @@ from click.testing import CliRunner
 
 import datasetkit as dk
 from datasetkit.cli import app
-from datasetkit.core.errors import AddressError, BuiltFolderError
-from datasetkit.core.paths import as_place
+from datasetkit.core.errors import AddressError, BuiltFolderError, OutputError
+from datasetkit.core.paths import EXPORT_MARKER, as_place
 from datasetkit.core.remote import RemotePath
 from datasetkit.export.dataset.manifest import Manifest
 from datasetkit.export.dataset.reading import iter_rows
 from datasetkit.export.dataset.verification.verify import verify_files
-from datasetkit.export.formats.exporting import MARKER_NAME, export_folder
+from datasetkit.export.formats.exporting import export_folder
 from datasetkit.export.publish.store.dataset import remote_files
 from datasetkit.export.publish.store.push import plan, push
 from tests.buckets import CREDENTIALS, Bucket
@@ -181,13 +181,17 @@ def test_a_store_that_keeps_no_digests_is_known_by_its_manifest(
         assert list(verify_files(files)) == []
 
 
-def test_a_shard_that_somebody_changed_is_sent_again(bucket: Bucket, scenes: Path) -> None:
+def test_a_shard_that_somebody_changed_is_replaced_by_name_alone(bucket: Bucket, scenes: Path) -> None:
     place = remote(bucket.address("scenes"))
     push(scenes, place)
     data = bytearray(local(scenes)[SECOND])
     data[100] ^= 1
     bucket.write(f"scenes/{SECOND}", bytes(data))
-    assert [file.path for file in push(scenes, place).sent] == [SECOND]
+    assert plan(scenes, place).foreign.refused == (SECOND,)
+    with pytest.raises(OutputError, match=f"{SECOND}, which no push of datasetkit wrote or which changed since"):
+        push(scenes, place)
+    assert bucket.contents(f"scenes/{SECOND}")[""] == bytes(data)
+    assert [file.path for file in push(scenes, place, replace=[SECOND]).sent] == [SECOND]
     assert bucket.contents("scenes") == local(scenes)
 
 
@@ -195,7 +199,8 @@ def test_a_shard_that_somebody_changed_is_sent_again(bucket: Bucket, scenes: Pat
     ("key", "data", "message"),
     [
         ("data/train-extra.parquet", b"x", "which no push of datasetkit wrote and load_dataset would read"),
-        ("manifest.json", b"{}", "is none of datasetkit"),
+        ("manifest.json", b"{}", "to replace: --replace manifest.json"),
+        ("README.md", b"# Theirs", "to replace: --replace README.md"),
         (".datasetkit-push.json", b"[]", "is no journal of datasetkit"),
     ],
 )
@@ -204,6 +209,36 @@ def test_what_would_mix_is_refused(bucket: Bucket, scenes: Path, key: str, data:
     code, _, error = run("push", scenes, bucket.address("scenes"))
     assert (code, message in error) == (1, True), error
     assert bucket.contents("scenes") == {key: data}
+
+
+def test_files_of_others_are_replaced_by_name_alone(bucket: Bucket, scenes: Path) -> None:
+    mine = {"scenes/README.md": b"# Mine", "scenes/assets/samples.jpg": b"mine", "scenes/notes.md": b"mine"}
+    for key, data in mine.items():
+        bucket.write(key, data)
+    address = bucket.address("scenes")
+    shown = run("push", scenes, address, "--dry-run")[1].splitlines()
+    assert "the push would be refused; to replace: --replace README.md --replace assets/samples.jpg" in shown
+    code, _, error = run("push", scenes, address)
+    assert (code, "has README.md, assets/samples.jpg, which no push of datasetkit wrote" in error) == (1, True)
+    assert bucket.contents() == mine
+    shown = run("push", scenes, address, "--replace", "README.md", "--replace", "assets/samples.jpg")[1].splitlines()
+    assert shown[1:3] == [
+        f"replace {name}, which no push of datasetkit wrote" for name in ("README.md", "assets/samples.jpg")
+    ]
+    assert bucket.contents("scenes") == local(scenes) | {"notes.md": b"mine"}
+    bucket.write("scenes/README.md", b"# Changed since")
+    assert plan(scenes, remote(address)).foreign.refused == ("README.md",)
+
+
+def test_an_export_replaces_nothing_of_others(bucket: Bucket, scenes: Path) -> None:
+    address = bucket.address("coco")
+    assert run("export", scenes, address, "--to", "coco", "--split", "test")[0] == 0
+    bucket.write("coco/train.json", b"mine")
+    name = next(key for key in bucket.contents("coco") if key.endswith(".json") and not key.startswith("."))
+    bucket.write(f"coco/{name}", b"mine")
+    code, _, error = run("export", scenes, address, "--to", "coco", "--split", "test", "--overwrite")
+    assert (code, f"holds {name}, which no export wrote" in error) == (1, True), error
+    assert bucket.contents(f"coco/{name}")[""] == b"mine"
 
 
 def test_verify_finds_a_flipped_byte_and_leaves_nothing(
@@ -231,8 +266,8 @@ def test_an_export_is_the_one_that_is_made_here(bucket: Bucket, scenes: Path, tm
     code, shown, _ = run("export", scenes, address, "--to", "coco")
     assert (code, shown.endswith(f"wrote        {address}\n")) == (0, True)
     there = bucket.contents("exports/coco")
-    assert {**there, MARKER_NAME: b""} == {**here, MARKER_NAME: b""}
-    assert set(json.loads(there[MARKER_NAME])["files"]) == here.keys()
+    assert {**there, EXPORT_MARKER: b""} == {**here, EXPORT_MARKER: b""}
+    assert set(json.loads(there[EXPORT_MARKER])["files"]) == here.keys()
     bucket.write("exports/coco/mine.txt", b"mine")
     assert "is not empty; give another DEST, or --overwrite" in run("export", scenes, address, "--to", "yolo-seg")[2]
     assert run("export", scenes, address, "--to", "yolo-seg", "--overwrite")[0] == 0
@@ -252,7 +287,7 @@ def test_an_export_that_is_cut_short_is_made_again(
             CliRunner().invoke(
                 app, ["export", str(scenes), bucket.address("x"), "--to", "coco"], catch_exceptions=False
             )
-    assert MARKER_NAME not in bucket.contents("x")
+    assert EXPORT_MARKER not in bucket.contents("x")
     assert run("export", scenes, bucket.address("x"), "--to", "webdataset")[0] == 0
     export_folder(scenes, "webdataset", tmp_path / "here")
     assert bucket.contents("x").keys() == local(tmp_path / "here").keys()
@@ -302,7 +337,19 @@ def test_errors_are_one_line(bucket: Bucket, scenes: Path, tmp_path: Path) -> No
             f"error: {address}/x.parquet is neither a file nor",
         ),
         (("build", "webdataset", f"{address}/x-{{0..1}}.tar", "--out", out), f"error: {address}/x-0.tar is neither a"),
-        (("build", "folder", "s4://bucket/x", "--out", out), "Protocol not known: s4"),
+        (
+            ("build", "folder", "s4://bucket/x", "--out", out),
+            "s4:// is not allowed; give a path, or an address of abfs",
+        ),
+        (("push", scenes, "ftp://host/x"), "ftp:// is not allowed"),
+        (("push", scenes, "https://example.com/x"), "cannot be written to; give an address of abfs"),
+        (("push", scenes, "s3:/bucket/x"), "was s3://bucket/x meant?"),
+        (("stats", address), f"{address} is not a folder on this machine; of a dataset elsewhere only verify works"),
+        (("export", scenes, "hf://datasets/user/x", "--to", "coco"), "where nothing but `datasetkit push FOLDER"),
+        (
+            ("push", scenes, address, "--replace", "x"),
+            "--replace x names no file that is pushed; these are README.md, assets/",
+        ),
         (("build", "folder", scenes, "--out", address), f"then send it: datasetkit push FOLDER {address}"),
     ]:
         code, shown, error = run(*arguments)

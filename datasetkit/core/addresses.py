@@ -1,0 +1,217 @@
+"""Addresses as people write them. Owns which schemes are allowed, what a name on the Hub is, and what is refused.
+
+Whatever takes a place asks here: :func:`split_address` for ``s3://bucket/prefix`` and its kin, :func:`hub_address` for
+every spelling of a repository on the Hugging Face Hub. The Hub is no store: it is written by ``push`` alone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+from urllib.parse import quote
+
+from datasetkit.core.errors import AddressError
+from datasetkit.core.text import one_line
+
+RepoType = Literal["dataset", "model"]
+
+LOCAL_SCHEMES = frozenset({"file", "local"})
+WRITTEN_SCHEMES = frozenset({"abfs", "abfss", "az", "gcs", "gs", "memory", "s3", "s3a"})
+"""Stores that files can be sent to; fsspec's own backends or well-known ones."""
+SCHEMES = LOCAL_SCHEMES | WRITTEN_SCHEMES | {"hf", "http", "https"}
+"""All that may be read. For any other, fsspec would import whichever package claims it."""
+
+_ADDRESS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]+)://(?P<rest>.*)", re.DOTALL | re.IGNORECASE)
+_CHAINED = re.compile(r"[\w+.-]+::.*://.*|.*://.*::.*", re.DOTALL)
+_MISSPELT = re.compile(rf"(?P<scheme>{'|'.join(sorted(SCHEMES))})(?::/*|//)(?P<rest>[^/].*)", re.DOTALL | re.IGNORECASE)
+_SECRET = re.compile(r"[^/@]*:[^/@]*@")
+_WEB = ("http", "https")
+_PART = r"[A-Za-z0-9_][\w.-]*"
+_KINDS = {"dataset": "datasets", "model": "models"}
+_NAME = re.compile(rf"(?P<kind>(?:{'|'.join(_KINDS.values())})/)?(?P<id>{_PART}/{_PART})/?(?:@(?P<revision>\S+))?")
+
+
+def foreign_scheme(text: str) -> str | None:
+    """Return the scheme that a text begins with, where it is not an allowed one."""
+    match = _ADDRESS.match(text)
+    scheme = None if match is None else match["scheme"].lower()
+    return None if scheme in SCHEMES else scheme
+
+
+def split_address(value: str) -> tuple[str, str] | None:
+    """Part an address into its scheme, in lower case, and what follows ``://``; None for a path.
+
+    Raises:
+        AddressError: the scheme is not allowed, the address is misspelt, several in one, or holds a password.
+
+    """
+    if _CHAINED.fullmatch(value):
+        raise AddressError(f"{value!r} names no one place; give an address as s3://bucket/prefix")
+    match = _ADDRESS.fullmatch(value)
+    if match is None:
+        wrong = _MISSPELT.fullmatch(value)
+        if wrong is not None and not _is_plain_path(value):
+            meant = f"{wrong['scheme'].lower()}://{wrong['rest'] if wrong['scheme'] not in LOCAL_SCHEMES else '/...'}"
+            raise AddressError(f"{value!r} is neither a path that is there nor an address; was {meant} meant?")
+        return None
+    scheme, rest = match["scheme"].lower(), match["rest"]
+    if scheme not in SCHEMES:
+        raise AddressError(f"{scheme}:// is not allowed; give a path, or an address of {', '.join(sorted(SCHEMES))}")
+    if _SECRET.match(rest):
+        raise _secret(rest.partition("@")[2])
+    return scheme, rest
+
+
+def check_public(scheme: str, rest: str) -> None:
+    """Refuse a query, which may be a signature: the address would be published with the recipe.
+
+    Raises:
+        AddressError: there is one.
+
+    """
+    if scheme in _WEB and "?" in rest:
+        raise _secret(rest.partition("?")[0])
+
+
+def check_written(scheme: str, place: object) -> None:
+    """Refuse to write where only ``push`` may, or nobody.
+
+    Raises:
+        AddressError: the scheme is not one of :data:`WRITTEN_SCHEMES`.
+
+    """
+    if scheme == "hf":
+        raise AddressError(f"{place} is on the Hub, where nothing but `datasetkit push FOLDER user/name` writes")
+    if scheme not in WRITTEN_SCHEMES:
+        raise AddressError(f"{place} cannot be written to; give an address of {', '.join(sorted(WRITTEN_SCHEMES))}")
+
+
+@dataclass(frozen=True, slots=True)
+class HubAddress:
+    """A repository on the Hub.
+
+    Args:
+        repo_id: ``user/name``.
+        revision: branch, tag or commit; None where none was named.
+
+    """
+
+    repo_type: RepoType
+    repo_id: str
+    revision: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.repo_id}@{self.revision}" if self.revision else self.repo_id
+
+    def at(self, revision: str | None) -> Self:
+        """Return the same at a revision that was given apart; None leaves the address's own.
+
+        Raises:
+            AddressError: the address names another one.
+
+        """
+        if None not in {revision, self.revision} and revision != self.revision:
+            raise AddressError(f"{self} names the revision {self.revision}, and an option {revision}; give one of them")
+        return type(self)(self.repo_type, self.repo_id, self.revision if revision is None else revision)
+
+    def check_no_folder(self) -> None:
+        """Refuse a name that ``datasets`` would take for a folder here.
+
+        Raises:
+            AddressError: there is such a folder.
+
+        """
+        if Path(self.repo_id).exists():
+            raise AddressError(f"a folder {self.repo_id} is here, and would be read instead; start from another folder")
+
+
+def hub_address(value: str, repo_type: RepoType) -> HubAddress | None:
+    """Read a name or an address of a repository on the Hub, however it is spelt.
+
+    Taken are ``user/name``, ``datasets/user/name``, both with ``@revision``, ``hf://datasets/user/name@revision``,
+    ``hf://user/name`` (a model) and the address of the repository's page, on huggingface.co or where ``HF_ENDPOINT``
+    is, with or without ``https://``, ``www.`` and ``/tree/revision``. Whether ``user/name`` is a folder here is for the
+    caller to see.
+
+    Args:
+        value: as it was typed.
+        repo_type: what is wanted, which ``user/name`` does not say.
+
+    Returns:
+        None where it is not about the Hub: a path, or an address elsewhere.
+
+    Raises:
+        AddressError: it is about the Hub, but not a repository of the wanted type, or more than a repository.
+
+    """
+    uri = _hub_uri(value, repo_type)
+    if uri is None:
+        return None
+    from huggingface_hub import constants, parse_hf_uri
+    from huggingface_hub.errors import HfUriError
+
+    value = value.partition("?")[0]  # shown in no message: it may hold a signature
+    usual = f"user/name or hf://{'datasets/' if repo_type == 'dataset' else ''}user/name"
+    try:
+        found = parse_hf_uri(uri, endpoint=constants.ENDPOINT)
+    except HfUriError as error:
+        raise AddressError(
+            f"{value!r} is not the address of a {repo_type} on the Hub: {one_line(error.msg)} Write it as {usual}"
+        ) from None
+    if found.type != repo_type:
+        raise AddressError(f"{value!r} is the address of a {found.type}, and this is about a {repo_type}: {usual}")
+    if found.path_in_repo:
+        raise AddressError(
+            f"{value!r} names {found.path_in_repo} in a repository; give the repository alone, as {found.id} (a / in a "
+            "revision is %2F)"
+        )
+    return HubAddress(repo_type, found.id, found.revision)
+
+
+def _hub_uri(value: str, repo_type: RepoType) -> str | None:
+    """Spell an address of the Hub such that huggingface_hub reads it; None for all others."""
+    name = _NAME.fullmatch(value)
+    if name is not None and not _is_host(value.partition("/")[0]):
+        kind = name["kind"] or f"{_KINDS[repo_type]}/"
+        return f"hf://{kind}{name['id']}" + (f"@{quote(name['revision'], safe='')}" if name["revision"] else "")
+    split = split_address(value)
+    scheme, rest = split or ("https", value)
+    if scheme == "hf":
+        return f"hf://{rest.lstrip('/')}"
+    rest = rest.partition("?")[0]
+    host = rest.partition("/")[0]
+    if scheme not in _WEB or not _is_host(host):
+        return None
+    return f"https://{rest.removeprefix(host[:4]) if host.lower().startswith('www.') else rest}"
+
+
+def _is_host(host: str) -> bool:
+    """Whether pages of the Hub have that host, which may have a port."""
+    if "." not in host and ":" not in host:
+        return False
+    from huggingface_hub import constants
+
+    endpoint = constants.ENDPOINT.partition("://")[2].partition("/")[0]
+    known = {*constants.HF_URL_HOSTS, endpoint.lower()}
+    return bool(known & set(_forms(host.lower())))
+
+
+def _forms(host: str) -> Iterable[str]:
+    bare = host.removeprefix("www.")
+    return bare, bare.removesuffix(":443").removesuffix(":80")
+
+
+def _is_plain_path(value: str) -> bool:
+    """Whether what looks like a misspelt address is there, or begins in a folder that is, as ``local//data`` may."""
+    return os.path.lexists(value) or Path(value.partition("/")[0]).is_dir()
+
+
+def _secret(host: str) -> AddressError:
+    return AddressError(
+        f"the address of {host} holds what may be secret, and would be published with the recipe; give credentials by "
+        "the environment or the store's own configuration"
+    )

@@ -1,0 +1,158 @@
+"""Objects of COCO's images. Owns the way from an annotation to an object, and the frame that masks were drawn on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from datasetkit.core.errors import UnusableError
+from datasetkit.core.image import LoadedImage
+from datasetkit.core.ledger import Drop, DropReason, Notice, NoticeKind
+from datasetkit.core.mask import oriented_box
+from datasetkit.core.record import KeyObject, Maker, ObjectProvenance
+from datasetkit.core.text import one_line
+from datasetkit.sources.coco_index import CocoIndex
+from datasetkit.sources.coco_records import UNFIT, Json, is_own_annotation, object_of
+from datasetkit.sources.coco_values import identity, is_crowd, read_box, read_shape, whole
+
+
+@dataclass(frozen=True, slots=True)
+class FoundObjects:
+    """The objects of one record, their ids by those of their annotations, and what was left out or is odd."""
+
+    objects: tuple[KeyObject, ...]
+    ids: Mapping[str, int]
+    drops: tuple[Drop, ...]
+    notices: tuple[Notice, ...]
+
+
+class ObjectReader:
+    """Reads objects.
+
+    Args:
+        index: where annotations are.
+        crowds: what those with iscrowd are, as the option has it.
+        are_things: whether they are single things.
+
+    """
+
+    def __init__(self, index: CocoIndex, crowds: str, *, are_things: bool) -> None:
+        self._index = index
+        self._crowds = crowds
+        self._are_things = are_things
+
+    def read(
+        self, record_id: str, number: int, image: Json, loaded: LoadedImage, listed: Mapping[str, Json] | None
+    ) -> FoundObjects:
+        """Read the objects of a record.
+
+        Args:
+            record_id: the record's.
+            number: of the image.
+            image: its entry.
+            loaded: its file.
+            listed: the annotations that are the record's, in order, with what its caption says of them; None for all.
+
+        Raises:
+            UnusableError: the masks belong to an image of another size.
+
+        """
+        places = self._index.instances.of(number)
+        if listed is not None:
+            order = {one: place for place, one in enumerate(listed)}
+            places = sorted((place for place in places if place[0] in order), key=lambda place: order[place[0]])
+        if not places:
+            return FoundObjects((), {}, (), ())
+        frame_hw, turn, kinds = _mask_frame(image, loaded)
+        if self._are_things and self._crowds == "auto":
+            kinds.append(NoticeKind.ALL_CROWDS)
+        notices = [Notice(record_id, kind) for kind in kinds]
+        found: list[tuple[str, KeyObject]] = []
+        drops: list[Drop] = []
+        numbers = _object_ids([place[0] for place in places], listed)
+        for (annotation_id, start, length), object_id in zip(places, numbers, strict=True):
+            annotation = self._index.instances.read(start, length)
+            try:
+                item, odd = self._object(annotation, annotation_id, frame_hw, turn)
+            except UnusableError as error:
+                drops.append(Drop("annotation", annotation_id, error.reason, error.detail))
+                continue
+            try:
+                if is_own_annotation(annotation):
+                    item = object_of(item, annotation)
+                item = object_of(item, (listed or {}).get(annotation_id, {}))
+            except UNFIT as error:
+                odd[NoticeKind.DETAILS_UNUSABLE] = one_line(error)
+            for kind, detail in odd.items():
+                where = f"annotation {annotation_id}"
+                notices.append(Notice(record_id, kind, f"{where}: {detail}" if detail else where))
+            found.append((annotation_id, replace(item, id=len(found) if listed is None else object_id)))
+        ids = {one: item.id for one, item in reversed(found)}
+        return FoundObjects(tuple(item for _, item in found), ids, tuple(drops), tuple(notices))
+
+    def _object(
+        self, annotation: Json, annotation_id: str, frame_hw: tuple[int, int], turn: int
+    ) -> tuple[KeyObject, dict[NoticeKind, str]]:
+        """Read an annotation as COCO has it, and what is odd in it, with details.
+
+        Raises:
+            UnusableError: no part of it is in the image.
+
+        """
+        crowd = not self._are_things and is_crowd(annotation.get("iscrowd"))
+        mask, around, odd = read_shape(annotation, frame_hw, ignored=crowd and self._crowds == "ignore")
+        category = self._index.categories.get(identity(annotation.get("category_id")))
+        if category is None:
+            odd[NoticeKind.UNKNOWN_CATEGORY] = f"category_id is {one_line(annotation.get('category_id'))[:20]}"
+        stated = read_box(annotation.get("bbox"))
+        maker = Maker.HUMAN if annotation.get("score") is None else Maker.MODEL
+        item = KeyObject(
+            id=0,
+            mask=mask and mask.oriented(turn),
+            category=None if category is None else category.name,
+            is_crowd=crowd,
+            source_bbox=stated and oriented_box(stated, frame_hw, turn),
+            box=around and oriented_box(around, frame_hw, turn),
+            provenance=ObjectProvenance(stated and maker, None if mask is None else maker),
+            source_id=annotation_id,
+        )
+        return item, odd
+
+
+def _object_ids(annotation_ids: list[str], listed: Mapping[str, Json] | None) -> list[int]:
+    """Return the ids that a caption lists for its objects; those that are none, or come twice, are numbered anew."""
+    wanted = [(listed or {}).get(one, {}).get("id") for one in annotation_ids]
+    taken: set[int] = set()
+    free = max([one for one in wanted if type(one) is int and 0 <= one < 2**31 - len(wanted)], default=-1) + 1
+    numbers = []
+    for one in wanted:
+        if type(one) is int and 0 <= one < free and one not in taken:
+            number = one
+        else:
+            number, free = free, free + 1
+        taken.add(number)
+        numbers.append(number)
+    return numbers
+
+
+def _mask_frame(image: Json, loaded: LoadedImage) -> tuple[tuple[int, int], int, list[NoticeKind]]:
+    """Return the size of the image that masks were drawn on, the EXIF orientation to turn them by, and what is odd.
+
+    A side that is not stated, or as null, 0 or no number, fits any image.
+    """
+    stated = [whole(image.get(side)) for side in ("height", "width")]
+    known = [(place, side) for place, side in enumerate(stated) if side is not None and side > 0]
+    notices = [NoticeKind.SIZE_UNKNOWN] if len(known) < len(stated) else []
+    raw_hw, upright_hw = loaded.raw_size_hw, loaded.encoded.size_hw
+    fits_upright = all(upright_hw[place] == side for place, side in known)
+    if all(raw_hw[place] == side for place, side in known):
+        if loaded.orientation != 1 and fits_upright:
+            notices.append(NoticeKind.MASK_FRAME_ASSUMED_RAW)
+        return raw_hw, loaded.orientation, notices
+    if fits_upright:
+        return upright_hw, 1, notices
+    height, width = upright_hw
+    raise UnusableError(
+        DropReason.SIZE_MISMATCH,
+        f"masks are for {stated[1]}x{stated[0]} px, the image {loaded.encoded.name} has {width}x{height} px",
+    )

@@ -1,0 +1,138 @@
+"""COCO's elements of a built dataset. Owns their keys: COCO's, LVIS's, and ours, by which a build reads records back.
+
+What records of one picture say differently of an object is in the captions, in ``objects``; annotations have what the
+first record says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+from datasetkit.core.label_map import UNNAMED, CategoryId
+from datasetkit.core.record import KeyObject, Phrase, Question, Record
+from datasetkit.export.formats.built import ObjectKey, Picture, object_keys
+from datasetkit.export.formats.names import is_address
+
+Json = dict[str, Any]
+AnnotationIds = Mapping[ObjectKey, int]
+
+
+def image_entry(
+    picture: Picture, image_id: int, file_name: str, license_id: int, categories: Mapping[str, CategoryId]
+) -> Json:
+    """Spell a picture; ``source`` says of its file what COCO's keys do not."""
+    record = picture.records[0]
+    uri, name = record.source.uri, record.image.name
+    source = {"uri": uri, "sha256": record.source.sha256}
+    read_as = file_name if is_address(uri) else PurePosixPath(file_name).name
+    host = urlsplit(uri).hostname or ""
+    address = {"flickr_url" if "flickr" in host else "coco_url": uri} if is_address(uri) else {}
+    return {
+        "id": image_id,
+        "file_name": file_name,
+        "width": picture.image.width,
+        "height": picture.image.height,
+        "license": license_id,
+        **address,
+        "neg_category_ids": [categories[one] for one in record.absent_categories],
+        "not_exhaustive_category_ids": [categories[one] for one in record.partial_categories],
+        "source_id": record.image_id,
+        "source": source if name == read_as else source | {"path": name},
+    }
+
+
+def annotation(item: KeyObject, annotation_id: int, image_id: int, categories: Mapping[str, CategoryId]) -> Json:
+    """Spell an object; ``category`` is null for one without."""
+    return {
+        "id": annotation_id,
+        "image_id": image_id,
+        "category_id": categories[item.category or UNNAMED],
+        "segmentation": [] if item.mask is None else item.mask.to_coco(),
+        "area": 0 if item.area is None else item.area,
+        "bbox": list(item.box_xywh or (0.0, 0.0, 0.0, 0.0)),
+        "iscrowd": int(item.is_crowd),
+        **_said(item),
+        "source_id": item.source_id,
+        **({} if item.category else {"category": None}),
+    }
+
+
+def _said(item: KeyObject) -> Json:
+    """Spell what is said of an object beyond COCO: all that its picture's records may disagree in."""
+    return {
+        "is_key": item.is_key,
+        "status": item.status.value,
+        "salience": item.salience,
+        "scores": asdict(item.scores),
+        "source_bbox": item.source_bbox,
+        "provenance": asdict(item.provenance),
+    }
+
+
+def record_entry(
+    record: Record, entry_id: int, image_id: int, objects: Mapping[ObjectKey, KeyObject], ids: AnnotationIds
+) -> Json:
+    """Spell a record: its caption, where it has one, and all that belongs to the record and not to its picture.
+
+    Args:
+        record: the record.
+        entry_id: of the caption.
+        image_id: of the picture.
+        objects: the picture's, as its annotations have them.
+        ids: of their annotations.
+
+    """
+    keys = object_keys(record)
+    by_object = {item.id: ids[key] for item, key in zip(record.objects, keys, strict=True)}
+    entry: Json = {"id": entry_id, "image_id": image_id}
+    if record.description is not None:
+        entry["caption"] = record.description
+    entry["record_id"] = record.record_id
+    entry["phrases"] = [_phrase(phrase, by_object) for phrase in record.phrases]
+    if record.questions:
+        entry["questions"] = [_question(question, by_object) for question in record.questions]
+    if record.language is not None:
+        entry["language"] = record.language
+    own = [_differing(item, objects[key], ids[key]) for item, key in zip(record.objects, keys, strict=True)]
+    if own != [{"annotation_id": number, "id": place} for place, number in enumerate(ids.values())]:
+        entry["objects"] = own
+    return entry
+
+
+def _differing(item: KeyObject, first: KeyObject, annotation_id: int) -> Json:
+    """Say which annotation an object is, its id in the record, and what the annotation says otherwise."""
+    known = _said(first)
+    return {
+        "annotation_id": annotation_id,
+        "id": item.id,
+        **{key: value for key, value in _said(item).items() if value != known[key]},
+    }
+
+
+def _phrase(phrase: Phrase, ids: Mapping[int, int]) -> Json:
+    return {
+        "text": phrase.text,
+        "start": phrase.start,
+        "end": phrase.end,
+        "annotation_ids": [ids[number] for number in phrase.object_ids],
+        "candidates": [{"annotation_id": ids[item.object_id], "score": item.score} for item in phrase.candidates],
+        "score": phrase.score,
+        "status": phrase.status.value,
+        "reason": phrase.reason,
+        "provenance": phrase.provenance,
+        "kind": phrase.kind.value,
+    }
+
+
+def _question(question: Question, ids: Mapping[int, int]) -> Json:
+    return {
+        "question": question.question,
+        "answer": question.answer,
+        "type": question.type,
+        "options": list(question.options),
+        "annotation_ids": [ids[number] for number in question.object_ids],
+    }

@@ -1,0 +1,100 @@
+"""File names of images in exports. Owns which names of a source can be written as they are.
+
+A name is kept where every system can hold it, no other image of the split has it, and its ending is that of an image.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from pathlib import PurePosixPath
+
+from datasetkit.core.record import Record
+
+_ENDINGS = frozenset(
+    [
+        ".avif",
+        ".bmp",
+        ".gif",
+        ".j2k",
+        ".jfif",
+        ".jp2",
+        ".jpe",
+        ".jpeg",
+        ".jpg",
+        ".mpo",
+        ".pbm",
+        ".pgm",
+        ".png",
+        ".ppm",
+        ".tif",
+        ".tiff",
+        ".webp",
+    ]
+)
+# Control characters, and what Windows refuses; no hidden part, and none that ends in a blank or a dot.
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"\\|?*]|(^|/)\.|[ .](/|$)')
+_LONGEST_PART_BYTES = 255
+
+
+def source_name(record: Record) -> str:
+    """Return the name of a record's image file in its source, with its folder where that is known."""
+    return record.source.uri if _says_folder(record) else record.image.name
+
+
+def published_name(record: Record) -> str:
+    """Return that name as it fits the published bytes: a file that was encoded again has another ending."""
+    name = record.image.name
+    return str(PurePosixPath(record.source.uri).with_name(name)) if _says_folder(record) else name
+
+
+def is_address(uri: str) -> bool:
+    """Return whether a source is named by an address, and not by a path."""
+    return "://" in uri
+
+
+class FileNames:
+    """The names of one folder's images; no two of them are the same on any system."""
+
+    def __init__(self) -> None:
+        self._files: set[str] = set()
+        self._folders: set[str] = set()
+
+    def take(self, wanted: str, otherwise: str) -> str:
+        """Return the name that an image gets.
+
+        Args:
+            wanted: with its folder, ``/`` between parts.
+            otherwise: a safe name without a folder, which is made unique.
+
+        """
+        name = wanted if _is_safe(wanted) and self._is_free(wanted) else otherwise
+        while not self._is_free(name):
+            name = f"_{name}"
+        folded = PurePosixPath(_folded(name))
+        self._files.add(str(folded))
+        self._folders.update(map(str, folded.parents))
+        return name
+
+    def _is_free(self, name: str) -> bool:
+        folded = PurePosixPath(_folded(name))
+        is_taken = str(folded) in self._files or str(folded) in self._folders
+        return not is_taken and self._files.isdisjoint(map(str, folded.parents))
+
+
+def _says_folder(record: Record) -> bool:
+    """Return whether the source is the path of the image's file, and neither an address nor a place in a table."""
+    uri, name = PurePosixPath(record.source.uri), record.image.name
+    is_file = not is_address(record.source.uri) and uri.suffix.lower() in _ENDINGS
+    return is_file and "/" not in name and uri.stem == PurePosixPath(name).stem
+
+
+def _is_safe(name: str) -> bool:
+    parts = name.split("/")
+    is_sound = "" not in parts and not _UNSAFE.search(name)
+    is_short = all(len(part.encode(errors="replace")) <= _LONGEST_PART_BYTES for part in parts)
+    return is_sound and is_short and PurePosixPath(name).suffix.lower() in _ENDINGS
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

@@ -1,0 +1,160 @@
+"""Addresses as people write them: which are of the Hub, which of a store, and what is said of the others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from datasetkit.core.addresses import SCHEMES, HubAddress, RepoType, hub_address
+from datasetkit.core.errors import AddressError
+from datasetkit.core.paths import as_place
+from datasetkit.core.remote import RemotePath
+
+DATASETS = {
+    "user/name": None,
+    "user/name@v1": "v1",
+    "user/name@a/b": "a/b",
+    "datasets/user/name": None,
+    "datasets/user/name@v1": "v1",
+    "hf://datasets/user/name": None,
+    "HF://datasets/user/name/": None,
+    "hf://datasets/user/name@v1": "v1",
+    "hf://datasets/user/name@refs/pr/1": "refs/pr/1",
+    "hf://datasets/user/name@a%2Fb": "a/b",
+    "hf:///datasets/user/name": None,
+    "https://huggingface.co/datasets/user/name": None,
+    "http://huggingface.co/datasets/user/name/": None,
+    "HTTPS://www.HuggingFace.co/datasets/user/name": None,
+    "https://hf.co/datasets/user/name/tree/main": "main",
+    "https://huggingface.co/datasets/user/name/tree/refs%2Fpr%2F1": "refs/pr/1",
+    "huggingface.co/datasets/user/name": None,
+    "www.huggingface.co/datasets/user/name?row=3": None,
+    "https://hub.example:8080/datasets/user/name": None,
+    "hub.example:8080/datasets/user/name/tree/v1": "v1",
+}
+
+
+@pytest.fixture(autouse=True)
+def endpoint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A Hub of one's own, as HF_ENDPOINT names it when huggingface_hub is imported; and an empty folder to be in."""
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "https://hub.example:8080")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(("value", "revision"), DATASETS.items())
+def test_every_spelling_of_a_dataset(value: str, revision: str | None) -> None:
+    assert hub_address(value, "dataset") == HubAddress("dataset", "user/name", revision)
+
+
+@pytest.mark.parametrize(
+    "value", ["user/name", "models/user/name", "hf://user/name", "https://huggingface.co/user/name/"]
+)
+def test_every_spelling_of_a_model(value: str) -> None:
+    assert hub_address(value, "model") == HubAddress("model", "user/name")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "scenes",
+        "./a/b",
+        "../b",
+        "/a/b",
+        "a/b/c",
+        "user/..",
+        "C:/x",
+        "s3://bucket/x",
+        "https://example.com/user/name",
+    ],
+)
+def test_what_is_not_about_the_hub(value: str) -> None:
+    assert hub_address(value, "dataset") is None
+
+
+@pytest.mark.parametrize(
+    ("value", "repo_type", "message"),
+    [
+        (
+            "hf://user/name",
+            "dataset",
+            "is the address of a model, and this is about a dataset: user/name or hf://datasets",
+        ),
+        ("https://huggingface.co/user/name", "dataset", "is the address of a model"),
+        (
+            "datasets/user/name",
+            "model",
+            "is the address of a dataset, and this is about a model: user/name or hf://user",
+        ),
+        ("hf://spaces/user/name", "dataset", "is the address of a space"),
+        ("hf://buckets/user/name", "dataset", "is the address of a bucket"),
+        ("hf://datasets/user/name/data/x.parquet", "dataset", r"names data/x\.parquet in a repository; .* user/name"),
+        ("https://huggingface.co/datasets/user/name/blob/main/x", "dataset", "names x in a repository"),
+        ("https://huggingface.co/datasets/user/name/settings?token=hush", "dataset", "unsupported '/settings/' route"),
+        ("hf://datasets/name", "dataset", "Repository id must be 'namespace/name'"),
+        ("user/name.git", "dataset", "cannot end by '.git'"),
+        ("https://user:hush@huggingface.co/datasets/user/name", "dataset", "holds what may be secret"),
+    ],
+)
+def test_an_address_of_something_else_is_one_line(value: str, repo_type: RepoType, message: str) -> None:
+    with pytest.raises(AddressError, match=message) as caught:
+        hub_address(value, repo_type)
+    assert "\n" not in str(caught.value)
+    assert "hush" not in str(caught.value)
+
+
+def test_two_revisions_contradict_each_other() -> None:
+    address = HubAddress("dataset", "user/name", "v1")
+    assert (address.at(None), address.at("v1")) == (address, address)
+    assert HubAddress("dataset", "user/name").at("v1") == address
+    with pytest.raises(AddressError, match="names the revision v1, and an option v2"):
+        address.at("v2")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("s3:/bucket", "was s3://bucket meant"),
+        ("s3:bucket", "was s3://bucket meant"),
+        ("s3//bucket", "was s3://bucket meant"),
+        ("S3:/bucket", "was s3://bucket meant"),
+        ("https:/x", "was https://x meant"),
+        ("hf:/datasets/user/name", "was hf://datasets/user/name meant"),
+        ("s3:///bucket", "names no one place"),
+        ("s3://", "names no one place"),
+        ("zip::s3://bucket/x", "names no one place"),
+        ("zip://x::s3://bucket/x", "names no one place"),
+        ("ftp://host/x", f"ftp:// is not allowed; give a path, or an address of {', '.join(sorted(SCHEMES))}"),
+        ("GitHub://x", "github:// is not allowed"),
+    ],
+)
+def test_a_place_that_is_misspelt_is_one_line(value: str, message: str) -> None:
+    with pytest.raises(AddressError, match=message) as caught:
+        as_place(value)
+    assert "\n" not in str(caught.value)
+
+
+def test_schemes_in_capitals_are_the_same_place() -> None:
+    assert as_place("S3://bucket/x") == RemotePath("s3://bucket/x")
+    assert as_place("FILE:///a/b") == Path("/a/b")
+
+
+def test_paths_that_look_like_addresses_and_are_there_are_paths() -> None:
+    Path("local").mkdir()
+    Path("s3:x").touch()
+    assert as_place("local//data") == Path("local/data")
+    assert as_place("s3:x") == Path("s3:x")
+
+
+@pytest.mark.parametrize("address", ["hf://datasets/user/name/x", "https://example.com/x"])
+def test_nothing_writes_to_the_hub_or_to_the_web_as_a_store(address: str, tmp_path: Path) -> None:
+    place = RemotePath(address)
+    (tmp_path / "file").write_bytes(b"x")
+    for write in (
+        lambda: place.send(tmp_path / "file", "0" * 64, lambda _: None),
+        lambda: place.write_bytes(b"x"),
+        place.remove,
+    ):
+        with pytest.raises(AddressError, match=r"datasetkit push FOLDER user/name|cannot be written to"):
+            write()

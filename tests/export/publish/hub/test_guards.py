@@ -1,0 +1,276 @@
+"""What a push never does: replace or delete what no push wrote, or publish what nobody asked it to."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import datasetkit as dk
+from datasetkit.cli import app
+from datasetkit.core.errors import AddressError, BuiltFolderError, HubError, OutputError
+from datasetkit.export.dataset.card.parts import PUSH_LINE
+from datasetkit.export.publish.hub.adapter import Adapter
+from datasetkit.export.publish.hub.push import push
+from datasetkit.export.publish.hub.results import Plan
+from tests.export.publish.hub.adapters import MODEL, write_adapter
+from tests.export.publish.pushing import HASTY, NAME, expected, held, local, push_to
+from tests.hub.clients import forget
+from tests.hub.server import HubServer
+
+pytestmark = pytest.mark.slow
+
+THEIRS = {
+    "recipe.yaml": b"bread: 500 g\n",
+    "statistics.json": b"{}",
+    "ledger.jsonl": b"debts\n",
+    "assets/samples.jpg": b"\xff\xd8theirs",
+    "data/train-00000-of-00003.parquet": b"PAR1\0",
+    "notes.md": b"mine",
+}
+SPELLINGS = [
+    "{name}",
+    "{name}@main",
+    "datasets/{name}",
+    "hf://datasets/{name}",
+    "HF://datasets/{name}/",
+    "hf://datasets/{name}@main",
+    "https://huggingface.co/datasets/{name}",
+    "http://www.huggingface.co/datasets/{name}/",
+    "https://hf.co/datasets/{name}/tree/main",
+    "{endpoint}/datasets/{name}",
+    "{endpoint}/datasets/{name}/tree/main",
+]
+REFUSED = [
+    "hf://{name}",
+    "https://huggingface.co/{name}",
+    "{endpoint}/{name}",
+    "hf://datasets/{name}/data",
+    "https://huggingface.co/datasets/{name}/blob/main/README.md",
+    "hf://spaces/{name}",
+    "hf:/datasets/{name}",
+    "https://example.com/datasets/{name}",
+    "zip::hf://datasets/{name}",
+    "github://{name}",
+]
+
+
+def run(*arguments: object) -> tuple[int, str, str]:
+    forget()
+    result = CliRunner().invoke(app, list(map(str, arguments)))
+    return result.exit_code, result.stdout, result.stderr
+
+
+def planned(hub: HubServer, folder: Path, **options: object) -> Plan:
+    return push_to(hub, folder, dry_run=True, **options)  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_a_foreign_repository_keeps_its_files_under_every_spelling(hub: HubServer, scenes: Path, spelling: str) -> None:
+    repository = hub.create(NAME)
+    repository.write({**THEIRS, "README.md": b"# Theirs\n"})
+    head, address = repository.head, spelling.format(name=NAME, endpoint=hub.endpoint)
+    code, shown, errors = run("push", scenes, address)
+    assert (code, shown, errors.count("\n")) == (1, "", 1)
+    assert "user/scenes has data/train-00000-of-00003.parquet, " in errors
+    assert "--replace ledger.jsonl" in errors
+    assert repository.head == head
+    options = [text for name in THEIRS if name != "notes.md" for text in ("--replace", name)]
+    code, shown, _ = run("push", scenes, address, *options)
+    assert (code, "replace ledger.jsonl, which no push of datasetkit wrote" in shown) == (0, True)
+    assert held(hub).keys() == local(scenes).keys() | {"notes.md"}
+    assert held(hub)["notes.md"] == b"mine"
+    assert b"# Theirs" in held(hub)["README.md"]
+    assert len(repository.history()) == 3
+
+
+@pytest.mark.parametrize("spelling", REFUSED)
+def test_what_does_not_name_a_dataset_there_is_one_line_and_asks_nobody(
+    hub: HubServer, scenes: Path, spelling: str
+) -> None:
+    for command in (("push", scenes), ("export", scenes)):
+        address = spelling.format(name=NAME, endpoint=hub.endpoint)
+        code, shown, errors = run(*command, address, *(["--to", "coco"] if "export" in command else []))
+        assert (code, shown, errors.count("\n")) == (1, "", 1)
+        assert errors.startswith("error: ")
+    assert not hub.traffic.requests
+
+
+def test_every_door_reads_the_same_address(hub: HubServer, scenes: Path) -> None:
+    commit = push_to(hub, scenes, tag="v1").commit
+    push_to(hub, scenes, commit_message="Again")
+    for address in (f"{NAME}@v1", f"hf://datasets/{NAME}@v1", f"{hub.endpoint}/datasets/{NAME}/tree/{commit}"):
+        assert dk.open(address).split_rows == {"train": 6, "test": 2}
+        assert len(dk.load(address, split="test")) == 2
+    assert run("verify", f"HF://datasets/{NAME}@v1") == (0, f"{NAME}@v1 is sound\n", "")
+    for read in (dk.open, dk.load):
+        with pytest.raises(AddressError, match="is the address of a model"):
+            read(f"hf://{NAME}")
+    with pytest.raises(AddressError, match="names the revision v1, and an option v2"):
+        dk.load(f"{NAME}@v1", revision="v2")
+
+
+def test_revisions_of_address_and_option_agree_or_contradict(hub: HubServer, scenes: Path) -> None:
+    assert push_to(hub, scenes).sent_files
+    address = f"hf://datasets/{NAME}@next"
+    for options in ((), ("--revision", "next")):
+        assert run("push", scenes, address, *options)[1].splitlines()[-1].endswith("/tree/next")
+    assert "names the revision next, and an option main" in run("push", scenes, address, "--revision", "main")[2]
+
+
+def test_a_dry_run_names_what_would_be_refused_and_how_it_goes(hub: HubServer, scenes: Path) -> None:
+    hub.create(NAME).write(THEIRS)
+    found = planned(hub, scenes)
+    assert set(found.foreign.refused) == THEIRS.keys() - {"notes.md"}
+    code, shown, _ = run("push", scenes, NAME, "--dry-run", "--replace", "recipe.yaml")
+    assert code == 0
+    lines = shown.splitlines()
+    assert "replace recipe.yaml, which no push of datasetkit wrote" in lines
+    assert "refuse  ledger.jsonl, which no push of datasetkit wrote or which changed since" in lines
+    [how] = [line for line in lines if line.startswith("the push would be refused; to replace: ")]
+    assert sorted(how.split()[-8::2]) == ["--replace"] * 4
+    assert {request.method for request in hub.traffic.requests} == {"GET"}
+
+
+def test_equal_bytes_are_nobody_s_loss(hub: HubServer, scenes: Path) -> None:
+    hub.create(NAME).write({name: data for name, data in local(scenes).items() if name != "README.md"})
+    assert push_to(hub, scenes).sent_files == 1
+    assert set(held(hub)) == set(local(scenes))
+
+
+def test_a_replace_that_names_nothing_is_an_error(hub: HubServer, scenes: Path) -> None:
+    with pytest.raises(OutputError, match=r"--replace LICENCE names no file that is pushed; these are README\.md"):
+        push_to(hub, scenes, replace=["LICENCE"])
+    assert push_to(hub, scenes, replace=["recipe.yaml"]).foreign.replaced == (), "it may be given again and again"
+
+
+@pytest.mark.parametrize("content", [b"{}", b"[]", b"[" * 100_000, b'{"parts": [], "files": 7}'])
+def test_a_manifest_of_somebody_else_makes_nothing_ours(hub: HubServer, scenes: Path, content: bytes) -> None:
+    hub.create(NAME).write({"manifest.json": content, "recipe.yaml": b"bread"})
+    with pytest.raises(HubError, match=r"has manifest\.json, recipe\.yaml, which no push") as caught:
+        push_to(hub, scenes)
+    assert str(caught.value).endswith("to replace: --replace manifest.json --replace recipe.yaml")
+    push_to(hub, scenes, replace=["manifest.json", "recipe.yaml"])
+    assert held(hub).keys() == local(scenes).keys()
+
+
+def test_what_was_changed_on_the_hub_since_is_not_replaced_nor_deleted(
+    hub: HubServer, scenes: Path, fewer_scenes: Path
+) -> None:
+    push_to(hub, scenes)
+    changed = {"recipe.yaml": b"mine", "assets/samples.jpg": b"\xff\xd8mine", "manifest.json": b"{}"}
+    hub.repository(NAME).write(changed)
+    assert set(planned(hub, scenes).foreign.refused) == changed.keys()
+    gone = "data/train-00002-of-00003.parquet"
+    push_to(hub, scenes, replace=list(changed))
+    hub.repository(NAME).write({gone: b"PAR1\0mine"})
+    with pytest.raises(HubError, match=f"has {gone}, which no push of datasetkit wrote and load_dataset would read"):
+        push_to(hub, fewer_scenes)
+    assert held(hub)[gone] == b"PAR1\0mine"
+
+
+def test_what_pushes_before_hashes_were_kept_wrote_is_ours(hub: HubServer, scenes: Path, fewer_scenes: Path) -> None:
+    push_to(hub, scenes)
+    card = held(hub)["README.md"].decode().splitlines(keepends=True)
+    kept = [line for line in card if (match := PUSH_LINE.fullmatch(line)) is None or match["kind"] != "files"]
+    assert len(kept) == len(card) - 1
+    hub.repository(NAME).write({"README.md": "".join(kept).encode()})
+    push_to(hub, fewer_scenes)
+    assert held(hub).keys() == local(fewer_scenes).keys()
+
+
+def test_a_card_that_cannot_be_merged_is_replaced_by_name(hub: HubServer, scenes: Path) -> None:
+    hub.create(NAME).write({"README.md": b"---\na: [\n---\n\xff"})
+    with pytest.raises(HubError, match=r"mend it there, or give --replace README\.md"):
+        push_to(hub, scenes)
+    assert push_to(hub, scenes, replace=["README.md"]).foreign.replaced == ("README.md",)
+    assert held(hub) == expected(hub, scenes)
+
+
+def test_files_of_another_adapter_are_replaced_by_name_alone(hub: HubServer, tmp_path: Path) -> None:
+    write_adapter(tmp_path / "own")
+    options = {"endpoint": hub.endpoint, "token": hub.token, "patience": HASTY, "read": Adapter.read}
+    theirs = {"adapter_model.safetensors": b"\0theirs", "README.md": b"---\nlibrary_name: peft\n---\n# Theirs\n"}
+    repository = hub.create(MODEL, repo_type="model")
+    repository.write(theirs)
+    with pytest.raises(HubError, match=r"user/adapter has adapter_model\.safetensors, which no push"):
+        push(tmp_path / "own", MODEL, **options)  # type: ignore[arg-type]
+    assert len(repository.history()) == 2
+    pushed = push(tmp_path / "own", f"hf://{MODEL}", replace=["adapter_model.safetensors"], **options)  # type: ignore[arg-type]
+    assert pushed.not_published == ("checkpoint-1/adapter_model.safetensors", "log.txt", "optimizer.pt")
+    write_adapter(tmp_path / "next", seed=1)
+    push(tmp_path / "next", MODEL, **options)  # type: ignore[arg-type]
+    weights = repository.read("adapter_model.safetensors", "main")
+    assert weights == (tmp_path / "next" / "adapter_model.safetensors").read_bytes()
+    code, _, errors = run("push", tmp_path / "own", f"hf://datasets/{MODEL}", "--adapter")
+    assert (code, "is the address of a dataset, and this is about a model" in errors) == (1, True)
+
+
+def test_hidden_files_and_files_of_others_never_leave(hub: HubServer, own_scenes: Path) -> None:
+    names = ["assets/.env", "assets/logo.png", ".git/config", ".netrc", "notes.md", "data/train-extra.parquet"]
+    for name in names:
+        (own_scenes / name).parent.mkdir(exist_ok=True)
+        (own_scenes / name).write_bytes(b"hush")
+    (own_scenes / "assets" / "linked").symlink_to(own_scenes.parent)
+    (own_scenes / ".build.gone").mkdir()
+    (own_scenes / ".build.gone" / "x").touch()
+    told = "not published: 7 other files of the folder (.git/config, .netrc, assets/.env and 4 more)"
+    for options in (["--dry-run"], []):
+        assert told in run("push", own_scenes, NAME, *options)[1].splitlines()
+    assert not any(b"hush" in data for data in held(hub).values())
+    assert set(held(hub)) == set(local(own_scenes)) - {*names, ".build.gone/x"}
+    assert json.loads(run("push", own_scenes, NAME, "--json")[1])["not_published"] == sorted([*names, "assets/linked"])
+
+
+def _replace_by_link(folder: Path, name: str) -> None:
+    (folder / name).rename(folder.parent / "elsewhere")
+    (folder / name).symlink_to(folder.parent / "elsewhere")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["assets", "assets/samples.jpg", "data", "data/test-00000-of-00001.parquet", "README.md", "recipe.yaml", "LICENSE"],
+)
+def test_a_link_is_not_published(hub: HubServer, own_scenes: Path, name: str) -> None:
+    (own_scenes / "LICENSE").write_bytes(b"hush")
+    _replace_by_link(own_scenes, name)
+    for act in (planned, push_to):
+        with pytest.raises(BuiltFolderError, match=f"{name} is a link, and what it leads to would be published"):
+            act(hub, own_scenes)
+    assert ("dataset", NAME) not in hub.state.repositories
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [lambda path: path.mkdir(), os.mkfifo, lambda path: path.symlink_to("nothing")],
+    ids=["folder", "pipe", "link"],
+)
+def test_a_license_that_is_no_file_is_refused(
+    hub: HubServer, own_scenes: Path, spoil: Callable[[Path], object]
+) -> None:
+    spoil(own_scenes / "LICENSE")
+    with pytest.raises(BuiltFolderError, match=r"LICENSE is (not a file|a link)"):
+        push_to(hub, own_scenes)
+
+
+def test_a_dry_run_without_a_token_says_what_it_cannot_know(
+    hub: HubServer, scenes: Path, fewer_scenes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push_to(hub, scenes)
+    hub.create("user/private", private=True).write(THEIRS)
+    monkeypatch.delenv("HF_TOKEN")
+    code, shown, _ = run("push", fewer_scenes, NAME, "--dry-run")
+    assert (code, shown.count("delete  ")) == (0, 3)
+    assert "not known: whether you may write to user/scenes: there is no token" in shown.splitlines()
+    for name in ("user/private", "user/nothing"):
+        code, shown, _ = run("push", scenes, name, "--dry-run", "--create-pr")
+        assert code == 0
+        assert f"not known: whether {name} is there and private: it cannot be seen" in shown.splitlines()
+    shown = run("push", scenes, "user/nothing", "--dry-run", "--token", hub.token)[1]
+    assert "not known: whether user/nothing is there and private: nothing is seen" in shown.splitlines()
+    assert "does not accept the token" in run("push", scenes, NAME, "--dry-run", "--token", "hf_" + "x" * 34)[2]
+    assert "run `hf auth login`, set HF_TOKEN, or give --token" in run("push", scenes, NAME)[2]
