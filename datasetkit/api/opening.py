@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from datasetkit.core.addresses import hub_address
 from datasetkit.core.documents import read_json
 from datasetkit.core.errors import RecipeError
-from datasetkit.hi_scoring.scores.facts import check_shape, read_facts
+from datasetkit.hi_scoring.scores.facts import check_shape, read_score_facts
 from datasetkit.options.head_commands import AskCommand, HeadsCommand
 from datasetkit.options.head_forms import GIVEN_LAYERS, RANKED
 from datasetkit.options.heads import FAMILIES
@@ -77,7 +77,7 @@ def check_inputs(
     """
     shape = _shape_of(command.model) if isinstance(command.model, str) else None
     if scores is not None:
-        facts = read_facts(scores)
+        facts = read_score_facts(scores)
         scored = facts["layers"], facts["heads"]
         check_shape(scored, shape or scored)
         shape = scored

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from huggingface_hub import HfApi, constants, try_to_load_from_cache
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import HfHubHTTPError, StrictDataclassError
 from huggingface_hub.utils import httpx  # type: ignore[attr-defined] # under whichever name it is installed
 from safetensors import SafetensorError
 from transformers import AutoConfig
@@ -25,6 +25,21 @@ from datasetkit.runtime.packages import TORCHVISION
 
 _DECIDING = {".safetensors", ".json", ".jinja", ".model", ".txt"}
 _TIMEOUT_S = 10
+# What transformers and torch raise at files that are damaged. A torch that was built without a device asserts that it
+# has it.
+_BROKEN = (
+    ImportError,
+    OSError,
+    ValueError,
+    RuntimeError,
+    SafetensorError,
+    AssertionError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    StrictDataclassError,
+)
 
 
 def load_model(auto_class: Any, model: str, revision: str | None, *, device: str, dtype: str) -> Any:
@@ -165,8 +180,9 @@ def _telling(what: str) -> Iterator[None]:
             yield
     except ModelError:
         raise
-    # A torch that was built without a device asserts that it has it.
-    except (ImportError, OSError, ValueError, RuntimeError, SafetensorError, AssertionError) as error:
+    except Exception as error:
+        if not (isinstance(error, _BROKEN) or type(error) is Exception):  # the latter is what tokenizers raises
+            raise
         if "torchvision" in str(error).lower() and TORCHVISION.fault() is not None:
             raise MissingPackageError(
                 f"{what} needs torchvision, which does not work here; run: {TORCHVISION.command}"

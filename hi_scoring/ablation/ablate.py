@@ -7,17 +7,16 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-
-from datasetkit.core.errors import BuiltFolderError
 from datasetkit.hi_scoring.ablation.bench import Bench
 from datasetkit.hi_scoring.ablation.plan import Plan, Trial
 from datasetkit.hi_scoring.ablation.results import Ablations
 from datasetkit.hi_scoring.ablation.table import Effects
-from datasetkit.hi_scoring.evaluation.metrics import Measured
+from datasetkit.hi_scoring.evaluation.metrics import Measured, measured_of
 from datasetkit.hi_scoring.runs.drops import DROPS_NAME, write_drops
+from datasetkit.hi_scoring.runs.facts import checked_text
 from datasetkit.hi_scoring.runs.files import write_arrays
 from datasetkit.hi_scoring.runs.folder import RunFolder
+from datasetkit.hi_scoring.runs.reading import read_arrays
 from datasetkit.options.base import plain
 from datasetkit.runtime.progress import OnProgress
 
@@ -101,9 +100,7 @@ def _load(path: Path) -> Measured:
         BuiltFolderError: its file is damaged.
 
     """
-    try:
-        with safe_open(path, framework="numpy") as part:
-            sample_ids = json.loads(part.metadata()["sample_ids"])
-            return Measured(sample_ids, {name: part.get_tensor(name) for name in part.keys()})  # noqa: SIM118 - no mapping
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise BuiltFolderError(f"{path} holds nothing measured that can be read: {error}; remove it") from error
+    again = "remove it, and run the same command again"
+    arrays, metadata = read_arrays(path, "ablation", again)
+    told = checked_text(path, metadata, "sample_ids", list[str], again)
+    return measured_of(path, told, arrays, again)

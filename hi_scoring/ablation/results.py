@@ -11,15 +11,16 @@ import pandas as pd
 from rich.console import RenderableType
 from rich.table import Table
 
-from datasetkit.core.documents import read_json
 from datasetkit.core.errors import BuiltFolderError
 from datasetkit.core.results import Result
 from datasetkit.hi_scoring.ablation.table import verdicts
-from datasetkit.hi_scoring.evaluation.metrics import find_metric
+from datasetkit.hi_scoring.evaluation.metrics import METRICS, find_metric
 from datasetkit.hi_scoring.report.tables import plain_table
 from datasetkit.hi_scoring.report.text import ON_A_PAGE, signed
 from datasetkit.hi_scoring.runs.drops import drops_in
+from datasetkit.hi_scoring.runs.facts import Count, Facts, read_facts
 from datasetkit.hi_scoring.runs.files import records_of, write_facts, write_table
+from datasetkit.hi_scoring.runs.reading import Columns, read_frame
 from datasetkit.hi_scoring.statistics import LEVEL
 
 CURVES_NAME, CONTRASTS_NAME, FACTS_NAME = "ablations.parquet", "contrasts.parquet", "ablation.json"
@@ -27,6 +28,45 @@ MARK = "*"
 # The others are in the files.
 _SHOWN = ("answer_probability", "accuracy", "key_recall", "cider")
 _RULES = ("top", "bottom", "random")
+_WHAT = "ablation"
+_NUMBERS: Columns = dict.fromkeys(("low", "high", "p"), "number")
+_PLACE: Columns = {"ranking": "text", "mode": "text", "heads": "whole", "share": "number", "metric": "text"}
+_CURVES: Columns = {
+    **_PLACE,
+    **_NUMBERS,
+    "rule": "text",
+    "draw": "whole or null",
+    "runs": "whole",
+    "shared": "number",
+    "n": "whole",
+    **dict.fromkeys(("unablated", "figure", "spread", "shift"), "number"),
+}
+_CONTRASTS: Columns = {
+    **_PLACE,
+    **_NUMBERS,
+    **dict.fromkeys(("top", "random", "difference", "p_sets", "p_holm"), "number"),
+    "worse": "flag",
+}
+
+
+class _OptionFacts(Facts):
+    """What was asked for."""
+
+    draws: Count
+
+
+class _TrialFacts(Facts):
+    """One trial."""
+
+    condition: str
+
+
+class _AblationFacts(Facts):
+    """What finished tables say of themselves, as far as it is read again."""
+
+    n: Count
+    options: _OptionFacts
+    trials: list[_TrialFacts]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -82,30 +122,36 @@ class Ablations(Result):
     def facts_of(folder: Path) -> Mapping[str, Any] | None:
         """Read what finished tables in a folder were computed from; None where there are none."""
         try:
-            found = read_json(folder / FACTS_NAME)
-        except (FileNotFoundError, ValueError):
+            return _read_facts(folder)
+        except BuiltFolderError:
             return None
-        return found if isinstance(found, dict) else None
 
     @classmethod
     def load(cls, folder: Path | str) -> Self:
         """Read what :meth:`save` wrote.
 
         Raises:
-            BuiltFolderError: the folder holds no finished ablation.
+            BuiltFolderError: the folder holds no finished ablation, or what it holds is damaged.
 
         """
         folder = Path(folder)
-        facts = cls.facts_of(folder)
-        if facts is None:
-            raise BuiltFolderError(f"{folder} holds no finished ablation: {FACTS_NAME} is missing; run it to its end")
-        try:
-            curves, contrasts = (pd.read_parquet(folder / name) for name in (CURVES_NAME, CONTRASTS_NAME))
-            return cls(curves, contrasts, facts, folder)
-        except (OSError, ValueError) as error:
-            raise BuiltFolderError(
-                f"{folder} holds tables that cannot be read: {error}; remove {FACTS_NAME}"
-            ) from error
+        facts, again = _read_facts(folder), f"remove {FACTS_NAME}, and run it again"
+        place = ("ranking", "mode", "heads", "metric")
+        curves = read_frame(
+            folder / CURVES_NAME, _CURVES, _WHAT, again, keys=(*place, "rule", "draw"), grid=(*place, "rule")
+        )
+        contrasts = read_frame(folder / CONTRASTS_NAME, _CONTRASTS, _WHAT, again, keys=place, grid=place)
+        whole = curves[curves["draw"].isna()]
+        if set(whole["rule"]) != set(_RULES) or len(whole) != len(curves[[*place, "rule"]].drop_duplicates()):
+            raise BuiltFolderError(f"{folder / CURVES_NAME} is damaged: it lacks rows of a rule; {again}")
+        tested = set(whole[whole["metric"].isin(METRICS)][list(place)].itertuples(index=False, name=None))
+        if set(contrasts[list(place)].itertuples(index=False, name=None)) != tested:
+            raise BuiltFolderError(f"{folder / CONTRASTS_NAME} is not of the same doses as {CURVES_NAME}; {again}")
+        return cls(curves.astype({"draw": "Int64"}), contrasts, facts, folder)
+
+
+def _read_facts(folder: Path) -> dict[str, Any]:
+    return read_facts(folder / FACTS_NAME, _AblationFacts, _WHAT, "run it again, to its end")
 
 
 def ablation_tables(found: Ablations) -> Iterator[Table]:

@@ -16,7 +16,7 @@ from datasetkit.hi_scoring.model.subject import Subject
 from datasetkit.hi_scoring.scores.results import HeadScores
 from datasetkit.hi_scoring.scores.run import Share
 from datasetkit.hi_scoring.selection import Selection, Selector
-from datasetkit.hi_scoring.tuning.adapter_files import has_adapter, load_adapter, read_facts, save_adapter
+from datasetkit.hi_scoring.tuning.adapter_files import has_adapter, load_adapter, read_adapter_facts, save_adapter
 from datasetkit.hi_scoring.tuning.adapters import adapt, check
 from datasetkit.hi_scoring.tuning.training import check_precision, remove_checkpoints, train
 from datasetkit.options.base import plain
@@ -129,7 +129,7 @@ class Bench:
             "parameters": sum(p.numel() for p in model.parameters()),
         }
         if trial.selection is not None:
-            model, facts = load_adapter(model, folder), read_facts(folder)
+            model, facts = load_adapter(model, folder), read_adapter_facts(folder)
         evaluations = {name: self._tested(model, name, test, trial, on_progress) for name, test in self.tests.items()}
         save_cell(
             folder,

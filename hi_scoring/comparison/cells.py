@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pyarrow as pa
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_tensors
+from pydantic import Field
 
-from datasetkit.core.documents import read_json
-from datasetkit.core.errors import BuiltFolderError
-from datasetkit.hi_scoring.evaluation.metrics import Measured
+from datasetkit.hi_scoring.evaluation.metrics import Measured, measured_of
 from datasetkit.hi_scoring.evaluation.predictions import Evaluation
+from datasetkit.hi_scoring.runs.facts import Count, Facts, Text, read_facts
 from datasetkit.hi_scoring.runs.files import write_arrays, write_facts, write_table
+from datasetkit.hi_scoring.runs.reading import Columns, read_arrays, read_table
 from datasetkit.hi_scoring.statistics import FloatArray
 
 CELL_NAME = "cell.json"
+TEST = "test"
 _STATISTICS_NAME = "statistics.safetensors"
 # Said once for all, since a column of nulls has no type of its own, and tables of several cells are to fit together.
 _PREDICTIONS = pa.schema(
@@ -34,6 +34,32 @@ _PREDICTIONS = pa.schema(
         "absent": pa.list_(pa.string()),
     }
 )
+_PREDICTION_COLUMNS: Columns = {
+    **dict.fromkeys(("record_id", "task", "prompt", "reference", "prediction"), "text"),
+    "is_right": "flag or null",
+    "absent": "texts or null",
+}
+
+
+class _SelectionFacts(Facts):
+    """What was tuned."""
+
+    name: str
+    layers: list[Count]
+    heads: list[list[Count]] | None
+
+
+class _CellFacts(Facts):
+    """What a cell says of itself; its name is that of its folder."""
+
+    name: Annotated[str, Field(pattern=r"^[\w-]+$")]
+    group: Text
+    selection: _SelectionFacts | None
+    seed: Count
+    modules: list[str]
+    trainable: Count
+    parameters: Annotated[Count, Field(ge=1)]
+    samples: dict[str, list[str]] = Field(min_length=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +82,11 @@ class CellResult:
     trainable: int
     parameters: int
     measured: Mapping[str, Measured]
+
+    @property
+    def measures(self) -> dict[str, tuple[list[str], list[str]]]:
+        """Samples and metrics of each test set; cells of one comparison have the same."""
+        return {test: (list(one.sample_ids), one.metrics) for test, one in self.measured.items()}
 
 
 def predictions_path(folder: Path, test: str) -> Path:
@@ -90,16 +121,34 @@ def load_cell(folder: Path) -> CellResult:
         BuiltFolderError: it is not whole.
 
     """
-    try:
-        facts = read_json(folder / CELL_NAME)
-        tensors = load_tensors((folder / _STATISTICS_NAME).read_bytes())
-        samples = facts.pop("samples")
-        measured = {
-            test: Measured(
-                ids, {name.partition("/")[2]: rows for name, rows in tensors.items() if name.startswith(f"{test}/")}
-            )
-            for test, ids in samples.items()
-        }
-        return CellResult(**{**facts, "modules": tuple(facts["modules"])}, measured=measured)
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise BuiltFolderError(f"{folder} holds no finished cell of a comparison: {error}; remove it") from error
+    what, again = "cell of a comparison", f"remove {folder}, and run the same command again"
+    facts = read_facts(folder / CELL_NAME, _CellFacts, what, again)
+    path = folder / _STATISTICS_NAME
+    tensors, _ = read_arrays(path, what, again)
+    measured = {}
+    for test, ids in facts["samples"].items():
+        own = {name.partition("/")[2]: rows for name, rows in tensors.items() if name.startswith(f"{test}/")}
+        measured[test] = measured_of(path, ids, own, again)
+    return CellResult(
+        name=facts["name"],
+        group=facts["group"],
+        selection=facts["selection"],
+        seed=facts["seed"],
+        modules=tuple(facts["modules"]),
+        trainable=facts["trainable"],
+        parameters=facts["parameters"],
+        measured=measured,
+    )
+
+
+def load_predictions(folder: Path, test: str) -> list[dict[str, Any]]:
+    """Read what the model of a finished cell said of a test set, in the order of its prompts.
+
+    Raises:
+        BuiltFolderError: it is not there, or damaged.
+
+    """
+    again = f"remove {folder}, and run the same command again"
+    table, _ = read_table(predictions_path(folder, test), _PREDICTION_COLUMNS, "cell of a comparison", again)
+    rows: list[dict[str, Any]] = table.to_pylist()
+    return rows

@@ -11,7 +11,7 @@ from typing import Self
 
 from datasetkit.core.errors import BuiltFolderError, OutputError
 from datasetkit.hi_scoring.comparison.bench import Bench, check_trials
-from datasetkit.hi_scoring.comparison.cells import CellResult, is_finished, load_cell
+from datasetkit.hi_scoring.comparison.cells import TEST, CellResult, is_finished, load_cell
 from datasetkit.hi_scoring.comparison.trials import UNTUNED, Trial, group_order
 from datasetkit.hi_scoring.runs.folder import RunFolder
 from datasetkit.hi_scoring.scores.run import Share
@@ -40,7 +40,14 @@ class Comparison:
             BuiltFolderError: the untuned model's or every other cell is missing, or one is damaged.
 
         """
-        cells = [load_cell(path) for path in sorted((folder / CELLS_NAME).glob("*")) if is_finished(path)]
+        paths = [path for path in sorted((folder / CELLS_NAME).glob("*")) if is_finished(path)]
+        cells = [load_cell(path) for path in paths]
+        again = "remove it, and run the same command again"
+        for path, cell in zip(paths, cells, strict=True):
+            if cell.name != path.name or (cell.selection is None) != (cell.group == UNTUNED):
+                raise BuiltFolderError(f"{path} holds the cell {cell.name} of {cell.group}; {again}")
+            if TEST not in cell.measures or cell.measures != cells[0].measures:
+                raise BuiltFolderError(f"{path} was tested on other samples, or by other metrics; {again}")
         untuned = [cell for cell in cells if cell.group == UNTUNED]
         tuned = sorted(
             (cell for cell in cells if cell.group != UNTUNED),

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from datasetkit.hi_scoring.comparison.cells import CellResult
+from datasetkit.hi_scoring.comparison.cells import TEST, CellResult
 from datasetkit.hi_scoring.comparison.compare import Comparison
 from datasetkit.hi_scoring.comparison.trials import UNTUNED
 from datasetkit.hi_scoring.evaluation.metrics import METRICS
@@ -21,7 +21,6 @@ from datasetkit.hi_scoring.runs.files import write_table
 from datasetkit.hi_scoring.statistics import FAILS, HOLDS, LEVEL, OPEN, holm
 from datasetkit.options.head_forms import RANKED
 
-TEST = "test"
 # Tunes more than any other group: it is shown beside them, and is no rival.
 EVERYTHING = "all"
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from datasetkit.core.errors import RecordError, UnknownNameError
+from datasetkit.core.errors import BuiltFolderError, RecordError, UnknownNameError
 from datasetkit.hi_scoring.evaluation.captions import bleu4
 from datasetkit.hi_scoring.statistics import FloatArray
 
@@ -140,3 +143,16 @@ class Measured:
     def n(self, name: str) -> int:
         """Count the samples that have a value."""
         return int(np.count_nonzero(self.of(name).any(axis=1)))
+
+
+def measured_of(path: Path, sample_ids: Sequence[str], arrays: Mapping[str, NDArray[Any]], again: str) -> Measured:
+    """Make what was measured of arrays that were read from a file; ``again`` says what to do where they are damaged.
+
+    Raises:
+        BuiltFolderError: they are not of these samples, or of metrics that there are.
+
+    """
+    try:
+        return Measured(sample_ids, {name: rows.astype(np.float64) for name, rows in arrays.items()})
+    except (RecordError, UnknownNameError) as error:
+        raise BuiltFolderError(f"{path} is damaged: {error}; {again}") from error

@@ -5,30 +5,61 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from rich.console import RenderableType
 from rich.table import Table
 
-from datasetkit.core.documents import read_json
-from datasetkit.core.errors import BuiltFolderError
 from datasetkit.core.results import Result
-from datasetkit.hi_scoring.interventions.knockout_tables import ALL, KnockoutTables
+from datasetkit.hi_scoring.interventions.knockout_tables import ALL, TABLES, WHAT, KnockoutTables, read_tables
 from datasetkit.hi_scoring.interventions.tracking import TRACKED
 from datasetkit.hi_scoring.report.tables import plain_table
 from datasetkit.hi_scoring.report.text import FEW_SAMPLES, ON_A_PAGE, interval, number, percent, written
 from datasetkit.hi_scoring.runs.drops import drop_lines, drops_in
+from datasetkit.hi_scoring.runs.facts import Count, Facts, Size, read_facts
 from datasetkit.hi_scoring.runs.files import records_of, write_facts, write_table
 
 FACTS_NAME = "knockout.json"
-_TABLES = ("questions", "knockout", "curves", "tracking", "tracking_curves")
-RESULT_NAMES = (FACTS_NAME, *(f"{name}.parquet" for name in _TABLES))
+RESULT_NAMES = (FACTS_NAME, *(f"{name}.parquet" for name in TABLES))
 _FORMAT = 2
 _PERCENT = "+.1f"
+_AGAIN = "run it again with --overwrite"
+
+
+class _FlowFacts(Facts):
+    """Counts of one flow."""
+
+    n: Count
+    without: Count
+    controlled: Count
+    overlapping: Count
+
+
+class _CountFacts(Facts):
+    """Counts of questions."""
+
+    questions: Count
+    right: Count
+    blocked: Count
+    flows: dict[str, _FlowFacts]
+
+
+class _OptionFacts(Facts):
+    """What was asked for, as far as it is read again."""
+
+    window: Size
+    heads: list[Any] | None
+
+
+class _KnockoutFacts(Facts):
+    """What finished knockouts say of themselves, as far as it is read again."""
+
+    FORMAT: ClassVar[int | None] = _FORMAT
+
+    options: _OptionFacts
+    counts: _CountFacts
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -89,7 +120,7 @@ class Knockouts(Result):
     def save(self, folder: Path) -> None:
         """Write all files; until the last is in place, what was there before counts as unfinished."""
         (folder / FACTS_NAME).unlink(missing_ok=True)
-        for name in _TABLES:
+        for name in TABLES:
             write_table(folder / f"{name}.parquet", getattr(self.tables, name))
         write_facts(folder / FACTS_NAME, {"format": _FORMAT, **self.facts}, ensure_ascii=False)
 
@@ -98,20 +129,15 @@ class Knockouts(Result):
         """Read what :meth:`save` wrote.
 
         Raises:
-            BuiltFolderError: the folder holds no knockouts, unfinished ones, or such as this version cannot read.
+            BuiltFolderError: the folder holds no knockouts, unfinished or damaged ones, or such as this version cannot
+                read.
 
         """
         folder = Path(folder)
-        try:
-            facts = read_json(folder / FACTS_NAME)
-            tables = {name: pq.read_table(folder / f"{name}.parquet") for name in _TABLES}
-        except (OSError, ValueError, pa.ArrowException) as error:
-            raise BuiltFolderError(f"{folder} holds no finished knockouts that can be read: {error}") from error
-        found = facts.pop("format", None) if isinstance(facts, dict) else None
-        if found != _FORMAT:
-            raise BuiltFolderError(f"{folder} holds knockouts of format {found}; this datasetkit reads {_FORMAT}")
-        frames = {name: tables[name].to_pandas() for name in ("curves", "tracking_curves")}
-        return cls(KnockoutTables(**{**tables, **frames}), facts, folder)
+        facts = read_facts(folder / FACTS_NAME, _KnockoutFacts, WHAT, _AGAIN)
+        del facts["format"]
+        flows = {name for name, counts in facts["counts"]["flows"].items() if counts["n"]}
+        return cls(read_tables(folder, flows, _AGAIN), facts, folder)
 
 
 def knockout_tables(found: Knockouts) -> Iterator[Table]:

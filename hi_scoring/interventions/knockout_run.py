@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from datasetkit.core.errors import BuiltFolderError, OutputError, UnusableError
-from datasetkit.core.ledger import Drop
+from datasetkit.core.ledger import Drop, DropReason
+from datasetkit.core.text import listed
 from datasetkit.hi_scoring.interventions.knockout import Knockout
 from datasetkit.hi_scoring.interventions.knockout_results import RESULT_NAMES, Knockouts
 from datasetkit.hi_scoring.interventions.knockout_tables import PART_SCHEMA, KnockoutTables, part_row
@@ -24,15 +24,17 @@ from datasetkit.hi_scoring.runs.drops import (
     in_row_order,
     row_drop,
 )
+from datasetkit.hi_scoring.runs.facts import checked_text
 from datasetkit.hi_scoring.runs.files import write_table
 from datasetkit.hi_scoring.runs.parts import PartedRun
+from datasetkit.hi_scoring.runs.reading import read_table
 from datasetkit.options.base import plain
 from datasetkit.options.heads import KnockoutOptions
 from datasetkit.runtime.batches import Batches
 
 # Questions in a part.
 PART = 16
-_DROPS_KEY = b"drops"
+_DROPS_KEY = "drops"
 
 
 def knockout_dataset(
@@ -59,6 +61,7 @@ def knockout_dataset(
 
     Raises:
         OutputError: the folder holds other results, or no question could be measured.
+        BuiltFolderError: finished results or parts in it are damaged.
         ModelError: the model cannot be loaded, or nothing is known of its family.
         RecipeError: a chosen head is not there.
 
@@ -74,10 +77,7 @@ def knockout_dataset(
     run = PartedRun(folder, "datasetkit knockout", description, RESULT_NAMES, ".parquet")
     run.check(overwrite=overwrite)
     if run.is_finished and not overwrite:
-        try:
-            return Knockouts.load(folder)
-        except BuiltFolderError as error:
-            raise OutputError(f"{error}; measure again with --overwrite") from error
+        return Knockouts.load(folder)
     knockout = Knockout(subject.model, subject.processor, options, batch, subject.family)
     run.prepare(overwrite=overwrite)
     for number, start in enumerate(range(0, len(questions), PART)):
@@ -122,10 +122,18 @@ def _merged(run: PartedRun, questions: Questions) -> tuple[pa.Table, list[Drop]]
         OutputError: none has a question.
 
     """
-    parts = [pq.read_table(path) for path in run.finished_parts()]
-    told = [drop for part in parts for drop in json.loads(part.schema.metadata[_DROPS_KEY])]
-    drops = in_row_order((*questions.drops, *drops_from_json(told)))
-    results = pa.concat_tables([part.replace_schema_metadata() for part in parts])
+    parts = [_read_part(path) for path in run.finished_parts()]
+    drops = in_row_order((*questions.drops, *(drop for _, own in parts for drop in own)))
+    results = pa.concat_tables([table for table, _ in parts])
     if not results.num_rows:
         raise OutputError(f"no question could be measured ({counted_reasons(drops)}; the first: {drops[0].detail})")
     return results, drops
+
+
+def _read_part(path: Path) -> tuple[pa.Table, list[Drop]]:
+    again = "remove it, and run the same command again"
+    table, metadata = read_table(path, {}, "part of knockouts", again)
+    told = checked_text(path, metadata, _DROPS_KEY, list[tuple[int | None, str, DropReason, str]], again)
+    if not table.schema.equals(PART_SCHEMA):
+        raise BuiltFolderError(f"{path} is damaged: its columns are {listed(table.column_names)}; {again}")
+    return table, drops_from_json(told)

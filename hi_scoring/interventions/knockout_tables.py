@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from datasetkit.core.errors import BuiltFolderError
+from datasetkit.core.text import listed
 from datasetkit.hi_scoring.interventions.intervals import MeanCurve, mean_curves
 from datasetkit.hi_scoring.interventions.knockout import QuestionResult
 from datasetkit.hi_scoring.interventions.questions import ClosedQuestion
 from datasetkit.hi_scoring.interventions.tracking import TRACKED
+from datasetkit.hi_scoring.runs.reading import Columns, read_frame, read_table
 from datasetkit.hi_scoring.statistics import FloatArray
 
 ALL = "all"
+WHAT = "knockouts"
+TABLES = ("questions", "knockout", "curves", "tracking", "tracking_curves")
 _QUESTION = [
     ("picture_id", pa.string()),
     ("record_id", pa.string()),
@@ -57,6 +63,35 @@ _KNOCKOUT_SCHEMA = pa.schema(
 _TRACKING_SCHEMA = pa.schema(
     [*_QUESTION, ("token", pa.string()), ("layer", pa.int32()), ("p", pa.float64()), ("p_unnormed", pa.float64())]
 )
+_ID: Columns = {"picture_id": "text", "record_id": "text", "number": "whole", "category": "text"}
+_ENDS = ("", "_low", "_high")
+_BANDS = (*_ENDS, "_band_low", "_band_high")
+_COLUMNS: Mapping[str, Columns] = {
+    "questions": {**_ID, "question": "text", "answer": "text", "said": "text", "is_right": "flag", "p": "number"},
+    "knockout": {
+        **_ID,
+        "flow": "text",
+        "layer": "whole",
+        **dict.fromkeys(("p", "change", "control_p", "control_change", "overlap"), "number"),
+    },
+    "curves": {
+        "flow": "text",
+        "category": "text",
+        "layer": "whole",
+        "n": "whole",
+        "n_control": "whole",
+        **{f"{name}{end}": "number" for name in ("change", "control", "difference") for end in _BANDS},
+        "overlap": "number",
+    },
+    "tracking": {**_ID, "token": "text", "layer": "whole", "p": "number", "p_unnormed": "number"},
+    "tracking_curves": {
+        "category": "text",
+        "token": "text",
+        "layer": "whole",
+        "n": "whole",
+        **{f"{name}{end}": "number" for name in ("p", "p_unnormed") for end in _ENDS},
+    },
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +136,42 @@ class KnockoutTables:
             tracking=_tracking_table(rows),
             tracking_curves=_tracking_curves(counted),
         )
+
+
+def read_tables(folder: Path, flows: Collection[str], again: str) -> KnockoutTables:
+    """Read the tables of finished knockouts.
+
+    Args:
+        folder: with a file of each.
+        flows: that were blocked.
+        again: what to do where a table is damaged.
+
+    Raises:
+        BuiltFolderError: a table is missing, damaged, or of other flows.
+
+    """
+    path = {name: folder / f"{name}.parquet" for name in TABLES}
+    tables = {
+        name: read_table(path[name], _COLUMNS[name], WHAT, again)[0] for name in ("questions", "knockout", "tracking")
+    }
+    curves = {
+        name: read_frame(path[name], _COLUMNS[name], WHAT, again, keys=keys)
+        for name, keys in (
+            ("curves", ("category", "flow", "layer")),
+            ("tracking_curves", ("category", "token", "layer")),
+        )
+    }
+    for name, column, known in (("curves", "flow", set(flows)), ("tracking_curves", "token", set(TRACKED))):
+        every = curves[name][curves[name]["category"] == ALL]
+        there = set(every[column])
+        if not there <= known or (name == "curves" and there != known):
+            raise BuiltFolderError(f"{path[name]} is damaged: its {column}s are {listed(sorted(there))}; {again}")
+        if len(every) != len(curves[name][[column, "layer"]].drop_duplicates()) or every.empty:
+            raise BuiltFolderError(f"{path[name]} is damaged: it lacks rows of all questions together; {again}")
+    keys = ["picture_id", "record_id", "number", "flow", "layer"]
+    if tables["knockout"].select(keys).to_pandas().duplicated().any():
+        raise BuiltFolderError(f"{path['knockout']} is damaged: a question has a flow and layer twice; {again}")
+    return KnockoutTables(**tables, **curves)
 
 
 def part_row(item: ClosedQuestion, result: QuestionResult) -> dict[str, Any]:

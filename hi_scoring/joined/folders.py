@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from datasetkit.core.detections import ModelIdentity
-from datasetkit.core.documents import read_json
 from datasetkit.core.errors import BuiltFolderError, RecipeError
 from datasetkit.hi_scoring.ablation.results import Ablations
 from datasetkit.hi_scoring.comparison.report.terminal import ComparisonResult
 from datasetkit.hi_scoring.interventions.knockout_results import Knockouts
+from datasetkit.hi_scoring.runs.facts import Facts, ModelFacts, read_facts
 from datasetkit.hi_scoring.runs.folder import RUN_NAME
 from datasetkit.hi_scoring.scores.results import HeadScores
 from datasetkit.hi_scoring.sparse.folder import Sparsity
@@ -28,6 +28,20 @@ _LOADERS: Mapping[str, Callable[[Path], Results]] = {
     "datasetkit compare": ComparisonResult.load,
     "datasetkit tune": ComparisonResult.load,
 }
+
+
+class _Note(Facts):
+    """What a command noted of its folder, as far as a report reads it."""
+
+    made_by: str
+    model: ModelFacts
+    scores: _RankedBy | None = None
+
+
+class _RankedBy(Facts):
+    """What heads were ranked by."""
+
+    by: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +79,7 @@ def read_folders(folders: Sequence[Path]) -> list[ResultFolder]:
     if twice:
         raise RecipeError(f"{twice[0].name} was given twice; give each folder once")
     notes = [_note(folder) for folder in folders]
-    models = [_model(folder, note) for folder, note in zip(folders, notes, strict=True)]
+    models = [_model(note) for note in notes]
     for folder, model in zip(folders, models, strict=True):
         if _weights(model) != _weights(models[0]):
             raise RecipeError(
@@ -91,24 +105,16 @@ def _names(folders: Sequence[Path]) -> list[str]:
 
 def _note(folder: Path) -> dict[str, Any]:
     """Read what a command noted of its folder."""
-    known = ", ".join(f"`{command}`" for command in _LOADERS)
-    try:
-        note = read_json(folder / RUN_NAME)
-    except (OSError, ValueError) as error:
-        raise BuiltFolderError(
-            f"{folder} holds no {RUN_NAME} that can be read; give folders that {known} wrote"
-        ) from error
-    if not isinstance(note, dict) or note.get("made_by") not in _LOADERS:
-        raise BuiltFolderError(f"{folder} holds no results that a report shows; give folders that {known} wrote")
+    again = f"give folders that {', '.join(f'`{command}`' for command in _LOADERS)} wrote"
+    note = read_facts(folder / RUN_NAME, _Note, "results", again)
+    if note["made_by"] not in _LOADERS:
+        raise BuiltFolderError(f"{folder} holds no results that a report shows; {again}")
     return note
 
 
-def _model(folder: Path, note: Mapping[str, Any]) -> ModelIdentity:
-    try:
-        told = note["model"]
-        return ModelIdentity("model", told["id"], told["revision"], told["sha256"])
-    except (KeyError, TypeError) as error:
-        raise BuiltFolderError(f"{folder / RUN_NAME} does not say of which model the results are: {error!r}") from error
+def _model(note: Mapping[str, Any]) -> ModelIdentity:
+    told = note["model"]
+    return ModelIdentity("model", told["id"], told["revision"], told["sha256"])
 
 
 def _weights(model: ModelIdentity) -> tuple[str | None, str | None]:

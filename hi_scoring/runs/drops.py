@@ -8,13 +8,24 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from datasetkit.core.documents import load_json
-from datasetkit.core.errors import UnusableError
+from pydantic import ValidationError
+
+from datasetkit.core.errors import BuiltFolderError, UnusableError
 from datasetkit.core.files import replace_file
 from datasetkit.core.ledger import Drop, DropReason
 from datasetkit.core.text import counted
+from datasetkit.hi_scoring.runs.facts import Facts
 
 DROPS_NAME = "drops.jsonl"
+
+
+class _Line(Facts):
+    """A line of the file."""
+
+    row: int | None
+    record_id: str
+    reason: DropReason
+    detail: str
 
 
 def row_drop(row: int, record_id: str, error: UnusableError) -> Drop:
@@ -64,7 +75,17 @@ def write_drops(folder: Path, drops: Sequence[Drop]) -> None:
 
 
 def read_drops(folder: Path) -> tuple[Drop, ...]:
-    """Read what :func:`write_drops` wrote."""
-    with (folder / DROPS_NAME).open(encoding="utf-8") as lines:
-        found = [load_json(line) for line in lines]
-    return tuple(drops_from_json([one["row"], one["record_id"], one["reason"], one["detail"]] for one in found))
+    """Read what :func:`write_drops` wrote.
+
+    Raises:
+        BuiltFolderError: it is damaged.
+
+    """
+    path = folder / DROPS_NAME
+    try:
+        found = [_Line.model_validate_json(line) for line in path.read_bytes().splitlines()]
+    except ValidationError as error:
+        raise BuiltFolderError(
+            f"{path} is damaged: {error.errors()[0]['msg']}; remove the folder, and run it again"
+        ) from error
+    return tuple(Drop("record", one.record_id, one.reason, one.detail, one.row) for one in found)

@@ -3,35 +3,43 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from datasetkit.core.documents import read_json
-from datasetkit.core.errors import BuiltFolderError, RecipeError
+from pydantic import Field
+
+from datasetkit.core.errors import RecipeError
+from datasetkit.hi_scoring.runs.facts import Count, Facts, ModelFacts, Size, read_facts
 
 FACTS_NAME = "scores.json"
 FORMAT = 1
+WHAT, AGAIN = "head scores", "give a folder of `datasetkit score`, or score it again"
 
 
-def read_facts(folder: Path) -> dict[str, Any]:
+class ScoreFacts(Facts):
+    """What head scores say of themselves."""
+
+    FORMAT: ClassVar[int | None] = FORMAT
+
+    version: str
+    environment: dict[str, Any]
+    model: ModelFacts
+    dataset: dict[str, Any]
+    options: dict[str, Any]
+    layers: Size
+    heads: Size
+    n: Count
+    scores: list[str] = Field(min_length=1)
+    record_ids: list[str] = Field(min_length=1)
+
+
+def read_score_facts(folder: Path) -> dict[str, Any]:
     """Read the facts of finished scores.
 
     Raises:
-        BuiltFolderError: there are none, or they are of another format.
+        BuiltFolderError: there are none, they are damaged, or of another format.
 
     """
-    try:
-        facts = read_json(folder / FACTS_NAME)
-    except FileNotFoundError as error:
-        told = f"{FACTS_NAME} is missing" if folder.is_dir() else "there is no such folder"
-        raise BuiltFolderError(
-            f"{folder} holds no finished head scores: {told}; give a folder of `datasetkit score`, or score it again"
-        ) from error
-    except ValueError as error:
-        raise BuiltFolderError(f"{folder / FACTS_NAME} is not JSON: {error}; score it again") from error
-    found = facts.get("format") if isinstance(facts, dict) else None
-    if found != FORMAT:
-        raise BuiltFolderError(f"{folder} holds head scores of format {found}; this datasetkit reads format {FORMAT}")
-    return dict(facts)
+    return read_facts(folder / FACTS_NAME, ScoreFacts, WHAT, AGAIN)
 
 
 def check_shape(scored: tuple[int, int], model: tuple[int, int]) -> None:

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from datasetkit.core.errors import BuiltFolderError
-from datasetkit.core.files import replace_file
+from datasetkit.core.files import file_sha256, replace_file
 from datasetkit.hi_scoring.runs.files import write_facts, write_table
-from datasetkit.hi_scoring.scores.facts import FACTS_NAME, FORMAT, read_facts
+from datasetkit.hi_scoring.runs.reading import read_arrays
+from datasetkit.hi_scoring.scores.facts import AGAIN, FACTS_NAME, FORMAT, WHAT, read_score_facts
 
 TENSORS_NAME = "scores.safetensors"
 HEADS_NAME, LAYERS_NAME = "scores.parquet", "layers.parquet"
@@ -49,13 +49,8 @@ def read(folder: Path) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
         BuiltFolderError: one is missing or damaged, they do not belong together, or are of another format.
 
     """
-    facts = read_facts(folder)
-    try:
-        data = (folder / TENSORS_NAME).read_bytes()
-    except FileNotFoundError as error:
-        raise BuiltFolderError(
-            f"{folder} holds no finished head scores: {TENSORS_NAME} is missing; score it again"
-        ) from error
-    if facts.get(TENSORS_NAME) != {"sha256": hashlib.sha256(data).hexdigest()}:
+    facts = read_score_facts(folder)
+    tensors, _ = read_arrays(folder / TENSORS_NAME, WHAT, AGAIN)
+    if facts.get(TENSORS_NAME) != {"sha256": file_sha256(folder / TENSORS_NAME)}:
         raise BuiltFolderError(f"{folder / TENSORS_NAME} is not the one that {FACTS_NAME} names; score it again")
-    return load_tensors(data), facts
+    return tensors, facts

@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 import datasetkit
 from datasetkit.core.detections import ModelIdentity
 from datasetkit.core.errors import BuiltFolderError, RecipeError, RecordError, UnknownNameError
+from datasetkit.core.text import one_line
 from datasetkit.hi_scoring.scores import files
+from datasetkit.hi_scoring.scores.facts import FACTS_NAME
 from datasetkit.hi_scoring.statistics import FloatArray, bootstrap_interval, nanmean, ranking
 from datasetkit.options.heads import SCORE_NAMES, ScoreOptions
 from datasetkit.runtime.registry import Origin
@@ -227,7 +229,7 @@ class HeadScores:
         """
         tensors, facts = files.read(Path(folder))
         try:
-            return cls(
+            found = cls(
                 _of_kind(tensors, "values"),
                 chances=_of_kind(tensors, "chances"),
                 record_ids=facts["record_ids"],
@@ -239,14 +241,17 @@ class HeadScores:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise BuiltFolderError(
-                f"{folder} holds no head scores that can be read: {error}; score it again"
+                f"{folder} holds no head scores that can be read: {one_line(error)}; score it again"
             ) from error
+        if (*found.shape, len(found.record_ids)) != (facts["layers"], facts["heads"], facts["n"]):
+            raise BuiltFolderError(f"{Path(folder) / FACTS_NAME} is of scores of another shape; score it again")
+        return found
 
     def _check(self) -> None:
         if not self.values:
             raise RecordError("head scores hold no score at all; give at least one")
         expected = (len(self.record_ids), *next(iter(self.values.values())).shape[1:])
-        for (score, positions), array in {**self.values, **self.chances}.items():
+        for (score, positions), array in (*self.values.items(), *self.chances.items()):
             if array.ndim != 3 or array.shape != expected:
                 raise RecordError(
                     f"{score}:{positions} has shape {array.shape}; "

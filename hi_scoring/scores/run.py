@@ -18,15 +18,16 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
 
-from datasetkit.core.errors import OutputError, UnusableError
-from datasetkit.core.ledger import Drop
+from datasetkit.core.errors import BuiltFolderError, OutputError, UnusableError
+from datasetkit.core.ledger import Drop, DropReason
 from datasetkit.hi_scoring.data.reading import Rows, read_sample
 from datasetkit.hi_scoring.data.samples import Sample
 from datasetkit.hi_scoring.runs.drops import counted_reasons, drops_from_json, drops_to_json, in_row_order, row_drop
+from datasetkit.hi_scoring.runs.facts import Facts, checked_text
 from datasetkit.hi_scoring.runs.files import write_arrays
 from datasetkit.hi_scoring.runs.parts import PartedRun
+from datasetkit.hi_scoring.runs.reading import read_arrays
 from datasetkit.hi_scoring.scores.files import RESULT_NAMES
 from datasetkit.hi_scoring.scores.scorer import SampleScores, Scorer
 from datasetkit.runtime.batches import Batches
@@ -35,6 +36,15 @@ from datasetkit.runtime.launcher import process_count
 PAGE_NAME = "report.html"
 # A process may be done long before the slowest one; one that died is the launcher's to notice.
 _PATIENCE = timedelta(days=7)
+
+_AXES = 3
+
+
+class _Part(Facts):
+    """What the file of a batch holds beside its scores."""
+
+    record_ids: list[str]
+    drops: list[tuple[int | None, str, DropReason, str]]
 
 
 @dataclass(frozen=True)
@@ -156,11 +166,14 @@ class Run(PartedRun):
 
 
 def _read(path: Path) -> Merged:
-    with safe_open(path, framework="numpy") as part:
-        told = json.loads(part.metadata()["part"])
-        values = {}
-        for name in part.keys():  # noqa: SIM118 - no mapping
-            place, _, score = name.partition("/")
-            values[score, place] = part.get_tensor(name)
-    drops = tuple(drops_from_json(told["drops"]))
-    return Merged(values, tuple(told["record_ids"]), drops)
+    again = "remove it, and run the same command again"
+    arrays, metadata = read_arrays(path, "part of head scores", again)
+    told = checked_text(path, metadata, "part", _Part, again)
+    values = {}
+    for name, array in arrays.items():
+        place, _, score = name.partition("/")
+        if array.ndim != _AXES or len(array) != len(told.record_ids):
+            raise BuiltFolderError(f"{path} is damaged: {name} has shape {array.shape}; {again}")
+        values[score, place] = array
+    drops = tuple(drops_from_json(told.drops))
+    return Merged(values, tuple(told.record_ids), drops)

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 import pandas as pd
+from pydantic import Field
 from rich.console import RenderableType
 from rich.table import Table
 
-from datasetkit.core.documents import read_json
 from datasetkit.core.errors import BuiltFolderError
 from datasetkit.core.results import Result
 from datasetkit.hi_scoring.evaluation.metrics import METRICS, find_metric
@@ -36,6 +36,7 @@ from datasetkit.hi_scoring.report.text import (
     signed,
     written,
 )
+from datasetkit.hi_scoring.runs.facts import Facts, checked_facts, read_facts
 from datasetkit.hi_scoring.runs.files import records_of, write_facts, write_table
 from datasetkit.hi_scoring.sparse.conditions import CORE, DENSE
 from datasetkit.hi_scoring.sparse.coverage import DenseReason
@@ -48,6 +49,25 @@ COSTS_NAME, QUALITY_NAME = "costs.parquet", "quality.parquet"
 FINISHED_NAME = "finished.json"
 _CONDITIONS_NAME = "conditions"
 _MIB = 2**20
+
+
+class _ChosenFacts(Facts):
+    """How the full heads of a plan that was measured were chosen."""
+
+    share: float
+    by: str
+
+
+class _MeasuredPlanFacts(Facts):
+    """What a plan that was measured says more than any other."""
+
+    chosen: _ChosenFacts
+
+
+class _FinishedFacts(Facts):
+    """Which conditions came to their end; their names are those of folders."""
+
+    conditions: list[Annotated[str, Field(pattern=r"^[\w-]+$")]]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -123,8 +143,14 @@ class Sparsity(Result):
         results = [load_condition(condition_folder(folder, name)) for name in names]
         results.sort(key=lambda one: (one.group != DENSE, one.group, one.draw or 0))
         groups = {group: tuple(found) for group, found in groupby(results, lambda one: one.group)}
-        if not {DENSE, CORE} <= groups.keys():
+        if [len(groups.get(group, ())) for group in (DENSE, CORE)] != [1, 1]:
             raise BuiltFolderError(f"{folder} lacks the dense model's results or those of the CoRe heads")
+        for one in results[1:]:
+            if one.measures != results[0].measures:
+                raise BuiltFolderError(
+                    f"{folder} holds conditions that were measured on other prompts or by other metrics; remove it, "
+                    f"and run `{COMMAND}` again"
+                )
         return cls(_plan_in(condition_folder(folder, CORE)), groups, folder)
 
     @classmethod
@@ -170,17 +196,18 @@ def _finished_names(folder: Path) -> list[str]:
     file = folder / FINISHED_NAME
     if not file.exists():
         return []
-    try:
-        return [str(name) for name in read_json(file)["conditions"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BuiltFolderError(f"{file} cannot be read: {error!r}; remove it, and run `{COMMAND}` again") from error
+    facts = read_facts(file, _FinishedFacts, f"run of `{COMMAND}`", f"remove it, and run `{COMMAND}` again")
+    return list(dict.fromkeys(facts["conditions"]))
 
 
 def _plan_in(folder: Path) -> SparsePlan:
+    again = f"run `{COMMAND}` again"
     try:
-        return SparsePlan.load(folder / PLAN_NAME)
+        plan = SparsePlan.load(folder / PLAN_NAME)
     except OSError as error:
-        raise BuiltFolderError(f"{folder} holds no {PLAN_NAME} that can be read; run `{COMMAND}` again") from error
+        raise BuiltFolderError(f"{folder} holds no {PLAN_NAME} that can be read; {again}") from error
+    checked_facts(folder / PLAN_NAME, {"chosen": plan.chosen}, _MeasuredPlanFacts, "plan", again)
+    return plan
 
 
 def sparsity_tables(found: Sparsity) -> Iterator[Table]:

@@ -7,29 +7,37 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
 
 import datasetkit
 from datasetkit.core.detections import ModelIdentity
-from datasetkit.core.documents import read_json
+from datasetkit.core.documents import DocumentError, read_json
 from datasetkit.core.errors import BuiltFolderError, ModelError, RecipeError
 from datasetkit.hi_scoring.model.subject import shape_of
+from datasetkit.hi_scoring.runs.facts import Facts, ModelFacts, Size, checked_facts
 from datasetkit.hi_scoring.runs.files import write_facts
 from datasetkit.hi_scoring.scores.results import Head
 
 PLAN_NAME = "plan.json"
 _FORMAT = 1
 _OPTIONS = ("sink", "window", "dense_above", "chosen")
-_TYPES: Mapping[str, type | tuple[type, ...]] = {
-    "model": dict,
-    "layers": int,
-    "heads": int,
-    "sink": int,
-    "window": int,
-    "dense_above": (float, int),
-    "chosen": dict,
-    "full_heads": dict,
-}
+
+
+class _PlanFacts(Facts):
+    """A plan as it is written."""
+
+    FORMAT: ClassVar[int | None] = _FORMAT
+
+    model: ModelFacts
+    layers: Size
+    heads: Size
+    sink: int
+    window: int
+    dense_above: float
+    chosen: dict[str, Any]
+    full_heads: dict[Annotated[str, Field(pattern=r"^\d+$")], list[int]]
 
 
 @dataclass(frozen=True)
@@ -171,16 +179,11 @@ def _parsed(file: Path) -> dict[str, Any]:
     """Read a plan's file, as far as values of the right types."""
     try:
         told = read_json(file)
-    except ValueError as error:
+    except DocumentError as error:
         raise _unreadable(file, error) from error
     if not isinstance(told, dict) or "format" not in told:
         raise _unreadable(file, "it names no format")
-    if told["format"] != _FORMAT:
-        raise BuiltFolderError(f"{file} is a plan of format {told['format']}; this datasetkit reads format {_FORMAT}")
-    for name, kind in _TYPES.items():
-        if not isinstance(told.get(name), kind):
-            raise _unreadable(file, f"its {name} is {told.get(name)!r}")
-    return told
+    return checked_facts(file, told, _PlanFacts, "plan of sparse prefill", "run `datasetkit sparsify` again")
 
 
 def _unreadable(file: Path, why: object) -> BuiltFolderError:

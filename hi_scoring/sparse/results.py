@@ -5,24 +5,43 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pandas as pd
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_tensors
+from pydantic import Field
 
-from datasetkit.core.documents import read_json
-from datasetkit.core.errors import BuiltFolderError
-from datasetkit.hi_scoring.evaluation.metrics import Measured
+from datasetkit.hi_scoring.evaluation.metrics import Measured, measured_of
 from datasetkit.hi_scoring.evaluation.predictions import Evaluation
+from datasetkit.hi_scoring.runs.facts import Count, Facts, read_facts
 from datasetkit.hi_scoring.runs.files import write_arrays, write_facts, write_table
+from datasetkit.hi_scoring.runs.reading import Columns, read_arrays, read_frame
 from datasetkit.hi_scoring.sparse.conditions import Condition
-from datasetkit.hi_scoring.sparse.measure import Prefills
+from datasetkit.hi_scoring.sparse.coverage import DenseReason
+from datasetkit.hi_scoring.sparse.measure import MEASURES, Prefills
 from datasetkit.hi_scoring.sparse.plan import PLAN_NAME
 
 FACTS_NAME = "condition.json"
 _STATISTICS_NAME = "statistics.safetensors"
 _PREFILLS_NAME, _PREDICTIONS_NAME = "prefills.parquet", "predictions.parquet"
+
+
+_PREFILLS: Columns = {"picture_id": "text", "record_id": "text", "task": "text", **dict.fromkeys(MEASURES, "number")}
+
+
+class _CoverageFacts(Facts):
+    """How much was sparse."""
+
+    sparse: Count
+    dense: dict[Annotated[DenseReason, Field(strict=False)], Count]
+
+
+class _ConditionFacts(Facts):
+    """What a condition says of itself."""
+
+    group: Literal["dense", "core", "random"]
+    draw: Count | None
+    coverage: _CoverageFacts
+    samples: list[str] = Field(min_length=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +60,12 @@ class ConditionResult:
     coverage: Mapping[str, Any]
     prefills: pd.DataFrame
     measured: Measured
+
+    @property
+    def measures(self) -> tuple[list[tuple[str, ...]], list[str], list[str]]:
+        """Prompts, samples and metrics; conditions of one run have the same."""
+        prompts = self.prefills[["picture_id", "record_id", "task"]].itertuples(index=False, name=None)
+        return list(prompts), list(self.measured.sample_ids), self.measured.metrics
 
 
 def is_finished(folder: Path) -> bool:
@@ -72,9 +97,13 @@ def load_condition(folder: Path) -> ConditionResult:
         BuiltFolderError: it is not whole.
 
     """
-    try:
-        facts = read_json(folder / FACTS_NAME)
-        measured = Measured(facts.pop("samples"), load_tensors((folder / _STATISTICS_NAME).read_bytes()))
-        return ConditionResult(**facts, prefills=pd.read_parquet(folder / _PREFILLS_NAME), measured=measured)
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise BuiltFolderError(f"{folder} holds no finished condition of sparse prefill: {error}; remove it") from error
+    what, again = "condition of sparse prefill", f"remove {folder}, and run the same command again"
+    facts = read_facts(folder / FACTS_NAME, _ConditionFacts, what, again)
+    arrays, _ = read_arrays(folder / _STATISTICS_NAME, what, again)
+    return ConditionResult(
+        facts["group"],
+        facts["draw"],
+        facts["coverage"],
+        read_frame(folder / _PREFILLS_NAME, _PREFILLS, what, again),
+        measured_of(folder / _STATISTICS_NAME, facts["samples"], arrays, again),
+    )

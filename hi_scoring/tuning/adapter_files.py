@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
-from datasetkit.core.documents import read_json
+from datasetkit.core.errors import BuiltFolderError
 from datasetkit.core.files import naming, write_text
 from datasetkit.core.templates import template_environment
 from datasetkit.core.text import one_line
+from datasetkit.hi_scoring.runs.facts import Count, Facts, read_facts
 from datasetkit.hi_scoring.runs.files import write_facts
 from datasetkit.runtime.checkpoints import PREFIX
 
@@ -23,7 +24,16 @@ if TYPE_CHECKING:
     from peft import PeftModel
 
 ADAPTER_NAME, FACTS_NAME, CARD_NAME = "adapter", "adapter.json", "README.md"
+_AGAIN = "remove it, and run the same command again"
 _ON_HUB = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+class _AdapterFacts(Facts):
+    """What an adapter says of itself, as far as it is read again."""
+
+    modules: list[str]
+    trainable: Count
+    parameters: Count
 
 
 def save_adapter(adapted: PeftModel, facts: Mapping[str, Any], folder: Path) -> None:
@@ -54,16 +64,29 @@ def has_adapter(folder: Path) -> bool:
 
 
 def load_adapter(model: Any, folder: Path) -> PeftModel:
-    """Put a cell's adapter on a model as it was, for evaluation."""
+    """Put a cell's adapter on a model as it was, for evaluation.
+
+    Raises:
+        BuiltFolderError: its files are damaged, or are of another model.
+
+    """
     from peft import PeftModel
 
-    return PeftModel.from_pretrained(model, str(folder / ADAPTER_NAME)).eval()
+    place = folder / ADAPTER_NAME
+    try:
+        return PeftModel.from_pretrained(model, str(place)).eval()
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
+        raise BuiltFolderError(f"{place} holds no adapter that can be loaded: {one_line(error)}; {_AGAIN}") from error
 
 
-def read_facts(folder: Path) -> dict[str, Any]:
-    """Read the facts of a cell's adapter."""
-    facts: dict[str, Any] = read_json(folder / ADAPTER_NAME / FACTS_NAME)
-    return facts
+def read_adapter_facts(folder: Path) -> dict[str, Any]:
+    """Read the facts of a cell's adapter.
+
+    Raises:
+        BuiltFolderError: they are missing or damaged.
+
+    """
+    return read_facts(folder / ADAPTER_NAME / FACTS_NAME, _AdapterFacts, "adapter", _AGAIN)
 
 
 def _card(facts: Mapping[str, Any]) -> str:

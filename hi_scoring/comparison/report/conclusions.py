@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import pandas as pd
 
 from datasetkit.core.text import counted
+from datasetkit.hi_scoring.comparison.cells import TEST
 from datasetkit.hi_scoring.comparison.compare import Comparison
 from datasetkit.hi_scoring.comparison.report.glossary import lowest_p
-from datasetkit.hi_scoring.comparison.table import EVERYTHING, TEST, Verdict, verdicts
+from datasetkit.hi_scoring.comparison.table import EVERYTHING, Verdict, verdicts
 from datasetkit.hi_scoring.evaluation.metrics import find_metric
 from datasetkit.hi_scoring.statistics import FAILS, HOLDS, LEVEL
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from datasetkit.hi_scoring.comparison.cells import TEST
 from datasetkit.hi_scoring.comparison.compare import Comparison
 from datasetkit.hi_scoring.comparison.report.conclusions import Conclusion, conclusions, no_conclusion
 from datasetkit.hi_scoring.comparison.report.figures import final_figures, forest, main_metrics, trade_off
@@ -24,7 +25,6 @@ from datasetkit.hi_scoring.comparison.report.summary import (
     tuned_rows,
     types_of,
 )
-from datasetkit.hi_scoring.comparison.table import TEST
 from datasetkit.hi_scoring.report import pages
 from datasetkit.hi_scoring.statistics import LEVEL
 

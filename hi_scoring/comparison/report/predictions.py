@@ -7,12 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from datasetkit.core.errors import BuiltFolderError
-from datasetkit.hi_scoring.comparison.cells import CellResult, predictions_path
+from datasetkit.hi_scoring.comparison.cells import TEST, load_predictions
 from datasetkit.hi_scoring.comparison.compare import CELLS_NAME, Comparison
-from datasetkit.hi_scoring.comparison.table import TEST
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,12 @@ def side_by_side(folder: Path, comparison: Comparison, records: int) -> list[Ask
 
     """
     cells = [comparison.untuned, *(runs[0] for runs in comparison.groups.values())]
-    tables = [_read(folder, cell) for cell in cells]
+    tables = [load_predictions(folder / CELLS_NAME / cell.name, TEST) for cell in cells]
+    prompts = [[(row["record_id"], row["task"], row["prompt"]) for row in table] for table in tables]
+    for cell, own in zip(cells, prompts, strict=True):
+        if own != prompts[0]:
+            path = folder / CELLS_NAME / cell.name
+            raise BuiltFolderError(f"{path} was tested on other prompts; remove it, and run the same command again")
     chosen: dict[tuple[str, str], int] = {}
     for place, row in enumerate(tables[0]):
         chosen.setdefault((row["record_id"], row["task"]), place)
@@ -57,15 +59,6 @@ def side_by_side(folder: Path, comparison: Comparison, records: int) -> list[Ask
         for (record_id, _), place in chosen.items()
         if record_id in first
     ]
-
-
-def _read(folder: Path, cell: CellResult) -> list[dict[str, Any]]:
-    path = predictions_path(folder / CELLS_NAME / cell.name, TEST)
-    try:
-        rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
-    except (OSError, ValueError) as error:
-        raise BuiltFolderError(f"{path} cannot be read: {error}; remove {path.parent} and run it again") from error
-    return rows
 
 
 def _said(group: str, row: Mapping[str, Any]) -> Said:

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from datasetkit.core.results import Result
+from datasetkit.hi_scoring.comparison.cells import TEST
 from datasetkit.hi_scoring.comparison.compare import CELLS_NAME, Comparison
 from datasetkit.hi_scoring.comparison.report.conclusions import conclusions, no_conclusion
 from datasetkit.hi_scoring.comparison.report.glossary import LOWER_IS_BETTER, heading_of, mark_sentence
@@ -25,7 +26,7 @@ from datasetkit.hi_scoring.comparison.report.summary import (
     runs_sentence,
     tests_of,
 )
-from datasetkit.hi_scoring.comparison.table import TEST, contrasts_table, shifts_table
+from datasetkit.hi_scoring.comparison.table import contrasts_table, shifts_table
 from datasetkit.hi_scoring.evaluation.metrics import find_metric
 from datasetkit.hi_scoring.report.tables import plain_table
 from datasetkit.hi_scoring.runs.files import records_of

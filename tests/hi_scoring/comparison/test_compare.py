@@ -291,7 +291,9 @@ def test_an_unfinished_or_damaged_comparison_is_told_of(finished: Path, tmp_path
     compared(bench_of(), tmp_path / "out", ["top-layers:1"], [0])
     cell = tmp_path / "out" / "cells" / "top-layers-1--seed-0"
     (cell / "statistics.safetensors").write_bytes(b"damaged")
-    with pytest.raises(BuiltFolderError, match=r"holds no finished cell of a comparison: .*; remove it"):
+    with pytest.raises(
+        BuiltFolderError, match=r"statistics.safetensors cannot be read: .*; remove .*, and run the same command again"
+    ):
         Comparison.load(tmp_path / "out")
     (cell / "cell.json").unlink()
     with pytest.raises(BuiltFolderError, match="no finished comparison"):

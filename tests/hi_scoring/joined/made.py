@@ -127,7 +127,7 @@ def ablated(folder: Path, rankings: Mapping[str, float], **more: Any) -> Path:
             trials.append(Trial(ranking, rule, draw, condition))  # type: ignore[arg-type] # a literal of a table
             measured[condition.name] = _answers("answer_probability", 0.8 - (loss if rule == "top" else 0.0), place)
     effects = Effects(_answers("answer_probability", 0.8), trials, measured, (LAYERS, HEADS))
-    found = Ablations(effects.curves(), effects.contrasts(), {"n": N})
+    found = Ablations(effects.curves(), effects.contrasts(), {"n": N, "options": {"draws": 2}, "trials": []})
     found.save(note(folder, "datasetkit ablate", **more))
     return folder
 

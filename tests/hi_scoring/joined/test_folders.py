@@ -55,11 +55,11 @@ def test_what_holds_no_results_is_refused(tmp_path: Path) -> None:
     nameless = scored(tmp_path / "nameless")
     changed_note(nameless, model=None)
     for folder, told in (
-        (tmp_path / "empty", "holds no run.json that can be read; give folders that `datasetkit score`"),
-        (tmp_path / "missing", "holds no run.json"),
+        (tmp_path / "empty", "run.json is missing; give folders that `datasetkit score`"),
+        (tmp_path / "missing", "there is no such folder"),
         (strange, "holds no results that a report shows"),
-        (nameless, "does not say of which model"),
-        (note(tmp_path / "begun", "datasetkit ablate"), "run it to its end"),
+        (nameless, "run.json is damaged: model is null"),
+        (note(tmp_path / "begun", "datasetkit ablate"), "ablation.json is missing; run it again, to its end"),
     ):
         with pytest.raises(BuiltFolderError, match=re.escape(told)):
             read_folders([folder])

@@ -224,6 +224,13 @@ def _remove(name: str) -> object:
     return lambda folder: (folder / name).unlink()
 
 
+def _remove_half(folder: Path) -> None:
+    """Put other scores in place of those that the facts are of."""
+    other = folder / "other"
+    _scores({("hi", "response"): np.zeros((1, 1, 1))}).save(other)
+    (other / "scores.safetensors").replace(folder / "scores.safetensors")
+
+
 def _edit(**changes: object) -> object:
     def edit(folder: Path) -> None:
         facts = json.loads((folder / "scores.json").read_text())
@@ -238,12 +245,15 @@ def _edit(**changes: object) -> object:
         (_remove("scores.json"), "scores.json is missing"),
         (_remove("scores.safetensors"), "scores.safetensors is missing"),
         (lambda folder: (folder / "scores.json").write_text("{"), "is not JSON"),
-        (lambda folder: (folder / "scores.json").write_text("[]"), "format None"),
+        (lambda folder: (folder / "scores.json").write_text("[]"), "format null"),
         (_edit(format=2), "format 2; this datasetkit reads format 1"),
-        (lambda folder: (folder / "scores.safetensors").write_bytes(b"x"), "is not the one that scores.json names"),
+        (lambda folder: (folder / "scores.safetensors").write_bytes(b"x"), "cannot be read"),
+        (_remove_half, "is not the one that scores.json names"),
         (_edit(options={"binarization": "mean"}), "binarization"),
-        (_edit(model={"name": "x"}), "cannot be read|no head scores"),
+        (_edit(model={"name": "x"}), "model.id is missing"),
         (_edit(record_ids=["a"]), "1 records"),
+        (_edit(layers="2"), 'layers is "2": input should be a valid integer'),
+        (_edit(layers=7), "is of scores of another shape"),
     ],
 )
 def test_folders_without_whole_scores_are_refused(tmp_path: Path, damage: object, message: str) -> None:

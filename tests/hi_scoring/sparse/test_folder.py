@@ -64,7 +64,10 @@ def test_conditions_that_somebody_removed_are_no_longer_named(copied: Path) -> N
         (PLAN_NAME, "holds no plan.json that can be read"),
         ("conditions/core/plan.json", "core holds no plan.json that can be read"),
         ("conditions/random-1/condition.json", "random-1 holds no finished condition of sparse prefill"),
-        ("conditions/dense/prefills.parquet", "dense holds no finished condition of sparse prefill"),
+        (
+            "conditions/dense/prefills.parquet",
+            "dense holds no finished condition of sparse prefill: prefills.parquet is missing",
+        ),
     ],
 )
 def test_folders_that_lack_something_are_refused(copied: Path, damaged: str, told: str) -> None:
@@ -79,10 +82,19 @@ def test_another_plan_than_was_measured_is_refused(copied: Path) -> None:
         Sparsity.load(copied)
 
 
-@pytest.mark.parametrize("told", ["{", "[]", "{}", '{"conditions": 3}'])
-def test_a_file_that_names_no_conditions_is_refused(copied: Path, told: str) -> None:
-    (copied / FINISHED_NAME).write_text(told)
-    with pytest.raises(BuiltFolderError, match=f"{FINISHED_NAME} cannot be read"):
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "is damaged: the whole is"),
+        ("{}", "is damaged: conditions is missing"),
+        ('{"conditions": 3}', "is damaged: conditions is 3: input should be a valid list"),
+        ('{"conditions": ["../../x"]}', "is damaged: conditions.0 is"),
+    ],
+)
+def test_a_file_that_names_no_conditions_is_refused(copied: Path, content: str, told: str) -> None:
+    (copied / FINISHED_NAME).write_text(content)
+    with pytest.raises(BuiltFolderError, match=f"{FINISHED_NAME} {told}"):
         Sparsity.load(copied)
 
 
@@ -94,5 +106,5 @@ def test_results_without_the_core_heads_are_refused(copied: Path) -> None:
 
 def test_damaged_conditions_are_refused(tmp_path: Path) -> None:
     (tmp_path / FACTS_NAME).write_text(json.dumps({"samples": []}))
-    with pytest.raises(BuiltFolderError, match="holds no finished condition"):
+    with pytest.raises(BuiltFolderError, match="is damaged: group is missing; remove"):
         load_condition(tmp_path)

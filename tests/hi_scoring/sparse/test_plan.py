@@ -76,19 +76,19 @@ def test_heads_that_are_not_there_are_refused(heads: list[Head], told: str) -> N
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"format": 2}, "is a plan of format 2; this datasetkit reads format 1"),
+        ({"format": 2}, "holds plan of sparse prefill of format 2; this datasetkit reads format 1"),
         # What a later format may hold is not looked at.
-        ({"format": 2, "model": {"id": "m", "commit": "x"}}, "is a plan of format 2; this datasetkit reads format 1"),
-        ({"window": None}, "no plan of sparse prefill that can be read: its window is None"),
-        ({"window": 4.5}, "its window is 4.5"),
-        ({"heads": "4"}, "its heads is '4'"),
+        ({"format": 2, "model": {"id": "m", "commit": "x"}}, "format 2; this datasetkit reads format 1"),
+        ({"window": None}, "plan.json is damaged: window is null"),
+        ({"window": 4.5}, "window is 4.5"),
+        ({"heads": "4"}, 'heads is "4"'),
         ({"full_heads": {"9": [0]}}, "head 0 of layer 9"),
-        ({"full_heads": [[0], []]}, r"its full_heads is \[\[0\], \[\]\]"),
-        ({"full_heads": {"0": 3}}, "no plan of sparse prefill that can be read"),
-        ({"full_heads": {"0": ["3"]}}, "no plan of sparse prefill that can be read"),
-        ({"full_heads": {"a": [3]}}, "no plan of sparse prefill that can be read"),
-        ({"model": {"id": "x"}}, "no plan of sparse prefill"),
-        ({"model": "x"}, "its model is 'x'"),
+        ({"full_heads": [[0], []]}, r"full_heads is \[\[0\], \[\]\]"),
+        ({"full_heads": {"0": 3}}, "full_heads.0 is 3: input should be a valid list"),
+        ({"full_heads": {"0": ["3"]}}, 'full_heads.0.0 is "3"'),
+        ({"full_heads": {"a": [3]}}, "full_heads.a"),
+        ({"model": {"id": "x"}}, "model.revision is missing"),
+        ({"model": "x"}, 'model is "x"'),
     ],
 )
 def test_files_that_are_no_plans_are_refused(tmp_path: Path, change: dict[str, object], told: str) -> None:

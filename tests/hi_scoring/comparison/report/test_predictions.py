@@ -75,5 +75,5 @@ def test_the_first_of_each_task_of_the_first_records_and_of_each_group_the_first
 def test_predictions_that_cannot_be_read_are_told_of(tmp_path: Path, damage: Any) -> None:
     found = saved(tmp_path, made(("all",), seeds=(0,), tests=("test",), metrics=("accuracy",)).comparison)
     damage(tmp_path / "cells" / "all--seed-0" / "predictions_test.parquet")
-    with pytest.raises(BuiltFolderError, match=r"all--seed-0.*run it again"):
+    with pytest.raises(BuiltFolderError, match=r"all--seed-0.*run the same command again"):
         side_by_side(tmp_path, found, 2)
