@@ -6,7 +6,6 @@ A row is what ``datasets`` gives in any of its formats (plain, numpy, torch), a 
 
 from __future__ import annotations
 
-import json
 import operator
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from datasetkit.core.addresses import hub_address
+from datasetkit.core.documents import load_json
 from datasetkit.core.drawing import draw_overlay
 from datasetkit.core.errors import (
     AddressError,
@@ -156,7 +156,7 @@ def _shards(place: RemotePath) -> dict[str, list[str]]:
     manifest = place / "manifest.json"
     shards: dict[str, list[str]] = {}
     try:
-        parts = json.loads(manifest.read_bytes())["parts"]
+        parts = load_json(manifest.read_bytes())["parts"]
         for path in sorted(shard["path"] for part in parts for shard in part["shards"]):
             match = _SHARD.fullmatch(path)
             if match is None:
