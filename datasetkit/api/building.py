@@ -138,6 +138,9 @@ def _source(source: object, given: dict[str, Any]) -> SourceOptions:
 
 def _take(kind: type[SourceOptions], given: dict[str, Any], **first: Any) -> SourceOptions:
     _refuse_unknown(given, BuildOptions, kind)
+    for name in first.keys() & given.keys() & kind.model_fields.keys():
+        if given.pop(name) != first[name]:
+            raise RecipeError(f"{name} is given twice: {first[name]!r} by the source itself; leave the option out")
     own = {name: given.pop(name) for name in kind.model_fields if name in given and name not in first}
     return kind.checked({**{name: first[name] for name in kind.model_fields if name in first}, **own})
 

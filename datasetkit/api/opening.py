@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from datasetkit.core.addresses import hub_address
+from datasetkit.core.documents import read_json
 from datasetkit.core.errors import RecipeError
 from datasetkit.hi_scoring.scores.facts import check_shape, read_score_facts
 from datasetkit.options.head_commands import AskCommand, HeadsCommand
@@ -110,7 +110,7 @@ def _shape_of(model: str) -> tuple[int, int] | None:
     """Read the layers and heads of a model on this machine, where its configuration says them."""
     check_location(model)
     try:
-        config = json.loads((Path(resolve(model)) / "config.json").read_bytes())
+        config = read_json(Path(resolve(model)) / "config.json")
         text = config.get("text_config", config)
         return int(text["num_hidden_layers"]), int(text["num_attention_heads"])
     except (OSError, ValueError, LookupError, TypeError, AttributeError):

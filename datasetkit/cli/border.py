@@ -102,6 +102,8 @@ def _message(error: BaseException) -> str:
         return "memory ran out; give the command more, or have it hold fewer images at once"
     if isinstance(error, RecursionError):
         return "something is nested too deeply to be read; --debug shows what"
+    if isinstance(error, UnicodeEncodeError):
+        return f"{error.object[:_MOST_SHOWN]!r} is not text that UTF-8 can hold; rename it"
     if isinstance(error, OSError) and error.errno is not None:
         what = _FAULTS.get(error.errno) or one_line(error.strerror or os.strerror(error.errno))
         return what if error.filename is None else f"{os.fsdecode(error.filename)}: {what}"

@@ -17,14 +17,19 @@ def whole_file(path: Path) -> Iterator[Path]:
     """Put a file in place whole or not at all, however the process ends; a former one stays until then.
 
     Yields ``NAME.partial`` next to it, for the body to write. Where the body raises it is removed; what a killed
-    process left there is replaced by the next one.
+    process left there is replaced by the next one. A link stays a link, to the new file. What is no file, as a device
+    or a pipe, is written itself.
 
     Raises:
         OSError: something cannot be written; it names the file.
 
     """
-    partial = path.with_name(f"{path.name}{PARTIAL}")
     with naming(path):
+        path = path.resolve()
+        if path.exists() and not path.is_file():
+            yield path
+            return
+        partial = path.with_name(f"{path.name}{PARTIAL}")
         try:
             yield partial
             flush_to_disk(partial)

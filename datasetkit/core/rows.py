@@ -6,7 +6,6 @@ A row is what ``datasets`` gives in any of its formats (plain, numpy, torch), a 
 
 from __future__ import annotations
 
-import json
 import operator
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from datasetkit.core.addresses import hub_address
+from datasetkit.core.documents import load_json
 from datasetkit.core.drawing import draw_overlay
 from datasetkit.core.errors import (
     AddressError,
@@ -43,6 +43,7 @@ Row = Any  # a mapping from column to value; a pandas Series is one in all but i
 _OUR_COLUMNS = ("image", "width", "height", "description", "objects", "phrases", "source", "record_id")
 _SHARD = re.compile(r"data/(?P<split>\w+)-\d{5}-of-\d{5}\.parquet")
 _MOST_TOLD = 400
+_ONE_ROW = "give one row: dataset[0], of pandas frame.iloc[0], of an Arrow table table.to_pylist()[0]"
 _NO_LIMITS = ImageLimits(max_bytes=2**31, max_pixels=MOST_PIXELS)
 
 
@@ -155,7 +156,7 @@ def _shards(place: RemotePath) -> dict[str, list[str]]:
     manifest = place / "manifest.json"
     shards: dict[str, list[str]] = {}
     try:
-        parts = json.loads(manifest.read_bytes())["parts"]
+        parts = load_json(manifest.read_bytes())["parts"]
         for path in sorted(shard["path"] for part in parts for shard in part["shards"]):
             match = _SHARD.fullmatch(path)
             if match is None:
@@ -310,10 +311,7 @@ def _size_hw(row: Row) -> tuple[int, int]:
     try:
         return int(_column(row, "height")), int(_column(row, "width"))
     except (TypeError, ValueError) as error:
-        raise RecordError(
-            f"height and width of this {type(row).__name__} are no single numbers; give one row: dataset[0], of pandas "
-            "frame.iloc[0], of an Arrow table table.to_pylist()[0]"
-        ) from error
+        raise RecordError(f"height and width of this {type(row).__name__} are no single numbers; {_ONE_ROW}") from error
 
 
 @contextmanager
@@ -331,7 +329,7 @@ def _items(row: Row, name: str) -> Sequence[Mapping[str, Any]]:
     """Return a column that is a list of objects or phrases."""
     found = _column(row, name)
     if not isinstance(found, list | tuple | np.ndarray) or not all(isinstance(item, Mapping) for item in found):
-        raise RecordError(f"{name} of the row is a {type(found).__name__}, not a list of {name} as ours are")
+        raise RecordError(f"{name} is a {type(found).__name__}, not a list of {name} as ours are; {_ONE_ROW}")
     return found  # type: ignore[return-value]
 
 

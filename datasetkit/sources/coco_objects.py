@@ -77,12 +77,7 @@ class ObjectReader:
             except UnusableError as error:
                 drops.append(Drop("annotation", annotation_id, error.reason, error.detail))
                 continue
-            try:
-                if is_own_annotation(annotation):
-                    item = object_of(item, annotation)
-                item = object_of(item, (listed or {}).get(annotation_id, {}))
-            except UNFIT as error:
-                odd[NoticeKind.DETAILS_UNUSABLE] = one_line(error)
+            item = _as_said(item, annotation, (listed or {}).get(annotation_id, {}), odd)
             for kind, detail in odd.items():
                 where = f"annotation {annotation_id}"
                 notices.append(Notice(record_id, kind, f"{where}: {detail}" if detail else where))
@@ -117,6 +112,17 @@ class ObjectReader:
             source_id=annotation_id,
         )
         return item, odd
+
+
+def _as_said(item: KeyObject, annotation: Json, said: Json, odd: dict[NoticeKind, str]) -> KeyObject:
+    """Add what our own export says of an object, in its annotation and in its record's caption, as far as it can be."""
+    try:
+        if is_own_annotation(annotation):
+            item = object_of(item, annotation)
+        return object_of(item, said)
+    except UNFIT as error:
+        odd[NoticeKind.DETAILS_UNUSABLE] = one_line(error)
+        return item
 
 
 def _object_ids(annotation_ids: list[str], listed: Mapping[str, Json] | None) -> list[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from datasetkit.core.detections import ModelIdentity
+from datasetkit.core.documents import DocumentError, load_json
 from datasetkit.core.errors import BuiltFolderError
 from datasetkit.core.files import write_json
 from datasetkit.core.label_map import LabelMap, read_label_map
@@ -177,7 +177,7 @@ class Manifest:
         """
         path = folder / MANIFEST_NAME
         try:
-            value = json.loads(path.read_text(encoding="utf-8"))
+            value = load_json(path.read_bytes())
             require_text(**{name: value[name] for name in ("schema_version", "code_version", "source_fingerprint")})
             return cls(
                 schema_version=value["schema_version"],
@@ -196,7 +196,9 @@ class Manifest:
             raise BuiltFolderError(
                 f"{folder} has no {MANIFEST_NAME}; give a folder that `datasetkit build` finished"
             ) from None
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except DocumentError as error:
+            raise BuiltFolderError(f"{path} is not a manifest of datasetkit: {error}") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BuiltFolderError(f"{path} is not a manifest of datasetkit: {error!r}") from error
 
 

@@ -160,6 +160,7 @@ def test_masks_that_a_source_has_are_not_lost_by_accident(tmp_path: Path) -> Non
         ([], {}, SourceError, "a list is not a sequence of rows, or empty"),
         ([{"text": "x"}], {}, SourceError, "has no column of encoded pictures"),
         ([3], {}, SourceError, "rows are of type int; give mappings"),
+        ("user/name@v1", {"revision": "v2"}, RecipeError, "revision is given twice: 'v1' by the source itself"),
         (rows(1), {"colour": 1}, RecipeError, "there is no option colour; known: allow_code, captioner"),
         (rows(1), {"limit": 0}, RecipeError, "limit: Input should be greater than or equal to 1"),
         (rows(1), {"detector": object(), "segmenter": TableSegmenter()}, PluginError, "has no method detect"),

@@ -56,6 +56,7 @@ main()
         (RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"), MEMORY, 1),
         (ImportError("libx.so: failed to map segment from shared object"), MEMORY, 1),
         (RecursionError("maximum depth"), "something is nested too deeply to be read; --debug shows what", 1),
+        (UnicodeEncodeError("utf-8", "\udcff", 0, 1, "no"), "'\\udcff' is not text that UTF-8 can hold; rename it", 1),
         (KeyboardInterrupt(), "interrupted", 130),
         (click.Abort(), "interrupted", 130),
         (StdoutError(BrokenPipeError(errno.EPIPE, "Broken pipe")), "", 141),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,9 +9,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
 from fsspec.utils import glob_translate
 
+from datasetkit.core.documents import DocumentError, load_json, load_yaml, read_json
 from datasetkit.core.errors import BuiltFolderError
 from datasetkit.core.ledger import CHANGED_BYTES, SCOPES, PassedOver
 from datasetkit.core.schema import row_schema
@@ -73,8 +72,10 @@ class Ledger:
             with (folder / LEDGER_NAME).open(encoding="utf-8") as file:
                 for number, line in enumerate(file, 1):
                     try:
-                        _count_event(json.loads(line), counts, changed)
-                    except (ValueError, KeyError, TypeError, RecursionError) as error:
+                        _count_event(load_json(line), counts, changed)
+                    except DocumentError as error:
+                        faults.append(Fault(f"{LEDGER_NAME} line {number}", f"is no event: {error}"))
+                    except (ValueError, KeyError, TypeError) as error:
                         faults.append(Fault(f"{LEDGER_NAME} line {number}", f"is no event: {error!r}"))
         except (OSError, UnicodeDecodeError) as error:
             faults.append(Fault(LEDGER_NAME, f"cannot be read: {error}"))
@@ -111,7 +112,7 @@ def check_papers(files: DatasetFiles, manifest: Manifest, ledger: Ledger, conten
 
 
 def _check_manifest(folder: Path, manifest: Manifest) -> Iterator[Fault]:
-    found = json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))
+    found = read_json(folder / MANIFEST_NAME)
     if {"plugins": [], "passed_over": [], "label_map": [], **found} != manifest.to_json():  # older versions had none
         yield Fault(MANIFEST_NAME, "contradicts itself: splits or tally are not the sums of its parts")
     accounts = [(f"part {part.index}", part.tally) for part in manifest.parts]
@@ -145,8 +146,8 @@ def _check_ledger(manifest: Manifest, ledger: Ledger) -> Iterator[Fault]:
 
 def _check_recipe(folder: Path, manifest: Manifest) -> Iterator[Fault]:
     try:
-        recipe = yaml.safe_load((folder / RECIPE_NAME).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
+        recipe = load_yaml((folder / RECIPE_NAME).read_bytes())
+    except (OSError, DocumentError) as error:
         yield Fault(RECIPE_NAME, f"cannot be read: {error}")
         return
     if recipe != manifest.recipe:

@@ -91,10 +91,8 @@ def push(
     if not state.has_branch and state.head is not None:
         hub.create_branch(state.head)
     on_sent = counter("sending", sum(file.size_bytes for file in changes.additions), on_progress)
-    uploads = [Upload(file, on_sent) for file in changes.additions]
-    hub.send(uploads)
-    title = commit_message or contents.commit_title
-    commit, pull_request = _commit(hub, state, changes, uploads, title)
+    hub.send(uploads := [Upload(file, on_sent) for file in changes.additions])
+    commit, pull_request = _commit(hub, state, changes, uploads, commit_message or contents.commit_title)
     _read_back(hub, commit, changes, contents.papers)
     if tag is not None and tag not in state.tags:
         hub.create_tag(tag, commit)

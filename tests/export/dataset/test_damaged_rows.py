@@ -150,6 +150,7 @@ def refusals(commands: Mapping[str, Callable[[], object]]) -> dict[str, str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("path", "value"), DAMAGES, ids=lambda value: str(value)[:40])
 def test_a_cell_is_used_or_its_row_is_named(built: Path, tmp_path: Path, path: str, value: Any) -> None:
     rows = [sound_rows()[0], with_cell(sound_rows()[1], path, value)]

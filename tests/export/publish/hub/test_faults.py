@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import socket
@@ -222,8 +223,7 @@ def test_a_full_disk_here_is_not_blamed_on_the_hub() -> None:
 
     def fill() -> None:
         calls.append(1)
-        with Path("/dev/full").open("wb") as file:
-            file.write(b"x")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.raises(HubError, match="this machine cannot write it: No space left on device") as caught:
         HubCaller(NAME, None, HASTY, writes=False)("reading a shard", fill)
