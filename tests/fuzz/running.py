@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import shlex
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
+from tests.forks import TIMEOUT_S, Ended, ForkServer
+from tests.forks.server import NOT_SOUND
 from tests.fuzz.mutations import copied, spoil
 from tests.fuzz.scenarios import HUB, SCENARIOS, Scenario
-from tests.fuzz.server import NOT_SOUND
 from tests.fuzz.stock import make
 from tests.hub.server import HubServer
 
-TIMEOUT_S = 120  # many times what the slowest takes, on cores that are busy
-_REPOSITORY = Path(__file__).resolve().parents[2]
 _LAST_EXIT_CODE = 3
 _NO_MESSAGES = ("error: unexpected", "error: memory ran out", "error: something is nested")
 _LONGEST_TOLD = 3000
@@ -68,8 +64,7 @@ class Fuzzer:
         with ExitStack() as stack:
             self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
             self._hub = stack.enter_context(HubServer())
-            self._server = stack.enter_context(self._started())
-            stack.callback(self._server.stdin.close)  # type: ignore[union-attr] # it is a pipe
+            self._server = stack.enter_context(ForkServer(self._hub.environment(self._folder / "home")))
             self._stock = self._folder / "stock" / "in"
             self._stock.mkdir(parents=True)
             make(self._stock, self._prepare)
@@ -101,55 +96,27 @@ class Fuzzer:
             self._publish(repository, inputs / scenario.inputs[0])
         before = _contents(inputs, scenario.kept)
         command = [repository if word == HUB else word for word in scenario.command]
-        answer = self._ask(
-            {"folder": str(folder), "command": command, "version": scenario.version, "built": scenario.builds}
-        )
-        self.seconds.setdefault(scenario.name, []).append(answer["seconds"])
-        self.codes[answer["code"]] = self.codes.get(answer["code"], 0) + 1
-        stdout, stderr = (_read(folder / name) for name in ("stdout", "stderr"))
-        faults = list(_faults(scenario, answer, stdout, stderr))
-        if answer["code"] and before != _contents(inputs, scenario.kept):
+        ended = self._server.run(command, inputs, folder, version=scenario.version, built=scenario.builds)
+        self.seconds.setdefault(scenario.name, []).append(ended.seconds)
+        self.codes[ended.returncode] = self.codes.get(ended.returncode, 0) + 1
+        faults = list(_faults(scenario, ended))
+        if ended.returncode and before != _contents(inputs, scenario.kept):
             faults.append(f"it failed, and {', '.join(scenario.kept)} is not as it was")
         if self._keep is None:
             shutil.rmtree(folder, ignore_errors=True)
         if not faults:
             return None
         again = f"python -m tests.fuzz {seed}" + (f" --only {shlex.quote(self._only)}" if self._only else "")
-        told = f"--- stdout\n{stdout[-_LONGEST_TOLD:]}\n--- stderr\n{stderr[-_LONGEST_TOLD:]}"
+        told = f"--- stdout\n{ended.stdout[-_LONGEST_TOLD:]}\n--- stderr\n{ended.stderr[-_LONGEST_TOLD:]}"
         return Failure(seed, f"{scenario.name}: datasetkit {' '.join(command)}", change, tuple(faults), told, again)
-
-    def _started(self) -> subprocess.Popen[str]:
-        environment = self._hub.environment(self._folder / "home")
-        paths = [str(_REPOSITORY), *filter(None, [environment.get("PYTHONPATH")])]
-        environment |= {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-        return subprocess.Popen(
-            [sys.executable, "-m", "tests.fuzz.server"],
-            cwd=_REPOSITORY,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
 
     def _prepare(self, *command: str) -> None:
         """Run a command on the stock itself."""
         folder = self._stock.parent
         (folder / "cache").mkdir(exist_ok=True)
-        answer = self._ask({"folder": str(folder), "command": command, "version": None, "built": None})
-        if answer["code"]:
-            raise RuntimeError(f"{command}: {answer}, {_read(folder / 'stderr')}")
-
-    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        pipes = self._server.stdin, self._server.stdout
-        if None in pipes:
-            raise RuntimeError("the fork server has no pipes")
-        self._server.stdin.write(json.dumps({"timeout_s": TIMEOUT_S, **request}) + "\n")  # type: ignore[union-attr]
-        self._server.stdin.flush()  # type: ignore[union-attr]
-        line = self._server.stdout.readline()  # type: ignore[union-attr]
-        if not line:
-            raise RuntimeError(f"the fork server ended with {self._server.wait()}")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+        ended = self._server.run(command, self._stock, folder)
+        if ended.returncode:
+            raise RuntimeError(f"{command}: {ended}")
 
     def _publish(self, repository: str, folder: Path) -> None:
         files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
@@ -176,13 +143,10 @@ def _contents(folder: Path, kept: Iterable[str]) -> dict[str, bytes | str | None
     return found
 
 
-def _read(path: Path) -> str:
-    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-
-
-def _faults(scenario: Scenario, answer: dict[str, Any], stdout: str, stderr: str) -> Iterator[str]:
-    code, errors = answer["code"], [line for line in stderr.splitlines() if line.startswith("error: ")]
-    if answer["is_hung"]:
+def _faults(scenario: Scenario, ended: Ended) -> Iterator[str]:
+    code, stdout, stderr = ended.returncode, ended.stdout, ended.stderr
+    errors = [line for line in stderr.splitlines() if line.startswith("error: ")]
+    if ended.is_hung:
         yield f"it did not end in {TIMEOUT_S} s"
         return
     if code == NOT_SOUND:

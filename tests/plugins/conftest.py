@@ -6,14 +6,15 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import REPOSITORY
+from tests.forks import Ended, ForkServer
 
-Command = Callable[..., subprocess.CompletedProcess[str]]
+Command = Callable[..., Ended]
 
 
 def examples() -> dict[str, str]:
@@ -36,18 +37,18 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return installed
 
 
+@pytest.fixture(scope="session")
+def server() -> Iterator[ForkServer]:
+    with ForkServer(os.environ) as started:
+        yield started
+
+
 @pytest.fixture
-def command(lab: Path, tmp_path: Path) -> Command:
+def command(server: ForkServer, lab: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Command:
     """Run the command line in an empty folder, with the distribution installed."""
-
-    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        program = [sys.executable, "-m", "datasetkit", *map(str, arguments)]
-        path = os.pathsep.join([str(lab), str(REPOSITORY / "src")])
-        return subprocess.run(
-            program, cwd=tmp_path, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=False
-        )
-
-    return run
+    output = tmp_path_factory.mktemp("output")
+    (output / "cache").mkdir()
+    return lambda *arguments: server.run(arguments, tmp_path, output, path=[str(lab)])
 
 
 BROKEN = """

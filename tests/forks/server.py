@@ -1,6 +1,6 @@
 """A fork server: a process that imports everything once, and forks a child for each run of the command line.
 
-Run as ``python -m tests.fuzz.server``; it is a process of its own because it forks, which no process with threads
+Run as ``python -m tests.forks.server``; it is a process of its own because it forks, which no process with threads
 should do. Reads one request per line from standard input, and writes one answer per line.
 """
 
@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -88,14 +89,14 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
         os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
-    return {"code": code, "is_hung": not is_ended, "seconds": time.monotonic() - began}
+    return {"returncode": code, "is_hung": not is_ended, "seconds": time.monotonic() - began}
 
 
 def _run(request: dict[str, Any]) -> NoReturn:
     """In the child: run the command as its process would, and end without what the parent's exit would do."""
     code = UNCAUGHT
     try:
-        folder = Path(request["folder"])
+        folder = Path(request["output"])
         for number, name in ((0, os.devnull), (1, "stdout"), (2, "stderr")):
             flags = os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
             handle = os.open(folder / name if number else name, flags, 0o644)
@@ -104,14 +105,10 @@ def _run(request: dict[str, Any]) -> NoReturn:
         sys.stdout, sys.stderr = (open(number, "w", encoding="utf-8", closefd=False) for number in (1, 2))  # noqa: SIM115
         size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY_BYTES, size + MEMORY_BYTES))
-        os.chdir(folder / "in")
+        os.chdir(request["cwd"])
         signal.signal(signal.SIGINT, signal.default_int_handler)
         _keep_caches_in(folder / "cache")
-        if request["version"] is not None:
-            _pretend(request["version"])
-        code = _command(request["command"])
-        if code == 0 and request["built"] is not None:
-            code = _check_built(request["built"])
+        code = run(**{name: value for name, value in request.items() if name not in {"cwd", "output", "timeout_s"}})
     except BaseException:  # noqa: BLE001 - whatever comes out of the command line is what is looked for
         traceback.print_exc()
     finally:
@@ -119,6 +116,23 @@ def _run(request: dict[str, Any]) -> NoReturn:
             with contextlib.suppress(OSError, ValueError):
                 stream.flush()
         os._exit(code)
+
+
+def run(arguments: list[str], *, path: Sequence[str] = (), version: str | None = None, built: str | None = None) -> int:
+    """Run a command, and return its exit code.
+
+    Args:
+        arguments: of ``datasetkit``.
+        path: folders to import from, before all others.
+        version: of datasetkit that it takes itself for.
+        built: folder in which the command builds: its account must be right, and the dataset sound.
+
+    """
+    sys.path[:0] = path
+    if version is not None:
+        _pretend(version)
+    code = _command(arguments)
+    return _check_built(built) if code == 0 and built is not None else code
 
 
 def _command(arguments: list[str]) -> int:
