@@ -17,7 +17,13 @@ import pyarrow.parquet as pq
 from datasetkit.core.errors import BuiltFolderError, RecordError, UnusableError
 from datasetkit.core.record import Record
 from datasetkit.core.row_check import check_row
-from datasetkit.core.schema import check_schema_version, row_schema, row_to_record, stored_schema_version
+from datasetkit.core.schema import (
+    SCHEMA_VERSION,
+    check_schema_version,
+    row_schema,
+    row_to_record,
+    stored_schema_version,
+)
 from datasetkit.export.dataset.manifest import Manifest, Shard
 
 _BATCH_ROWS = 16
@@ -61,7 +67,8 @@ def other_columns(found: pa.Schema, wanted: pa.Schema) -> list[str]:
 def iter_shard(path: Path, columns: Sequence[str] | None = None) -> Iterator[Row]:
     """Yield a shard's rows in order, each cell of which is one that a published row may have.
 
-    ``columns`` are those to read, or paths of parts of them (``source.license``); None reads all.
+    ``columns`` are those to read, or paths of parts of them (``source.license``), as far as the shard's schema version
+    has them; None reads all.
 
     Raises:
         BuiltFolderError: the shard cannot be read, wholly or from some row on, or a row has a cell that no row of ours
@@ -151,6 +158,8 @@ def _numbered(path: Path, columns: Sequence[str] | None) -> Iterator[tuple[str, 
     """Yield a shard's rows unchecked, each behind its name."""
     number = 0
     with open_shard(path) as file:
+        if columns is not None and stored_schema_version(file.schema_arrow) != SCHEMA_VERSION:
+            columns = [name for name in columns if _is_there(name, _leaves(file))]
         _check_columns(file, path, columns)
         try:
             for batch in file.iter_batches(_BATCH_ROWS, columns=columns):
@@ -181,7 +190,15 @@ def _check_columns(file: pq.ParquetFile, path: Path, columns: Sequence[str] | No
     found = pa.schema([field for field in schema if field.name in read])
     if wrong := other_columns(found, pa.schema([field for field in wanted if field.name in read])):
         raise BuiltFolderError(f"{path} has other columns than schema version {version}: {', '.join(wrong)}")
-    leaves = [file.schema.column(index).path for index in range(len(file.schema))]
+    leaves = _leaves(file)
     for name in columns or ():
-        if not any(leaf == name or leaf.startswith(f"{name}.") for leaf in leaves):
+        if not _is_there(name, leaves):
             raise BuiltFolderError(f"{path} has no column {name}; it has {', '.join(leaves)}")
+
+
+def _leaves(file: pq.ParquetFile) -> list[str]:
+    return [file.schema.column(index).path for index in range(len(file.schema))]
+
+
+def _is_there(name: str, leaves: Sequence[str]) -> bool:
+    return any(leaf == name or leaf.startswith(f"{name}.") for leaf in leaves)

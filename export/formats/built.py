@@ -24,7 +24,6 @@ from datasetkit.core.errors import BuiltFolderError, RecordError
 from datasetkit.core.files import file_sha256
 from datasetkit.core.label_map import UNNAMED, Category, LabelMap
 from datasetkit.core.record import EncodedImage, KeyObject, Record
-from datasetkit.core.schema import row_schema
 from datasetkit.export.dataset.manifest import Manifest, Shard
 from datasetkit.export.dataset.reading import iter_records, iter_shard, naming_row
 from datasetkit.runtime.progress import OnProgress, counter
@@ -269,9 +268,8 @@ class BuiltDataset:
                 self._count(1)
 
     def _rows(self, split: str, columns: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-        known = row_schema(version=self._manifest.schema_version).names  # rows of schema 1.0 lack some
         for path in self._shards(split):
-            yield from iter_shard(path, tuple(name for name in columns if name.partition(".")[0] in known))
+            yield from iter_shard(path, columns)
 
     def _shards(self, split: str) -> Iterator[Path]:
         for shard in self._manifest.shards:

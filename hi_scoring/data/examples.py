@@ -15,7 +15,7 @@ from PIL import Image
 from datasetkit.core.errors import RecordError, SourceError, UnusableError
 from datasetkit.core.ledger import Drop, DropReason
 from datasetkit.core.record import Question
-from datasetkit.core.schema import objects_of
+from datasetkit.core.row_check import check_row
 from datasetkit.hi_scoring.data.datasets import Data
 from datasetkit.hi_scoring.data.reading import read_picture
 from datasetkit.hi_scoring.data.samples import text_of
@@ -99,7 +99,7 @@ def read_examples(
 
 def _examples(columns: Mapping[str, Any], row: int, record_id: str, options: TextOptions) -> Iterator[Example]:
     text = text_of(columns)
-    if "caption" in options.tasks and "objects" in columns and "phrases" in columns:
+    if "caption" in options.tasks:
         _check_objects(columns)
     if "caption" in options.tasks and text:
         yield Example(row, record_id, "caption", "", options.prompt, text.strip())
@@ -113,7 +113,7 @@ def _examples(columns: Mapping[str, Any], row: int, record_id: str, options: Tex
 def _check_objects(columns: Mapping[str, Any]) -> None:
     """Refuse objects against which no caption can be held."""
     try:
-        objects_of(columns)
+        check_row(columns, "objects")
     except RecordError as error:
         raise UnusableError(DropReason.BAD_ROW, str(error)) from error
 

@@ -158,7 +158,7 @@ def test_a_cell_is_used_or_its_row_is_named(built: Path, tmp_path: Path, path: s
     written = {place.name for place in tmp_path.iterdir()}
     assert written == {name for command, name in (("preview", "page.html"), ("export", "coco")) if command not in found}
     assert all(f"{SHARD} row 1: " in told and "\n" not in told for told in found.values())
-    assert not found or row_faults(rows[1], ImageLimits(), ()), "verify says nothing of the row"
+    assert not found or row_faults(rows[1], ImageLimits(), (), are_pixels_used=True), "verify says nothing of the row"
     if value is None and NULLABLE.fullmatch(path):
         assert not found
     elif value is None:

@@ -38,7 +38,9 @@ def pictures(tmp_path: Path) -> Path:
 
 
 def identity(**options: Any) -> BuildIdentity:
-    return BuildIdentity({"limit": None, **options}, "0" * 64, "1.0", "0.1", (DETECTOR, SEGMENTER))
+    return BuildIdentity(
+        {"source": {"name": "folder"}, "limit": None, **options}, "0" * 64, "1.0", "0.1", (DETECTOR, SEGMENTER)
+    )
 
 
 OUTCOME = Outcome(
