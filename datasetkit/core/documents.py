@@ -6,6 +6,7 @@ of digits, brackets or aliases without end. The error names the line; whoever kn
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 from collections.abc import Iterator
@@ -31,7 +32,7 @@ class DocumentError(DatasetkitError, ValueError):
 def read_yaml(path: Path) -> Any:
     """Read a YAML file as plain values; see :func:`load_yaml`, whose errors then name the file."""
     try:
-        return load_yaml(path.read_bytes())
+        return load_yaml(_content(path))
     except DocumentError as error:
         raise DocumentError(f"{path} is not YAML: {error}") from None
 
@@ -81,9 +82,16 @@ def load_json(text: str | bytes) -> Any:
 def read_json(path: Path) -> Any:
     """Read a JSON file as plain values; see :func:`load_json`, whose errors then name the file."""
     try:
-        return load_json(path.read_bytes())
+        return load_json(_content(path))
     except DocumentError as error:
         raise DocumentError(f"{path} is not JSON: {error}") from None
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except ValueError as error:  # a null byte
+        raise FileNotFoundError(errno.ENOENT, f"no file has such a name ({error})", str(path)) from None
 
 
 def _decoded(text: str | bytes) -> str:

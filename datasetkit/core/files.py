@@ -25,7 +25,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
     """
     with naming(path):
-        path = path.resolve()
+        path = real_path(path)
         if path.exists() and not path.is_file():
             yield path
             return
@@ -61,9 +61,14 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename is None and error.errno is not None:
+        if error.errno is not None and error.filename in {None, f"{real_path(path)}{PARTIAL}"}:
             error.filename = str(path)
         raise
+
+
+def real_path(path: Path) -> Path:
+    """Follow links, as ``Path.resolve`` does, which raises no ``OSError`` for a link to itself; that one stays here."""
+    return Path(os.path.realpath(path))
 
 
 def flush_to_disk(path: Path) -> None:

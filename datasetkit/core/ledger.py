@@ -168,8 +168,9 @@ class NoticeKind(Explained):
     )
     LINK_UNUSABLE = (
         "link_unusable",
-        "a phrase or a question that came with the description does not fit its text, or names an annotation that is "
-        "not there; it was left out",
+        "a phrase or a question that came with the description names an annotation that is not there, and stays "
+        "without it, or does not fit at all, and was left out; where no phrase of a description fits, they are found "
+        "anew",
     )
     DETAILS_UNUSABLE = (
         "details_unusable",

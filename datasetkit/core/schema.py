@@ -190,7 +190,11 @@ def check_schema_version(schema: pa.Schema, where: str) -> None:
         BuiltFolderError: names the version that came and the one that is read here.
 
     """
-    version = stored_schema_version(schema)
+    check_version(stored_schema_version(schema), where)
+
+
+def check_version(version: str | None, where: object) -> None:
+    """Refuse a schema version that is not read here; see :func:`check_schema_version`."""
     if version is None or version.split(".")[0] not in {FIRST_VERSION.split(".")[0], SCHEMA_VERSION.split(".")[0]}:
         raise BuiltFolderError(
             f"{where} has schema version {version}; this datasetkit reads {FIRST_VERSION} and {SCHEMA_VERSION}. "

@@ -13,6 +13,7 @@ from datasetkit import __version__
 from datasetkit.annotation.alignment import KnownObjectAligner
 from datasetkit.annotation.phrases import NounPhraseFinder
 from datasetkit.core.errors import OutputError, RecipeError, SourceError
+from datasetkit.core.files import real_path
 from datasetkit.core.paths import Place
 from datasetkit.core.protocols import Aligner, PhraseFinder, Source, SourceContext
 from datasetkit.core.schema import SCHEMA_VERSION
@@ -167,7 +168,7 @@ def _check_place(recipe: Recipe, out: Path) -> None:
         folders = (recipe.source.folder,)
     elif isinstance(recipe.source, ParquetOptions):
         folders = recipe.source.files
-    if any(isinstance(folder, Path) and out.resolve().is_relative_to(folder.resolve()) for folder in folders):
+    if any(isinstance(folder, Path) and real_path(out).is_relative_to(real_path(folder)) for folder in folders):
         raise OutputError(
             f"{out} lies inside the source's folder, where its own images would be read next time; give another --out"
         )

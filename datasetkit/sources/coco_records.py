@@ -6,7 +6,7 @@ An annotation is ours if it has all of our keys, a caption if it has ``record_id
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -177,10 +177,10 @@ def links_of(caption: Json, text: str | None, ids: Mapping[str, int], *, has_lin
     """
     faults: list[str] = []
     wanted = caption["phrases"] if has_links else []
-    phrases = list(_fitting(wanted, lambda value: _phrase(value, text or "", ids), "phrase", faults))
+    phrases = list(_fitting(wanted, lambda value, told: _phrase(value, text or "", ids, told), "phrase", faults))
     known = ids if has_links else None
     questions = list(
-        _fitting(caption.get("questions") or [], lambda value: _question(value, known), "question", faults)
+        _fitting(caption.get("questions") or [], lambda value, told: _question(value, known, told), "question", faults)
     )
     return Links(
         tuple(sorted(phrases, key=lambda phrase: phrase.start)),
@@ -207,21 +207,29 @@ def contradicts_links(record: Record) -> bool:
     )
 
 
-def _fitting(values: Any, read: Any, what: str, faults: list[str]) -> Iterator[Any]:
+def _fitting(values: Any, read: Callable[[Any, list[str]], _T], what: str, faults: list[str]) -> Iterator[_T]:
+    """Read what fits; of what fits in part, too, the faults are named."""
     for number, value in enumerate(values if isinstance(values, list) else []):
+        told: list[str] = []
         try:
-            yield read(value)
+            yield read(value, told)
         except UNFIT as error:
-            faults.append(f"{what} {number}: {error}")
+            told = [f"{error} is missing" if isinstance(error, KeyError) else str(error)]
+        faults += [f"{what} {number}: {one}" for one in told]
 
 
-def _phrase(value: Json, text: str, ids: Mapping[str, int]) -> Phrase:
-    """Read a phrase; annotations that it names decide its status, whatever it was before."""
+def _phrase(value: Json, text: str, ids: Mapping[str, int], told: list[str]) -> Phrase:
+    """Read a phrase; annotations that it names decide its status, whatever it was before.
+
+    Raises:
+        one of UNFIT: it is none, or none of the annotations that it names is there.
+
+    """
     start, end = _of_type(value["start"], int), _of_type(value["end"], int)
     words = value.get("text", text[start:end])
     if not 0 <= start < end <= len(text) or text[start:end] != words:
         raise ValueError(f"characters {start} to {end} of the caption are not {words!r}")
-    named = tuple(dict.fromkeys(_object_id(one, ids) for one in value.get("annotation_ids") or ()))
+    named = _object_ids(value["annotation_ids"], ids, told)
     candidates = tuple(
         Candidate(_object_id(one["annotation_id"], ids), _number(one["score"])) for one in value.get("candidates") or ()
     )
@@ -245,10 +253,28 @@ def _phrase(value: Json, text: str, ids: Mapping[str, int]) -> Phrase:
     )
 
 
-def _question(value: Json, ids: Mapping[str, int] | None) -> Question:
-    named = () if ids is None else tuple(_object_id(one, ids) for one in value.get("annotation_ids") or ())
+def _question(value: Json, ids: Mapping[str, int] | None, told: list[str]) -> Question:
+    named = () if ids is None else _object_ids(value.get("annotation_ids") or [], ids, told)
     question, answer, kind = (_of_type(value[name], str) for name in ("question", "answer", "type"))
     return Question(question, answer, kind, tuple(_of_type(one, str) for one in value.get("options") or ()), named)
+
+
+def _object_ids(values: object, ids: Mapping[str, int], told: list[str]) -> tuple[int, ...]:
+    """Return the objects that annotations became, each once; those that are not there are named in ``told``.
+
+    Raises:
+        ValueError: there are some, but none of them is there.
+
+    """
+    found: dict[int, None] = {}
+    for value in _of_type(values, list):
+        try:
+            found[_object_id(value, ids)] = None
+        except ValueError as error:
+            told.append(str(error))
+    if told and not found:
+        raise ValueError(told[0])
+    return tuple(found)
 
 
 def _object_id(value: object, ids: Mapping[str, int]) -> int:

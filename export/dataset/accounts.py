@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from datasetkit.core.documents import load_json
-from datasetkit.core.files import replace_file
+from datasetkit.core.files import real_path, replace_file
 from datasetkit.export.dataset.manifest import Manifest, Part
 
 logger = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ Account = dict[str, Any]
 
 def accounts_path(folder: Path) -> Path:
     """Return where the accounts of a built folder are."""
-    whole = folder.resolve()
+    whole = real_path(folder)
     return whole.parent / f".{whole.name}.inputs.jsonl"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,6 +15,8 @@ from datasetkit.core.errors import BuiltFolderError
 from datasetkit.core.files import write_json
 from datasetkit.core.label_map import LabelMap, read_label_map
 from datasetkit.core.ledger import PassedOver, Tally
+from datasetkit.core.schema import check_version
+from datasetkit.core.text import one_line
 from datasetkit.export.dataset.plain_json import items, require_counts, require_levels, require_text
 from datasetkit.options import Recipe
 from datasetkit.runtime.registry import Origin
@@ -27,12 +30,21 @@ LICENSE_NAME = "LICENSE"
 PAPERS = (CARD_NAME, MANIFEST_NAME, LEDGER_NAME, STATISTICS_NAME, RECIPE_NAME)  # every built folder has them
 DATA_FOLDER = "data"
 ASSETS_FOLDER = "assets"
+_SHARD_NAME = re.compile(rf"{DATA_FOLDER}/[^/]+-\d{{5}}-of-\d{{5}}\.parquet")
 PICTURES = ("samples.jpg", "categories.png", "objects.png", "phrases.png")  # what is drawn there, in the card's order
+
+
+_MEND = "build again with --overwrite, or give another folder"
 
 
 def shard_path(split: str, index: int, count: int) -> str:
     """Name a shard, relative to the built folder, as the Hub and ``load_dataset`` expect it."""
     return f"{DATA_FOLDER}/{split}-{index:05d}-of-{count:05d}.parquet"
+
+
+def is_shard_name(path: str) -> bool:
+    """Whether a path, relative to the built folder, is one that shards have."""
+    return _SHARD_NAME.fullmatch(path) is not None
 
 
 def is_generated_name(path: str) -> bool:
@@ -179,12 +191,13 @@ class Manifest:
         try:
             value = load_json(path.read_bytes())
             require_text(**{name: value[name] for name in ("schema_version", "code_version", "source_fingerprint")})
+            check_version(value["schema_version"], path)
             return cls(
                 schema_version=value["schema_version"],
                 code_version=value["code_version"],
                 source_fingerprint=value["source_fingerprint"],
                 recipe=_read_recipe(value["recipe"]),
-                parts=tuple(map(Part.from_json, items(value["parts"]))),
+                parts=_read_parts(value["parts"]),
                 stray=_read_tally(value["stray"]),
                 models=read_models(value["models"]),
                 files=_read_files(value["files"]),
@@ -197,9 +210,13 @@ class Manifest:
                 f"{folder} has no {MANIFEST_NAME}; give a folder that `datasetkit build` finished"
             ) from None
         except DocumentError as error:
-            raise BuiltFolderError(f"{path} is not a manifest of datasetkit: {error}") from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise BuiltFolderError(f"{path} is not a manifest of datasetkit: {error!r}") from error
+            raise BuiltFolderError(f"{path} is not a manifest of datasetkit: {error}; {_MEND}") from error
+        except KeyError as error:
+            raise BuiltFolderError(f"{path} is not a manifest of datasetkit: {error} is missing; {_MEND}") from error
+        except BuiltFolderError:
+            raise
+        except (ValueError, TypeError, AttributeError) as error:
+            raise BuiltFolderError(f"{path} is not a manifest of datasetkit: {one_line(error)}; {_MEND}") from error
 
 
 def read_models(values: Sequence[Mapping[str, Any]]) -> tuple[ModelIdentity, ...]:
@@ -238,6 +255,15 @@ def _read_passed_over(values: Sequence[Mapping[str, Any]]) -> tuple[PassedOver, 
     found = tuple(map(PassedOver.from_json, items(values)))
     require_counts(*(item.count for item in found))
     return found
+
+
+def _read_parts(values: object) -> tuple[Part, ...]:
+    """Read parts; a shard's path may lead nowhere else, as its rows would be shown and published."""
+    parts = tuple(map(Part.from_json, items(values)))
+    for path in (shard.path for part in parts for shard in part.shards):
+        if not is_shard_name(path):
+            raise ValueError(f"{path!r} is no name of a shard, as data/train-00000-of-00001.parquet")
+    return parts
 
 
 def _read_files(value: object) -> tuple[str, ...]:

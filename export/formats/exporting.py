@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from datasetkit.core.documents import DocumentError, load_json, read_json
 from datasetkit.core.errors import OutputError
-from datasetkit.core.files import naming, write_text
+from datasetkit.core.files import naming, real_path, write_text
 from datasetkit.core.paths import EXPORT_JOURNAL, EXPORT_MARKER, Place
 from datasetkit.core.remote import RemotePath
 from datasetkit.core.text import first_few
@@ -124,7 +124,7 @@ def _workplace(destination: Path) -> Iterator[Path]:
 
 
 def _check_destination(folder: Path, destination: Path, *, overwrite: bool) -> None:
-    built, wanted = folder.resolve(), destination.resolve()
+    built, wanted = real_path(folder), real_path(destination)
     if built.is_relative_to(wanted) or wanted.is_relative_to(built):
         raise OutputError(f"{destination} and the built folder {folder} lie in each other; give another DEST")
     if destination.name in {"", ".."}:

@@ -32,8 +32,11 @@ _ENDINGS = frozenset(
         ".webp",
     ]
 )
-# Control characters, and what Windows refuses; no hidden part, and none that ends in a blank or a dot.
-_UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"\\|?*]|(^|/)\.|[ .](/|$)')
+# Control characters, and what Windows refuses, names of its devices too; no hidden part, and none that ends in a blank
+# or a dot.
+_UNSAFE = re.compile(
+    r'[\x00-\x1f\x7f<>:"\\|?*]|(^|/)\.|[ .](/|$)|(^|/)(CON|PRN|AUX|NUL|COM\d|LPT\d)(\.[^/]*)?(/|$)', re.IGNORECASE
+)
 _LONGEST_PART_BYTES = 255
 
 

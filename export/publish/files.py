@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -27,9 +26,9 @@ from datasetkit.export.dataset.manifest import (
     Manifest,
     Shard,
 )
+from datasetkit.export.dataset.verification.papers import manifest_faults
 from datasetkit.runtime.progress import OnProgress, counter
 
-_SHARD_NAME = re.compile(r"data/[^/]+-\d{5}-of-\d{5}\.parquet")
 _PIECE_BYTES = 2**20
 
 
@@ -84,11 +83,6 @@ def not_published_lines(names: Sequence[str]) -> Iterator[str]:
         yield f"not published: {counted(len(names), 'other file')} of the folder ({first_few(names)})"
 
 
-def is_shard_name(path: str) -> bool:
-    """Whether a path in a repository is one that shards have."""
-    return _SHARD_NAME.fullmatch(path) is not None
-
-
 def files_to_publish(folder: Path, manifest: Manifest, on_progress: OnProgress | None) -> tuple[LocalFile, ...]:
     """List what is published of a built folder: shards first, then what describes them, and nothing else.
 
@@ -104,9 +98,11 @@ def files_to_publish(folder: Path, manifest: Manifest, on_progress: OnProgress |
         raise BuiltFolderError(f"the build in {folder} is not finished; run the same `datasetkit build` again first")
     if not manifest.shards:
         raise BuiltFolderError(f"{folder} holds no records, and nothing to publish; {LEDGER_NAME} says why")
+    for fault in manifest_faults(folder, manifest):
+        raise BuiltFolderError(f"{folder} cannot be published: {fault}; build again with --overwrite")
     _check_card(folder)
     optional = (LICENSE_NAME, *(f"{ASSETS_FOLDER}/{name}" for name in sorted(PICTURES)))
-    names = [*PAPERS, *(name for name in optional if os.path.lexists(folder / name))]
+    names = [*PAPERS, *(name for name in optional if name in manifest.files or os.path.lexists(folder / name))]
     sizes = [shard.bytes for shard in manifest.shards]
     sizes += [(folder / name).stat().st_size for name in names if (folder / name).is_file()]
     on_read = counter("checking", sum(sizes), on_progress)
@@ -141,8 +137,6 @@ def _check_card(folder: Path) -> None:
 
 
 def _checked_shard(folder: Path, shard: Shard, on_read: Callable[[int], None]) -> LocalFile:
-    if not is_shard_name(shard.path):
-        raise BuiltFolderError(f"the manifest in {folder} lists {shard.path!r}, which is no name of a shard")
     file = local_file(folder, shard.path, on_read)
     if (file.size_bytes, file.sha256) != (shard.bytes, shard.sha256):
         raise BuiltFolderError(

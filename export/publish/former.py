@@ -13,8 +13,7 @@ from dataclasses import dataclass
 
 from datasetkit.core.errors import HubError, OutputError
 from datasetkit.core.text import first_few
-from datasetkit.export.dataset.manifest import DATA_FOLDER, PAPERS, Manifest, is_generated_name
-from datasetkit.export.publish.files import is_shard_name
+from datasetkit.export.dataset.manifest import DATA_FOLDER, PAPERS, Manifest, is_generated_name, is_shard_name
 
 Failure = type[HubError] | type[OutputError]
 

@@ -47,6 +47,19 @@ def test_a_pipe_is_written_and_stays_one(tmp_path: Path) -> None:
     assert stat.S_ISFIFO(path.stat().st_mode)
 
 
+def test_a_link_to_itself_is_replaced(tmp_path: Path) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to("loop")
+    replace_file(loop, b"page")
+    assert loop.read_bytes() == b"page"
+
+
+def test_a_folder_that_is_not_there_is_named_by_the_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as error:
+        replace_file(tmp_path / "none" / "page.html", b"page")
+    assert error.value.filename == str(tmp_path / "none" / "page.html")
+
+
 def test_a_folder_in_the_place_of_a_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError) as error:
         replace_file(tmp_path, b"page")

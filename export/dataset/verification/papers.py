@@ -102,7 +102,7 @@ def _count_event(event: Mapping[str, Any], counts: Counter[str | tuple[str, str]
 def check_papers(files: DatasetFiles, manifest: Manifest, ledger: Ledger, contents: Contents) -> Iterator[Fault]:
     """Check everything beside the shards against them."""
     folder = files.papers
-    yield from _check_manifest(folder, manifest)
+    yield from manifest_faults(folder, manifest)
     yield from ledger.faults
     if not ledger.faults:
         yield from _check_ledger(manifest, ledger)
@@ -111,7 +111,8 @@ def check_papers(files: DatasetFiles, manifest: Manifest, ledger: Ledger, conten
     yield from _check_card(files, manifest, contents)
 
 
-def _check_manifest(folder: Path, manifest: Manifest) -> Iterator[Fault]:
+def manifest_faults(folder: Path, manifest: Manifest) -> Iterator[Fault]:
+    """Check that a manifest's sums are those of its parts."""
     found = read_json(folder / MANIFEST_NAME)
     if {"plugins": [], "passed_over": [], "label_map": [], **found} != manifest.to_json():  # older versions had none
         yield Fault(MANIFEST_NAME, "contradicts itself: splits or tally are not the sums of its parts")

@@ -10,8 +10,8 @@ from huggingface_hub import RepoFile
 
 from datasetkit.core.errors import BuiltFolderError, HubError
 from datasetkit.export.dataset.card.pushed import PushedCard, pushed_card
-from datasetkit.export.dataset.manifest import CARD_NAME
-from datasetkit.export.publish.files import LocalFile, is_shard_name
+from datasetkit.export.dataset.manifest import CARD_NAME, is_shard_name
+from datasetkit.export.publish.files import LocalFile
 from datasetkit.export.publish.former import Foreign, check_replace
 from datasetkit.export.publish.hub.contents import Contents
 from datasetkit.export.publish.hub.repository import MAIN_BRANCH, HubRepository, RepositoryState

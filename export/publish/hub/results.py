@@ -64,6 +64,8 @@ class Plan(_Account):
         if self.creates_branch:
             yield f"make    branch {self.revision}"
         yield from change_lines(self.sent, self.deletions)
+        if self.card.is_merged:
+            yield "merge   README.md: the folder's card joins the one that is there"
         yield from _kept_lines(self.card)
         if self.tag is not None:
             yield f"tag     {self.tag}"

@@ -209,7 +209,7 @@ def test_phrases_are_added_and_deleted(trip: Path, tmp_path: Path) -> None:
         ({"status": "sure"}, "'sure' is not a valid PhraseStatus"),
         ({"provenance": 5}, "5 is not a valid Linker"),
         ({"candidates": [{"annotation_id": 900, "score": 7}], "status": "ambiguous"}, "candidate score is 7"),
-        ({"annotation_ids": 7}, "'int' object is not iterable"),
+        ({"annotation_ids": 7}, "7 must be of type list"),
     ],
 )
 def test_a_phrase_that_cannot_be_is_left_out(trip: Path, tmp_path: Path, change: dict[str, Any], text: str) -> None:
@@ -220,6 +220,29 @@ def test_a_phrase_that_cannot_be_is_left_out(trip: Path, tmp_path: Path, change:
     assert [phrase["text"] for phrase in first["phrases"]] == ["a dog"]
     assert notices(tmp_path)["link_unusable"] == 1
     assert f"phrase 0: {text}" in (tmp_path / "out" / "ledger.jsonl").read_text(encoding="utf-8")
+
+
+def test_a_link_that_leads_nowhere_is_left_out_alone(odd: Path, trip: Path, tmp_path: Path) -> None:
+    def edit(document: dict[str, Any]) -> None:
+        [phrase] = [phrase for phrase in document["annotations"][0]["phrases"] if phrase["annotation_ids"]]
+        phrase["annotation_ids"].append(123456)
+
+    first, *_ = edited(trip, tmp_path, edit)
+    [before] = [row for row in rows(odd)["train"] if row["record_id"] == first["record_id"]]
+    assert first == before
+    assert notices(tmp_path)["link_unusable"] == 1
+    assert ": annotation 123456 is not one of the image's objects" in (tmp_path / "out" / "ledger.jsonl").read_text(
+        encoding="utf-8"
+    )
+
+
+def test_links_that_are_not_said_are_unusable(trip: Path, tmp_path: Path) -> None:
+    def edit(document: dict[str, Any]) -> None:
+        del document["annotations"][0]["phrases"][0]["annotation_ids"]
+
+    first, *_ = edited(trip, tmp_path, edit)
+    assert [phrase["text"] for phrase in first["phrases"]] == ["a dog"]
+    assert "phrase 0: 'annotation_ids' is missing" in (tmp_path / "out" / "ledger.jsonl").read_text(encoding="utf-8")
 
 
 def test_a_new_caption_is_aligned_anew(trip: Path, tmp_path: Path) -> None:
@@ -246,7 +269,9 @@ def test_objects_are_added_deleted_and_spoilt(rich: Path, tmp_path: Path) -> Non
     assert [item["id"] for item in found[1]["objects"]] == [3, 4, 5], "what no record lists belongs to all"
     assert found[0]["objects"][-1]["bbox"] == [1, 1, 5, 5]
     assert found[0]["objects"][0]["scores"]["detection"] is None
-    assert [phrase["text"] for phrase in found[0]["phrases"]] == [phrase["text"] for phrase in before[0]["phrases"][1:]]
+    texts = [[phrase["text"] for phrase in row["phrases"]] for row in (found[0], before[0])]
+    assert texts[0] == texts[1]
+    assert [len(row["phrases"][0]["object_ids"]) for row in (found[0], before[0])] == [1, 2], "the other one is gone"
     assert notices(tmp_path)["details_unusable"] == 2
     assert notices(tmp_path)["link_unusable"] == 1
 

@@ -11,6 +11,7 @@ import pytest
 from huggingface_hub.utils import _http
 
 from datasetkit.core.errors import HubError
+from datasetkit.export.dataset.manifest import Manifest
 from tests.export.publish.pushing import HASTY, NAME, build, held, push_to
 from tests.hub.faults import Fault
 from tests.hub.server import HubServer
@@ -52,6 +53,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a shard and no images; nobody changes it."""
     folder = build(tmp_path_factory.mktemp("table") / "scenes", train=(1,), test=0)
     shutil.rmtree(folder / "assets")
+    replace(Manifest.read(folder), files=()).write(folder)
     return folder
 
 

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -18,7 +19,7 @@ from datasetkit.export.publish.hub.adapter import Adapter
 from datasetkit.export.publish.hub.push import push
 from datasetkit.export.publish.hub.results import Plan
 from tests.export.publish.hub.adapters import MODEL, write_adapter
-from tests.export.publish.pushing import HASTY, NAME, expected, held, local, push_to
+from tests.export.publish.pushing import HASTY, NAME, build, expected, held, local, push_to
 from tests.hub.clients import forget
 from tests.hub.server import HubServer
 
@@ -274,3 +275,31 @@ def test_a_dry_run_without_a_token_says_what_it_cannot_know(
     assert "not known: whether user/nothing is there and private: nothing is seen" in shown.splitlines()
     assert "does not accept the token" in run("push", scenes, NAME, "--dry-run", "--token", "hf_" + "x" * 34)[2]
     assert "run `hf auth login`, set HF_TOKEN, or give --token" in run("push", scenes, NAME)[2]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda value: value.update(splits={"train": "six"}), "contradicts itself"),
+        (lambda value: value.update(tally=5), "contradicts itself"),
+        (lambda value: value.update(schema_version="9.0"), "has schema version 9.0"),
+        (lambda value: value["parts"][0]["shards"][0].update(path="../secret/x.parquet"), "is no name of a shard"),
+    ],
+)
+def test_a_manifest_that_verify_refuses_is_not_published(
+    hub: HubServer, tmp_path: Path, change: Callable[[Any], None], told: str
+) -> None:
+    folder = build(tmp_path / "scenes", train=(1,), test=0)
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    change(manifest)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BuiltFolderError, match=told):
+        push_to(hub, folder)
+    assert not hub.traffic.completed
+
+
+def test_a_picture_that_the_card_shows_is_not_left_out(hub: HubServer, tmp_path: Path) -> None:
+    folder = build(tmp_path / "scenes", train=(1,), test=0)
+    (folder / "assets" / "samples.jpg").unlink()
+    with pytest.raises(BuiltFolderError, match=r"has no assets/samples\.jpg"):
+        push_to(hub, folder)
