@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from datasetkit.core.addresses import HubAddress, check_written, hub_address
 from datasetkit.core.errors import BuiltFolderError, DatasetkitError, HubError, OutputError
+from datasetkit.core.files import real_path
 from datasetkit.core.paths import as_place, path_text
 from datasetkit.core.remote import RemotePath
 from datasetkit.core.results import Result
@@ -206,6 +207,8 @@ class Built(Result):
         destination = options.out or folder.parent / f"{name}.html"
         if destination.is_dir():
             raise OutputError(f"{destination} is a folder; give the name of an HTML file")
+        if real_path(destination).is_relative_to(real_path(folder)):
+            raise OutputError(f"{destination} lies in the dataset, whose files are its own; give another --out")
         from datasetkit.export.dataset.preview import RecordView, view_record, write_preview
         from datasetkit.export.dataset.reading import iter_records, naming_row
 

@@ -21,7 +21,7 @@ import click
 
 from datasetkit.cli.signals import AFTER_SIGNALS, WORDS, Stop
 from datasetkit.core.errors import DatasetkitError, is_out_of_memory
-from datasetkit.core.text import one_line, without_secrets
+from datasetkit.core.text import keep_secret, one_line, without_secrets
 
 OURS = "datasetkit"
 _FAILED = 1
@@ -152,6 +152,7 @@ def end(
         the exit code.
 
     """
+    _keep_stored_token()
     ending = ending_of(error, stop)
     if isinstance(error, StdoutError):
         _silence_stdout()
@@ -168,6 +169,13 @@ def end(
         elif ending.message:
             click.echo(("error: " if ending.is_error else "") + ending.message, err=True)
     return ending.code
+
+
+def _keep_stored_token() -> None:
+    """Have the Hub's token known for a secret, where its client was used: a server may repeat it in an answer."""
+    if (client := sys.modules.get("huggingface_hub")) is not None:
+        with contextlib.suppress(Exception):
+            keep_secret(client.get_token())
 
 
 def hide_unraisable() -> None:

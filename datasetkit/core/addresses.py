@@ -29,6 +29,7 @@ _ADDRESS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]+)://(?P<rest>.*)", re.DOTALL
 _CHAINED = re.compile(r"[\w+.-]+::.*://.*|.*://.*::.*", re.DOTALL)
 _MISSPELT = re.compile(rf"(?P<scheme>{'|'.join(sorted(SCHEMES))})(?::/*|//)(?P<rest>[^/].*)", re.DOTALL | re.IGNORECASE)
 _SECRET = re.compile(r"[^/@]*:[^/@]*@")
+_USER = re.compile(r"[^/@]*@")
 _WEB = ("http", "https")
 _PART = r"[A-Za-z0-9_][\w.-]*"
 _KINDS = {"dataset": "datasets", "model": "models"}
@@ -61,7 +62,7 @@ def split_address(value: str) -> tuple[str, str] | None:
     scheme, rest = match["scheme"].lower(), match["rest"]
     if scheme not in SCHEMES:
         raise AddressError(f"{scheme}:// is not allowed; give a path, or an address of {', '.join(sorted(SCHEMES))}")
-    if _SECRET.match(rest):
+    if _SECRET.match(rest) or (scheme in _WEB and _USER.match(rest)):
         raise _secret(rest.partition("@")[2])
     return scheme, rest
 

@@ -172,4 +172,5 @@ def _orientation(image: Image.Image) -> int | None:
             value: Any = image.getexif().get(_EXIF_ORIENTATION, 1)
     except DAMAGE:
         return None
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+    # As readers do: the tag may be a fraction or a float, where it should be a whole number.
+    return next((turn for turn in range(1, 9) if value == turn), 1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,9 @@ import yaml
 from datasetkit.core.errors import DatasetkitError
 from datasetkit.core.text import one_line
 
-_MOST_YAML_BYTES = 16 * 2**20
+_MOST_YAML_BYTES = 2**20
 _MOST_DEPTH = 100
-_MOST_NODES = 500_000  # some ten seconds of reading
+_MOST_NODES = 200_000  # some seconds of reading
 _MOST_DIGITS = 300  # fewer than a float can hold
 _MOST_SHOWN = 60
 
@@ -107,8 +108,7 @@ def _decoded(text: str | bytes) -> str:
 def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twin = next(name for name in names if names.count(name) > 1)
+        twin = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
         raise DocumentError(f"the key {_short(twin)} is there twice in one object")
     return found
 

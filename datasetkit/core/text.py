@@ -10,13 +10,14 @@ from typing import Self
 
 # Tokens of the Hub and of AWS, user and password in addresses, and what follows the names of secrets.
 _SECRETS = (
-    (re.compile(r"\b(hf_|AKIA|ASIA)[A-Za-z0-9]{8,}"), r"\1***"),
+    (re.compile(r"\b(hf_|api_org_|AKIA|ASIA)[\w.-]{8,}"), r"\1***"),
     (re.compile(r"(?<=://)[^/@\s'\"]+:[^/@\s'\"]+@"), "***@"),
     (re.compile(r"(?i)(\bbearer\s+)[\w.~+/=-]{8,}"), r"\1***"),
     (re.compile(r"(?i)\b([\w-]*(?:signature|token|secret|password|credential|api_?key|sig)=)[^&\s'\"]+"), r"\1***"),
 )
 _SECRET_NAMES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "OPENAI_API_KEY")
 _SHORTEST_SECRET = 8
+_kept: set[str] = set()
 
 
 class Explained(StrEnum):
@@ -54,10 +55,15 @@ def one_line(value: object) -> str:
     return " ".join(str(value).split()) or type(value).__name__
 
 
+def keep_secret(token: str | None) -> None:
+    """Have :func:`without_secrets` know a token of this process."""
+    if token is not None:
+        _kept.add(token)
+
+
 def without_secrets(text: str) -> str:
-    """Replace what may be a token, a password or a signature by ``***``, among them those of this environment."""
-    for name in _SECRET_NAMES:
-        value = os.environ.get(name, "")
+    """Replace what may be a token, a password or a signature by ``***``, among them those of this process."""
+    for value in (*_kept, *(os.environ.get(name, "") for name in _SECRET_NAMES)):
         if len(value) >= _SHORTEST_SECRET:
             text = text.replace(value, "***")
     for pattern, replacement in _SECRETS:

@@ -15,7 +15,7 @@ from functools import partial
 from datasetkit.annotation.alignment import AlignmentReason
 from datasetkit.annotation.salience import with_phrases
 from datasetkit.core.drawing import draw_overlay, encode_jpeg
-from datasetkit.core.errors import SourceError, UnreachableError, UnusableError, is_out_of_memory
+from datasetkit.core.errors import SourceError, SourceFailedError, UnreachableError, UnusableError, is_out_of_memory
 from datasetkit.core.ledger import Drop, DropReason, Notice, NoticeKind
 from datasetkit.core.protocols import Aligner, Annotator, Entry, Filter, Reading, Source
 from datasetkit.core.record import Record
@@ -89,8 +89,17 @@ class Pipeline:
         self.cut: Cut | None = None
 
     def hashes(self, entries: Iterable[Entry]) -> Generator[str | None]:
-        """Yield the SHA-256 of each entry's image, as it came; None where the entry makes no record."""
+        """Yield the SHA-256 of each entry's image, as it came; None where the entry makes no record.
+
+        Raises:
+            SourceFailedError: an image cannot be read now that may be read later: without it, shares are not exact.
+
+        """
         for item in map_in_order(self._reading, entries, self._workers):
+            if item.is_unreachable and isinstance(item.result, Drop):
+                raise SourceFailedError(
+                    f"{item.entry.record_id} cannot be read, and exact shares need every image ({item.result.detail})"
+                )
             yield None if isinstance(item.result, Drop) else item.result.record.source.sha256
 
     def run(self, entries: Iterable[Entry]) -> Generator[Outcome]:

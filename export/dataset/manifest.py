@@ -31,6 +31,7 @@ PAPERS = (CARD_NAME, MANIFEST_NAME, LEDGER_NAME, STATISTICS_NAME, RECIPE_NAME)  
 DATA_FOLDER = "data"
 ASSETS_FOLDER = "assets"
 _SHARD_NAME = re.compile(rf"{DATA_FOLDER}/[^/]+-\d{{5}}-of-\d{{5}}\.parquet")
+_SPLIT = re.compile(r"\w+(\.\w+)*")
 PICTURES = ("samples.jpg", "categories.png", "objects.png", "phrases.png")  # what is drawn there, in the card's order
 
 
@@ -258,11 +259,13 @@ def _read_passed_over(values: Sequence[Mapping[str, Any]]) -> tuple[PassedOver, 
 
 
 def _read_parts(values: object) -> tuple[Part, ...]:
-    """Read parts; a shard's path may lead nowhere else, as its rows would be shown and published."""
+    """Read parts; neither a shard's path nor its split may lead elsewhere: files are read and written by them."""
     parts = tuple(map(Part.from_json, items(values)))
-    for path in (shard.path for part in parts for shard in part.shards):
-        if not is_shard_name(path):
-            raise ValueError(f"{path!r} is no name of a shard, as data/train-00000-of-00001.parquet")
+    for shard in (shard for part in parts for shard in part.shards):
+        if not is_shard_name(shard.path):
+            raise ValueError(f"{shard.path!r} is no name of a shard, as data/train-00000-of-00001.parquet")
+        if not _SPLIT.fullmatch(shard.split):
+            raise ValueError(f"{shard.split!r} is no name of a split: letters, digits, _ and dots between them")
     return parts
 
 

@@ -6,17 +6,18 @@ first record says.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
 
 from datasetkit.core.label_map import UNNAMED, CategoryId
 from datasetkit.core.record import KeyObject, Phrase, Question, Record
 from datasetkit.export.formats.built import ObjectKey, Picture, object_keys
 from datasetkit.export.formats.names import is_address
 
+_FLICKR = re.compile(r"\w+://[^/]*flickr", re.IGNORECASE)
 Json = dict[str, Any]
 AnnotationIds = Mapping[ObjectKey, int]
 
@@ -29,8 +30,7 @@ def image_entry(
     uri, name = record.source.uri, record.image.name
     source = {"uri": uri, "sha256": record.source.sha256}
     read_as = file_name if is_address(uri) else PurePosixPath(file_name).name
-    host = urlsplit(uri).hostname or ""
-    address = {"flickr_url" if "flickr" in host else "coco_url": uri} if is_address(uri) else {}
+    address = {"flickr_url" if _FLICKR.match(uri) else "coco_url": uri} if is_address(uri) else {}
     return {
         "id": image_id,
         "file_name": file_name,

@@ -38,6 +38,7 @@ _UNSAFE = re.compile(
     r'[\x00-\x1f\x7f<>:"\\|?*]|(^|/)\.|[ .](/|$)|(^|/)(CON|PRN|AUX|NUL|COM\d|LPT\d)(\.[^/]*)?(/|$)', re.IGNORECASE
 )
 _LONGEST_PART_BYTES = 255
+_LONGEST_BYTES = 1024
 
 
 def source_name(record: Record) -> str:
@@ -96,6 +97,7 @@ def _is_safe(name: str) -> bool:
     parts = name.split("/")
     is_sound = "" not in parts and not _UNSAFE.search(name)
     is_short = all(len(part.encode(errors="replace")) <= _LONGEST_PART_BYTES for part in parts)
+    is_short = is_short and len(name.encode(errors="replace")) <= _LONGEST_BYTES
     return is_sound and is_short and PurePosixPath(name).suffix.lower() in _ENDINGS
 
 

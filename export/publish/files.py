@@ -25,11 +25,13 @@ from datasetkit.export.dataset.manifest import (
     PICTURES,
     Manifest,
     Shard,
+    is_shard_name,
 )
 from datasetkit.export.dataset.verification.papers import manifest_faults
 from datasetkit.runtime.progress import OnProgress, counter
 
 _PIECE_BYTES = 2**20
+_MOST_HELD_BYTES = 2**26
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,11 +151,14 @@ def _checked_shard(folder: Path, shard: Shard, on_read: Callable[[int], None]) -
 def local_file(folder: Path, path: str, on_read: Callable[[int], None]) -> LocalFile:
     """Hash a file of a folder.
 
+    Small ones are held, so that what is sent is what was looked at; of others the Hub compares the hash.
+
     Raises:
         BuiltFolderError: it is missing, is no file, or a link leads to it: nobody can see where from it comes.
 
     """
     digest, size, parts = hashlib.sha256(), 0, PurePosixPath(path).parts
+    held: list[bytes] | None = None if is_shard_name(path) else []
     for number in range(1, len(parts) + 1):
         if (folder.joinpath(*parts[:number])).is_symlink():
             raise BuiltFolderError(
@@ -167,7 +172,9 @@ def local_file(folder: Path, path: str, on_read: Callable[[int], None]) -> Local
             while piece := file.read(_PIECE_BYTES):
                 digest.update(piece)
                 size += len(piece)
+                held = None if held is None or size > _MOST_HELD_BYTES else [*held, piece]
                 on_read(len(piece))
     except FileNotFoundError:
         raise BuiltFolderError(f"{folder} has no {path}; build again with --overwrite") from None
-    return LocalFile(path, folder / path, size, digest.hexdigest())
+    source = folder / path if held is None else b"".join(held)
+    return LocalFile(path, source, size, digest.hexdigest())

@@ -7,29 +7,37 @@ names it.
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from datasetkit.core.documents import load_json
 from datasetkit.core.errors import HubError, OutputError
 from datasetkit.core.text import first_few
 from datasetkit.export.dataset.manifest import DATA_FOLDER, PAPERS, Manifest, is_generated_name, is_shard_name
 
 Failure = type[HubError] | type[OutputError]
+_BEFORE_NOTES = re.compile(r"0\.[0-3]\.")
 
 
-def former_files(manifest: bytes) -> dict[str, str | None]:
+def former_files(manifest: bytes, *, is_noted: bool) -> dict[str, str | None]:
     """Read which files the manifest at a place says that a push wrote there; what else it lists is not ours.
+
+    Args:
+        manifest: its bytes.
+        is_noted: whether pushes since 0.4 note the digests of all files at the place: then what a manifest of these
+            versions has no digest of was not written by them, or has lost its note.
 
     Returns:
         paths with their sha256, None where the manifest has none; nothing where it is not a manifest of ours.
 
     """
     try:
-        value = json.loads(manifest)
-        found: dict[object, object] = dict.fromkeys([*PAPERS, *value.get("files", [])])
-        found |= {shard["path"]: shard.get("sha256") for part in value["parts"] for shard in part["shards"]}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        value = load_json(manifest)
+        is_old = bool(_BEFORE_NOTES.match(value["code_version"])) and bool(value["schema_version"])
+        found: dict[object, object] = dict.fromkeys([*PAPERS, *value["files"]] if is_old or not is_noted else [])
+        found |= {shard["path"]: str(shard["sha256"]) for part in value["parts"] for shard in part["shards"]}
+    except (ValueError, KeyError, TypeError, AttributeError):
         return {}
     return {
         path: None if sha256 is None else str(sha256)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.image import load_image
@@ -186,6 +187,17 @@ def test_an_orientation_that_does_not_exist_is_ignored(value: int) -> None:
     data = encode(noise(), "JPEG", orientation=value)
     loaded = load_image(data, "odd.jpg")
     assert (loaded.orientation, loaded.encoded.data) == (1, data)
+
+
+@pytest.mark.parametrize("kind", [5, 11, 12])  # RATIONAL, FLOAT, DOUBLE of TIFF 6.0
+def test_an_orientation_of_another_type_is_read_as_readers_do(kind: int) -> None:
+    directory = ImageFileDirectory_v2(prefix=b"II")
+    directory.tagtype[ORIENTATION] = kind
+    directory[ORIENTATION] = 6.0
+    data = encode(noise(), "PNG", exif=b"Exif\0\0" + b"II*\0\x08\0\0\0" + directory.tobytes(8))
+    upright = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    assert upright.size == noise().shape[:2]
+    assert load_image(data, "x.png").pixels.size == upright.size
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "WEBP"])

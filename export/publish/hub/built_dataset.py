@@ -60,7 +60,9 @@ class BuiltDataset(Contents):
         """Read the manifest there, and the line of the push before in the card."""
         found: dict[str, str | None] = {}
         if state.head is not None and MANIFEST_NAME in state.files:
-            found = former_files(repository.read_file(MANIFEST_NAME, state.head, state.files[MANIFEST_NAME]))
+            found = former_files(
+                repository.read_file(MANIFEST_NAME, state.head, state.files[MANIFEST_NAME]), is_noted=True
+            )
         written = written_files(card or "")
         return found | {path: digits for path, digits in written.items() if is_name_of_ours(path)}
 

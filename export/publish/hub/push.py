@@ -15,6 +15,7 @@ from huggingface_hub import get_token
 
 from datasetkit.core.addresses import RepoType, hub_address
 from datasetkit.core.errors import HubError
+from datasetkit.core.text import keep_secret
 from datasetkit.export.publish.files import unpublished
 from datasetkit.export.publish.hub.built_dataset import BuiltDataset
 from datasetkit.export.publish.hub.calls import Patience
@@ -173,6 +174,7 @@ def _find_token(token: str | None, *, is_needed: bool) -> str | None:
         raise HubError("there is no token for the Hub; run `hf auth login`, set HF_TOKEN, or give --token")
     if not (token.isascii() and token.isprintable()) or " " in token:
         raise HubError("the token for the Hub holds characters that no token has; copy it again")
+    keep_secret(token)
     return token
 
 

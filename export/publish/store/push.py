@@ -34,7 +34,7 @@ def plan(
     files = files_to_publish(folder, manifest, on_progress)
     paths = {file.path for file in files}
     check_replace(replace, paths)
-    known = former_files((place / MANIFEST_NAME).read_bytes()) if MANIFEST_NAME in listed else {}
+    known = former_files((place / MANIFEST_NAME).read_bytes(), is_noted=False) if MANIFEST_NAME in listed else {}
     former = known.keys() | filter(is_name_of_ours, read_journal(place, _JOURNAL_NAME, listed))
     ordered = sorted(files, key=lambda file: file.path == MANIFEST_NAME)
     unfinished = _JOURNAL_NAME in listed

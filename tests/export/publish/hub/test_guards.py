@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -174,14 +175,56 @@ def test_what_was_changed_on_the_hub_since_is_not_replaced_nor_deleted(
     assert held(hub)[gone] == b"PAR1\0mine"
 
 
-def test_what_pushes_before_hashes_were_kept_wrote_is_ours(hub: HubServer, scenes: Path, fewer_scenes: Path) -> None:
-    push_to(hub, scenes)
+def without_hashes(hub: HubServer, version: str) -> dict[str, bytes]:
+    """The card without the line that a push left in it, and a manifest of that version."""
     card = held(hub)["README.md"].decode().splitlines(keepends=True)
     kept = [line for line in card if (match := PUSH_LINE.fullmatch(line)) is None or match["kind"] != "files"]
     assert len(kept) == len(card) - 1
-    hub.repository(NAME).write({"README.md": "".join(kept).encode()})
+    manifest = json.loads(held(hub)["manifest.json"]) | {"code_version": version}
+    return {"README.md": "".join(kept).encode(), "manifest.json": json.dumps(manifest).encode()}
+
+
+def test_what_pushes_before_hashes_were_kept_wrote_is_ours(hub: HubServer, scenes: Path, fewer_scenes: Path) -> None:
+    push_to(hub, scenes)
+    hub.repository(NAME).write(without_hashes(hub, "0.3.0"))
     push_to(hub, fewer_scenes)
     assert held(hub).keys() == local(fewer_scenes).keys()
+
+
+def test_files_whose_hashes_were_lost_are_somebodys(hub: HubServer, scenes: Path, fewer_scenes: Path) -> None:
+    push_to(hub, scenes)
+    hub.repository(NAME).write(without_hashes(hub, dk.__version__) | {"recipe.yaml": b"mine\n"})
+    before = held(hub)
+    with pytest.raises(HubError, match=r"user/scenes has .*--replace recipe\.yaml"):
+        push_to(hub, fewer_scenes)
+    assert held(hub) == before
+
+
+def test_a_manifest_of_nobody_makes_nothing_ours(hub: HubServer, scenes: Path) -> None:
+    shard = "data/train-00007-of-00009.parquet"
+    forged = {"files": ["LICENSE"], "parts": [{"shards": [{"path": shard}]}]}
+    theirs = {"manifest.json": json.dumps(forged).encode(), "LICENSE": b"theirs", "ledger.jsonl": b"theirs"}
+    hub.create(NAME).write(theirs)
+    with pytest.raises(HubError, match=r"--replace ledger\.jsonl"):
+        push_to(hub, scenes)
+    names = [name for name in theirs if name in local(scenes)]
+    push_to(hub, scenes, replace=names)
+    assert held(hub)["LICENSE"] == b"theirs"
+
+
+def test_what_was_looked_at_is_what_is_sent(hub: HubServer, scenes: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(scenes, tmp_path / "scenes")
+    recipe = (folder / "recipe.yaml").read_bytes()
+    (tmp_path / "secret").write_bytes(b"s" * len(recipe))
+
+    def swap(stage: str, done: int, total: int, detail: str = "") -> None:
+        if stage == "checking" and done == total and not (folder / "recipe.yaml").is_symlink():
+            (folder / "recipe.yaml").unlink()
+            (folder / "recipe.yaml").symlink_to(tmp_path / "secret")
+
+    push_to(hub, folder, on_progress=swap)
+    assert (folder / "recipe.yaml").is_symlink()
+    assert held(hub)["recipe.yaml"] == recipe
 
 
 def test_a_card_that_cannot_be_merged_is_replaced_by_name(hub: HubServer, scenes: Path) -> None:
@@ -303,3 +346,23 @@ def test_a_picture_that_the_card_shows_is_not_left_out(hub: HubServer, tmp_path:
     (folder / "assets" / "samples.jpg").unlink()
     with pytest.raises(BuiltFolderError, match=r"has no assets/samples\.jpg"):
         push_to(hub, folder)
+
+
+@pytest.mark.parametrize("split", ["../out", "/out", "a/b", ".", ""])
+def test_a_split_is_no_way_out(tmp_path: Path, split: str) -> None:
+    folder = build(tmp_path / "in" / "scenes", train=(1,), test=0)
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    manifest["parts"][0]["shards"][0]["split"] = split
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    before = sorted(tmp_path.rglob("*"))
+    for name in ("imagefolder", "webdataset", "labelstudio"):
+        with pytest.raises(BuiltFolderError):
+            dk.open(folder).export(name, tmp_path / "in" / "export")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_page_is_not_written_into_the_dataset(scenes: Path) -> None:
+    before = local(scenes)
+    with pytest.raises(OutputError, match="lies in the dataset"):
+        dk.open(scenes).preview(scenes / "manifest.json")
+    assert local(scenes) == before
