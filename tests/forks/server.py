@@ -105,6 +105,7 @@ def _run(request: dict[str, Any]) -> NoReturn:
         sys.stdout, sys.stderr = (open(number, "w", encoding="utf-8", closefd=False) for number in (1, 2))  # noqa: SIM115
         size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY_BYTES, size + MEMORY_BYTES))
+        _renew_threads()
         os.chdir(request["cwd"])
         signal.signal(signal.SIGINT, signal.default_int_handler)
         _keep_caches_in(folder / "cache")
@@ -144,6 +145,13 @@ def _command(arguments: list[str]) -> int:
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else 1
     return 0
+
+
+def _renew_threads() -> None:
+    """Replace torch's pool of threads, which no fork has, by this one thread: several would do so at once, and fail."""
+    import torch
+
+    torch.set_num_threads(1)
 
 
 def _keep_caches_in(folder: Path) -> None:
