@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 from PIL import Image
 
+from datasetkit.core.decoding import DAMAGE
 from datasetkit.core.errors import RecordError, UnusableError
 from datasetkit.core.ledger import DropReason
 from datasetkit.core.rows import picture_of
 from datasetkit.hi_scoring.data.samples import Sample, sample_of
-
-# What decoders say of a damaged picture or mask.
-_DAMAGE = (
-    AttributeError,
-    EOFError,
-    LookupError,
-    OSError,
-    OverflowError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    struct.error,
-    Image.DecompressionBombError,
-)
 
 
 class Rows(Protocol):
@@ -49,7 +34,7 @@ def read_row(rows: Rows, row: int) -> Mapping[str, Any]:
     """
     try:
         return rows[row]
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise UnusableError(DropReason.UNREADABLE, f"the row cannot be read: {error}") from error
 
 
@@ -65,7 +50,7 @@ def read_sample(rows: Rows, row: int) -> Sample:
         return sample_of(found, rows.name(row))
     except UnusableError:
         raise
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise UnusableError(DropReason.BAD_ROW, f"{type(error).__name__}: {error}") from error
 
 
@@ -83,5 +68,5 @@ def read_picture(rows: Rows, row: int) -> Image.Image:
         raise
     except (KeyError, RecordError) as error:
         raise UnusableError(DropReason.BAD_ROW, f"no picture in the column image: {error}") from error
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise UnusableError(DropReason.UNREADABLE, f"{type(error).__name__}: {error}") from error
