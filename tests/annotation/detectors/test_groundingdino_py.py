@@ -272,8 +272,8 @@ def test_yaml_says_what_the_package_says(tmp_path: Path) -> None:
         ("config.yaml", "enc_layers: true", "enc_layers: True"),
         ("config.yaml", "backbone: resnet50", "give one of swin_T_224_1k"),
         ("config.yaml", "[1]", "no mapping"),
-        ("config.yaml", "!!python/object/apply:os.getcwd []", "cannot be read"),
-        ("config.yaml", "{", "cannot be read"),
+        ("config.yaml", "!!python/object/apply:os.getcwd []", "is not YAML"),
+        ("config.yaml", "{", "is not YAML"),
     ],
 )
 def test_configurations_that_are_refused(tmp_path: Path, name: str, text: str, message: str) -> None:
