@@ -12,6 +12,8 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 
+from tests.conftest import REPOSITORY
+
 _PROGRAM = """
 import signal
 from datasetkit.cli import main
@@ -23,6 +25,20 @@ main()
 def command(*arguments: object) -> list[str]:
     """What runs ``datasetkit`` with these arguments."""
     return [sys.executable, "-c", _PROGRAM, *map(str, arguments)]
+
+
+def output_of(program: str, *arguments: object) -> str:
+    """Run a program of the tests on one thread, which must succeed; return what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", program, *map(str, arguments)],
+        cwd=REPOSITORY,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def start(*arguments: object, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:

@@ -98,7 +98,7 @@ class Sentence:
         return word != "of" and (word in self.words.prepositions or word in self.words.adverbs)
 
     def phrase_start(self, index: int) -> int:
-        """Give the first place of the noun phrase that has this place; all tags up to it must be decided."""
+        """Return where the noun phrase around a token begins; all tags up to that token must be decided."""
         for place in range(len(self._starts), index + 1):
             joined = place > 0 and self.tags[place - 1] in ("DT", "CD", "JJ", "NN", "NNS", "POS")
             self._starts.append(self._starts[-1] if joined and self.tags[place] != "DT" else place)

@@ -192,7 +192,7 @@ def _promote_modifiers(sentence: Sentence) -> None:
 
 
 def _phrase_goes_on(tags: Sequence[str]) -> list[bool]:
-    """Tell of each place whether a phrase goes on after a modifier there, also by way of "and" and another one."""
+    """Return for each token whether a phrase goes on after a modifier there, be it by "and" and another modifier."""
     goes_on = [False] * len(tags)
     ends_well = False  # whether the run of modifiers and joining words that begins after a place ends as "red car" does
     for index in range(len(tags) - 2, -1, -1):

@@ -21,7 +21,7 @@ import click
 
 from datasetkit.cli.signals import AFTER_SIGNALS, WORDS, Stop
 from datasetkit.core.errors import DatasetkitError, is_out_of_memory
-from datasetkit.core.text import keep_secret, one_line, without_secrets
+from datasetkit.core.text import error_text, keep_secret, one_line, without_secrets
 
 OURS = "datasetkit"
 _FAILED = 1
@@ -114,10 +114,7 @@ def _message(error: BaseException) -> str:
 
 
 def _shortened(error: BaseException) -> str:
-    try:
-        told = one_line(error)
-    except Exception:  # noqa: BLE001 - even an error's own text may fail
-        return "without a text"
+    told = error_text(error) or "without a text"
     return told if len(told) <= _MOST_SHOWN else f"{told[:_MOST_SHOWN]}..."
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from datasetkit.core.text import error_text
+
 if TYPE_CHECKING:
     from datasetkit.core.ledger import DropReason
 
@@ -123,8 +125,5 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error is a shortage of memory; torch, Pillow and the loader of libraries have their own for it."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    try:
-        told = str(error).lower()
-    except Exception:  # noqa: BLE001 - even an error's own text may fail
-        return False
+    told = (error_text(error) or "").lower()
     return any(words in told for words in _SHORT_OF_MEMORY)

@@ -122,7 +122,7 @@ def _decode(data: bytes, name: str, limits: ImageLimits) -> tuple[bytes, Decoded
 
 
 def _file_name(name: str) -> str:
-    """Give the last component of a name, so spelled that every system and every text file can hold it."""
+    """Return the last part of a path, in characters that every system and every text file can hold."""
     last = PurePosixPath(name).name.replace("\\", "_") or "picture"
     return last.encode("utf-8", "backslashreplace").decode("utf-8").replace("\\", "_")
 

@@ -316,7 +316,7 @@ def _size_hw(row: Row) -> tuple[int, int]:
 
 @contextmanager
 def _as_rows_are() -> Iterator[None]:
-    """Say that an object or a phrase is none of ours."""
+    """Turn missing keys and wrong types into an error about the row's objects and phrases."""
     try:
         yield
     except DatasetkitError:

@@ -17,6 +17,7 @@ _SECRETS = (
 )
 _SECRET_NAMES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "OPENAI_API_KEY")
 _SHORTEST_SECRET = 8
+_SPLIT_NAME = re.compile(r"\w+(\.\w+)*")
 _kept: set[str] = set()
 
 
@@ -31,6 +32,11 @@ class Explained(StrEnum):
         member._value_ = value
         member.explanation = explanation
         return member
+
+
+def is_split_name(text: str) -> bool:
+    """Whether a split can be called so: letters, digits and ``_``, with dots between them."""
+    return _SPLIT_NAME.fullmatch(text) is not None
 
 
 def counted(count: int, what: str) -> str:
@@ -59,6 +65,14 @@ def keep_secret(token: str | None) -> None:
     """Have :func:`without_secrets` know a token of this process."""
     if token is not None:
         _kept.add(token)
+
+
+def error_text(error: BaseException) -> str | None:
+    """Return what an error says, in one line; None where its own text fails."""
+    try:
+        return one_line(error)
+    except Exception:  # noqa: BLE001 - errors of others may raise anything when they are shown
+        return None
 
 
 def without_secrets(text: str) -> str:

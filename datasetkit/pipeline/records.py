@@ -7,7 +7,6 @@ many pictures at once as they take.
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -20,7 +19,7 @@ from datasetkit.core.ledger import Drop, DropReason, Notice, NoticeKind
 from datasetkit.core.protocols import Aligner, Annotator, Entry, Filter, Reading, Source
 from datasetkit.core.record import Record
 from datasetkit.core.schema import record_to_row
-from datasetkit.core.text import one_line
+from datasetkit.core.text import is_split_name, one_line
 from datasetkit.export.dataset.part import Outcome
 from datasetkit.options.recipe import Recipe
 from datasetkit.pipeline.inputs import FileState, Inputs
@@ -122,9 +121,7 @@ class Pipeline:
             return _Item(entry, drop, is_unreachable=isinstance(error, UnreachableError))
         except (MemoryError, RuntimeError) as error:
             return _Item(entry, _without_memory(entry.record_id, error))
-        if reading.record.record_id != entry.record_id or not re.fullmatch(
-            r"\w+(\.\w+)*", entry.split or DEFAULT_SPLIT
-        ):
+        if reading.record.record_id != entry.record_id or not is_split_name(entry.split or DEFAULT_SPLIT):
             raise SourceError(
                 f"source {self._recipe.source.name}: entry {entry.record_id!r} of split {entry.split!r} became record "
                 f"{reading.record.record_id!r}; a record has its entry's id, a split is letters, digits and _"

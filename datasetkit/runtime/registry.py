@@ -20,7 +20,7 @@ from typing import Any
 
 from datasetkit.core.errors import PluginError, UnknownNameError, UnusableError, is_out_of_memory
 from datasetkit.core.files import file_sha256
-from datasetkit.core.text import one_line
+from datasetkit.core.text import error_text
 from datasetkit.runtime.checkpoints import PREFIX
 from datasetkit.runtime.packages import Package, require
 
@@ -229,10 +229,7 @@ def naming(origin: Origin, what: str = "went wrong", passing: tuple[type[BaseExc
     except BaseException as error:
         if isinstance(error, (UnusableError, PluginError, KeyboardInterrupt, GeneratorExit, *passing)):
             raise
-        try:
-            told, is_short = one_line(error), is_out_of_memory(error)
-        except Exception:  # noqa: BLE001 - even an error's own text may fail
-            told, is_short = "an error without a text", False
-        if MemoryError in passing and is_short and isinstance(error, MemoryError | RuntimeError):
+        told = error_text(error) or "an error without a text"
+        if MemoryError in passing and is_out_of_memory(error) and isinstance(error, MemoryError | RuntimeError):
             raise
         raise PluginError(f"{origin} {what}: {type(error).__name__}: {told}") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
@@ -15,7 +14,7 @@ from datasetkit.core.label_map import LabelMap
 from datasetkit.core.ledger import DropReason
 from datasetkit.core.paths import Place
 from datasetkit.core.schema import FIRST_VERSION, row_schema, stored_label_map
-from datasetkit.core.text import one_line
+from datasetkit.core.text import is_split_name, one_line
 from datasetkit.sources.in_order import InOrder
 from datasetkit.sources.parquet_tables import Table, group_rows, ids_of_records, open_parquet, table_rows
 
@@ -52,7 +51,7 @@ class ExportedRows:
             names = tuple(file.schema_arrow.names)
             self._table = Table(name, path, names, group_rows(file))
         folder = PurePosixPath(name).parent.name
-        self.split = folder if re.fullmatch(r"\w+(\.\w+)*", folder) else None
+        self.split = folder if is_split_name(folder) else None
         self._rows = InOrder(lambda number: table_rows(self._table, number))
 
     @staticmethod

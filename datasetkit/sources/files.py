@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import re
 import stat
@@ -12,6 +11,7 @@ from contextlib import suppress
 from operator import itemgetter
 from pathlib import PurePosixPath
 
+from datasetkit.core.documents import load_json
 from datasetkit.core.errors import SourceError, UnreachableError, UnusableError
 from datasetkit.core.label_map import LabelMap, read_label_map
 from datasetkit.core.ledger import DropReason, PassedOverCounts, PassedOverKind
@@ -104,7 +104,7 @@ def label_map_of(places: Sequence[Place]) -> LabelMap:
     for place in places:
         if place.is_dir() and is_built_folder(place):
             with suppress(KeyError, TypeError, ValueError):
-                found[read_label_map(json.loads((place / "manifest.json").read_bytes())["label_map"])] = None
+                found[read_label_map(load_json((place / "manifest.json").read_bytes())["label_map"])] = None
     return next(iter(found)) if len(found) == 1 else ()
 
 

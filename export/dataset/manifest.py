@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from datasetkit.core.detections import ModelIdentity
-from datasetkit.core.documents import DocumentError, load_json
+from datasetkit.core.documents import load_json
 from datasetkit.core.errors import BuiltFolderError
 from datasetkit.core.files import write_json
 from datasetkit.core.label_map import LabelMap, read_label_map
 from datasetkit.core.ledger import PassedOver, Tally
 from datasetkit.core.schema import check_version
-from datasetkit.core.text import one_line
+from datasetkit.core.text import is_split_name, one_line
 from datasetkit.export.dataset.plain_json import items, require_counts, require_levels, require_text
 from datasetkit.options import Recipe
 from datasetkit.runtime.registry import Origin
@@ -31,7 +31,6 @@ PAPERS = (CARD_NAME, MANIFEST_NAME, LEDGER_NAME, STATISTICS_NAME, RECIPE_NAME)  
 DATA_FOLDER = "data"
 ASSETS_FOLDER = "assets"
 _SHARD_NAME = re.compile(rf"{DATA_FOLDER}/[^/]+-\d{{5}}-of-\d{{5}}\.parquet")
-_SPLIT = re.compile(r"\w+(\.\w+)*")
 PICTURES = ("samples.jpg", "categories.png", "objects.png", "phrases.png")  # what is drawn there, in the card's order
 
 
@@ -210,8 +209,6 @@ class Manifest:
             raise BuiltFolderError(
                 f"{folder} has no {MANIFEST_NAME}; give a folder that `datasetkit build` finished"
             ) from None
-        except DocumentError as error:
-            raise BuiltFolderError(f"{path} is not a manifest of datasetkit: {error}; {_MEND}") from error
         except KeyError as error:
             raise BuiltFolderError(f"{path} is not a manifest of datasetkit: {error} is missing; {_MEND}") from error
         except BuiltFolderError:
@@ -264,7 +261,7 @@ def _read_parts(values: object) -> tuple[Part, ...]:
     for shard in (shard for part in parts for shard in part.shards):
         if not is_shard_name(shard.path):
             raise ValueError(f"{shard.path!r} is no name of a shard, as data/train-00000-of-00001.parquet")
-        if not _SPLIT.fullmatch(shard.split):
+        if not is_split_name(shard.split):
             raise ValueError(f"{shard.split!r} is no name of a split: letters, digits, _ and dots between them")
     return parts
 

@@ -138,7 +138,7 @@ def read_row_group(
 
 @contextmanager
 def naming_row(where: str) -> Iterator[None]:
-    """Say which row it is that something is wrong with.
+    """Name the row in errors about its values.
 
     Raises:
         BuiltFolderError: where the body raised that a value, an image or a mask cannot be used.
@@ -159,7 +159,8 @@ def _numbered(path: Path, columns: Sequence[str] | None) -> Iterator[tuple[str, 
     number = 0
     with open_shard(path) as file:
         if columns is not None and stored_schema_version(file.schema_arrow) != SCHEMA_VERSION:
-            columns = [name for name in columns if _is_there(name, _leaves(file))]
+            leaves = _leaves(file)
+            columns = [name for name in columns if _is_there(name, leaves)]
         _check_columns(file, path, columns)
         try:
             for batch in file.iter_batches(_BATCH_ROWS, columns=columns):

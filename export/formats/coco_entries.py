@@ -104,7 +104,7 @@ def record_entry(
 
 
 def _differing(item: KeyObject, first: KeyObject, annotation_id: int) -> Json:
-    """Say which annotation an object is, its id in the record, and what the annotation says otherwise."""
+    """Return an object's annotation, its id in the record, and in what the record differs from the annotation."""
     known = _said(first)
     return {
         "annotation_id": annotation_id,

@@ -25,7 +25,6 @@ from datasetkit.export.dataset.manifest import (
     PICTURES,
     Manifest,
     Shard,
-    is_shard_name,
 )
 from datasetkit.export.dataset.verification.papers import manifest_faults
 from datasetkit.runtime.progress import OnProgress, counter
@@ -109,7 +108,7 @@ def files_to_publish(folder: Path, manifest: Manifest, on_progress: OnProgress |
     sizes += [(folder / name).stat().st_size for name in names if (folder / name).is_file()]
     on_read = counter("checking", sum(sizes), on_progress)
     shards = [_checked_shard(folder, shard, on_read) for shard in manifest.shards]
-    return (*shards, *(local_file(folder, name, on_read) for name in names))
+    return (*shards, *(local_file(folder, name, on_read, is_held=True) for name in names))
 
 
 def unpublished(folder: Path, published: Iterable[str]) -> tuple[str, ...]:
@@ -148,17 +147,22 @@ def _checked_shard(folder: Path, shard: Shard, on_read: Callable[[int], None]) -
     return file
 
 
-def local_file(folder: Path, path: str, on_read: Callable[[int], None]) -> LocalFile:
+def local_file(folder: Path, path: str, on_read: Callable[[int], None], *, is_held: bool = False) -> LocalFile:
     """Hash a file of a folder.
 
-    Small ones are held, so that what is sent is what was looked at; of others the Hub compares the hash.
+    Args:
+        folder: the folder.
+        path: relative to it.
+        on_read: told the number of bytes read, piece by piece.
+        is_held: whether a small file's bytes are kept, so that what is sent is what was looked at; of others the Hub
+            compares the hash.
 
     Raises:
         BuiltFolderError: it is missing, is no file, or a link leads to it: nobody can see where from it comes.
 
     """
     digest, size, parts = hashlib.sha256(), 0, PurePosixPath(path).parts
-    held: list[bytes] | None = None if is_shard_name(path) else []
+    held: list[bytes] = []
     for number in range(1, len(parts) + 1):
         if (folder.joinpath(*parts[:number])).is_symlink():
             raise BuiltFolderError(
@@ -172,9 +176,10 @@ def local_file(folder: Path, path: str, on_read: Callable[[int], None]) -> Local
             while piece := file.read(_PIECE_BYTES):
                 digest.update(piece)
                 size += len(piece)
-                held = None if held is None or size > _MOST_HELD_BYTES else [*held, piece]
+                if is_held and size <= _MOST_HELD_BYTES:
+                    held.append(piece)
                 on_read(len(piece))
     except FileNotFoundError:
         raise BuiltFolderError(f"{folder} has no {path}; build again with --overwrite") from None
-    source = folder / path if held is None else b"".join(held)
+    source = b"".join(held) if is_held and size <= _MOST_HELD_BYTES else folder / path
     return LocalFile(path, source, size, digest.hexdigest())

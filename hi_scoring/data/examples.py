@@ -15,10 +15,9 @@ from PIL import Image
 from datasetkit.core.errors import RecordError, SourceError, UnusableError
 from datasetkit.core.ledger import Drop, DropReason
 from datasetkit.core.record import Question
-from datasetkit.core.row_check import check_row
 from datasetkit.hi_scoring.data.datasets import Data
 from datasetkit.hi_scoring.data.reading import read_picture
-from datasetkit.hi_scoring.data.samples import text_of
+from datasetkit.hi_scoring.data.samples import check_columns, text_of
 from datasetkit.hi_scoring.model.dialogue import Dialogue
 from datasetkit.hi_scoring.runs.drops import row_drop
 from datasetkit.options.heads import Task, TextOptions
@@ -100,7 +99,7 @@ def read_examples(
 def _examples(columns: Mapping[str, Any], row: int, record_id: str, options: TextOptions) -> Iterator[Example]:
     text = text_of(columns)
     if "caption" in options.tasks:
-        _check_objects(columns)
+        check_columns(columns, "objects")  # a caption is held against them
     if "caption" in options.tasks and text:
         yield Example(row, record_id, "caption", "", options.prompt, text.strip())
     if "vqa" in options.tasks:
@@ -108,14 +107,6 @@ def _examples(columns: Mapping[str, Any], row: int, record_id: str, options: Tex
             choices = ", ".join(question.options)
             asked = options.question_prompt.format(question=question.question, options=choices)
             yield Example(row, record_id, "vqa", question.type, asked, question.answer)
-
-
-def _check_objects(columns: Mapping[str, Any]) -> None:
-    """Refuse objects against which no caption can be held."""
-    try:
-        check_row(columns, "objects")
-    except RecordError as error:
-        raise UnusableError(DropReason.BAD_ROW, str(error)) from error
 
 
 def _question(found: Any) -> Question:

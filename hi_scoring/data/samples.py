@@ -100,11 +100,21 @@ def text_of(row: Mapping[str, Any]) -> str | None:
     return text if isinstance(text, str) and text.strip() else None
 
 
-def _named_objects(row: Mapping[str, Any], size_hw: tuple[int, int]) -> tuple[tuple[Mask, ...], tuple[Mention, ...]]:
+def check_columns(row: Mapping[str, Any], *columns: str) -> None:
+    """Refuse a row of which a cell in some columns is none that a published row has.
+
+    Raises:
+        UnusableError: ``bad_row``; names the cell.
+
+    """
     try:
-        check_row(row, "objects", "phrases")
+        check_row(row, *columns)
     except RecordError as error:
         raise UnusableError(DropReason.BAD_ROW, str(error)) from error
+
+
+def _named_objects(row: Mapping[str, Any], size_hw: tuple[int, int]) -> tuple[tuple[Mask, ...], tuple[Mention, ...]]:
+    check_columns(row, "objects", "phrases")
     eligible = {int(item["id"]): item for item in row["objects"] if item["is_key"] and not item["is_crowd"]}
     named = [phrase for phrase in row["phrases"] if phrase["status"] == "matched"]
     wanted = {int(number) for phrase in named for number in phrase["object_ids"]}

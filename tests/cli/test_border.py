@@ -23,7 +23,7 @@ from datasetkit.cli.signals import Stop
 from datasetkit.core.errors import OutputError, SourceFailedError
 from datasetkit.core.files import replace_file, whole_file
 from datasetkit.core.text import first_line, without_secrets
-from tests.conftest import REPOSITORY
+from tests.processes import output_of
 
 RUN = CliRunner()
 FULL = OSError(errno.ENOSPC, "No space left on device")
@@ -220,15 +220,7 @@ def test_nothing_is_half_written_whenever_a_command_ends(tmp_path: Path) -> None
     count, seed = (
         os.environ.get(name, default) for name, default in (("DATASETKIT_KILLS", "10"), ("DATASETKIT_KILLS_SEED", "0"))
     )
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.cli.killing", str(tmp_path), count, seed],
-        cwd=REPOSITORY,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    ended = [line.rpartition(" ") for line in done.stdout.splitlines()]
+    told = output_of("tests.cli.killing", tmp_path, count, seed)
+    ended = [line.rpartition(" ") for line in told.splitlines()]
     assert sum(int(times) for _, _, times in ended) == int(count) + 2 * 6
     assert sum(int(times) for how, _, times in ended if how.endswith("full disk")) == 2 * 6

@@ -71,7 +71,7 @@ class Adapter(Contents):
         """Hash the weights and what describes them; the card gets the marks of a generated section."""
         total = sum((self.folder / name).stat().st_size for name in _NAMES)
         count = counter("checking", total, on_progress)
-        *files, card = (local_file(self.folder, name, count) for name in _NAMES)
+        *files, card = (local_file(self.folder, name, count, is_held=True) for name in _NAMES)
         return (*files, LocalFile.of_bytes(CARD_NAME, _marked(card.read().decode()).encode()))
 
     def former_files(

@@ -143,7 +143,7 @@ class HubRepository:
         return self._call("listing its files", listed)
 
     def read_file(self, path: str, commit: str, listed: RepoFile | None = None) -> bytes:
-        """Give the content of one small file; ``listed`` is what the Hub said of it, which it then must be."""
+        """Fetch one small file; its bytes must be those of ``listed``, the Hub's own entry for it."""
 
         def fetched() -> bytes:
             with self._streamed(path, commit) as answer:

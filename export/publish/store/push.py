@@ -23,7 +23,7 @@ _JOURNAL_NAME = ".datasetkit-push.json"
 def plan(
     folder: Path, place: RemotePath, on_progress: OnProgress | None = None, *, replace: Sequence[str] = ()
 ) -> Difference:
-    """Tell what :func:`push` would do, or be refused for; nothing is sent.
+    """Return what :func:`push` would do, or why it would be refused; nothing is sent.
 
     Raises:
         BuiltFolderError, OutputError, OSError: as :func:`push` would.

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from datasetkit.core.documents import load_json
 from datasetkit.core.errors import OutputError
 from datasetkit.core.remote import RemotePath
 from datasetkit.export.publish.files import LocalFile
@@ -54,7 +55,7 @@ def read_journal(place: RemotePath, name: str, listed: Collection[str]) -> set[s
     if name not in listed:
         return set()
     try:
-        return {str(path) for path in json.loads((place / name).read_bytes())["files"]}
+        return {str(path) for path in load_json((place / name).read_bytes())["files"]}
     except (ValueError, KeyError, TypeError) as error:
         raise OutputError(f"{place / name} is no journal of datasetkit ({error!r}); delete it there") from error
 

@@ -16,6 +16,7 @@ import datasetkit as dk
 from datasetkit.cli import app
 from datasetkit.core.errors import AddressError, BuiltFolderError, HubError, OutputError
 from datasetkit.export.dataset.card.parts import PUSH_LINE
+from datasetkit.export.publish.files import local_file
 from datasetkit.export.publish.hub.adapter import Adapter
 from datasetkit.export.publish.hub.push import push
 from datasetkit.export.publish.hub.results import Plan
@@ -366,3 +367,10 @@ def test_a_page_is_not_written_into_the_dataset(scenes: Path) -> None:
     with pytest.raises(OutputError, match="lies in the dataset"):
         dk.open(scenes).preview(scenes / "manifest.json")
     assert local(scenes) == before
+
+
+def test_only_what_is_asked_for_is_held_in_memory(scenes: Path) -> None:
+    for name in ("recipe.yaml", "data/test-00000-of-00001.parquet"):
+        held, plain = (local_file(scenes, name, lambda _: None, is_held=is_held) for is_held in (True, False))
+        assert (held.source, plain.source) == ((scenes / name).read_bytes(), scenes / name)
+        assert (held.sha256, held.size_bytes) == (plain.sha256, plain.size_bytes)
