@@ -51,7 +51,7 @@ def test_masks_that_say_the_same_become_the_best_of_them_whatever_their_phrases(
 def test_a_part_goes_with_its_scores() -> None:
     kept, removals = merge_masks([region(1, (0, 10), (0.9, 0.1)), region(2, (0, 5), (0.8, 0.7))], OPTIONS)
     assert [item.phrase_scores for item in kept] == [(0.9, 0.1)]
-    assert told(removals) == {2: (DropReason.CONTAINED_MASK, "share 1.00 lies within the mask of box 1")}
+    assert told(removals) == {2: (DropReason.CONTAINED_MASK, "share 1.00 is within the mask of box 1")}
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ HERD = (region(0, (0, 10), (0.6, 0)), region(1, (10, 20), (0.5, 0)), region(2, (
 def test_a_group_goes_before_its_members_could_go_as_its_parts() -> None:
     kept, removals = merge_masks(HERD, OPTIONS)
     assert numbers(kept) == [0, 1]
-    assert told(removals) == {2: (DropReason.GROUP_BOX, "takes in 2 others of its phrase")}
+    assert told(removals) == {2: (DropReason.GROUP_BOX, "contains 2 others of its phrase")}
 
 
 def test_a_group_may_stay_beside_its_members() -> None:
@@ -122,7 +122,7 @@ def test_groups_within_a_group() -> None:
     pairs = [region(4, (0, 20), (0.6, 0)), region(5, (20, 40), (0.6, 0))]
     kept, removals = merge_masks([*sheep, *pairs, region(6, (0, 40), (0.7, 0))], OPTIONS)
     assert numbers(kept) == [0, 1, 2, 3]
-    assert told(removals)[6] == (DropReason.GROUP_BOX, "takes in 4 others of its phrase")
+    assert told(removals)[6] == (DropReason.GROUP_BOX, "contains 4 others of its phrase")
     kept, removals = merge_masks([*sheep[:2], pairs[0], region(6, (0, 40), (0.7, 0))], OPTIONS)
     assert numbers(kept) == [0, 1]
     assert set(told(removals)) == {4, 6}

@@ -42,13 +42,13 @@ LIMITS = st.fixed_dictionaries(dict.fromkeys(OFF, UNIT))
 @pytest.mark.parametrize(
     ("option", "passes", "fails", "reason", "detail"),
     [
-        ("detection_min", 0.5, 0.51, DropReason.LOW_DETECTION, "0.5, where at least 0.51 is asked for"),
-        ("predicted_iou_min", 0.5, 0.75, DropReason.LOW_PREDICTED_IOU, "0.5, where at least 0.75 is asked for"),
-        ("stability_min", 0.5, 0.75, DropReason.LOW_STABILITY, "0.5, where at least 0.75 is asked for"),
-        ("similarity_min", 0.5, 0.75, DropReason.LOW_SIMILARITY, "0.5, where at least 0.75 is asked for"),
-        ("cleaning_iou_min", 0.5, 0.75, DropReason.LOW_CLEANING_IOU, "0.5, where at least 0.75 is asked for"),
-        ("area_share_min", 0.25, 0.26, DropReason.TOO_SMALL, "0.25, where at least 0.26 is asked for"),
-        ("box_share_max", 0.75, 0.7, DropReason.WHOLE_IMAGE, "0.75, where at most 0.7 is asked for"),
+        ("detection_min", 0.5, 0.51, DropReason.LOW_DETECTION, "0.5; at least 0.51 is required"),
+        ("predicted_iou_min", 0.5, 0.75, DropReason.LOW_PREDICTED_IOU, "0.5; at least 0.75 is required"),
+        ("stability_min", 0.5, 0.75, DropReason.LOW_STABILITY, "0.5; at least 0.75 is required"),
+        ("similarity_min", 0.5, 0.75, DropReason.LOW_SIMILARITY, "0.5; at least 0.75 is required"),
+        ("cleaning_iou_min", 0.5, 0.75, DropReason.LOW_CLEANING_IOU, "0.5; at least 0.75 is required"),
+        ("area_share_min", 0.25, 0.26, DropReason.TOO_SMALL, "0.25; at least 0.26 is required"),
+        ("box_share_max", 0.75, 0.7, DropReason.WHOLE_IMAGE, "0.75; at most 0.7 is required"),
     ],
 )
 def test_each_filter_goes_by_its_figure(
