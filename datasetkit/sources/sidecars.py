@@ -1,4 +1,4 @@
-"""Files between the images of a folder. Owns which of them describe an image, and what the others plainly hold."""
+"""Files among the images of a folder. Owns which of them describe an image, and what the others clearly hold."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ _MASK_FOLDERS = MASKS | frozenset(["label", "labels", "annotation", "annotations
 _TEXTS_IN_TABLE = re.compile(
     rb"caption|description|sentence|\btext\b|prompt|comment|conversation|file_name|segmentation"
 )
-# Rows of YOLO's labels: a class, then the shares of a box or of the corners of an outline.
+# Rows of YOLO's labels: a class, then the relative coordinates of a box or of the corners of an outline.
 _YOLO_ROWS = re.compile(r"\s*(?:\d+(?:\s+-?(?:\d+\.?\d*|\.\d+)(?:e-?\d+)?){4,}\s*)+")
 
 
 class FolderTexts:
-    """Texts next to images, and the account of all files that are neither images, metadata nor such texts.
+    """Texts next to images, and the counts of all files that are neither images, metadata nor such texts.
 
     Args:
         folder: the folder.
         images: names of all images in it.
-        without: names of those that have no description yet.
+        without: names of the images that have no description yet.
         others: names of all other files.
-        encoding: of the texts; None for UTF-8, or by byte-order mark.
+        encoding: of the texts; None for UTF-8, or that of a byte-order mark.
         unused: counts what is not read.
 
     """
@@ -81,7 +81,7 @@ class FolderTexts:
         self._find_masks(images)
 
     def of(self, image: str) -> object:
-        """Read the text of an image; None where there is none.
+        """Read the text of an image; None if there is none.
 
         Raises:
             UnusableError: it is too long, or in another encoding.
@@ -94,7 +94,7 @@ class FolderTexts:
         return caption_in(text, as_text(name)) if _ending(name) == ".json" else text
 
     def digest(self, image: str) -> str:
-        """Hash the text of an image that has one."""
+        """Return a hash of the text of an image that has one."""
         try:
             return hashlib.sha256(self._bytes(self.names[image])).hexdigest()
         except UnusableError as error:
@@ -111,7 +111,7 @@ class FolderTexts:
         return data
 
     def _useful_endings(self, beside: Sequence[str]) -> set[str]:
-        """Return the endings of files that hold texts, as far as the first few of each tell; note what others hold."""
+        """Return the suffixes of files that hold texts, judged by the first few; record what others hold."""
         useful = set()
         for ending in _TEXTS:
             every = [name for name in beside if _ending(name) == ending]
@@ -133,12 +133,12 @@ class FolderTexts:
         return useful
 
     def _note_labels(self, texts: Sequence[str], name: str) -> None:
-        """Note outlines in YOLO's labels; boxes are counted alone."""
+        """Record outlines in YOLO's labels; boxes are only counted."""
         if any(len(line.split()) > 5 for text in texts for line in text.splitlines()):
             self._unused.mask(name)
 
     def _text(self, name: str) -> str:
-        """Read a text to see what it holds; one in another encoding is one, and reported when its image is read."""
+        """Read a text to see what it holds; another encoding is reported when its image is read."""
         try:
             data = self._bytes(name)
         except UnusableError:
@@ -189,7 +189,7 @@ class FolderTexts:
         return PassedOverKind.OTHER_FILE if ending else PassedOverKind.NO_ENDING
 
     def _has_texts(self, name: str) -> bool:
-        """Return whether a table's name or its beginning speaks of texts."""
+        """Return whether the name or the beginning of a table mentions texts."""
         if words_of(PurePosixPath(name).stem) & ABOUT_TEXTS:
             return True
         path = self._folder / name
@@ -201,7 +201,7 @@ class FolderTexts:
         return bool(_TEXTS_IN_TABLE.search(ends.replace(b"\0", b"")))
 
     def _find_masks(self, images: Sequence[str]) -> None:
-        """Note folders of masks: images in a folder that is named so, each with the name of one elsewhere."""
+        """Record folders of masks: images in a folder with such a name, each named like an image elsewhere."""
         of_folder: dict[str, set[str]] = {}
         names = set()
         for name in images:
@@ -219,7 +219,7 @@ class FolderTexts:
 
 
 def caption_in(text: str, name: str) -> object:
-    """Return the description in a JSON object next to an image; None where it has none.
+    """Return the description in a JSON object next to an image; None if it has none.
 
     Raises:
         UnusableError: ``bad_row``: it is not JSON.
@@ -248,5 +248,5 @@ def _key(name: str) -> str:
 
 
 def _bare(stem: str) -> str:
-    """Leave out the word that marks a mask: ``a_mask``, ``a-seg``, ``mask_a``."""
+    """Remove the word that marks a mask: ``a_mask``, ``a-seg``, ``mask_a``."""
     return re.sub(r"(?i)[_.-]?(?:masks?|segmentation|seg|gt|labels?)[_.-]?", "", stem)

@@ -1,7 +1,7 @@
-"""Tables of text and Parquet, row by row, as people write them. Owns what is harmless in one, and what ends a build.
+"""Tables as text or Parquet, row by row, as people write them. Owns what is harmless in them, and what ends a build.
 
-A row that is not one is a fault of that row; what cannot be told apart any more (broken JSON, another encoding, damaged
-Parquet) is an error of the file.
+A faulty row is a fault of that row; where rows can no longer be told apart (broken JSON, another encoding, damaged
+Parquet), it is an error of the file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _DELIMITERS = ",\t;"
 
 
 class TableRow(NamedTuple):
-    """A row: its number, from 1, as an editor counts lines, its cells by their columns, and why it cannot be read."""
+    """A row: its number, from 1, as an editor counts lines, its cells by column, and why it cannot be read."""
 
     number: int
     cells: Mapping[str, Any]
@@ -31,7 +31,7 @@ class TableRow(NamedTuple):
 
 
 def table_kind(name: str) -> str | None:
-    """Return the ending that says how a table is read; None where it is not one."""
+    """Return the suffix that decides how a table is read; None if it is not a table."""
     lower = name.lower()
     suffix = PurePosixPath(lower.removesuffix(".gz")).suffix
     return suffix if suffix in _READERS or lower.endswith(".parquet") else None
@@ -41,7 +41,7 @@ def table_rows(path: Place, encoding: str | None) -> Iterator[TableRow]:
     """Read a table.
 
     Args:
-        path: a JSONL, CSV, TSV, JSON or Parquet file; those of text may be packed by gzip.
+        path: a JSONL, CSV, TSV, JSON or Parquet file; text may be compressed with gzip.
         encoding: of the text; see :func:`~datasetkit.sources.texts.open_utf8`.
 
     Raises:
@@ -64,17 +64,17 @@ def _jsonl_rows(file: IO[bytes], path: Place) -> Iterator[TableRow]:
     while line := file.readline(_LONGEST_LINE + 1):
         number += 1
         if len(line) > _LONGEST_LINE:
-            raise SourceError(f"{path} line {number} has more than {_LONGEST_LINE:,} bytes; give one object a line")
+            raise SourceError(f"{path} line {number} has more than {_LONGEST_LINE:,} bytes; write one object per line")
         if line.strip():
-            yield _json_row(number, _loads(line, f"{path} line {number}"), "give one object a line")
+            yield _json_row(number, _loads(line, f"{path} line {number}"), "write one object per line")
 
 
 def _json_rows(file: IO[bytes], path: Place) -> Iterator[TableRow]:
     rows = _loads(file.read(), str(path))
     if not isinstance(rows, list):
-        raise SourceError(f"{path} is a JSON {type(rows).__name__}; a table is a list of objects, one for each image")
+        raise SourceError(f"{path} is a JSON {type(rows).__name__}; a table is a list of objects, one per image")
     for number, row in enumerate(rows, start=1):
-        yield _json_row(number, row, "give a list of objects")
+        yield _json_row(number, row, "write a list of objects")
 
 
 class _Twice(dict[str, Any]):
@@ -99,8 +99,8 @@ def _loads(text: bytes, where: str) -> Any:
         raise SourceError(not_in_encoding(where, "utf-8", error)) from None
     except json.JSONDecodeError as error:
         raise SourceError(f"{where} is broken JSON: {error.msg} (column {error.colno})") from None
-    except (RecursionError, ValueError) as error:  # brackets or digits without end
-        raise SourceError(f"{where} is beyond what JSON readers take: {error}") from None
+    except (RecursionError, ValueError) as error:  # endless brackets or digits
+        raise SourceError(f"{where} exceeds the limits of JSON readers: {error}") from None
 
 
 def _csv_rows(file: IO[bytes], path: Place) -> Iterator[TableRow]:
@@ -109,9 +109,9 @@ def _csv_rows(file: IO[bytes], path: Place) -> Iterator[TableRow]:
         with io.TextIOWrapper(file, encoding="utf-8", newline="") as lines:
             first = lines.readline(_LONGEST_LINE)
             lines.seek(0)
-            # Excel separates by tabs or, where commas are in numbers, by semicolons.
+            # Excel separates cells by tabs or, in locales where numbers have a decimal comma, by semicolons.
             separator = max(_DELIMITERS, key=lambda sign: (first.count(sign), sign == ","))
-            reader = csv.reader(lines, delimiter=separator, strict=True)  # a quote without end is no cell
+            reader = csv.reader(lines, delimiter=separator, strict=True)  # refuse an unclosed quote
             header = [name.strip() for name in next(reader, [])]
             if twins := [name for name in header if name and header.count(name) > 1]:
                 raise SourceError(f"{path} has two columns named {twins[0]}; rename one")
@@ -127,7 +127,7 @@ def _cells(reader: Any, header: list[str]) -> Iterator[TableRow]:
         if not cells:
             continue
         more = [cell for cell in cells[len(header) :] if cell.strip()]
-        fault = f"has {len(cells)} cells for {len(header)} columns; quote texts that hold the separator"
+        fault = f"has {len(cells)} cells for {len(header)} columns; quote texts that contain the separator"
         padded = [*cells, *[None] * (len(header) - len(cells))]
         row = {name: cell for name, cell in zip(header, padded, strict=False) if name}
         yield TableRow(reader.line_num, row, fault if more else None)

@@ -140,7 +140,7 @@ def test_an_empty_caption_drops_the_record_where_one_is_required(tmp_path: Path,
 
 BAD_ENTRIES: list[tuple[str, Any, str, str]] = [
     ("images", 7, "record", "images[1] of captions.json (byte 72): its value is 7;"),
-    ("images", {"file_name": "2.png"}, "record", "its id is None; COCO has a number or a text there"),
+    ("images", {"file_name": "2.png"}, "record", "its id is None; COCO requires a number or a string"),
     ("images", {"id": [2]}, "record", "its id is [2];"),
     ("images", {"id": float("nan")}, "record", "its id is nan;"),
     ("images", {"id": True}, "record", "its id is True;"),
@@ -148,7 +148,7 @@ BAD_ENTRIES: list[tuple[str, Any, str, str]] = [
     ("instances", instance(6, {"id": 1}), "annotation", "its image_id is {'id': 1};"),
     ("instances", "x", "annotation", "its value is 'x';"),
     ("captions", [], "annotation", "annotations[1] of captions.json (byte"),
-    ("captions", caption(12, 1, ["a", "b"]), "annotation", "its caption is ['a', 'b']; COCO has a text there"),
+    ("captions", caption(12, 1, ["a", "b"]), "annotation", "its caption is ['a', 'b']; COCO requires a string"),
     ("captions", caption(12, 1, 7), "annotation", "its caption is 7;"),
     ("categories", "cat", "", ""),
     ("categories", {"name": "ox"}, "", ""),
@@ -184,7 +184,7 @@ OTHER_KINDS: dict[str, tuple[Any, str]] = {
         {"shapes": [], "version": "1"},
         "has neither images nor .*; it has 'shapes', 'version'",
     ),
-    "images by id": ({"images": {"1": {}}}, "has something else than a list as its images"),
+    "images by id": ({"images": {"1": {}}}, "its images is not a list"),
 }
 
 
@@ -211,7 +211,7 @@ def test_what_is_ignored_is_passed_over(tmp_path: Path) -> None:
 def test_broken_json_is_fatal_in_one_line(tmp_path: Path) -> None:
     options = write_coco(tmp_path, **GOOD)
     options["captions"].write_text('{"images": [{"id": 1}')
-    with pytest.raises(SourceError, match=r"captions\.json is not the JSON it should be: .* \(byte 21\)$"):
+    with pytest.raises(SourceError, match=r"captions\.json is not valid JSON: .* \(byte 21\)$"):
         opened(options)
 
 

@@ -222,15 +222,15 @@ def test_a_description_may_be_required(tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("metadata.jsonl", b'{"file_name": "a.png"}\n{"file_name": ', "line 2 is broken JSON: Expecting value"),
-        ("metadata.jsonl", b"[1]\n", "line 1 is a list; give one object a line"),
+        ("metadata.jsonl", b"[1]\n", "line 1 is a list; write one object per line"),
         ("metadata.jsonl", b'\n\n{"name": "a.png"}\n', "has a row without file_name"),
         ("metadata.jsonl", b'{"file_name": 5}\n', "line 1: '5' is not there; "),
         ("metadata.jsonl", b'{"file_name": " "}\n', "metadata.jsonl line 1 names no image"),
-        ("metadata.jsonl", b'{"file_names": ["a.png", "b.png"]}', "line 1 names 2 images; a row is read with one"),
+        ("metadata.jsonl", b'{"file_names": ["a.png", "b.png"]}', "line 1 names 2 images; a row must name one"),
         ("metadata.csv", b"file_name,text,text\na.png,x,y\n", "has two columns named text; rename one"),
         ("metadata.jsonl", b'{"file_name": "a"}\n{"file_name": "\xff"}', "line 2 is not UTF-8 text"),
-        ("metadata.jsonl", b'{"file_name": ' + b"9" * 5000 + b"}", "line 1 is beyond what JSON readers take"),
-        ("metadata.jsonl", b'{"file_name": ' + b"[" * 100_000, "line 1 is beyond what JSON readers take"),
+        ("metadata.jsonl", b'{"file_name": ' + b"9" * 5000 + b"}", "line 1 exceeds the limits of JSON readers"),
+        ("metadata.jsonl", b'{"file_name": ' + b"[" * 100_000, "line 1 exceeds the limits of JSON readers"),
         ("metadata.csv", b"name,text\na.png,x\n", "has a row without file_name"),
         ("metadata.csv", b"file_name\n\xff\n", "is not CSV in UTF-8"),
         ("metadata.csv", b"file_name\n" + b'"' + b"x" * (2**24 + 9) + b'"\n', "is not CSV in UTF-8"),
@@ -274,7 +274,7 @@ def test_a_folder_without_images(tmp_path: Path) -> None:
     put(tmp_path, {"notes.txt": b""})
     with pytest.raises(SourceError, match="holds no image"):
         opened(tmp_path)
-    with pytest.raises(SourceError, match="is no folder"):
+    with pytest.raises(SourceError, match="is not a folder"):
         opened(tmp_path / "notes.txt")
 
 

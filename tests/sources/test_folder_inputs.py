@@ -255,4 +255,4 @@ def test_a_quote_without_end_swallows_no_rows(tmp_path: Path) -> None:
 
 def test_an_ignored_name_that_is_not_there_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     opened(tmp_path, {"a.png": make_image(), "notes.md": b"x"}, ignore=["notes.md", "nowhere"])
-    assert caplog.messages == [f"{tmp_path} has nothing that --ignore nowhere names"]
+    assert caplog.messages == [f"--ignore nowhere matches nothing in {tmp_path}"]

@@ -253,7 +253,7 @@ def test_which_files_are_the_repository_s_own(hub: HubServer, tmp_path: Path) ->
         f"hf://datasets/user/plain@{commit}/../x",
         str(cached.parent / ".." / ".." / ".." / ".." / ".." / "x"),
     ):
-        with pytest.raises(ValueError, match="is no file of the dataset's repository"):
+        with pytest.raises(ValueError, match="is not a file of the dataset's repository"):
             files.opened({"bytes": None, "path": name})
 
 

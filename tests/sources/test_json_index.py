@@ -135,7 +135,7 @@ def test_a_strange_byte_anywhere_is_read_as_json_reads_it(
         (b'{"a": ["\xd0"]}', "is not UTF-8 text (byte 8)"),
         (b'{"a": [' + b"[" * 100_000, "nested too deep"),
         (b'{"a": [' + b"9" * 5_000 + b"]}", "too many digits"),
-        (b"\x1f\x8b\x08\x00 gzip", "cannot be unpacked"),
+        (b"\x1f\x8b\x08\x00 gzip", "cannot be decompressed"),
         ('{"a": []}'.encode("utf-16-le"), "expected a key in double quotes (byte 1)"),
         ('{"a": ["é"]}'.encode("cp1252"), "is not UTF-8 text (byte 8); give its encoding as --encoding"),
     ],

@@ -178,7 +178,7 @@ def test_a_image_over_the_limit_is_not_fetched(bucket: Bucket, tmp_path: Path, m
 def test_files_here_and_there_are_not_mixed(bucket: Bucket, tmp_path: Path) -> None:
     path = write_rows(tmp_path / "rows.parquet", plain_rows(1))
     bucket.write("rows.parquet", path.read_bytes())
-    with pytest.raises(SourceError, match="some files are on this machine and some remote"):
+    with pytest.raises(SourceError, match="some files are local and some remote"):
         list_shards([path, as_place(bucket.address("rows.parquet"))], ".parquet")
 
 

@@ -49,8 +49,8 @@ def test_one_byte_encodings_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "encoding", "message"),
     [
-        (gzip.compress(TEXT.encode(), mtime=0)[:-9], None, "cannot be unpacked"),
-        (gzip.compress(bytes(2**26 + 1), mtime=0), None, "unpacks to more than 67,108,864 bytes"),
+        (gzip.compress(TEXT.encode(), mtime=0)[:-9], None, "cannot be decompressed"),
+        (gzip.compress(bytes(2**26 + 1), mtime=0), None, "decompresses to more than 67,108,864 bytes"),
         (b"\xff", "ascii", "is not ascii text"),
         (codecs.BOM_UTF16_LE + b"a", None, "is not utf-16 text"),
     ],

@@ -239,7 +239,7 @@ def test_a_lone_block_of_zeros_is_no_end(tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(first + bytes(512) + second + bytes(1024))
     found = list(scan_tar(tmp_path / "a.tar"))
     assert [type(item) for item in found] == [Member, Break]
-    assert "a lone block of zeros" in str(found[-1])
+    assert "a single block of zeros" in str(found[-1])
     for end in (512, 1024, 10240):
         (tmp_path / "b.tar").write_bytes(first + bytes(end))
         assert [type(item) for item in scan_tar(tmp_path / "b.tar")] == [Member]

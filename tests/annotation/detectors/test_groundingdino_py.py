@@ -266,12 +266,12 @@ def test_yaml_says_what_the_package_says(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("config.py", "raise SystemExit", "no .yaml file"),
+        ("config.py", "raise SystemExit", "nor a .yaml file"),
         ("config.yaml", "encoder_layers: 6", "unknown option 'encoder_layers'"),
         ("config.yaml", "enc_layers: six", "enc_layers: 'six'"),
         ("config.yaml", "enc_layers: true", "enc_layers: True"),
-        ("config.yaml", "backbone: resnet50", "give one of swin_T_224_1k"),
-        ("config.yaml", "[1]", "no mapping"),
+        ("config.yaml", "backbone: resnet50", "use one of swin_T_224_1k"),
+        ("config.yaml", "[1]", "does not map options"),
         ("config.yaml", "!!python/object/apply:os.getcwd []", "is not YAML"),
         ("config.yaml", "{", "is not YAML"),
     ],
@@ -342,7 +342,7 @@ def test_missing_and_empty_weights_are_refused(original: Any, tmp_path: Path) ->
 
 def test_the_package_is_left_as_it_was(files: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.yaml").write_text("query_dim: 4\nreturn_interm_indices: [7]\n")
-    with pytest.raises(ModelError, match="makes no model"):
+    with pytest.raises(ModelError, match="does not build a model"):
         build_model(options_of(files, config=str(tmp_path / "broken.yaml")))
     assert package.BertModelWarper is bertwarper.BertModelWarper
     assert package.get_tokenlizer is get_tokenlizer
@@ -358,7 +358,7 @@ def test_text_encoders_other_than_bert_are_refused(files: Path, tmp_path: Path) 
 def test_other_versions_of_transformers_are_refused(version: str) -> None:
     check_transformers("5.0.0")
     check_transformers(transformers.__version__)
-    with pytest.raises(ModelError, match=f"here is {version}"):
+    with pytest.raises(ModelError, match=f"{version} is installed"):
         check_transformers(version)
 
 
