@@ -60,7 +60,7 @@ def test_a_retry_never_takes_a_part_with_less(tmp_path: Path, caplog: pytest.Log
     with caplog.at_level(logging.WARNING):
         _, found = built(recipe, out, retry_failed=True)
     assert list(found) == ["0", "1", "3", "4", "5", "6", "7"], "part 0 gained 1; part 1 would gain 2 and lack 3"
-    assert caplog.messages[-1] == "part 1 stays as it was: built again, it would lack 3 ('3.png' is not there)"
+    assert caplog.messages[-1] == "part 1 is kept as it was: rebuilt, it would lack 3 ('3.png' is not there)"
     image(tmp_path, 3).write_bytes(make_image(3))
     built(recipe, out, retry_failed=True)
     built(recipe, tmp_path / "anew")
@@ -107,7 +107,7 @@ def test_a_replacement_never_lacks_what_could_not_be_read(tmp_path: Path) -> Non
     image(tmp_path, 5).write_bytes(whole[:-200])
     for _ in range(2):
         with pytest.raises(
-            SourceFailedError, match=r"1 record that .*out holds could not be read this time: 5 \(trunc"
+            SourceFailedError, match=r"1 record of the dataset in .*out could not be read this time: 5 \(trunc"
         ):
             build(recipe.model_copy(update={"overlay": False}), RunOptions(out=out, workers=2, overwrite=True))
         assert published(out) == before
@@ -265,7 +265,7 @@ def test_a_folder_without_notes_of_its_input_is_told(tmp_path: Path, caplog: pyt
     accounts_path(out).unlink()
     with caplog.at_level(logging.INFO, "datasetkit"):
         built(recipe, out)
-    assert "--update builds it again and notes them" in caplog.messages[0]
+    assert "--update rebuilds it and records them" in caplog.messages[0]
     built(recipe, out, update=True)
     assert accounts_path(out).exists()
     assert published(out) == before

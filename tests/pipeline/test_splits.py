@@ -113,7 +113,7 @@ def test_a_retry_cuts_anew_or_leaves_all_as_it_was(tmp_path: Path, caplog: pytes
         image(tmp_path, number).write_bytes(make_image(number))
     image(tmp_path, order[3]).unlink()  # of the test split; of the seven others, it would be in train
     built(recipe, out, retry_failed=True)
-    assert "all parts stay as they were" in caplog.text
+    assert "all parts are kept as they were" in caplog.text
     assert published(out) == before
     image(tmp_path, order[3]).write_bytes(make_image(order[3]))
     manifest, _ = built(recipe, out, retry_failed=True)

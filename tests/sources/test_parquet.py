@@ -262,7 +262,7 @@ def test_the_recipe_builds_again_and_names_no_folder_of_the_machine(built_scenes
 
 def test_a_build_inside_its_own_source_is_refused(tmp_path: Path) -> None:
     write_rows(tmp_path / "a.parquet", plain_rows(1))
-    with pytest.raises(OutputError, match="lies inside the source's folder"):
+    with pytest.raises(OutputError, match="is inside the source's folder"):
         build(recipe(tmp_path), RunOptions(out=tmp_path / "out", workers=1))
 
 
