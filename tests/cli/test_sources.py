@@ -114,7 +114,8 @@ def test_rows_that_name_images_without_holding_them_are_told_apart(tmp_path: Pat
     pq.write_table(pa.table({"image": ["a.png"], "text": ["A dog."]}), tmp_path / "rows.parquet")
     code, _, errors = run("build", "parquet", tmp_path / "rows.parquet", "--out", tmp_path / "other")
     assert code == 1
-    assert "has no column of encoded images; it has image, text. If its rows name image files, use `build" in errors
+    assert "has no column of encoded images; it has image, text. If its rows name image files" in errors
+    assert "use `build folder` with" in errors
 
 
 def write_coco(folder: Path) -> tuple[object, ...]:

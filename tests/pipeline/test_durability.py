@@ -93,7 +93,7 @@ def test_a_replacement_that_was_begun_can_be_left(tmp_path: Path, caplog: pytest
         build(other, RunOptions(out=out, workers=2, overwrite=True), stop_at(2))
     with caplog.at_level(logging.WARNING):
         build(recipe, RunOptions(out=out, workers=2))
-    assert "not finished" in caplog.messages[0]
+    assert "is unfinished" in caplog.messages[0]
     assert published(out) == before
     _, found = built(other, out)
     assert len(found) == 4

@@ -283,7 +283,7 @@ def test_a_folder_in_the_repository_s_place_is_not_read(
     plain(hub, tmp_path)
     (tmp_path / "here" / "user" / "plain").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "here")
-    with pytest.raises(SourceError, match="a folder user/plain is here"):
+    with pytest.raises(SourceError, match="the working directory has a folder user/plain"):
         opened("user/plain")
 
 
@@ -320,4 +320,4 @@ def test_models_do_not_replace_objects_by_accident(hub: HubServer, built_scenes:
     put(hub, "user/scenes", built_scenes)
     command = ["build", "hub", "user/scenes", "--preset", "toyworld", "--out", str(tmp_path / "out")]
     refused = CliRunner().invoke(app, command)
-    assert (refused.exit_code, "say --relabel" in refused.stderr) == (1, True)
+    assert (refused.exit_code, "add --relabel" in refused.stderr) == (1, True)

@@ -233,7 +233,7 @@ def test_the_objects_of_a_built_folder_do_not_give_way_by_accident(built_scenes:
     run = CliRunner()
     command = ["build", "parquet", str(built_scenes), "--preset", "toyworld", "--limit", "2", "--out"]
     refused = run.invoke(app, [*command, str(tmp_path / "out")])
-    assert (refused.exit_code, "say --relabel" in refused.stderr) == (1, True)
+    assert (refused.exit_code, "add --relabel" in refused.stderr) == (1, True)
     done = run.invoke(app, [*command, str(tmp_path / "out"), "--relabel"])
     assert done.exit_code == 0
     assert set(reasons(tmp_path / "out", "annotation").values()) == {"relabelled"}

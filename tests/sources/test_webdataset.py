@@ -284,7 +284,7 @@ def test_an_exported_dataset_comes_back_whole(exported: Path, tmp_path: Path) ->
     refused = CliRunner().invoke(
         app, ["build", "webdataset", str(exported), "--preset", "toyworld", "--out", str(tmp_path / "x")]
     )
-    assert (refused.exit_code, "say --relabel" in refused.stderr) == (1, True)
+    assert (refused.exit_code, "add --relabel" in refused.stderr) == (1, True)
 
 
 @pytest.mark.parametrize(

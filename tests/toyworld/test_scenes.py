@@ -250,5 +250,5 @@ def test_bad_configs_are_refused(options: dict, message: str) -> None:
 
 def test_a_config_without_room_is_refused() -> None:
     config = SceneConfig(objects=(5, 5), small_radius=(20, 20), large_radius=(28, 28), gap=20)
-    with pytest.raises(RecipeError, match="no room"):
+    with pytest.raises(RecipeError, match="do not fit on the canvas"):
         sample_scene(0, config)
