@@ -1,4 +1,4 @@
-"""Names of files: which changes find a file, what is never guessed, what is advised where nothing is found."""
+"""Names of files: which changes find a file, what is never guessed, and the advice if nothing is found."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_names_that_find_nothing(tmp_path: Path, name: str, reason: DropReason) 
 
 
 @given(st.lists(st.sampled_from(["..", ".", "a", "A.PNG", "images", "\\", "/", "C:", ""]), max_size=6).map("/".join))
-def test_nothing_outside_is_ever_found(name: str) -> None:
+def test_nothing_outside_is_found(name: str) -> None:
     names = FolderNames(Path("/nowhere/images"), ["a/a.png", "a.png"])
     try:
         found = names.find(name)
