@@ -13,7 +13,7 @@ from functools import partial
 
 from PIL import Image
 
-from datasetkit.annotation.alignment import Asked, ask, link
+from datasetkit.annotation.alignment import PhraseQuery, link, phrase_query
 from datasetkit.annotation.alignment.categories import category_of
 from datasetkit.annotation.cleaning import clean_mask
 from datasetkit.annotation.duplicates import merge_masks
@@ -41,7 +41,7 @@ class _Task:
     reading: Reading
     text: str
     nouns: tuple[NounPhrase, ...]
-    asked: Asked
+    asked: PhraseQuery
 
 
 class GroundedAnnotator:
@@ -129,7 +129,7 @@ class GroundedAnnotator:
         text = reading.record.description or ""
         with self._stages.timed("phrases"):
             nouns = tuple(self._finder.find(text))
-            return _Task(reading, text, nouns, ask(text, nouns, self._options.links.prompt))
+            return _Task(reading, text, nouns, phrase_query(text, nouns, self._options.links.prompt))
 
     def _finished(self, task: _Task, grounding: Grounding) -> Reading | UnusableError:
         """Filter what was found in one image and link it with the words."""
@@ -139,8 +139,8 @@ class GroundedAnnotator:
             sound, failed = apply_filters(grounding.regions, options.filters)
             regions, doubles = merge_masks(sound, options.duplicates)
             if options.cleaning is not None:
-                mended = [(region, *clean_mask(region.mask, options.cleaning)) for region in regions]
-                regions = tuple(replace(region, mask=mask, cleaning_iou=iou) for region, mask, iou in mended)
+                cleaned = [(region, *clean_mask(region.mask, options.cleaning)) for region in regions]
+                regions = tuple(replace(region, mask=mask, cleaning_iou=iou) for region, mask, iou in cleaned)
         compared = self._compared(task, regions)
         if isinstance(compared, UnusableError):
             return compared

@@ -27,7 +27,7 @@ _SCORE_DIGITS = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class PhraseQuery:
     """The query of a detector for one text.
 
     The column of a noun phrase is the index of its phrase in the query, None where it is not part of the query.
@@ -37,7 +37,7 @@ class Asked:
     columns: tuple[int | None, ...]
 
 
-def ask(text: str, nouns: Sequence[NounPhrase], prompt: Literal["phrases", "caption"]) -> Asked:
+def phrase_query(text: str, nouns: Sequence[NounPhrase], prompt: Literal["phrases", "caption"]) -> PhraseQuery:
     """Build the query for those of the first ``MOST_MENTIONS`` noun phrases that may name something in the image.
 
     With the prompt ``phrases`` it lists them, equal ones once; with ``caption`` it is the text with its phrases marked.
@@ -46,9 +46,11 @@ def ask(text: str, nouns: Sequence[NounPhrase], prompt: Literal["phrases", "capt
     spans = [(noun.start, noun.end) for noun, is_wanted in zip(nouns, wanted, strict=True) if is_wanted]
     if prompt == "caption":
         numbers = iter(range(len(spans)))
-        return Asked(Query(text, tuple(spans)), tuple(next(numbers) if is_wanted else None for is_wanted in wanted))
+        return PhraseQuery(
+            Query(text, tuple(spans)), tuple(next(numbers) if is_wanted else None for is_wanted in wanted)
+        )
     columns = {phrase: column for column, phrase in enumerate(dict.fromkeys(text[slice(*span)] for span in spans))}
-    return Asked(
+    return PhraseQuery(
         Query.of_phrases(tuple(columns)),
         tuple(
             columns[text[noun.start : noun.end]] if wants else None for noun, wants in zip(nouns, wanted, strict=True)
@@ -57,7 +59,7 @@ def ask(text: str, nouns: Sequence[NounPhrase], prompt: Literal["phrases", "capt
 
 
 def link(
-    text: str, nouns: Sequence[NounPhrase], asked: Asked, regions: Sequence[Region], options: LinkOptions
+    text: str, nouns: Sequence[NounPhrase], asked: PhraseQuery, regions: Sequence[Region], options: LinkOptions
 ) -> tuple[Phrase, ...]:
     """Link each noun phrase of a description to the regions that it names; return one phrase per noun phrase, in order.
 
@@ -109,7 +111,7 @@ def _read(text: str, nouns: Sequence[NounPhrase]) -> tuple[list[Mention | None],
 
 
 def _of_chains(scores: _Array, firsts: Sequence[int | None]) -> _Array:
-    """Give all mentions of the same things the best of their scores ("a black cat ... the cat"), shape (M, N)."""
+    """Assign to all mentions of the same things the best of their scores ("a black cat ... the cat"), shape (M, N)."""
     heads = [index if first is None else first for index, first in enumerate(firsts)]
     best = np.zeros_like(scores)
     for index, head in enumerate(heads):

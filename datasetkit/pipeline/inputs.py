@@ -150,8 +150,8 @@ def _digest(entries: Sequence[Entry]) -> str:
     """Hash what a source says about entries, as far as it is plain data."""
     digest = hashlib.sha256()
     for entry in entries:
-        told = (entry.record_id, entry.annotation_ids, entry.split, entry.handle)
-        digest.update(json.dumps(told, default=_plain).encode())
+        announced = (entry.record_id, entry.annotation_ids, entry.split, entry.handle)
+        digest.update(json.dumps(announced, default=_plain).encode())
     return digest.hexdigest()
 
 

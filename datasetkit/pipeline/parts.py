@@ -177,8 +177,8 @@ class Job:
         for index, entries in enumerate(parts_of(self._source, self._recipe)):
             count = index + 1
             if index in store.whole and (changes := self._inputs.changes(entries, store.account(index))):
-                told = [f"{name} {what}" for name, what in changes.items()]
-                logger.info("part %d is rebuilt: %s", index, listed(told))
+                texts = [f"{name} {what}" for name, what in changes.items()]
+                logger.info("part %d is rebuilt: %s", index, listed(texts))
                 store.forget([index])
             if index in store.whole and not self._fits(store.whole[index]):
                 store.forget([index])
@@ -254,8 +254,8 @@ class Job:
             lost = sorted({*store.kept_ids(part)} - {*store.kept_ids(new)})
             if lost:
                 why = store.dropped_records(index)
-                told = [f"{name} ({why[name]['detail'] if name in why else 'it is gone'})" for name in lost]
-                logger.warning("part %d is kept as it was: rebuilt, it would lack %s", index, listed(told))
+                texts = [f"{name} ({why[name]['detail'] if name in why else 'it is gone'})" for name in lost]
+                logger.warning("part %d is kept as it was: rebuilt, it would lack %s", index, listed(texts))
             if lost or _digests(new) == _digests(part):
                 store.forget([index])
                 store.carry_over(part, self._accounts.get(index))

@@ -151,8 +151,8 @@ class Pipeline:
         record = result.record if self._annotator is not None else self._with_words(result)
         for name, one in self._filters:
             if (why := one.refusal(record)) is not None:
-                told = one_line(why).encode("utf-8", "backslashreplace").decode()
-                return _dropped(entry, Drop("record", entry.record_id, DropReason.FILTERED, f"{name}: {told}"))
+                shown = one_line(why).encode("utf-8", "backslashreplace").decode()
+                return _dropped(entry, Drop("record", entry.record_id, DropReason.FILTERED, f"{name}: {shown}"))
         with self._stages.timed("draw"):
             overlay = encode_jpeg(draw_overlay(result.pixels, record.key_objects)) if self._recipe.overlay else None
             row = record_to_row(record, overlay)

@@ -111,13 +111,13 @@ def sound_segmentation(value: Any, size_hw: tuple[int, int]) -> tuple[Any, froze
         return _sound_polygons(value, size_hw)
     if not isinstance(value, Mapping):
         return value, frozenset()
-    mended = {key: _mended(item) for key, item in value.items()}
-    if all(one is other for one, other in zip(value.values(), mended.values(), strict=True)):
+    repaired = {key: _plain_value(item) for key, item in value.items()}
+    if all(one is other for one, other in zip(value.values(), repaired.values(), strict=True)):
         return value, frozenset()
-    return mended, _RESPELLED
+    return repaired, _RESPELLED
 
 
-def _mended(value: Any) -> Any:
+def _plain_value(value: Any) -> Any:
     """Return a value of run lengths in its plain form: whole numbers, and text that is not written as b'...'."""
     if isinstance(value, list) and not all(type(number) is int for number in value):
         numbers = [whole(number) for number in value]

@@ -20,7 +20,7 @@ from datasetkit.sources.unused import SPLIT_COLUMN, TEXT, Unused, leaves_of_type
 UNKNOWN_LICENSE = "unknown"
 _CREATIVE_COMMONS = re.compile(r"creativecommons\.org/(licenses|publicdomain)/([a-z-]+)/(\d\.\d)")
 TEXT_HINT = "--text-column says which of them holds the descriptions"
-PICTURE_NAMES = ("image", "img", "picture", "photo", "jpg", "jpeg", "png", "webp", "images")
+IMAGE_NAMES = ("image", "img", "picture", "photo", "jpg", "jpeg", "png", "webp", "images")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def find_columns(schema: pa.Schema, where: str, options: TableOptions) -> Column
     image, text, row_id = options.image_column, options.text_column, options.id_column
     if image is text is row_id is None and (version := version_of_columns(schema)) is not None:
         return Columns("image", is_record=True, version=version)
-    wanted = (*(name for name in (image, text, row_id) if name is not None), *CAPTION_COLUMNS, *PICTURE_NAMES)
+    wanted = (*(name for name in (image, text, row_id) if name is not None), *CAPTION_COLUMNS, *IMAGE_NAMES)
     if twice := [name for name in wanted if schema.names.count(name) > 1]:
         raise SourceError(f"{where} has two columns named {twice[0]}; rename one")
     top = None if text is None else text if text in schema.names else text.partition(".")[0]
@@ -136,7 +136,7 @@ def _find_image(schema: pa.Schema, where: str) -> str:
         if len(names) == 1:
             return names[0]
         if names:
-            known = next((name for name in PICTURE_NAMES if name in names), None)
+            known = next((name for name in IMAGE_NAMES if name in names), None)
             if known is None:
                 raise SourceError(
                     f"{where}: any of {', '.join(names)} may hold the images; choose one with --image-column"

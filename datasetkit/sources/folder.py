@@ -100,8 +100,8 @@ class FolderSource(Source):
         described = list(self._texts.names)
         texts = dict(zip(described, map_in_order(self._texts.digest, described, _READ_AT_ONCE), strict=True))
         for image in self._images:
-            told = [image.name, image.description, image.license, image.split, texts.get(image.name)]
-            digest.update(json.dumps(told, default=str).encode("utf-8", "surrogatepass"))
+            facts = [image.name, image.description, image.license, image.split, texts.get(image.name)]
+            digest.update(json.dumps(facts, default=str).encode("utf-8", "surrogatepass"))
         for exported in self._exported:
             digest.update(exported.digest().encode())
         return digest.hexdigest()

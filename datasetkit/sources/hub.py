@@ -77,9 +77,9 @@ class HubSource(RowSource):
 
     def fingerprint(self) -> str:
         """Return a hex digest of the repository, its commit, and the selection of rows and columns."""
-        told: list[Any] = [self._options.repo, self._source.commit, self._options.config]
-        told += [[split.name, split.rows, split.columns.names] for split in self._splits]
-        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+        facts: list[Any] = [self._options.repo, self._source.commit, self._options.config]
+        facts += [[split.name, split.rows, split.columns.names] for split in self._splits]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def __len__(self) -> int:
         """Return the number of rows; of a stream, as far as they are wanted."""

@@ -19,7 +19,7 @@ from datasetkit.core.limits import ImageLimits
 from datasetkit.core.protocols import Entry, Reading, SourceContext
 from datasetkit.core.schema import FIRST_VERSION, SCHEMA_VERSION, row_schema
 from datasetkit.options.sources import TableOptions
-from datasetkit.sources.columns import PICTURE_NAMES, TEXT_HINT, Columns, count_unused, find_columns, is_image_column
+from datasetkit.sources.columns import IMAGE_NAMES, TEXT_HINT, Columns, count_unused, find_columns, is_image_column
 from datasetkit.sources.files import CAPTION_COLUMNS, NO_CAPTION_COLUMN, read_image, split_of_value
 from datasetkit.sources.hub_loading import encoded
 from datasetkit.sources.rows import Row, RowReader, RowSource, only_image
@@ -69,7 +69,7 @@ class InMemorySource(RowSource):
             if whole:
                 self._columns = Columns("image", is_record=True, version=whole[0])
             else:
-                images = {*PICTURE_NAMES} if options.image_column is None else {options.image_column}
+                images = {*IMAGE_NAMES} if options.image_column is None else {options.image_column}
                 texts = {*CAPTION_COLUMNS} if options.text_column is None else {options.text_column}
                 kinds = [
                     (str(name), _kind(value, is_image=name in images, is_text=name in texts))
@@ -100,10 +100,10 @@ class InMemorySource(RowSource):
             try:
                 row = self._row(number)
                 others = [row.get(name) for name in columns.names if name != columns.image]
-                told = json.dumps([_digest(row[columns.image], self._limits), others], default=str)
+                facts = json.dumps([_digest(row[columns.image], self._limits), others], default=str)
             except UnusableError as error:
-                told = error.detail
-            digest.update(told.encode("utf-8", "backslashreplace"))
+                facts = error.detail
+            digest.update(facts.encode("utf-8", "backslashreplace"))
         return digest.hexdigest()
 
     def __len__(self) -> int:

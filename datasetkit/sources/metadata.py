@@ -69,9 +69,11 @@ class Metadata:
             else:
                 self._read(file)
         if self.images and not self._seen:
-            told = next(image.fault[1] for image in self.images if image.fault)
+            first = next(image.fault[1] for image in self.images if image.fault)
             advice = f"; {names.advice(self._lost)}" if self._lost else ""
-            raise SourceError(f"{names.folder}: no row of {', '.join(files)} refers to an image in it: {told}{advice}")
+            raise SourceError(
+                f"{names.folder}: no row of {', '.join(files)} refers to an image in it: {first}{advice}"
+            )
         self._alike = names.alike(self._missed) if self._missed else {}
 
     def fault_of(self, name: str) -> Fault | None:
@@ -156,9 +158,9 @@ class Metadata:
         spelt = (item if isinstance(item, str) else id_of_value(item) for item in given if not isinstance(item, dict))
         names = [name for item in spelt if (name := (item or "").strip())]
         if len(names) != 1:
-            told = f"{where} names {len(names)} images; a row must name one" if names else f"{where} names no image"
+            problem = f"{where} names {len(names)} images; a row must name one" if names else f"{where} names no image"
             self._missed += names
-            return ListedImage(as_text(where), fault=fault or (DropReason.BAD_ROW, told))
+            return ListedImage(as_text(where), fault=fault or (DropReason.BAD_ROW, problem))
         try:
             found = self._found(names[0], file.rpartition("/")[0])
         except UnusableError as error:

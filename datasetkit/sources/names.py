@@ -211,10 +211,10 @@ class FolderNames:
         if alike := [file for file in self._names if _folded(_last(file)) == _folded(_last(name))]:
             file = PurePosixPath(max(alike, key=lambda one: _common_tail(PurePosixPath(one).parts, parts))).parts
             tail = max(_common_tail(file, parts), 1)
-            ours, theirs = "/".join(file[:-tail]), "/".join(parts[:-tail]).replace("//", "/")
-            if theirs:
-                return f"with {ours}/ in place of {theirs}/" if ours else f"without the prefix {theirs}/"
-            return f"in {self.folder / ours}; give it as {option}"
+            actual, given = "/".join(file[:-tail]), "/".join(parts[:-tail]).replace("//", "/")
+            if given:
+                return f"with {actual}/ in place of {given}/" if actual else f"without the prefix {given}/"
+            return f"in {self.folder / actual}; give it as {option}"
         if other := next((file for file in self._names if _stem(_last(file)) == _stem(_last(name))), None):
             ending = PurePosixPath(name).suffix
             return f"with the ending {PurePosixPath(other).suffix}{f' in place of {ending}' if ending else ''}"

@@ -70,10 +70,10 @@ class FolderTexts:
         self._by_key: dict[str, list[str]] = {}
         for name in images:
             self._by_key.setdefault(_key(name), []).append(name)
-        beside = [name for name in others if _key(name) in self._by_key and _ending(name) in _TEXTS]
-        useful = self._useful_endings(beside)
+        adjacent = [name for name in others if _key(name) in self._by_key and _ending(name) in _TEXTS]
+        useful = self._useful_endings(adjacent)
         self.names: dict[str, str] = {}
-        for name in sorted(beside, key=lambda name: _TEXTS.index(_ending(name))):
+        for name in sorted(adjacent, key=lambda name: _TEXTS.index(_ending(name))):
             found = self._by_key[_key(name)]
             if _ending(name) in useful and len(found) == 1 and found[0] in without and found[0] not in self.names:
                 self.names[found[0]] = name
@@ -110,11 +110,11 @@ class FolderTexts:
             raise UnusableError(DropReason.BAD_ROW, f"{as_text(name)} has more than {_LARGEST_TEXT_BYTES:,} bytes")
         return data
 
-    def _useful_endings(self, beside: Sequence[str]) -> set[str]:
+    def _useful_endings(self, adjacent: Sequence[str]) -> set[str]:
         """Return the suffixes of files that hold texts, judged by the first few; record what others hold."""
         useful = set()
         for ending in _TEXTS:
-            every = [name for name in beside if _ending(name) == ending]
+            every = [name for name in adjacent if _ending(name) == ending]
             some = every[:: len(every) // _LOOKED_AT + 1]
             texts = [text for name in some if (text := self._text(name)).strip()]
             if ending == ".json":

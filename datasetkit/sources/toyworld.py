@@ -60,13 +60,13 @@ class ToyworldSource(Source):
 
     def fingerprint(self) -> str:
         """Return a hex digest of the generator's version and all of its options."""
-        told = {
+        facts = {
             "generator": GENERATOR_VERSION,
             "config": dataclasses.asdict(self._config),
             "domain": dataclasses.asdict(self._domain),
             "scenes": [self._split, 0, self._count],
         }
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def __len__(self) -> int:
         """Return the number of scenes."""

@@ -58,8 +58,8 @@ class WebdatasetSource(RowSource):
                 members = list(scan_tar(path))
             except OSError as error:
                 raise SourceError(f"{path} cannot be read: {error.strerror}") from None
-            told = [(item.name, item.offset, item.size) for item in members if isinstance(item, Member)]
-            digest.update(json.dumps([name, path.stat().st_size, told]).encode())
+            facts = [(item.name, item.offset, item.size) for item in members if isinstance(item, Member)]
+            digest.update(json.dumps([name, path.stat().st_size, facts]).encode())
             self._samples.extend(group(number, name, members, endings, self._unused))
         self._fingerprint = digest.hexdigest()
         if not any(sample.image_member for sample in self._samples):

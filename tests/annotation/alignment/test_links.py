@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datasetkit.annotation.alignment import AlignmentReason, Asked, ask, link
+from datasetkit.annotation.alignment import AlignmentReason, PhraseQuery, link, phrase_query
 from datasetkit.annotation.phrases import NounPhraseFinder
 from datasetkit.core.detections import Region
 from datasetkit.core.protocols import NounPhrase
@@ -33,7 +33,7 @@ def regions_of(scores: np.ndarray, groups: Sequence[int] = ()) -> list[Region]:
 
 
 def linked(
-    text: str, nouns: Sequence[NounPhrase], asked: Asked, regions: Sequence[Region], **options: float
+    text: str, nouns: Sequence[NounPhrase], asked: PhraseQuery, regions: Sequence[Region], **options: float
 ) -> tuple[Phrase, ...]:
     return link(text, nouns, asked, regions, LinkOptions(**options))
 
@@ -41,7 +41,7 @@ def linked(
 def linked_table(text: str, table: Mapping[str, Sequence[float]], groups: Sequence[int] = ()) -> dict[str, Phrase]:
     """Link a text whose phrases score the regions as the table says."""
     nouns = FINDER.find(text)
-    asked = ask(text, nouns, "phrases")
+    asked = phrase_query(text, nouns, "phrases")
     assert set(table) == set(asked.query.phrases)
     scores = np.array([table[phrase] for phrase in asked.query.phrases])
     return {phrase.text: phrase for phrase in linked(text, nouns, asked, regions_of(scores.T, groups))}
@@ -225,14 +225,14 @@ def test_each_option_decides(option: str, value: float, before: list[int], after
     text = "cats" if option == "rival_share" else "a cat"
     nouns = FINDER.find(text)
     regions = regions_of(np.array([[0.55], [0.25 if option == "score_min" else 0.32]]))
-    asked = ask(text, nouns, "phrases")
+    asked = phrase_query(text, nouns, "phrases")
     assert [list(item.object_ids) for item in linked(text, nouns, asked, regions)] == [before]
     assert [list(item.object_ids) for item in linked(text, nouns, asked, regions, **{option: value})] == [after]
 
 
 def test_phrases_prompt_lists_the_objects() -> None:
     text = "The left of a red square, a cat, no dogs and a cat"
-    asked = ask(text, FINDER.find(text), "phrases")
+    asked = phrase_query(text, FINDER.find(text), "phrases")
     assert asked.query.text == "a red square . a cat ."
     assert asked.query.phrases == ("a red square", "a cat")
     assert asked.columns == (None, 0, 1, None, 1)
@@ -240,7 +240,7 @@ def test_phrases_prompt_lists_the_objects() -> None:
 
 def test_caption_prompt_marks_the_objects() -> None:
     text = "The left of a red square, a cat, no dogs and a cat"
-    asked = ask(text, FINDER.find(text), "caption")
+    asked = phrase_query(text, FINDER.find(text), "caption")
     assert (asked.query.text, asked.query.phrases) == (text, ("a red square", "a cat", "a cat"))
     assert asked.columns == (None, 0, 1, None, 2)
 
@@ -256,10 +256,12 @@ _WORDS = (
 
 
 @st.composite
-def scenes(draw: st.DrawFn, text: st.SearchStrategy[str]) -> tuple[str, Sequence[NounPhrase], Asked, list[Region]]:
+def scenes(
+    draw: st.DrawFn, text: st.SearchStrategy[str]
+) -> tuple[str, Sequence[NounPhrase], PhraseQuery, list[Region]]:
     description = draw(text)
     nouns = FINDER.find(description)
-    asked = ask(description, nouns, draw(st.sampled_from(["phrases", "caption"])))
+    asked = phrase_query(description, nouns, draw(st.sampled_from(["phrases", "caption"])))
     count = draw(st.integers(0, 6))
     cells = count * len(asked.query.spans)
     values = draw(st.lists(st.sampled_from([0.0, 0.25, 0.3, 0.45, 0.5, 0.8, 0.9, 1.0]), min_size=cells, max_size=cells))
@@ -269,7 +271,7 @@ def scenes(draw: st.DrawFn, text: st.SearchStrategy[str]) -> tuple[str, Sequence
 
 
 _captions = st.lists(st.sampled_from(_WORDS.split(" ")), max_size=30).map(" ".join)
-Scene = tuple[str, Sequence[NounPhrase], Asked, list[Region]]
+Scene = tuple[str, Sequence[NounPhrase], PhraseQuery, list[Region]]
 
 
 def assert_sound(text: str, nouns: Sequence[NounPhrase], regions: Sequence[Region], phrases: Sequence[Phrase]) -> None:
@@ -333,7 +335,7 @@ def test_many_phrases_are_linked(count: int) -> None:
     names = ["a cat", "two dogs", "another man", "the animals", "people"]
     text = ", ".join(names[place % 5] for place in range(count))
     nouns = FINDER.find(text)
-    asked = ask(text, nouns, "caption")
+    asked = phrase_query(text, nouns, "caption")
     scores = np.random.default_rng(0).random((30, len(asked.query.spans)))
     regions = regions_of(scores)
     assert len(nouns) == count
