@@ -33,7 +33,9 @@ REASONS = {
     "runs in the clone",
     "takes minutes",
 }
-_FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(
+    r"^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL
+)
 _COMMENT = re.compile(r"<!-- (not run|run with): (.*?) -->\s*$")
 _COMPOUND = re.compile(r"<<|^(for|if|while) ", re.MULTILINE)
 _FILE_NAME = re.compile(r"# (\S+\.(?:py|toml|yaml))\n")
@@ -89,7 +91,9 @@ class Block:
 
 def names() -> list[str]:
     """Every page whose blocks are run, from the repository."""
-    return sorted(path.relative_to(REPOSITORY).as_posix() for path in DOCS.rglob("*.md") if "reference" not in path.parts)
+    return sorted(
+        path.relative_to(REPOSITORY).as_posix() for path in DOCS.rglob("*.md") if "reference" not in path.parts
+    )
 
 
 def blocks(page: str) -> list[Block]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from PIL import Image
 
 from datasetkit.options import presets
 from datasetkit.runtime.checkpoints import resolve
@@ -21,6 +22,7 @@ from tests.conftest import REPOSITORY
 from tests.hi_scoring.tiny_models import tiny
 from tests.hub.server import HubServer
 
+PHOTOGRAPHS = REPOSITORY / "examples" / "photographs"
 BUCKET = "my-bucket"
 PRESET = "grounded-sam"
 VISION_LANGUAGE = "llava-hf/llava-1.5-7b-hf"
@@ -63,8 +65,11 @@ def _empty(store: ObjectStore) -> None:
 def lay_out_photographs(folder: Path) -> None:
     """Copy the photographs of the examples, without what is known of them."""
     folder.mkdir()
-    for path in (REPOSITORY / "examples" / "photographs").glob("*.jpg"):
+    for path in PHOTOGRAPHS.glob("*.jpg"):
         shutil.copy(path, folder)
+    if not PHOTOGRAPHS.is_dir():
+        for shade in (60, 120, 180):
+            Image.new("RGB", (96, 64), (shade, 80, 200)).save(folder / f"shade-{shade}.jpg")
 
 
 @cache

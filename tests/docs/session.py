@@ -88,7 +88,9 @@ class Session:
             result = CliRunner().invoke(app, words[1:])
             self._errors += result.stderr
             return result.exit_code, result.output
-        done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, check=False
+        )
         self._errors += done.stderr
         return done.returncode, done.stdout + done.stderr
 

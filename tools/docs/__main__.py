@@ -48,7 +48,9 @@ def main() -> None:
         "models": models_page(),
         "python": python_page(),
         "results": results_page(),
-        "records": module_page("Records", "datasetkit.core.record", "datasetkit.core.mask", "datasetkit.core.label_map"),
+        "records": module_page(
+            "Records", "datasetkit.core.record", "datasetkit.core.mask", "datasetkit.core.label_map"
+        ),
         "protocols": module_page("Plug-in protocols", "datasetkit.core.protocols", "datasetkit.core.detections"),
     }
     for name, text in pages.items():
@@ -100,7 +102,10 @@ def tools_page() -> str:
             codes[error.exit_code] = f"`{error.__name__}`: " + escape(summary(error))
     codes |= {AFTER_SIGNALS + number: f"A signal ended it ({number.name})." for number in WORDS}
     rows = "".join(f"| {code} | {text} |\n" for code, text in sorted(codes.items()))
-    shown = "".join(f"| `--{option}` | {text} |\n" for option, text in (("version", "Print the version."), ("help", "Print the help text.")))
+    shown = "".join(
+        f"| `--{option}` | {text} |\n"
+        for option, text in (("version", "Print the version."), ("help", "Print the help text."))
+    )
     return "\n".join(
         [
             command_page("Tools and exit codes", TOOLS),
@@ -183,7 +188,11 @@ def summary(kind: type) -> str:
 def usage(name: str, shown: click.Command) -> str:
     """Return how a command is typed, arguments included."""
     words = [one.make_metavar(click.Context(shown)) for one in shown.params if isinstance(one, click.Argument)]
-    needed = [one.opts[0] + " " + (one.metavar or "") for one in shown.params if isinstance(one, click.Option) and one.required]
+    needed = [
+        one.opts[0] + " " + (one.metavar or "")
+        for one in shown.params
+        if isinstance(one, click.Option) and one.required
+    ]
     return "\n```text\n" + " ".join(["datasetkit", name, *words, *needed, "[OPTIONS]"]) + "\n```\n"
 
 

@@ -97,7 +97,9 @@ def walk(annotation: Any) -> Iterator[Any]:
     yield annotation
     if isinstance(annotation, FieldInfo):
         yield from annotation.metadata
-    inner = annotation if isinstance(annotation, tuple) else (*get_args(annotation), *getattr(annotation, "metadata", ()))
+    inner = (
+        annotation if isinstance(annotation, tuple) else (*get_args(annotation), *getattr(annotation, "metadata", ()))
+    )
     for one in inner if not isinstance(annotation, FieldInfo) else ():
         yield from walk(one)
 
