@@ -5,7 +5,7 @@ BIN_EXTRAS := .venv-extras/bin
 DEMO := out/demo
 EXTRAS := test,sam,groundingdino,vlm
 
-.PHONY: install test quick test-numeric install-extras test-extras demo paper
+.PHONY: install test quick test-numeric install-extras test-extras docs demo paper
 
 install: .venv/installed
 
@@ -57,6 +57,11 @@ test-extras: install-extras
 		tests/hi_scoring/model/test_dialogue.py tests/hi_scoring/tuning/test_collator.py tests/hi_scoring/sparse \
 		tests/hi_scoring/interventions/test_knockout.py tests/hi_scoring/interventions/test_positions.py \
 		tests/hi_scoring/interventions/test_tracking.py tests/hi_scoring/ablation/test_editors.py
+
+# site/index.html can be opened as a file; neither the build nor the pages need a network.
+docs: install
+	$(BIN)/python -m tools.docs
+	$(BIN)/zensical build --strict --clean
 
 demo: install
 	$(BIN)/datasetkit build toyworld --count 60 --splits train=.8,test=.2 --out $(DEMO)

@@ -1,1 +1,1 @@
-"""From a picture and its description to key objects: phrases, alignment, salience."""
+"""From an image and its description to key objects: phrases, alignment, salience."""

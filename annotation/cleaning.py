@@ -18,7 +18,7 @@ def clean_mask(mask: Mask, options: CleaningOptions) -> tuple[Mask, float]:
     """Remove islands, then fill holes, then smooth the outline.
 
     Shares are of the mask's area as it came. Islands are 8-connected, and the largest part always stays. A hole is a
-    4-connected part of the background that does not reach the picture's border. An opening that would leave nothing of
+    4-connected part of the background that does not reach the image's border. An opening that would leave nothing of
     the mask is not done at all: the outline stays as it was, and the IoU speaks of islands and holes alone.
 
     Returns:
@@ -72,7 +72,7 @@ def fill_holes(array: BoolArray, area_min: float) -> BoolArray:
 
 
 def _smoothed(array: BoolArray, radius_px: int, pad_sides: tuple[tuple[int, int], tuple[int, int]]) -> BoolArray:
-    """Open and close with a disc, as if the mask went on beyond each side where the picture's border cuts it off."""
+    """Open and close with a disc, as if the mask went on beyond each side where the image's border cuts it off."""
     # Four radii is as far as an opening and a closing, one after the other, look.
     margin = 4 * radius_px
     cut = [(margin * before, margin * after) for before, after in pad_sides]
@@ -90,6 +90,6 @@ def _areas(labels: NDArray[np.integer[Any]], count: int) -> NDArray[np.int64]:
 
 
 def _border_sides(window: tuple[slice, slice], size_hw: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Tell, as 0 or 1, which sides of a window lie on the picture's border: (top, bottom), (left, right)."""
+    """Tell, as 0 or 1, which sides of a window lie on the image's border: (top, bottom), (left, right)."""
     rows, columns = ((int(part.start == 0), int(part.stop == side)) for part, side in zip(window, size_hw, strict=True))
     return rows, columns

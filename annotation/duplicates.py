@@ -1,4 +1,4 @@
-"""Masks of one picture that say the same thing. Owns which of them stays and what becomes of the others.
+"""Masks of one image that say the same thing. Owns which of them stays and what becomes of the others.
 
 All of it is greedy: the best score first (of equals, the one that came first), and whatever stays takes in what
 overlaps it and has not been taken in yet, as in non-maximum suppression.

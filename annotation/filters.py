@@ -56,11 +56,11 @@ def apply_filters(regions: Sequence[Region], options: FilterOptions) -> tuple[tu
 
 
 def area_share(region: Region) -> float:
-    """Give the share of the picture that the mask covers, range (0, 1]."""
+    """Give the share of the image that the mask covers, range (0, 1]."""
     return region.mask.area / math.prod(region.mask.size_hw)
 
 
 def box_share(region: Region) -> float:
-    """Give the share of the picture that the box covers, range (0, 1]."""
+    """Give the share of the image that the box covers, range (0, 1]."""
     left, top, right, bottom = region.box_xyxy
     return (right - left) * (bottom - top) / math.prod(region.mask.size_hw)

@@ -1,4 +1,4 @@
-"""From pictures and their descriptions to key objects, by models. Owns the steps' order and what each leaves behind.
+"""From images and their descriptions to key objects, by models. Owns the steps' order and what each leaves behind.
 
 describe -> noun phrases -> ask -> boxes and masks -> filter -> merge duplicates -> clean -> compare with words ->
 filter by what was measured since -> link
@@ -36,7 +36,7 @@ _BOX_DIGITS = 2
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """One picture, its description, the noun phrases there, and what a detector is asked for them."""
+    """One image, its description, the noun phrases there, and what a detector is asked for them."""
 
     reading: Reading
     text: str
@@ -53,13 +53,13 @@ class GroundedAnnotator:
     Args:
         options: thresholds and policies; the models that they name are given apart.
         finder: finds noun phrases.
-        grounder: finds phrases in pictures and cuts them out.
-        captioner: describes pictures; None leaves those without a description as they are.
+        grounder: finds phrases in images and cuts them out.
+        captioner: describes images; None leaves those without a description as they are.
         crop_scorer: compares crops with phrases; None leaves it.
         key_max: how many of the mentioned objects, the most salient first, are key objects; None for all.
-        captioner_batch: pictures that the captioner is given at once; halved where memory runs out.
+        captioner_batch: images that the captioner is given at once; halved where memory runs out.
         crop_batch: the same for crops and the crop scorer.
-        stages: clocks; all stages are counted in pictures.
+        stages: clocks; all stages are counted in images.
 
     """
 
@@ -91,7 +91,7 @@ class GroundedAnnotator:
         self.identities = tuple(identity for model in models if model is not None for identity in model.identities)
 
     def annotate(self, readings: Sequence[Reading]) -> list[Reading | Drop]:
-        """Annotate pictures; see :class:`datasetkit.core.protocols.Annotator`."""
+        """Annotate images; see :class:`datasetkit.core.protocols.Annotator`."""
         described = self._described(readings)
         tasks = {index: self._task(item) for index, item in enumerate(described) if isinstance(item, Reading)}
         found = self._grounder.ground(
@@ -132,7 +132,7 @@ class GroundedAnnotator:
             return _Task(reading, text, nouns, ask(text, nouns, self._options.links.prompt))
 
     def _finished(self, task: _Task, grounding: Grounding) -> Reading | UnusableError:
-        """Sift what was found in one picture and link it with the words."""
+        """Sift what was found in one image and link it with the words."""
         options = self._options
         with self._stages.timed("clean"):
             # Before anything is merged: what fails must not take with it what would pass.

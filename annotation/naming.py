@@ -1,9 +1,9 @@
-"""Which of a picture's objects a text names, for texts that need not be true of it. Owns what counts as named.
+"""Which of an image's objects a text names, for texts that need not be true of it. Owns what counts as named.
 
 Phrases are aligned by words and categories (:mod:`datasetkit.annotation.alignment`). Then
 
 - a phrase that is matched or ambiguous is present, one of a known category without an object of it is absent. "no cats"
-  is neither, and so are words that name no known category ("the picture") and pronouns;
+  is neither, and so are words that name no known category ("the image") and pronouns;
 - a matched phrase names its objects;
 - an ambiguous phrase names as many of its candidates as it says, one where it says no number. Where it may repeat an
   earlier phrase ("the ring", "a ring" once more), these are what that names; else what no phrase has named yet; then
@@ -28,7 +28,7 @@ class KnownObjectNamer:
     """Tells which objects of known categories a text names.
 
     Args:
-        categories: of the whole dataset, so that what a picture lacks is known, too; None among them says nothing.
+        categories: of the whole dataset, so that what an image lacks is known, too; None among them says nothing.
             COCO's are known in any case.
 
     """
@@ -39,7 +39,7 @@ class KnownObjectNamer:
         self._aligner = KnownObjectAligner(self._finder, lexicon)
 
     def name(self, text: str, objects: Sequence[KeyObject]) -> Naming:
-        """Hold a text's phrases against the objects of a picture."""
+        """Hold a text's phrases against the objects of an image."""
         nouns = self._finder.find(text)
         phrases = self._aligner.link(text, nouns, objects)
         named: list[_Named] = []

@@ -3,7 +3,7 @@
 ``salience = 0.5 * size + 0.2 * centrality + 0.3 * order``, each term and the sum in [0, 1]:
 
 - size: square root of the share of the image that the mask covers (a quarter of the image counts 0.5);
-- centrality: 1 with the box's centre at the picture's centre, 0 with it in a corner;
+- centrality: 1 with the box's centre at the image's centre, 0 with it in a corner;
 - order: ``1 / (1 + n)`` where the n-th (from 0) phrase that names anything is the first to name the object, times the
   candidate's score where that phrase is ambiguous; 0 where no phrase names it.
 

@@ -1,4 +1,4 @@
-"""How much a crop of a picture looks like a phrase. Owns the crop, and the score of CLIP and SigLIP models.
+"""How much a crop of an image looks like a phrase. Owns the crop, and the score of CLIP and SigLIP models.
 
 The score is max(cos(image, text), 0), which is CLIPScore (Hessel et al., 2021, https://arxiv.org/abs/2104.08718)
 without its factor of 2.5, which would leave [0, 1]. Models differ in how high it gets: a threshold belongs to a model.
@@ -25,11 +25,11 @@ _MODEL_TYPES = ("clip", "siglip", "siglip2")
 
 
 def crop_of(image: Image.Image, box_xyxy: Box, margin: float = 0.1) -> Image.Image:
-    """Cut a box out of a picture, with some of what is around it.
+    """Cut a box out of an image, with some of what is around it.
 
     Args:
         image: mode RGB, upright.
-        box_xyxy: left, top, right, bottom, px, inside the picture.
+        box_xyxy: left, top, right, bottom, px, inside the image.
         margin: what is added on each side, as a share of the box's width or height.
 
     Returns:

@@ -35,7 +35,7 @@ Align = Callable[[Record], tuple[Phrase, ...]]
 
 
 class MissingInputError(Exception):
-    """Labels or pictures' annotations are not there."""
+    """Labels or images' annotations are not there."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class CocoMini:
         record = Record(
             record_id=str(caption_id),
             image_id=str(image["id"]),
-            # The aligner looks at no pixels, so the picture stays unread.
+            # The aligner looks at no pixels, so the image stays unread.
             image=EncodedImage(b"unread", image["file_name"], image["width"], image["height"]),
             description=caption["caption"],
             source=Provenance(image["file_name"], "unknown", "0" * 64),

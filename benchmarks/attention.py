@@ -3,7 +3,7 @@
     python -m benchmarks.attention [--rounds 5]
 
 A random Llama of 8 layers (4 at 4,800 tokens), 16 heads and width 512, float32, one thread, one forward pass. All but
-45 tokens are one picture's; 32 rows are read, as response, phrase and last prompt token, and scored against one object
+45 tokens are one image's; 32 rows are read, as response, phrase and last prompt token, and scored against one object
 in each layer. Times are the processor's, so that other work on the machine counts least; the three take turns, and
 ratios are medians of the rounds' ratios. Peaks of memory are beyond what is resident before the pass, each in a fresh
 process. Aims: at 2,400 tokens at most 1.10 of plain SDPA's time and 1.25 of its memory, at 4,800 at least 8 times
@@ -31,7 +31,7 @@ from datasetkit.hi_scoring.scores.formulas.combine import evidence_of, evidence_
 from datasetkit.options.heads import ScoreOptions
 
 MIB = 2**20
-# Image tokens are all but 45 of these; as rows and columns of a picture.
+# Image tokens are all but 45 of these; as rows and columns of an image.
 GRIDS = {600: (15, 37), 1200: (33, 35), 2400: (15, 157), 4800: (15, 317)}
 LAYERS = {600: 8, 1200: 8, 2400: 8, 4800: 4}
 TEXT, ROWS, PHRASE_ROWS, WARMING = 45, 32, 3, 64
@@ -59,7 +59,7 @@ class Bench:
         )
         self._model = LlamaForCausalLM(config).eval()
         self._ids = torch.randint(0, 1000, (1, length))
-        # The picture begins after 5 tokens, and the response ends the text.
+        # The image begins after 5 tokens, and the response ends the text.
         self._rows = torch.arange(length - ROWS - 1, length - 1)[None]
         self._columns = torch.arange(5, 5 + length - TEXT)[None]
         self._weights = torch.zeros(1, 3, ROWS)

@@ -2,7 +2,7 @@
 
     python -m benchmarks.build [--count 500]
 
-The rate is that of ``datasetkit.pipeline.build.build`` with all cores, beside decoding the same pictures once with the
+The rate is that of ``datasetkit.pipeline.build.build`` with all cores, beside decoding the same images once with the
 same number of threads. The stages are timed one after another in one thread.
 """
 
@@ -56,7 +56,7 @@ def profile(recipe: Recipe, out: Path) -> Stages:
     source = stages.time("index annotations", lambda: CocoSource(recipe.source, context))
     writer = ShardWriter(out, overlay=True)
     for entry in source.entries():
-        reading = stages.time("read picture, decode masks", lambda entry=entry: source.read(entry))
+        reading = stages.time("read image, decode masks", lambda entry=entry: source.read(entry))
         record = stages.time("phrases and alignment", lambda reading=reading: aligner.align(reading.record))
         overlay = stages.time(
             "overlay", lambda r=reading, record=record: encode_jpeg(draw_overlay(r.pixels, record.key_objects))
@@ -69,7 +69,7 @@ def profile(recipe: Recipe, out: Path) -> Stages:
 
 
 def decode_all(folder: Path, workers: int) -> float:
-    """Decode every picture once; give the seconds."""
+    """Decode every image once; give the seconds."""
     start = time.perf_counter()
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(lambda path: load_image(path.read_bytes(), path.name).raw_size_hw, folder.glob("*.jpg")))
@@ -87,12 +87,12 @@ def main() -> None:
         write_copies(count, data)
         source = {
             "name": "coco",
-            "images": data / "pictures",
+            "images": data / "images",
             "instances": data / "instances.json",
             "captions": data / "captions.json",
         }
         recipe = Recipe.checked({"source": source})
-        decoding = decode_all(data / "pictures", workers)
+        decoding = decode_all(data / "images", workers)
         start = time.perf_counter()
         build(recipe, RunOptions(out=data / "out", workers=workers))
         seconds = time.perf_counter() - start

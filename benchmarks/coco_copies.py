@@ -1,4 +1,4 @@
-"""coco_mini many times over: distinct ids, one byte of each picture changed. Used by the benchmarks of builds."""
+"""coco_mini many times over: distinct ids, one byte of each image changed. Used by the benchmarks of builds."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def coco_mini() -> Path:
 
 
 def write_copies(count: int, destination: Path) -> None:
-    """Write ``count`` pictures with instances and captions, in COCO's layout and as an imagefolder.
+    """Write ``count`` images with instances and captions, in COCO's layout and as an imagefolder.
 
     Args:
-        count: how many pictures.
-        destination: gets ``pictures/`` (with ``metadata.jsonl``), ``instances.json`` and ``captions.json``.
+        count: how many images.
+        destination: gets ``images/`` (with ``metadata.jsonl``), ``instances.json`` and ``captions.json``.
 
     """
-    pictures = destination / "pictures"
-    pictures.mkdir(parents=True)
+    image_folder = destination / "images"
+    image_folder.mkdir(parents=True)
     originals, categories, licenses = _originals()
     images, instances, captions, metadata = [], [], [], []
     for number in range(count):
@@ -41,7 +41,7 @@ def write_copies(count: int, destination: Path) -> None:
         changed = bytearray(data)
         changed[_JFIF_DENSITY_BYTE] = copy % 256
         name = f"{number:06d}.jpg"
-        (pictures / name).write_bytes(changed)
+        (image_folder / name).write_bytes(changed)
         images.append(image | {"id": number, "file_name": name})
         instances += [
             annotation | {"id": number * 1000 + index, "image_id": number}
@@ -52,7 +52,7 @@ def write_copies(count: int, destination: Path) -> None:
     common = {"images": images, "licenses": licenses}
     _dump(destination / "instances.json", common | {"annotations": instances, "categories": categories})
     _dump(destination / "captions.json", common | {"annotations": captions})
-    (pictures / "metadata.jsonl").write_text("\n".join(metadata) + "\n", encoding="utf-8")
+    (image_folder / "metadata.jsonl").write_text("\n".join(metadata) + "\n", encoding="utf-8")
 
 
 def _originals() -> tuple[list[tuple[bytes, dict, list[dict], str]], list[dict], list[dict]]:

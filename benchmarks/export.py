@@ -43,14 +43,14 @@ Row = dict[str, Any]
 
 
 def make_rows(count: int) -> list[Row]:
-    """Make rows with pictures of about 68 KB and eight masks each, every picture and mask another one."""
+    """Make rows with images of about 68 KB and eight masks each, every image and mask another one."""
     random = np.random.default_rng(0)
     jpegs = [make_jpeg(random) for _ in range(20)]
     return [make_row(number, jpegs[number % len(jpegs)], random) for number in range(count)]
 
 
 def make_row(number: int, jpeg: bytes, random: np.random.Generator) -> Row:
-    """Make one row without an overlay; its picture's comment makes it unique."""
+    """Make one row without an overlay; its image's comment makes it unique."""
     data = jpeg[:2] + b"\xff\xfe\x00\x0a" + f"{number:08d}".encode() + jpeg[2:]
     image = EncodedImage(data, f"{number}.jpg", SIZE_HW[1], SIZE_HW[0])
     text = "A cat sits in front of a blue car."
@@ -163,7 +163,7 @@ def main() -> None:
     datasets.disable_progress_bars()
     rows = make_rows(options.rows)
     size = sum(len(row["image"]["bytes"]) for row in rows)
-    print(f"{len(rows):,} rows with pictures of {size / len(rows) / 1e3:.1f} KB")
+    print(f"{len(rows):,} rows with images of {size / len(rows) / 1e3:.1f} KB")
     pieces = shard_pieces(rows)
     actions: dict[str, Callable[[Path], object]] = {
         "shard writer": lambda folder: write_shards(rows, folder),

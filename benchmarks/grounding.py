@@ -7,7 +7,7 @@ phrase overlaps the gold phrase and its mask has an IoU of at least 0.5 with the
 Precision is the share of right links among the predicted, recall the share of gold pairs found, IoU the mean over right
 links. The rows show where something is lost:
 
-- end to end: only the picture and its description are given;
+- end to end: only the image and its description are given;
 - perfect boxes: the detector is replaced by the true boxes, each with score 1 for the phrases that name it, else 0;
 - perfect masks: these boxes with the true masks, so that phrases and alignment alone are at work.
 """
@@ -60,7 +60,7 @@ class Counts:
 
 
 class TrueBoxes:
-    """A detector that knows the answers: the true boxes of each picture."""
+    """A detector that knows the answers: the true boxes of each image."""
 
     identities: tuple[ModelIdentity, ...] = ()
 

@@ -4,7 +4,7 @@
 
 Toyworld's models are so small that whatever is around them shows. First a whole build: the time within the models'
 forward passes, the rest as a share of all, and where that goes by stage (stages run in several threads, so they may
-add up to more than the wall clock). Then pictures a second with batches of the given size and of 1, taken in turns.
+add up to more than the wall clock). Then images a second with batches of the given size and of 1, taken in turns.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def time_build(count: int, batch: int) -> None:
 
 
 def rate(readings: list[Reading], batch: int, options: GroundingOptions) -> float:
-    """Pictures a second."""
+    """Images a second."""
     placement = Placement(device="cpu", captioner_batch=batch, detector_batch=batch, segmenter_batch=batch)
     annotator = grounded_annotator(options, placement, describes=False, key_max=None, stages=Stages())
     annotator.annotate(readings[:batch])
@@ -107,7 +107,7 @@ def main() -> None:
     options = GroundingOptions.model_validate(preset("toyworld", {}))
     rounds = [(rate(readings, arguments.batch, options), rate(readings, 1, options)) for _ in range(ROUNDS)]
     many, one = (median(column) for column in zip(*rounds, strict=True))
-    print(f"batch {arguments.batch}: {many:.1f} pictures/s, batch 1: {one:.1f}; {many / one:.2f} times")
+    print(f"batch {arguments.batch}: {many:.1f} images/s, batch 1: {one:.1f}; {many / one:.2f} times")
     print(f"{torch.get_num_threads()} threads")
 
 

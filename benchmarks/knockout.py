@@ -3,11 +3,11 @@
     python -m benchmarks.knockout [--samples 16] [--plain 2]
 
 A random LLaVA of 24 layers, 8 heads and width 256, float32, one thread, on prompts of 600 tokens. Both ways block the
-same flow around every layer, in windows of 9 layers. The plain way: for every layer, the model reads the picture and
+same flow around every layer, in windows of 9 layers. The plain way: for every layer, the model reads the image and
 all of the prompt again, with a mask of every pair of tokens for every head in the layers of the window. It is run for
 the first ``--plain`` samples, and its time is scaled to all. Ours is run for all, 4 blocks at once; its time holds the
 model's answer and answer tracking, too, and a control of random edges where the flow has one: ``question -> last``
-alone, for nearly all keys are the picture's. Times are the processor's, so that other work on the machine counts least.
+alone, for nearly all keys are the image's. Times are the processor's, so that other work on the machine counts least.
 Peaks of memory are beyond what is resident before, of one sample, each in a fresh process that has passed a few tokens
 through the model. Aims: at least 4 times as fast, and less memory.
 """
@@ -111,7 +111,9 @@ class Bench:
     def ours(self, flow: str, number: int) -> list[float]:
         """Give the probability of the answer's first token with a flow blocked around every layer."""
         options = KnockoutOptions(flows=(flow,), window=WINDOW, only_correct=False)
-        [result] = Knockout(self._model, self._processor, options, BATCH).measure([(question(number), picture(number))])
+        [result] = Knockout(self._model, self._processor, options, BATCH).measure(
+            [(question(number), make_image(number))]
+        )
         if isinstance(result, UnusableError):
             raise result
         return (result.p * result.flows[flow].remaining).tolist()
@@ -119,7 +121,7 @@ class Bench:
     @torch.inference_mode()
     def plain(self, flow: str, number: int) -> list[float]:
         """Give the same by full passes."""
-        item, image = question(number), picture(number)
+        item, image = question(number), make_image(number)
         inputs = self._dialogue.encode([image], [self._dialogue.prompt(item.prompt)], None)
         [ids] = inputs["input_ids"]
         places = find_positions(self._dialogue, item, ids, self._dialogue.geometry(image))
@@ -134,7 +136,7 @@ class Bench:
 
 
 def question(number: int) -> ClosedQuestion:
-    """Ask about a picture."""
+    """Ask about an image."""
     return ClosedQuestion(
         row=number,
         number=0,
@@ -148,7 +150,7 @@ def question(number: int) -> ClosedQuestion:
     )
 
 
-def picture(number: int) -> Image.Image:
+def make_image(number: int) -> Image.Image:
     """Draw noise."""
     pixels = np.random.default_rng(number).integers(0, 256, (SIDE_PX, SIDE_PX, 3), dtype=np.uint8)
     return Image.fromarray(pixels)

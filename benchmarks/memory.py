@@ -36,10 +36,10 @@ def peak_bytes(*arguments: str) -> int:
 def measure(count: int, folder: Path) -> dict[str, int]:
     """Build ``count`` records from both sources; give peaks and the size of the annotation files, bytes."""
     write_copies(count, folder)
-    pictures, instances, captions = folder / "pictures", folder / "instances.json", folder / "captions.json"
-    coco = ("--images", str(pictures), "--instances", str(instances), "--captions", str(captions))
+    images, instances, captions = folder / "images", folder / "instances.json", folder / "captions.json"
+    coco = ("--images", str(images), "--instances", str(instances), "--captions", str(captions))
     return {
-        "folder": peak_bytes("build", "folder", str(pictures), "--out", str(folder / "from_folder")),
+        "folder": peak_bytes("build", "folder", str(images), "--out", str(folder / "from_folder")),
         "coco": peak_bytes("build", "coco", *coco, "--out", str(folder / "from_coco")),
         "annotations": instances.stat().st_size + captions.stat().st_size,
     }

@@ -3,7 +3,7 @@
     python -m benchmarks.sparse [--rounds 5]
     python -m benchmarks.sparse --device cuda [--rounds 5]
 
-A random Llama; all but 45 tokens of a prompt are a picture's; 5 % of heads, drawn at random over the layers, keep full
+A random Llama; all but 45 tokens of a prompt are an image's; 5 % of heads, drawn at random over the layers, keep full
 attention, the others see text, 4 first tokens and a window of 128. On a CPU it has 16 heads, width 512, 8 layers (4
 from 4,800 tokens on), float32, one thread, and times are the processor's. On CUDA it has the shape of a 7B model, 32
 heads of 128, width 4,096, in bfloat16, but 4 of its 32 layers: all layers are alike, so ratios of whole models are
@@ -46,7 +46,7 @@ from datasetkit.hi_scoring.sparse.kernels import Kernel
 from datasetkit.hi_scoring.sparse.memory import PeakMemory, finish
 
 MIB = 2**20
-FIRST_TEXT, LAST_TEXT, PICTURE = 5, 40, 999
+FIRST_TEXT, LAST_TEXT, IMAGE = 5, 40, 999
 SHARE, SINK, WINDOW = 0.05, 4, 128
 CHECKED = 1000
 # What an allocator keeps varies by some 20 MiB.
@@ -110,12 +110,12 @@ class Bench:
             num_hidden_layers=layers,
             num_attention_heads=setting.heads,
             max_position_embeddings=2**17,
-            image_token_id=PICTURE,
+            image_token_id=IMAGE,
         )
         self.device = torch.device(device)
         with self.device:
             self._model = LlamaForCausalLM(config).to(setting.dtype).eval()
-        self._ids = torch.full((1, length), PICTURE)
+        self._ids = torch.full((1, length), IMAGE)
         self._ids[0, :FIRST_TEXT] = torch.arange(FIRST_TEXT)
         self._ids[0, -LAST_TEXT:] = torch.arange(LAST_TEXT)
         self._ids = self._ids.to(device)

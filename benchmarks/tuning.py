@@ -74,7 +74,7 @@ def _plain(model: Any, processor: Any, examples: Examples, steps: int) -> None:
         batch = [examples.items[place] for place in order[step * BATCH : (step + 1) * BATCH]]
         prompts = [f"<s>USER: <image> {one.prompt} ASSISTANT:" for one in batch]
         inputs = processor(
-            images=[[examples.picture(one)] for one in batch],
+            images=[[examples.image(one)] for one in batch],
             text=[f"{prompt} {one.response}</s>" for prompt, one in zip(prompts, batch, strict=True)],
             padding=True,
             return_tensors="pt",

@@ -20,7 +20,7 @@
     return element;
   };
 
-  // Darkens the picture but for the lit masks, which keep their own light.
+  // Darkens the image but for the lit masks, which keep their own light.
   const spotlight = (svg, lit) => {
     const hole = svgElement("mask", { id: "spotlight" });
     hole.append(svgElement("rect", { width: "100%", height: "100%", fill: "#fff" }));
@@ -95,7 +95,7 @@
     clear();
   };
 
-  // Below the text that it speaks of, never over it; beside the pointer on a picture.
+  // Below the text that it speaks of, never over it; beside the pointer on an image.
   const showTip = (link, point) => {
     const source = document.getElementById(link.dataset.tip);
     if (!source) return;

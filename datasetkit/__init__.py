@@ -1,4 +1,4 @@
-"""datasetkit: pictures in, a published dataset of images, key-object masks and descriptions out.
+"""datasetkit: images in, a published dataset of images, key-object masks and descriptions out.
 
 Floors, from the ground up: ``core``, ``runtime``, ``options``, ``toyworld``; ``sources``, ``annotation``, ``export``
 and ``hi_scoring``, which never import each other; ``pipeline``, ``api``, ``cli``. Each imports only from below it.

@@ -18,13 +18,13 @@ IntArray = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """One grid of image tokens over the picture or a part of it.
+    """One grid of image tokens over the image or a part of it.
 
     Args:
-        name: ``global`` for the whole picture at once, ``tiles`` for a mosaic of its tiles, ``crop 0`` and so on.
-        tokens: which of the picture's image tokens, counted from 0 in the order of the sequence; shape (rows, columns).
+        name: ``global`` for the whole image at once, ``tiles`` for a mosaic of its tiles, ``crop 0`` and so on.
+        tokens: which of the image's image tokens, counted from 0 in the order of the sequence; shape (rows, columns).
         top_bottom: first and last edge of each row of tokens, px of the upright original; shape (rows, 2). What lies
-            beyond the picture is padding.
+            beyond the image is padding.
         left_right: the same for columns, shape (columns, 2).
 
     """
@@ -41,7 +41,7 @@ class View:
         return np.stack(np.broadcast_arrays(left, top, right, bottom), axis=-1)
 
     def coverage(self, masks: BoolArray) -> FloatArray:
-        """Share of each token's picture area that lies inside a mask.
+        """Share of each token's image area that lies inside a mask.
 
         Args:
             masks: shape (N, H, W), on the upright original.
@@ -99,7 +99,7 @@ class Tower:
 
 @dataclass(frozen=True, eq=False)
 class ImageTokens:
-    """What all image tokens of one picture show.
+    """What all image tokens of one image show.
 
     Args:
         size_hw: height and width of the upright original, px.

@@ -38,7 +38,7 @@ class Asked:
 
 
 def ask(text: str, nouns: Sequence[NounPhrase], prompt: Literal["phrases", "caption"]) -> Asked:
-    """Ask for the noun phrases of a description, the first ``MOST_MENTIONS``, that may name something in the picture.
+    """Ask for the noun phrases of a description, the first ``MOST_MENTIONS``, that may name something in the image.
 
     The prompt ``phrases`` is a list of them, equal ones once, ``caption`` the text with its phrases marked.
     """

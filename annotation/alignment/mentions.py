@@ -1,4 +1,4 @@
-"""What a noun phrase asks of a picture, whatever the picture is known by: how many things, old ones or new ones.
+"""What a noun phrase asks of an image, whatever the image is known by: how many things, old ones or new ones.
 
 Owns the reading of numbers and of what sets two mentions apart.
 """
@@ -16,7 +16,7 @@ MOST_MENTIONS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Mention:
-    """A noun phrase that may name things in the picture.
+    """A noun phrase that may name things in the image.
 
     Args:
         name: what it calls them; two mentions with one name may speak of the same things.

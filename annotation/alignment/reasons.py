@@ -9,7 +9,7 @@ class AlignmentReason(Explained):
     """What kept a phrase from naming its objects, or made the match less than sure."""
 
     NO_SUCH_CATEGORY = "no_such_category", "the noun names none of the categories"
-    NO_INSTANCE = "no_instance", "no object of the picture is of a category that the noun names"
+    NO_INSTANCE = "no_instance", "no object of the image is of a category that the noun names"
     NEGATED = "negated", 'the text says that there is none ("no cars")'
     TOO_MANY_FIT = "too_many_fit", "more objects fit than the phrase names, and the words do not tell which"
     CONTESTED = "contested", "other phrases name different things of the category, and there are not enough for all"

@@ -1,6 +1,6 @@
 """Noun phrases that take up an earlier one again ("a black cat ... the cat"), as far as words show it.
 
-Owns the comparison of words; what a picture shows plays no part.
+Owns the comparison of words; what an image shows plays no part.
 """
 
 from __future__ import annotations

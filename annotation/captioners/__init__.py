@@ -1,1 +1,1 @@
-"""Models that describe pictures."""
+"""Models that describe images."""

@@ -1,4 +1,4 @@
-"""The captioner ``image-text-to-text``: any chat model of that kind in transformers describes the picture."""
+"""The captioner ``image-text-to-text``: any chat model of that kind in transformers describes the image."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from datasetkit.runtime.loading import checkpoint_identity, load_model, load_pro
 
 
 class ImageTextToTextCaptioner:
-    """Describes pictures with a multimodal chat model.
+    """Describes images with a multimodal chat model.
 
-    With temperature 0 pictures are described as one batch. Above 0 tokens are drawn from the softmax of the logits
-    divided by it; whatever else the checkpoint's own generation config says of draws holds. Pictures are then described
-    one by one, each with torch's generator seeded from ``seed`` and from its own pixels: in a batch all pictures would
-    draw from one stream, and a description would hang on which pictures happened to lie beside it. The generator is put
+    With temperature 0 images are described as one batch. Above 0 tokens are drawn from the softmax of the logits
+    divided by it; whatever else the checkpoint's own generation config says of draws holds. Images are then described
+    one by one, each with torch's generator seeded from ``seed`` and from its own pixels: in a batch all images would
+    draw from one stream, and a description would hang on which images happened to lie beside it. The generator is put
     back afterwards.
 
     Raises:
@@ -56,7 +56,7 @@ class ImageTextToTextCaptioner:
         }
 
     def caption(self, images: Sequence[Image.Image]) -> list[Caption]:
-        """Describe each picture; see :class:`datasetkit.core.protocols.Captioner`."""
+        """Describe each image; see :class:`datasetkit.core.protocols.Captioner`."""
         if not images:
             return []
         if not self._generation["do_sample"]:
@@ -66,7 +66,7 @@ class ImageTextToTextCaptioner:
         for image in images:
             with torch.random.fork_rng(cuda):
                 digest = hashlib.sha256(f"{self._seed} {image.size}".encode() + image.tobytes()).digest()
-                torch.manual_seed(int.from_bytes(digest[:8], "big") >> 1)  # a picture's own, range [0, 2**63)
+                torch.manual_seed(int.from_bytes(digest[:8], "big") >> 1)  # an image's own, range [0, 2**63)
                 captions += self._describe([image])
         return captions
 

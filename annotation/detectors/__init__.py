@@ -1,1 +1,1 @@
-"""Models that find the phrases of a query in a picture."""
+"""Models that find the phrases of a query in an image."""

@@ -1,4 +1,4 @@
-"""Boxes in a picture's frame. Owns which of a model's boxes are given, and in which order."""
+"""Boxes in an image's frame. Owns which of a model's boxes are given, and in which order."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def sift_boxes(
     score_min: float,
     notices: Sequence[NoticeKind] = (),
 ) -> Detections:
-    """Clip boxes to the picture; leave out what is then empty, or scores below the least for every phrase.
+    """Clip boxes to the image; leave out what is then empty, or scores below the least for every phrase.
 
     Args:
         boxes_xyxy: left, top, right, bottom; shape (N, 4), px.
         scores: shape (N, P), range [0, 1].
-        size_wh: width and height of the picture, px.
+        size_wh: width and height of the image, px.
         score_min: least score of a box's best phrase.
         notices: what happened to the query.
 

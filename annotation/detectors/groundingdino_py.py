@@ -1,6 +1,6 @@
 """The original groundingdino-py package as a detector.
 
-Owns how pictures and queries become the package's input, and which pictures it may be given at once.
+Owns how images and queries become the package's input, and which images it may be given at once.
 
 Source: Liu et al., Grounding DINO, arXiv:2303.05499.
 """
@@ -36,11 +36,11 @@ _TOKEN_MAX = 256
 class GroundingDinoPyDetector:
     """Runs the package unmodified, with transformers from 5.0 up to, not including, 6.0 (tested with 5.23).
 
-    Pictures and captions are prepared as the package does it: short side 800 px, long side at most 1333 px, lower case,
-    a full stop at the end. Only pictures of one size with the same prompt go through the model together. Padding would
-    change what it says of a picture; and given several prompts at once, the package lends each the attention mask of
-    another (``TransformerEncoderLayer`` repeats the masks head by head where ``MultiheadAttention`` counts picture by
-    picture). Its attention is plain torch, on CUDA too; half precisions run under autocast, since parts of it are
+    Images and captions are prepared as the package does it: short side 800 px, long side at most 1333 px, lower case,
+    a full stop at the end. Only images of one size with the same prompt go through the model together. Padding would
+    change what it says of an image; and given several prompts at once, the package lends each the attention mask of
+    another (``TransformerEncoderLayer`` repeats the masks head by head where ``MultiheadAttention`` counts image by
+    image). Its attention is plain torch, on CUDA too; half precisions run under autocast, since parts of it are
     written for float32.
 
     Raises:
@@ -68,7 +68,7 @@ class GroundingDinoPyDetector:
         )
 
     def detect(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Detections | UnusableError]:
-        """Look for each picture's own query; see :class:`datasetkit.core.protocols.Detector`."""
+        """Look for each image's own query; see :class:`datasetkit.core.protocols.Detector`."""
         offsets_of = partial(text_offsets, self._tokenizer)
         lowered = [lower_case(query) for query in queries]
         return detect_in_turns(images, lowered, self._ask, offsets_of, self._token_limit, self._options.score_min)
@@ -76,7 +76,7 @@ class GroundingDinoPyDetector:
     def _ask(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Answer]:
         pixels = [_pixel_values(image) for image in images]
         return ask_alike(
-            [(query.text, picture.shape) for query, picture in zip(queries, pixels, strict=True)],
+            [(query.text, pixel.shape) for query, pixel in zip(queries, pixels, strict=True)],
             lambda rows: self._answers(
                 torch.stack([pixels[row] for row in rows]),
                 [images[row] for row in rows],
@@ -86,7 +86,7 @@ class GroundingDinoPyDetector:
 
     @torch.inference_mode()
     def _answers(self, pixels: torch.Tensor, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Answer]:
-        """Ask the model about pictures of one text that are of one size once prepared, shape (B, 3, H, W)."""
+        """Ask the model about images of one text that are of one size once prepared, shape (B, 3, H, W)."""
         prompt = close_prompt(queries[0].text)
         text, offsets = encode_prompts(self._tokenizer, [prompt])
         with torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
@@ -109,7 +109,7 @@ def lower_case(query: Query) -> Query:
 
 
 def _pixel_values(image: Image.Image) -> torch.Tensor:
-    """Prepare a picture as the package's ``load_image`` does; shape (3, H, W), RGB, float32."""
+    """Prepare an image as the package's ``load_image`` does; shape (3, H, W), RGB, float32."""
     from groundingdino.datasets import transforms
 
     scaled, _ = transforms.resize(thickened(image), None, _SHORT_SIDE_PX, _LONG_SIDE_MAX_PX)

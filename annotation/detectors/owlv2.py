@@ -41,7 +41,7 @@ class Owlv2Detector:
         self.identities = (checkpoint_identity("detector", model, self._model.config),)
 
     def detect(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Detections | UnusableError]:
-        """Look for each picture's own query; see :class:`datasetkit.core.protocols.Detector`."""
+        """Look for each image's own query; see :class:`datasetkit.core.protocols.Detector`."""
         asked = [index for index, query in enumerate(queries) if query.spans]
         results: list[Detections | UnusableError] = [Detections(np.zeros((0, 4)), np.zeros((0, 0))) for _ in images]
         if asked:
@@ -56,12 +56,12 @@ class Owlv2Detector:
     ) -> list[Detections | UnusableError]:
         device, dtype = self._model.device, self._model.dtype
         widest = max(map(len, phrases))
-        # The model wants as many texts for every picture; what it says of those that fill up is not read.
+        # The model wants as many texts for every image; what it says of those that fill up is not read.
         texts = [text for own in phrases for text in (*own, *[""] * (widest - len(own)))]
         encoded, offsets = encode_prompts(self._tokenizer, texts, self._token_max)
-        pictures = self._image_processor(images=list(images), return_tensors="pt")
+        prepared = self._image_processor(images=list(images), return_tensors="pt")
         output = self._model(
-            pixel_values=pictures["pixel_values"].to(device, dtype),
+            pixel_values=prepared["pixel_values"].to(device, dtype),
             input_ids=encoded["input_ids"].to(device),
             attention_mask=encoded["attention_mask"].to(device),
         )
@@ -75,7 +75,7 @@ class Owlv2Detector:
                 found.append(UnusableError(DropReason.NOT_FINITE, "the detector's logits or boxes are not finite"))
                 continue
             scores = np.where(is_read[row], probabilities[row], 0.0)[:, : len(own)]
-            # Pictures are padded to squares on the right and below; boxes are in shares of the square.
+            # Images are padded to squares on the right and below; boxes are in shares of the square.
             corners = corners_of(boxes[row], (max(image.size), max(image.size)))
             found.append(sift_boxes(corners, scores, image.size, self._score_min, self._notices(own)))
         return found

@@ -31,11 +31,11 @@ def detect_in_turns(
     token_limit: int,
     score_min: float,
 ) -> list[Detections | UnusableError]:
-    """Look for each picture's (mode RGB, upright) own query, once for each part of the longest.
+    """Look for each image's (mode RGB, upright) own query, once for each part of the longest.
 
-    The merged boxes are those of the parts, one part after the other, with score 0 for phrases of other parts. A
-    picture whose answer is not finite is asked again alone: Grounding DINO subtracts the largest logit of a whole batch
-    from all of them, so that one picture's NaN becomes everybody's.
+    The merged boxes are those of the parts, one part after the other, with score 0 for phrases of other parts. An
+    image whose answer is not finite is asked again alone: Grounding DINO subtracts the largest logit of a whole batch
+    from all of them, so that one image's NaN becomes everybody's.
 
     Queries are split by ``offsets_of`` and ``token_limit`` as in :func:`split_query`; ``ask`` is given the parts. Boxes
     with no phrase of at least ``score_min`` are not given.
@@ -73,14 +73,14 @@ def read_answer(
     query: Query,
     reduction: Reduction,
 ) -> Answer:
-    """Read what a model said of one picture.
+    """Read what a model said of one image.
 
     Args:
         logits: of each box for each token, shape (Q, T); more columns are left out.
-        boxes_cxcywh: centre x and y, width and height; shape (Q, 4), shares of the picture.
+        boxes_cxcywh: centre x and y, width and height; shape (Q, 4), shares of the image.
         offsets: of each of the T tokens, the [start, end) of its characters.
         words: which tokens are no padding, shape (T,).
-        image: the picture.
+        image: the image.
         query: what was asked.
         reduction: how a phrase's score follows from those of its tokens.
 

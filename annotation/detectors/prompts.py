@@ -1,6 +1,6 @@
 """Prompts that a model can take at once. Owns the splitting of longer ones at the borders of phrases.
 
-A prompt that fits is never split: the model fuses the whole prompt with the picture, so split scores differ.
+A prompt that fits is never split: the model fuses the whole prompt with the image, so split scores differ.
 """
 
 from __future__ import annotations

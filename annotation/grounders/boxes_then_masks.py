@@ -1,4 +1,4 @@
-"""A detector and a segmenter, one after the other. Owns how boxes become regions, picture by picture."""
+"""A detector and a segmenter, one after the other. Owns how boxes become regions, image by image."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class BoxesThenMasks:
     Args:
         detector: finds boxes.
         segmenter: gives their masks.
-        detector_batch: pictures that the detector is given at once; halved where memory runs out.
+        detector_batch: images that the detector is given at once; halved where memory runs out.
         segmenter_batch: the same for the segmenter.
-        stages: clocks; ``detect`` and ``segment`` are counted in pictures.
+        stages: clocks; ``detect`` and ``segment`` are counted in images.
 
     """
 
@@ -40,9 +40,9 @@ class BoxesThenMasks:
         self.identities = (*detector.identities, *segmenter.identities)
 
     def ground(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Grounding | UnusableError]:
-        """Look for each picture's own query; see :class:`datasetkit.core.protocols.Grounder`."""
+        """Look for each image's own query; see :class:`datasetkit.core.protocols.Grounder`."""
         asked = list(zip(images, queries, strict=True))
-        # Detectors take pictures of one size together, so these are brought next to each other.
+        # Detectors take images of one size together, so these are brought next to each other.
         order = sorted(range(len(images)), key=lambda index: images[index].size)
         with self._stages.timed("detect", len(images)):
             answers = self._detecting.run([asked[index] for index in order])

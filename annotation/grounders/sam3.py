@@ -32,7 +32,7 @@ class Sam3Grounder:
 
     Args:
         dtype: of the image encoder, where the work is; what follows stays in float32.
-        stages: clocks; ``ground`` is counted in pictures.
+        stages: clocks; ``ground`` is counted in images.
 
     Raises:
         MissingPackageError: torchvision is missing.
@@ -56,14 +56,14 @@ class Sam3Grounder:
 
     @torch.inference_mode()
     def ground(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Grounding | UnusableError]:
-        """Look for each picture's own query, picture by picture; see :class:`datasetkit.core.protocols.Grounder`."""
+        """Look for each image's own query, image by image; see :class:`datasetkit.core.protocols.Grounder`."""
         one_by_one: Batches[tuple[Image.Image, Query], Grounding | UnusableError] = Batches(
-            lambda asked: [self._picture(image, query) if query.spans else Grounding(()) for image, query in asked], 1
+            lambda asked: [self._image(image, query) if query.spans else Grounding(()) for image, query in asked], 1
         )
         with self._stages.timed("ground", len(images)):
             return one_by_one.run(list(zip(images, queries, strict=True)))
 
-    def _picture(self, image: Image.Image, query: Query) -> Grounding | UnusableError:
+    def _image(self, image: Image.Image, query: Query) -> Grounding | UnusableError:
         vision = self._encode(image)
         regions: list[Region] = []
         removals: list[Removal] = []

@@ -1,4 +1,4 @@
-"""What all segmenters do alike: encode each picture once, then decode its boxes in chunks. Owns that loop."""
+"""What all segmenters do alike: encode each image once, then decode its boxes in chunks. Owns that loop."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ChunkSegmenter(ABC, Generic[Encoded]):
 
     @abstractmethod
     def _encode(self, images: Sequence[Image.Image]) -> list[Encoded]:
-        """Make of pictures what the decoder needs to know of each."""
+        """Make of images what the decoder needs to know of each."""
 
     @abstractmethod
     def _decode(self, encoded: Encoded, boxes_xyxy: FloatArray) -> list[Segment | UnusableError]:
@@ -43,10 +43,10 @@ class ChunkSegmenter(ABC, Generic[Encoded]):
     def segment(
         self, images: Sequence[Image.Image], boxes_xyxy: Sequence[FloatArray]
     ) -> list[list[Segment] | UnusableError]:
-        """Give one segment for each box of each picture; see :class:`datasetkit.core.protocols.Segmenter`.
+        """Give one segment for each box of each image; see :class:`datasetkit.core.protocols.Segmenter`.
 
         Raises:
-            torch.OutOfMemoryError: a single box does not fit; fewer pictures at once may help.
+            torch.OutOfMemoryError: a single box does not fit; fewer images at once may help.
 
         """
         asked = [(image, boxes) for image, boxes in zip(images, boxes_xyxy, strict=True) if len(boxes)]
@@ -64,7 +64,7 @@ class ChunkSegmenter(ABC, Generic[Encoded]):
             if not isinstance(result, UnusableError):
                 segments.append(result)
             elif result.reason is DropReason.OUT_OF_MEMORY:
-                raise torch.OutOfMemoryError("not enough memory for a single box beside the encoded pictures")
+                raise torch.OutOfMemoryError("not enough memory for a single box beside the encoded images")
             else:
                 return result
         return segments

@@ -1,6 +1,6 @@
-"""Between a SAM's frame and the picture's. Owns how boxes go in, and how mask logits come out as run lengths.
+"""Between a SAM's frame and the image's. Owns how boxes go in, and how mask logits come out as run lengths.
 
-A SAM sees a picture resized to an input size, and padded to a square at the right and at the bottom (SAM) or not at all
+A SAM sees an image resized to an input size, and padded to a square at the right and at the bottom (SAM) or not at all
 (SAM 2). Everything here is pure, in float32, and does one mask at a time: at full size a chunk of them would not fit.
 """
 
@@ -25,7 +25,7 @@ _DIGITS = 6
 
 
 def scale_boxes(boxes_xyxy: FloatArray, size_hw: Size, input_hw: Size) -> FloatArray:
-    """Move boxes of shape (N, 4) from a picture of ``size_hw`` to the same picture at ``input_hw``, both in px."""
+    """Move boxes of shape (N, 4) from an image of ``size_hw`` to the same image at ``input_hw``, both in px."""
     (height, width), (input_height, input_width) = size_hw, input_hw
     return boxes_xyxy * (np.array([input_width, input_height] * 2) / np.array([width, height] * 2))
 
@@ -51,7 +51,7 @@ def stability_score(logits: torch.Tensor) -> float | None:
     ``calculate_stability_score`` of segment-anything: the one mask always lies within the other.
 
     Args:
-        logits: shape (H, W), in the picture's frame.
+        logits: shape (H, W), in the image's frame.
 
     """
     intersection = int((logits > _STABILITY_OFFSET).sum())
@@ -63,7 +63,7 @@ def segment_of(logits: torch.Tensor, predicted_iou: float | None) -> Segment | U
     """Make a segment of one mask's logits, or an error where they are not finite.
 
     Args:
-        logits: shape (H, W), in the picture's frame.
+        logits: shape (H, W), in the image's frame.
         predicted_iou: as the model gives it; it may leave [0, 1] a little. What is no number counts as not given.
 
     """

@@ -23,9 +23,9 @@ _CLASSES = {"sam": SamModel, "sam_hq": SamHQModel}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Encoded:
-    """A picture as the decoder takes it: keyword arguments of the model, each with a batch axis of 1.
+    """An image as the decoder takes it: keyword arguments of the model, each with a batch axis of 1.
 
-    Sizes are of the picture, and of the picture as the encoder saw it, without padding, px.
+    Sizes are of the image, and of the image as the encoder saw it, without padding, px.
     """
 
     embeddings: dict[str, Any]

@@ -23,7 +23,7 @@ _MODEL_TYPES = ("sam2", "sam2_video")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Encoded:
-    """A picture as the decoder takes it: feature maps (1, C, h, w), finest first, and its size in px."""
+    """An image as the decoder takes it: feature maps (1, C, h, w), finest first, and its size in px."""
 
     embeddings: list[torch.Tensor]
     size_hw: Size
@@ -52,7 +52,7 @@ class Sam2Segmenter(ChunkSegmenter[_Encoded]):
         self._processor = load_processor(Sam2Processor, model, revision)
         self._model = load_model(Sam2Model, model, revision, device=device, dtype="float32")
         self._dtype = getattr(torch, dtype)
-        # These two layers of the decoder see the picture only, and run with the encoder.
+        # These two layers of the decoder see the image only, and run with the encoder.
         for part in (self._model.vision_encoder, self._model.mask_decoder.conv_s0, self._model.mask_decoder.conv_s1):
             part.to(self._dtype)
         super().__init__(checkpoint_identity("segmenter", model, self._model.config), boxes_per_chunk)

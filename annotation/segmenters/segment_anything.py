@@ -24,9 +24,9 @@ from datasetkit.runtime.packages import SEGMENT_ANYTHING, TORCHVISION, require
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Encoded:
-    """A picture as the decoder takes it: an embedding of shape (1, C, h, w).
+    """An image as the decoder takes it: an embedding of shape (1, C, h, w).
 
-    Sizes are of the picture, and of the picture as the encoder saw it, without padding, px.
+    Sizes are of the image, and of the image as the encoder saw it, without padding, px.
     """
 
     embedding: torch.Tensor

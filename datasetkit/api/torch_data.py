@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from datasetkit.core.rows import masks, picture
+from datasetkit.core.rows import masks, row_image
 
 _COLUMNS = ("image", "width", "height", "description", "objects", "phrases")
 
@@ -56,7 +56,7 @@ class Batch(TypedDict):
 
     Keys:
         image: shape (B, C, H, W), 0 where padded.
-        pixel_mask: shape (B, H, W), bool: True where a picture is, False where padded.
+        pixel_mask: shape (B, H, W), bool: True where an image is, False where padded.
         description: B texts.
         masks: B tensors of shape (N, H, W), bool, N of each sample, False where padded.
         object_ids: B tensors of shape (N,), int64.
@@ -76,9 +76,9 @@ class KeyObjectDataset(torch.utils.data.Dataset[Sample]):
 
     Args:
         dataset: a ``datasets.Dataset`` that ``datasetkit.load`` gave for one split, in any format.
-        size_px: where given, picture and masks are brought to size_px x size_px: the picture bilinearly, masks by the
+        size_px: where given, image and masks are brought to size_px x size_px: the image bilinearly, masks by the
             pixel under each new pixel's centre. A very small object may lose all of its pixels.
-        transform: changes the values of the picture, shape (3, H, W), uint8 in [0, 255]; it must leave H and W, since
+        transform: changes the values of the image, shape (3, H, W), uint8 in [0, 255]; it must leave H and W, since
             masks do not pass through it.
 
     """
@@ -95,7 +95,7 @@ class KeyObjectDataset(torch.utils.data.Dataset[Sample]):
                 f"dataset is a {type(dataset).__name__}; give what datasetkit.load(..., split=...) gives, not streamed"
             )
         if size_px is not None and (not isinstance(size_px, int) or size_px < 1):
-            raise ValueError(f"size_px is {size_px}; give one number from 1 on, or None to keep every picture's size")
+            raise ValueError(f"size_px is {size_px}; give one number from 1 on, or None to keep every image's size")
         self._dataset = dataset.select_columns(list(_COLUMNS)).with_format(None)
         self._size_px = size_px
         self._transform = transform
@@ -105,7 +105,7 @@ class KeyObjectDataset(torch.utils.data.Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         row = self._dataset[index]
-        pixels, areas = picture(row), masks(row)
+        pixels, areas = row_image(row), masks(row)
         if self._size_px is not None:
             pixels = pixels.resize((self._size_px, self._size_px), Image.Resampling.BILINEAR)
             areas = _sampled(areas, self._size_px)

@@ -131,7 +131,7 @@ def _open(data: bytes, name: str, limits: ImageLimits) -> tuple[Image.Image, boo
     except Image.DecompressionBombError as error:
         raise UnusableError(DropReason.TOO_MANY_PIXELS, f"{name}: {error}") from error
     except UnidentifiedImageError as error:
-        raise UnusableError(DropReason.NOT_AN_IMAGE, f"{name} is in no picture format that can be read") from error
+        raise UnusableError(DropReason.NOT_AN_IMAGE, f"{name} is in no image format that can be read") from error
     except DAMAGE as error:
         raise UnusableError(DropReason.TRUNCATED, f"{name} breaks off in its header: {error}") from error
     if image.width * image.height > limits.max_pixels:

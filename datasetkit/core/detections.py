@@ -41,7 +41,7 @@ class ModelIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What a detector is asked about one picture: a text, and which of its characters are the phrases.
+    """What a detector is asked about one image: a text, and which of its characters are the phrases.
 
     The text is a caption with phrases in it, or a list of phrases made by :meth:`of_phrases`.
 
@@ -83,15 +83,15 @@ class Query:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detections:
-    """Boxes found in one picture, each with a score for every phrase of the query.
+    """Boxes found in one image, each with a score for every phrase of the query.
 
     Args:
-        boxes_xyxy: left, top, right, bottom; shape (N, 4), px, ordered, inside the picture, none empty.
+        boxes_xyxy: left, top, right, bottom; shape (N, 4), px, ordered, inside the image, none empty.
         scores: shape (N, P), range [0, 1].
         notices: what happened to the query.
 
     Raises:
-        RecordError: the arrays are not of that form. How far the picture goes to the right and down is not known here.
+        RecordError: the arrays are not of that form. How far the image goes to the right and down is not known here.
 
     """
 
@@ -133,7 +133,7 @@ class Region:
     """A box with its mask and what models said of it.
 
     Args:
-        number: its place among the picture's detections, for the ledger.
+        number: its place among the image's detections, for the ledger.
         box_xyxy: left, top, right, bottom, px.
         phrase_scores: of each phrase of the query, range [0, 1].
         mask: its pixels.
@@ -144,7 +144,7 @@ class Region:
         is_group: whether the mask takes in several things that were not told apart.
 
     Raises:
-        RecordError: the box is empty or begins outside the picture, or a number is out of range.
+        RecordError: the box is empty or begins outside the image, or a number is out of range.
 
     """
 
@@ -192,7 +192,7 @@ class Removal:
 
 @dataclass(frozen=True, slots=True)
 class Grounding:
-    """What was found of one query in one picture; regions and removals together are all detections.
+    """What was found of one query in one image; regions and removals together are all detections.
 
     Args:
         regions: what stays, in order of their numbers.

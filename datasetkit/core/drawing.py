@@ -1,4 +1,4 @@
-"""Pictures with masks on them. Owns the object colours and the overlay that cards, viewers and previews show."""
+"""Images with masks on them. Owns the object colours and the overlay that cards, viewers and previews show."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def object_colour(object_id: int) -> tuple[int, int, int]:
 def draw_overlay(
     pixels: Image.Image, objects: Sequence[KeyObject], max_side_px: int = OVERLAY_MAX_SIDE_PX
 ) -> Image.Image:
-    """Draw objects' masks over a picture, large ones first, each with its outline.
+    """Draw objects' masks over an image, large ones first, each with its outline.
 
     Args:
         pixels: mode RGB, upright, of the masks' size.
         objects: whose masks to draw, in their own colours.
-        max_side_px: the longer side of the result; a smaller picture is not enlarged.
+        max_side_px: the longer side of the result; a smaller image is not enlarged.
 
     Returns:
         mode RGB.
@@ -79,7 +79,7 @@ def _outlines(labels: NDArray[np.int32]) -> NDArray[np.bool_]:
 
 
 def encode_jpeg(image: Image.Image, quality: int = 85) -> bytes:
-    """Encode a picture (mode RGB) as JPEG bytes."""
+    """Encode an image (mode RGB) as JPEG bytes."""
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()

@@ -21,7 +21,7 @@ class RecordError(DatasetkitError, ValueError):
 
 
 class UnusableError(DatasetkitError, ValueError):
-    """One picture or annotation cannot be used; the run goes on without it.
+    """One image or annotation cannot be used; the run goes on without it.
 
     Args:
         reason: the constant under which the drop is counted.

@@ -158,7 +158,7 @@ def _encode_png(decoded: Decoded, pixels: Image.Image, name: str) -> tuple[bytes
 
 
 def thickened(image: Image.Image) -> Image.Image:
-    """Stretch a picture as thin as a thread, whose short side processors would round to no pixel.
+    """Stretch an image as thin as a thread, whose short side processors would round to no pixel.
 
     Boxes in shares of the frame stay what they are.
     """

@@ -21,29 +21,29 @@ SCOPES: tuple[Scope, ...] = get_args(Scope)
 class DropReason(Explained):
     """Why a record, an annotation or a detection was left out. The value is what ledger, manifest and card show."""
 
-    MISSING = "missing", "the picture file is not there"
+    MISSING = "missing", "the image file is not there"
     NAME_ONLY = (
         "name_only",
-        "the row names its picture but does not hold it; put the bytes into the rows, or use `build folder` with the "
-        "rows as metadata.parquet beside the pictures, their names in file_name",
+        "the row names its image but does not hold it; put the bytes into the rows, or use `build folder` with the "
+        "rows as metadata.parquet beside the images, their names in file_name",
     )
-    EMPTY = "empty", "the picture file has no bytes"
-    TRUNCATED = "truncated", "the picture ends before its last row"
-    NOT_AN_IMAGE = "not_an_image", "no picture format that can be read"
+    EMPTY = "empty", "the image file has no bytes"
+    TRUNCATED = "truncated", "the image ends before its last row"
+    NOT_AN_IMAGE = "not_an_image", "no image format that can be read"
     UNSUPPORTED_PIXELS = "unsupported_pixels", "pixels that do not convert to 8-bit RGB without loss of meaning"
-    TOO_MANY_BYTES = "too_many_bytes", "the picture file is larger than the byte limit"
-    TOO_MANY_PIXELS = "too_many_pixels", "the picture has more pixels than the limit (a decompression bomb)"
-    PATH_ESCAPES = "path_escapes", "the picture's name leads out of its folder"
+    TOO_MANY_BYTES = "too_many_bytes", "the image file is larger than the byte limit"
+    TOO_MANY_PIXELS = "too_many_pixels", "the image has more pixels than the limit (a decompression bomb)"
+    PATH_ESCAPES = "path_escapes", "the image's name leads out of its folder"
     DUPLICATE_ID = "duplicate_id", "an earlier entry has the same id"
     NO_DESCRIPTION = "no_description", "no description, where one is required"
-    SIZE_MISMATCH = "size_mismatch", "the masks were drawn on a picture of another size"
-    UNREADABLE = "unreadable", "the picture file could not be opened"
-    UNKNOWN_IMAGE = "unknown_image", "the annotation names a picture that the source does not have"
+    SIZE_MISMATCH = "size_mismatch", "the masks were drawn on an image of another size"
+    UNREADABLE = "unreadable", "the image file could not be opened"
+    UNKNOWN_IMAGE = "unknown_image", "the annotation names an image that the source does not have"
     BAD_ENTRY = "bad_entry", "an entry of the source's file lacks what it needs, or is no such entry"
     BAD_POLYGON = "bad_polygon", "no polygon part has at least three points, all of them coordinates"
-    BAD_MASK = "bad_mask", "run lengths that do not describe a non-empty mask of the picture's size"
-    OUTSIDE_IMAGE = "outside_image", "the polygon covers no pixel of the picture"
-    BAD_ROW = "bad_row", "what stands beside the picture makes no valid record"
+    BAD_MASK = "bad_mask", "run lengths that do not describe a non-empty mask of the image's size"
+    OUTSIDE_IMAGE = "outside_image", "the polygon covers no pixel of the image"
+    BAD_ROW = "bad_row", "what stands beside the image makes no valid record"
     NAMED_OTHERWISE = (
         "named_otherwise",
         "a row whose image was not found may mean this image, which would be without its description",
@@ -57,19 +57,19 @@ class DropReason(Explained):
     DUPLICATE_MASK = "duplicate_mask", "a better mask covers almost the same; its phrases went over to that one"
     CONTAINED_MASK = "contained_mask", "the mask lies within a better one of the same phrase"
     GROUP_BOX = "group_box", "the mask takes in several others of the same phrase"
-    WHOLE_IMAGE = "whole_image", "the box covers almost the whole picture"
+    WHOLE_IMAGE = "whole_image", "the box covers almost the whole image"
     LOW_DETECTION = "low_detection", "the detector is not sure enough of the box"
     LOW_PREDICTED_IOU = "low_predicted_iou", "the segmenter expects a poor mask"
     LOW_STABILITY = "low_stability", "the mask changes much with the threshold it is cut at"
     LOW_SIMILARITY = "low_similarity", "the crop and its phrase do not look alike to the image-text model"
     LOW_CLEANING_IOU = "low_cleaning_iou", "cleaning took too much of the mask away, or added too much"
-    TOO_SMALL = "too_small", "the mask covers too little of the picture"
+    TOO_SMALL = "too_small", "the mask covers too little of the image"
     NAMED_BY_NO_PHRASE = "named_by_no_phrase", "no phrase of the description took it"
     NO_KEY_OBJECT = "no_key_object", "no object that a phrase names, or no mask: there is nothing for a head to look at"
     SPECIAL_TOKEN = "special_token", "the text holds a special token of the model"
-    TEXT_TOO_LONG = "text_too_long", "prompt, picture and text together are longer than the model's context"
+    TEXT_TOO_LONG = "text_too_long", "prompt, image and text together are longer than the model's context"
     NO_TOKENS = "no_tokens", "no token of the text stands at any of the positions that are scored"
-    TOO_NARROW = "too_narrow", "the picture is longer, for its width, than the model takes"
+    TOO_NARROW = "too_narrow", "the image is longer, for its width, than the model takes"
 
     @property
     def may_pass_later(self) -> bool:
@@ -92,13 +92,13 @@ _MAY_PASS_LATER = frozenset(
 class NoticeKind(Explained):
     """Something about a kept record that its reader may want to know."""
 
-    EXIF_ROTATED = "exif_rotated", "the picture was re-encoded upright, as its EXIF orientation asks"
-    EXIF_REMOVED = "exif_removed", "the picture was re-encoded without its EXIF, which is broken and would stop readers"
+    EXIF_ROTATED = "exif_rotated", "the image was re-encoded upright, as its EXIF orientation asks"
+    EXIF_REMOVED = "exif_removed", "the image was re-encoded without its EXIF, which is broken and would stop readers"
     MASK_FRAME_ASSUMED_RAW = (
         "mask_frame_assumed_raw",
-        "the masks fit the picture before and after its EXIF turn; taken as before",
+        "the masks fit the image before and after its EXIF turn; taken as before",
     )
-    ANIMATION_FIRST_FRAME = "animation_first_frame", "the picture is an animation; its first frame counts"
+    ANIMATION_FIRST_FRAME = "animation_first_frame", "the image is an animation; its first frame counts"
     REENCODED = (
         "reencoded",
         "the image was re-encoded as PNG, RGB 8 bit, with the pixels that were used; readers would take others from "
@@ -114,8 +114,8 @@ class NoticeKind(Explained):
     RANGE_10_BIT = "range_10_bit", "no 16-bit pixel of the image needs more than 10 bits; they were scaled from 10 bits"
     RANGE_12_BIT = "range_12_bit", "no 16-bit pixel of the image needs more than 12 bits; they were scaled from 12 bits"
     RANGE_14_BIT = "range_14_bit", "no 16-bit pixel of the image needs more than 14 bits; they were scaled from 14 bits"
-    TRANSPARENCY_OVER_WHITE = "transparency_over_white", "the picture has transparency; it was laid over white"
-    NO_DESCRIPTION = "no_description", "the picture has no description"
+    TRANSPARENCY_OVER_WHITE = "transparency_over_white", "the image has transparency; it was laid over white"
+    NO_DESCRIPTION = "no_description", "the image has no description"
     PROMPT_SPLIT = "prompt_split", "the phrases were more than the detector takes at once; they were asked for in turns"
     PHRASE_CUT = "phrase_cut", "a phrase is longer than the detector reads; its end was not seen"
     INSTANCE_WITHOUT_MASK = (

@@ -12,7 +12,7 @@ MOST_UNPACKED_BYTES = 2**33
 
 @dataclass(frozen=True, slots=True)
 class ImageLimits:
-    """What a picture may cost before it is decoded.
+    """What an image may cost before it is decoded.
 
     Args:
         max_bytes: size of the encoded file.

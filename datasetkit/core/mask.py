@@ -21,7 +21,7 @@ from datasetkit.core.ledger import DropReason
 BoolArray = NDArray[np.bool_]
 Box = tuple[float, float, float, float]
 
-# A polygon may leave its picture, but a coordinate further out than this many picture sides is a mistake, and
+# A polygon may leave its image, but a coordinate further out than this many image sides is a mistake, and
 # rasterising it would take memory in proportion.
 _FARTHEST_SIDES = 16
 # pycocotools counts in 32 bits.
@@ -33,7 +33,7 @@ class Mask:
     """A non-empty binary mask, run-length encoded.
 
     Args:
-        size_hw: height and width of the picture, px.
+        size_hw: height and width of the image, px.
         counts: COCO's compressed run lengths as text.
 
     Raises:
@@ -87,9 +87,7 @@ class Mask:
                 raise UnusableError(DropReason.BAD_POLYGON, f"polygon part {index} {fault}")
         rle = coco_mask.merge(coco_mask.frPyObjects([list(part) for part in polygons], height, width))
         if not coco_mask.area(rle):
-            raise UnusableError(
-                DropReason.OUTSIDE_IMAGE, f"the polygon covers no pixel of the {width}x{height} picture"
-            )
+            raise UnusableError(DropReason.OUTSIDE_IMAGE, f"the polygon covers no pixel of the {width}x{height} image")
         return cls._from_rle(rle)
 
     @classmethod
@@ -97,7 +95,7 @@ class Mask:
         """Read any of COCO's three spellings: polygon list, uncompressed run lengths, compressed run lengths.
 
         Raises:
-            UnusableError: the segmentation is none of these or does not fit a picture of ``size_hw``.
+            UnusableError: the segmentation is none of these or does not fit an image of ``size_hw``.
 
         """
         if isinstance(segmentation, list):
@@ -109,7 +107,7 @@ class Mask:
             )
         if segmentation["size"] not in (list(size_hw), size_hw):
             raise UnusableError(
-                DropReason.BAD_MASK, f"mask size {segmentation['size']} in a picture of {list(size_hw)} (height, width)"
+                DropReason.BAD_MASK, f"mask size {segmentation['size']} in an image of {list(size_hw)} (height, width)"
             )
         counts = segmentation["counts"]
         if isinstance(counts, list):
@@ -155,7 +153,7 @@ class Mask:
         return left, top, width, height
 
     def oriented(self, orientation: int) -> Mask:
-        """Turn the mask as the EXIF ``orientation`` (1 to 8) turns its picture upright."""
+        """Turn the mask as the EXIF ``orientation`` (1 to 8) turns its image upright."""
         return self if orientation == 1 else Mask.from_array(np.ascontiguousarray(_UPRIGHT[orientation](self.decode())))
 
 
@@ -233,7 +231,7 @@ def run_lengths(counts: str) -> NDArray[np.int64]:
 
 
 def decode_masks(masks: Sequence[Mask], size_hw: tuple[int, int]) -> BoolArray:
-    """Decode several masks of one picture into shape (N, H, W), dtype bool; N may be 0.
+    """Decode several masks of one image into shape (N, H, W), dtype bool; N may be 0.
 
     Raises:
         ValueError: a mask has another size than ``size_hw``.

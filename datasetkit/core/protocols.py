@@ -23,7 +23,7 @@ from datasetkit.core.record import KeyObject, Record
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One record that a source announces, before its picture is opened: cheap, small, in a fixed order.
+    """One record that a source announces, before its image is opened: cheap, small, in a fixed order.
 
     Args:
         record_id: the record's id to be.
@@ -45,10 +45,10 @@ class Reading:
 
     Args:
         record: the record.
-        pixels: its decoded picture, mode RGB, upright, so that no later step decodes it again.
+        pixels: its decoded image, mode RGB, upright, so that no later step decodes it again.
         drops: the annotations and detections that were left out.
-        notices: what was done to the picture and to its record.
-        detections: how many boxes models found in the picture, those left out among them.
+        notices: what was done to the image and to its record.
+        detections: how many boxes models found in the image, those left out among them.
         is_annotated: whether the record comes from a built dataset, so that its phrases and key objects stay.
         is_edited: whether its phrases were changed since, so that status, salience and key flags of its objects are
             computed anew from them.
@@ -65,7 +65,7 @@ class Reading:
 
 
 class Source(Protocol):
-    """Pictures with whatever is known of them.
+    """Images with whatever is known of them.
 
     Iterating twice gives the same entries in the same order. ``read`` may be called from several threads at once.
     """
@@ -79,11 +79,11 @@ class Source(Protocol):
         ...
 
     def entries(self) -> Iterator[Entry]:
-        """Announce every record, without opening pictures."""
+        """Announce every record, without opening images."""
         ...
 
     def read(self, entry: Entry) -> Reading:
-        """Open one entry's picture and make its record; annotations that cannot be used become drops.
+        """Open one entry's image and make its record; annotations that cannot be used become drops.
 
         Raises:
             UnusableError: the record as a whole cannot be used.
@@ -117,8 +117,8 @@ class SourceContext:
     """What a source is told beside its own options.
 
     Args:
-        limits: of pictures.
-        license: of pictures for which the source names none.
+        limits: of images.
+        license: of images for which the source names none.
         aligner: tells which of several descriptions names most objects.
         wanted: how many entries are read at most; None reads all.
 
@@ -143,7 +143,7 @@ class NounPhrase:
         plural: whether it names more than one.
         definite: whether it may speak of something named before ("the cat"), rather than something new ("a cat").
         other: whether it names something beside what was named before ("another man").
-        is_object: whether it can name something in a picture; "the top", "a view" cannot.
+        is_object: whether it can name something in an image; "the top", "a view" cannot.
 
     """
 
@@ -171,9 +171,9 @@ class Naming:
     """Which objects a text names.
 
     Args:
-        present: phrases, verbatim, that name at least one object of the picture.
-        absent: phrases, verbatim, that name something of a known category that the picture does not have.
-        object_ids: ids of the picture's objects that are named.
+        present: phrases, verbatim, that name at least one object of the image.
+        absent: phrases, verbatim, that name something of a known category that the image does not have.
+        object_ids: ids of the image's objects that are named.
 
     """
 
@@ -183,14 +183,14 @@ class Naming:
 
 
 class ObjectNamer(Protocol):
-    """Tells which of a picture's objects a text names, such as one that a model wrote about it."""
+    """Tells which of an image's objects a text names, such as one that a model wrote about it."""
 
     def name(self, text: str, objects: Sequence[KeyObject]) -> Naming:
-        """Hold a text's phrases against the objects of a picture.
+        """Hold a text's phrases against the objects of an image.
 
         Args:
-            text: the text; it need not be true of the picture, nor have any phrase.
-            objects: all objects of the picture.
+            text: the text; it need not be true of the image, nor have any phrase.
+            objects: all objects of the image.
 
         """
         ...
@@ -200,7 +200,7 @@ class Aligner(Protocol):
     """Aligns a description with objects that are known, from words alone."""
 
     def align(self, record: Record) -> Record:
-        """Add to a record; the picture, the description and the source stay as they are."""
+        """Add to a record; the image, the description and the source stay as they are."""
         ...
 
 
@@ -208,10 +208,10 @@ class Annotator(Protocol):
     """Annotates images by models: takes several readings at once."""
 
     def annotate(self, readings: Sequence[Reading]) -> list[Reading | Drop]:
-        """Add to each record; the picture and the source stay as they are.
+        """Add to each record; the image and the source stay as they are.
 
         Returns:
-            in the order of ``readings``: the fuller reading, or a drop of scope ``record`` where that one picture
+            in the order of ``readings``: the fuller reading, or a drop of scope ``record`` where that one image
             cannot be annotated.
 
         """
@@ -239,20 +239,20 @@ class Model(Protocol):
 
 
 class Captioner(Model, Protocol):
-    """Describes pictures."""
+    """Describes images."""
 
     def caption(self, images: Sequence[Image.Image]) -> list[Caption]:
-        """Describe each picture (mode RGB, upright)."""
+        """Describe each image (mode RGB, upright)."""
         ...
 
 
 class Detector(Model, Protocol):
-    """Finds the phrases of a query in a picture."""
+    """Finds the phrases of a query in an image."""
 
     def detect(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Detections | UnusableError]:
-        """Look for each picture's (mode RGB, upright) own query; queries without spans give no boxes.
+        """Look for each image's (mode RGB, upright) own query; queries without spans give no boxes.
 
-        Boxes come in order of their best scores, the best first. An error stands in the place of a picture for which
+        Boxes come in order of their best scores, the best first. An error stands in the place of an image for which
         the model's answer is of no use.
         """
         ...
@@ -264,28 +264,28 @@ class Segmenter(Model, Protocol):
     def segment(
         self, images: Sequence[Image.Image], boxes_xyxy: Sequence[FloatArray]
     ) -> list[list[Segment] | UnusableError]:
-        """Give one segment for each box of each picture (mode RGB, upright).
+        """Give one segment for each box of each image (mode RGB, upright).
 
-        An error stands in the place of a picture that cannot be segmented.
+        An error stands in the place of an image that cannot be segmented.
 
         Args:
             images: each is encoded once, however many boxes it has; one without boxes is not encoded.
-            boxes_xyxy: for each picture its boxes, shape (N, 4), px; N may be 0.
+            boxes_xyxy: for each image its boxes, shape (N, 4), px; N may be 0.
 
         """
         ...
 
 
 class Grounder(Model, Protocol):
-    """Finds a query's phrases in a picture and cuts them out: a detector and a segmenter, or one model for both."""
+    """Finds a query's phrases in an image and cuts them out: a detector and a segmenter, or one model for both."""
 
     def ground(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Grounding | UnusableError]:
-        """Look for each picture's own query; an error stands in the place of a picture that cannot be grounded."""
+        """Look for each image's own query; an error stands in the place of an image that cannot be grounded."""
         ...
 
 
 class CropScorer(Model, Protocol):
-    """Says how much a crop of a picture looks like a phrase."""
+    """Says how much a crop of an image looks like a phrase."""
 
     def score(self, crops: Sequence[Image.Image], phrases: Sequence[str]) -> FloatArray:
         """Give the similarity of each crop to its own phrase, shape (N,), range [0, 1]."""

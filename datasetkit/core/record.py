@@ -1,4 +1,4 @@
-"""The record: one picture, its objects' masks, its description and how the two belong together.
+"""The record: one image, its objects' masks, its description and how the two belong together.
 
 Owns the central types. They are frozen and check themselves when made: a record that exists is a valid one.
 """
@@ -69,7 +69,7 @@ def _require_unit(name: str, value: float | None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class EncodedImage:
-    """A picture as the bytes of an image file, upright.
+    """An image as the bytes of an image file, upright.
 
     Args:
         data: the encoded file (JPEG, PNG, ...).
@@ -86,14 +86,12 @@ class EncodedImage:
     height: int
 
     def __post_init__(self) -> None:
-        _require(bool(self.data), f"picture {self.name!r} has no bytes")
+        _require(bool(self.data), f"image {self.name!r} has no bytes")
         _require(
             "\\" not in self.name and {"", ".", ".."}.isdisjoint(self.name.split("/")),
-            f"picture name {self.name!r} must be a file name, or a relative path with / between its parts",
+            f"image name {self.name!r} must be a file name, or a relative path with / between its parts",
         )
-        _require(
-            self.width > 0 and self.height > 0, f"picture of {self.width}x{self.height} px; sides must be positive"
-        )
+        _require(self.width > 0 and self.height > 0, f"image of {self.width}x{self.height} px; sides must be positive")
 
     @property
     def size_hw(self) -> tuple[int, int]:
@@ -254,7 +252,7 @@ class Phrase:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question about the picture with its answer.
+    """A question about the image with its answer.
 
     Args:
         question: the question's text.
@@ -281,7 +279,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where a picture came from.
+    """Where an image came from.
 
     Args:
         uri: address, or path relative to the source's folder; never an absolute path of the building machine.
@@ -304,17 +302,17 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One picture with its description, objects, phrases and questions: the unit that flows through everything.
+    """One image with its description, objects, phrases and questions: the unit that flows through everything.
 
     Args:
-        record_id: unique in the dataset; ``image_id/caption_id`` where one picture has several descriptions.
-        image_id: the picture's id in its source.
-        image: the picture.
+        record_id: unique in the dataset; ``image_id/caption_id`` where one image has several descriptions.
+        image_id: the image's id in its source.
+        image: the image.
         description: the text, or None where there is none (yet).
         objects: every object known, mentioned or not.
         phrases: the description's noun phrases in order of their start.
-        questions: questions about the picture.
-        source: where the picture came from.
+        questions: questions about the image.
+        source: where the image came from.
         absent_categories: categories that were looked for and are not in the image.
         partial_categories: categories of which not every instance in the image is among the objects.
         language: of the description, as a BCP 47 tag ("en"); None where nobody said.

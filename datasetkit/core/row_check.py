@@ -76,7 +76,7 @@ def _is_size(value: object) -> bool:
     )
 
 
-def _is_picture(value: object) -> bool:
+def _is_image(value: object) -> bool:
     return isinstance(value, bytes) and bool(value)
 
 
@@ -108,7 +108,7 @@ _TEXT_OR_NULL = _Cell(_is_text, "text", is_nullable=True)
 _FLAG = _Cell(lambda value: isinstance(value, bool | np.bool_), "true or false")
 _UNIT = _Cell(_is_unit, "a number in [0, 1]", is_nullable=True)
 _BOX = _Cell(_is_box, "four finite numbers (left, top, width, height)", is_nullable=True)
-_IMAGE = _Struct({"bytes": _Cell(_is_picture, "an encoded image"), "path": _NAME})
+_IMAGE = _Struct({"bytes": _Cell(_is_image, "an encoded image"), "path": _NAME})
 _OVERLAY = _Struct({"bytes": _IMAGE.of["bytes"], "path": _TEXT_OR_NULL})
 _MAKER = _one_of(Maker, is_nullable=True)
 _OBJECT = _Struct(

@@ -1,4 +1,4 @@
-"""Helpers for whoever uses a published dataset: masks and pictures of plain rows. Owns how rows of any format are read.
+"""Helpers for whoever uses a published dataset: masks and images of plain rows. Owns how rows of any format are read.
 
 A row is what ``datasets`` gives in any of its formats (plain, numpy, torch), a row of a pandas frame, or a mapping from
 ``pyarrow``'s ``to_pylist``. No helper needs more of it than the columns that it speaks of.
@@ -214,11 +214,11 @@ def phrase_masks(row: Row, phrase: str | int) -> BoolArray:
 
 
 def overlay(row: Row, max_side_px: int | None = None) -> Image.Image:
-    """Draw a row's key objects over its picture, as the column ``overlay`` shows them, in full size.
+    """Draw a row's key objects over its image, as the column ``overlay`` shows them, in full size.
 
     Args:
         row: of a dataset.
-        max_side_px: the longer side of the result; None keeps the picture's size, and no picture is enlarged.
+        max_side_px: the longer side of the result; None keeps the image's size, and no image is enlarged.
 
     Returns:
         mode RGB.
@@ -228,31 +228,31 @@ def overlay(row: Row, max_side_px: int | None = None) -> Image.Image:
         raise RecordError(f"max_side_px is {max_side_px!r}; give a number of pixels, or None for the image's own size")
     with _as_rows_are():
         key_objects = [KeyObject(int(item["id"]), _mask(item)) for item in _items(row, "objects") if item["is_key"]]
-    pixels = picture(row)
+    pixels = row_image(row)
     return draw_overlay(pixels, key_objects, max_side_px or max(pixels.size))
 
 
-def picture(row: Row) -> Image.Image:
-    """Give a row's picture, mode RGB, whether the column came decoded, as an array, or as ``{bytes, path}``.
+def row_image(row: Row) -> Image.Image:
+    """Give a row's image, mode RGB, whether the column came decoded, as an array, or as ``{bytes, path}``.
 
     Raises:
-        RecordError: the column holds none of these, or a picture of another size than the row says.
+        RecordError: the column holds none of these, or an image of another size than the row says.
 
     """
-    pixels = picture_of(_column(row, "image"))
+    pixels = image_of(_column(row, "image"))
     if (pixels.height, pixels.width) != _size_hw(row):
-        raise RecordError(f"the picture has {pixels.width}x{pixels.height} px; the row says {_size_hw(row)[::-1]}")
+        raise RecordError(f"the image has {pixels.width}x{pixels.height} px; the row says {_size_hw(row)[::-1]}")
     return pixels
 
 
-def picture_of(image: Any) -> Image.Image:
-    """Read what a picture column holds in any format, upright, mode RGB.
+def image_of(image: Any) -> Image.Image:
+    """Read what an image column holds in any format, upright, mode RGB.
 
     An array of shape (H, W) is taken as grey, one of (H, W, 4) as RGBA: that of a palette or of CMYK does not tell its
     colours.
 
     Raises:
-        RecordError: it is no picture, no array and no mapping with bytes.
+        RecordError: it is no image, no array and no mapping with bytes.
 
     """
     if isinstance(image, Mapping) and image.get("bytes") is not None:
@@ -261,7 +261,7 @@ def picture_of(image: Any) -> Image.Image:
         return rgb_pixels(image, "image")
     if hasattr(image, "__array__"):
         return rgb_pixels(Image.fromarray(_height_first(image)), "image")
-    raise RecordError(f"image is a {type(image).__name__}; give a picture, an array, or a mapping with its bytes")
+    raise RecordError(f"image is a {type(image).__name__}; give an image, an array, or a mapping with its bytes")
 
 
 def _height_first(image: Any) -> NDArray[Any]:

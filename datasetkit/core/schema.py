@@ -207,7 +207,7 @@ def record_to_row(record: Record, overlay_jpeg: bytes | None = None) -> dict[str
 
     Args:
         record: the record.
-        overlay_jpeg: the small picture with masks, as JPEG bytes; None leaves the column out.
+        overlay_jpeg: the small image with masks, as JPEG bytes; None leaves the column out.
 
     """
     row: dict[str, Any] = {"image": {"bytes": record.image.data, "path": record.image.name}}
@@ -270,7 +270,7 @@ def row_to_record(row: Mapping[str, Any]) -> Record:
         row: as Parquet holds it, or as ``datasets`` gives it with ``Image(decode=False)``.
 
     Raises:
-        RecordError: the picture is already decoded, or a value is none that a record can have; names its column.
+        RecordError: the image is already decoded, or a value is none that a record can have; names its column.
         UnusableError: a mask is damaged.
 
     """

@@ -1,7 +1,7 @@
 """The way of a record through a build: read, annotated, drawn, spelt as a row. Owns what runs in which thread.
 
-Pictures are read ahead and rows are finished behind by threads; models run in between, in the calling thread, on as
-many pictures at once as they take.
+Images are read ahead and rows are finished behind by threads; models run in between, in the calling thread, on as
+many images at once as they take.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class Batches(Generic[Item, Result]):
             elif len(batch) > 1:
                 self.size = len(batch) // 2
             else:
-                results.append(UnusableError(DropReason.OUT_OF_MEMORY, "not enough memory for this picture alone"))
+                results.append(UnusableError(DropReason.OUT_OF_MEMORY, "not enough memory for this image alone"))
         return results
 
     def _attempt(self, batch: Sequence[Item]) -> Sequence[Result | UnusableError] | None:

@@ -63,7 +63,7 @@ def find_columns(schema: pa.Schema, where: str, options: TableOptions) -> Column
         options: which columns are named.
 
     Raises:
-        SourceError: a named column is missing or of the wrong type, or none, or no one, can be the pictures'.
+        SourceError: a named column is missing or of the wrong type, or none, or no one, can be the images'.
 
     """
     image, text, row_id = options.image_column, options.text_column, options.id_column
@@ -76,7 +76,7 @@ def find_columns(schema: pa.Schema, where: str, options: TableOptions) -> Column
     nested = [] if top not in schema.names else list(leaves_of_type(schema.field(top).type, str(top)))
     is_text = text is None or (text, TEXT) in nested
     for name, column, fits, kind in (
-        (image, image, lambda kind: is_picture(only_item(kind)), "pictures"),
+        (image, image, lambda kind: is_image_column(only_item(kind)), "images"),
         (text, top, lambda _: is_text, "text"),
         (row_id, row_id, _is_id, "ids"),
     ):
@@ -123,8 +123,10 @@ def _has(schema: pa.Schema, name: str) -> bool:
 
 def _find_image(schema: pa.Schema, where: str) -> str:
     features = _features(schema)
-    single = [name for name in schema.names if _has(schema, name) and is_picture(schema.field(name).type)]
-    several = [name for name in schema.names if _has(schema, name) and is_picture(only_item(schema.field(name).type))]
+    single = [name for name in schema.names if _has(schema, name) and is_image_column(schema.field(name).type)]
+    several = [
+        name for name in schema.names if _has(schema, name) and is_image_column(only_item(schema.field(name).type))
+    ]
     possible = single or several
     declared = [name for name in possible if features.get(name) == "Image"]
     undeclared = [name for name in possible if features.get(name, "Value") == "Value"]
@@ -135,11 +137,11 @@ def _find_image(schema: pa.Schema, where: str) -> str:
         if names:
             known = next((name for name in PICTURE_NAMES if name in names), None)
             if known is None:
-                raise SourceError(f"{where}: any of {', '.join(names)} may hold the pictures; name one as image column")
+                raise SourceError(f"{where}: any of {', '.join(names)} may hold the images; name one as image column")
             return known
     raise SourceError(
-        f"{where} has no column of encoded pictures; it has {', '.join(schema.names)}. Where rows name files, use "
-        "`build folder` with the rows as metadata.parquet beside the pictures, their names in file_name"
+        f"{where} has no column of encoded images; it has {', '.join(schema.names)}. Where rows name files, use "
+        "`build folder` with the rows as metadata.parquet beside the images, their names in file_name"
     )
 
 
@@ -156,7 +158,7 @@ def _features(schema: pa.Schema) -> dict[str, str]:
         return {}
 
 
-def is_picture(kind: pa.DataType) -> bool:
+def is_image_column(kind: pa.DataType) -> bool:
     """Return whether a column of a type may hold encoded images."""
     if pa.types.is_struct(kind):
         index = kind.get_field_index("bytes")

@@ -1,4 +1,4 @@
-"""Files of sources. Owns what their names say of splits and shards, and how a picture's file is read."""
+"""Files of sources. Owns what their names say of splits and shards, and how an image's file is read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from datasetkit.core.text import set_of_words
 
 CAPTION_COLUMNS = ("description", "caption", "text", "captions")
 NO_CAPTION_COLUMN = "no column description, caption or text"
-PICTURE_SUFFIXES = set_of_words(
+IMAGE_SUFFIXES = set_of_words(
     ".avif .bmp .gif .j2k .jfif .jp2 .jpe .jpeg .jpg .mpo .pbm .pgm .png .ppm .tif .tiff .webp"
 )
 _SPLITS = {
@@ -46,8 +46,8 @@ def as_text(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def read_picture(path: Place, limits: ImageLimits, root: Place | None = None) -> bytes:
-    """Read a picture file whose size is within the limit.
+def read_image(path: Place, limits: ImageLimits, root: Place | None = None) -> bytes:
+    """Read an image file whose size is within the limit.
 
     Args:
         path: of the file.

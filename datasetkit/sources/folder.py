@@ -23,11 +23,11 @@ from datasetkit.options import FolderOptions
 from datasetkit.runtime.threads import map_in_order
 from datasetkit.sources.columns import TEXT_HINT, Columns
 from datasetkit.sources.files import (
+    IMAGE_SUFFIXES,
     NO_CAPTION_COLUMN,
-    PICTURE_SUFFIXES,
     as_text,
     is_built_folder,
-    read_picture,
+    read_image,
     split_of_folder,
 )
 from datasetkit.sources.metadata import ListedImage, Metadata
@@ -58,7 +58,7 @@ class FolderSource(Source):
     def __init__(self, options: FolderOptions, context: SourceContext = SourceContext()) -> None:
         folder = options.folder
         if not folder.is_dir():
-            raise SourceError(f"{folder} is no folder; give the folder of the pictures")
+            raise SourceError(f"{folder} is no folder; give the folder of the images")
         if is_built_folder(folder):
             raise SourceError(f"{folder} is a built dataset; `datasetkit build parquet {folder}` reads its records")
         self._limits = context.limits
@@ -69,7 +69,7 @@ class FolderSource(Source):
         metadata = [name for name in files if _is_metadata(name, options.metadata)]
         if options.metadata is not None and not metadata:
             raise SourceError(f"{folder} holds no file {options.metadata}; it holds {first_few(files)}")
-        images = [name for name in files if splitext(name)[1].lower() in PICTURE_SUFFIXES]
+        images = [name for name in files if splitext(name)[1].lower() in IMAGE_SUFFIXES]
         self._metadata = metadata
         described = Metadata(options, self._names, self._unused, metadata)
         self._exported = described.exported
@@ -79,8 +79,8 @@ class FolderSource(Source):
         ]
         if not self._images:
             held = f"; it holds {first_few(files)}" if files else ""
-            endings = ", ".join(sorted(PICTURE_SUFFIXES))
-            raise SourceError(f"{folder} holds no picture ({endings}) and no metadata file{held}")
+            endings = ", ".join(sorted(IMAGE_SUFFIXES))
+            raise SourceError(f"{folder} holds no image ({endings}) and no metadata file{held}")
         known = {*images, *metadata}
         others = [name for name in files if name not in known]
         of_records = {image.name for image in self._images if image.row is not None}
@@ -146,7 +146,7 @@ class FolderSource(Source):
         image: ListedImage = entry.handle
         if image.fault is not None:
             raise UnusableError(*image.fault)
-        data = read_picture(self._names.folder / image.name, self._limits, self._names.folder)
+        data = read_image(self._names.folder / image.name, self._limits, self._names.folder)
         if image.row is not None:
             exported, number = image.row
             return self._reader.read(entry, exported.row(number, data), _RECORD, entry.record_id)

@@ -1,6 +1,6 @@
 """Datasets of the Hugging Face Hub. Owns the commit that is read, and the way of a row there to its record.
 
-Everything goes through ``datasets``, which never runs code of a repository. Pictures stay encoded as they are. Rows of
+Everything goes through ``datasets``, which never runs code of a repository. Images stay encoded as they are. Rows of
 datasets that were built here come back as the records they were.
 """
 
@@ -118,9 +118,9 @@ class HubSource(RowSource):
         schema = schema_of(dataset, repo)
         columns = find_columns(schema, f"{repo} {name}", self._options)
         count_unused(self._unused, schema, columns)
-        pictures = encoded(dataset, columns)
+        images = encoded(dataset, columns)
         if not self._options.streaming:
-            return _Split(name, dataset, columns, first, len(dataset), pictures.__getitem__)
+            return _Split(name, dataset, columns, first, len(dataset), images.__getitem__)
         rows = stated_rows(dataset, name)
         if rows is None:
             if wanted is None:
@@ -129,7 +129,7 @@ class HubSource(RowSource):
                 )
             others = [column for column in dataset.features if column != columns.image]
             rows = count_rows(self._source.keys(name, dataset, (others or [columns.image])[:1]), wanted)
-        in_order = InOrder(lambda number: rows_from(pictures, number, repo))
+        in_order = InOrder(lambda number: rows_from(images, number, repo))
         return _Split(name, dataset, columns, first, rows, in_order.take)
 
     def _ids(self, split: _Split) -> Iterator[tuple[object, Sequence[int], str | None]]:

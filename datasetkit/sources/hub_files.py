@@ -1,4 +1,4 @@
-"""Pictures that a Hub dataset keeps beside its rows. Owns which names in a row may be opened: the repository's own."""
+"""Images that a Hub dataset keeps beside its rows. Owns which names in a row may be opened: the repository's own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from datasetkit.core.errors import SourceError, UnusableError
 from datasetkit.core.ledger import DropReason
 from datasetkit.core.limits import ImageLimits
 from datasetkit.core.paths import leads_out
-from datasetkit.sources.files import as_text, read_picture
+from datasetkit.sources.files import as_text, read_image
 from datasetkit.sources.hub_loading import without_queries
 
 _PLACE = re.compile(r"(?P<archive>(?:zip|tar)://[^:]*::)?(?P<file>.+)", re.DOTALL)
@@ -37,7 +37,7 @@ class RepositoryFiles:
         self._limits = limits
 
     def opened(self, value: Any) -> Any:
-        """Give a cell with its picture's bytes, where it only names a file of the repository; any other as it is.
+        """Give a cell with its image's bytes, where it only names a file of the repository; any other as it is.
 
         Raises:
             UnusableError: the file cannot be read, or is too large.
@@ -53,7 +53,7 @@ class RepositoryFiles:
         if is_streamed or (match and match["archive"] and self._is_cached(file)):
             return {"bytes": self._streamed(path), "path": PurePosixPath(path.split("::")[0]).name}
         if self._is_cached(path):
-            return {"bytes": read_picture(Path(path), self._limits), "path": PurePosixPath(path).name}
+            return {"bytes": read_image(Path(path), self._limits), "path": PurePosixPath(path).name}
         raise UnusableError(DropReason.PATH_ESCAPES, f"{as_text(path)!r} is no file of the dataset's repository")
 
     def _is_cached(self, path: str) -> bool:

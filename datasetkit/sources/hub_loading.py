@@ -102,7 +102,7 @@ def schema_of(dataset: Any, repo: str) -> pa.Schema:
 
 
 def encoded(dataset: Any, columns: Columns) -> Any:
-    """Leave only the columns that are read, pictures as the bytes that they are."""
+    """Leave only the columns that are read, images as the bytes that they are."""
     import datasets
 
     if isinstance(dataset, datasets.IterableDataset):

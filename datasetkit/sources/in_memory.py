@@ -19,8 +19,8 @@ from datasetkit.core.limits import ImageLimits
 from datasetkit.core.protocols import Entry, Reading, SourceContext
 from datasetkit.core.schema import FIRST_VERSION, SCHEMA_VERSION, row_schema
 from datasetkit.options.sources import TableOptions
-from datasetkit.sources.columns import PICTURE_NAMES, TEXT_HINT, Columns, count_unused, find_columns, is_picture
-from datasetkit.sources.files import CAPTION_COLUMNS, NO_CAPTION_COLUMN, read_picture, split_of_value
+from datasetkit.sources.columns import PICTURE_NAMES, TEXT_HINT, Columns, count_unused, find_columns, is_image_column
+from datasetkit.sources.files import CAPTION_COLUMNS, NO_CAPTION_COLUMN, read_image, split_of_value
 from datasetkit.sources.hub_loading import encoded
 from datasetkit.sources.rows import Row, RowReader, RowSource, only_image
 from datasetkit.sources.unused import Unused
@@ -124,7 +124,7 @@ class InMemorySource(RowSource):
         row = self._row(number)
         image = row[self._columns.image]
         if isinstance(image, Path):
-            row[self._columns.image] = {"bytes": read_picture(image, self._limits, image.parent), "path": image.name}
+            row[self._columns.image] = {"bytes": read_image(image, self._limits, image.parent), "path": image.name}
         elif isinstance(image, Image.Image | np.ndarray):
             name = f"{entry.record_id.replace('/', '-')}.png"
             row[self._columns.image] = {"bytes": _png(image), "path": name}
@@ -182,7 +182,7 @@ def _kind(value: object, *, is_image: bool, is_text: bool = False) -> pa.DataTyp
     images = Image.Image | bytes | bytearray | memoryview | Path | np.ndarray
     if isinstance(value, images) or (isinstance(value, Mapping) and "bytes" in value):
         return pa.binary()
-    if isinstance(value, list) and value and is_picture(item := _kind(value[0], is_image=is_image)):
+    if isinstance(value, list) and value and is_image_column(item := _kind(value[0], is_image=is_image)):
         return pa.list_(item)
     if isinstance(value, str):
         return pa.binary() if is_image else pa.string()
@@ -204,7 +204,7 @@ def _png(image: Image.Image | np.ndarray[Any, Any]) -> bytes:
 def _digest(image: object, limits: ImageLimits) -> str:
     """Hash what decides an image's pixels: those of an object with their form, or the bytes of a file."""
     if isinstance(image, Path):
-        image = read_picture(image, limits)
+        image = read_image(image, limits)
     if isinstance(image, Mapping):
         image = image.get("bytes")
     if isinstance(image, np.ndarray):

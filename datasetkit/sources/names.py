@@ -21,7 +21,7 @@ from datasetkit.core.ledger import DropReason, NoticeKind
 from datasetkit.core.limits import ImageLimits
 from datasetkit.core.paths import Place, files_below, leads_out, path_inside
 from datasetkit.core.remote import RemotePath
-from datasetkit.sources.files import PICTURE_SUFFIXES, as_text, is_gone, read_picture
+from datasetkit.sources.files import IMAGE_SUFFIXES, as_text, is_gone, read_image
 
 LOOKED_AT = 20
 _Key = Callable[[str], str]
@@ -81,18 +81,18 @@ class FolderNames:
         """Find a file and read it; of a remote one whose name is right, nothing more is asked.
 
         Raises:
-            UnusableError: see :meth:`find` and :func:`~datasetkit.sources.files.read_picture`.
+            UnusableError: see :meth:`find` and :func:`~datasetkit.sources.files.read_image`.
 
         """
         if isinstance(self.folder, RemotePath) and not leads_out(name):
             try:
                 found = FoundFile(PurePosixPath(name).as_posix(), self.folder)
-                return found, read_picture(found.path, limits, self.folder)
+                return found, read_image(found.path, limits, self.folder)
             except UnusableError as error:
                 if error.reason is not DropReason.MISSING or isinstance(error, UnreachableError):
                     raise
         found = self.find(name)
-        return found, read_picture(found.path, limits, self.folder)
+        return found, read_image(found.path, limits, self.folder)
 
     def advice(self, missed: Sequence[str], option: str = "the folder") -> str:
         """Say which change would find most of the first names that were not found, and how many of them.
@@ -242,7 +242,7 @@ def _folded(name: str) -> str:
 
 def _without_ending(name: str) -> str:
     stem, ending = splitext(name)
-    return stem if ending.lower() in PICTURE_SUFFIXES else name
+    return stem if ending.lower() in IMAGE_SUFFIXES else name
 
 
 def _stem(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Parquet files with a picture and a text a row. Owns their footers and the way of a row to its record.
+"""Parquet files with an image and a text a row. Owns their footers and the way of a row to its record.
 
 Rows of our own built folders come back as the records they were. Files are read forwards, a few rows at a time,
 whatever the size of their row groups.

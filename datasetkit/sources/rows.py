@@ -1,4 +1,4 @@
-"""Rows of tables as records. Owns how a picture with a text becomes a record, and how a built record comes back.
+"""Rows of tables as records. Owns how an image with a text becomes a record, and how a built record comes back.
 
 Owns, too, how rows are announced by their numbers.
 """
@@ -80,17 +80,17 @@ class RowReader:
     context: SourceContext
 
     def read(self, entry: Entry, row: Mapping[str, Any], columns: Columns, uri: str) -> Reading:
-        """Make a record of a row as Arrow gives it, pictures encoded; one of a built dataset keeps its own ``uri``.
+        """Make a record of a row as Arrow gives it, images encoded; one of a built dataset keeps its own ``uri``.
 
         Raises:
-            UnusableError: the picture or what stands beside it cannot be used.
+            UnusableError: the image or what stands beside it cannot be used.
 
         """
         if columns.is_record:
             return self._whole(entry, row)
         description = list(texts_in(row[columns.text_path[0]], columns.text_path[1:])) if columns.text else None
         license_name = first_text(row[columns.license]) if columns.license else None
-        data, name = picture_of(row[columns.image], entry.record_id)
+        data, name = image_of(row[columns.image], entry.record_id)
         return self.reading(entry, data, name, description, license_name, uri)
 
     def reading(
@@ -114,7 +114,7 @@ class RowReader:
         return Reading(record, loaded.pixels, (), tuple(Notice(entry.record_id, kind) for kind in kinds))
 
     def _whole(self, entry: Entry, row: Mapping[str, Any]) -> Reading:
-        data, name = picture_of(row["image"], entry.record_id)
+        data, name = image_of(row["image"], entry.record_id)
         loaded = load_image(data, name, self.context.limits)
         kinds = loaded.notices
         try:
@@ -136,7 +136,7 @@ def is_other(loaded: LoadedImage, sha256: str) -> bool:
     return CHANGED_BYTES.isdisjoint(loaded.notices) and hashlib.sha256(loaded.encoded.data).hexdigest() != sha256
 
 
-def picture_of(value: object, record_id: str) -> tuple[bytes, str]:
+def image_of(value: object, record_id: str) -> tuple[bytes, str]:
     """Return a cell's encoded image and its file name; an image without a name is called after its record.
 
     Raises:
@@ -148,7 +148,7 @@ def picture_of(value: object, record_id: str) -> tuple[bytes, str]:
     if not isinstance(data, bytes):
         if isinstance(path, str):
             raise UnusableError(DropReason.NAME_ONLY, f"{record_id} holds only the name {as_text(path)!r}")
-        raise UnusableError(DropReason.MISSING, f"{record_id} holds no picture")
+        raise UnusableError(DropReason.MISSING, f"{record_id} holds no image")
     suffix = next((ending for magic, ending in _MAGIC if data.startswith(magic)), "")
     return data, path if isinstance(path, str) and path else record_id.replace("/", "-") + suffix
 

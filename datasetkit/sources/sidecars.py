@@ -14,7 +14,7 @@ from datasetkit.core.errors import UnusableError
 from datasetkit.core.ledger import DropReason, PassedOverKind
 from datasetkit.core.paths import Place, read_part
 from datasetkit.core.text import set_of_words
-from datasetkit.sources.files import CAPTION_COLUMNS, PICTURE_SUFFIXES, as_text, unreadable
+from datasetkit.sources.files import CAPTION_COLUMNS, IMAGE_SUFFIXES, as_text, unreadable
 from datasetkit.sources.tables import table_kind
 from datasetkit.sources.texts import decoded
 from datasetkit.sources.unused import (
@@ -28,7 +28,7 @@ from datasetkit.sources.unused import (
 
 _TEXTS = (".txt", ".caption", ".json")
 _LARGEST_TEXT_BYTES = 2**24
-_KEYED = PICTURE_SUFFIXES | {*_TEXTS, ".xml", ".npz"}
+_KEYED = IMAGE_SUFFIXES | {*_TEXTS, ".xml", ".npz"}
 _HEAD_BYTES = 2**16
 _LOOKED_AT = 20
 _UNREAD = set_of_words(

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from datasetkit.core.errors import SourceError
 from datasetkit.core.ledger import DropReason, NoticeKind
 from datasetkit.core.paths import Place, as_place, leads_out
-from datasetkit.sources.files import PICTURE_SUFFIXES, as_text
+from datasetkit.sources.files import IMAGE_SUFFIXES, as_text
 from datasetkit.sources.tar_index import Break, Member
 from datasetkit.sources.unused import Unused
 
@@ -28,7 +28,7 @@ class Sample:
 
     shard: int
     key: str
-    picture: Member | None = None
+    image_member: Member | None = None
     text: Member | None = None
     json: Member | None = None
     notices: tuple[NoticeKind, ...] = ()
@@ -45,7 +45,7 @@ class _Members:
 
     @property
     def images(self) -> list[str]:
-        return [ending for ending in self.endings if f".{ending}" in PICTURE_SUFFIXES]
+        return [ending for ending in self.endings if f".{ending}" in IMAGE_SUFFIXES]
 
 
 def expanded(pattern: Place) -> list[Place]:
@@ -80,7 +80,7 @@ def group(
     """
     for found in _by_key(item for item in members if isinstance(item, Member)):
         has_image = found.images or not any(
-            _last_ending(item.name) in PICTURE_SUFFIXES for item in found.endings.values()
+            _last_ending(item.name) in IMAGE_SUFFIXES for item in found.endings.values()
         )
         apart = [found] if has_image else _by_key(found.endings.values(), ends_last=True)
         yield from (_sample(shard, one, text_endings, unused) for one in apart)
@@ -113,11 +113,11 @@ def _sample(shard: int, found: _Members, text_endings: Sequence[str], unused: Un
     used = [ending for ending in (image, text, "json") if ending in endings]
     for ending in endings if image is not None else ():
         if ending not in used:
-            unused.member(ending, is_image=_last_ending(f".{ending}") in PICTURE_SUFFIXES)
+            unused.member(ending, is_image=_last_ending(f".{ending}") in IMAGE_SUFFIXES)
     at_fault = (endings[ending] for ending in (used if image is not None else endings))
     fault = next((fault for member in at_fault if (fault := _fault_of(member))), None)
-    picture, text_member = endings.get(image or "\0"), endings.get(text or "\0")
-    return Sample(shard, as_text(found.key), picture, text_member, endings.get("json"), found.notices, fault)
+    image_member, text_member = endings.get(image or "\0"), endings.get(text or "\0")
+    return Sample(shard, as_text(found.key), image_member, text_member, endings.get("json"), found.notices, fault)
 
 
 def _fault_of(member: Member) -> tuple[DropReason, str] | None:

@@ -1,4 +1,4 @@
-"""What stands beside a picture in a WebDataset shard. Owns how ``KEY.txt`` and ``KEY.json`` are read.
+"""What stands beside an image in a WebDataset shard. Owns how ``KEY.txt`` and ``KEY.json`` are read.
 
 ``KEY.json`` of shards that ``datasetkit export`` wrote holds a whole record, its nested columns as JSON text.
 """

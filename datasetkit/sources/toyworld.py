@@ -2,7 +2,7 @@
 
 An object's category is its colour and shape in the domain's words ("red star"): what a caption has to get right for the
 object to count as named, and enough to tell most objects of a scene apart. Its last word is the shape. Size stays in
-the words of the description, as it says more about the picture than about the thing.
+the words of the description, as it says more about the image than about the thing.
 
 Pronouns are phrases too, with the reason ``pronoun``, so that figures about noun phrases can leave them out.
 """
@@ -40,7 +40,7 @@ from datasetkit.toyworld.scenes import Scene, SceneConfig, Split, combinations_f
 LICENSE = "cc0-1.0"
 PRONOUN = "pronoun"
 
-# Part of the fingerprint: raise it with every change that alters a picture, a mask or a text.
+# Part of the fingerprint: raise it with every change that alters an image, a mask or a text.
 GENERATOR_VERSION = 1
 
 

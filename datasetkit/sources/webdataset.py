@@ -36,7 +36,7 @@ class WebdatasetSource(RowSource):
     """Samples of tar shards.
 
     Raises:
-        SourceError: there is no shard, one cannot be opened, or none holds a picture.
+        SourceError: there is no shard, one cannot be opened, or none holds an image.
 
     """
 
@@ -62,10 +62,10 @@ class WebdatasetSource(RowSource):
             digest.update(json.dumps([name, path.stat().st_size, told]).encode())
             self._samples.extend(group(number, name, members, endings, self._unused))
         self._fingerprint = digest.hexdigest()
-        if not any(sample.picture for sample in self._samples):
+        if not any(sample.image_member for sample in self._samples):
             details = [sample.fault[1] for sample in self._samples if sample.fault]
             shards = ", ".join(map(str, options.shards))
-            raise SourceError(details[0] if details else f"{shards}: no shard holds a picture")
+            raise SourceError(details[0] if details else f"{shards}: no shard holds an image")
         self._holds_records = options.text_column is None and self._first_is_record()
         if not self._holds_records:
             self._check_unused()
@@ -97,18 +97,18 @@ class WebdatasetSource(RowSource):
         sample = self._samples[number]
         if sample.fault:
             raise UnusableError(*sample.fault)
-        if sample.picture is None:
-            raise UnusableError(DropReason.MISSING, f"{entry.record_id} has no picture")
-        if sample.picture.size > self._limits.max_bytes:
-            size = f"{as_text(sample.picture.name)} has {sample.picture.size:,} bytes"
+        if sample.image_member is None:
+            raise UnusableError(DropReason.MISSING, f"{entry.record_id} has no image")
+        if sample.image_member.size > self._limits.max_bytes:
+            size = f"{as_text(sample.image_member.name)} has {sample.image_member.size:,} bytes"
             raise UnusableError(DropReason.TOO_MANY_BYTES, f"{size}; at most {self._limits.max_bytes:,} are allowed")
         shard, path = self._shards[sample.shard]
-        data = bytes_of(path, sample.picture)
+        data = bytes_of(path, sample.image_member)
         if self._holds_records:
             row = record_row(path, sample)
             return self._reader.read(entry, row | {"image": row["image"] | {"bytes": data}}, _RECORD, shard)
         description, license_name, notices = self._texts(path, sample)
-        name = PurePosixPath(as_text(sample.picture.name))
+        name = PurePosixPath(as_text(sample.image_member.name))
         return self._reader.reading(entry, data, name.name, description, license_name, f"{shard}/{name}", notices)
 
     def _texts(self, path: Place, sample: Sample) -> tuple[object, str | None, tuple[NoticeKind, ...]]:

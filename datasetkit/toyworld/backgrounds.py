@@ -1,4 +1,4 @@
-"""Background patterns. Owns what each kind is: a field over the canvas without the picture's tone.
+"""Background patterns. Owns what each kind is: a field over the canvas without the image's tone.
 
 Products of matrices and sines are computed in float64 and rounded: processors compute them by different instructions,
 whose float32 results differ, and a scene must have the same bytes on all.

@@ -21,7 +21,7 @@ ObjectIds = tuple[int, ...]
 
 
 class Relation(StrEnum):
-    """How one object lies to another in the picture."""
+    """How one object lies to another in the image."""
 
     LEFT = "left"
     RIGHT = "right"

@@ -1,4 +1,4 @@
-"""Turns a scene into a picture. Owns colours and shading; masks come from the raster module, by the same distances."""
+"""Turns a scene into an image. Owns colours and shading; masks come from the raster module, by the same distances."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def render(scene: Scene) -> NDArray[np.uint8]:
 
 
 def encode_png(pixels: NDArray[np.uint8]) -> bytes:
-    """Encode a picture, shape (H, W, 3), RGB, uint8, as PNG; equal pixels give equal bytes."""
+    """Encode an image, shape (H, W, 3), RGB, uint8, as PNG; equal pixels give equal bytes."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, format="PNG", compress_level=_PNG_COMPRESSION)
     return file.getvalue()

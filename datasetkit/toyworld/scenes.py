@@ -147,7 +147,7 @@ class SceneConfig:
         max_rotation: radians, to either side.
         backgrounds: kinds to choose from.
         noise_std: range of the standard deviation of pixel noise, 8-bit levels.
-        combinations: colours and shapes that may go together, in pictures and in texts about them.
+        combinations: colours and shapes that may go together, in images and in texts about them.
 
     Raises:
         RecipeError: a range is reversed or out of bounds.
@@ -193,7 +193,7 @@ def _require_range(name: str, values: tuple[float, float] | list[float], low: fl
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Everything that is in one picture.
+    """Everything that is in one image.
 
     Args:
         config: what it was sampled by.

@@ -13,7 +13,7 @@ from datasetkit.export.dataset.card.parts import split_card
 from datasetkit.export.dataset.card.render import render_card
 from datasetkit.export.dataset.card.sections import merge_card
 from datasetkit.export.dataset.licenses import card_license, license_text
-from datasetkit.export.dataset.manifest import ASSETS_FOLDER, CARD_NAME, LICENSE_NAME, PICTURES, RECIPE_NAME, Manifest
+from datasetkit.export.dataset.manifest import ASSETS_FOLDER, CARD_NAME, IMAGES, LICENSE_NAME, RECIPE_NAME, Manifest
 from datasetkit.export.dataset.samples import write_samples
 from datasetkit.export.dataset.statistics import Statistics, compute_statistics
 from datasetkit.options import recipe_yaml
@@ -40,13 +40,13 @@ def describe(
     licenses = statistics.total.licenses
     lists_licenses = "license_link" in card_license(licenses, LICENSE_NAME)
     samples = write_samples(folder, manifest)
-    pictures = [path.name for path in (samples, *write_plots(statistics, folder)) if path is not None]
-    files = (*(f"{ASSETS_FOLDER}/{name}" for name in pictures), *([LICENSE_NAME] if lists_licenses else []))
+    images = [path.name for path in (samples, *write_plots(statistics, folder)) if path is not None]
+    files = (*(f"{ASSETS_FOLDER}/{name}" for name in images), *([LICENSE_NAME] if lists_licenses else []))
     manifest = replace(manifest, files=files)
     manifest.write(folder)
     if lists_licenses:
         write_text(folder / LICENSE_NAME, license_text(licenses))
-    card = _merged_card(manifest, statistics, pictures, reason_meanings, former_card)
+    card = _merged_card(manifest, statistics, images, reason_meanings, former_card)
     write_text(folder / CARD_NAME, card)
     return manifest
 
@@ -61,14 +61,14 @@ def update_card(folder: Path, reason_meanings: Mapping[str, str] | None = None) 
 
     """
     manifest, statistics = Manifest.read(folder), Statistics.read(folder)
-    pictures = [name for name in PICTURES if (folder / ASSETS_FOLDER / name).is_file()]
+    images = [name for name in IMAGES if (folder / ASSETS_FOLDER / name).is_file()]
     path = folder / CARD_NAME
     try:
         published = path.read_text(encoding="utf-8") if path.exists() else None
     except UnicodeDecodeError as error:
         raise BuiltFolderError(f"{path} is not UTF-8 text ({error}); save it as UTF-8") from error
     try:
-        card = _merged_card(manifest, statistics, pictures, reason_meanings, published)
+        card = _merged_card(manifest, statistics, images, reason_meanings, published)
     except BuiltFolderError as error:
         raise BuiltFolderError(f"{path} cannot be kept: {error}; mend it, then run this again") from error
     write_text(path, card)
@@ -77,16 +77,16 @@ def update_card(folder: Path, reason_meanings: Mapping[str, str] | None = None) 
 def _merged_card(
     manifest: Manifest,
     statistics: Statistics,
-    pictures: Sequence[str],
+    images: Sequence[str],
     reason_meanings: Mapping[str, str] | None,
     published: str | None,
 ) -> str:
     if published is None:
-        return render_card(manifest, statistics, pictures, reason_meanings)
+        return render_card(manifest, statistics, images, reason_meanings)
     front, _ = split_card(published)
     name = read_front_matter(published).get("pretty_name") if front.strip() else None
     title = name if isinstance(name, str) and name.strip() else None  # what the card's owner calls the dataset
-    return merge_card(render_card(manifest, statistics, pictures, reason_meanings, title), published)
+    return merge_card(render_card(manifest, statistics, images, reason_meanings, title), published)
 
 
 def write_plots(statistics: Statistics, folder: Path) -> tuple[Path, ...]:

@@ -17,10 +17,10 @@ from datasetkit.core.files import replace_file
 from datasetkit.export.dataset.manifest import (
     ASSETS_FOLDER,
     DATA_FOLDER,
+    IMAGES,
     LICENSE_NAME,
     MANIFEST_NAME,
     PAPERS,
-    PICTURES,
     Manifest,
 )
 
@@ -60,7 +60,7 @@ def finish(folder: Path, journal: Path) -> None:
 
 
 def _ours(folder: Path) -> list[str]:
-    names = [MANIFEST_NAME, DATA_FOLDER, *(f"{ASSETS_FOLDER}/{name}" for name in PICTURES), *PAPERS]
+    names = [MANIFEST_NAME, DATA_FOLDER, *(f"{ASSETS_FOLDER}/{name}" for name in IMAGES), *PAPERS]
     with suppress(BuiltFolderError):  # nothing was published yet
         if LICENSE_NAME in Manifest.read(folder).files:
             names.append(LICENSE_NAME)

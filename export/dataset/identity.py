@@ -73,7 +73,7 @@ class BuildIdentity:
         return asdict(self)
 
     def is_same(self, other: BuildIdentity) -> bool:
-        """Whether another build gives the same bytes; the order of options counts, as pictures go to splits by it.
+        """Whether another build gives the same bytes; the order of options counts, as images go to splits by it.
 
         Options that either lacks, because they were added later, count as what was done before they were.
         """

@@ -32,10 +32,10 @@ def card_license(licenses: Mapping[str, int], license_file: str) -> dict[str, st
 
 
 def license_text(licenses: Mapping[str, int]) -> str:
-    """Write the file that stands for the license of a dataset whose pictures have several, or an uncommon one."""
+    """Write the file that stands for the license of a dataset whose images have several, or an uncommon one."""
     lines = [f"{count:>10,}  {' '.join(name.split())}" for name, count in licenses.items()]
     return (
-        "The pictures of this dataset keep the licenses under which they were found. The column source.license names\n"
-        f'the license of each record; "{UNKNOWN}" means that the source states none: ask before you use the picture.\n'
+        "The images of this dataset keep the licenses under which they were found. The column source.license names\n"
+        f'the license of each record; "{UNKNOWN}" means that the source states none: ask before you use the image.\n'
         "\n   records  license\n" + "".join(f"{line}\n" for line in lines)
     )

@@ -31,7 +31,7 @@ PAPERS = (CARD_NAME, MANIFEST_NAME, LEDGER_NAME, STATISTICS_NAME, RECIPE_NAME)  
 DATA_FOLDER = "data"
 ASSETS_FOLDER = "assets"
 _SHARD_NAME = re.compile(rf"{DATA_FOLDER}/[^/]+-\d{{5}}-of-\d{{5}}\.parquet")
-PICTURES = ("samples.jpg", "categories.png", "objects.png", "phrases.png")  # what is drawn there, in the card's order
+IMAGES = ("samples.jpg", "categories.png", "objects.png", "phrases.png")  # what is drawn there, in the card's order
 
 
 _MEND = "build again with --overwrite, or give another folder"
@@ -48,8 +48,8 @@ def is_shard_name(path: str) -> bool:
 
 
 def is_generated_name(path: str) -> bool:
-    """Whether a path, relative to the built folder, is one that pictures for the card or the list of licenses have."""
-    return path == LICENSE_NAME or path in {f"{ASSETS_FOLDER}/{name}" for name in PICTURES}
+    """Whether a path, relative to the built folder, is one that images for the card or the list of licenses have."""
+    return path == LICENSE_NAME or path in {f"{ASSETS_FOLDER}/{name}" for name in IMAGES}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Masks as SVG paths. Owns the way from run lengths to a short outline that a browser draws at any size.
 
-A path of a few hundred bytes takes the place of a picture of the mask: it stays sharp, takes the pointer's events and
+A path of a few hundred bytes takes the place of an image of the mask: it stays sharp, takes the pointer's events and
 can be coloured by the page.
 """
 

@@ -26,7 +26,7 @@ class Outcome:
         row: the record as a row, or None where it was dropped.
         annotations_read: how many the entry had.
         drops: of the record, of annotations or of detections.
-        detections: how many boxes models found in the picture, those left out among them.
+        detections: how many boxes models found in the image, those left out among them.
         is_unreachable: whether the source failed, and not the image.
         inputs: the files that the record was made of, as they were before.
 

@@ -84,7 +84,7 @@ def _objects(summary: Summary) -> Figure:
         left.bar([place + shift for place in range(len(counts))], counts, 0.4, color=colour, label=label)
     _label_bins(left, count_labels(summary.objects_per_record.lower)[bins], "records")
     left.legend()
-    right.set_title("Share of the picture that an object covers")
+    right.set_title("Share of the image that an object covers")
     _columns(right, summary.mask_share, share_labels(summary.mask_share.lower), "objects")
     return figure
 

@@ -28,7 +28,7 @@ from datasetkit.core.record import KeyObject, ObjectStatus, Phrase, PhraseStatus
 from datasetkit.core.templates import template_environment
 from datasetkit.export.dataset.outlines import UNITS_PER_PX, inner_point, mask_coverage, svg_path
 
-_PICTURE_MAX_SIDE_PX = 640
+_IMAGE_MAX_SIDE_PX = 640
 _SHOWN_MIN_SIDE_PX = 512
 _PIXELATED_BELOW_PX = 96
 _JPEG_QUALITY = 76
@@ -78,7 +78,7 @@ class RecordView:
     """One record as the page shows it.
 
     Args:
-        picture: data URI of the picture, small.
+        image: data URI of the image, small.
         size_wh: width and height at which the page shows it at most, px.
         pixelated: whether it is so small that its pixels should stay squares.
         objects: key ones first, by salience and area.
@@ -89,7 +89,7 @@ class RecordView:
     """
 
     record: Record
-    picture: str
+    image: str
     size_wh: tuple[int, int]
     pixelated: bool
     objects: tuple[ObjectView, ...]
@@ -157,7 +157,7 @@ def view_record(record: Record) -> RecordView:
             f"{record.image.height}"
         )
     longer = max(pixels.size)
-    scale = min(_PICTURE_MAX_SIDE_PX, max(_SHOWN_MIN_SIDE_PX, longer)) / longer
+    scale = min(_IMAGE_MAX_SIDE_PX, max(_SHOWN_MIN_SIDE_PX, longer)) / longer
     size_wh = (max(1, round(pixels.width * scale)), max(1, round(pixels.height * scale)))
     small = pixels.resize(size_wh, Image.Resampling.LANCZOS, reducing_gap=2.0) if longer > max(size_wh) else pixels
     phrases = tuple(sorted(record.phrases, key=lambda phrase: (phrase.start, -phrase.end)))
@@ -165,7 +165,7 @@ def view_record(record: Record) -> RecordView:
     by_id = {view.item.id: view for view in objects}
     return RecordView(
         record=record,
-        picture="data:image/jpeg;base64," + base64.b64encode(encode_jpeg(small, _JPEG_QUALITY)).decode("ascii"),
+        image="data:image/jpeg;base64," + base64.b64encode(encode_jpeg(small, _JPEG_QUALITY)).decode("ascii"),
         size_wh=size_wh,
         pixelated=longer < _PIXELATED_BELOW_PX,
         objects=objects,

@@ -20,7 +20,7 @@ from datasetkit.export.dataset.reading import naming_row, open_shard, read_row_g
 
 SAMPLES_NAME = "samples.jpg"
 _COUNT, _GRID_COLUMNS = 8, 4
-_PICTURE_WH, _GAP_PX = (288, 216), 16
+_IMAGE_WH, _GAP_PX = (288, 216), 16
 _FONT_PX, _LINE_PX, _LINES = 17, 24, 4
 _LINE_CHARACTERS = 100  # more never fit, and measuring a word of thousands takes long
 _TINT = 0.4
@@ -53,9 +53,9 @@ def write_samples(folder: Path, manifest: Manifest) -> Path | None:
 def thumbnails(folder: Path, manifest: Manifest, max_side_px: int) -> Iterator[tuple[bytes, str]]:
     """Yield every other sample as JPEG, key objects drawn in, with its description."""
     for row in islice(sample_rows(folder, manifest), 0, None, 2):
-        picture = _overlay(row)
-        picture.thumbnail((max_side_px, max_side_px))
-        yield encode_jpeg(picture), row["description"] or ""
+        image = _overlay(row)
+        image.thumbnail((max_side_px, max_side_px))
+        yield encode_jpeg(image), row["description"] or ""
 
 
 def draw_sheet(rows: Sequence[_Row]) -> Image.Image:
@@ -63,17 +63,17 @@ def draw_sheet(rows: Sequence[_Row]) -> Image.Image:
     path = Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
     font = ImageFont.truetype(path, _FONT_PX, layout_engine=ImageFont.Layout.BASIC)
     text_height = max(len(_wrap(row["description"] or "", font)) for row in rows) * _LINE_PX
-    cell_wh = (_PICTURE_WH[0] + _GAP_PX, _PICTURE_WH[1] + _GAP_PX // 2 + text_height + _GAP_PX)
+    cell_wh = (_IMAGE_WH[0] + _GAP_PX, _IMAGE_WH[1] + _GAP_PX // 2 + text_height + _GAP_PX)
     columns = min(len(rows), _GRID_COLUMNS)
     size_wh = (columns * cell_wh[0] + _GAP_PX, -(-len(rows) // columns) * cell_wh[1] + _GAP_PX)
     sheet = Image.new("RGB", size_wh, "white")
     for index, row in enumerate(rows):
         left, top = _GAP_PX + index % columns * cell_wh[0], _GAP_PX + index // columns * cell_wh[1]
-        picture = _overlay(row)
-        picture.thumbnail(_PICTURE_WH, Image.Resampling.LANCZOS)
-        shift = ((_PICTURE_WH[0] - picture.width) // 2, (_PICTURE_WH[1] - picture.height) // 2)
-        sheet.paste(picture, (left + shift[0], top + shift[1]))
-        _write_description(sheet, (left, top + _PICTURE_WH[1] + _GAP_PX // 2), row, font)
+        image = _overlay(row)
+        image.thumbnail(_IMAGE_WH, Image.Resampling.LANCZOS)
+        shift = ((_IMAGE_WH[0] - image.width) // 2, (_IMAGE_WH[1] - image.height) // 2)
+        sheet.paste(image, (left + shift[0], top + shift[1]))
+        _write_description(sheet, (left, top + _IMAGE_WH[1] + _GAP_PX // 2), row, font)
     return sheet
 
 
@@ -123,10 +123,10 @@ def _overlay(row: _Row) -> Image.Image:
 
 
 def _wrap(text: str, font: ImageFont.FreeTypeFont) -> list[tuple[int, int]]:
-    """Break a text into lines that fit under a picture: the span [start, end) of each, at most four."""
+    """Break a text into lines that fit under an image: the span [start, end) of each, at most four."""
     lines: list[tuple[int, int]] = []
     for word in re.finditer(r"\S+", text):
-        if lines and font.getlength(_plain(text[lines[-1][0] : word.end()])) <= _PICTURE_WH[0]:
+        if lines and font.getlength(_plain(text[lines[-1][0] : word.end()])) <= _IMAGE_WH[0]:
             lines[-1] = (lines[-1][0], word.end())
         elif len(lines) < _LINES:
             lines.append(word.span())
@@ -142,7 +142,7 @@ def _write_description(sheet: Image.Image, origin_xy: tuple[int, int], row: _Row
     for number, (start, end) in enumerate(lines):
         is_cut = end - start > _LINE_CHARACTERS or (number == len(lines) - 1 and bool(text[end:].strip()))
         end = min(end, start + _LINE_CHARACTERS)
-        while end > start + 1 and font.getlength(_plain(text[start:end], is_cut)) > _PICTURE_WH[0]:
+        while end > start + 1 and font.getlength(_plain(text[start:end], is_cut)) > _IMAGE_WH[0]:
             end, is_cut = end - 1, True
         left, top = origin_xy[0], origin_xy[1] + number * _LINE_PX
         for phrase_start, phrase_end, colours in _marks(row):

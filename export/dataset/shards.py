@@ -1,7 +1,7 @@
 """Parquet shards: rows in, one finished file out. Owns how rows are laid out in Parquet and how a file becomes durable.
 
-Encoded pictures are stored as they are (they do not compress further) in pages cut where their content says, so that
-the Hub stores equal pictures once; everything else is compressed. Small row groups and a page index let a viewer or a
+Encoded images are stored as they are (they do not compress further) in pages cut where their content says, so that
+the Hub stores equal images once; everything else is compressed. Small row groups and a page index let a viewer or a
 stream fetch a few rows without the rest. Equal rows give equal bytes.
 """
 
@@ -23,7 +23,7 @@ from datasetkit.core.files import PARTIAL, flush_to_disk, naming
 from datasetkit.core.schema import row_schema
 
 ROW_GROUP_ROWS = 400
-ROW_GROUP_PICTURE_BYTES = 32 * 2**20
+ROW_GROUP_IMAGE_BYTES = 32 * 2**20
 _CHUNKING = {"min_chunk_size": 256 * 2**10, "max_chunk_size": 2**20}
 _ZSTD_LEVEL = 3
 _PICTURE_COLUMNS = ("image", "overlay")
@@ -60,15 +60,15 @@ class ShardWriter:
         """Add a row, as :func:`datasetkit.core.schema.record_to_row` spells it.
 
         Raises:
-            RecordError: the row has other columns than the schema, a picture without bytes, or (found when its row
+            RecordError: the row has other columns than the schema, an image without bytes, or (found when its row
                 group is written) a value that its column cannot hold.
 
         """
         if row.keys() != self._columns:
             raise RecordError(f"row has the columns {sorted(row)}; this shard takes {sorted(self._schema.names)}")
         self._pending.append(row)
-        self._pending_bytes += sum(_picture_bytes(row, name) for name in _PICTURE_COLUMNS if name in row)
-        if len(self._pending) >= ROW_GROUP_ROWS or self._pending_bytes >= ROW_GROUP_PICTURE_BYTES:
+        self._pending_bytes += sum(_image_bytes(row, name) for name in _PICTURE_COLUMNS if name in row)
+        if len(self._pending) >= ROW_GROUP_ROWS or self._pending_bytes >= ROW_GROUP_IMAGE_BYTES:
             self._write_row_group()
 
     def close(self) -> ShardSize:
@@ -107,7 +107,7 @@ class ShardWriter:
         try:
             columns = []
             for field in self._schema:
-                convert = _picture_array if field.name in _PICTURE_COLUMNS else pa.array
+                convert = _image_array if field.name in _PICTURE_COLUMNS else pa.array
                 columns.append(convert([row[field.name] for row in self._pending], field.type))
             batch = pa.RecordBatch.from_arrays(columns, schema=self._schema)
         except (TypeError, ValueError) as error:  # among them Arrow's own and text that is not Unicode
@@ -121,22 +121,22 @@ class ShardWriter:
         self._pending, self._pending_bytes = [], 0
 
 
-def _picture_bytes(row: Mapping[str, Any], column: str) -> int:
+def _image_bytes(row: Mapping[str, Any], column: str) -> int:
     value = row[column]
     if not isinstance(value, Mapping) or not isinstance(value.get("bytes"), bytes):
-        raise RecordError(f'{column} of row {row["record_id"]!r} is no {{"bytes": encoded picture, "path": file name}}')
+        raise RecordError(f'{column} of row {row["record_id"]!r} is no {{"bytes": encoded image, "path": file name}}')
     return len(value["bytes"])
 
 
 def _parquet_writer(file: pa.NativeFile, schema: pa.Schema) -> pq.ParquetWriter:
     leaves = [leaf for field in schema for leaf in _leaf_paths(field.type, field.name)]
-    pictures = {f"{name}.bytes" for name in _PICTURE_COLUMNS}
-    others = [leaf for leaf in leaves if leaf not in pictures]
+    images = {f"{name}.bytes" for name in _PICTURE_COLUMNS}
+    others = [leaf for leaf in leaves if leaf not in images]
     return pq.ParquetWriter(
         file,
         schema,
         use_dictionary=others,
-        compression={leaf: "NONE" if leaf in pictures else "ZSTD" for leaf in leaves},
+        compression={leaf: "NONE" if leaf in images else "ZSTD" for leaf in leaves},
         compression_level=dict.fromkeys(others, _ZSTD_LEVEL),
         use_content_defined_chunking=_CHUNKING,
         write_page_index=True,
@@ -154,13 +154,13 @@ def _leaf_paths(kind: pa.DataType, path: str) -> Iterator[str]:
         yield path
 
 
-def _picture_array(values: Sequence[Mapping[str, Any]], kind: pa.DataType) -> pa.StructArray:
-    """Lay pictures end to end in one buffer, which is faster than to let Arrow append them one by one."""
+def _image_array(values: Sequence[Mapping[str, Any]], kind: pa.DataType) -> pa.StructArray:
+    """Lay images end to end in one buffer, which is faster than to let Arrow append them one by one."""
     data = [value["bytes"] for value in values]
     offsets = np.zeros(len(data) + 1, dtype=np.int64)
     np.cumsum([len(item) for item in data], out=offsets[1:])
     if offsets[-1] > np.iinfo(np.int32).max:
-        raise ValueError(f"one row group holds {offsets[-1]:,} bytes of pictures; at most 2 GiB are possible")
+        raise ValueError(f"one row group holds {offsets[-1]:,} bytes of images; at most 2 GiB are possible")
     buffers = [None, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(b"".join(data))]
     encoded = pa.Array.from_buffers(pa.binary(), len(data), buffers)
     return pa.StructArray.from_arrays(

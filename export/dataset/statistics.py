@@ -1,6 +1,6 @@
 """Statistics of a built folder, counted from its shards. Owns what is counted and into which bins.
 
-Pictures are not read. Equal shards give equal statistics, byte for byte in ``statistics.json``.
+Images are not read. Equal shards give equal statistics, byte for byte in ``statistics.json``.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Summary:
     """Counts of one split, or of all of them.
 
     Args:
-        pictures: distinct pictures, by the sha256 of their source.
+        images: distinct images, by the sha256 of their source.
         num_bytes: size of all columns before compression.
         key_objects: objects that the descriptions are about.
         crowds: objects that cover several things that were not told apart.
@@ -87,12 +87,12 @@ class Summary:
         scores: what models said of the objects, by name, as far as it was measured.
         description_words: words, parted by white space, in a description.
         mask_share: the share of its image's pixels that an object with a mask covers, in (0, 1].
-        longer_side_px: the longer side of the upright picture.
+        longer_side_px: the longer side of the upright image.
         category_count: how many there are, also of those that ``categories`` leaves out.
         uncategorised: objects without a category.
         categories: objects by category, the most frequent ones first.
         licenses: records by license, most frequent first.
-        picture_sizes: records by picture size (``width x height``), the most frequent ones first.
+        picture_sizes: records by image size (``width x height``), the most frequent ones first.
 
     """
 
@@ -150,8 +150,8 @@ class Statistics:
     total: Summary
 
     @property
-    def shared_pictures(self) -> int:
-        """How often a picture of one split comes again in another one."""
+    def shared_images(self) -> int:
+        """How often an image of one split comes again in another one."""
         return sum(item.pictures for item in self.splits.values()) - self.total.pictures
 
     def to_json(self) -> dict[str, Any]:
@@ -200,7 +200,7 @@ class StatisticsCounter:
             counter.counts["num_bytes"] += num_bytes
 
     def add_row(self, split: str, row: Mapping[str, Any]) -> None:
-        """Count one row; its pictures may be left out."""
+        """Count one row; its images may be left out."""
         for counter in (self._total, self._splits[split]):
             counter.add(row)
 
@@ -241,7 +241,7 @@ class _SummaryCounter:
         self._categories: Counter[str] = Counter()
         self._licenses: Counter[str] = Counter()
         self._picture_sizes: Counter[str] = Counter()
-        self._pictures = array("Q")  # eight bytes of each sha256: enough to tell pictures apart, little to hold
+        self._images = array("Q")  # eight bytes of each sha256: enough to tell images apart, little to hold
 
     def add(self, row: Mapping[str, Any]) -> None:
         objects, phrases = row["objects"], row["phrases"]
@@ -251,7 +251,7 @@ class _SummaryCounter:
             self.counts["described"] += 1
             self._bin("description_words", len(row["description"].split()))
         self._licenses[row["source"]["license"]] += 1
-        self._pictures.append(int(row["source"]["sha256"][:16], 16))
+        self._images.append(int(row["source"]["sha256"][:16], 16))
         self._picture_sizes[f"{row['width']} x {row['height']}"] += 1
         self._bin("longer_side_px", max(row["width"], row["height"]))
         self._bin("objects_per_record", len(objects))
@@ -292,7 +292,7 @@ class _SummaryCounter:
         values |= {name: self.counts[name] for name in _COUNTS}
         return Summary(
             **values,
-            pictures=int(np.unique(np.frombuffer(self._pictures, dtype=np.uint64)).size),
+            pictures=int(np.unique(np.frombuffer(self._images, dtype=np.uint64)).size),
             phrase_status=dict(self._phrase_status),
             phrase_reasons={status: _ranked(reasons) for status, reasons in self._phrase_reasons.items()},
             object_status=dict(self._object_status),

@@ -39,7 +39,7 @@ def summary_lines(folder: Path, manifest: Manifest) -> Iterator[str]:
         yield f"noticed      {counted(count, 'time')}: {kind} ({kind.explanation})"
     for item in manifest.passed_over:
         yield f"passed over  {item.count:,}: {item.kind} ({item.kind.explanation}), as {', '.join(item.examples)}"
-    shared = Statistics.read(folder).shared_pictures
+    shared = Statistics.read(folder).shared_images
     if shared:
         images = "1 image comes" if shared == 1 else f"{shared:,} images come"
         yield f"noticed      {images} again in another split; --splits train=.9,test=.1 keeps equal ones together"

@@ -1,6 +1,6 @@
 """Label Studio's masks: runs of pixels, packed as bits. Owns that packing.
 
-The format is thi.ng's rle-pack (github.com/thi-ng/umbrella, packages/rle-pack) of the bytes of an RGBA picture.
+The format is thi.ng's rle-pack (github.com/thi-ng/umbrella, packages/rle-pack) of the bytes of an RGBA image.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""A built folder as the formats see it: splits, categories, and pictures with their records.
+"""A built folder as the formats see it: splits, categories, and images with their records.
 
-Owns what one picture is: consecutive records of one image that say the same of it. Holds a few records in memory at a
+Owns what one image is: consecutive records of one image that say the same of it. Holds a few records in memory at a
 time.
 """
 
@@ -59,8 +59,8 @@ _CATEGORY_COLUMNS = ("objects.list.element.category", *_PICTURE_COLUMNS[-2:])
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """One picture and all that was recorded of it.
+class ImageRecords:
+    """One image and all that was recorded of it.
 
     Args:
         number: its place in its split, from 0.
@@ -80,7 +80,7 @@ class Picture:
     def name(self) -> str:
         """File name, unique in the split: ASCII letters, digits, ``-`` and ``_``, and one dot before the ending."""
         stem = re.sub(r"[^A-Za-z0-9_-]+", "-", PurePosixPath(self.image.name).stem)[:_LONGEST_STEM].strip("-")
-        return f"{self.number:08d}{'-' if stem else ''}{stem}{picture_suffix(self.image)}"
+        return f"{self.number:08d}{'-' if stem else ''}{stem}{image_suffix(self.image)}"
 
     @property
     def objects(self) -> dict[ObjectKey, KeyObject]:
@@ -98,7 +98,7 @@ def says_more(item: KeyObject) -> bool:
 
 
 def object_keys(record: Record) -> list[ObjectKey]:
-    """Tell a record's objects apart, and know them again in its picture's other records.
+    """Tell a record's objects apart, and know them again in its image's other records.
 
     A key is what an object is in its source (mask or box, category, crowd, id), and how many objects of the record
     before it are equal in this.
@@ -128,21 +128,21 @@ def _numbered(looks: Iterable[Hashable]) -> list[ObjectKey]:
 
 
 def _key_of_record(record: Record) -> Hashable:
-    """Return what is equal in all records of one picture."""
+    """Return what is equal in all records of one image."""
     return record.image.name, record.image_id, record.source, record.absent_categories, record.partial_categories
 
 
-def _picture_key(row: Mapping[str, Any]) -> Hashable:
+def _image_key(row: Mapping[str, Any]) -> Hashable:
     """Return the same of a row."""
     lists = (tuple(row.get(name) or ()) for name in ("absent_categories", "partial_categories"))
     return row["image"]["path"], row["image_id"], *row["source"].values(), *lists
 
 
-def picture_suffix(image: EncodedImage) -> str:
-    """Give the ending of a picture's name, lower case; where that is none of a picture, the one of its format.
+def image_suffix(image: EncodedImage) -> str:
+    """Give the ending of an image's name, lower case; where that is none of an image, the one of its format.
 
     Raises:
-        RecordError: it is no picture.
+        RecordError: it is no image.
 
     """
     suffix = _usual_suffix(PurePosixPath(image.name).suffix)
@@ -196,15 +196,15 @@ class BuiltDataset:
         self.splits = tuple(rows) if split is None else (split,)
         self._count = counter("exporting", sum(rows[name] for name in self.splits), on_progress)
 
-    def pictures(self, split: str) -> Iterator[Picture]:
-        """Give the pictures of a split in order.
+    def images(self, split: str) -> Iterator[ImageRecords]:
+        """Give the images of a split in order.
 
         Raises:
             DatasetkitError: a shard is not the one of the manifest, or cannot be read, or a row is no valid record.
 
         """
         for number, (_, records) in enumerate(groupby(self._read(split), key=_key_of_record)):
-            yield Picture(number, tuple(records))
+            yield ImageRecords(number, tuple(records))
 
     @property
     def all_splits(self) -> tuple[str, ...]:
@@ -241,29 +241,29 @@ class BuiltDataset:
         return Counter({name: count for name, count in counts.items() if count > 1})
 
     def common_suffix(self) -> str | None:
-        """Give the ending that all pictures of the exported splits share, lower case; None where there are several."""
+        """Give the ending that all images of the exported splits share, lower case; None where there are several."""
         rows = (row for split in self.splits for row in self._rows(split, ("image.path",)))
         found = {_usual_suffix(PurePosixPath(row["image"]["path"]).suffix) for row in rows}
         return found.pop() if len(found) == 1 and found <= _KNOWN_SUFFIXES else None
 
     def has_number_ids(self, split: str) -> tuple[bool, bool]:
-        """Whether the pictures of a split, and their objects, have whole numbers of their own as ids."""
-        pictures, objects = _Numbers(), _Numbers()
-        for _, rows in groupby(self._rows(split, (*_PICTURE_COLUMNS, *_OBJECT_COLUMNS)), key=_picture_key):
+        """Whether the images of a split, and their objects, have whole numbers of their own as ids."""
+        images, objects = _Numbers(), _Numbers()
+        for _, rows in groupby(self._rows(split, (*_PICTURE_COLUMNS, *_OBJECT_COLUMNS)), key=_image_key):
             found: dict[ObjectKey, str | None] = {}
             for row in rows:
                 pairs = zip(_keys_of_row(row["objects"]), row["objects"], strict=True)
                 found.update((key, item.get("source_id")) for key, item in pairs)
-            pictures.add(row["image_id"])
+            images.add(row["image_id"])
             for source_id in found.values():
                 objects.add(source_id)
-        return pictures.are_ids, objects.are_ids
+        return images.are_ids, objects.are_ids
 
     def _read(self, split: str) -> Iterator[Record]:
         for path in self._shards(split):
             for where, record in iter_records(path):
                 with naming_row(where):
-                    picture_suffix(record.image)  # of every image, before a format names it
+                    image_suffix(record.image)  # of every image, before a format names it
                 yield record
                 self._count(1)
 

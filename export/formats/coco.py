@@ -15,7 +15,7 @@ from typing import Any, TextIO
 
 from datasetkit.core.label_map import UNNAMED, Category, CategoryId
 from datasetkit.core.record import KeyObject
-from datasetkit.export.formats.built import BuiltDataset, ObjectKey, Picture
+from datasetkit.export.formats.built import BuiltDataset, ImageRecords, ObjectKey
 from datasetkit.export.formats.coco_entries import annotation, image_entry, record_entry
 from datasetkit.export.formats.names import FileNames, published_name, source_name
 from datasetkit.export.formats.result import RENAMED, ExportResult, losses
@@ -33,8 +33,8 @@ _CAPTION_LISTS = {"annotations": "captions", "uncaptioned": "uncaptioned"}
 def write_coco(dataset: BuiltDataset, target: Path) -> ExportResult:
     """Write ``instances_SPLIT.json``, ``captions_SPLIT.json`` and ``images/SPLIT/``.
 
-    A picture appears once, with the objects of all its records. Categories are those of the source, in its order. The
-    ids of pictures and annotations are the source's where all of the split are whole numbers, each once; else they
+    An image appears once, with the objects of all its records. Categories are those of the source, in its order. The
+    ids of images and annotations are the source's where all of the split are whole numbers, each once; else they
     count from 1. ``uncaptioned`` in the captions file has the records without a description. For keys beyond COCO's see
     :mod:`~datasetkit.export.formats.coco_entries`.
     """
@@ -60,19 +60,19 @@ def _write_split(
 ) -> None:
     keeps_image_ids, keeps_annotation_ids = dataset.has_number_ids(split)
     equal_names = dataset.equal_names()
-    for picture in dataset.pictures(split):
-        first = picture.records[0]
-        image_id = int(first.image_id) if keeps_image_ids else picture.number + 1
+    for image in dataset.images(split):
+        first = image.records[0]
+        image_id = int(first.image_id) if keeps_image_ids else image.number + 1
         license_id = licenses.setdefault(first.source.license, len(licenses) + 1)
-        name = files.add_picture(picture)
-        files.add("images", image_entry(picture, image_id, name, license_id, categories))
-        objects = picture.objects
+        name = files.add_image(image)
+        files.add("images", image_entry(image, image_id, name, license_id, categories))
+        objects = image.objects
         ids: dict[ObjectKey, int] = {}
         for key, item in objects.items():
             counts["objects"] += 1
             ids[key] = int(str(item.source_id)) if keeps_annotation_ids else counts["objects"]
             files.add("instances", annotation(item, ids[key], image_id, categories))
-        for record in picture.records:
+        for record in image.records:
             counts["records"] += 1
             entry = record_entry(record, counts["records"], image_id, objects, ids)
             files.add("uncaptioned" if record.description is None else "captions", entry)
@@ -89,11 +89,11 @@ def _count(objects: Iterable[KeyObject], equal_names: Mapping[str, int], counts:
 
 
 class _SplitFiles:
-    """The files of one split: pictures, arrays that grow, and the two documents made of them."""
+    """The files of one split: images, arrays that grow, and the two documents made of them."""
 
     def __init__(self, target: Path, split: str) -> None:
-        self._pictures = target / "images" / split
-        self._pictures.mkdir(parents=True)
+        self._images = target / "images" / split
+        self._images.mkdir(parents=True)
         self._names = FileNames()
         self._target = target
         self._split = split
@@ -110,12 +110,12 @@ class _SplitFiles:
             file.close()
             Path(file.name).unlink()
 
-    def add_picture(self, picture: Picture) -> str:
-        """Write a picture's file; return its name."""
-        name = self._names.take(published_name(picture.records[0]), picture.name)
-        path = self._pictures / name
+    def add_image(self, image: ImageRecords) -> str:
+        """Write an image's file; return its name."""
+        name = self._names.take(published_name(image.records[0]), image.name)
+        path = self._images / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(picture.image.data)
+        path.write_bytes(image.image.data)
         return name
 
     def add(self, name: str, value: Mapping[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """COCO's elements of a built dataset. Owns their keys: COCO's, LVIS's, and ours, by which a build reads records back.
 
-What records of one picture say differently of an object is in the captions, in ``objects``; annotations have what the
+What records of one image say differently of an object is in the captions, in ``objects``; annotations have what the
 first record says.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 
 from datasetkit.core.label_map import UNNAMED, CategoryId
 from datasetkit.core.record import KeyObject, Phrase, Question, Record
-from datasetkit.export.formats.built import ObjectKey, Picture, object_keys
+from datasetkit.export.formats.built import ImageRecords, ObjectKey, object_keys
 from datasetkit.export.formats.names import is_address
 
 _FLICKR = re.compile(r"\w+://[^/]*flickr", re.IGNORECASE)
@@ -23,10 +23,10 @@ AnnotationIds = Mapping[ObjectKey, int]
 
 
 def image_entry(
-    picture: Picture, image_id: int, file_name: str, license_id: int, categories: Mapping[str, CategoryId]
+    image: ImageRecords, image_id: int, file_name: str, license_id: int, categories: Mapping[str, CategoryId]
 ) -> Json:
-    """Spell a picture; ``source`` says of its file what COCO's keys do not."""
-    record = picture.records[0]
+    """Spell an image; ``source`` says of its file what COCO's keys do not."""
+    record = image.records[0]
     uri, name = record.source.uri, record.image.name
     source = {"uri": uri, "sha256": record.source.sha256}
     read_as = file_name if is_address(uri) else PurePosixPath(file_name).name
@@ -34,8 +34,8 @@ def image_entry(
     return {
         "id": image_id,
         "file_name": file_name,
-        "width": picture.image.width,
-        "height": picture.image.height,
+        "width": image.image.width,
+        "height": image.image.height,
         "license": license_id,
         **address,
         "neg_category_ids": [categories[one] for one in record.absent_categories],
@@ -62,7 +62,7 @@ def annotation(item: KeyObject, annotation_id: int, image_id: int, categories: M
 
 
 def _said(item: KeyObject) -> Json:
-    """Spell what is said of an object beyond COCO: all that its picture's records may disagree in."""
+    """Spell what is said of an object beyond COCO: all that its image's records may disagree in."""
     return {
         "is_key": item.is_key,
         "status": item.status.value,
@@ -76,13 +76,13 @@ def _said(item: KeyObject) -> Json:
 def record_entry(
     record: Record, entry_id: int, image_id: int, objects: Mapping[ObjectKey, KeyObject], ids: AnnotationIds
 ) -> Json:
-    """Spell a record: its caption, where it has one, and all that belongs to the record and not to its picture.
+    """Spell a record: its caption, where it has one, and all that belongs to the record and not to its image.
 
     Args:
         record: the record.
         entry_id: of the caption.
-        image_id: of the picture.
-        objects: the picture's, as its annotations have them.
+        image_id: of the image.
+        objects: the image's, as its annotations have them.
         ids: of their annotations.
 
     """

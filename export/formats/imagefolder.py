@@ -1,4 +1,4 @@
-"""The imagefolder convention of ``datasets``: pictures beside one metadata file a split. Owns the metadata's columns.
+"""The imagefolder convention of ``datasets``: images beside one metadata file a split. Owns the metadata's columns.
 
 File names have no folders: readers take words in them for splits. ``image_path`` has the names of the dataset.
 
@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datasetkit.core.schema import label_map_metadata, record_to_row, row_schema
-from datasetkit.export.formats.built import BuiltDataset, Picture
+from datasetkit.export.formats.built import BuiltDataset, ImageRecords
 from datasetkit.export.formats.names import FileNames
 from datasetkit.export.formats.result import ExportResult
 
@@ -25,9 +25,9 @@ _ROW_GROUP_ROWS = 400
 
 
 def write_imagefolder(dataset: BuiltDataset, target: Path) -> ExportResult:
-    """Write ``SPLIT/metadata.parquet`` with the pictures beside it, one file and one row a record.
+    """Write ``SPLIT/metadata.parquet`` with the images beside it, one file and one row a record.
 
-    The columns are those of the dataset, with ``file_name``, ``image_path`` and ``license`` in place of the pictures;
+    The columns are those of the dataset, with ``file_name``, ``image_path`` and ``license`` in place of the images;
     the file's metadata have the label map.
     """
     columns = [field for field in row_schema(overlay=False) if field.name != "image"]
@@ -40,7 +40,7 @@ def write_imagefolder(dataset: BuiltDataset, target: Path) -> ExportResult:
         folder = target / split
         folder.mkdir()
         names = FileNames()
-        rows = chain.from_iterable(_rows(picture, folder, names) for picture in dataset.pictures(split))
+        rows = chain.from_iterable(_rows(image, folder, names) for image in dataset.images(split))
         with pq.ParquetWriter(folder / "metadata.parquet", schema, compression="zstd") as writer:
             while group := list(islice(rows, _ROW_GROUP_ROWS)):
                 writer.write_batch(pa.RecordBatch.from_pylist(group, schema=schema))
@@ -49,13 +49,13 @@ def write_imagefolder(dataset: BuiltDataset, target: Path) -> ExportResult:
     return ExportResult(records, records, objects)
 
 
-def _rows(picture: Picture, folder: Path, names: FileNames) -> Iterator[dict[str, Any]]:
-    """Write a file for each record of a picture (readers take a name that comes twice for a mistake); give the rows."""
-    stem, _, suffix = picture.name.rpartition(".")
-    for place, record in enumerate(picture.records):
+def _rows(image: ImageRecords, folder: Path, names: FileNames) -> Iterator[dict[str, Any]]:
+    """Write a file for each record of an image (readers take a name that comes twice for a mistake); give the rows."""
+    stem, _, suffix = image.name.rpartition(".")
+    for place, record in enumerate(image.records):
         wanted = PurePosixPath(record.image.name).name
-        name = names.take("" if place else wanted, f"{stem}-{place}.{suffix}" if place else picture.name)
-        (folder / name).write_bytes(picture.image.data)
+        name = names.take("" if place else wanted, f"{stem}-{place}.{suffix}" if place else image.name)
+        (folder / name).write_bytes(image.image.data)
         row = record_to_row(record)
         del row["image"]
         yield {"file_name": name, **row, "license": record.source.license, "image_path": record.image.name}

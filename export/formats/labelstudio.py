@@ -31,20 +31,20 @@ def write_labelstudio(dataset: BuiltDataset, target: Path) -> ExportResult:
 
     A task is a record. Objects are brush masks, or boxes where there is no mask, labelled with their category. Phrases
     are spans of the description (in code points) labelled with their status, and a relation leads from a phrase to
-    each object that it names or, where it is ambiguous, may name. Pictures are named relative to the tasks file. No
+    each object that it names or, where it is ambiguous, may name. Images are named relative to the tasks file. No
     description is spelled "".
     """
     counts: Counter[str] = Counter()
     for split in dataset.splits:
-        pictures = target / "images" / split
-        pictures.mkdir(parents=True)
+        images = target / "images" / split
+        images.mkdir(parents=True)
         with (target / f"tasks_{split}.json").open("w", encoding="utf-8", newline="\n") as tasks:
             before = "[\n"
-            for picture in dataset.pictures(split):
-                (pictures / picture.name).write_bytes(picture.image.data)
+            for image in dataset.images(split):
+                (images / image.name).write_bytes(image.image.data)
                 counts["pictures"] += 1
-                for record in picture.records:
-                    task = _task(record, f"images/{split}/{picture.name}", counts)
+                for record in image.records:
+                    task = _task(record, f"images/{split}/{image.name}", counts)
                     tasks.write(before + json.dumps(task, ensure_ascii=False))
                     before = ",\n"
             tasks.write("\n]\n")

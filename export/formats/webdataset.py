@@ -23,7 +23,7 @@ from datasetkit.core.errors import BuiltFolderError
 from datasetkit.core.mask import run_lengths
 from datasetkit.core.record import Record
 from datasetkit.core.schema import record_to_row
-from datasetkit.export.formats.built import BuiltDataset, picture_suffix
+from datasetkit.export.formats.built import BuiltDataset, image_suffix
 from datasetkit.export.formats.result import ExportResult, losses
 
 SHARD_BYTES = 512 * 2**20
@@ -34,32 +34,32 @@ _MEANINGS = {
     "covered_objects": "objects that others cover wholly in KEY.ids.png; KEY.json has the whole masks",
     "objects_without_mask": "objects without a mask, which KEY.ids.png does not show; KEY.json has them",
     "categories": "categories of the source's label map, for which the shards have no place; objects have their names",
-    "renamed_pictures": "pictures of another format than .jpg in a dataset of several, named .jpg; bytes unchanged",
+    "renamed_pictures": "images of another format than .jpg in a dataset of several, named .jpg; bytes unchanged",
 }
 
 
 def write_webdataset(dataset: BuiltDataset, target: Path) -> ExportResult:
     """Write ``SPLIT-NNNNN.tar``, each of half a GiB at most (one sample may be more).
 
-    A sample is a record: KEY.jpg (or the ending that all pictures share), KEY.ids.png (0 where no object is, else 1
+    A sample is a record: KEY.jpg (or the ending that all images share), KEY.ids.png (0 where no object is, else 1
     plus the object's place in ``objects``), KEY.json, and KEY.txt with the description, empty where there is none.
     """
     suffix = dataset.common_suffix() or ".jpg"
     counts = Counter({"categories": len(dataset.label_map)})
     for split in dataset.splits:
         with _Shards(target, split) as shards:
-            for picture in dataset.pictures(split):
-                for place, record in enumerate(picture.records):
+            for image in dataset.images(split):
+                for place, record in enumerate(image.records):
                     counts["records"] += 1
                     counts["objects"] += len(record.objects)
-                    counts["renamed_pictures"] += picture_suffix(picture.image) != suffix
+                    counts["renamed_pictures"] += image_suffix(image.image) != suffix
                     sample = {
                         suffix: record.image.data,
                         ".ids.png": _id_map(record, counts),
                         ".json": json.dumps(_columns(record), ensure_ascii=False).encode(),
                         ".txt": (record.description or "").encode(),
                     }
-                    shards.add(f"{picture.number:08d}-{place}", sample)
+                    shards.add(f"{image.number:08d}-{place}", sample)
     return ExportResult(counts["records"], counts["records"], counts["objects"], losses(counts, _MEANINGS))
 
 

@@ -1,4 +1,4 @@
-"""YOLO's segmentation format: a text file of polygons for each picture. Owns the lines, and the account of loss."""
+"""YOLO's segmentation format: a text file of polygons for each image. Owns the lines, and the account of loss."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _MEANINGS = {
 def write_yolo_seg(dataset: BuiltDataset, target: Path) -> ExportResult:
     """Write ``images/SPLIT/``, ``labels/SPLIT/`` and ``data.yaml``.
 
-    A picture appears once, with the objects of all its records: lines of a class and the x and y of each corner, as
+    An image appears once, with the objects of all its records: lines of a class and the x and y of each corner, as
     fractions of width and height. Classes have the numbers 0, 1, ... in the order of the source's label map, else of
     their names.
     """
@@ -51,9 +51,9 @@ def write_yolo_seg(dataset: BuiltDataset, target: Path) -> ExportResult:
         images, labels = target / "images" / split, target / "labels" / split
         images.mkdir(parents=True)
         labels.mkdir(parents=True)
-        for picture in dataset.pictures(split):
+        for image in dataset.images(split):
             lines = []
-            for item in picture.objects.values():
+            for item in image.objects.values():
                 if item.mask is None:
                     counts["objects_without_mask"] += 1
                     continue
@@ -63,11 +63,11 @@ def write_yolo_seg(dataset: BuiltDataset, target: Path) -> ExportResult:
                 line, iou = _line(item, item.mask, classes, counts)
                 lines.append(line)
                 iou_sum += iou
-            (images / picture.name).write_bytes(picture.image.data)
-            (labels / PurePosixPath(picture.name).with_suffix(".txt")).write_bytes("".join(lines).encode())
+            (images / image.name).write_bytes(image.image.data)
+            (labels / PurePosixPath(image.name).with_suffix(".txt")).write_bytes("".join(lines).encode())
             counts["pictures"] += 1
-            counts["records"] += len(picture.records)
-            counts["descriptions"] += sum(record.description is not None for record in picture.records)
+            counts["records"] += len(image.records)
+            counts["descriptions"] += sum(record.description is not None for record in image.records)
     write_text(target / "data.yaml", _data_yaml(dataset, counts))
     mean_iou = iou_sum / counts["objects"] if counts["objects"] else None
     return ExportResult(

@@ -19,10 +19,10 @@ from datasetkit.export.dataset.folder import JOURNALS, is_unfinished
 from datasetkit.export.dataset.manifest import (
     ASSETS_FOLDER,
     CARD_NAME,
+    IMAGES,
     LEDGER_NAME,
     LICENSE_NAME,
     PAPERS,
-    PICTURES,
     Manifest,
     Shard,
 )
@@ -102,7 +102,7 @@ def files_to_publish(folder: Path, manifest: Manifest, on_progress: OnProgress |
     for fault in manifest_faults(folder, manifest):
         raise BuiltFolderError(f"{folder} cannot be published: {fault}; build again with --overwrite")
     _check_card(folder)
-    optional = (LICENSE_NAME, *(f"{ASSETS_FOLDER}/{name}" for name in sorted(PICTURES)))
+    optional = (LICENSE_NAME, *(f"{ASSETS_FOLDER}/{name}" for name in sorted(IMAGES)))
     names = [*PAPERS, *(name for name in optional if name in manifest.files or os.path.lexists(folder / name))]
     sizes = [shard.bytes for shard in manifest.shards]
     sizes += [(folder / name).stat().st_size for name in names if (folder / name).is_file()]

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from datasetkit.core.errors import ModelError
 from datasetkit.hi_scoring.ablation.editors import HeadEditor
-from datasetkit.hi_scoring.ablation.vision import SeenPictures
+from datasetkit.hi_scoring.ablation.vision import SeenImages
 from datasetkit.hi_scoring.attention import instrumented
 from datasetkit.hi_scoring.data.examples import Example, Examples
 from datasetkit.hi_scoring.evaluation.asking import ask_all
@@ -46,11 +46,11 @@ class Asker:
 
     """
 
-    def __init__(self, model: Any, dialogue: Dialogue, examples: Examples, pictures: SeenPictures) -> None:
+    def __init__(self, model: Any, dialogue: Dialogue, examples: Examples, images: SeenImages) -> None:
         self._model = model
         self._dialogue = dialogue
         self._examples = examples
-        self._pictures = pictures
+        self._images = images
         self._wanted = [_first_tokens(dialogue, example) for example in examples.items]
 
     def ask(
@@ -62,16 +62,16 @@ class Asker:
             ModelError: an example does not fit into memory alone.
 
         """
-        ask = self._pictures.giving_way(partial(self._ask, editor_of))
+        ask = self._images.giving_way(partial(self._ask, editor_of))
         return ask_all(self._examples, ask, options, batch, on_progress)
 
     def _ask(self, editor_of: EditorOf, most: int, places: Sequence[int]) -> list[Said]:
         examples = [self._examples.items[place] for place in places]
-        images = [self._examples.picture(example) for example in examples]
+        images = [self._examples.image(example) for example in examples]
         # Without an editor, too: where scores are capped, only like is compared with like then.
         editors = [] if editor_of is None else [editor_of(places)]
         with (
-            self._pictures.of(tuple(example.row for example in examples)),
+            self._images.of(tuple(example.row for example in examples)),
             instrumented(self._model, editors=editors),
             _first_logits(self._model) as logits,
         ):

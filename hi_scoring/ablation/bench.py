@@ -14,7 +14,7 @@ from datasetkit.hi_scoring.ablation.asking import Asker, EditorOf, Said
 from datasetkit.hi_scoring.ablation.editors import MeanHeads, ResampledHeads, ZeroHeads
 from datasetkit.hi_scoring.ablation.plan import Condition
 from datasetkit.hi_scoring.ablation.references import References, donors_of
-from datasetkit.hi_scoring.ablation.vision import SeenPictures
+from datasetkit.hi_scoring.ablation.vision import SeenImages
 from datasetkit.hi_scoring.data.examples import Examples
 from datasetkit.hi_scoring.evaluation.metrics import Measured
 from datasetkit.hi_scoring.evaluation.predictions import judge
@@ -63,7 +63,7 @@ class Bench:
         """Refuse data that heads cannot be ablated with, before anything is measured.
 
         Raises:
-            SourceError: for resampling, all examples of a task are of one picture.
+            SourceError: for resampling, all examples of a task are of one image.
 
         """
         if "resample" in modes:
@@ -73,7 +73,7 @@ class Bench:
         """Ask the model everything under a condition; without one, as it is.
 
         Returns:
-            statistics of every metric of the tasks; samples are the dataset's pictures that have examples.
+            statistics of every metric of the tasks; samples are the dataset's images that have examples.
 
         Raises:
             ModelError: an example does not fit into memory alone.
@@ -98,16 +98,16 @@ class Bench:
         )
 
     @cached_property
-    def _pictures(self) -> SeenPictures:
-        return SeenPictures(self.subject.model)
+    def _images(self) -> SeenImages:
+        return SeenImages(self.subject.model)
 
     @cached_property
     def _asker(self) -> Asker:
-        return Asker(self.subject.model, self.subject.dialogue, self.examples, self._pictures)
+        return Asker(self.subject.model, self.subject.dialogue, self.examples, self._images)
 
     @cached_property
     def _references(self) -> References:
-        return References(self.subject.model, self.subject.dialogue, self.examples, self._pictures)
+        return References(self.subject.model, self.subject.dialogue, self.examples, self._images)
 
     @cached_property
     def _donors(self) -> list[int]:

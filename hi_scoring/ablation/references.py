@@ -16,7 +16,7 @@ from torch import Tensor
 
 from datasetkit.core.errors import SourceError
 from datasetkit.hi_scoring.ablation.editors import Donated, Heads, OutputCapture, OutputSums
-from datasetkit.hi_scoring.ablation.vision import SeenPictures
+from datasetkit.hi_scoring.ablation.vision import SeenImages
 from datasetkit.hi_scoring.attention import Editor, instrumented
 from datasetkit.hi_scoring.data.examples import Example, Examples
 from datasetkit.hi_scoring.evaluation.asking import in_batches
@@ -28,16 +28,16 @@ from datasetkit.options.heads import Task
 class References:
     """Lets one model of a known family, in evaluation mode, read references."""
 
-    def __init__(self, model: Any, dialogue: Dialogue, examples: Examples, pictures: SeenPictures) -> None:
+    def __init__(self, model: Any, dialogue: Dialogue, examples: Examples, images: SeenImages) -> None:
         self._model = model
         self._dialogue = dialogue
         self._examples = examples
-        self._pictures = pictures
+        self._seen_images = images
         self._means: Tensor | None = None
         self._images: dict[tuple[int, ...], Tensor] = {}
 
     def means(self, batch: int, on_progress: Callable[[int], None] = lambda _: None) -> Tensor:
-        """Average what all heads put out over the tokens of all references: picture, prompt, response, template.
+        """Average what all heads put out over the tokens of all references: image, prompt, response, template.
 
         Image tokens have a mean of their own: they are most of the tokens, and heads do something else there than at
         words. It is done once; later calls give the same tensor.
@@ -68,7 +68,7 @@ class References:
             return [None] * len(places)
 
         every = range(len(self._examples))
-        in_batches(self._examples, every, self._pictures.giving_way(add), batch, on_progress)
+        in_batches(self._examples, every, self._seen_images.giving_way(add), batch, on_progress)
         self._means = torch.stack([totals[layer] / counts for layer in sorted(totals)], 1).float()
         return self._means
 
@@ -99,7 +99,7 @@ class References:
     def _encoded(self, places: Sequence[int], *, with_responses: bool = True) -> dict[str, Any]:
         examples = self._at(places)
         return self._dialogue.encode(
-            [self._examples.picture(example) for example in examples],
+            [self._examples.image(example) for example in examples],
             [self._dialogue.prompt(example.prompt) for example in examples],
             [example.response + self._dialogue.closing for example in examples] if with_responses else None,
         )
@@ -107,22 +107,22 @@ class References:
     @torch.inference_mode()
     def _read(self, places: Sequence[int], inputs: dict[str, Any], editor: Editor) -> None:
         rows = tuple(example.row for example in self._at(places))
-        with self._pictures.of(rows), instrumented(self._model, editors=[editor]):
+        with self._seen_images.of(rows), instrumented(self._model, editors=[editor]):
             self._model(**on_device(inputs, self._model), logits_to_keep=1, use_cache=False)
 
 
 def donors_of(examples: Examples, seed: int) -> list[int]:
-    """Draw for each example another of the same task and of another picture, all of these equally likely.
+    """Draw for each example another of the same task and of another image, all of these equally likely.
 
     Args:
-        examples: of at least two pictures for each task.
+        examples: of at least two images for each task.
         seed: of the draws.
 
     Returns:
         the donors' places among the examples.
 
     Raises:
-        SourceError: all examples of a task are of one picture.
+        SourceError: all examples of a task are of one image.
 
     """
     by_task: dict[Task, list[int]] = defaultdict(list)
@@ -131,15 +131,15 @@ def donors_of(examples: Examples, seed: int) -> list[int]:
     random = np.random.default_rng(seed)
     donors = [0] * len(examples)
     for task, places in by_task.items():
-        pictures = [examples.image_id(examples.items[place]) for place in places]
-        if len(set(pictures)) == 1:
+        images = [examples.image_id(examples.items[place]) for place in places]
+        if len(set(images)) == 1:
             raise SourceError(
-                f"{examples.data.identity.name} has one picture alone for {task}, so there is no other to take head "
+                f"{examples.data.identity.name} has one image alone for {task}, so there is no other to take head "
                 "outputs from; give more rows, or leave out the mode resample"
             )
-        for place, picture in zip(places, pictures, strict=True):
+        for place, image in zip(places, images, strict=True):
             donor = random.integers(len(places))
-            while pictures[donor] == picture:
+            while images[donor] == image:
                 donor = random.integers(len(places))
             donors[place] = places[donor]
     return donors

@@ -11,7 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 from torch import Tensor
 from transformers.utils.generic import ModelOutput
 
-# Features of pictures that are kept, in bytes; a batch that does not fit any more is computed anew each time.
+# Features of images that are kept, in bytes; a batch that does not fit any more is computed anew each time.
 _LIMIT = 2**30
 # What a tower gives beside features, and no text model reads.
 _UNREAD = ("last_hidden_state", "hidden_states", "attentions")
@@ -20,8 +20,8 @@ Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
 
-class SeenPictures:
-    """Features of batches of pictures, as a model's ``get_image_features`` gives them; until memory runs out.
+class SeenImages:
+    """Features of batches of images, as a model's ``get_image_features`` gives them; until memory runs out.
 
     Args:
         model: an image-text-to-text model; where it has no such method, its tower runs each time.
@@ -35,7 +35,7 @@ class SeenPictures:
 
     @contextmanager
     def of(self, rows: tuple[int, ...]) -> Iterator[None]:
-        """Let the tower run in the body only if it has not seen these rows' pictures as one batch, in this order."""
+        """Let the tower run in the body only if it has not seen these rows' images as one batch, in this order."""
         tower = getattr(self._base, "get_image_features", None)
         if tower is None:
             yield

@@ -59,8 +59,8 @@ class Data:
     """Rows and what they are.
 
     Args:
-        record_ids: what rows are called, to be read without their pictures; None where they have no names.
-        image_ids: what their pictures are called, which several rows may share; None where these have no names.
+        record_ids: what rows are called, to be read without their images; None where they have no names.
+        image_ids: what their images are called, which several rows may share; None where these have no names.
 
     """
 
@@ -99,8 +99,8 @@ class Data:
         source = self.rows.select_columns(["source"])[0].get("source")
         return isinstance(source, Mapping) and str(source.get("uri")).startswith(PREFIX)
 
-    def without_pictures(self) -> Iterator[Mapping[str, Any]]:
-        """Give all rows in order, without their pictures, which are not read."""
+    def without_images(self) -> Iterator[Mapping[str, Any]]:
+        """Give all rows in order, without their images, which are not read."""
         yield from self.rows.remove_columns("image")
 
     def __len__(self) -> int:
@@ -114,13 +114,13 @@ class Data:
         return row
 
     def name(self, index: int) -> str:
-        """What a row is called, be its picture or a mask damaged; its place where it has no name of its own."""
+        """What a row is called, be its image or a mask damaged; its place where it has no name of its own."""
         return str((self.record_ids and self.record_ids[index]) or f"row-{index}")
 
     def image_id(self, index: int) -> str:
-        """What a row's picture is called: the same in all rows of one picture, of which a dataset may have several.
+        """What a row's image is called: the same in all rows of one image, of which a dataset may have several.
 
-        A row that does not say so is taken to be the only one of its picture, and gives its own name.
+        A row that does not say so is taken to be the only one of its image, and gives its own name.
         """
         found = None if self.image_ids is None else self.image_ids[index]
         return self.name(index) if found is None or found == "" else str(found)

@@ -1,7 +1,7 @@
 """Rows as what a model is asked and ought to say. Owns which descriptions and questions of a dataset are used.
 
 Every row is looked at before anything is computed: what cannot be used is dropped with its reason, so that no damaged
-picture ends a training, and so that all runs on a dataset see the same examples.
+image ends a training, and so that all runs on a dataset see the same examples.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from datasetkit.core.errors import RecordError, SourceError, UnusableError
 from datasetkit.core.ledger import Drop, DropReason
 from datasetkit.core.record import Question
 from datasetkit.hi_scoring.data.datasets import Data
-from datasetkit.hi_scoring.data.reading import read_picture
+from datasetkit.hi_scoring.data.reading import read_image
 from datasetkit.hi_scoring.data.samples import check_columns, text_of
 from datasetkit.hi_scoring.model.dialogue import Dialogue
 from datasetkit.hi_scoring.runs.drops import row_drop
@@ -25,7 +25,7 @@ from datasetkit.options.heads import Task, TextOptions
 
 @dataclass(frozen=True)
 class Example:
-    """A prompt on a row's picture, and the response that is wanted.
+    """A prompt on a row's image, and the response that is wanted.
 
     Args:
         kind: the question's type; blank where it has none.
@@ -52,12 +52,12 @@ class Examples:
     def __len__(self) -> int:
         return len(self.items)
 
-    def picture(self, example: Example) -> Image.Image:
-        """Read an example's picture, mode RGB."""
-        return read_picture(self.data, example.row)
+    def image(self, example: Example) -> Image.Image:
+        """Read an example's image, mode RGB."""
+        return read_image(self.data, example.row)
 
     def image_id(self, example: Example) -> str:
-        """What an example's picture is called; see :meth:`Data.image_id`."""
+        """What an example's image is called; see :meth:`Data.image_id`."""
         return self.data.image_id(example.row)
 
     @property
@@ -67,14 +67,14 @@ class Examples:
 
     @property
     def image_ids(self) -> tuple[str, ...]:
-        """The pictures that have examples, each once, in order. What is said of one is one sample of statistics."""
+        """The images that have examples, each once, in order. What is said of one is one sample of statistics."""
         return tuple(dict.fromkeys(map(self.image_id, self.items)))
 
 
 def read_examples(
     data: Data, options: TextOptions, dialogue: Dialogue, on_progress: Callable[[int], None] = lambda _: None
 ) -> Examples:
-    """Find the examples of a dataset and look at each of their pictures once.
+    """Find the examples of a dataset and look at each of their images once.
 
     Raises:
         SourceError: there is no example that can be used.
@@ -82,7 +82,7 @@ def read_examples(
     """
     items: list[Example] = []
     drops: list[Drop] = []
-    for row, columns in enumerate(data.without_pictures()):
+    for row, columns in enumerate(data.without_images()):
         try:
             items += _checked(_examples(columns, row, data.name(row), options), data, row, dialogue)
         except UnusableError as error:
@@ -127,7 +127,7 @@ def _checked(found: Iterator[Example], data: Data, row: int, dialogue: Dialogue)
     examples = list(found)
     if not examples:
         raise UnusableError(DropReason.NO_DESCRIPTION, "no description and no question that the tasks ask for")
-    image = read_picture(data, row)
+    image = read_image(data, row)
     for example in examples:
         dialogue.check_turn(image, example.prompt, example.response)
     return examples

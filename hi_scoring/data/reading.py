@@ -10,7 +10,7 @@ from PIL import Image
 from datasetkit.core.decoding import DAMAGE
 from datasetkit.core.errors import RecordError, UnusableError
 from datasetkit.core.ledger import DropReason
-from datasetkit.core.rows import picture_of
+from datasetkit.core.rows import image_of
 from datasetkit.hi_scoring.data.samples import Sample, sample_of
 
 
@@ -54,8 +54,8 @@ def read_sample(rows: Rows, row: int) -> Sample:
         raise UnusableError(DropReason.BAD_ROW, f"{type(error).__name__}: {error}") from error
 
 
-def read_picture(rows: Rows, row: int) -> Image.Image:
-    """Read one row's picture, upright, mode RGB.
+def read_image(rows: Rows, row: int) -> Image.Image:
+    """Read one row's image, upright, mode RGB.
 
     Raises:
         UnusableError: it cannot be read.
@@ -63,10 +63,10 @@ def read_picture(rows: Rows, row: int) -> Image.Image:
     """
     found = read_row(rows, row)
     try:
-        return picture_of(found["image"])
+        return image_of(found["image"])
     except UnusableError:
         raise
     except (KeyError, RecordError) as error:
-        raise UnusableError(DropReason.BAD_ROW, f"no picture in the column image: {error}") from error
+        raise UnusableError(DropReason.BAD_ROW, f"no image in the column image: {error}") from error
     except DAMAGE as error:
         raise UnusableError(DropReason.UNREADABLE, f"{type(error).__name__}: {error}") from error

@@ -1,4 +1,4 @@
-"""Rows of a dataset as what heads are scored on: a picture, a text, the objects that matter. Owns which objects count.
+"""Rows of a dataset as what heads are scored on: an image, a text, the objects that matter. Owns which objects count.
 
 Rows are ours (see :mod:`datasetkit.core.rows`), or any with an image, a text and masks; see :func:`sample_of`.
 """
@@ -18,7 +18,7 @@ from datasetkit.core.errors import RecordError, UnusableError
 from datasetkit.core.ledger import DropReason
 from datasetkit.core.mask import Mask, decode_masks
 from datasetkit.core.row_check import check_row
-from datasetkit.core.rows import picture_of
+from datasetkit.core.rows import image_of
 
 BoolArray = NDArray[np.bool_]
 TEXT_COLUMNS = ("description", "caption", "text")
@@ -70,7 +70,7 @@ def sample_of(row: Mapping[str, Any], record_id: str) -> Sample:
 
     Args:
         row: has an ``image``; a text in the column ``description``, ``caption`` or ``text``; and ``objects`` as ours
-            are, or ``masks`` (a list, or an array of shape (O, H, W)) or ``mask`` (one): each an array or picture of
+            are, or ``masks`` (a list, or an array of shape (O, H, W)) or ``mask`` (one): each an array or image of
             the image's size, not zero inside the object, or COCO run lengths ``{size, counts}``.
         record_id: what the row is called where it has no ``record_id``.
 
@@ -80,9 +80,9 @@ def sample_of(row: Mapping[str, Any], record_id: str) -> Sample:
 
     """
     try:
-        image = picture_of(row["image"])
+        image = image_of(row["image"])
     except (KeyError, RecordError) as error:
-        raise UnusableError(DropReason.BAD_ROW, f"no picture in the column image: {error}") from error
+        raise UnusableError(DropReason.BAD_ROW, f"no image in the column image: {error}") from error
     text = text_of(row)
     if text is None:
         raise UnusableError(DropReason.NO_DESCRIPTION, f"no text in a column {', '.join(TEXT_COLUMNS)}")
@@ -157,6 +157,6 @@ def _mask(value: Any, size_hw: tuple[int, int]) -> Mask:
         mask = Mask.from_array(array != 0)
     if mask.size_hw != size_hw:
         raise UnusableError(
-            DropReason.BAD_MASK, f"a mask of {mask.size_hw} px (height, width) on a picture of {size_hw}"
+            DropReason.BAD_MASK, f"a mask of {mask.size_hw} px (height, width) on an image of {size_hw}"
         )
     return mask

@@ -1,1 +1,1 @@
-"""What a model says of pictures, judged: captions, answers, key objects, and how far a change of it shifts them."""
+"""What a model says of images, judged: captions, answers, key objects, and how far a change of it shifts them."""

@@ -19,7 +19,7 @@ _BLEU_COLUMNS = 2 * _ORDERS + 2
 
 
 def caption_statistics(captions: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, FloatArray]:
-    """Compare what a model says of each of n pictures with what people wrote, at least one text each.
+    """Compare what a model says of each of n images with what people wrote, at least one text each.
 
     Returns:
         float64 each: ``bleu4`` (n, 10), see :func:`bleu4`; ``rouge_l`` and ``cider`` (n, 2), the sample's score and 1.

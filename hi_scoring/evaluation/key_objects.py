@@ -1,4 +1,4 @@
-"""Captions against the objects of the picture: what they name, and whether it is there. Owns these counts.
+"""Captions against the objects of the image: what they name, and whether it is there. Owns these counts.
 
 After Rohrbach et al., "Object Hallucination in Image Captioning" (arXiv 1809.02156). Their CHAIR_i, the share of named
 things that are absent, is 1 - precision; their CHAIR_s, the share of captions that name one, is ``hallucination``.
@@ -19,14 +19,14 @@ def key_object_statistics(namings: Sequence[Naming], objects: Sequence[Sequence[
     """Count what captions name.
 
     Args:
-        namings: what the caption of each of n pictures names.
-        objects: all objects of each picture; only the key objects among them must be named.
+        namings: what the caption of each of n images names.
+        objects: all objects of each image; only the key objects among them must be named.
 
     Returns:
-        (n, 2) float64 each: ``key_precision``, phrases that name something in the picture, and all that name
+        (n, 2) float64 each: ``key_precision``, phrases that name something in the image, and all that name
         something; ``key_recall``, key objects that are named, and all key objects; ``hallucination``, 1 where a
         phrase names something absent, otherwise 0, and 1. The first and the last are 0 and 0, not measured, where it
-        is not known what a picture lacks.
+        is not known what an image lacks.
 
     """
     counts = []
@@ -41,5 +41,5 @@ def key_object_statistics(namings: Sequence[Naming], objects: Sequence[Sequence[
 
 
 def knows_all(objects: Sequence[KeyObject]) -> bool:
-    """Whether it is known what a picture lacks; models that found its objects looked for what its description names."""
+    """Whether it is known what an image lacks; models that found its objects looked for what its description names."""
     return all(item.scores.detection is None for item in objects)

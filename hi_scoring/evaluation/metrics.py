@@ -81,7 +81,7 @@ class Measured:
     """What one run of a model leaves of every sample.
 
     Args:
-        sample_ids: of the n samples, each once; samples are what resampling draws, so pictures rather than records.
+        sample_ids: of the n samples, each once; samples are what resampling draws, so images rather than records.
         statistics: of each metric, (n, S) float64.
 
     Raises:

@@ -3,8 +3,8 @@
 A table has one row an example, in the dataset's order: record_id, task, type, prompt, reference, prediction; whether an
 answer is right; what of a caption's phrases names something present or absent. Null is "not measured".
 
-A sample is a picture with all that is asked of it, since what is said of the same picture is alike: rows that are drawn
-one by one would be drawn as if there were more pictures than there are.
+A sample is an image with all that is asked of it, since what is said of the same image is alike: rows that are drawn
+one by one would be drawn as if there were more images than there are.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from datasetkit.options.heads import WritingOptions
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What a model said of a dataset, and how good that is; samples are the pictures that have examples."""
+    """What a model said of a dataset, and how good that is; samples are the images that have examples."""
 
     predictions: pd.DataFrame
     measured: Measured
@@ -60,7 +60,7 @@ def evaluate(
 
     def said(most: int, places: Sequence[int]) -> list[str]:
         asked = [examples.items[place] for place in places]
-        return write(model, dialogue, [examples.picture(one) for one in asked], [one.prompt for one in asked], most)
+        return write(model, dialogue, [examples.image(one) for one in asked], [one.prompt for one in asked], most)
 
     return judge(examples, ask_all(examples, said, options, batch, on_progress), namer)
 
@@ -74,7 +74,7 @@ def judge(examples: Examples, said: Sequence[str], namer: ObjectNamer | None) ->
     objects: dict[int, tuple[KeyObject, ...]] = {}
     namings: dict[int, Naming] = {}
     if namer is not None and captions:
-        for row, columns in enumerate(examples.data.without_pictures()):
+        for row, columns in enumerate(examples.data.without_images()):
             # Of those rows that have any, as ours have them.
             if row in captions and columns.get("objects") and columns.get("phrases") is not None:
                 objects[row] = objects_of(columns)

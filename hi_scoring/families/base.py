@@ -31,7 +31,7 @@ class Family(ABC):
 
     @abstractmethod
     def image_tokens(self, processor: Any, config: Any, size_hw: tuple[int, int]) -> ImageTokens:
-        """Say what each image token of a picture shows, by the arithmetic of the processor as it is set up.
+        """Say what each image token of an image shows, by the arithmetic of the processor as it is set up.
 
         Args:
             processor: the model's.
@@ -40,12 +40,12 @@ class Family(ABC):
 
         Raises:
             ModelError: the processor is set up in a way that is not known.
-            UnusableError: the processor takes no picture of that shape.
+            UnusableError: the processor takes no image of that shape.
 
         """
 
     def prompt(self, processor: Any, text: str) -> str:
-        """Write what the model is given before its response: a picture, then a text, by the chat template.
+        """Write what the model is given before its response: an image, then a text, by the chat template.
 
         Raises:
             ModelError: the processor has none.

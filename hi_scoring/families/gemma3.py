@@ -1,4 +1,4 @@
-"""Gemma 3: the picture squashed to a square of pooled tokens; with pan and scan, crops of long pictures after it.
+"""Gemma 3: the image squashed to a square of pooled tokens; with pan and scan, crops of long images after it.
 
 Gemma Team, "Gemma 3 Technical Report" (arXiv 2503.19786), section 2.1.
 """
@@ -20,7 +20,7 @@ class Gemma3(Family):
     model_types: ClassVar[tuple[str, ...]] = ("gemma3",)
 
     def image_tokens(self, processor: Any, config: Any, size_hw: tuple[int, int]) -> ImageTokens:
-        """See :meth:`Family.image_tokens`: the whole picture, then each crop; row by row within."""
+        """See :meth:`Family.image_tokens`: the whole image, then each crop; row by row within."""
         side, size = math.isqrt(processor.image_seq_length), processor.image_processor.size
         tower = Tower((size["height"], size["width"]), config.vision_config.patch_size, (side, side))
         tokens = np.arange(side**2).reshape(side, side)

@@ -1,4 +1,4 @@
-"""Idefics3 and SmolVLM: the picture enlarged and squashed to whole tiles, then the picture as a whole.
+"""Idefics3 and SmolVLM: the image enlarged and squashed to whole tiles, then the image as a whole.
 
 Laurençon et al., "Building and better understanding vision-language models" (arXiv 2408.12637), section 3; Marafioti et
 al., "SmolVLM" (arXiv 2504.05299).
@@ -23,7 +23,7 @@ class Idefics3(Family):
     model_types: ClassVar[tuple[str, ...]] = ("idefics3",)
 
     def image_tokens(self, processor: Any, config: Any, size_hw: tuple[int, int]) -> ImageTokens:
-        """See :meth:`Family.image_tokens`: tiles row by row, each row by row within, the whole picture last."""
+        """See :meth:`Family.image_tokens`: tiles row by row, each row by row within, the whole image last."""
         side, tile_px = math.isqrt(processor.image_seq_len), processor.image_processor.max_image_size["longest_edge"]
         tower = Tower((tile_px, tile_px), config.vision_config.patch_size, (side, side))
         tiles = mosaic(0, tile_grid(processor.image_processor, size_hw), (side, side))
@@ -35,7 +35,7 @@ class Idefics3(Family):
 
 
 def tile_grid(settings: Any, size_hw: tuple[int, int]) -> tuple[int, int]:
-    """Rows and columns of tiles; (0, 0) where the whole picture is all that the model is given.
+    """Rows and columns of tiles; (0, 0) where the whole image is all that the model is given.
 
     The arithmetic is that of the image processors' ``resize`` and ``resize_for_vision_encoder``. What transformers
     tells of it beforehand (``get_number_of_image_patches``) is another where the longest edge is no number of tiles.

@@ -1,4 +1,4 @@
-"""InternVL: tiles of the picture squashed to their canvas, then the picture as a whole where there are several.
+"""InternVL: tiles of the image squashed to their canvas, then the image as a whole where there are several.
 
 Chen et al., "How Far Are We to GPT-4V?" (arXiv 2404.16821), section 3.3: dynamic high resolution.
 """
@@ -34,9 +34,9 @@ class InternVl(Family):
 
 
 def tile_grid(size_hw: tuple[int, int], tile_hw: tuple[int, int], tiles_min: int, tiles_max: int) -> tuple[int, int]:
-    """Rows and columns of tiles whose shape is nearest to the picture's.
+    """Rows and columns of tiles whose shape is nearest to the image's.
 
-    Of equally near ones counts the last that is not over twice the picture's area; the order, by number of tiles and
+    Of equally near ones counts the last that is not over twice the image's area; the order, by number of tiles and
     then by columns, and all arithmetic are those of ``get_optimal_tiled_canvas`` of transformers.
     """
     height, width = size_hw

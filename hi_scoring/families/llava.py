@@ -1,4 +1,4 @@
-"""LLaVA 1.5: one square picture, cut out of the middle, padded or squashed as the processor says.
+"""LLaVA 1.5: one square image, cut out of the middle, padded or squashed as the processor says.
 
 Liu et al., "Improved Baselines with Visual Instruction Tuning" (arXiv 2310.03744). The published processors of
 transformers crop: of a panorama, no token sees the ends.
@@ -14,7 +14,7 @@ from datasetkit.hi_scoring.geometry import ImageTokens, Tower, mosaic
 
 
 class Llava(Family):
-    """With a tower of fixed input size (CLIP, SigLIP); Pixtral's pictures of any size are another family."""
+    """With a tower of fixed input size (CLIP, SigLIP); Pixtral's images of any size are another family."""
 
     model_types: ClassVar[tuple[str, ...]] = ("llava",)
 
@@ -30,8 +30,8 @@ class Llava(Family):
             height, width = _resized_hw(settings, (side, side) if _squares(settings) else size_hw)
         grid, first = (height // patch_px, width // patch_px), first_patch(processor, config)
         tokens = mosaic(first, (1, 1), grid)
-        top, left = place_in_picture(settings, size_hw, (0, 0))
-        bottom, right = place_in_picture(settings, size_hw, (height, width))
+        top, left = place_in_image(settings, size_hw, (0, 0))
+        bottom, right = place_in_image(settings, size_hw, (height, width))
         view = Tower((height, width), patch_px, grid).view("global", tokens, (top, bottom), (left, right))
         return ImageTokens(size_hw, first + tokens.size, (view,))
 
@@ -52,16 +52,16 @@ def first_patch(processor: Any, config: Any) -> int:
     return first
 
 
-def place_in_picture(settings: Any, size_hw: tuple[int, int], place: tuple[int, int]) -> tuple[float, float]:
-    """Find where a corner of what the tower is given lies in the picture.
+def place_in_image(settings: Any, size_hw: tuple[int, int], place: tuple[int, int]) -> tuple[float, float]:
+    """Find where a corner of what the tower is given lies in the image.
 
     Args:
         settings: the image processor.
-        size_hw: of the picture.
+        size_hw: of the image.
         place: px from the top and from the left of the tower's input.
 
     Returns:
-        Px from the top and from the left of the picture; outside of it where the tower sees padding.
+        Px from the top and from the left of the image; outside of it where the tower sees padding.
 
     """
     padding = [0, 0]
@@ -77,7 +77,7 @@ def place_in_picture(settings: Any, size_hw: tuple[int, int], place: tuple[int, 
 
 
 def _squares(settings: Any) -> bool:
-    """Whether the picture is padded to a square first, as LLaVA's own image processor can; others pad batches."""
+    """Whether the image is padded to a square first, as LLaVA's own image processor can; others pad batches."""
     return hasattr(settings, "pad_to_square") and bool(settings.do_pad)
 
 

@@ -1,6 +1,6 @@
-"""LLaVA-NeXT: the whole picture squashed, then tiles of it merged to one grid with a newline token after each row.
+"""LLaVA-NeXT: the whole image squashed, then tiles of it merged to one grid with a newline token after each row.
 
-Liu et al., "LLaVA-NeXT" (2024, llava-vl.github.io): any resolution. The picture is padded onto the best of some
+Liu et al., "LLaVA-NeXT" (2024, llava-vl.github.io): any resolution. The image is padded onto the best of some
 canvases; rows or columns of tokens that would show padding alone are taken out.
 """
 
@@ -24,7 +24,7 @@ class LlavaNext(Family):
     model_types: ClassVar[tuple[str, ...]] = ("llava_next",)
 
     def image_tokens(self, processor: Any, config: Any, size_hw: tuple[int, int]) -> ImageTokens:
-        """See :meth:`Family.image_tokens`: the whole picture first, then the tiles' grid row by row."""
+        """See :meth:`Family.image_tokens`: the whole image first, then the tiles' grid row by row."""
         tile_px, patch_px = config.vision_config.image_size, config.vision_config.patch_size
         _check_tiles(processor.image_processor, tile_px)
         side, first = tile_px // patch_px, first_patch(processor, config)
@@ -34,7 +34,7 @@ class LlavaNext(Family):
         base = mosaic(first, (1, 1), tower.grid)
         tiles = first + base.size + np.arange(rows * (columns + 1)).reshape(rows, columns + 1)
         views = [tower.squash("global", base, size_hw)]
-        # Of a very long picture no row is left.
+        # Of a very long image no row is left.
         if rows and columns:
             views.append(View("tiles", tiles[:, :-1], top_bottom, left_right))
         return ImageTokens(size_hw, first + base.size + tiles.size, tuple(views))
@@ -66,7 +66,7 @@ def tile_spans(tower: Tower, canvases: list[list[int]], size_hw: tuple[int, int]
 
 
 def resized_onto(size_hw: tuple[int, int], canvas_hw: tuple[int, int]) -> tuple[int, int]:
-    """Size of the picture on its canvas, which it fills in one direction, keeping its shape."""
+    """Size of the image on its canvas, which it fills in one direction, keeping its shape."""
     height, width = size_hw
     scale_h, scale_w = canvas_hw[0] / height, canvas_hw[1] / width
     if scale_w < scale_h:

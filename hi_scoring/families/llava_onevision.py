@@ -1,4 +1,4 @@
-"""LLaVA-OneVision: the whole picture, then tiles of it merged to one grid with a newline token after each row.
+"""LLaVA-OneVision: the whole image, then tiles of it merged to one grid with a newline token after each row.
 
 Li et al., "LLaVA-OneVision" (arXiv 2408.03326), section 3.1: a grid of more tokens than so many tiles have is shrunk by
 bilinear interpolation.
@@ -21,13 +21,13 @@ _SHRUNK_ABOVE = 1.1
 
 
 class LlavaOnevision(Family):
-    """One picture a sample: of several, transformers makes no tiles."""
+    """One image a sample: of several, transformers makes no tiles."""
 
     model_types: ClassVar[tuple[str, ...]] = ("llava_onevision",)
     needs_torchvision: ClassVar[bool] = True
 
     def image_tokens(self, processor: Any, config: Any, size_hw: tuple[int, int]) -> ImageTokens:
-        """See :meth:`Family.image_tokens`: the whole picture first, then the tiles' grid row by row."""
+        """See :meth:`Family.image_tokens`: the whole image first, then the tiles' grid row by row."""
         tile_px, patch_px = config.vision_config.image_size, config.vision_config.patch_size
         side = tile_px // patch_px
         tower = Tower((tile_px, tile_px), patch_px, (side, side))
@@ -55,7 +55,7 @@ class Interpolated(View):
 
     Args:
         patches: the grid before it was shrunk.
-        row_weights: shares of the rows of patches in what each row shows of the picture, shape (rows, patches' rows).
+        row_weights: shares of the rows of patches in what each row shows of the image, shape (rows, patches' rows).
         column_weights: the same of columns.
 
     """
@@ -85,7 +85,7 @@ def _mixed(patches: FloatArray, count: int, length_px: int) -> tuple[FloatArray,
 
     Returns:
         Where tokens begin and end: around the middle of what they show, as far as to the next; shape (count, 2). And
-        the share of each patch in what each token shows of the picture, padding left out, shape (count, P).
+        the share of each patch in what each token shows of the image, padding left out, shape (count, P).
 
     """
     each = torch.eye(len(patches), dtype=torch.float64)[None]

@@ -1,4 +1,4 @@
-"""PaliGemma 1 and 2: the picture squashed to a square, its tokens first in the sequence.
+"""PaliGemma 1 and 2: the image squashed to a square, its tokens first in the sequence.
 
 Beyer et al., "PaliGemma" (arXiv 2407.07726). The models have no chat: the prompt is a prefix that all its tokens see
 both ways, and ends in a line end; the response is the suffix.
@@ -31,7 +31,7 @@ class PaliGemma(Family):
         return ImageTokens(size_hw, tokens.size, (tower.squash("global", tokens, size_hw),))
 
     def prompt(self, processor: Any, text: str) -> str:
-        """See :meth:`Family.prompt`: the picture, then the text as it is."""
+        """See :meth:`Family.prompt`: the image, then the text as it is."""
         image: str = processor.image_token
         return image + text
 

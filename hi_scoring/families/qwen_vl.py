@@ -1,7 +1,7 @@
-"""Qwen2-VL, Qwen2.5-VL and Qwen3-VL: the picture squashed to a grid of tokens as large as the picture asks for.
+"""Qwen2-VL, Qwen2.5-VL and Qwen3-VL: the image squashed to a grid of tokens as large as the image asks for.
 
 Wang et al., "Qwen2-VL" (arXiv 2409.12191), section 2.1: naive dynamic resolution, where 2 x 2 patches make a token.
-Qwen2.5-VL sees windows of the picture, and puts them back into rows before they reach the text.
+Qwen2.5-VL sees windows of the image, and puts them back into rows before they reach the text.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class QwenVl(Family):
 
 
 def token_grid(size_hw: tuple[int, int], token_px: int, pixels_min: int, pixels_max: int) -> tuple[int, int]:
-    """Rows and columns of tokens of ``token_px`` squared that keep the picture's shape within a number of pixels.
+    """Rows and columns of tokens of ``token_px`` squared that keep the image's shape within a number of pixels.
 
     The arithmetic is that of ``smart_resize`` of transformers, which rounds halves to even.
 

@@ -1,6 +1,6 @@
-"""Mean curves over questions with their 95 % intervals. Owns that pictures are drawn, each with all of its questions.
+"""Mean curves over questions with their 95 % intervals. Owns that images are drawn, each with all of its questions.
 
-Questions about one picture are not independent of each other; drawn one by one, they would seem to tell more than they
+Questions about one image are not independent of each other; drawn one by one, they would seem to tell more than they
 do.
 """
 
@@ -23,7 +23,7 @@ class MeanCurve:
 
     Args:
         mean: over the questions that have a value.
-        low: end of the interval of each layer by itself; NaN where fewer than two pictures have a value.
+        low: end of the interval of each layer by itself; NaN where fewer than two images have a value.
         high: the other end.
         band_low: end of the intervals that hold for all layers at once, and so for one that is chosen by its mean.
         band_high: the other end.
@@ -37,35 +37,35 @@ class MeanCurve:
     band_high: FloatArray
 
 
-def mean_curves(curves: Mapping[str, FloatArray], pictures: Sequence[str]) -> dict[str, MeanCurve]:
+def mean_curves(curves: Mapping[str, FloatArray], images: Sequence[str]) -> dict[str, MeanCurve]:
     """Average over questions.
 
-    Intervals are those of the bootstrap over pictures: percentiles of each layer by itself; and bands about the mean
+    Intervals are those of the bootstrap over images: percentiles of each layer by itself; and bands about the mean
     that are as wide, in standard errors, as 95 % of draws are away from it where they are farthest.
 
     Args:
         curves: by name, (n, C) float each; a question that has no value is NaN at all layers.
-        pictures: of each of the n questions, at least one.
+        images: of each of the n questions, at least one.
 
     """
-    sums = {name: by_picture(values, pictures) for name, values in curves.items()}
-    counts = draw_counts(len(set(pictures)), DRAWS, np.random.default_rng(SEED)).astype(np.float64)
+    sums = {name: by_image(values, images) for name, values in curves.items()}
+    counts = draw_counts(len(set(images)), DRAWS, np.random.default_rng(SEED)).astype(np.float64)
     return {name: _mean_curve(of, counts) for name, of in sums.items()}
 
 
-def by_picture(values: FloatArray, pictures: Sequence[str]) -> FloatArray:
-    """Add up the questions of each picture.
+def by_image(values: FloatArray, images: Sequence[str]) -> FloatArray:
+    """Add up the questions of each image.
 
     Args:
         values: (n, C) float, NaN where a question has no value.
-        pictures: of each of the n questions.
+        images: of each of the n questions.
 
     Returns:
-        (pictures, C, 2) float64: sums of the values, and how many they are. Ratios of what both add up to over pictures
+        (images, C, 2) float64: sums of the values, and how many they are. Ratios of what both add up to over images
         are means over questions.
 
     """
-    _, places = np.unique(np.array(pictures), return_inverse=True)
+    _, places = np.unique(np.array(images), return_inverse=True)
     there = ~np.isnan(values)
     sums = np.zeros((places.max() + 1, values.shape[1], 2))
     np.add.at(sums, places, np.stack([np.where(there, values, 0), there], axis=-1))
@@ -73,17 +73,17 @@ def by_picture(values: FloatArray, pictures: Sequence[str]) -> FloatArray:
 
 
 def _mean_curve(sums: FloatArray, counts: FloatArray) -> MeanCurve:
-    """Estimate from (P, C, 2) sums by how often each picture is in each draw, (draws, P)."""
+    """Estimate from (P, C, 2) sums by how often each image is in each draw, (draws, P)."""
     mean = ratio(sums.sum(axis=0))
-    pictures = np.count_nonzero(sums[..., 1].any(axis=1))
-    if pictures < 2:
+    images = np.count_nonzero(sums[..., 1].any(axis=1))
+    if images < 2:
         return MeanCurve(mean, *np.full((4, len(mean)), np.nan))
     drawn = ratio(np.tensordot(counts, sums, axes=1))
-    # A draw of pictures without a value says nothing.
+    # A draw of images without a value says nothing.
     drawn = drawn[~np.isnan(drawn).any(axis=1)]
     low, high = np.quantile(drawn, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2], axis=0)
     spread = drawn.std(axis=0)
     away = np.divide(np.abs(drawn - mean), spread, out=np.zeros_like(drawn), where=spread > 0).max(axis=1)
-    # Drawn anew, P pictures spread as if they had been P - 1.
-    margin = np.quantile(away, _LEVEL) * spread * np.sqrt(pictures / (pictures - 1))
+    # Drawn anew, P images spread as if they had been P - 1.
+    margin = np.quantile(away, _LEVEL) * spread * np.sqrt(images / (images - 1))
     return MeanCurve(mean, low, high, mean - margin, mean + margin)

@@ -110,7 +110,7 @@ class Knockout:
         self._heads = _chosen(options.heads, shape)
 
     def measure(self, asked: Sequence[tuple[ClosedQuestion, Image.Image]]) -> list[QuestionResult | UnusableError]:
-        """Measure questions on their pictures, one after the other; an error where a question cannot be used.
+        """Measure questions on their images, one after the other; an error where a question cannot be used.
 
         Raises:
             RuntimeError: as torch does when memory runs out for a prompt alone.

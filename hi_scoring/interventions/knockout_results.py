@@ -184,7 +184,7 @@ def _notes(found: Knockouts, curves: pd.DataFrame) -> Iterator[str]:
     counts = found.facts["counts"]
     flows = {name: flow for name, flow in counts["flows"].items() if flow["n"]}
     overlap = curves.groupby("flow")["overlap"].first()
-    yield "95 %: simultaneous over layers (bootstrap of pictures), so it holds for the layer that was picked"
+    yield "95 %: simultaneous over layers (bootstrap of images), so it holds for the layer that was picked"
     if any(flow["overlapping"] for flow in flows.values()):
         yield "* queries see too few other keys: some of the random edges are the flow's own"
     if none := [f"{name} ({percent(overlap[name])})" for name, flow in flows.items() if not flow["controlled"]]:

@@ -104,7 +104,7 @@ def _write_part(
     for place, item in enumerate(questions.items[start : start + PART], start):
         try:
             # One at a time: with its blocks, a question fills batches of its own.
-            [result] = Batches(knockout.measure, 1).run([(item, questions.picture(item))])
+            [result] = Batches(knockout.measure, 1).run([(item, questions.image(item))])
             if isinstance(result, UnusableError):
                 raise result
             rows.append(part_row(item, result))

@@ -63,7 +63,7 @@ def find_positions(
         slots of each, int64, ascending, at least one; a set that the row does not have is left out.
 
     Raises:
-        UnusableError: the objects are none of this picture.
+        UnusableError: the objects are none of this image.
         ModelError: the model's processor does not place tokens as its family says, or its template changes texts.
 
     """
@@ -117,9 +117,9 @@ def _holding(spans: Sequence[Span], wanted: Sequence[Span]) -> Tensor:
 def _by_object(regions: BoolArray, geometry: ImageTokens) -> tuple[Tensor, Tensor]:
     """Tell the image tokens of objects from the others that show pixels: (O, H, W) to bool, (image tokens,) each."""
     key, shown = torch.zeros(2, geometry.count, dtype=torch.bool)
-    picture = np.ones((1, *geometry.size_hw), bool)
+    image = np.ones((1, *geometry.size_hw), bool)
     for view in geometry.views:
-        coverage = torch.from_numpy(view.coverage(np.concatenate([regions, picture])))
+        coverage = torch.from_numpy(view.coverage(np.concatenate([regions, image])))
         tokens = torch.from_numpy(view.tokens)
         key[tokens] = object_tokens(coverage[:-1], _COVERAGE_MIN).any(dim=0)
         shown[tokens] = coverage[-1] > 0

@@ -1,6 +1,6 @@
 """A prompt that a model has read once, kept so that parts of it can be read again. Owns what is kept of the pass.
 
-That is what the decoder was given, the picture's features in it, and the keys and values of every layer: whatever is
+That is what the decoder was given, the image's features in it, and the keys and values of every layer: whatever is
 changed afterwards, neither the vision tower nor the rows before the change are computed again.
 """
 

@@ -1,4 +1,4 @@
-"""Tables of closed questions: CSV or Parquet, a question a row, beside their pictures. Owns which columns are read.
+"""Tables of closed questions: CSV or Parquet, a question a row, beside their images. Owns which columns are read.
 
 Those of the reference data are among them: GQA's questions as Zhang et al., "Cross-modal Information Flow in Multimodal
 Large Language Models" (arXiv 2411.18620) chose them, in six categories.
@@ -42,7 +42,7 @@ _ABSENT = ("", "-")
 
 
 def read_question_table(path: Path, template: str, limit: int | None = None) -> Questions:
-    """Read a table of questions; pictures are looked for, and read when they are asked for.
+    """Read a table of questions; images are looked for, and read when they are asked for.
 
     Columns: ``image`` (a path below the table's folder) or ``img_id`` (the name of a JPEG there); ``question``;
     ``answer``; and, where there are any, ``options`` (a list, in CSV as JSON) or ``true option`` and ``false option``;
@@ -57,32 +57,32 @@ def read_question_table(path: Path, template: str, limit: int | None = None) -> 
     rows, folder = _read(path)[:limit], path.parent.resolve()
     items: list[ClosedQuestion] = []
     drops: list[Drop] = []
-    pictures: dict[int, Place] = {}
+    images: dict[int, Place] = {}
     names = [_first(row, "record_id", "question_id") or f"row-{place}" for place, row in enumerate(rows)]
     asked_before: Counter[str] = Counter()
     for place, (row, name) in enumerate(zip(rows, names, strict=True)):
         try:
-            pictures[place] = _picture(row, folder)
+            images[place] = _image(row, folder)
             items.append(_question(row, place, name, asked_before[name], template))
         except UnusableError as error:
             drops.append(row_drop(place, name, error))
         asked_before[name] += 1
-    identity = DataIdentity(path.name, "all", None, _digest(path, pictures.values()), len(rows))
-    return asked(items, drops, _TableRows(names, pictures), identity)
+    identity = DataIdentity(path.name, "all", None, _digest(path, images.values()), len(rows))
+    return asked(items, drops, _TableRows(names, images), identity)
 
 
 class _TableRows:
-    """The rows' pictures, as :class:`datasetkit.hi_scoring.data.reading.Rows` has them."""
+    """The rows' images, as :class:`datasetkit.hi_scoring.data.reading.Rows` has them."""
 
-    def __init__(self, names: Sequence[str], pictures: Mapping[int, Place]) -> None:
+    def __init__(self, names: Sequence[str], images: Mapping[int, Place]) -> None:
         self._names = names
-        self._pictures = pictures
+        self._images = images
 
     def __len__(self) -> int:
         return len(self._names)
 
     def __getitem__(self, index: int, /) -> Mapping[str, Any]:
-        path = self._pictures[index]
+        path = self._images[index]
         return {"image": {"bytes": path.read_bytes(), "path": path.name}}
 
     def name(self, index: int, /) -> str:
@@ -105,26 +105,26 @@ def _read(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _digest(path: Path, pictures: Iterable[Place]) -> str:
-    """Hash the content of the table and of its pictures, by name."""
+def _digest(path: Path, images: Iterable[Place]) -> str:
+    """Hash the content of the table and of its images, by name."""
     digest = hashlib.sha256()
-    for one in (path, *sorted(set(pictures), key=str)):
+    for one in (path, *sorted(set(images), key=str)):
         digest.update(f"{one.name} {hashlib.sha256(one.read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest()
 
 
-def _picture(row: Mapping[str, Any], folder: Path) -> Place:
-    name = _picture_name(row)
+def _image(row: Mapping[str, Any], folder: Path) -> Place:
+    name = _image_name(row)
     if not name:
-        raise UnusableError(DropReason.BAD_ROW, "the row names no picture")
+        raise UnusableError(DropReason.BAD_ROW, "the row names no image")
     path = path_inside(folder, name)
     if not path.is_file():
         raise UnusableError(DropReason.MISSING, f"{name} is not there")
     return path
 
 
-def _picture_name(row: Mapping[str, Any]) -> str:
-    """Give the path of a row's picture below the folder; blank where it has none."""
+def _image_name(row: Mapping[str, Any]) -> str:
+    """Give the path of a row's image below the folder; blank where it has none."""
     name = _first(row, "image")
     jpeg = _first(row, "img_id")
     return name or (f"{jpeg}.jpg" if jpeg and not PurePosixPath(jpeg).suffix else jpeg)
@@ -147,7 +147,7 @@ def _question(row: Mapping[str, Any], place: int, name: str, number: int, templa
         row=place,
         number=number,
         record_id=name,
-        picture_id=str(PurePosixPath(_picture_name(row))),
+        picture_id=str(PurePosixPath(_image_name(row))),
         category=_first(row, "category", "type") or of_gqa,
         question=question,
         answer=answer,

@@ -1,4 +1,4 @@
-"""Closed questions about pictures, as a model is asked them. Owns where a question and its options stand in the prompt.
+"""Closed questions about images, as a model is asked them. Owns where a question and its options stand in the prompt.
 
 They come from datasets of ours (their column ``questions``), or from tables; see
 :mod:`datasetkit.hi_scoring.interventions.question_tables`.
@@ -22,11 +22,11 @@ from datasetkit.core.ledger import Drop, DropReason
 from datasetkit.core.mask import Mask, decode_masks
 from datasetkit.core.schema import objects_of, questions_of
 from datasetkit.hi_scoring.data.datasets import Data, DataIdentity
-from datasetkit.hi_scoring.data.reading import Rows, read_picture
+from datasetkit.hi_scoring.data.reading import Rows, read_image
 from datasetkit.hi_scoring.runs.drops import row_drop
 
 BoolArray = NDArray[np.bool_]
-# Left, top, width and height, px of the upright picture.
+# Left, top, width and height, px of the upright image.
 Box = tuple[float, float, float, float]
 Span = tuple[int, int]
 # Stand for the question and for its options while their places in a prompt are looked for.
@@ -35,11 +35,11 @@ _QUESTION_MARK, _OPTIONS_MARK = "\0", "\1"
 
 @dataclass(frozen=True)
 class ClosedQuestion:
-    """One question about one picture.
+    """One question about one image.
 
     Args:
         number: among the questions of the record, from 0.
-        picture_id: of its picture, which other records may have, too; questions about one picture are not independent
+        picture_id: of its image, which other records may have, too; questions about one image are not independent
             of each other.
         category: what kind of question it is; blank where nobody said.
         options: that may be chosen from, the answer among them; none for an open question.
@@ -97,19 +97,19 @@ class ClosedQuestion:
         """Draw the pixels of each of the O objects that the answer rests on: those with masks, then those with boxes.
 
         Args:
-            size_hw: height and width of the upright picture, px.
+            size_hw: height and width of the upright image, px.
 
         Returns:
             shape (O, H, W).
 
         Raises:
-            UnusableError: ``bad_mask`` of another size than the picture's, ``bad_row`` for a box beside it.
+            UnusableError: ``bad_mask`` of another size than the image's, ``bad_row`` for a box beside it.
 
         """
         for mask in self.masks:
             if mask.size_hw != size_hw:
                 raise UnusableError(
-                    DropReason.BAD_MASK, f"a mask of {mask.size_hw} px (height, width) on a picture of {size_hw}"
+                    DropReason.BAD_MASK, f"a mask of {mask.size_hw} px (height, width) on an image of {size_hw}"
                 )
         boxed = np.zeros((len(self.boxes), *size_hw), bool)
         for drawn, (left, top, width, height) in zip(boxed, self.boxes, strict=True):
@@ -118,7 +118,7 @@ class ClosedQuestion:
                 raise UnusableError(
                     DropReason.BAD_ROW,
                     f"the box {left:g}, {top:g}, {width:g}, {height:g} (left, top, width, height) has no pixel of a "
-                    f"picture of {size_hw} px (height, width)",
+                    f"image of {size_hw} px (height, width)",
                 )
             drawn[y, x] = True
         return np.concatenate([decode_masks(self.masks, size_hw), boxed])
@@ -133,7 +133,7 @@ class ClosedQuestion:
 
 @dataclass(frozen=True)
 class Questions:
-    """All questions of some data, in its order; what cannot be used; and the rows that have the pictures."""
+    """All questions of some data, in its order; what cannot be used; and the rows that have the images."""
 
     items: tuple[ClosedQuestion, ...]
     drops: tuple[Drop, ...]
@@ -143,18 +143,18 @@ class Questions:
     def __len__(self) -> int:
         return len(self.items)
 
-    def picture(self, item: ClosedQuestion) -> Image.Image:
-        """Read a question's picture, mode RGB.
+    def image(self, item: ClosedQuestion) -> Image.Image:
+        """Read a question's image, mode RGB.
 
         Raises:
             UnusableError: it cannot be read.
 
         """
-        return read_picture(self.rows, item.row)
+        return read_image(self.rows, item.row)
 
 
 def read_questions(data: Data, template: str) -> Questions:
-    """Find the questions of a dataset; no picture is read.
+    """Find the questions of a dataset; no image is read.
 
     A question rests on the objects that its ``object_ids`` name; where rows have no objects, on none.
 
@@ -165,7 +165,7 @@ def read_questions(data: Data, template: str) -> Questions:
     items: list[ClosedQuestion] = []
     drops: list[Drop] = []
     asked_before: Counter[str] = Counter()
-    for row, columns in enumerate(data.without_pictures()):
+    for row, columns in enumerate(data.without_images()):
         name = data.name(row)
         try:
             found = _of_row(data, columns, row, asked_before[name], template)

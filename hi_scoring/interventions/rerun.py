@@ -38,8 +38,8 @@ def rerun_blocked(
         on what is computed together, blocks compare to the first rather than to the pass over the whole prompt.
 
     Raises:
-        ModelError: a query would be left without a key, or the picture's tokens would have to be read again by a model
-            that adds features of the picture between its layers.
+        ModelError: a query would be left without a key, or the image's tokens would have to be read again by a model
+            that adds features of the image between its layers.
 
     """
     nothing = Block(Edges(torch.empty(0, dtype=torch.int64), torch.empty(0, len(prompt), dtype=torch.bool)), (0, 0))
@@ -70,12 +70,12 @@ def _branching(decoder: Any, starts: Sequence[int]) -> Iterator[None]:
 def _rest(prompt: PromptPass, first: int) -> dict[str, Any]:
     """Give the decoder's arguments for the rows from the first on."""
     arguments = dict(prompt.arguments)
-    pictured = arguments.pop("visual_pos_masks", None)
+    imaged = arguments.pop("visual_pos_masks", None)
     arguments.pop("deepstack_visual_embeds", None)
-    if pictured is not None and pictured[:, first:].any():
+    if imaged is not None and imaged[:, first:].any():
         raise ModelError(
-            "image tokens would have to be read again, and this model adds features of the picture between its layers; "
-            "choose flows that lead to tokens after the picture"
+            "image tokens would have to be read again, and this model adds features of the image between its layers; "
+            "choose flows that lead to tokens after the image"
         )
     arguments["inputs_embeds"] = arguments["inputs_embeds"][:, first:]
     if arguments.get("position_ids") is not None:

@@ -219,7 +219,7 @@ def _of_knockouts(found: Knockouts) -> Iterator[_Said]:
     yield LOWER, _answer(lower), why
     first, _, second = measured.peaks
     why = (
-        f"Blocked, the picture to the question costs most around layer {first}, the question to the last position "
+        f"Blocked, the image to the question costs most around layer {first}, the question to the last position "
         f"around layer {second}: {later.value:+.0f} layers (95 % {later.low:+.0f} to {later.high:+.0f}), on "
         f"{questions}."
     )
@@ -234,7 +234,7 @@ def _little_last(measured: FlowContrasts, questions: str) -> _Said:
     answers = {_answer(first), _answer(second)}
     answer = FAILS if FAILS in answers else HOLDS if answers == {HOLDS} else OPEN
     why = (
-        f"Blocked around the layer where it costs most, it costs {to_last:.1f} percentage points; the picture to the "
+        f"Blocked around the layer where it costs most, it costs {to_last:.1f} percentage points; the image to the "
         f"question costs {to_question:.1f}, a difference of {_percent(first)}; the question to the last position "
         f"{of_question:.1f}, a difference of {_percent(second)}; on {questions}."
     )

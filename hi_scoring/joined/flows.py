@@ -1,7 +1,7 @@
 """Where information flows, in single numbers. Owns what is compared of knockout curves, each by one interval.
 
 Curves have a point a layer; a claim that picks the best of many points finds one by chance. So each claim is one
-number of the mean curves, and draws of pictures, with all of their questions, carry all of them through.
+number of the mean curves, and draws of images, with all of their questions, carry all of them through.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from datasetkit.hi_scoring.evaluation.metrics import ratio
-from datasetkit.hi_scoring.interventions.intervals import by_picture
+from datasetkit.hi_scoring.interventions.intervals import by_image
 from datasetkit.hi_scoring.interventions.knockout_results import Knockouts
 from datasetkit.hi_scoring.statistics import FloatArray, Interval, bootstrap_interval
 
@@ -22,7 +22,7 @@ _FLOWS = (IMAGE_QUESTION, IMAGE_LAST, QUESTION_LAST)
 
 @dataclass(frozen=True)
 class FlowContrasts:
-    """What the curves say of the claims; above 0 where a claim holds. Intervals are of 95 %, over pictures.
+    """What the curves say of the claims; above 0 where a claim holds. Intervals are of 95 %, over images.
 
     Args:
         questions: in which all three flows were blocked.
@@ -30,7 +30,7 @@ class FlowContrasts:
         peaks: the layers of these losses.
         has_control: whether ``lower`` is beyond the control; else, where any of the questions has none, it is of the
             flow alone.
-        lower: how much more a question's answer loses when the picture does not reach the question in the lower half of
+        lower: how much more a question's answer loses when the image does not reach the question in the lower half of
             the layers than in the upper, in points of percent.
         later: how many layers higher question -> last costs most than image -> question does.
         less_than_to_question: largest loss of image -> question less that of image -> last, in points of percent.
@@ -70,14 +70,14 @@ def flow_contrasts(found: Knockouts) -> FlowContrasts | None:
     curves = np.concatenate([loss, control if has_control else np.zeros_like(control)], axis=1)
     mean = loss.mean(axis=0)
     largest, peaks = tuple(mean.max(axis=-1).tolist()), tuple(mean.argmax(axis=-1).tolist())
-    pictures = wide.index.get_level_values("picture_id").tolist()
-    return FlowContrasts(len(wide), largest, peaks, has_control, *_estimated(curves, pictures))
+    images = wide.index.get_level_values("picture_id").tolist()
+    return FlowContrasts(len(wide), largest, peaks, has_control, *_estimated(curves, images))
 
 
-def _estimated(curves: FloatArray, pictures: Sequence[str]) -> list[Interval]:
+def _estimated(curves: FloatArray, images: Sequence[str]) -> list[Interval]:
     """Estimate all numbers of (questions, 4, layers) curves of loss: three flows, and the control of the first."""
     _, rows, layers = curves.shape
-    sums = by_picture(curves.reshape(len(curves), -1), pictures)
+    sums = by_image(curves.reshape(len(curves), -1), images)
 
     def numbers(drawn: FloatArray) -> FloatArray:
         """Give the four numbers of each draw's mean curves, (draws, 4)."""

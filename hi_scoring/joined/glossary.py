@@ -12,22 +12,22 @@ from datasetkit.hi_scoring.sparse.folder import Sparsity
 
 _HEADS = {
     "HI": "Head Impact: overlap (IoU) of the image tokens that a head looks at with those of a key object, from 0 to 1",
-    "RAM": "Retrieval Attention Mass: share of a head's attention, on picture and text, that is on key objects' tokens",
+    "RAM": "Retrieval Attention Mass: share of a head's attention, on image and text, that is on key objects' tokens",
     "CoRe heads": "the heads of the highest RAM, 5 % of all unless said otherwise",
-    "key objects": "objects of the picture that its description, or the question, names",
+    "key objects": "objects of the image that its description, or the question, names",
     "score:positions": "which score ranks heads, and of whose attention",
 }
 _KNOCKOUT = {
     "flow A -> B": "what tokens B take from tokens A directly: the attention from B to A, in all heads. Blocked, these "
     "edges are hidden in a window of layers; all else stays. Only the tokens below and after them can carry it on",
-    "image, key object, question, options, last": "tokens of the picture, of the objects that the question names, of "
+    "image, key object, question, options, last": "tokens of the image, of the objects that the question names, of "
     "the question's words, of its options, and the last token of the prompt, from which the answer is read",
     "control": "as many edges to the same tokens, drawn at random",
     "change": "of the probability of the first token of the model's own answer, in percent of what it was",
 }
 _ABLATION = {
     "zero, mean, resample": "what stands in for a head's output: nothing, its mean over the data, or its output for "
-    "another picture",
+    "another image",
     "top, bottom, random": "heads of the highest and of the lowest score, and sets drawn at random with as many heads "
     "in each layer as the top ones",
 }

@@ -32,9 +32,9 @@ _MARKED = 10
 
 @dataclass(frozen=True)
 class _Plot:
-    """A picture (PNG), what it is for those who do not see it, and what is to be known of it."""
+    """An image (PNG), what it is for those who do not see it, and what is to be known of it."""
 
-    picture: bytes
+    image: bytes
     what: str
     caption: str
 
@@ -77,8 +77,8 @@ def _(results: HeadScores) -> tuple[str, list[_Plot]]:
     for place in positions:
         by = f"{'hi' if ('hi', place) in results.values else 'ram'}:{place}"
         caption = f"Framed: the {_MARKED} heads of the highest {by}. Each map has its own scale. Grey: not defined."
-        picture = heatmaps(results, place, results.top(_MARKED, by))
-        plots.append(_Plot(picture, f"Maps of layers and heads at {place}", f"Positions “{place}”. {caption}"))
+        image = heatmaps(results, place, results.top(_MARKED, by))
+        plots.append(_Plot(image, f"Maps of layers and heads at {place}", f"Positions “{place}”. {caption}"))
     return lead, plots
 
 
@@ -94,7 +94,7 @@ def _(results: Knockouts) -> tuple[str, list[_Plot]]:
     flows = _Plot(
         knockout_curves(results),
         "Change of the answer's probability over layers, for each flow and its control",
-        "Change of the answer's probability, percent of what it was; bands are 95 % intervals over pictures, layer by "
+        "Change of the answer's probability, percent of what it was; bands are 95 % intervals over images, layer by "
         "layer. Grey: as many randomly chosen edges. Each panel has its own scale. No grey curve: the "
         "tokens see so few others that most random edges would be the flow's own.",
     )
@@ -102,7 +102,7 @@ def _(results: Knockouts) -> tuple[str, list[_Plot]]:
         tracking_curves(results),
         "Probability of the answer's first token after each layer",
         "Answer tracking: the first token of the right answer and of the false option, in lower case and capitalised, "
-        "read from the last position's hidden state. Bands are 95 % intervals over pictures.",
+        "read from the last position's hidden state. Bands are 95 % intervals over images.",
     )
     return lead, [flows, tracked]
 

@@ -1,1 +1,1 @@
-"""A model as it is asked: loaded by its name, given pictures and text, and made to write."""
+"""A model as it is asked: loaded by its name, given images and text, and made to write."""

@@ -1,4 +1,4 @@
-"""A picture, a prompt and a response, as a model is given them. Owns where a response stands among the tokens.
+"""An image, a prompt and a response, as a model is given them. Owns where a response stands among the tokens.
 
 The response follows its prompt at once (teacher forcing); rows of a batch are padded on the left.
 """
@@ -46,7 +46,7 @@ class Dialogue:
         self.prompt = cache(partial(self._family.prompt, processor))
 
     def geometry(self, image: Image.Image) -> ImageTokens:
-        """Say what each image token of a picture shows.
+        """Say what each image token of an image shows.
 
         Raises:
             UnusableError: ``too_narrow``.
@@ -59,7 +59,7 @@ class Dialogue:
 
         Raises:
             UnusableError: ``special_token``: a text holds one, and would read as something else; ``too_narrow``;
-                ``text_too_long``: picture and texts alone, without what stands around them, are.
+                ``text_too_long``: image and texts alone, without what stands around them, are.
 
         """
         for text in texts:
@@ -116,7 +116,7 @@ class Dialogue:
         return torch.arange(int(slots[0]), len(ids))
 
     def _length(self, image: Image.Image, texts: Sequence[str]) -> int:
-        """Count the tokens of a picture and texts, without those around them."""
+        """Count the tokens of an image and texts, without those around them."""
         return self.geometry(image).count + sum(len(self.tokenizer(text).input_ids) for text in texts)
 
     def _check_length(self, length: int) -> None:
@@ -151,7 +151,7 @@ class Dialogue:
         """Find the image tokens in a row of a batch, shape (M,), in their order.
 
         Raises:
-            ModelError: there are more or fewer than the picture's geometry says.
+            ModelError: there are more or fewer than the image's geometry says.
 
         """
         slots = (ids == self._config.image_token_id).nonzero()[:, 0]

@@ -73,7 +73,7 @@ class Subject:
         if not hasattr(processor, "tokenizer") or not hasattr(processor, "image_processor"):
             raise ModelError(
                 f"{self.name} comes with a {type(processor).__name__} alone; its folder lacks the processor of both "
-                "pictures and texts (processor_config.json)"
+                "images and texts (processor_config.json)"
             )
         if processor.tokenizer.pad_token_id is None:
             processor.tokenizer.pad_token = processor.tokenizer.eos_token

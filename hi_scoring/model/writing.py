@@ -1,4 +1,4 @@
-"""What a model writes of pictures, greedily. Owns the settings of generation."""
+"""What a model writes of images, greedily. Owns the settings of generation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GREEDY: Mapping[str, Any] = {"do_sample": False, "num_beams": 1, "repetition_pen
 def write(
     model: Any, dialogue: Dialogue, images: Sequence[Image.Image], prompts: Sequence[str], max_new_tokens: int
 ) -> list[str]:
-    """Let a model in evaluation mode say something to each of B pictures and prompts in plain words, greedily.
+    """Let a model in evaluation mode say something to each of B images and prompts in plain words, greedily.
 
     Returns:
         B texts without special tokens and outer spaces.

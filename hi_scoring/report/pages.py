@@ -37,7 +37,7 @@ def check_place(path: Path) -> None:
 def write_page(path: Path, package: str, **values: object) -> None:
     """Fill in the ``page.html.j2`` of a package, which extends ``frame.html.j2`` of this one; put it in place whole.
 
-    Values are escaped. Templates have the filters ``data``, a PNG as an address that is the picture itself, and
+    Values are escaped. Templates have the filters ``data``, a PNG as an address that is the image itself, and
     ``grouped``, a number with commas between thousands.
 
     Args:

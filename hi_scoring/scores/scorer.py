@@ -164,7 +164,7 @@ class Scorer:
         return [collector.result() for collector in collectors]
 
     def _written(self, samples: Sequence[Sample]) -> list[str]:
-        """What the model itself says of each picture; blank where it says nothing that could be given to it again."""
+        """What the model itself says of each image; blank where it says nothing that could be given to it again."""
         dialogue, options = self._encoder.dialogue, self._options
         images, prompts = [sample.image for sample in samples], [options.prompt] * len(samples)
         texts = write(self._model, dialogue, images, prompts, options.max_new_tokens)

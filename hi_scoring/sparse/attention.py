@@ -25,7 +25,7 @@ from datasetkit.hi_scoring.sparse.coverage import Coverage
 from datasetkit.hi_scoring.sparse.kernels import Kernel, check_kernel, head_width
 from datasetkit.hi_scoring.sparse.passes import ForwardPass
 from datasetkit.hi_scoring.sparse.plan import SparsePlan
-from datasetkit.hi_scoring.sparse.prompts import picture_tokens
+from datasetkit.hi_scoring.sparse.prompts import image_tokens
 
 _NAME = "hi_scoring_sparse"
 
@@ -73,7 +73,7 @@ def sparsify(model: Any, plan: SparsePlan, kernel: Kernel = "blocks") -> Sparsif
 
     Args:
         model: an image-text-to-text model in evaluation mode, or an adapter of peft on one, whose text attention goes
-            through transformers' ``AttentionInterface``; what tells text from pictures is its configuration's
+            through transformers' ``AttentionInterface``; what tells text from images is its configuration's
             ``image_token_id``.
         plan: for a model of this shape.
         kernel: ``blocks`` are plain torch; ``flex`` is one compiled kernel on CUDA, for which each new size of prompt
@@ -84,7 +84,7 @@ def sparsify(model: Any, plan: SparsePlan, kernel: Kernel = "blocks") -> Sparsif
 
     Raises:
         ModelError: the model has another shape, is sparsified already, or its text attention cannot be reached; the
-            kernel is not possible there; or, while it runs, it is given no ``input_ids`` to tell text from pictures by.
+            kernel is not possible there; or, while it runs, it is given no ``input_ids`` to tell text from images by.
 
     """
     # Some versions of peft run the forward() of what they wrap and none of its hooks; what owns the decoder is always
@@ -94,7 +94,7 @@ def sparsify(model: Any, plan: SparsePlan, kernel: Kernel = "blocks") -> Sparsif
     plan.check(model)
     check_kernel(kernel, model.device, head_width(model.config))
     sparsified = Sparsified(plan)
-    hooks = _Hooks(plan, sparsified.coverage, picture_tokens(model), kernel)
+    hooks = _Hooks(plan, sparsified.coverage, image_tokens(model), kernel)
     with ExitStack() as stack:
         stack.enter_context(attending_by(_NAME, model, "sparsified", "undo that first"))
         for handle in (
@@ -128,7 +128,7 @@ class _Hooks:
 
     plan: SparsePlan
     coverage: Coverage
-    pictures: Sequence[int]
+    images: Sequence[int]
     kernel: Kernel
 
     def generate(self, generate: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -146,7 +146,7 @@ class _Hooks:
         ids = kwargs.get("input_ids", args[0] if args else None)
         who, slots = _GENERATING.get()
         ours = slots if who is self else None
-        _PASS.set(ForwardPass(self.plan, self.coverage, ids, self.pictures, self.kernel, ours))
+        _PASS.set(ForwardPass(self.plan, self.coverage, ids, self.images, self.kernel, ours))
 
     def check(self, owner: nn.Module, *_: Any) -> None:
         """Never let a model run dense without a word."""

@@ -1,6 +1,6 @@
 """Estimates of sparse prefill beyond means of samples. Owns medians of ratios, and how much is lost of what was there.
 
-Intervals are percentiles of bootstraps over pictures, each of which is drawn with all that was asked of it.
+Intervals are percentiles of bootstraps over images, each of which is drawn with all that was asked of it.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ _BOUNDS = (0.05, 0.95)
 _CHUNK_DRAWS = 500
 
 
-def median(values: FloatArray, pictures: Sequence[str]) -> Interval:
+def median(values: FloatArray, images: Sequence[str]) -> Interval:
     """Give a median and its 95 % interval.
 
     Args:
         values: (n,) float; NaN is left out.
-        pictures: of each of them.
+        images: of each of them.
 
     Returns:
-        the median; no interval of fewer than two pictures.
+        the median; no interval of fewer than two images.
 
     """
     defined = ~np.isnan(values)
@@ -35,7 +35,7 @@ def median(values: FloatArray, pictures: Sequence[str]) -> Interval:
         return Interval(np.nan, np.nan, np.nan)
     order = np.argsort(values[defined], kind="stable")
     rising = values[defined][order]
-    _, places = np.unique(np.asarray(pictures)[defined], return_inverse=True)
+    _, places = np.unique(np.asarray(images)[defined], return_inverse=True)
     value, size = float(np.median(rising)), int(places.max()) + 1
     if size < 2:
         return Interval(value, np.nan, np.nan)
@@ -63,7 +63,7 @@ def loss(name: str, dense: Measured, sparse: Measured) -> Interval:
     """Give the share that is lost of what the dense model has, of a metric.
 
     Of what is better when lower, what a model has is what is missing to 1. Both figures of a draw are of the same
-    pictures; draws in which the dense model has nothing say nothing.
+    images; draws in which the dense model has nothing say nothing.
 
     Both were measured on the same samples in the same order.
 
@@ -93,7 +93,7 @@ def loss(name: str, dense: Measured, sparse: Measured) -> Interval:
 
 
 def _drawn(size: int, draws: int) -> Iterator[FloatArray]:
-    """Give how often each of so many pictures is in each draw, (draws, size), part by part."""
+    """Give how often each of so many images is in each draw, (draws, size), part by part."""
     random = np.random.default_rng(SEED)
     for start in range(0, draws, _CHUNK_DRAWS):
         yield draw_counts(size, min(_CHUNK_DRAWS, draws - start), random).astype(np.float64)

@@ -24,7 +24,7 @@ from datasetkit.hi_scoring.sparse.coverage import Coverage
 from datasetkit.hi_scoring.sparse.kernels import Kernel, size_of
 from datasetkit.hi_scoring.sparse.memory import PeakMemory, finish
 from datasetkit.hi_scoring.sparse.plan import SparsePlan
-from datasetkit.hi_scoring.sparse.prompts import picture_tokens, prompts_of
+from datasetkit.hi_scoring.sparse.prompts import image_tokens, prompts_of
 from datasetkit.runtime.batches import Batches
 
 MEASURES = ("tokens", "seconds_dense", "seconds", "peak_dense", "peak", "kl", "same_token")
@@ -36,7 +36,7 @@ class Prefills:
 
     Args:
         table: one row an example, in order: picture_id, record_id, task; then ``MEASURES``, float64, all NaN where
-            memory ran out: tokens of the prompt, those of pictures among them; seconds to the first token and the peak
+            memory ran out: tokens of the prompt, those of images among them; seconds to the first token and the peak
             of memory beyond what was held before, bytes, of the dense model and of the sparse one, NaN where it cannot
             be seen (on a CPU, below ``UNSEEN_BYTES``); kl, the Kullback-Leibler divergence of the sparse model's
             distribution of the first token from the dense one's, nats; same_token, 1 where both say the same.
@@ -105,7 +105,7 @@ class _Pair:
 
     def _measure(self, example: Example, *, sparse_first: bool) -> dict[str, float]:
         written = self.dialogue.prompt(example.prompt)
-        encoded = self.dialogue.encode([self.examples.picture(example)], [written], None)
+        encoded = self.dialogue.encode([self.examples.image(example)], [written], None)
         inputs = on_device(encoded, self.model)
         order = (True, False) if sparse_first else (False, True)
         size = self._size(encoded)
@@ -132,8 +132,8 @@ class _Pair:
         if self.plan is None:
             return ()
         ids, real = (encoded[name].numpy() for name in ("input_ids", "attention_mask"))
-        pictures = picture_tokens(self.model)
-        prompts = prompts_of(ids, real.astype(np.bool_), pictures, self.plan.sink, self.plan.window)
+        images = image_tokens(self.model)
+        prompts = prompts_of(ids, real.astype(np.bool_), images, self.plan.sink, self.plan.window)
         return size_of(self.kernel, prompts[0]) if prompts else ()
 
     def _require_numbers(self, example: Example, **logs: Tensor) -> None:

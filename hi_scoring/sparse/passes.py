@@ -27,7 +27,7 @@ class ForwardPass:
 
     Args:
         ids: tokens that are given, (B, N); None where there are none.
-        pictures: ids that stand for parts of pictures.
+        images: ids that stand for parts of images.
         slots: of the batch that are prompts, where generated tokens follow; None for all.
 
     Attributes:
@@ -38,7 +38,7 @@ class ForwardPass:
     plan: SparsePlan
     coverage: Coverage
     ids: Tensor | None
-    pictures: Sequence[int]
+    images: Sequence[int]
     kernel: Kernel
     slots: int | None = None
     is_reached: bool = field(default=False, init=False)
@@ -85,11 +85,11 @@ class ForwardPass:
         if self.ids is None or self.ids.shape != mask.shape:
             given = "no input_ids" if self.ids is None else f"input_ids of shape {tuple(self.ids.shape)}"
             raise ModelError(
-                f"a sparsified model was given {given} with {tuple(mask.shape)} tokens, so text and pictures cannot be "
+                f"a sparsified model was given {given} with {tuple(mask.shape)} tokens, so text and images cannot be "
                 "told apart; give it input_ids, one for each token"
             )
         ids, is_real = self.ids.cpu().numpy(), mask.cpu().numpy()
-        prompts = prompts_of(ids, is_real, self.pictures, self.plan.sink, self.plan.window, self.slots)
+        prompts = prompts_of(ids, is_real, self.images, self.plan.sink, self.plan.window, self.slots)
         self._located = prompts or DenseReason.GAPS
         return self._located
 

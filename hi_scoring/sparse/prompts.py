@@ -41,8 +41,8 @@ class Prompt:
         return self.stop - self.start
 
 
-def picture_tokens(model: Any) -> list[int]:
-    """Give the ids that stand for parts of pictures and films.
+def image_tokens(model: Any) -> list[int]:
+    """Give the ids that stand for parts of images and films.
 
     Raises:
         ModelError: the model's configuration names none.
@@ -51,14 +51,14 @@ def picture_tokens(model: Any) -> list[int]:
     names = ("image_token_id", "video_token_id")
     found = [number for name in names if (number := getattr(model.config, name, None)) is not None]
     if not found:
-        raise ModelError(f"the configuration of {type(model).__name__} has no image_token_id; give a model of pictures")
+        raise ModelError(f"the configuration of {type(model).__name__} has no image_token_id; give a model of images")
     return found
 
 
 def prompts_of(
     ids: NDArray[np.int64],
     real: BoolArray,
-    pictures: Sequence[int],
+    images: Sequence[int],
     sink: int,
     window: int,
     slots: int | None = None,
@@ -68,7 +68,7 @@ def prompts_of(
     Args:
         ids: of its tokens, (B, N).
         real: which tokens are no padding, (B, N).
-        pictures: ids that stand for parts of pictures; all others are text.
+        images: ids that stand for parts of images; all others are text.
         sink: first tokens that every row sees.
         window: tokens that a row sees up to itself.
         slots: of the batch that prompts are in, where others follow; None for all.
@@ -78,7 +78,7 @@ def prompts_of(
 
     """
     found = []
-    for is_text, is_real in zip(~np.isin(ids, pictures), real, strict=True):
+    for is_text, is_real in zip(~np.isin(ids, images), real, strict=True):
         places = np.flatnonzero(is_real)
         start, end = (int(places[0]), int(places[-1]) + 1) if len(places) else (0, 0)
         if end - start != len(places):

@@ -113,10 +113,10 @@ def _memory(table: pd.DataFrame) -> dict[str, float]:
 
 
 def _mean(table: pd.DataFrame, name: str, short: str) -> dict[str, float]:
-    """Mean over prompts and runs; the interval is over pictures, whose prompts belong together."""
-    by_picture = table.groupby("picture_id", sort=False)[name].mean().to_numpy(float)[:, None]
-    low, high = bootstrap_interval(by_picture)
-    return {name: float(nanmean(by_picture)[0]), f"{short}_low": float(low[0]), f"{short}_high": float(high[0])}
+    """Mean over prompts and runs; the interval is over images, whose prompts belong together."""
+    by_image = table.groupby("picture_id", sort=False)[name].mean().to_numpy(float)[:, None]
+    low, high = bootstrap_interval(by_image)
+    return {name: float(nanmean(by_image)[0]), f"{short}_low": float(low[0]), f"{short}_high": float(high[0])}
 
 
 def _quality(groups: Groups) -> Iterator[dict[str, Any]]:

@@ -190,7 +190,7 @@ def _configuration(options: AdapterOptions, names: list[str]) -> Any:
     for option, candidates in _FIELDS.items():
         given |= {name: getattr(options, option) for name in candidates if name in known}
     if "feedforward_modules" in known:
-        # IA3 scales what these take in. It knows no default for models of pictures and text.
+        # IA3 scales what these take in. It knows no default for models of images and text.
         given["feedforward_modules"] = [name for name in names if name.endswith(".down_proj")]
     try:
         return PEFT_TYPE_TO_CONFIG_MAPPING[PeftType(options.method)](**given, **options.settings)

@@ -16,7 +16,7 @@ IGNORED = -100
 
 
 class TuningSet(torch.utils.data.Dataset[tuple[Example, Image.Image]]):
-    """Examples with their pictures, read when they are asked for."""
+    """Examples with their images, read when they are asked for."""
 
     def __init__(self, examples: Examples) -> None:
         self._examples = examples
@@ -26,7 +26,7 @@ class TuningSet(torch.utils.data.Dataset[tuple[Example, Image.Image]]):
 
     def __getitem__(self, index: int) -> tuple[Example, Image.Image]:
         example = self._examples.items[index]
-        return example, self._examples.picture(example)
+        return example, self._examples.image(example)
 
 
 def collate(dialogue: Dialogue, items: Sequence[tuple[Example, Image.Image]]) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def collate(dialogue: Dialogue, items: Sequence[tuple[Example, Image.Image]]) ->
 
     Returns:
         everything that the processor makes, and ``labels``, int64 of shape (B, N): the tokens of the response and of
-        what ends the model's turn; :data:`IGNORED` at prompt, picture, padding and template.
+        what ends the model's turn; :data:`IGNORED` at prompt, image, padding and template.
 
     """
     prompts = [dialogue.prompt(example.prompt) for example, _ in items]

@@ -18,7 +18,7 @@ Scores = Callable[[Box, str], float]
 
 
 def colour(image: Image.Image) -> tuple[int, ...]:
-    """What tells the pictures of a test apart: that of the first pixel."""
+    """What tells the images of a test apart: that of the first pixel."""
     pixel = image.getpixel((0, 0))
     assert isinstance(pixel, tuple)
     return pixel
@@ -26,7 +26,7 @@ def colour(image: Image.Image) -> tuple[int, ...]:
 
 @dataclass
 class Memory:
-    """Holds so many pictures at once, and some not at all."""
+    """Holds so many images at once, and some not at all."""
 
     most: int = 10**6
     never: frozenset[tuple[int, ...]] = frozenset()
@@ -40,7 +40,7 @@ class Memory:
 
 @dataclass
 class TableDetector:
-    """Finds the same boxes in every picture, the best first, with the score that a table has for box and phrase."""
+    """Finds the same boxes in every image, the best first, with the score that a table has for box and phrase."""
 
     boxes: Sequence[Box]
     score: Scores
@@ -57,7 +57,7 @@ class TableDetector:
 
     def _found(self, image: Image.Image, query: Query) -> Detections | UnusableError:
         if colour(image) in self.unusable:
-            return UnusableError(DropReason.NOT_FINITE, "a test's picture")
+            return UnusableError(DropReason.NOT_FINITE, "a test's image")
         boxes = np.array(self.boxes if query.spans else (), dtype=np.float64).reshape(-1, 4)
         scores = [[self.score(tuple(box), phrase) for phrase in query.phrases] for box in boxes.tolist()]
         table = np.array(scores, dtype=np.float64).reshape(len(boxes), len(query.spans))
@@ -91,7 +91,7 @@ class TableSegmenter:
 
 @dataclass
 class TableCaptioner:
-    """Says of a picture what a table has for its colour."""
+    """Says of an image what a table has for its colour."""
 
     captions: Mapping[tuple[int, ...], Caption]
     memory: Memory = field(default_factory=Memory)

@@ -1,4 +1,4 @@
-"""Cleaning of masks: pictures drawn by hand, and the same as flood fill and morphology on the whole frame."""
+"""Cleaning of masks: images drawn by hand, and the same as flood fill and morphology on the whole frame."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_smoothing_takes_spikes_and_fills_nicks() -> None:
 
 
 def test_smoothing_leaves_what_the_border_cuts_off() -> None:
-    """The picture's corner is no corner of the thing."""
+    """The image's corner is no corner of the thing."""
     before = drawn("####....", "####....", "####....", "........")
     after, _ = cleaned(before, smooth_px=1)
     assert after.decode()[:2, :4].all()
@@ -208,7 +208,7 @@ def test_the_tight_box_gives_what_the_whole_frame_gives(
 def test_empty_background_around_changes_nothing(
     array: BoolArray, above: int, left: int, share: float, smooth_px: int
 ) -> None:
-    """A picture that is larger on all sides, all of them beyond the reach of the border, gives the same mask."""
+    """An image that is larger on all sides, all of them beyond the reach of the border, gives the same mask."""
     inner = np.pad(array, 1)
     outer = np.pad(inner, ((above, 1), (left, 2)))
     small, _ = cleaned(Mask.from_array(inner), share, share, smooth_px)

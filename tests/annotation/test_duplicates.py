@@ -1,4 +1,4 @@
-"""Duplicates, groups and parts: small pictures drawn by hand, and laws that hold for any regions."""
+"""Duplicates, groups and parts: small images drawn by hand, and laws that hold for any regions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OPTIONS = DuplicateOptions(mask_iou=0.8, containment=0.9, group_members=2, group
 
 
 def region(number: int, columns: tuple[int, int], scores: Sequence[float], rows: tuple[int, int] = (0, 10)) -> Region:
-    """A box in a picture of 40 x 40 px."""
+    """A box in an image of 40 x 40 px."""
     array = np.zeros((40, 40), dtype=np.bool_)
     array[slice(*rows), slice(*columns)] = True
     box = (float(columns[0]), float(rows[0]), float(columns[1]), float(rows[1]))

@@ -25,7 +25,7 @@ OFF = {
     "area_share_min": 0.0,
     "box_share_max": 1.0,
 }
-# A quarter of the picture's pixels in a box of three quarters.
+# A quarter of the image's pixels in a box of three quarters.
 REGION = Region(
     number=5,
     box_xyxy=(0.0, 0.0, 3.0, 4.0),

@@ -1,4 +1,4 @@
-"""The way from pictures and words to key objects, whole: labels, accounts, scores, and models that fail."""
+"""The way from images and words to key objects, whole: labels, accounts, scores, and models that fail."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def dropped(result: Reading) -> dict[str, DropReason]:
 
 
 def check(result: Reading) -> None:
-    """Everything that holds of any picture and any words."""
+    """Everything that holds of any image and any words."""
     record = result.record
     text = record.description or ""
     assert row_to_record(record_to_row(record)) == record
@@ -196,9 +196,7 @@ def test_whatever_the_words_labels_are_theirs_and_every_detection_is_accounted_f
 
 @given(st.lists(CAPTIONS, min_size=2, max_size=5), st.lists(boxes_xyxy(), max_size=5), st.integers(1, 4))
 @settings(max_examples=12)
-def test_a_picture_is_answered_the_same_in_any_company(
-    captions: Sequence[str], boxes: Sequence[Box], batch: int
-) -> None:
+def test_a_image_is_answered_the_same_in_any_company(captions: Sequence[str], boxes: Sequence[Box], batch: int) -> None:
     given = [
         reading(caption or None, size_hw=(SIDE_PX, SIDE_PX), record_id=f"{number}")
         for number, caption in enumerate(captions)
@@ -371,7 +369,7 @@ def captioned(captions: Mapping[tuple[int, ...], Caption], memory: Memory | None
     return captioner, annotator(by_table(BOTH), captioner=captioner, **more)
 
 
-def test_only_pictures_without_a_description_are_described() -> None:
+def test_only_images_without_a_description_are_described() -> None:
     captioner, made = captioned({GREEN: Caption("a dog", is_cut=True), BLUE: Caption("")})
     given = [reading("a cat"), reading(None, GREEN, "2"), reading(None, BLUE, "3")]
     results = made.annotate(given)
@@ -385,7 +383,7 @@ def test_only_pictures_without_a_description_are_described() -> None:
     ]
     for result in results:
         check(result)
-    assert results[2].detections == 0, "a picture without words is asked for nothing"
+    assert results[2].detections == 0, "an image without words is asked for nothing"
 
 
 def test_recaption_replaces_descriptions_with_everything_that_hung_on_them() -> None:
@@ -404,7 +402,7 @@ def test_an_empty_answer_takes_no_description_away() -> None:
     assert result.notices == ()
 
 
-def test_a_picture_that_cannot_be_described_is_dropped_alone() -> None:
+def test_a_image_that_cannot_be_described_is_dropped_alone() -> None:
     captions = {RED: Caption("a cat"), BLUE: Caption("a dog")}
     captioner, made = captioned(captions, Memory(never=frozenset([GREEN])))
     results = made.annotate([reading(None, colour, name) for colour, name in ((RED, "1"), (GREEN, "2"), (BLUE, "3"))])
@@ -415,11 +413,11 @@ def test_a_picture_that_cannot_be_described_is_dropped_alone() -> None:
     assert [results[place].record.objects[0].category for place in (0, 2)] == ["cat", "dog"]
 
 
-def test_a_picture_that_the_detector_cannot_use_is_dropped_alone() -> None:
+def test_a_image_that_the_detector_cannot_use_is_dropped_alone() -> None:
     detector = replace(by_table(BOTH), unusable=frozenset([GREEN]))
     given = [reading(TWO, colour, name) for colour, name in ((RED, "1"), (GREEN, "2"), (BLUE, "3"))]
     results = annotator(detector).annotate(given)
-    assert results[1] == Drop("record", "2", DropReason.NOT_FINITE, "a test's picture")
+    assert results[1] == Drop("record", "2", DropReason.NOT_FINITE, "a test's image")
     assert [results[0], results[2]] == annotator(by_table(BOTH)).annotate([given[0], given[2]])
 
 
@@ -459,7 +457,7 @@ def test_identities_are_those_of_all_models_in_use() -> None:
     assert [model.role for model in annotator(by_table(BOTH)).identities] == ["detector", "segmenter"]
 
 
-def test_masks_of_a_record_are_of_its_pictures_size() -> None:
+def test_masks_of_a_record_are_of_its_images_size() -> None:
     result = annotated(annotator(by_table({CAT: {"a cat": 0.9}})), reading("a cat", size_hw=(30, 50)))
     (cat,) = result.record.objects
     assert isinstance(cat.mask, Mask)

@@ -1,4 +1,4 @@
-"""What texts name, told by hand and on toyworld's scenes, for texts that are true of the picture and for others."""
+"""What texts name, told by hand and on toyworld's scenes, for texts that are true of the image and for others."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KNOWN = ("red star", "blue star", "red ring", "green cross")
 
 # (text, categories of objects 0, 1, ...; phrases present, phrases absent, objects named)
 TABLE: list[tuple[str, str, list[str], list[str], list[int]]] = [
-    ("The picture shows a red star.", "red star, blue star", ["a red star"], [], [0]),
+    ("The image shows a red star.", "red star, blue star", ["a red star"], [], [0]),
     ("See one red star and one ring.", "red star, blue star", ["one red star"], ["one ring"], [0]),
     ("A green star and a red cross.", "red star, green cross", [], ["A green star", "a red cross"], []),
     ("A castle by the sea. It is large.", "red star", [], [], []),

@@ -95,11 +95,11 @@ def test_another_architecture_is_refused() -> None:
 
 
 def test_a_crop_takes_a_margin_and_stays_inside() -> None:
-    picture = noise(0, (100, 60))
-    pixels = np.asarray(picture)
-    assert np.array_equal(np.asarray(crop_of(picture, (20, 10, 40, 30))), pixels[8:32, 18:42])
-    assert np.array_equal(np.asarray(crop_of(picture, (0, 0, 100, 60))), pixels)
-    assert np.array_equal(np.asarray(crop_of(picture, (20.5, 10.5, 21, 11), margin=0)), pixels[10:11, 20:21])
+    image = noise(0, (100, 60))
+    pixels = np.asarray(image)
+    assert np.array_equal(np.asarray(crop_of(image, (20, 10, 40, 30))), pixels[8:32, 18:42])
+    assert np.array_equal(np.asarray(crop_of(image, (0, 0, 100, 60))), pixels)
+    assert np.array_equal(np.asarray(crop_of(image, (20.5, 10.5, 21, 11), margin=0)), pixels[10:11, 20:21])
 
 
 @given(st.data())

@@ -25,7 +25,7 @@ from datasetkit.core.record import Provenance, Record
 from datasetkit.options import CocoOptions, FolderOptions
 from datasetkit.options.recipe import Recipe
 from tests.annotation.models_by_hand import TableDetector, TableSegmenter
-from tests.pipeline.builders import caption, image_entry, instance, picture, put, records, write_coco
+from tests.pipeline.builders import caption, image_entry, instance, make_image, put, records, write_coco
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,7 @@ def _no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     lines = [{"file_name": f"{number}.png", "text": f"a red bus and {number} cats"} for number in (2, 3)]
-    put(tmp_path / "images", {f"{number}.png": picture(number) for number in (2, 3)})
+    put(tmp_path / "images", {f"{number}.png": make_image(number) for number in (2, 3)})
     return put(tmp_path / "images", {"metadata.jsonl": "\n".join(map(json.dumps, lines))})
 
 
@@ -82,7 +82,7 @@ def test_rows_are_read_whatever_their_images_are(kind: str, tmp_path: Path) -> N
     elif kind == "arrays":
         given = [{"image": noise(number), "text": row["text"]} for number, row in enumerate(given)]
     elif kind in {"paths", "bytes"}:
-        files = put(tmp_path / "in", {f"{number}.png": picture(number) for number in range(4)})
+        files = put(tmp_path / "in", {f"{number}.png": make_image(number) for number in range(4)})
         paths = sorted(files.iterdir())
         images = paths if kind == "paths" else [path.read_bytes() for path in paths]
         given = [{"image": image, "text": row["text"]} for image, row in zip(images, given, strict=True)]
@@ -158,7 +158,7 @@ def test_masks_that_a_source_has_are_not_lost_by_accident(tmp_path: Path) -> Non
         ("folder", {"path": "x"}, RecipeError, "there is no option path; known: allow_code"),
         (rows(1), {"filters": Long}, RecipeError, "filters.0: Long is a class; give an object of it, or its name"),
         ([], {}, SourceError, "a list is not a sequence of rows, or empty"),
-        ([{"text": "x"}], {}, SourceError, "has no column of encoded pictures"),
+        ([{"text": "x"}], {}, SourceError, "has no column of encoded images"),
         ([3], {}, SourceError, "rows are of type int; give mappings"),
         ("user/name@v1", {"revision": "v2"}, RecipeError, "revision is given twice: 'v1' by the source itself"),
         (rows(1), {"colour": 1}, RecipeError, "there is no option colour; known: allow_code, captioner"),
@@ -189,7 +189,7 @@ def changed(kind: str, tmp_path: Path) -> tuple[Any, Any]:
     green.putpalette([0, 255, 0])
     if kind == "palette":
         return red, green
-    return put(tmp_path, {"a.png": picture(1)}) / "a.png", tmp_path / "a.png"
+    return put(tmp_path, {"a.png": make_image(1)}) / "a.png", tmp_path / "a.png"
 
 
 @pytest.mark.parametrize("kind", ["shape", "size", "palette", "file"])
@@ -197,7 +197,7 @@ def test_other_pixels_are_another_build(kind: str, tmp_path: Path) -> None:
     first, second = changed(kind, tmp_path)
     dk.build([{"image": first, "text": "a"}], tmp_path / "out")
     if kind == "file":
-        put(tmp_path, {"a.png": picture(2)})
+        put(tmp_path, {"a.png": make_image(2)})
     with pytest.raises(OutputError, match="the source has changed since"):
         dk.build([{"image": second, "text": "a"}], tmp_path / "out")
 
@@ -222,7 +222,7 @@ def test_rows_that_are_damaged_are_dropped_alone(tmp_path: Path) -> None:
         {"image": np.array(5, np.uint8), "text": "a number"},
         {"image": str(tmp_path / "none.png"), "text": "no file"},
         {"image": noise(5), "text": 3},
-        {"image": bytearray(picture(6)), "text": "bytes"},
+        {"image": bytearray(make_image(6)), "text": "bytes"},
     ]
     built = dk.build(given, tmp_path / "out")
     assert (len(built), sum(built.manifest.tally.dropped["record"].values())) == (3, 5)
@@ -230,7 +230,7 @@ def test_rows_that_are_damaged_are_dropped_alone(tmp_path: Path) -> None:
 
 
 def test_a_table_of_pandas_and_files_of_datasets_are_rows(tmp_path: Path) -> None:
-    files = put(tmp_path / "in", {f"{number}.png": picture(number) for number in range(3)})
+    files = put(tmp_path / "in", {f"{number}.png": make_image(number) for number in range(3)})
     paths = sorted(map(str, files.iterdir()))
     frame = pd.DataFrame({"image": paths, "text": ["a", "b", "c"]})
     assert len(dk.build(frame, tmp_path / "frame")) == 3
@@ -255,10 +255,10 @@ def test_nothing_of_an_objects_attributes_is_published(tmp_path: Path) -> None:
 
 def test_options_of_the_source_of_a_path_are_taken(tmp_path: Path) -> None:
     lines = '{"file_name": "1.png", "caption": "one", "title": "other"}'
-    folder = put(tmp_path / "in", {"1.png": picture(1), "metadata.jsonl": lines})
+    folder = put(tmp_path / "in", {"1.png": make_image(1), "metadata.jsonl": lines})
     dk.build(folder, tmp_path / "out", caption_column="title", require_description=True)
     assert [record.description for record in records(tmp_path / "out").values()] == ["other"]
-    pq.write_table(pa.table({"image": [picture(1)], "a": ["x"], "b": ["y"]}), tmp_path / "rows.parquet")
+    pq.write_table(pa.table({"image": [make_image(1)], "a": ["x"], "b": ["y"]}), tmp_path / "rows.parquet")
     dk.build(tmp_path / "rows.parquet", tmp_path / "rows", text_column="b", split="test")
     assert [record.description for record in records(tmp_path / "rows").values()] == ["y"]
     with pytest.raises(RecipeError, match="root is for the paths of a recipe's file"):
@@ -283,7 +283,7 @@ class Few(Source):
         yield Entry("one", (), "test", None)
 
     def read(self, entry: Entry) -> Reading:
-        loaded = load_image(picture(3), "3.png")
+        loaded = load_image(make_image(3), "3.png")
         source = Provenance("here", "cc0-1.0", "0" * 64)
         return Reading(Record(entry.record_id, "one", loaded.encoded, "a cat", source), loaded.pixels)
 

@@ -1,4 +1,4 @@
-"""Tensors for training: picture and masks keep to each other, whatever is done to their size."""
+"""Tensors for training: image and masks keep to each other, whatever is done to their size."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from PIL import Image
 import datasetkit as dk
 from datasetkit.api.torch_data import KeyObjectDataset, collate
 from datasetkit.core.record import EncodedImage, Phrase, PhraseStatus, Record
-from datasetkit.core.rows import picture
+from datasetkit.core.rows import row_image
 from tests.export.folders import bare_record, png, record, rows_of, write_folder
 
 
@@ -36,7 +36,7 @@ def test_a_sample_is_the_row(loaded: datasets.Dataset) -> None:
         assert len(dataset) == 3
         sample, row = dataset[0], loaded[0]
         assert (sample["image"].shape, sample["image"].dtype) == ((3, 24, 32), torch.uint8)
-        assert (sample["image"].permute(1, 2, 0).numpy() == np.asarray(picture(row))).all()
+        assert (sample["image"].permute(1, 2, 0).numpy() == np.asarray(row_image(row))).all()
         assert sample["masks"].dtype == torch.bool
         assert (sample["masks"].numpy() == dk.masks(row)).all()
         assert sample["object_ids"].tolist() == [0, 1, 2, 5]
@@ -67,8 +67,8 @@ def test_a_row_without_objects(loaded: datasets.Dataset) -> None:
 
 
 @pytest.mark.parametrize("size_px", [7, 24, 96])
-def test_picture_and_masks_are_resized_alike(tmp_path: Path, size_px: int) -> None:
-    """A picture that is white exactly where its object is stays so, but for the edge."""
+def test_image_and_masks_are_resized_alike(tmp_path: Path, size_px: int) -> None:
+    """An image that is white exactly where its object is stays so, but for the edge."""
     area = record(1).objects[2].mask.decode()
     buffer = io.BytesIO()
     Image.fromarray(area[..., None].repeat(3, axis=2) * np.uint8(255)).save(buffer, "PNG")
@@ -127,7 +127,7 @@ def test_what_is_no_split_of_rows_is_refused(loaded: datasets.Dataset) -> None:
 
 
 def test_overlays_are_not_decoded(loaded: datasets.Dataset) -> None:
-    overlays = datasets.Dataset.from_dict({"overlay": [b"no picture"] * len(loaded)})
+    overlays = datasets.Dataset.from_dict({"overlay": [b"no image"] * len(loaded)})
     damaged = datasets.concatenate_datasets([loaded.remove_columns("overlay"), overlays], axis=1)
     sample = KeyObjectDataset(damaged.cast_column("overlay", datasets.Image()))[0]
     assert sample["image"].shape[0] == 3

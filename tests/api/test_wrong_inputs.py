@@ -164,7 +164,7 @@ def test_papers_of_other_types_are_refused_when_they_are_read(built: Path, tmp_p
             assert json.dumps(told.as_json())
             assert [*told.report()]
             assert manifest.options
-            assert statistics.shared_pictures is not None
+            assert statistics.shared_images is not None
     assert len(refused) > 400
     assert not any("\n" in told for told in refused)
 

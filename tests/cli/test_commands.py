@@ -112,20 +112,20 @@ def test_errors_are_one_line(arguments: list[str], message: str, tmp_path: Path)
 
 
 def test_a_build_that_keeps_nothing_says_so(tmp_path: Path) -> None:
-    (tmp_path / "pictures").mkdir()
-    (tmp_path / "pictures" / "a.jpg").write_text("no picture")
-    code, _, errors = run("build", "folder", tmp_path / "pictures", "--out", tmp_path / "out")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.jpg").write_text("no image")
+    code, _, errors = run("build", "folder", tmp_path / "images", "--out", tmp_path / "out")
     assert code == 1
     assert "no record was kept of 1 that were read; 1 record: not_an_image" in errors
     assert errors.endswith("ledger.jsonl has every one; --retry-failed reads again what may pass later\n")
     assert json.loads((tmp_path / "out" / "ledger.jsonl").read_text())["reason"] == "not_an_image"
 
 
-def test_pictures_without_a_description_are_noticed(tmp_path: Path) -> None:
-    (tmp_path / "pictures").mkdir()
-    Image.new("RGB", (4, 4)).save(tmp_path / "pictures" / "a.png")
-    (tmp_path / "pictures" / "metadata.jsonl").write_text('{"file_name": "a.png", "stars": 5}\n')
-    code, shown, _ = run("build", "folder", tmp_path / "pictures", "--out", tmp_path / "out")
+def test_images_without_a_description_are_noticed(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (4, 4)).save(tmp_path / "images" / "a.png")
+    (tmp_path / "images" / "metadata.jsonl").write_text('{"file_name": "a.png", "stars": 5}\n')
+    code, shown, _ = run("build", "folder", tmp_path / "images", "--out", tmp_path / "out")
     assert code == 0
     assert "noticed      1 time: no_description" in shown
     assert run("verify", tmp_path / "out")[0] == 0

@@ -62,7 +62,7 @@ def test_tables_are_shown_and_lie_in_the_folder(scenes: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_tables_of_questions_beside_their_pictures_are_asked(scenes: Path, tmp_path: Path, suffix: str) -> None:
+def test_tables_of_questions_beside_their_images_are_asked(scenes: Path, tmp_path: Path, suffix: str) -> None:
     rows = datasets.load_dataset(str(scenes), split="train").select_columns(["image", "questions", "objects"])
     asked = []
     for number, row in enumerate(rows.select(range(2))):
@@ -77,7 +77,7 @@ def test_tables_of_questions_beside_their_pictures_are_asked(scenes: Path, tmp_p
     frame.to_csv(table, index=False) if suffix == ".csv" else frame.to_parquet(table)
     code, shown, errors = run("knockout", *QUICK, "--all", "--data", table, "--out", tmp_path / "out")
     assert code == 0, errors
-    assert "dropped   1: path_escapes (the picture's name leads out of its folder)" in shown
+    assert "dropped   1: path_escapes (the image's name leads out of its folder)" in shown
     assert f"wrote {tmp_path / 'out'} (knockouts of {len(asked) - 1} questions)" in shown
 
 
@@ -102,8 +102,8 @@ def test_ctrl_c_says_how_to_go_on(scenes: Path, tmp_path: Path) -> None:
     ("arguments", "told"),
     [
         (
-            ("--flows", "picture->last"),
-            "--flows: 'picture->last' is not a flow; give SOURCE->TARGET, each of",
+            ("--flows", "image->last"),
+            "--flows: 'image->last' is not a flow; give SOURCE->TARGET, each of",
         ),
         (("--flows", "image->last,image -> last"), "--flows: name each of them once"),
         (("--heads", "3"), "--heads: give layers and heads, both from 0, as 2.6,3.7 (came: '3')"),

@@ -14,7 +14,7 @@ from datasetkit.cli import app
 from datasetkit.core.ledger import DropReason
 from datasetkit.export.dataset.manifest import Manifest
 from datasetkit.toyworld.domain import BASE
-from tests.core.pictures import encode, noise
+from tests.core.images import encode, noise
 from tests.pipeline.builders import caption, check_account, image_entry, instance, put, records, write_coco
 
 pytestmark = pytest.mark.slow
@@ -58,14 +58,14 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def coco(tmp_path: Path) -> list[object]:
-    """The options of a set of two pictures with captions and human masks."""
+    """The options of a set of two images with captions and human masks."""
     entries = [image_entry(number, height=64, width=64) for number in (1, 2)]
     options = write_coco(
         tmp_path / "in",
         entries,
         [instance(1, 1), instance(2, 2)],
         [caption(1, 1, "a red star"), caption(2, 2, "a cat")],
-        pictures={f"{number}.png": encode(noise((64, 64), number), "PNG") for number in (1, 2)},
+        image_files={f"{number}.png": encode(noise((64, 64), number), "PNG") for number in (1, 2)},
     )
     return [
         "coco",

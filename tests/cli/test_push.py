@@ -90,8 +90,8 @@ def test_what_was_built_and_pushed_loads_with_every_mask_and_span(hub: HubServer
         plain = rows.cast_column("image", datasets.Image(decode=False))
         assert [row["image"] for row in plain] == [row["image"] for row in wanted]
         for row, one in zip(rows, wanted, strict=True):
-            picture = Image.open(io.BytesIO(one["image"]["bytes"])).convert("RGB")
-            assert row["image"].convert("RGB").tobytes() == picture.tobytes()
+            image = Image.open(io.BytesIO(one["image"]["bytes"])).convert("RGB")
+            assert row["image"].convert("RGB").tobytes() == image.tobytes()
             assert row["objects"] == one["objects"]
             assert row["phrases"] == one["phrases"]
             for item in row["objects"]:

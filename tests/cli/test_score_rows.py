@@ -9,7 +9,7 @@ import datasets
 import pytest
 
 from tests.cli.test_score import MODEL, command, environment, run
-from tests.hi_scoring.pictures import TEXT, sample
+from tests.hi_scoring.images import TEXT, sample
 from tests.hi_scoring.scored import png
 
 pytestmark = pytest.mark.slow

@@ -22,16 +22,16 @@ def run(*arguments: object) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
-def write_picture(path: Path, seed: int = 0) -> None:
+def write_image(path: Path, seed: int = 0) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(path)
 
 
-def test_pictures_that_two_splits_share_are_told(tmp_path: Path) -> None:
+def test_images_that_two_splits_share_are_told(tmp_path: Path) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     for name, seed in {"train/a": 0, "train/b": 1, "train/c": 2, "test/d": 0, "test/e": 1}.items():
-        write_picture(source / f"{name}.png", seed)
+        write_image(source / f"{name}.png", seed)
     code, shown, _ = run("build", "folder", source, "--out", out)
     assert code == 0
     told = "noticed      2 images come again in another split; --splits train=.9,test=.1 keeps equal ones together"
@@ -59,10 +59,10 @@ def test_pictures_that_two_splits_share_are_told(tmp_path: Path) -> None:
         ),
         ("metadata.jsonl", '{"name": "a.png"}\n', "metadata.jsonl has a row without file_name; it has name; --file"),
     ],
-    ids=["another name of the texts", "another name of the pictures", "JSON"],
+    ids=["another name of the texts", "another name of the images", "JSON"],
 )
 def test_columns_of_metadata_that_are_not_found_are_named(tmp_path: Path, name: str, text: str, told: str) -> None:
-    write_picture(tmp_path / "in" / "a.png")
+    write_image(tmp_path / "in" / "a.png")
     (tmp_path / "in" / name).write_text(text)
     code, _, errors = run("build", "folder", tmp_path / "in", "--out", tmp_path / "out")
     assert code == 1
@@ -75,13 +75,13 @@ def test_one_metadata_file_with_texts_is_enough(tmp_path: Path) -> None:
         ("a", '{"file_name": "x.png", "caption": "A dog."}'),
         ("b", '{"file_name": "y.png", "by": "me"}'),
     ):
-        write_picture(tmp_path / "in" / part / ("x.png" if part == "a" else "y.png"))
+        write_image(tmp_path / "in" / part / ("x.png" if part == "a" else "y.png"))
         (tmp_path / "in" / part / "metadata.jsonl").write_text(row)
     assert run("build", "folder", tmp_path / "in", "--out", tmp_path / "out")[0] == 0
 
 
 def test_rows_whose_texts_are_not_found_are_refused(tmp_path: Path) -> None:
-    write_picture(tmp_path / "a.png")
+    write_image(tmp_path / "a.png")
     image = (tmp_path / "a.png").read_bytes()
     table = pa.table({"image": [image], "prompt": ["A dog."], "tags": [["a", "b"]], "stars": [5]})
     pq.write_table(table, tmp_path / "rows.parquet")
@@ -91,45 +91,45 @@ def test_rows_whose_texts_are_not_found_are_refused(tmp_path: Path) -> None:
     assert told in errors
     arguments = ("build", "parquet", tmp_path / "rows.parquet", "--out", tmp_path / "out")
     assert run(*arguments, "--text-column", "prompt")[0] == 0
-    assert run(*arguments, "--image-column", "image", "--overwrite")[0] == 0, "the pictures alone, on purpose"
+    assert run(*arguments, "--image-column", "image", "--overwrite")[0] == 0, "the images alone, on purpose"
 
 
 @pytest.mark.parametrize(("source", "name"), [("webdataset", "a.tar"), ("parquet", "a.parquet")])
 def test_a_folder_without_shards_is_not_passed_over(tmp_path: Path, source: str, name: str) -> None:
     (tmp_path / name).write_bytes(b"never opened")
-    write_picture(tmp_path / "pictures" / "a.png")
-    code, _, errors = run("build", source, tmp_path / name, tmp_path / "pictures", "--out", tmp_path / "out")
+    write_image(tmp_path / "images" / "a.png")
+    code, _, errors = run("build", source, tmp_path / name, tmp_path / "images", "--out", tmp_path / "out")
     assert (code, errors) == (1, f"error: {tmp_path / 'pictures'} holds no .{name[2:]} file\n")
 
 
-def test_rows_that_name_pictures_without_holding_them_are_told_apart(tmp_path: Path) -> None:
-    write_picture(tmp_path / "a.png")
+def test_rows_that_name_images_without_holding_them_are_told_apart(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png")
     table = pa.table({"image": [{"bytes": None, "path": "a.png"}], "text": ["A dog."]}).cast(
         pa.schema({"image": pa.struct({"bytes": pa.binary(), "path": pa.string()}), "text": pa.string()})
     )
     pq.write_table(table, tmp_path / "rows.parquet")
     code, _, errors = run("build", "parquet", tmp_path / "rows.parquet", "--out", tmp_path / "out")
     assert code == 1
-    assert "1 record: name_only (the row names its picture but does not hold it; put the bytes" in errors
+    assert "1 record: name_only (the row names its image but does not hold it; put the bytes" in errors
     pq.write_table(pa.table({"image": ["a.png"], "text": ["A dog."]}), tmp_path / "rows.parquet")
     code, _, errors = run("build", "parquet", tmp_path / "rows.parquet", "--out", tmp_path / "other")
     assert code == 1
-    assert "has no column of encoded pictures; it has image, text. Where rows name files, use `build folder`" in errors
+    assert "has no column of encoded images; it has image, text. Where rows name files, use `build folder`" in errors
 
 
 def write_coco(folder: Path) -> tuple[object, ...]:
-    """A picture with a mask and a caption; give the command that builds from it."""
-    write_picture(folder / "pictures" / "val" / "a.png")
+    """An image with a mask and a caption; give the command that builds from it."""
+    write_image(folder / "images" / "val" / "a.png")
     head = {"images": [{"id": 1, "file_name": "a.png", "width": 16, "height": 16}]}
     mask = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [[2, 2, 9, 2, 9, 9, 2, 9]]}
     caption = {"id": 1, "image_id": 1, "caption": "A cat."}
     instances = head | {"annotations": [mask], "categories": [{"id": 1, "name": "cat"}]}
     (folder / "instances.json").write_text(json.dumps(instances))
     (folder / "captions.json").write_text(json.dumps(head | {"annotations": [caption]}))
-    return "build", "coco", "--images", folder / "pictures" / "val", "--out", folder / "out"
+    return "build", "coco", "--images", folder / "images" / "val", "--out", folder / "out"
 
 
-def test_instances_alone_keep_their_pictures(tmp_path: Path) -> None:
+def test_instances_alone_keep_their_images(tmp_path: Path) -> None:
     code, shown, _ = run(*write_coco(tmp_path), "--instances", tmp_path / "instances.json")
     assert code == 0
     assert "read 1, kept 1" in shown
@@ -151,7 +151,7 @@ def test_instances_and_captions_in_each_others_place_are_told(tmp_path: Path) ->
 
 def test_a_folder_one_level_too_high_is_told(tmp_path: Path) -> None:
     command = write_coco(tmp_path)
-    high = tmp_path / "pictures"
+    high = tmp_path / "images"
     both = ("--instances", tmp_path / "instances.json", "--captions", tmp_path / "captions.json")
     code, _, errors = run(*command, *both, "--images", high)
     assert code == 1
@@ -160,8 +160,8 @@ def test_a_folder_one_level_too_high_is_told(tmp_path: Path) -> None:
     assert run(*command, *both)[0] == 0
 
 
-def test_a_built_folder_is_no_folder_of_pictures(tmp_path: Path) -> None:
-    write_picture(tmp_path / "in" / "a.png")
+def test_a_built_folder_is_no_folder_of_images(tmp_path: Path) -> None:
+    write_image(tmp_path / "in" / "a.png")
     assert run("build", "folder", tmp_path / "in", "--out", tmp_path / "built")[0] == 0
     code, _, errors = run("build", "folder", tmp_path / "built", "--out", tmp_path / "again")
     told = f"{tmp_path / 'built'} is a built dataset; `datasetkit build parquet {tmp_path / 'built'}` reads its records"

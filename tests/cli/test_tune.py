@@ -122,16 +122,16 @@ def test_a_comparison_grows_and_its_shards_report_when_all_are_done(
 
 @pytest.mark.usefixtures("undrawn")
 def test_fields_of_peft_and_rows_that_cannot_be_used(scenes: Path, tmp_path: Path) -> None:
-    """Rows of one's own: pictures with texts, one of which is cut off."""
-    pictures = tmp_path / "pictures"
-    pictures.mkdir()
+    """Rows of one's own: images with texts, one of which is cut off."""
+    images = tmp_path / "images"
+    images.mkdir()
     lines = []
     for number in range(4):
-        Image.effect_noise((64, 64), number).save(pictures / f"{number}.png")
+        Image.effect_noise((64, 64), number).save(images / f"{number}.png")
         lines.append(json.dumps({"file_name": f"{number}.png", "text": "a red star"}))
-    (pictures / "metadata.jsonl").write_text("\n".join(lines))
-    (pictures / "2.png").write_bytes((pictures / "2.png").read_bytes()[:700])
-    options = (*MODEL, *QUICK, *ALL, "--tasks", "caption", "--data", pictures, "--test", scenes)
+    (images / "metadata.jsonl").write_text("\n".join(lines))
+    (images / "2.png").write_bytes((images / "2.png").read_bytes()[:700])
+    options = (*MODEL, *QUICK, *ALL, "--tasks", "caption", "--data", images, "--test", scenes)
     out = tmp_path / "out"
     fields = (
         "--set",

@@ -20,7 +20,7 @@ from transformers import AutoModelForImageTextToText
 import datasetkit.hi_scoring.model.subject
 import datasetkit.pipeline.build
 from datasetkit.cli import app
-from datasetkit.core.rows import picture
+from datasetkit.core.rows import row_image
 from datasetkit.hi_scoring.scores.results import HeadScores
 from datasetkit.options import Recipe
 from datasetkit.options.build import RunOptions
@@ -145,9 +145,9 @@ def test_pixels_that_were_published_as_they_came_are_those_used_then() -> None:
         else:
             alpha = np.asarray(image.convert("RGBA")).astype(float)[..., 3:] / 255
             expected = np.rint(np.asarray(image.convert("RGB")) * alpha + 255 * (1 - alpha))
-        found = picture(row)
+        found = row_image(row)
         assert np.abs(np.asarray(found).astype(int) - expected).max() <= 1
-        assert picture(row | {"image": {"bytes": encoded(image), "path": "a"}}).tobytes() == found.tobytes()
+        assert row_image(row | {"image": {"bytes": encoded(image), "path": "a"}}).tobytes() == found.tobytes()
 
 
 @pytest.mark.parametrize(("name", "command"), [("scenes", SCENES), ("found", FOUND), ("whole", WHOLE)])

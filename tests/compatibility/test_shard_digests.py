@@ -27,7 +27,7 @@ from tests.pipeline.builders import (
     folder_recipe,
     image_entry,
     instance,
-    picture,
+    make_image,
     put,
     write_coco,
 )
@@ -57,7 +57,7 @@ def test_coco(tmp_path: Path) -> None:
 
 def test_folder(tmp_path: Path) -> None:
     lines = [{"file_name": f"{number}.png", "text": f"Picture {number}: a red bus."} for number in range(3)]
-    folder = put(tmp_path / "pictures", {f"{number}.png": picture(number) for number in range(3)})
+    folder = put(tmp_path / "images", {f"{number}.png": make_image(number) for number in range(3)})
     put(folder, {"metadata.jsonl": "".join(json.dumps(line) + "\n" for line in lines)})
     assert digests(folder_recipe(folder), tmp_path / "out") == FOLDER
 

@@ -34,13 +34,13 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40
 
 
 @st.composite
-def pictures(draw: st.DrawFn) -> EncodedImage:
+def images(draw: st.DrawFn) -> EncodedImage:
     size_hw = draw(st.tuples(st.integers(1, 12), st.integers(1, 12)))
     pixels = draw(hnp.arrays(np.uint8, (*size_hw, 3)))
     buffer = io.BytesIO()
     suffix = draw(st.sampled_from(["PNG", "JPEG"]))
     Image.fromarray(pixels).save(buffer, suffix)
-    return EncodedImage(buffer.getvalue(), f"picture.{suffix.lower()}", size_hw[1], size_hw[0])
+    return EncodedImage(buffer.getvalue(), f"image.{suffix.lower()}", size_hw[1], size_hw[0])
 
 
 @st.composite
@@ -90,7 +90,7 @@ def phrases(draw: st.DrawFn, description: str, ids: list[int]) -> Phrase:
 
 @st.composite
 def records(draw: st.DrawFn, record_id: str = "1") -> Record:
-    image = draw(pictures())
+    image = draw(images())
     objects = tuple(draw(key_objects(index * 3, image.size_hw)) for index in range(draw(st.integers(0, 3))))
     ids = [item.id for item in objects]
     description = draw(st.none() | TEXT)

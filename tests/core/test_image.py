@@ -1,4 +1,4 @@
-"""The loader: every odd picture is kept as it should be, every broken one is refused for the right reason."""
+"""The loader: every odd image is kept as it should be, every broken one is refused for the right reason."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from datasetkit.core.errors import UnusableError
 from datasetkit.core.image import load_image
 from datasetkit.core.ledger import DropReason, NoticeKind
 from datasetkit.core.limits import ImageLimits
-from tests.core.pictures import ORIENTATION, encode, noise, png_header, samples
+from tests.core.images import ORIENTATION, encode, noise, png_header, samples
 
 LOSSLESS = {"PNG": {}, "TIFF": {}, "WEBP": {"lossless": True}, "BMP": {}}
 
@@ -134,8 +134,8 @@ def test_of_an_animation_the_first_frame_counts(image_format: str) -> None:
     assert loaded.encoded.data is data
 
 
-def test_a_phone_picture_with_a_second_picture_inside_is_no_animation() -> None:
-    assert load_image(samples()["jpeg of several pictures"], "phone.jpg").notices == ()
+def test_a_phone_image_with_a_second_image_inside_is_no_animation() -> None:
+    assert load_image(samples()["jpeg of several images"], "phone.jpg").notices == ()
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -166,7 +166,7 @@ def test_every_orientation_stands_upright(image_format: str, orientation: int) -
 
 
 @pytest.mark.parametrize("mode", ["CMYK", "LAB", "I;16", "RGBA", "L", "1", "P"])
-def test_a_turned_picture_of_any_mode_is_encoded_again(mode: str) -> None:
+def test_a_turned_image_of_any_mode_is_encoded_again(mode: str) -> None:
     stored = Image.fromarray(noise()[..., 0].astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(noise())
     stored = stored if mode == "I;16" else stored.convert(mode)
     loaded = load_image(encode(stored, "TIFF", orientation=6), "scan.tif")
@@ -175,7 +175,7 @@ def test_a_turned_picture_of_any_mode_is_encoded_again(mode: str) -> None:
     assert (np.asarray(published.pixels) == np.asarray(loaded.pixels)).all()
 
 
-def test_an_orientation_in_xmp_does_not_turn_the_picture_twice() -> None:
+def test_an_orientation_in_xmp_does_not_turn_the_image_twice() -> None:
     xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf tiff:Orientation="6"/></x:xmpmeta>'
     loaded = load_image(encode(noise(), "JPEG", xmp=xmp), "edited.jpg")
     assert loaded.orientation == 6
@@ -210,7 +210,7 @@ def test_broken_exif_is_removed_so_that_readers_do_not_stop(image_format: str) -
     assert len(Image.open(io.BytesIO(loaded.encoded.data)).getexif()) == 0
 
 
-def test_shortened_exif_leaves_the_picture_as_it_is() -> None:
+def test_shortened_exif_leaves_the_image_as_it_is() -> None:
     exif = Image.Exif()
     exif[0x010E] = "a long description " * 20
     data = encode(noise(), "JPEG", exif=exif.tobytes()[:60])
@@ -223,7 +223,7 @@ def test_shortened_exif_leaves_the_picture_as_it_is() -> None:
     ("data", "reason"),
     [
         (b"", DropReason.EMPTY),
-        (b"hello, this is text and no picture", DropReason.NOT_AN_IMAGE),
+        (b"hello, this is text and no image", DropReason.NOT_AN_IMAGE),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", DropReason.NOT_AN_IMAGE),
         (bytes(1000), DropReason.NOT_AN_IMAGE),
         (png_header(100_000, 100_000), DropReason.TOO_MANY_PIXELS),
@@ -244,7 +244,7 @@ def test_shortened_exif_leaves_the_picture_as_it_is() -> None:
         "no frame",
     ],
 )
-def test_what_is_no_whole_picture_is_refused(data: bytes, reason: DropReason) -> None:
+def test_what_is_no_whole_image_is_refused(data: bytes, reason: DropReason) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert refusal(data) is reason

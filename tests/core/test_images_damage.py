@@ -1,4 +1,4 @@
-"""The loader and damaged files: whatever the bytes, it gives a picture or says why not, and nothing else."""
+"""The loader and damaged files: whatever the bytes, it gives an image or says why not, and nothing else."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.image import load_image
 from datasetkit.core.limits import ImageLimits
-from tests.core.pictures import samples
+from tests.core.images import samples
 
 LIMITS = ImageLimits(max_pixels=10**6)
 SAMPLES = samples()

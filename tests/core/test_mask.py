@@ -19,7 +19,7 @@ from pycocotools.coco import COCO
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.ledger import DropReason
 from datasetkit.core.mask import Mask, decode_masks, mask_containment, mask_iou, run_lengths
-from tests.core.pictures import ORIENTATION
+from tests.core.images import ORIENTATION
 
 SIZES = st.tuples(st.integers(1, 12), st.integers(1, 12))
 ARRAYS = SIZES.flatmap(lambda size_hw: hnp.arrays(np.bool_, size_hw)).filter(np.any)
@@ -165,10 +165,10 @@ def test_any_runs_are_read_as_they_were_written(runs: list[int]) -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @given(array=ARRAYS)
-def test_turning_a_mask_is_turning_its_picture(array: NDArray[np.bool_], orientation: int) -> None:
-    picture = Image.fromarray(array.astype(np.uint8))
-    picture.getexif()[ORIENTATION] = orientation
-    upright = np.asarray(ImageOps.exif_transpose(picture)).astype(bool)
+def test_turning_a_mask_is_turning_its_image(array: NDArray[np.bool_], orientation: int) -> None:
+    image = Image.fromarray(array.astype(np.uint8))
+    image.getexif()[ORIENTATION] = orientation
+    upright = np.asarray(ImageOps.exif_transpose(image)).astype(bool)
     assert (Mask.from_array(array).oriented(orientation).decode() == upright).all()
 
 
@@ -236,7 +236,7 @@ def test_an_array_that_is_no_mask(array: NDArray) -> None:
     assert caught.value.reason is DropReason.BAD_MASK
 
 
-def test_polygons_far_beyond_the_picture_are_cut_at_its_border() -> None:
+def test_polygons_far_beyond_the_image_are_cut_at_its_border() -> None:
     mask = Mask.from_coco([[-50, -50, 100, -50, 100, 100, -50, 100]], (6, 9))
     assert mask.area == 54
 

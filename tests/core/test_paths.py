@@ -17,10 +17,10 @@ from datasetkit.core.remote import RemotePath
     ("name", "expected"),
     [
         ("a.png", False),
-        ("pictures/a.png", False),
+        ("images/a.png", False),
         ("./a..b.png", False),
         ("../a.png", True),
-        ("pictures/../../a.png", True),
+        ("images/../../a.png", True),
         ("/etc/passwd", True),
         ("C:\\a.png", True),
         ("a\0.png", True),

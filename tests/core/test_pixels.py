@@ -18,8 +18,8 @@ from datasetkit.core.errors import UnusableError
 from datasetkit.core.image import LoadedImage, load_image, published_pixels
 from datasetkit.core.ledger import CHANGED_BYTES, DropReason, NoticeKind
 from datasetkit.core.limits import ImageLimits
-from datasetkit.core.rows import picture_of
-from tests.core.pictures import encode, noise, png_chunk, samples
+from datasetkit.core.rows import image_of
+from tests.core.images import encode, noise, png_chunk, samples
 
 BITS = {
     8: NoticeKind.RANGE_8_BIT,
@@ -40,9 +40,9 @@ def as_readers(data: bytes) -> Image.Image:
 
 def assert_read_alike(loaded: LoadedImage, came: bytes) -> None:
     data = loaded.encoded.data
-    for read in (as_readers(data), published_pixels(data, "a"), picture_of({"bytes": data, "path": "a"})):
+    for read in (as_readers(data), published_pixels(data, "a"), image_of({"bytes": data, "path": "a"})):
         assert (np.asarray(read) == np.asarray(loaded.pixels)).all()
-    assert (np.asarray(picture_of(Image.open(io.BytesIO(data)))) == np.asarray(loaded.pixels)).all()
+    assert (np.asarray(image_of(Image.open(io.BytesIO(data)))) == np.asarray(loaded.pixels)).all()
     assert (data is came) == CHANGED_BYTES.isdisjoint(loaded.notices)
     again = load_image(data, loaded.encoded.name)
     assert again.encoded == loaded.encoded
@@ -207,7 +207,7 @@ def test_what_swells_beyond_the_limit_is_dropped() -> None:
 def test_former_bytes_of_sixteen_bits_keep_their_range() -> None:
     """As versions before 0.4 published them, and took them from 0 to 65535."""
     data = encode(DARK, "PNG")
-    for image in (published_pixels(data, "a"), picture_of({"bytes": data}), picture_of(Image.open(io.BytesIO(data)))):
+    for image in (published_pixels(data, "a"), image_of({"bytes": data}), image_of(Image.open(io.BytesIO(data)))):
         assert np.asarray(image)[..., 0].tolist() == scaled(DARK, 16)
 
 

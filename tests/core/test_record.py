@@ -161,5 +161,5 @@ def test_key_objects_are_those_that_are_marked() -> None:
     assert made.image.size_hw == (4, 6)
 
 
-def test_pictures_are_not_printed() -> None:
+def test_images_are_not_printed() -> None:
     assert "secret" not in repr(record(image=image(data=b"secret")))

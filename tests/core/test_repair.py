@@ -15,7 +15,7 @@ from datasetkit.core.errors import UnusableError
 from datasetkit.core.image import load_image
 from datasetkit.core.ledger import DropReason, NoticeKind
 from datasetkit.core.repair import repaired
-from tests.core.pictures import encode, noise, png_chunk
+from tests.core.images import encode, noise, png_chunk
 
 PLAIN = encode(noise(), "PNG")
 AFTER_HEADER, BEFORE_END = 33, len(PLAIN) - 12

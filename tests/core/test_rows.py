@@ -23,7 +23,7 @@ import datasetkit as dk
 from datasetkit.core.drawing import draw_overlay
 from datasetkit.core.errors import BuiltFolderError, DatasetkitError, RecordError, UnusableError
 from datasetkit.core.record import Record
-from datasetkit.core.rows import picture
+from datasetkit.core.rows import row_image
 from datasetkit.options import Recipe
 from datasetkit.options.build import RunOptions
 from datasetkit.pipeline.build import build
@@ -73,7 +73,7 @@ def test_rows_of_every_format_give_equal_answers(built: Path, name: str) -> None
     assert (dk.phrase_masks(row, 0) == expected[:2]).all()
     assert dk.phrase_masks(row, "a man").shape == (0, 24, 32)
     pixels = Image.open(io.BytesIO(wanted.image.data))
-    assert (np.asarray(picture(row)) == np.asarray(pixels)).all()
+    assert (np.asarray(row_image(row)) == np.asarray(pixels)).all()
     assert (np.asarray(dk.overlay(row)) == np.asarray(draw_overlay(pixels, wanted.key_objects))).all()
     assert dk.overlay(row, max_side_px=16).size == (16, 12)
 
@@ -83,12 +83,12 @@ def test_a_row_without_objects(built: Path, style: str | None) -> None:
     row = dk.load(built, "test").with_format(style)[0]
     assert dk.masks(row).shape == (0, 32, 24)
     assert dk.masks(row).dtype == np.bool_
-    assert (np.asarray(dk.overlay(row)) == np.asarray(picture(row))).all()
+    assert (np.asarray(dk.overlay(row)) == np.asarray(row_image(row))).all()
     with pytest.raises(KeyError, match="no phrase 'a cat'; its phrases are none"):
         dk.phrase_masks(row, "a cat")
 
 
-def test_the_overlay_is_as_large_as_the_picture() -> None:
+def test_the_overlay_is_as_large_as_the_image() -> None:
     row = {"width": 900, "height": 10, "objects": [], "image": np.zeros((10, 900, 3), np.uint8)}
     assert dk.overlay(row).size == (900, 10)
 
@@ -115,7 +115,7 @@ def test_a_phrase_that_comes_twice_names_the_objects_of_both(built: Path) -> Non
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "I;16", "1"])
 @pytest.mark.parametrize("style", [None, "numpy", "torch"])
-def test_pictures_of_other_modes(mode: str, style: str | None) -> None:
+def test_images_of_other_modes(mode: str, style: str | None) -> None:
     values = np.arange(12 * 20).reshape(12, 20)
     if mode == "I;16":
         image = Image.fromarray((values * 257).astype(np.uint16))
@@ -126,8 +126,8 @@ def test_pictures_of_other_modes(mode: str, style: str | None) -> None:
     image.save(buffer, "PNG")
     stored = {"image": [{"bytes": buffer.getvalue(), "path": "a.png"}], "width": [20]}
     row = datasets.Dataset.from_dict(stored, features=features).with_format(style)[0]
-    expected = picture({"image": stored["image"][0], "width": 20, "height": 12})
-    assert (np.asarray(picture({**row, "height": 12})) == np.asarray(expected)).all()
+    expected = row_image({"image": stored["image"][0], "width": 20, "height": 12})
+    assert (np.asarray(row_image({**row, "height": 12})) == np.asarray(expected)).all()
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_a_real_build(tmp_path: Path) -> None:
         for index, phrase in enumerate(wanted.phrases):
             pixels = sum(item.area for item in wanted.objects if item.id in phrase.object_ids)
             assert dk.phrase_masks(row, index).sum() == pixels
-        drawn = np.asarray(dk.overlay(row)) != np.asarray(picture(row))
+        drawn = np.asarray(dk.overlay(row)) != np.asarray(row_image(row))
         shown = np.zeros((64, 64), dtype=np.bool_)
         for item in wanted.key_objects:
             shown |= item.mask.decode()

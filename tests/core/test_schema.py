@@ -96,7 +96,7 @@ def test_a_row_of_schema_1_is_read(record: Record) -> None:
     assert row_to_record(row) == replace(record, objects=objects)
 
 
-def test_a_decoded_picture_is_refused_with_the_way_out() -> None:
+def test_a_decoded_image_is_refused_with_the_way_out() -> None:
     row = {"image": object()}
     with pytest.raises(RecordError, match=r"datasets\.Image\(decode=False\)"):
         row_to_record(row)

@@ -48,7 +48,7 @@ RECIPE = {
 
 
 def png(size_hw: tuple[int, int], seed: int = 0) -> EncodedImage:
-    """Noise, so that every seed gives another picture."""
+    """Noise, so that every seed gives another image."""
     pixels = np.random.default_rng(seed).integers(0, 256, (*size_hw, 3), dtype=np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
@@ -62,7 +62,7 @@ def box_mask(size_hw: tuple[int, int], top: int, left: int, height: int, width: 
 
 
 def record(number: int, *, license_name: str = "cc-by-4.0", image: EncodedImage | None = None) -> Record:
-    """A picture of 24 x 32 px with two cats, a dog that nobody mentions, and phrases of every status."""
+    """An image of 24 x 32 px with two cats, a dog that nobody mentions, and phrases of every status."""
     image = image or png((24, 32), number)
     description = "Two cats watch a man from the top."
     objects = (
@@ -96,7 +96,7 @@ def record(number: int, *, license_name: str = "cc-by-4.0", image: EncodedImage 
 
 
 def bare_record(number: int) -> Record:
-    """A picture of which nothing is known."""
+    """An image of which nothing is known."""
     image = png((32, 24), number)
     sha256 = hashlib.sha256(image.data).hexdigest()
     return Record(f"record {number}", f"image {number}", image, None, Provenance(f"{number}.png", "unknown", sha256))

@@ -27,7 +27,7 @@ from datasetkit.options import Recipe
 from datasetkit.options.build import RunOptions
 from datasetkit.pipeline.build import build
 from tests.export.folders import Row, bare_record, record, rows_of, write_folder
-from tests.pipeline.builders import Json, check_account, picture, put
+from tests.pipeline.builders import Json, check_account, make_image, put
 
 # Eighty categories of odd ids and in no order; few of them have objects.
 IDS = [0, 13, 1000003, *range(500, 423, -1)]
@@ -65,7 +65,7 @@ def write_odd_coco(folder: Path) -> Json:
         {"id": 5, "image_id": 3, "caption": "a cat"},
         {"id": 6, "image_id": 12, "caption": "Nobody is here, \U0001f60a just a street sign"},
     ]
-    put(folder / "images", {name: picture(number) for number, name in names.items()})
+    put(folder / "images", {name: make_image(number) for number, name in names.items()})
     licenses = [{"id": 4, "name": "x", "url": "http://creativecommons.org/licenses/by-nc-sa/2.0/"}]
     files = {}
     for key, items in (("instances", annotations), ("captions", captions)):

@@ -18,7 +18,7 @@ from PIL import Image
 
 from datasetkit.runtime.checkpoints import resolve
 from tests.compatibility.former import FORMER, HUMAN_MASKS, ODD_PIXELS
-from tests.pipeline.builders import BOX, caption, image_entry, instance, picture, put, write_coco
+from tests.pipeline.builders import BOX, caption, image_entry, instance, make_image, put, write_coco
 
 Run = Callable[..., object]
 TEXTS = ("a cat on a mat", "two dogs and a cat", "no animal at all")
@@ -60,16 +60,16 @@ def _coco(folder: Path) -> None:
     ]
     texts = [caption(20 + number, number % 3 + 1, TEXTS[number % 3]) for number in range(5)]
     licences = [{"id": 4, "name": "x", "url": "http://creativecommons.org/licenses/by/2.0/"}]
-    pictures = {entry["file_name"]: picture(entry["id"]) for entry in images}
-    write_coco(folder, images, annotations, texts, pictures=pictures, licenses=licences)
+    image_files = {entry["file_name"]: make_image(entry["id"]) for entry in images}
+    write_coco(folder, images, annotations, texts, image_files=image_files, licenses=licences)
 
 
 def _folders(folder: Path) -> None:
     """One folder of images for each way to describe them."""
-    pictures = {"a.png": picture(1), "train/b.png": picture(2), "test/c.jpg": _jpeg(3)}
+    images = {"a.png": make_image(1), "train/b.png": make_image(2), "test/c.jpg": _jpeg(3)}
     rows = [
         {"file_name": name, "description": text, "score": number}
-        for number, (name, text) in enumerate(zip(pictures, TEXTS, strict=True))
+        for number, (name, text) in enumerate(zip(images, TEXTS, strict=True))
     ]
     texts: Mapping[str, bytes | str] = {
         "folder_txt": {},
@@ -79,7 +79,7 @@ def _folders(folder: Path) -> None:
         "folder_json": {"metadata.json": json.dumps(rows)},
     }  # type: ignore[assignment]
     for name, files in texts.items():
-        put(folder / name, pictures)
+        put(folder / name, images)
         put(folder / name, files)  # type: ignore[arg-type]
     put(folder / "folder_txt", {"a.txt": TEXTS[0], "train/b.txt": TEXTS[1], "test/c.txt": TEXTS[2]})
     source = {"name": "folder", "folder": "folder_csv", "require_description": False}
@@ -92,7 +92,7 @@ def _folders(folder: Path) -> None:
 def _tables(folder: Path) -> None:
     """Rows with images, plain and with objects, and tables of questions and of rankings."""
     rows: list[dict[str, Any]] = [
-        {"image": {"bytes": picture(number), "path": f"{number}.png"}, "caption": text, "id": f"row {number}"}
+        {"image": {"bytes": make_image(number), "path": f"{number}.png"}, "caption": text, "id": f"row {number}"}
         for number, text in enumerate(TEXTS)
     ]
     put(folder / "rows", {"train.parquet": _parquet(rows)})
@@ -103,8 +103,8 @@ def _tables(folder: Path) -> None:
         {"image": name, "question": "Is there a cat?", "answer": answer, "options": '["yes", "no"]', "type": "there"}
         for name, answer in (("a.png", "yes"), ("b.png", "no"))
     ]
-    pictures = {"a.png": picture(1, (64, 64)), "b.png": picture(2, (64, 64))}
-    put(folder / "asked", {**pictures, "asked.csv": _csv(asked), "asked.parquet": _parquet(asked)})
+    images = {"a.png": make_image(1, (64, 64)), "b.png": make_image(2, (64, 64))}
+    put(folder / "asked", {**images, "asked.csv": _csv(asked), "asked.parquet": _parquet(asked)})
     heads = [{"layer": n // 8, "head": n % 8, "score": n / 32} for n in range(32)]
     put(folder / "ranking", {"heads.csv": _csv(heads), "heads.parquet": _parquet(heads)})
 
@@ -113,7 +113,7 @@ def _shards(folder: Path) -> None:
     folder.mkdir()
     members = {}
     for number, text in enumerate(TEXTS):
-        members[f"{number}.png"] = picture(number)
+        members[f"{number}.png"] = make_image(number)
         members[f"{number}.txt"] = text.encode()
         members[f"{number}.json"] = json.dumps({"caption": text, "width": 31, "height": 24, "key": number}).encode()
     with tarfile.open(folder / "train-000.tar", "w") as file:
@@ -147,7 +147,7 @@ def _parquet(rows: list[dict[str, Any]]) -> bytes:
 
 def _jpeg(seed: int) -> bytes:
     sink = io.BytesIO()
-    Image.open(io.BytesIO(picture(seed))).save(sink, "JPEG")
+    Image.open(io.BytesIO(make_image(seed))).save(sink, "JPEG")
     return sink.getvalue()
 
 

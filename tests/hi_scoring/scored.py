@@ -17,7 +17,7 @@ from datasetkit.hi_scoring.model.subject import Subject
 from datasetkit.hi_scoring.scores.dataset_scores import score_dataset
 from datasetkit.hi_scoring.scores.results import HeadScores
 from datasetkit.options.heads import ScoreOptions
-from tests.hi_scoring.pictures import sample
+from tests.hi_scoring.images import sample
 from tests.hi_scoring.tiny_models import tiny
 
 RESULTS = ("scores.safetensors", "scores.parquet", "layers.parquet", "scores.json", "drops.jsonl")
@@ -84,7 +84,7 @@ def row(number: int, **more: Any) -> dict[str, Any]:
 
 
 def plain_row(number: int, **more: Any) -> dict[str, Any]:
-    """A row of anybody: a picture, a text and masks; nothing is said of phrases."""
+    """A row of anybody: an image, a text and masks; nothing is said of phrases."""
     one = sample(number)
     return {"image": {"bytes": png(one.image)}, "text": one.text, "masks": list(one.masks)} | more
 

@@ -1,4 +1,4 @@
-"""Views of a picture: what they cover, exactly, and what a set of them must hold."""
+"""Views of an image: what they cover, exactly, and what a set of them must hold."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def mask(*rows: str) -> np.ndarray:
     return np.array([[[sign == "#" for sign in row] for row in rows]])
 
 
-# A picture of 2 x 4 px; its right half is the object.
+# An image of 2 x 4 px; its right half is the object.
 HALF = mask("..##", "..##")
 
 
@@ -31,10 +31,10 @@ HALF = mask("..##", "..##")
         pytest.param([[0, 0.5], [0.5, 2]], [[1.75, 2.25]], [[0.5], [0.5]], id="within pixels"),
         pytest.param([[-1, 1], [1, 3]], [[1, 5]], [[2 / 3], [2 / 3]], id="padding does not count"),
         pytest.param([[-2, 0], [0, 2]], [[3, 4]], [[0], [1]], id="padding alone"),
-        pytest.param([[0, 2]], [[4, 6], [9, 11]], [[0, 0]], id="beyond the picture"),
+        pytest.param([[0, 2]], [[4, 6], [9, 11]], [[0, 0]], id="beyond the image"),
     ],
 )
-def test_coverage_is_the_share_of_a_tokens_picture(top_bottom: list, left_right: list, expected: list):
+def test_coverage_is_the_share_of_a_tokens_image(top_bottom: list, left_right: list, expected: list):
     np.testing.assert_allclose(view(top_bottom, left_right).coverage(HALF)[0], expected, atol=1e-12)
 
 
@@ -51,7 +51,7 @@ def test_each_mask_has_its_coverage():
     columns=st.integers(1, 7),
     seed=st.integers(0, 99),
 )
-def test_tokens_that_tile_the_picture_share_out_a_masks_pixels(
+def test_tokens_that_tile_the_image_share_out_a_masks_pixels(
     height: int, width: int, rows: int, columns: int, seed: int
 ):
     masks = np.random.default_rng(seed).random((2, height, width)) < 0.4

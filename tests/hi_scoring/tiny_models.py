@@ -149,7 +149,7 @@ def _gemma3() -> tuple[Any, Any]:
         mm_tokens_per_image=pooled**2,
     )
     model = built(Gemma3ForConditionalGeneration, config)
-    # Fresh ones are all zero, and no picture would reach the text.
+    # Fresh ones are all zero, and no image would reach the text.
     weight = model.model.multi_modal_projector.mm_input_projection_weight.data
     weight.copy_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(0)))
     return model, processor

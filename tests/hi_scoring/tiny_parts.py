@@ -26,7 +26,7 @@ TEXT = {
 VISION = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
 RATES = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
 PAD, BOS, EOS, UNKNOWN = SPECIALS = ("<pad>", "<s>", "</s>", "<unk>")
-_PROMPTS = ("describe the image . picture user assistant : system you are a helpful what colour answer yes no", "\n")
+_PROMPTS = ("describe the image . image user assistant : system you are a helpful what colour answer yes no", "\n")
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def word_tokenizer(
 
 
 def chat_template(image: str, *, has_bos: bool = False) -> str:
-    """A template whose turns name their role; ``image`` stands for a picture."""
+    """A template whose turns name their role; ``image`` stands for an image."""
     return (
         ("{{ bos_token }}" if has_bos else "")
         + "{% for message in messages %}{{ message['role'] }}: "

@@ -41,7 +41,7 @@ def asked_row(number: int, *questions: Mapping[str, Any], **more: Any) -> dict[s
 
 
 def rows_data(rows: Sequence[Mapping[str, Any]], name: str = "rows") -> Data:
-    """Rows as a real dataset, with pictures that are not decoded yet."""
+    """Rows as a real dataset, with images that are not decoded yet."""
     dataset = datasets.Dataset.from_list([dict(one) for one in rows])
     dataset = dataset.cast_column("image", datasets.Image(decode=False))
     return Data(dataset, DataIdentity(name, "train", None, None, len(rows)), [one["record_id"] for one in rows])

@@ -16,7 +16,7 @@ from datasetkit.core.limits import ImageLimits
 from datasetkit.options import Recipe, recipe_yaml
 from datasetkit.pipeline.splits import split_by_hash
 
-FOLDER = {"source": {"name": "folder", "folder": "/data/pictures"}}
+FOLDER = {"source": {"name": "folder", "folder": "/data/images"}}
 COCO = {"name": "coco", "images": "/data/train2017", "instances": "/data/i.json", "captions": "/data/c.json"}
 FULL = {
     "source": {**COCO, "caption": "longest", "require_description": False},

@@ -16,14 +16,14 @@ from datasetkit.export.dataset.reading import iter_shard
 from datasetkit.options import Recipe
 from datasetkit.options.build import RunOptions
 from datasetkit.pipeline.build import build
-from tests.core.pictures import encode, noise
+from tests.core.images import encode, noise
 
 BOX = [[2, 1, 7, 1, 7, 4, 2, 4]]
 CATEGORIES = [{"id": 17, "name": "cat"}, {"id": 18, "name": "dog"}, {"id": 1, "name": "person"}]
 Json = dict[str, Any]
 
 
-def picture(seed: int = 0, size_hw: tuple[int, int] = (24, 31), **how: Any) -> bytes:
+def make_image(seed: int = 0, size_hw: tuple[int, int] = (24, 31), **how: Any) -> bytes:
     return encode(noise(size_hw, seed), "PNG", **how)
 
 
@@ -53,14 +53,14 @@ def write_coco(
     instances: Sequence[Any] | None = (),
     captions: Sequence[Any] | None = (),
     *,
-    pictures: Mapping[str, bytes] | None = None,
+    image_files: Mapping[str, bytes] | None = None,
     **more: Any,
 ) -> Json:
-    """Write a COCO set; give the source's options. Pictures are written for every entry unless they are given."""
-    if pictures is None:
-        pictures = {entry["file_name"]: picture(entry["id"]) for entry in images}
+    """Write a COCO set; give the source's options. Images are written for every entry unless they are given."""
+    if image_files is None:
+        image_files = {entry["file_name"]: make_image(entry["id"]) for entry in images}
     (folder / "images").mkdir(parents=True)
-    put(folder / "images", pictures)
+    put(folder / "images", image_files)
     options: Json = {"name": "coco", "images": folder / "images"}
     for key, items in (("instances", instances), ("captions", captions)):
         if items is not None:

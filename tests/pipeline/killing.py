@@ -22,20 +22,20 @@ from datasetkit.options import Recipe
 from datasetkit.options.build import RunOptions
 from datasetkit.pipeline.build import build
 from tests.killing import end_at, forked
-from tests.pipeline.builders import caption, coco_recipe, contents, image_entry, instance, picture, write_coco
+from tests.pipeline.builders import caption, coco_recipe, contents, image_entry, instance, make_image, write_coco
 
 SHARES = {"train": 0.5, "test": 0.5}
 LOSING = "retry that would lose"
 
 
 def source_of(folder: Path) -> Recipe:
-    """Six pictures in three parts and two splits; the third is missing, and of the fifth only half is there."""
+    """Six images in three parts and two splits; the third is missing, and of the fifth only half is there."""
     options = write_coco(
         folder,
         [image_entry(n) for n in range(6)],
         [instance(10 + n, n % 7) for n in range(9)],
         [caption(20 + n, n) for n in range(6)],
-        pictures={f"{n}.png": picture(n) for n in (0, 1, 3, 5)} | {"4.png": picture(4)[:300]},
+        image_files={f"{n}.png": make_image(n) for n in (0, 1, 3, 5)} | {"4.png": make_image(4)[:300]},
     )
     return coco_recipe(options, part_size=2, splits=SHARES)
 
@@ -76,10 +76,10 @@ def scenario(
         return built_before, lambda out: build(recipe, RunOptions(out=out, workers=2, overwrite=True)), plain
     forked(lambda: plain(base))
     if name == "update":
-        (folder / "images" / "0.png").write_bytes(picture(9))
+        (folder / "images" / "0.png").write_bytes(make_image(9))
         return built_before, update, update
-    (folder / "images" / "2.png").write_bytes(picture(2))
-    (folder / "images" / "4.png").write_bytes(picture(4))
+    (folder / "images" / "2.png").write_bytes(make_image(2))
+    (folder / "images" / "4.png").write_bytes(make_image(4))
     if name == LOSING:
         (folder / "images" / "5.png").unlink()
 

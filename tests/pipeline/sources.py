@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from datasetkit.options import Recipe
-from tests.pipeline.builders import caption, coco_recipe, folder_recipe, image_entry, picture, put, write_coco
+from tests.pipeline.builders import caption, coco_recipe, folder_recipe, image_entry, make_image, put, write_coco
 from tests.sources.tables import plain_rows, write_rows
 from tests.sources.test_remote import webdataset_files
 
@@ -22,7 +22,7 @@ def source_of(folder: Path, name: str) -> tuple[Recipe, Path]:
     if name == "coco":
         return coco_of(folder, 40, part_size=4), folder / "images"
     if name == "folder":
-        put(folder / "in", {f"{n:02d}.png": picture(n) for n in range(40)})
+        put(folder / "in", {f"{n:02d}.png": make_image(n) for n in range(40)})
         return folder_recipe(folder / "in", part_size=4), folder / "in"
     if name == "parquet":
         for number in range(3):  # one that is open can be read on

@@ -1,4 +1,4 @@
-"""Builds: accounts that add up, equal bytes, splits by hash, retries, and pictures that come back untouched."""
+"""Builds: accounts that add up, equal bytes, splits by hash, retries, and images that come back untouched."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.pipeline.builders import (
     folder_recipe,
     image_entry,
     instance,
-    picture,
+    make_image,
     put,
     reasons,
     write_coco,
@@ -103,8 +103,8 @@ def test_the_place_of_the_input_leaves_no_trace(tmp_path: Path) -> None:
     assert contents(tmp_path / "out-here") == contents(tmp_path / "out-there")
 
 
-def test_equal_pictures_never_straddle_splits(tmp_path: Path) -> None:
-    files = {f"{copy}/{n}.png": picture(n, (6, 9)) for n in range(40) for copy in "abc"}
+def test_equal_images_never_straddle_splits(tmp_path: Path) -> None:
+    files = {f"{copy}/{n}.png": make_image(n, (6, 9)) for n in range(40) for copy in "abc"}
     recipe = folder_recipe(
         put(tmp_path / "in", files), part_size=7, splits={"train": 0.5, "validation": 0.3, "test": 0.2}
     )
@@ -121,14 +121,14 @@ def test_equal_pictures_never_straddle_splits(tmp_path: Path) -> None:
 
 
 def test_splits_that_nothing_falls_into_are_not_written(tmp_path: Path) -> None:
-    recipe = folder_recipe(put(tmp_path / "in", {"a.png": picture()}), splits={"train": 0.5, "test": 0.5})
+    recipe = folder_recipe(put(tmp_path / "in", {"a.png": make_image()}), splits={"train": 0.5, "test": 0.5})
     manifest, _ = built(recipe, tmp_path / "out")
     assert len(manifest.split_rows) == 1
     assert len(list((tmp_path / "out" / "data").iterdir())) == 1
 
 
 def test_a_folders_own_splits_are_kept_unless_shares_are_given(tmp_path: Path) -> None:
-    files = {"train/a.png": picture(1), "val/b.png": picture(2), "val/c.png": b"broken", "d.png": picture(3)}
+    files = {"train/a.png": make_image(1), "val/b.png": make_image(2), "val/c.png": b"broken", "d.png": make_image(3)}
     folder = put(tmp_path / "in", files)
     manifest, _ = built(folder_recipe(folder), tmp_path / "out")
     assert manifest.split_rows == {"train": 2, "validation": 1}
@@ -162,28 +162,28 @@ def test_a_source_without_entries_ends_well(tmp_path: Path) -> None:
 
 def test_retry_failed_reads_what_can_be_read_now_and_nothing_else(tmp_path: Path) -> None:
     recipe = coco_of(tmp_path, part_size=2)
-    pictures = tmp_path / "images"
-    whole = (pictures / "3.png").read_bytes()
-    (pictures / "3.png").unlink()
-    (pictures / "4.png").write_bytes(b"")
-    (pictures / "6.png").write_bytes(whole[:-300])
+    images = tmp_path / "images"
+    whole = (images / "3.png").read_bytes()
+    (images / "3.png").unlink()
+    (images / "4.png").write_bytes(b"")
+    (images / "6.png").write_bytes(whole[:-300])
     first, found = built(recipe, tmp_path / "out")
     assert list(found) == ["0", "1", "2", "5"]
     built(recipe, tmp_path / "out", retry_failed=True)
     assert Manifest.read(tmp_path / "out") == first, "nothing has changed, so a retry changes nothing"
     for name in ("3", "4", "6"):
-        (pictures / f"{name}.png").write_bytes(picture(int(name)))
-    (pictures / "0.png").unlink()
+        (images / f"{name}.png").write_bytes(make_image(int(name)))
+    (images / "0.png").unlink()
     _, found = built(recipe, tmp_path / "out", retry_failed=True)
     assert list(found) == [str(n) for n in range(7)], "part 0 had no failure, so it is not read again"
-    (pictures / "0.png").write_bytes(picture(0))
+    (images / "0.png").write_bytes(make_image(0))
     built(recipe, tmp_path / "anew")
     assert contents(tmp_path / "out") == contents(tmp_path / "anew")
 
 
 def test_what_no_retry_can_mend_is_not_retried(tmp_path: Path) -> None:
     rows = "".join(json.dumps({"file_name": name}) + "\n" for name in ("a.png", "../x.png"))
-    folder = put(tmp_path / "in", {"a.png": picture(), "metadata.jsonl": rows})
+    folder = put(tmp_path / "in", {"a.png": make_image(), "metadata.jsonl": rows})
     built(folder_recipe(folder), tmp_path / "out")
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
     built(folder_recipe(folder), tmp_path / "out", retry_failed=True)
@@ -240,8 +240,8 @@ def test_a_source_that_cannot_be_read_leaves_nothing_behind(tmp_path: Path) -> N
     assert not (tmp_path / "out").exists()
 
 
-def test_out_inside_the_pictures_folder_is_refused(tmp_path: Path) -> None:
-    folder = put(tmp_path, {"a.png": picture()})
+def test_out_inside_the_images_folder_is_refused(tmp_path: Path) -> None:
+    folder = put(tmp_path, {"a.png": make_image()})
     with pytest.raises(OutputError, match="inside the source's folder"):
         build(folder_recipe(folder), RunOptions(out=folder / "out", workers=1))
     assert not (folder / "out").exists()

@@ -1,4 +1,4 @@
-"""Builds whose objects models find: accounts, equal bytes, memory that runs out, each picture encoded once."""
+"""Builds whose objects models find: accounts, equal bytes, memory that runs out, each image encoded once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from datasetkit.options import Recipe
 from datasetkit.options.build import RunOptions
 from datasetkit.options.presets import preset
 from datasetkit.pipeline.build import build
-from tests.core.pictures import encode, noise
+from tests.core.images import encode, noise
 from tests.pipeline.builders import built, contents, put, reasons, records, write_coco
 
 pytestmark = pytest.mark.slow
@@ -74,7 +74,7 @@ def before_detection(hook: Any) -> Iterator[None]:
 
 
 def data(out: Path) -> dict[str, bytes]:
-    """Every file but the card and its pictures, which tests draw only where they look at them, and their names."""
+    """Every file but the card and its images, which tests draw only where they look at them, and their names."""
     found = {name: content for name, content in contents(out).items() if name.startswith(("data", "ledger"))}
     return found | {
         "manifest.json": json.dumps(json.loads((out / "manifest.json").read_text()) | {"files": None}).encode()
@@ -138,7 +138,7 @@ def test_equal_recipes_give_equal_bytes_also_in_parts_and_resumed(whole: Path, t
     assert data(tmp_path / "resumed") == data(tmp_path / "parts")
 
 
-def test_each_picture_is_encoded_once(tmp_path: Path) -> None:
+def test_each_image_is_encoded_once(tmp_path: Path) -> None:
     encoded: list[int] = []
     with before_forward(SamVisionEncoder, lambda arguments: encoded.append(len(arguments[0]))):
         of_scenes(tmp_path / "out")
@@ -165,7 +165,7 @@ def test_memory_that_runs_out_halves_batches_and_loses_nothing(whole: Path, tmp_
         ]
 
 
-def test_a_picture_too_large_for_memory_is_dropped_alone_and_read_again_when_asked(whole: Path, tmp_path: Path) -> None:
+def test_a_image_too_large_for_memory_is_dropped_alone_and_read_again_when_asked(whole: Path, tmp_path: Path) -> None:
     seen: list[torch.Tensor] = []
 
     def refuse_the_third(pixels: torch.Tensor) -> None:
@@ -183,20 +183,20 @@ def test_a_picture_too_large_for_memory_is_dropped_alone_and_read_again_when_ask
     assert data(out) == data(whole)
 
 
-def test_a_captioner_describes_pictures_without_a_description(whole: Path, tmp_path: Path) -> None:
-    pictures = [record.image for record in records(whole).values()][:3]
-    folder = put(tmp_path / "in", {picture.name: picture.data for picture in pictures})
-    (folder / "metadata.csv").write_text(f"file_name,text\n{pictures[0].name},a red star\n")
+def test_a_captioner_describes_images_without_a_description(whole: Path, tmp_path: Path) -> None:
+    images = [record.image for record in records(whole).values()][:3]
+    folder = put(tmp_path / "in", {image.name: image.data for image in images})
+    (folder / "metadata.csv").write_text(f"file_name,text\n{images[0].name},a red star\n")
     grounding = preset("toyworld", {"captioner.prompt": "List the objects."})
     recipe = Recipe.checked({"source": {"name": "folder", "folder": folder}, "grounding": grounding})
     manifest, found = built(recipe, tmp_path / "out", **CPU)
     assert manifest.tally.notices[NoticeKind.CAPTIONED] == 2
     assert [model.id for model in manifest.models if model.role == "captioner"] == ["toyworld:vlm"]
-    assert found[pictures[0].name].description == "a red star"
+    assert found[images[0].name].description == "a red star"
     assert all(record.description for record in found.values())
 
 
-def test_pictures_without_words_have_no_objects(tmp_path: Path) -> None:
+def test_images_without_words_have_no_objects(tmp_path: Path) -> None:
     source = write_coco(tmp_path / "in", [{"id": 1, "file_name": "1.png", "height": 24, "width": 31}], None, [])
     grounding = preset("toyworld", {"captioner.name": "given"})
     recipe = Recipe.checked({"source": {**source, "require_description": False}, "grounding": grounding})
@@ -206,7 +206,7 @@ def test_pictures_without_words_have_no_objects(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size_wh", [(1, 1), (3000, 2), (2, 3000)])
-def test_pictures_of_any_shape_go_through_the_models(tmp_path: Path, size_wh: tuple[int, int]) -> None:
+def test_images_of_any_shape_go_through_the_models(tmp_path: Path, size_wh: tuple[int, int]) -> None:
     folder = put(tmp_path / "in", {"thin.png": encode(noise(size_wh[::-1], 0), "PNG")})
     (folder / "metadata.csv").write_text("file_name,text\nthin.png,a red star and two rings\n")
     grounding = preset("toyworld", {"detector.score_min": 0.0, "captioner.name": "given", "filters.box_share_max": 1.0})

@@ -19,7 +19,7 @@ from datasetkit.options.build import RunOptions
 from datasetkit.pipeline.build import build
 from datasetkit.pipeline.parts import Progress
 from datasetkit.sources.coco import CocoSource
-from tests.pipeline.builders import built, contents, folder_recipe, picture, put, reasons
+from tests.pipeline.builders import built, contents, folder_recipe, make_image, put, reasons
 from tests.pipeline.sources import coco_of, source_of
 from tests.sources.tables import plain_rows, write_rows
 
@@ -55,13 +55,13 @@ def test_a_retry_never_takes_a_part_with_less(tmp_path: Path, caplog: pytest.Log
         image(tmp_path, number).unlink()
     built(recipe, out)
     for number in (1, 2):
-        image(tmp_path, number).write_bytes(picture(number))
+        image(tmp_path, number).write_bytes(make_image(number))
     image(tmp_path, 3).unlink()
     with caplog.at_level(logging.WARNING):
         _, found = built(recipe, out, retry_failed=True)
     assert list(found) == ["0", "1", "3", "4", "5", "6", "7"], "part 0 gained 1; part 1 would gain 2 and lack 3"
     assert caplog.messages[-1] == "part 1 stays as it was: built again, it would lack 3 ('3.png' is not there)"
-    image(tmp_path, 3).write_bytes(picture(3))
+    image(tmp_path, 3).write_bytes(make_image(3))
     built(recipe, out, retry_failed=True)
     built(recipe, tmp_path / "anew")
     assert published(out) == published(tmp_path / "anew")
@@ -73,7 +73,7 @@ def test_what_is_published_stays_until_the_new_is_whole(tmp_path: Path, how: dic
     image(tmp_path, 5).unlink()
     built(recipe, out)
     before = published(out)
-    image(tmp_path, 5).write_bytes(picture(5))
+    image(tmp_path, 5).write_bytes(make_image(5))
     with pytest.raises(StoppedError):
         build(recipe, RunOptions(out=out, workers=2, **how), stop_at(6))
     assert published(out) == before
@@ -123,7 +123,7 @@ def test_a_smaller_build_may_replace_a_larger_one(tmp_path: Path) -> None:
     built(recipe, out)
     image(tmp_path, 0).unlink()
     assert len(built(recipe.model_copy(update={"limit": 3}), tmp_path / "three")[1]) == 2
-    image(tmp_path, 0).write_bytes(picture(0))
+    image(tmp_path, 0).write_bytes(make_image(0))
     assert len(built(recipe.model_copy(update={"limit": 3}), out, overwrite=True)[1]) == 3
 
 
@@ -132,7 +132,7 @@ def test_an_unfinished_build_goes_on_before_it_retries(tmp_path: Path) -> None:
     image(tmp_path, 1).unlink()
     with pytest.raises(StoppedError):
         build(recipe, RunOptions(out=out, workers=2), stop_at(5))
-    image(tmp_path, 1).write_bytes(picture(1))
+    image(tmp_path, 1).write_bytes(make_image(1))
     assert len(built(recipe, out, retry_failed=True)[1]) == 8
     assert reasons(out) == {}
     assert len(Manifest.read(out).parts) == 4
@@ -147,9 +147,9 @@ def rewrite(path: Path, data: bytes) -> None:
 def changed_file(folder: Path, name: str) -> None:
     """Change one input of a source, its index the same where that is possible."""
     if name == "coco":
-        return rewrite(folder / "images/5.png", picture(50))
+        return rewrite(folder / "images/5.png", make_image(50))
     if name == "folder":
-        return rewrite(folder / "in/05.png", picture(50))
+        return rewrite(folder / "in/05.png", make_image(50))
     path = folder / ("in/0.parquet" if name == "parquet" else "in/part-001.tar")
     if name == "parquet":
         return write_rows(path, plain_rows(40, first=500))
@@ -178,7 +178,7 @@ def test_a_changed_time_alone_is_no_change(tmp_path: Path) -> None:
     recipe, out = coco_of(tmp_path), tmp_path / "out"
     built(recipe, out)
     for number in range(8):
-        rewrite(image(tmp_path, number), picture(number))
+        rewrite(image(tmp_path, number), make_image(number))
     rewrite(tmp_path / "captions.json", (tmp_path / "captions.json").read_bytes())
     stamps = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
     for how in ({}, {"update": True}, {"retry_failed": True}):
@@ -189,7 +189,7 @@ def test_a_changed_time_alone_is_no_change(tmp_path: Path) -> None:
 def test_only_changed_parts_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe, out = coco_of(tmp_path), tmp_path / "out"
     built(recipe, out)
-    rewrite(image(tmp_path, 5), picture(55))
+    rewrite(image(tmp_path, 5), make_image(55))
     read: list[str] = []
     real = CocoSource.read
 
@@ -214,10 +214,10 @@ def test_a_changed_index_is_named_and_updated(tmp_path: Path) -> None:
 
 
 def test_images_that_came_and_went_are_named(tmp_path: Path) -> None:
-    folder = put(tmp_path / "in", {f"{n}.png": picture(n) for n in range(6)})
+    folder = put(tmp_path / "in", {f"{n}.png": make_image(n) for n in range(6)})
     recipe, out = folder_recipe(folder, part_size=2), tmp_path / "out"
     built(recipe, out)
-    put(folder, {"00.png": picture(9)})
+    put(folder, {"00.png": make_image(9)})
     (folder / "3.png").unlink()
     with pytest.raises(OutputError, match=r"since \(00\.png is new, 3\.png is gone\)"):
         build(recipe, RunOptions(out=out, workers=2))
@@ -231,12 +231,12 @@ def test_an_update_never_lacks_what_could_not_be_read(tmp_path: Path) -> None:
     recipe, out = coco_of(tmp_path), tmp_path / "out"
     built(recipe, out)
     before = published(out)
-    rewrite(image(tmp_path, 4), picture(44))
+    rewrite(image(tmp_path, 4), make_image(44))
     image(tmp_path, 5).unlink()
     with pytest.raises(SourceFailedError, match=r"5 \(missing\)"):
         build(recipe, RunOptions(out=out, workers=2, update=True))
     assert published(out) == before
-    image(tmp_path, 5).write_bytes(picture(5))
+    image(tmp_path, 5).write_bytes(make_image(5))
     built(recipe, out)
     built(recipe, tmp_path / "anew")
     assert published(out) == published(tmp_path / "anew")
@@ -246,7 +246,7 @@ def test_an_unfinished_build_reads_changed_parts_again(tmp_path: Path) -> None:
     recipe, out = coco_of(tmp_path), tmp_path / "out"
     with pytest.raises(StoppedError):
         build(recipe, RunOptions(out=out, workers=1), stop_at(6))
-    rewrite(image(tmp_path, 1), picture(11))
+    rewrite(image(tmp_path, 1), make_image(11))
     path = tmp_path / "captions.json"
     built(recipe, out)
     built(recipe, tmp_path / "anew")

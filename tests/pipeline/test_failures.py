@@ -19,7 +19,7 @@ from datasetkit.options.sources import RowsOptions
 from datasetkit.pipeline.build import build
 from datasetkit.pipeline.failures import Failures
 from datasetkit.pipeline.parts import Progress
-from tests.pipeline.builders import built, contents, folder_recipe, picture, put, reasons
+from tests.pipeline.builders import built, contents, folder_recipe, make_image, put, reasons
 from tests.pipeline.sources import coco_of, source_of
 
 KEPT = Outcome({}, "train", 0, (), ())
@@ -103,7 +103,7 @@ def test_a_set_of_which_a_part_is_here_still_builds(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("where", ["load_image", "draw_overlay", "record_to_row"])
 def test_a_record_without_memory_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
-    recipe = folder_recipe(put(tmp_path / "in", {f"{n}.png": picture(n, (20 + n, 20)) for n in range(4)}))
+    recipe = folder_recipe(put(tmp_path / "in", {f"{n}.png": make_image(n, (20 + n, 20)) for n in range(4)}))
     module = "datasetkit.sources.rows" if where == "load_image" else "datasetkit.pipeline.records"
     real = getattr(datasetkit.pipeline.records, where, load_image)
 
@@ -127,7 +127,7 @@ def test_no_memory_is_never_a_truncated_image(monkeypatch: pytest.MonkeyPatch, e
 
     monkeypatch.setattr(ImageFile.ImageFile, "load", short)
     with pytest.raises(Exception, match=r"memory ran out while a\.png was decoded") as caught:
-        load_image(picture(), "a.png")
+        load_image(make_image(), "a.png")
     assert caught.value.reason is DropReason.OUT_OF_MEMORY
 
 
@@ -140,7 +140,7 @@ class Rows:
     def __getitem__(self, place: int) -> dict[str, Any]:
         if place == 1 and self.is_short:
             raise MemoryError
-        return {"image": picture(place), "text": "a cat"}
+        return {"image": make_image(place), "text": "a cat"}
 
     def fingerprint(self) -> str:
         return "rows"

@@ -29,14 +29,14 @@ from datasetkit.pipeline.records import Pipeline
 from datasetkit.runtime.timers import Stages
 from datasetkit.sources.toyworld import ToyworldSource
 from tests.annotation.models_by_hand import TableDetector, TableSegmenter
-from tests.pipeline.builders import caption, image_entry, instance, picture, write_coco
+from tests.pipeline.builders import caption, image_entry, instance, make_image, write_coco
 
 CAT: Box = (2.0, 1.0, 20.0, 12.0)
 COUNT = 7
 
 
 def cats(stages: Stages) -> GroundedAnnotator:
-    """Finds a cat at one place of every picture."""
+    """Finds a cat at one place of every image."""
     models = {"detector": {"name": "owlv2", "model": "none"}, "segmenter": {"name": "sam", "model": "none"}}
     detector = TableDetector([CAT], lambda _, phrase: 0.9 if "cat" in phrase else 0.0)
     return GroundedAnnotator(
@@ -89,22 +89,22 @@ def record_of(outcome: Outcome) -> Record:
 
 @pytest.fixture
 def mixed(tmp_path: Path) -> Recipe:
-    """Eight pictures with two annotations each, one of them with a bad polygon; three pictures cannot be read."""
+    """Eight images with two annotations each, one of them with a bad polygon; three images cannot be read."""
     images = [image_entry(number) for number in range(1, 9)]
     instances = [instance(10 * number + part, number) for number in range(1, 9) for part in (0, 1)]
     instances[4]["segmentation"] = [[1, 1, 2, 2]]
     captions = [caption(number, number, f"cat {number}") for number in range(1, 9)]
     captions[6]["caption"] = "a dog"
-    files = {f"{number}.png": picture(number) for number in range(1, 9)}
-    files |= {"1.png": b"no picture", "5.png": files["5.png"][:200], "8.png": b""}
-    return recipe(write_coco(tmp_path / "in", images, instances, captions, pictures=files))
+    files = {f"{number}.png": make_image(number) for number in range(1, 9)}
+    files |= {"1.png": b"no image", "5.png": files["5.png"][:200], "8.png": b""}
+    return recipe(write_coco(tmp_path / "in", images, instances, captions, image_files=files))
 
 
 @pytest.mark.parametrize(("window", "counts"), [(1, [0, 1, 1, 1, 0, 1, 1, 0]), (3, [2, 2, 1]), (100, [5])])
 def test_outcomes_come_in_order_whatever_could_not_be_read(mixed: Recipe, window: int, counts: list[int]) -> None:
     annotator = Counted(cats(Stages()))
     found = outcomes(mixed, annotator, window=window)
-    assert annotator.counts == counts, "pictures that cannot be read take their place in a window"
+    assert annotator.counts == counts, "images that cannot be read take their place in a window"
     lost = {0: DropReason.NOT_AN_IMAGE, 4: DropReason.TRUNCATED, 7: DropReason.EMPTY}
     assert len(found) == 8
     for place, outcome in enumerate(found):
@@ -142,7 +142,7 @@ def test_without_models_annotations_stay(mixed: Recipe) -> None:
 
 
 class Unannotated:
-    """Drops every second picture that it is given."""
+    """Drops every second image that it is given."""
 
     def annotate(self, readings: Sequence[Reading]) -> list[Reading | Drop]:
         return [
@@ -151,7 +151,7 @@ class Unannotated:
         ]
 
 
-def test_a_picture_that_models_cannot_use_takes_its_annotations_along(mixed: Recipe) -> None:
+def test_a_image_that_models_cannot_use_takes_its_annotations_along(mixed: Recipe) -> None:
     found = outcomes(mixed, Unannotated(), window=100)
     lost = [place for place, outcome in enumerate(found) if outcome.row is None]
     assert lost == [0, 2, 4, 5, 7]
@@ -192,15 +192,15 @@ class Defective:
     """Has a defect of its own."""
 
     def annotate(self, readings: Sequence[Reading]) -> list[Reading | Drop]:
-        raise ZeroDivisionError(f"a defect with {len(readings)} pictures")
+        raise ZeroDivisionError(f"a defect with {len(readings)} images")
 
 
 def test_a_defect_of_an_annotator_ends_the_run() -> None:
-    with pytest.raises(ZeroDivisionError, match="a defect with 3 pictures"):
+    with pytest.raises(ZeroDivisionError, match="a defect with 3 images"):
         outcomes(scenes(), Defective())
 
 
-def test_a_picture_without_a_description_is_noticed_once(tmp_path: Path) -> None:
+def test_a_image_without_a_description_is_noticed_once(tmp_path: Path) -> None:
     options = write_coco(tmp_path / "in", [image_entry(1)], [instance(1, 1)], None)
     (found,) = outcomes(recipe({**options, "require_description": False}), cats(Stages()))
     assert [notice.kind for notice in found.notices] == [NoticeKind.NO_DESCRIPTION]
@@ -245,7 +245,7 @@ def test_batches_of_any_size_give_the_same_records(one_by_one: tuple[list[Record
             assert item.source_bbox == pytest.approx(other.source_bbox, abs=0.01)
 
 
-def test_every_stage_is_clocked_in_pictures(one_by_one: tuple[list[Record], Stages]) -> None:
+def test_every_stage_is_clocked_in_images(one_by_one: tuple[list[Record], Stages]) -> None:
     stages = one_by_one[1]
     names = ("read", "phrases", "detect", "segment", "clean", "link", "draw")
     assert stages.items == dict.fromkeys(names, COUNT)

@@ -17,8 +17,8 @@ import datasetkit as dk
 from datasetkit.api.built import Built
 from datasetkit.core.detections import Caption, Detections, FloatArray, ModelIdentity, Query, Segment
 from datasetkit.core.mask import Mask
-from datasetkit.core.rows import picture
-from tests.core.pictures import encode
+from datasetkit.core.rows import row_image
+from tests.core.images import encode
 from tests.pipeline.builders import put
 
 pytestmark = pytest.mark.slow
@@ -132,7 +132,7 @@ def test_models_see_what_readers_see_and_masks_fit_it(
         image = row["image"].convert("RGB")
         assert row["description"] == f"A bus. {digest(image)}", row["record_id"]
         assert all(digest(image) in seen for seen in models.seen.values())
-        assert digest(picture(row)) == digest(image)
+        assert digest(row_image(row)) == digest(image)
         assert row["source"]["sha256"] == hashlib.sha256(files[row["record_id"]]).hexdigest()
         (mask,) = dk.masks(row)
         expected = thing_in(image)

@@ -15,7 +15,7 @@ from datasetkit.options import Recipe
 from datasetkit.options.build import RunOptions
 from datasetkit.pipeline.build import build
 from datasetkit.pipeline.splits import Cut, exact_counts
-from tests.pipeline.builders import built, contents, folder_recipe, picture, put
+from tests.pipeline.builders import built, contents, folder_recipe, make_image, put
 from tests.pipeline.sources import coco_of
 from tests.pipeline.test_durability import StoppedError, image, published, stop_at
 
@@ -53,7 +53,7 @@ def images(folder: Path, numbers: range, *, first: int = 0) -> Path:
     """Images with descriptions, every seventh of which is the one before it again."""
     for number in numbers:
         seed = number - 1 if number % 7 == 6 else number
-        put(folder, {f"{number + first:03d}.png": picture(seed), f"{number + first:03d}.txt": f"a cat {number}"})
+        put(folder, {f"{number + first:03d}.png": make_image(seed), f"{number + first:03d}.txt": f"a cat {number}"})
     return folder
 
 
@@ -103,19 +103,19 @@ def test_added_images_move_the_border(tmp_path: Path, *, was_begun: bool) -> Non
 def test_a_retry_cuts_anew_or_leaves_all_as_it_was(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     halves = {"train": 0.5, "test": 0.5}
     recipe, out = coco_of(tmp_path).model_copy(update={"splits": halves, "splits_exact": True}), tmp_path / "out"
-    order = sorted(range(8), key=lambda number: hashlib.sha256(picture(number)).hexdigest())
+    order = sorted(range(8), key=lambda number: hashlib.sha256(make_image(number)).hexdigest())
     for number in order[6:]:
         image(tmp_path, number).unlink()
     manifest, _ = built(recipe, out)
     assert manifest.split_rows == {"train": 3, "test": 3}
     before = published(out)
     for number in order[6:]:
-        image(tmp_path, number).write_bytes(picture(number))
+        image(tmp_path, number).write_bytes(make_image(number))
     image(tmp_path, order[3]).unlink()  # of the test split; of the seven others, it would be in train
     built(recipe, out, retry_failed=True)
     assert "all parts stay as they were" in caplog.text
     assert published(out) == before
-    image(tmp_path, order[3]).write_bytes(picture(order[3]))
+    image(tmp_path, order[3]).write_bytes(make_image(order[3]))
     manifest, _ = built(recipe, out, retry_failed=True)
     assert manifest.split_rows == {"train": 4, "test": 4}
     built(recipe, tmp_path / "anew")

@@ -16,7 +16,7 @@ from datasetkit.export.dataset.manifest import Manifest
 from datasetkit.options.build import RunOptions
 from datasetkit.pipeline.build import build
 from tests.buckets import Bucket, ObjectStore
-from tests.pipeline.builders import built, folder_recipe, picture, put, reasons
+from tests.pipeline.builders import built, folder_recipe, make_image, put, reasons
 from tests.pipeline.proxy import FaultyProxy
 from tests.processes import command
 
@@ -34,7 +34,7 @@ def proxy(object_store: ObjectStore) -> Iterator[FaultyProxy]:
 
 @pytest.fixture
 def address(bucket: Bucket, tmp_path: Path) -> str:
-    return bucket.upload(put(tmp_path / "in", {f"{n:02d}.png": picture(n) for n in range(40)}), "in")
+    return bucket.upload(put(tmp_path / "in", {f"{n:02d}.png": make_image(n) for n in range(40)}), "in")
 
 
 def run(bucket: Bucket, proxy: FaultyProxy, *arguments: object) -> tuple[int, list[str]]:
@@ -90,12 +90,12 @@ def test_one_image_that_is_refused_is_a_drop(bucket: Bucket, proxy: FaultyProxy,
 
 
 def test_a_changed_object_is_noticed_by_its_etag(bucket: Bucket, tmp_path: Path) -> None:
-    address = bucket.upload(put(tmp_path / "in", {f"{n:02d}.png": picture(n % 5) for n in range(70)}), "in")
+    address = bucket.upload(put(tmp_path / "in", {f"{n:02d}.png": make_image(n % 5) for n in range(70)}), "in")
     recipe = folder_recipe(as_place(address), part_size=10, overlay=False)
     before, _ = built(recipe, tmp_path / "out")
-    bucket.write("in/66.png", picture(1))
+    bucket.write("in/66.png", make_image(1))
     assert built(recipe, tmp_path / "out")[0] == before, "written again, the bytes are the same"
-    bucket.write("in/66.png", picture(7))
+    bucket.write("in/66.png", make_image(7))
     with pytest.raises(OutputError, match=r"the source has changed since \(66\.png has .*\); --update"):
         build(recipe, RunOptions(out=tmp_path / "out", workers=2))
     after, _ = built(recipe, tmp_path / "out", update=True)

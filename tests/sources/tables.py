@@ -1,4 +1,4 @@
-"""Rows with a picture and a text, as Parquet files and on the test Hub; and what reading each of them comes to."""
+"""Rows with an image and a text, as Parquet files and on the test Hub; and what reading each of them comes to."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from datasetkit.export.dataset.reading import iter_shard
 from datasetkit.options import Recipe
 from datasetkit.options.build import RunOptions
 from datasetkit.pipeline.build import build
-from tests.pipeline.builders import check_account, picture
+from tests.pipeline.builders import check_account, make_image
 
 Rows = list[dict[str, Any]]
-PICTURE = {"image": datasets.Image(), "text": datasets.Value("string")}
+IMAGE = {"image": datasets.Image(), "text": datasets.Value("string")}
 
 
 def plain_rows(count: int, first: int = 0) -> Rows:
     """Rows as ``datasets`` writes them: {bytes, path}, and a text."""
     numbers = range(first, first + count)
-    return [{"image": {"bytes": picture(n), "path": f"{n}.png"}, "text": f"a cat number {n}"} for n in numbers]
+    return [{"image": {"bytes": make_image(n), "path": f"{n}.png"}, "text": f"a cat number {n}"} for n in numbers]
 
 
 def write_rows(path: Path, rows: Sequence[dict[str, Any]], schema: pa.Schema | None = None, **how: Any) -> Path:

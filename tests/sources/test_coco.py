@@ -24,7 +24,7 @@ from tests.pipeline.builders import (
     coco_recipe,
     image_entry,
     instance,
-    picture,
+    make_image,
     write_coco,
 )
 from tests.sources.coco_reading import GOOD, opened, readings
@@ -48,11 +48,11 @@ def test_a_plain_entry(tmp_path: Path) -> None:
     (entry,) = source.entries()
     assert (entry.record_id, entry.annotation_ids, entry.split, len(source)) == ("1", ("5",), None, 1)
     record = source.read(entry).record
-    assert record.image.data == picture(1)
+    assert record.image.data == make_image(1)
     assert (record.image_id, record.description) == ("1", "a cat")
     assert record.source.uri == "http://flickr/1"
     assert record.source.license == "cc-by-2.0"
-    assert record.source.sha256 == hashlib.sha256(picture(1)).hexdigest()
+    assert record.source.sha256 == hashlib.sha256(make_image(1)).hexdigest()
     (item,) = record.objects
     assert (item.id, item.category, item.is_crowd, item.source_bbox) == (0, "cat", False, (2, 1, 5, 3))
     assert (item.area, item.box_xywh) == (15, (2, 1, 5, 3))
@@ -122,10 +122,10 @@ def test_without_instances_there_are_no_objects(tmp_path: Path) -> None:
     assert [item.record.objects for item in readings(opened(options)).values()] == [(), ()]
 
 
-def test_pictures_of_the_captions_file_alone_count(tmp_path: Path) -> None:
+def test_images_of_the_captions_file_alone_count(tmp_path: Path) -> None:
     options = write_coco(tmp_path, [image_entry(1)], [instance(5, 1), instance(6, 2)], [caption(11, 1)])
     other = write_coco(tmp_path / "b", [image_entry(2), image_entry(1)], None, [caption(12, 2), caption(11, 1)])
-    (options["images"] / "2.png").write_bytes(picture(2))
+    (options["images"] / "2.png").write_bytes(make_image(2))
     found = readings(opened(options | {"captions": other["captions"]}))
     assert list(found) == ["1", "2"]
     assert [len(item.record.objects) for item in found.values()] == [1, 1]

@@ -12,7 +12,7 @@ import pytest
 from datasetkit.core.errors import SourceError
 from datasetkit.core.ledger import DropReason, NoticeKind
 from datasetkit.core.record import Maker, ObjectProvenance, PhraseStatus
-from tests.core.pictures import png_header
+from tests.core.images import png_header
 from tests.pipeline.builders import (
     CATEGORIES,
     Json,
@@ -22,7 +22,7 @@ from tests.pipeline.builders import (
     image_entry,
     instance,
     ledger,
-    picture,
+    make_image,
     reasons,
     write_coco,
 )
@@ -34,36 +34,36 @@ BAD_RECORDS: dict[str, tuple[Json, bytes | None, DropReason]] = {
     "missing": ({}, None, DropReason.MISSING),
     "empty": ({}, b"", DropReason.EMPTY),
     "not an image": ({}, b"hello", DropReason.NOT_AN_IMAGE),
-    "truncated": ({}, picture()[:-400], DropReason.TRUNCATED),
+    "truncated": ({}, make_image()[:-400], DropReason.TRUNCATED),
     "decompression bomb": ({}, png_header(100_000, 100_000), DropReason.TOO_MANY_PIXELS),
     "too many bytes": ({}, bytes(100_001), DropReason.TOO_MANY_BYTES),
-    "escapes": ({"file_name": "../outside.png"}, picture(), DropReason.PATH_ESCAPES),
-    "escapes deeper": ({"file_name": "a/../../outside.png"}, picture(), DropReason.PATH_ESCAPES),
-    "absolute": ({"file_name": "/etc/passwd"}, picture(), DropReason.PATH_ESCAPES),
-    "drive": ({"file_name": "C:\\outside.png"}, picture(), DropReason.PATH_ESCAPES),
-    "circle of links": ({"file_name": "circle.png"}, picture(), DropReason.UNREADABLE),
-    "zero byte": ({"file_name": "a\0b.png"}, picture(), DropReason.PATH_ESCAPES),
-    "a name without end": ({"file_name": "n" * 5000}, picture(), DropReason.UNREADABLE),
-    "folder": ({"file_name": "."}, picture(), DropReason.UNREADABLE),
-    "pipe": ({"file_name": "pipe.png"}, picture(), DropReason.UNREADABLE),
-    "no name": ({"file_name": None}, picture(), DropReason.MISSING),
-    "number for a name": ({"file_name": 7}, picture(), DropReason.MISSING),
-    "other size": ({"height": 25}, picture(), DropReason.SIZE_MISMATCH),
-    "size in words": ({"height": "25"}, picture(), DropReason.SIZE_MISMATCH),
+    "escapes": ({"file_name": "../outside.png"}, make_image(), DropReason.PATH_ESCAPES),
+    "escapes deeper": ({"file_name": "a/../../outside.png"}, make_image(), DropReason.PATH_ESCAPES),
+    "absolute": ({"file_name": "/etc/passwd"}, make_image(), DropReason.PATH_ESCAPES),
+    "drive": ({"file_name": "C:\\outside.png"}, make_image(), DropReason.PATH_ESCAPES),
+    "circle of links": ({"file_name": "circle.png"}, make_image(), DropReason.UNREADABLE),
+    "zero byte": ({"file_name": "a\0b.png"}, make_image(), DropReason.PATH_ESCAPES),
+    "a name without end": ({"file_name": "n" * 5000}, make_image(), DropReason.UNREADABLE),
+    "folder": ({"file_name": "."}, make_image(), DropReason.UNREADABLE),
+    "pipe": ({"file_name": "pipe.png"}, make_image(), DropReason.UNREADABLE),
+    "no name": ({"file_name": None}, make_image(), DropReason.MISSING),
+    "number for a name": ({"file_name": 7}, make_image(), DropReason.MISSING),
+    "other size": ({"height": 25}, make_image(), DropReason.SIZE_MISMATCH),
+    "size in words": ({"height": "25"}, make_image(), DropReason.SIZE_MISMATCH),
 }
 
 
 @pytest.mark.parametrize("case", BAD_RECORDS)
-def test_a_bad_picture_drops_its_record_and_nothing_else(tmp_path: Path, case: str) -> None:
+def test_a_bad_image_drops_its_record_and_nothing_else(tmp_path: Path, case: str) -> None:
     change, data, reason = BAD_RECORDS[case]
     options = write_coco(
         tmp_path,
         [image_entry(1), image_entry(2) | change, image_entry(3)],
         [instance(5, 1), instance(6, 2), instance(7, 2), instance(8, 3)],
         [caption(11, 1), caption(12, 2), caption(13, 3)],
-        pictures={"1.png": picture(1), "3.png": picture(3)} | ({} if data is None else {"2.png": data}),
+        image_files={"1.png": make_image(1), "3.png": make_image(3)} | ({} if data is None else {"2.png": data}),
     )
-    (tmp_path / "outside.png").write_bytes(picture())
+    (tmp_path / "outside.png").write_bytes(make_image())
     (tmp_path / "images" / "circle.png").symlink_to("circle.png")
     os.mkfifo(tmp_path / "images" / "pipe.png")
     manifest, found = built(coco_recipe(options, limits={"max_bytes": 100_000}), tmp_path / "out")
@@ -120,11 +120,11 @@ def test_an_instance_without_mask_stays(tmp_path: Path, segmentation: Any, box: 
     assert sound.provenance == ObjectProvenance(None, Maker.HUMAN)
 
 
-def test_of_two_pictures_with_one_id_the_later_is_dropped(tmp_path: Path) -> None:
+def test_of_two_images_with_one_id_the_later_is_dropped(tmp_path: Path) -> None:
     images = [image_entry(1), image_entry(1, file_name="other.png"), image_entry(2)]
     options = write_coco(tmp_path, images, [instance(5, 1)], [caption(11, 1), caption(12, 2)])
     _, found = built(coco_recipe(options), tmp_path / "out")
-    assert found["1"].image.data == picture(1)
+    assert found["1"].image.data == make_image(1)
     assert list(found) == ["1", "2"]
     assert reasons(tmp_path / "out") == {"1": "duplicate_id"}
 
@@ -162,7 +162,7 @@ def test_a_bad_entry_is_left_out_alone(tmp_path: Path, key: str, entry: Any, sco
     lists[key] = [lists[key][0], entry, *lists[key][1:]]
     if key == "images":
         lists["instances"] = None
-    _, found = built(coco_recipe(write_coco(tmp_path, **lists, pictures={"1.png": picture(1)})), tmp_path / "out")
+    _, found = built(coco_recipe(write_coco(tmp_path, **lists, image_files={"1.png": make_image(1)})), tmp_path / "out")
     assert found["1"].description == "a cat on a mat"
     assert [item.category for item in found["1"].objects] == ([] if key == "images" else ["cat"])
     dropped = [(line["scope"], line["reason"]) for line in ledger(tmp_path / "out")]

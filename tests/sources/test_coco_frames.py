@@ -1,4 +1,4 @@
-"""Masks on turned pictures: drawn before the turn, after it, on either, or on another picture."""
+"""Masks on turned images: drawn before the turn, after it, on either, or on another image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from datasetkit.core.mask import Mask
 from datasetkit.core.protocols import Reading
 from datasetkit.options import Recipe
 from datasetkit.sources.coco import CocoSource
-from tests.core.pictures import ORIENTATION, encode
+from tests.core.images import ORIENTATION, encode
 from tests.pipeline.builders import built, caption, coco_recipe, image_entry, instance, reasons, write_coco
 
 RAW_HW = (24, 32)
@@ -29,13 +29,13 @@ def marked(size_hw: tuple[int, int]) -> np.ndarray:
 
 
 def turned(array: np.ndarray, orientation: int) -> np.ndarray:
-    picture = Image.fromarray(array.astype(np.uint8))
-    picture.getexif()[ORIENTATION] = orientation
-    return np.asarray(ImageOps.exif_transpose(picture)).astype(bool)
+    image = Image.fromarray(array.astype(np.uint8))
+    image.getexif()[ORIENTATION] = orientation
+    return np.asarray(ImageOps.exif_transpose(image)).astype(bool)
 
 
 def coco_of(folder: Path, array: np.ndarray, stored: np.ndarray, orientation: int, image_format: str) -> Recipe:
-    """A picture that is white where ``stored`` is, stored with an orientation, and a mask that is ``array``."""
+    """An image that is white where ``stored`` is, stored with an orientation, and a mask that is ``array``."""
     pixels = np.repeat(stored[..., None] * np.uint8(255), 3, axis=2)
     height, width = array.shape
     options = write_coco(
@@ -43,7 +43,7 @@ def coco_of(folder: Path, array: np.ndarray, stored: np.ndarray, orientation: in
         [image_entry(1, height=height, width=width)],
         [instance(5, 1, segmentation=Mask.from_array(array).to_coco(), bbox=[1, 2, 3, 4])],
         [caption(11, 1)],
-        pictures={"1.png": encode(pixels, image_format, orientation=orientation)},
+        image_files={"1.png": encode(pixels, image_format, orientation=orientation)},
     )
     return coco_recipe(options)
 
@@ -56,7 +56,7 @@ def reading_of(recipe: Recipe) -> Reading:
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_masks_in_the_raw_frame_turn_with_their_picture(tmp_path: Path, orientation: int, image_format: str) -> None:
+def test_masks_in_the_raw_frame_turn_with_their_image(tmp_path: Path, orientation: int, image_format: str) -> None:
     raw = marked(RAW_HW)
     reading = reading_of(coco_of(tmp_path, raw, raw, orientation, image_format))
     (item,) = reading.record.objects
@@ -94,7 +94,7 @@ def test_masks_of_another_size_drop_the_record(tmp_path: Path, orientation: int)
     assert reasons(tmp_path / "out") == {"1": DropReason.SIZE_MISMATCH}
 
 
-def test_a_square_picture_on_its_side_is_taken_as_raw(tmp_path: Path) -> None:
+def test_a_square_image_on_its_side_is_taken_as_raw(tmp_path: Path) -> None:
     raw = marked((24, 24))
     reading = reading_of(coco_of(tmp_path, raw, raw, 6, "PNG"))
     (item,) = reading.record.objects

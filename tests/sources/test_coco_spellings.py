@@ -29,7 +29,7 @@ from tests.pipeline.builders import (
     coco_recipe,
     image_entry,
     instance,
-    picture,
+    make_image,
     put,
     reasons,
     write_coco,
@@ -60,7 +60,7 @@ IDS = [(1, "1", []), (1.0, "1", ["id_respelled"]), ("1", "1", []), ("0001", "000
 def test_ids_of_images(tmp_path: Path, image_id: Any, published: str, notices: list[str], plain: bool) -> None:
     images = [image_entry(1, id=image_id, file_name="1.png")]
     options = write_coco(
-        tmp_path, images, [instance(5, image_id)], [caption(11, image_id)], pictures={"1.png": picture()}
+        tmp_path, images, [instance(5, image_id)], [caption(11, image_id)], image_files={"1.png": make_image()}
     )
     options["captions"].write_text(json.dumps(json.loads(options["captions"].read_text()), ensure_ascii=plain))
     record, found = only(options)
@@ -76,7 +76,7 @@ def test_ids_of_images(tmp_path: Path, image_id: Any, published: str, notices: l
 @pytest.mark.parametrize(("in_images", "in_annotations"), [("000001", 1), (1, "1"), ("1", 1.0), (1, "000001")])
 def test_ids_in_two_spellings_are_one(tmp_path: Path, in_images: Any, in_annotations: Any) -> None:
     images = [image_entry(1, id=in_images)]
-    options = write_coco(tmp_path, images, [instance(5, in_annotations)], None, pictures={"1.png": picture()})
+    options = write_coco(tmp_path, images, [instance(5, in_annotations)], None, image_files={"1.png": make_image()})
     assert len(only(options)[0].objects) == 1
 
 
@@ -290,7 +290,7 @@ NAMES: dict[str, tuple[str, str, list[str]]] = {
 def test_names_of_files(tmp_path: Path, case: str) -> None:
     name, file, expected = NAMES[case]
     options = write_coco(
-        tmp_path, [image_entry(1, file_name=name)], [instance(5, 1)], None, pictures={file: picture(1)}
+        tmp_path, [image_entry(1, file_name=name)], [instance(5, 1)], None, image_files={file: make_image(1)}
     )
     record, notices = only(options)
     assert (record.image.name, record.source.uri, notices) == ("1.png", file, expected)
@@ -299,7 +299,7 @@ def test_names_of_files(tmp_path: Path, case: str) -> None:
 def test_an_absolute_name_is_published_relative(tmp_path: Path) -> None:
     name = str(tmp_path / "images/a/1.png")
     options = write_coco(
-        tmp_path, [image_entry(1, file_name=name)], [instance(5, 1)], None, pictures={"a/1.png": picture(1)}
+        tmp_path, [image_entry(1, file_name=name)], [instance(5, 1)], None, image_files={"a/1.png": make_image(1)}
     )
     record, notices = only(options)
     assert (record.source.uri, notices) == ("a/1.png", ["name_absolute"])
@@ -307,7 +307,7 @@ def test_an_absolute_name_is_published_relative(tmp_path: Path) -> None:
 
 def test_lvis_names_images_by_address(tmp_path: Path) -> None:
     entry = {"id": 1, "coco_url": "http://images.cocodataset.org/train2017/1.png", "height": 24, "width": 31}
-    record, _ = only(write_coco(tmp_path, [entry], [instance(5, 1)], None, pictures={"1.png": picture(1)}))
+    record, _ = only(write_coco(tmp_path, [entry], [instance(5, 1)], None, image_files={"1.png": make_image(1)}))
     assert (record.image.name, record.source.uri) == ("1.png", entry["coco_url"])
 
 
@@ -317,7 +317,7 @@ def test_the_other_files_entry_fills_in(tmp_path: Path) -> None:
         [image_entry(1, file_name="train/1.png", height=None)],
         [instance(5, 1)],
         None,
-        pictures={"1.png": picture(1)},
+        image_files={"1.png": make_image(1)},
     )
     other = write_coco(tmp_path / "b", [image_entry(1)], None, [caption(11, 1)])
     record, notices = only(options | {"captions": other["captions"]})
@@ -326,16 +326,18 @@ def test_the_other_files_entry_fills_in(tmp_path: Path) -> None:
 
 def test_a_folder_without_any_image_is_refused_with_advice(tmp_path: Path) -> None:
     images = [image_entry(number, file_name=f"train/{number}.png") for number in (1, 2)]
-    options = write_coco(tmp_path, images, [instance(5, 1)], None, pictures={"1.png": picture(1), "2.png": picture(2)})
+    options = write_coco(
+        tmp_path, images, [instance(5, 1)], None, image_files={"1.png": make_image(1), "2.png": make_image(2)}
+    )
     with pytest.raises(ValueError, match=r"/images has none of the images .* 2 of .* without the prefix train/"):
         opened(options)
 
 
 def test_a_link_of_the_user_is_followed(tmp_path: Path) -> None:
-    options = write_coco(tmp_path / "in", [image_entry(1)], [instance(5, 1)], None, pictures={})
-    put(tmp_path, {"elsewhere.png": picture(1)})
+    options = write_coco(tmp_path / "in", [image_entry(1)], [instance(5, 1)], None, image_files={})
+    put(tmp_path, {"elsewhere.png": make_image(1)})
     (options["images"] / "1.png").symlink_to(tmp_path / "elsewhere.png")
-    assert only(options)[0].image.data == picture(1)
+    assert only(options)[0].image.data == make_image(1)
 
 
 def test_what_is_odd_adds_up_and_verifies(tmp_path: Path) -> None:
@@ -352,7 +354,7 @@ def test_what_is_odd_adds_up_and_verifies(tmp_path: Path) -> None:
         images,
         instances,
         [caption(11, 1), caption(12, 2, 7)],
-        pictures={"1.png": picture(1), "2.png": picture(2)},
+        image_files={"1.png": make_image(1), "2.png": make_image(2)},
     )
     _, found = built(coco_recipe(options), tmp_path / "out")
     assert [len(record.objects) for record in found.values()] == [2, 1]

@@ -18,7 +18,7 @@ from datasetkit.core.ledger import DropReason
 from datasetkit.core.protocols import SourceContext
 from datasetkit.options.sources import FolderOptions
 from datasetkit.sources.folder import FolderSource
-from tests.pipeline.builders import built, folder_recipe, picture, put, reasons
+from tests.pipeline.builders import built, folder_recipe, make_image, put, reasons
 
 Rows = list[dict[str, Any]]
 
@@ -73,7 +73,7 @@ def test_metadata_of_every_kind(tmp_path: Path, kind: str, column: str) -> None:
         {"file_name": "a.png", column: "قطة", "license": ""},
         {"file_name": "sub/c.PNG", column: "", "license": None},
     ]
-    put(tmp_path, {"a.png": picture(1), "b.png": picture(2), "sub/c.PNG": picture(3), "d.png": picture(4)})
+    put(tmp_path, {"a.png": make_image(1), "b.png": make_image(2), "sub/c.PNG": make_image(3), "d.png": make_image(4)})
     put(tmp_path, {f"metadata.{kind}": WRITERS[kind](rows)})
     assert described(tmp_path) == {
         "b.png": 'a "cat", 😀\nand a dog',
@@ -87,7 +87,7 @@ def test_metadata_of_every_kind(tmp_path: Path, kind: str, column: str) -> None:
 
 
 def test_the_first_caption_column_counts_or_the_one_that_is_named(tmp_path: Path) -> None:
-    put(tmp_path, {"a.png": picture()})
+    put(tmp_path, {"a.png": make_image()})
     row = {"file_name": "a.png", "text": "T", "caption": "C", "description": "D", "alt": "A"}
     put(tmp_path, {"metadata.jsonl": metadata_jsonl([row])})
     assert described(tmp_path) == {"a.png": "D"}
@@ -97,7 +97,9 @@ def test_the_first_caption_column_counts_or_the_one_that_is_named(tmp_path: Path
 
 
 def test_nested_metadata_names_files_where_it_stands(tmp_path: Path) -> None:
-    put(tmp_path, {"a.png": picture(1), "x/a.png": picture(2), "x/y/a.png": picture(3), "z.png": picture(4)})
+    put(
+        tmp_path, {"a.png": make_image(1), "x/a.png": make_image(2), "x/y/a.png": make_image(3), "z.png": make_image(4)}
+    )
     put(tmp_path, {"metadata.csv": metadata_csv([{"file_name": "./a.png", "text": "top"}])})
     put(tmp_path, {"x/metadata.jsonl": metadata_jsonl([{"file_name": "y//a.png", "text": "deep"}])})
     assert described(tmp_path) == {"a.png": "top", "x/y/a.png": "deep", "x/a.png": None, "z.png": None}
@@ -105,23 +107,23 @@ def test_nested_metadata_names_files_where_it_stands(tmp_path: Path) -> None:
 
 def test_splits_come_from_the_first_folder(tmp_path: Path) -> None:
     names = ["train/a.png", "Val/b.png", "dev/c.png", "testing/deep/d.png", "other/e.png", "test.png"]
-    put(tmp_path, {name: picture(number) for number, name in enumerate(names)})
+    put(tmp_path, {name: make_image(number) for number, name in enumerate(names)})
     splits = {entry.record_id: entry.split for entry in opened(tmp_path).entries()}
     assert splits == dict(zip(names, ["train", "validation", "validation", "test", None, None], strict=True))
 
 
 def test_mixed_endings_hidden_files_and_other_files(tmp_path: Path) -> None:
-    pictures = ["A.JPG", "b.jpeg", "c.Png", "deep/er/d.webp", "e.tiff", "f.gif", "g.bmp", "h.avif"]
+    images = ["A.JPG", "b.jpeg", "c.Png", "deep/er/d.webp", "e.tiff", "f.gif", "g.bmp", "h.avif"]
     others = [".hidden.png", ".git/i.png", "notes.txt", "metadata.jsonl.bak", "j.mp4", "k"]
-    put(tmp_path, {name: picture() for name in pictures + others})
+    put(tmp_path, {name: make_image() for name in images + others})
     (tmp_path / "folder.png").mkdir()
     source = opened(tmp_path)
-    assert sorted(entry.record_id for entry in source.entries()) == sorted(pictures)
-    assert len(source) == len(pictures)
+    assert sorted(entry.record_id for entry in source.entries()) == sorted(images)
+    assert len(source) == len(images)
 
 
 def test_the_order_is_that_of_the_metadata_and_then_of_the_names(tmp_path: Path) -> None:
-    put(tmp_path, {f"{name}.png": picture() for name in "dbca"})
+    put(tmp_path, {f"{name}.png": make_image() for name in "dbca"})
     put(tmp_path, {"metadata.jsonl": metadata_jsonl([{"file_name": "c.png"}, {"file_name": "b.png"}])})
     expected = ["c.png", "b.png", "a.png", "d.png"]
     source = opened(tmp_path)
@@ -129,8 +131,8 @@ def test_the_order_is_that_of_the_metadata_and_then_of_the_names(tmp_path: Path)
 
 
 def test_names_that_lead_out_of_the_folder(tmp_path: Path) -> None:
-    inside = put(tmp_path / "in", {"a.png": picture(), "sub/b.png": picture()})
-    put(tmp_path, {"outside.png": picture()})
+    inside = put(tmp_path / "in", {"a.png": make_image(), "sub/b.png": make_image()})
+    put(tmp_path, {"outside.png": make_image()})
     (inside / "link.png").symlink_to(tmp_path / "outside.png")
     (inside / "good-link.png").symlink_to("a.png")
     (inside / "circle.png").symlink_to("circle.png")
@@ -167,32 +169,32 @@ def test_odd_names_come_through_a_build(tmp_path: Path) -> None:
         '"quoted".png',
         "e\u0301.png",
     ]
-    folder = put(tmp_path / "in", {name: picture(number) for number, name in enumerate(names)})
-    (folder / os.fsdecode(b"\xff\xfe.png")).write_bytes(picture(99))
+    folder = put(tmp_path / "in", {name: make_image(number) for number, name in enumerate(names)})
+    (folder / os.fsdecode(b"\xff\xfe.png")).write_bytes(make_image(99))
     manifest, found = built(folder_recipe(folder), tmp_path / "out")
     assert set(found) == {*names, "\\udcff\\udcfe.png"}
-    assert found["\\udcff\\udcfe.png"].image.data == picture(99)
+    assert found["\\udcff\\udcfe.png"].image.data == make_image(99)
     for number, name in enumerate(names):
-        assert found[name].image.data == picture(number)
+        assert found[name].image.data == make_image(number)
     assert manifest.tally.kept["record"] == 9
 
 
 @pytest.mark.parametrize("text", ["x" * 5000, "קול 😀 \u202e back", "half \ud83d pair", "tab\tand\x00zero"])
 def test_any_description_comes_through_a_build(tmp_path: Path, text: str) -> None:
     rows = json.dumps({"file_name": "a.png", "caption": text})
-    folder = put(tmp_path / "in", {"a.png": picture(), "metadata.jsonl": rows})
+    folder = put(tmp_path / "in", {"a.png": make_image(), "metadata.jsonl": rows})
     _, found = built(folder_recipe(folder), tmp_path / "out")
     assert found["a.png"].description == text.replace("\ud83d", "\\ud83d")
 
 
-def test_bad_pictures_are_dropped_and_the_rest_is_kept(tmp_path: Path) -> None:
+def test_bad_images_are_dropped_and_the_rest_is_kept(tmp_path: Path) -> None:
     rows = [{"file_name": name, "text": name} for name in ("a.png", "none.png", "a.png", "../a.png", "z.png")]
     files = {
-        "a.png": picture(),
+        "a.png": make_image(),
         "broken.png": b"broken",
-        "cut.png": picture()[:-300],
+        "cut.png": make_image()[:-300],
         "empty.png": b"",
-        "z.png": picture(2),
+        "z.png": make_image(2),
     }
     folder = put(tmp_path / "in", files | {"metadata.jsonl": metadata_jsonl(rows)})
     manifest, found = built(folder_recipe(folder), tmp_path / "out")
@@ -209,7 +211,7 @@ def test_bad_pictures_are_dropped_and_the_rest_is_kept(tmp_path: Path) -> None:
 
 
 def test_a_description_may_be_required(tmp_path: Path) -> None:
-    folder = put(tmp_path / "in", {"a.png": picture(), "b.png": picture(2)})
+    folder = put(tmp_path / "in", {"a.png": make_image(), "b.png": make_image(2)})
     put(folder, {"metadata.jsonl": metadata_jsonl([{"file_name": "b.png", "caption": "a cat"}])})
     _, found = built(folder_recipe(folder, require_description=True), tmp_path / "out")
     assert list(found) == ["b.png"]
@@ -243,7 +245,7 @@ def test_a_description_may_be_required(tmp_path: Path) -> None:
     ],
 )
 def test_broken_metadata_is_fatal_in_one_line(tmp_path: Path, name: str, content: bytes, message: str) -> None:
-    put(tmp_path, {"a.png": picture(), name: content})
+    put(tmp_path, {"a.png": make_image(), name: content})
     with pytest.raises(SourceError) as caught:
         opened(tmp_path)
     assert name in str(caught.value)
@@ -260,7 +262,7 @@ def test_damaged_parquet_pages_are_fatal_in_one_line(tmp_path: Path) -> None:
 
 
 def test_metadata_that_cannot_be_opened_is_fatal(tmp_path: Path) -> None:
-    put(tmp_path, {"a.png": picture(), "metadata.csv": b"file_name\na.png\n"})
+    put(tmp_path, {"a.png": make_image(), "metadata.csv": b"file_name\na.png\n"})
     (tmp_path / "metadata.csv").chmod(0)
     if os.access(tmp_path / "metadata.csv", os.R_OK):
         pytest.skip("this user may read every file")
@@ -268,17 +270,17 @@ def test_metadata_that_cannot_be_opened_is_fatal(tmp_path: Path) -> None:
         opened(tmp_path)
 
 
-def test_a_folder_without_pictures(tmp_path: Path) -> None:
+def test_a_folder_without_images(tmp_path: Path) -> None:
     put(tmp_path, {"notes.txt": b""})
-    with pytest.raises(SourceError, match="holds no picture"):
+    with pytest.raises(SourceError, match="holds no image"):
         opened(tmp_path)
     with pytest.raises(SourceError, match="is no folder"):
         opened(tmp_path / "notes.txt")
 
 
 def test_the_fingerprint_follows_names_and_words_and_not_the_place(tmp_path: Path) -> None:
-    one = put(tmp_path / "one", {"a.png": picture()})
-    two = put(tmp_path / "two", {"a.png": picture()})
+    one = put(tmp_path / "one", {"a.png": make_image()})
+    two = put(tmp_path / "two", {"a.png": make_image()})
     assert opened(one).fingerprint() == opened(two).fingerprint()
     before = opened(two).fingerprint()
     put(two, {"metadata.csv": b"file_name,text\na.png,cat\n"})

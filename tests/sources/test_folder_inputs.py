@@ -15,7 +15,7 @@ from datasetkit.core.errors import SourceError, UnusableError
 from datasetkit.core.ledger import NoticeKind, PassedOverKind
 from datasetkit.options.sources import FolderOptions
 from datasetkit.sources.folder import FolderSource
-from tests.pipeline.builders import built, folder_recipe, picture, put, reasons
+from tests.pipeline.builders import built, folder_recipe, make_image, put, reasons
 
 Files = dict[str, Any]
 
@@ -48,7 +48,7 @@ def texts_of(source: FolderSource) -> dict[str, str | None]:
 )
 def test_a_name_that_needs_a_change_keeps_its_caption(tmp_path: Path, name: str, kind: NoticeKind) -> None:
     row = {"file_name": name.replace("{FOLDER}", str(tmp_path / "in")), "text": "A cat."}
-    folder = put(tmp_path / "in", {"sub/a.JPG": picture(), "metadata.jsonl": jsonl(row)})
+    folder = put(tmp_path / "in", {"sub/a.JPG": make_image(), "metadata.jsonl": jsonl(row)})
     manifest, found = built(folder_recipe(folder), tmp_path / "out")
     assert {key: record.description for key, record in found.items()} == {"sub/a.JPG": "A cat."}
     assert manifest.tally.notices == {kind: 1}
@@ -57,13 +57,13 @@ def test_a_name_that_needs_a_change_keeps_its_caption(tmp_path: Path, name: str,
 
 def test_names_of_a_nested_table_may_begin_at_the_folder(tmp_path: Path) -> None:
     rows = jsonl({"file_name": "train/a.png", "text": "A cat."})
-    source = opened(tmp_path, {"train/a.png": picture(), "train/metadata.jsonl": rows})
+    source = opened(tmp_path, {"train/a.png": make_image(), "train/metadata.jsonl": rows})
     assert texts_of(source) == {"train/a.png": "A cat."}
 
 
 def test_an_image_that_a_missed_row_may_mean_is_dropped(tmp_path: Path) -> None:
     rows = jsonl({"file_name": "a.png", "text": "A cat."}, {"file_name": "gone/b.jpg", "text": "A dog."})
-    files = {"a.png": picture(1), "b.png": picture(2), "c.png": picture(3), "metadata.jsonl": rows}
+    files = {"a.png": make_image(1), "b.png": make_image(2), "c.png": make_image(3), "metadata.jsonl": rows}
     _, found = built(folder_recipe(put(tmp_path / "in", files)), tmp_path / "out")
     assert list(found) == ["a.png", "c.png"]
     assert reasons(tmp_path / "out") == {"gone/b.jpg": "missing", "b.png": "named_otherwise"}
@@ -73,7 +73,7 @@ def test_where_no_name_is_found_the_change_is_advised(tmp_path: Path) -> None:
     rows = jsonl(*({"file_name": f"/home/me/{name}.png", "text": "x"} for name in "abc"))
     told = "'/home/me/a.png' must be a path below.*; 3 of the first 3 would be found without the prefix /home/me/"
     with pytest.raises(SourceError, match=told):
-        opened(tmp_path, {f"{name}.png": picture() for name in "abc"} | {"metadata.jsonl": rows})
+        opened(tmp_path, {f"{name}.png": make_image() for name in "abc"} | {"metadata.jsonl": rows})
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_where_no_name_is_found_the_change_is_advised(tmp_path: Path) -> None:
     ],
 )
 def test_texts_of_every_spelling(tmp_path: Path, name: str, data: bytes, options: dict[str, Any]) -> None:
-    assert texts_of(opened(tmp_path, {"a.png": picture(), name: data}, **options)) == {"a.png": "caf\u00e9"}
+    assert texts_of(opened(tmp_path, {"a.png": make_image(), name: data}, **options)) == {"a.png": "caf\u00e9"}
 
 
 def test_a_bad_row_costs_its_image_alone(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_a_bad_row_costs_its_image_alone(tmp_path: Path) -> None:
         {"file_name": "g.png", "text": ["", "A hen.", "A bird."], "split": "val"},
     )
     rows += b'{"file_name": "h.png", "text": "first", "text": "second"}\n'
-    files = {f"{name}.png": picture(number) for number, name in enumerate("a7cdefgh")}
+    files = {f"{name}.png": make_image(number) for number, name in enumerate("a7cdefgh")}
     manifest, found = built(folder_recipe(put(tmp_path / "in", files | {"metadata.jsonl": rows})), tmp_path / "out")
     assert {key: record.description for key, record in found.items()} == {
         "a.png": "A cat.",
@@ -134,7 +134,7 @@ def test_a_bad_row_costs_its_image_alone(tmp_path: Path) -> None:
 
 def test_cells_beyond_the_header_drop_the_row(tmp_path: Path) -> None:
     rows = b"file_name,caption\na.png,A box, next to a ball\nb.png,A ball\n"
-    folder = put(tmp_path / "in", {"a.png": picture(), "b.png": picture(1), "metadata.csv": rows})
+    folder = put(tmp_path / "in", {"a.png": make_image(), "b.png": make_image(1), "metadata.csv": rows})
     _, found = built(folder_recipe(folder), tmp_path / "out")
     assert list(found) == ["b.png"]
     assert "metadata.csv line 2 has 3 cells for 2 columns" in (tmp_path / "out" / "ledger.jsonl").read_text()
@@ -147,12 +147,12 @@ def test_cells_beyond_the_header_drop_the_row(tmp_path: Path) -> None:
         ({"results.csv": b"image,comment\na.png,x\n"}, "it has results.csv; .* to build without: --ignore results.csv"),
         ({"captions.txt": b"image,x\na.png,y\n"}, "it has captions.txt"),
         ({"texts/a.txt": b"A cat."}, "it has texts/a.txt; .* to build without: --ignore texts"),
-        ({"a.jpg": picture(), "a.txt": b"A cat."}, r"it has .txt; .* to build without: --ignore .txt"),
+        ({"a.jpg": make_image(), "a.txt": b"A cat."}, r"it has .txt; .* to build without: --ignore .txt"),
         ({"metadata.csv": b"file_name,prompt\na.png,x\n"}, "it has prompt; --caption-column says which"),
         ({"metadata.jsonl": jsonl({"file_name": "a.png", "s": [{"raw": "x"}]})}, "it has s.raw; --caption-column"),
-        ({"masks/a.png": picture()}, "holds masks in masks, .* --ignore masks"),
-        ({"SegmentationClass/a.jpg": picture()}, "holds masks in SegmentationClass"),
-        ({"a_mask.png": picture()}, "holds masks in a_mask.png"),
+        ({"masks/a.png": make_image()}, "holds masks in masks, .* --ignore masks"),
+        ({"SegmentationClass/a.jpg": make_image()}, "holds masks in SegmentationClass"),
+        ({"a_mask.png": make_image()}, "holds masks in a_mask.png"),
         ({"labels/a.txt": b"0 0.1 0.1 0.4 0.1 0.4 0.5\n"}, "holds masks in labels"),
         ({"a.txt": b"0 .1 .1 .4 .1 .4 .5 .1 .5\n1 .1 .1 .4 .1 .4 .5\n"}, "holds masks in .txt"),
         ({"a.json": b'{"annotations": [{"segmentation": {"counts": "x"}}]}'}, "holds masks in .json"),
@@ -161,7 +161,7 @@ def test_cells_beyond_the_header_drop_the_row(tmp_path: Path) -> None:
 )
 def test_texts_and_masks_in_plain_sight_are_refused(tmp_path: Path, files: Files, message: str) -> None:
     with pytest.raises(SourceError, match=message) as caught:
-        opened(tmp_path, {"a.png": picture()} | files)
+        opened(tmp_path, {"a.png": make_image()} | files)
     assert "\n" not in str(caught.value)
     ignored = str(caught.value).partition("--ignore ")[2].split()
     if ignored:
@@ -176,7 +176,7 @@ def test_everything_else_is_counted(tmp_path: Path) -> None:
     (tmp_path / "again").symlink_to(".")
     os.mkfifo(tmp_path / "pipe")
     row = {"file_name": "a.png", "text": "x", "objects": {"bbox": [[1, 2, 3, 4]], "categories": ["cat"]}, "width": 9}
-    source = opened(tmp_path, {"a.png": picture(), "a.txt": b"y", "metadata.jsonl": jsonl(row)})
+    source = opened(tmp_path, {"a.png": make_image(), "a.txt": b"y", "metadata.jsonl": jsonl(row)})
     kinds = PassedOverKind
     assert passed_over(source) == {
         kinds.UNREAD_FORMAT: (2, ("a.heic", "b.svg")),
@@ -195,7 +195,7 @@ def test_everything_else_is_counted(tmp_path: Path) -> None:
 
 
 def test_what_was_passed_over_is_published(tmp_path: Path) -> None:
-    folder = put(tmp_path / "in", {"a.png": picture(), "film | 1.mp4": b"x"})
+    folder = put(tmp_path / "in", {"a.png": make_image(), "film | 1.mp4": b"x"})
     manifest, _ = built(folder_recipe(folder), tmp_path / "out")
     (item,) = manifest.passed_over
     assert (item.kind, item.count, item.examples) == (PassedOverKind.OTHER_FILE, 1, ("film | 1.mp4",))
@@ -206,8 +206,8 @@ def test_what_was_passed_over_is_published(tmp_path: Path) -> None:
 
 
 def test_linked_images_and_folders_are_read(tmp_path: Path) -> None:
-    store = put(tmp_path / "store", {"a.png": picture(), "deep/b.png": picture(1)})
-    folder = put(tmp_path / "in", {"c.png": picture(2)})
+    store = put(tmp_path / "store", {"a.png": make_image(), "deep/b.png": make_image(1)})
+    folder = put(tmp_path / "in", {"c.png": make_image(2)})
     (folder / "one.png").symlink_to(store / "a.png")
     (folder / "train").symlink_to(store)
     entries = {entry.record_id: entry.split for entry in opened(folder, {}).entries()}
@@ -225,32 +225,34 @@ def test_linked_images_and_folders_are_read(tmp_path: Path) -> None:
     ],
 )
 def test_marks_of_grounding_leave_the_description(tmp_path: Path, text: str, plain: str) -> None:
-    source = opened(tmp_path, {"a.png": picture(), "metadata.jsonl": jsonl({"file_name": "a.png", "text": text})})
+    source = opened(tmp_path, {"a.png": make_image(), "metadata.jsonl": jsonl({"file_name": "a.png", "text": text})})
     reading = source.read(next(source.entries()))
     assert reading.record.description == plain
     assert [notice.kind for notice in reading.notices] == [NoticeKind.MARKUP_REMOVED]
 
 
 def test_texts_in_another_encoding_are_not_passed_over(tmp_path: Path) -> None:
-    folder = put(tmp_path / "in", {"a.png": picture(), "a.txt": b"caf\xe9", "b.png": picture(1), "b.txt": b"A cat."})
+    folder = put(
+        tmp_path / "in", {"a.png": make_image(), "a.txt": b"caf\xe9", "b.png": make_image(1), "b.txt": b"A cat."}
+    )
     _, found = built(folder_recipe(folder), tmp_path / "out")
     assert (list(found), reasons(tmp_path / "out")) == (["b.png"], {"a.png": "bad_row"})
     assert "give its encoding as --encoding" in (tmp_path / "out" / "ledger.jsonl").read_text()
     with pytest.raises(UnusableError, match="--encoding"):
-        texts_of(opened(tmp_path / "all", {"a.png": picture(), "a.txt": b"caf\xe9"}))
+        texts_of(opened(tmp_path / "all", {"a.png": make_image(), "a.txt": b"caf\xe9"}))
 
 
 def test_a_changed_text_changes_the_fingerprint(tmp_path: Path) -> None:
-    before = opened(tmp_path, {"a.png": picture(), "a.txt": b"A cat."}).fingerprint()
+    before = opened(tmp_path, {"a.png": make_image(), "a.txt": b"A cat."}).fingerprint()
     assert opened(tmp_path, {"a.txt": b"A dog."}).fingerprint() != before
 
 
 def test_a_quote_without_end_swallows_no_rows(tmp_path: Path) -> None:
     table = 'file_name,text\na.png,"A cat.\nb.png,A dog.\n'
     with pytest.raises(SourceError, match="is not CSV in UTF-8: unexpected end of data"):
-        opened(tmp_path, {"a.png": picture(1), "b.png": picture(2), "metadata.csv": table})
+        opened(tmp_path, {"a.png": make_image(1), "b.png": make_image(2), "metadata.csv": table})
 
 
 def test_an_ignored_name_that_is_not_there_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    opened(tmp_path, {"a.png": picture(), "notes.md": b"x"}, ignore=["notes.md", "nowhere"])
+    opened(tmp_path, {"a.png": make_image(), "notes.md": b"x"}, ignore=["notes.md", "nowhere"])
     assert caplog.messages == [f"{tmp_path} has nothing that --ignore nowhere names"]

@@ -26,8 +26,8 @@ from datasetkit.sources.hub import HubSource
 from datasetkit.sources.hub_files import RepositoryFiles
 from tests.hub.faults import Fault
 from tests.hub.server import HubServer
-from tests.pipeline.builders import built, picture
-from tests.sources.tables import PICTURE, outcomes, plain_rows, rows_of, scenes, write_rows
+from tests.pipeline.builders import built, make_image
+from tests.sources.tables import IMAGE, outcomes, plain_rows, rows_of, scenes, write_rows
 
 pytestmark = pytest.mark.slow
 
@@ -62,7 +62,7 @@ def put(hub: HubServer, name: str, folder: Path) -> str:
 def plain(hub: HubServer, tmp_path: Path, splits: Sequence[str] = ("train",), rows: int = 5) -> str:
     """Put a dataset without a card on the Hub; give its commit."""
     for number, split in enumerate(splits):
-        table = datasets.Dataset.from_list(plain_rows(rows, number * rows), features=datasets.Features(PICTURE))
+        table = datasets.Dataset.from_list(plain_rows(rows, number * rows), features=datasets.Features(IMAGE))
         (tmp_path / "plain" / "data").mkdir(parents=True, exist_ok=True)
         table.to_parquet(tmp_path / "plain" / "data" / f"{split}-00000-of-00001.parquet")
     return put(hub, "user/plain", tmp_path / "plain")
@@ -94,7 +94,7 @@ def test_plain_rows(hub: HubServer, tmp_path: Path, streaming: bool) -> None:
         split, _, number = name.partition("/")
         place = int(number) + 5 * (split == "test")
         assert record.description == f"a cat number {place}"
-        assert record.image.data == picture(place), "bytes untouched"
+        assert record.image.data == make_image(place), "bytes untouched"
         assert record.source.uri == f"hub:user/plain@{commit}/{split}/{number}"
 
 
@@ -164,7 +164,7 @@ def test_a_stream_as_long_as_its_card_says(
 
 def test_streaming_fetches_what_it_reads(hub: HubServer, tmp_path: Path) -> None:
     rows = [row | {"image": {"bytes": row["image"]["bytes"] + bytes(2**18), "path": "x.png"}} for row in plain_rows(40)]
-    metadata = datasets.Features(PICTURE).arrow_schema
+    metadata = datasets.Features(IMAGE).arrow_schema
     for number in range(4):
         part = rows[number * 10 : number * 10 + 10]
         write_rows(tmp_path / "x" / "data" / f"train-0000{number}-of-00004.parquet", part, metadata, row_group_size=5)
@@ -176,11 +176,11 @@ def test_streaming_fetches_what_it_reads(hub: HubServer, tmp_path: Path) -> None
 
 @BOTH
 @pytest.mark.parametrize("kind", ["files", "zip"])
-def test_pictures_beside_the_rows(hub: HubServer, tmp_path: Path, streaming: bool, kind: str) -> None:
+def test_images_beside_the_rows(hub: HubServer, tmp_path: Path, streaming: bool, kind: str) -> None:
     folder = tmp_path / "files" / "train"
     folder.mkdir(parents=True)
     for number in range(3):
-        (folder / f"{number}.png").write_bytes(picture(number))
+        (folder / f"{number}.png").write_bytes(make_image(number))
     rows = [{"file_name": f"{number}.png", "text": f"cat {number}"} for number in range(3)]
     (folder / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     if kind == "zip":
@@ -188,7 +188,7 @@ def test_pictures_beside_the_rows(hub: HubServer, tmp_path: Path, streaming: boo
     put(hub, "user/files", tmp_path / kind)
     source = opened("user/files", streaming=streaming, wanted=3)
     readings = [source.read(entry) for entry in source.entries()]
-    assert [reading.record.image.data for reading in readings] == [picture(number) for number in range(3)]
+    assert [reading.record.image.data for reading in readings] == [make_image(number) for number in range(3)]
     assert [reading.record.image.name for reading in readings] == ["0.png", "1.png", "2.png"]
     assert {reading.record.description for reading in readings} == {"cat 0", "cat 1", "cat 2"}
 
@@ -196,23 +196,23 @@ def test_pictures_beside_the_rows(hub: HubServer, tmp_path: Path, streaming: boo
 @BOTH
 def test_a_row_that_names_a_file_of_this_machine(hub: HubServer, tmp_path: Path, streaming: bool) -> None:
     secret = tmp_path / "secret.png"
-    secret.write_bytes(picture())
+    secret.write_bytes(make_image())
     names = [str(secret), f"file://{secret}", "../secret.png", f"zip://secret.png::{secret}"]
     names += ["hf://datasets/other/repo@main/a.png", f"simplecache::hf://datasets/user/plain@main/{secret}"]
     rows = [{"image": {"bytes": None, "path": name}, "text": "x"} for name in names]
-    write_rows(tmp_path / "plain" / "a.parquet", rows, datasets.Features(PICTURE).arrow_schema)
+    write_rows(tmp_path / "plain" / "a.parquet", rows, datasets.Features(IMAGE).arrow_schema)
     put(hub, "user/plain", tmp_path / "plain")
     found = outcomes(opened("user/plain", streaming=streaming, wanted=9))
     assert list(found.values()) == ["path_escapes"] * len(names)
 
 
-def test_an_archive_that_is_damaged_costs_its_pictures_only(hub: HubServer, tmp_path: Path) -> None:
+def test_an_archive_that_is_damaged_costs_its_images_only(hub: HubServer, tmp_path: Path) -> None:
     (tmp_path / "plain").mkdir()
     with zipfile.ZipFile(tmp_path / "plain" / "a.zip", "w") as archive:
-        archive.writestr("0.png", picture())
-        archive.writestr("1.png", picture(1))
+        archive.writestr("0.png", make_image())
+        archive.writestr("1.png", make_image(1))
     data = (tmp_path / "plain" / "a.zip").read_bytes()
-    (tmp_path / "plain" / "a.zip").write_bytes(data.replace(picture(1), picture(1)[:-1] + b"?"))
+    (tmp_path / "plain" / "a.zip").write_bytes(data.replace(make_image(1), make_image(1)[:-1] + b"?"))
     (tmp_path / "plain" / "b.zip").write_bytes(b"no archive")
     commit = put(hub, "user/plain", tmp_path / "plain")
     place = f"hf://datasets/user/plain@{commit}"
@@ -225,17 +225,15 @@ def test_an_archive_that_is_damaged_costs_its_pictures_only(hub: HubServer, tmp_
             found.append(files.opened({"bytes": None, "path": name})["bytes"])
         except UnusableError as error:
             found.append(error.reason)
-    assert found == [picture(), "unreadable", "missing", "unreadable", "unreadable"]
+    assert found == [make_image(), "unreadable", "missing", "unreadable", "unreadable"]
 
 
 @pytest.mark.parametrize("name", ["{}/0.png", "zip://0.png::{}/a.zip", "tar://0.png::{}/a.tar"])
-def test_a_hub_that_refuses_a_picture_beside_the_rows_stops_the_build(
-    hub: HubServer, tmp_path: Path, name: str
-) -> None:
+def test_a_hub_that_refuses_a_image_beside_the_rows_stops_the_build(hub: HubServer, tmp_path: Path, name: str) -> None:
     (tmp_path / "plain").mkdir()
     with zipfile.ZipFile(tmp_path / "plain" / "a.zip", "w") as archive:
-        archive.writestr("0.png", picture())
-    (tmp_path / "plain" / "0.png").write_bytes(picture())
+        archive.writestr("0.png", make_image())
+    (tmp_path / "plain" / "0.png").write_bytes(make_image())
     shutil.make_archive(str(tmp_path / "plain" / "a"), "tar", tmp_path / "plain", "0.png")
     commit = put(hub, "user/plain", tmp_path / "plain")
     files = RepositoryFiles("user/plain", commit, ImageLimits())
@@ -304,7 +302,7 @@ def test_a_stream_that_is_cut_stops_the_build_and_goes_on(hub: HubServer, tmp_pa
 
 @BOTH
 def test_text_that_is_no_utf8_costs_its_row_only(hub: HubServer, tmp_path: Path, streaming: bool) -> None:
-    schema = datasets.Features(PICTURE).arrow_schema
+    schema = datasets.Features(IMAGE).arrow_schema
     path = write_rows(tmp_path / "plain" / "a.parquet", plain_rows(5), schema, compression="none", use_dictionary=False)
     path.write_bytes(path.read_bytes().replace(b"a cat number 3", b"a cat number \xff"))
     put(hub, "user/plain", tmp_path / "plain")

@@ -22,8 +22,8 @@ from datasetkit.options.build import RunOptions
 from datasetkit.options.sources import ParquetOptions
 from datasetkit.pipeline.build import build
 from datasetkit.sources.parquet import ParquetSource
-from tests.pipeline.builders import built, picture, reasons
-from tests.sources.tables import PICTURE, outcomes, plain_rows, rows_of, scenes, write_rows
+from tests.pipeline.builders import built, make_image, reasons
+from tests.sources.tables import IMAGE, outcomes, plain_rows, rows_of, scenes, write_rows
 
 
 def opened(*files: Path, context: SourceContext = SourceContext(), **options: Any) -> ParquetSource:
@@ -64,10 +64,10 @@ def test_named_columns_read_built_rows_as_plain_ones(built_scenes: Path) -> None
 
 
 @pytest.mark.parametrize("kind", ["datasets", "struct", "binary", "large", "list"])
-def test_pictures_and_texts_of_every_type(tmp_path: Path, kind: str) -> None:
+def test_images_and_texts_of_every_type(tmp_path: Path, kind: str) -> None:
     rows = plain_rows(3)
     if kind == "datasets":
-        table = datasets.Dataset.from_list(rows, features=datasets.Features(PICTURE))
+        table = datasets.Dataset.from_list(rows, features=datasets.Features(IMAGE))
         table.to_parquet(tmp_path / "a.parquet")
     elif kind == "struct":
         write_rows(tmp_path / "a.parquet", rows)
@@ -80,15 +80,15 @@ def test_pictures_and_texts_of_every_type(tmp_path: Path, kind: str) -> None:
     source = opened(tmp_path)
     assert outcomes(source) == {f"a.parquet/{n}": f"a cat number {n}" for n in range(3)}
     readings = [source.read(entry) for entry in source.entries()]
-    assert [reading.record.image.data for reading in readings] == [picture(n) for n in range(3)], "bytes untouched"
+    assert [reading.record.image.data for reading in readings] == [make_image(n) for n in range(3)], "bytes untouched"
     names = [reading.record.image.name for reading in readings]
     unnamed = [f"a.parquet-{n}.png" for n in range(3)]
     assert names == (unnamed if kind in {"binary", "large"} else ["0.png", "1.png", "2.png"])
     assert readings[1].record.source.uri == "a.parquet/1"
 
 
-def test_a_declared_picture_counts_before_other_bytes(tmp_path: Path) -> None:
-    rows = [{"thumb": b"no", "audio": {"bytes": b"no", "path": ""}, "shot": {"bytes": picture(), "path": "p.png"}}]
+def test_a_declared_image_counts_before_other_bytes(tmp_path: Path) -> None:
+    rows = [{"thumb": b"no", "audio": {"bytes": b"no", "path": ""}, "shot": {"bytes": make_image(), "path": "p.png"}}]
     features = {
         "shot": {"_type": "Image"},
         "audio": {"_type": "Audio"},
@@ -100,15 +100,15 @@ def test_a_declared_picture_counts_before_other_bytes(tmp_path: Path) -> None:
     source = opened(tmp_path / "a.parquet")
     assert source.read(next(source.entries())).record.image.name == "p.png"
     pq.write_table(table, tmp_path / "a.parquet")
-    with pytest.raises(SourceError, match=r"any of audio, shot may hold the pictures"):
+    with pytest.raises(SourceError, match=r"any of audio, shot may hold the images"):
         opened(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ({"image_column": "picture"}, r"has no column 'picture' of pictures; it has image, text"),
-        ({"image_column": "text"}, r"no column 'text' of pictures; it has image, text; 'text' has type string"),
+        ({"image_column": "picture"}, r"has no column 'picture' of images; it has image, text"),
+        ({"image_column": "text"}, r"no column 'text' of images; it has image, text; 'text' has type string"),
         ({"text_column": "image"}, r"no column 'image' of text"),
         ({"id_column": "image"}, r"no column 'image' of ids"),
     ],
@@ -121,11 +121,11 @@ def test_columns_that_are_not_there(tmp_path: Path, how: dict[str, str], message
 
 def test_what_is_no_source_is_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 nothing PAR1")
-    write_rows(tmp_path / "text" / "a.parquet", [{"text": "no picture"}])
+    write_rows(tmp_path / "text" / "a.parquet", [{"text": "no image"}])
     (tmp_path / "empty").mkdir()
     for place, message in [
         ("broken.parquet", "cannot be read as Parquet"),
-        ("text", "has no column of encoded pictures; it has text"),
+        ("text", "has no column of encoded images; it has text"),
         ("empty", "holds no .parquet file"),
         ("nowhere", "is neither a file nor a folder"),
     ]:
@@ -155,13 +155,13 @@ def test_ids_that_come_again_and_splits_of_names(tmp_path: Path) -> None:
     assert [entry.split for entry in source.entries()] == ["test", "test", "val", "val"]
 
 
-def test_rows_without_a_picture_or_a_text(tmp_path: Path) -> None:
+def test_rows_without_a_image_or_a_text(tmp_path: Path) -> None:
     rows = [
         {"image": None, "text": "x"},
         {"image": {"bytes": None, "path": "/etc/hostname"}, "text": "x"},
-        {"image": {"bytes": b"no picture", "path": "a.png"}, "text": "x"},
-        {"image": {"bytes": picture(), "path": "../../a.png"}, "text": "  "},
-        {"image": {"bytes": picture(1) + bytes(5000), "path": None}, "text": "x"},
+        {"image": {"bytes": b"no image", "path": "a.png"}, "text": "x"},
+        {"image": {"bytes": make_image(), "path": "../../a.png"}, "text": "  "},
+        {"image": {"bytes": make_image(1) + bytes(5000), "path": None}, "text": "x"},
     ]
     write_rows(tmp_path / "a.parquet", rows)
     found = outcomes(opened(tmp_path, context=SourceContext(limits=ImageLimits(max_bytes=4000))))
@@ -208,7 +208,7 @@ def test_a_row_of_our_schema_that_is_no_record(built_scenes: Path, tmp_path: Pat
     rows[3]["source"] = None
     rows[4]["objects"] = None
     rows[5]["record_id"] = rows[6]["record_id"]
-    rows[7]["image"]["bytes"] = picture()
+    rows[7]["image"]["bytes"] = make_image()
     write_rows(tmp_path / "a.parquet", rows, row_schema())
     out = tmp_path / "out"
     built(recipe(tmp_path / "a.parquet"), out)

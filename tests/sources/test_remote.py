@@ -30,7 +30,7 @@ from tests.pipeline.builders import (
     image_entry,
     instance,
     ledger,
-    picture,
+    make_image,
     put,
     reasons,
     write_coco,
@@ -48,20 +48,20 @@ def coco_files(folder: Path) -> Json:
         [image_entry(n) for n in range(4)],
         [instance(10 + n, n % 5) for n in range(6)],
         [caption(20 + n, n, f"a cat number {n} \u00e9") for n in range(4)],
-        pictures={f"{n}.png": picture(n) for n in (0, 1, 3)},
+        image_files={f"{n}.png": make_image(n) for n in (0, 1, 3)},
     )
     return {"images": "images", "instances": "instances.json", "captions": "captions.json"}
 
 
 def folder_files(folder: Path) -> Json:
     lines = [{"file_name": "A", "text": "a cat"}, {"file_name": "../secret.png", "text": "a dog"}]
-    put(folder / "pictures", {f"{name}.png": picture(n) for n, name in enumerate(["a", "test/b", "c #1?%20", ".d"])})
-    put(folder / "pictures", {"metadata.jsonl": "\n".join(map(json.dumps, lines))})
-    put(folder / "pictures/test", {"metadata.csv": 'file_name,text\nb.png,"a cat, and ""a dog"""\n'})
-    put(folder / "pictures", {"broken.png": picture(9)[:200], "notes.txt": "nothing", "c #1?%20.txt": "a text"})
-    write_rows(folder / "pictures/more/metadata.parquet", [{"file_name": "e.png", "text": "a bird"}])
-    put(folder / "pictures/more", {"e.png": picture(5)})
-    return {"folder": "pictures"}
+    put(folder / "images", {f"{name}.png": make_image(n) for n, name in enumerate(["a", "test/b", "c #1?%20", ".d"])})
+    put(folder / "images", {"metadata.jsonl": "\n".join(map(json.dumps, lines))})
+    put(folder / "images/test", {"metadata.csv": 'file_name,text\nb.png,"a cat, and ""a dog"""\n'})
+    put(folder / "images", {"broken.png": make_image(9)[:200], "notes.txt": "nothing", "c #1?%20.txt": "a text"})
+    write_rows(folder / "images/more/metadata.parquet", [{"file_name": "e.png", "text": "a bird"}])
+    put(folder / "images/more", {"e.png": make_image(5)})
+    return {"folder": "images"}
 
 
 def parquet_files(folder: Path) -> Json:
@@ -77,7 +77,7 @@ def webdataset_files(folder: Path) -> Json:
         with tarfile.open(path, "w") as tar:
             for number in range(3):
                 texts = {"txt": b"a cat", "json": json.dumps({"license": "cc0-1.0"}).encode()}
-                for ending, data in {"png": picture(10 * shard + number), **texts}.items():
+                for ending, data in {"png": make_image(10 * shard + number), **texts}.items():
                     member = tarfile.TarInfo(f"{number:04d}.{ending}")
                     member.size = len(data)
                     tar.addfile(member, io.BytesIO(data))
@@ -123,7 +123,7 @@ def test_a_changed_file_changes_the_fingerprint(bucket: Bucket, tmp_path: Path, 
     first, _ = built(recipe(name, address, options), tmp_path / "first")
     changes: dict[str, Callable[[], None]] = {
         "coco": lambda: bucket.write("data/captions.json", (tmp_path / "in/captions.json").read_bytes() + b" "),
-        "folder": lambda: bucket.write("data/pictures/new.png", picture(77)),
+        "folder": lambda: bucket.write("data/images/new.png", make_image(77)),
         "parquet": lambda: bucket.write("data/data/new.parquet", (tmp_path / "in/more/test.parquet").read_bytes()),
         "webdataset": lambda: bucket.write("data/part-001.tar", (tmp_path / "in/part-000.tar").read_bytes()[:-512]),
     }
@@ -145,10 +145,10 @@ def test_a_changed_file_changes_the_fingerprint(bucket: Bucket, tmp_path: Path, 
 )
 @pytest.mark.slow
 def test_no_name_leads_out_of_the_folder(bucket: Bucket, tmp_path: Path, name: str) -> None:
-    options = write_coco(tmp_path / "in", [image_entry(1, file_name=name)], pictures={})
-    bucket.write("secret.png", picture())
-    bucket.write("etc/passwd", picture())
-    bucket.write("images/a.png", picture())
+    options = write_coco(tmp_path / "in", [image_entry(1, file_name=name)], image_files={})
+    bucket.write("secret.png", make_image())
+    bucket.write("etc/passwd", make_image())
+    bucket.write("images/a.png", make_image())
     images = as_place(bucket.address("images"))
     source = CocoSource(CocoOptions(images=images, instances=options["instances"]))
     (entry,) = source.entries()
@@ -158,11 +158,9 @@ def test_no_name_leads_out_of_the_folder(bucket: Bucket, tmp_path: Path, name: s
     assert (caught.value.reason is DropReason.MISSING) == ("://" in name)
 
 
-def test_a_picture_over_the_limit_is_not_fetched(
-    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    put(tmp_path / "in", {"small.png": picture(1, (4, 4)), "large.png": picture(2, (90, 90))})
-    address = bucket.upload(tmp_path / "in", "pictures")
+def test_a_image_over_the_limit_is_not_fetched(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path / "in", {"small.png": make_image(1, (4, 4)), "large.png": make_image(2, (90, 90))})
+    address = bucket.upload(tmp_path / "in", "images")
     fetched: list[str] = []
     read = RemotePath.read_range
 
@@ -184,7 +182,7 @@ def test_files_here_and_there_are_not_mixed(bucket: Bucket, tmp_path: Path) -> N
         list_shards([path, as_place(bucket.address("rows.parquet"))], ".parquet")
 
 
-def test_pictures_there_with_annotations_here(bucket: Bucket, tmp_path: Path) -> None:
+def test_images_there_with_annotations_here(bucket: Bucket, tmp_path: Path) -> None:
     options = coco_files(tmp_path / "in")
     address = bucket.upload(tmp_path / "in/images", "images")
     paths = {key: tmp_path / "in" / options[key] for key in ("instances", "captions")}

@@ -20,10 +20,10 @@ from datasetkit.core.protocols import Source
 from datasetkit.options.sources import ParquetOptions, WebdatasetOptions
 from datasetkit.sources.parquet import ParquetSource
 from datasetkit.sources.webdataset import WebdatasetSource
-from tests.pipeline.builders import picture
+from tests.pipeline.builders import make_image
 from tests.sources.tables import outcomes, write_rows
 
-IMAGE = {"bytes": picture(), "path": "a.png"}
+IMAGE = {"bytes": make_image(), "path": "a.png"}
 TALK = [{"from": "human", "value": "<image>\nWhat is it?"}, {"from": "gpt", "value": "A cat."}]
 
 
@@ -76,7 +76,7 @@ def test_columns_of_masks_are_refused(tmp_path: Path, column: str) -> None:
 def test_other_columns_are_counted(tmp_path: Path) -> None:
     objects = {"bbox": [[1.0, 2.0, 3.0, 4.0]], "category": [1]}
     row = {"image": IMAGE, "text": "A cat.", "objects": objects, "url": "x", "alt": "A tom.", "has_mask": True}
-    assert kinds(rows(tmp_path, row | {"thumbnail": picture(1)})) == {
+    assert kinds(rows(tmp_path, row | {"thumbnail": make_image(1)})) == {
         PassedOverKind.BOX_COLUMN: ("objects",),
         PassedOverKind.TEXT_COLUMN: ("alt",),
         PassedOverKind.OTHER_COLUMN: ("url", "has_mask"),
@@ -87,7 +87,7 @@ def test_other_columns_are_counted(tmp_path: Path) -> None:
 def test_rows_name_their_split(tmp_path: Path) -> None:
     splits = ["val", "test", None, "test A/1", "restval", ""]
     given = [
-        {"image": {"bytes": picture(n), "path": None}, "text": "x", "split": name} for n, name in enumerate(splits)
+        {"image": {"bytes": make_image(n), "path": None}, "text": "x", "split": name} for n, name in enumerate(splits)
     ]
     expected = ["validation", "test", None, "test_A_1", "train", None]
     assert [entry.split for entry in rows(tmp_path, *given).entries()] == expected
@@ -115,7 +115,7 @@ def noise() -> np.ndarray[Any, Any]:
 
 def test_missing_cells_of_pandas_are_missing(tmp_path: Path) -> None:
     frame = pd.DataFrame(
-        {"image": [picture(n) for n in range(3)], "text": [float("nan"), "b", 7], "id": [1.0, None, 3]}
+        {"image": [make_image(n) for n in range(3)], "text": [float("nan"), "b", 7], "id": [1.0, None, 3]}
     )
     built = dk.build(frame, tmp_path / "out", id_column="id")
     found = {row["record_id"]: row["description"] for row in dk.load(tmp_path / "out", split="train")}
@@ -127,7 +127,7 @@ def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pa.Table.from_arrays([[picture()], ["a"], ["b"]], names=["image", "text", "text"])
+    table = pa.Table.from_arrays([[make_image()], ["a"], ["b"]], names=["image", "text", "text"])
     pq.write_table(table, tmp_path / "rows.parquet")
     source = ParquetOptions(files=(tmp_path / "rows.parquet",), text_column="text")
     with pytest.raises(SourceError, match="has two columns named text; rename one"):
@@ -135,15 +135,17 @@ def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
 
 
 def test_members_that_are_apart_belong_together(tmp_path: Path) -> None:
-    members = [("0.png", picture()), ("1.png", picture(1)), ("0.txt", b"A cat."), ("1.txt", b"A dog.")]
+    members = [("0.png", make_image()), ("1.png", make_image(1)), ("0.txt", b"A cat."), ("1.txt", b"A dog.")]
     source = shard(tmp_path, members)
     assert outcomes(source) == {"a.tar/0": "A cat.", "a.tar/1": "A dog."}
     assert notices(source) == [[NoticeKind.MEMBERS_APART]] * 2
 
 
 def test_dots_in_keys_where_the_first_ends_no_image(tmp_path: Path) -> None:
-    members = [(f"IMG_2023.05.0{n}.{end}", data) for n in (1, 2) for end, data in (("png", picture(n)), ("txt", b"x"))]
-    source = shard(tmp_path, [*members, ("plain.png", picture(3)), ("plain.txt", b"y")])
+    members = [
+        (f"IMG_2023.05.0{n}.{end}", data) for n in (1, 2) for end, data in (("png", make_image(n)), ("txt", b"x"))
+    ]
+    source = shard(tmp_path, [*members, ("plain.png", make_image(3)), ("plain.txt", b"y")])
     assert outcomes(source) == {"a.tar/IMG_2023.05.01": "x", "a.tar/IMG_2023.05.02": "x", "a.tar/plain": "y"}
     assert notices(source) == [[NoticeKind.DOTS_IN_KEY]] * 2 + [[]]
 
@@ -167,7 +169,9 @@ def test_dots_in_keys_where_the_first_ends_no_image(tmp_path: Path) -> None:
 def test_texts_of_members(
     tmp_path: Path, members: dict[str, bytes], options: dict[str, Any], text: str, expected: list[NoticeKind]
 ) -> None:
-    source = shard(tmp_path, [("0.png", picture()), *((f"0.{end}", data) for end, data in members.items())], **options)
+    source = shard(
+        tmp_path, [("0.png", make_image()), *((f"0.{end}", data) for end, data in members.items())], **options
+    )
     assert (outcomes(source), notices(source)) == ({"a.tar/0": text}, [expected])
 
 
@@ -175,22 +179,22 @@ def test_texts_of_members(
     ("member", "data", "message"),
     [
         ("0.captions", b"A cat.", "it has .captions; --text-member names the ending"),
-        ("0.seg.png", picture(2), "holds masks in seg.png, .* --ignore seg.png"),
+        ("0.seg.png", make_image(2), "holds masks in seg.png, .* --ignore seg.png"),
         ("0.json", json.dumps({"alt": "A cat."}).encode(), "it has alt; .* --text-column says which key"),
         ("0.json", json.dumps({"segmentation": [[1, 2]]}).encode(), "holds masks in segmentation"),
     ],
 )
 def test_unused_members_are_refused(tmp_path: Path, member: str, data: bytes, message: str) -> None:
     with pytest.raises(SourceError, match=message) as caught:
-        shard(tmp_path, [("0.png", picture()), (member, data)])
+        shard(tmp_path, [("0.png", make_image()), (member, data)])
     ignored = str(caught.value).partition("--ignore ")[2].split()
-    source = shard(tmp_path, [("0.png", picture()), (member, data)], ignore=ignored)
+    source = shard(tmp_path, [("0.png", make_image()), (member, data)], ignore=ignored)
     assert list(kinds(source)) == [PassedOverKind.IGNORED]
 
 
 def test_other_members_are_counted(tmp_path: Path) -> None:
     values = json.dumps({"caption": "x", "url": "y", "bbox": [1, 2, 3, 4]}).encode()
-    members = [("0.png", picture()), ("0.jpg", picture(1)), ("0.cls", b"7"), ("0.json", values)]
+    members = [("0.png", make_image()), ("0.jpg", make_image(1)), ("0.cls", b"7"), ("0.json", values)]
     assert kinds(shard(tmp_path, members)) == {
         PassedOverKind.SECOND_IMAGE: (".jpg",),
         PassedOverKind.OTHER_MEMBER: (".cls",),

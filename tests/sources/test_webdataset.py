@@ -28,7 +28,7 @@ from datasetkit.pipeline.build import build
 from datasetkit.sources.tar_index import Break, Member, scan_tar
 from datasetkit.sources.tar_samples import expanded
 from datasetkit.sources.webdataset import WebdatasetSource
-from tests.pipeline.builders import built, picture, reasons
+from tests.pipeline.builders import built, make_image, reasons
 from tests.sources.tables import outcomes, rows_of, scenes
 
 pytestmark = pytest.mark.slow
@@ -87,15 +87,15 @@ def test_samples_by_key(tmp_path: Path, tar_format: int) -> None:
     folder = "deep/" * 15 + "folder"
     members: Members = [
         (member("./0", tarfile.DIRTYPE), b""),
-        ("./0/000.jpg", picture(0)),
+        ("./0/000.jpg", make_image(0)),
         ("./0/000.txt", b" a cat \n"),
         ("./0/000.cls", b"7"),
-        ("001.ids.png", picture(9)),
-        ("001.PNG", picture(1)),
+        ("001.ids.png", make_image(9)),
+        ("001.PNG", make_image(1)),
         ("001.json", json.dumps({"caption": ["a dog", "a hound"], "license": "mit"}).encode()),
-        (f"{folder}/002.webp", picture(2)),
-        (f"{folder}/{'ü' * 60 if tar_format != tarfile.USTAR_FORMAT else 'u'}.png", picture(3)),
-        ("003.txt", b"no picture"),
+        (f"{folder}/002.webp", make_image(2)),
+        (f"{folder}/{'ü' * 60 if tar_format != tarfile.USTAR_FORMAT else 'u'}.png", make_image(3)),
+        ("003.txt", b"no image"),
         ("README", b"read me"),
     ]
     write_tar(tmp_path / "train" / "a.tar", members, tar_format)
@@ -110,14 +110,14 @@ def test_samples_by_key(tmp_path: Path, tar_format: int) -> None:
         "a.tar/README": "missing",
     }
     readings = [source.read(entry) for entry, _ in zip(source.entries(), range(2), strict=False)]
-    assert [reading.record.image.data for reading in readings] == [picture(0), picture(1)], "bytes untouched"
+    assert [reading.record.image.data for reading in readings] == [make_image(0), make_image(1)], "bytes untouched"
     assert [reading.record.source.license for reading in readings] == ["unknown", "mit"]
     assert [reading.record.source.uri for reading in readings] == ["a.tar/0/000.jpg", "a.tar/001.PNG"]
 
 
 def test_the_text_of_a_named_key(tmp_path: Path) -> None:
     text = json.dumps({"alt": "named", "text": "not this"}).encode()
-    write_tar(tmp_path / "a.tar", [("0.png", picture()), ("0.json", text), ("0.txt", b"nor this")])
+    write_tar(tmp_path / "a.tar", [("0.png", make_image()), ("0.json", text), ("0.txt", b"nor this")])
     assert outcomes(opened(tmp_path, text_column="alt")) == {"a.tar/0": "named"}
     assert outcomes(opened(tmp_path, text_column="none")) == {"a.tar/0": None}
 
@@ -127,30 +127,30 @@ def test_the_text_of_a_named_key(tmp_path: Path) -> None:
     [(b"{", "bad_row"), (b"[1]", "bad_row"), (b"\xff", "bad_row"), (b"[" * 10**5, "bad_row"), (b"{}", None)],
 )
 def test_json_of_every_kind(tmp_path: Path, text: bytes, reason: str | None) -> None:
-    write_tar(tmp_path / "a.tar", [("0.png", picture()), ("0.json", text)])
+    write_tar(tmp_path / "a.tar", [("0.png", make_image()), ("0.json", text)])
     assert outcomes(opened(tmp_path)) == {"a.tar/0": reason}
 
 
 def test_a_tar_made_to_do_harm(tmp_path: Path) -> None:
-    """Nothing is unpacked; what is no file of the tar itself is no picture, and costs its own sample only."""
+    """Nothing is unpacked; what is no file of the tar itself is no image, and costs its own sample only."""
     secret = tmp_path / "secret.png"
-    secret.write_bytes(picture(7))
+    secret.write_bytes(make_image(7))
     members: Members = [
-        ("../up.png", picture(1)),
-        ("a/../../up.png", picture(1)),
-        (str(tmp_path / "abs.png"), picture(2)),
-        ("C:\\win.png", picture(2)),
+        ("../up.png", make_image(1)),
+        ("a/../../up.png", make_image(1)),
+        (str(tmp_path / "abs.png"), make_image(2)),
+        ("C:\\win.png", make_image(2)),
         (member("link.png", tarfile.SYMTYPE, str(secret)), b""),
         (member("hard.png", tarfile.LNKTYPE, "../secret.png"), b""),
         (member("device.png", tarfile.CHRTYPE), b""),
         (member("pipe.png", tarfile.FIFOTYPE), b""),
         ("large.png", bytes(9000)),
-        ("good.png", picture(3)),
+        ("good.png", make_image(3)),
         ("good.txt", b"a good cat"),
-        ("noise.jpg", b"no picture"),
-        ("good.png", picture(4)),
-        ("twice.png", picture(5)),
-        ("twice.png", picture(6)),
+        ("noise.jpg", b"no image"),
+        ("good.png", make_image(4)),
+        ("twice.png", make_image(5)),
+        ("twice.png", make_image(6)),
         ("empty.png", b""),
     ]
     write_tar(tmp_path / "in" / "a.tar", members)
@@ -161,7 +161,7 @@ def test_a_tar_made_to_do_harm(tmp_path: Path) -> None:
         "a.tar/good": "a good cat",
         "a.tar/twice": None,
     }
-    assert found["a.tar/twice"].image.data == picture(5)
+    assert found["a.tar/twice"].image.data == make_image(5)
     assert reasons(tmp_path / "in" / "out") == {
         "a.tar/../up": "path_escapes",
         "a.tar/a/../../up": "path_escapes",
@@ -184,7 +184,7 @@ def test_a_tar_made_to_do_harm(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", [b"0", b"L", b"x", b"g", b"S", b"Z"])
 @pytest.mark.parametrize("size", [-512, -1, 2**20 + 1, 8**11 - 1, 2**62])
 def test_sizes_that_are_lies_cost_nothing(tmp_path: Path, kind: bytes, size: int) -> None:
-    good = header("good.png", len(picture())) + picture().ljust(-(-len(picture()) // 512) * 512, b"\0")
+    good = header("good.png", len(make_image())) + make_image().ljust(-(-len(make_image()) // 512) * 512, b"\0")
     (tmp_path / "a.tar").write_bytes(good + header("lie.png", size, kind) + good)
     found = list(scan_tar(tmp_path / "a.tar"))
     assert isinstance(found[0], Member)
@@ -202,7 +202,7 @@ def test_headers_between_a_file_and_its_name_do_not_shift_what_follows(tmp_path:
     def block(data: bytes) -> bytes:
         return data.ljust(-(-len(data) // 512) * 512, b"\0")
 
-    data, target = picture(), b"x" * 120 + b"\0"
+    data, target = make_image(), b"x" * 120 + b"\0"
     sized = b"%d size=%d\n" % (len(f"12 size={len(data)}\n"), len(data))
     tar = header("target", len(target), b"K") + block(target) + header("link.png", 700, b"2")
     tar += header("sized", len(sized), b"x") + block(sized) + header("good.png", 0) + block(data) + bytes(1024)
@@ -214,12 +214,12 @@ def test_headers_between_a_file_and_its_name_do_not_shift_what_follows(tmp_path:
 
 def test_a_long_name_that_leads_out(tmp_path: Path) -> None:
     for tar_format in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
-        write_tar(tmp_path / "a.tar", [("../" * 60 + "x.png", picture()), ("y.png", picture())], tar_format)
+        write_tar(tmp_path / "a.tar", [("../" * 60 + "x.png", make_image()), ("y.png", make_image())], tar_format)
         assert list(outcomes(opened(tmp_path)).values()) == ["path_escapes", None]
 
 
 def test_a_tar_cut_anywhere_gives_what_stands_before_the_cut(tmp_path: Path) -> None:
-    members: Members = [(f"{n}.png", picture(n)) for n in range(3)]
+    members: Members = [(f"{n}.png", make_image(n)) for n in range(3)]
     whole = write_tar(tmp_path / "whole.tar", members, tarfile.USTAR_FORMAT).read_bytes()
     places = [item for item in scan_tar(tmp_path / "whole.tar") if isinstance(item, Member)]
     assert not any(isinstance(item, Break) for item in scan_tar(tmp_path / "whole.tar"))
@@ -246,7 +246,7 @@ def test_a_lone_block_of_zeros_is_no_end(tmp_path: Path) -> None:
 
 
 def test_a_shard_that_is_no_tar_costs_itself_only(tmp_path: Path) -> None:
-    good = write_tar(tmp_path / "b.tar", [("0.png", picture())])
+    good = write_tar(tmp_path / "b.tar", [("0.png", make_image())])
     (tmp_path / "a.tar").write_bytes(b"no tar" * 500)
     (tmp_path / "c.tar").write_bytes(gzip.compress(good.read_bytes()))
     (tmp_path / "d.tar").write_bytes(b"")
@@ -263,7 +263,7 @@ def test_a_shard_that_is_no_tar_costs_itself_only(tmp_path: Path) -> None:
 
 def test_names_with_braces(tmp_path: Path) -> None:
     for number in range(3):
-        write_tar(tmp_path / f"train-{number:05d}.tar", [(f"{number}.png", picture(number))])
+        write_tar(tmp_path / f"train-{number:05d}.tar", [(f"{number}.png", make_image(number))])
     pattern = tmp_path / "train-{00000..00002}.tar"
     assert list(outcomes(opened(pattern))) == [f"train-{n:05d}.tar/{n}" for n in range(3)]
     assert {entry.split for entry in opened(pattern).entries()} == {"train"}
@@ -317,8 +317,8 @@ def test_an_exported_record_that_was_tampered_with(exported: Path, tmp_path: Pat
 
 
 def test_the_recipe_builds_again(tmp_path: Path) -> None:
-    write_tar(tmp_path / "in" / "train-000.tar", [("0.png", picture())])
-    write_tar(tmp_path / "in" / "train-001.tar", [("0.png", picture(1))])
+    write_tar(tmp_path / "in" / "train-000.tar", [("0.png", make_image())])
+    write_tar(tmp_path / "in" / "train-001.tar", [("0.png", make_image(1))])
     build(recipe(tmp_path / "in" / "train-{000..001}.tar"), RunOptions(out=tmp_path / "out", workers=1))
     text = (tmp_path / "out" / "recipe.yaml").read_text()
     assert str(tmp_path) not in text
@@ -329,10 +329,10 @@ def test_the_recipe_builds_again(tmp_path: Path) -> None:
 
 
 def test_the_fingerprint_is_that_of_names_places_and_sizes(tmp_path: Path) -> None:
-    path = write_tar(tmp_path / "a.tar", [("0.png", picture()), ("0.txt", b"a cat")])
+    path = write_tar(tmp_path / "a.tar", [("0.png", make_image()), ("0.txt", b"a cat")])
     first = opened(path).fingerprint()
     assert opened(tmp_path).fingerprint() == first
-    write_tar(path, [("0.png", picture()), ("1.txt", b"a cat")])
+    write_tar(path, [("0.png", make_image()), ("1.txt", b"a cat")])
     assert opened(path).fingerprint() != first
 
 
@@ -342,7 +342,7 @@ NAMES = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
 @given(names=st.lists(st.builds("{}{}".format, NAMES, st.sampled_from(["", ".png", ".txt", ".a.png"])), max_size=6))
 def test_any_names_are_told_apart(tmp_path_factory: pytest.TempPathFactory, names: list[str]) -> None:
     path = tmp_path_factory.mktemp("names") / "a.tar"
-    data = picture()
+    data = make_image()
     write_tar(path, [(name, data) for name in names] + [("last.png", data)])
     source = opened(path)
     entries = list(source.entries())
@@ -363,8 +363,8 @@ def test_any_bytes_are_read_to_their_end(tmp_path_factory: pytest.TempPathFactor
     assert len(found) <= good + len(junk) // 512 + 1
 
 
-def test_a_limit_counts_before_a_picture_is_read(tmp_path: Path) -> None:
-    write_tar(tmp_path / "a.tar", [("0.png", picture()), ("1.png", bytes(2**16))])
+def test_a_limit_counts_before_a_image_is_read(tmp_path: Path) -> None:
+    write_tar(tmp_path / "a.tar", [("0.png", make_image()), ("1.png", bytes(2**16))])
     found = outcomes(opened(tmp_path, context=SourceContext(limits=ImageLimits(max_bytes=2**15))))
     assert found == {"a.tar/0": None, "a.tar/1": "too_many_bytes"}
     source = opened(tmp_path, context=SourceContext(limits=ImageLimits(max_bytes=2**15)))

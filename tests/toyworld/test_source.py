@@ -100,7 +100,7 @@ def test_the_shifted_domain_shows_the_same_objects_under_other_names_and_ids() -
             assert item.category != original.category
 
 
-def test_pictures_of_other_sizes() -> None:
+def test_images_of_other_sizes() -> None:
     source = scenes(3, size_px=160)
     assert {source.read(entry).record.image.size_hw for entry in source.entries()} == {(160, 160)}
 

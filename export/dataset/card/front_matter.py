@@ -79,7 +79,7 @@ def card_schema(manifest: Manifest) -> pa.Schema:
 
 
 def hub_source(manifest: Manifest) -> str | None:
-    """Name the dataset on the Hub from which the pictures came; None where they did not come from there."""
+    """Name the dataset on the Hub from which the images came; None where they did not come from there."""
     source = manifest.options["source"]
     return str(source["repo"]) if source["name"] == "hub" else None
 

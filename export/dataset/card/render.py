@@ -24,10 +24,10 @@ from datasetkit.export.dataset.manifest import Manifest
 from datasetkit.export.dataset.statistics import Statistics, Summary
 from datasetkit.runtime.checkpoints import PREFIX
 
-_TITLE, _TITLE_WITHOUT_MASKS = "Pictures, descriptions and key-object masks", "Pictures and descriptions"
-_PICTURE_TITLES = {
+_TITLE, _TITLE_WITHOUT_MASKS = "Images, descriptions and key-object masks", "Images and descriptions"
+_IMAGE_TITLES = {
     "categories.png": "Objects by category",
-    "objects.png": "Objects per record and the share of the picture that they cover",
+    "objects.png": "Objects per record and the share of the image that they cover",
     "phrases.png": "Phrases by status and words per description",
 }
 _PHRASE_STATUSES = {
@@ -44,8 +44,8 @@ _OBJECT_STATUSES = {
 _COLUMN_MEANINGS = {
     "image": 'the image; `.convert("RGB")` makes of it the pixels that masks were made on. Its bytes are those that '
     "came wherever that is so; other images were re-encoded, and are counted among the notices",
-    "overlay": "a small picture with the key objects drawn in, for viewers",
-    "image_id": "the picture's id in its source",
+    "overlay": "a small image with the key objects drawn in, for viewers",
+    "image_id": "the image's id in its source",
     "width": "px, upright",
     "height": "px, upright",
     "description": "the text, or null",
@@ -54,7 +54,7 @@ _COLUMN_MEANINGS = {
     "phrases": "`text`, `start`, `end`, `object_ids`, `candidates` [{`object_id`, `score`}], `score`, `status`, "
     "`reason`, `provenance`, `kind`",
     "questions": "`question`, `answer`, `type`, `options`, `object_ids`",
-    "source": "`uri`, `license`, `sha256` of the picture's file as it came",
+    "source": "`uri`, `license`, `sha256` of the image's file as it came",
     "absent_categories": "categories that were looked for and are not in the image",
     "partial_categories": "categories of which not every object in the image is marked",
     "language": "of the description, or null",
@@ -67,13 +67,13 @@ _SINCE_2 = {"objects": ", `provenance` {`box`, `mask`}, `source_id`", "phrases":
 def render_card(
     manifest: Manifest,
     statistics: Statistics,
-    pictures: Sequence[str] = (),
+    images: Sequence[str] = (),
     reason_meanings: Mapping[str, str] | None = None,
     title: str | None = None,
 ) -> str:
     """Write a dataset card.
 
-    It shows those ``pictures`` of ``assets``, and tells with ``reason_meanings`` what the constants in
+    It shows those ``images`` of ``assets``, and tells with ``reason_meanings`` what the constants in
     ``phrases.reason`` mean, one plain sentence each. No ``title``, the dataset's name for people, gives a general one.
 
     Returns:
@@ -93,8 +93,8 @@ def render_card(
         manifest=manifest,
         statistics=statistics,
         total=total,
-        pictures=pictures,
-        picture_titles=_PICTURE_TITLES,
+        images=images,
+        image_titles=_IMAGE_TITLES,
         source_name=manifest.options["source"]["name"],
         first_split=next(iter(statistics.splits), "train"),
         split_table=_split_table(statistics),

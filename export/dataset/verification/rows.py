@@ -22,37 +22,37 @@ Row = Mapping[str, Any]
 
 
 def row_faults(row: Row, limits: ImageLimits, changed: Container[str], *, are_pixels_used: bool) -> list[str]:
-    """Tell what is wrong with a row's picture, masks, spans and ids, one sentence each.
+    """Tell what is wrong with a row's image, masks, spans and ids, one sentence each.
 
     Args:
         row: as Parquet holds it.
-        limits: of pictures; larger ones are faults and are not decoded.
+        limits: of images; larger ones are faults and are not decoded.
         changed: ids of the records whose images do not have the bytes that came.
         are_pixels_used: whether readers must decode the pixels that the build used, as they do since version 0.4.
 
     """
-    faults = [*_picture_faults(row, limits, changed, are_pixels_used)]
+    faults = [*_image_faults(row, limits, changed, are_pixels_used)]
     return [*faults, *_overlay_faults(row, limits), *_record_faults(row)]
 
 
-def _picture_faults(row: Row, limits: ImageLimits, changed: Container[str], are_pixels_used: bool) -> Iterator[str]:
+def _image_faults(row: Row, limits: ImageLimits, changed: Container[str], are_pixels_used: bool) -> Iterator[str]:
     try:
         loaded = _load(row["image"], limits)
     except UnusableError as error:
-        yield f"picture is {error.reason}: {error.detail}"
+        yield f"image is {error.reason}: {error.detail}"
         return
     if loaded.orientation != 1:
-        yield f"picture has EXIF orientation {loaded.orientation}; published pictures stand upright"
+        yield f"image has EXIF orientation {loaded.orientation}; published images stand upright"
     elif are_pixels_used and loaded.encoded.data is not row["image"]["bytes"]:
         yield f"image is not as builds publish it ({', '.join(loaded.notices)}): readers take other pixels from it"
     size_wh = (loaded.pixels.width, loaded.pixels.height)
     if size_wh != (row["width"], row["height"]):
-        yield f"picture has {size_wh[0]}x{size_wh[1]} px; the row says {row['width']}x{row['height']}"
+        yield f"image has {size_wh[0]}x{size_wh[1]} px; the row says {row['width']}x{row['height']}"
     sha256 = hashlib.sha256(row["image"]["bytes"]).hexdigest()
     source_sha256 = (row["source"] or {}).get("sha256")
     if sha256 != source_sha256 and row["record_id"] not in changed:
         yield (
-            f"picture has sha256 {sha256}; source.sha256 is {source_sha256}, and the ledger has no notice that "
+            f"image has sha256 {sha256}; source.sha256 is {source_sha256}, and the ledger has no notice that "
             "it was encoded again"
         )
 
@@ -89,13 +89,13 @@ def _record_faults(row: Row) -> Iterator[str]:
 
 
 class Uniqueness:
-    """Remembers ids and pictures of all rows, 8 bytes each, and finds those that come more than once."""
+    """Remembers ids and images of all rows, 8 bytes each, and finds those that come more than once."""
 
     def __init__(self) -> None:
         self._shards: list[Shard] = []
         self._places = array("Q")
         self._ids = array("Q")
-        self._pictures = array("Q")
+        self._images = array("Q")
 
     def add(self, row: Row, shard: Shard, number: int) -> None:
         """Remember a row by its shard and its number in it."""
@@ -103,23 +103,23 @@ class Uniqueness:
             self._shards.append(shard)
         self._places.append((len(self._shards) - 1) << 32 | number)
         self._ids.append(_digest(str(row["record_id"])))
-        self._pictures.append(_digest(str((row["source"] or {}).get("sha256"))))
+        self._images.append(_digest(str((row["source"] or {}).get("sha256"))))
 
     def faults(self) -> Iterator[Fault]:
-        """Tell where an id is used again, and where a picture of one split comes in another one."""
+        """Tell where an id is used again, and where an image of one split comes in another one."""
         for places in _repeated(self._ids):
             for place in places[1:]:
                 yield Fault(self._name(place), f"has the record_id of {self._name(places[0])}")
         shared = [
             (place, places[0])
-            for places in _repeated(self._pictures)
+            for places in _repeated(self._images)
             for place in places[1:]
             if self._shard(place).split != self._shard(places[0]).split
         ]
         if shared:
             place, first = min(shared)
             more = f", as have {len(shared):,} rows in all" if len(shared) > 1 else ""
-            what = f"has the picture of {self._name(first)}, in another split{more}"
+            what = f"has the image of {self._name(first)}, in another split{more}"
             yield Fault(self._name(place), what, is_warning=True)
 
     def _shard(self, index: int) -> Shard:

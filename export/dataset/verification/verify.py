@@ -206,7 +206,7 @@ class _ShardCheck:
 
 
 def _limits(manifest: Manifest) -> ImageLimits:
-    """Give the limits that the pictures were built under."""
+    """Give the limits that the images were built under."""
     limits = manifest.recipe.get("limits")
     values = limits if isinstance(limits, Mapping) else {}
     return ImageLimits(**{name: values[name] for name in _LIMITS if isinstance(values.get(name), int)})

@@ -32,10 +32,9 @@ _METRICS = {
     "from 0 to 1",
     "cider": "runs of 1 to 4 words shared, the more weighty the rarer they are in the descriptions (Vedantam et al. "
     "2015), from 0 to 10; figures of different test sets cannot be compared",
-    "key_precision": "share of the phrases that name something of which it is in the picture",
-    "key_recall": "share of the key objects of the pictures that the captions name",
-    "hallucination": "share of captions that name something that is not in the picture (CHAIR_s of Rohrbach et al. "
-    "2018)",
+    "key_precision": "share of the phrases that name something of which it is in the image",
+    "key_recall": "share of the key objects of the images that the captions name",
+    "hallucination": "share of captions that name something that is not in the image (CHAIR_s of Rohrbach et al. 2018)",
     "accuracy": "share of questions answered in the very words of the right answer",
 }
 

@@ -23,7 +23,7 @@ class Said:
 
 @dataclass(frozen=True)
 class Asked:
-    """A prompt on the picture of a record, what was wanted, and what the untuned model and each group said."""
+    """A prompt on the image of a record, what was wanted, and what the untuned model and each group said."""
 
     record_id: str
     prompt: str
@@ -66,5 +66,5 @@ def _said(group: str, row: Mapping[str, Any]) -> Said:
     if row["is_right"] is not None:
         judged = "right" if row["is_right"] else "wrong"
     elif row["absent"]:
-        judged = f"not in the picture: {', '.join(row['absent'])}"
+        judged = f"not in the image: {', '.join(row['absent'])}"
     return Said(group, row["prediction"], judged)

@@ -20,7 +20,7 @@ def object_tokens(coverage: Tensor, coverage_min: float) -> Tensor:
     """Say which tokens are an object's: those covered enough, or the best-covered one where none is.
 
     Args:
-        coverage: (O, rows, columns) float, share in [0, 1] of each token's picture area that is inside the mask.
+        coverage: (O, rows, columns) float, share in [0, 1] of each token's image area that is inside the mask.
         coverage_min: least share, in (0, 1].
 
     Returns:

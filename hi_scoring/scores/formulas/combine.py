@@ -75,13 +75,13 @@ def object_scores(
     """Score heads on each key object.
 
     A view in which an object has no coverage is skipped for that object; its score is the mean over the others. Nothing
-    is defined for a head without any attention on the picture, as those of a sliding layer that has left it behind.
+    is defined for a head without any attention on the image, as those of a sliding layer that has left it behind.
 
     Args:
-        attention: (O, H, M) or, the same for all objects, (1, H, M) float; attention on the picture's M image tokens,
+        attention: (O, H, M) or, the same for all objects, (1, H, M) float; attention on the image's M image tokens,
             averaged over the query positions.
         views: (rows, columns) int64 each, which of the M tokens a view shows.
-        coverage: (O, rows, columns) float in [0, 1] for each view, share of a token's picture area in the mask.
+        coverage: (O, rows, columns) float in [0, 1] for each view, share of a token's image area in the mask.
         options: which binarisation is HI, and how the mask is made binary.
         further: other scores by name.
 
@@ -112,7 +112,7 @@ def evidence_scores(
     """Score heads on the evidence of a whole sample.
 
     Args:
-        attention: (H, M) float, attention on the picture's M image tokens, averaged over the query positions.
+        attention: (H, M) float, attention on the image's M image tokens, averaged over the query positions.
         views: (rows, columns) int64 each, which of the M tokens a view shows.
         evidence: (rows, columns) float in [0, 1] for each view, see :func:`evidence_of`.
         visible_keys: how many keys a row sees, image and text together; of several rows the harmonic mean.

@@ -1,4 +1,4 @@
-"""Where on the picture a head looks. Owns spatial entropy and pointing accuracy.
+"""Where on the image a head looks. Owns spatial entropy and pointing accuracy.
 
 Spatial entropy is that of the localization heads of Kang et al., "Your Large Vision-Language Model Only Needs A Few
 Attention Heads For Visual Grounding" (arXiv 2503.06287), with a threshold relative to the map's maximum, masses
@@ -53,7 +53,7 @@ def pointing(attention: Tensor, evidence: Tensor) -> dict[str, Tensor]:
 
     Returns:
         ``pointing`` and ``pointing_chance``, (H,) float64 in [0, 1]; NaN where there is no evidence, and for a head
-        without any attention on the picture.
+        without any attention on the image.
 
     """
     highest = attention.amax(dim=1, keepdim=True)

@@ -23,7 +23,7 @@ _LABELS = {
     "hi_lift": "HI lift",
     "ram": "RAM",
     "ram_relative": "relative RAM",
-    "image_mass": "attention on the picture",
+    "image_mass": "attention on the image",
     "entropy": "spatial entropy, nats",
     "pointing": "pointing accuracy",
 }

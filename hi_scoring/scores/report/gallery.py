@@ -1,4 +1,4 @@
-"""Pictures of what heads look at: attention over a sample, beside its key objects. Owns how both are drawn."""
+"""Images of what heads look at: attention over a sample, beside its key objects. Owns how both are drawn."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _HEAT = 0.62
 
 @dataclass(frozen=True)
 class Panel:
-    """One sample as PNG pictures, below the model's response: its key objects, then what each head looked at."""
+    """One sample as PNG images, below the model's response: its key objects, then what each head looked at."""
 
     record_id: str
     text: str
@@ -49,7 +49,7 @@ def _outlined(small: Image.Image, sample: Sample) -> Image.Image:
 
 
 def _heated(small: Image.Image, geometry: ImageTokens, attention: FloatArray) -> Image.Image:
-    """Lay the attention of the finest view over the picture, and what other views see where it shows nothing."""
+    """Lay the attention of the finest view over the image, and what other views see where it shows nothing."""
     heat = np.zeros((small.height, small.width))
     for view in sorted(geometry.views, key=lambda view: view.tokens.size):
         rows = _showing(view.top_bottom, geometry.size_hw[0], small.height)
@@ -66,9 +66,9 @@ def _showing(spans: NDArray[np.float64], length_px: int, drawn_px: int) -> NDArr
     """Say which span the middle of each drawn pixel is in, -1 = none.
 
     Args:
-        spans: rows or columns of tokens, in px of the picture, in order; shape (count, 2).
-        length_px: of the picture.
-        drawn_px: of the drawn picture.
+        spans: rows or columns of tokens, in px of the image, in order; shape (count, 2).
+        length_px: of the image.
+        drawn_px: of the drawn image.
 
     """
     middles = (np.arange(drawn_px) + 0.5) * length_px / drawn_px

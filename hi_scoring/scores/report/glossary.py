@@ -11,15 +11,15 @@ _HEADINGS = {
     "hi_lift": "lift",
     "ram": "RAM",
     "ram_relative": "rel. RAM",
-    "image_mass": "picture",
+    "image_mass": "image",
     "entropy": "entropy",
     "pointing": "pointing",
 }
 _LOOKED_AT = {
     "top_area": "as many of its most attended tokens as the object has",
-    "mean": "tokens above the mean of the picture",
-    "quantile": "tokens above a quantile of the picture",
-    "otsu": "tokens above Otsu's threshold of the picture",
+    "mean": "tokens above the mean of the image",
+    "quantile": "tokens above a quantile of the image",
+    "otsu": "tokens above Otsu's threshold of the image",
 }
 _SCORES = {
     "hi": "Head Impact: overlap (IoU) of the image tokens that a head looks at with those of a key object, mean over "
@@ -29,15 +29,15 @@ _SCORES = {
     "every other place",
     "hi_lift": "(HI - chance) / (1 - chance), so that chance is 0. Taken in each sample, then averaged: the averages "
     "of HI and chance do not give it exactly",
-    "ram": "Retrieval Attention Mass: share of all attention, on picture and text, that is on tokens of key objects. "
-    "Chance: the same attention on the picture, spread evenly over it",
-    "ram_relative": "share of the attention on the picture that is RAM. Chance: the objects' share of its tokens",
-    "image_mass": "share of all attention that is on the picture. Chance: attention spread evenly over all tokens "
+    "ram": "Retrieval Attention Mass: share of all attention, on image and text, that is on tokens of key objects. "
+    "Chance: the same attention on the image, spread evenly over it",
+    "ram_relative": "share of the attention on the image that is RAM. Chance: the objects' share of its tokens",
+    "image_mass": "share of all attention that is on the image. Chance: attention spread evenly over all tokens "
     "that are seen",
-    "entropy": "how scattered the attention on the picture is: entropy over its connected bright parts, in nats; "
+    "entropy": "how scattered the attention on the image is: entropy over its connected bright parts, in nats; "
     "0 is a single part",
-    "pointing": "share of samples in which the picture's most attended token is a key object's. Chance: the objects' "
-    "share of the picture's tokens",
+    "pointing": "share of samples in which the image's most attended token is a key object's. Chance: the objects' "
+    "share of the image's tokens",
 }
 POSITIONS = {
     "response": "all tokens of the text, which the model is given as its own answer",

@@ -54,7 +54,7 @@ NAMED = [
     ("a red star", "star, red star", [1]),
     ("a red fox", "fox, red panda", [0]),
 ]
-# The picture's objects are stars and rings of two colours; the caller knows green crosses, too.
+# The image's objects are stars and rings of two colours; the caller knows green crosses, too.
 KNOWN_BUT_NOT_THERE = [
     "a green star",
     "a blue star",

@@ -19,7 +19,7 @@ MODEL, PROMPT = "toyworld:vlm", "Describe the picture."
 
 
 @pytest.fixture(scope="module")
-def pictures() -> list[Image.Image]:
+def images() -> list[Image.Image]:
     generator = np.random.default_rng(0)
     sizes_hw = ((128, 128), (60, 100), (150, 90), (32, 32), (128, 128), (64, 200), (90, 90), (1, 1))
     return [Image.fromarray(generator.integers(0, 256, (*size, 3), dtype=np.uint8)) for size in sizes_hw]
@@ -39,20 +39,18 @@ def drawing() -> ImageTextToTextCaptioner:
 
 
 @pytest.mark.slow
-def test_a_batch_writes_what_single_pictures_do(
-    captioner: ImageTextToTextCaptioner, pictures: list[Image.Image]
-) -> None:
-    together = captioner.caption(pictures)
-    assert together == [caption for picture in pictures for caption in captioner.caption([picture])]
+def test_a_batch_writes_what_single_images_do(captioner: ImageTextToTextCaptioner, images: list[Image.Image]) -> None:
+    together = captioner.caption(images)
+    assert together == [caption for image in images for caption in captioner.caption([image])]
     assert len({caption.text for caption in together}) > 1
     for caption in together:
         assert caption.text == " ".join(caption.text.split())
         assert not any(word in caption.text for word in ("USER", "ASSISTANT", "<", PROMPT))
 
 
-def test_a_caption_that_did_not_end_is_cut(pictures: list[Image.Image]) -> None:
+def test_a_caption_that_did_not_end_is_cut(images: list[Image.Image]) -> None:
     short = ImageTextToTextCaptioner(ImageTextToTextOptions(model=MODEL, prompt=PROMPT, max_new_tokens=1))
-    assert all(caption.is_cut and caption.text for caption in short.caption(pictures[:2]))
+    assert all(caption.is_cut and caption.text for caption in short.caption(images[:2]))
 
 
 def test_red_is_called_red(captioner: ImageTextToTextCaptioner) -> None:
@@ -61,20 +59,20 @@ def test_red_is_called_red(captioner: ImageTextToTextCaptioner) -> None:
     assert not caption.is_cut
 
 
-def test_draws_hang_on_seed_and_picture_alone(
-    drawing: ImageTextToTextCaptioner, captioner: ImageTextToTextCaptioner, pictures: list[Image.Image]
+def test_draws_hang_on_seed_and_image_alone(
+    drawing: ImageTextToTextCaptioner, captioner: ImageTextToTextCaptioner, images: list[Image.Image]
 ) -> None:
     state = torch.random.get_rng_state()
-    together = drawing.caption(pictures[:4])
+    together = drawing.caption(images[:4])
     assert torch.equal(torch.random.get_rng_state(), state)
-    assert drawing.caption(pictures[3::-1]) == together[::-1]
+    assert drawing.caption(images[3::-1]) == together[::-1]
     other = ImageTextToTextCaptioner(
         ImageTextToTextOptions(model=MODEL, prompt=PROMPT, max_new_tokens=16, temperature=1.5, seed=4)
     )
-    assert other.caption(pictures[:4]) != together
+    assert other.caption(images[:4]) != together
 
 
-def test_no_pictures_no_captions(captioner: ImageTextToTextCaptioner) -> None:
+def test_no_images_no_captions(captioner: ImageTextToTextCaptioner) -> None:
     assert captioner.caption([]) == []
 
 

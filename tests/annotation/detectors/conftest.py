@@ -18,7 +18,7 @@ def owlv2(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
-def pictures() -> list[Image.Image]:
+def images() -> list[Image.Image]:
     """Noise: two of one size, one wide, one tall."""
     generator = np.random.default_rng(0)
     sizes_hw = ((80, 80), (80, 80), (60, 120), (150, 100))

@@ -63,10 +63,10 @@ def query_of(example: Example) -> Query:
 @pytest.mark.parametrize("reduction", ["mean", "max"])
 @torch.inference_mode()
 def test_boxes_and_scores_are_those_of_transformers(
-    grounding_dino: str, pictures: list[Image.Image], reduction: str
+    grounding_dino: str, images: list[Image.Image], reduction: str
 ) -> None:
-    """A wide picture: transformers places the boxes; tokens of the phrases are counted off by hand."""
-    image = pictures[2]
+    """A wide image: transformers places the boxes; tokens of the phrases are counted off by hand."""
+    image = images[2]
     processor = AutoProcessor.from_pretrained(grounding_dino)
     model = AutoModelForZeroShotObjectDetection.from_pretrained(grounding_dino)
     inputs = processor(images=image, text="a cat . two dogs .", return_tensors="pt")
@@ -85,23 +85,23 @@ def test_boxes_and_scores_are_those_of_transformers(
     assert len(found.boxes_xyxy) > 3
 
 
-def test_the_best_boxes_come_first_and_none_below_the_least_score(grounding_dino: str, pictures: list) -> None:
+def test_the_best_boxes_come_first_and_none_below_the_least_score(grounding_dino: str, images: list) -> None:
     lax = GroundingDinoOptions(model=grounding_dino, score_min=0.0)
-    everything = GroundingDinoDetector(lax).detect(pictures, [SHORT] * 4)
+    everything = GroundingDinoDetector(lax).detect(images, [SHORT] * 4)
     for whole in everything:
         best = whole.scores.max(1)
         assert (np.diff(best) <= 0).all()
     least = float(np.median(everything[0].scores.max(1)))
     strict = GroundingDinoOptions(model=grounding_dino, score_min=least)
-    part = GroundingDinoDetector(strict).detect(pictures[:1], [SHORT])[0]
+    part = GroundingDinoDetector(strict).detect(images[:1], [SHORT])[0]
     assert 0 < len(part.boxes_xyxy) < len(everything[0].boxes_xyxy)
     assert part.scores.max(1).min() >= least
 
 
-def test_boxes_lie_in_their_own_picture_whatever_the_batch(detector: GroundingDinoDetector, pictures: list) -> None:
-    queries = [SHORT, Query.of_phrases(["woman"]), LONG, Query("a picture", ())]
-    found = detector.detect(pictures, queries)
-    for image, query, detections in zip(pictures, queries, found, strict=True):
+def test_boxes_lie_in_their_own_image_whatever_the_batch(detector: GroundingDinoDetector, images: list) -> None:
+    queries = [SHORT, Query.of_phrases(["woman"]), LONG, Query("an image", ())]
+    found = detector.detect(images, queries)
+    for image, query, detections in zip(images, queries, found, strict=True):
         boxes = detections.boxes_xyxy
         assert detections.scores.shape == (len(boxes), len(query.spans))
         assert (boxes[:, :2] < boxes[:, 2:]).all()
@@ -113,10 +113,10 @@ def test_boxes_lie_in_their_own_picture_whatever_the_batch(detector: GroundingDi
 
 
 @pytest.mark.numeric
-def test_a_batch_of_equal_sizes_says_what_single_pictures_say(detector: GroundingDinoDetector, pictures: list) -> None:
+def test_a_batch_of_equal_sizes_says_what_single_images_say(detector: GroundingDinoDetector, images: list) -> None:
     queries = [SHORT, Query.of_phrases(["a woman", "star", "a red dog"])]
-    together = detector.detect(pictures[:2], queries)
-    for image, query, found in zip(pictures, queries, together, strict=False):
+    together = detector.detect(images[:2], queries)
+    for image, query, found in zip(images, queries, together, strict=False):
         assert same(found, detector.detect([image], [query])[0], 1e-4)
 
 
@@ -132,7 +132,7 @@ def test_toyworld_s_batch_of_eight_says_what_single_scenes_say(scenes: list[Exam
 
 @pytest.mark.numeric
 @pytest.mark.usefixtures("in_float64")
-def test_pictures_of_several_sizes_do_not_change_each_other_s_answers(scenes: list[Example], tmp_path: Path) -> None:
+def test_images_of_several_sizes_do_not_change_each_other_s_answers(scenes: list[Example], tmp_path: Path) -> None:
     """Wide and tall crops in one batch; trained weights, and a processor that keeps the aspect."""
     folder = tmp_path / "detector"
     shutil.copytree(resolve("toyworld:detector"), folder)
@@ -147,9 +147,9 @@ def test_pictures_of_several_sizes_do_not_change_each_other_s_answers(scenes: li
 
 
 def test_a_long_prompt_gives_what_its_parts_give_to_the_last_bit(
-    detector: GroundingDinoDetector, pictures: list[Image.Image]
+    detector: GroundingDinoDetector, images: list[Image.Image]
 ) -> None:
-    image = pictures[2]
+    image = images[2]
     split = split_query(LONG, lambda text: text_offsets(detector._tokenizer, text), MAX_TEXT - 2)
     assert len(split.parts) == 2
     boxes, scores = [], []
@@ -166,40 +166,38 @@ def test_a_long_prompt_gives_what_its_parts_give_to_the_last_bit(
     assert np.array_equal(merged.scores, np.concatenate(scores)[order])
 
 
-def test_a_prompt_as_long_as_the_model_takes_is_asked_at_once(detector: GroundingDinoDetector, pictures: list) -> None:
+def test_a_prompt_as_long_as_the_model_takes_is_asked_at_once(detector: GroundingDinoDetector, images: list) -> None:
     seen: list[int] = []
     hook = detector._model.register_forward_pre_hook(
         lambda _, __, inputs: seen.append(inputs["input_ids"].shape[1]), with_kwargs=True
     )
     fitting = Query.of_phrases(["a"] * ((MAX_TEXT - 2) // 2))
-    (found,) = detector.detect(pictures[:1], [fitting])
+    (found,) = detector.detect(images[:1], [fitting])
     hook.remove()
     assert seen == [MAX_TEXT]
     assert found.notices == ()
 
 
-def test_a_phrase_longer_than_the_model_takes_is_cut(detector: GroundingDinoDetector, pictures: list) -> None:
+def test_a_phrase_longer_than_the_model_takes_is_cut(detector: GroundingDinoDetector, images: list) -> None:
     words = "red cat dog " * 20
-    (found,) = detector.detect(pictures[:1], [Query(words, ((0, len(words)),))])
+    (found,) = detector.detect(images[:1], [Query(words, ((0, len(words)),))])
     assert found.notices == (NoticeKind.PHRASE_CUT,)
-    (kept,) = detector.detect(pictures[:1], [Query.of_phrases([("red cat dog " * 7)[: -len(" ")]])])
+    (kept,) = detector.detect(images[:1], [Query.of_phrases([("red cat dog " * 7)[: -len(" ")]])])
     assert same(found, kept, 0)
 
 
-def test_a_caption_s_last_phrase_is_closed_by_a_full_stop(detector: GroundingDinoDetector, pictures: list) -> None:
+def test_a_caption_s_last_phrase_is_closed_by_a_full_stop(detector: GroundingDinoDetector, images: list) -> None:
     open_, closed = Query("a cat sees two dogs", ((0, 5), (11, 19))), Query("a cat sees two dogs .", ((0, 5), (11, 19)))
-    assert same(*(detector.detect(pictures[:1], [query])[0] for query in (open_, closed)), 0)
+    assert same(*(detector.detect(images[:1], [query])[0] for query in (open_, closed)), 0)
 
 
-def test_a_phrase_of_which_the_tokenizer_leaves_nothing_scores_0(
-    detector: GroundingDinoDetector, pictures: list
-) -> None:
-    (found,) = detector.detect(pictures[:1], [Query.of_phrases(["cat", "\x00\u200b"])])
+def test_a_phrase_of_which_the_tokenizer_leaves_nothing_scores_0(detector: GroundingDinoDetector, images: list) -> None:
+    (found,) = detector.detect(images[:1], [Query.of_phrases(["cat", "\x00\u200b"])])
     assert found.scores[:, 0].min() > 0
     assert found.scores[:, 1].max() == 0
 
 
-def test_a_red_picture_reaches_the_model_red(detector: GroundingDinoDetector) -> None:
+def test_a_red_image_reaches_the_model_red(detector: GroundingDinoDetector) -> None:
     seen: list[torch.Tensor] = []
     hook = detector._model.register_forward_pre_hook(
         lambda _, __, inputs: seen.append(inputs["pixel_values"]), with_kwargs=True
@@ -212,8 +210,8 @@ def test_a_red_picture_reaches_the_model_red(detector: GroundingDinoDetector) ->
     torch.testing.assert_close(pixels.mean((1, 2)), torch.tensor([1.0, 0.0, 0.0]), atol=1e-4, rtol=0)
 
 
-def test_a_picture_that_the_model_cannot_answer_leaves_the_others_theirs(
-    detector: GroundingDinoDetector, pictures: list[Image.Image]
+def test_a_image_that_the_model_cannot_answer_leaves_the_others_theirs(
+    detector: GroundingDinoDetector, images: list[Image.Image]
 ) -> None:
     def spoil(_: object, __: object, inputs: dict[str, torch.Tensor]) -> None:
         pixels = inputs["pixel_values"]
@@ -221,24 +219,24 @@ def test_a_picture_that_the_model_cannot_answer_leaves_the_others_theirs(
 
     grey = Image.new("RGB", (80, 80), (90, 90, 90))
     hook = detector._model.register_forward_pre_hook(spoil, with_kwargs=True)
-    found = detector.detect([pictures[0], grey, pictures[1]], [SHORT, SHORT, SHORT])
+    found = detector.detect([images[0], grey, images[1]], [SHORT, SHORT, SHORT])
     hook.remove()
     assert isinstance(found[1], UnusableError)
     assert found[1].reason is DropReason.NOT_FINITE
     for place in (0, 2):
-        assert same(found[place], detector.detect([pictures[place // 2]], [SHORT])[0], 1e-4)
+        assert same(found[place], detector.detect([images[place // 2]], [SHORT])[0], 1e-4)
 
 
-def test_a_picture_as_thin_as_a_thread_is_looked_at(detector: GroundingDinoDetector) -> None:
+def test_a_image_as_thin_as_a_thread_is_looked_at(detector: GroundingDinoDetector) -> None:
     (found,) = detector.detect([Image.new("RGB", (1, 3000))], [SHORT])
     assert found.boxes_xyxy[:, 2].max() <= 1
 
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(st.text(min_size=1, max_size=20).filter(str.strip), max_size=100))
-def test_any_phrases_can_be_asked_for(detector: GroundingDinoDetector, pictures: list, texts: list[str]) -> None:
+def test_any_phrases_can_be_asked_for(detector: GroundingDinoDetector, images: list, texts: list[str]) -> None:
     query = Query.of_phrases(texts)
-    (found,) = detector.detect(pictures[:1], [query])
+    (found,) = detector.detect(images[:1], [query])
     assert found.scores.shape == (len(found.boxes_xyxy), len(texts))
     assert {query.phrases[number] for number in found.scores.argmax(1)} <= {*texts} if texts else True
     assert np.isfinite(found.scores).all()

@@ -1,7 +1,7 @@
 """The original groundingdino-py against transformers' Grounding DINO on equal random weights, and what it refuses.
 
-The pictures of the raw comparison are larger than 224 px: below, transformers' Swin shrinks its windows, the original's
-does not; both detectors scale pictures to 800 px. The weights keep reference boxes away from the border, where the
+The images of the raw comparison are larger than 224 px: below, transformers' Swin shrinks its windows, the original's
+does not; both detectors scale images to 800 px. The weights keep reference boxes away from the border, where the
 original cuts logits off at 1e-3 and transformers at 1e-5.
 """
 
@@ -132,11 +132,11 @@ def detector(load: Callable[..., GroundingDinoPyDetector]) -> GroundingDinoPyDet
 
 @pytest.fixture
 def scaled_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Scale pictures to 256 px instead of 800: a tenth of the time."""
+    """Scale images to 256 px instead of 800: a tenth of the time."""
     monkeypatch.setattr(groundingdino_py, "_SHORT_SIDE_PX", 256)
 
 
-def picture(seed: int, width: int, height: int) -> Image.Image:
+def make_image(seed: int, width: int, height: int) -> Image.Image:
     pixels = np.random.default_rng(seed).integers(0, 256, (height // 16, width // 16, 3), dtype=np.uint8)
     return Image.fromarray(pixels).resize((width, height))
 
@@ -171,11 +171,11 @@ def test_boxes_and_logits_are_those_of_transformers(
     original: Any, twin: Any, sizes: list[tuple[int, int]], caption: str
 ) -> None:
     noise = torch.Generator().manual_seed(1)
-    pictures = misc.nested_tensor_from_tensor_list([torch.randn(3, *size, generator=noise) for size in sizes])
+    images = misc.nested_tensor_from_tensor_list([torch.randn(3, *size, generator=noise) for size in sizes])
     text, _ = encode_prompts(bert_tokenizer(), [caption] * len(sizes))
     with torch.inference_mode():
-        ours = original(pictures, captions=[caption] * len(sizes))
-        theirs = twin(pixel_values=pictures.tensors, pixel_mask=(~pictures.mask).long(), **text)
+        ours = original(images, captions=[caption] * len(sizes))
+        theirs = twin(pixel_values=images.tensors, pixel_mask=(~images.mask).long(), **text)
     logits, tokens = ours["pred_logits"], text["input_ids"].shape[1]
     assert logits.shape == (len(sizes), QUERIES, 256)
     assert torch.isneginf(logits[..., tokens:]).all()
@@ -187,19 +187,19 @@ def test_boxes_and_logits_are_those_of_transformers(
 @pytest.mark.usefixtures("scaled_small")
 def test_detections_are_those_of_the_other_detector(detector: Any, twin: Any, tmp_path: Path) -> None:
     twin.save_pretrained(tmp_path)
-    pictures = GroundingDinoImageProcessor(size={"shortest_edge": 256, "longest_edge": 1333})
-    GroundingDinoProcessor(pictures, bert_tokenizer()).save_pretrained(tmp_path)
+    image_processor = GroundingDinoImageProcessor(size={"shortest_edge": 256, "longest_edge": 1333})
+    GroundingDinoProcessor(image_processor, bert_tokenizer()).save_pretrained(tmp_path)
     other = GroundingDinoDetector(GroundingDinoOptions(model=str(tmp_path)))
-    # Pictures that neither detector scales: the two scale differently.
-    images = [picture(0, 272, 256), picture(1, 256, 304)]
+    # Images that neither detector scales: the two scale differently.
+    images = [make_image(0, 272, 256), make_image(1, 256, 304)]
     query = Query.of_phrases(["a Cat", "two red dogs"])
     for one, another in zip(found(detector, images, [query] * 2), found(other, images, [query] * 2), strict=True):
         assert_alike(one, another)
 
 
 @pytest.mark.usefixtures("scaled_small")
-def test_each_picture_is_asked_its_own_query(detector: Any) -> None:
-    images = [picture(0, 272, 256), picture(1, 256, 304)]
+def test_each_image_is_asked_its_own_query(detector: Any) -> None:
+    images = [make_image(0, 272, 256), make_image(1, 256, 304)]
     queries = [Query.of_phrases(["a cat", "two dogs and a star"]), Query.of_phrases(["a man", "red", "dog"])]
     together = found(detector, images, queries)
     for image, query, answer in zip(images, queries, together, strict=True):
@@ -211,7 +211,7 @@ def test_each_picture_is_asked_its_own_query(detector: Any) -> None:
 
 @pytest.mark.usefixtures("scaled_small")
 def test_half_precision_and_the_other_options(load: Callable[..., GroundingDinoPyDetector]) -> None:
-    image, query = picture(2, 640, 480), Query.of_phrases(["a cat", "two dogs"])
+    image, query = make_image(2, 640, 480), Query.of_phrases(["a cat", "two dogs"])
     best = {}
     for reduction in ("mean", "max"):
         answer = found(load(score_min=0.0, reduction=reduction, dtype="bfloat16"), [image], [query])[0]
@@ -226,12 +226,12 @@ def test_half_precision_and_the_other_options(load: Callable[..., GroundingDinoP
 @pytest.mark.usefixtures("scaled_small")
 def test_long_queries_are_asked_in_turns(detector: Any) -> None:
     query = Query.of_phrases([f"{number} cat" for number in range(80)])
-    answer = found(detector, [picture(3, 64, 64)], [query])[0]
+    answer = found(detector, [make_image(3, 64, 64)], [query])[0]
     assert answer.notices == (NoticeKind.PROMPT_SPLIT,)
     assert answer.scores.shape[1] == 80
 
 
-def test_a_red_picture_reaches_the_model_red(detector: Any) -> None:
+def test_a_red_image_reaches_the_model_red(detector: Any) -> None:
     seen: list[torch.Tensor] = []
     embedding = detector._model.backbone[0].patch_embed
     with torch.inference_mode():

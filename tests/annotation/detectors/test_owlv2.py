@@ -22,10 +22,10 @@ def detector(owlv2: str) -> Owlv2Detector:
 
 @torch.inference_mode()
 def test_boxes_and_scores_are_those_of_transformers(
-    owlv2: str, detector: Owlv2Detector, pictures: list[Image.Image]
+    owlv2: str, detector: Owlv2Detector, images: list[Image.Image]
 ) -> None:
-    """A wide picture, which the processor pads to a square; transformers places the boxes, phrase by phrase."""
-    image = pictures[2]
+    """A wide image, which the processor pads to a square; transformers places the boxes, phrase by phrase."""
+    image = images[2]
     processor = AutoProcessor.from_pretrained(owlv2)
     model = AutoModelForZeroShotObjectDetection.from_pretrained(owlv2)
     (found,) = detector.detect([image], [Query.of_phrases(PHRASES)])
@@ -44,10 +44,10 @@ def test_boxes_and_scores_are_those_of_transformers(
     assert 4 < len(found.boxes_xyxy) < 16
 
 
-def test_each_picture_is_asked_for_its_own_phrases(detector: Owlv2Detector, pictures: list[Image.Image]) -> None:
+def test_each_image_is_asked_for_its_own_phrases(detector: Owlv2Detector, images: list[Image.Image]) -> None:
     queries = [Query.of_phrases(PHRASES), Query("a star", ()), Query.of_phrases(["star"]), Query.of_phrases(["d", "e"])]
-    together = detector.detect(pictures, queries)
-    for image, query, found in zip(pictures, queries, together, strict=True):
+    together = detector.detect(images, queries)
+    for image, query, found in zip(images, queries, together, strict=True):
         (alone,) = detector.detect([image], [query])
         np.testing.assert_allclose(found.boxes_xyxy, alone.boxes_xyxy, atol=1e-4)
         np.testing.assert_allclose(found.scores, alone.scores, atol=1e-6)
@@ -56,34 +56,34 @@ def test_each_picture_is_asked_for_its_own_phrases(detector: Owlv2Detector, pict
     assert together[1].boxes_xyxy.shape == (0, 4)
 
 
-def test_a_phrase_longer_than_the_text_tower_is_cut(detector: Owlv2Detector, pictures: list[Image.Image]) -> None:
+def test_a_phrase_longer_than_the_text_tower_is_cut(detector: Owlv2Detector, images: list[Image.Image]) -> None:
     fitting, longer = Query.of_phrases(["a b c d e f"]), Query.of_phrases(["a b c d e f g"])
-    (whole,), (cut,) = (detector.detect(pictures[:1], [query]) for query in (fitting, longer))
+    (whole,), (cut,) = (detector.detect(images[:1], [query]) for query in (fitting, longer))
     assert whole.notices == ()
     assert cut.notices == (NoticeKind.PHRASE_CUT,)
     np.testing.assert_array_equal(whole.scores, cut.scores)
-    (shorter,) = detector.detect(pictures[:1], [Query.of_phrases(["a b c d e"])])
+    (shorter,) = detector.detect(images[:1], [Query.of_phrases(["a b c d e"])])
     assert not np.allclose(whole.scores, shorter.scores, atol=1e-3)
 
 
 def test_a_phrase_of_which_the_tokenizer_leaves_nothing_scores_0(
-    detector: Owlv2Detector, pictures: list[Image.Image]
+    detector: Owlv2Detector, images: list[Image.Image]
 ) -> None:
-    (found,) = detector.detect(pictures[:1], [Query.of_phrases(["star", "\x00\u200b"])])
+    (found,) = detector.detect(images[:1], [Query.of_phrases(["star", "\x00\u200b"])])
     assert found.scores[:, 0].min() > 0
     assert found.scores[:, 1].max() == 0
 
 
-def test_the_least_score_counts(owlv2: str, detector: Owlv2Detector, pictures: list[Image.Image]) -> None:
-    (whole,) = detector.detect(pictures[:1], [Query.of_phrases(PHRASES)])
+def test_the_least_score_counts(owlv2: str, detector: Owlv2Detector, images: list[Image.Image]) -> None:
+    (whole,) = detector.detect(images[:1], [Query.of_phrases(PHRASES)])
     least = float(np.median(whole.scores.max(1)))
     strict = Owlv2Detector(Owlv2Options(model=owlv2, score_min=least))
-    (part,) = strict.detect(pictures[:1], [Query.of_phrases(PHRASES)])
+    (part,) = strict.detect(images[:1], [Query.of_phrases(PHRASES)])
     assert 0 < len(part.boxes_xyxy) < len(whole.boxes_xyxy)
     assert (np.diff(part.scores.max(1)) <= 0).all()
 
 
-def test_a_red_picture_reaches_the_model_red(detector: Owlv2Detector) -> None:
+def test_a_red_image_reaches_the_model_red(detector: Owlv2Detector) -> None:
     seen: list[torch.Tensor] = []
     hook = detector._model.register_forward_pre_hook(
         lambda _, __, inputs: seen.append(inputs["pixel_values"]), with_kwargs=True
@@ -96,19 +96,19 @@ def test_a_red_picture_reaches_the_model_red(detector: Owlv2Detector) -> None:
     torch.testing.assert_close(pixels.mean((1, 2)).float(), torch.tensor([1.0, 0.0, 0.0]), atol=1e-4, rtol=0)
 
 
-def test_a_picture_that_the_model_cannot_answer_leaves_the_others_theirs(
-    detector: Owlv2Detector, pictures: list[Image.Image]
+def test_a_image_that_the_model_cannot_answer_leaves_the_others_theirs(
+    detector: Owlv2Detector, images: list[Image.Image]
 ) -> None:
     def spoil(_: object, __: object, inputs: dict[str, torch.Tensor]) -> None:
         inputs["pixel_values"][1] = torch.nan
 
     hook = detector._model.register_forward_pre_hook(spoil, with_kwargs=True)
-    found = detector.detect(pictures[:2], [Query.of_phrases(PHRASES)] * 2)
+    found = detector.detect(images[:2], [Query.of_phrases(PHRASES)] * 2)
     hook.remove()
     assert isinstance(found[1], UnusableError)
     assert found[1].reason is DropReason.NOT_FINITE
     np.testing.assert_allclose(
-        found[0].scores, detector.detect(pictures[:1], [Query.of_phrases(PHRASES)])[0].scores, atol=1e-6
+        found[0].scores, detector.detect(images[:1], [Query.of_phrases(PHRASES)])[0].scores, atol=1e-6
     )
 
 

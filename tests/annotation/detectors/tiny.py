@@ -53,7 +53,7 @@ def bert_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def save_grounding_dino(folder: Path, architecture: str) -> Path:
-    """Save a GroundingDINO or MM-GroundingDINO that reads 24 tokens and keeps the aspect of pictures."""
+    """Save a GroundingDINO or MM-GroundingDINO that reads 24 tokens and keeps the aspect of images."""
     backbone = SwinConfig(
         image_size=64,
         patch_size=4,
@@ -92,8 +92,8 @@ def save_grounding_dino(folder: Path, architecture: str) -> Path:
     )
     torch.manual_seed(0)
     model_class(config).save_pretrained(folder)
-    pictures = GroundingDinoImageProcessorPil(size={"shortest_edge": 64, "longest_edge": 96})
-    GroundingDinoProcessor(pictures, bert_tokenizer()).save_pretrained(folder)
+    images = GroundingDinoImageProcessorPil(size={"shortest_edge": 64, "longest_edge": 96})
+    GroundingDinoProcessor(images, bert_tokenizer()).save_pretrained(folder)
     return folder
 
 
@@ -126,6 +126,6 @@ def save_owlv2(folder: Path) -> Path:
             layer.weight.zero_()
             layer.bias.fill_(value)
     model.save_pretrained(folder)
-    pictures = Owlv2ImageProcessorPil(size={"height": 64, "width": 64})
-    Owlv2Processor(image_processor=pictures, tokenizer=fast).save_pretrained(folder)
+    images = Owlv2ImageProcessorPil(size={"height": 64, "width": 64})
+    Owlv2Processor(image_processor=images, tokenizer=fast).save_pretrained(folder)
     return folder

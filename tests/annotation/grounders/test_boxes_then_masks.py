@@ -1,4 +1,4 @@
-"""A detector and a segmenter in turn: what each is given, numbers of detections, and errors at the right picture."""
+"""A detector and a segmenter in turn: what each is given, numbers of detections, and errors at the right image."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def score(box: Box, phrase: str) -> float:
     return SCORES[box][ASKED.phrases.index(phrase)]
 
 
-def picture(colour: tuple[int, int, int] = RED, size_wh: tuple[int, int] = (40, 40)) -> Image.Image:
+def make_image(colour: tuple[int, int, int] = RED, size_wh: tuple[int, int] = (40, 40)) -> Image.Image:
     return Image.new("RGB", size_wh, colour)
 
 
 def scene(size_wh: tuple[int, int]) -> Image.Image:
     """A red square where the cat's box is and a blue one in the dog's, on grey."""
-    image = picture((128, 128, 128), size_wh)
+    image = make_image((128, 128, 128), size_wh)
     image.paste(RED, (2, 2, 18, 18))
     image.paste(BLUE, (26, 26, 34, 34))
     return image
@@ -62,12 +62,12 @@ def by_table(**more: Any) -> TableDetector:
 
 
 def three() -> tuple[list[Image.Image], list[Query]]:
-    return [picture(colour) for colour in (RED, GREEN, BLUE)], [ASKED] * 3
+    return [make_image(colour) for colour in (RED, GREEN, BLUE)], [ASKED] * 3
 
 
 @contextmanager
 def pixels_seen(kind: type[torch.nn.Module]) -> Iterator[list[torch.Tensor]]:
-    """Collect the prepared pictures, shape (B, 3, H, W), that modules of a class are given."""
+    """Collect the prepared images, shape (B, 3, H, W), that modules of a class are given."""
     seen: list[torch.Tensor] = []
 
     def note(module: torch.nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
@@ -102,7 +102,9 @@ def segmenter() -> SamSegmenter:
 
 def test_red_reaches_both_models_red(detector: GroundingDinoDetector, segmenter: SamSegmenter) -> None:
     with pixels_seen(GroundingDinoForObjectDetection) as found, pixels_seen(SamVisionEncoder) as cut:
-        (grounding,) = grounder(detector, segmenter).ground([picture(size_wh=(64, 64))], [Query.of_phrases(["a star"])])
+        (grounding,) = grounder(detector, segmenter).ground(
+            [make_image(size_wh=(64, 64))], [Query.of_phrases(["a star"])]
+        )
     assert isinstance(grounding, Grounding)
     for seen, processor in ((found, detector._image_processor), (cut, segmenter._processor)):
         (pixels,) = seen
@@ -112,7 +114,7 @@ def test_red_reaches_both_models_red(detector: GroundingDinoDetector, segmenter:
             assert middle.numpy() == pytest.approx(wanted, abs=0.01)
 
 
-def test_pictures_without_boxes_are_not_encoded(segmenter: SamSegmenter) -> None:
+def test_images_without_boxes_are_not_encoded(segmenter: SamSegmenter) -> None:
     queries = [ASKED, Query("", ()), ASKED]
     with pixels_seen(SamVisionEncoder) as seen:
         results = grounder(by_table(), segmenter).ground([scene((40, 40))] * 3, queries)
@@ -125,7 +127,7 @@ def test_pictures_without_boxes_are_not_encoded(segmenter: SamSegmenter) -> None
 
 def test_numbers_are_places_among_the_detectors_boxes() -> None:
     masks = {DOG: None}
-    (grounding,) = grounder(by_table(), TableSegmenter(masks)).ground([picture()], [ASKED])
+    (grounding,) = grounder(by_table(), TableSegmenter(masks)).ground([make_image()], [ASKED])
     assert isinstance(grounding, Grounding)
     cat, beside = grounding.regions
     assert (beside.number, beside.box_xyxy, beside.phrase_scores) == (1, BESIDE, (0.85, 0.2))
@@ -136,7 +138,7 @@ def test_numbers_are_places_among_the_detectors_boxes() -> None:
     assert reasons == {2: DropReason.EMPTY_MASK}
 
 
-def test_masks_of_real_models_lie_in_the_frame_of_their_own_picture(segmenter: SamSegmenter) -> None:
+def test_masks_of_real_models_lie_in_the_frame_of_their_own_image(segmenter: SamSegmenter) -> None:
     sizes = [(90, 37), (40, 44), (64, 64), (40, 44)]
     results = grounder(by_table(), segmenter, batch=2).ground([scene(size) for size in sizes], [ASKED] * 4)
     for (width, height), result in zip(sizes, results, strict=True):
@@ -151,15 +153,15 @@ def test_masks_of_real_models_lie_in_the_frame_of_their_own_picture(segmenter: S
             assert top + box_height <= region.box_xyxy[3] + 4
 
 
-def test_each_picture_of_a_mixed_company_has_its_own_answer() -> None:
-    images = [picture(colour, size) for colour, size in ((RED, (50, 40)), (GREEN, (40, 60)), (BLUE, (50, 40)))]
+def test_each_image_of_a_mixed_company_has_its_own_answer() -> None:
+    images = [make_image(colour, size) for colour, size in ((RED, (50, 40)), (GREEN, (40, 60)), (BLUE, (50, 40)))]
     queries = [Query.of_phrases(["a dog"]), ASKED, Query.of_phrases(["a cat"])]
     results = grounder(by_table(unusable=frozenset([GREEN])), TableSegmenter(), batch=2).ground(images, queries)
     scores = [result.regions[0].phrase_scores if isinstance(result, Grounding) else result.reason for result in results]
     assert scores == [(0.75,), DropReason.NOT_FINITE, (0.9,)]
 
 
-def test_each_picture_is_asked_its_own_query() -> None:
+def test_each_image_is_asked_its_own_query() -> None:
     queries = [Query.of_phrases(["a dog"]), ASKED, Query.of_phrases(["a cat"])]
     detector = by_table()
     results = grounder(detector, TableSegmenter(), batch=2).ground(three()[0], queries)
@@ -170,7 +172,7 @@ def test_each_picture_is_asked_its_own_query() -> None:
 
 def test_notices_and_identities_pass_through() -> None:
     both = grounder(by_table(notices=(NoticeKind.PROMPT_SPLIT,)), TableSegmenter())
-    (grounding,) = both.ground([picture()], [ASKED])
+    (grounding,) = both.ground([make_image()], [ASKED])
     assert isinstance(grounding, Grounding)
     assert grounding.notices == (NoticeKind.PROMPT_SPLIT,)
     assert [model.role for model in both.identities] == ["detector", "segmenter"]
@@ -178,7 +180,7 @@ def test_notices_and_identities_pass_through() -> None:
 
 
 def check_lost(results: Sequence[Grounding | UnusableError], reason: DropReason) -> None:
-    """The second picture has the reason, and the others what they have without it."""
+    """The second image has the reason, and the others what they have without it."""
     images, queries = three()
     alone = grounder(by_table(), TableSegmenter()).ground([images[0], images[2]], queries[:2])
     assert isinstance(results[1], UnusableError)
@@ -186,7 +188,7 @@ def check_lost(results: Sequence[Grounding | UnusableError], reason: DropReason)
     assert [results[0], results[2]] == alone
 
 
-def test_an_error_of_the_detector_lands_at_its_picture_which_is_not_cut_out() -> None:
+def test_an_error_of_the_detector_lands_at_its_image_which_is_not_cut_out() -> None:
     segmenter = TableSegmenter()
     results = grounder(by_table(unusable=frozenset([GREEN])), segmenter).ground(*three())
     check_lost(results, DropReason.NOT_FINITE)
@@ -194,7 +196,7 @@ def test_an_error_of_the_detector_lands_at_its_picture_which_is_not_cut_out() ->
 
 
 @pytest.mark.parametrize("batch", [1, 3])
-def test_a_picture_too_large_for_either_model_is_lost_alone(batch: int) -> None:
+def test_a_image_too_large_for_either_model_is_lost_alone(batch: int) -> None:
     memory = Memory(never=frozenset([GREEN]))
     for results in (
         grounder(by_table(memory=memory), TableSegmenter(), batch).ground(*three()),
@@ -216,7 +218,7 @@ def test_memory_that_runs_out_in_one_model_halves_the_batches_of_that_one_alone(
         assert halved.asked[6:] == [1, 1, 1, 1], "what was learnt is kept"
 
 
-def test_both_stages_are_clocked_in_pictures() -> None:
+def test_both_stages_are_clocked_in_images() -> None:
     stages = Stages()
     grounder(by_table(unusable=frozenset([GREEN])), TableSegmenter(), stages=stages).ground(*three())
     assert stages.items == {"detect": 3, "segment": 2}
@@ -225,10 +227,10 @@ def test_both_stages_are_clocked_in_pictures() -> None:
 def test_other_errors_end_the_run() -> None:
     broken = replace(by_table(), boxes=((1.0, 1.0, 2.0, 2.0),))
     with pytest.raises(KeyError):
-        grounder(broken, TableSegmenter()).ground([picture()], [ASKED])
+        grounder(broken, TableSegmenter()).ground([make_image()], [ASKED])
 
 
 @pytest.mark.parametrize("queries", [[], [ASKED, ASKED]])
-def test_a_query_a_picture_is_asked_for(queries: list[Query]) -> None:
+def test_a_query_a_image_is_asked_for(queries: list[Query]) -> None:
     with pytest.raises(ValueError, match="zip"):
-        grounder(by_table(), TableSegmenter()).ground([picture()], queries)
+        grounder(by_table(), TableSegmenter()).ground([make_image()], queries)

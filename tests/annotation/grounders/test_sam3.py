@@ -92,7 +92,7 @@ def grounder(folder: str) -> Any:
 
 
 @needs_torchvision
-def test_each_phrase_has_regions_of_its_own_and_numbers_run_through_the_picture(grounder: Any) -> None:
+def test_each_phrase_has_regions_of_its_own_and_numbers_run_through_the_image(grounder: Any) -> None:
     query = Query.of_phrases(["a red ball", "two cats"])
     grounding = grounder.ground([IMAGE], [query])[0]
     assert isinstance(grounding, Grounding)
@@ -135,7 +135,7 @@ def test_boxes_scores_and_masks_are_those_of_transformers(grounder: Any) -> None
 
 
 @needs_torchvision
-def test_a_picture_is_encoded_once_for_all_phrases_and_not_at_all_without_any(grounder: Any) -> None:
+def test_a_image_is_encoded_once_for_all_phrases_and_not_at_all_without_any(grounder: Any) -> None:
     seen: list[torch.Tensor] = []
     handle = grounder._model.vision_encoder.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
     red = Image.new("RGB", (50, 30), (255, 0, 0))
@@ -166,7 +166,7 @@ def test_a_phrase_that_is_too_long_is_cut_and_told(grounder: Any) -> None:
 
 
 @needs_torchvision
-def test_faults_of_one_picture_leave_the_others(folder: str) -> None:
+def test_faults_of_one_image_leave_the_others(folder: str) -> None:
     from datasetkit.annotation.grounders.sam3 import Sam3Grounder
 
     grounder = Sam3Grounder(Sam3Options(model=folder, score_min=0.0))

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 SIZES_HW = ((128, 128), (60, 97), (200, 40))
 
 
-def _pictures() -> list[Image.Image]:
+def _images() -> list[Image.Image]:
     rng = np.random.default_rng(0)
     return [
         Image.fromarray(rng.integers(0, 256, (h // 10 + 1, w // 10 + 1, 3), dtype=np.uint8)).resize((w, h))
@@ -64,8 +64,8 @@ def segmenter(kind: Any) -> Any:
     return kind.make()
 
 
-def test_segments_are_in_the_pictures_frame_and_tell_scores(segmenter: Any) -> None:
-    images = _pictures()
+def test_segments_are_in_the_images_frame_and_tell_scores(segmenter: Any) -> None:
+    images = _images()
     boxes = [_boxes(4, size_hw) for size_hw in SIZES_HW]
     results = segmenter.segment(images, boxes)
     assert [len(segments) for segments in results] == [4, 4, 4]
@@ -80,10 +80,10 @@ def test_segments_are_in_the_pictures_frame_and_tell_scores(segmenter: Any) -> N
 
 
 @pytest.mark.parametrize("count", [0, 1, 100])
-def test_a_picture_is_encoded_once_however_many_boxes_it_has_and_not_at_all_without(
+def test_a_image_is_encoded_once_however_many_boxes_it_has_and_not_at_all_without(
     kind: Any, segmenter: Any, count: int
 ) -> None:
-    image = _pictures()[1]
+    image = _images()[1]
     with (
         _watched(segmenter._model.get_submodule(kind.encoder)) as encoded,
         _watched(segmenter._model.get_submodule(kind.decoder)) as decoded,
@@ -94,16 +94,16 @@ def test_a_picture_is_encoded_once_however_many_boxes_it_has_and_not_at_all_with
     assert len(decoded) == -(-count // 64)
 
 
-def test_pictures_without_boxes_are_left_out_of_the_batch(kind: Any, segmenter: Any) -> None:
+def test_images_without_boxes_are_left_out_of_the_batch(kind: Any, segmenter: Any) -> None:
     boxes = [_boxes(2, SIZES_HW[0]), np.zeros((0, 4)), _boxes(3, SIZES_HW[2])]
     with _watched(segmenter._model.get_submodule(kind.encoder)) as encoded:
-        results = segmenter.segment(_pictures(), boxes)
+        results = segmenter.segment(_images(), boxes)
     assert [len(segments) for segments in results] == [2, 0, 3]
     assert [len(pixels) for pixels in encoded] == [2]
 
 
-def test_pictures_of_different_sizes_at_once_are_as_one_by_one(segmenter: Any) -> None:
-    images = _pictures()
+def test_images_of_different_sizes_at_once_are_as_one_by_one(segmenter: Any) -> None:
+    images = _images()
     boxes = [_boxes(count, size_hw) for count, size_hw in zip((3, 1, 5), SIZES_HW, strict=True)]
     alone = [segmenter.segment([image], [own])[0] for image, own in zip(images, boxes, strict=True)]
     _assert_equal(segmenter.segment(images, boxes), alone)
@@ -114,7 +114,7 @@ def test_the_size_of_chunks_changes_nothing(kind: Any, segmenter: Any, boxes_per
     boxes = [_boxes(16, SIZES_HW[1])]
     chunked = kind.make(boxes_per_chunk=boxes_per_chunk)
     with _watched(chunked._model.get_submodule(kind.decoder)) as decoded:
-        _assert_equal(chunked.segment(_pictures()[1:2], boxes), segmenter.segment(_pictures()[1:2], boxes))
+        _assert_equal(chunked.segment(_images()[1:2], boxes), segmenter.segment(_images()[1:2], boxes))
     assert len(decoded) == -(-16 // boxes_per_chunk)
 
 
@@ -141,13 +141,13 @@ def test_running_out_of_memory_in_the_decoder_halves_the_chunk_and_loses_nothing
     decoder = small._model.get_submodule(kind.decoder)
     handle = decoder.register_forward_pre_hook(fit_three, with_kwargs=True)
     with _watched(small._model.get_submodule(kind.encoder)) as encoded:
-        got = small.segment(_pictures()[1:2], boxes)
+        got = small.segment(_images()[1:2], boxes)
         assert calls == [8, 4, 2, 2, 2, 2, 2, 2, 1]
-        small.segment(_pictures()[1:2], [boxes[0][:4]])
+        small.segment(_images()[1:2], [boxes[0][:4]])
         assert calls[9:] == [2, 2], "what did not fit once is not tried again"
     handle.remove()
-    assert len(encoded) == 2, "the pictures are not encoded again"
-    _assert_equal(got, segmenter.segment(_pictures()[1:2], boxes))
+    assert len(encoded) == 2, "the images are not encoded again"
+    _assert_equal(got, segmenter.segment(_images()[1:2], boxes))
 
 
 def test_a_box_that_does_not_fit_alone_is_left_to_the_caller(kind: Any) -> None:
@@ -158,20 +158,20 @@ def test_a_box_that_does_not_fit_alone_is_left_to_the_caller(kind: Any) -> None:
 
     segmenter._model.get_submodule(kind.decoder).register_forward_pre_hook(fail)
     with pytest.raises(torch.OutOfMemoryError, match="single box"):
-        segmenter.segment(_pictures()[:1], [_boxes(2, SIZES_HW[0])])
+        segmenter.segment(_images()[:1], [_boxes(2, SIZES_HW[0])])
 
 
 def test_a_shorter_type_is_for_the_encoder_and_changes_little(kind: Any, segmenter: Any) -> None:
     boxes = [_boxes(4, SIZES_HW[1])]
     short = kind.make(dtype="bfloat16")
     with _watched(short._model.get_submodule(kind.encoder)) as encoded:
-        got = short.segment(_pictures()[1:2], boxes)[0]
+        got = short.segment(_images()[1:2], boxes)[0]
     assert encoded[0].dtype is torch.bfloat16
-    for one, other in zip(got, segmenter.segment(_pictures()[1:2], boxes)[0], strict=True):
+    for one, other in zip(got, segmenter.segment(_images()[1:2], boxes)[0], strict=True):
         one_array, other_array = one.mask.decode(), other.mask.decode()
         assert (one_array & other_array).sum() > 0.8 * (one_array | other_array).sum()
 
 
-def test_each_picture_needs_its_boxes(segmenter: Any) -> None:
+def test_each_image_needs_its_boxes(segmenter: Any) -> None:
     with pytest.raises(ValueError, match="shorter"):
-        segmenter.segment(_pictures(), [_boxes(1, SIZES_HW[0])])
+        segmenter.segment(_images(), [_boxes(1, SIZES_HW[0])])

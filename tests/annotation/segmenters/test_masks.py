@@ -9,7 +9,7 @@ import torch
 from datasetkit.annotation.segmenters.masks import resize, scale_boxes, segment_of, stability_score, unpad
 
 
-def test_boxes_move_with_the_picture() -> None:
+def test_boxes_move_with_the_image() -> None:
     boxes = np.array([[0.0, 0.0, 200.0, 100.0], [50.0, 25.0, 100.0, 50.0]])
     scaled = scale_boxes(boxes, (100, 200), (32, 64))
     np.testing.assert_allclose(scaled, [[0, 0, 64, 32], [16, 8, 32, 16]])
@@ -19,7 +19,7 @@ def test_boxes_move_with_the_picture() -> None:
 def test_padding_is_cut_off_at_the_right_and_at_the_bottom() -> None:
     logits = torch.full((8, 8), -5.0)
     logits[:4] = 5.0
-    # The picture took the upper half of the input, so that it is inside everywhere.
+    # The image took the upper half of the input, so that it is inside everywhere.
     assert (resize(unpad(logits, (32, 32), (14, 32)), (28, 64)) > 0).all()
     assert unpad(logits, (32, 32), (14, 32)).shape == (14, 32)
 

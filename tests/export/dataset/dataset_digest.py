@@ -39,8 +39,8 @@ def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _pixels(picture: Image.Image) -> list[Any]:
-    return [picture.mode, *picture.size, _sha256(picture.tobytes())]
+def _pixels(image: Image.Image) -> list[Any]:
+    return [image.mode, *image.size, _sha256(image.tobytes())]
 
 
 def _mask(value: dict[str, Any]) -> list[Any]:

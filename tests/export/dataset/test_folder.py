@@ -21,7 +21,7 @@ from datasetkit.export.dataset.manifest import Manifest
 from datasetkit.export.dataset.part import Outcome, PartWriter
 from tests.conftest import REPOSITORY
 from tests.export.folders import record, rows_of
-from tests.pipeline.builders import built, contents, folder_recipe, ledger, picture, put
+from tests.pipeline.builders import built, contents, folder_recipe, ledger, make_image, put
 
 DETECTOR = ModelIdentity("detector", "toyworld:detector", None, "0" * 64)
 SEGMENTER = ModelIdentity("segmenter", "facebook/sam-vit-base", "70c1a07f", None)
@@ -33,8 +33,8 @@ def _no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    return put(tmp_path / "in", {f"{name}.png": picture(number) for number, name in enumerate("abc")})
+def images(tmp_path: Path) -> Path:
+    return put(tmp_path / "in", {f"{name}.png": make_image(number) for number, name in enumerate("abc")})
 
 
 def identity(**options: Any) -> BuildIdentity:
@@ -75,53 +75,53 @@ FOREIGN: dict[str, dict[str, bytes | str]] = {
 @pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("kind", FOREIGN)
 def test_a_folder_that_holds_no_build_is_never_touched(
-    tmp_path: Path, pictures: Path, kind: str, overwrite: bool
+    tmp_path: Path, images: Path, kind: str, overwrite: bool
 ) -> None:
     out = put(tmp_path / "out", FOREIGN[kind])
     before = contents(out)
     with pytest.raises(OutputError, match="give another --out") as caught:
-        built(folder_recipe(pictures), out, overwrite=overwrite)
+        built(folder_recipe(images), out, overwrite=overwrite)
     assert "\n" not in str(caught.value)
     assert contents(out) == before
 
 
-def test_a_file_in_place_of_out(tmp_path: Path, pictures: Path) -> None:
+def test_a_file_in_place_of_out(tmp_path: Path, images: Path) -> None:
     put(tmp_path, {"out": "mine"})
     with pytest.raises(OutputError, match="give another --out"):
-        built(folder_recipe(pictures), tmp_path / "out", overwrite=True)
+        built(folder_recipe(images), tmp_path / "out", overwrite=True)
     assert (tmp_path / "out").read_text() == "mine"
 
 
-def test_an_empty_folder_is_taken(tmp_path: Path, pictures: Path) -> None:
+def test_an_empty_folder_is_taken(tmp_path: Path, images: Path) -> None:
     (tmp_path / "deep" / "out").mkdir(parents=True)
-    assert len(built(folder_recipe(pictures), tmp_path / "deep" / "out")[1]) == 3
-    assert len(built(folder_recipe(pictures), tmp_path / "new" / "deep" / "out")[1]) == 3
+    assert len(built(folder_recipe(images), tmp_path / "deep" / "out")[1]) == 3
+    assert len(built(folder_recipe(images), tmp_path / "new" / "deep" / "out")[1]) == 3
 
 
-def test_another_recipe_is_refused_and_replaces_with_overwrite(tmp_path: Path, pictures: Path) -> None:
+def test_another_recipe_is_refused_and_replaces_with_overwrite(tmp_path: Path, images: Path) -> None:
     out = tmp_path / "out"
-    built(folder_recipe(pictures), out)
+    built(folder_recipe(images), out)
     before = contents(out)
     with pytest.raises(OutputError, match=r"holds another build \(limit: not given there, 2 here\).*--overwrite"):
-        built(folder_recipe(pictures, limit=2), out)
+        built(folder_recipe(images, limit=2), out)
     assert contents(out) == before
-    _, found = built(folder_recipe(pictures, limit=2), out, overwrite=True)
+    _, found = built(folder_recipe(images, limit=2), out, overwrite=True)
     assert list(found) == ["a.png", "b.png"]
-    built(folder_recipe(pictures, limit=2), tmp_path / "anew")
+    built(folder_recipe(images, limit=2), tmp_path / "anew")
     assert contents(out) == contents(tmp_path / "anew")
 
 
-def test_another_source_is_refused(tmp_path: Path, pictures: Path) -> None:
-    built(folder_recipe(pictures), tmp_path / "out")
-    put(pictures, {"d.png": picture(4)})
+def test_another_source_is_refused(tmp_path: Path, images: Path) -> None:
+    built(folder_recipe(images), tmp_path / "out")
+    put(images, {"d.png": make_image(4)})
     with pytest.raises(OutputError, match=r"the source has changed since \(d\.png is new\); --update"):
-        built(folder_recipe(pictures), tmp_path / "out")
+        built(folder_recipe(images), tmp_path / "out")
 
 
-def test_splits_in_another_order_are_another_recipe(tmp_path: Path, pictures: Path) -> None:
-    built(folder_recipe(pictures, splits={"train": 0.5, "test": 0.5}), tmp_path / "out")
+def test_splits_in_another_order_are_another_recipe(tmp_path: Path, images: Path) -> None:
+    built(folder_recipe(images, splits={"train": 0.5, "test": 0.5}), tmp_path / "out")
     with pytest.raises(OutputError, match="holds another build"):
-        built(folder_recipe(pictures, splits={"test": 0.5, "train": 0.5}), tmp_path / "out")
+        built(folder_recipe(images, splits={"test": 0.5, "train": 0.5}), tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -184,45 +184,45 @@ def test_two_builds_at_once_in_one_folder_are_refused(tmp_path: Path) -> None:
         assert folder.resume() == frozenset()
 
 
-def test_foreign_files_beside_a_build_survive(tmp_path: Path, pictures: Path) -> None:
+def test_foreign_files_beside_a_build_survive(tmp_path: Path, images: Path) -> None:
     out = tmp_path / "out"
-    built(folder_recipe(pictures, license="mit"), out)
+    built(folder_recipe(images, license="mit"), out)
     mine = {"notes.txt": "mine", "figures/a.txt": "mine", ".gitattributes": "mine", "assets/logo.png": "mine"}
     mine |= {"LICENSE": "mine"}
     put(out, mine)
-    built(folder_recipe(pictures), out, overwrite=True)
+    built(folder_recipe(images), out, overwrite=True)
     assert {name: (out / name).read_text() for name in mine} == mine
     for name in mine:
         (out / name).unlink()
-    built(folder_recipe(pictures), tmp_path / "anew")
+    built(folder_recipe(images), tmp_path / "anew")
     assert contents(out) == contents(tmp_path / "anew")
 
 
-def test_a_finished_build_is_left_as_it_is(tmp_path: Path, pictures: Path) -> None:
+def test_a_finished_build_is_left_as_it_is(tmp_path: Path, images: Path) -> None:
     out = tmp_path / "out"
-    first, _ = built(folder_recipe(pictures), out)
+    first, _ = built(folder_recipe(images), out)
     stamps = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
     for how in ({}, {"retry_failed": True}):
-        assert built(folder_recipe(pictures), out, **how)[0].tally.to_json() == first.tally.to_json()
+        assert built(folder_recipe(images), out, **how)[0].tally.to_json() == first.tally.to_json()
         assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == stamps
 
 
 @pytest.mark.parametrize("leftover", [".build.new", ".build.gone"])
-def test_leftovers_of_a_killed_run_go_away(tmp_path: Path, pictures: Path, leftover: str) -> None:
+def test_leftovers_of_a_killed_run_go_away(tmp_path: Path, images: Path, leftover: str) -> None:
     out = tmp_path / "out"
     put(out, {f"{leftover}/state.json.partial": "half"})
-    built(folder_recipe(pictures), out)
+    built(folder_recipe(images), out)
     before = contents(out)
     put(out, {f"{leftover}/state.json": "{}"})
-    built(folder_recipe(pictures), out)
+    built(folder_recipe(images), out)
     assert contents(out) == before
     assert not (out / leftover).exists()
 
 
-def test_nothing_of_this_machine_is_published(tmp_path: Path, pictures: Path) -> None:
+def test_nothing_of_this_machine_is_published(tmp_path: Path, images: Path) -> None:
     rows = "".join(json.dumps({"file_name": name}) + "\n" for name in ("broken.png", "../x.png"))
-    put(pictures, {"broken.png": b"broken", "metadata.jsonl": rows})
-    built(folder_recipe(pictures), tmp_path / "out")
+    put(images, {"broken.png": b"broken", "metadata.jsonl": rows})
+    built(folder_recipe(images), tmp_path / "out")
     for name, data in contents(tmp_path / "out").items():
         assert str(tmp_path).encode() not in data, name
 

@@ -74,7 +74,7 @@ def test_path_keeps_within_tolerance_of_a_round_mask():
 
 
 @given(arrays(np.bool_, (12, 16)).filter(np.any))
-def test_any_mask_has_an_outline_inside_the_picture(mask):
+def test_any_mask_has_an_outline_inside_the_image(mask):
     for ring in rings_of(svg_path(mask_coverage(Mask.from_array(mask), (32, 24)))):
         assert ring.min() >= 0
         assert (ring.max(axis=0) <= [32, 24]).all()

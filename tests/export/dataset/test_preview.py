@@ -27,15 +27,15 @@ from datasetkit.export.dataset.preview import view_record, write_preview
 HOSTILE = "</script><script>document.title='owned'</script> \"'><img src=x onerror=alert(1)> {{ 7*7 }} <!-- & ]]>"
 
 
-def picture(width: int, height: int) -> EncodedImage:
+def make_image(width: int, height: int) -> EncodedImage:
     buffer = io.BytesIO()
     Image.new("RGB", (width, height), (90, 120, 150)).save(buffer, "PNG")
     return EncodedImage(buffer.getvalue(), "picture.png", width, height)
 
 
 def plain(description: str | None, record_id: str = "a", size_wh: tuple[int, int] = (40, 30), **parts) -> Record:
-    image = picture(*size_wh)
-    source = Provenance("train/picture.png", "cc0-1.0", hashlib.sha256(image.data).hexdigest())
+    image = make_image(*size_wh)
+    source = Provenance("train/image.png", "cc0-1.0", hashlib.sha256(image.data).hexdigest())
     return Record(record_id, record_id, image, description, source, **parts)
 
 
@@ -167,7 +167,7 @@ def test_policy_admits_the_one_script_and_no_address(tmp_path):
     ("size_wh", "shown_wh"),
     [((2000, 1000), (640, 320)), ((400, 600), (400, 600)), ((1, 1), (512, 512)), ((3000, 1), (640, 1))],
 )
-def test_pictures_are_shown_at_a_sensible_size(size_wh, shown_wh):
+def test_images_are_shown_at_a_sensible_size(size_wh, shown_wh):
     view = view_record(plain(None, size_wh=size_wh))
     assert view.size_wh == shown_wh
     assert view.pieces == ()

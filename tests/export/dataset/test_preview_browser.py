@@ -43,7 +43,7 @@ HOSTILE = (
 TEXT = "Two cats beside a dog near the sea."
 
 
-def picture() -> EncodedImage:
+def make_image() -> EncodedImage:
     buffer = io.BytesIO()
     Image.new("RGB", (400, 300), (90, 120, 150)).save(buffer, "JPEG")
     return EncodedImage(buffer.getvalue(), "picture.jpg", 400, 300)
@@ -57,7 +57,7 @@ def box(object_id: int, left: int, top: int, category: str, status: ObjectStatus
 
 
 def record(record_id: str, description: str | None, **parts) -> Record:
-    image = picture()
+    image = make_image()
     source = Provenance("picture.jpg", "cc0-1.0", hashlib.sha256(image.data).hexdigest())
     return Record(record_id, record_id, image, description, source, **parts)
 
@@ -275,7 +275,7 @@ def test_narrow_page_does_not_scroll_sideways(show, colour_scheme):
     assert (background == "rgb(20, 20, 22)") == (colour_scheme == "dark")
 
 
-def test_pictures_load_and_carry_their_masks(show):
+def test_images_load_and_carry_their_masks(show):
     page = show(cats("a"))
     assert page.locator("img").evaluate("e => e.decode().then(() => e.naturalWidth)") == 400
     stage, svg = page.locator(".stage").bounding_box(), page.locator(".stage svg").bounding_box()

@@ -88,7 +88,7 @@ def test_plain_load_dataset_gives_the_rows_that_were_written(tmp_path: Path, str
     size = write(tmp_path / "shard.parquet", items, overlay=overlay)
     dataset = load(tmp_path / "shard.parquet", tmp_path / "cache", streaming=streaming)
     assert size == ShardSize(5, (tmp_path / "shard.parquet").stat().st_size)
-    assert [picture["image"].size for picture in dataset] == [(9, 6)] * 5
+    assert [image["image"].size for image in dataset] == [(9, 6)] * 5
     assert ("overlay" in dataset.column_names) == overlay
     rows = undecoded(dataset)
     assert rows == [record_to_row(item, overlay_of(item) if overlay else None) for item in items]
@@ -125,22 +125,22 @@ def test_layout_is_the_measured_one(tmp_path: Path) -> None:
         for i in range(metadata.num_columns)
     }
     for name, leaf in leaves.items():
-        picture = name in {"image.bytes", "overlay.bytes"}
-        assert leaf.compression == ("UNCOMPRESSED" if picture else "ZSTD"), name
+        image = name in {"image.bytes", "overlay.bytes"}
+        assert leaf.compression == ("UNCOMPRESSED" if image else "ZSTD"), name
         assert leaf.has_offset_index, name
-        assert leaf.has_dictionary_page is False or not picture, name
+        assert leaf.has_dictionary_page is False or not image, name
     assert set(leaves["image.bytes"].encodings) == {"PLAIN", "RLE"}
 
 
-def test_large_pictures_make_small_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_images_make_small_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     image = png((60, 60))
-    monkeypatch.setattr(shards, "ROW_GROUP_PICTURE_BYTES", 3 * len(image.data))
+    monkeypatch.setattr(shards, "ROW_GROUP_IMAGE_BYTES", 3 * len(image.data))
     write(tmp_path / "shard.parquet", [plain_record(number, image) for number in range(7)], overlay=False)
     metadata = pq.read_metadata(tmp_path / "shard.parquet")
     assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == [3, 3, 1]
 
 
-def test_equal_pictures_share_pages_after_an_insertion(tmp_path: Path) -> None:
+def test_equal_images_share_pages_after_an_insertion(tmp_path: Path) -> None:
     """Content-defined chunking: a row put in front moves the page borders with the content."""
     random = np.random.default_rng(0)
     items = [plain_record(number, EncodedImage(random.bytes(68_000), "x.jpg", 9, 6)) for number in range(40)]

@@ -56,7 +56,7 @@ def check_coco(images: Path, path: Path, masks: dict[str, list[np.ndarray]]) -> 
         for one, other in zip(found, expected, strict=False):
             same += np.array_equal(one, other)
             different += not np.array_equal(one, other)
-    print(f"{path.name}: supervision reads {len(dataset)} pictures; masks equal {same}, different {different}")
+    print(f"{path.name}: supervision reads {len(dataset)} images; masks equal {same}, different {different}")
     return different
 
 
@@ -72,7 +72,7 @@ def check_yolo(folder: Path, split: str, masks: dict[str, list[np.ndarray]], is_
             ious.append(np.count_nonzero(one & other) / np.count_nonzero(one | other))
     equal = sum(iou == 1 for iou in ious)
     print(
-        f"yolo-seg {split}: supervision reads {len(dataset)} pictures, {len(ious)} objects; masks equal {equal}, "
+        f"yolo-seg {split}: supervision reads {len(dataset)} images, {len(ious)} objects; masks equal {equal}, "
         f"mean IoU {np.mean(ious):.6f}, least {min(ious):.6f}"
     )
 

@@ -160,7 +160,7 @@ def test_equal_masks_of_one_record_stay_apart(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("ids", "expected"),
     [(["7", "5"], [7, 5]), (["7", "07"], [1, 2]), (["7", "x"], [1, 2]), (["7", "7"], [1, 2])],
-    ids=["numbers", "leading zero", "no number", "two pictures of one id"],
+    ids=["numbers", "leading zero", "no number", "two images of one id"],
 )
 def test_ids_of_the_source_stay_where_they_can(tmp_path: Path, ids: list[str], expected: list[int]) -> None:
     rows = rows_of([record(0), record(1)], overlay=False)

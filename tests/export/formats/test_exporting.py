@@ -32,7 +32,7 @@ def test_equal_datasets_give_equal_bytes(small: Path, tmp_path: Path, name: str)
 
 
 @EVERY_FORMAT
-def test_picture_bytes_pass_through_untouched(small: Path, tmp_path: Path, name: str) -> None:
+def test_image_bytes_pass_through_untouched(small: Path, tmp_path: Path, name: str) -> None:
     export_folder(small, name, tmp_path / "out")
     written = b"".join(contents(tmp_path / "out").values())
     for item in records(small).values():
@@ -193,13 +193,13 @@ def test_names_are_safe(tmp_path: Path, name: str, expected: str) -> None:
     rows = rows_of([bare_record(0)], overlay=False)
     rows[0]["image"]["path"] = name
     write_folder(tmp_path / "in", {"train": [rows]}, described=False)
-    (picture,) = BuiltDataset(tmp_path / "in").pictures("train")
-    assert picture.name == expected
+    (image,) = BuiltDataset(tmp_path / "in").images("train")
+    assert image.name == expected
 
 
-def test_what_is_no_picture_is_told(tmp_path: Path) -> None:
+def test_what_is_no_image_is_told(tmp_path: Path) -> None:
     rows = rows_of([bare_record(0)], overlay=False)
-    rows[0]["image"] = {"bytes": b"no picture", "path": "x"}
+    rows[0]["image"] = {"bytes": b"no image", "path": "x"}
     write_folder(tmp_path / "in", {"train": [rows]}, described=False)
     with pytest.raises(DatasetkitError, match=r"image\.bytes of x are not an image"):
         export_folder(tmp_path / "in", "coco", tmp_path / "out")

@@ -47,6 +47,6 @@ def test_a_build_reads_records_back(mini: Path, tmp_path: Path) -> None:
 def test_names_are_unique_and_stay_inside(small: Path, tmp_path: Path) -> None:
     export_folder(small, "imagefolder", tmp_path / "out", split="train")
     names = sorted(path.name for path in (tmp_path / "out" / "train").iterdir())
-    pictures = ["0.png", "00000001-1-1.png", "1.png", "2.png"]
-    assert names == [*pictures, "metadata.parquet"]
+    images = ["0.png", "00000001-1-1.png", "1.png", "2.png"]
+    assert names == [*images, "metadata.parquet"]
     assert not (tmp_path / "out" / "test").exists()

@@ -99,7 +99,7 @@ def test_tasks_hold_masks_spans_and_what_belongs_together(small: Path, tmp_path:
         assert [(span["start"], span["end"], span["labels"]) for span in spans] == [
             (phrase.start, phrase.end, [phrase.status.value]) for phrase in source.phrases
         ]
-    assert len({task["data"]["image"] for task in tasks}) == 3, "two records share one picture"
+    assert len({task["data"]["image"] for task in tasks}) == 3, "two records share one image"
     (bare,) = json.loads((out / "tasks_test.json").read_text(encoding="utf-8"))
     assert bare["data"]["description"] == ""
     assert bare["annotations"] == [{"result": []}]

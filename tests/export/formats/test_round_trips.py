@@ -37,7 +37,7 @@ from tests.export.format_trips import (
     write_odd_coco,
     write_rich,
 )
-from tests.pipeline.builders import picture, put
+from tests.pipeline.builders import make_image, put
 
 Edit = Callable[[dict[str, Any]], None]
 
@@ -361,7 +361,7 @@ def test_names_that_cannot_stay_are_told(tmp_path: Path) -> None:
 
 def test_turned_images_come_back(tmp_path: Path) -> None:
     source = write_odd_coco(tmp_path / "in")
-    put(tmp_path / "in" / "images", {"plain.png": picture(5, orientation=3)})
+    put(tmp_path / "in" / "images", {"plain.png": make_image(5, orientation=3)})
     build_of(source, tmp_path / "out")
     assert coco_and_back(tmp_path / "out", tmp_path) == rows(tmp_path / "out")
     assert Manifest.read(tmp_path / "train").tally.to_json()["notices"]["other_bytes"] == 1
@@ -419,7 +419,7 @@ def test_rows_of_an_imagefolder_may_be_edited(rich: Path, tmp_path: Path) -> Non
     table.append(table[0] | {"language": "fr"})
     # As other writers type it: long texts, 64-bit numbers, no metadata.
     pq.write_table(pa.Table.from_pylist(table), path)
-    (tmp_path / "export" / "train" / "more.png").write_bytes(picture(40))
+    (tmp_path / "export" / "train" / "more.png").write_bytes(make_image(40))
     build_of({"name": "folder", "folder": tmp_path / "export"}, tmp_path / "out")
     found = rows(tmp_path / "out")
     assert [row["record_id"] for row in found["train"]] == ["record 0", "train/1.png", "train/more.png"]

@@ -52,7 +52,7 @@ def test_load_dataset_opens_the_shards(mini: Path, tmp_path: Path) -> None:
         np.testing.assert_array_equal(ids > 0, covered)
     losses = {loss.name: loss.count for loss in result.losses}
     assert "covered_objects" not in losses, "small objects are drawn over large ones"
-    assert losses["covered_pixels"] == 5 * hidden, "each of the twenty pictures has five records"
+    assert losses["covered_pixels"] == 5 * hidden, "each of the twenty images has five records"
 
 
 def test_samples_of_which_nothing_is_known_load_beside_full_ones(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_keys_have_no_dot_and_members_no_time(small: Path, tmp_path: Path) -> No
     }
 
 
-def test_pictures_of_several_formats_get_one_ending(tmp_path: Path) -> None:
+def test_images_of_several_formats_get_one_ending(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (32, 24)).save(buffer, "JPEG")
     image = replace(png((24, 32)), data=buffer.getvalue(), name="b.JPEG")

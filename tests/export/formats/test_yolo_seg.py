@@ -86,11 +86,11 @@ def test_labels_are_classes_and_fractions(small: Path, tmp_path: Path) -> None:
     config = yaml.safe_load((tmp_path / "out" / "data.yaml").read_text())
     names = {0: "cat", 1: "object", 2: "person"}
     assert config == {"train": "images/train", "test": "images/test", "names": names}
-    pictures = sorted((tmp_path / "out" / "images" / "train").iterdir())
+    images = sorted((tmp_path / "out" / "images" / "train").iterdir())
     labels = sorted((tmp_path / "out" / "labels" / "train").iterdir())
-    assert [path.stem for path in pictures] == [path.stem for path in labels]
+    assert [path.stem for path in images] == [path.stem for path in labels]
     first = next(iter(records(small).values()))
-    assert pictures[0].read_bytes() == first.image.data
+    assert images[0].read_bytes() == first.image.data
     lines = labels[0].read_text().splitlines()
     assert [line.split()[0] for line in lines] == ["0", "0", "2"]
     for rounded in (np.floor, np.rint):  # readers do the one or the other

@@ -20,7 +20,7 @@ QUESTIONS = (
 
 
 class Rows(list):
-    """A list of rows that can give them without their pictures, as datasets do."""
+    """A list of rows that can give them without their images, as datasets do."""
 
     column_names = ("image", "description", "objects", "phrases", "questions", "record_id")
 
@@ -44,6 +44,6 @@ def examples_of(family: TinyFamily, *rows: dict[str, Any], **options: Any) -> Ex
     return read_examples(data_of(given), TextOptions(**({"tasks": ("vqa",)} | options)), dialogue)
 
 
-def with_pictures(examples: Examples, image_ids: Sequence[str | None]) -> Examples:
-    """The same examples, whose rows are of these pictures."""
+def with_images(examples: Examples, image_ids: Sequence[str | None]) -> Examples:
+    """The same examples, whose rows are of these images."""
     return replace(examples, data=replace(examples.data, image_ids=image_ids))

@@ -1,4 +1,4 @@
-"""Whole runs of ablation, of a model in which one head carries all that pictures and questions say."""
+"""Whole runs of ablation, of a model in which one head carries all that images and questions say."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def questions() -> Examples:
     family = planted()
     examples = examples_of(family, *(asked_row(number) for number in range(ROWS)))
     dialogue = Dialogue(family.processor, family.model.config)
-    images, prompts = zip(*((examples.picture(one), one.prompt) for one in examples.items), strict=True)
+    images, prompts = zip(*((examples.image(one), one.prompt) for one in examples.items), strict=True)
     answers = write(family.model, dialogue, images, prompts, 1)
     items = tuple(replace(one, response=answer) for one, answer in zip(examples.items, answers, strict=True))
     return Examples(examples.data, items, ())

@@ -17,7 +17,7 @@ from datasetkit.hi_scoring.ablation.results import FACTS_NAME, Ablations
 from datasetkit.hi_scoring.ablation.table import verdicts
 from datasetkit.hi_scoring.runs.drops import read_drops
 from datasetkit.hi_scoring.scores.results import Head
-from tests.hi_scoring.ablation.asked import asked_row, examples_of, with_pictures
+from tests.hi_scoring.ablation.asked import asked_row, examples_of, with_images
 from tests.hi_scoring.ablation.runs import PLANTED, ROWS, bench_of, contents, planted, questions, ranking_of, run
 from tests.hi_scoring.killed import moments_tried
 
@@ -183,9 +183,9 @@ def test_overwriting_measures_equal_results_anew(tmp_path: Path, folder: Path) -
 
 
 def test_rows_that_cannot_be_used_are_counted_and_named(tmp_path: Path, folder: Path) -> None:
-    damaged = asked_row(2) | {"image": {"bytes": b"no picture", "path": None}}
+    damaged = asked_row(2) | {"image": {"bytes": b"no image", "path": None}}
     rows = [asked_row(0), asked_row(1), damaged, asked_row(3), asked_row(4), asked_row(5, ("what ?", " ", ""))]
-    examples = with_pictures(examples_of(planted(), *rows), ["a", "a", "b", "b", "c", "d"])
+    examples = with_images(examples_of(planted(), *rows), ["a", "a", "b", "b", "c", "d"])
     found = run(tmp_path / "out", ranking_of(folder, PLANTED), bench_of(examples), modes=("zero",))
     assert found.facts["n"] == 3
     assert found.facts["rows"] == {"read": 6, "used": 4, "dropped": 2}
@@ -221,7 +221,7 @@ def test_memory_that_does_not_suffice_ends_a_run_and_finished_conditions_stay(tm
 
 def test_what_cannot_be_resampled_is_refused_before_anything_is_measured(tmp_path: Path, folder: Path) -> None:
     alone = examples_of(planted(), asked_row(0))
-    with pytest.raises(SourceError, match="one picture alone for vqa"):
+    with pytest.raises(SourceError, match="one image alone for vqa"):
         run(tmp_path / "out", ranking_of(folder, PLANTED), bench_of(alone), modes=("zero", "resample"))
     assert not (tmp_path / "out").exists()
 

@@ -10,7 +10,7 @@ from tokenizers import normalizers
 from datasetkit.core.errors import ModelError
 from datasetkit.hi_scoring.ablation.asking import Asker
 from datasetkit.hi_scoring.ablation.editors import HeadEditor, ZeroHeads
-from datasetkit.hi_scoring.ablation.vision import SeenPictures
+from datasetkit.hi_scoring.ablation.vision import SeenImages
 from datasetkit.hi_scoring.data.examples import Examples
 from datasetkit.hi_scoring.model.dialogue import Dialogue
 from datasetkit.hi_scoring.model.writing import write
@@ -28,7 +28,7 @@ WRITING = WritingOptions(caption_tokens=5, answer_tokens=2)
 
 def asker_of(family: TinyFamily, examples: Examples) -> Asker:
     dialogue = Dialogue(family.processor, family.model.config)
-    return Asker(family.model, dialogue, examples, SeenPictures(family.model))
+    return Asker(family.model, dialogue, examples, SeenImages(family.model))
 
 
 def state(family: TinyFamily) -> tuple[object, ...]:
@@ -51,7 +51,7 @@ def test_answers_have_the_probability_of_their_first_token_at_the_last_prompt_po
     assert state(family) == before
     for example, one in zip(examples.items, said, strict=True):
         prompt = dialogue.prompt(example.prompt)
-        images = [examples.picture(example)]
+        images = [examples.image(example)]
         answered = dialogue.encode(images, [prompt], [example.response])["input_ids"][0]
         slots, _ = dialogue.response(answered, prompt, example.response)
         logits = ablated_logits(
@@ -71,7 +71,7 @@ def test_without_an_editor_the_model_says_what_it_says() -> None:
     said = asker_of(family, examples).ask(None, WRITING, 3, done.append)
     for example, one in zip(examples.items, said, strict=True):
         most = 5 if example.task == "caption" else 2
-        assert [one.text] == write(family.model, dialogue, [examples.picture(example)], [example.prompt], most)
+        assert [one.text] == write(family.model, dialogue, [examples.image(example)], [example.prompt], most)
     assert done == [3, 4, 7, 8]
 
 
@@ -86,7 +86,7 @@ def test_answers_have_the_probability_of_all_spellings_that_are_right() -> None:
     said = asker_of(family, examples).ask(None, WRITING, 4, lambda _: None)
     dialogue, vocabulary = Dialogue(family.processor, family.model.config), family.processor.tokenizer.get_vocab()
     for example, one, words in zip(examples.items, said, (("red", "square"), ("no",), ("a",)), strict=False):
-        inputs = dialogue.encode([examples.picture(example)], [dialogue.prompt(example.prompt)], None)
+        inputs = dialogue.encode([examples.image(example)], [dialogue.prompt(example.prompt)], None)
         with torch.no_grad():
             probabilities = family.model(**inputs).logits[0, -1].softmax(-1)
         assert one.probability == pytest.approx(
@@ -118,23 +118,23 @@ def test_an_example_that_does_not_fit_alone_ends_it_and_is_named() -> None:
 def test_features_that_are_kept_give_way_before_a_batch_is_halved() -> None:
     family = tiny("llava")
     examples = examples_of(family)
-    dialogue, pictures = Dialogue(family.processor, family.model.config), SeenPictures(family.model)
-    asker = Asker(family.model, dialogue, examples, pictures)
+    dialogue, images = Dialogue(family.processor, family.model.config), SeenImages(family.model)
+    asker = Asker(family.model, dialogue, examples, images)
     expected = asker.ask(None, WRITING, 2, lambda _: None)
-    assert pictures._features
+    assert images._features
     asked: list[Sequence[int]] = []
 
     def editor_of(places: Sequence[int]) -> HeadEditor:
         """Memory is short while anything is kept."""
         asked.append(places)
-        if pictures._features:
+        if images._features:
             raise torch.OutOfMemoryError
         return ZeroHeads({})
 
     said = asker.ask(editor_of, WRITING, 2, lambda _: None)
     assert [one.text for one in said] == [one.text for one in expected]
     assert [len(places) for places in asked] == [2, 2, 2]
-    assert not pictures._features
+    assert not images._features
 
 
 def test_nothing_is_left_on_the_model_when_an_edit_fails() -> None:

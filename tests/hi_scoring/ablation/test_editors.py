@@ -16,7 +16,7 @@ from datasetkit.hi_scoring.ablation.editors import (
     ZeroHeads,
 )
 from datasetkit.hi_scoring.ablation.references import References
-from datasetkit.hi_scoring.ablation.vision import SeenPictures
+from datasetkit.hi_scoring.ablation.vision import SeenImages
 from datasetkit.hi_scoring.attention import AttentionCall, instrumented
 from datasetkit.hi_scoring.data.examples import Examples
 from datasetkit.hi_scoring.model.dialogue import Dialogue
@@ -42,7 +42,7 @@ def encoded(family: TinyFamily, examples: Examples, places: tuple[int, ...], *, 
     dialogue = Dialogue(family.processor, family.model.config)
     chosen = [examples.items[place] for place in places]
     return dialogue.encode(
-        [examples.picture(one) for one in chosen],
+        [examples.image(one) for one in chosen],
         [dialogue.prompt(one.prompt) for one in chosen],
         [one.response + dialogue.closing for one in chosen] if said else None,
     )
@@ -50,7 +50,7 @@ def encoded(family: TinyFamily, examples: Examples, places: tuple[int, ...], *, 
 
 def editor_of(mode: str, family: TinyFamily, examples: Examples) -> HeadEditor:
     dialogue = Dialogue(family.processor, family.model.config)
-    references = References(family.model, dialogue, examples, SeenPictures(family.model))
+    references = References(family.model, dialogue, examples, SeenImages(family.model))
     if mode == "resample":
         return ResampledHeads(CHOSEN, references.donated(DONORS, CHOSEN))
     return ZeroHeads(CHOSEN) if mode == "zero" else MeanHeads(CHOSEN, MEANS, references.image_slots((0, 1, 2)))

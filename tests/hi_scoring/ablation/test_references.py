@@ -7,10 +7,10 @@ import torch
 
 from datasetkit.core.errors import ModelError, SourceError
 from datasetkit.hi_scoring.ablation.references import References, donors_of
-from datasetkit.hi_scoring.ablation.vision import SeenPictures
+from datasetkit.hi_scoring.ablation.vision import SeenImages
 from datasetkit.hi_scoring.data.examples import Examples
 from datasetkit.hi_scoring.model.dialogue import Dialogue
-from tests.hi_scoring.ablation.asked import QUESTIONS, asked_row, examples_of, with_pictures
+from tests.hi_scoring.ablation.asked import QUESTIONS, asked_row, examples_of, with_images
 from tests.hi_scoring.ablation.slow import heads_out
 from tests.hi_scoring.tiny_models import TinyFamily, family_params, tiny
 from tests.precision import TOLERANCE
@@ -20,19 +20,19 @@ pytestmark = pytest.mark.usefixtures("in_float64")
 
 def references_of(family: TinyFamily, examples: Examples) -> References:
     dialogue = Dialogue(family.processor, family.model.config)
-    return References(family.model, dialogue, examples, SeenPictures(family.model))
+    return References(family.model, dialogue, examples, SeenImages(family.model))
 
 
 @pytest.mark.numeric
 @pytest.mark.parametrize("name", family_params("llava", "paligemma2", "gemma3", "qwen2_vl"))
-def test_means_are_over_every_token_of_every_example_those_of_pictures_apart(name: str) -> None:
+def test_means_are_over_every_token_of_every_example_those_of_images_apart(name: str) -> None:
     family = tiny(name)
     examples = examples_of(family, tasks=("caption", "vqa"))
     dialogue = Dialogue(family.processor, family.model.config)
     outputs, shown = [], []
     for one in examples.items:
         said = one.response + dialogue.closing
-        inputs = dialogue.encode([examples.picture(one)], [dialogue.prompt(one.prompt)], [said])
+        inputs = dialogue.encode([examples.image(one)], [dialogue.prompt(one.prompt)], [said])
         outputs.append(heads_out(family, inputs)[0])
         shown.append(inputs["input_ids"][0] == family.model.config.image_token_id)
     is_image = torch.cat(shown)
@@ -85,13 +85,13 @@ def test_slots_of_image_tokens_are_those_of_prompts_alone() -> None:
     chosen = [examples.items[place] for place in (2, 1)]
     assert len(chosen[0].prompt) < len(chosen[1].prompt)
     inputs = dialogue.encode(
-        [examples.picture(one) for one in chosen], [dialogue.prompt(one.prompt) for one in chosen], None
+        [examples.image(one) for one in chosen], [dialogue.prompt(one.prompt) for one in chosen], None
     )
     assert torch.equal(found, inputs["input_ids"] == family.model.config.image_token_id)
     assert found.sum(1).tolist() == [36, 36]
 
 
-def test_donors_are_of_other_pictures_and_of_the_same_task_each_equally_likely() -> None:
+def test_donors_are_of_other_images_and_of_the_same_task_each_equally_likely() -> None:
     rows = [asked_row(0, *QUESTIONS), asked_row(1), asked_row(2), asked_row(3, *QUESTIONS[:2])]
     examples = examples_of(tiny("llava"), *rows, tasks=("caption", "vqa"))
     drawn: Counter[int] = Counter()
@@ -108,17 +108,17 @@ def test_donors_are_of_other_pictures_and_of_the_same_task_each_equally_likely()
     assert donors_of(examples, 3) == donors_of(examples, 3)
 
 
-def test_no_donor_is_another_row_of_the_same_picture() -> None:
+def test_no_donor_is_another_row_of_the_same_image() -> None:
     rows = [asked_row(number) for number in range(5)]
-    examples = with_pictures(examples_of(tiny("llava"), *rows), ["a", "b", "a", "a", None])
+    examples = with_images(examples_of(tiny("llava"), *rows), ["a", "b", "a", "a", None])
     drawn = [donors_of(examples, seed) for seed in range(100)]
     for place, possible in enumerate([{1, 4}, {0, 2, 3, 4}, {1, 4}, {1, 4}, {0, 1, 2, 3}]):
         assert {donors[place] for donors in drawn} == possible
 
 
-def test_donors_of_one_picture_alone_are_refused() -> None:
+def test_donors_of_one_image_alone_are_refused() -> None:
     alone = examples_of(tiny("llava"), asked_row(0, *QUESTIONS))
-    twice = with_pictures(examples_of(tiny("llava"), asked_row(0), asked_row(1)), ["a", "a"])
+    twice = with_images(examples_of(tiny("llava"), asked_row(0), asked_row(1)), ["a", "a"])
     for examples in (alone, twice):
-        with pytest.raises(SourceError, match=r"one picture alone for vqa.*leave out the mode resample"):
+        with pytest.raises(SourceError, match=r"one image alone for vqa.*leave out the mode resample"):
             donors_of(examples, 0)

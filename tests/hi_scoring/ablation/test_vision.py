@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from datasetkit.hi_scoring.ablation import vision
-from datasetkit.hi_scoring.ablation.vision import SeenPictures
+from datasetkit.hi_scoring.ablation.vision import SeenImages
 from tests.hi_scoring.attention.running import LONG, SHORT, batch_of, generate
 from tests.hi_scoring.tiny_models import TinyFamily, family_params, tiny
 
@@ -40,13 +40,13 @@ def logits(family: TinyFamily, texts: tuple[str, ...]) -> Tensor:
 def test_a_batch_is_seen_once_and_says_the_same(name: str) -> None:
     family = tiny(name)
     expected = logits(family, (LONG, SHORT))
-    pictures = SeenPictures(family.model)
+    images = SeenImages(family.model)
     with torch.inference_mode(), counted(family) as runs:
         for _ in range(3):
-            with pictures.of((0, 1)):
+            with images.of((0, 1)):
                 assert torch.equal(logits(family, (LONG, SHORT)), expected)
         assert runs == [1]
-        with pictures.of((0,)):
+        with images.of((0,)):
             logits(family, (LONG,))
         assert runs == [2]
         logits(family, (LONG, SHORT))
@@ -55,13 +55,13 @@ def test_a_batch_is_seen_once_and_says_the_same(name: str) -> None:
 
 def test_what_does_not_fit_is_computed_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     family = tiny("llava")
-    # Features of one picture: 36 tokens of 64 numbers.
+    # Features of one image: 36 tokens of 64 numbers.
     monkeypatch.setattr(vision, "_LIMIT", 36 * 64 * 4)
-    pictures = SeenPictures(family.model)
+    images = SeenImages(family.model)
     with torch.inference_mode(), counted(family) as runs:
         for rows, texts in (((0, 1), (LONG, SHORT)), ((0,), (LONG,)), ((1,), (SHORT,))):
             for _ in range(2):
-                with pictures.of(rows):
+                with images.of(rows):
                     logits(family, texts)
         assert runs == [2 + 1 + 2]
 
@@ -71,7 +71,7 @@ def test_nothing_is_left_on_the_model_also_when_the_body_raises() -> None:
     before = dict(vars(model.base_model))
 
     def failing() -> None:
-        with SeenPictures(model).of((0,)):
+        with SeenImages(model).of((0,)):
             assert "get_image_features" in vars(model.base_model)
             raise ZeroDivisionError
 
@@ -82,21 +82,21 @@ def test_nothing_is_left_on_the_model_also_when_the_body_raises() -> None:
 
 def test_features_give_way_once_and_for_all_where_memory_runs_out() -> None:
     family = tiny("llava")
-    pictures, calls = SeenPictures(family.model), list[tuple[int, ...]]()
+    images, calls = SeenImages(family.model), list[tuple[int, ...]]()
 
     def seen(rows: tuple[int, ...]) -> Tensor:
-        with pictures.of(rows):
+        with images.of(rows):
             return logits(family, (LONG, SHORT))
 
     def short(rows: tuple[int, ...], error: Exception) -> Tensor:
         calls.append(rows)
-        if pictures._features:
+        if images._features:
             raise error
         return seen(rows)
 
     with torch.inference_mode(), counted(family) as runs:
         expected = seen((0, 1))
-        assert torch.equal(pictures.giving_way(short)((0, 1), torch.OutOfMemoryError()), expected)
+        assert torch.equal(images.giving_way(short)((0, 1), torch.OutOfMemoryError()), expected)
         assert calls == [(0, 1)] * 2
         for _ in range(2):
             seen((0, 1))
@@ -106,17 +106,17 @@ def test_features_give_way_once_and_for_all_where_memory_runs_out() -> None:
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("out"), RuntimeError("a bug"), ZeroDivisionError()])
 def test_errors_that_features_do_not_mend_are_raised(error: Exception) -> None:
     family = tiny("llava")
-    pictures, calls = SeenPictures(family.model), list[None]()
+    images, calls = SeenImages(family.model), list[None]()
 
     def failing() -> None:
         calls.append(None)
         raise error
 
     with pytest.raises(type(error)):
-        pictures.giving_way(failing)()
+        images.giving_way(failing)()
     assert len(calls) == 1
-    with torch.inference_mode(), pictures.of((0, 1)):
+    with torch.inference_mode(), images.of((0, 1)):
         logits(family, (LONG, SHORT))
     with pytest.raises(type(error)):
-        pictures.giving_way(failing)()
+        images.giving_way(failing)()
     assert len(calls) == (2 if isinstance(error, ZeroDivisionError) else 3)

@@ -21,7 +21,7 @@ NEW_TOKENS = 9
 
 
 def batch_of(family: TinyFamily, *texts: str) -> dict[str, Any]:
-    """A left-padded batch, a picture and a text each."""
+    """A left-padded batch, an image and a text each."""
     pixels = np.random.default_rng(0).integers(0, 256, (len(texts), 60, 84, 3), dtype=np.uint8)
     content = [[{"type": "image"}, {"type": "text", "text": text}] for text in texts]
     if family.processor.chat_template is None:
@@ -31,7 +31,7 @@ def batch_of(family: TinyFamily, *texts: str) -> dict[str, Any]:
             family.processor.apply_chat_template([{"role": "user", "content": part}], add_generation_prompt=True)
             for part in content
         ]
-    images = [[Image.fromarray(picture)] for picture in pixels]
+    images = [[Image.fromarray(image)] for image in pixels]
     inputs = dict(family.processor(images=images, text=prompts, padding=True, padding_side="left", return_tensors="pt"))
     # PaliGemma adds them.
     inputs.pop("labels", None)
@@ -65,7 +65,7 @@ def generate(family: TinyFamily, inputs: dict[str, Any], **options: Any) -> Any:
         do_sample=False,
         return_dict_in_generate=True,
         output_logits=True,
-        # Random weights would, and then the model looks for its picture.
+        # Random weights would, and then the model looks for its image.
         suppress_tokens=[family.model.config.image_token_id],
         **options,
     )

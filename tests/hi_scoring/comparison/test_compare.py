@@ -92,9 +92,7 @@ def test_an_adapter_is_plain_peft_and_says_what_its_cell_says(finished: Path, ce
     loaded = PeftModel.from_pretrained(fresh(), str(folder / "adapter")).eval()
     base = fresh()
     with torch.no_grad():
-        inputs = dialogue_of().encode(
-            [bench.train.picture(bench.train.items[0])], [dialogue_of().prompt("what ?")], None
-        )
+        inputs = dialogue_of().encode([bench.train.image(bench.train.items[0])], [dialogue_of().prompt("what ?")], None)
         assert not torch.equal(loaded(**inputs).logits, base(**inputs).logits)
     found = evaluate(loaded, dialogue_of(), bench.tests["test"], None, bench.writing, bench.batch)
     written = pq.read_table(folder / "predictions_test.parquet")

@@ -24,7 +24,7 @@ from datasetkit.export.publish.hub.push import push
 from datasetkit.hi_scoring.data.datasets import open_data
 from datasetkit.hi_scoring.data.reading import read_sample
 from tests.export.folders import record, rows_of, write_folder
-from tests.hi_scoring.pictures import TEXT, sample
+from tests.hi_scoring.images import TEXT, sample
 from tests.hi_scoring.scored import png
 from tests.hub.server import HubServer
 
@@ -51,7 +51,7 @@ def mask_png(number: int) -> bytes:
 
 
 def imagefolder(folder: Path, count: int = 3) -> Path:
-    """Pictures with texts and one mask each, as ``datasets`` reads them."""
+    """Images with texts and one mask each, as ``datasets`` reads them."""
     folder.mkdir(parents=True)
     lines = []
     for number in range(count):
@@ -63,7 +63,7 @@ def imagefolder(folder: Path, count: int = 3) -> Path:
 
 
 def parquet(folder: Path, count: int = 3) -> Path:
-    """Rows of anybody in one file: picture, text, a list of masks."""
+    """Rows of anybody in one file: image, text, a list of masks."""
     folder.mkdir(parents=True)
     rows = {
         "image": [{"bytes": png(sample(number).image), "path": None} for number in range(count)],
@@ -123,7 +123,7 @@ def test_split_and_limit_are_part_of_what_was_scored(
         (["dogs", None, ""], ["dogs", "mine-1", "mine-2"]),
     ],
 )
-def test_rows_of_one_picture_say_so_or_are_taken_to_be_of_their_own(
+def test_rows_of_one_image_say_so_or_are_taken_to_be_of_their_own(
     tmp_path: Path, image_ids: list[Any] | None, expected: list[str]
 ) -> None:
     columns: dict[str, list[Any]] = {"image": ["x"] * 3, "text": [TEXT] * 3, "masks": [[1]] * 3}
@@ -175,7 +175,7 @@ def test_folders_of_others_are_known_by_their_content_wherever_they_are(tmp_path
     assert open_data(str(second), limit=3).identity.sha256 != before.sha256
 
 
-def test_a_damaged_picture_is_a_drop_of_its_row(tmp_path: Path) -> None:
+def test_a_damaged_image_is_a_drop_of_its_row(tmp_path: Path) -> None:
     folder = imagefolder(tmp_path / "plain")
     data = (folder / "1.png").read_bytes()
     (folder / "1.png").write_bytes(data[: len(data) // 2])
@@ -195,7 +195,7 @@ def test_a_row_whose_mask_cannot_be_decoded_keeps_its_name(tmp_path: Path) -> No
     lines = [json.loads(line) for line in (folder / "metadata.jsonl").read_text().splitlines()]
     named = [{**line, "record_id": f"mine-{number}"} for number, line in enumerate(lines)]
     (folder / "metadata.jsonl").write_text("".join(json.dumps(line) + "\n" for line in named))
-    (folder / "1_mask.png").write_bytes(b"no picture")
+    (folder / "1_mask.png").write_bytes(b"no image")
     opened = open_data(str(folder))
     assert read_sample(opened, 0).record_id == "mine-0"
     with pytest.raises(UnusableError) as caught:
@@ -204,7 +204,7 @@ def test_a_row_whose_mask_cannot_be_decoded_keeps_its_name(tmp_path: Path) -> No
     assert opened.name(1) == "mine-1"
 
 
-def test_a_picture_that_its_exif_turns_is_scored_upright(tmp_path: Path) -> None:
+def test_a_image_that_its_exif_turns_is_scored_upright(tmp_path: Path) -> None:
     folder = imagefolder(tmp_path / "plain", 1)
     pixels = sample(0).image.resize((84, 60))
     exif = Image.Exif()
@@ -287,7 +287,7 @@ def test_a_split_that_is_not_there_is_answered_with_those_that_are(built: Path, 
 @pytest.mark.parametrize(
     ("columns", "told"),
     [
-        ({"picture": ["x"], "text": ["x"], "masks": [[1]]}, "no column image; it has picture, text, masks"),
+        ({"picture": ["x"], "text": ["x"], "masks": [[1]]}, "no column image; it has image, text, masks"),
         ({"image": ["x"], "words": ["x"], "masks": [[1]]}, "no column description or caption or text; it has image"),
         ({"image": ["x"], "text": ["x"]}, "no column objects or masks or mask; it has image, text"),
     ],

@@ -11,7 +11,7 @@ import pytest
 from datasetkit.core.errors import SourceError
 from datasetkit.hi_scoring.data.examples import Example, read_examples
 from datasetkit.options.heads import TextOptions
-from tests.hi_scoring.pictures import TEXT, sample
+from tests.hi_scoring.images import TEXT, sample
 from tests.hi_scoring.scored import row
 from tests.hi_scoring.tuned import COLOUR, SHAPE, asked_row, dialogue_of, examples_of, rows_data
 
@@ -63,10 +63,10 @@ def test_prompts_and_texts_are_put_as_asked_for() -> None:
 
 
 def test_every_row_has_examples_or_is_dropped_with_its_reason() -> None:
-    picture = row(0)["image"]["bytes"]
+    image = row(0)["image"]["bytes"]
     bad = {
-        1: (asked_row(1, COLOUR, image={"bytes": picture[:300], "path": None}), "truncated"),
-        2: (asked_row(2, COLOUR, image={"bytes": b"no picture", "path": None}), "not_an_image"),
+        1: (asked_row(1, COLOUR, image={"bytes": image[:300], "path": None}), "truncated"),
+        2: (asked_row(2, COLOUR, image={"bytes": b"no image", "path": None}), "not_an_image"),
         3: (asked_row(3, COLOUR, image=None), "bad_row"),
         4: (asked_row(4, COLOUR, description="a red </s> square"), "special_token"),
         5: (asked_row(5, COLOUR | {"question": "what <image> ?"}), "special_token"),
@@ -120,7 +120,7 @@ def test_questions_need_neither_type_nor_options() -> None:
             ("vqa",),
             "no row for vqa; the first row: no description and no question that the tasks ask for",
         ),
-        ([asked_row(0, COLOUR, image=None)], ("vqa",), "no row for vqa; the first row: no picture in the column image"),
+        ([asked_row(0, COLOUR, image=None)], ("vqa",), "no row for vqa; the first row: no image in the column image"),
     ],
 )
 def test_where_no_row_can_be_used_one_line_says_why(
@@ -137,7 +137,7 @@ def test_no_rows_are_no_examples() -> None:
         examples_of(replace(data, rows=data.rows.select([]), record_ids=[]))
 
 
-def test_examples_know_which_picture_they_are_of() -> None:
+def test_examples_know_which_image_they_are_of() -> None:
     data = rows_data([asked_row(0, COLOUR), asked_row(1), asked_row(2), asked_row(3)])
     found = examples_of(replace(data, image_ids=["b", "a", None, "b"]))
     assert [found.image_id(one) for one in found.items] == ["b", "b", "a", "sample-2", "b"]
@@ -145,9 +145,9 @@ def test_examples_know_which_picture_they_are_of() -> None:
     assert examples_of(data).image_ids == ("sample-0", "sample-1", "sample-2", "sample-3")
 
 
-def test_pictures_are_those_of_the_rows() -> None:
+def test_images_are_those_of_the_rows() -> None:
     found = examples_of(rows_data([asked_row(3, COLOUR), asked_row(5)]))
     assert len(found) == 3
     for example in found.items:
         assert isinstance(example, Example)
-        assert found.picture(example).tobytes() == sample((3, 5)[example.row]).image.tobytes()
+        assert found.image(example).tobytes() == sample((3, 5)[example.row]).image.tobytes()

@@ -76,7 +76,7 @@ def test_crowds_objects_that_are_not_key_and_unmatched_phrases_do_not_count(
     ],
 )
 @pytest.mark.parametrize("text", ["description", "caption", "text"])
-def test_any_row_with_a_picture_a_text_and_masks_is_a_sample(columns: dict[str, Any], text: str) -> None:
+def test_any_row_with_a_image_a_text_and_masks_is_a_sample(columns: dict[str, Any], text: str) -> None:
     sample = sample_of({"image": Image.new("L", SIZE_HW[::-1]), text: "two things", **columns}, "row-7")
     assert (sample.record_id, sample.text, sample.mentions) == ("row-7", "two things", ())
     assert sample.image.mode == "RGB"
@@ -111,7 +111,7 @@ def test_what_cannot_be_scored_has_a_reason(more: dict[str, Any], reason: DropRe
         ([], "the column masks holds no mask"),
         ([mask(1), np.zeros(SIZE_HW)], "a mask that is zero everywhere"),
         ([np.ones((*SIZE_HW, 3))], r"a mask of shape \(4, 6, 3\); give \(height, width\)"),
-        ([np.ones((5, 5))], r"a mask of \(5, 5\) px \(height, width\) on a picture of \(4, 6\)"),
+        ([np.ones((5, 5))], r"a mask of \(5, 5\) px \(height, width\) on an image of \(4, 6\)"),
     ],
     ids=["none", "empty", "colours", "size"],
 )

@@ -26,7 +26,7 @@ from datasetkit.hi_scoring.evaluation.predictions import Evaluation, evaluate, j
 from datasetkit.hi_scoring.model.dialogue import Dialogue
 from datasetkit.options.heads import WritingOptions
 from tests.annotation.scenes import record
-from tests.hi_scoring.pictures import sample
+from tests.hi_scoring.images import sample
 from tests.hi_scoring.scored import png
 from tests.hi_scoring.tiny_models import tiny
 from tests.hi_scoring.tuned import COLOUR, SHAPE, asked_row, examples_of, fresh, rows_data
@@ -107,7 +107,7 @@ def test_a_model_says_the_likeliest_words_and_no_more_than_it_may(examples: Exam
     model, processor = tiny("llava").model, tiny("llava").processor
     dialogue = Dialogue(processor, model.config)
     for example, said in zip(examples.items, alone.predictions["prediction"], strict=True):
-        inputs = dialogue.encode([examples.picture(example)], [dialogue.prompt(example.prompt)], None)
+        inputs = dialogue.encode([examples.image(example)], [dialogue.prompt(example.prompt)], None)
         most = OPTIONS.caption_tokens if example.task == "caption" else OPTIONS.answer_tokens
         start = inputs["input_ids"].shape[1]
         while inputs["input_ids"].shape[1] < start + most and inputs["input_ids"][0, -1] != 2:
@@ -127,7 +127,7 @@ def test_what_is_said_is_judged_as_by_hand(examples: Examples, namer: KnownObjec
     assert {
         name: rows.tolist() for name, rows in measured.statistics.items() if name[:4] not in ("bleu", "roug", "cide")
     } == {
-        # The green cross is not in the first picture, and the last one has no objects that could be named.
+        # The green cross is not in the first image, and the last one has no objects that could be named.
         "key_precision": [[1, 2], [0, 0], [1, 1], [0, 0]],
         "key_recall": [[1, 2], [0, 0], [1, 1], [0, 0]],
         "hallucination": [[1, 1], [0, 0], [0, 1], [0, 0]],
@@ -212,8 +212,8 @@ def test_an_example_that_does_not_fit_alone_is_no_wrong_answer_but_the_end() -> 
     assert done == [1, 2]
 
 
-def test_all_that_is_said_of_one_picture_is_one_sample(examples: Examples, namer: KnownObjectNamer) -> None:
-    """Rows 0, 2 and 3 are of one picture: their numbers add up; figures over all samples stay."""
+def test_all_that_is_said_of_one_image_is_one_sample(examples: Examples, namer: KnownObjectNamer) -> None:
+    """Rows 0, 2 and 3 are of one image: their numbers add up; figures over all samples stay."""
     said = ["a red star and a green cross", "Red.", "blue", "", "a green cross", "a ring", "yes"]
     apart = judge(examples, said, namer)
     shared = replace(examples, data=replace(examples.data, image_ids=["dogs", None, "dogs", "dogs"]))

@@ -92,7 +92,7 @@ def in_columns(found: ImageTokens) -> ImageTokens:
 
 
 def in_reading_order(found: ImageTokens) -> ImageTokens:
-    """The mistake of taking the tokens of tiles for rows of one large picture."""
+    """The mistake of taking the tokens of tiles for rows of one large image."""
     *others, tiles = found.views
     tokens = np.sort(tiles.tokens.ravel()).reshape(tiles.tokens.shape)
     return replace(found, views=(*others, replace(tiles, tokens=tokens)))

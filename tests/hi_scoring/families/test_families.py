@@ -49,7 +49,7 @@ def test_every_file_of_the_package_is_in_use():
     assert files == {one.path.rpartition(":")[0].rpartition(".")[2] for one in FAMILIES.builtin.values()}
 
 
-def picture(size_hw: tuple[int, int], seed: int = 0) -> Image.Image:
+def make_image(size_hw: tuple[int, int], seed: int = 0) -> Image.Image:
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (*size_hw, 3), dtype=np.uint8))
 
 
@@ -57,7 +57,7 @@ def picture(size_hw: tuple[int, int], seed: int = 0) -> Image.Image:
 def test_the_tokens_of_a_response_stand_where_they_are_said_to(name: str):
     tiny_family = tiny(name)
     family, processor = family_of(tiny_family.model.config), tiny_family.processor
-    inputs = batch(tiny_family, [picture((60, 80)), picture((150, 40))], RESPONSES)
+    inputs = batch(tiny_family, [make_image((60, 80)), make_image((150, 40))], RESPONSES)
     prompt = family.prompt(processor, PROMPT)
     end = inputs["input_ids"].shape[1] - family.response_tail
     for row, response in zip(inputs["input_ids"].tolist(), RESPONSES, strict=True):
@@ -71,7 +71,7 @@ def test_the_tokens_of_a_response_stand_where_they_are_said_to(name: str):
 def test_a_batch_begins_once_and_is_padded_on_the_left(name: str):
     tiny_family = tiny(name)
     tokenizer = tiny_family.processor.tokenizer
-    inputs = batch(tiny_family, [picture((60, 80)), picture((60, 80))], RESPONSES)
+    inputs = batch(tiny_family, [make_image((60, 80)), make_image((60, 80))], RESPONSES)
     assert not any(key in inputs for key in ("labels", "rows", "cols", "num_crops"))
     for ids, attended in zip(inputs["input_ids"], inputs["attention_mask"], strict=True):
         kept = ids[attended == 1]
@@ -86,7 +86,7 @@ def test_a_batch_begins_once_and_is_padded_on_the_left(name: str):
 @every_family
 def test_padding_and_neighbours_change_no_logits(name: str):
     tiny_family = tiny(name)
-    images = [picture((60, 80)), picture((150, 40), seed=1)]
+    images = [make_image((60, 80)), make_image((150, 40), seed=1)]
     together = logits(tiny_family, batch(tiny_family, images, RESPONSES))
     for row, (image, response) in enumerate(zip(images, RESPONSES, strict=True)):
         alone = logits(tiny_family, batch(tiny_family, [image], [response]))[0]
@@ -120,7 +120,7 @@ def test_the_shipped_model_is_known():
     found = geometry(shipped, (100, 160))
     assert [(view.name, view.tokens.shape) for view in found.views] == [("global", (8, 8))]
     assert found.views[0].boxes()[0, 1].tolist() == [20, 0, 40, 12.5]
-    inputs = batch(shipped, [picture((100, 160))], RESPONSES[:1])
+    inputs = batch(shipped, [make_image((100, 160))], RESPONSES[:1])
     assert (inputs["input_ids"] == config.image_token_id).sum() == found.count
     assert (inputs["input_ids"] == processor.tokenizer.bos_token_id).sum() == 1
     ids, _ = family_of(config).response_tokens(processor, family_of(config).prompt(processor, PROMPT), RESPONSES[0])

@@ -107,7 +107,7 @@ def test_rows_and_columns_are_even_and_without_gaps(name: str, height: int, widt
 @every_set_up
 @settings(max_examples=40)
 @given(height=st.integers(1, 5000), width=st.integers(1, 5000))
-def test_grids_show_the_whole_picture_or_its_middle(name: str, height: int, width: int):
+def test_grids_show_the_whole_image_or_its_middle(name: str, height: int, width: int):
     found = geometry(set_up(name, "pil"), (height, width))
     for view in (view for view in found.views if view.name in ("global", "tiles")):
         for spans, length in ((view.top_bottom, height), (view.left_right, width)):
@@ -123,14 +123,14 @@ def test_grids_show_the_whole_picture_or_its_middle(name: str, height: int, widt
 
 
 def as_processed(family: TinyFamily, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Share of each image token's pixels that are white, once the mask went the way of pictures, shape (M,)."""
+    """Share of each image token's pixels that are white, once the mask went the way of images, shape (M,)."""
     image = Image.fromarray(np.repeat(mask[0, ..., None], 3, axis=-1).astype(np.uint8) * 255)
-    # Small pictures are enlarged, and what blurs them reaches other tokens.
+    # Small images are enlarged, and what blurs them reaches other tokens.
     resample = Image.Resampling.BILINEAR if min(image.size) > 60 else Image.Resampling.NEAREST
     made = family.processor.image_processor([image], do_normalize=False, resample=resample, return_tensors="pt")
-    pictures = made["pixel_values"].float().flatten(0, -4).mean(1)
+    images = made["pixel_values"].float().flatten(0, -4).mean(1)
     cell_px = 2 * PATCH_PX if family.name.startswith("gemma3") else PATCH_PX
-    cells = pictures.unflatten(1, (-1, cell_px)).unflatten(3, (-1, cell_px)).mean((2, 4))
+    cells = images.unflatten(1, (-1, cell_px)).unflatten(3, (-1, cell_px)).mean((2, 4))
     if family.name != "llava_next":
         return cells.flatten().numpy()
     newline = torch.full((1,), torch.nan)
@@ -143,13 +143,13 @@ def as_processed(family: TinyFamily, mask: NDArray[np.bool_]) -> NDArray[np.floa
 @every_set_up
 @every_size
 @backends
-def test_coverage_is_that_of_a_mask_sent_the_way_of_pictures(name: str, size_hw: Size, backend: str):
+def test_coverage_is_that_of_a_mask_sent_the_way_of_images(name: str, size_hw: Size, backend: str):
     family, mask = set_up(name, backend), ellipse(size_hw)
     found = geometry(family, size_hw)
-    processed, picture = as_processed(family, mask), as_processed(family, np.ones_like(mask))
+    processed, image = as_processed(family, mask), as_processed(family, np.ones_like(mask))
     assert len(processed) == found.count
     for view in found.views:
-        expected = view.coverage(mask)[0] * picture[view.tokens]
+        expected = view.coverage(mask)[0] * image[view.tokens]
         np.testing.assert_allclose(expected, processed[view.tokens], atol=0.02 if min(size_hw) > 60 else 0.08)
         assert np.abs(expected - processed[view.tokens]).mean() < 0.02
 
@@ -166,14 +166,14 @@ def test_coverage_is_that_of_a_mask_sent_the_way_of_pictures(name: str, size_hw:
         ("llava that squashes", (300, 400), (0, 300, 0, 400)),
     ],
 )
-def test_llava_sees_what_its_processor_leaves_of_the_picture(name: str, size_hw: Size, bands: tuple[int, ...]):
+def test_llava_sees_what_its_processor_leaves_of_the_image(name: str, size_hw: Size, bands: tuple[int, ...]):
     (view,) = geometry(set_up(name, "pil"), size_hw).views
     assert [*view.top_bottom[[0, -1], [0, 1]], *view.left_right[[0, -1], [0, 1]]] == pytest.approx(bands)
 
 
 @pytest.mark.parametrize(
     ("size_hw", "shape"),
-    # Of pictures that LLaVA-NeXT pads, whole rows or columns of tokens are taken out again.
+    # Of images that LLaVA-NeXT pads, whole rows or columns of tokens are taken out again.
     [
         ((84, 84), (6, 6)),
         ((168, 168), (12, 12)),
@@ -188,7 +188,7 @@ def test_llava_next_leaves_padding_out(size_hw: Size, shape: Size | None):
     assert [view.tokens.shape for view in found.views[1:]] == ([] if shape is None else [shape])
 
 
-def test_pan_and_scan_cuts_long_pictures():
+def test_pan_and_scan_cuts_long_images():
     family = set_up("gemma3 with pan and scan", "pil")
     long, square = geometry(family, (30, 100)), geometry(family, (30, 35))
     assert [view.name for view in long.views] == ["global", "crop 0", "crop 1", "crop 2"]
@@ -225,7 +225,7 @@ def test_published_models_have_so_many_tokens(name: str):
     assert family_of(config).image_tokens(processor(), config, (480, 640)).count == count
 
 
-def test_idefics3_as_published_has_twelve_tiles_and_the_picture():
+def test_idefics3_as_published_has_twelve_tiles_and_the_image():
     processor = copy.copy(tiny("idefics3").processor)
     processor.image_processor, processor.image_seq_len = transformers.Idefics3ImageProcessorPil(), 169
     config = tiny("idefics3").model.config

@@ -53,7 +53,7 @@ def test_any_size_has_as_many_tokens_as_its_processor_makes(name: str, height: i
 @every_family
 @settings(max_examples=60)
 @given(height=st.integers(1, 5000), width=st.integers(1, 5000))
-def test_views_show_the_whole_picture_in_order(name: str, height: int, width: int):
+def test_views_show_the_whole_image_in_order(name: str, height: int, width: int):
     assume(max(height, width) <= 200 * min(height, width))
     found = geometry(tiny(name), (height, width))
     for view in found.views:
@@ -72,7 +72,7 @@ def test_views_show_the_whole_picture_in_order(name: str, height: int, width: in
 
 
 def as_processed(family: TinyFamily, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Share of each image token's pixels that are white, once the mask went the way of pictures, shape (M,)."""
+    """Share of each image token's pixels that are white, once the mask went the way of images, shape (M,)."""
     image = Image.fromarray(np.repeat(mask[0, ..., None], 3, axis=-1).astype(np.uint8) * 255)
     made = family.processor.image_processor(
         images=[image],
@@ -99,11 +99,11 @@ def _cells(tiles: torch.Tensor, grid: int) -> torch.Tensor:
 
 @every_family
 @every_size
-def test_coverage_is_that_of_a_mask_sent_the_way_of_pictures(name: str, size_hw: Size):
+def test_coverage_is_that_of_a_mask_sent_the_way_of_images(name: str, size_hw: Size):
     family, mask = tiny(name), ellipse(size_hw)
     found, white = geometry(family, size_hw), as_processed(family, mask)
     assert len(white) == found.count
-    # What is no padding; a token counts by the part of the picture that it shows.
+    # What is no padding; a token counts by the part of the image that it shows.
     inside = as_processed(family, np.ones_like(mask))
     for view in found.views:
         differences = np.abs(view.coverage(mask)[0] - white[view.tokens] / inside[view.tokens])
@@ -148,7 +148,7 @@ def test_qwen_would_not_say_that_its_token_types_are_missing(name: str):
 
 
 @pytest.mark.parametrize("name", family_params(*QWEN))
-def test_a_picture_too_narrow_is_dropped_before_the_processor_refuses_it(name: str):
+def test_a_image_too_narrow_is_dropped_before_the_processor_refuses_it(name: str):
     family = tiny(name)
     with pytest.raises(UnusableError, match="3 x 601 px") as refused:
         geometry(family, (3, 601))
@@ -178,7 +178,7 @@ def test_the_grid_of_qwen(size_hw: Size, token_px: int, pixels: tuple[int, int],
 @pytest.mark.parametrize(
     ("size_hw", "tiles", "grid"),
     [
-        # 3 x 4 tiles and the whole picture make 3,328 tokens.
+        # 3 x 4 tiles and the whole image make 3,328 tokens.
         ((480, 640), (1, 12), (3, 4)),
         ((448, 448), (1, 12), (1, 1)),
         # Equally square ones: 2 x 2 from half its area on, 3 x 3 too.

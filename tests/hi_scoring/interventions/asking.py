@@ -15,7 +15,7 @@ from datasetkit.hi_scoring.interventions.positions import find_positions
 from datasetkit.hi_scoring.interventions.questions import ClosedQuestion
 from datasetkit.hi_scoring.model.dialogue import Dialogue
 from datasetkit.options.head_forms import PositionSet
-from tests.hi_scoring.pictures import sample
+from tests.hi_scoring.images import sample
 from tests.hi_scoring.tiny_parts import HEADS, LAYERS, TinyFamily
 
 TEMPLATE = "{question} answer {options} ."
@@ -52,13 +52,13 @@ class Batch:
 
 
 def put(family: TinyFamily, *items: ClosedQuestion, images: Sequence[Image.Image] | None = None) -> Batch:
-    """Encode questions, each on the picture of its sample."""
-    pictures = images or [sample(item.row).image for item in items]
+    """Encode questions, each on the image of its sample."""
+    shown = images or [sample(item.row).image for item in items]
     dialogue = Dialogue(family.processor, family.model.config)
-    inputs = dialogue.encode(pictures, [dialogue.prompt(item.prompt) for item in items], None)
+    inputs = dialogue.encode(shown, [dialogue.prompt(item.prompt) for item in items], None)
     places = [
         find_positions(dialogue, item, ids, dialogue.geometry(image))
-        for item, ids, image in zip(items, inputs["input_ids"], pictures, strict=True)
+        for item, ids, image in zip(items, inputs["input_ids"], shown, strict=True)
     ]
     return Batch(inputs, places)
 

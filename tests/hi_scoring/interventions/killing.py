@@ -21,7 +21,7 @@ from tests.killing import end_at, forked
 
 def run(out: Path) -> object:
     given = rows(3)
-    given[1]["image"] = {"bytes": b"no picture"}
+    given[1]["image"] = {"bytes": b"no image"}
     return knock(out, questions_of(given))
 
 

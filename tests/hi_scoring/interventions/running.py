@@ -18,7 +18,7 @@ _OBJECT = {"category": None, "salience": None, "status": "mentioned", "scores": 
 
 
 class Rows(list[dict[str, Any]]):
-    """Rows that can be read without their pictures, as those of ``datasets`` can."""
+    """Rows that can be read without their images, as those of ``datasets`` can."""
 
     def remove_columns(self, name: str) -> list[dict[str, Any]]:
         return [{key: value for key, value in one.items() if key != name} for one in self]

@@ -110,7 +110,7 @@ def test_random_edges_are_as_many_others_that_each_query_sees() -> None:
     ids=["enough alike", "enough others", "neither"],
 )
 def test_random_keys_are_alike_where_there_are_enough_of_them(lost: list[int], pool: set[int]) -> None:
-    """Keys 1 to 5 of 8 are the picture's."""
+    """Keys 1 to 5 of 8 are the image's."""
     edges = Edges.between(torch.tensor(lost), torch.tensor([7]), 8)
     visible, image = any_key(8)[None, None], table([0, 1, 1, 1, 1, 1, 0, 0])[0]
     found: set[int] = set()

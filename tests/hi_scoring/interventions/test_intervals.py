@@ -1,4 +1,4 @@
-"""Mean curves: what pictures of several questions weigh, and how often bands and intervals hold where nothing is."""
+"""Mean curves: what images of several questions weigh, and how often bands and intervals hold where nothing is."""
 
 from __future__ import annotations
 
@@ -6,34 +6,34 @@ import numpy as np
 import pytest
 
 from datasetkit.hi_scoring.evaluation.metrics import ratio
-from datasetkit.hi_scoring.interventions.intervals import by_picture, mean_curves
+from datasetkit.hi_scoring.interventions.intervals import by_image, mean_curves
 from datasetkit.hi_scoring.statistics import bootstrap_interval
 
 NAN = np.nan
 
 
-def test_questions_add_up_by_picture() -> None:
+def test_questions_add_up_by_image() -> None:
     values = np.array([[1.0, 2.0], [NAN, 4.0], [5.0, 6.0]])
-    sums = by_picture(values, ["b", "a", "b"])
+    sums = by_image(values, ["b", "a", "b"])
     assert sums.tolist() == [[[0, 0], [4, 1]], [[6, 2], [8, 2]]]
     assert np.array_equal(ratio(sums), [[NAN, 4], [3, 4]], equal_nan=True)
     assert ratio(sums.sum(axis=0)).tolist() == [3, 4]
 
 
-def test_questions_of_one_picture_tell_no_more_than_one() -> None:
+def test_questions_of_one_image_tell_no_more_than_one() -> None:
     values = np.random.default_rng(0).normal(size=(7, 3))
     names = list("abcdefg")
     one = mean_curves({"change": values}, names)["change"]
     low, high = bootstrap_interval(values)
     assert one.low == pytest.approx(low)
     assert one.high == pytest.approx(high)
-    # Asked three times each, pictures are as many as before.
+    # Asked three times each, images are as many as before.
     thrice = mean_curves({"change": np.repeat(values, 3, axis=0)}, np.repeat(names, 3).tolist())["change"]
     for end in ("mean", "low", "high", "band_low", "band_high"):
         assert getattr(thrice, end) == pytest.approx(getattr(one, end))
 
 
-def test_six_questions_on_two_pictures_spread_as_two_pictures() -> None:
+def test_six_questions_on_two_images_spread_as_two_images() -> None:
     """Their means are 0.52 and 2.47, and a draw has both, or one of them twice."""
     values = np.array([0.01, 0.55, 1.0, 1.45, 2.0, 3.96])[:, None]
     found = mean_curves({"p": values}, ["a", "a", "a", "b", "b", "b"])["p"]
@@ -61,9 +61,9 @@ def test_what_does_not_spread_has_no_width() -> None:
 
 
 def test_bands_hold_for_the_layer_that_was_picked_where_intervals_of_one_layer_do_not() -> None:
-    """Nothing changes anything: 60 times 30 pictures of two questions, 24 layers, of which the least is picked."""
+    """Nothing changes anything: 60 times 30 images of two questions, 24 layers, of which the least is picked."""
     random = np.random.default_rng(0)
-    names = np.repeat([f"picture {place}" for place in range(30)], 2).tolist()
+    names = np.repeat([f"image {place}" for place in range(30)], 2).tolist()
     wrong = np.zeros(2)
     for _ in range(60):
         values = np.repeat(random.normal(size=(30, 24)), 2, axis=0) + random.normal(size=(60, 24))

@@ -19,9 +19,9 @@ from datasetkit.hi_scoring.interventions.positions import Flow
 from datasetkit.hi_scoring.interventions.questions import ClosedQuestion
 from datasetkit.hi_scoring.interventions.rerun import rerun_blocked
 from datasetkit.options.heads import KnockoutOptions
+from tests.hi_scoring.images import sample
 from tests.hi_scoring.interventions.asking import blocked, put, question
 from tests.hi_scoring.interventions.slow import slow_logits
-from tests.hi_scoring.pictures import sample
 from tests.hi_scoring.tiny_models import family_params, tiny
 from tests.hi_scoring.tiny_parts import LAYERS, TinyFamily
 from tests.precision import TOLERANCE
@@ -63,10 +63,10 @@ def test_every_flow_around_every_layer_is_that_of_a_slow_pass_of_its_own(name: s
 def test_the_vision_tower_runs_once_and_rows_that_cannot_change_only_once(name: str, reads_all: bool) -> None:
     family = tiny(name)
     batch = put(family, question())
-    pictures: list[int] = []
+    images: list[int] = []
     rows: list[int] = []
     hooks = [
-        family.model.model.vision_tower.register_forward_hook(lambda *_: pictures.append(1)),
+        family.model.model.vision_tower.register_forward_hook(lambda *_: images.append(1)),
         family.model.get_decoder()
         .layers[0]
         .register_forward_pre_hook(lambda _, inputs: rows.append(inputs[0].shape[1])),
@@ -76,7 +76,7 @@ def test_the_vision_tower_runs_once_and_rows_that_cannot_change_only_once(name: 
     finally:
         for hook in hooks:
             hook.remove()
-    assert pictures == [1]
+    assert images == [1]
     again = batch.length - int(batch.places[0]["question"][0])
     assert rows[0] == batch.length
     assert set(rows[1:]) == ({batch.length} if reads_all else {again, 1})
@@ -99,7 +99,7 @@ def test_controls_are_random_edges_that_depend_on_the_question_and_the_flow_alon
 
 
 def test_random_edges_that_are_mostly_the_flows_own_are_no_control_and_not_run() -> None:
-    """36 of some 60 tokens are the picture's in the tiny LLaVA: random ones must be, too."""
+    """36 of some 60 tokens are the image's in the tiny LLaVA: random ones must be, too."""
     flows = measure(tiny("llava"), question()).flows
     mostly = {name for name, one in flows.items() if one.overlap > 0.5}
     assert mostly == {"image -> question", "image without key object -> question"}
@@ -123,7 +123,7 @@ def blocks_of(family: TinyFamily, monkeypatch: pytest.MonkeyPatch, flow: str) ->
     return [block.edges for block in blocks if block.layers == (0, 1)]
 
 
-def test_the_control_of_tokens_of_the_picture_are_others_of_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_control_of_tokens_of_the_image_are_others_of_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
     family = tiny("llava")
     [places] = put(family, question()).places
     edges, control = blocks_of(family, monkeypatch, "key object -> question")
@@ -204,7 +204,7 @@ def test_questions_that_are_answered_wrong_are_told_and_not_blocked() -> None:
         (question("what colour ? " * 1500), None, "text_too_long"),
         (question(), Image.new("RGB", (50, 84)), "bad_mask"),
     ],
-    ids=["special token", "long", "another picture"],
+    ids=["special token", "long", "another image"],
 )
 def test_what_cannot_be_asked_is_an_error_of_its_own(
     item: ClosedQuestion, image: Image.Image | None, reason: str
@@ -265,7 +265,7 @@ def test_heads_that_are_not_there_are_refused() -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"flows": ("picture -> last",)}, "'picture -> last' is not a flow"),
+        ({"flows": ("image -> last",)}, "'image -> last' is not a flow"),
         ({"flows": ("image->last", "image -> last")}, "name each of them once, not image -> last, image -> last"),
         ({"flows": ()}, "at least 1 item"),
         ({"window": 0}, "greater than or equal to 1"),

@@ -93,9 +93,9 @@ def test_every_question_is_kept_or_dropped_with_its_reason(tmp_path: Path) -> No
 def test_where_no_question_can_be_measured_one_line_says_why(tmp_path: Path) -> None:
     given = rows(2)
     for one in given:
-        one["image"] = {"bytes": b"no picture"}
+        one["image"] = {"bytes": b"no image"}
     with pytest.raises(
-        OutputError, match=r"no question could be measured \(2 x not_an_image: no picture format"
+        OutputError, match=r"no question could be measured \(2 x not_an_image: no image format"
     ) as caught:
         knock(tmp_path, questions_of(given))
     assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Curves from literal numbers: means over questions, intervals over pictures, columns as they are written."""
+"""Curves from literal numbers: means over questions, intervals over images, columns as they are written."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def result(p: float, curve: list[float], control: list[float], *, right: bool = 
     return QuestionResult("red", right, p, flows, tracking)
 
 
-# Picture, record, number, category, and what was found.
+# Image, record, number, category, and what was found.
 FOUND = [
     ("x", "a", 0, "colour", result(0.5, [0.25, 0.5], [0.5, 0.45])),
     ("x", "a", 1, "size", result(0.8, [0.8, 0.4], [0.8, 0.8], overlap=0.5)),
@@ -33,10 +33,10 @@ FOUND = [
 def tables(*, only_correct: bool, found: list[Any] = FOUND) -> KnockoutTables:
     rows = [
         part_row(
-            question(picture_id=picture, record_id=record, number=number, category=category, options=(), answer="red"),
+            question(picture_id=image, record_id=record, number=number, category=category, options=(), answer="red"),
             one,
         )
-        for picture, record, number, category, one in found
+        for image, record, number, category, one in found
     ]
     return KnockoutTables.of(pa.Table.from_pylist(rows, PART_SCHEMA), only_correct=only_correct)
 
@@ -103,13 +103,13 @@ def test_curves_are_means_over_the_questions_that_count() -> None:
 
 
 @pytest.mark.parametrize("record", ["a", "another"])
-def test_intervals_draw_pictures_with_all_of_their_questions(record: str) -> None:
-    """Picture x has two questions, at -50 and 0 %: alone it gives -25, as picture y does, whatever is drawn."""
-    picture, _, *rest = FOUND[1]
-    found = tables(only_correct=True, found=[FOUND[0], (picture, record, *rest), *FOUND[2:]])
+def test_intervals_draw_images_with_all_of_their_questions(record: str) -> None:
+    """Image x has two questions, at -50 and 0 %: alone it gives -25, as image y does, whatever is drawn."""
+    image, _, *rest = FOUND[1]
+    found = tables(only_correct=True, found=[FOUND[0], (image, record, *rest), *FOUND[2:]])
     for end in ("change_low", "change_high", "change_band_low", "change_band_high"):
         assert curve(found, "all", end)[0] == pytest.approx(-25)
-    # In which no picture has two questions, they are those of the plain bootstrap.
+    # In which no image has two questions, they are those of the plain bootstrap.
     changes = np.array([[-50.0, 0], [-25, 0]])
     low, high = bootstrap_interval(changes)
     assert curve(found, "colour", "change_low") == pytest.approx(low.tolist())

@@ -66,7 +66,7 @@ def test_key_objects_are_tokens_that_they_cover_by_half_else_the_best_covered(ma
 
 
 def test_in_every_view_the_key_object_has_tokens_and_newlines_are_in_neither_set() -> None:
-    """The tiny LLaVA-NeXT: 36 tokens of the whole picture, then rows of tiles, each of which ends in a newline."""
+    """The tiny LLaVA-NeXT: 36 tokens of the whole image, then rows of tiles, each of which ends in a newline."""
     family = tiny("llava_next")
     [places] = put(family, question(masks=square(14, 28, 28, 42))).places
     key, others, image = (places[name] for name in ("key object", "image without key object", "image"))
@@ -80,8 +80,8 @@ def test_in_every_view_the_key_object_has_tokens_and_newlines_are_in_neither_set
     assert newlines[-1] == image[-1]
 
 
-def test_padding_of_the_picture_is_in_neither_set() -> None:
-    """Made square, a picture of 42 x 84 px is seen by four of the six rows of tokens, by two of them in half."""
+def test_padding_of_the_image_is_in_neither_set() -> None:
+    """Made square, an image of 42 x 84 px is seen by four of the six rows of tokens, by two of them in half."""
     family = tiny("llava")
     processor = llava_processor(LlavaImageProcessorPil(**CROP, **RATES, do_pad=True))
     image = Image.fromarray(np.zeros((42, 84, 3), np.uint8))
@@ -96,7 +96,7 @@ def test_sets_that_a_question_does_not_have_are_left_out() -> None:
     family = tiny("llava")
     [places] = put(family, question(masks=(), template="{question}")).places
     assert set(places) == {"image", "question", "last"}
-    # Cropped out of the middle of the picture, its ends are seen by no token.
+    # Cropped out of the middle of the image, its ends are seen by no token.
     wide = Image.fromarray(np.zeros((84, 252, 3), np.uint8))
     mask = np.zeros((84, 252), bool)
     mask[:, :20] = True

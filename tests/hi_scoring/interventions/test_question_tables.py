@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from datasetkit.core.errors import SourceError
-from datasetkit.hi_scoring.data.reading import read_picture
+from datasetkit.hi_scoring.data.reading import read_image
 from datasetkit.hi_scoring.interventions.question_tables import read_question_table
 from datasetkit.hi_scoring.interventions.questions import Questions
 
@@ -25,8 +25,8 @@ def read(path: Path, **options: Any) -> Questions:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "pictures").mkdir()
-    for name in ("pictures/a.png", "2413209.jpg"):
+    (tmp_path / "images").mkdir()
+    for name in ("images/a.png", "2413209.jpg"):
         Image.fromarray(np.full((20, 30, 3), 200, np.uint8)).save(tmp_path / name)
     return tmp_path
 
@@ -42,7 +42,7 @@ def write(path: Path, *rows: dict[str, Any]) -> Path:
     return path
 
 
-ROW = {"image": "pictures/a.png", "question": "Is it red?", "answer": "yes"}
+ROW = {"image": "images/a.png", "question": "Is it red?", "answer": "yes"}
 # As the reference data have them, but for columns that are not read.
 COMPARED = {
     "question_id": "02198848",
@@ -88,7 +88,7 @@ def test_the_columns_of_the_reference_data_are_read(folder: Path) -> None:
     assert (chosen.category, chosen.options, chosen.false_option) == ("choose attribute", ("empty", "full"), "full")
     assert chosen.boxes == ((3, 0, 60, 10),)
     assert [chosen.prompt[start:end] for start, end in chosen.options_spans] == ["full", "empty"]
-    assert found.picture(chosen).size == (30, 20)
+    assert found.image(chosen).size == (30, 20)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
@@ -105,25 +105,25 @@ def test_lists_are_lists_in_parquet_and_json_in_csv(folder: Path, suffix: str) -
     assert (item.options, item.category, item.record_id) == (("yes", "no"), "existence", "row-0")
 
 
-def test_questions_of_one_record_count_on_and_each_knows_its_picture(folder: Path) -> None:
+def test_questions_of_one_record_count_on_and_each_knows_its_image(folder: Path) -> None:
     named = ROW | {"record_id": "a"}
     table = write(
         folder / "table.csv",
         named,
-        named | {"image": "./pictures/a.png"},
+        named | {"image": "./images/a.png"},
         named | {"question": ""},
         named,
         ROW | {"image": "2413209.jpg"},
         ROW | {"image": "", "img_id": "2413209"},
     )
     found = [(item.name, item.picture_id) for item in read(table).items]
-    picture, other = "pictures/a.png", "2413209.jpg"
-    assert found == [("a#0", picture), ("a#1", picture), ("a#3", picture), ("row-4#0", other), ("row-5#0", other)]
+    image, other = "images/a.png", "2413209.jpg"
+    assert found == [("a#0", image), ("a#1", image), ("a#3", image), ("row-4#0", other), ("row-5#0", other)]
 
 
 BAD = {
-    "no picture": ({"image": "pictures/b.png"}, "missing"),
-    "another folder's picture": ({"image": "../a.png"}, "path_escapes"),
+    "no image": ({"image": "images/b.png"}, "missing"),
+    "another folder's image": ({"image": "../a.png"}, "path_escapes"),
     "a path": ({"image": "/etc/passwd"}, "path_escapes"),
     "no name": ({"image": ""}, "bad_row"),
     "no question": ({"question": " "}, "bad_row"),
@@ -150,9 +150,9 @@ def test_only_the_first_rows_are_read_and_identity_is_by_content(folder: Path) -
     found = read(table, limit=2)
     assert (len(found), found.identity.rows, found.identity.name) == (2, 2, "table.csv")
     assert read(table, limit=2).identity == found.identity
-    Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(folder / "pictures" / "a.png")
+    Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(folder / "images" / "a.png")
     assert read(table, limit=2).identity.sha256 != found.identity.sha256
-    assert read_picture(found.rows, 1).getpixel((0, 0)) == (0, 0, 0)
+    assert read_image(found.rows, 1).getpixel((0, 0)) == (0, 0, 0)
 
 
 @pytest.mark.parametrize(

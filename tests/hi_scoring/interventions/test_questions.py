@@ -75,7 +75,7 @@ def test_regions_are_those_of_each_mask_and_of_each_box_to_whole_pixels() -> Non
         ({"masks": (), "boxes": ((-3.0, 0.0, 3.0, 2.0),)}, "bad_row"),
     ],
 )
-def test_objects_of_another_picture_are_refused(more: dict[str, Any], reason: str) -> None:
+def test_objects_of_another_image_are_refused(more: dict[str, Any], reason: str) -> None:
     with pytest.raises(UnusableError) as caught:
         question(**more).regions((4, 5))
     assert caught.value.reason == reason
@@ -102,10 +102,10 @@ def test_every_question_of_a_dataset_is_kept_or_its_row_dropped() -> None:
     ]
     assert found.items[0].masks[0].to_coco() == rows[0]["objects"][1]["mask"]
     assert [(drop.row, drop.reason) for drop in found.drops] == [(2, "bad_row"), (3, "bad_row")]
-    assert found.picture(found.items[2]).size == (84, 84)
+    assert found.image(found.items[2]).size == (84, 84)
 
 
-def test_rows_of_one_record_count_on_and_rows_of_one_picture_say_so() -> None:
+def test_rows_of_one_record_count_on_and_rows_of_one_image_say_so() -> None:
     rows = Rows([asked_row(number, ASKED, ASKED, record_id=name) for number, name in enumerate(("a", "b", "a"))])
     data = replace(data_of(rows), image_ids=[7, None, 7])
     found = [(item.name, item.picture_id) for item in read_questions(data, "{question}").items]

@@ -18,9 +18,9 @@ from datasetkit.hi_scoring.interventions.prompt_pass import PromptPass, logits_o
 from datasetkit.hi_scoring.interventions.rerun import rerun_blocked
 from datasetkit.hi_scoring.model.dialogue import Dialogue
 from datasetkit.hi_scoring.model.writing import write
+from tests.hi_scoring.images import sample
 from tests.hi_scoring.interventions.asking import Batch, blocked, put, question
 from tests.hi_scoring.interventions.slow import slow_logits
-from tests.hi_scoring.pictures import sample
 from tests.hi_scoring.tiny_models import family_params, tiny
 from tests.hi_scoring.tiny_parts import HEADS, LAYERS, TinyFamily
 from tests.precision import CHANGED, TOLERANCE
@@ -182,12 +182,12 @@ def test_nothing_remains_on_the_model_also_where_a_block_is_refused(name: str) -
 
 
 @pytest.mark.parametrize("name", family_params("qwen3_vl"))
-def test_rows_to_which_a_model_adds_the_picture_between_layers_are_not_rerun_blocked(name: str) -> None:
+def test_rows_to_which_a_model_adds_the_image_between_layers_are_not_rerun_blocked(name: str) -> None:
     family = tiny(name)
     batch = put(family, question())
     prompt = read(family, batch)
     blocks = blocks_of(batch, "image -> image")
-    with torch.inference_mode(), pytest.raises(ModelError, match="flows that lead to tokens after the picture"):
+    with torch.inference_mode(), pytest.raises(ModelError, match="flows that lead to tokens after the image"):
         rerun_blocked(family.model, prompt, int(batch.places[0]["image"][0]), blocks)
 
 

@@ -17,10 +17,10 @@ NONE = np.full(3, np.nan)
 
 
 def shown(*flows: dict[str, FlowResult]) -> list[str]:
-    """Print the first table of questions, each on a picture of its own, in which these flows were blocked."""
+    """Print the first table of questions, each on an image of its own, in which these flows were blocked."""
     rows = [
         part_row(
-            question(row=place, picture_id=f"picture-{place}"),
+            question(row=place, picture_id=f"image-{place}"),
             QuestionResult("red", True, 0.5, found, np.full((2, 4, 4), 0.5)),
         )
         for place, found in enumerate(flows)

@@ -104,14 +104,14 @@ def flows(*losses: tuple[float, ...]) -> dict[str, tuple[float, ...]]:
 )
 def test_flows(tmp_path: Path, losses: dict[str, tuple[float, ...]], answers: tuple[str, ...]) -> None:
     folder = blocked(tmp_path / "blocked", losses)
-    starts = ("The picture flows to the question", "The question flows", "The picture flows to the last")
+    starts = ("The image flows to the question", "The question flows", "The image flows to the last")
     assert tuple(said(folder, start).answer for start in starts) == answers
 
 
 def test_random_edges_that_are_the_flow_are_no_control_and_that_is_said(tmp_path: Path) -> None:
     told = "It is of the flow alone"
-    assert told in said(blocked(tmp_path / "most", overlap=0.9), "The picture flows to the question").why
-    assert told not in said(blocked(tmp_path / "none"), "The picture flows to the question").why
+    assert told in said(blocked(tmp_path / "most", overlap=0.9), "The image flows to the question").why
+    assert told not in said(blocked(tmp_path / "none"), "The image flows to the question").why
 
 
 def test_flows_of_chosen_heads_do_not_test_claims_of_all(tmp_path: Path) -> None:

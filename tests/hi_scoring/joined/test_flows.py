@@ -1,4 +1,4 @@
-"""Contrasts of flows: pictures are drawn with all of their questions, and flows without a control stand alone."""
+"""Contrasts of flows: images are drawn with all of their questions, and flows without a control stand alone."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def contrasts(found: Knockouts) -> FlowContrasts:
 
 
 @pytest.mark.parametrize("columns", [("number",), ("record_id",)], ids=["in one record", "in records of their own"])
-def test_questions_of_one_picture_tell_no_more_than_one(tmp_path: Path, columns: tuple[str, ...]) -> None:
+def test_questions_of_one_image_tell_no_more_than_one(tmp_path: Path, columns: tuple[str, ...]) -> None:
     found = Knockouts.load(blocked(tmp_path / "blocked", spread=20))
     rows = found.tables.knockout.to_pandas()
     again = {"number": rows["number"] + 1, "record_id": rows["record_id"] + " again"}
@@ -61,7 +61,7 @@ def test_flows_of_most_keys_have_no_control(tmp_path: Path) -> None:
     assert contrasts(Knockouts.load(blocked(tmp_path / "half", overlap=0.5))).has_control
 
 
-def test_one_picture_has_no_interval(tmp_path: Path) -> None:
+def test_one_image_has_no_interval(tmp_path: Path) -> None:
     found = Knockouts.load(blocked(tmp_path / "blocked"))
     rows = found.tables.knockout.to_pandas()
     alone = contrasts(changed(found, rows.assign(picture_id="the only one")))

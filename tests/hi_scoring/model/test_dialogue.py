@@ -11,7 +11,7 @@ from PIL import Image
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.ledger import DropReason
 from datasetkit.hi_scoring.model.dialogue import Dialogue
-from tests.hi_scoring.pictures import sample
+from tests.hi_scoring.images import sample
 from tests.hi_scoring.tiny_models import family_params, tiny
 
 every_family = pytest.mark.parametrize("name", family_params())
@@ -40,7 +40,7 @@ def with_end(name: str, end: str, *specials: str) -> Dialogue:
     return Dialogue(processor, tiny(name).model.config)
 
 
-def pictures(count: int) -> list[Image.Image]:
+def images(count: int) -> list[Image.Image]:
     return [sample(number).image for number in range(count)]
 
 
@@ -75,7 +75,7 @@ def test_the_end_that_a_template_writes_is_said_too_and_what_stands_after_it_is_
 
 def check_targets(dialogue: Dialogue, tokenizer: Any, end: str) -> None:
     prompts = [dialogue.prompt(text) for text in ASKED]
-    inputs = dialogue.encode(pictures(2), prompts, [text + dialogue.closing for text in SAID])
+    inputs = dialogue.encode(images(2), prompts, [text + dialogue.closing for text in SAID])
     for ids, prompt, text in zip(inputs["input_ids"], prompts, SAID, strict=True):
         slots = dialogue.target(ids, prompt, text)
         assert tokenizer.convert_ids_to_tokens(ids[slots].tolist()) == [*text.split(), end]
@@ -90,7 +90,7 @@ def test_prompts_are_written_once() -> None:
 
 @pytest.mark.parametrize(("words", "fits"), [(4096, False), (4096 - 36, False), (4096 - 36 - 20, True)])
 def test_a_turn_is_too_long_with_what_stands_around_its_texts(words: int, fits: bool) -> None:
-    """The tiny LLaVA takes 4096 tokens; a picture has 36. Prompt, template and end are some ten more."""
+    """The tiny LLaVA takes 4096 tokens; an image has 36. Prompt, template and end are some ten more."""
     dialogue = Dialogue(tiny("llava").processor, tiny("llava").model.config)
     image, response = sample().image, "red " * words
     prompt = dialogue.prompt("what colour ?")

@@ -17,8 +17,8 @@ from datasetkit.hi_scoring.scores.dataset_scores import score_dataset
 from datasetkit.hi_scoring.scores.run import Run, Share
 from datasetkit.hi_scoring.scores.scorer import Scorer
 from datasetkit.options.heads import ScoreOptions
+from tests.hi_scoring.images import sample
 from tests.hi_scoring.killed import moments_tried
-from tests.hi_scoring.pictures import sample
 from tests.hi_scoring.scored import (
     BATCH,
     TinySubject,
@@ -83,11 +83,11 @@ def test_shares_of_several_processes_make_the_same_values(finished: Path, tmp_pa
 
 
 def test_every_row_is_kept_or_dropped_with_its_reason(tmp_path: Path) -> None:
-    picture = row(0)["image"]["bytes"]
+    image = row(0)["image"]["bytes"]
     bad = {
         1: (row(1, phrases=[]), "no_key_object", "sample-1"),
-        3: (row(3, image={"bytes": picture[:300]}), "truncated", "sample-3"),
-        4: (row(4, image={"bytes": b"no picture"}), "not_an_image", "sample-4"),
+        3: (row(3, image={"bytes": image[:300]}), "truncated", "sample-3"),
+        4: (row(4, image={"bytes": b"no image"}), "not_an_image", "sample-4"),
         5: (row(5, image={"bytes": None, "path": None}), "bad_row", "sample-5"),
         6: (row(6, description="a red </s> square"), "special_token", "sample-6"),
         8: (row(8, description="a red square " * 2000, phrases=row(8)["phrases"]), "text_too_long", "sample-8"),
@@ -136,9 +136,9 @@ def test_a_row_that_cannot_be_read_ends_no_run(tmp_path: Path, error: Exception)
     [
         ([], "it has no rows"),
         ([row(0, phrases=[])] * 3, "3 x no_key_object: no object that a phrase names"),
-        ([{"image": "a.png", "text": "it", "masks": []}], "1 x bad_row: .*; the first: no picture in the column image"),
+        ([{"image": "a.png", "text": "it", "masks": []}], "1 x bad_row: .*; the first: no image in the column image"),
     ],
-    ids=["no rows", "no key objects", "no pictures"],
+    ids=["no rows", "no key objects", "no images"],
 )
 def test_where_nothing_can_be_scored_one_line_says_why(tmp_path: Path, rows: list[Any], told: str) -> None:
     with pytest.raises(OutputError, match=told) as caught:

@@ -18,7 +18,7 @@ from datasetkit.hi_scoring.scores.encoding import Encoder
 from datasetkit.hi_scoring.scores.results import Head
 from datasetkit.hi_scoring.scores.scorer import SampleScores, Scorer, device_of_scores
 from datasetkit.options.heads import ScoreOptions
-from tests.hi_scoring.pictures import SPANS, sample
+from tests.hi_scoring.images import SPANS, sample
 from tests.hi_scoring.scores.formulas import references
 from tests.hi_scoring.tiny_models import family_params, tiny
 from tests.hi_scoring.tiny_parts import HEAD_WIDTH, HEADS, LAYERS, TinyFamily
@@ -125,7 +125,7 @@ def test_head_impact_in_a_padded_batch_is_that_of_eager_attention(name: str) -> 
         for layer, head in np.ndindex(LAYERS, HEADS):
             mean = [on_image[layer, head, of_object].mean(0) for of_object in of_objects]
             if min(values.sum() for values in mean) < 1e-6:
-                continue  # a sliding layer that sees nothing of the picture
+                continue  # a sliding layer that sees nothing of the image
             hi, soft = np.mean([overlaps(row, number, values) for number, values in enumerate(mean)], 0)
             assert result[positions]["hi"][layer, head] == pytest.approx(hi, abs=TOLERANCE), (positions, layer, head)
             assert result[positions]["hi_soft"][layer, head] == pytest.approx(soft, abs=TOLERANCE), (
@@ -261,7 +261,7 @@ def test_what_cannot_be_scored_is_told_of_alone() -> None:
 
 
 @pytest.mark.parametrize("name", family_params("qwen2_vl"))
-def test_a_picture_that_its_processor_refuses_is_told_of_alone(name: str) -> None:
+def test_a_image_that_its_processor_refuses_is_told_of_alone(name: str) -> None:
     family = tiny(name)
     strip = sample(1, size_hw=(4, 1200), boxes=((0, 0, 400, 4),))
     results = Scorer(family.model, family.processor, ScoreOptions()).score([sample(0), strip, sample(2)])

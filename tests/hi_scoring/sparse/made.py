@@ -14,7 +14,7 @@ from datasetkit.hi_scoring.sparse.results import ConditionResult
 
 
 def prefills(**columns: Sequence[float]) -> pd.DataFrame:
-    """One prompt a picture, each twice as fast where nothing else is told."""
+    """One prompt an image, each twice as fast where nothing else is told."""
     [count] = {len(values) for values in columns.values()}
     usual = {"tokens": 100.0, "seconds_dense": 2.0, "seconds": 1.0, "peak_dense": np.nan, "peak": np.nan}
     table = pd.DataFrame({**usual, "kl": 0.1, "same_token": 1.0, **columns}, index=range(count))
@@ -31,7 +31,7 @@ def result(
 
 
 def answers(right: Sequence[float], **more: Sequence[float]) -> Measured:
-    """One answer a picture, right so far; and other metrics alike."""
+    """One answer an image, right so far; and other metrics alike."""
     every = {"accuracy": right, **more}
     statistics = {name: np.column_stack([values, np.ones(len(values))]) for name, values in every.items()}
     return Measured([str(number) for number in range(len(right))], statistics)

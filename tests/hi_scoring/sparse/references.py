@@ -26,13 +26,13 @@ IDENTITY = ModelIdentity("model", "tiny", None, "a")
 KEPT = [Head(0, 0), Head(0, 1), Head(1, 3), *(Head(3, head) for head in range(HEADS))]
 # Families whose masks are more than causal in every layer, or whose scores are bounded.
 DENSE = {"gemma3": DenseReason.OTHER_MASK, "paligemma": DenseReason.OTHER_MASK, "paligemma2": DenseReason.SOFTCAP}
-PICTURE = 9
+IMAGE = 9
 
 
 def prompt_of(text: Tensor, real: Tensor, sink: int, window: int) -> Prompt:
-    """Find the prompt of one row, (N,) each, in which all that is no text is a picture."""
-    ids = torch.where(text, 0, PICTURE)
-    found = prompts_of(ids[None].numpy(), real[None].numpy(), [PICTURE], sink, window)
+    """Find the prompt of one row, (N,) each, in which all that is no text is an image."""
+    ids = torch.where(text, 0, IMAGE)
+    found = prompts_of(ids[None].numpy(), real[None].numpy(), [IMAGE], sink, window)
     assert found is not None
     return found[0]
 

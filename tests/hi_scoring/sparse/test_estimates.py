@@ -17,10 +17,10 @@ def answers(right: list[float], metric: str = "accuracy") -> Measured:
     )
 
 
-def test_the_interval_of_a_median_draws_pictures_with_all_that_is_theirs() -> None:
+def test_the_interval_of_a_median_draws_images_with_all_that_is_theirs() -> None:
     values = np.array([2.0, 1.0, NAN, 4.0, 3.0, 8.0, 1.5, 9.0])
-    pictures = ["a", "a", "a", "b", "c", "c", "d", "e"]
-    found = median(values, pictures)
+    images = ["a", "a", "a", "b", "c", "c", "d", "e"]
+    found = median(values, images)
     owned = [[2.0, 1.0], [4.0], [3.0, 8.0], [1.5], [9.0]]
     drawn = [
         np.median([value for own, count in zip(owned, counts, strict=True) for value in own * int(count)])
@@ -32,7 +32,7 @@ def test_the_interval_of_a_median_draws_pictures_with_all_that_is_theirs() -> No
 
 
 @pytest.mark.parametrize(
-    ("values", "pictures", "expected"),
+    ("values", "images", "expected"),
     [
         ([], [], (NAN, NAN, NAN)),
         ([NAN, NAN], ["a", "b"], (NAN, NAN, NAN)),
@@ -40,8 +40,8 @@ def test_the_interval_of_a_median_draws_pictures_with_all_that_is_theirs() -> No
         ([2.0, 2.0, NAN], ["a", "b", "c"], (2.0, 2.0, 2.0)),
     ],
 )
-def test_no_interval_of_fewer_than_two_pictures(values, pictures, expected) -> None:
-    assert median(np.array(values), pictures) == pytest.approx(expected, nan_ok=True)
+def test_no_interval_of_fewer_than_two_images(values, images, expected) -> None:
+    assert median(np.array(values), images) == pytest.approx(expected, nan_ok=True)
 
 
 @pytest.mark.parametrize(
@@ -76,8 +76,8 @@ def test_what_is_lost_is_a_share_of_what_was_there(metric, dense, sparse, expect
     assert np.isnan(found.low) == np.isnan(expected)
 
 
-def test_both_figures_of_a_draw_are_of_the_same_pictures() -> None:
-    """Where each picture loses half, every draw loses half, however little it has."""
+def test_both_figures_of_a_draw_are_of_the_same_images() -> None:
+    """Where each image loses half, every draw loses half, however little it has."""
     dense = np.array([1.0, 0.2, 0.6, 0.0])
     found = loss("accuracy", answers(list(dense)), answers(list(dense / 2)))
     assert found == pytest.approx((0.5, 0.5, 0.5))

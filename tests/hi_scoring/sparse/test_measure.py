@@ -51,7 +51,7 @@ def logs_of(number: int, plan: SparsePlan | None) -> torch.Tensor:
     family, examples = tiny("llava"), some_examples(3)
     dialogue = Dialogue(family.processor, family.model.config)
     example = examples.items[number]
-    encoded = dialogue.encode([examples.picture(example)], [dialogue.prompt(example.prompt)], None)
+    encoded = dialogue.encode([examples.image(example)], [dialogue.prompt(example.prompt)], None)
     inputs = on_device(encoded, family.model)
     with torch.no_grad():
         if plan is None:

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from datasetkit.hi_scoring.sparse import SparsePlan, blocks
 from datasetkit.hi_scoring.sparse.coverage import Coverage
 from datasetkit.hi_scoring.sparse.passes import ForwardPass
-from tests.hi_scoring.sparse.references import IDENTITY, PICTURE, attended, visible
+from tests.hi_scoring.sparse.references import IDENTITY, IMAGE, attended, visible
 
 pytestmark = pytest.mark.numeric
 
 H, N, WIDTH, SINK, WINDOW, SCALING = 4, 90, 16, 1, 8, 0.3
-IDS = torch.full((1, N), PICTURE)
+IDS = torch.full((1, N), IMAGE)
 IDS[0, [0, 1, 40, 41, N - 1]] = 0
 
 
@@ -37,7 +37,7 @@ def parts(groups: int, device: str = "cpu") -> tuple[Tensor, ...]:
 
 def pass_of(*full: tuple[int, ...], slots: int | None = None) -> ForwardPass:
     plan = SparsePlan(IDENTITY, H, full, sink=SINK, window=WINDOW, dense_above=1.0)
-    return ForwardPass(plan, Coverage(), IDS, [PICTURE], "blocks", slots)
+    return ForwardPass(plan, Coverage(), IDS, [IMAGE], "blocks", slots)
 
 
 def real(device: str = "cpu") -> Tensor:

@@ -45,7 +45,7 @@ def test_prompts_that_were_lost_are_told_apart() -> None:
         "lost": 2,
     }
     assert row["speedup"] == 3.0
-    # Means over pictures of what was measured of each.
+    # Means over images of what was measured of each.
     assert row["kl"] == pytest.approx(np.mean([0.05, 1.0, 1.05, 1.55, 0.1]))
 
 

@@ -11,20 +11,20 @@ from torch import Tensor
 
 from datasetkit.hi_scoring.data.examples import Example
 from datasetkit.hi_scoring.tuning.collator import IGNORED, TuningSet, collate
-from tests.hi_scoring.pictures import sample
+from tests.hi_scoring.images import sample
 from tests.hi_scoring.tiny_models import family_params, tiny
 from tests.hi_scoring.tuned import COLOUR, SHAPE, asked_row, dialogue_of, examples_of, rows_data
 from tests.precision import TOLERANCE
 
 every_family = pytest.mark.parametrize("name", family_params())
 CAPTION = Example(0, "r0", "caption", "", "Describe the image.", "a red square above a blue circle .")
-ANSWER = Example(1, "r1", "vqa", "colour", "what colour is the square in the picture, red or blue ?", "red")
+ANSWER = Example(1, "r1", "vqa", "colour", "what colour is the square in the image, red or blue ?", "red")
 
 
 def batch_of(name: str) -> dict[str, Any]:
     """A caption and an answer; in one row the prompt is longer, in the other the response."""
-    pictures = sample(0).image, sample(1, size_hw=(60, 120)).image
-    return collate(dialogue_of(name), list(zip((CAPTION, ANSWER), pictures, strict=True)))
+    images = sample(0).image, sample(1, size_hw=(60, 120)).image
+    return collate(dialogue_of(name), list(zip((CAPTION, ANSWER), images, strict=True)))
 
 
 @every_family
@@ -83,11 +83,11 @@ def test_neighbours_change_no_loss(name: str) -> None:
     torch.testing.assert_close(together, sum(alone), atol=TOLERANCE, rtol=0)
 
 
-def test_a_dataset_gives_examples_with_their_pictures() -> None:
+def test_a_dataset_gives_examples_with_their_images() -> None:
     examples = examples_of(rows_data([asked_row(0, COLOUR), asked_row(1, SHAPE, COLOUR)]))
     dataset = TuningSet(examples)
     assert len(dataset) == 5
     found = [dataset[place] for place in range(5)]
     assert [example for example, _ in found] == list(examples.items)
-    for example, picture in found:
-        assert picture.tobytes() == sample(example.row).image.tobytes()
+    for example, image in found:
+        assert image.tobytes() == sample(example.row).image.tobytes()

@@ -26,22 +26,22 @@ from tools.toyworld.models.tokenizers import detector_tokenizer, words_of
 from tools.toyworld.models.vlm import GRID, build_vlm, vlm_processor
 from tools.toyworld.training.saving import save_half
 
-PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8))
+IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8))
 # Half precision keeps 11 bits; a few layers may add their roundings up.
 HALF_TOLERANCE = 0.02
 
 
 def outputs(name: str, model: torch.nn.Module, processor: object) -> list[torch.Tensor]:
-    """What a model says of the picture, without padding."""
+    """What a model says of the image, without padding."""
     if name == "detector":
-        inputs = processor(images=PICTURE, text="a red star . a small ring .", return_tensors="pt")
+        inputs = processor(images=IMAGE, text="a red star . a small ring .", return_tensors="pt")
         output = model(**inputs)
         return [output.logits[..., : inputs["input_ids"].shape[1]].sigmoid(), output.pred_boxes]
     if name == "segmenter":
-        inputs = processor(images=PICTURE, input_boxes=[[[10.0, 20.0, 60.0, 90.0]]], return_tensors="pt")
+        inputs = processor(images=IMAGE, input_boxes=[[[10.0, 20.0, 60.0, 90.0]]], return_tensors="pt")
         output = model(pixel_values=inputs["pixel_values"], input_boxes=inputs["input_boxes"].float())
         return [output.pred_masks.sigmoid(), output.iou_scores]
-    inputs = processor(images=PICTURE, text="<s>USER: <image> Is there a star? ASSISTANT:", return_tensors="pt")
+    inputs = processor(images=IMAGE, text="<s>USER: <image> Is there a star? ASSISTANT:", return_tensors="pt")
     return [model(**inputs).logits.softmax(-1)]
 
 
@@ -104,18 +104,18 @@ def test_both_tokenizers_know_every_word_of_a_domain(domain: object) -> None:
         assert words <= tokenizer.get_vocab().keys()
 
 
-def test_a_picture_becomes_as_many_tokens_as_it_has_patches_and_the_template_opens_the_answer() -> None:
+def test_a_image_becomes_as_many_tokens_as_it_has_patches_and_the_template_opens_the_answer() -> None:
     processor = vlm_processor()
     content = [{"type": "image"}, {"type": "text", "text": "Is there a red star?"}]
     text = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
     assert text == "<s>USER: <image> Is there a red star? ASSISTANT: "
-    ids = processor(images=PICTURE, text=text, return_tensors="pt")["input_ids"][0]
+    ids = processor(images=IMAGE, text=text, return_tensors="pt")["input_ids"][0]
     assert int((ids == processor.tokenizer.convert_tokens_to_ids("<image>")).sum()) == GRID**2
     assert processor.decode(ids, skip_special_tokens=True) == "user : is there a red star? assistant :"
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_red_picture_reaches_each_model_red(name: str) -> None:
+def test_a_red_image_reaches_each_model_red(name: str) -> None:
     _, processor, _ = build(name)
     red = Image.new("RGB", (128, 128), (255, 0, 0))
     pixels = processor.image_processor(images=red, return_tensors="pt")["pixel_values"][0]
@@ -125,13 +125,13 @@ def test_a_red_picture_reaches_each_model_red(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_pictures_are_prepared_alike_with_torchvision_and_without(name: str) -> None:
-    pytest.importorskip("torchvision", reason="transformers prepares pictures by Pillow where torchvision is absent")
+def test_images_are_prepared_alike_with_torchvision_and_without(name: str) -> None:
+    pytest.importorskip("torchvision", reason="transformers prepares images by Pillow where torchvision is absent")
     _, processor, _ = build(name)
     auto = AutoProcessor.from_pretrained(resolve(f"toyworld:{name}")).image_processor
     assert type(auto) is not type(processor.image_processor)
-    by_torchvision = auto(images=PICTURE, return_tensors="pt")["pixel_values"]
-    by_pillow = processor.image_processor(images=PICTURE, return_tensors="pt")["pixel_values"]
+    by_torchvision = auto(images=IMAGE, return_tensors="pt")["pixel_values"]
+    by_pillow = processor.image_processor(images=IMAGE, return_tensors="pt")["pixel_values"]
     torch.testing.assert_close(by_torchvision, by_pillow, atol=1e-5, rtol=0)
 
 

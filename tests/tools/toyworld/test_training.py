@@ -147,7 +147,7 @@ def test_cells_are_told_what_fills_them(store: SceneStore) -> None:
         assert (targets.present[row] == (targets.ids[row] >= 0)).all()
 
 
-def test_texts_that_share_a_picture_get_the_logits_of_texts_alone(store: SceneStore) -> None:
+def test_texts_that_share_a_image_get_the_logits_of_texts_alone(store: SceneStore) -> None:
     torch.manual_seed(0)
     processor = vlm_processor()
     model = build_vlm(processor).eval()
@@ -175,7 +175,7 @@ def test_texts_that_share_a_picture_get_the_logits_of_texts_alone(store: SceneSt
 
 
 def targets_of_two() -> Targets:
-    """Two pictures whose prompts differ: two objects in the first, one in the second."""
+    """Two images whose prompts differ: two objects in the first, one in the second."""
     return Targets(
         boxes=torch.tensor([[[0.25, 0.25, 0.2, 0.2], [0.7, 0.7, 0.4, 0.2]], [[0.5, 0.5, 0.3, 0.3], [0, 0, 0, 0]]]),
         tokens=torch.tensor([[[0.0, 1, 0, 0, 0], [0, 0, 0, 1, 0]], [[0, 1, 1, 0, 0], [0, 0, 0, 0, 0]]]),

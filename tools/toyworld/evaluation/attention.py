@@ -1,6 +1,6 @@
 """Where the vlm's heads look when they are about to name an object's shape.
 
-The share is of the attention that falls on the picture, from the token that predicts the noun, on the patches that show
+The share is of the attention that falls on the image, from the token that predicts the noun, on the patches that show
 the object. Heads are chosen on one half of the scenes and scored on the other.
 """
 
@@ -91,13 +91,13 @@ def _mentions(
     attentions = model(**inputs, output_attentions=True).attentions
     rows = torch.stack(attentions)[:, 0].double().numpy()
     ids = inputs["input_ids"][0]
-    picture = (ids == model.config.image_token_id).numpy()
+    image = (ids == model.config.image_token_id).numpy()
     caption_ids = processor.tokenizer(caption.text, return_offsets_mapping=True)
     start = len(ids) - len(caption_ids["input_ids"])
     ends = [end for _, end in caption_ids["offset_mapping"]]
     for phrase in caption.phrases:
         # A phrase ends with its noun, which the token before it predicts.
         query = start + ends.index(phrase.end) - 1
-        on_picture = rows[:, :, query, picture]
+        on_image = rows[:, :, query, image]
         patches = object_patches(example.masks[list(phrase.object_ids)])
-        yield on_picture[:, :, patches].sum(-1) / on_picture.sum(-1), float(patches.mean())
+        yield on_image[:, :, patches].sum(-1) / on_image.sum(-1), float(patches.mean())

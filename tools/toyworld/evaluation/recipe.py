@@ -24,11 +24,11 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Example:
-    """A scene with its picture and truth.
+    """A scene with its image and truth.
 
     Args:
         scene: what is shown.
-        image: its picture.
+        image: its image.
         masks: visible masks, shape (N, H, W), dtype bool.
         boxes_xyxy: tight boxes round them, shape (N, 4), px.
 

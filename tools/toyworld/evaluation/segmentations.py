@@ -26,7 +26,7 @@ def segment(segmenter: SamSegmenter, example: Example, boxes_xyxy: NDArray[np.fl
 
 
 def moved(example: Example, share: float) -> NDArray[np.float64]:
-    """The example's boxes, each side moved by up to a share of the box's width or height, within the picture."""
+    """The example's boxes, each side moved by up to a share of the box's width or height, within the image."""
     rng = stream(example.scene.seed, "evaluation/boxes")
     height, width = example.scene.config.canvas_hw
     boxes = []

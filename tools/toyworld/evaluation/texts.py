@@ -33,13 +33,13 @@ class Vlm:
         ).eval()
 
     def prompt(self, text: str) -> str:
-        """A turn of the user with a picture, opened for the answer."""
+        """A turn of the user with an image, opened for the answer."""
         content = [{"type": "image"}, {"type": "text", "text": text}]
         return self.processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
 
     @torch.inference_mode()
     def answer(self, images: Sequence[Image.Image], texts: Sequence[str], most_tokens: int) -> list[str]:
-        """The model's most likely words to each text about its picture."""
+        """The model's most likely words to each text about its image."""
         inputs = self.processor(
             images=list(images), text=[self.prompt(text) for text in texts], padding=True, return_tensors="pt"
         )

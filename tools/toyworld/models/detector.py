@@ -24,7 +24,7 @@ _TEXT_SCALE = 0.1
 
 
 def detector_processor() -> GroundingDinoProcessor:
-    """Pictures to 128x128 px, texts to words."""
+    """Images to 128x128 px, texts to words."""
     return GroundingDinoProcessor(
         image_processor=GroundingDinoImageProcessorPil(size={"height": SIDE_PX, "width": SIDE_PX}, do_pad=False),
         tokenizer=detector_tokenizer(),

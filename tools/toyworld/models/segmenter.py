@@ -19,7 +19,7 @@ _CHANNELS = 64
 
 
 def segmenter_processor() -> SamProcessor:
-    """Pictures to 128 px at their longer side, padded to a square."""
+    """Images to 128 px at their longer side, padded to a square."""
     square = {"height": SIDE_PX, "width": SIDE_PX}
     mask = SIDE_PX // 4
     return SamProcessor(

@@ -36,7 +36,7 @@ _IMAGE_STD = [0.25, 0.25, 0.25]
 
 
 def vlm_processor() -> LlavaProcessor:
-    """Pictures to 128x128 px, texts to words, with a chat template."""
+    """Images to 128x128 px, texts to words, with a chat template."""
     side = {"height": SIDE_PX, "width": SIDE_PX}
     return LlavaProcessor(
         image_processor=CLIPImageProcessorPil(

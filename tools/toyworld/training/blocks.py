@@ -1,7 +1,7 @@
-"""Many short texts after one picture. Owns how a picture is read once for all of its captions and questions.
+"""Many short texts after one image. Owns how an image is read once for all of its captions and questions.
 
-The keys and values of the picture's tokens are computed once and shared; gradients flow back through all texts. What
-the model computes for each text is the same as if the picture had been read for it alone.
+The keys and values of the image's tokens are computed once and shared; gradients flow back through all texts. What
+the model computes for each text is the same as if the image had been read for it alone.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Block:
     """A prompt with the text that is to follow.
 
     Args:
-        row: index of its picture in the batch.
-        ids: tokens after the picture's, to the end of the text.
+        row: index of its image in the batch.
+        ids: tokens after the image's, to the end of the text.
         answer_start: index of the first one that the model is to say.
         kind: the question's type, or "caption".
 
@@ -52,7 +52,7 @@ def encode_block(tokenizer: PreTrainedTokenizerFast, row: int, prompt: str, answ
 def image_prefix(
     model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, features: torch.Tensor
 ) -> Prefix:
-    """Keys and values of each layer for the turn's opening and the picture.
+    """Keys and values of each layer for the turn's opening and the image.
 
     Args:
         model: the model.

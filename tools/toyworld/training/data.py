@@ -36,7 +36,7 @@ class SceneStore:
     Several processes may share the folder: they write the same bytes.
 
     Args:
-        folder: where the pictures are kept.
+        folder: where the images are kept.
         split: which scenes.
         count: how many.
 
@@ -81,7 +81,7 @@ class SceneStore:
 
 @dataclass(frozen=True)
 class Batch:
-    """Scenes with their pictures.
+    """Scenes with their images.
 
     Args:
         scenes: B scenes.
@@ -103,7 +103,7 @@ class Batch:
 
 
 def normalised(pixels: NDArray[np.uint8], mean: list[float], std: list[float]) -> torch.Tensor:
-    """Pictures (B, H, W, 3) in 0 to 255 as a model takes them: (B, 3, H, W), float32, rescaled and normalised."""
+    """Images (B, H, W, 3) in 0 to 255 as a model takes them: (B, 3, H, W), float32, rescaled and normalised."""
     values = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float() / 255
     return (values - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
 
@@ -129,7 +129,7 @@ class DenseTargets:
     Args:
         classes: shape (B, 3, G, G), int64: index of shape, colour and size, or -1 where no object is.
         present: shape (B, G, G), float32: 1 where an object is.
-        places: shape (B, 4, G, G), float32: the object's box as centre and side lengths, in picture sides.
+        places: shape (B, 4, G, G), float32: the object's box as centre and side lengths, in image sides.
         ids: shape (B, G, G), int64: the object's id or -1.
 
     """

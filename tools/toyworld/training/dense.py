@@ -1,4 +1,4 @@
-"""The warm start of a vision backbone: every cell of the picture says what it shows, through heads thrown away later.
+"""The warm start of a vision backbone: every cell of the image says what it shows, through heads thrown away later.
 
 Without it the tiny models take much longer to tell shapes apart. It is an ordinary loss on features: attention maps
 take no part in it.
@@ -34,7 +34,7 @@ class DenseModule(nn.Module):
 
     Args:
         backbone: what is trained.
-        features: gives the backbone's feature maps of pictures, each (B, C, G, G).
+        features: gives the backbone's feature maps of images, each (B, C, G, G).
         channels: C of each map.
 
     """

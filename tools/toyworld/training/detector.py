@@ -39,7 +39,7 @@ _VALIDATION_SCENES = 1000
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """Phrases for a picture and the objects that each names; absent ones name none."""
+    """Phrases for an image and the objects that each names; absent ones name none."""
 
     phrases: tuple[str, ...]
     object_ids: tuple[tuple[int, ...], ...]
@@ -176,7 +176,7 @@ class BoxTask:
 
 
 def _relative_cxcywh(boxes_xyxy: np.ndarray) -> np.ndarray:
-    """Corners in px, shape (N, 4), to centre and side lengths in picture sides."""
+    """Corners in px, shape (N, 4), to centre and side lengths in image sides."""
     low, high = boxes_xyxy[:, :2], boxes_xyxy[:, 2:]
     return np.concatenate([(low + high) / 2, high - low], axis=1) / SIDE_PX
 

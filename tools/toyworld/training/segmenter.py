@@ -84,7 +84,7 @@ class SegmenterTask:
 
 
 def jittered(boxes_xyxy: NDArray[np.float32], rng: Random, share: float) -> NDArray[np.float32]:
-    """Move each side of boxes (N, 4) by up to a share of the box's width or height, within the picture."""
+    """Move each side of boxes (N, 4) by up to a share of the box's width or height, within the image."""
     moved = []
     for left, top, right, bottom in boxes_xyxy.tolist():
         dx, dy = share * (right - left), share * (bottom - top)

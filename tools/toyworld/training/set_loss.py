@@ -18,10 +18,10 @@ _CLASS, _L1, _GIOU = 2.0, 5.0, 2.0
 
 @dataclass(frozen=True)
 class Targets:
-    """Objects of B pictures, padded to N.
+    """Objects of B images, padded to N.
 
     Args:
-        boxes: shape (B, N, 4), centre and side lengths in picture sides.
+        boxes: shape (B, N, 4), centre and side lengths in image sides.
         tokens: shape (B, N, T), float: 1 for tokens of phrases that name the object.
         valid: shape (B, N), dtype bool.
         text: shape (B, T), dtype bool: tokens that count.
@@ -39,7 +39,7 @@ def set_loss(logits: torch.Tensor, boxes: torch.Tensor, targets: Targets) -> dic
 
     Args:
         logits: shape (B, Q, T).
-        boxes: shape (B, Q, 4), centre and side lengths in picture sides.
+        boxes: shape (B, Q, 4), centre and side lengths in image sides.
         targets: what is there.
 
     Returns:
@@ -65,7 +65,7 @@ def set_loss(logits: torch.Tensor, boxes: torch.Tensor, targets: Targets) -> dic
 def _match(
     logits: torch.Tensor, boxes: torch.Tensor, targets: Targets
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Indices of pictures, predictions and objects that belong together, at the least cost."""
+    """Indices of images, predictions and objects that belong together, at the least cost."""
     probability = logits.sigmoid()
     as_true = -_ALPHA * (1 - probability) ** _GAMMA * probability.clamp(min=1e-8).log()
     as_false = -(1 - _ALPHA) * probability**_GAMMA * (1 - probability).clamp(min=1e-8).log()

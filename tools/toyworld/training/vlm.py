@@ -66,9 +66,9 @@ def patch_features(tower: nn.Module, pixel_values: torch.Tensor) -> list[torch.T
 
 
 class TextTask:
-    """Next words of captions and of answers, given the picture.
+    """Next words of captions and of answers, given the image.
 
-    A picture is read once, and its texts follow it side by side. A further, small loss brings each projected patch near
+    An image is read once, and its texts follow it side by side. A further, small loss brings each projected patch near
     the embeddings of the words for what it shows; no loss touches attention maps.
 
     Args:

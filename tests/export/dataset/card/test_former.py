@@ -21,7 +21,7 @@ from tests.pipeline.builders import (
     folder_recipe,
     image_entry,
     instance,
-    picture,
+    make_image,
     put,
     write_coco,
 )
@@ -32,9 +32,9 @@ MINE = "## How I use it\n\nWith care.\n"
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
+def images(tmp_path: Path) -> Path:
     metadata = '{"file_name": "a.png", "text": "a cat"}\n{"file_name": "b.png", "text": "a dog"}\n'
-    return put(tmp_path / "in", {"a.png": picture(1), "b.png": picture(2), "metadata.jsonl": metadata})
+    return put(tmp_path / "in", {"a.png": make_image(1), "b.png": make_image(2), "metadata.jsonl": metadata})
 
 
 def human_masks(folder: Path) -> Recipe:
@@ -62,37 +62,37 @@ def assert_owners(out: Path) -> None:
     assert list(verify_files(FolderFiles(out))) == []
 
 
-def test_an_owners_text_outlives_another_build_in_the_same_folder(tmp_path: Path, pictures: Path) -> None:
+def test_an_owners_text_outlives_another_build_in_the_same_folder(tmp_path: Path, images: Path) -> None:
     out = tmp_path / "out"
-    built(folder_recipe(pictures), out)
+    built(folder_recipe(images), out)
     edit(out)
-    built(folder_recipe(pictures, limit=1), out, overwrite=True)
+    built(folder_recipe(images, limit=1), out, overwrite=True)
     assert_owners(out)
-    assert "1 record of 1 picture" in (out / "README.md").read_text()
+    assert "1 record of 1 image" in (out / "README.md").read_text()
     once = contents(out)
-    built(folder_recipe(pictures), out, overwrite=True)
+    built(folder_recipe(images), out, overwrite=True)
     assert_owners(out)
-    built(folder_recipe(pictures, limit=1), out, overwrite=True)
+    built(folder_recipe(images, limit=1), out, overwrite=True)
     assert contents(out) == once
 
 
-def test_an_owners_text_outlives_a_retry(tmp_path: Path, pictures: Path) -> None:
+def test_an_owners_text_outlives_a_retry(tmp_path: Path, images: Path) -> None:
     out = tmp_path / "out"
-    whole = (pictures / "b.png").read_bytes()
-    (pictures / "b.png").write_bytes(whole[:-300])
-    built(folder_recipe(pictures), out)
+    whole = (images / "b.png").read_bytes()
+    (images / "b.png").write_bytes(whole[:-300])
+    built(folder_recipe(images), out)
     edit(out)
-    (pictures / "b.png").write_bytes(whole)
-    built(folder_recipe(pictures), out, retry_failed=True)
+    (images / "b.png").write_bytes(whole)
+    built(folder_recipe(images), out, retry_failed=True)
     assert_owners(out)
-    assert "2 records of 2 pictures" in (out / "README.md").read_text()
+    assert "2 records of 2 images" in (out / "README.md").read_text()
 
 
 def test_an_owners_text_outlives_a_build_cut_short(
-    tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
-    built(folder_recipe(pictures), out)
+    built(folder_recipe(images), out)
     edit(out)
 
     def cut_short(folder: Path, *_: object) -> None:
@@ -102,44 +102,44 @@ def test_an_owners_text_outlives_a_build_cut_short(
     with monkeypatch.context() as patch:
         patch.setattr(datasetkit.pipeline.parts, "describe", cut_short)
         with pytest.raises(ZeroDivisionError):
-            built(folder_recipe(pictures, limit=1), out, overwrite=True)
-    built(folder_recipe(pictures, limit=1), out)
+            built(folder_recipe(images, limit=1), out, overwrite=True)
+    built(folder_recipe(images, limit=1), out)
     assert_owners(out)
 
 
-def test_nothing_that_was_generated_for_another_dataset_stays(tmp_path: Path, pictures: Path) -> None:
+def test_nothing_that_was_generated_for_another_dataset_stays(tmp_path: Path, images: Path) -> None:
     out = tmp_path / "out"
     built(human_masks(tmp_path / "coco"), out)
     assert read_front_matter((out / "README.md").read_text())["annotations_creators"] == ["found"]
     edit(out)
-    built(folder_recipe(pictures), out, overwrite=True)
+    built(folder_recipe(images), out, overwrite=True)
     assert read_front_matter((out / "README.md").read_text())["annotations_creators"] == ["no-annotation"]
     assert_owners(out)
 
 
-def test_an_untouched_card_gives_the_bytes_of_a_fresh_build(tmp_path: Path, pictures: Path) -> None:
+def test_an_untouched_card_gives_the_bytes_of_a_fresh_build(tmp_path: Path, images: Path) -> None:
     out = tmp_path / "out"
     built(human_masks(tmp_path / "coco"), out)
-    built(folder_recipe(pictures), out, overwrite=True)
-    built(folder_recipe(pictures), tmp_path / "anew")
+    built(folder_recipe(images), out, overwrite=True)
+    built(folder_recipe(images), tmp_path / "anew")
     assert contents(out) == contents(tmp_path / "anew")
 
 
 @pytest.mark.parametrize("front", [b"---\na: [\n---\n", b"---\na: 1\n", b"\xff\xfe"])
 def test_a_card_that_cannot_be_kept_ends_the_build_before_anything_is_lost(
-    tmp_path: Path, pictures: Path, front: bytes
+    tmp_path: Path, images: Path, front: bytes
 ) -> None:
     out = tmp_path / "out"
-    built(folder_recipe(pictures), out)
+    built(folder_recipe(images), out)
     (out / "README.md").write_bytes(front)
     before = contents(out)
     with pytest.raises(OutputError, match=r"README\.md cannot be kept: .*; mend or delete it"):
-        built(folder_recipe(pictures, limit=1), out, overwrite=True)
+        built(folder_recipe(images, limit=1), out, overwrite=True)
     assert contents(out) == before
 
 
-def test_a_build_that_kept_nothing_gives_way_to_the_corrected_one(pictures: Path, tmp_path: Path) -> None:
-    recipe = folder_recipe(pictures)
+def test_a_build_that_kept_nothing_gives_way_to_the_corrected_one(images: Path, tmp_path: Path) -> None:
+    recipe = folder_recipe(images)
     small = recipe.model_copy(update={"limits": recipe.limits.model_copy(update={"max_pixels": 1})})
     assert built(small, tmp_path / "out")[1] == {}
     assert built(recipe, tmp_path / "out")[0].split_rows == {"train": 2}

@@ -128,7 +128,7 @@ def test_reasons_are_explained_where_their_meaning_is_given(built: Path) -> None
     assert "| `not_an_object` | `abstract_noun` | 3 |  |" in lines
 
 
-def test_pictures_of_the_card_are_there(built: Path) -> None:
+def test_images_of_the_card_are_there(built: Path) -> None:
     shown = re.findall(r"!\[[^]]+\]\(([^)]+)\)", (built / "README.md").read_text())
     assert shown == ["assets/samples.jpg", "assets/categories.png", "assets/objects.png", "assets/phrases.png"]
     assert all((built / path).is_file() for path in shown)
@@ -233,7 +233,7 @@ def test_one_known_license_needs_no_file(tmp_path: Path) -> None:
     [
         (
             "coco",
-            ["COCO's own were drawn by people, as", "its makers know who", "not by looking at the picture", "crowd"],
+            ["COCO's own were drawn by people, as", "its makers know who", "not by looking at the image", "crowd"],
             ["rendered"],
         ),
         ("toyworld", ["rendered scenes", "Masks and links are exact"], ["drawn by people", "not by looking"]),
@@ -266,8 +266,8 @@ def test_a_card_without_masks_speaks_of_none(tmp_path: Path, source: str) -> Non
     bare = replace(record(1), objects=(), questions=(), phrases=phrases)
     write_folder(tmp_path / "out", {"train": [rows_of([bare])]}, recipe=RECIPE | {"source": {"name": source}})
     card = (tmp_path / "out" / "README.md").read_text()
-    assert read_front_matter(card)["pretty_name"] == "Pictures and descriptions"
-    assert "1 record of 1 picture, with 0 object masks\nand 3 noun phrases.\n" in card
+    assert read_front_matter(card)["pretty_name"] == "Images and descriptions"
+    assert "1 record of 1 image, with 0 object masks\nand 3 noun phrases.\n" in card
     assert "There are no object masks: the source has none" in card
     untrues = ("drawn by people", "*key objects*", "Key objects", "linked", "brought together", "`unmentioned`")
     for untrue in (*untrues, "same colour"):
@@ -390,7 +390,7 @@ def test_only_shipped_models_know_scenes_only(tmp_path: Path) -> None:
     assert "written by a model" not in advice
 
 
-def test_bare_pictures_make_a_card_without_empty_sections(tmp_path: Path) -> None:
+def test_bare_images_make_a_card_without_empty_sections(tmp_path: Path) -> None:
     write_folder(
         tmp_path / "out", {"train": [rows_of([bare_record(1)], overlay=False)]}, recipe=RECIPE | {"overlay": False}
     )
@@ -399,7 +399,7 @@ def test_bare_pictures_make_a_card_without_empty_sections(tmp_path: Path) -> Non
     assert front["task_categories"] == []
     assert [item["name"] for item in front["dataset_info"]["features"]][:2] == ["image", "image_id"]
     assert "How phrases" not in card
-    assert "1 record of 1 picture, with 0 object masks" in card
+    assert "1 record of 1 image, with 0 object masks" in card
     loaded = datasets.load_dataset(str(tmp_path / "out"), split="train", cache_dir=str(tmp_path / "cache"))
     assert "overlay" not in loaded.column_names
 
@@ -423,7 +423,7 @@ def test_a_card_without_front_matter_is_refused(text: str) -> None:
         ({"name": "coco"}, (), "found"),
         ({"name": "coco"}, (DETECTOR,), "machine-generated"),
         ({"name": "toyworld"}, (), "machine-generated"),
-        ({"name": "hub", "repo": "user/pictures"}, (), "found"),
+        ({"name": "hub", "repo": "user/images"}, (), "found"),
     ],
 )
 def test_who_made_the_masks_and_from_which_dataset(
@@ -435,8 +435,8 @@ def test_who_made_the_masks_and_from_which_dataset(
     data = DatasetCard(text).data
     assert data.annotations_creators == [creators]
     assert data.language == ["en"]
-    assert data.source_datasets == (["user/pictures"] if source["name"] == "hub" else None)
-    assert ("`user/pictures`" in text.split("## Citation")[1]) == (source["name"] == "hub")
+    assert data.source_datasets == (["user/images"] if source["name"] == "hub" else None)
+    assert ("`user/images`" in text.split("## Citation")[1]) == (source["name"] == "hub")
     assert data.to_dict() == dict(read_front_matter(text))
 
 

@@ -220,7 +220,7 @@ def test_card_renders_again_and_keeps_what_is_mine(tmp_path: Path) -> None:
     mine = "## How I use it\n\nWith care.\n"
     text = generated.replace("<!-- datasetkit:begin columns -->", f"{mine}\n<!-- datasetkit:begin columns -->")
     path.write_text(
-        text.replace("2 records of 2 pictures", "99 records").replace("pretty_name: P", "doi: 1\npretty_name: P")
+        text.replace("2 records of 2 images", "99 records").replace("pretty_name: P", "doi: 1\npretty_name: P")
     )
     ran = CliRunner().invoke(app, ["card", str(out)])
     assert ran.exit_code == 0, ran.output
@@ -238,7 +238,7 @@ def test_the_name_that_a_card_has_is_the_one_that_is_cited(tmp_path: Path) -> No
     write_folder(out, {"train": [rows_of([record(1)])]})
     path = out / "README.md"
     path.write_text(
-        path.read_text().replace("pretty_name: Pictures, descriptions and key-object masks", "pretty_name: C&ts")
+        path.read_text().replace("pretty_name: Images, descriptions and key-object masks", "pretty_name: C&ts")
     )
     assert CliRunner().invoke(app, ["card", str(out)]).exit_code == 0
     assert "  title = {C\\&ts}," in path.read_text()

@@ -129,7 +129,7 @@ def jpeg(size_wh: tuple[int, int] = (32, 24), **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def set_picture(row: Row, data: bytes) -> None:
+def set_image(row: Row, data: bytes) -> None:
     row["image"]["bytes"] = data
     row["source"]["sha256"] = hashlib.sha256(data).hexdigest()
 
@@ -154,19 +154,19 @@ def other_mask(row: Row) -> None:
 
 
 ROW_FAULTS: Mapping[str, tuple[Callable[[Row], Any], list[str]]] = {
-    "picture is no picture": (lambda row: set_picture(row, b"nothing"), ["picture is not_an_image"]),
-    "picture breaks off": (lambda row: set_picture(row, row["image"]["bytes"][:-300]), ["picture is truncated"]),
-    "picture has other bytes": (lambda row: row["image"].update(bytes=png((24, 32), 77).data), ["picture has sha256"]),
-    "picture has another size": (
-        lambda row: set_picture(row, png((24, 31), 77).data),
-        ["picture has 31x24 px; the row says 32x24"],
+    "image is no image": (lambda row: set_image(row, b"nothing"), ["image is not_an_image"]),
+    "image breaks off": (lambda row: set_image(row, row["image"]["bytes"][:-300]), ["image is truncated"]),
+    "image has other bytes": (lambda row: row["image"].update(bytes=png((24, 32), 77).data), ["image has sha256"]),
+    "image has another size": (
+        lambda row: set_image(row, png((24, 31), 77).data),
+        ["image has 31x24 px; the row says 32x24"],
     ),
-    "picture lies on its side": (lambda row: set_picture(row, turned()), ["EXIF orientation 3"]),
-    "picture is read otherwise": (
-        lambda row: set_picture(row, seen_through()),
+    "image lies on its side": (lambda row: set_image(row, turned()), ["EXIF orientation 3"]),
+    "image is read otherwise": (
+        lambda row: set_image(row, seen_through()),
         ["image is not as builds publish it (reencoded, transparency_over_white)"],
     ),
-    "overlay is no picture": (lambda row: row["overlay"].update(bytes=b"x"), ["overlay is not_an_image"]),
+    "overlay is no image": (lambda row: row["overlay"].update(bytes=b"x"), ["overlay is not_an_image"]),
     "overlay is missing": (lambda row: row.update(overlay={"bytes": b"", "path": None}), ["overlay is empty"]),
     "overlay is large": (lambda row: row["overlay"].update(bytes=jpeg((400, 300))), ["overlay has 400x300 px"]),
     "area is wrong": (lambda row: row["objects"][0].update(area=65), ["object 0 has area 65; its mask has 64 px"]),
@@ -178,7 +178,7 @@ ROW_FAULTS: Mapping[str, tuple[Callable[[Row], Any], list[str]]] = {
         lambda row: row["objects"][0]["mask"].update(size=[24, 32, 1]),
         ["objects[0].mask.size is"],
     ),
-    "mask is of another picture": (
+    "mask is of another image": (
         lambda row: row["objects"][0].update(mask=Mask.from_array(np.ones((2, 2), dtype=np.bool_)).to_coco()),
         ["mask of (2, 2) on an image of (24, 32)"],
     ),
@@ -195,10 +195,10 @@ ROW_FAULTS: Mapping[str, tuple[Callable[[Row], Any], list[str]]] = {
     ),
     "question is about nobody": (lambda row: row["questions"][0].update(object_ids=[9]), ["is not there"]),
     "answer is no option": (lambda row: row["questions"][0].update(answer="maybe"), ["none of the options"]),
-    "sha256 is none": (lambda row: row["source"].update(sha256="abc"), ["picture has sha256", "64 hexadecimal digits"]),
-    "source is null": (lambda row: row.update(source=None), ["picture has sha256", "source is null"]),
+    "sha256 is none": (lambda row: row["source"].update(sha256="abc"), ["image has sha256", "64 hexadecimal digits"]),
+    "source is null": (lambda row: row.update(source=None), ["image has sha256", "source is null"]),
     "record_id is null": (lambda row: row.update(record_id=None), ["record_id is null"]),
-    "width is null": (lambda row: row.update(width=None), ["picture has 32x24 px", "width is null"]),
+    "width is null": (lambda row: row.update(width=None), ["image has 32x24 px", "width is null"]),
 }
 
 
@@ -222,7 +222,7 @@ def test_every_bad_row_is_named(folder: Path) -> None:
     assert [where for where, _ in found(folder)] == [f"{SECOND} row 0", f"{SECOND} row 1"]
 
 
-def test_a_picture_that_was_encoded_again_needs_its_notice(folder: Path) -> None:
+def test_a_image_that_was_encoded_again_needs_its_notice(folder: Path) -> None:
     spoil_rows(folder, lambda rows: rows[0]["image"].update(bytes=png((24, 32), 77).data))
     assert_one(folder, f"{SECOND} row 0", "no notice that it was encoded again")
     with (folder / "ledger.jsonl").open("a") as ledger:
@@ -230,14 +230,14 @@ def test_a_picture_that_was_encoded_again_needs_its_notice(folder: Path) -> None
     assert_one(folder, "ledger.jsonl", "has 1 lines of exif_rotated; the manifest counts 0")
 
 
-def test_a_picture_beyond_the_recipes_limits_is_not_decoded(folder: Path) -> None:
+def test_a_image_beyond_the_recipes_limits_is_not_decoded(folder: Path) -> None:
     edit_json(folder / "manifest.json", lambda value: value["recipe"]["limits"].update(max_pixels=700))
     faults = [what for where, what in found(folder) if where.startswith("data/")]
     assert len(faults) == 8
     assert all("too_many_pixels" in what for what in faults[::2])
 
 
-def test_a_row_that_claims_a_huge_picture_costs_no_memory(folder: Path) -> None:
+def test_a_row_that_claims_a_huge_image_costs_no_memory(folder: Path) -> None:
     side = 2**14
     huge = Mask.from_run_lengths([0, 64, side**2 - 64], (side, side)).to_coco()
 
@@ -250,7 +250,7 @@ def test_a_row_that_claims_a_huge_picture_costs_no_memory(folder: Path) -> None:
     faults = [what for where, what in found(folder) if where.endswith("row 0")]
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert faults == [f"picture has 32x24 px; the row says {side}x{side}", "object 5 has area 65; its mask has 64 px"]
+    assert faults == [f"image has 32x24 px; the row says {side}x{side}", "object 5 has area 65; its mask has 64 px"]
     assert peak < side**2 / 4
 
 
@@ -259,13 +259,13 @@ def test_an_id_that_comes_twice_in_another_split(folder: Path) -> None:
     assert_one(folder, "data/test-00000-of-00001.parquet row 0", f"has the record_id of {SECOND} row 0")
 
 
-def test_a_picture_twice_in_one_split_is_no_fault(tmp_path: Path) -> None:
+def test_a_image_twice_in_one_split_is_no_fault(tmp_path: Path) -> None:
     rows = rows_of([record(1), replace(record(2), image=record(1).image, source=record(1).source)])
     write_folder(tmp_path / "out", {"train": [rows[:1], rows[1:]]})
     assert found(tmp_path / "out") == []
 
 
-def test_a_picture_in_two_splits(folder: Path) -> None:
+def test_a_image_in_two_splits(folder: Path) -> None:
     image = bare_record(4).image
 
     def spoil(rows: list[Row]) -> None:
@@ -276,18 +276,18 @@ def test_a_picture_in_two_splits(folder: Path) -> None:
     spoil_rows(folder, spoil)
     faults = [fault for fault in found(folder) if fault[0] != "statistics.json"]
     where = "data/test-00000-of-00001.parquet row 0"
-    assert faults == [(where, f"has the picture of {SECOND} row 0, in another split")]
+    assert faults == [(where, f"has the image of {SECOND} row 0, in another split")]
 
 
-def test_a_picture_in_two_splits_makes_no_dataset_unsound(tmp_path: Path) -> None:
+def test_a_image_in_two_splits_makes_no_dataset_unsound(tmp_path: Path) -> None:
     again = replace(record(1), record_id="again")
     write_folder(tmp_path / "out", {"train": [rows_of([record(0), record(1)])], "test": [rows_of([again])]})
     (fault,) = verify_files(FolderFiles(tmp_path / "out"))
     assert str(fault) == (
-        "warning: data/test-00000-of-00001.parquet row 0: has the picture of data/train-00000-of-00001.parquet row 1, "
+        "warning: data/test-00000-of-00001.parquet row 0: has the image of data/train-00000-of-00001.parquet row 1, "
         "in another split"
     )
-    assert Statistics.read(tmp_path / "out").shared_pictures == 1
+    assert Statistics.read(tmp_path / "out").shared_images == 1
 
 
 def test_a_row_too_large_for_the_viewer_is_only_a_warning(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

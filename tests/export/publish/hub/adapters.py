@@ -60,12 +60,12 @@ def write_adapter(folder: Path, seed: int = 0, facts: str = "20 steps.") -> Peft
 
 @cache
 def _inputs() -> Any:
-    picture = Image.linear_gradient("L").convert("RGB")
-    return tiny("llava").processor(images=picture, text="<image> describe the picture", return_tensors="pt")
+    image = Image.linear_gradient("L").convert("RGB")
+    return tiny("llava").processor(images=image, text="<image> describe the image", return_tensors="pt")
 
 
 def logits(model: Any) -> torch.Tensor:
-    """What a model says of one picture; shape (1, tokens, vocabulary)."""
+    """What a model says of one image; shape (1, tokens, vocabulary)."""
     with torch.no_grad():
         return model(**_inputs()).logits  # type: ignore[no-any-return]
 

@@ -342,7 +342,7 @@ def test_a_manifest_that_verify_refuses_is_not_published(
     assert not hub.traffic.completed
 
 
-def test_a_picture_that_the_card_shows_is_not_left_out(hub: HubServer, tmp_path: Path) -> None:
+def test_a_image_that_the_card_shows_is_not_left_out(hub: HubServer, tmp_path: Path) -> None:
     folder = build(tmp_path / "scenes", train=(1,), test=0)
     (folder / "assets" / "samples.jpg").unlink()
     with pytest.raises(BuiltFolderError, match=r"has no assets/samples\.jpg"):

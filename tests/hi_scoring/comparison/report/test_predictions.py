@@ -55,7 +55,7 @@ def saved(folder: Path, one: Comparison) -> Comparison:
 
 def test_the_first_of_each_task_of_the_first_records_and_of_each_group_the_first_run(tmp_path: Path) -> None:
     found = saved(tmp_path, made(("all", "top-layers:1"), tests=("test",), metrics=("accuracy",)).comparison)
-    absent = "not in the picture: a dog, a cat"
+    absent = "not in the image: a dog, a cat"
     groups = ("untuned", "top-layers:1", "all")
     names = ("untuned", "top-layers-1--seed-0", "all--seed-0")
     assert side_by_side(tmp_path, found, 2) == [

@@ -176,7 +176,7 @@ def test_evidence_is_the_union_of_objects_with_their_fallbacks_or_the_unions_cov
     assert weighted.dtype == torch.float64
 
 
-def test_a_head_that_does_not_see_the_picture_has_no_overlap_and_no_aim() -> None:
+def test_a_head_that_does_not_see_the_image_has_no_overlap_and_no_aim() -> None:
     attention = torch.stack([torch.zeros(9), torch.full((9,), 0.1)])
     coverage = [torch.ones(1, *view.shape) * 0.6 for view in VIEWS]
     coverage[0][0, 0, 0] = 0.0

@@ -1,4 +1,4 @@
-"""Plots of head scores: what is not defined is grey, equal scores are equal pictures."""
+"""Plots of head scores: what is not defined is grey, equal scores are equal images."""
 
 from __future__ import annotations
 

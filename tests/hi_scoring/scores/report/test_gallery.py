@@ -1,4 +1,4 @@
-"""Pictures of what heads look at: each drawn pixel has the colour of the token that shows it."""
+"""Images of what heads look at: each drawn pixel has the colour of the token that shows it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from datasetkit.hi_scoring.geometry import ImageTokens, Tower, View
 from datasetkit.hi_scoring.scores.report.gallery import panel
 from datasetkit.hi_scoring.scores.results import Head
 from datasetkit.hi_scoring.scores.scorer import LookedAt
-from tests.hi_scoring.pictures import sample
+from tests.hi_scoring.images import sample
 
 HEAD = Head(1, 2)
 

@@ -53,7 +53,7 @@ def test_a_whole_page_is_self_contained_and_shows_all_there_is(tmp_path: Path) -
         assert part in text
     for part in ("binarisation top_area", "coverage_min 0.5", "evidence binary", "prompt Describe the picture."):
         assert part in text
-    assert "truncated the picture ends before its last row 1,200" in text
+    assert "truncated the image ends before its last row 1,200" in text
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -107,7 +107,7 @@ def test_a_reader_who_has_nothing_but_the_page_is_told_names_and_settings(tmp_pa
     text = words_of(tmp_path / "page.html")
     for part in (
         "HI (hi) Head Impact",
-        "picture (image_mass) share",
+        "image (image_mass) share",
         "pointing share of samples",
         "lift (hi_lift) (HI",
     ):

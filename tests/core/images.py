@@ -1,4 +1,4 @@
-"""Real encoded pictures for tests, made with Pillow: every odd format, orientation and kind of damage."""
+"""Real encoded images for tests, made with Pillow: every odd format, orientation and kind of damage."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def noise(size_hw: tuple[int, int] = (24, 31), seed: int = 0) -> NDArray[np.uint
 
 
 def encode(
-    picture: Image.Image | NDArray[Any], image_format: str, *, orientation: int | None = None, **how: Any
+    given: Image.Image | NDArray[Any], image_format: str, *, orientation: int | None = None, **how: Any
 ) -> bytes:
-    image = picture.copy() if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    image = given.copy() if isinstance(given, Image.Image) else Image.fromarray(given)
     if orientation is not None:
         exif = Image.Exif()
         exif[ORIENTATION] = orientation
         how = how | {"exif": exif}
-    if "append_images" in how:  # Pillow leaves the options of one format in a picture and trips over them in the next
+    if "append_images" in how:  # Pillow leaves the options of one format in an image and trips over them in the next
         how = how | {"append_images": [other.copy() for other in how["append_images"]]}
     buffer = io.BytesIO()
     image.save(buffer, image_format, **how)
@@ -54,7 +54,7 @@ def samples() -> dict[str, bytes]:
         "jpeg": encode(rgb, "JPEG"),
         "jpeg progressive, turned": encode(rgb, "JPEG", progressive=True, orientation=6),
         "jpeg cmyk": encode(rgb.convert("CMYK"), "JPEG"),
-        "jpeg of several pictures": encode(rgb, "MPO", save_all=True, append_images=others),
+        "jpeg of several images": encode(rgb, "MPO", save_all=True, append_images=others),
         "png": encode(rgb, "PNG"),
         "png turned": encode(rgb, "PNG", orientation=8),
         "png palette, transparent": encode(rgb.quantize(8), "PNG", transparency=1),
