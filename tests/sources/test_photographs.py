@@ -36,7 +36,7 @@ def build(out: Path, captions: str) -> dict[str, Record]:
     built = dk.build(
         "coco",
         out,
-        images=FOLDER / "images",
+        images=FOLDER,
         instances=FOLDER / "instances.json",
         captions=FOLDER / captions,
         caption="all",
@@ -127,7 +127,7 @@ def test_images_are_small_and_of_the_stated_size() -> None:
     files = [path for path in FOLDER.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < MAX_BYTES
     for image in read("instances.json")["images"]:
-        with Image.open(FOLDER / "images" / image["file_name"]) as opened:
+        with Image.open(FOLDER / image["file_name"]) as opened:
             assert opened.size == (image["width"], image["height"])
 
 
