@@ -166,7 +166,7 @@ def test_what_is_changed_in_the_folders_card_reaches_the_hub_and_the_hubs_change
         ("Both", "theirs"),
         ("Theirs", "abc"),
     ]
-    assert "pretty_name: Cictures" in text
+    assert "pretty_name: Cmages" in text
     commits = len(hub.repository(NAME).history())
     push_to(hub, own_scenes)
     assert len(hub.repository(NAME).history()) == commits
