@@ -11,7 +11,7 @@ import pkgutil
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 import click
 
@@ -22,7 +22,7 @@ from datasetkit.cli.group import COMMANDS, DATASET, HEADS, TOOLS
 from datasetkit.cli.lazy import Lazy
 from datasetkit.cli.screen import Screen
 from datasetkit.cli.signals import AFTER_SIGNALS, WORDS
-from datasetkit.core import errors
+from datasetkit.core.errors import DatasetkitError
 from datasetkit.core.results import Result
 from datasetkit.options import presets
 from datasetkit.options.base import Options, PartOptions
@@ -32,6 +32,7 @@ from datasetkit.options.models import CAPTIONERS, DETECTORS, GROUNDERS, PHRASE_F
 from datasetkit.options.sources import SOURCES, options_of_source
 from tools.docs.tables import escape, panels, table, walk
 
+Kind = TypeVar("Kind")
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "reference"
 _EVERY = "Every command also takes the [options of all commands](tools.md#options-of-all-commands)."
 
@@ -97,8 +98,8 @@ def tools_page() -> str:
     """Return the page of the tools, of what every command takes, and of the exit codes."""
     codes = {0: "The command did what was asked.", 1: "It did not, or what it checked is at fault."}
     codes[click.UsageError.exit_code] = "The command line is wrong: an unknown command or option, or a missing one."
-    for error in vars(errors).values():
-        if isinstance(error, type) and getattr(error, "exit_code", 1) != 1:
+    for error in subclasses(DatasetkitError):
+        if error.exit_code not in codes:
             codes[error.exit_code] = f"`{error.__name__}`: " + escape(summary(error))
     codes |= {AFTER_SIGNALS + number: f"A signal ended it ({number.name})." for number in WORDS}
     rows = "".join(f"| {code} | {text} |\n" for code, text in sorted(codes.items()))
@@ -148,7 +149,8 @@ def python_page() -> str:
 
 def results_page() -> str:
     """Return the page of what public functions return."""
-    kinds = sorted(subclasses(Result), key=lambda kind: kind.__name__)
+    import_all()
+    kinds = sorted(set(subclasses(Result)), key=lambda kind: kind.__name__)
     public = [kind for kind in kinds if not kind.__name__.startswith("_") and ".cli." not in kind.__module__]
     others = ["datasetkit.hi_scoring.HeadScores", "datasetkit.hi_scoring.SparsePlan", "datasetkit.hi_scoring.sparsify"]
     names = [f"{kind.__module__}.{kind.__qualname__}" for kind in (Result, *public)]
@@ -165,19 +167,18 @@ def directive(name: str) -> str:
     return f"::: {name}\n"
 
 
-def subclasses(kind: type) -> set[type]:
-    """Return all subclasses of a class in the package, whose modules are imported for that."""
+def import_all() -> None:
+    """Import every module of the package, so that all classes of a kind are known."""
     for module in pkgutil.walk_packages(datasetkit.__path__, "datasetkit."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    below = set(kind.__subclasses__())
-    return below | {one for found in below for one in subclasses_of(found)}
 
 
-def subclasses_of(kind: type) -> set[type]:
-    """Return all subclasses that are imported."""
-    below = set(kind.__subclasses__())
-    return below | {one for found in below for one in subclasses_of(found)}
+def subclasses(kind: type[Kind]) -> Iterator[type[Kind]]:
+    """Yield all imported subclasses of a class."""
+    for found in kind.__subclasses__():
+        yield found
+        yield from subclasses(found)
 
 
 def summary(kind: type) -> str:
