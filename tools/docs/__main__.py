@@ -24,6 +24,7 @@ from datasetkit.cli.screen import Screen
 from datasetkit.cli.signals import AFTER_SIGNALS, WORDS
 from datasetkit.core.errors import DatasetkitError
 from datasetkit.core.results import Result
+from datasetkit.core.text import Explained
 from datasetkit.options import presets
 from datasetkit.options.base import Options, PartOptions
 from datasetkit.options.build import BuildOptions, RunOptions
@@ -52,6 +53,7 @@ def main() -> None:
         "records": module_page(
             "Records", "datasetkit.core.record", "datasetkit.core.mask", "datasetkit.core.label_map"
         ),
+        "reasons": reasons_page(),
         "protocols": module_page("Plug-in protocols", "datasetkit.core.protocols", "datasetkit.core.detections"),
     }
     for name, text in pages.items():
@@ -64,9 +66,9 @@ def build_page() -> str:
     for name in SOURCES.builtin:
         kind = options_of_source(name)
         shown = command(name, (kind, BuildOptions), print, "")
-        parts += [f"## build {name}\n", escape(inspect.getdoc(kind) or ""), usage(f"build {name}", shown), table(kind)]
+        parts += [f"## build {name}\n", doc(kind), usage(f"build {name}", shown), table(kind)]
     shown = command("recipe", (RecipeFile, RunOptions), print, "")
-    text = escape(inspect.getdoc(RecipeFile) or "")
+    text = doc(RecipeFile)
     note = "Of the options of every build, those under Options that decide no bytes apply."
     parts += ["## build recipe\n", text, usage("build recipe", shown), table(RecipeFile), note, ""]
     return "\n".join([*parts, "## Options of every build\n", *panels(BuildOptions)])
@@ -100,7 +102,7 @@ def tools_page() -> str:
     codes[click.UsageError.exit_code] = "The command line is wrong: an unknown command or option, or a missing one."
     for error in subclasses(DatasetkitError):
         if error.exit_code not in codes:
-            codes[error.exit_code] = f"`{error.__name__}`: " + escape(summary(error))
+            codes[error.exit_code] = f"`{error.__name__}`: " + doc(error).partition("\n")[0]
     codes |= {AFTER_SIGNALS + number: f"A signal ended it ({number.name})." for number in WORDS}
     rows = "".join(f"| {code} | {text} |\n" for code, text in sorted(codes.items()))
     shown = "".join(
@@ -128,7 +130,7 @@ def models_page() -> str:
     for registry in (CAPTIONERS, DETECTORS, GROUNDERS, SEGMENTERS, PHRASE_FINDERS):
         parts += [f"## {registry.kind.capitalize()}s\n"]
         for name, part in registry.builtin.items():
-            parts += [f"### {name}\n", escape(inspect.getdoc(part.options) or ""), "", table(part.options, flat=True)]
+            parts += [f"### {name}\n", doc(part.options), "", table(part.options, flat=True)]
     return "\n".join([*parts, "## What is done with what models find\n", *nested(GroundingOptions)])
 
 
@@ -137,7 +139,7 @@ def nested(kind: type[Options]) -> Iterator[str]:
     for name, field in kind.model_fields.items():
         found = [one for one in walk(field.annotation) if isinstance(one, type) and issubclass(one, Options)]
         if found and not issubclass(found[0], PartOptions):
-            yield f"### {name}\n\n{escape(found[0].__doc__ or '')}\n"
+            yield f"### {name}\n\n{doc(found[0])}\n"
             yield table(found[0], flat=True, prefix=f"{name}.")
 
 
@@ -155,6 +157,16 @@ def results_page() -> str:
     others = ["datasetkit.hi_scoring.HeadScores", "datasetkit.hi_scoring.SparsePlan", "datasetkit.hi_scoring.sparsify"]
     names = [f"{kind.__module__}.{kind.__qualname__}" for kind in (Result, *public)]
     return "# Results\n\n" + "\n".join(map(directive, [*names, *others]))
+
+
+def reasons_page() -> str:
+    """Return the page of every reason and notice that files and cards show."""
+    import_all()
+    parts = ["# Reasons\n"]
+    for kind in sorted(subclasses(Explained), key=lambda kind: kind.__name__):
+        rows = [f"| `{one.value}` | {escape(one.explanation)} |" for one in kind]
+        parts += [f"## {kind.__name__}\n", doc(kind), "", "| value | meaning |", "|---|---|", *rows, ""]
+    return "\n".join(parts)
 
 
 def module_page(title: str, *modules: str) -> str:
@@ -181,9 +193,9 @@ def subclasses(kind: type[Kind]) -> Iterator[type[Kind]]:
         yield from subclasses(found)
 
 
-def summary(kind: type) -> str:
-    """Return the first line of a docstring."""
-    return (inspect.getdoc(kind) or "").partition("\n")[0]
+def doc(kind: type) -> str:
+    """Return the docstring of a class as Markdown."""
+    return escape((inspect.getdoc(kind) or "").replace("``", "`"))
 
 
 def usage(name: str, shown: click.Command) -> str:
