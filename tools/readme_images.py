@@ -40,8 +40,14 @@ _HEAT_MAP, _WHITE_ABOVE = "viridis", 0.6
 
 def write_preview(target: Path, folder: Path) -> None:
     """Write a PNG file of two images of the photographs' preview page, one below the other."""
-    files = {name: PHOTOGRAPHS / f"{name}.json" for name in ("instances", "captions")}
-    built = dk.build("coco", folder / "photographs", images=PHOTOGRAPHS, caption="first", **files)
+    built = dk.build(
+        "coco",
+        folder / "photographs",
+        images=PHOTOGRAPHS,
+        instances=PHOTOGRAPHS / "instances.json",
+        captions=PHOTOGRAPHS / "captions.json",
+        caption="first",
+    )
     page_file = built.preview().path
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
