@@ -183,7 +183,8 @@ class CocoSource:
         kinds = [*loaded.notices, *file.changes]
         if handle.image in self._index.respelled:
             kinds.append(NoticeKind.ID_RESPELLED)
-        source, image_id, name, odd = self._about(handle.image, image, file, loaded, hashlib.sha256(data).hexdigest())
+        sha256 = hashlib.sha256(data).hexdigest()
+        source, image_id, name, odd = self._about(handle.image, image, file, loaded, sha256)
         record = Record(
             entry.record_id,
             image_id,
@@ -196,7 +197,7 @@ class CocoSource:
         )
         notices = (*(Notice(entry.record_id, kind) for kind in kinds), *found.notices)
         notices += tuple(Notice(entry.record_id, kind, detail) for kind, detail in odd.items())
-        plain = Reading(record, loaded.pixels, found.drops, notices)
+        plain = Reading(record, loaded.pixels, found.drops, notices, hashes={file.name: sha256})
         readings = [self._described(plain, caption, found.ids) for caption in captions]
         aligner = self._context.aligner
         return _most_objects_named(readings, aligner) if aligner is not None and len(readings) > 1 else readings[0]

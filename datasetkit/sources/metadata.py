@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from posixpath import splitext
 from typing import Any
 
 from datasetkit.core.errors import SourceError, UnusableError
@@ -11,7 +13,7 @@ from datasetkit.core.ledger import DropReason, NoticeKind, PassedOverKind
 from datasetkit.core.paths import leads_out
 from datasetkit.options import FolderOptions
 from datasetkit.sources.exported import FILE_COLUMN, ExportedRows, is_exported
-from datasetkit.sources.files import CAPTION_COLUMNS, as_text, split_of_value
+from datasetkit.sources.files import CAPTION_COLUMNS, IMAGE_SUFFIXES, as_text, split_of_value
 from datasetkit.sources.names import FolderNames, FoundFile
 from datasetkit.sources.rows import first_text, id_of_value, texts_in
 from datasetkit.sources.tables import TableRow, table_kind, table_rows
@@ -152,6 +154,7 @@ class Metadata:
         given = value if isinstance(value, list) else [value]
         spelt = (item if isinstance(item, str) else id_of_value(item) for item in given if not isinstance(item, dict))
         names = [name for item in spelt if (name := (item or "").strip())]
+        self._missed += _names_in(row.text)
         if len(names) != 1:
             told = f"{where} names {len(names)} images; a row is read with one" if names else f"{where} names no image"
             self._missed += names
@@ -188,3 +191,9 @@ class Metadata:
             if found is None:
                 raise
             return FoundFile(found.name, found.folder, (*found.changes, NoticeKind.NAME_PREFIX))
+
+
+def _names_in(text: str) -> list[str]:
+    """Return what is spelt as the name of an image in a row whose cells cannot be told apart."""
+    parts = (part.strip() for part in re.split(r"[\",;\t\r\n]", text))
+    return [part for part in parts if splitext(part)[1].lower() in IMAGE_SUFFIXES]
