@@ -76,9 +76,9 @@ def extended(lexicon: Lexicon, categories: Iterable[str | None]) -> Lexicon:
     """Return a lexicon that also knows the categories that it lacks, by their own words.
 
     A category whose name is an entry, however it is spelt ("aeroplane", "FireHydrants", "diningtable"), is the
-    lexicon's own, unless it states another sense ("bat_(animal)"); of names that differ in spelling alone, one stands for
-    all. Of others, the last word, or the longest noun of the lexicon that ends it, is the noun; what else it says of its
-    things are modifiers.
+    lexicon's own, unless it states another sense ("bat_(animal)"); of names that differ in spelling alone, one stands
+    for all. Of others, the last word, or the longest noun of the lexicon that ends it, is the noun; what else it says
+    of its things are modifiers.
     """
     known = {category for names in lexicon.entries.values() for category in names} | lexicon.aliases.keys()
     aliases: dict[str, str] = {}
@@ -98,7 +98,7 @@ def extended(lexicon: Lexicon, categories: Iterable[str | None]) -> Lexicon:
 
 
 def _has_other_sense(category: str, own: Sequence[str], lexicon: Lexicon) -> bool:
-    """Return whether a name's sense is a kind of things ("animal") to which none of its words' own categories belong."""
+    """Return whether a name's sense is a kind ("animal") to which none of its words' own categories belong."""
     kind = lexicon.categories(category_sense(category))
     return len(kind) > 1 and bool(own) and set(own).isdisjoint(kind)
 

@@ -52,8 +52,8 @@ class Reading:
         is_annotated: whether the record comes from a built dataset, so that its phrases and key objects stay.
         is_edited: whether its phrases were changed since, so that status, salience and key flags of its objects are
             computed anew from them.
-        hashes: SHA-256 of the files that were read whole, by the names that the source's ``inputs`` has for them; others
-            are read again to hash them.
+        hashes: SHA-256 of the files that were read whole, by the names that the source's ``inputs`` has for them; other
+            files are read again to hash them.
 
     """
 

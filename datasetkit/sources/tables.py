@@ -1,7 +1,7 @@
 """Tables of text and Parquet, row by row, as people write them. Owns what is harmless in one, and what ends a build.
 
-A row that is not one, or a broken line, is a fault of that row; what cannot be told apart any more (a quote without end,
-broken JSON of a whole file, another encoding, damaged Parquet) is an error of the file.
+A row that is not one, or a broken line, is a fault of that row; what cannot be told apart any more (a quote without
+end, broken JSON of a whole file, another encoding, damaged Parquet) is an error of the file.
 """
 
 from __future__ import annotations
