@@ -112,8 +112,8 @@ class FolderNames:
 
     def alike(self, names: Iterable[str]) -> dict[str, str]:
         """Return the files whose last part, but for case and ending, is that of one of some names; each with that."""
-        wanted = {_stem(_last(name)): name for name in names}
-        return {name: wanted[stem] for name in self._names if (stem := _stem(_last(name))) in wanted}
+        wanted = {file_stem(name): name for name in names}
+        return {name: wanted[stem] for name in self._names if (stem := file_stem(name)) in wanted}
 
     @cached_property
     def _names(self) -> Sequence[str]:
@@ -215,7 +215,7 @@ class FolderNames:
             if theirs:
                 return f"with {ours}/ in place of {theirs}/" if ours else f"without the prefix {theirs}/"
             return f"in {self.folder / ours}; give it as {option}"
-        if other := next((file for file in self._names if _stem(_last(file)) == _stem(_last(name))), None):
+        if other := next((file for file in self._names if file_stem(file) == file_stem(name)), None):
             ending = PurePosixPath(name).suffix
             return f"with the ending {PurePosixPath(other).suffix}{f' in place of {ending}' if ending else ''}"
         if not isinstance(self.folder, RemotePath) and not leads_out(name):
@@ -247,8 +247,9 @@ def _without_ending(name: str) -> str:
     return stem if ending.lower() in IMAGE_SUFFIXES else name
 
 
-def _stem(name: str) -> str:
-    return folded(_without_ending(name))
+def file_stem(name: str) -> str:
+    """Return the last part of a name without its ending, for comparison."""
+    return folded(_without_ending(_last(name)))
 
 
 def _common_tail(first: Sequence[str], second: Sequence[str]) -> int:
