@@ -149,7 +149,7 @@ class Inputs:
 
 
 def _digest(entries: Sequence[Entry]) -> str:
-    """Hash what a source announces of entries, as far as it is plain data."""
+    """Hash what a source announces of entries, as far as it is plain data, and not left out of comparisons."""
     digest = hashlib.sha256()
     for entry in entries:
         told = (entry.record_id, entry.annotation_ids, entry.split, entry.handle)
@@ -159,5 +159,5 @@ def _digest(entries: Sequence[Entry]) -> str:
 
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
-        return [getattr(value, field.name) for field in dataclasses.fields(value)]
+        return [getattr(value, field.name) for field in dataclasses.fields(value) if field.compare]
     return type(value).__name__

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from posixpath import splitext
 from typing import Any
 
@@ -28,7 +28,8 @@ Fault = tuple[DropReason, str]
 class ListedImage:
     """One image of a folder: what is known of it, and why it makes no record where that is known.
 
-    One of a whole record has the record's id, the ids of its objects, and where its row is.
+    One of a whole record has the record's id, the ids of its objects, and where its row is. What its row says does not
+    depend on whether its file is there, so that a retry knows it again when it is.
     """
 
     name: str
@@ -36,7 +37,7 @@ class ListedImage:
     license: str | None = None
     split: str | None = None
     changes: tuple[NoticeKind, ...] = ()
-    fault: Fault | None = None
+    fault: Fault | None = field(default=None, compare=False)
     record_id: str | None = None
     object_ids: tuple[int, ...] = ()
     row: tuple[ExportedRows, int] | None = None
@@ -159,15 +160,18 @@ class Metadata:
             told = f"{where} names {len(names)} images; a row is read with one" if names else f"{where} names no image"
             self._missed += names
             return ListedImage(as_text(where), fault=fault or (DropReason.BAD_ROW, told))
+        folder = file.rpartition("/")[0]
         try:
-            found = self._found(names[0], file.rpartition("/")[0])
+            found = self._found(names[0], folder)
         except UnusableError as error:
             self._lost.append(names[0])
             self._missed.append(names[0])
-            return ListedImage(names[0], fault=fault or (error.reason, f"{where}: {error.detail}"))
-        if found.name in self._seen:
-            fault = (DropReason.DUPLICATE_ID, f"{found.name} was listed before")
-        self._seen.add(found.name)
+            fault = fault or (error.reason, f"{where}: {error.detail}")
+            found = FoundFile(_joined(names[0], folder), self._names.folder)
+        else:
+            if found.name in self._seen:
+                fault = (DropReason.DUPLICATE_ID, f"{found.name} was listed before")
+            self._seen.add(found.name)
         caption, path = used.get("caption"), (self._options.caption_column or "").split(".")[1:]
         self.has_texts = self.has_texts or caption is not None
         text = list(texts_in(row.cells.get(caption or ""), path if caption != self._options.caption_column else ()))
@@ -178,7 +182,7 @@ class Metadata:
 
     def _found(self, name: str, prefix: str) -> FoundFile:
         """Find an image by a name relative to its metadata file, or else to the folder."""
-        joined = name if not prefix or (leads_out(name) and not name.startswith("..")) else f"{prefix}/{name}"
+        joined = _joined(name, prefix)
         try:
             return self._names.find(joined)
         except UnusableError:
@@ -191,6 +195,11 @@ class Metadata:
             if found is None:
                 raise
             return FoundFile(found.name, found.folder, (*found.changes, NoticeKind.NAME_PREFIX))
+
+
+def _joined(name: str, prefix: str) -> str:
+    """Return a name relative to a folder's metadata file as one relative to the folder above."""
+    return name if not prefix or (leads_out(name) and not name.startswith("..")) else f"{prefix}/{name}"
 
 
 def _names_in(text: str) -> list[str]:
