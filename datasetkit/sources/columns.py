@@ -76,7 +76,7 @@ def find_columns(schema: pa.Schema, where: str, options: TableOptions) -> Column
     nested = [] if top not in schema.names else list(leaves_of_type(schema.field(top).type, str(top)))
     is_text = text is None or (text, TEXT) in nested
     for name, column, fits, kind in (
-        (image, image, lambda kind: is_image_column(only_item(kind)), "pictures"),
+        (image, image, lambda kind: is_image_column(only_item(kind)), "images"),
         (text, top, lambda _: is_text, "text"),
         (row_id, row_id, _is_id, "ids"),
     ):

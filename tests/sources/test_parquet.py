@@ -107,7 +107,7 @@ def test_a_declared_image_counts_before_other_bytes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ({"image_column": "picture"}, r"has no column 'image' of images; it has image, text"),
+        ({"image_column": "picture"}, r"has no column 'picture' of images; it has image, text"),
         ({"image_column": "text"}, r"no column 'text' of images; it has image, text; 'text' has type string"),
         ({"text_column": "image"}, r"no column 'image' of text"),
         ({"id_column": "image"}, r"no column 'image' of ids"),

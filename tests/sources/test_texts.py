@@ -60,6 +60,10 @@ def test_texts_that_are_refused(tmp_path: Path, data: bytes, encoding: str | Non
         read(tmp_path / "text", data, encoding)
 
 
-@given(st.text().filter(lambda text: not text.startswith("\ufeff")), st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]))
+# UTF-16's mark and a NUL are the mark of UTF-32.
+@given(
+    st.text().filter(lambda text: not text.startswith(("\ufeff", "\0"))),
+    st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
+)
 def test_decoding_takes_every_mark(text: str, encoding: str) -> None:
     assert decoded(text.encode(encoding), "a.txt") == text

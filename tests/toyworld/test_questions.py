@@ -17,11 +17,11 @@ from datasetkit.toyworld.sampling import sample_scene
 from datasetkit.toyworld.scenes import HELD_OUT, Scene, SceneConfig, Split, combinations_for, seed_for, stream
 
 TEMPLATES = {
-    QuestionType.EXISTENCE: r"is there (.+?)(?: in the image)?|can you see (.+)|does the image have (.+)",
+    QuestionType.EXISTENCE: r"is there (.+?)(?: in the picture)?|can you see (.+)|does the picture have (.+)",
     QuestionType.COLOUR: r"what colour is (.+)|which colour does (.+) have|(.+) is what colour",
     QuestionType.SHAPE: r"what shape is (.+)|which shape does (.+) have|(.+) is what shape",
     QuestionType.SIZE: r"what size is (.+)|(?:is )?(.+?)(?: is)? small or large",
-    QuestionType.COUNT: r"how many (.+) are (?:there|in the image)|there are how many (.+)",
+    QuestionType.COUNT: r"how many (.+) are (?:there|in the picture)|there are how many (.+)",
 }
 
 

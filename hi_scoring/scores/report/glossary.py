@@ -11,7 +11,7 @@ _HEADINGS = {
     "hi_lift": "lift",
     "ram": "RAM",
     "ram_relative": "rel. RAM",
-    "image_mass": "picture",
+    "image_mass": "image",
     "entropy": "entropy",
     "pointing": "pointing",
 }

@@ -27,7 +27,7 @@ def test_counts(statistics: Statistics) -> None:
     total = statistics.total
     assert list(statistics.splits) == ["train", "test"]
     assert [statistics.splits[name].records for name in statistics.splits] == [3, 1]
-    assert (total.records, total.described, total.images) == (4, 3, 3)
+    assert (total.records, total.described, total.pictures) == (4, 3, 3)
     assert (total.objects, total.key_objects, total.crowds, total.uncategorised) == (12, 6, 3, 3)
     assert (total.phrases, total.links, total.candidates, total.questions) == (9, 6, 3, 3)
     assert total.phrase_status == {"matched": 3, "ambiguous": 3, "absent": 0, "not_an_object": 3}

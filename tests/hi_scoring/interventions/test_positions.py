@@ -124,7 +124,7 @@ def test_flows_are_read_by_their_names(text: str) -> None:
     assert Flow.of(Flow.of(text).name) == Flow.of(text)
 
 
-@pytest.mark.parametrize("text", ["image", "image->", "image->last", "image->last->last", ""])
+@pytest.mark.parametrize("text", ["image", "image->", "picture->last", "image->last->last", ""])
 def test_what_is_no_flow_is_refused_with_the_known_sets(text: str) -> None:
     with pytest.raises(RecipeError, match="give SOURCE->TARGET, each of image, key object, "):
         Flow.of(text)
