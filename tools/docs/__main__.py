@@ -11,7 +11,7 @@ import pkgutil
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, get_type_hints
 
 import click
 
@@ -33,7 +33,6 @@ from datasetkit.options.models import CAPTIONERS, DETECTORS, GROUNDERS, PHRASE_F
 from datasetkit.options.sources import SOURCES, options_of_source
 from tools.docs.tables import escape, panels, table, walk
 
-Kind = TypeVar("Kind")
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "reference"
 _EVERY = "Every command also takes the [options of all commands](tools.md#options-of-all-commands)."
 
@@ -186,7 +185,7 @@ def import_all() -> None:
             importlib.import_module(module.name)
 
 
-def subclasses(kind: type[Kind]) -> Iterator[type[Kind]]:
+def subclasses(kind: type) -> Iterator[type[Any]]:
     """Yield all imported subclasses of a class."""
     for found in kind.__subclasses__():
         yield found
