@@ -117,7 +117,7 @@ def test_a_plan_tells_all_that_decides_it() -> None:
 def test_plans_that_compare_nothing_are_refused() -> None:
     with pytest.raises(RecipeError, match="ranked by nothing; give at least one"):
         Plan.of([], AblationOptions(), (4, 8))
-    with pytest.raises(RecipeError, match="ranked by ram:last, ram:last; give at least one, each once"):
+    with pytest.raises(RecipeError, match="ranked by ram:last, ram:last; give one or more, each once"):
         plan_of((4, 8), ranking_of((4, 8)), ranking_of((4, 8)))
     with pytest.raises(RecipeError, match="top-heads:2 by ram:last asks for 2; 3 have a score"):
         plan_of((1, 3), doses=(0.5,))

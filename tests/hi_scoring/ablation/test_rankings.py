@@ -84,7 +84,7 @@ def test_equal_scores_of_a_table_stand_in_the_order_of_heads(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("name", "text", "told"),
     [
-        ("mine.txt", "layer,head,score\n", "no table that can be read; give a file .csv or .parquet"),
+        ("mine.txt", "layer,head,score\n", "not a table that can be read; give a .csv or .parquet file"),
         ("mine.parquet", "layer,head,score\n", "cannot be read as a table"),
         ("mine.csv", "", "cannot be read as a table"),
         ("mine.csv", "layer,head,mean\n0,0,1\n", "columns layer, head, mean; a ranking needs layer, head, score"),

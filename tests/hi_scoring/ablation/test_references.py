@@ -120,5 +120,5 @@ def test_donors_of_one_image_alone_are_refused() -> None:
     alone = examples_of(tiny("llava"), asked_row(0, *QUESTIONS))
     twice = with_images(examples_of(tiny("llava"), asked_row(0), asked_row(1)), ["a", "a"])
     for examples in (alone, twice):
-        with pytest.raises(SourceError, match=r"one image alone for vqa.*leave out the mode resample"):
+        with pytest.raises(SourceError, match=r"only one image for vqa.*leave out the mode resample"):
             donors_of(examples, 0)

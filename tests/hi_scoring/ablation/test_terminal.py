@@ -62,9 +62,9 @@ def test_curves_are_of_all_draws_together_and_mark_where_top_differs_from_random
 
 
 def test_curves_tell_how_many_random_sets_differ_and_how_much_of_the_top_they_hold(shown: list[str]) -> None:
-    [sets, _] = [line.split("random ")[1].split() for line in shown if "sets that differ, of 12 " in line]
+    [sets, _] = [line.split("random ")[1].split() for line in shown if "distinct sets of 12 " in line]
     assert sets == ["3", "12", "12", "12", "12"]
-    [shared, _] = [line.split("random ")[1].split() for line in shown if "heads that are top, too " in line]
+    [shared, _] = [line.split("random ")[1].split() for line in shown if "heads also in top " in line]
     assert shared == ["1.4", "2.6", "6.5", "12.9", "150.6"]
 
 

@@ -99,7 +99,7 @@ def test_the_former_implementation_comes_back_and_other_towers_keep_theirs():
 def test_nested_use_on_one_model_is_refused_and_leaves_the_outer_one_working():
     model, reader = llama(), AllRows()
     with instrumented(model, readers=[reader]):
-        with pytest.raises(ModelError, match="instrumented already"), instrumented(model):
+        with pytest.raises(ModelError, match="already instrumented"), instrumented(model):
             pass
         run(model)
     assert len(reader.steps()) == 1

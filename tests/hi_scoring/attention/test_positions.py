@@ -158,7 +158,7 @@ def test_visible_keys_follow_each_kind_of_mask(mask, causal, expected):
 
 
 def test_additive_bias_is_refused():
-    with pytest.raises(ModelError, match="layer 0 was given an additive attention bias"):
+    with pytest.raises(ModelError, match="layer 0 received an additive attention bias"):
         call_with(torch.tensor([[[[0.0, -1.5, 0.0], [0.0, 0.0, 0.0]]]])).visible(torch.tensor([[0]]))
 
 
