@@ -225,7 +225,7 @@ def _commit(name: str, revision: str | None) -> str:
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined] # defined by httpx
 
     if constants.HF_HUB_OFFLINE:
-        raise SourceError(f"there is no folder {name}; HF_HUB_OFFLINE is set, so the Hub cannot be reached; unset it")
+        raise SourceError(f"there is no folder {name}; HF_HUB_OFFLINE is set, so the Hub cannot be asked; unset it")
     try:
         commit = HfApi().dataset_info(name, revision=revision).sha
     except (OSError, ValueError, HTTPError) as error:

@@ -67,7 +67,7 @@ class Examples:
 
     @property
     def image_ids(self) -> tuple[str, ...]:
-        """The ids of images with examples, each once, in order. All responses to one image are one statistical sample."""
+        """The ids of images with examples, each once, in order. All responses to one image are one sample."""
         return tuple(dict.fromkeys(map(self.image_id, self.items)))
 
 

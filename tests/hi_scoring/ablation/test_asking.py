@@ -107,7 +107,7 @@ def test_an_example_that_does_not_fit_alone_ends_it_and_is_named() -> None:
         return ZeroHeads({})
 
     with pytest.raises(
-        ModelError, match=r"not enough memory for sample-1 alone, asked 'is there a blue .* give shorter"
+        ModelError, match=r"not enough memory for sample-1 alone, prompt 'is there a blue .* give shorter"
     ):
         asker_of(family, examples).ask(editor_of, WRITING, 4, lambda _: None)
     # The second half is tried again without the first one's features before it is halved.

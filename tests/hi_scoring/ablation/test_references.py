@@ -70,7 +70,7 @@ def test_means_are_those_of_each_example_once_when_memory_runs_out() -> None:
         assert (found - expected).abs().max() < TOLERANCE
         most = 0
         with pytest.raises(
-            ModelError, match=r"not enough memory for sample-2 alone, asked 'what .'; .* another device"
+            ModelError, match=r"not enough memory for sample-2 alone, prompt 'what .'; .* another device"
         ):
             references_of(family, examples).means(1)
     finally:

@@ -55,10 +55,10 @@ def test_numbers_are_written_as_python_does(selector: Selector) -> None:
 @pytest.mark.parametrize(
     ("selections", "seeds", "message"),
     [
-        ([], [0], "selections are none; give at least one"),
-        (["all"], [], "seeds are none; give at least one"),
-        (["all", "all"], [0], "selections are all, all; give at least one, each once"),
-        (["all"], [1, 1], "seeds are 1, 1; give at least one, each once"),
+        ([], [0], "selections are none; give one or more"),
+        (["all"], [], "seeds are none; give one or more"),
+        (["all", "all"], [0], "selections are all, all; give one or more, each once"),
+        (["all"], [1, 1], "seeds are 1, 1; give one or more, each once"),
         (["layers:1,3", "layers:3,1"], [0], "layers:1,3 and layers:1,3 select the same with seed 0"),
         (["top-layers:1", "top-layers:01"], [0], "select the same with seed 0"),
         (

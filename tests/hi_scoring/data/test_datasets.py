@@ -241,8 +241,8 @@ def test_datasets_on_the_hub_are_known_by_their_commit(hub: HubServer, built: Pa
 @pytest.mark.parametrize(
     ("place", "told"),
     [
-        ("user/nothing", "there is no folder user/nothing, and the Hub gives no such dataset: .*404"),
-        ("user/scenes@nothing", "the Hub gives no such dataset: .*404"),
+        ("user/nothing", "there is no folder user/nothing, and the Hub has no such dataset: .*404"),
+        ("user/scenes@nothing", "the Hub has no such dataset: .*404"),
     ],
 )
 def test_what_the_hub_has_not_is_one_line(hub: HubServer, built: Path, place: str, told: str) -> None:

@@ -91,7 +91,7 @@ def test_every_row_has_examples_or_is_dropped_with_its_reason() -> None:
 @pytest.mark.parametrize(
     ("question", "detail"),
     [
-        ("what colour ?", "a question without question and answer as texts: "),
+        ("what colour ?", "a question whose question or answer is not text: "),
         ({"question": "what colour ?"}, "KeyError: 'answer'"),
         ({"question": "what colour ?", "answer": 3}, "AttributeError"),
     ],

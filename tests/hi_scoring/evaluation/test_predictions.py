@@ -206,7 +206,7 @@ def test_an_example_that_does_not_fit_alone_is_no_wrong_answer_but_the_end() -> 
     rows = [asked_row(0, COLOUR), asked_row(1, COLOUR | {"question": "what colour is it ? " * 9}), asked_row(2, SHAPE)]
     some = examples_of(rows_data(rows), tasks=("vqa",))
     done: list[int] = []
-    with pytest.raises(ModelError, match=r"not enough memory for sample-1 alone, asked 'what colour is it .*dtype"):
+    with pytest.raises(ModelError, match=r"not enough memory for sample-1 alone, prompt 'what colour is it .*dtype"):
         written(some, 1, Short(tokens=80).model, done)
     # The longest comes last.
     assert done == [1, 2]

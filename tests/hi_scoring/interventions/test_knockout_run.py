@@ -102,7 +102,7 @@ def test_where_no_question_can_be_measured_one_line_says_why(tmp_path: Path) -> 
 
 
 def test_where_nothing_can_be_blocked_one_line_says_why(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="nothing was blocked: of 2 questions the model answered 0 right"):
+    with pytest.raises(OutputError, match="nothing was blocked: the model answered 2 questions, 0 of them right"):
         knock(tmp_path, questions_of(rows(2)), only_correct=True)
     assert not (tmp_path / "drops.jsonl").exists()
 

@@ -114,7 +114,7 @@ def test_a_template_that_rewrites_texts_is_refused(monkeypatch: pytest.MonkeyPat
     family = tiny("llava")
     template = family.processor.chat_template.replace("part['text']", "part['text'] | upper")
     monkeypatch.setattr(family.processor, "chat_template", template)
-    with pytest.raises(ModelError, match="the chat template does not write 'what colour"):
+    with pytest.raises(ModelError, match="the chat template does not copy 'what colour"):
         put(family, question())
 
 

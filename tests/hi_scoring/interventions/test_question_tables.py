@@ -160,7 +160,7 @@ def test_only_the_first_rows_are_read_and_identity_is_by_content(folder: Path) -
     [
         ("table.csv", b"image,words\n", r"has no column question; it has image, words"),
         ("table.csv", b"picture,question,answer\n", r"has no column image or img_id; it has picture"),
-        ("table.csv", b"image,question,answer\n", r"table.csv has no closed question that can be asked"),
+        ("table.csv", b"image,question,answer\n", r"table.csv has no usable closed question"),
         ("table.csv", b"", "cannot be read"),
         ("table.csv", b"image,question,answer\n\xff\xfe,1,2\n", "cannot be read"),
         ("table.parquet", b"PAR1 not really", "cannot be read"),

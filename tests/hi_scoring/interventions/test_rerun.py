@@ -196,12 +196,12 @@ def test_a_model_that_scales_its_logits_otherwise_is_refused() -> None:
     model = copy.deepcopy(family.model)
     # Not applied by LLaVA, whatever its text model's configuration says.
     model.config.text_config.final_logit_softcapping = 0.1
-    with pytest.raises(ModelError, match="are not what its output matrix makes of its last layer"):
+    with pytest.raises(ModelError, match="are not its output matrix times its last layer"):
         read(TinyFamily("llava", model, family.processor), put(family, question()))
 
 
 def test_a_model_without_a_norm_by_that_name_is_refused() -> None:
-    with pytest.raises(ModelError, match="Linear has no final norm by the name of norm"):
+    with pytest.raises(ModelError, match="Linear has no final norm named norm"):
         norm_of(Headless())
 
 
@@ -214,6 +214,6 @@ def test_prompts_are_not_read_while_the_model_is_instrumented_for_something_else
     family = tiny("llava")
     with (
         instrumented(family.model, editors=[Editor()]),
-        pytest.raises(ModelError, match="instrumented already"),
+        pytest.raises(ModelError, match="already instrumented"),
     ):
         read(family, put(family, question()))

@@ -69,9 +69,9 @@ def test_where_random_edges_are_the_flow_no_control_is_shown_and_the_overlap_is(
     assert lines[place + 1].startswith("question -> last")
     assert cells(lines, "  beyond random edges*")[:3] == ["2", "0", "-30.0"]
     told = " ".join(lines[place:])
-    assert "no control: as many random edges would be mostly the flow's own: image -> last (93 %)" in told
-    assert "* queries see too few other keys: some of the random edges are the flow's own" in told
-    assert "n of random edges below their flow's" in told
+    assert "no control: most random edges would belong to the flow: image -> last (93 %)" in told
+    assert "* queries see too few other keys: some of the random edges belong to the flow" in told
+    assert "n of random edges below that of their flow" in told
 
 
 def test_questions_that_lack_a_set_are_told() -> None:
