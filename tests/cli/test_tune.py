@@ -221,7 +221,7 @@ def test_processes_of_a_launcher_train_one_adapter_and_nothing_but_our_lines_is_
         (("--data", "/no/such/folder"), "is not a folder, nor a dataset on the Hub"),
         (
             ("--prompt", "a <image> b", "--tasks", "caption"),
-            "has no row for caption; the first row: the text holds '<image>'",
+            "has no row for caption; the first row: the text has '<image>'",
         ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

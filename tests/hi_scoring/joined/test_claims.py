@@ -40,7 +40,7 @@ def test_tuning_by_another_score_and_tuning_heads_do_not_test_the_claim(tmp_path
     one = said(tuned(tmp_path / "tuned", {f"top-{unit}:1": 0.3, f"random-{unit}:1": 0.05}, by=by), "Tuning")
     assert (one.answer, one.why) == (
         NOT_MEASURED,
-        f"top-{unit}:1 was ranked by {by}; the claim is of layers ranked by HI.",
+        f"top-{unit}:1 was ranked by {by}; the claim is about layers ranked by HI.",
     )
 
 
@@ -50,10 +50,10 @@ def test_tuning_without_rivals_was_not_held_against_anything(tmp_path: Path) -> 
 
 def test_each_ranking_is_held_against_random_heads(tmp_path: Path) -> None:
     folder = ablated(tmp_path / "ablated", {"ram:response": 0.3, "hi:phrase": 0.0, "image_mass:last": 0.3})
-    by_ram, by_hi = (f"Ablating the heads of the highest {score}" for score in ("RAM", "HI"))
+    by_ram, by_hi = (f"Ablating the heads with the highest {score}" for score in ("RAM", "HI"))
     ram, hi = said(folder, by_ram), said(folder, by_hi)
     assert (ram.answer, hi.answer) == (HOLDS, OPEN)
-    assert "judged by “Probability of the right answer”: of 1 contrast with random heads 1 are to the worse" in ram.why
+    assert "judged by “Probability of the right answer”: of 1 contrast with random heads 1 are worse" in ram.why
     assert "zero ablation of 2 heads changes “Probability of the right answer” by -0.3" in ram.why
     assert said(ablated(tmp_path / "other", {"ram:response": -0.15}), by_ram).answer == FAILS
 
@@ -72,17 +72,17 @@ def test_each_ranking_is_held_against_random_heads(tmp_path: Path) -> None:
     ],
 )
 def test_sparse_prefill_must_be_faster_at_little_loss(tmp_path: Path, made: dict[str, Any], answer: str) -> None:
-    assert said(sparsified(tmp_path / "sparse", **made), "With the CoRe heads kept full, sparse").answer == answer
+    assert said(sparsified(tmp_path / "sparse", **made), "With full attention in the CoRe heads, sparse").answer == answer
 
 
 def test_what_stayed_dense_is_told_with_its_reason(tmp_path: Path) -> None:
-    one = said(sparsified(tmp_path / "sparse", sparse=3), "With the CoRe heads kept full, sparse")
-    assert "Of layers of prompts 25 % were sparse, too few to tell. What stayed dense: 9: text, first tokens" in one.why
+    one = said(sparsified(tmp_path / "sparse", sparse=3), "With full attention in the CoRe heads, sparse")
+    assert "Of layers of prompts 25 % were sparse, too few for a test. Dense were: 9: text, first tokens" in one.why
 
 
 @pytest.mark.parametrize(("core", "random", "answer"), [(0.8, 0.4, HOLDS), (0.4, 0.8, FAILS), (0.8, 0.8, OPEN)])
 def test_core_heads_are_held_against_random_ones(tmp_path: Path, core: float, random: float, answer: str) -> None:
-    one = said(sparsified(tmp_path / "sparse", core=core, random=random), "With the CoRe heads kept full it loses")
+    one = said(sparsified(tmp_path / "sparse", core=core, random=random), "With full attention in the CoRe heads it loses")
     assert one.answer == answer
 
 
@@ -109,7 +109,7 @@ def test_flows(tmp_path: Path, losses: dict[str, tuple[float, ...]], answers: tu
 
 
 def test_random_edges_that_are_the_flow_are_no_control_and_that_is_said(tmp_path: Path) -> None:
-    told = "It is of the flow alone"
+    told = "No control was subtracted"
     assert told in said(blocked(tmp_path / "most", overlap=0.9), "The image flows to the question").why
     assert told not in said(blocked(tmp_path / "none"), "The image flows to the question").why
 
@@ -118,7 +118,7 @@ def test_flows_of_chosen_heads_do_not_test_claims_of_all(tmp_path: Path) -> None
     one = said(blocked(tmp_path / "blocked", heads=[(2, 1)]), "The question flows")
     assert (one.answer, one.why) == (
         NOT_MEASURED,
-        "Flows were blocked in 1 chosen head only; the claim is of all heads.",
+        "Flows were blocked in 1 chosen head only; the claim is about all heads.",
     )
 
 

@@ -57,7 +57,7 @@ def test_what_holds_no_results_is_refused(tmp_path: Path) -> None:
     for folder, told in (
         (tmp_path / "empty", "run.json is missing; give folders that `datasetkit score`"),
         (tmp_path / "missing", "there is no such folder"),
-        (strange, "holds no results that a report shows"),
+        (strange, "holds no results that a report can show"),
         (nameless, "run.json is damaged: model is null"),
         (note(tmp_path / "begun", "datasetkit ablate"), "ablation.json is missing; run it again, to its end"),
     ):

@@ -101,7 +101,7 @@ def test_a_turn_is_too_long_with_what_stands_around_its_texts(words: int, fits: 
     with pytest.raises(UnusableError) as error:
         dialogue.check_turn(image, "what colour ?", response)
     assert error.value.reason is DropReason.TEXT_TOO_LONG
-    with pytest.raises(UnusableError, match="the model takes at most 4096"):
+    with pytest.raises(UnusableError, match="the model accepts at most 4096"):
         dialogue.encode([image], [prompt], [response + dialogue.closing])
 
 
@@ -109,7 +109,7 @@ def test_what_passes_the_check_of_texts_alone_may_be_too_long_as_a_turn() -> Non
     dialogue = Dialogue(tiny("llava").processor, tiny("llava").model.config)
     image, response = sample().image, "red " * (4096 - 36 - 8)
     dialogue.check(image, "what colour ?", response)
-    with pytest.raises(UnusableError, match="4099 tokens; the model takes at most 4096"):
+    with pytest.raises(UnusableError, match="4099 tokens; the model accepts at most 4096"):
         dialogue.check_turn(image, "what colour ?", response)
 
 
