@@ -274,7 +274,7 @@ def _column_chunks(columns: FloatArray, draws: int) -> Iterator[FloatArray]:
 
 
 def _drawn_means(counts: NDArray[np.float32], values: FloatArray) -> FloatArray:
-    """Return means of (n, ...) values in each of (draws, n) draws: (draws, ...) float64, NaN for draws without values."""
+    """Return means of (n, ...) values in each of (draws, n) draws: (draws, ...) float64, NaN if there are no values."""
     flat = values.reshape(len(values), -1)
     defined = ~np.isnan(flat)
     weights = counts.astype(np.float64)

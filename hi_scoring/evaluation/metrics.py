@@ -71,7 +71,7 @@ def find_metric(name: str) -> Metric:
         return METRICS[name]
     base, _, kind = name.partition(":")
     if base != "accuracy" or not kind:
-        raise UnknownNameError(f"unknown metric {name!r}; known: {', '.join(METRICS)}, accuracy:TYPE")
+        raise UnknownNameError(f"no metric is called {name!r}; known: {', '.join(METRICS)}, accuracy:TYPE")
     accuracy = METRICS["accuracy"]
     return Metric(name, f"{accuracy.label}, {kind}", accuracy.higher_is_better, accuracy.columns, accuracy.reduce)
 

@@ -53,7 +53,7 @@ def test_heads_are_ranked_by_scores() -> None:
 
 def test_scores_of_another_model_and_unknown_ones_are_refused() -> None:
     scores = scores_of([[1, 2, 3], [6, 5, 4]], model=ModelIdentity("model", "other", None, "b"))
-    with pytest.raises(RecipeError, match=r"the scores are of other \(b\), the model is mine \(a\)"):
+    with pytest.raises(RecipeError, match=r"the scores belong to other \(b\), the model is mine \(a\)"):
         Ranking.of_scores(scores, "ram:last", MODEL, SHAPE)
     with pytest.raises(RecipeError, match=r"no score is called hi:last; known: ram:last"):
         Ranking.of_scores(scores_of([[1, 2, 3], [6, 5, 4]]), "hi:last", MODEL, SHAPE)

@@ -279,7 +279,7 @@ def test_scores_of_another_model_are_refused() -> None:
         other = HeadScores(
             scores.values, chances={}, record_ids=["a", "b", "c"], options=scores.options, model=identity, dataset={}
         )
-        with pytest.raises(RecipeError, match=r"the scores are of .*, the model is llava \(a\); score this one"):
+        with pytest.raises(RecipeError, match=r"the scores belong to .*, the model is llava \(a\); score this one"):
             selector_of(TinySubject(), Ranking(other, "hi:response"))
 
 

@@ -69,7 +69,7 @@ def test_rows_of_one_sample_add_up() -> None:
         (("a",), "accuracy", TWO, RecordError, r"shape \(2, 2\); give \(1, 2\)"),
         (("a", "b"), "bleu4", TWO, RecordError, r"shape \(2, 2\); give \(2, 10\)"),
         (("a", "b"), "accuracy", TWO * [1, np.nan], RecordError, "not all finite"),
-        (("a", "b"), "speed", TWO, UnknownNameError, "unknown metric 'speed'"),
+        (("a", "b"), "speed", TWO, UnknownNameError, "no metric is called 'speed'"),
     ],
 )
 def test_statistics_that_do_not_fit_are_refused(

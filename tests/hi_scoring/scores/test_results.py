@@ -253,7 +253,7 @@ def _edit(**changes: object) -> object:
         (_edit(model={"name": "x"}), "model.id is missing"),
         (_edit(record_ids=["a"]), "1 records"),
         (_edit(layers="2"), 'layers is "2": input should be a valid integer'),
-        (_edit(layers=7), "is of scores of another shape"),
+        (_edit(layers=7), "describes scores of another shape"),
     ],
 )
 def test_folders_without_whole_scores_are_refused(tmp_path: Path, damage: object, message: str) -> None:

@@ -103,7 +103,7 @@ def test_a_look_is_the_attention_of_the_positions_that_are_asked_for() -> None:
     np.testing.assert_allclose(
         written.attention[head], scorer.look(told, [head]).attention[head], rtol=0, atol=TOLERANCE
     )
-    with pytest.raises(UnusableError, match="nothing stands at the positions phrase"):
+    with pytest.raises(UnusableError, match="no tokens at the positions phrase"):
         scorer.look(told, [head], "phrase")
 
 
