@@ -20,14 +20,14 @@ def prompt(length: int, texts: int):
     ("device", "width", "has_triton", "told"),
     [
         (CPU, 64, True, "it needs CUDA, and the model is on cpu"),
-        (CUDA, 64, False, "it needs triton, which is not here"),
-        (CUDA, 80, True, "heads must be a power of two wide, from 16, and are 80"),
-        (CUDA, 8, True, "heads must be a power of two wide, from 16, and are 8"),
+        (CUDA, 64, False, "it needs triton, which is not installed"),
+        (CUDA, 80, True, "the width of heads must be a power of two from 16, and is 80"),
+        (CUDA, 8, True, "the width of heads must be a power of two from 16, and is 8"),
     ],
 )
 def test_what_cannot_run_is_refused_with_the_reason(device, width, has_triton, told, monkeypatch):
     monkeypatch.setattr(flex, "find_spec", lambda _: object() if has_triton else None)
-    with pytest.raises(ModelError, match=f"kernel flex is not possible: {told}; take blocks"):
+    with pytest.raises(ModelError, match=f"kernel flex is not possible: {told}; use blocks"):
         check_kernel("flex", device, width)
     check_kernel("blocks", device, width)
 

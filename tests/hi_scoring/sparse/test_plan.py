@@ -62,7 +62,7 @@ def test_values_out_of_range_are_refused(options: dict[str, float], told: str) -
 @pytest.mark.parametrize(
     ("heads", "told"),
     [
-        ([Head(0, 4)], r"layer 0 keeps heads \(4,\); give each once, rising, of 0 to 3"),
+        ([Head(0, 4)], r"layer 0 keeps heads \(4,\); give each once, rising, from 0 to 3"),
         ([Head(1, 2), Head(1, 2)], r"layer 1 keeps heads \(2, 2\)"),
         ([Head(3, 0)], "head 0 of layer 3 is to be kept; the model has layers 0 to 2"),
         ([Head(-1, 0)], "head 0 of layer -1"),
@@ -103,7 +103,7 @@ def test_files_that_are_no_plans_are_refused(tmp_path: Path, change: dict[str, o
 def test_files_that_are_something_else_are_refused(tmp_path: Path, told: str) -> None:
     path = tmp_path / "plan.json"
     path.write_text(told)
-    with pytest.raises(BuiltFolderError, match="no plan of sparse prefill that can be read"):
+    with pytest.raises(BuiltFolderError, match="not a plan of sparse prefill that can be read"):
         SparsePlan.load(path)
 
 

@@ -49,7 +49,7 @@ def test_prompts_that_were_lost_are_told() -> None:
     losing = several(0)
     lost(losing["table"], 1)
     costs, _ = tables(result("dense", **several(1)), result("core", **losing))
-    assert str(costs.caption).endswith("prompts left out, for which memory ran out: core 1")
+    assert str(costs.caption).endswith("prompts left out because memory ran out: core 1")
 
 
 @pytest.mark.parametrize(("count", "told"), [(1, "2.00"), (0, "-")])

@@ -221,10 +221,10 @@ def test_options_out_of_range_or_unknown_are_refused(wrong: dict[str, object]) -
         ({"settings": {"use_doora": True}}, "LORA has no setting use_doora; known: .*use_dora, "),
         ({"settings": {"r": 4}}, "LORA has no setting r; known: "),
         ({"method": "LOHA", "settings": {"use_dora": True}}, "LOHA has no setting use_dora; known: .*rank_dropout"),
-        ({"settings": {"modules_to_save": ["lm_head"]}}, "settings.modules_to_save says what is adapted"),
-        ({"settings": {"target_modules": "all-linear"}}, "settings.target_modules says what is adapted"),
-        ({"settings": {"trainable_token_indices": [1]}}, "settings.trainable_token_indices says what is adapted"),
-        ({"settings": {"layer_replication": [[0, 4]]}}, "settings.layer_replication says what is adapted"),
+        ({"settings": {"modules_to_save": ["lm_head"]}}, "settings.modules_to_save chooses modules"),
+        ({"settings": {"target_modules": "all-linear"}}, "settings.target_modules chooses modules"),
+        ({"settings": {"trainable_token_indices": [1]}}, "settings.trainable_token_indices chooses modules"),
+        ({"settings": {"layer_replication": [[0, 4]]}}, "settings.layer_replication chooses modules"),
     ],
     ids=str,
 )
@@ -236,7 +236,7 @@ def test_methods_and_settings_that_do_not_fit_are_refused_without_a_model(
 
 
 def test_what_peft_says_of_settings_is_passed_on() -> None:
-    with pytest.raises(RecipeError, match="OFT does not take these settings: You can only specify either r"):
+    with pytest.raises(RecipeError, match="OFT does not accept these settings: You can only specify either r"):
         adapt(fresh(), SOME, AdapterOptions(method="OFT"), seed=0)
 
 
@@ -256,10 +256,10 @@ def test_without_peft_the_message_says_how_to_get_it(monkeypatch: pytest.MonkeyP
             "layer 1 .* has no projection qkv_proj; it has: q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_",
         ),
         (SOME, {"targets": ("config",)}, "layer 1 .* has no projection config"),
-        (SOME, {"method": "C3A"}, "peft cannot put C3A on layers:1,3: The block size should be a factor"),
+        (SOME, {"method": "C3A"}, "peft cannot apply C3A to layers:1,3: The block size should be a factor"),
         (SOME, {"method": "TRAINABLE_TOKENS"}, "TRAINABLE_TOKENS trains nothing in q_proj, k_proj, v_proj, o_proj"),
         # Every bias of the vision tower.
-        (SOME, {"settings": {"bias": "all"}}, "parameters outside of what was selected could be trained, such as mod"),
+        (SOME, {"settings": {"bias": "all"}}, "parameters outside of the selection are trainable, such as mod"),
     ],
     ids=str,
 )
@@ -274,7 +274,7 @@ def test_a_second_adapter_is_refused() -> None:
     model = fresh()
     first = adapt(model, SOME, AdapterOptions(), seed=0)
     for given in (model, first.model):
-        with pytest.raises(ModelError, match="has an adapter already"):
+        with pytest.raises(ModelError, match="already has an adapter"):
             adapt(given, SOME, AdapterOptions(), seed=0)
     assert adapt(first.model.unload(), SOME, AdapterOptions(), seed=0).trainable == first.trainable
 
@@ -315,7 +315,7 @@ def test_fused_projections_can_be_adapted_in_whole_layers() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"method": "LOHA"}, "LOHA cannot be confined to heads, LORA can; select layers"),
+        ({"method": "LOHA"}, "LOHA cannot be confined to heads, only LORA can; select layers"),
         ({"method": "IA3"}, "IA3 cannot be confined to heads"),
         ({"targets": ("q_proj", "up_proj")}, "targets up_proj have no parts that belong to heads; .* q_proj, k_proj"),
         ({"settings": {"use_dora": True}}, "LORA with settings.use_dora = True cannot be confined to heads"),

@@ -227,7 +227,7 @@ def test_mixed_precision_trains_an_adapter_in_float32(examples: Examples, tmp_pa
 
 
 def test_a_cpu_does_not_train_in_fp16() -> None:
-    with pytest.raises(RecipeError, match="--mixed-precision fp16: a CPU does not train in it; give bf16 or no"):
+    with pytest.raises(RecipeError, match="--mixed-precision fp16 does not work on a CPU; give bf16 or no"):
         check_precision(small(mixed_precision="fp16"), "cpu")
     check_precision(small(mixed_precision="fp16"), "cuda")
     check_precision(small(mixed_precision="bf16"), "cpu")
