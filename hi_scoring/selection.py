@@ -46,19 +46,19 @@ class Selection:
 
     def __post_init__(self) -> None:
         if not self.layers or min(self.layers) < 0 or not _is_rising(self.layers):
-            raise RecipeError(f"{self.name} has layers {self.layers}; give at least one, rising, from 0")
+            raise RecipeError(f"{self.name} has layers {self.layers}; give at least one, ascending, from 0")
         if self.heads is None:
             return
         if not _is_rising(self.heads) or any(head.head < 0 for head in self.heads):
-            raise RecipeError(f"{self.name} has heads {self.heads}; give them rising, from 0")
+            raise RecipeError(f"{self.name} has heads {self.heads}; give them ascending, from 0")
         if self.layers != _layers_of(self.heads):
             raise RecipeError(f"{self.name} has heads in layers {_layers_of(self.heads)}, but layers {self.layers}")
 
     @classmethod
     def of_heads(cls, name: str, heads: Iterable[Head]) -> Selection:
         """Select heads, given in any order."""
-        rising = tuple(sorted(heads))
-        return cls(name, _layers_of(rising), rising)
+        ascending = tuple(sorted(heads))
+        return cls(name, _layers_of(ascending), ascending)
 
     def heads_in(self, layer: int) -> tuple[int, ...] | None:
         """Return the indices of the chosen heads of a layer, ascending; None for whole layers."""

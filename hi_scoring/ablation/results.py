@@ -62,7 +62,7 @@ class _TrialFacts(Facts):
 
 
 class _AblationFacts(Facts):
-    """What finished tables say of themselves, as far as it is read again."""
+    """The description stored with finished tables, as far as it is read again."""
 
     n: Count
     options: _OptionFacts

@@ -18,8 +18,8 @@ from datasetkit.hi_scoring.attention import AttentionCall, Editor
 
 # Layers [start, stop).
 Window = tuple[int, int]
-# Random edges that share a larger part with the flow are no control of it: blocking them is, for the most part,
-# blocking the flow, and the effect of the shared edges would be taken for that of any edges.
+# Random edges that share a larger part with the flow are not a valid control: blocking them mostly blocks the flow
+# itself, and the effect of the shared edges would be attributed to edges in general.
 MOST_OVERLAP = 0.5
 
 

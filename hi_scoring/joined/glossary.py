@@ -11,7 +11,7 @@ from datasetkit.hi_scoring.scores.report.glossary import POSITIONS
 from datasetkit.hi_scoring.sparse.folder import Sparsity
 
 _HEADS = {
-    "HI": "Head Impact: overlap (IoU) of the image tokens that a head looks at with those of a key object, from 0 to 1",
+    "HI": "Head Impact: overlap (IoU) of a head's most attended image tokens with those of a key object, from 0 to 1",
     "RAM": "Retrieval Attention Mass: share of a head's attention, on image and text, that is on key objects' tokens",
     "CoRe heads": "the heads with the highest RAM, 5 % of all unless stated otherwise",
     "key objects": "objects of the image that its description, or the question, names",
@@ -24,7 +24,7 @@ _KNOCKOUT = {
     "image, key object, question, options, last": "tokens of the image, of the objects that the question names, of "
     "the question's words, of its options, and the last token of the prompt, from which the answer is read",
     "control": "as many edges to the same tokens, drawn at random",
-    "change": "of the probability of the first token of the model's own answer, in percent of what it was",
+    "change": "of the probability of the first token of the model's answer, in percent of its unblocked value",
 }
 _ABLATION = {
     "zero, mean, resample": "the replacement of a head's output: zeros, its mean over the data, or its output for "

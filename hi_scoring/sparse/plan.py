@@ -78,7 +78,7 @@ class SparsePlan:
         for layer, full in enumerate(self.full_heads):
             if any(not 0 <= head < self.heads for head in full) or any(one >= two for one, two in pairwise(full)):
                 raise RecipeError(
-                    f"layer {layer} keeps heads {full}; give each once, rising, from 0 to {self.heads - 1}"
+                    f"layer {layer} keeps heads {full}; give each once, ascending, from 0 to {self.heads - 1}"
                 )
         if self.sink < 0 or self.window < 1:
             raise RecipeError(f"sink {self.sink}, window {self.window}; give a sink from 0 and a window from 1")

@@ -287,7 +287,9 @@ def test_unknown_scores_are_refused_with_those_that_are_known(options: dict[str,
 
 
 def test_scores_of_a_model_of_another_shape_are_refused() -> None:
-    with pytest.raises(RecipeError, match="those of 4 layers of 3 heads, the model has 3 of 4; give scores of this"):
+    with pytest.raises(
+        RecipeError, match="the scores cover 4 layers of 3 heads, the model has 3 of 4; give scores of this"
+    ):
         Selector((3, 4), scores_of(FOUR))
 
 

@@ -102,7 +102,7 @@ def layer_sentence(scores: HeadScores, by: str) -> str:
     if not np.isfinite(found.p_value):
         return "Too few layers or heads to tell whether layers differ."
     apart = sum(pair.p_value < 0.05 for pair in found.pairs)
-    verdict = "Layers differ" if found.p_value < 0.05 else "It cannot be told whether layers differ"
+    verdict = "Layers differ" if found.p_value < 0.05 else "It cannot be decided whether layers differ"
     return (
         f"{verdict} in {by} (Kruskal-Wallis, H = {found.statistic:.1f}, p = {found.p_value:.2g}); "
         f"{apart} of {len(found.pairs)} pairs of layers differ (Mann-Whitney, Holm-corrected, p < 0.05). "

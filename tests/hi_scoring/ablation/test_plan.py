@@ -115,7 +115,7 @@ def test_a_plan_tells_all_that_decides_it() -> None:
 
 
 def test_plans_that_compare_nothing_are_refused() -> None:
-    with pytest.raises(RecipeError, match="ranked by nothing; give at least one"):
+    with pytest.raises(RecipeError, match="ranked by nothing; give one or more"):
         Plan.of([], AblationOptions(), (4, 8))
     with pytest.raises(RecipeError, match="ranked by ram:last, ram:last; give one or more, each once"):
         plan_of((4, 8), ranking_of((4, 8)), ranking_of((4, 8)))

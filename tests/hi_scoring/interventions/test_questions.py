@@ -113,5 +113,8 @@ def test_rows_of_one_record_count_on_and_rows_of_one_image_say_so() -> None:
 
 
 def test_data_without_questions_are_refused() -> None:
-    with pytest.raises(SourceError, match="rows has no usable closed question; the first row: questions or objects in an unknown format"):
+    with pytest.raises(
+        SourceError,
+        match="rows has no usable closed question; the first row: questions or objects in an unknown format",
+    ):
         read_questions(data_of(Rows([asked_row(0, {"question": "What?"})])), "{question}")

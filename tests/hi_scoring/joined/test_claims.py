@@ -72,7 +72,9 @@ def test_each_ranking_is_held_against_random_heads(tmp_path: Path) -> None:
     ],
 )
 def test_sparse_prefill_must_be_faster_at_little_loss(tmp_path: Path, made: dict[str, Any], answer: str) -> None:
-    assert said(sparsified(tmp_path / "sparse", **made), "With full attention in the CoRe heads, sparse").answer == answer
+    assert (
+        said(sparsified(tmp_path / "sparse", **made), "With full attention in the CoRe heads, sparse").answer == answer
+    )
 
 
 def test_what_stayed_dense_is_told_with_its_reason(tmp_path: Path) -> None:
@@ -82,7 +84,9 @@ def test_what_stayed_dense_is_told_with_its_reason(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("core", "random", "answer"), [(0.8, 0.4, HOLDS), (0.4, 0.8, FAILS), (0.8, 0.8, OPEN)])
 def test_core_heads_are_held_against_random_ones(tmp_path: Path, core: float, random: float, answer: str) -> None:
-    one = said(sparsified(tmp_path / "sparse", core=core, random=random), "With full attention in the CoRe heads it loses")
+    one = said(
+        sparsified(tmp_path / "sparse", core=core, random=random), "With full attention in the CoRe heads it loses"
+    )
     assert one.answer == answer
 
 

@@ -38,7 +38,7 @@ def test_another_model_is_refused_but_not_another_name_of_the_same(tmp_path: Pat
     renamed = blocked(tmp_path / "renamed", model=replace(MODEL, id="vlm"))
     assert len(read_folders([ours, renamed])) == 2
     other = blocked(tmp_path / "other", model=replace(MODEL, sha256="cd" * 32))
-    with pytest.raises(RecipeError, match=r"ours is of toyworld:vlm \(abab.*\), .*other is of .*\(cdcd.*of one model"):
+    with pytest.raises(RecipeError, match=r"ours is about toyworld:vlm \(abab.*\), .*other about .*\(cdcd.*one model"):
         read_folders([ours, other])
 
 

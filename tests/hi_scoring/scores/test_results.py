@@ -158,7 +158,7 @@ def test_counts_and_shares_out_of_range_are_refused() -> None:
             {"chances": {("ram", "last"): np.zeros((2, 3, 4))}},
             "chance levels of ram:last have no scores",
         ),
-        ({}, {"record_ids": []}, "no score at all"),
+        ({}, {"record_ids": []}, "head scores are empty"),
     ],
 )
 def test_scores_that_do_not_fit_together_are_refused(

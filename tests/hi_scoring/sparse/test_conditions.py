@@ -50,7 +50,9 @@ def test_fewer_draws_where_fewer_differ() -> None:
 
 def test_scores_of_another_model_are_refused() -> None:
     scores = head_scores(model=ModelIdentity("model", "another", None, "b"))
-    with pytest.raises(RecipeError, match=r"the scores belong to another \(b\), the model is llava \(a\); score this one"):
+    with pytest.raises(
+        RecipeError, match=r"the scores belong to another \(b\), the model is llava \(a\); score this one"
+    ):
         conditions(scores=scores)
     with pytest.raises(RecipeError, match="4 layers of 4 heads, the model has 4 of 8"):
         conditions_of(head_scores(), head_scores().model, (4, 8), SparsityOptions(), 1)

@@ -62,7 +62,7 @@ def test_values_out_of_range_are_refused(options: dict[str, float], told: str) -
 @pytest.mark.parametrize(
     ("heads", "told"),
     [
-        ([Head(0, 4)], r"layer 0 keeps heads \(4,\); give each once, rising, from 0 to 3"),
+        ([Head(0, 4)], r"layer 0 keeps heads \(4,\); give each once, ascending, from 0 to 3"),
         ([Head(1, 2), Head(1, 2)], r"layer 1 keeps heads \(2, 2\)"),
         ([Head(3, 0)], "head 0 of layer 3 is to be kept; the model has layers 0 to 2"),
         ([Head(-1, 0)], "head 0 of layer -1"),
