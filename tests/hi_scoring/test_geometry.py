@@ -34,7 +34,7 @@ HALF = mask("..##", "..##")
         pytest.param([[0, 2]], [[4, 6], [9, 11]], [[0, 0]], id="beyond the image"),
     ],
 )
-def test_coverage_is_the_share_of_a_tokens_image(top_bottom: list, left_right: list, expected: list):
+def test_coverage_is_the_share_of_a_tokens_area(top_bottom: list, left_right: list, expected: list):
     np.testing.assert_allclose(view(top_bottom, left_right).coverage(HALF)[0], expected, atol=1e-12)
 
 
@@ -51,9 +51,7 @@ def test_each_mask_has_its_coverage():
     columns=st.integers(1, 7),
     seed=st.integers(0, 99),
 )
-def test_tokens_that_tile_the_image_share_out_a_masks_pixels(
-    height: int, width: int, rows: int, columns: int, seed: int
-):
+def test_tiling_tokens_cover_all_mask_pixels(height: int, width: int, rows: int, columns: int, seed: int):
     masks = np.random.default_rng(seed).random((2, height, width)) < 0.4
     tower = Tower((rows, columns), 1, (rows, columns))
     grid = tower.squash("global", np.arange(rows * columns).reshape(rows, columns), (height, width))
@@ -102,7 +100,7 @@ def test_tiles_become_one_grid():
         pytest.param([[0, 1, 2]], 4, id="places of other rows"),
     ],
 )
-def test_views_that_cannot_be_are_refused(tokens: list, count: int):
+def test_invalid_views_are_refused(tokens: list, count: int):
     halves = np.array([[0.0, 2], [2, 4]])
     with pytest.raises(ValueError, match="view"):
         ImageTokens((4, 4), count, (View("global", np.array(tokens), halves, halves),))

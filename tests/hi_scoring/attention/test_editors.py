@@ -143,7 +143,7 @@ EDITS = {
 
 @pytest.mark.parametrize("options", EDITS.values(), ids=EDITS)
 @pytest.mark.parametrize("name", family_params())
-def test_edited_forward_pass_of_a_padded_batch_equals_slow_code_and_readers_see_the_edits(name, options):
+def test_edited_padded_pass_equals_slow_code(name, options):
     family = tiny(name)
     inputs = batch_of(family, LONG, SHORT)
     edit = edges(family, inputs, **options)
@@ -193,7 +193,7 @@ def test_edited_float32_pass_is_as_exact_as_slow_code(name):
     ids=["single, both", "padded, edges", "padded, heads"],
 )
 @pytest.mark.parametrize("name", family_params())
-def test_edited_generation_with_cache_equals_slow_code_without(name, texts, options):
+def test_edited_cached_generation_equals_slow_code(name, texts, options):
     family = calmer(name)
     inputs = batch_of(family, *texts)
     edit = edges(family, inputs, **options)
@@ -219,7 +219,7 @@ def test_two_editors_act_one_after_the_other():
 
 
 @pytest.mark.parametrize("name", family_params("llava", "paligemma2"))
-def test_row_whose_every_key_is_blocked_is_refused(name):
+def test_row_without_any_key_is_refused(name):
     family = tiny(name)
     inputs = batch_of(family, LONG, SHORT)
     every = torch.ones_like(inputs["input_ids"], dtype=torch.bool)
@@ -235,7 +235,7 @@ def test_row_whose_every_key_is_blocked_is_refused(name):
         family.model(**inputs)
 
 
-def test_padding_rows_that_see_nothing_anyway_are_not_refused():
+def test_padding_rows_without_keys_are_accepted():
     family = tiny("llava")
     inputs = batch_of(family, LONG, SHORT)
     first = torch.zeros_like(inputs["input_ids"], dtype=torch.bool)
@@ -260,7 +260,7 @@ def test_edit_of_another_shape_is_refused():
         family.model(**inputs)
 
 
-def test_gradients_through_edited_rows_equal_those_of_slow_code():
+def test_gradients_of_edited_rows_equal_slow_code():
     family = tiny("llava")
     inputs = batch_of(family, LONG)
     weight = family.model.get_decoder().layers[0].self_attn.v_proj.weight

@@ -41,7 +41,7 @@ def made() -> Comparison:
     )
 
 
-def test_figures_and_shifts_are_those_by_hand(made: Comparison) -> None:
+def test_figures_and_shifts_by_hand(made: Comparison) -> None:
     table = shifts_table(made)
     groups = ["untuned", *made.groups]
     told = list(table[["test", "metric", "group"]].itertuples(index=False, name=None))
@@ -95,12 +95,12 @@ def test_intervals_are_those_of_shifts_and_contrasts(made: Comparison) -> None:
     assert [below["difference"], below["size"]] == pytest.approx([8.5 / 9, 0.5 / 9])
 
 
-def test_types_of_questions_explain_and_are_not_contrasted(made: Comparison) -> None:
+def test_question_types_are_not_contrasted(made: Comparison) -> None:
     assert set(contrasts_table(made)["metric"]) == {"accuracy"}
     assert shifts_table(made).query("metric == 'accuracy:colour'")["p_holm"].isna().all()
 
 
-def test_each_test_set_is_corrected_for_all_its_tests(made: Comparison) -> None:
+def test_each_test_set_is_corrected_for_its_tests(made: Comparison) -> None:
     shifts = shifts_table(made)
     contrasts = contrasts_table(made)
     for table, is_test in ((shifts, shifts["metric"] == "accuracy"), (contrasts, contrasts["second"] != "all")):
@@ -162,7 +162,7 @@ def test_without_rivals_there_are_no_contrasts(made: Comparison) -> None:
         ),
     ],
 )
-def test_rivals_are_of_the_same_unit_and_number(
+def test_rivals_have_the_same_unit_and_number(
     made: Comparison, groups: list[str], pairs: list[tuple[str, str]]
 ) -> None:
     runs = made.groups["all"]
@@ -192,7 +192,7 @@ MORE = [("accuracy", "random", 0.3, 0.001), ("accuracy", "bottom", 0.3, 0.001)]
         ([HELD[0], ("cider", "bottom", math.nan, math.nan)], "cannot be told", (), (), 1),
     ],
 )
-def test_the_claim_is_held_against_every_rival(
+def test_claim_is_checked_against_every_rival(
     rows: list[tuple[str, str, float, float]],
     answer: str,
     holding: tuple[str, ...],

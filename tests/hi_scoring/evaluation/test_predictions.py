@@ -76,9 +76,7 @@ def alone(examples: Examples) -> Evaluation:
 
 
 @pytest.mark.parametrize(("batch", "steps"), [(2, [2, 3, 5, 7]), (3, [3, 6, 7]), (32, [3, 7])])
-def test_batches_say_what_is_said_one_by_one(
-    examples: Examples, alone: Evaluation, batch: int, steps: list[int]
-) -> None:
+def test_batches_equal_single_examples(examples: Examples, alone: Evaluation, batch: int, steps: list[int]) -> None:
     done: list[int] = []
     found = written(examples, batch, done=done)
     assert done == steps
@@ -93,7 +91,7 @@ def values(table: pd.DataFrame, name: str) -> list[Any]:
     return [None if value is None or value is np.nan else value for value in table[name].tolist()]
 
 
-def test_the_table_has_the_order_of_the_dataset(examples: Examples, alone: Evaluation) -> None:
+def test_table_keeps_the_datasets_order(examples: Examples, alone: Evaluation) -> None:
     table = alone.predictions
     assert list(table) == COLUMNS
     told = [(one.record_id, one.task, one.kind or None, one.prompt, one.response) for one in examples.items]
@@ -102,7 +100,7 @@ def test_the_table_has_the_order_of_the_dataset(examples: Examples, alone: Evalu
     assert list(alone.measured.sample_ids) == [f"scene-{number}" for number in range(4)]
 
 
-def test_a_model_says_the_likeliest_words_and_no_more_than_it_may(examples: Examples, alone: Evaluation) -> None:
+def test_generation_is_greedy_and_limited(examples: Examples, alone: Evaluation) -> None:
     """By a loop that asks for one token at a time."""
     model, processor = tiny("llava").model, tiny("llava").processor
     dialogue = Dialogue(processor, model.config)
@@ -120,7 +118,7 @@ def test_a_model_says_the_likeliest_words_and_no_more_than_it_may(examples: Exam
     assert alone.predictions["prediction"].str.len().max() > 0
 
 
-def test_what_is_said_is_judged_as_by_hand(examples: Examples, namer: KnownObjectNamer) -> None:
+def test_predictions_are_judged_as_by_hand(examples: Examples, namer: KnownObjectNamer) -> None:
     said = ["a red star and a green cross", "Red.", "blue", "", "a green cross", "", "yes it is"]
     found = judge(examples, said, namer)
     measured, table = found.measured, found.predictions
@@ -169,7 +167,7 @@ def test_captions_are_compared_with_their_descriptions(examples: Examples) -> No
     ],
 )
 @pytest.mark.slow
-def test_only_what_was_asked_for_is_measured(
+def test_only_requested_tasks_are_measured(
     examples: Examples, namer: KnownObjectNamer, tasks: tuple[str, ...], metrics: set[str]
 ) -> None:
     some = examples_of(examples.data, tasks=tasks)
@@ -195,14 +193,14 @@ class Short:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
 
-def test_a_batch_that_does_not_fit_is_halved_and_nothing_is_lost(examples: Examples, alone: Evaluation) -> None:
+def test_batch_that_does_not_fit_is_halved(examples: Examples, alone: Evaluation) -> None:
     short = Short(samples=2)
     found = written(examples, 4, short.model)
     assert short.sizes == [3, 1, 1, 1, 4, 2, 2]
     assert found.predictions.equals(alone.predictions)
 
 
-def test_an_example_that_does_not_fit_alone_is_no_wrong_answer_but_the_end() -> None:
+def test_example_that_never_fits_ends_the_evaluation() -> None:
     rows = [asked_row(0, COLOUR), asked_row(1, COLOUR | {"question": "what colour is it ? " * 9}), asked_row(2, SHAPE)]
     some = examples_of(rows_data(rows), tasks=("vqa",))
     done: list[int] = []
@@ -212,7 +210,7 @@ def test_an_example_that_does_not_fit_alone_is_no_wrong_answer_but_the_end() -> 
     assert done == [1, 2]
 
 
-def test_all_that_is_said_of_one_image_is_one_sample(examples: Examples, namer: KnownObjectNamer) -> None:
+def test_responses_to_one_image_are_one_sample(examples: Examples, namer: KnownObjectNamer) -> None:
     """Rows 0, 2 and 3 are of one image: their numbers add up; figures over all samples stay."""
     said = ["a red star and a green cross", "Red.", "blue", "", "a green cross", "a ring", "yes"]
     apart = judge(examples, said, namer)
@@ -227,7 +225,7 @@ def test_all_that_is_said_of_one_image_is_one_sample(examples: Examples, namer: 
     assert joined.predictions.equals(apart.predictions)
 
 
-def test_what_a_checkpoint_says_of_sampling_changes_nothing(
+def test_checkpoint_sampling_settings_are_ignored(
     examples: Examples, alone: Evaluation, caplog: pytest.LogCaptureFixture
 ) -> None:
     model = copy.deepcopy(tiny("llava").model)
@@ -237,7 +235,7 @@ def test_what_a_checkpoint_says_of_sampling_changes_nothing(
 
 
 @pytest.mark.parametrize("tasks", [("caption", "vqa"), ("caption",), ("vqa",)])
-def test_types_of_columns_outlast_parquet_whatever_is_missing(
+def test_column_types_survive_parquet(
     examples: Examples, namer: KnownObjectNamer, tmp_path: Path, tasks: tuple[str, ...]
 ) -> None:
     some = examples_of(examples.data, tasks=tasks)

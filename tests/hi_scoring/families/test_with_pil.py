@@ -87,7 +87,7 @@ def set_up(name: str, backend: str, **more: Any) -> TinyFamily:
 @backends
 @settings(max_examples=20)
 @given(height=st.integers(1, 400), width=st.integers(1, 400))
-def test_any_size_has_as_many_tokens_as_its_processor_makes(name: str, backend: str, height: int, width: int):
+def test_token_counts_equal_the_processors(name: str, backend: str, height: int, width: int):
     family = set_up(name, backend)
     ids = batch(family, [Image.new("RGB", (width, height))])["input_ids"]
     assert geometry(family, (height, width)).count == image_slots(family, ids).sum()
@@ -107,7 +107,7 @@ def test_rows_and_columns_are_even_and_without_gaps(name: str, height: int, widt
 @every_set_up
 @settings(max_examples=40)
 @given(height=st.integers(1, 5000), width=st.integers(1, 5000))
-def test_grids_show_the_whole_image_or_its_middle(name: str, height: int, width: int):
+def test_grids_show_the_whole_image_or_its_centre(name: str, height: int, width: int):
     found = geometry(set_up(name, "pil"), (height, width))
     for view in (view for view in found.views if view.name in ("global", "tiles")):
         for spans, length in ((view.top_bottom, height), (view.left_right, width)):
@@ -143,7 +143,7 @@ def as_processed(family: TinyFamily, mask: NDArray[np.bool_]) -> NDArray[np.floa
 @every_set_up
 @every_size
 @backends
-def test_coverage_is_that_of_a_mask_sent_the_way_of_images(name: str, size_hw: Size, backend: str):
+def test_coverage_equals_that_of_a_processed_mask(name: str, size_hw: Size, backend: str):
     family, mask = set_up(name, backend), ellipse(size_hw)
     found = geometry(family, size_hw)
     processed, image = as_processed(family, mask), as_processed(family, np.ones_like(mask))
@@ -166,7 +166,7 @@ def test_coverage_is_that_of_a_mask_sent_the_way_of_images(name: str, size_hw: S
         ("llava that squashes", (300, 400), (0, 300, 0, 400)),
     ],
 )
-def test_llava_sees_what_its_processor_leaves_of_the_image(name: str, size_hw: Size, bands: tuple[int, ...]):
+def test_llava_sees_what_its_processor_keeps(name: str, size_hw: Size, bands: tuple[int, ...]):
     (view,) = geometry(set_up(name, "pil"), size_hw).views
     assert [*view.top_bottom[[0, -1], [0, 1]], *view.left_right[[0, -1], [0, 1]]] == pytest.approx(bands)
 
@@ -219,7 +219,7 @@ def _clip(processor_class: Any, image_class: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_published_models_have_so_many_tokens(name: str):
+def test_published_models_have_known_token_counts(name: str):
     processor, config_name, count = PUBLISHED[name]
     config = getattr(transformers, f"{config_name}Config")()
     assert family_of(config).image_tokens(processor(), config, (480, 640)).count == count
@@ -241,12 +241,12 @@ def test_idefics3_as_published_has_twelve_tiles_and_the_image():
         ("llava_next", {"crop_size": {"height": 70, "width": 70}}, "70"),
     ],
 )
-def test_a_processor_set_up_in_an_unknown_way_is_refused(name: str, more: dict[str, Any], told: str):
+def test_unknown_processor_settings_are_refused(name: str, more: dict[str, Any], told: str):
     with pytest.raises(ModelError, match=told):
         geometry(set_up(name, "pil", **more), (60, 80))
 
 
-def test_a_class_token_that_is_not_there_cannot_be_left_out():
+def test_missing_class_token_cannot_be_left_out():
     family = set_up("llava that crops", "pil")
     family.processor.num_additional_image_tokens = 0
     with pytest.raises(ModelError, match="num_additional_image_tokens"):

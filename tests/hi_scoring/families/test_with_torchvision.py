@@ -42,7 +42,7 @@ every_size = pytest.mark.parametrize("size_hw", SIZES, ids=str)
 @every_family
 @settings(max_examples=40)
 @given(height=st.integers(1, 900), width=st.integers(1, 900))
-def test_any_size_has_as_many_tokens_as_its_processor_makes(name: str, height: int, width: int):
+def test_token_counts_equal_the_processors(name: str, height: int, width: int):
     assume(max(height, width) <= 200 * min(height, width))
     family = tiny(name)
     found = geometry(family, (height, width))
@@ -99,7 +99,7 @@ def _cells(tiles: torch.Tensor, grid: int) -> torch.Tensor:
 
 @every_family
 @every_size
-def test_coverage_is_that_of_a_mask_sent_the_way_of_images(name: str, size_hw: Size):
+def test_coverage_equals_that_of_a_processed_mask(name: str, size_hw: Size):
     family, mask = tiny(name), ellipse(size_hw)
     found, white = geometry(family, size_hw), as_processed(family, mask)
     assert len(white) == found.count
@@ -128,7 +128,7 @@ def test_a_shrunk_grid_mixes_patches_and_leaves_padding_out():
 
 
 @every_family
-def test_all_that_the_processor_makes_reaches_the_model(name: str):
+def test_all_processor_outputs_reach_the_model(name: str):
     expected = {"input_ids", "attention_mask", "pixel_values"} | {
         "llava_onevision": {"image_sizes", "batch_num_images"},
         "smolvlm": {"pixel_attention_mask"},
@@ -138,7 +138,7 @@ def test_all_that_the_processor_makes_reaches_the_model(name: str):
 
 
 @pytest.mark.parametrize("name", family_params("qwen2_5_vl"))
-def test_qwen_would_not_say_that_its_token_types_are_missing(name: str):
+def test_qwen_ignores_missing_token_types_silently(name: str):
     family = tiny(name)
     inputs = batch(family, [Image.new("RGB", (240, 200))])
     without = {key: value for key, value in inputs.items() if key != "mm_token_type_ids"}
@@ -148,7 +148,7 @@ def test_qwen_would_not_say_that_its_token_types_are_missing(name: str):
 
 
 @pytest.mark.parametrize("name", family_params(*QWEN))
-def test_a_image_too_narrow_is_dropped_before_the_processor_refuses_it(name: str):
+def test_too_narrow_image_is_dropped_first(name: str):
     family = tiny(name)
     with pytest.raises(UnusableError, match="3 x 601 px") as refused:
         geometry(family, (3, 601))
@@ -202,7 +202,7 @@ def test_grids_far_over_nine_tiles_of_patches_are_shrunk(shape: Size, grid: Size
 
 @pytest.mark.parametrize(("size_hw", "count"), [((480, 640), 2929), ((1600, 2000), 7281)])
 @pytest.mark.parametrize("name", family_params("llava_onevision"))
-def test_llava_onevision_as_published_has_so_many_tokens(name: str, size_hw: Size, count: int):
+def test_published_onevision_has_known_token_counts(name: str, size_hw: Size, count: int):
     processor = copy.copy(tiny(name).processor)
     processor.image_processor = transformers.LlavaOnevisionImageProcessor()
     config = transformers.LlavaOnevisionConfig(

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.numeric, pytest.mark.usefixtures("in_float64")]
 
 
 @pytest.mark.parametrize("name", family_params())
-def test_probabilities_are_those_of_transformers_hidden_states(name: str) -> None:
+def test_probabilities_equal_transformers_hidden_states(name: str) -> None:
     family = tiny(name)
     batch = put(family, question())
     tokens = (family.processor.tokenizer.convert_tokens_to_ids("red"), None)
@@ -42,7 +42,7 @@ def test_probabilities_are_those_of_transformers_hidden_states(name: str) -> Non
 
 
 @pytest.mark.parametrize("name", family_params())
-def test_tokens_are_the_first_of_each_answer_in_its_place(name: str) -> None:
+def test_tracked_tokens_are_first_tokens_in_order(name: str) -> None:
     family = tiny(name)
     tokenizer = family.processor.tokenizer
     written = Dialogue(family.processor, family.model.config).prompt("what colour ?")
@@ -53,7 +53,7 @@ def test_tokens_are_the_first_of_each_answer_in_its_place(name: str) -> None:
     assert tracked_tokens(Dialogue(family.processor, family.model.config), written, "red", None)[2:] == (None, None)
 
 
-def test_capitalised_answers_have_tokens_of_their_own() -> None:
+def test_capitalised_answers_have_separate_tokens() -> None:
     family = tiny("llava")
     processor = copy.deepcopy(family.processor)
     processor.tokenizer.backend_tokenizer.normalizer = normalizers.Sequence([])

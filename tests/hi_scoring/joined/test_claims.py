@@ -36,7 +36,7 @@ def test_tuning_that_shifts_most(tmp_path: Path, top: float, random: float, answ
 
 
 @pytest.mark.parametrize(("by", "unit"), [("image_mass:last", "layers"), ("hi:response", "heads")])
-def test_tuning_by_another_score_and_tuning_heads_do_not_test_the_claim(tmp_path: Path, by: str, unit: str) -> None:
+def test_other_scores_and_heads_do_not_test_the_claim(tmp_path: Path, by: str, unit: str) -> None:
     one = said(tuned(tmp_path / "tuned", {f"top-{unit}:1": 0.3, f"random-{unit}:1": 0.05}, by=by), "Tuning")
     assert (one.answer, one.why) == (
         NOT_MEASURED,
@@ -44,11 +44,11 @@ def test_tuning_by_another_score_and_tuning_heads_do_not_test_the_claim(tmp_path
     )
 
 
-def test_tuning_without_rivals_was_not_held_against_anything(tmp_path: Path) -> None:
+def test_tuning_without_rivals_tests_nothing(tmp_path: Path) -> None:
     assert said(tuned(tmp_path / "tuned", {"all": 0.3}, "datasetkit tune"), "Tuning").answer == NOT_MEASURED
 
 
-def test_each_ranking_is_held_against_random_heads(tmp_path: Path) -> None:
+def test_each_ranking_is_compared_with_random_heads(tmp_path: Path) -> None:
     folder = ablated(tmp_path / "ablated", {"ram:response": 0.3, "hi:phrase": 0.0, "image_mass:last": 0.3})
     by_ram, by_hi = (f"Ablating the heads with the highest {score}" for score in ("RAM", "HI"))
     ram, hi = said(folder, by_ram), said(folder, by_hi)
@@ -77,13 +77,13 @@ def test_sparse_prefill_must_be_faster_at_little_loss(tmp_path: Path, made: dict
     )
 
 
-def test_what_stayed_dense_is_told_with_its_reason(tmp_path: Path) -> None:
+def test_dense_layers_are_reported_with_reason(tmp_path: Path) -> None:
     one = said(sparsified(tmp_path / "sparse", sparse=3), "With full attention in the CoRe heads, sparse")
     assert "Of layers of prompts 25 % were sparse, too few for a test. Dense were: 9: text, first tokens" in one.why
 
 
 @pytest.mark.parametrize(("core", "random", "answer"), [(0.8, 0.4, HOLDS), (0.4, 0.8, FAILS), (0.8, 0.8, OPEN)])
-def test_core_heads_are_held_against_random_ones(tmp_path: Path, core: float, random: float, answer: str) -> None:
+def test_core_heads_are_compared_with_random_ones(tmp_path: Path, core: float, random: float, answer: str) -> None:
     one = said(
         sparsified(tmp_path / "sparse", core=core, random=random), "With full attention in the CoRe heads it loses"
     )
@@ -112,7 +112,7 @@ def test_flows(tmp_path: Path, losses: dict[str, tuple[float, ...]], answers: tu
     assert tuple(said(folder, start).answer for start in starts) == answers
 
 
-def test_random_edges_that_are_the_flow_are_no_control_and_that_is_said(tmp_path: Path) -> None:
+def test_missing_control_is_mentioned(tmp_path: Path) -> None:
     told = "No control was subtracted"
     assert told in said(blocked(tmp_path / "most", overlap=0.9), "The image flows to the question").why
     assert told not in said(blocked(tmp_path / "none"), "The image flows to the question").why
@@ -134,5 +134,5 @@ def test_flows_of_chosen_heads_do_not_test_claims_of_all(tmp_path: Path) -> None
         {"losses": dict.fromkeys(FLOWS, (1.0,))},
     ],
 )
-def test_windows_of_all_layers_and_missing_flows_say_nothing(tmp_path: Path, made: dict[str, Any]) -> None:
+def test_full_windows_and_missing_flows_test_nothing(tmp_path: Path, made: dict[str, Any]) -> None:
     assert said(blocked(tmp_path / "blocked", **made), "The question flows").answer == NOT_MEASURED

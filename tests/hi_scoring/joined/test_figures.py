@@ -24,7 +24,7 @@ def drawn(folder: Path, *, loss: float) -> list[bytes]:
 
 
 @pytest.mark.slow
-def test_equal_results_are_equal_bytes_and_others_are_not(tmp_path: Path) -> None:
+def test_equal_results_give_equal_bytes(tmp_path: Path) -> None:
     first = drawn(tmp_path / "first", loss=30)
     assert first == drawn(tmp_path / "again", loss=30)
     other = drawn(tmp_path / "other", loss=60)
@@ -46,5 +46,5 @@ def with_memory(tmp_path_factory: pytest.TempPathFactory) -> int:
 
 
 @pytest.mark.parametrize("peak", [0.0, float("nan")])
-def test_memory_that_was_not_seen_has_no_panel(with_memory: int, tmp_path: Path, peak: float) -> None:
+def test_unmeasured_memory_has_no_panel(with_memory: int, tmp_path: Path, peak: float) -> None:
     assert width_of_bars(sparsified(tmp_path / "unseen", peak=peak)) < with_memory

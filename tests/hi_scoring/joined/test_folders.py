@@ -28,12 +28,12 @@ def test_folders_come_in_the_order_of_the_page(tmp_path: Path) -> None:
     assert {one.model for one in found} == {MODEL}
 
 
-def test_folders_of_one_name_are_told_apart_by_the_way_to_them(tmp_path: Path) -> None:
+def test_folders_of_one_name_show_their_parents(tmp_path: Path) -> None:
     folders = [scored(tmp_path / "scores" / "vlm--toy"), blocked(tmp_path / "knockouts" / "vlm--toy")]
     assert [one.name for one in read_folders(folders)] == ["scores/vlm--toy", "knockouts/vlm--toy"]
 
 
-def test_another_model_is_refused_but_not_another_name_of_the_same(tmp_path: Path) -> None:
+def test_another_model_is_refused_but_not_another_name(tmp_path: Path) -> None:
     ours = scored(tmp_path / "ours")
     renamed = blocked(tmp_path / "renamed", model=replace(MODEL, id="vlm"))
     assert len(read_folders([ours, renamed])) == 2
@@ -42,14 +42,14 @@ def test_another_model_is_refused_but_not_another_name_of_the_same(tmp_path: Pat
         read_folders([ours, other])
 
 
-def test_none_and_one_twice_are_refused(tmp_path: Path) -> None:
+def test_no_folder_and_repeated_folder_are_refused(tmp_path: Path) -> None:
     ours = scored(tmp_path / "ours")
     for folders, told in (([], "give at least one"), ([ours, tmp_path / "." / "ours"], "ours was given twice")):
         with pytest.raises(RecipeError, match=told):
             read_folders(folders)
 
 
-def test_what_holds_no_results_is_refused(tmp_path: Path) -> None:
+def test_folder_without_results_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     strange = note(tmp_path / "strange", "datasetkit build")
     nameless = scored(tmp_path / "nameless")

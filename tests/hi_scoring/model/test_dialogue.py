@@ -45,7 +45,7 @@ def images(count: int) -> list[Image.Image]:
 
 
 @every_family
-def test_without_an_end_in_the_template_a_turn_ends_as_a_text_does(name: str) -> None:
+def test_turn_without_template_end_ends_like_a_text(name: str) -> None:
     one = tiny(name)
     sets_it_itself = one.model.config.model_type == "paligemma"
     assert Dialogue(one.processor, one.model.config).closing == ("" if sets_it_itself else "</s>")
@@ -53,22 +53,22 @@ def test_without_an_end_in_the_template_a_turn_ends_as_a_text_does(name: str) ->
 
 @pytest.mark.parametrize(("end", "closing"), ENDS, ids=repr)
 @pytest.mark.parametrize("name", [one for one in family_params() if "paligemma" not in one.values[0]])
-def test_a_turn_ends_with_the_first_special_token_after_an_answer(name: str, end: str, closing: str) -> None:
+def test_turn_ends_with_first_special_token(name: str, end: str, closing: str) -> None:
     assert with_end(name, end).closing == closing
 
 
-def test_of_special_tokens_that_begin_alike_the_one_that_is_written_ends_a_turn() -> None:
+def test_written_special_token_ends_a_turn() -> None:
     assert with_end("llava", "<end>\n", "<end").closing == "<end>"
 
 
 @every_family
-def test_what_is_to_be_said_is_the_response_and_its_end_and_nothing_else(name: str) -> None:
+def test_target_is_the_response_and_its_end(name: str) -> None:
     one = tiny(name)
     check_targets(Dialogue(one.processor, one.model.config), one.processor.tokenizer, "</s>")
 
 
 @pytest.mark.parametrize("name", [one for one in family_params() if "paligemma" not in one.values[0]])
-def test_the_end_that_a_template_writes_is_said_too_and_what_stands_after_it_is_not(name: str) -> None:
+def test_target_includes_the_templates_end_only(name: str) -> None:
     dialogue = with_end(name, "<end>\n")
     check_targets(dialogue, dialogue._processor.tokenizer, "<end>")
 
@@ -83,13 +83,13 @@ def check_targets(dialogue: Dialogue, tokenizer: Any, end: str) -> None:
     assert inputs["attention_mask"][1, 0] == 0
 
 
-def test_prompts_are_written_once() -> None:
+def test_prompts_are_rendered_once() -> None:
     dialogue = Dialogue(tiny("llava").processor, tiny("llava").model.config)
     assert dialogue.prompt("what colour ?") is dialogue.prompt("what colour ?")
 
 
 @pytest.mark.parametrize(("words", "fits"), [(4096, False), (4096 - 36, False), (4096 - 36 - 20, True)])
-def test_a_turn_is_too_long_with_what_stands_around_its_texts(words: int, fits: bool) -> None:
+def test_turn_length_includes_surrounding_tokens(words: int, fits: bool) -> None:
     """The tiny LLaVA takes 4096 tokens; an image has 36. Prompt, template and end are some ten more."""
     dialogue = Dialogue(tiny("llava").processor, tiny("llava").model.config)
     image, response = sample().image, "red " * words
@@ -105,7 +105,7 @@ def test_a_turn_is_too_long_with_what_stands_around_its_texts(words: int, fits: 
         dialogue.encode([image], [prompt], [response + dialogue.closing])
 
 
-def test_what_passes_the_check_of_texts_alone_may_be_too_long_as_a_turn() -> None:
+def test_texts_that_fit_may_be_too_long_as_a_turn() -> None:
     dialogue = Dialogue(tiny("llava").processor, tiny("llava").model.config)
     image, response = sample().image, "red " * (4096 - 36 - 8)
     dialogue.check(image, "what colour ?", response)

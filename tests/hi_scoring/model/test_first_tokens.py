@@ -32,13 +32,13 @@ def processor_of(*replaced: tuple[str, str]) -> Any:
         ("Elephant", ["<unk>"]),
     ],
 )
-def test_spellings_that_are_right_have_their_tokens_each_once(answer: str, words: list[str]) -> None:
+def test_right_spellings_have_each_token_once(answer: str, words: list[str]) -> None:
     processor = processor_of(("Red", "square"), ("RED", "ring"), ("No", "star"))
     found = Dialogue(processor, tiny("llava").model.config).first_tokens(WRITTEN, answer)
     assert processor.tokenizer.convert_ids_to_tokens(list(found)) == words
 
 
-def test_what_has_no_token_has_none() -> None:
+def test_text_without_tokens_has_no_first_token() -> None:
     dialogue = Dialogue(processor_of((".", "")), tiny("llava").model.config)
     assert dialogue.first_token(WRITTEN, "...") is None
     assert dialogue.first_tokens(WRITTEN, "...") == ()

@@ -49,7 +49,7 @@ def test_prefill_equals_slow_code(name, texts):
 
 
 @pytest.mark.usefixtures("in_float64")
-def test_prompts_in_which_little_is_hidden_stay_dense_and_are_counted():
+def test_prompts_hiding_little_stay_dense():
     family = tiny("llava")
     inputs = batch_of(family, LONG)
     with torch.no_grad():
@@ -148,7 +148,7 @@ def test_other_models_are_refused():
     assert text_model.get_decoder().config._attn_implementation == "sdpa"
 
 
-def test_a_plan_that_something_else_displaced_is_told():
+def test_displaced_plan_is_reported():
     family = tiny("llava")
     inputs = batch_of(family, LONG)
     with (

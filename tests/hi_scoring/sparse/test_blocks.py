@@ -63,7 +63,7 @@ def test_blocks_equal_a_whole_mask(length, window, sink, texts, padding, groups,
 
 @pytest.mark.numeric
 @pytest.mark.parametrize("layout", ["heads first", "tokens first"])
-def test_blocks_take_keys_as_models_lay_them_out(layout):
+def test_blocks_accept_memory_layouts_of_models(layout):
     query, key, value = parts(200, 4, 2)
     if layout == "tokens first":
         query, key, value = (part.transpose(0, 1).contiguous().transpose(0, 1) for part in (query, key, value))
@@ -75,7 +75,7 @@ def test_blocks_take_keys_as_models_lay_them_out(layout):
     assert (ours - attended(query, key, value, seen, SCALING)).abs().max() < TOLERANCE
 
 
-def test_blocks_keep_a_short_type():
+def test_blocks_keep_short_types():
     query, key, value = (part.bfloat16() / 4 for part in parts(200, 4, 2))
     ours = BlockAttention(np.arange(3), 200, 16, key).attend(query, key, value, SCALING)
     seen = visible(torch.arange(200) < 3, torch.ones(200, dtype=torch.bool), 0, 16, 200)
@@ -106,7 +106,7 @@ def test_no_mask_or_copy_grows_with_the_square():
     ],
 )
 @pytest.mark.slow
-def test_flex_equals_a_whole_mask_and_names_every_block_that_is_seen(length, window, sink, texts):
+def test_flex_equals_a_whole_mask(length, window, sink, texts):
     text, real = tokens(length, texts, 0)
     prompt = prompt_of(text, real, sink, window)
     query, key, value = parts(length, 4, 2, width=16)

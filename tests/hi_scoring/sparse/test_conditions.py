@@ -18,7 +18,7 @@ def layers_of(heads: tuple[Head, ...]) -> Counter[int]:
     return Counter(head.layer for head in heads)
 
 
-def test_core_heads_and_matched_draws_that_differ() -> None:
+def test_core_heads_and_distinct_matched_draws() -> None:
     dense, core, *random = conditions(draws=3)
     assert (dense.name, dense.plan) == ("dense", None)
     assert core.name == "core"
@@ -38,11 +38,11 @@ def test_core_heads_and_matched_draws_that_differ() -> None:
     assert all(layers_of(heads) == layers_of(core.plan.kept) and heads != core.plan.kept for heads in kept)
 
 
-def test_more_draws_leave_the_first_as_they_are() -> None:
+def test_more_draws_keep_the_first_ones() -> None:
     assert conditions(draws=5)[:4] == conditions(draws=2)
 
 
-def test_fewer_draws_where_fewer_differ() -> None:
+def test_fewer_distinct_draws_give_fewer_conditions() -> None:
     """Of one head in a layer of four, two are neither the best nor, in that layer, the worst of all."""
     random = conditions(draws=50, share=0.01)[2:]
     assert {one.plan.kept for one in random if one.plan} == {(Head(3, number),) for number in (1, 2, 3)}
@@ -58,7 +58,7 @@ def test_scores_of_another_model_are_refused() -> None:
         conditions_of(head_scores(), head_scores().model, (4, 8), SparsityOptions(), 1)
 
 
-def test_a_score_that_is_not_there_is_refused() -> None:
+def test_missing_score_is_refused() -> None:
     with pytest.raises((RecipeError, UnknownNameError), match="no score is called hi:phrase; known: ram:response"):
         conditions(by="hi:phrase")
 

@@ -47,7 +47,7 @@ def test_generated_tokens_see_everything_after_a_sparse_prefill(name, texts):
 @pytest.mark.usefixtures("in_float64")
 @pytest.mark.parametrize("texts", [(LONG,), (LONG, SHORT)], ids=["single", "padded"])
 @pytest.mark.parametrize("name", family_params("llava", "paligemma", "qwen2_vl"))
-def test_they_see_everything_where_nothing_is_cached(name, texts):
+def test_generated_tokens_see_everything_without_cache(name, texts):
     family = calmer(name)
     inputs = batch_of(family, *texts)
     with sparsify(family.model, plan_of()):
@@ -69,7 +69,7 @@ def drafts(model: Any, run: Callable[[], Any]) -> tuple[Any, list[int]]:
 
 
 @pytest.mark.usefixtures("in_float64")
-def test_they_see_everything_where_an_assistant_drafts_them():
+def test_drafted_tokens_see_everything():
     """Drafts of the first pass come along with the prompt, in one pass without a cache."""
     family = calmer("llava")
     inputs = batch_of(family, LONG)
@@ -87,7 +87,7 @@ def test_they_see_everything_where_an_assistant_drafts_them():
 
 
 @pytest.mark.usefixtures("in_float64")
-def test_only_generation_knows_where_a_prompt_ends():
+def test_prompt_ends_are_known_only_in_generate():
     """A pass over prompt and response is sparse all through, after a generate() and while another model's runs."""
     family = calmer("llava")
     inputs = batch_of(family, LONG)
@@ -130,7 +130,7 @@ def test_a_copy_of_a_sparse_model_is_sparse():
     assert torch.equal(torch.stack(ours.logits), torch.stack(expected.logits))
 
 
-def test_a_generate_of_ones_own_comes_back():
+def test_custom_generate_is_restored():
     family = tiny("llava")
     model = copy.deepcopy(family.model)
     asked = []
@@ -144,7 +144,7 @@ def test_a_generate_of_ones_own_comes_back():
 
 @pytest.mark.usefixtures("in_float64")
 @pytest.mark.parametrize("task", [None, "CAUSAL_LM"], ids=["plain", "of a task"])
-def test_adapters_are_sparse_as_what_they_merge_into(task):
+def test_adapters_are_sparse_like_merged_models(task):
     base = calmer("llava")
     with torch.random.fork_rng([]):
         torch.manual_seed(0)

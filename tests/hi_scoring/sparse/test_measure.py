@@ -62,7 +62,7 @@ def logs_of(number: int, plan: SparsePlan | None) -> torch.Tensor:
 
 @pytest.mark.numeric
 @pytest.mark.usefixtures("in_float64")
-def test_prefills_are_compared_prompt_by_prompt() -> None:
+def test_prefills_are_compared_per_prompt() -> None:
     done: list[int] = []
     examples = some_examples(3)
     found = compared(examples, on_progress=done.append)
@@ -84,7 +84,7 @@ def test_prefills_are_compared_prompt_by_prompt() -> None:
     assert found.coverage.dense.total() == 0
 
 
-def test_the_dense_model_beside_itself_is_itself() -> None:
+def test_dense_model_equals_itself() -> None:
     found = compared(some_examples(1), None)
     assert found.table["kl"].tolist() == [0.0, 0.0]
     assert found.table["same_token"].tolist() == [1.0, 1.0]
@@ -102,7 +102,7 @@ def test_the_dense_model_beside_itself_is_itself() -> None:
         (6, [False, True, False, False]),
     ],
 )
-def test_a_prompt_that_does_not_fit_is_not_measured_and_not_counted(failing: int, lost: list[bool]) -> None:
+def test_prompt_that_does_not_fit_is_not_counted(failing: int, lost: list[bool]) -> None:
     def run_out(call: int) -> None:
         if call == failing:
             raise torch.OutOfMemoryError("CUDA out of memory")
@@ -131,7 +131,7 @@ def test_each_size_of_prompt_is_warmed_up_once(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("broken", ["dense", "sparse"])
-def test_what_is_no_number_is_refused(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nan_logits_are_refused(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = copy.deepcopy(tiny("llava").model)
     if broken == "dense":
         model.get_output_embeddings().weight.data[3] = torch.nan

@@ -46,7 +46,7 @@ def real(device: str = "cpu") -> Tensor:
 
 @pytest.mark.parametrize("slots", [None, N - 7])
 @pytest.mark.parametrize(("groups", "full"), list(product([1, 2, 4], [(), (0,), (2, 3), (0, 1, 3), (0, 1, 2, 3)])))
-def test_full_heads_see_everything_and_sparse_ones_what_they_may(groups, full, slots):
+def test_full_heads_see_all_and_sparse_heads_less(groups, full, slots):
     query, key, value = parts(groups)
     ours = pass_of(full, slots=slots).attend(Layer(0), query, key, value, real(), {"scaling": SCALING})
     every = torch.ones(N, N, dtype=torch.bool).tril()

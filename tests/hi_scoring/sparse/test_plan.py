@@ -19,7 +19,7 @@ def plan(**options: object) -> SparsePlan:
     return SparsePlan.keeping([Head(2, 1), Head(0, 3), Head(2, 0)], IDENTITY, (3, 4), **options)
 
 
-def test_the_file_is_small_plain_json_and_comes_back(tmp_path: Path) -> None:
+def test_file_is_small_json_and_round_trips(tmp_path: Path) -> None:
     made = plan(sink=1, window=7, dense_above=0.25, chosen={"by": "ram:response"})
     made.save(tmp_path / "plan.json")
     told = json.loads((tmp_path / "plan.json").read_text())
@@ -68,7 +68,7 @@ def test_values_out_of_range_are_refused(options: dict[str, float], told: str) -
         ([Head(-1, 0)], "head 0 of layer -1"),
     ],
 )
-def test_heads_that_are_not_there_are_refused(heads: list[Head], told: str) -> None:
+def test_missing_heads_are_refused(heads: list[Head], told: str) -> None:
     with pytest.raises(RecipeError, match=told):
         SparsePlan.keeping(heads, IDENTITY, (3, 4))
 
@@ -91,7 +91,7 @@ def test_heads_that_are_not_there_are_refused(heads: list[Head], told: str) -> N
         ({"model": "x"}, 'model is "x"'),
     ],
 )
-def test_files_that_are_no_plans_are_refused(tmp_path: Path, change: dict[str, object], told: str) -> None:
+def test_invalid_plans_are_refused(tmp_path: Path, change: dict[str, object], told: str) -> None:
     path = tmp_path / "plan.json"
     plan().save(path)
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
@@ -100,7 +100,7 @@ def test_files_that_are_no_plans_are_refused(tmp_path: Path, change: dict[str, o
 
 
 @pytest.mark.parametrize("told", ["{", "[]", "3", '{"window": 4}'])
-def test_files_that_are_something_else_are_refused(tmp_path: Path, told: str) -> None:
+def test_other_files_are_refused(tmp_path: Path, told: str) -> None:
     path = tmp_path / "plan.json"
     path.write_text(told)
     with pytest.raises(BuiltFolderError, match="not a plan of sparse prefill that can be read"):
@@ -115,7 +115,7 @@ def model(commit: str | None) -> SimpleNamespace:
     return SimpleNamespace(config=config)
 
 
-def test_another_commit_is_told() -> None:
+def test_another_commit_warns() -> None:
     told = "the plan is for someone/model at commit abc; this SimpleNamespace is someone/other at commit def"
     with pytest.warns(UserWarning, match=told):
         plan().check(model("def"))
@@ -123,6 +123,6 @@ def test_another_commit_is_told() -> None:
 
 @pytest.mark.parametrize(("planned", "commit"), [("abc", "abc"), ("abc", None), (None, "abc"), (None, None)])
 @pytest.mark.filterwarnings("error")
-def test_what_is_not_known_to_be_another_is_taken(planned: str | None, commit: str | None) -> None:
+def test_unknown_commit_is_accepted(planned: str | None, commit: str | None) -> None:
     identity = ModelIdentity("model", "someone/model", planned, None)
     SparsePlan.keeping([Head(0, 0)], identity, (3, 4)).check(model(commit))

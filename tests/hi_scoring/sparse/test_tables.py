@@ -34,7 +34,7 @@ def test_ratios_have_an_interval_and_quartiles() -> None:
     assert (row["seconds_dense"], row["seconds"]) == (2.0, 1.0)
 
 
-def test_prompts_that_were_lost_are_told_apart() -> None:
+def test_lost_prompts_are_counted_separately() -> None:
     tables = [lost(prefills(seconds=[1.0] * 5, kl=[0, 1, 2, 3, 4]), 4), lost(prefills(seconds=[0.5] * 5), 1)]
     groups = {"random": tuple(result("random", table, draw=draw) for draw, table in enumerate(tables))}
     [row] = costs_table(groups).to_dict("records")
@@ -49,7 +49,7 @@ def test_prompts_that_were_lost_are_told_apart() -> None:
     assert row["kl"] == pytest.approx(np.mean([0.05, 1.0, 1.05, 1.55, 0.1]))
 
 
-def test_a_group_that_was_lost_altogether_is_not_measured() -> None:
+def test_fully_lost_group_is_not_measured() -> None:
     row = costs(lost(prefills(seconds=[1.0, 1.0]), 0, 1))
     assert (row["n"], row["measured"], row["lost"]) == (2, 0, 2)
     names = ("tokens", "seconds", "speedup", "speedup_low", "speedup_q25", "memory", "peak", "kl", "same_token")
@@ -72,7 +72,7 @@ def test_a_group_that_was_lost_altogether_is_not_measured() -> None:
         ([0, 0], [0, 0], (0, 0, NAN)),
     ],
 )
-def test_memory_is_told_where_what_is_unseen_does_not_decide_it(
+def test_memory_is_known_if_unseen_values_do_not_matter(
     dense: list[float], sparse: list[float], expected: tuple[float, ...]
 ) -> None:
     row = costs(prefills(peak_dense=np.multiply(dense, MIB), peak=np.multiply(sparse, MIB)))
@@ -109,7 +109,7 @@ def test_losses_are_those_of_the_core_heads_from_dense() -> None:
     assert others[["loss", "loss_low", "loss_high"]].isna().all(axis=None)
 
 
-def test_core_heads_are_held_against_the_spread_of_random_sets_too() -> None:
+def test_core_heads_must_exceed_random_spread() -> None:
     table = quality()
     against = table.xs(("core", "random"), level=["group", "against"])
     for metric in ("accuracy", "cider"):
@@ -136,11 +136,11 @@ def test_one_random_set_has_no_spread() -> None:
     assert np.isnan(row[["p_sets", "p_holm"]].astype(float)).all()
 
 
-def test_without_random_sets_nothing_is_held_against_them() -> None:
+def test_no_random_sets_give_no_comparison() -> None:
     assert set(quality(()).index.get_level_values("against")) == {"dense"}
 
 
-def test_types_of_questions_explain_and_are_not_tested() -> None:
+def test_question_types_are_not_tested() -> None:
     def typed(measured: Measured) -> Measured:
         return Measured(measured.sample_ids, {**measured.statistics, "accuracy:colour": measured.of("accuracy")})
 

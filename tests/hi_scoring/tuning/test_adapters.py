@@ -52,7 +52,7 @@ def trainable_names(model: nn.Module) -> set[str]:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_lora_is_on_the_selected_layers_of_the_language_model_alone(name: str) -> None:
+def test_lora_is_only_on_selected_language_layers(name: str) -> None:
     model = fresh(name)
     before = sum(parameter.numel() for parameter in model.parameters())
     # A vision tower has modules of the same names.
@@ -70,7 +70,7 @@ def test_lora_is_on_the_selected_layers_of_the_language_model_alone(name: str) -
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_all_layers_with_mlp_are_adapted_though_peft_shortens_long_lists(name: str, tmp_path: Path) -> None:
+def test_all_layers_are_adapted_with_long_target_lists(name: str, tmp_path: Path) -> None:
     model = fresh(name)
     targets = (*ATTENTION, "gate_proj", "up_proj", "down_proj")
     every = Selection("all", tuple(range(LAYERS)))
@@ -85,7 +85,7 @@ def test_all_layers_with_mlp_are_adapted_though_peft_shortens_long_lists(name: s
     assert saved["target_modules"] == list(adapted.modules)
 
 
-def test_lora_is_that_of_peft_with_rank_alpha_and_dropout() -> None:
+def test_lora_has_pefts_rank_alpha_and_dropout() -> None:
     model = fresh()
     adapted = adapt(model, SOME, AdapterOptions(rank=4, alpha=12, dropout=0.25, targets=("v_proj",)), seed=0)
     layer = model.get_submodule(adapted.modules[1])
@@ -98,12 +98,12 @@ def test_lora_is_that_of_peft_with_rank_alpha_and_dropout() -> None:
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_the_model_stays_in_the_mode_that_it_was_in(training: bool) -> None:
+def test_model_keeps_its_mode(training: bool) -> None:
     adapted = adapt(fresh().train(training), SOME, AdapterOptions(dropout=0.5), seed=0)
     assert {module.training for module in adapted.model.modules()} == {training}
 
 
-def test_first_weights_depend_on_the_seed_alone() -> None:
+def test_initial_weights_depend_only_on_the_seed() -> None:
     weights = []
     for seed, state in ((3, 0), (3, 1), (4, 0)):
         torch.manual_seed(state)
@@ -138,12 +138,12 @@ def test_first_weights_depend_on_the_seed_alone() -> None:
     ],
     ids=str,
 )
-def test_other_methods_and_settings_work_by_their_names(options: dict[str, Any], trainable: int) -> None:
+def test_other_methods_and_settings_work_by_name(options: dict[str, Any], trainable: int) -> None:
     adapted = adapt(fresh(), SOME, AdapterOptions(**options), seed=0)
     assert adapted.trainable == trainable
 
 
-def test_inputs_are_what_ia3_scales_of_down_projections() -> None:
+def test_ia3_scales_inputs_of_down_projections() -> None:
     model = fresh()
     adapt(model, SOME, AdapterOptions(method="IA3", targets=("v_proj", "down_proj")), seed=0)
     layer = model.get_decoder().layers[1]
@@ -153,7 +153,7 @@ def test_inputs_are_what_ia3_scales_of_down_projections() -> None:
 
 @pytest.mark.numeric
 @pytest.mark.parametrize("options", [{}, {"method": "LOHA"}, {"settings": {"use_dora": True}}], ids=str)
-def test_what_is_saved_loads_and_merges_to_the_same(options: dict[str, Any], tmp_path: Path) -> None:
+def test_saved_adapter_loads_and_merges_equally(options: dict[str, Any], tmp_path: Path) -> None:
     # In float64, so that what differs is no rounding.
     inputs = batch_of(tiny("llava"), LONG, SHORT)
     inputs["pixel_values"] = inputs["pixel_values"].double()
@@ -228,19 +228,17 @@ def test_options_out_of_range_or_unknown_are_refused(wrong: dict[str, object]) -
     ],
     ids=str,
 )
-def test_methods_and_settings_that_do_not_fit_are_refused_without_a_model(
-    options: dict[str, Any], message: str
-) -> None:
+def test_unfitting_settings_are_refused_without_a_model(options: dict[str, Any], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         check(AdapterOptions(**options), SOME)
 
 
-def test_what_peft_says_of_settings_is_passed_on() -> None:
+def test_pefts_error_on_settings_is_passed_on() -> None:
     with pytest.raises(RecipeError, match="OFT does not accept these settings: You can only specify either r"):
         adapt(fresh(), SOME, AdapterOptions(method="OFT"), seed=0)
 
 
-def test_without_peft_the_message_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_peft_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(MissingPackageError, match=r"tuning needs peft.*pip install .*'datasetkit\[tune\]'"):
         check(AdapterOptions(), SOME)
@@ -263,7 +261,7 @@ def test_without_peft_the_message_says_how_to_get_it(monkeypatch: pytest.MonkeyP
     ],
     ids=str,
 )
-def test_what_a_model_does_not_have_or_peft_does_otherwise_is_refused(
+def test_missing_modules_or_other_changes_are_refused(
     selection: Selection, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ModelError, match=message):
@@ -292,7 +290,7 @@ class Twins(nn.Module):
         return self.model
 
 
-def test_modules_that_peft_adapts_beside_the_selected_ones_are_noticed() -> None:
+def test_extra_adapted_modules_are_noticed() -> None:
     with pytest.raises(ModelError, match=r"adapted 2 modules where 1 were selected; not in both: other\.model\.layers"):
         adapt(Twins(), Selection("layers:1", (1,)), AdapterOptions(targets=("q_proj",)), seed=0)
 
@@ -305,7 +303,7 @@ def test_layers_without_attention_are_refused(heads: tuple[Head, ...] | None) ->
         adapt(model, Selection("mine", (1,), heads), AdapterOptions(targets=("q_proj",)), seed=0)
 
 
-def test_fused_projections_can_be_adapted_in_whole_layers() -> None:
+def test_fused_projections_are_adapted_in_whole_layers() -> None:
     model = Phi3ForCausalLM(Phi3Config(**TEXT, vocab_size=9, pad_token_id=0))
     adapted = adapt(model, SOME, AdapterOptions(targets=("qkv_proj",)), seed=0)
     assert adapted.modules == ("model.layers.1.self_attn.qkv_proj", "model.layers.3.self_attn.qkv_proj")
@@ -327,11 +325,11 @@ def test_fused_projections_can_be_adapted_in_whole_layers() -> None:
     ],
     ids=str,
 )
-def test_what_cannot_be_confined_to_heads_is_refused_without_a_model(options: dict[str, Any], message: str) -> None:
+def test_unconfinable_options_are_refused_without_a_model(options: dict[str, Any], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         check(AdapterOptions(**options), Selection.of_heads("mine", [Head(0, 0)]))
 
 
-def test_defaults_written_out_are_no_obstacle_to_heads() -> None:
+def test_explicit_defaults_are_allowed_for_heads() -> None:
     settings = {"use_dora": False, "bias": "none", "init_lora_weights": True, "use_rslora": True, "rank_pattern": {}}
     check(AdapterOptions(settings=settings), Selection.of_heads("mine", [Head(0, 0)]))

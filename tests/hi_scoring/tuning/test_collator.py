@@ -28,7 +28,7 @@ def batch_of(name: str) -> dict[str, Any]:
 
 
 @every_family
-def test_labels_are_the_response_and_its_end_and_nothing_else(name: str) -> None:
+def test_labels_are_the_response_and_its_end(name: str) -> None:
     batch = batch_of(name)
     ids, labels, tokenizer = batch["input_ids"], batch["labels"], tiny(name).processor.tokenizer
     assert labels.shape == ids.shape
@@ -47,7 +47,7 @@ def test_labels_are_the_response_and_its_end_and_nothing_else(name: str) -> None
 @pytest.mark.numeric
 @pytest.mark.usefixtures("in_float64")
 @every_family
-def test_the_loss_is_the_cross_entropy_of_the_labels_by_hand(name: str) -> None:
+def test_loss_is_the_cross_entropy_of_labels(name: str) -> None:
     model, batch = copy.deepcopy(tiny(name).model).train(), batch_of(name)
     out = model(**batch)
     torch.testing.assert_close(out.loss, by_hand(out.logits, batch["labels"]), atol=TOLERANCE, rtol=0)

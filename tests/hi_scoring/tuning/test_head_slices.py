@@ -113,7 +113,7 @@ def contributions(attention: nn.Module, outputs: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_modules_and_numbers_are_those_of_the_heads(name: str) -> None:
+def test_modules_and_parameter_counts_match_heads(name: str) -> None:
     adapted = adapted_of(name)
     layers = next(found for found, one in adapted.model.base_model.model.named_modules() if one is _layers(adapted))
     assert adapted.modules == tuple(f"{layers}.{layer}.self_attn.{projection}" for layer, projection in OWN)
@@ -131,7 +131,7 @@ def _layers(adapted: Adapted) -> nn.Module:
 
 @pytest.mark.numeric
 @pytest.mark.parametrize("name", FAMILIES)
-def test_only_chosen_heads_put_out_something_else(name: str) -> None:
+def test_only_outputs_of_chosen_heads_change(name: str) -> None:
     base, adapted = tiny(name).model, adapted_of(name)
     randomise(adapted.model)
     with torch.no_grad():
@@ -180,7 +180,7 @@ def test_training_leaves_everything_else_at_zero(name: str, tmp_path: Path) -> N
     assert sum(int(own.sum()) for _, own in factors(adapted.model)) == adapted.trainable
 
 
-def test_infinite_gradients_do_not_get_out() -> None:
+def test_infinite_gradients_stay_in_their_slices() -> None:
     adapted = adapted_of("llava")
     for factor, own in factors(adapted.model):
         (factor.sum() * math.inf).backward()
@@ -190,7 +190,7 @@ def test_infinite_gradients_do_not_get_out() -> None:
 
 @pytest.mark.numeric
 @pytest.mark.parametrize("name", FAMILIES)
-def test_it_is_saved_loaded_and_merged_as_any_lora(name: str, tmp_path: Path) -> None:
+def test_slices_save_load_and_merge_like_lora(name: str, tmp_path: Path) -> None:
     # In float64, so that what differs is no rounding.
     base, adapted = (
         copy.deepcopy(tiny(name).model).double(),
@@ -220,7 +220,7 @@ def test_single_modules_may_have_another_rank() -> None:
     assert adapted.trainable == adapted_of("llava").trainable - 3 * (64 + 16)
 
 
-def test_keys_and_values_alone_need_a_whole_group() -> None:
+def test_keys_and_values_need_a_whole_group() -> None:
     options = AdapterOptions(targets=("k_proj", "v_proj"))
     model = copy.deepcopy(tiny("llava").model)
     with pytest.raises(ModelError, match="mine leaves nothing of k_proj, v_proj: no group of query heads is selected"):
@@ -229,7 +229,7 @@ def test_keys_and_values_alone_need_a_whole_group() -> None:
     assert adapted.modules == tuple(f"model.language_model.layers.1.self_attn.{name}" for name in options.targets)
 
 
-def test_a_head_that_is_not_there_is_refused() -> None:
+def test_missing_head_is_refused() -> None:
     selection = Selection.of_heads("mine", [Head(1, 3), Head(1, 4)])
     with pytest.raises(ModelError, match=r"heads \[4\] were selected; the layer has 4, counted from 0"):
         adapt(copy.deepcopy(tiny("llava").model), selection, AdapterOptions(), seed=0)
@@ -242,7 +242,7 @@ def test_a_head_that_is_not_there_is_refused() -> None:
         (Olmo2ForCausalLM, Olmo2Config, ("q_proj",), "q_norm of Olmo2Attention works across heads, not on the 16"),
     ],
 )
-def test_layers_whose_heads_cannot_be_told_apart_are_refused(
+def test_layers_with_inseparable_heads_are_refused(
     model_class: Any, config: Any, targets: tuple[str, ...], message: str
 ) -> None:
     model = model_class(config(**TEXT, vocab_size=9, pad_token_id=0))

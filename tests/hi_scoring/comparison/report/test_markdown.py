@@ -72,7 +72,7 @@ def test_numbers_are_those_of_the_tables(
     assert f"- {conclusions(one.comparison, one.contrasts)[0].sentence}" in text.replace("\\", "")
 
 
-def test_it_says_what_it_takes_to_do_it_again(tmp_path: Path) -> None:
+def test_settings_to_reproduce_are_listed(tmp_path: Path) -> None:
     parts = parts_of(written(tmp_path, made(("top-layers:1", "random-layers:1", "top-heads:2"))))
     settings = rows_of(parts["Settings"])
     assert settings["training: learning rate"] == ["0.005"]

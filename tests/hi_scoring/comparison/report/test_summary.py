@@ -15,7 +15,7 @@ from datasetkit.hi_scoring.comparison.report.summary import (
 from tests.hi_scoring.comparison.report.made import made
 
 
-def test_what_is_not_defined_is_a_dash_and_is_not_marked() -> None:
+def test_undefined_values_are_unmarked_dashes() -> None:
     found = made()
     gone = found.shifts.assign(figure=np.nan, spread=np.nan, shift=np.nan, low=np.nan, high=np.nan, p_holm=np.nan)
     for row in group_rows(gone, "test", ["cider"])[1:]:
@@ -26,7 +26,7 @@ def test_what_is_not_defined_is_a_dash_and_is_not_marked() -> None:
         assert (row.difference, row.size, row.interval, row.p, row.p_holm) == ("-",) * 5
 
 
-def test_runs_that_tuned_the_same_are_one_row() -> None:
+def test_runs_with_equal_tuning_share_a_row() -> None:
     found = made(("top-layers:1", "random-layers:1", "all", "top-heads:2"), seeds=(0, 1, 5), metrics=("cider",))
     assert [(row.group, row.seeds, row.layers, row.heads) for row in tuned_rows(found.comparison)] == [
         ("top-layers:1", "0, 1, 5", "2", ""),
@@ -37,7 +37,7 @@ def test_runs_that_tuned_the_same_are_one_row() -> None:
     ]
 
 
-def test_settings_hold_all_that_the_bench_tells_and_what_the_cells_add() -> None:
+def test_settings_cover_bench_and_cells() -> None:
     found = made()
     told = settings(found.comparison, found.description)
     assert told["training: learning rate"] == "0.005"

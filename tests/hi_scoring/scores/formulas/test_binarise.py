@@ -22,13 +22,11 @@ levels = st.lists(st.integers(0, 6).map(float), min_size=1, max_size=12)
         ([0.0, 0.0, 0.0], [False, False, False]),
     ],
 )
-def test_tokens_are_the_objects_by_coverage_or_the_best_covered_one(
-    coverage: list[float], expected: list[bool]
-) -> None:
+def test_object_tokens_are_covered_or_best_covered(coverage: list[float], expected: list[bool]) -> None:
     assert object_tokens(torch.tensor([[coverage]]), 0.5).tolist() == [[expected]]
 
 
-def test_each_object_falls_back_for_itself() -> None:
+def test_each_object_falls_back_separately() -> None:
     coverage = torch.tensor([[[0.2, 0.1], [0.0, 0.0]], [[0.0, 0.7], [0.9, 0.2]]])
     assert object_tokens(coverage, 0.5).int().tolist() == [[[1, 0], [0, 0]], [[0, 1], [1, 0]]]
 
@@ -54,18 +52,18 @@ def test_ascending_sorts_the_last_axis_lowest_first() -> None:
         ([5], "otsu", 0),
     ],
 )
-def test_counts_of_taken_tokens(values: list[float], binarisation: Binarisation, count: int) -> None:
+def test_taken_token_counts(values: list[float], binarisation: Binarisation, count: int) -> None:
     ranked = ascending(torch.tensor([[values]], dtype=torch.float32))
     assert taken_counts(ranked, torch.tensor([[3]]), binarisation, 0.9).expand(1, 1).tolist() == [[count]]
 
 
-def test_quantile_is_taken_of_whole_tokens_in_spite_of_rounding() -> None:
+def test_quantile_is_robust_to_rounding() -> None:
     ranked = torch.arange(100.0)[None, None]
     assert int(taken_counts(ranked, torch.tensor([[3]]), "quantile", 0.29)) == 71
 
 
 @given(levels, st.sampled_from(BINARISATIONS), st.sampled_from([0.1, 0.29, 0.5, 0.9]))
-def test_counts_are_those_of_the_loop(values: list[float], binarisation: Binarisation, quantile: float) -> None:
+def test_counts_equal_the_loop(values: list[float], binarisation: Binarisation, quantile: float) -> None:
     size = min(3, len(values))
     found = taken_counts(ascending(torch.tensor([[values]])), torch.tensor([[size]]), binarisation, quantile)
     assert int(found) == references.taken_count(values, size, binarisation, quantile)

@@ -41,7 +41,7 @@ def test_entropy_of_small_maps(attention: list[list[float]], expected: float) ->
 
 
 @given(maps)
-def test_entropy_is_that_of_parts_filled_by_hand(attention: np.ndarray) -> None:
+def test_entropy_equals_that_of_flood_filled_parts(attention: np.ndarray) -> None:
     found = spatial_entropy(torch.from_numpy(attention))
     expected = [references.entropy(head.astype(np.float64)) for head in attention]
     assert found.tolist() == pytest.approx(expected, abs=1e-9, nan_ok=True)
