@@ -1,4 +1,4 @@
-"""Views of an image: what they cover, exactly, and what a set of them must hold."""
+"""Views of an image: their exact coverage, and the requirements on a set of them."""
 
 from __future__ import annotations
 
@@ -73,11 +73,11 @@ def test_boxes_are_x0_y0_x1_y1():
     ("tower", "start", "stop", "spans"),
     [
         pytest.param(Tower((6, 6), 2, (3, 3)), 1, 4, [[1, 2], [2, 3], [3, 4]], id="whole patches"),
-        # Of 9 px, two patches of 4 px are seen, of each of two tiles.
+        # Two patches of 4 px out of 9 px are seen, in each of two tiles.
         pytest.param(Tower((9, 9), 4, (2, 2)), 0, 18, [[0, 4], [4, 8], [9, 13], [13, 17]], id="px left over"),
         pytest.param(Tower((9, 9), 4, (2, 2)), 10, 28, [[10, 14], [14, 18], [19, 23], [23, 27]], id="further down"),
         pytest.param(Tower((9, 9), 4, (1, 1)), 0, 36, [[0, 16], [18, 34]], id="tokens of patches, enlarged"),
-        # Of 7 patches, two tokens have 3 each.
+        # Two tokens have 3 patches each, out of 7.
         pytest.param(Tower((7, 7), 1, (2, 2)), 0, 7, [[0, 3], [3, 6]], id="patches left over"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Which layers and heads rules choose: literal scores, ties, what cannot be compared, and what cannot be read."""
+"""Layers and heads chosen by rules: literal scores, ties, incomparable selections, and unreadable texts."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_layers_are_chosen_in_ascending_order(text: str, layers: tuple[int, ...]
         ("top-heads:1", [(0, 0)]),
         ("top-heads:4", [(0, 0), (2, 0), (2, 1), (2, 2)]),
         ("bottom-heads:2", [(1, 0), (1, 1)]),
-        # 0.0; 0.1 twice; of the four that have 0.2, the two that come last.
+        # 0.0; 0.1 twice; the last two of the four with 0.2.
         ("bottom-heads:5", [(0, 1), (1, 0), (1, 1), (1, 2), (3, 2)]),
     ],
 )
@@ -122,7 +122,7 @@ def test_random_heads_match_top_heads_in_each_layer() -> None:
 
 
 def test_random_heads_are_never_an_end() -> None:
-    # One of three heads in each of two layers: nine choices, of which one is the top and one the bottom.
+    # One of three heads in each of two layers: nine choices, one of them the top and one the bottom.
     selector = selector_of([[0.9, 0.5, 0.1], [0.8, 0.4, 0.0]])
     drawn = {selector.select(f"random-heads:2:{seed}").heads for seed in range(120)}
     assert len(drawn) == 7
@@ -142,7 +142,7 @@ def test_fewer_distinct_random_sets_are_returned() -> None:
     selector = selector_of([[0.9, 0.5, 0.1], [0.8, 0.4, 0.0]])
     found = selector.random_heads(2, 50)
     assert len({one.heads for one in found}) == len(found) == 7
-    # Each by the first seed that draws it.
+    # Each set by the first seed that draws it.
     seeds = [int(one.name.rpartition(":")[2]) for one in found]
     drawn = [selector.select(f"random-heads:2:{seed}").heads for seed in range(max(seeds) + 1)]
     assert seeds == sorted(drawn.index(one.heads) for one in found)
@@ -154,7 +154,7 @@ def test_draws_depend_only_on_the_seed() -> None:
     texts = [f"random-layers:4:{seed}" for seed in range(3)] + [f"random-heads:6:{seed}" for seed in range(3)]
     backwards = [second.select(text) for text in reversed(texts)][::-1]
     assert [first.select(text) for text in texts] == backwards
-    # Written down once, so that another machine or version that draws otherwise is noticed.
+    # Literal, so that a machine or version that draws differently is noticed.
     assert [first.select(text).layers for text in texts[:3]] == [(3, 5, 6, 7), (4, 5, 8, 11), (1, 2, 3, 7)]
     assert [first.select(text).heads_in(11) for text in texts[3:]] == [
         (0, 1, 2, 3, 4, 6),
@@ -255,13 +255,13 @@ def test_more_than_scored_are_refused() -> None:
 @pytest.mark.parametrize(
     ("heads", "text"),
     [
-        # Of two layers, one is the highest and the other the lowest.
+        # With two layers, one is the highest and the other the lowest.
         ([[0.1, 0.2], [0.3, 0.4]], "random-layers:1:0"),
-        # The highest heads are all that their layer has.
+        # The highest heads are all heads of their layer.
         ([[0.9, 0.8], [0.1, 0.2], [0.3, 0.4]], "random-heads:2:0"),
-        # They are all of their layer that have a score.
+        # They are all heads of their layer with a score.
         ([[0.9, NAN], [0.1, 0.2], [0.3, 0.4]], "random-heads:1:0"),
-        # In each layer one head is the highest and the other the lowest of all.
+        # In each layer one head is the highest and the other the lowest one.
         ([[0.9, 0.1]], "random-heads:1:0"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Intervals, differences between layers and stability of rankings, against loops and scipy."""
+"""Intervals, differences between layers and stability of rankings, compared with loops and scipy."""
 
 import math
 from itertools import combinations
@@ -101,7 +101,7 @@ def test_holm_is_stepwise_and_monotone(p_values: list[float], expected: list[flo
     ("value", "drawn", "expected"),
     [
         (2.0, [0.0, 2.0, 4.0], 1.0),
-        # 4 / (1 sqrt(4/3)) by t with 2 degrees of freedom.
+        # 4 / (1 sqrt(4/3)), t distribution with 2 degrees of freedom.
         (5.0, [0.0, 1.0, 2.0], 0.07418),
         (-3.0, [0.0, 1.0, 2.0], 0.07418),
         (1.0, [1.0, 1.0], 1.0),

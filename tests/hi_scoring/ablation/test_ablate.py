@@ -1,4 +1,4 @@
-"""Whole runs: a planted head is found, interrupted runs go on, other results stay."""
+"""Whole runs: a planted head is found, interrupted runs are resumed, other results stay."""
 
 import json
 from collections import Counter
@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(folder: Path) -> Ablations:
-    """By one call that nothing disturbed; nobody changes it."""
+    """One undisturbed run; read-only."""
     return run(folder / "finished", ranking_of(folder, PLANTED))
 
 
@@ -46,7 +46,7 @@ def test_only_the_planted_head_matters(finished: Ablations) -> None:
             for rule in ("bottom", "random"):
                 assert abs(curves.loc[(mode, metric, rule), "shift"]) < 1e-6, (mode, metric)
     top = curves.loc[("zero", "accuracy", "top")]
-    # Where nothing of the question arrives, all answers are one.
+    # If nothing of the question arrives, all answers are equal.
     assert top["unablated"] == 1
     assert top["figure"] <= max(answers.values()) / ROWS
     assert set(finished.contrasts["worse"]) == {True}
@@ -60,7 +60,7 @@ def test_only_the_planted_head_matters(finished: Ablations) -> None:
 
 
 def test_ranking_fails_when_random_heads_matter_more(folder: Path) -> None:
-    # Every other choice of three heads of layer 2 has the planted one in it.
+    # Every other choice of three heads of layer 2 contains the planted one.
     ranking = ranking_of(folder, (2, 0), (2, 2), (2, 3))
     found = run(folder / "wrong", ranking, modes=("zero",), doses=(0.15,), draws=3)
     [verdict] = verdicts(found.contrasts)
@@ -68,7 +68,7 @@ def test_ranking_fails_when_random_heads_matter_more(folder: Path) -> None:
 
 
 def test_resampling_returns_the_donors_answer(folder: Path) -> None:
-    """With one head between question and answer, its outputs of another sample bring that sample's answer."""
+    """With one head between question and answer, its outputs on another sample yield that sample's answer."""
     from datasetkit.hi_scoring.ablation.references import donors_of
 
     bench = bench_of()
@@ -175,7 +175,7 @@ def test_overwrite_measures_equal_results_again(tmp_path: Path, folder: Path) ->
         patch.setattr(Bench, "measure", noted)
         with pytest.raises(KeyboardInterrupt):
             run(out, ranking_of(folder, PLANTED), overwrite=True, **options)
-        # The same command goes on with what it has measured itself.
+        # The same command continues with its own measurements.
         run(out, ranking_of(folder, PLANTED), overwrite=True, **options)
     assert len(ran) == 3 + 3
     run(tmp_path / "fresh", ranking_of(folder, PLANTED), **options)
@@ -263,5 +263,5 @@ def test_captions_and_answers_are_measured_per_sample(folder: Path) -> None:
 
 
 def test_killed_run_resumes_to_the_same_bytes(tmp_path: Path) -> None:
-    """At some moments of many; by hand, a stride of 1 tries all of them."""
+    """Only some of many moments; run by hand with stride 1 to try all of them."""
     assert moments_tried("tests.hi_scoring.ablation.killing", tmp_path, 13) >= 4

@@ -1,4 +1,4 @@
-"""What a model says while heads are edited, and the probability of the right answer by a forward pass of its own."""
+"""Responses while heads are edited; the probability of the right answer equals that of a separate forward pass."""
 
 import copy
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ def asker_of(family: TinyFamily, examples: Examples) -> Asker:
 
 
 def state(family: TinyFamily) -> tuple[object, ...]:
-    """What could be left on a model; transformers itself leaves hooks when it first runs."""
+    """Everything that could be left on a model; transformers leaves hooks on the first run."""
     model = family.model
     generate(family, batch_of(family, SHORT))
     hooks = [len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules()]
@@ -78,7 +78,7 @@ def test_no_editor_leaves_responses_unchanged() -> None:
 @pytest.mark.numeric
 @pytest.mark.usefixtures("in_float64")
 def test_probability_covers_all_right_spellings() -> None:
-    """By a tokenizer in which Red is a word of its own, and other capitalised words are unknown."""
+    """With a tokenizer in which Red is a separate word, and other capitalised words are unknown."""
     family = TinyFamily("llava", tiny("llava").model, copy.deepcopy(tiny("llava").processor))
     family.processor.tokenizer.backend_tokenizer.normalizer = normalizers.Replace("Red", "square")
     examples = examples_of(family)
@@ -110,7 +110,7 @@ def test_example_that_never_fits_ends_and_is_named() -> None:
         ModelError, match=r"not enough memory for sample-1 alone, prompt 'is there a blue .* give shorter"
     ):
         asker_of(family, examples).ask(editor_of, WRITING, 4, lambda _: None)
-    # The second half is tried again without the first one's features before it is halved.
+    # The second half is tried again without the features of the first before it is halved.
     assert [len(places) for places in asked] == [4, 2, 2, 2, 1, 1]
     assert state(family) == before
 
@@ -125,7 +125,7 @@ def test_kept_features_are_freed_before_halving_a_batch() -> None:
     asked: list[Sequence[int]] = []
 
     def editor_of(places: Sequence[int]) -> HeadEditor:
-        """Memory is short while anything is kept."""
+        """Run out of memory while any features are kept."""
         asked.append(places)
         if images._features:
             raise torch.OutOfMemoryError

@@ -1,4 +1,4 @@
-"""Replaced head outputs beside slow code: forward passes and generation with cache, of padded batches, all families."""
+"""Replaced head outputs compared with slow code: passes and cached generation of padded batches, all families."""
 
 from typing import Any
 
@@ -33,12 +33,12 @@ pytestmark = [pytest.mark.numeric, pytest.mark.slow]
 CHOSEN = {1: (0, 2), 3: (3,)}
 # At other tokens, and at image tokens.
 MEANS = torch.randn(2, LAYERS, HEADS, HEAD_WIDTH, generator=torch.Generator().manual_seed(1))
-# Of each of three rows, the place of its donor: longer, shorter, longer.
+# The index of each row's donor, of three rows: longer, shorter, longer.
 DONORS = (1, 2, 0)
 
 
 def encoded(family: TinyFamily, examples: Examples, places: tuple[int, ...], *, said: bool = False) -> dict[str, Any]:
-    """Examples as a batch; one alone has no padding."""
+    """Examples as a batch; a single one has no padding."""
     dialogue = Dialogue(family.processor, family.model.config)
     chosen = [examples.items[place] for place in places]
     return dialogue.encode(
@@ -100,14 +100,14 @@ def test_padded_generation_equals_slow_code(name: str, mode: str) -> None:
 
 
 def call_of(layer: int, first: int, count: int) -> AttentionCall:
-    """A call of queries at these slots; nothing else of it matters to what heads put out."""
+    """A call with queries at these slots; nothing else matters for head outputs."""
     slots = torch.arange(first, first + count)
     nothing = torch.zeros(0)
     return AttentionCall(layer, nothing, nothing, nothing, 1.0, None, slots, slots, None, causal=True)
 
 
 def test_resampled_outputs_by_hand() -> None:
-    # Two donors in five slots, of one number each: padding, three prompt tokens and one of the response; then one
+    # Two donors in five slots, with scalar outputs: padding, three prompt tokens and one of the response; then one
     # prompt token and two of the response, after two of padding.
     outputs = torch.tensor([[0.0, 1, 2, 3, 4], [0, 0, 11, 12, 13]])[:, :, None, None]
     donated = Donated({2: outputs}, first=torch.tensor([1, 2]), last=torch.tensor([3, 2]))

@@ -1,4 +1,4 @@
-"""Which heads are tried: doses, matched random sets, and conditions that trials have in common."""
+"""Chosen heads: doses, matched random sets, and conditions shared by trials."""
 
 from collections import Counter
 
@@ -29,7 +29,7 @@ def ranked(values: FloatArray, name: str = "ram") -> Ranking:
 
 
 def ranking_of(shape: tuple[int, int], seed: int = 0, name: str = "ram") -> Ranking:
-    """A ranking in which every head has a score of its own."""
+    """A ranking in which all scores differ."""
     return ranked(np.random.default_rng(seed).permutation(shape[0] * shape[1]).reshape(shape), name)
 
 
@@ -69,7 +69,7 @@ def test_random_heads_match_top_heads_per_layer() -> None:
 
 
 def test_fewer_distinct_sets_give_fewer_draws() -> None:
-    # One of four heads in the layer of the top one; the lowest stands in another layer.
+    # One of four heads in the layer of the top one; the lowest head is in another layer.
     ranking = ranking_of((2, 4), seed=1)
     top, bottom = (ranking.selector.select(f"{rule}-heads:1").heads[0] for rule in ("top", "bottom"))
     assert top.layer != bottom.layer

@@ -1,4 +1,4 @@
-"""Rankings by scores and by tables of a user's own, and what is refused as a table."""
+"""Rankings by scores and by users' tables, and invalid tables."""
 
 from pathlib import Path
 
@@ -60,7 +60,7 @@ def test_foreign_and_unknown_scores_are_refused() -> None:
 
 
 def test_table_ranks_heads_with_close_scores(tmp_path: Path) -> None:
-    # In float32 the three of layer 0 would be equal, and stand in their order.
+    # In float32 the three of layer 0 would be equal, and keep their order.
     rows = "score,head,layer,note\n1.00000000001,0,0,a\n1.00000000002,1,0,b\n1.00000000003,2,0,c\n-5,2,1,d\n,1,1,e\n"
     path = table(tmp_path, rows)
     ranking = Ranking.of_table(path, MODEL, SHAPE)

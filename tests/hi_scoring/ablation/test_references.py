@@ -1,4 +1,4 @@
-"""Outputs of heads on the data as it is: their means by hand, and which samples they are taken from."""
+"""Head outputs on unchanged data: their means by hand, and which samples they are taken from."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""Dose curves and contrasts, their numbers by hand, and the verdicts that follow, which chance alone seldom gives."""
+"""Dose curves and contrasts by hand, and the verdicts that follow, which rarely arise by chance."""
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ N = 40
 
 
 def measured(accuracy: float, seed: int = 0) -> Measured:
-    """Forty samples of two questions each, the first of which are answered right, some by chance; half are captions."""
+    """Forty samples of two questions each; the first ones are answered right, some by chance; half have captions."""
     right = np.zeros(N)
     right[: round(accuracy * N)] = 2
     named = np.random.default_rng(seed).integers(0, 2, N).astype(float)
@@ -133,7 +133,7 @@ def test_contrasts_are_corrected_per_ranking_and_metric(effects: Effects) -> Non
     assert found["worse"] == (expected.value > 0)
     sets = [p_as_drawn(-0.55, [-0.1, 0.1]), p_as_drawn(-0.8, [-0.3, -0.1])]
     assert accuracy["p_sets"].tolist() == pytest.approx(sets)
-    # Two random sets say little of their spread, so here that decides.
+    # Two random sets determine their spread poorly, so here it decides.
     assert (accuracy["p"] < accuracy["p_sets"]).all()
     assert (accuracy["p"] < 0.002).all()
     assert accuracy["p_holm"].tolist() == holm(np.array(accuracy["p_sets"])).tolist()
@@ -145,7 +145,7 @@ def test_contrasts_are_corrected_per_ranking_and_metric(effects: Effects) -> Non
     ("accuracies", "decides"), [((0.7, 0.8, 0.75, 0.75, 0.75), "p"), ((0.0, 0.8, 0.3, 0.5, 0.7), "p_sets")]
 )
 def test_contrast_must_exceed_noise_and_random_sets(accuracies: tuple[float, ...], decides: str) -> None:
-    """Random sets may all be alike, and the difference from them noise; or they may be as far apart as it is."""
+    """Random sets may all agree while the difference is noise, or may vary as much as the difference."""
     trials = [*TRIALS[:4], trial("random", 2, (0, 3))]
     found = {one.condition.name: measured(figure) for one, figure in zip(trials, accuracies, strict=True)}
     table = Effects(UNABLATED, trials, found, SHAPE).contrasts().set_index("metric")
@@ -174,7 +174,7 @@ def test_rankings_are_corrected_separately() -> None:
 
 
 def test_draws_grow_with_the_number_of_tests() -> None:
-    """Of 130 tests, 2,000 draws would show less: the lowest p-value is 2 / 2,001, corrected 0.13."""
+    """For 130 tests, 2,000 draws are too few: the lowest p-value is 2 / 2,001, corrected 0.13."""
     trials, found = [], {}
     for size in range(1, 131):
         heads = [[(layer, head) for head in range(size)] for layer in range(4)]
@@ -224,7 +224,7 @@ def test_ranking_is_judged_by_one_metric(metrics: tuple[str, ...], judging: str)
 
 
 def judged(seed: int, *, by_dice: bool) -> str:
-    """The verdict on a ranking of 48 heads whose outputs are each worth something else to the right answer."""
+    """The verdict on a ranking of 48 heads that contribute differently to the right answer."""
     random = np.random.default_rng((seed, 7))
     worth, before = random.exponential(0.02, (6, 8)), random.uniform(0.5, 0.9, N)
 
@@ -244,7 +244,7 @@ def judged(seed: int, *, by_dice: bool) -> str:
 
 @pytest.mark.slow
 def test_random_ranking_rarely_passes_and_true_one_does() -> None:
-    """Against the mean of random sets alone, more than half of the rankings by dice would be."""
+    """Compared only with the mean of random sets, more than half of the random rankings would get a verdict."""
     by_dice = [judged(seed, by_dice=True) for seed in range(120)]
     assert by_dice.count("cannot be told") >= 0.92 * len(by_dice)
     assert [judged(seed, by_dice=False) for seed in range(10)].count("holds") >= 8

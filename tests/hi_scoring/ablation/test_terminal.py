@@ -1,4 +1,4 @@
-"""Tables in the terminal: what stands in them, and that they fit."""
+"""Tables in the terminal: their contents and widths."""
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ METRICS = ("cider", "key_recall", "hallucination", "accuracy", "answer_probabili
 
 @pytest.fixture(scope="module")
 def shown() -> list[str]:
-    """Tables as a terminal of 80 columns shows them; the shifts are -heads / 1000, half of it or so, and none."""
+    """Tables in a terminal of 80 columns; the shifts are -heads / 1000, about half of it, and none."""
     places = [
         {"ranking": ranking, "mode": "resample", "heads": heads, "metric": metric}
         for ranking in ("image_mass:response", "hi:phrase")

@@ -16,7 +16,7 @@ from tests.hi_scoring.tiny_models import TinyFamily, family_params, tiny
 
 @contextmanager
 def counted(family: TinyFamily) -> Iterator[list[int]]:
-    """Count the calls of the method that the tower is reached by."""
+    """Count the calls of the method that runs the tower."""
     kind, runs = type(family.model.base_model), [0]
     method = kind.get_image_features
 
@@ -55,7 +55,7 @@ def test_batch_is_seen_once_with_equal_logits(name: str) -> None:
 
 def test_features_that_do_not_fit_are_recomputed(monkeypatch: pytest.MonkeyPatch) -> None:
     family = tiny("llava")
-    # Features of one image: 36 tokens of 64 numbers.
+    # Features of one image: 36 tokens of width 64.
     monkeypatch.setattr(vision, "_LIMIT", 36 * 64 * 4)
     images = SeenImages(family.model)
     with torch.inference_mode(), counted(family) as runs:

@@ -1,4 +1,4 @@
-"""Edited attention beside slow code that knows nothing of ours: full masks, loops over heads, eager, no cache."""
+"""Edited attention compared with independent slow code: full masks, loops over heads, eager, no cache."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -34,13 +34,13 @@ pytestmark = [pytest.mark.numeric, pytest.mark.usefixtures("in_float64"), pytest
 
 @dataclass(frozen=True)
 class Edit:
-    """Which edges are blocked, and which heads put out nothing.
+    """Blocked edges, and heads with zero output.
 
     Args:
-        sources: keys, shape (B, N), bool; N counts all slots that will ever be.
+        sources: keys, shape (B, N), bool; N counts all slots, including those of generated tokens.
         targets: queries, the same.
-        layers: where edges are blocked.
-        heads: of these alone.
+        layers: layers in which edges are blocked.
+        heads: heads in which edges are blocked.
         zeroed: heads without output in those layers.
 
     """
@@ -61,7 +61,7 @@ class Blocking(Editor):
             return None
         targets = self._edit.targets[:, call.query_positions]
         rows = torch.arange(targets.shape[1]).expand(len(targets), -1)
-        # Last first: the order is the editor's own.
+        # Last first: editors may choose any order.
         return rows.where(targets, -1).flip(1)
 
     def edit(self, call: AttentionCall, rows: Tensor, visible: Tensor) -> Tensor:
@@ -121,7 +121,7 @@ def slowly(family: TinyFamily, edit: Edit) -> Iterator[None]:
 
 
 def edges(family: TinyFamily, inputs: Mapping[str, Any], **options: Any) -> Edit:
-    """Block all image tokens but two from the tokens after them, those that will be generated too."""
+    """Block all image tokens except two from all later tokens, including generated ones."""
     image = inputs["input_ids"] == family.model.config.image_token_id
     sources = image & (image.cumsum(1) > 2)
     targets = ~image & (image.cumsum(1) > 0)
@@ -162,7 +162,7 @@ def test_edited_padded_pass_equals_slow_code(name, options):
 
 @pytest.mark.parametrize("name", family_params())
 def test_edited_float32_pass_is_as_exact_as_slow_code(name):
-    """What rounding may do is what it does to the slow code, on the processor that runs both."""
+    """The tolerance is the rounding error of the slow code on the same processor."""
 
     def logits_and_attention(edited: bool) -> tuple[Tensor, list[Tensor]]:
         family, reader = tiny(name), AllRows()

@@ -1,4 +1,4 @@
-"""What is put on a model, and that it is taken off again; models and caches that are refused."""
+"""Instrumentation is removed completely; unsupported models and caches are refused."""
 
 import copy
 import threading
@@ -28,7 +28,7 @@ from tests.hi_scoring.tiny_parts import TEXT, TinyFamily
 
 
 def traces(model: Any) -> tuple[Any, ...]:
-    """All that instrumenting could leave behind."""
+    """Everything that instrumenting could leave behind."""
     hooks = [
         (len(module._forward_hooks), len(module._forward_pre_hooks), len(module._forward_hooks_always_called))
         for module in model.modules()
@@ -49,7 +49,7 @@ def run(model: Any) -> Any:
 
 @pytest.fixture
 def family() -> TinyFamily:
-    """One that has run before: transformers leaves hooks of its own on a model then."""
+    """A model that has run before, since transformers leaves hooks on the first run."""
     llava = tiny("llava")
     with torch.no_grad():
         llava.model(**batch_of(llava, SHORT))
@@ -146,7 +146,7 @@ def test_model_without_the_attention_interface_is_refused():
 
 
 class OwnMixing(nn.Module):
-    """Stands where attention was, and asks nobody."""
+    """Replaces attention without calling any attention function."""
 
     def forward(self, hidden_states: torch.Tensor, **kwargs: Any) -> tuple[torch.Tensor, None]:
         return hidden_states.cumsum(1), None
@@ -256,7 +256,7 @@ def test_bfloat16_gives_float32_rows_and_equal_logits():
 
 def test_batches_halved_mid_pass_give_every_row(family):
     class Short(AllRows):
-        """Has no memory for two samples in the third layer."""
+        """Runs out of memory for two samples in the third layer."""
 
         def rows(self, call: AttentionCall) -> torch.Tensor:
             if call.layer == 2 and len(call.query) > 1:

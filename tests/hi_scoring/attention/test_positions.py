@@ -15,7 +15,7 @@ pytestmark = pytest.mark.numeric
 
 
 def sums(family, inputs, rows, weights, columns) -> list[Tensor]:
-    """Of each layer, from one forward pass."""
+    """The sums of each layer, from one forward pass."""
     got: dict[int, Tensor] = {}
 
     def sink(layer: int, values: Tensor) -> None:
@@ -28,7 +28,7 @@ def sums(family, inputs, rows, weights, columns) -> list[Tensor]:
 
 
 def chosen(length: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows, weights of two sums, and columns of two samples; -1 stands for none, in any place."""
+    """Rows, weights of two sums, and columns of two samples; -1 means none, in any position."""
     rows = torch.tensor([[length - 1, length - 4, length - 2], [length - 3, -1, length - 1]])
     weights = torch.tensor([[[0.5, 0.5, 0], [0, 0, 1]], [[1, 7, 0], [0.25, 7, 0.75]]])
     return rows, weights, torch.tensor([[5, 30, 2, -1], [-1, 12, length - 2, 20]])
@@ -71,7 +71,7 @@ def test_parts_of_cached_generation_add_up(name):
     family = tiny(name)
     inputs = batch_of(family, LONG, SHORT)
     start = inputs["input_ids"].shape[1]
-    # The last prompt row and those of all generated tokens but the last, which is never a query.
+    # The last prompt row and those of all generated tokens except the last, which is never a query.
     rows = torch.arange(start - 1, start + NEW_TOKENS - 1).expand(2, -1)
     weights = torch.full((2, 1, NEW_TOKENS), 1 / NEW_TOKENS)
     columns = torch.arange(start + 1).expand(2, -1)

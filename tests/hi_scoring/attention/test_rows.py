@@ -1,4 +1,4 @@
-"""Rows that readers are given, beside transformers' eager attention."""
+"""Rows passed to readers, compared with transformers' eager attention."""
 
 import pytest
 import torch
@@ -37,7 +37,7 @@ def test_rows_equal_eager_and_logits_stay(name, texts):
     [layers] = reader.steps()
     assert len(layers) == LAYERS
     assert largest_difference(layers, expected.attentions, inputs["attention_mask"]) < TOLERANCE
-    # Attention that is alike for all keys would be equal whatever the heads were.
+    # Uniform attention would be equal for any heads.
     assert max(layer.amax().item() for layer in layers) > 0.5
     real = inputs["attention_mask"].bool()
     if name == "paligemma2":

@@ -1,4 +1,4 @@
-"""Comparisons in their folder: gone on with, added to, shared, refused; and what a cell leaves for others."""
+"""Comparisons in their folder: resumed, extended, sharded, refused; and the files of a cell."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ CELLS = ["random-heads-2-0--seed-0", "top-layers-1--seed-0", "untuned"]
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A comparison that nothing disturbed; nobody changes it."""
+    """An undisturbed comparison; read-only."""
     folder = tmp_path_factory.mktemp("comparisons") / "finished"
     compared(bench_of(), folder, SELECTIONS, [0])
     return folder
 
 
 class StoppedError(Exception):
-    """Nobody catches it."""
+    """An error that nothing catches."""
 
 
 def stopped_at(stage: str) -> Any:
-    """Stop a comparison when it tells of a stage."""
+    """Stop a comparison when it reports a stage."""
 
     def stop(told: str, done: int, total: int) -> None:
         if told == stage:
@@ -64,7 +64,7 @@ def test_cells_describe_tuning_and_measurements(finished: Path) -> None:
     parameters = sum(one.numel() for one in tiny("llava").model.parameters())
     assert {cell.parameters for cell in (heads, layers, found.untuned)} == {parameters}
     assert (found.untuned.trainable, found.untuned.modules, found.untuned.selection) == (0, (), None)
-    # Rank 2 of q, k, v and o of a layer, which have 448 inputs and outputs together.
+    # Rank 2 for q, k, v and o of a layer, which have 448 inputs and outputs together.
     assert (layers.trainable, len(layers.modules), layers.seed) == (2 * 448, 4, 0)
     assert layers.selection == {"name": "top-layers:1", "layers": [2], "heads": None}
     drawn = selector_of(TinySubject(), Ranking(head_scores(), "hi:response")).select("random-heads:2:0")
@@ -140,7 +140,7 @@ def test_interrupted_comparison_gives_equal_bytes(finished: Path, tmp_path: Path
 
 
 def test_existing_adapter_is_not_trained_again(tmp_path: Path) -> None:
-    """In mixed precision, which must not reach what is tested."""
+    """In mixed precision, which must not affect the test."""
     bench = bench_of(training=small(steps=2, mixed_precision="bf16"), adapter=AdapterOptions(dropout=0.3))
     compared(bench, tmp_path / "whole", ["all"], [0])
     with pytest.raises(StoppedError):
@@ -153,7 +153,7 @@ def test_existing_adapter_is_not_trained_again(tmp_path: Path) -> None:
 
 
 def test_killed_comparison_gives_equal_bytes(tmp_path: Path) -> None:
-    """At some moments of many; by hand, a stride of 1 tries all of them."""
+    """Only some of many moments; run by hand with stride 1 to try all of them."""
     assert moments_tried("tests.hi_scoring.comparison.killing", tmp_path, 60) >= 1
 
 
@@ -183,7 +183,7 @@ def test_shards_together_equal_one_process(finished: Path, tmp_path: Path) -> No
 
 
 def test_shards_may_start_together(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another one puts the same note in place while this one writes its own."""
+    """Another process writes the same note while this one writes it."""
     note = RunFolder(tmp_path, "datasetkit compare", bench_of().description())
     from datasetkit.hi_scoring.runs import folder
 
@@ -225,7 +225,7 @@ def test_results_of_other_options_are_refused_and_stay(finished: Path, changed: 
 
 
 def test_launcher_processes_are_another_training(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each trains on batches of its own. The folder is refused before any process waits for others."""
+    """Each process trains on separate batches. The folder is refused before any process waits for others."""
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(OutputError, match="processes is null there, 2 here"):
         compared(bench_of(subject=UnusedSubject()), finished, SELECTIONS, [0])

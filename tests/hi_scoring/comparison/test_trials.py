@@ -1,4 +1,4 @@
-"""What is tried: names of trials and of rows of the table, and selections that are the same."""
+"""Trials: their names, the names of table rows, and equal selections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Opening what heads are scored on: folders of ours and of others, datasets on the Hub, and what is said otherwise."""
+"""Open datasets for head scores: built folders, other folders, datasets on the Hub, and the errors otherwise."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A built folder of five rows in two splits; nobody changes it."""
+    """A built folder of five rows in two splits; read-only."""
     folder = tmp_path_factory.mktemp("data") / "scenes"
     rows = rows_of([record(number) for number in range(5)])
     write_folder(folder, {"train": [rows[:2], rows[2:3]], "test": [rows[3:]]})
@@ -63,7 +63,7 @@ def imagefolder(folder: Path, count: int = 3) -> Path:
 
 
 def parquet(folder: Path, count: int = 3) -> Path:
-    """Rows of anybody in one file: image, text, a list of masks."""
+    """Rows not built by datasetkit in one file: image, text, a list of masks."""
     folder.mkdir(parents=True)
     rows = {
         "image": [{"bytes": png(sample(number).image), "path": None} for number in range(count)],

@@ -1,4 +1,4 @@
-"""Which rows become which examples, and what becomes of those that cannot be used."""
+"""Rows as examples, and the drops of unusable rows."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_every_row_has_examples_or_is_dropped_with_its_reason() -> None:
         4: (asked_row(4, COLOUR, description="a red </s> square"), "special_token"),
         5: (asked_row(5, COLOUR | {"question": "what <image> ?"}), "special_token"),
         6: (asked_row(6, COLOUR, description="red " * 5000), "text_too_long"),
-        # Fits, but for the template around it.
+        # Fits without the template around it.
         7: (asked_row(7, COLOUR, description="red " * (4096 - 36 - 6)), "text_too_long"),
         8: (asked_row(8, description=" "), "no_description"),
         9: (asked_row(9, COLOUR | {"answer": " "}), "bad_row"),

@@ -1,4 +1,4 @@
-"""Rows as samples: which objects count, which phrases name them, and what is refused for which reason."""
+"""Rows as samples: which objects count, which phrases name them, and the reasons of refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Captions against references: figures are those of sacrebleu and pycocoevalcap."""
+"""Captions compared with references: figures equal those of sacrebleu and pycocoevalcap."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Captions against the objects of the image."""
+"""Captions compared with the objects of the image."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What a model says of a dataset: in whichever batches, in the dataset's order, judged as by hand."""
+"""Predictions on a dataset: independent of batches, in the dataset's order, judged as by hand."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def written(examples: Examples, batch: int, model: Any = None, done: list[int] |
 
 @pytest.fixture(scope="module")
 def alone(examples: Examples) -> Evaluation:
-    """What is said to each example by itself; nobody changes it."""
+    """The predictions for each example separately; read-only."""
     return written(examples, 1)
 
 
@@ -101,7 +101,7 @@ def test_table_keeps_the_datasets_order(examples: Examples, alone: Evaluation) -
 
 
 def test_generation_is_greedy_and_limited(examples: Examples, alone: Evaluation) -> None:
-    """By a loop that asks for one token at a time."""
+    """Compared with a loop that generates one token at a time."""
     model, processor = tiny("llava").model, tiny("llava").processor
     dialogue = Dialogue(processor, model.config)
     for example, said in zip(examples.items, alone.predictions["prediction"], strict=True):
@@ -143,7 +143,7 @@ def test_predictions_are_judged_as_by_hand(examples: Examples, namer: KnownObjec
 
 
 def test_captions_are_compared_with_their_descriptions(examples: Examples) -> None:
-    """Three of four rows have one: one said word for word, one with one word of two alike, one not at all."""
+    """Three of four rows have one: one repeated word for word, one with one of two words equal, one with none."""
     said = ["a red star and a blue ring", "", "", "", "a ring", "", ""]
     measured = judge(examples, said, None).measured
     assert measured.n("rouge_l") == 3
@@ -178,7 +178,7 @@ def test_only_requested_tasks_are_measured(
 
 
 class Short:
-    """A tiny model with memory for so many samples of so many tokens."""
+    """A tiny model with memory for a limited number of samples and tokens."""
 
     def __init__(self, *, samples: int = 99, tokens: int = 9999) -> None:
         self.model, self.sizes = fresh(), list[int]()
@@ -211,7 +211,7 @@ def test_example_that_never_fits_ends_the_evaluation() -> None:
 
 
 def test_responses_to_one_image_are_one_sample(examples: Examples, namer: KnownObjectNamer) -> None:
-    """Rows 0, 2 and 3 are of one image: their numbers add up; figures over all samples stay."""
+    """Rows 0, 2 and 3 share an image: their statistics add up; figures over all samples stay."""
     said = ["a red star and a green cross", "Red.", "blue", "", "a green cross", "a ring", "yes"]
     apart = judge(examples, said, namer)
     shared = replace(examples, data=replace(examples.data, image_ids=["dogs", None, "dogs", "dogs"]))

@@ -1,4 +1,4 @@
-"""Shifts of figures: intervals and p-values against loops, planted effects and a simulation."""
+"""Shifts of figures: intervals and p-values compared with loops, planted effects and a simulation."""
 
 import math
 
@@ -20,7 +20,7 @@ def _run(scores: np.ndarray, weights: np.ndarray | float = 1.0) -> Measured:
 
 
 def _cell(seed: int, effect: float, *, n: int = 60, runs: int = 3, spread: float = 0.0) -> Cell:
-    """Runs that are ``effect`` above the baseline, give or take noise and a spread of the runs."""
+    """Runs that are ``effect`` above the baseline, with noise and a spread of the runs."""
     random = np.random.default_rng(seed)
     before = random.normal(0.5, 0.2, n)
     offsets = random.normal(effect, spread, runs)

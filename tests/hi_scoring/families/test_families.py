@@ -1,4 +1,4 @@
-"""All families: which there are, what they make of prompts and responses, and what is refused."""
+"""All families: the known ones, how they encode prompts and responses, and what is refused."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_the_shipped_model_is_known():
     assert inputs["input_ids"][0, -len(ids) :].tolist() == ids
 
 
-@pytest.mark.skipif(find_spec("torchvision") is not None, reason="torchvision is here")
+@pytest.mark.skipif(find_spec("torchvision") is not None, reason="torchvision is installed")
 def test_missing_torchvision_is_reported():
     config = copy.copy(tiny("llava").model.config)
     config.model_type = "qwen2_vl"

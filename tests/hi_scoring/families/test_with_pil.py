@@ -1,6 +1,6 @@
-"""Families whose processors also work on PIL alone, on either backend: LLaVA, LLaVA-NeXT, PaliGemma, Gemma 3, Idefics3.
+"""Families whose processors also work with PIL only: LLaVA, LLaVA-NeXT, PaliGemma, Gemma 3, Idefics3, on both backends.
 
-Each is tested as its published processors are set up, and in the other ways that its image processor has.
+Each is tested with the settings of its published processors, and with the other modes of its image processor.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ PAN_AND_SCAN = {
     "pan_and_scan_max_num_crops": 4,
     "pan_and_scan_min_ratio_to_activate": 1.2,
 }
-# A family, and what its image processor is told beyond how it was made.
+# A family, and additional settings of its image processor.
 SET_UPS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "llava that crops": ("llava", {}),
     "llava that pads": ("llava", {"do_pad": True, "image_mean": [0.0] * 3}),
@@ -63,14 +63,15 @@ backends = pytest.mark.parametrize(
     [
         "pil",
         pytest.param(
-            "torchvision", marks=pytest.mark.skipif(TORCHVISION.fault() is not None, reason="torchvision is not here")
+            "torchvision",
+            marks=pytest.mark.skipif(TORCHVISION.fault() is not None, reason="torchvision is not installed"),
         ),
     ],
 )
 
 
 def set_up(name: str, backend: str, **more: Any) -> TinyFamily:
-    """A tiny family with another image processor; ``more`` goes before what its set-up says."""
+    """A tiny family with another image processor; ``more`` overrides its settings."""
     family_name, changes = SET_UPS[name]
     family = tiny(family_name)
     made = family.processor.image_processor
@@ -117,15 +118,15 @@ def test_grids_show_the_whole_image_or_its_centre(name: str, height: int, width:
                 assert last <= length * (1 + 1e-9)
                 assert abs(first - (length - last)) <= 1.01 * token / PATCH_PX
             else:
-                # All of it, but for less than a token on either side, which LLaVA-NeXT takes out with the padding.
+                # All of it, except less than a token on either side, which LLaVA-NeXT removes with the padding.
                 assert first < 1e-9 + token * (name == "llava_next")
                 assert last > length * (1 - 1e-9) - token * (name == "llava_next")
 
 
 def as_processed(family: TinyFamily, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Share of each image token's pixels that are white, once the mask went the way of images, shape (M,)."""
+    """Share of white pixels in each image token, with the mask processed like an image, shape (M,)."""
     image = Image.fromarray(np.repeat(mask[0, ..., None], 3, axis=-1).astype(np.uint8) * 255)
-    # Small images are enlarged, and what blurs them reaches other tokens.
+    # Small images are enlarged, and the blur reaches other tokens.
     resample = Image.Resampling.BILINEAR if min(image.size) > 60 else Image.Resampling.NEAREST
     made = family.processor.image_processor([image], do_normalize=False, resample=resample, return_tensors="pt")
     images = made["pixel_values"].float().flatten(0, -4).mean(1)
@@ -157,7 +158,7 @@ def test_coverage_equals_that_of_a_processed_mask(name: str, size_hw: Size, back
 @pytest.mark.parametrize(
     ("name", "size_hw", "bands"),
     [
-        # Resized to 84 x 112; of the width, 14 px on either side are cut off.
+        # Resized to 84 x 112; 14 px are cropped on the left and on the right.
         ("llava that crops", (300, 400), (0, 300, 50, 350)),
         # To 98 x 131, and (131 - 84) // 2 = 23.
         ("llava that cuts more", (294, 393), (21, 273, 69, 321)),
@@ -173,7 +174,7 @@ def test_llava_sees_what_its_processor_keeps(name: str, size_hw: Size, bands: tu
 
 @pytest.mark.parametrize(
     ("size_hw", "shape"),
-    # Of images that LLaVA-NeXT pads, whole rows or columns of tokens are taken out again.
+    # LLaVA-NeXT pads images, and removes whole rows or columns of tokens again.
     [
         ((84, 84), (6, 6)),
         ((168, 168), (12, 12)),
@@ -196,7 +197,7 @@ def test_pan_and_scan_cuts_long_images():
     assert [view.name for view in square.views] == ["global"]
 
 
-# As in the models on the Hub: counts that anybody can look up.
+# As in the models on the Hub, where the counts can be looked up.
 PUBLISHED = {
     "llava": (lambda: _clip(transformers.LlavaProcessor, transformers.CLIPImageProcessorPil), "Llava", 576),
     "llava_next": (

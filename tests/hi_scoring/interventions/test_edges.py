@@ -1,4 +1,4 @@
-"""Blocked edges beside slow code that knows nothing of ours, and the random edges that they are compared with."""
+"""Blocked edges compared with independent slow code, and the random edges that serve as controls."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_random_edges_match_visible_counts() -> None:
     ids=["enough alike", "enough others", "neither"],
 )
 def test_random_keys_are_of_the_same_kind_if_possible(lost: list[int], pool: set[int]) -> None:
-    """Keys 1 to 5 of 8 are the image's."""
+    """Keys 1 to 5 of 8 belong to the image."""
     edges = Edges.between(torch.tensor(lost), torch.tensor([7]), 8)
     visible, image = any_key(8)[None, None], table([0, 1, 1, 1, 1, 1, 0, 0])[0]
     found: set[int] = set()
@@ -122,7 +122,7 @@ def test_random_keys_are_of_the_same_kind_if_possible(lost: list[int], pool: set
 
 
 def test_random_edges_match_in_every_kind_of_layer() -> None:
-    """Some layers see all keys up to the query's, some the last four."""
+    """Some layers see all keys up to the query, some only the last four."""
     edges = Edges.between(torch.tensor([0, 1, 5]), torch.tensor([7, 8]), 9)
     whole = table([1, 1, 1, 1, 1, 1, 1, 1, 0], [1, 1, 1, 1, 1, 1, 1, 1, 1])
     last = table([0, 0, 0, 0, 1, 1, 1, 1, 0], [0, 0, 0, 0, 0, 1, 1, 1, 1])

@@ -1,4 +1,4 @@
-"""Mean curves: what images of several questions weigh, and how often bands and intervals hold where nothing is."""
+"""Mean curves: weights of images with several questions, and coverage of bands and intervals without effects."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def test_questions_of_one_image_count_once() -> None:
     low, high = bootstrap_interval(values)
     assert one.low == pytest.approx(low)
     assert one.high == pytest.approx(high)
-    # Asked three times each, images are as many as before.
+    # With three questions each, the number of images is the same.
     thrice = mean_curves({"change": np.repeat(values, 3, axis=0)}, np.repeat(names, 3).tolist())["change"]
     for end in ("mean", "low", "high", "band_low", "band_high"):
         assert getattr(thrice, end) == pytest.approx(getattr(one, end))
 
 
 def test_six_questions_on_two_images_vary_as_two() -> None:
-    """Their means are 0.52 and 2.47, and a draw has both, or one of them twice."""
+    """Their means are 0.52 and 2.47, and a draw contains both, or one of them twice."""
     values = np.array([0.01, 0.55, 1.0, 1.45, 2.0, 3.96])[:, None]
     found = mean_curves({"p": values}, ["a", "a", "a", "b", "b", "b"])["p"]
     assert found.low[0] == pytest.approx(0.52)
@@ -61,7 +61,7 @@ def test_equal_values_have_no_width() -> None:
 
 
 def test_bands_hold_for_a_picked_layer() -> None:
-    """Nothing changes anything: 60 times 30 images of two questions, 24 layers, of which the least is picked."""
+    """No effect at all: 60 times 30 images with two questions, 24 layers, of which the lowest is picked."""
     random = np.random.default_rng(0)
     names = np.repeat([f"image {place}" for place in range(30)], 2).tolist()
     wrong = np.zeros(2)

@@ -99,7 +99,7 @@ def test_controls_depend_only_on_question_and_flow() -> None:
 
 
 def test_mostly_shared_random_edges_are_no_control() -> None:
-    """36 of some 60 tokens are the image's in the tiny LLaVA: random ones must be, too."""
+    """36 of about 60 tokens belong to the image in the tiny LLaVA, so random ones mostly do, too."""
     flows = measure(tiny("llava"), question()).flows
     mostly = {name for name, one in flows.items() if one.overlap > 0.5}
     assert mostly == {"image -> question", "image without key object -> question"}
@@ -111,7 +111,7 @@ def test_mostly_shared_random_edges_are_no_control() -> None:
 
 
 def blocks_of(family: TinyFamily, monkeypatch: pytest.MonkeyPatch, flow: str) -> list[Edges]:
-    """What is blocked around the first layer: the flow, and its control where it has one."""
+    """The edges blocked around the first layer: the flow's, and its control's if there is one."""
     blocks: list[Block] = []
 
     def noted(model: Any, prompt: Any, first: int, given: list[Block], heads: Any) -> torch.Tensor:
@@ -131,7 +131,7 @@ def test_image_flows_have_image_controls(monkeypatch: pytest.MonkeyPatch) -> Non
     assert set(edges.keys.nonzero()[:, 1].tolist()) == set(places["key object"].tolist())
     assert set(control.keys.nonzero()[:, 1].tolist()) <= image - set(places["key object"].tolist())
     assert control.keys.sum(1).tolist() == edges.keys.sum(1).tolist()
-    # Of other keys, any are drawn.
+    # Any other keys may be drawn.
     _, control = blocks_of(family, monkeypatch, "options -> last")
     assert not set(control.keys.nonzero()[:, 1].tolist()) & set(places["options"].tolist())
 
@@ -142,7 +142,7 @@ def test_control_matches_edges_in_sliding_layers(monkeypatch: pytest.MonkeyPatch
     few = torch.arange(edges.keys.shape[1]) > int(edges.targets[0]) - 8
     assert [int((one.keys & few).sum()) for one in (edges, control)] == [3, 3]
     assert [int(one.keys.sum()) for one in (edges, control)] == [3, 3]
-    # The question is not: its control must not be, either.
+    # The question is not among them, so its control must not be, either.
     edges, control = blocks_of(tiny("gemma3"), monkeypatch, "question -> last")
     assert [int((one.keys & few).sum()) for one in (edges, control)] == [0, 0]
     assert int(control.keys.sum()) == int(edges.keys.sum()) == 11
@@ -169,7 +169,7 @@ def test_only_chosen_heads_are_blocked() -> None:
 
 
 def test_empty_blocks_change_nothing_in_bfloat16() -> None:
-    """Read again with others, a prompt is rounded in another way than alone; its blocks are held against their own."""
+    """In a batch a prompt is rounded differently than alone; its blocks are compared with the prompt in their batch."""
     family = tiny("llava")
     short = TinyFamily("llava", copy.deepcopy(family.model).to(torch.bfloat16), family.processor)
     result = measure(short, question(), heads=((0, 0),), window=1, batch=16)
@@ -234,7 +234,7 @@ def test_blocks_that_do_not_fit_are_halved(at_once: int, reason: str | None) -> 
     sizes: list[int] = []
 
     def short_of_memory(_module: Any, inputs: tuple[torch.Tensor, ...]) -> None:
-        # One row more than blocks: that of the prompt itself.
+        # One row more than blocks: that of the unblocked prompt.
         sizes.append(len(inputs[0]))
         if len(inputs[0]) > at_once:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")

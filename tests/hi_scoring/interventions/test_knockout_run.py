@@ -1,4 +1,4 @@
-"""Knockouts of whole datasets: interrupted and gone on with, kept and read back, in folders of others."""
+"""Knockouts of whole datasets: interrupted and resumed, saved and read back, in foreign folders."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that nothing disturbed, in parts of two; nobody changes it."""
+    """An undisturbed run in parts of two; read-only."""
     folder = tmp_path_factory.mktemp("knockouts") / "finished"
     former, knockout_run.PART = knockout_run.PART, 2
     knock(folder, questions_of(rows(5)))
@@ -53,7 +53,7 @@ def test_interrupted_run_gives_equal_bytes(finished: Path, tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_killed_run_resumes_to_the_same_bytes(tmp_path: Path) -> None:
-    """At some moments of many; by hand, a stride of 1 tries all of them."""
+    """Only some of many moments; run by hand with stride 1 to try all of them."""
     assert moments_tried("tests.hi_scoring.interventions.killing", tmp_path, 17) >= 3
 
 

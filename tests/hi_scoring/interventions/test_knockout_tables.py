@@ -1,4 +1,4 @@
-"""Curves from literal numbers: means over questions, intervals over images, columns as they are written."""
+"""Curves from literal numbers: means over questions, intervals over images, written columns."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def result(p: float, curve: list[float], control: list[float], *, right: bool = 
     return QuestionResult("red", right, p, flows, tracking)
 
 
-# Image, record, number, category, and what was found.
+# Image, record, number, category, and result.
 FOUND = [
     ("x", "a", 0, "colour", result(0.5, [0.25, 0.5], [0.5, 0.45])),
     ("x", "a", 1, "size", result(0.8, [0.8, 0.4], [0.8, 0.8], overlap=0.5)),
@@ -104,12 +104,12 @@ def test_curves_are_means_over_counted_questions() -> None:
 
 @pytest.mark.parametrize("record", ["a", "another"])
 def test_intervals_resample_images_with_all_questions(record: str) -> None:
-    """Image x has two questions, at -50 and 0 %: alone it gives -25, as image y does, whatever is drawn."""
+    """Image x has two questions, at -50 and 0 %: its mean is -25, like that of image y, so all draws agree."""
     image, _, *rest = FOUND[1]
     found = tables(only_correct=True, found=[FOUND[0], (image, record, *rest), *FOUND[2:]])
     for end in ("change_low", "change_high", "change_band_low", "change_band_high"):
         assert curve(found, "all", end)[0] == pytest.approx(-25)
-    # In which no image has two questions, they are those of the plain bootstrap.
+    # If no image has two questions, they are those of the plain bootstrap.
     changes = np.array([[-50.0, 0], [-25, 0]])
     low, high = bootstrap_interval(changes)
     assert curve(found, "colour", "change_low") == pytest.approx(low.tolist())

@@ -16,7 +16,7 @@ from tests.hi_scoring.interventions.asking import LONG, SHORT, put, question
 from tests.hi_scoring.tiny_models import CROP, family_params, llava_processor, tiny
 from tests.hi_scoring.tiny_parts import RATES, TinyFamily
 
-# The last token of a prompt: that of the chat template, or the line end that PaliGemma sets after its prefix.
+# The last token of a prompt: that of the chat template, or the line end after PaliGemma's prefix.
 LAST = {"paligemma": "\n", "paligemma2": "\n"}
 
 
@@ -81,7 +81,7 @@ def test_key_object_has_tokens_in_every_view() -> None:
 
 
 def test_padding_of_the_image_is_in_neither_set() -> None:
-    """Made square, an image of 42 x 84 px is seen by four of the six rows of tokens, by two of them in half."""
+    """Padded to a square, an image of 42 x 84 px is seen by four of the six rows of tokens, two of them half."""
     family = tiny("llava")
     processor = llava_processor(LlavaImageProcessorPil(**CROP, **RATES, do_pad=True))
     image = Image.fromarray(np.zeros((42, 84, 3), np.uint8))
@@ -96,7 +96,7 @@ def test_missing_sets_are_left_out() -> None:
     family = tiny("llava")
     [places] = put(family, question(masks=(), template="{question}")).places
     assert set(places) == {"image", "question", "last"}
-    # Cropped out of the middle of the image, its ends are seen by no token.
+    # Tokens see only the centre crop of the image, not its ends.
     wide = Image.fromarray(np.zeros((84, 252, 3), np.uint8))
     mask = np.zeros((84, 252), bool)
     mask[:, :20] = True

@@ -43,7 +43,7 @@ def write(path: Path, *rows: dict[str, Any]) -> Path:
 
 
 ROW = {"image": "images/a.png", "question": "Is it red?", "answer": "yes"}
-# As the reference data have them, but for columns that are not read.
+# As in the reference data, except columns that are not read.
 COMPARED = {
     "question_id": "02198848",
     "img_id": "2413209",

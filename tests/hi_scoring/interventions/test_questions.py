@@ -1,4 +1,4 @@
-"""Closed questions: how they are put, where their parts stand, and which rows have none that can be asked."""
+"""Closed questions: their prompts, the positions of their parts, and rows without usable questions."""
 
 from __future__ import annotations
 

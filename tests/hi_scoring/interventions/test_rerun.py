@@ -1,4 +1,4 @@
-"""Prompts read once and again with edges blocked, beside slow code that reads all of them anew each time."""
+"""Prompts computed once and again with edges blocked, compared with slow code that always computes everything."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.precision import CHANGED, TOLERANCE
 pytestmark = [pytest.mark.numeric, pytest.mark.usefixtures("in_float64")]
 NEW_TOKENS = 5
 WINDOWS = ((0, 1), (0, 3), (1, 2), (2, 4), (3, 4))
-# In which every prompt's rows see later ones: all of them must be read again.
+# Families in which all rows of a prompt see later ones, so all rows must be computed again.
 BOTH_WAYS = ("paligemma", "paligemma2")
 
 
@@ -55,7 +55,7 @@ def test_prompt_pass_equals_the_model(name: str) -> None:
     assert len(prompt.hidden) == len(plain.hidden_states) == LAYERS + 1
     for mine, theirs in zip(prompt.hidden[:-1], plain.hidden_states[:-1], strict=True):
         assert torch.allclose(mine, theirs[0, -1], rtol=0, atol=TOLERANCE)
-    # What transformers gives last went through the norm.
+    # The last hidden state of transformers is after the norm.
     with torch.no_grad():
         assert torch.allclose(
             norm_of(family.model)(prompt.hidden[-1]), plain.hidden_states[-1][0, -1], rtol=0, atol=TOLERANCE
@@ -86,7 +86,7 @@ def test_affected_rows_follow_from_masks(name: str) -> None:
 
 
 def test_sliding_layers_have_separate_masks() -> None:
-    """In the tiny Gemma 3, layers that see eight keys take turns with those that see all."""
+    """In the tiny Gemma 3, layers that see eight keys alternate with those that see all."""
     batch = put(tiny("gemma3"), question())
     rows = batch.places[0]["question"]
     last, whole = read(tiny("gemma3"), batch, rows).visible
@@ -173,7 +173,7 @@ def test_nothing_remains_after_a_refused_block(name: str) -> None:
         with pytest.raises(ModelError, match="blocks every key of the row at slot"):
             rerun_blocked(family.model, prompt, prompt.first_affected(int(last)), [every])
     assert traces(family.model) == before
-    # The pass over the prompt can be gone on from again.
+    # The pass over the prompt can be continued again.
     for (keys, values), past in zip(kept, prompt.past, strict=True):
         assert torch.equal(keys, past[0])
         assert torch.equal(values, past[1])
@@ -194,7 +194,7 @@ def test_rows_with_features_between_layers_are_refused(name: str) -> None:
 def test_model_with_scaled_logits_is_refused() -> None:
     family = tiny("llava")
     model = copy.deepcopy(family.model)
-    # Not applied by LLaVA, whatever its text model's configuration says.
+    # LLaVA ignores this setting of its text model's configuration.
     model.config.text_config.final_logit_softcapping = 0.1
     with pytest.raises(ModelError, match="are not its output matrix times its last layer"):
         read(TinyFamily("llava", model, family.processor), put(family, question()))

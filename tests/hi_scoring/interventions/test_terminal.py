@@ -1,4 +1,4 @@
-"""What the terminal says of knockouts: where each flow costs most, beyond its control, and which have none."""
+"""Knockouts in the terminal: where each flow costs most, compared with its control, and flows without a control."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NONE = np.full(3, np.nan)
 
 
 def shown(*flows: dict[str, FlowResult]) -> list[str]:
-    """Print the first table of questions, each on an image of its own, in which these flows were blocked."""
+    """Print the first table for questions on separate images in which these flows were blocked."""
     rows = [
         part_row(
             question(row=place, picture_id=f"image-{place}"),
@@ -51,7 +51,7 @@ def test_flows_are_shown_at_their_largest_drops() -> None:
 
 
 def test_picked_layer_has_the_simultaneous_interval() -> None:
-    """By itself, the interval of layer 1 is from -27.5 to -12.5; the least of three layers may be so by chance."""
+    """The pointwise interval of layer 1 is -27.5 to -12.5, which ignores that the lowest of three layers was picked."""
     values = ((0.9, 0.7, 1.1), (1.1, 0.9, 0.8), (0.95, 0.75, 1.2), (1.05, 0.85, 0.9))
     lines = shown(*[{"image -> last": flow(*one)} for one in values])
     assert cells(lines, "image -> last") == ["4", "1", "-20.0", "-30.0", "to", "-10.0"]

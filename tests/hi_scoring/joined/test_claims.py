@@ -1,4 +1,4 @@
-"""Verdicts on the claims of the papers: each answer from results that say so, and what nobody measured."""
+"""Verdicts on the claims of the papers: each answer from suitable results, and unmeasured claims."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 
 def said(folder: Path, start: str) -> Claim:
-    """What is said of the one claim that starts so."""
+    """The verdict on the claim whose text starts with ``start``."""
     [one] = [one for one in claims(read_folders([folder])) if one.claim.startswith(start)]
     return one
 
@@ -102,7 +102,7 @@ def flows(*losses: tuple[float, ...]) -> dict[str, tuple[float, ...]]:
         # Both cost most in the same layer, so neither comes later.
         (flows((60, 1, 1, 1), (1, 1, 1, 1), (70, 1, 1, 1)), (HOLDS, FAILS, HOLDS)),
         (flows((0, 0, 0, 0), (0, 0, 0, 0), (0, 0, 0, 0)), (OPEN, OPEN, OPEN)),
-        # More than one of its rivals is enough for it to be no little.
+        # It is not little if it exceeds one of its rivals.
         (flows((30, 1, 1, 1), (50, 1, 1, 1), (1, 1, 70, 1)), (HOLDS, HOLDS, FAILS)),
     ],
 )

@@ -1,4 +1,4 @@
-"""Plots of joined results: equal results are equal bytes, others are not, and what was not seen is not drawn."""
+"""Plots of the joint report: equal results give equal bytes, others do not, and unmeasured values are not drawn."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def width_of_bars(folder: Path) -> int:
 
 @pytest.fixture(scope="module")
 def with_memory(tmp_path_factory: pytest.TempPathFactory) -> int:
-    """How wide the bars are where memory was seen."""
+    """The width of the bars if memory was measured."""
     return width_of_bars(sparsified(tmp_path_factory.mktemp("joined") / "seen"))
 
 

@@ -1,4 +1,4 @@
-"""Contrasts of flows: images are drawn with all of their questions, and flows without a control stand alone."""
+"""Contrasts of flows: images are resampled with all of their questions; without a control nothing is subtracted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folders of results: told apart by who made them, of one model, and refused in one line otherwise."""
+"""Folders of results: recognised by their command, of one model, and refused in one line otherwise."""
 
 from __future__ import annotations
 

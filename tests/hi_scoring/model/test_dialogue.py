@@ -1,4 +1,4 @@
-"""What ends a model's turn, by real templates' shapes, and where a response and its end stand, in every family."""
+"""The end of a model's turn, in the forms of real templates, and where a response and its end are, in every family."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.hi_scoring.tiny_models import family_params, tiny
 every_family = pytest.mark.parametrize("name", family_params())
 SAID = ("a red square above a blue circle", "yes")
 ASKED = ("describe the image", "is the circle blue ?")
-# What templates write after an answer, and what of it ends the turn.
+# The text of templates after an answer, and the part of it that ends the turn.
 ENDS = [
     ("<end>\n", "<end>"),
     ("</s>", "</s>"),
@@ -29,7 +29,7 @@ ENDS = [
 
 
 def with_end(name: str, end: str, *specials: str) -> Dialogue:
-    """A family's dialogue by a template that writes something after each answer."""
+    """A family's dialogue with a template that adds text after each answer."""
     processor = copy.deepcopy(tiny(name).processor)
     processor.tokenizer.add_special_tokens(
         {"extra_special_tokens": ["<end>", *specials]}, replace_extra_special_tokens=False
@@ -90,7 +90,7 @@ def test_prompts_are_rendered_once() -> None:
 
 @pytest.mark.parametrize(("words", "fits"), [(4096, False), (4096 - 36, False), (4096 - 36 - 20, True)])
 def test_turn_length_includes_surrounding_tokens(words: int, fits: bool) -> None:
-    """The tiny LLaVA takes 4096 tokens; an image has 36. Prompt, template and end are some ten more."""
+    """The tiny LLaVA accepts 4096 tokens; an image has 36. Prompt, template and end add about ten."""
     dialogue = Dialogue(tiny("llava").processor, tiny("llava").model.config)
     image, response = sample().image, "red " * words
     prompt = dialogue.prompt("what colour ?")

@@ -1,4 +1,4 @@
-"""The tokens that answers begin with, in the spellings that are right."""
+"""The first tokens of answers, in all right spellings."""
 
 import copy
 from typing import Any
@@ -13,7 +13,7 @@ WRITTEN = "what colour ? assistant:"
 
 
 def processor_of(*replaced: tuple[str, str]) -> Any:
-    """A tokenizer that tells cases apart, and reads some words as others; what else is capitalised is unknown to it."""
+    """A case-sensitive tokenizer that maps some words to others; other capitalised words are unknown."""
     processor = copy.deepcopy(tiny("llava").processor)
     rules = [normalizers.Replace(one, other) for one, other in replaced]
     processor.tokenizer.backend_tokenizer.normalizer = normalizers.Sequence(rules)
@@ -28,7 +28,7 @@ def processor_of(*replaced: tuple[str, str]) -> Any:
         ("RED", ["ring", "red", "square"]),
         ("blue", ["blue"]),
         ("no", ["no", "star"]),
-        # Nothing else is known of it.
+        # Nothing else is defined for it.
         ("Elephant", ["<unk>"]),
     ],
 )

@@ -1,4 +1,4 @@
-"""Model and dataset in, scores out: which models are taken, which positions a row has, what heads looked at."""
+"""Scores of a model on a dataset: accepted models, the positions of a row, and the attention of heads."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ALL_POSITIONS = ("response", "phrase", "last", "generated")
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny LLaVA as a folder; nobody changes it."""
+    """The tiny LLaVA as a folder; read-only."""
     folder = tmp_path_factory.mktemp("models") / "tiny"
     tiny("llava").model.save_pretrained(folder)
     tiny("llava").processor.save_pretrained(folder)
@@ -114,7 +114,7 @@ def test_every_position_has_every_score(tmp_path: Path) -> None:
 
 
 def test_generated_text_is_scored_like_a_given_text(tmp_path: Path) -> None:
-    """The scores of ``generated`` are those of ``response`` for rows that have the model's own words as their text."""
+    """The scores of ``generated`` equal those of ``response`` for rows with the model's text as their text."""
     rows = [plain_row(number) for number in range(3)]
     own = score(tmp_path / "own", data_of(rows), positions=("generated",), max_new_tokens=5)
     family = tiny("llava")

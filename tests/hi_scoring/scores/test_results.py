@@ -225,7 +225,7 @@ def _remove(name: str) -> object:
 
 
 def _remove_half(folder: Path) -> None:
-    """Put other scores in place of those that the facts are of."""
+    """Replace the scores by others that do not match the facts."""
     other = folder / "other"
     _scores({("hi", "response"): np.zeros((1, 1, 1))}).save(other)
     (other / "scores.safetensors").replace(folder / "scores.safetensors")

@@ -1,4 +1,4 @@
-"""Runs over whole datasets: interrupted, gone on with, in folders of others, with rows that no model can take."""
+"""Runs over whole datasets: interrupted, resumed, in foreign folders, with unusable rows."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ROWS = [row(number) for number in range(24)]
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that nothing disturbed; nobody changes it."""
+    """An undisturbed run; read-only."""
     folder = tmp_path_factory.mktemp("runs") / "finished"
     score(folder, data_of(ROWS))
     return folder
@@ -63,7 +63,7 @@ def test_interrupted_run_gives_equal_bytes(finished: Path, tmp_path: Path, batch
 
 
 def test_killed_run_resumes_to_the_same_bytes(tmp_path: Path) -> None:
-    """At some moments of many; by hand, a stride of 1 tries all of them."""
+    """Only some of many moments; run by hand with stride 1 to try all of them."""
     assert moments_tried("tests.hi_scoring.killing", tmp_path, 17) >= 4
 
 
@@ -108,7 +108,7 @@ def test_every_row_is_kept_or_dropped_with_its_reason(tmp_path: Path) -> None:
 
 
 class Decoded:
-    """Rows that are decoded when they are asked for, one of which cannot be."""
+    """Rows that are decoded on access, one of which cannot be decoded."""
 
     def __init__(self, error: Exception) -> None:
         self._error = error
@@ -232,7 +232,7 @@ def test_damaged_results_are_reported_and_rebuilt(tmp_path: Path, name: str) -> 
 
 @pytest.fixture
 def short_of_memory() -> Any:
-    """Makes the tiny model run out of memory in its third layer, where a batch has more samples or tokens."""
+    """Make the tiny model run out of memory in its third layer if a batch has more samples or tokens."""
     handles = []
 
     def limit(*, samples: int = 99, tokens: int = 9999) -> list[int]:

@@ -1,4 +1,4 @@
-"""Scores of samples from real models: against eager attention by hand, and with heads whose look is known."""
+"""Scores of samples from real models: compared with eager attention by hand, and with planted heads."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def scored(family: TinyFamily, samples: list[Sample], **options: Any) -> list[Sa
 
 
 def eager_attention(family: TinyFamily, one: Sample) -> tuple[Any, np.ndarray[Any, Any]]:
-    """The encoded sample, and all of its attention, shape (layers, heads, N, N)."""
+    """The encoded sample and its whole attention, shape (layers, heads, N, N)."""
     model = copy.deepcopy(family.model)
     model.set_attn_implementation("eager")
     batch = Encoder(Dialogue(family.processor, model.config), "Describe the picture.").encode([one])
@@ -125,7 +125,7 @@ def test_padded_head_impact_equals_eager_attention(name: str) -> None:
         for layer, head in np.ndindex(LAYERS, HEADS):
             mean = [on_image[layer, head, of_object].mean(0) for of_object in of_objects]
             if min(values.sum() for values in mean) < 1e-6:
-                continue  # a sliding layer that sees nothing of the image
+                continue  # a sliding layer whose window does not reach the image
             hi, soft = np.mean([overlaps(row, number, values) for number, values in enumerate(mean)], 0)
             assert result[positions]["hi"][layer, head] == pytest.approx(hi, abs=TOLERANCE), (positions, layer, head)
             assert result[positions]["hi_soft"][layer, head] == pytest.approx(soft, abs=TOLERANCE), (
@@ -136,10 +136,10 @@ def test_padded_head_impact_equals_eager_attention(name: str) -> None:
 
 
 def overlaps(row: Any, number: int, attention: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """HI and soft HI of one object: the mean over views, by the formulas written out."""
+    """HI and soft HI of one object: the mean over views, by the slow formulas."""
     found = []
     for view in row.geometry.views:
-        # Scorers are given it in float32.
+        # Scorers receive it in float32.
         coverage = view.coverage(row.sample.masks[number : number + 1])[0].astype(np.float32).astype(np.float64)
         values, mask = attention[view.tokens], references.object_cells(coverage, 0.5)
         if mask:
@@ -167,7 +167,7 @@ def test_padded_batch_scores_like_single_samples(name: str) -> None:
 
 
 def planted(layer: int, head: int) -> TinyFamily:
-    """A LLaVA one head of which looks at bright red, whatever it is asked: its query is fixed, its key reads red."""
+    """A LLaVA with one head that attends to bright red for any prompt: its query is fixed, its key encodes red."""
     family = tiny("llava")
     model = copy.deepcopy(family.model)
     attention = model.get_decoder().layers[layer].self_attn
@@ -177,7 +177,7 @@ def planted(layer: int, head: int) -> TinyFamily:
         query = attention.q_proj.weight[head * HEAD_WIDTH : (head + 1) * HEAD_WIDTH]
         key = attention.k_proj.weight[group * HEAD_WIDTH : (group + 1) * HEAD_WIDTH]
         key.zero_()
-        # The slowest pair of the rotary embedding hardly turns over so short a sequence.
+        # The slowest pair of the rotary embedding hardly rotates over such a short sequence.
         slowest = HEAD_WIDTH // 2 - 1
         key[slowest] = direction * 8
         query.zero_()
@@ -197,7 +197,7 @@ def _inputs_of(model: Any, processor: Any, layer: int, samples: list[Sample]) ->
 
 
 def _red_direction(model: Any, processor: Any, layer: int) -> torch.Tensor:
-    """From the mean of all else to the mean of tokens that show a red square, unit length."""
+    """The direction from the mean of other tokens to the mean of tokens that show a red square, unit length."""
     batch, states = _inputs_of(model, processor, layer, [sample(number) for number in range(16)])
     red, other = [], []
     for number, row in enumerate(batch.rows):
@@ -212,7 +212,7 @@ def _red_direction(model: Any, processor: Any, layer: int) -> torch.Tensor:
 
 
 def _common_direction(model: Any, processor: Any, layer: int) -> torch.Tensor:
-    """What the states of response tokens have in common, unit length."""
+    """The common direction of the states of response tokens, unit length."""
     batch, states = _inputs_of(model, processor, layer, [sample(number) for number in range(16)])
     mean = torch.cat([states[number, row.response_slots - 1] for number, row in enumerate(batch.rows)]).mean(0)
     return mean / mean.norm()

@@ -1,4 +1,4 @@
-"""Whole runs of sparse prefill: what is measured, what lies in the folder, and going on after an interruption."""
+"""Whole runs of sparse prefill: measurements, files, and resumption after an interruption."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Sparsity]:
-    """A run that nothing disturbed; nobody changes it."""
+    """An undisturbed run; read-only."""
     folder = tmp_path_factory.mktemp("sparse") / "run"
     return folder, bench_of().run(conditions(), folder)
 
@@ -62,7 +62,7 @@ def test_changes_follow_from_figures(finished: tuple[Path, Sparsity]) -> None:
 
 
 def test_predictions_are_those_of_the_sparse_model(finished: tuple[Path, Sparsity]) -> None:
-    """The texts differ from the dense model's: the plan was on it while it wrote."""
+    """The texts differ from the dense model's, since the plan was applied during generation."""
     said = [pd.read_parquet(finished[0] / "conditions" / name / "predictions.parquet") for name in ("dense", "core")]
     assert said[0]["reference"].tolist() == said[1]["reference"].tolist()
     assert said[0]["prediction"].tolist() != said[1]["prediction"].tolist()
@@ -70,7 +70,7 @@ def test_predictions_are_those_of_the_sparse_model(finished: tuple[Path, Sparsit
 
 
 class Interrupting:
-    """Ends a run at the first word of a stage, as whoever presses Ctrl-C; notes what was begun before."""
+    """Ends a run at the first report of a stage, like Ctrl-C; records what was started before."""
 
     def __init__(self, stage: str = "") -> None:
         self._stage = stage
@@ -95,12 +95,12 @@ def test_run_resumes_and_grows_by_draws(finished: tuple[Path, Sparsity], tmp_pat
     found = bench.run(conditions(draws=3), folder, on_progress=going_on)
     assert going_on.conditions == ["random-0", "random-1", "random-2"]
     assert len(found.groups["random"]) == 3
-    # All but the times is what an undisturbed run measures.
+    # Everything except times equals an undisturbed run.
     columns = ["metric", "group", "against", "figure"]
     same = found.quality[found.quality["group"] != "random"][columns].reset_index(drop=True)
     expected = finished[1].quality
     pd.testing.assert_frame_equal(same, expected[expected["group"] != "random"][columns].reset_index(drop=True))
-    # Fewer draws leave those that are there.
+    # Fewer draws keep the existing ones.
     assert len(bench.run(conditions(draws=1), folder).groups["random"]) == 3
     assert len(Sparsity.load(folder).groups["random"]) == 3
 
@@ -111,7 +111,7 @@ def test_interrupted_conditions_do_not_count(stage: str, tmp_path: Path) -> None
         bench_of(examples=some_examples(1)).run(conditions(), tmp_path / "run", on_progress=Interrupting(stage))
     with pytest.raises(BuiltFolderError, match="holds no finished run of `datasetkit sparsify`"):
         Sparsity.load(tmp_path / "run")
-    # The plan is only there once all is measured.
+    # The plan is only written once everything is measured.
     assert not (tmp_path / "run" / "plan.json").exists()
 
 
@@ -138,7 +138,7 @@ def test_other_results_are_refused_or_replaced(tmp_path: Path) -> None:
 
 
 def test_other_core_heads_are_other_results(tmp_path: Path) -> None:
-    """As of scores that another version computed from the same data with the same options."""
+    """For example scores that another version computed from the same data with the same options."""
     folder, examples = tmp_path / "run", some_examples(1)
     first, second = head_scores(), head_scores(last_first=True)
     assert second.source == first.source

@@ -1,4 +1,4 @@
-"""Which plans are measured: those of the CoRe heads, and of as many others in the same layers."""
+"""The plans that are measured: that of the CoRe heads, and those of as many others in the same layers."""
 
 from collections import Counter
 
@@ -43,7 +43,7 @@ def test_more_draws_keep_the_first_ones() -> None:
 
 
 def test_fewer_distinct_draws_give_fewer_conditions() -> None:
-    """Of one head in a layer of four, two are neither the best nor, in that layer, the worst of all."""
+    """With one head in a layer of four, two choices are neither the best nor, in that layer, the worst of all."""
     random = conditions(draws=50, share=0.01)[2:]
     assert {one.plan.kept for one in random if one.plan} == {(Head(3, number),) for number in (1, 2, 3)}
 

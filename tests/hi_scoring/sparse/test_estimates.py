@@ -1,4 +1,4 @@
-"""Medians and losses: literal tables, and intervals beside plain loops over the same draws."""
+"""Medians and losses: literal tables, and intervals compared with plain loops over the same draws."""
 
 import numpy as np
 import pytest
@@ -51,7 +51,7 @@ def test_fewer_than_two_images_have_no_interval(values, images, expected) -> Non
         ([NAN, NAN, 6.0], NAN),
         ([NAN, 5.0, 6.0, 8.0], 5.5),
         ([NAN, NAN, 6.0, 8.0], NAN),
-        # It may be anything from 0 to 4, and so be the median.
+        # It may be anything from 0 to 4, so it may be the median.
         ([NAN, 1.0, 6.0], NAN),
     ],
 )
@@ -65,7 +65,7 @@ def test_median_is_known_if_unseen_values_do_not_matter(values, expected) -> Non
         ("accuracy", [1, 1, 1, 1, 0], [1, 1, 1, 0, 0], 0.25),
         ("accuracy", [1, 0, 0, 0, 0], [1, 1, 0, 0, 0], -1.0),
         ("accuracy", [0, 0, 0], [1, 0, 0], NAN),
-        # Of what is better when lower, the dense model has what is missing to 1: here 0.8, of which 0.2 is lost.
+        # Where lower is better, the loss is computed on 1 minus the figure: here 0.8, of which 0.2 is lost.
         ("hallucination", [0, 0, 0, 0, 1], [0, 0, 0, 1, 1], 0.25),
         ("hallucination", [1, 1], [0, 1], NAN),
     ],
@@ -77,7 +77,7 @@ def test_loss_is_relative_to_dense(metric, dense, sparse, expected) -> None:
 
 
 def test_both_figures_of_a_draw_use_equal_images() -> None:
-    """Where each image loses half, every draw loses half, however little it has."""
+    """If each image loses half, every draw loses half, however small its figure is."""
     dense = np.array([1.0, 0.2, 0.6, 0.0])
     found = loss("accuracy", answers(list(dense)), answers(list(dense / 2)))
     assert found == pytest.approx((0.5, 0.5, 0.5))

@@ -1,4 +1,4 @@
-"""Kernels of sparse heads: where each is possible, and for which prompts one is compiled anew."""
+"""Kernels of sparse heads: where each works, and which prompts need another compilation."""
 
 import pytest
 import torch

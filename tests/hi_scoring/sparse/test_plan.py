@@ -1,4 +1,4 @@
-"""Plans: what their files hold, and what is refused."""
+"""Plans: the contents of their files, and refusals."""
 
 import json
 from pathlib import Path
@@ -77,7 +77,7 @@ def test_missing_heads_are_refused(heads: list[Head], told: str) -> None:
     ("change", "told"),
     [
         ({"format": 2}, "holds plan of sparse prefill of format 2; this datasetkit reads format 1"),
-        # What a later format may hold is not looked at.
+        # The contents of later formats are not checked.
         ({"format": 2, "model": {"id": "m", "commit": "x"}}, "format 2; this datasetkit reads format 1"),
         ({"window": None}, "plan.json is damaged: window is null"),
         ({"window": 4.5}, "window is 4.5"),
@@ -108,7 +108,7 @@ def test_other_files_are_refused(tmp_path: Path, told: str) -> None:
 
 
 def model(commit: str | None) -> SimpleNamespace:
-    """As much of a model as its configuration, as transformers loads it from the Hub or, without a commit, a folder."""
+    """A model's configuration, as transformers loads it from the Hub or, without a commit, from a folder."""
     config = LlamaConfig(num_hidden_layers=3, num_attention_heads=4)
     config._commit_hash = commit
     config.name_or_path = "someone/other"

@@ -1,4 +1,4 @@
-"""Costs and quality as tables: hand-made results whose numbers are known."""
+"""Costs and quality as tables, from hand-made results with known numbers."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_lost_prompts_are_counted_separately() -> None:
         "lost": 2,
     }
     assert row["speedup"] == 3.0
-    # Means over images of what was measured of each.
+    # Means over images of their measurements.
     assert row["kl"] == pytest.approx(np.mean([0.05, 1.0, 1.05, 1.55, 0.1]))
 
 
@@ -60,12 +60,12 @@ def test_fully_lost_group_is_not_measured() -> None:
     ("dense", "sparse", "expected"),
     [
         ([100, 200, 300], [50, 150, 90], (200, 90, 0.5)),
-        # Needs below 64 MiB are smaller than the median, whatever they are.
+        # Memory below 64 MiB is below the median, whatever it is.
         ([100, 200, 300], [NAN, 150, 240], (200, 150, 0.75)),
-        # The best savings are unseen: of the rest alone, the ratio would be 0.9.
+        # The best savings are not measurable: for the rest only, the ratio would be 0.9.
         ([100, 100, 100], [NAN, NAN, 90], (100, NAN, NAN)),
         ([100, 100, 100, 100], [NAN, NAN, 90, 90], (100, NAN, NAN)),
-        # What the dense model needs is seen of too few prompts.
+        # The dense model's memory is measurable for too few prompts.
         ([NAN, NAN, 100], [NAN, NAN, 90], (NAN, NAN, NAN)),
         ([NAN, 100, 100], [NAN, 80, 90], (100, 80, 0.85)),
         ([NAN, NAN], [NAN, NAN], (NAN, NAN, NAN)),
@@ -117,7 +117,7 @@ def test_core_heads_must_exceed_random_spread() -> None:
         expected = p_as_drawn(CORE.figure(metric) - DENSE.figure(metric), changes)
         assert against["p_sets"][metric] == pytest.approx(expected)
         assert against["p"][metric] == contrast(metric, Cell(DENSE, [CORE]), Cell(DENSE, RANDOM)).p_value
-    # A random set does as well in one metric, so the CoRe heads may be one more: their spread decides.
+    # A random set is as good in one metric, so the CoRe heads may be one more of them: their spread decides.
     assert against["p_sets"]["cider"] > 0.05 > against["p_sets"]["accuracy"]
     assert table.drop(index=[(m, "core", "random") for m in ("accuracy", "cider")])["p_sets"].isna().all()
     tested = table["p"].copy()

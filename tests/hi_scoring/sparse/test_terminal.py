@@ -1,4 +1,4 @@
-"""Tables that ``datasetkit sparsify`` ends with."""
+"""Tables that ``datasetkit sparsify`` prints last."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Adapters on layers of real models: which modules, how many numbers, what is refused."""
+"""Adapters on layers of real models: modules, numbers of parameters, refusals."""
 
 from __future__ import annotations
 
@@ -123,16 +123,16 @@ def test_initial_weights_depend_only_on_the_seed() -> None:
 @pytest.mark.parametrize(
     ("options", "trainable"),
     [
-        # Two products of two factors.
+        # Two products of two factors each.
         ({"method": "LOHA", "rank": 4}, 2 * 2 * 4 * FEATURES),
         ({"method": "loha", "rank": 4, "alpha": 4}, 2 * 2 * 4 * FEATURES),
-        # A number for each output.
+        # One parameter per output.
         ({"method": "IA3"}, 2 * (64 + 32 + 32 + 64)),
-        # For down_proj, for each input.
+        # For down_proj, one per input.
         ({"method": "ia3", "targets": ("k_proj", "v_proj", "down_proj")}, 2 * (32 + 32 + 64)),
-        # Of LoRA, a magnitude for each output beside it.
+        # LoRA, plus a magnitude per output.
         ({"settings": {"use_dora": True}}, 2 * (8 * FEATURES + 64 + 32 + 32 + 64)),
-        # Shared projections are frozen; trained are vectors of rank and outputs.
+        # Shared projections are frozen; vectors over rank and outputs are trained.
         ({"method": "VERA", "rank": 5}, 2 * (4 * 5 + 64 + 32 + 32 + 64)),
         ({"method": "OFT", "targets": ("q_proj",), "settings": {"oft_block_size": 0}}, 2 * 8 * (8 * 7 // 2)),
     ],
@@ -154,7 +154,7 @@ def test_ia3_scales_inputs_of_down_projections() -> None:
 @pytest.mark.numeric
 @pytest.mark.parametrize("options", [{}, {"method": "LOHA"}, {"settings": {"use_dora": True}}], ids=str)
 def test_saved_adapter_loads_and_merges_equally(options: dict[str, Any], tmp_path: Path) -> None:
-    # In float64, so that what differs is no rounding.
+    # In float64, so that differences are not rounding.
     inputs = batch_of(tiny("llava"), LONG, SHORT)
     inputs["pixel_values"] = inputs["pixel_values"].double()
     base = fresh().double()
@@ -213,7 +213,7 @@ def test_options_out_of_range_or_unknown_are_refused(wrong: dict[str, object]) -
     ("options", "message"),
     [
         ({"method": "LORAX"}, "is called LORAX; known: LORA, .*IA3"),
-        # It takes no modules.
+        # It does not accept modules.
         ({"method": "PREFIX_TUNING"}, "is called PREFIX_TUNING; known: LORA"),
         ({"method": "IA3", "rank": 4}, "IA3 has no rank, but 4 was given"),
         ({"method": "IA3", "alpha": 4}, "IA3 has no alpha, but 4 was given"),
@@ -278,7 +278,7 @@ def test_a_second_adapter_is_refused() -> None:
 
 
 class Twins(nn.Module):
-    """Two language models, the full names of whose modules end alike; the second is the one that counts."""
+    """Two language models whose modules' full names end alike; the second one counts."""
 
     def __init__(self) -> None:
         super().__init__()

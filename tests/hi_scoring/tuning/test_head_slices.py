@@ -1,4 +1,4 @@
-"""LoRA on heads: nothing but the chosen heads changes, at first, in training, saved, loaded and merged."""
+"""LoRA on heads: only the chosen heads change, initially, in training, saved, loaded and merged."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from tests.hi_scoring.tiny_models import family_params, tiny
 from tests.hi_scoring.tiny_parts import HEAD_WIDTH, HEADS, LAYERS, TEXT
 
 FAMILIES = family_params("llava", "llava_next", "paligemma", "gemma3", "idefics3")
-# Groups are heads 0 and 1, heads 2 and 3. A whole group; a part of one; a whole one and a part.
+# Groups are heads 0 and 1, heads 2 and 3. A whole group; part of a group; a whole group and part of another.
 HEADS_OF = {0: (), 1: (0, 1), 2: (3,), 3: (0, 2, 3)}
 CHOSEN = Selection.of_heads("mine", [Head(layer, head) for layer, heads in HEADS_OF.items() for head in heads])
-# Rows of B that may change, or columns of A for o, by layer and projection.
+# The rows of B that may change, or columns of A for o, by layer and projection.
 OWN = {
     (1, "q_proj"): range(32),
     (1, "k_proj"): range(16),
@@ -65,7 +65,7 @@ def factors(model: Any) -> Iterator[tuple[nn.Parameter, Tensor]]:
 
 
 def randomise(model: Any) -> None:
-    """Give B random values where it may have any."""
+    """Set B to random values where it may be nonzero."""
     random = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for (layer, name), lora in projections(model).items():
@@ -83,7 +83,7 @@ def labelled(name: str) -> dict[str, Any]:
 
 
 def calls_of(model: Any, inputs: dict[str, Any]) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
-    """What each layer's ``self_attn`` is given."""
+    """The arguments of each layer's ``self_attn``."""
     calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
     handles = [
         layer.self_attn.register_forward_pre_hook(
@@ -98,7 +98,7 @@ def calls_of(model: Any, inputs: dict[str, Any]) -> list[tuple[tuple[Any, ...], 
 
 
 def outputs_of_heads(attention: nn.Module, call: tuple[tuple[Any, ...], dict[str, Any]]) -> Tensor:
-    """What heads put out before they are mixed, shape (B, Q, H, D)."""
+    """The head outputs before they are mixed, shape (B, Q, H, D)."""
     outputs: list[Tensor] = []
     handle = attention.o_proj.register_forward_pre_hook(lambda _, inputs: outputs.append(inputs[0]))
     attention(*call[0], **call[1])
@@ -107,7 +107,7 @@ def outputs_of_heads(attention: nn.Module, call: tuple[tuple[Any, ...], dict[str
 
 
 def contributions(attention: nn.Module, outputs: Tensor) -> Tensor:
-    """What o makes of each head alone, shape (H, B, Q, width of the model)."""
+    """The output of o for each head separately, shape (H, B, Q, width of the model)."""
     alone = torch.eye(HEADS, dtype=outputs.dtype)[:, None, None, :, None] * outputs
     return attention.o_proj(alone.flatten(-2))
 
@@ -160,7 +160,7 @@ def test_training_leaves_everything_else_at_zero(name: str, tmp_path: Path) -> N
         assert not factor[~own].any()
     assert all(factor[own].all() for factor, own in list(factors(adapted.model))[::2])
     adapted.model.save_pretrained(str(tmp_path))
-    # As a trainer does that goes on from a checkpoint.
+    # Like a trainer that resumes from a checkpoint.
     adapted.model.load_adapter(str(tmp_path), "default", is_trainable=True)
     randomise(adapted.model)
     trained = [parameter for parameter in adapted.model.parameters() if parameter.requires_grad]
@@ -191,7 +191,7 @@ def test_infinite_gradients_stay_in_their_slices() -> None:
 @pytest.mark.numeric
 @pytest.mark.parametrize("name", FAMILIES)
 def test_slices_save_load_and_merge_like_lora(name: str, tmp_path: Path) -> None:
-    # In float64, so that what differs is no rounding.
+    # In float64, so that differences are not rounding.
     base, adapted = (
         copy.deepcopy(tiny(name).model).double(),
         adapted_of(name, torch.float64, settings={"use_rslora": True}),

@@ -1,4 +1,4 @@
-"""Training: what changes and what does not, after any interruption, early or late; what comes of each option."""
+"""Training: what changes and what does not, after any interruption, and the effect of each option."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def examples() -> Examples:
 
 @pytest.fixture(scope="module")
 def whole(examples: Examples, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tuned]:
-    """Trainings that nothing disturbed; nobody changes them."""
+    """Undisturbed trainings; read-only."""
     folder = tmp_path_factory.mktemp("training")
     return {
         "layers": tuned(folder / "layers", examples, LAYERS, OPTIONS, dropout=0.2),
@@ -85,7 +85,7 @@ def test_only_the_adapter_changes_and_the_loss_falls(whole: dict[str, Tuned]) ->
 
 
 def test_first_loss_is_that_of_the_unchanged_model(tmp_path: Path) -> None:
-    """On all examples at once, so that their order says nothing."""
+    """On all examples at once, so that their order does not matter."""
     examples = some_examples(3)
     found = tuned(tmp_path / "out", examples, LAYERS, small(steps=1, batch=6))
     dataset = TuningSet(examples)
@@ -98,7 +98,7 @@ def test_first_loss_is_that_of_the_unchanged_model(tmp_path: Path) -> None:
 def test_interrupted_training_gives_equal_weights(
     examples: Examples, whole: dict[str, Tuned], tmp_path: Path, kind: str, step: int
 ) -> None:
-    """Before any checkpoint, after one, and when the last is due."""
+    """Before any checkpoint, after one, and when the last one is due."""
     selection = {"layers": LAYERS, "heads": HEADS}[kind]
 
     def stop(done: int) -> None:
@@ -146,7 +146,7 @@ def test_finished_training_is_not_continued(examples: Examples, whole: dict[str,
 
 
 def test_heads_stay_in_their_slices(whole: dict[str, Tuned]) -> None:
-    """By the shapes of the tiny model: H = 4 heads of width 16, two to a group."""
+    """By the shapes of the tiny model: H = 4 heads of width 16, two per group."""
     weights = whole["heads"].weights
     for layer, heads, groups in ((1, [0], []), (2, [2, 3], [1])):
         for target, kept in (("q_proj", heads), ("k_proj", groups), ("v_proj", groups), ("o_proj", heads)):
@@ -158,7 +158,7 @@ def test_heads_stay_in_their_slices(whole: dict[str, Tuned]) -> None:
 
 
 def changed(factor: Tensor, axis: int) -> list[int]:
-    """Numbers of the heads whose part of a factor is not zero."""
+    """Indices of the heads whose part of a factor is not zero."""
     norms = factor.abs().sum(1 - axis)
     return [number for number, part in enumerate(norms.split(HEAD_WIDTH)) if part.any()]
 
@@ -185,7 +185,7 @@ def test_seed_changes_order_and_dropout(examples: Examples, tmp_path: Path) -> N
 
 
 def test_accumulated_batches_equal_one_large_batch(examples: Examples, tmp_path: Path) -> None:
-    """In float64: AdamW makes as large a step of a gradient that is rounding as of any other."""
+    """In float64, since AdamW takes equally large steps for gradients that are only rounding errors."""
     large = tuned(tmp_path / "large", examples, LAYERS, small(batch=8, steps=2), model=fresh().double())
     options = small(batch=4, accumulate=2, steps=2)
     accumulated = tuned(tmp_path / "small", examples, LAYERS, options, model=fresh().double())
@@ -233,7 +233,7 @@ def test_a_cpu_does_not_train_in_fp16() -> None:
 
 @pytest.fixture(scope="module")
 def early(examples: Examples, tmp_path_factory: pytest.TempPathFactory) -> Tuned:
-    """A training that stops early; nobody changes it."""
+    """A training that stops early; read-only."""
     return tuned(tmp_path_factory.mktemp("early"), examples, LAYERS, stopping(), validation=opposed_examples())
 
 

@@ -1,4 +1,4 @@
-"""What came of the claim, in words: verdicts, seeds, and what so many tests allow."""
+"""Conclusions on the claim in words: verdicts, seeds, and limits due to many tests."""
 
 from __future__ import annotations
 

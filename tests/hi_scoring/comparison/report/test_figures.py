@@ -1,4 +1,4 @@
-"""Plots of a comparison: what is significant is filled, what is not defined is absent, equal tables are equal bytes."""
+"""Plots of a comparison: significant shifts are filled, undefined ones absent, equal tables give equal bytes."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def written(folder: Path, one: Made) -> str:
 
 
 def rows_of(text: str) -> dict[str, list[str]]:
-    """Rows of the tables of a part by their first cell, the first of a name."""
+    """Rows of a part's tables by their first cell, the first row of each name."""
     rows: dict[str, list[str]] = {}
     for line in text.splitlines():
         if line.startswith("|"):
@@ -34,7 +34,7 @@ def rows_of(text: str) -> dict[str, list[str]]:
 
 
 def parts_of(text: str) -> dict[str, str]:
-    """What stands under each heading."""
+    """The text under each heading."""
     return {part.partition("\n")[0]: part for part in text.split("\n## ")}
 
 

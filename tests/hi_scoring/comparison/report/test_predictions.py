@@ -1,4 +1,4 @@
-"""What models say, side by side, from the files that cells leave."""
+"""Predictions of models side by side, from the files of cells."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def prediction(record_id: str, task: str, said: str, **judged: Any) -> dict[str,
 
 
 def saved(folder: Path, one: Comparison) -> Comparison:
-    """Save the cells of a comparison, each with four predictions that say whose they are."""
+    """Save the cells of a comparison, each with four predictions that name the cell."""
     for cell in (one.untuned, *(cell for cells in one.groups.values() for cell in cells)):
         table = pd.DataFrame(
             [

@@ -1,4 +1,4 @@
-"""What a report says of a comparison, in numbers: measures, what was tuned, settings."""
+"""Summary of a comparison in numbers: measures, what was tuned, settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attention and coverage cut in two."""
+"""Binarisation of attention and coverage."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ levels = st.lists(st.integers(0, 6).map(float), min_size=1, max_size=12)
     [
         ([0.5, 0.49, 1.0], [True, False, True]),
         ([0.1, 0.3, 0.2], [False, True, False]),  # none reaches half: the best-covered one
-        ([0.1, 0.3, 0.3], [False, True, False]),  # of equals the first
+        ([0.1, 0.3, 0.3], [False, True, False]),  # the first of equal ones
         ([0.0, 0.0, 0.0], [False, False, False]),
     ],
 )
@@ -42,12 +42,12 @@ def test_ascending_sorts_the_last_axis_lowest_first() -> None:
         ([4, 3, 2, 1], "mean", 2),
         ([9, 1, 1, 1], "mean", 1),
         ([2, 2, 2, 2], "mean", 0),
-        ([0.1] * 100, "mean", 0),  # their mean must not round to less than each of them
+        ([0.1] * 100, "mean", 0),  # their mean must not be rounded below each of them
         (list(range(10, 0, -1)), "quantile", 1),
         (list(range(20, 0, -1)), "quantile", 2),
         ([3, 2, 1], "quantile", 1),
         ([9, 8, 1, 1, 1], "otsu", 2),
-        ([2, 1, 0], "otsu", 1),  # both cuts part equally well: the higher
+        ([2, 1, 0], "otsu", 1),  # both thresholds separate equally well: the higher one
         ([2, 2, 2], "otsu", 0),
         ([5], "otsu", 0),
     ],

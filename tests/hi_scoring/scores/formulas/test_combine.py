@@ -1,4 +1,4 @@
-"""All scores of a sample over several views, against loops."""
+"""All scores of a sample over several views, compared with loops."""
 
 import math
 
@@ -13,7 +13,7 @@ from datasetkit.options.heads import BINARISATIONS, Binarisation, ScoreOptions
 from tests.hi_scoring.scores.formulas import references
 from tests.precision import TOLERANCE
 
-# Nine image tokens: a view of 2 x 2, a newline (token 4) that is in none, a view of 1 x 4.
+# Nine image tokens: a view of 2 x 2, a newline (token 4) in no view, a view of 1 x 4.
 VIEWS = [torch.tensor([[0, 1], [2, 3]]), torch.tensor([[5, 6, 7, 8]])]
 NAN = math.nan
 
@@ -152,7 +152,7 @@ def test_evidence_scores_of_two_views() -> None:
         "ram_relative_chance": [1 / 3, 1 / 3],
         "image_mass": [0.4, 0.9],
         "image_mass_chance": [0.5, 0.5],
-        "pointing": [0.0, 1 / 3],  # the first head looks at the newline most
+        "pointing": [0.0, 1 / 3],  # the first head attends most to the newline
         "pointing_chance": [1 / 3, 1 / 3],
         "entropy": [0.0, NAN],
     }

@@ -1,4 +1,4 @@
-"""Head Impact and its chance levels, against every choice written out."""
+"""Head Impact and its chance levels, compared with enumeration of every choice."""
 
 import math
 import random

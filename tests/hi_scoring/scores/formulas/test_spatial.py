@@ -1,4 +1,4 @@
-"""Where a head looks."""
+"""Where a head attends."""
 
 import math
 
@@ -32,7 +32,7 @@ maps = arrays.arrays(
         ([[9, 0, 9], [0, 0, 0], [9, 0, 9]], math.log(4)),
         ([[0.3, 0.3], [0.3, 0.3]], NAN),
         ([[0, 0], [0, 0]], NAN),
-        ([[100, 0, 13], [0, 0, 0], [0, 0, 0]], 0.0),  # 13 is above the mean, but by less than 5 % of the most
+        ([[100, 0, 13], [0, 0, 0], [0, 0, 0]], 0.0),  # 13 is above the mean, but by less than 5 % of the maximum
     ],
 )
 def test_entropy_of_small_maps(attention: list[list[float]], expected: float) -> None:

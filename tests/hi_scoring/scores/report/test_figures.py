@@ -1,4 +1,4 @@
-"""Plots of head scores: what is not defined is grey, equal scores are equal images."""
+"""Plots of head scores: undefined values are grey, equal scores give equal images."""
 
 from __future__ import annotations
 

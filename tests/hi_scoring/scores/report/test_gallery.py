@@ -1,4 +1,4 @@
-"""Images of what heads look at: each drawn pixel has the colour of the token that shows it."""
+"""Images of head attention: each drawn pixel has the colour of the token that shows it."""
 
 from __future__ import annotations
 

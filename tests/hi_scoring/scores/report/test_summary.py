@@ -1,4 +1,4 @@
-"""What a report says in numbers: each column once, and intervals that can be read."""
+"""Summary in numbers: each column once, and readable intervals."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_no_number_is_cut_in_a_terminal_of_80_columns(lead: str) -> None:
 
 
 def ranked(agreement: float) -> HeadScores:
-    """40 samples of 32 heads; at 0 they have no ranking in common, at 1 nothing else."""
+    """40 samples of 32 heads; at 0 they share no ranking, at 1 they share exactly one."""
     random = np.random.default_rng(0)
     samples = agreement * random.random((1, 4, 8)) + (1 - agreement) * random.random((40, 4, 8))
     return made({("hi", "response"): samples})
@@ -71,7 +71,7 @@ def test_a_weak_ranking_is_called_weak(agreement: float, is_weak: bool) -> None:
 
 def test_stability_is_compared_with_random_rankings() -> None:
     rows = {row.what: (row.tau, row.jaccard) for row in stability(ranked(0.5), "hi:response").rows}
-    # 5 of 32 heads twice at random: 25 / 32 in common on average.
+    # Two random choices of 5 of 32 heads: 25 / 32 in common on average.
     assert rows["two random rankings"] == ("0.000", "0.093")
 
 
