@@ -107,7 +107,7 @@ def test_what_is_not_defined_is_a_dash(tmp_path: Path) -> None:
     assert "nan" not in text
 
 
-def test_one_way_of_tuning_and_one_seed_need_no_more(tmp_path: Path) -> None:
+def test_one_configuration_and_one_seed_suffice(tmp_path: Path) -> None:
     text = written(tmp_path, made(("layers:1,3",), seeds=(0,), tests=("test",), metrics=("cider",)))
     assert "## Contrasts" not in text
     assert "The claim was not tested" in text

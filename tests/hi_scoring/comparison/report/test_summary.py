@@ -45,17 +45,17 @@ def test_settings_cover_bench_and_cells() -> None:
     assert told["adapter: targets"] == "q_proj, o_proj"
     assert told["scores: data: name"] == "base-train"
     assert told["tests: forgetting: sha256"] == "cd" * 32
-    assert told["ways of tuning"] == "top-layers:1, random-layers:1, bottom-layers:1, all"
+    assert told["configurations"] == "top-layers:1, random-layers:1, bottom-layers:1, all"
     assert told["seeds"] == "0, 1"
     assert told["draws of the bootstrap"] == "10,000, seed 0"
 
 
 @pytest.mark.parametrize(
-    ("seeds", "told"), [((0, 1), ", seeds 0, 1."), ((4,), ", seed 4 alone: seeds were not varied.")]
+    ("seeds", "told"), [((0, 1), ", seeds 0, 1."), ((4,), ", only seed 4: seeds were not varied.")]
 )
 def test_the_lead_names_seeds_and_test_sets(seeds: tuple[int, ...], told: str) -> None:
     found = made(seeds=seeds, metrics=("cider",))
     text = lead(found.comparison, found.description)
     assert told in text
-    assert text.startswith("4 ways of tuning on 13,640 examples of shifted-train")
+    assert text.startswith("4 configurations tuned on 13,640 examples of shifted-train")
     assert text.endswith("Tested on test-data (test, 40 samples) and forgetting-data (forgetting, 40 samples).")
