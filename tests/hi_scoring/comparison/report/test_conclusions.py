@@ -55,7 +55,7 @@ def test_rival_with_one_run_is_mentioned() -> None:
     part = replace(found, groups=groups)
     [one] = conclusions(part, contrasts_table(part))
     assert one.sentence.endswith("Seeds were not varied for all of them: another one may say otherwise.")
-    assert "ran once is silent" in method(shifts_table(part), contrasts_table(part))["seeds"]
+    assert "ran once does not show it" in method(shifts_table(part), contrasts_table(part))["seeds"]
 
 
 def test_too_many_tests_are_mentioned() -> None:
