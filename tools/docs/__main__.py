@@ -152,9 +152,10 @@ def results_page() -> str:
     """Return the page of what public functions return."""
     import_all()
     kinds = sorted(set(subclasses(Result)), key=lambda kind: kind.__name__)
-    public = [kind for kind in kinds if not kind.__name__.startswith("_") and ".cli." not in kind.__module__]
+    public: list[type[Any]] = [Result]
+    public += [kind for kind in kinds if not kind.__name__.startswith("_") and ".cli." not in kind.__module__]
     others = ["datasetkit.hi_scoring.HeadScores", "datasetkit.hi_scoring.SparsePlan", "datasetkit.hi_scoring.sparsify"]
-    names = [f"{kind.__module__}.{kind.__qualname__}" for kind in (Result, *public)]
+    names = [f"{kind.__module__}.{kind.__qualname__}" for kind in public]
     return "# Results\n\n" + "\n".join(map(directive, [*names, *others]))
 
 
@@ -187,7 +188,8 @@ def import_all() -> None:
 
 def subclasses(kind: type) -> Iterator[type[Any]]:
     """Yield all imported subclasses of a class."""
-    for found in kind.__subclasses__():
+    found: type[Any]
+    for found in type.__subclasses__(kind):
         yield found
         yield from subclasses(found)
 
