@@ -284,6 +284,11 @@ class Job:
                 f"{listed([f'{name} ({failed[name][1]})' for name in lost])}; the dataset is kept as it is (to build "
                 "without them, give another --out, or delete it)"
             )
+        before, now = (
+            sum(part.tally.kept["record"] for part in parts) for parts in (published.parts, store.whole.values())
+        )
+        if now < before:
+            logger.warning("%s held %s before, and now holds %d", self._folder.folder, counted(before, "record"), now)
 
     def _advance(self, entries: int, dropped: int) -> None:
         self._done += entries

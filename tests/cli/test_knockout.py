@@ -42,7 +42,7 @@ def test_tables_are_shown_and_lie_in_the_folder(scenes: Path, tmp_path: Path) ->
     code, shown, errors = run(*arguments)
     assert code == 0, errors
     lines = shown.splitlines()
-    assert lines[0].rstrip() == "largest falls of the answer's probability, %"
+    assert lines[0].rstrip() == "largest drops of the answer's probability, %"
     assert lines[2].split() == ["flow", "n", "layer", "change", "95", "%"]
     assert "question -> last" in shown
     assert "  beyond random edges" in shown
@@ -102,8 +102,8 @@ def test_ctrl_c_says_how_to_go_on(scenes: Path, tmp_path: Path) -> None:
     ("arguments", "told"),
     [
         (
-            ("--flows", "image->last"),
-            "--flows: 'image->last' is not a flow; give SOURCE->TARGET, each of",
+            ("--flows", "picture->last"),
+            "--flows: 'picture->last' is not a flow; give SOURCE->TARGET, each of",
         ),
         (("--flows", "image->last,image -> last"), "--flows: name each of them once"),
         (("--heads", "3"), "--heads: give layers and heads, both from 0, as 2.6,3.7 (came: '3')"),
