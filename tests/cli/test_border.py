@@ -27,7 +27,7 @@ from tests.processes import output_of
 
 RUN = CliRunner()
 FULL = OSError(errno.ENOSPC, "No space left on device")
-MEMORY = "memory ran out; give the command more, or have it hold fewer images at once"
+MEMORY = "memory ran out; give the command more memory, or use smaller batches"
 BUILD = ("build", "toyworld", "--preset", "none", "--size-px", "64")
 # A point is printed once the command listens: what comes before is Python's own start. A shell has its jobs in the
 # background ignore Ctrl-C, and everything that these start inherits that.
@@ -55,8 +55,8 @@ main()
         (pa.ArrowMemoryError("malloc of size 64 failed"), MEMORY, 1),
         (RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"), MEMORY, 1),
         (ImportError("libx.so: failed to map segment from shared object"), MEMORY, 1),
-        (RecursionError("maximum depth"), "something is nested too deeply to be read; --debug shows what", 1),
-        (UnicodeEncodeError("utf-8", "\udcff", 0, 1, "no"), "'\\udcff' is not text that UTF-8 can hold; rename it", 1),
+        (RecursionError("maximum depth"), "the input is nested too deeply; --debug shows where", 1),
+        (UnicodeEncodeError("utf-8", "\udcff", 0, 1, "no"), "'\\udcff' cannot be encoded as UTF-8; rename it", 1),
         (KeyboardInterrupt(), "interrupted", 130),
         (click.Abort(), "interrupted", 130),
         (StdoutError(BrokenPipeError(errno.EPIPE, "Broken pipe")), "", 141),
@@ -74,7 +74,7 @@ class OddError(Exception):
         raise ValueError("a\nb")
 
 
-@pytest.mark.parametrize("told", ["ValueError: a b", "OddError: without a text"])
+@pytest.mark.parametrize("told", ["ValueError: a b", "OddError: without a message"])
 def test_an_error_that_nobody_knows_says_where_it_came_from(told: str) -> None:
     with pytest.raises(ValueError, match="a\nb") as caught:
         first_line(OddError())

@@ -210,7 +210,7 @@ def test_ctrl_c_says_how_to_go_on(hub: HubServer, folder: Path, tmp_path: Path) 
     process.append(start("push", folder, NAME, env=hub.environment(tmp_path / "home")))
     _, errors = process[0].communicate(timeout=120)
     assert process[0].returncode == 130
-    assert errors.splitlines()[-1].startswith("interrupted; what was sent is kept.")
+    assert errors.splitlines()[-1].startswith("interrupted; files already sent are kept.")
     assert "Traceback" not in errors
     assert run(hub, folder, NAME)[0] == 0
     assert held(hub) == expected(hub, folder)

@@ -122,7 +122,7 @@ def test_ctrl_c_says_how_to_go_on(scenes: Path, tmp_path: Path) -> None:
             ("--positions", "answer"),
             "--positions: Input should be 'response', 'phrase', 'last' or 'generated'",
         ),
-        (("--positions", "last,last"), "--positions: name each of them once, not last, last"),
+        (("--positions", "last,last"), "--positions: name each item once, not last, last"),
         (("--positions", ""), "--positions: Input should be"),
         (("--prompt", ""), "--prompt: String should have at least 1 character (came: '')"),
         (("--device", "tpu9"), "device 'tpu9' cannot be used"),
@@ -131,7 +131,7 @@ def test_ctrl_c_says_how_to_go_on(scenes: Path, tmp_path: Path) -> None:
         (("--data", ""), "is not a folder, nor a dataset on the Hub"),
         (
             ("--revision", "main"),
-            "--revision: the model is on this machine and has no revisions; leave it out",
+            "--revision: a model on this machine has no revisions; leave this option out",
         ),
         (("--model", "/no/such/model"), "there is no folder /no/such/model"),
         (("--model", "toyworld:nothing"), "toyworld:nothing"),

@@ -55,7 +55,7 @@ def test_a_file_is_a_preset_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "error"),
-    [("- a", "holds a list"), ("a: [", "is not YAML")],
+    [("- a", "contains a list"), ("a: [", "is not YAML")],
 )
 def test_files_that_are_no_presets_are_refused(tmp_path: Path, text: str, error: str) -> None:
     path = tmp_path / "mine.yaml"

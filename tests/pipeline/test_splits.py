@@ -123,5 +123,5 @@ def test_a_retry_cuts_anew_or_leaves_all_as_it_was(tmp_path: Path, caplog: pytes
 
 
 def test_exact_shares_need_shares(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="splits_exact cuts shares, and there are none"):
+    with pytest.raises(RecipeError, match="splits_exact needs shares; give splits"):
         folder_recipe(tmp_path, splits_exact=True)

@@ -344,7 +344,7 @@ def test_errors_are_one_line(bucket: Bucket, scenes: Path, tmp_path: Path) -> No
         (("push", scenes, "ftp://host/x"), "ftp:// is not allowed"),
         (("push", scenes, "https://example.com/x"), "cannot be written to; give an address of abfs"),
         (("push", scenes, "s3:/bucket/x"), "was s3://bucket/x meant?"),
-        (("stats", address), f"{address} is not a folder on this machine; of a dataset elsewhere only verify works"),
+        (("stats", address), f"{address} is not a folder on this machine; only verify reads remote datasets"),
         (("export", scenes, "hf://datasets/user/x", "--to", "coco"), "where nothing but `datasetkit push FOLDER"),
         (
             ("push", scenes, address, "--replace", "x"),
