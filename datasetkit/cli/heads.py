@@ -28,7 +28,7 @@ Command = TypeVar("Command", bound=HeadsCommand)
 
 
 def score(options: ScoreCommand, screen: Screen) -> None:
-    """If interrupted, run the same command again to resume. Under torchrun or accelerate launch, processes share work."""
+    """If interrupted, run the same command again to resume. Works under torchrun and accelerate launch."""
     _run(run_score, options, screen, "rows")
 
 

@@ -45,7 +45,11 @@ main()
     ("error", "message", "code"),
     [
         (OutputError("two\nlines"), "two lines", 1),
-        (SourceFailedError("gone", "run it"), "gone; nothing is lost: when the source answers again, run it", 3),
+        (
+            SourceFailedError("gone", "run it"),
+            "gone; finished parts are kept; when the source answers again, run it",
+            3,
+        ),
         (click.UsageError("No such option '--x'."), "No such option '--x'", 2),
         (OSError(errno.ENOSPC, "No space left", "out/a"), "out/a: no space is left on the disk", 1),
         (FULL, "no space is left on the disk", 1),

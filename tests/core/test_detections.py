@@ -101,7 +101,7 @@ def test_regions_of_another_form_are_refused(changes: dict[str, Any], message: s
         ((region(1), region(1)), (), "in order"),
         ((region(0), region(1)), (1,), r"once; the numbers are \[0, 1, 1\]"),
         ((), (2, 2), "once"),
-        ((region(0), region(1, phrase_scores=(0.5,))), (), "all as many"),
+        ((region(0), region(1, phrase_scores=(0.5,))), (), "one score per phrase"),
     ],
 )
 def test_groundings_that_contradict_themselves_are_refused(

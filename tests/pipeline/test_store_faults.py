@@ -62,7 +62,7 @@ def test_a_store_that_fails_for_good_stops_a_build(
     assert code == 3
     assert told in lines[-1]
     again = shlex.join(["datasetkit", *arguments])
-    assert lines[-1].endswith(f"nothing is lost: when the source answers again, run: {again}")
+    assert lines[-1].endswith(f"finished parts are kept; when the source answers again, run: {again}")
     assert len(list((tmp_path / "out/.build").glob("part-*.json"))) <= 1, "parts with such failures are not finished"
     proxy.fault = None
     code, lines = run(bucket, proxy, *arguments)

@@ -111,9 +111,9 @@ def test_every_door_reads_the_same_address(hub: HubServer, scenes: Path) -> None
         assert len(dk.load(address, split="test")) == 2
     assert run("verify", f"HF://datasets/{NAME}@v1") == (0, f"{NAME}@v1 is sound\n", "")
     for read in (dk.open, dk.load):
-        with pytest.raises(AddressError, match="is the address of a model"):
+        with pytest.raises(AddressError, match="is a model"):
             read(f"hf://{NAME}")
-    with pytest.raises(AddressError, match="names the revision v1, and an option v2"):
+    with pytest.raises(AddressError, match="names the revision v1, but an option v2"):
         dk.load(f"{NAME}@v1", revision="v2")
 
 
@@ -122,7 +122,7 @@ def test_revisions_of_address_and_option_agree_or_contradict(hub: HubServer, sce
     address = f"hf://datasets/{NAME}@next"
     for options in ((), ("--revision", "next")):
         assert run("push", scenes, address, *options)[1].splitlines()[-1].endswith("/tree/next")
-    assert "names the revision next, and an option main" in run("push", scenes, address, "--revision", "main")[2]
+    assert "names the revision next, but an option main" in run("push", scenes, address, "--revision", "main")[2]
 
 
 def test_a_dry_run_names_what_would_be_refused_and_how_it_goes(hub: HubServer, scenes: Path) -> None:
@@ -252,7 +252,7 @@ def test_files_of_another_adapter_are_replaced_by_name_alone(hub: HubServer, tmp
     weights = repository.read("adapter_model.safetensors", "main")
     assert weights == (tmp_path / "next" / "adapter_model.safetensors").read_bytes()
     code, _, errors = run("push", tmp_path / "own", f"hf://datasets/{MODEL}", "--adapter")
-    assert (code, "is the address of a dataset, and this is about a model" in errors) == (1, True)
+    assert (code, "is a dataset, but a model is needed" in errors) == (1, True)
 
 
 def test_hidden_files_and_files_of_others_never_leave(hub: HubServer, own_scenes: Path) -> None:
