@@ -53,7 +53,7 @@ def load_yaml(text: str | bytes, first_line: int = 1) -> Any:
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + first_line
         raise DocumentError(
-            f"line {line}: the character #x{ord(text[error.position]):04x} is invalid in YAML"
+            f"line {line}: character #x{ord(text[error.position]):04x} is invalid in YAML"
         ) from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark

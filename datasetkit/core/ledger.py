@@ -65,7 +65,7 @@ class DropReason(Explained):
     LOW_CLEANING_IOU = "low_cleaning_iou", "cleaning removed or added too much of the mask"
     TOO_SMALL = "too_small", "the mask covers too little of the image"
     NAMED_BY_NO_PHRASE = "named_by_no_phrase", "no phrase of the description was linked to it"
-    NO_KEY_OBJECT = "no_key_object", "no object with a mask that a phrase names, so there is nothing for heads to attend to"
+    NO_KEY_OBJECT = "no_key_object", "no phrase names an object with a mask, so there is nothing for heads to attend to"
     SPECIAL_TOKEN = "special_token", "the text contains a special token of the model"
     TEXT_TOO_LONG = "text_too_long", "prompt, image and text together are longer than the model's context"
     NO_TOKENS = "no_tokens", "no token of the text is at any of the scored positions"
@@ -93,7 +93,7 @@ class NoticeKind(Explained):
     """Something about a kept record that users may want to know."""
 
     EXIF_ROTATED = "exif_rotated", "the image was re-encoded upright, as its EXIF orientation requires"
-    EXIF_REMOVED = "exif_removed", "the image was re-encoded without its EXIF data, which are broken and would make readers fail"
+    EXIF_REMOVED = "exif_removed", "re-encoded without its EXIF data, which are broken and would make readers fail"
     MASK_FRAME_ASSUMED_RAW = (
         "mask_frame_assumed_raw",
         "the masks fit the image before and after EXIF rotation; read as drawn before it",
@@ -106,7 +106,7 @@ class NoticeKind(Explained):
     )
     TEXT_REMOVED = (
         "text_removed",
-        "texts or a colour profile in the PNG that are longer than readers accept were removed; its pixels are unchanged",
+        "texts or a colour profile in the PNG, too long for readers, were removed; its pixels are unchanged",
     )
     END_ADDED = "end_added", "the JPEG lacked only its end marker, which was added"
     SIXTEEN_BIT_SCALED = "sixteen_bit_scaled", "the image has 16-bit pixels, which were scaled to 8 bit"
@@ -125,7 +125,7 @@ class NoticeKind(Explained):
     CAPTIONED = "captioned", "a model wrote the description"
     ID_RESPELLED = (
         "id_respelled",
-        "an id of the image or of an annotation was written like 7.0 and read as 7, or was missing and replaced by a number",
+        "an id of the image or an annotation was written like 7.0 and read as 7, or was missing and numbered",
     )
     SIZE_UNKNOWN = "size_unknown", "the source states no valid image size; its masks are assumed to fit the image"
     SEGMENTATION_RESPELLED = (

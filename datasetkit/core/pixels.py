@@ -53,7 +53,7 @@ def to_rgb(image: Image.Image, name: str, stated: int) -> tuple[Image.Image, Not
         return _sixteen_bit_to_rgb(image, name, stated)
     if image.mode in {"F", "La"}:
         raise UnusableError(
-            DropReason.UNSUPPORTED_PIXELS, f"{name} has pixels of mode {image.mode}, which have no unique meaning in 8 bit"
+            DropReason.UNSUPPORTED_PIXELS, f"{name} has pixels of mode {image.mode}, which cannot be converted to 8 bit"
         )
     if image.has_transparency_data:
         layer = image.convert("RGBA")

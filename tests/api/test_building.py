@@ -311,5 +311,5 @@ def test_a_source_says_what_it_passes_over(tmp_path: Path, item: Any) -> None:
 
 def test_a_recipe_of_objects_says_so(tmp_path: Path) -> None:
     dk.build(rows(1), tmp_path / "rows")
-    with pytest.raises(RecipeError, match="of a build from objects in Python"):
+    with pytest.raises(RecipeError, match="belongs to a build from Python objects"):
         dk.build(tmp_path / "rows" / "recipe.yaml", tmp_path / "again", root=tmp_path)

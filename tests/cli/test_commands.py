@@ -35,7 +35,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert code == 0
     assert "read 6, kept 6 (train 6)" in shown
     assert "\ndetections   read " in shown
-    assert "no annotation was kept" not in errors, "the source's masks gave way to those of the models"
+    assert "no annotation was kept" not in errors, "masks of the models replaced the source's masks"
     return out
 
 

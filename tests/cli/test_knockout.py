@@ -77,7 +77,7 @@ def test_tables_of_questions_beside_their_images_are_asked(scenes: Path, tmp_pat
     frame.to_csv(table, index=False) if suffix == ".csv" else frame.to_parquet(table)
     code, shown, errors = run("knockout", *QUICK, "--all", "--data", table, "--out", tmp_path / "out")
     assert code == 0, errors
-    assert "dropped   1: path_escapes (the image's name leads out of its folder)" in shown
+    assert "dropped   1: path_escapes (the image's name leads outside its folder)" in shown
     assert f"wrote {tmp_path / 'out'} (knockouts of {len(asked) - 1} questions)" in shown
 
 

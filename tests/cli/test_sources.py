@@ -110,7 +110,7 @@ def test_rows_that_name_images_without_holding_them_are_told_apart(tmp_path: Pat
     pq.write_table(table, tmp_path / "rows.parquet")
     code, _, errors = run("build", "parquet", tmp_path / "rows.parquet", "--out", tmp_path / "out")
     assert code == 1
-    assert "1 record: name_only (the row names its image but does not hold it; put the bytes" in errors
+    assert "1 record: name_only (the row names its image but does not contain it; put the bytes" in errors
     pq.write_table(pa.table({"image": ["a.png"], "text": ["A dog."]}), tmp_path / "rows.parquet")
     code, _, errors = run("build", "parquet", tmp_path / "rows.parquet", "--out", tmp_path / "other")
     assert code == 1

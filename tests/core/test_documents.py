@@ -39,7 +39,7 @@ PLAIN = st.recursive(
         ),
         ("a: 1\nb: 2\na: 3", "line 3, column 1: the key a is repeated"),
         ("a: 1\nb: {c: 1, 'c': 2}", "line 2, column 11: the key c is repeated"),
-        ("a: 1\nb: \0", "line 2: the character #x0000 is invalid in YAML"),
+        ("a: 1\nb: \0", "line 2: character #x0000 is invalid in YAML"),
         (b"a: 1\n\nb: \xff", "line 3: byte 0xff is not UTF-8; save it as UTF-8"),
         ("a: !!python/object:os.system x", "line 1, column 4: could not determine a constructor for the tag"),
         ("a: 2024-99-99", "line 1, column 4: 2024-99-99 cannot be read as timestamp"),

@@ -22,7 +22,7 @@ from tests.fuzz.stock import make
 from tests.hub.server import HubServer
 
 _LAST_EXIT_CODE = 3
-_NO_MESSAGES = ("error: unexpected", "error: memory ran out", "error: something is nested")
+_NO_MESSAGES = ("error: unexpected", "error: memory ran out", "error: the input is nested")
 _LONGEST_TOLD = 3000
 
 

@@ -95,7 +95,7 @@ def test_where_no_question_can_be_measured_one_line_says_why(tmp_path: Path) -> 
     for one in given:
         one["image"] = {"bytes": b"no image"}
     with pytest.raises(
-        OutputError, match=r"no question could be measured \(2 x not_an_image: no image format"
+        OutputError, match=r"no question could be measured \(2 x not_an_image: not in a supported"
     ) as caught:
         knock(tmp_path, questions_of(given))
     assert "\n" not in str(caught.value)
