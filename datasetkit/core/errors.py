@@ -125,5 +125,5 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error means that memory ran out, which torch, Pillow and the dynamic linker report differently."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    told = (error_text(error) or "").lower()
-    return any(words in told for words in _SHORT_OF_MEMORY)
+    text = (error_text(error) or "").lower()
+    return any(words in text for words in _SHORT_OF_MEMORY)

@@ -175,7 +175,7 @@ class KeyObject:
             f"object {self.id} is a key object but {self.status.value}; key objects are mentioned ones",
         )
         _require(not self.is_key or self.mask is not None, f"object {self.id} is a key object, but has no mask")
-        _require(self.mask is None or self.box is None, f"object {self.id} has a mask, which determines the box; leave out box")
+        _require(self.mask is None or self.box is None, f"object {self.id} has a mask, which determines its box; omit box")
         for name, box in (("source_bbox", self.source_bbox), ("box", self.box)):
             _require(
                 box is None or (len(box) == 4 and all(map(math.isfinite, box))),
@@ -241,11 +241,11 @@ class Phrase:
         _require(len(set(self.object_ids)) == len(self.object_ids), f"phrase {self.text!r} names an object twice")
         _require(
             bool(self.object_ids) == (self.status is PhraseStatus.MATCHED),
-            f"phrase {self.text!r} is {self.status.value}, names {self.object_ids}; only a matched one may name objects",
+            f"phrase {self.text!r} is {self.status.value}, names {self.object_ids}; only a matched one names objects",
         )
         _require(
             bool(self.candidates) <= (self.status is PhraseStatus.AMBIGUOUS),
-            f"phrase {self.text!r} is {self.status.value} but has candidates; only an ambiguous one may have them",
+            f"phrase {self.text!r} is {self.status.value} but has candidates; only an ambiguous one has them",
         )
         _require_unit("phrase score", self.score)
 

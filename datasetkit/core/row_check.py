@@ -31,7 +31,7 @@ class _Cell:
     """Rule for one value: whether it is allowed, and what is, in words."""
 
     allows: Callable[[Any], bool]
-    told: str
+    allowed: str
     is_nullable: bool = False
 
 
@@ -187,27 +187,27 @@ def check_row(row: Mapping[str, Any], *columns: str, is_whole: bool = False) -> 
 def _faults(value: Any, rule: _Rule, path: str, is_whole: bool) -> Iterator[str]:
     if value is None:
         if not rule.is_nullable:
-            yield f"{path} is null; give {_told(rule)}"
+            yield f"{path} is null; give {_allowed(rule)}"
     elif isinstance(rule, _Cell):
         if not rule.allows(value):
-            yield f"{path} is {_shown(value)}; give {_told(rule)}"
+            yield f"{path} is {_shown(value)}; give {_allowed(rule)}"
     elif isinstance(rule, _List):
         if not isinstance(value, list | tuple | np.ndarray):
-            yield f"{path} is {_shown(value)}; give {_told(rule)}"
+            yield f"{path} is {_shown(value)}; give {_allowed(rule)}"
             return
         for index, item in enumerate(value):
             yield from _faults(item, rule.of, f"{path}[{index}]", is_whole)
     elif not isinstance(value, Mapping):
-        yield f"{path} is {_shown(value)}; give {_told(rule)}"
+        yield f"{path} is {_shown(value)}; give {_allowed(rule)}"
     else:
         for name, inner in rule.of.items():
             if is_whole or name in value:
                 yield from _faults(value.get(name), inner, f"{path}.{name}", is_whole)
 
 
-def _told(rule: _Rule) -> str:
+def _allowed(rule: _Rule) -> str:
     if isinstance(rule, _Cell):
-        return f"{rule.told}, or null" if rule.is_nullable else rule.told
+        return f"{rule.allowed}, or null" if rule.is_nullable else rule.allowed
     return "a list" if isinstance(rule, _List) else f"a mapping of {', '.join(rule.of)}"
 
 

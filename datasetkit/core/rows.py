@@ -42,7 +42,7 @@ BoolArray = NDArray[np.bool_]
 Row = Any  # values by column; a pandas Series behaves like such a mapping
 _OUR_COLUMNS = ("image", "width", "height", "description", "objects", "phrases", "source", "record_id")
 _SHARD = re.compile(r"data/(?P<split>\w+)-\d{5}-of-\d{5}\.parquet")
-_MOST_TOLD = 400
+_MOST_SHOWN = 400
 _ONE_ROW = "give one row: dataset[0], frame.iloc[0] of a pandas frame, or table.to_pylist()[0] of an Arrow table"
 _NO_LIMITS = ImageLimits(max_bytes=2**31, max_pixels=MOST_PIXELS)
 
@@ -123,12 +123,12 @@ def _in_our_words(name: str, failure: type[BuiltFolderError] | type[HubError] | 
         HTTPError,
         datasets.exceptions.DatasetsError,
     ) as error:
-        told = f"{name} cannot be loaded: {one_line(error)[:_MOST_TOLD]}"
+        message = f"{name} cannot be loaded: {one_line(error)[:_MOST_SHOWN]}"
         if failure is HubError:
-            raise HubError(told, getattr(getattr(error, "response", None), "status_code", None)) from error
+            raise HubError(message, getattr(getattr(error, "response", None), "status_code", None)) from error
         if failure is None and isinstance(error, OSError):
             raise
-        raise BuiltFolderError(told) from error
+        raise BuiltFolderError(message) from error
 
 
 def _check_folder(name: str) -> None:

@@ -32,7 +32,7 @@ def open_store(address: str) -> tuple[Any, str]:
     try:
         store, path = fsspec.core.url_to_fs(address)
     except ImportError as error:
-        mend = "run: pip install 'datasetkit[s3]'" if protocol in S3_PROTOCOLS else with_hint(error)
+        fix = "run: pip install 'datasetkit[s3]'" if protocol in S3_PROTOCOLS else with_hint(error)
         raise MissingPackageError(f"{address} needs a package that is not installed; {fix}") from None
     except ValueError as error:
         raise AddressError(f"{address} cannot be opened: {with_hint(error)}") from error

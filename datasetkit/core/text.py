@@ -71,7 +71,7 @@ def error_text(error: BaseException) -> str | None:
     """Return the message of an error in one line; None if its ``__str__`` fails."""
     try:
         return one_line(error)
-    except Exception:  # noqa: BLE001 - errors of others may raise anything when they are shown
+    except Exception:  # noqa: BLE001 - ``__str__`` of foreign errors may raise anything
         return None
 
 

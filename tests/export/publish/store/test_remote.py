@@ -395,4 +395,4 @@ def test_without_the_package_the_command_is_told() -> None:
     program = "import sys; sys.modules['s3fs'] = None; from datasetkit.core.paths import as_place; as_place('s3://b/x').stat()"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
     error = done.stderr.splitlines()[-1]
-    assert error.endswith(": s3://b/x needs a package that is not here; run: pip install 'datasetkit[s3]'")
+    assert error.endswith(": s3://b/x needs a package that is not installed; run: pip install 'datasetkit[s3]'")
