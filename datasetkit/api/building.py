@@ -98,7 +98,9 @@ def build(
 def build_recipe(recipe: Recipe, run: RunOptions, on_progress: Callable[[Progress], None] = lambda _: None) -> Built:
     """Build from a recipe; see :func:`build`."""
     if _knows_only_scenes(recipe):
-        logger.warning("the toyworld models were trained on rendered scenes only; their output for other images is meaningless")
+        logger.warning(
+            "the toyworld models were trained on rendered scenes only; their output for other images is meaningless"
+        )
     started = time.monotonic()
     manifest = build_parts(recipe, run, on_progress)
     tally = manifest.tally
@@ -106,9 +108,13 @@ def build_recipe(recipe: Recipe, run: RunOptions, on_progress: Callable[[Progres
         most = tally.dropped["record"].most_common(1)
         why = "; ".join(f"{counted(n, 'record')}: {reason} ({reason.explanation})" for reason, n in most)
         raise OutputError(
-            f"none of the {tally.read['record']:,} records that were read was kept; {why or 'the source is empty'}; "
+            f"no record was kept (read: {tally.read['record']:,}); {why or 'the source is empty'}; "
             f"{run.out / LEDGER_NAME} lists every one"
-            + ("; --retry-failed reads those again that may succeed later" if any(map(is_failed, manifest.parts)) else "")
+            + (
+                "; --retry-failed reads those again that may succeed later"
+                if any(map(is_failed, manifest.parts))
+                else ""
+            )
         )
     logger.info("built in %s", duration(time.monotonic() - started))
     return Built(run.out)
@@ -140,7 +146,9 @@ def _take(kind: type[SourceOptions], given: dict[str, Any], **first: Any) -> Sou
     _refuse_unknown(given, BuildOptions, kind)
     for name in first.keys() & given.keys() & kind.model_fields.keys():
         if given.pop(name) != first[name]:
-            raise RecipeError(f"{name} is given twice: the source already sets it to {first[name]!r}; leave the option out")
+            raise RecipeError(
+                f"{name} is given twice: the source already sets it to {first[name]!r}; leave the option out"
+            )
     own = {name: given.pop(name) for name in kind.model_fields if name in given and name not in first}
     return kind.checked({**{name: first[name] for name in kind.model_fields if name in first}, **own})
 

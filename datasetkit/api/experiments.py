@@ -70,7 +70,7 @@ def run_knockout(command: KnockoutCommand, on_progress: OnProgress) -> Knockouts
     folder = folder_of(command, "knockouts", subject, told)
     if command.window >= subject.shape[0]:
         tell(
-            f"--window {command.window}: the model has {subject.shape[0]} layers, so most of them are blocked around each "
+            f"--window {command.window}: the model has {subject.shape[0]} layers, so most are blocked around each "
             "layer; a narrower window locates the flow of information",
             logging.WARNING,
         )

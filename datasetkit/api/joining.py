@@ -44,7 +44,9 @@ def run_report(command: ReportCommand) -> JoinedReport:
     """Run a report command; see :func:`report`."""
     for folder in command.folders:
         if not folder.is_dir():
-            raise BuiltFolderError(f"there is no folder {folder}; give result folders of score, ablate and the other commands")
+            raise BuiltFolderError(
+                f"there is no folder {folder}; give result folders, such as those of score or ablate"
+            )
     from datasetkit.hi_scoring.joined.claims import claims
     from datasetkit.hi_scoring.joined.folders import read_folders
     from datasetkit.hi_scoring.joined.page import write_page

@@ -120,16 +120,14 @@ def _shape_of(model: str) -> tuple[int, int] | None:
 def _check_selection(text: str, shape: tuple[int, int] | None, *, has_scores: bool) -> None:
     match = RANKED.fullmatch(text)
     if match is not None and not has_scores:
-        raise RecipeError(
-            f"{text} needs head scores; give those of the model, or select all or layers:1,5"
-        )
+        raise RecipeError(f"{text} needs head scores; give those of the model, or select all or layers:1,5")
     if shape is None:
         return
     if match is not None:
         most = (shape[0] if match["unit"] == "layers" else shape[0] * shape[1]) // 2
         if not 1 <= int(match["k"]) <= most:
             raise RecipeError(
-                f"{text} asks for {match['k']}; the model has {shape[0]} layers of {shape[1]} heads, so K must be 1 to {most}, "
+                f"{text}: the model has {shape[0]} layers of {shape[1]} heads, so K must be from 1 to {most}, "
                 "so that the highest and the lowest do not overlap"
             )
     elif (layers := GIVEN_LAYERS.fullmatch(text)) and max(map(int, layers[1].split(","))) >= shape[0]:
@@ -170,7 +168,7 @@ def warn_of_toyworld(subject: Subject, name: str, *, is_rendered: bool) -> None:
     """Log a warning if the shipped model gets images that it was not made for."""
     if subject.name.startswith(PREFIX) and not is_rendered:
         tell(
-            f"{subject.name} was trained on rendered scenes only, and {name} contains other images, for which its output is "
+            f"{subject.name} was trained on rendered scenes only; for the images of {name}, its output is "
             "meaningless; give another --model",
             logging.WARNING,
         )

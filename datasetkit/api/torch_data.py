@@ -92,10 +92,10 @@ class KeyObjectDataset(torch.utils.data.Dataset[Sample]):
     ) -> None:
         if not isinstance(dataset, datasets.Dataset):
             raise TypeError(
-                f"dataset is a {type(dataset).__name__}; give the result of datasetkit.load(..., split=...), not streamed"
+                f"dataset is a {type(dataset).__name__}; give that of datasetkit.load(..., split=...), not streamed"
             )
         if size_px is not None and (not isinstance(size_px, int) or size_px < 1):
-            raise ValueError(f"size_px is {size_px}; give an integer of at least 1, or None to keep the size of each image")
+            raise ValueError(f"size_px is {size_px}; give a positive integer, or None to keep the size of each image")
         self._dataset = dataset.select_columns(list(_COLUMNS)).with_format(None)
         self._size_px = size_px
         self._transform = transform
@@ -133,7 +133,7 @@ class KeyObjectDataset(torch.utils.data.Dataset[Sample]):
         changed = self._transform(image)
         if changed.ndim != 3 or changed.shape[1:] != image.shape[1:]:
             raise ValueError(
-                f"the transform changed shape {tuple(image.shape)} to {tuple(changed.shape)}, which the masks do not fit; "
+                f"the transform changed {tuple(image.shape)} to {tuple(changed.shape)}, which the masks do not fit; "
                 "keep height and width, and give size_px to resize both"
             )
         return changed

@@ -52,9 +52,7 @@ def load_yaml(text: str | bytes, first_line: int = 1) -> Any:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of SafeLoader
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + first_line
-        raise DocumentError(
-            f"line {line}: character #x{ord(text[error.position]):04x} is invalid in YAML"
-        ) from None
+        raise DocumentError(f"line {line}: character #x{ord(text[error.position]):04x} is invalid in YAML") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = "" if mark is None else f"line {mark.line + first_line}, column {mark.column + 1}: "

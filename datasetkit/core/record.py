@@ -175,7 +175,7 @@ class KeyObject:
             f"object {self.id} is a key object but {self.status.value}; key objects are mentioned ones",
         )
         _require(not self.is_key or self.mask is not None, f"object {self.id} is a key object, but has no mask")
-        _require(self.mask is None or self.box is None, f"object {self.id} has a mask, which determines its box; omit box")
+        _require(self.mask is None or self.box is None, f"object {self.id} has a mask, which has its box; omit box")
         for name, box in (("source_bbox", self.source_bbox), ("box", self.box)):
             _require(
                 box is None or (len(box) == 4 and all(map(math.isfinite, box))),

@@ -311,7 +311,7 @@ def _size_hw(row: Row) -> tuple[int, int]:
     try:
         return int(_column(row, "height")), int(_column(row, "width"))
     except (TypeError, ValueError) as error:
-        raise RecordError(f"height and width of this {type(row).__name__} are not single numbers; {_ONE_ROW}") from error
+        raise RecordError(f"height and width of this {type(row).__name__} are not numbers; {_ONE_ROW}") from error
 
 
 @contextmanager
@@ -322,7 +322,7 @@ def _as_rows_are() -> Iterator[None]:
     except DatasetkitError:
         raise
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise RecordError(f"an object or a phrase of the row does not have the schema of datasetkit: {error!r}") from error
+        raise RecordError(f"an object or a phrase of the row does not fit the schema: {error!r}") from error
 
 
 def _items(row: Row, name: str) -> Sequence[Mapping[str, Any]]:

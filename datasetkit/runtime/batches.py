@@ -1,4 +1,4 @@
-"""Batches that shrink when memory runs out. Owns the halving, and the handling of an item that does not fit by itself."""
+"""Batches that shrink when memory runs out. Owns the halving, and the error of an item that does not fit by itself."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Batches(Generic[Item, Result]):
             elif len(batch) > 1:
                 self.size = len(batch) // 2
             else:
-                results.append(UnusableError(DropReason.OUT_OF_MEMORY, "not enough memory even for this image by itself"))
+                results.append(UnusableError(DropReason.OUT_OF_MEMORY, "not enough memory for this single image"))
         return results
 
     def _attempt(self, batch: Sequence[Item]) -> Sequence[Result | UnusableError] | None:

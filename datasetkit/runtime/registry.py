@@ -177,7 +177,7 @@ class Registry:
 
 
 def is_dotted(name: str) -> bool:
-    """Return whether a name is a class, written ``package.module:Class``; shipped models are called ``toyworld:NAME``."""
+    """Return whether a name is a class, as ``package.module:Class``; shipped models are called ``toyworld:NAME``."""
     return bool(_DOTTED.fullmatch(name)) and not name.startswith(PREFIX)
 
 
@@ -199,7 +199,7 @@ def _source_digest(path: str) -> str | None:
     module = path.partition(":")[0]
     try:
         spec = sys.modules[module].__spec__ if module in sys.modules else find_spec(module)
-    except Exception:  # noqa: BLE001 - a package that the module lies in is imported, and may raise anything
+    except Exception:  # noqa: BLE001 - the package of the module is imported, and may raise anything
         return None
     file = None if spec is None or spec.origin is None else Path(spec.origin)
     return file_sha256(file) if file is not None and file.is_file() else None

@@ -152,7 +152,7 @@ def test_masks_that_a_source_has_are_not_lost_by_accident(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("source", "options", "error", "message"),
     [
-        ("nowhere/at/all", {}, SourceError, "is not a path, nor a source; give one of coco, folder"),
+        ("nowhere/at/all", {}, SourceError, "is neither an existing path nor a source; give a path, or one of coco"),
         (Long, {}, SourceError, "is not a source; give an object, a path, or the name of a class"),
         (None, {}, SourceError, "None is not a source"),
         ("folder", {"path": "x"}, RecipeError, "there is no option path; known: allow_code"),
@@ -160,7 +160,7 @@ def test_masks_that_a_source_has_are_not_lost_by_accident(tmp_path: Path) -> Non
         ([], {}, SourceError, "a list is not a sequence of rows, or empty"),
         ([{"text": "x"}], {}, SourceError, "has no column of encoded images"),
         ([3], {}, SourceError, "rows are of type int; give mappings"),
-        ("user/name@v1", {"revision": "v2"}, RecipeError, "revision is given twice: 'v1' by the source itself"),
+        ("user/name@v1", {"revision": "v2"}, RecipeError, "revision is given twice: the source already sets it"),
         (rows(1), {"colour": 1}, RecipeError, "there is no option colour; known: allow_code, captioner"),
         (rows(1), {"limit": 0}, RecipeError, "limit: Input should be greater than or equal to 1"),
         (rows(1), {"detector": object(), "segmenter": TableSegmenter()}, PluginError, "has no method detect"),
@@ -261,7 +261,7 @@ def test_options_of_the_source_of_a_path_are_taken(tmp_path: Path) -> None:
     pq.write_table(pa.table({"image": [make_image(1)], "a": ["x"], "b": ["y"]}), tmp_path / "rows.parquet")
     dk.build(tmp_path / "rows.parquet", tmp_path / "rows", text_column="b", split="test")
     assert [record.description for record in records(tmp_path / "rows").values()] == ["y"]
-    with pytest.raises(RecipeError, match="root is for the paths of a recipe's file"):
+    with pytest.raises(RecipeError, match="root is for paths in a recipe file"):
         dk.build(folder, tmp_path / "other", root=tmp_path)
 
 

@@ -91,9 +91,9 @@ def test_a_transform_changes_values_and_nothing_else(loaded: datasets.Dataset) -
     assert dataset[0]["image"].dtype == torch.float32
     assert dataset[0]["image"].max() <= 1
     turned = KeyObjectDataset(loaded, transform=lambda image: image.transpose(1, 2))
-    with pytest.raises(ValueError, match="the masks no longer fit"):
+    with pytest.raises(ValueError, match="the masks do not fit"):
         turned[0]
-    with pytest.raises(ValueError, match=r"size_px is \(3, 4\); give one number from 1 on"):
+    with pytest.raises(ValueError, match=r"size_px is \(3, 4\); give a positive integer"):
         KeyObjectDataset(loaded, size_px=(3, 4))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="size_px is 0"):
         KeyObjectDataset(loaded, size_px=0)

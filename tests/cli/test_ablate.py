@@ -110,7 +110,7 @@ def test_a_ranking_by_the_rows_that_are_asked_is_told_and_overwrite_measures_ane
     assert code == 0, errors
     [told] = [line for line in errors.splitlines() if "warning" in line]
     assert told == (
-        "warning: heads were scored by hi:phrase, image_mass:last on rows that are asked here, so they are chosen and "
+        "warning: heads were scored by hi:phrase, image_mass:last on the same rows, so they are chosen and "
         "tested on the same data; score another split"
     )
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "conditions").iterdir()}

@@ -116,8 +116,8 @@ def test_a_build_that_keeps_nothing_says_so(tmp_path: Path) -> None:
     (tmp_path / "images" / "a.jpg").write_text("no image")
     code, _, errors = run("build", "folder", tmp_path / "images", "--out", tmp_path / "out")
     assert code == 1
-    assert "no record was kept of 1 that were read; 1 record: not_an_image" in errors
-    assert errors.endswith("ledger.jsonl has every one; --retry-failed reads again what may pass later\n")
+    assert "no record was kept (read: 1); 1 record: not_an_image" in errors
+    assert errors.endswith("ledger.jsonl lists every one; --retry-failed reads those again that may succeed later\n")
     assert json.loads((tmp_path / "out" / "ledger.jsonl").read_text())["reason"] == "not_an_image"
 
 

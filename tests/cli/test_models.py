@@ -22,7 +22,9 @@ pytestmark = pytest.mark.slow
 RUN = CliRunner()
 TINY = ("--size-px", 64, "--count", 3, "--scene-split", "test", "--no-overlay")
 ON_CPU = ("--device", "cpu")
-SCENES_ONLY = "warning: the toyworld models know rendered scenes only; on other images they mean nothing\n"
+SCENES_ONLY = (
+    "warning: the toyworld models were trained on rendered scenes only; their output for other images is meaningless\n"
+)
 
 
 @pytest.fixture(scope="module", autouse=True)

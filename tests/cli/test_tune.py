@@ -107,7 +107,9 @@ def test_a_comparison_grows_and_its_shards_report_when_all_are_done(
     selections = ("--select", "top-layers:1", "--select", "random-heads:2")
     code, shown, told = run(*arguments, *selections, "--seeds", "0", "--shard", "2/2")
     assert (code, shown) == (0, ""), told
-    assert told.splitlines()[-1] == f"this shard is done; {Path('tuned/toyworld-vlm--scenes')} reports when all are"
+    assert told.splitlines()[-1] == (
+        f"this shard is done; the report is written to {Path('tuned/toyworld-vlm--scenes')} when all shards are"
+    )
     assert run(*arguments, *selections, "--seeds", "0", "--shard", "1/2")[0] == 0
     code, _, told = run(*arguments, "--select", "top-layers:1", "--seeds", "0, 4", "--set", "lora_dropout=.1")
     assert (code, told.splitlines()[-1][:40]) == (1, "error: LORA has no setting lora_dropout;"), told
@@ -145,7 +147,7 @@ def test_fields_of_peft_and_rows_that_cannot_be_used(scenes: Path, tmp_path: Pat
     )
     code, _, told = run("tune", *options, *fields, "--forgetting", scenes, "--forgetting-split", "train", "--out", out)
     assert code == 0, told
-    assert re.findall(r"train: rows that cannot be used: 1, truncated \(.*\)", told)
+    assert re.findall(r"train: unusable rows: 1, truncated \(.*\)", told)
     assert "forgetting: 2 rows of split train of scenes" in told
     config = json.loads((out / "cells" / "all--seed-0" / "adapter" / "adapter_config.json").read_bytes())
     assert config["use_rslora"] is True
@@ -282,7 +284,7 @@ def test_shards_and_seeds_are_refused_before_rows_are_read(
         (("--layer-score", "0"), "0"),
         (
             ("--select", "top-layers:9"),
-            "top-layers:9 asks for 9; the model has 4 layers of 8 heads, so 1 to 2 can be chosen",
+            "top-layers:9: the model has 4 layers of 8 heads, so K must be from 1 to 2",
         ),
         (("--select", "top-heads:1", "--method", "LOHA"), "LOHA cannot be confined to heads"),
     ],
