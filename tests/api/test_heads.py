@@ -97,7 +97,7 @@ def test_other_weights_and_other_rows_are_other_results(tmp_path: Path) -> None:
     [
         ({"positons": "last"}, RecipeError, "positons: there is no such option; known: batch, binarisation, by, "),
         ({"by": "hi"}, RecipeError, "by: give SCORE:POSITIONS"),
-        ({"revision": "main"}, RecipeError, "revision: the model is on this machine"),
+        ({"revision": "main"}, RecipeError, "revision: a model on this machine"),
         ({"data": 3}, SourceError, "rows are a int; give a name, a folder, a datasets.Dataset or a list"),
         ({"data": [{"image": b""}]}, SourceError, "list has no column description or caption or text"),
         ({"model": "train"}, ModelError, "LlavaForConditionalGeneration is in training mode"),
@@ -119,7 +119,7 @@ def test_toyworld_of_other_images_is_a_warning(
 ) -> None:
     with caplog.at_level(logging.WARNING, "datasetkit"), pytest.raises(RecipeError, match=r"--by|by: "):
         score("toyworld:vlm", data, tmp_path / "out", by="hi:phrase" if is_told else "hi:phrases")
-    assert ("toyworld:vlm knows rendered scenes only" in caplog.text) is is_told
+    assert ("toyworld:vlm was trained on rendered scenes only" in caplog.text) is is_told
 
 
 @pytest.mark.slow

@@ -122,7 +122,7 @@ def test_a_batch_is_padded_and_marked(loaded: datasets.Dataset, workers: int) ->
 
 def test_what_is_no_split_of_rows_is_refused(loaded: datasets.Dataset) -> None:
     for dataset in ("coco", datasets.DatasetDict({"train": loaded}), loaded.to_iterable_dataset()):
-        with pytest.raises(TypeError, match=f"dataset is a {type(dataset).__name__}; give what datasetkit.load"):
+        with pytest.raises(TypeError, match=f"dataset is a {type(dataset).__name__}; give that of datasetkit.load"):
             KeyObjectDataset(dataset)
 
 

@@ -32,7 +32,7 @@ def test_absolute_names_and_such_as_climb_lead_out(tmp_path: Path, name: str, ex
         if not expected:
             assert path_inside(folder, name) == folder / name
             continue
-        with pytest.raises(UnusableError, match="must be a path below the folder that it belongs to") as caught:
+        with pytest.raises(UnusableError, match="must be a path inside the folder that it belongs to") as caught:
             path_inside(folder, name)
         assert caught.value.reason == DropReason.PATH_ESCAPES
 

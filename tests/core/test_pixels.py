@@ -199,7 +199,7 @@ def test_a_colour_profile_stays_with_colours_of_its_kind() -> None:
 def test_what_swells_beyond_the_limit_is_dropped() -> None:
     chance = np.random.default_rng(0)
     data = encode(Image.fromarray(chance.integers(0, 256, (40, 40, 4), dtype=np.uint8)), "WEBP", quality=1)
-    with pytest.raises(UnusableError, match="when it is encoded again; at most 3,000") as caught:
+    with pytest.raises(UnusableError, match="after it is encoded again; at most 3,000") as caught:
         load_image(data, "noise.webp", ImageLimits(max_bytes=3000))
     assert caught.value.reason is DropReason.TOO_MANY_BYTES
 
