@@ -139,7 +139,7 @@ def _check_destination(folder: Path, destination: Path, *, overwrite: bool) -> N
         raise OutputError(f"{destination} is not empty; give another DEST, or --overwrite to replace an earlier export")
     foreign = sorted(set(_files(destination)) - _exported_files(destination))
     if foreign:
-        told = ", ".join(map(repr, foreign[:_MOST_NAMES]))
+        names = ", ".join(map(repr, foreign[:_MOST_NAMES]))
         more = f" and {len(foreign) - _MOST_NAMES} more" if len(foreign) > _MOST_NAMES else ""
         raise OutputError(
             f"{destination} contains {names}{more}, which no export wrote; move that away, or give another DEST"

@@ -114,7 +114,7 @@ def test_a_build_that_was_cut_short_is_a_fault(built: Path) -> None:
         (["preview", "BUILT", "--limit", "0"], "--limit: Input should be greater than or equal to 1"),
         (["export", "BUILT", "out", "--to", "voc"], "no format is called 'voc'; known: coco, imagefolder, labelstudio"),
         (["export", "BUILT", "out", "--to", "coco", "--split", "dev"], "has no split 'dev'; it has train"),
-        (["export", "BUILT", "BUILT/out", "--to", "coco"], "lie in each other"),
+        (["export", "BUILT", "BUILT/out", "--to", "coco"], "is inside the other"),
         (["push", "BUILT", "s3://bucket/x", "--token", "hf_secret"], "are for the Hub"),
         (["push", "BUILT", "user/name", "--create-pr", "--tag", "v1"], "--tag do not go with it"),
         (["push", "BUILT", "user/name", "--commit-message", ""], "--commit-message: String should have at least 1"),

@@ -65,7 +65,7 @@ def test_a_shard_with_other_bytes_than_the_manifest_says_is_not_exported(tmp_pat
     place = data.index(rows[0]["image"]["bytes"]) + len(rows[0]["image"]["bytes"]) // 2
     data[place] ^= 1
     shard.write_bytes(data)
-    with pytest.raises(BuiltFolderError, match=r"00001\.parquet does not hold what the manifest says; `datasetkit"):
+    with pytest.raises(BuiltFolderError, match=r"00001\.parquet does not match the manifest; `datasetkit"):
         export_folder(tmp_path / "in", name, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
@@ -81,7 +81,7 @@ def test_only_exports_are_replaced(small: Path, tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.mkdir()
     (precious / "thesis.txt").write_text("all of it")
-    with pytest.raises(OutputError, match="holds something that is no export"):
+    with pytest.raises(OutputError, match="contains something else than an export"):
         export_folder(small, "coco", precious, overwrite=True)
     with pytest.raises(OutputError, match="is no folder"):
         export_folder(small, "coco", precious / "thesis.txt", overwrite=True)
@@ -120,7 +120,7 @@ def test_a_marker_that_names_no_files_gives_nothing_away(small: Path, tmp_path: 
     out = tmp_path / "out"
     out.mkdir()
     (out / ".datasetkit-export.json").write_text(text)
-    with pytest.raises(OutputError, match="does not name the files of an export"):
+    with pytest.raises(OutputError, match="does not list the files of an export"):
         export_folder(small, "coco", out, overwrite=True)
     assert contents(out) == {".datasetkit-export.json": text.encode()}
 
@@ -155,7 +155,7 @@ def test_an_export_that_fails_keeps_the_earlier_one(small: Path, tmp_path: Path)
 @pytest.mark.parametrize("place", [".", "..", "data/coco"])
 def test_no_export_into_the_build_or_around_it(small: Path, place: str) -> None:
     before = contents(small)
-    with pytest.raises(OutputError, match="lie in each other"):
+    with pytest.raises(OutputError, match="is inside the other"):
         export_folder(small, "coco", small / place, overwrite=True)
     assert contents(small) == before
 
@@ -164,7 +164,7 @@ def test_no_export_into_the_build_or_around_it(small: Path, place: str) -> None:
 def test_a_destination_needs_a_name(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     (tmp_path / "here" / "x").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "here")
-    with pytest.raises(OutputError, match=f"ends in no name; write it as {tmp_path / 'here'}$"):
+    with pytest.raises(OutputError, match=f"does not end in a name; write it as {tmp_path / 'here'}$"):
         export_folder(small, "coco", Path(place), overwrite=True)
 
 
@@ -212,7 +212,7 @@ def test_the_command_prints_what_was_written_and_lost(small: Path, tmp_path: Pat
     assert lines[:3] == ["records      5", "images       4", "objects      9"]
     assert lines[3].startswith("lost         3 crowds, left out: ")
     assert lines[-2:] == [
-        "mean IoU     1.000000 (polygons, filled again, with the masks)",
+        "mean IoU     1.000000 (of filled polygons and masks)",
         f"wrote        {tmp_path / 'out'}",
     ]
     again = CliRunner().invoke(app, ["export", str(small), str(tmp_path / "out"), "--to", "coco", "--split", "test"])

@@ -275,7 +275,7 @@ def test_an_export_is_the_one_that_is_made_here(bucket: Bucket, scenes: Path, tm
     assert bucket.contents("exports/coco").keys() == {*local(tmp_path / "yolo"), "mine.txt"}
     bucket.write("strange/mine.txt", b"mine")
     arguments = ("export", scenes, bucket.address("strange"), "--to", "coco", "--overwrite")
-    assert "holds something that is no export" in run(*arguments)[2]
+    assert "contains something else than an export" in run(*arguments)[2]
 
 
 def test_an_export_that_is_cut_short_is_made_again(
