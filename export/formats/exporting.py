@@ -64,7 +64,7 @@ def export_folder(
         value = {"format": format_name} | asdict(result) | {"files": [*_files(partial), EXPORT_MARKER]}
         del value["destination"]  # it may be moved
         write_text(partial / EXPORT_MARKER, json.dumps(value, indent=1) + "\n")
-        _check_destination(folder, destination, overwrite=overwrite)  # again, as files may have appeared there meanwhile
+        _check_destination(folder, destination, overwrite=overwrite)  # again: files may have appeared meanwhile
         if destination.exists():
             destination.replace(temporary / _OLD)
         partial.replace(destination)

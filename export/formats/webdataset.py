@@ -34,7 +34,7 @@ _MEANINGS = {
     "covered_objects": "objects that others cover completely in KEY.ids.png; KEY.json has the complete masks",
     "objects_without_mask": "objects without a mask, which KEY.ids.png does not show; KEY.json has them",
     "categories": "categories of the source's label map, which shards cannot represent; objects have their names",
-    "renamed_pictures": "images of other formats than JPEG, named .jpg in a dataset of several formats; bytes unchanged",
+    "renamed_pictures": "images of other formats than JPEG, named .jpg as formats differ; bytes unchanged",
 }
 
 

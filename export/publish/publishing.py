@@ -1,4 +1,4 @@
-"""The only way to publish a folder. Owns the options of each kind of destination, and the results of pushes to stores."""
+"""The only way to publish a folder. Owns the options of each kind of destination, and results of pushes to stores."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ class HubCaller:
                     raise self._error(failure, doing, attempt) from error
             except (AttributeError, LookupError, TypeError) as error:
                 # From huggingface_hub, if a response is JSON of an unexpected shape.
-                answer = f"the Hub's response does not fit the request ({type(error).__name__}: {self._cut(str(error))})"
+                answer = f"the response does not fit the request ({type(error).__name__}: {self._cut(str(error))})"
                 raise HubError(f"{doing}: {answer}; run the same command again later") from error
             _LOG.warning("%s: %s; waiting %.1f s", doing, self._tell(failure), wait)
             time.sleep(wait)
@@ -147,7 +147,7 @@ class HubCaller:
         """Describe the response of the Hub, or that there was none, in a few words."""
         if isinstance(error, HfHubHTTPError):
             said = self._cut(error.server_message or error.response.reason_phrase)
-            return f"the Hub responded {error.response.status_code} ({said})"
+            return f"the Hub answered {error.response.status_code} ({said})"
         if _is_no_room(error):
             return f"the local file cannot be written: {error.strerror}"
         if isinstance(error, HTTPError | OSError):

@@ -51,7 +51,7 @@ class Contents(ABC):
 
         """
 
-    def check_others(self, others: Iterable[str], repo_id: str) -> None:  # noqa: B027 - files next to an adapter never mix
+    def check_others(self, others: Iterable[str], repo_id: str) -> None:  # noqa: B027 - those of an adapter never mix
         """Refuse foreign files, unless they are replaced, that would mix with those of the folder.
 
         Raises:

@@ -233,6 +233,6 @@ def _read_back(repository: HubRepository, commit: str, changes: Changes, papers:
             wrong += [] if repository.read_file(file.path, commit) == file.read() else [file.path]
     if wrong:
         raise HubError(
-            f"commit {commit[:12]} of {repository.repo_id} differs from what was sent: {', '.join(wrong[:5])} ({len(wrong)} "
-            "in all); a .gitignore there may leave files out. Push again"
+            f"commit {commit[:12]} of {repository.repo_id} differs from what was sent: {', '.join(wrong[:5])} "
+            f"({len(wrong)} in all); a .gitignore there may leave files out. Push again"
         )

@@ -274,7 +274,7 @@ class Upload(CommitOperationAdd):
 
     @property
     def was_sent(self) -> bool:
-        """Whether the bytes were sent: False if the storage of the Hub had them (unknown for xet, which sends parts)."""
+        """Whether the bytes were sent: False if the Hub's storage had them (unknown for xet, which sends parts)."""
         return self._was_read or uses_xet()
 
     @contextmanager

@@ -125,4 +125,6 @@ def send(
     wrong = [file.path for file in difference.files if listed.get(file.path) != file.size_bytes]
     wrong += [path for path in difference.deletions if path in listed]
     if wrong:
-        raise OutputError(f"{place} differs from what was sent: {', '.join(wrong[:5])} ({len(wrong)} in all); push again")
+        raise OutputError(
+            f"{place} differs from the sent files: {', '.join(wrong[:5])} ({len(wrong)} in all); push again"
+        )

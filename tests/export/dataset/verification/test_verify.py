@@ -95,7 +95,7 @@ def test_a_folder_without_overlays_has_no_fault(tmp_path: Path) -> None:
 def test_a_dataset_without_records_is_a_fault(tmp_path: Path) -> None:
     write_folder(tmp_path / "empty", {}, drops=DROPS)
     assert found(tmp_path / "empty") == [
-        ("manifest.json", "lists no shard: the dataset holds no records; ledger.jsonl says why")
+        ("manifest.json", "lists no shard: the dataset contains no records; ledger.jsonl says why")
     ]
 
 

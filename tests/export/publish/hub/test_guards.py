@@ -84,7 +84,7 @@ def test_a_foreign_repository_keeps_its_files_under_every_spelling(hub: HubServe
     assert repository.head == head
     options = [text for name in THEIRS if name != "notes.md" for text in ("--replace", name)]
     code, shown, _ = run("push", scenes, address, *options)
-    assert (code, "replace ledger.jsonl, which no push of datasetkit wrote" in shown) == (0, True)
+    assert (code, "replace ledger.jsonl, which datasetkit did not write" in shown) == (0, True)
     assert held(hub).keys() == local(scenes).keys() | {"notes.md"}
     assert held(hub)["notes.md"] == b"mine"
     assert b"# Theirs" in held(hub)["README.md"]
@@ -132,8 +132,8 @@ def test_a_dry_run_names_what_would_be_refused_and_how_it_goes(hub: HubServer, s
     code, shown, _ = run("push", scenes, NAME, "--dry-run", "--replace", "recipe.yaml")
     assert code == 0
     lines = shown.splitlines()
-    assert "replace recipe.yaml, which no push of datasetkit wrote" in lines
-    assert "refuse  ledger.jsonl, which no push of datasetkit wrote or which changed since" in lines
+    assert "replace recipe.yaml, which datasetkit did not write" in lines
+    assert "refuse  ledger.jsonl, which datasetkit did not write or which changed since" in lines
     [how] = [line for line in lines if line.startswith("the push would be refused; to replace: ")]
     assert sorted(how.split()[-8::2]) == ["--replace"] * 4
     assert {request.method for request in hub.traffic.requests} == {"GET"}
@@ -146,7 +146,7 @@ def test_equal_bytes_are_nobody_s_loss(hub: HubServer, scenes: Path) -> None:
 
 
 def test_a_replace_that_names_nothing_is_an_error(hub: HubServer, scenes: Path) -> None:
-    with pytest.raises(OutputError, match=r"--replace LICENCE names no file that is pushed; these are README\.md"):
+    with pytest.raises(OutputError, match=r"--replace LICENCE does not name a pushed file; these are README\.md"):
         push_to(hub, scenes, replace=["LICENCE"])
     assert push_to(hub, scenes, replace=["recipe.yaml"]).foreign.replaced == (), "it may be given again and again"
 
@@ -171,7 +171,7 @@ def test_what_was_changed_on_the_hub_since_is_not_replaced_nor_deleted(
     gone = "data/train-00002-of-00003.parquet"
     push_to(hub, scenes, replace=list(changed))
     hub.repository(NAME).write({gone: b"PAR1\0mine"})
-    with pytest.raises(HubError, match=f"has {gone}, which no push of datasetkit wrote and load_dataset would read"):
+    with pytest.raises(HubError, match=f"has {gone}, which datasetkit did not write and load_dataset would read"):
         push_to(hub, fewer_scenes)
     assert held(hub)[gone] == b"PAR1\0mine"
 
@@ -230,7 +230,7 @@ def test_what_was_looked_at_is_what_is_sent(hub: HubServer, scenes: Path, tmp_pa
 
 def test_a_card_that_cannot_be_merged_is_replaced_by_name(hub: HubServer, scenes: Path) -> None:
     hub.create(NAME).write({"README.md": b"---\na: [\n---\n\xff"})
-    with pytest.raises(HubError, match=r"mend it there, or give --replace README\.md"):
+    with pytest.raises(HubError, match=r"fix it there, or give --replace README\.md"):
         push_to(hub, scenes)
     assert push_to(hub, scenes, replace=["README.md"]).foreign.replaced == ("README.md",)
     assert held(hub) == expected(hub, scenes)
@@ -284,7 +284,7 @@ def test_a_link_is_not_published(hub: HubServer, own_scenes: Path, name: str) ->
     (own_scenes / "LICENSE").write_bytes(b"hush")
     _replace_by_link(own_scenes, name)
     for act in (planned, push_to):
-        with pytest.raises(BuiltFolderError, match=f"{name} is a link, and what it leads to would be published"):
+        with pytest.raises(BuiltFolderError, match=f"{name} is a link, and its target would be published"):
             act(hub, own_scenes)
     assert ("dataset", NAME) not in hub.state.repositories
 
@@ -310,13 +310,13 @@ def test_a_dry_run_without_a_token_says_what_it_cannot_know(
     monkeypatch.delenv("HF_TOKEN")
     code, shown, _ = run("push", fewer_scenes, NAME, "--dry-run")
     assert (code, shown.count("delete  ")) == (0, 3)
-    assert "not known: whether you may write to user/scenes: there is no token" in shown.splitlines()
+    assert "unknown: whether you may write to user/scenes: there is no token" in shown.splitlines()
     for name in ("user/private", "user/nothing"):
         code, shown, _ = run("push", scenes, name, "--dry-run", "--create-pr")
         assert code == 0
-        assert f"not known: whether {name} is there and private: it cannot be seen" in shown.splitlines()
+        assert f"unknown: whether {name} exists and is private: it cannot be visible" in shown.splitlines()
     shown = run("push", scenes, "user/nothing", "--dry-run", "--token", hub.token)[1]
-    assert "not known: whether user/nothing is there and private: nothing is seen" in shown.splitlines()
+    assert "unknown: whether user/nothing exists and is private: it is not visible" in shown.splitlines()
     assert "does not accept the token" in run("push", scenes, NAME, "--dry-run", "--token", "hf_" + "x" * 34)[2]
     assert "run `hf auth login`, set HF_TOKEN, or give --token" in run("push", scenes, NAME)[2]
 

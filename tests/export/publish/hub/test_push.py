@@ -244,7 +244,7 @@ def spoil_shard(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (spoil_shard, "is not the file that the manifest describes"),
+        (spoil_shard, "does not match the manifest"),
         (lambda folder: put(folder, {".build/exchange.json": "{}"}), "is not finished"),
         (lambda folder: (folder / "statistics.json").unlink(), "has no statistics.json"),
         (lambda folder: (folder / "manifest.json").unlink(), "has no manifest.json"),
@@ -272,7 +272,7 @@ def test_a_folder_that_is_not_whole_is_not_pushed(
 
 def test_a_dataset_without_records_is_not_pushed(hub: HubServer, tmp_path: Path) -> None:
     write_folder(tmp_path / "empty", {})
-    with pytest.raises(BuiltFolderError, match="holds no records"):
+    with pytest.raises(BuiltFolderError, match="contains no records"):
         push_to(hub, tmp_path / "empty")
     assert {request.method for request in hub.traffic.requests} <= {"GET"}
 
@@ -287,7 +287,7 @@ def test_a_shard_path_that_leaves_the_folder_is_not_read(hub: HubServer, own_sce
 
 def test_shards_of_others_would_mix_with_ours(hub: HubServer, scenes: Path) -> None:
     hub.create(NAME).write({"data/train-old.parquet": b"PAR1\0"})
-    with pytest.raises(HubError, match=r"has data/train-old\.parquet, which no push of datasetkit wrote"):
+    with pytest.raises(HubError, match=r"has data/train-old\.parquet, which datasetkit did not write"):
         push_to(hub, scenes)
     assert sent_objects(hub) == 0
 

@@ -269,11 +269,11 @@ def named(old: str, new: str) -> Callable[[Path], None]:
         (remove(CONFIG), "has no adapter_config.json; give the folder of a tuned adapter"),
         (remove(WEIGHTS, FACTS), "has no adapter_model.safetensors and no adapter.json; give"),
         (remove("README.md"), "has no README.md; give"),
-        (write(CONFIG, "{"), "adapter_config.json is no JSON"),
-        (write(CONFIG, "{}"), "adapter_config.json is no configuration of PEFT"),
-        (write(FACTS, "[1]"), "adapter.json must hold a JSON object, not list"),
-        (write(FACTS, "[" * 100_000), "adapter.json is no JSON"),
-        (write(FACTS, b"\xff"), "adapter.json is no JSON"),
+        (write(CONFIG, "{"), "adapter_config.json is not JSON"),
+        (write(CONFIG, "{}"), "adapter_config.json is not a PEFT configuration"),
+        (write(FACTS, "[1]"), "adapter.json must contain a JSON object, not list"),
+        (write(FACTS, "[" * 100_000), "adapter.json is not JSON"),
+        (write(FACTS, b"\xff"), "adapter.json is not JSON"),
         *(
             (edit(CONFIG, base_model_name_or_path=path), "adapter_config.json names its base model")
             for path in (
@@ -298,7 +298,7 @@ def named(old: str, new: str) -> Callable[[Path], None]:
         (write(WEIGHTS, b""), "adapter_model.safetensors cannot be read as safetensors"),
         (pickle, "adapter_model.safetensors cannot be read as safetensors"),
         (truncate, "adapter_model.safetensors cannot be read as safetensors"),
-        (lambda folder: save_file({}, folder / WEIGHTS), "adapter_model.safetensors holds no weights"),
+        (lambda folder: save_file({}, folder / WEIGHTS), "adapter_model.safetensors contains no weights"),
     ],
 )
 def test_a_folder_that_holds_no_sound_adapter_is_not_pushed(

@@ -247,5 +247,7 @@ def test_a_file_larger_than_any_that_a_build_writes_is_not_fetched(
     repository = published.repository(NAME)
     repository.write({name: b" " * 200_000, "ledger.jsonl": b" " * 200_000})
     monkeypatch.setattr(hub_dataset, "_MOST_PAPER_BYTES", 100_000)
-    with pytest.raises(HubError, match=rf"{name} has 200,000 bytes, which no build writes; at most 100,000 are read"):
+    with pytest.raises(
+        HubError, match=rf"{name} has 200,000 bytes, more than any build writes; at most 100,000 are read"
+    ):
         found(published)

@@ -87,7 +87,7 @@ def test_a_dry_run_sends_nothing(bucket: Bucket, scenes: Path) -> None:
     lines = shown.splitlines()
     assert code == 0
     assert {line.split()[1] for line in lines[:-1]} == local(scenes).keys()
-    assert lines[-1].endswith("are there already. Nothing was sent")
+    assert lines[-1].endswith("are already there. Nothing was sent")
     assert bucket.contents() == {}
 
 
@@ -188,7 +188,7 @@ def test_a_shard_that_somebody_changed_is_replaced_by_name_alone(bucket: Bucket,
     data[100] ^= 1
     bucket.write(f"scenes/{SECOND}", bytes(data))
     assert plan(scenes, place).foreign.refused == (SECOND,)
-    with pytest.raises(OutputError, match=f"{SECOND}, which no push of datasetkit wrote or which changed since"):
+    with pytest.raises(OutputError, match=f"{SECOND}, which datasetkit did not write or which changed since"):
         push(scenes, place)
     assert bucket.contents(f"scenes/{SECOND}")[""] == bytes(data)
     assert [file.path for file in push(scenes, place, replace=[SECOND]).sent] == [SECOND]
@@ -198,10 +198,10 @@ def test_a_shard_that_somebody_changed_is_replaced_by_name_alone(bucket: Bucket,
 @pytest.mark.parametrize(
     ("key", "data", "message"),
     [
-        ("data/train-extra.parquet", b"x", "which no push of datasetkit wrote and load_dataset would read"),
+        ("data/train-extra.parquet", b"x", "which datasetkit did not write and load_dataset would read"),
         ("manifest.json", b"{}", "to replace: --replace manifest.json"),
         ("README.md", b"# Theirs", "to replace: --replace README.md"),
-        (".datasetkit-push.json", b"[]", "is no journal of datasetkit"),
+        (".datasetkit-push.json", b"[]", "is not a journal of datasetkit"),
     ],
 )
 def test_what_would_mix_is_refused(bucket: Bucket, scenes: Path, key: str, data: bytes, message: str) -> None:
@@ -219,11 +219,11 @@ def test_files_of_others_are_replaced_by_name_alone(bucket: Bucket, scenes: Path
     shown = run("push", scenes, address, "--dry-run")[1].splitlines()
     assert "the push would be refused; to replace: --replace README.md --replace assets/samples.jpg" in shown
     code, _, error = run("push", scenes, address)
-    assert (code, "has README.md, assets/samples.jpg, which no push of datasetkit wrote" in error) == (1, True)
+    assert (code, "has README.md, assets/samples.jpg, which datasetkit did not write" in error) == (1, True)
     assert bucket.contents() == mine
     shown = run("push", scenes, address, "--replace", "README.md", "--replace", "assets/samples.jpg")[1].splitlines()
     assert shown[1:3] == [
-        f"replace {name}, which no push of datasetkit wrote" for name in ("README.md", "assets/samples.jpg")
+        f"replace {name}, which datasetkit did not write" for name in ("README.md", "assets/samples.jpg")
     ]
     assert bucket.contents("scenes") == local(scenes) | {"notes.md": b"mine"}
     bucket.write("scenes/README.md", b"# Changed since")
@@ -351,7 +351,7 @@ def test_errors_are_one_line(bucket: Bucket, scenes: Path, tmp_path: Path) -> No
         (("export", scenes, "hf://datasets/user/x", "--to", "coco"), "to which only `datasetkit push FOLDER"),
         (
             ("push", scenes, address, "--replace", "x"),
-            "--replace x names no file that is pushed; these are README.md, assets/",
+            "--replace x does not name a pushed file; these are README.md, assets/",
         ),
         (("build", "folder", scenes, "--out", address), f"then send it: datasetkit push FOLDER {address}"),
     ]:
