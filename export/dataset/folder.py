@@ -67,7 +67,7 @@ class Found:
         return self.published is not None and BuildIdentity.of(self.published).is_same_but_source(identity)
 
     def refusal(self, folder: Path, identity: BuildIdentity) -> OutputError | None:
-        """Return why a build may not continue here; None if it may, as replacing a build that kept nothing loses nothing."""
+        """Return why a build may not continue here, or None; a build that kept nothing may always be replaced."""
         if self.holds(identity) or (self.pending is not None and self.pending.is_same_but_source(identity)):
             return None
         other = self.pending or (BuildIdentity.of(self.published) if self.published else None)

@@ -104,7 +104,7 @@ def test_a_folder_that_was_never_built_is_one_line(name: str, tmp_path: Path) ->
 def test_a_build_that_was_cut_short_is_a_fault(built: Path) -> None:
     (built / ".build").mkdir()
     (built / ".build/exchange.json").write_text("{}")
-    assert "holds a build that is not finished" in run("verify", built)[1]
+    assert "contains an unfinished build" in run("verify", built)[1]
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     code, shown, errors = run("build", "toyworld", *TINY, *ON_CPU, "--out", out)
     assert code == 0
     assert "records      read 3, kept 3 (test 3)" in shown
-    assert "of the source's masks by what the models found" in shown
+    assert "masks of the source by masks of the models" in shown
     assert "warning" not in errors
     check_account(out)
     return out
@@ -179,7 +179,7 @@ def test_relabelled_photographs_are_warned_about(coco: list[object], tmp_path: P
     code, shown, errors = run(*arguments)
     assert code == 0
     assert errors.startswith(SCENES_ONLY)
-    assert "replaced     2 of the source's masks by what the models found" in shown
+    assert "replaced     2 masks of the source by masks of the models" in shown
     assert "no annotation was kept" not in errors
     check_account(tmp_path / "out")
     lines = [json.loads(line) for line in (tmp_path / "out" / "ledger.jsonl").read_text().splitlines()]

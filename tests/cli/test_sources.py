@@ -34,7 +34,7 @@ def test_images_that_two_splits_share_are_told(tmp_path: Path) -> None:
         write_image(source / f"{name}.png", seed)
     code, shown, _ = run("build", "folder", source, "--out", out)
     assert code == 0
-    told = "noticed      2 images come again in another split; --splits train=.9,test=.1 keeps equal ones together"
+    told = "noticed      2 images are in several splits; --splits train=.9,test=.1 keeps equal images together"
     assert told in shown.splitlines()
     code, shown, errors = run("verify", out)
     assert code == 0, "a notice while building, no fault afterwards"

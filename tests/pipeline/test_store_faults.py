@@ -82,7 +82,7 @@ def test_one_image_that_is_refused_is_a_drop(bucket: Bucket, proxy: FaultyProxy,
     proxy.fault, proxy.name = "403", "07.png"
     code, lines = run(bucket, proxy, "build", "folder", address, "--out", tmp_path / "out", *OPTIONS)
     assert code == 0
-    assert "later        1 record may pass later (unreadable: 07.png): --retry-failed reads them again" in lines
+    assert "later        1 record may succeed later (unreadable: 07.png): --retry-failed reads them again" in lines
     assert reasons(tmp_path / "out") == {"07.png": "unreadable"}
     proxy.fault = None
     assert run(bucket, proxy, "build", "folder", address, "--out", tmp_path / "out", *OPTIONS, "--retry-failed")[0] == 0

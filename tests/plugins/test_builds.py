@@ -211,4 +211,4 @@ def test_a_part_whose_file_has_changed_makes_another_build(command: Command, tmp
     (tmp_path / "mine.py").write_text("class Keep:\n    def refusal(self, record):\n        return 'no'\n")
     done = command(*arguments)
     assert done.returncode == 1
-    assert "filter mine:Keep is used by one, not the other" in done.stderr
+    assert "only one of them uses filter mine:Keep" in done.stderr

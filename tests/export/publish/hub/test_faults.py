@@ -160,7 +160,7 @@ def test_names_that_git_does_not_take_are_told_before_anything_is_asked(
     hub: HubServer, scenes: Path, name: str
 ) -> None:
     for option in ("tag", "revision"):
-        assert f"--{option} {name!r} is no name" in refused(hub, scenes, **{option: name})
+        assert f"--{option} {name!r} is not a valid git name" in refused(hub, scenes, **{option: name})
     assert not hub.traffic.requests
 
 

@@ -327,7 +327,7 @@ def test_a_dry_run_without_a_token_says_what_it_cannot_know(
         (lambda value: value.update(splits={"train": "six"}), "contradicts itself"),
         (lambda value: value.update(tally=5), "contradicts itself"),
         (lambda value: value.update(schema_version="9.0"), "has schema version 9.0"),
-        (lambda value: value["parts"][0]["shards"][0].update(path="../secret/x.parquet"), "is no name of a shard"),
+        (lambda value: value["parts"][0]["shards"][0].update(path="../secret/x.parquet"), "is not the name of a shard"),
     ],
 )
 def test_a_manifest_that_verify_refuses_is_not_published(
