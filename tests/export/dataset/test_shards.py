@@ -231,7 +231,7 @@ def test_reading_names_a_shard_that_breaks_off(tmp_path: Path) -> None:
     start = pq.read_metadata(path).row_group(0).column(0).data_page_offset
     data[start : start + 200] = bytes(200)
     path.write_bytes(data)
-    with pytest.raises(BuiltFolderError, match="breaks off"):
+    with pytest.raises(BuiltFolderError, match="ends after row"):
         list(iter_shard(path))
 
 

@@ -98,7 +98,7 @@ def test_no_file_of_the_owner_is_lost_with_an_earlier_export(small: Path, tmp_pa
     else:
         (out / name).write_text("all of it")
     before = sorted(path.relative_to(out) for path in out.rglob("*"))
-    with pytest.raises(OutputError, match=f"holds '{name}', which no export wrote; move that away"):
+    with pytest.raises(OutputError, match=f"contains '{name}', which no export wrote; move that away"):
         export_folder(small, "yolo-seg", out, overwrite=True)
     assert sorted(path.relative_to(out) for path in out.rglob("*")) == before
 
@@ -110,7 +110,7 @@ def test_what_came_while_an_export_was_made_is_kept(small: Path, tmp_path: Path)
     def write_thesis(*_: object) -> None:
         (out / "thesis.txt").write_text("all of it")
 
-    with pytest.raises(OutputError, match=r"holds 'thesis\.txt', which no export wrote"):
+    with pytest.raises(OutputError, match=r"contains 'thesis\.txt', which no export wrote"):
         export_folder(small, "yolo-seg", out, overwrite=True, on_progress=write_thesis)
     assert (out / "thesis.txt").read_text() == "all of it"
 
