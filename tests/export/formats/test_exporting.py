@@ -83,7 +83,7 @@ def test_only_exports_are_replaced(small: Path, tmp_path: Path) -> None:
     (precious / "thesis.txt").write_text("all of it")
     with pytest.raises(OutputError, match="contains something else than an export"):
         export_folder(small, "coco", precious, overwrite=True)
-    with pytest.raises(OutputError, match="is no folder"):
+    with pytest.raises(OutputError, match="is not a folder"):
         export_folder(small, "coco", precious / "thesis.txt", overwrite=True)
     assert contents(precious) == {"thesis.txt": b"all of it"}
 

@@ -237,7 +237,7 @@ def test_an_export_replaces_nothing_of_others(bucket: Bucket, scenes: Path) -> N
     name = next(key for key in bucket.contents("coco") if key.endswith(".json") and not key.startswith("."))
     bucket.write(f"coco/{name}", b"mine")
     code, _, error = run("export", scenes, address, "--to", "coco", "--split", "test", "--overwrite")
-    assert (code, f"holds {name}, which no export wrote" in error) == (1, True), error
+    assert (code, f"contains {name}, which no export wrote" in error) == (1, True), error
     assert bucket.contents(f"coco/{name}")[""] == b"mine"
 
 
