@@ -60,7 +60,7 @@ def test_a_loaded_model_and_a_list_of_rows_are_scored(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_images_may_be_paths_bytes_and_objects_and_rows_a_dataset(tmp_path: Path) -> None:
+def test_rows_accept_images_as_paths_bytes_and_objects(tmp_path: Path) -> None:
     row = plain_row(0)
     image = row["image"]["bytes"]
     (tmp_path / "image.png").write_bytes(image)

@@ -102,7 +102,7 @@ def test_dose_curves_are_shown_and_lie_in_the_folder(
     }
 
 
-def test_a_ranking_by_the_rows_that_are_asked_is_told_and_overwrite_measures_anew(scenes: Path, tmp_path: Path) -> None:
+def test_a_ranking_by_the_same_rows_is_a_warning(scenes: Path, tmp_path: Path) -> None:
     own = save_scores(tmp_path / "scores", open_data(str(scenes), "test").identity.as_json())
     rankings = ("--scores", own, "--by", "hi:phrase", "--by", "image_mass:last", "--out", tmp_path / "out")
     arguments = ("ablate", *MODEL, "--data", scenes, *rankings, *FEW, "--limit", "3", "--tasks", "vqa")

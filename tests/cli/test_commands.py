@@ -76,7 +76,7 @@ def test_durations_are_spelt(seconds: float, told: str) -> None:
     assert duration(seconds) == told
 
 
-def test_a_finished_build_is_left_alone_and_another_recipe_refused(built: Path) -> None:
+def test_a_finished_build_stays_and_another_recipe_is_refused(built: Path) -> None:
     before = files(built)
     again = ("build", "toyworld", "--size-px", 64, "--part-size", 2, "--out", built)
     assert run(*again, "--count", 6)[0] == 0

@@ -94,7 +94,7 @@ def test_scenes_are_built_by_the_shipped_models(scenes: Path) -> None:
     "given", [("--device", "cpu"), ("--captioner-batch", "1"), ("--detector-batch", "2"), ("--segmenter-batch", "3")]
 )
 @pytest.mark.parametrize("kind", ["coco", "none", "recipe"])
-def test_options_of_models_are_not_ignored_where_no_models_are_asked(
+def test_model_options_without_models_are_refused(
     tmp_path: Path, coco: list[object], given: tuple[str, str], kind: str
 ) -> None:
     recipe = put(tmp_path, {"recipe.yaml": "source: {name: toyworld, count: 1}\n"}) / "recipe.yaml"
@@ -265,7 +265,7 @@ def test_options_over_a_preset_are_in_recipe_and_card(tmp_path: Path) -> None:
     assert "| 0.45 |" in (tmp_path / "out" / "README.md").read_text()
 
 
-def test_models_and_thresholds_are_told_but_nothing_of_this_machine(tmp_path: Path) -> None:
+def test_the_card_has_models_and_thresholds_but_no_local_path(tmp_path: Path) -> None:
     from datasetkit.runtime.checkpoints import resolve
 
     folder = tmp_path / "secret" / "mine"

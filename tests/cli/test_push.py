@@ -80,7 +80,7 @@ def test_one_file_is_told_of_as_one(hub: HubServer, folder: Path) -> None:
     assert " was already there\n" in run(hub, folder, NAME)[1]
 
 
-def test_what_was_built_and_pushed_loads_with_every_mask_and_span(hub: HubServer, folder: Path) -> None:
+def test_a_pushed_build_loads_with_every_mask_and_span(hub: HubServer, folder: Path) -> None:
     assert run(hub, folder, NAME)[0] == 0
     loaded = datasets.load_dataset(NAME)
     built = list(iter_rows(folder, Manifest.read(folder)))
@@ -166,7 +166,7 @@ def test_a_pull_request_is_opened_and_main_stays(hub: HubServer, folder: Path) -
     assert json.loads(run(hub, folder, NAME, "--create-pr", "--json")[1])["pull_request"].endswith("/discussions/2")
 
 
-def test_a_pull_request_whose_answer_was_lost_is_not_opened_twice(hub: HubServer, folder: Path) -> None:
+def test_a_pull_request_with_a_lost_response_is_not_repeated(hub: HubServer, folder: Path) -> None:
     hub.create(NAME)
     hub.faults.add(Fault("^commit ", "drop"))
     code, _, errors = run(hub, folder, NAME, "--create-pr")

@@ -29,7 +29,7 @@ def test_a_page_and_its_verdicts(tmp_path: Path) -> None:
     assert "datasetkit ablate: ablated" in page.read_text("utf-8")
 
 
-def test_different_models_are_refused_in_one_line_and_nothing_is_written(tmp_path: Path) -> None:
+def test_different_models_are_refused_without_output(tmp_path: Path) -> None:
     other = blocked(tmp_path / "other", model=replace(MODEL, sha256="cd" * 32))
     code, shown, told = run(scored(tmp_path / "ours"), other, "--out", tmp_path / "page.html")
     assert (code, shown) == (1, "")

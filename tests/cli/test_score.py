@@ -167,7 +167,7 @@ def test_what_is_no_choice_is_answered_with_the_choices(option: str) -> None:
     assert f"'{option}': 'other' is not one of " in errors
 
 
-def test_a_ranking_that_will_not_be_there_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
+def test_an_impossible_ranking_is_refused_before_loading(tmp_path: Path) -> None:
     code, _, errors = run("score", "--model", "/none", "--data", "/none", "--by", "hi:generated")
     assert code == 1
     assert errors.startswith("error: --by: give SCORE:POSITIONS")

@@ -33,9 +33,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     "options", [("--by", "hi:phrase"), ("--positions", "phrase"), ("--positions", "phrase,last")], ids=" ".join
 )
-def test_a_ranking_by_phrases_that_no_row_has_is_refused_before_the_model_is_loaded(
-    plain: Path, options: tuple[str, ...]
-) -> None:
+def test_a_ranking_by_missing_phrases_is_refused_early(plain: Path, options: tuple[str, ...]) -> None:
     code, _, errors = run("score", *MODEL, "--data", plain, *options)
     assert code == 1
     assert errors.splitlines()[-1] == (

@@ -70,9 +70,7 @@ def run(*arguments: object) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
-def test_a_tuning_leaves_an_adapter_and_what_the_model_says_before_and_after(
-    scenes: Path, tuned: tuple[Path, str]
-) -> None:
+def test_tuning_writes_an_adapter_and_answers_before_and_after(scenes: Path, tuned: tuple[Path, str]) -> None:
     out, told = tuned
     assert told.splitlines()[:2] == ["train: 4 rows of split train of scenes", "test: 2 rows of split test of scenes"]
     assert not told.splitlines()[2:]
@@ -99,7 +97,7 @@ def test_the_same_again_runs_nothing(scenes: Path, tuned: tuple[Path, str]) -> N
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_a_comparison_grows_and_its_shards_report_when_all_are_done(
+def test_a_comparison_grows_and_reports_after_all_shards(
     scenes: Path, scores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -157,9 +155,7 @@ def test_fields_of_peft_and_rows_that_cannot_be_used(scenes: Path, tmp_path: Pat
     assert json.loads((out / "cells" / "all--seed-0" / "adapter" / "adapter.json").read_bytes())["examples"] == 3
 
 
-def test_processes_of_a_launcher_train_one_adapter_and_nothing_but_our_lines_is_told(
-    scenes: Path, tuned: tuple[Path, str], tmp_path: Path
-) -> None:
+def test_launched_processes_train_one_adapter(scenes: Path, tuned: tuple[Path, str], tmp_path: Path) -> None:
     """Two processes with half the batch each are one with the whole. Bars of libraries come with an empty cache."""
     out = tmp_path / "out"
     arguments = ("tune", *MODEL, *QUICK, *ALL, "--data", scenes, "--batch", "2", "--save-every", "2", "--out", out)
@@ -247,7 +243,7 @@ def assert_one_line(code: int, shown: str, errors: str, told: str) -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is CUDA here")
-def test_a_device_that_is_not_here_is_refused_before_rows_are_read(tmp_path: Path) -> None:
+def test_a_missing_device_is_refused_before_rows_are_read(tmp_path: Path) -> None:
     code, shown, errors = run("tune", *MODEL, *ALL, "--data", "/none", "--device", "cuda", "--out", tmp_path / "out")
     assert_one_line(code, shown, errors, "CUDA cannot be used")
 
@@ -311,7 +307,7 @@ def test_scores_of_another_model_are_refused(scenes: Path, scores: Path, tmp_pat
     assert_one_line(code, shown, errors, f"the scores are of toyworld:other ({'0' * 64}), the model is toyworld:vlm (")
 
 
-def test_other_options_in_the_folder_are_refused_and_results_stay(scenes: Path, tuned: tuple[Path, str]) -> None:
+def test_other_options_are_refused_and_results_stay(scenes: Path, tuned: tuple[Path, str]) -> None:
     out, _ = tuned
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
     code, shown, errors = run("tune", *MODEL, *QUICK, *ALL, "--data", scenes, "--batch", "5", "--out", out)

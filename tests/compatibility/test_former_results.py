@@ -137,7 +137,7 @@ def encoded(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def test_pixels_that_were_published_as_they_came_are_those_used_then() -> None:
+def test_pixels_published_unchanged_are_decoded_as_then() -> None:
     for row in datasets.load_dataset(str(ODD_PIXELS), split="train"):
         image = row["image"]
         if image.mode == "I;16":

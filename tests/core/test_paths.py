@@ -26,7 +26,7 @@ from datasetkit.core.remote import RemotePath
         ("a\0.png", True),
     ],
 )
-def test_absolute_names_and_such_as_climb_lead_out(tmp_path: Path, name: str, expected: bool) -> None:
+def test_absolute_and_climbing_names_lead_outside(tmp_path: Path, name: str, expected: bool) -> None:
     assert leads_out(name) == expected
     for folder in (tmp_path.resolve(), RemotePath("s3://bucket/in")):
         if not expected:

@@ -186,7 +186,7 @@ def test_what_is_no_dataset_of_ours_is_told_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("streaming", [False, True])
-def test_columns_that_a_card_tells_are_checked_before_any_data_is_read(tmp_path: Path, streaming: bool) -> None:
+def test_columns_in_the_card_are_checked_before_data_is_read(tmp_path: Path, streaming: bool) -> None:
     features = "- {name: image, dtype: image}\n  - {name: text, dtype: string}"
     (tmp_path / "README.md").write_text(f"---\ndataset_info:\n  features:\n  {features}\n---\n")
     (tmp_path / "data").mkdir()

@@ -156,7 +156,7 @@ def test_shares_come_out_as_asked() -> None:
     assert counts == {"train": 6000, "validation": 3000, "test": 1000}
 
 
-def test_shares_that_add_up_to_a_little_less_than_one_leave_nobody_out() -> None:
+def test_shares_slightly_below_one_drop_no_record() -> None:
     assert split_by_hash("f" * 64, {"a": 0.3, "b": 0.6999999}) == "b"
 
 

@@ -110,7 +110,7 @@ def test_a_recipe_with_a_class_needs_allow_code(command: Command, tmp_path: Path
     assert command("build", "recipe", "out/recipe.yaml", "--out", "again", "--allow-code").returncode == 0
 
 
-def test_what_reads_a_dataset_imports_nothing_that_its_manifest_names(command: Command, tmp_path: Path) -> None:
+def test_reading_a_dataset_imports_nothing_from_its_manifest(command: Command, tmp_path: Path) -> None:
     assert command("build", CLASSES["squares"], "--out", "out").returncode == 0
     (tmp_path / "my_lab").mkdir()
     (tmp_path / "my_lab" / "__init__.py").write_text("raise SystemExit('was imported')")

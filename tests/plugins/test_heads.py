@@ -41,7 +41,7 @@ def test_a_score_ranks_heads_and_is_in_results_table_and_page(
     assert command(*SCORE, "--positions", "response,last", "--out", "out").returncode == 1
 
 
-def test_a_family_by_its_class_scores_as_ours_does_and_is_recorded(command: Command, tmp_path: Path) -> None:
+def test_a_family_by_its_class_scores_equally_and_is_recorded(command: Command, tmp_path: Path) -> None:
     arguments = (*SCORE, "--positions", "last", "--top", "1")
     assert command(*arguments, "--out", "ours").returncode == 0
     done = command(*arguments, "--family", "my_lab.heads:MyFamily", "--out", "theirs")

@@ -57,7 +57,7 @@ def test_a_broken_shard_leaves_nothing(small: Path, tmp_path: Path, name: str) -
 
 
 @EVERY_FORMAT
-def test_a_shard_with_other_bytes_than_the_manifest_says_is_not_exported(tmp_path: Path, name: str) -> None:
+def test_a_shard_that_does_not_match_the_manifest_is_refused(tmp_path: Path, name: str) -> None:
     rows = rows_of([record(0), record(1)], overlay=False)
     write_folder(tmp_path / "in", {"train": [rows]}, described=False)
     shard = tmp_path / "in" / "data" / "train-00000-of-00001.parquet"

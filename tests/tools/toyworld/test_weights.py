@@ -32,7 +32,7 @@ def test_the_segmenter_outlines_what_is_in_a_box() -> None:
 
 
 @pytest.mark.slow
-def test_the_vlm_lists_objects_and_answers_and_some_heads_look_at_what_it_names() -> None:
+def test_the_vlm_lists_and_answers_and_has_grounding_heads() -> None:
     figures = judge_vlm(resolve("toyworld:vlm"), RECIPE)
     assert figures["caption_f1"] >= 0.8
     assert figures["answers_without_relations"] >= 0.75

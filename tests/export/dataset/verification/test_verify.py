@@ -591,7 +591,7 @@ def test_a_missing_license(tmp_path: Path) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
-def test_damage_anywhere_ends_in_faults_and_never_in_an_exception(
+def test_any_damage_is_reported_as_faults_without_exceptions(
     sound: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     folder = tmp_path_factory.mktemp("damage") / "out"

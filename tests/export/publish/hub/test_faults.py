@@ -156,9 +156,7 @@ def test_a_finished_push_made_again_finds_its_tag_there(hub: HubServer, scenes: 
 @pytest.mark.parametrize(
     "name", ["bad tag~^", "", "-v", "/v", "v..1", "v.lock", "a//b", "@", "v@{1", "v\n", ".v", "v/"]
 )
-def test_names_that_git_does_not_take_are_told_before_anything_is_asked(
-    hub: HubServer, scenes: Path, name: str
-) -> None:
+def test_invalid_git_names_are_refused_before_any_request(hub: HubServer, scenes: Path, name: str) -> None:
     for option in ("tag", "revision"):
         assert f"--{option} {name!r} is not a valid git name" in refused(hub, scenes, **{option: name})
     assert not hub.traffic.requests

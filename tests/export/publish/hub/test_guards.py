@@ -73,7 +73,7 @@ def planned(hub: HubServer, folder: Path, **options: object) -> Plan:
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
-def test_a_foreign_repository_keeps_its_files_under_every_spelling(hub: HubServer, scenes: Path, spelling: str) -> None:
+def test_a_foreign_repository_keeps_its_files_in_any_spelling(hub: HubServer, scenes: Path, spelling: str) -> None:
     repository = hub.create(NAME)
     repository.write({**THEIRS, "README.md": b"# Theirs\n"})
     head, address = repository.head, spelling.format(name=NAME, endpoint=hub.endpoint)
@@ -92,9 +92,7 @@ def test_a_foreign_repository_keeps_its_files_under_every_spelling(hub: HubServe
 
 
 @pytest.mark.parametrize("spelling", REFUSED)
-def test_what_does_not_name_a_dataset_there_is_one_line_and_asks_nobody(
-    hub: HubServer, scenes: Path, spelling: str
-) -> None:
+def test_an_invalid_name_is_one_line_without_any_request(hub: HubServer, scenes: Path, spelling: str) -> None:
     for command in (("push", scenes), ("export", scenes)):
         address = spelling.format(name=NAME, endpoint=hub.endpoint)
         code, shown, errors = run(*command, address, *(["--to", "coco"] if "export" in command else []))
@@ -161,9 +159,7 @@ def test_a_manifest_of_somebody_else_makes_nothing_ours(hub: HubServer, scenes: 
     assert held(hub).keys() == local(scenes).keys()
 
 
-def test_what_was_changed_on_the_hub_since_is_not_replaced_nor_deleted(
-    hub: HubServer, scenes: Path, fewer_scenes: Path
-) -> None:
+def test_files_changed_on_the_hub_are_kept(hub: HubServer, scenes: Path, fewer_scenes: Path) -> None:
     push_to(hub, scenes)
     changed = {"recipe.yaml": b"mine", "assets/samples.jpg": b"\xff\xd8mine", "manifest.json": b"{}"}
     hub.repository(NAME).write(changed)

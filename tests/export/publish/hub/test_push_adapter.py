@@ -178,7 +178,7 @@ def test_files_of_others_stay(hub: HubServer, tuned: Path, tmp_path: Path) -> No
     assert files[WEIGHTS] == (tmp_path / "other" / WEIGHTS).read_bytes()
 
 
-def test_what_people_wrote_into_the_card_stays_and_new_facts_arrive(hub: HubServer, own: Path) -> None:
+def test_text_of_users_in_the_card_stays_and_facts_are_updated(hub: HubServer, own: Path) -> None:
     push_to(hub, own)
     card = held(hub)["README.md"].decode()
     theirs = card.replace("library_name:", "license: mit\nlibrary_name:", 1) + "\n## Thanks\n\nTo my cat.\n"
@@ -196,7 +196,7 @@ def test_what_people_wrote_into_the_card_stays_and_new_facts_arrive(hub: HubServ
     assert len(hub.repository(MODEL, "model").history()) == commits
 
 
-def test_a_key_that_both_changed_stays_as_the_hub_has_it_and_is_named(hub: HubServer, own: Path) -> None:
+def test_a_key_changed_on_both_sides_stays_and_is_reported(hub: HubServer, own: Path) -> None:
     push_to(hub, own)
     card = held(hub)["README.md"].decode()
     hub.repository(MODEL, "model").write({"README.md": card.replace(BASE, "them/model").encode()})
@@ -205,7 +205,7 @@ def test_a_key_that_both_changed_stays_as_the_hub_has_it_and_is_named(hub: HubSe
     assert "base_model: them/model" in held(hub)["README.md"].decode()
 
 
-def test_a_repository_that_was_made_with_a_readme_keeps_its_text_and_license(hub: HubServer, tuned: Path) -> None:
+def test_an_existing_readme_keeps_its_text_and_license(hub: HubServer, tuned: Path) -> None:
     hub.create(MODEL, repo_type="model").write({"README.md": b"---\nlicense: mit\n---\n# Theirs\n\nMine.\n"})
     push_to(hub, tuned)
     card = held(hub)["README.md"].decode()

@@ -113,7 +113,7 @@ def test_a_flipped_bit(published: HubServer, scenes: Path, temporary: Path) -> N
     assert not list(temporary.iterdir())
 
 
-def test_a_shard_that_is_no_parquet_is_told_without_the_temporary_folder(published: HubServer, temporary: Path) -> None:
+def test_a_shard_that_is_not_parquet_names_no_temporary_folder(published: HubServer, temporary: Path) -> None:
     commit(published, {SECOND: b"nothing"})
     faults = [what for where, what in found(published) if where == SECOND]
     assert "cannot be read as Parquet" in faults[1]
@@ -241,7 +241,7 @@ def test_what_is_no_name_on_the_hub_is_no_folder(hub: HubServer, name: str) -> N
 
 
 @pytest.mark.parametrize("name", ["README.md", "manifest.json", "statistics.json"])
-def test_a_file_larger_than_any_that_a_build_writes_is_not_fetched(
+def test_a_file_too_large_for_a_build_is_not_downloaded(
     published: HubServer, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     repository = published.repository(NAME)

@@ -91,9 +91,7 @@ def test_a_dry_run_sends_nothing(bucket: Bucket, scenes: Path) -> None:
     assert bucket.contents() == {}
 
 
-def test_another_push_deletes_what_the_one_before_wrote_and_nothing_else(
-    bucket: Bucket, scenes: Path, fewer_scenes: Path
-) -> None:
+def test_a_push_deletes_only_files_of_the_last_push(bucket: Bucket, scenes: Path, fewer_scenes: Path) -> None:
     mine = {"scenes/notes.txt": b"mine", "scenes/data/extra.bin": b"mine", "other.parquet": b"mine"}
     for key, data in mine.items():
         bucket.write(key, data)
@@ -132,7 +130,7 @@ def test_a_push_that_is_cut_anywhere_is_mended_by_the_next(
     assert bucket.contents("scenes") == local(scenes)
 
 
-def test_what_a_push_left_that_was_cut_is_deleted_by_one_of_another_folder(
+def test_leftovers_of_an_interrupted_push_are_deleted(
     bucket: Bucket, scenes: Path, fewer_scenes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = remote(bucket.address("scenes"))
