@@ -1,4 +1,4 @@
-"""``dk.build`` from Python: everything that may be a source, own objects as parts, and what is refused in one line."""
+"""``dk.build`` from Python: all kinds of sources, objects as parts, and one-line errors."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_rows_of_a_built_dataset_come_back_as_records(tmp_path: Path) -> None:
 
 
 class Long:
-    """A filter that is here as an object, with options of its own."""
+    """A filter given as an object, with options."""
 
     def __init__(self, words: int) -> None:
         self._words = words
@@ -178,7 +178,7 @@ def test_what_cannot_be_is_one_line(
 
 
 def changed(kind: str, tmp_path: Path) -> tuple[Any, Any]:
-    """An image and another one that has the same bytes, or the same name."""
+    """Return an image and another one with the same bytes, or the same name."""
     flat = np.arange(384, dtype=np.uint8)
     if kind == "shape":
         return flat.reshape(8, 16, 3), flat.reshape(16, 8, 3)
@@ -239,7 +239,7 @@ def test_a_table_of_pandas_and_files_of_datasets_are_rows(tmp_path: Path) -> Non
 
 
 class Keyed(Long):
-    """A filter that holds what nobody else may see."""
+    """A filter that contains a secret."""
 
     def __init__(self, key: str) -> None:
         super().__init__(1)
@@ -266,7 +266,7 @@ def test_options_of_the_source_of_a_path_are_taken(tmp_path: Path) -> None:
 
 
 class Few(Source):
-    """A source that is here as an object, made of the protocol, and counts how often it is made."""
+    """A source object that implements the protocol, and counts its creations."""
 
     made = 0
 

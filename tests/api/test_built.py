@@ -1,4 +1,4 @@
-"""A built dataset in Python: what each method returns, leaves behind and refuses."""
+"""A built dataset in Python: results, written files and errors of each method."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attention heads in Python: names, loaded models, rows of anybody; what is returned, recorded and refused."""
+"""Attention heads in Python: names, loaded models, custom rows; results, records and errors."""
 
 from __future__ import annotations
 

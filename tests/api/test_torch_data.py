@@ -1,4 +1,4 @@
-"""Tensors for training: image and masks keep to each other, whatever is done to their size."""
+"""Tensors for training: image and masks stay aligned at any size."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_row_without_objects(loaded: datasets.Dataset) -> None:
 
 @pytest.mark.parametrize("size_px", [7, 24, 96])
 def test_image_and_masks_are_resized_alike(tmp_path: Path, size_px: int) -> None:
-    """An image that is white exactly where its object is stays so, but for the edge."""
+    """An image that is white exactly on its object stays so, except at the edge."""
     area = record(1).objects[2].mask.decode()
     buffer = io.BytesIO()
     Image.fromarray(area[..., None].repeat(3, axis=2) * np.uint8(255)).save(buffer, "PNG")

@@ -1,4 +1,4 @@
-"""Wrong input to the public functions, and damaged papers of a built folder: one line of ours, or an OSError."""
+"""Wrong input to the public functions, and damaged papers of a built folder: one-line errors, or an OSError."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def wrong_values(folder: Path) -> dict[str, Any]:
-    """What somebody may give for a dataset."""
+    """Wrong values for a dataset."""
     (folder / "file").write_text("x")
     (folder / "foreign").mkdir(exist_ok=True)
     (folder / "foreign" / "a.txt").write_text("x")

@@ -1,7 +1,7 @@
-"""Commands that are ended at random moments, or have no room on the disk: nothing is half written, and they go on.
+"""Commands that are killed at random moments, or run out of disk space: no partial files, and they resume.
 
-Run as ``python -m tests.cli.killing FOLDER COUNT SEED``; prints how many commands of each kind ended how. It is a
-process of its own because it forks, which no process with threads should do.
+Run as ``python -m tests.cli.killing FOLDER COUNT SEED``; prints how commands of each kind ended. It runs as
+a separate process because it forks, which no process with threads should do.
 """
 
 from __future__ import annotations

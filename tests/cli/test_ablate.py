@@ -1,4 +1,4 @@
-"""``datasetkit ablate`` as a person meets it: what is shown, what lies in the folder, one line for an error."""
+"""``datasetkit ablate`` for users: output, files in the folder, one-line errors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TABLE = "layer,head,score\n" + "".join(
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that the command itself built; nobody changes it."""
+    """Folder built by the command itself; tests do not change it."""
     out = tmp_path_factory.mktemp("cli ablate") / "scenes"
     built = ("--preset", "none", "--no-overlay", "--size-px", "128", "--count", "6", "--split", "test", "--out", out)
     assert run("build", "toyworld", *built)[0] == 0
@@ -38,7 +38,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def scores(scenes: Path) -> Path:
-    """Head scores of the model, drawn at random; nobody changes them."""
+    """Random head scores of the model; tests do not change them."""
     return save_scores(scenes.parent / "scores", {"name": "drawn"})
 
 

@@ -162,7 +162,7 @@ def test_a_stdout_that_is_full_or_closed(tmp_path: Path) -> None:
 
 
 def stopped(how: signal.Signals, delay_s: float, *words: object, handler: str = "SIG_DFL") -> tuple[int, str, str]:
-    """Send a command a signal so long after it began to listen; return its exit code and what it printed."""
+    """Send a signal to a command after a delay; return its exit code and output."""
     process = subprocess.Popen(
         [sys.executable, "-c", LISTENS.format(f"signal.{handler}"), *map(str, words)],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
@@ -202,7 +202,7 @@ def test_sigterm_where_ctrl_c_is_ignored(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not limit a process's memory")
 def test_without_memory_a_command_ends(tmp_path: Path) -> None:
-    """Which library lacks it first is chance; some end the process themselves, which no Python sees."""
+    """Which library fails first is random; some end the process themselves, unseen by Python."""
     most = int(float(os.environ.get("DATASETKIT_MOST_GIB", "0.45")) * 2**30)
     done = subprocess.run(
         [sys.executable, "-m", "datasetkit", *BUILD, "--count", "4", "--out", str(tmp_path / "out"), "--quiet"],

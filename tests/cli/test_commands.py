@@ -1,4 +1,4 @@
-"""The command line as a person meets it: exit codes, one clear line for an error, resumed and refused builds."""
+"""The command line for users: exit codes, one-line errors, resumed and refused builds."""
 
 from __future__ import annotations
 

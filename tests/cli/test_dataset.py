@@ -1,4 +1,4 @@
-"""The commands on a built dataset as a person meets them, and a script: what is printed where, and how it ends."""
+"""The commands for a built dataset, for users and scripts: output streams, and exit codes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def run(*arguments: object, **more: object) -> tuple[int, str, str]:
 
 
 def commands(built: Path) -> list[tuple[object, ...]]:
-    """Each command on a built dataset, and what else there is to check without a model."""
+    """Each command for a built dataset, checked without a model."""
     return [
         ("verify", built),
         ("stats", built),
@@ -121,7 +121,7 @@ def test_a_build_that_was_cut_short_is_a_fault(built: Path) -> None:
     ],
 )
 def test_mistakes_are_one_line_and_cheap(built: Path, arguments: list[str], message: str) -> None:
-    """Without what takes long to import, and in little more time than Python itself takes."""
+    """Without slow imports, in little more time than Python itself."""
     typed = [argument.replace("BUILT", str(built)) for argument in arguments]
     heavy = (
         "import atexit, sys\natexit.register(lambda: print({'torch', 'transformers', 'datasets'} & {*sys.modules}))\n"

@@ -1,4 +1,4 @@
-"""Wrong arguments of commands about heads: refused in one line, and before anything heavy is imported."""
+"""Wrong arguments of the commands for heads: refused in one line, before slow imports."""
 
 from __future__ import annotations
 

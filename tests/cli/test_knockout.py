@@ -1,4 +1,4 @@
-"""``datasetkit knockout`` as a person meets it: what is shown, what lies in the folder, one line for an error."""
+"""``datasetkit knockout`` for users: output, files in the folder, one-line errors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ QUICK = (*MODEL, "--flows", "image->last,question -> last", "--window", "1")
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that the command itself built; nobody changes it."""
+    """Folder built by the command itself; tests do not change it."""
     out = tmp_path_factory.mktemp("cli knockout") / "scenes"
     built = run(
         "build", "toyworld", "--preset", "none", "--no-overlay", "--size-px", "128", "--count", "6", "--out", out

@@ -1,4 +1,4 @@
-"""Builds by models as a person asks for them: presets, what is refused in one line, and what is said of the models."""
+"""Builds with models: presets, one-line errors, and the description of the models."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SCENES_ONLY = (
 
 @pytest.fixture(scope="module", autouse=True)
 def _neither_plots_nor_network() -> Iterator[None]:
-    """Plots take longer than all the rest of a small build."""
+    """Skip plots, which take longer than the rest of a small build."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("datasetkit.export.dataset.describe.write_plots", lambda *_: ())
         patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)

@@ -1,4 +1,4 @@
-"""``datasetkit push`` as a person meets it: what is shown, one line for an error, never the token."""
+"""``datasetkit push`` for users: output, one-line errors, never the token."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A built folder; nobody changes it."""
+    """A built folder; tests do not change it."""
     return build(tmp_path_factory.mktemp("cli push") / "scenes")
 
 

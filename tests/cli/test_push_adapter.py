@@ -1,4 +1,4 @@
-"""``datasetkit push --adapter`` as a person meets it: what is shown, and one line for an error."""
+"""``datasetkit push --adapter`` for users: output, and one-line errors."""
 
 from __future__ import annotations
 

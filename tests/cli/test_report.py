@@ -1,4 +1,4 @@
-"""``datasetkit report`` as a person meets it: a page, the verdicts, one line for an error."""
+"""``datasetkit report`` for users: a page, the verdicts, one-line errors."""
 
 from __future__ import annotations
 

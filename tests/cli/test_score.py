@@ -1,4 +1,4 @@
-"""``datasetkit score`` as a person meets it: what is shown, what lies in the folder, one line for an error."""
+"""``datasetkit score`` for users: output, files in the folder, one-line errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MODEL = ("--model", "toyworld:vlm", "--device", "cpu", "--batch", "4")
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that the command itself built; nobody changes it."""
+    """Folder built by the command itself; tests do not change it."""
     out = tmp_path_factory.mktemp("cli score") / "scenes"
     assert run("build", "toyworld", "--preset", "none", "--count", "24", "--out", out)[0] == 0
     return out
@@ -32,7 +32,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(scenes: Path) -> Path:
-    """Its scores by one process that nothing disturbed; nobody changes them."""
+    """Scores from one undisturbed process; tests do not change them."""
     out = scenes.parent / "finished"
     assert run("score", *MODEL, "--data", scenes, "--out", out, "--top", "3")[0] == 0
     return out

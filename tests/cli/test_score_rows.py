@@ -1,4 +1,4 @@
-"""``datasetkit score`` on rows of anybody, and of few samples: what is told of them, and when."""
+"""``datasetkit score`` on custom rows and few samples: messages and their order."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROWS = 3
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Rows that nothing is said of phrases in; nobody changes them."""
+    """Rows without phrases; tests do not change them."""
     folder = tmp_path_factory.mktemp("rows") / "plain"
     rows = {
         "image": [{"bytes": png(sample(number).image), "path": None} for number in range(ROWS)],

@@ -1,4 +1,4 @@
-"""What a person is told who builds from a source that is not quite as it should be: likely causes and remedies."""
+"""Messages about sources with mistakes: likely causes and fixes."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_rows_that_name_images_without_holding_them_are_told_apart(tmp_path: Pat
 
 
 def write_coco(folder: Path) -> tuple[object, ...]:
-    """An image with a mask and a caption; give the command that builds from it."""
+    """Write an image with a mask and a caption; return the command that builds from it."""
     write_image(folder / "images" / "val" / "a.png")
     head = {"images": [{"id": 1, "file_name": "a.png", "width": 16, "height": 16}]}
     mask = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [[2, 2, 9, 2, 9, 9, 2, 9]]}

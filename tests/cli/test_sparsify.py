@@ -1,4 +1,4 @@
-"""``datasetkit sparsify`` as a person meets it: what is shown, what lies in the folder, one line for an error."""
+"""``datasetkit sparsify`` for users: output, files in the folder, one-line errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ QUICK = ("--caption-tokens", "6", "--answer-tokens", "2", "--draws", "1", "--lim
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that the command itself built; nobody changes it."""
+    """Folder built by the command itself; tests do not change it."""
     out = tmp_path_factory.mktemp("cli sparsify") / "scenes"
     assert run("build", "toyworld", "--preset", "none", "--count", "4", "--out", out)[0] == 0
     return out
@@ -32,7 +32,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def scores(scenes: Path) -> Path:
-    """Head scores of the shipped model; nobody changes them."""
+    """Head scores of the shipped model; tests do not change them."""
     out = scenes.parent / "scores"
     options = ("--data", scenes, "--limit", "3", "--positions", "response", "--out", out)
     with pytest.MonkeyPatch.context() as patch:

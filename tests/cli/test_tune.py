@@ -1,4 +1,4 @@
-"""``datasetkit tune`` and ``compare`` as a person meets them: what lies in the folder, one line for an error."""
+"""``datasetkit tune`` and ``compare`` for users: files in the folder, one-line errors."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ALL = ("--select", "all")
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that the command itself built; nobody changes it."""
+    """Folder built by the command itself; tests do not change it."""
     out = tmp_path_factory.mktemp("cli tune") / "scenes"
     options = ("--preset", "none", "--count", "12", "--splits", "train=.6,test=.4")
     assert run("build", "toyworld", *options, "--out", out)[0] == 0
@@ -42,7 +42,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def scores(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Head scores of the shipped model, made up; nobody changes them."""
+    """Invented head scores of the shipped model; tests do not change them."""
     out = tmp_path_factory.mktemp("cli tune") / "scores"
     HeadScores(
         {("hi", "response"): np.random.default_rng(0).random((3, 4, 8))},
@@ -57,7 +57,7 @@ def scores(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tuned(scenes: Path) -> tuple[Path, str]:
-    """A tuning of all layers, and what was told meanwhile; nobody changes it."""
+    """A tuning of all layers, and its log; tests do not change it."""
     out = scenes.parent / "tuned"
     datasets.disable_progress_bars()  # the command itself does so where it is the first to import it
     code, _, told = run("tune", *MODEL, *QUICK, *ALL, "--data", scenes, "--batch", "4", "--out", out)
@@ -122,7 +122,7 @@ def test_a_comparison_grows_and_reports_after_all_shards(
 
 @pytest.mark.usefixtures("undrawn")
 def test_fields_of_peft_and_rows_that_cannot_be_used(scenes: Path, tmp_path: Path) -> None:
-    """Rows of one's own: images with texts, one of which is cut off."""
+    """Custom rows: images with texts, one image truncated."""
     images = tmp_path / "images"
     images.mkdir()
     lines = []

@@ -1,4 +1,4 @@
-"""Addresses as people write them: which are of the Hub, which of a store, and what is said of the others."""
+"""URIs as users write them: those of the Hub, those of stores, and errors for the others."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ DATASETS = {
 
 @pytest.fixture(autouse=True)
 def endpoint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A Hub of one's own, as HF_ENDPOINT names it when huggingface_hub is imported; and an empty folder to be in."""
+    """Set HF_ENDPOINT to another Hub before huggingface_hub is imported, in an empty working directory."""
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "https://hub.example:8080")
     monkeypatch.chdir(tmp_path)
 

@@ -1,4 +1,4 @@
-"""What models give is checked where it is made: shape, dtype, order and range, with what came in the message."""
+"""Outputs of models are checked at construction: shape, dtype, order and range, with the value in the message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""YAML and JSON that people wrote: what is wrong is one line with its place, and nothing costs without end."""
+"""YAML and JSON from users: errors are one line with their position, and reading always ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The loader: every odd image is kept as it should be, every broken one is refused for the right reason."""
+"""The loader: every odd image is kept correctly, every broken one is refused for the right reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names from metadata, joined to the folder that they belong to: which of them lead out of it."""
+"""Names from metadata, joined to their folder: which of them lead outside."""
 
 from __future__ import annotations
 

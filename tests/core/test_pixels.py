@@ -1,4 +1,4 @@
-"""Which pixels are used of images of any mode, and that readers find these pixels in what is published."""
+"""Pixels used from images of any mode, and equal pixels in published images."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ def test_what_swells_beyond_the_limit_is_dropped() -> None:
 
 
 def test_former_bytes_of_sixteen_bits_keep_their_range() -> None:
-    """As versions before 0.4 published them, and took them from 0 to 65535."""
+    """As versions before 0.4 published them, scaled from 0 to 65535."""
     data = encode(DARK, "PNG")
     for image in (published_pixels(data, "a"), image_of({"bytes": data}), image_of(Image.open(io.BytesIO(data)))):
         assert np.asarray(image)[..., 0].tolist() == scaled(DARK, 16)

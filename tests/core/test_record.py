@@ -1,4 +1,4 @@
-"""The central types: what they hold, what they refuse, and that nothing in them can be changed."""
+"""The central types: contents, refused values, and immutability."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Helpers on plain rows: equal answers in every format in which a row can come, and clear words where it is none."""
+"""Helpers on plain rows: equal results for rows in every format, and clear errors for anything else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Changes to one value of a file of text that holds values: JSON, JSON lines, YAML, CSV, plain text."""
+"""Changes to one value of a text file: JSON, JSON lines, YAML, CSV, plain text."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ Json = Any
 
 
 class NothingToChangeError(Exception):
-    """A file is empty of what could be changed; another change is drawn."""
+    """A file contains nothing to change; another change is drawn."""
 
 
 def change_value(value: Json, rng: random.Random) -> tuple[Json, str]:
-    """Change one place in plain values; return a changed copy and what was done."""
+    """Change one value inside plain values; return a changed copy and a description."""
     value = copy.deepcopy(value)
     places = list(_places(value, ()))
     if not places:
@@ -55,7 +55,7 @@ def change_value(value: Json, rng: random.Random) -> tuple[Json, str]:
 
 
 def _near(value: Json, rng: random.Random) -> Json:
-    """Return a value of the same type, or one that is written as it."""
+    """Return a value of the same type, or one that is written in the same way."""
     if isinstance(value, bool) or value is None:
         return not value
     if isinstance(value, int | float):

@@ -1,4 +1,4 @@
-"""Cases, one per seed: a command, a file that it reads, a change to it. Owns how they are run, and what a fault is."""
+"""Cases, one per seed: a command, a file that it reads, a change to it. Owns how they run, and what a fault is."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LONGEST_TOLD = 3000
 
 @dataclass(frozen=True)
 class Failure:
-    """What a case did that no command may do."""
+    """Behaviour of a case that is forbidden for commands."""
 
     seed: int
     command: str
@@ -75,7 +75,7 @@ class Fuzzer:
         self._closing.close()
 
     def run(self, seeds: Iterable[int]) -> Iterator[Failure]:
-        """Run cases one after the other; yield those that fail."""
+        """Run cases in sequence; yield those that fail."""
         for seed in seeds:
             if (failure := self._run(seed)) is not None:
                 yield failure
@@ -132,7 +132,7 @@ def _files(folder: Path, patterns: tuple[str, ...] | None) -> list[str]:
 
 
 def _contents(folder: Path, kept: Iterable[str]) -> dict[str, bytes | str | None]:
-    """What stands at some places, by its name; None for a folder, and where a link leads to for a link."""
+    """Return contents of some paths by name: None for a folder, and the target of a link."""
     found: dict[str, bytes | str | None] = {}
     for name in kept:
         for path in (folder / name, *(folder / name).rglob("*")):

@@ -1,4 +1,4 @@
-"""Parts of another distribution in real builds: by entry point, by class, as objects; named in manifest and card."""
+"""Parts of another distribution in real builds: by entry point, class and object; named in manifest and card."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Families and scores of another distribution: in results, tables and page; what goes wrong in them names them."""
+"""Families and scores of another distribution: in results, tables and page; errors in them name them."""
 
 from __future__ import annotations
 

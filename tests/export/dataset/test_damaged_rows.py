@@ -1,4 +1,4 @@
-"""Cells that no published row has: whatever reads rows names the row, or needs nothing of the cell."""
+"""Invalid cells: everything that reads rows names the row, or does not need the cell."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def with_cell(row: Row, path: str, value: Any) -> Row:
 
 
 def write_rows(folder: Path, rows: list[Row]) -> Manifest:
-    """Write a shard as anybody may, and the manifest that fits it."""
+    """Write an arbitrary shard, and a matching manifest."""
     path = folder / SHARD
     pq.write_table(pa.Table.from_pylist(rows, row_schema(overlay="overlay" in rows[0])), path)
     return fit(folder, len(rows))
@@ -131,7 +131,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def commands(folder: Path, manifest: Manifest, destination: Path) -> dict[str, Callable[[], object]]:
-    """What reads rows; of stats and card, without the drawing that follows."""
+    """Return the readers of rows; stats and card without their drawing."""
     return {
         "stats": lambda: compute_statistics(folder, manifest),
         "samples": lambda: list(sample_rows(folder, manifest)),

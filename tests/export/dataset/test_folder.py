@@ -1,4 +1,4 @@
-"""OUT: what is refused, what is replaced, what is left alone, and builds that end at any moment."""
+"""OUT: what is refused, replaced and kept, and builds that end at any moment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plots and the sheet of samples: there, of a sensible size, the same every time, and right where it can be checked."""
+"""Plots and the sheet of samples: present, of sensible size, reproducible, and correct as far as it can be checked."""
 
 from __future__ import annotations
 

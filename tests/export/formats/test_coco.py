@@ -1,4 +1,4 @@
-"""COCO: pycocotools reads what was built, bit for bit, and a build reads it back."""
+"""COCO: pycocotools reads exports bit for bit, and a build restores them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exports as a whole: same bytes each time, nothing half done, nothing replaced that is no export; the command."""
+"""Exports as a whole: reproducible bytes, no partial results, only exports are replaced; the command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Round trips: what is exported to COCO or imagefolder and built again gives the same rows and label map."""
+"""Round trips: exports to COCO or imagefolder that are built again yield the same rows and label map."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def no_plots() -> Any:
 
 @pytest.fixture(scope="module")
 def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """COCO data with all that COCO can have, built."""
+    """COCO data with everything that COCO can represent, built."""
     place = tmp_path_factory.mktemp("odd")
     build_of(write_odd_coco(place / "in"), place / "out")
     return place / "out"
@@ -59,13 +59,13 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def rich(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Records with all that records can have."""
+    """Records with all fields."""
     return write_rich(tmp_path_factory.mktemp("rich") / "out")
 
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Scenes whose objects models have found."""
+    """Scenes with objects found by models."""
     out = tmp_path_factory.mktemp("scenes") / "out"
     source = {"name": "toyworld", "count": 3, "size_px": 128, "scene_split": "test"}
     build_of(source, out, grounding=preset("toyworld", {}))
@@ -139,7 +139,7 @@ def test_our_own_export_is_known_by_itself(odd: Path, trip: Path, tmp_path: Path
 
 
 def edited(trip: Path, place: Path, edit: Edit, split: str = "train", key: str = "captions") -> list[dict[str, Any]]:
-    """Build an export again in which something was edited."""
+    """Rebuild an export in which something was edited."""
     document = loaded(trip / f"{key}_{split}.json")
     edit(document)
     path = place / f"{key}.json"

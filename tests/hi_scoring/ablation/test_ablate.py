@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(folder: Path) -> Ablations:
-    """By one call that nothing disturbed; nobody changes it."""
+    """By one call that nothing disturbed; tests do not change it."""
     return run(folder / "finished", ranking_of(folder, PLANTED))
 
 

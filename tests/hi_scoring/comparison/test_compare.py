@@ -36,7 +36,7 @@ CELLS = ["random-heads-2-0--seed-0", "top-layers-1--seed-0", "untuned"]
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A comparison that nothing disturbed; nobody changes it."""
+    """A comparison that nothing disturbed; tests do not change it."""
     folder = tmp_path_factory.mktemp("comparisons") / "finished"
     compared(bench_of(), folder, SELECTIONS, [0])
     return folder

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A built folder of five rows in two splits; nobody changes it."""
+    """A built folder of five rows in two splits; tests do not change it."""
     folder = tmp_path_factory.mktemp("data") / "scenes"
     rows = rows_of([record(number) for number in range(5)])
     write_folder(folder, {"train": [rows[:2], rows[2:3]], "test": [rows[3:]]})

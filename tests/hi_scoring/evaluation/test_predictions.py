@@ -71,7 +71,7 @@ def written(examples: Examples, batch: int, model: Any = None, done: list[int] |
 
 @pytest.fixture(scope="module")
 def alone(examples: Examples) -> Evaluation:
-    """What is said to each example by itself; nobody changes it."""
+    """What is said to each example by itself; tests do not change it."""
     return written(examples, 1)
 
 

@@ -27,7 +27,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that nothing disturbed, in parts of two; nobody changes it."""
+    """A run that nothing disturbed, in parts of two; tests do not change it."""
     folder = tmp_path_factory.mktemp("knockouts") / "finished"
     former, knockout_run.PART = knockout_run.PART, 2
     knock(folder, questions_of(rows(5)))

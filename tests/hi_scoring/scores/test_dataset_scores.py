@@ -34,7 +34,7 @@ ALL_POSITIONS = ("response", "phrase", "last", "generated")
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny LLaVA as a folder; nobody changes it."""
+    """The tiny LLaVA as a folder; tests do not change it."""
     folder = tmp_path_factory.mktemp("models") / "tiny"
     tiny("llava").model.save_pretrained(folder)
     tiny("llava").processor.save_pretrained(folder)

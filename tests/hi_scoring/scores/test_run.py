@@ -38,7 +38,7 @@ ROWS = [row(number) for number in range(24)]
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that nothing disturbed; nobody changes it."""
+    """A run that nothing disturbed; tests do not change it."""
     folder = tmp_path_factory.mktemp("runs") / "finished"
     score(folder, data_of(ROWS))
     return folder

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Sparsity]:
-    """A run that nothing disturbed; nobody changes it."""
+    """A run that nothing disturbed; tests do not change it."""
     folder = tmp_path_factory.mktemp("sparse") / "run"
     return folder, bench_of().run(conditions(), folder)
 

@@ -19,7 +19,7 @@ from tests.hi_scoring.tuned import some_examples
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run; nobody changes it."""
+    """A run; tests do not change it."""
     folder = tmp_path_factory.mktemp("sparse") / "run"
     bench_of(examples=some_examples(1)).run(conditions(draws=2), folder)
     return folder

@@ -46,7 +46,7 @@ def examples() -> Examples:
 
 @pytest.fixture(scope="module")
 def whole(examples: Examples, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tuned]:
-    """Trainings that nothing disturbed; nobody changes them."""
+    """Trainings that nothing disturbed; tests do not change them."""
     folder = tmp_path_factory.mktemp("training")
     return {
         "layers": tuned(folder / "layers", examples, LAYERS, OPTIONS, dropout=0.2),
@@ -235,7 +235,7 @@ def test_a_cpu_does_not_train_in_fp16() -> None:
 
 @pytest.fixture(scope="module")
 def early(examples: Examples, tmp_path_factory: pytest.TempPathFactory) -> Tuned:
-    """A training that stops early; nobody changes it."""
+    """A training that stops early; tests do not change it."""
     return tuned(tmp_path_factory.mktemp("early"), examples, LAYERS, stopping(), validation=opposed_examples())
 
 

@@ -32,7 +32,7 @@ HALF_TOLERANCE = 0.02
 
 
 def outputs(name: str, model: torch.nn.Module, processor: object) -> list[torch.Tensor]:
-    """What a model says of the image, without padding."""
+    """Return the output of a model for the image, without padding."""
     if name == "detector":
         inputs = processor(images=IMAGE, text="a red star . a small ring .", return_tensors="pt")
         output = model(**inputs)

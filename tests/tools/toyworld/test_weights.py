@@ -1,4 +1,4 @@
-"""The shipped weights on a few of the fixed scenes: floors well below the cards' figures, so only a fault fails."""
+"""The shipped weights on a few of the fixed scenes: bounds well below the metrics of the cards, so only a bug fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Verification: a sound folder has no fault, and each fault that is planted is found, alone and where it is."""
+"""Verification: a sound folder has no fault, and each planted fault is found at its location, without others."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(sound: Path, tmp_path: Path) -> Path:
-    """A copy to spoil."""
+    """Copy to damage."""
     shutil.copytree(sound, tmp_path / "out")
     return tmp_path / "out"
 
@@ -108,7 +108,7 @@ def test_of_a_build_that_is_not_finished_nothing_else_is_told(folder: Path) -> N
 
 
 def test_a_refitted_folder_has_no_fault(folder: Path) -> None:
-    """The way in which the tests below plant faults plants none by itself."""
+    """The helper that plants faults causes none by itself."""
     spoil_rows(folder, list.copy)
     assert found(folder) == []
 

@@ -1,4 +1,4 @@
-"""What a push does when the Hub, the network or somebody else gets in the way, and what a person is told."""
+"""Pushes disturbed by the Hub, the network or another user, and their messages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 
 def refused(hub: HubServer, folder: Path, **options: object) -> str:
-    """Push, and give the message of the error that must come: one line, without the token."""
+    """Push, and return the message of the expected error: one line, without the token."""
     with pytest.raises(HubError) as caught:
         push_to(hub, folder, **options)
     message = str(caught.value)

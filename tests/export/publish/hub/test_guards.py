@@ -1,4 +1,4 @@
-"""What a push never does: replace or delete what no push wrote, or publish what nobody asked it to."""
+"""What a push never does: replace or delete foreign files, or publish files that were not requested."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def test_files_changed_on_the_hub_are_kept(hub: HubServer, scenes: Path, fewer_s
 
 
 def without_hashes(hub: HubServer, version: str) -> dict[str, bytes]:
-    """The card without the line that a push left in it, and a manifest of that version."""
+    """Remove the line of the push from the card, and return a manifest of that version."""
     card = held(hub)["README.md"].decode().splitlines(keepends=True)
     kept = [line for line in card if (match := PUSH_LINE.fullmatch(line)) is None or match["kind"] != "files"]
     assert len(kept) == len(card) - 1

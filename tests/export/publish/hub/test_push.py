@@ -1,4 +1,4 @@
-"""Pushing with the real clients to a Hub of our own: what comes back is what went, and nothing else is touched."""
+"""Pushing with the real clients to the test Hub: files come back unchanged, and nothing else is touched."""
 
 from __future__ import annotations
 

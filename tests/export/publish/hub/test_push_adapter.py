@@ -1,4 +1,4 @@
-"""Pushing adapters with the real clients to a Hub of our own, and loading them from there with PEFT."""
+"""Pushing adapters with the real clients to the test Hub, and loading them from there with PEFT."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WEIGHTS, CONFIG, FACTS = "adapter_model.safetensors", "adapter_config.json", "ad
 
 @pytest.fixture(scope="module")
 def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with an adapter; nobody changes it."""
+    """A folder with an adapter; tests do not change it."""
     folder = tmp_path_factory.mktemp("tuned") / "adapter"
     write_adapter(folder)
     return folder
@@ -37,7 +37,7 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def own(tuned: Path, tmp_path: Path) -> Path:
-    """A copy that a test may spoil."""
+    """Copy that a test may damage."""
     return shutil.copytree(tuned, tmp_path / "own")
 
 

@@ -1,4 +1,4 @@
-"""Verification of what is published: as a folder's, fault by fault, with nothing left on this disk."""
+"""Verification of published datasets: the same faults as in a folder, with nothing left on this disk."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def published(hub: HubServer, scenes: Path, temporary: Path) -> HubServer:
-    """A Hub that holds a sound dataset, tagged v1."""
+    """A Hub with a sound dataset, tagged v1."""
     push_to(hub, scenes, tag="v1")
     assert not list(temporary.iterdir())
     return hub
@@ -67,7 +67,7 @@ def commit(hub: HubServer, files: dict[str, bytes], **options: object) -> str:
 
 
 def spoil(folder: Path, path: str, change: Callable[[list[Row]], None]) -> None:
-    """Change rows of a shard, and give the manifest its new size and hash."""
+    """Change rows of a shard, and update its size and hash in the manifest."""
     rows = pq.read_table(folder / path).to_pylist()
     change(rows)
     with ShardWriter(folder / path, overlay=True) as writer:

@@ -1,4 +1,4 @@
-"""Built folders in an object store: pushed, pushed again, cut short anywhere, verified, exported and loaded."""
+"""Built folders in an object store: pushed, pushed again, interrupted anywhere, verified, exported and loaded."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SECOND = "data/train-00001-of-00003.parquet"
 
 
 class Cut(BaseException):
-    """Ends a push as a kill would: nothing catches it."""
+    """Ends a push like a kill, as nothing catches it."""
 
 
 def run(*arguments: object) -> tuple[int, str, str]:
