@@ -231,8 +231,8 @@ def peak_bytes(device: str, length: int, way: str) -> float:
     """Return the memory of one pass beyond that before it; on a CPU the median over new processes."""
     if device == "cpu":
         command = [sys.executable, __file__, "--peak", way, str(length)]
-        told = [subprocess.run(command, check=True, capture_output=True, text=True).stdout for _ in range(PROCESSES)]
-        return median(map(float, told))
+        outputs = [subprocess.run(command, check=True, capture_output=True, text=True).stdout for _ in range(PROCESSES)]
+        return median(map(float, outputs))
     return own_peak_bytes(Bench(device, length), way)
 
 

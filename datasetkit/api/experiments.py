@@ -66,8 +66,8 @@ def run_knockout(command: KnockoutCommand, on_progress: OnProgress) -> Knockouts
 
     subject = open_model(command)
     questions = _questions(command, subject)
-    told = Path(command.data).stem if is_table(command.data) else questions.identity.name
-    folder = folder_of(command, "knockouts", subject, told)
+    name = Path(command.data).stem if is_table(command.data) else questions.identity.name
+    folder = folder_of(command, "knockouts", subject, name)
     if command.window >= subject.shape[0]:
         tell(
             f"--window {command.window}: the model has {subject.shape[0]} layers, so most are blocked around each "

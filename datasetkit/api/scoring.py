@@ -105,7 +105,7 @@ def _check_phrases(rows: Data, command: ScoreCommand) -> None:
     """Refuse a ranking by phrases if no row has any, before the model is loaded; without such a ranking, log it."""
     if rows.has_phrases or "phrase" not in command.positions:
         return
-    told = f"no row of {rows.identity.name} has phrases (it lacks the columns objects and phrases)"
+    missing = f"no row of {rows.identity.name} has phrases (it lacks the columns objects and phrases)"
     if command.ranking.endswith(":phrase"):
-        raise RecipeError(f"--by {command.ranking}: {told}; give other positions")
-    tell(f"phrase: {told}")
+        raise RecipeError(f"--by {command.ranking}: {missing}; give other positions")
+    tell(f"phrase: {missing}")

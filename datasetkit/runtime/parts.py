@@ -131,20 +131,20 @@ class Guarded:
             yield from answer
 
     def _check(self, name: str, promise: Promise, args: tuple[Any, ...], answer: Any) -> None:
-        told, rows = f"{self._origin}: {name} returned", [(answer, *args)]
+        start, rows = f"{self._origin}: {name} returned", [(answer, *args)]
         if promise.is_batch:
             if not isinstance(answer, list | tuple) or len(answer) != len(args[0]):
-                raise PluginError(f"{told} {_spelt(answer)} for {len(args[0])} images; return a list of equal length")
+                raise PluginError(f"{start} {_spelt(answer)} for {len(args[0])} images; return a list of equal length")
             rows = list(zip(answer, *args, strict=True))
         for item, *of in rows:
             if promise.is_batch and isinstance(item, UnusableError):
                 continue
             if not isinstance(item, promise.kind):
-                raise PluginError(f"{told} {_spelt(item)}, not {_names(promise.kind)}")
+                raise PluginError(f"{start} {_spelt(item)}, not {_names(promise.kind)}")
             with naming(self._origin):
                 fault = promise.fault(item, *of)
             if fault is not None:
-                raise PluginError(f"{told} {fault}")
+                raise PluginError(f"{start} {fault}")
 
 
 def _spelt(answer: object) -> str:

@@ -229,7 +229,7 @@ def naming(origin: Origin, what: str = "failed", passing: tuple[type[BaseExcepti
     except BaseException as error:
         if isinstance(error, (UnusableError, PluginError, KeyboardInterrupt, GeneratorExit, *passing)):
             raise
-        told = error_text(error) or "an error without a message"
+        text = error_text(error) or "an error without a message"
         if MemoryError in passing and is_out_of_memory(error) and isinstance(error, MemoryError | RuntimeError):
             raise
-        raise PluginError(f"{origin} {what}: {type(error).__name__}: {told}") from error
+        raise PluginError(f"{origin} {what}: {type(error).__name__}: {text}") from error

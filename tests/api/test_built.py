@@ -63,7 +63,7 @@ def test_a_notebook_shows_counts_and_thumbnails(tmp_path: Path) -> None:
 )
 def test_hints_follow_from_recipe_and_drops(tmp_path: Path, recipe: dict, drops: list[Drop], line: str) -> None:
     write_folder(tmp_path / "out", {"train": [rows_of([record(0)])]}, recipe=recipe, drops=drops)
-    assert any(told.startswith(line) for told in dk.open(tmp_path / "out").report())
+    assert any(reported.startswith(line) for reported in dk.open(tmp_path / "out").report())
 
 
 def test_annotations_that_were_all_dropped_are_a_warning(tmp_path: Path) -> None:

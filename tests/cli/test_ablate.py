@@ -108,8 +108,8 @@ def test_a_ranking_by_the_same_rows_is_a_warning(scenes: Path, tmp_path: Path) -
     arguments = ("ablate", *MODEL, "--data", scenes, *rankings, *FEW, "--limit", "3", "--tasks", "vqa")
     code, _, errors = run(*arguments)
     assert code == 0, errors
-    [told] = [line for line in errors.splitlines() if "warning" in line]
-    assert told == (
+    [reported] = [line for line in errors.splitlines() if "warning" in line]
+    assert reported == (
         "warning: heads were scored by hi:phrase, image_mass:last on the same rows, so they are chosen and "
         "tested on the same data; score another split"
     )
@@ -134,7 +134,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(scenes: Path, table:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "reported"),
     [
         (
             ("--scores", "{scores}", "--by", "hi:nowhere"),
@@ -160,7 +160,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(scenes: Path, table:
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_an_error_is_one_line(
-    scenes: Path, scores: Path, table: Path, tmp_path: Path, arguments: tuple[str, ...], told: str
+    scenes: Path, scores: Path, table: Path, tmp_path: Path, arguments: tuple[str, ...], reported: str
 ) -> None:
     given = [
         argument.format(scores=scores, table=table) if "{s" in argument or "{t" in argument else argument
@@ -170,6 +170,6 @@ def test_an_error_is_one_line(
     assert (code, shown) == (1, "")
     [line] = [line for line in errors.splitlines() if "error: " in line]
     assert line == errors.splitlines()[-1]
-    assert told in line
+    assert reported in line
     assert "Traceback" not in errors
     assert not (tmp_path / "out").exists()

@@ -78,13 +78,13 @@ class OddError(Exception):
         raise ValueError("a\nb")
 
 
-@pytest.mark.parametrize("told", ["ValueError: a b", "OddError: without a message"])
-def test_an_error_that_nobody_knows_says_where_it_came_from(told: str) -> None:
+@pytest.mark.parametrize("reported", ["ValueError: a b", "OddError: without a message"])
+def test_an_error_that_nobody_knows_says_where_it_came_from(reported: str) -> None:
     with pytest.raises(ValueError, match="a\nb") as caught:
         first_line(OddError())
-    error = caught.value if told.startswith("Value") else OddError().with_traceback(caught.tb)
+    error = caught.value if reported.startswith("Value") else OddError().with_traceback(caught.tb)
     message = ending_of(error).message
-    assert message.startswith(f"unexpected {told} in datasetkit.core.text:")
+    assert message.startswith(f"unexpected {reported} in datasetkit.core.text:")
     assert message.endswith("; --debug shows the traceback; please report it")
 
 
@@ -224,7 +224,7 @@ def test_nothing_is_half_written_whenever_a_command_ends(tmp_path: Path) -> None
     count, seed = (
         os.environ.get(name, default) for name, default in (("DATASETKIT_KILLS", "10"), ("DATASETKIT_KILLS_SEED", "0"))
     )
-    told = output_of("tests.cli.killing", tmp_path, count, seed)
-    ended = [line.rpartition(" ") for line in told.splitlines()]
+    reported = output_of("tests.cli.killing", tmp_path, count, seed)
+    ended = [line.rpartition(" ") for line in reported.splitlines()]
     assert sum(int(times) for _, _, times in ended) == int(count) + 2 * 6
     assert sum(int(times) for how, _, times in ended if how.endswith("full disk")) == 2 * 6

@@ -62,7 +62,7 @@ def test_a_build_says_what_it_loads_and_how_long_it_took(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"),
+    ("seconds", "reported"),
     [
         (0.04, "0.0 s"),
         (7.26, "7.3 s"),
@@ -72,8 +72,8 @@ def test_a_build_says_what_it_loads_and_how_long_it_took(tmp_path: Path) -> None
         (3720, "1 h 2 min"),
     ],
 )
-def test_durations_are_spelt(seconds: float, told: str) -> None:
-    assert duration(seconds) == told
+def test_durations_are_spelt(seconds: float, reported: str) -> None:
+    assert duration(seconds) == reported
 
 
 def test_a_finished_build_stays_and_another_recipe_is_refused(built: Path) -> None:

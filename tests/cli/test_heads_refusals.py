@@ -30,7 +30,7 @@ print(json.dumps([code, heavy]))
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "reported"),
     [
         (("score", *MODEL, *DATA, "--by", "hi_max:response"), "--by: give SCORE:POSITIONS, a score of hi, hi_soft"),
         (("score", "--model", "toyworld:vml", *DATA), "no shipped model is called 'toyworld:vml'; known: "),
@@ -63,14 +63,14 @@ print(json.dumps([code, heavy]))
     ids=lambda value: " ".join(map(str, value[-2:])) if isinstance(value, tuple) else "",
 )
 def test_it_is_one_line_before_anything_heavy_is_imported(
-    arguments: tuple[object, ...], told: str, tmp_path: Path
+    arguments: tuple[object, ...], reported: str, tmp_path: Path
 ) -> None:
     program = [sys.executable, "-c", _PROGRAM, *map(str, arguments)]
     env = os.environ | {"PYTHONPATH": str(REPOSITORY / "src")}
     done = subprocess.run(program, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
     [line] = done.stderr.splitlines()
     assert line.startswith("error: ")
-    assert told in line
+    assert reported in line
     code, heavy = json.loads(done.stdout)
     assert (code, heavy) == (1, [])
     assert not list(tmp_path.iterdir())

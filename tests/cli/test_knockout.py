@@ -99,7 +99,7 @@ def test_ctrl_c_says_how_to_go_on(scenes: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "reported"),
     [
         (
             ("--flows", "image->last"),
@@ -121,10 +121,10 @@ def test_ctrl_c_says_how_to_go_on(scenes: Path, tmp_path: Path) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_an_error_is_one_line(scenes: Path, tmp_path: Path, arguments: tuple[str, ...], told: str) -> None:
+def test_an_error_is_one_line(scenes: Path, tmp_path: Path, arguments: tuple[str, ...], reported: str) -> None:
     code, shown, errors = run("knockout", *MODEL, "--data", scenes, "--out", tmp_path / "out", *arguments)
     assert (code, shown) == (1, "")
     [line] = [line for line in errors.splitlines() if "error: " in line]
     assert line == errors.splitlines()[-1]
-    assert told in line
+    assert reported in line
     assert not (tmp_path / "out").exists()

@@ -60,9 +60,9 @@ def tuned(scenes: Path) -> tuple[Path, str]:
     """A tuning of all layers, and its log; tests do not change it."""
     out = scenes.parent / "tuned"
     datasets.disable_progress_bars()  # the command itself does so where it is the first to import it
-    code, _, told = run("tune", *MODEL, *QUICK, *ALL, "--data", scenes, "--batch", "4", "--out", out)
-    assert code == 0, told
-    return out, told
+    code, _, reported = run("tune", *MODEL, *QUICK, *ALL, "--data", scenes, "--batch", "4", "--out", out)
+    assert code == 0, reported
+    return out, reported
 
 
 def run(*arguments: object) -> tuple[int, str, str]:
@@ -71,9 +71,12 @@ def run(*arguments: object) -> tuple[int, str, str]:
 
 
 def test_tuning_writes_an_adapter_and_answers_before_and_after(scenes: Path, tuned: tuple[Path, str]) -> None:
-    out, told = tuned
-    assert told.splitlines()[:2] == ["train: 4 rows of split train of scenes", "test: 2 rows of split test of scenes"]
-    assert not told.splitlines()[2:]
+    out, reported = tuned
+    assert reported.splitlines()[:2] == [
+        "train: 4 rows of split train of scenes",
+        "test: 2 rows of split test of scenes",
+    ]
+    assert not reported.splitlines()[2:]
     assert sorted(path.name for path in (out / "cells").iterdir()) == ["all--seed-0", "untuned"]
     found = Comparison.load(out)
     assert list(found.groups) == ["all"]
@@ -103,15 +106,15 @@ def test_a_comparison_grows_and_reports_after_all_shards(
     monkeypatch.chdir(tmp_path)
     arguments = ("compare", *MODEL, *QUICK, "--tasks", "vqa", "--data", f"{scenes}/", "--scores", scores)
     selections = ("--select", "top-layers:1", "--select", "random-heads:2")
-    code, shown, told = run(*arguments, *selections, "--seeds", "0", "--shard", "2/2")
-    assert (code, shown) == (0, ""), told
-    assert told.splitlines()[-1] == (
+    code, shown, reported = run(*arguments, *selections, "--seeds", "0", "--shard", "2/2")
+    assert (code, shown) == (0, ""), reported
+    assert reported.splitlines()[-1] == (
         f"this shard is done; the report is written to {Path('tuned/toyworld-vlm--scenes')} when all shards are"
     )
     assert run(*arguments, *selections, "--seeds", "0", "--shard", "1/2")[0] == 0
-    code, _, told = run(*arguments, "--select", "top-layers:1", "--seeds", "0, 4", "--set", "lora_dropout=.1")
-    assert (code, told.splitlines()[-1][:40]) == (1, "error: LORA has no setting lora_dropout;"), told
-    code, _, told = run(*arguments, "--select", "top-layers:1", "--seeds", "0, 4")
+    code, _, reported = run(*arguments, "--select", "top-layers:1", "--seeds", "0, 4", "--set", "lora_dropout=.1")
+    assert (code, reported.splitlines()[-1][:40]) == (1, "error: LORA has no setting lora_dropout;"), reported
+    code, _, reported = run(*arguments, "--select", "top-layers:1", "--seeds", "0, 4")
     assert code == 0
     found = Comparison.load(tmp_path / "tuned" / "toyworld-vlm--scenes")
     assert {group: [cell.seed for cell in cells] for group, cells in found.groups.items()} == {
@@ -143,10 +146,12 @@ def test_fields_of_peft_and_rows_that_cannot_be_used(scenes: Path, tmp_path: Pat
         "--targets",
         "q_proj, v_proj",
     )
-    code, _, told = run("tune", *options, *fields, "--forgetting", scenes, "--forgetting-split", "train", "--out", out)
-    assert code == 0, told
-    assert re.findall(r"train: unusable rows: 1, truncated \(.*\)", told)
-    assert "forgetting: 2 rows of split train of scenes" in told
+    code, _, reported = run(
+        "tune", *options, *fields, "--forgetting", scenes, "--forgetting-split", "train", "--out", out
+    )
+    assert code == 0, reported
+    assert re.findall(r"train: unusable rows: 1, truncated \(.*\)", reported)
+    assert "forgetting: 2 rows of split train of scenes" in reported
     config = json.loads((out / "cells" / "all--seed-0" / "adapter" / "adapter_config.json").read_bytes())
     assert config["use_rslora"] is True
     assert (config["r"], config["rank_pattern"]) == (1, {"q_proj": 3})
@@ -188,7 +193,7 @@ def test_launched_processes_train_one_adapter(scenes: Path, tuned: tuple[Path, s
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "reported"),
     [
         (("--select", "best"), "'best' is not a selection; known: top-layers:K"),
         (("--select", "layers:9"), "layers:9 is not possible; give each layer once, of 0 to 3"),
@@ -225,20 +230,22 @@ def test_launched_processes_train_one_adapter(scenes: Path, tuned: tuple[Path, s
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_an_error_is_one_line_before_a_folder_is_made(
-    scenes: Path, tmp_path: Path, arguments: tuple[str, ...], told: str
+    scenes: Path, tmp_path: Path, arguments: tuple[str, ...], reported: str
 ) -> None:
     given = [str(scenes) if one == "DATA" else one for one in arguments]
     code, shown, errors = run("tune", *MODEL, *QUICK, *ALL, "--data", scenes, "--out", tmp_path / "out", *given)
-    assert_one_line(code, shown, errors, told)
+    assert_one_line(code, shown, errors, reported)
     assert not (tmp_path / "out").exists()
 
 
-def assert_one_line(code: int, shown: str, errors: str, told: str) -> None:
+def assert_one_line(code: int, shown: str, errors: str, reported: str) -> None:
     assert (code, shown) == (1, "")
     [line] = [line for line in errors.splitlines() if "error: " in line]
     assert line == errors.splitlines()[-1]
     splits = sorted(re.findall(r"splits (\w+), (\w+);", line))
-    assert told in re.sub(r"splits (\w+), (\w+);", f"splits {', '.join(sorted(splits[0]))};" if splits else "", line)
+    assert reported in re.sub(
+        r"splits (\w+), (\w+);", f"splits {', '.join(sorted(splits[0]))};" if splits else "", line
+    )
     assert "Traceback" not in errors
 
 
@@ -249,7 +256,7 @@ def test_a_missing_device_is_refused_before_rows_are_read(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "reported"),
     [
         (("--shard", "3/2"), "--shard: give I/N, such as 1/4, with I from 1 to N (came: '3/2')"),
         (("--shard", "0/2"), "--shard: give I/N"),
@@ -264,15 +271,15 @@ def test_a_missing_device_is_refused_before_rows_are_read(tmp_path: Path) -> Non
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_shards_and_seeds_are_refused_before_rows_are_read(
-    scenes: Path, tmp_path: Path, arguments: tuple[str, ...], told: str
+    scenes: Path, tmp_path: Path, arguments: tuple[str, ...], reported: str
 ) -> None:
     code, shown, errors = run("compare", *MODEL, *ALL, "--data", scenes, "--out", tmp_path / "out", *arguments)
-    assert_one_line(code, shown, errors, told)
+    assert_one_line(code, shown, errors, reported)
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "reported"),
     [
         (("--by", "ram:last"), "ram:last"),
         (("--by", "hi"), "hi"),
@@ -287,11 +294,11 @@ def test_shards_and_seeds_are_refused_before_rows_are_read(
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_rankings_that_the_scores_do_not_give_are_refused(
-    scenes: Path, scores: Path, tmp_path: Path, arguments: tuple[str, ...], told: str
+    scenes: Path, scores: Path, tmp_path: Path, arguments: tuple[str, ...], reported: str
 ) -> None:
     options = ("--data", scenes, "--scores", scores, "--out", tmp_path / "out")
     code, shown, errors = run("tune", *MODEL, "--select", "top-layers:1", *options, *arguments)
-    assert_one_line(code, shown, errors, told)
+    assert_one_line(code, shown, errors, reported)
 
 
 def test_scores_of_another_model_are_refused(scenes: Path, scores: Path, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ PLAIN = st.recursive(
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [
         ("a: &x\n  - *x", "line 2, column 5: *x is inside the node that it names"),
         (LAUGHS, "line 6, column 5: more than 200,000 values, counting aliased ones each time"),
@@ -51,16 +51,16 @@ PLAIN = st.recursive(
     ],
     ids=lambda value: repr(value)[:30],
 )
-def test_yaml_that_is_refused(text: str | bytes, told: str) -> None:
+def test_yaml_that_is_refused(text: str | bytes, reported: str) -> None:
     with pytest.raises(DocumentError) as caught:
         load_yaml(text)
-    assert str(caught.value).startswith(told)
+    assert str(caught.value).startswith(reported)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 200
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [
         ("[" * 100_000, "brackets are nested too deeply"),
         ('{"a": ' * 100_000, "brackets are nested too deeply"),
@@ -74,10 +74,10 @@ def test_yaml_that_is_refused(text: str | bytes, told: str) -> None:
     ],
     ids=lambda value: repr(value)[:30],
 )
-def test_json_that_is_refused(text: str | bytes, told: str) -> None:
+def test_json_that_is_refused(text: str | bytes, reported: str) -> None:
     with pytest.raises(DocumentError) as caught:
         load_json(text)
-    assert str(caught.value) == told
+    assert str(caught.value) == reported
 
 
 @given(PLAIN)

@@ -38,20 +38,20 @@ def change_value(value: Json, rng: random.Random) -> tuple[Json, str]:
     for part in place[:-1]:
         parent = parent[part]
     last = place[-1]
-    told = ".".join(map(str, place))[:120]
+    reported = ".".join(map(str, place))[:120]
     act = rng.random()
     if act < 0.7:
         found = rng.choice(ODD_VALUES) if rng.random() < 0.8 else _near(parent[last], rng)
         parent[last] = found
-        return value, f"{told} = {found!r:.40}"
+        return value, f"{reported} = {found!r:.40}"
     if act < 0.85:
         del parent[last]
-        return value, f"{told} deleted"
+        return value, f"{reported} deleted"
     if isinstance(parent, list):
         parent.insert(last, copy.deepcopy(parent[last]))
-        return value, f"{told} doubled"
+        return value, f"{reported} doubled"
     parent["unknown thing"] = parent.pop(last) if rng.random() < 0.5 else parent[last]
-    return value, f"{told} under another name"
+    return value, f"{reported} under another name"
 
 
 def _near(value: Json, rng: random.Random) -> Json:

@@ -34,7 +34,7 @@ class Failure:
     command: str
     change: str
     faults: tuple[str, ...]
-    told: str
+    reported: str
     again: str
 
     def __str__(self) -> str:
@@ -44,7 +44,7 @@ class Failure:
                 f"case {self.seed}: {self.command}",
                 f"  {self.change}",
                 *(f"  ! {fault}" for fault in self.faults),
-                self.told,
+                self.reported,
                 again,
             )
         )
@@ -107,8 +107,8 @@ class Fuzzer:
         if not faults:
             return None
         again = f"python -m tests.fuzz {seed}" + (f" --only {shlex.quote(self._only)}" if self._only else "")
-        told = f"--- stdout\n{ended.stdout[-_LONGEST_TOLD:]}\n--- stderr\n{ended.stderr[-_LONGEST_TOLD:]}"
-        return Failure(seed, f"{scenario.name}: datasetkit {' '.join(command)}", change, tuple(faults), told, again)
+        reported = f"--- stdout\n{ended.stdout[-_LONGEST_TOLD:]}\n--- stderr\n{ended.stderr[-_LONGEST_TOLD:]}"
+        return Failure(seed, f"{scenario.name}: datasetkit {' '.join(command)}", change, tuple(faults), reported, again)
 
     def _prepare(self, *command: str) -> None:
         """Run a command on the stock itself."""

@@ -129,10 +129,10 @@ def references(state: State, call: Call) -> Answer:
 
 def history(state: State, call: Call) -> Answer:
     repository = state.readable(call.repository, call.user)
-    return as_json([_told(commit) for commit in repository.history(call.names["revision"])])
+    return as_json([_reported(commit) for commit in repository.history(call.names["revision"])])
 
 
-def _told(commit: Commit) -> dict[str, object]:
+def _reported(commit: Commit) -> dict[str, object]:
     authors = [{"user": commit.author}]
     return {
         "id": commit.oid,

@@ -80,7 +80,7 @@ def put_part(state: State, call: Call) -> Answer:
 
 
 def _receive(state: State, call: Call, upload: Upload, number: int) -> str:
-    """Write the bytes of a part to their position in the file, and return a tag. The whole content is checked at the end."""
+    """Write the bytes of a part to the file, and return a tag. The whole content is checked at the end."""
     start = (number - 1) * upload.part_bytes
     expected = min(upload.part_bytes, upload.size - start)
     received = 0

@@ -66,7 +66,7 @@ def refusal(error: HubError) -> Answer:
 
 @dataclass(slots=True)
 class Body:
-    """The body of a request, read as it arrives. `pause` is called once, when `pause_at` bytes have come, or at the end."""
+    """The body of a request, read as it arrives. `pause` is called once, after `pause_at` bytes or at the end."""
 
     file: BufferedIOBase
     headers: Message

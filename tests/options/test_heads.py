@@ -46,7 +46,7 @@ def test_further_scores_are_recorded_only_where_there_are_any() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "changes", "told"),
+    ("kind", "changes", "reported"),
     [
         (commands.ScoreCommand, {"scores": ("a:hi",)}, "scores: 'hi' cannot be the name of an additional score"),
         (commands.ScoreCommand, {"scores": "a:One,b:One"}, "scores: name each item once, not One, One"),
@@ -59,10 +59,10 @@ def test_further_scores_are_recorded_only_where_there_are_any() -> None:
         (commands.CompareCommand, {"select": ["top-layers:1:2"]}, "'top-layers:1:2' is not a selection"),
     ],
 )
-def test_what_is_wrong_is_named(kind: type[Options], changes: dict[str, Any], told: str) -> None:
+def test_what_is_wrong_is_named(kind: type[Options], changes: dict[str, Any], reported: str) -> None:
     with pytest.raises(RecipeError) as caught:
         made(kind, **changes)
-    assert told in str(caught.value)
+    assert reported in str(caught.value)
 
 
 def test_texts_are_read_as_python_values_are() -> None:

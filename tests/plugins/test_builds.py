@@ -54,8 +54,10 @@ def test_every_kind_of_part_takes_part_and_is_named(command: Command, tmp_path: 
     assert done.returncode == 0, done.stderr
     found = manifest(tmp_path / "out")
     used = [name for name in CLASSES if name != "bright-masks"]
-    told = {(plugin["kind"], plugin["path"], plugin["distribution"], plugin["version"]) for plugin in found["plugins"]}
-    assert told == {(KINDS[name], CLASSES[name], "my-lab", "1.2") for name in used}
+    reported = {
+        (plugin["kind"], plugin["path"], plugin["distribution"], plugin["version"]) for plugin in found["plugins"]
+    }
+    assert reported == {(KINDS[name], CLASSES[name], "my-lab", "1.2") for name in used}
     assert found["splits"] == {"train": 4}
 
 

@@ -31,9 +31,9 @@ def test_a_score_ranks_heads_and_is_in_results_table_and_page(
     assert set(scores.table()["score"]) >= {name, "hi"}
     [plugin] = scores.plugins
     assert (plugin.kind, plugin.name, plugin.path) == ("score", given, "my_lab.heads:Peak")
-    [told] = json.loads((tmp_path / "out" / "run.json").read_bytes())["plugins"]
-    assert len(told.pop("sha256")) == 64
-    assert told == {"kind": "score", "name": given, "path": "my_lab.heads:Peak", **OF_LAB}
+    [reported] = json.loads((tmp_path / "out" / "run.json").read_bytes())["plugins"]
+    assert len(reported.pop("sha256")) == 64
+    assert reported == {"kind": "score", "name": given, "path": "my_lab.heads:Peak", **OF_LAB}
     assert "my_lab.heads:Peak" in (tmp_path / "out" / "report.html").read_text()
     before = (tmp_path / "out" / "scores.json").stat().st_mtime_ns
     assert command(*arguments, "--out", "out").returncode == 0
@@ -54,7 +54,7 @@ def test_a_family_by_its_class_scores_equally_and_is_recorded(command: Command, 
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "reported"),
     [
         (("--scores", "my_lab.broken:Flat"), "score my_lab.broken:Flat of my-lab 1.2 returned a Tensor of shape (8,)"),
         (("--scores", "my_lab.broken:Raising"), "score my_lab.broken:Raising of my-lab 1.2 went wrong: KeyError: 'no'"),
@@ -67,8 +67,8 @@ def test_a_family_by_its_class_scores_equally_and_is_recorded(command: Command, 
     ],
     ids=lambda value: value[1] if isinstance(value, tuple) else "",
 )
-def test_what_goes_wrong_is_one_line_that_names_it(command: Command, options: tuple[str, ...], told: str) -> None:
+def test_what_goes_wrong_is_one_line_that_names_it(command: Command, options: tuple[str, ...], reported: str) -> None:
     done = command(*SCORE, "--positions", "last", "--out", "out", *options)
     assert done.returncode == 1
-    assert told in done.stderr.splitlines()[-1]
+    assert reported in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr

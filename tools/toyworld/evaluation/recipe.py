@@ -66,13 +66,13 @@ class EvaluationRecipe:
         """Read the committed recipe."""
         text = resources.files(__package__).joinpath("recipe.yaml").read_text(encoding="utf-8")
         values: dict[str, Any] = yaml.safe_load(text)
-        told: dict[str, Any] = {
+        options: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in values["scenes"].items()
         }
-        told["backgrounds"] = tuple(map(BackgroundKind, told["backgrounds"]))
+        options["backgrounds"] = tuple(map(BackgroundKind, options["backgrounds"]))
         splits = (Split.VALIDATION, Split.TEST)
         return cls(
-            SceneConfig(**told),
+            SceneConfig(**options),
             {split: values[split.value]["first"] for split in splits},
             {split: values[split.value]["count"] for split in splits},
             values["absent_phrases"],

@@ -39,13 +39,13 @@ def words_of(value: object) -> Iterator[str]:
 
 def domain_words() -> tuple[str, ...]:
     """Return all words of all domains, sorted."""
-    told = {
+    words = {
         word
         for domain in DOMAINS.values()
         for part in (domain.vocabulary, domain.captions, domain.questions)
         for word in words_of(part)
     }
-    return tuple(sorted(told | {"a", "an", "the", "it", "they", "is", "are"}))
+    return tuple(sorted(words | {"a", "an", "the", "it", "they", "is", "are"}))
 
 
 def detector_tokenizer() -> PreTrainedTokenizerFast:

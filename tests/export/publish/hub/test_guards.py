@@ -259,9 +259,9 @@ def test_hidden_files_and_files_of_others_never_leave(hub: HubServer, own_scenes
     (own_scenes / "assets" / "linked").symlink_to(own_scenes.parent)
     (own_scenes / ".build.gone").mkdir()
     (own_scenes / ".build.gone" / "x").touch()
-    told = "not published: 7 other files of the folder (.git/config, .netrc, assets/.env and 4 more)"
+    reported = "not published: 7 other files of the folder (.git/config, .netrc, assets/.env and 4 more)"
     for options in (["--dry-run"], []):
-        assert told in run("push", own_scenes, NAME, *options)[1].splitlines()
+        assert reported in run("push", own_scenes, NAME, *options)[1].splitlines()
     assert not any(b"hush" in data for data in held(hub).values())
     assert set(held(hub)) == set(local(own_scenes)) - {*names, ".build.gone/x"}
     assert json.loads(run("push", own_scenes, NAME, "--json")[1])["not_published"] == sorted([*names, "assets/linked"])
@@ -318,7 +318,7 @@ def test_a_dry_run_without_a_token_says_what_it_cannot_know(
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "reported"),
     [
         (lambda value: value.update(splits={"train": "six"}), "contradicts itself"),
         (lambda value: value.update(tally=5), "contradicts itself"),
@@ -327,13 +327,13 @@ def test_a_dry_run_without_a_token_says_what_it_cannot_know(
     ],
 )
 def test_a_manifest_that_verify_refuses_is_not_published(
-    hub: HubServer, tmp_path: Path, change: Callable[[Any], None], told: str
+    hub: HubServer, tmp_path: Path, change: Callable[[Any], None], reported: str
 ) -> None:
     folder = build(tmp_path / "scenes", train=(1,), test=0)
     manifest = json.loads((folder / "manifest.json").read_bytes())
     change(manifest)
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(BuiltFolderError, match=told):
+    with pytest.raises(BuiltFolderError, match=reported):
         push_to(hub, folder)
     assert not hub.traffic.completed
 
