@@ -152,6 +152,10 @@ class NoticeKind(Explained):
     NAME_UNICODE = "name_unicode", "the file's name has accents in the other Unicode form (NFC, NFD)"
     NAME_CASE = "name_case", "the file's name differs in case"
     NAME_ENDING = "name_ending", "the image's name lacks the file extension"
+    NAMES_DIFFER = (
+        "names_differ",
+        "the two annotation files give different image names for one id; the first that exists was used",
+    )
     NAME_FROM_NUMBER = "name_from_number", "the image's name is a number; it was read as text"
     TEXT_FROM_NUMBER = "text_from_number", "the description is a number; it was read as text"
     FURTHER_TEXTS = "further_texts", "the image has several texts; the first one was used as the description"

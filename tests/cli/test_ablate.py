@@ -29,7 +29,7 @@ TABLE = "layer,head,score\n" + "".join(
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder built by the command itself; tests do not change it."""
+    """Folder built by the command itself; read-only."""
     out = tmp_path_factory.mktemp("cli ablate") / "scenes"
     built = ("--preset", "none", "--no-overlay", "--size-px", "128", "--count", "6", "--split", "test", "--out", out)
     assert run("build", "toyworld", *built)[0] == 0
@@ -38,7 +38,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def scores(scenes: Path) -> Path:
-    """Random head scores of the model; tests do not change them."""
+    """Random head scores of the model; read-only."""
     return save_scores(scenes.parent / "scores", {"name": "drawn"})
 
 

@@ -22,7 +22,7 @@ QUICK = (*MODEL, "--flows", "image->last,question -> last", "--window", "1")
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder built by the command itself; tests do not change it."""
+    """Folder built by the command itself; read-only."""
     out = tmp_path_factory.mktemp("cli knockout") / "scenes"
     built = run(
         "build", "toyworld", "--preset", "none", "--no-overlay", "--size-px", "128", "--count", "6", "--out", out
@@ -42,7 +42,7 @@ def test_tables_are_shown_and_lie_in_the_folder(scenes: Path, tmp_path: Path) ->
     code, shown, errors = run(*arguments)
     assert code == 0, errors
     lines = shown.splitlines()
-    assert lines[0].rstrip() == "largest falls of the answer's probability, %"
+    assert lines[0].rstrip() == "largest drops of the answer's probability, %"
     assert lines[2].split() == ["flow", "n", "layer", "change", "95", "%"]
     assert "question -> last" in shown
     assert "  beyond random edges" in shown
@@ -102,8 +102,8 @@ def test_ctrl_c_says_how_to_go_on(scenes: Path, tmp_path: Path) -> None:
     ("arguments", "reported"),
     [
         (
-            ("--flows", "image->last"),
-            "--flows: 'image->last' is not a flow; give SOURCE->TARGET, each of",
+            ("--flows", "picture->last"),
+            "--flows: 'picture->last' is not a flow; give SOURCE->TARGET, each of",
         ),
         (("--flows", "image->last,image -> last"), "--flows: name each item once"),
         (("--heads", "3"), "--heads: give LAYER.HEAD, both counted from 0, such as 2.6,3.7 (came: '3')"),

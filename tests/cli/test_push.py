@@ -30,7 +30,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A built folder; tests do not change it."""
+    """A built folder; read-only."""
     return build(tmp_path_factory.mktemp("cli push") / "scenes")
 
 

@@ -24,7 +24,7 @@ MODEL = ("--model", "toyworld:vlm", "--device", "cpu", "--batch", "4")
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder built by the command itself; tests do not change it."""
+    """Folder built by the command itself; read-only."""
     out = tmp_path_factory.mktemp("cli score") / "scenes"
     assert run("build", "toyworld", "--preset", "none", "--count", "24", "--out", out)[0] == 0
     return out
@@ -32,7 +32,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(scenes: Path) -> Path:
-    """Scores from one undisturbed process; tests do not change them."""
+    """Scores from one undisturbed process; read-only."""
     out = scenes.parent / "finished"
     assert run("score", *MODEL, "--data", scenes, "--out", out, "--top", "3")[0] == 0
     return out

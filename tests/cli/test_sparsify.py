@@ -24,7 +24,7 @@ QUICK = ("--caption-tokens", "6", "--answer-tokens", "2", "--draws", "1", "--lim
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder built by the command itself; tests do not change it."""
+    """Folder built by the command itself; read-only."""
     out = tmp_path_factory.mktemp("cli sparsify") / "scenes"
     assert run("build", "toyworld", "--preset", "none", "--count", "4", "--out", out)[0] == 0
     return out
@@ -32,7 +32,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def scores(scenes: Path) -> Path:
-    """Head scores of the shipped model; tests do not change them."""
+    """Head scores of the shipped model; read-only."""
     out = scenes.parent / "scores"
     options = ("--data", scenes, "--limit", "3", "--positions", "response", "--out", out)
     with pytest.MonkeyPatch.context() as patch:
@@ -56,7 +56,7 @@ def test_a_plan_is_measured_and_loads_onto_the_model(
     folder = Path("sparse/toyworld-vlm--scenes")
     assert reported.splitlines()[0] == "rows: 3 of split train of scenes"
     assert shown.splitlines()[-2] == f"wrote {folder}; {folder / 'plan.json'} keeps 2 heads"
-    for line in ("first token of", "what the model says", "Right answers"):
+    for line in ("first token of", "quality of responses", "Right answers"):
         assert line in shown
     assert "stayed dense" not in shown
     assert max(map(len, shown.splitlines()[:-2])) <= 80
@@ -82,7 +82,7 @@ def test_defaults_draw_enough_sets_to_tell_of_their_spread() -> None:
     [
         (("--share", ".7"), "--share: Input should be less than or equal to 0.5 (came: 0.7)"),
         (("--by", "hi:phrase"), "no score is called hi:phrase; known: hi:response"),
-        (("--kernel", "flex"), "kernel flex is not possible: it needs CUDA, and the model is on cpu; take blocks"),
+        (("--kernel", "flex"), "kernel flex is not possible: it needs CUDA, and the model is on cpu; use blocks"),
         (("--tasks", "captions"), "--tasks: Input should be 'caption' or 'vqa'"),
         (("--scores", "/none"), "/none holds no finished head scores"),
         (("--split", "other"), "has the splits train; give one of them, not other"),

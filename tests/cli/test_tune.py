@@ -33,7 +33,7 @@ ALL = ("--select", "all")
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder built by the command itself; tests do not change it."""
+    """Folder built by the command itself; read-only."""
     out = tmp_path_factory.mktemp("cli tune") / "scenes"
     options = ("--preset", "none", "--count", "12", "--splits", "train=.6,test=.4")
     assert run("build", "toyworld", *options, "--out", out)[0] == 0
@@ -42,7 +42,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def scores(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Invented head scores of the shipped model; tests do not change them."""
+    """Invented head scores of the shipped model; read-only."""
     out = tmp_path_factory.mktemp("cli tune") / "scores"
     HeadScores(
         {("hi", "response"): np.random.default_rng(0).random((3, 4, 8))},
@@ -57,7 +57,7 @@ def scores(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tuned(scenes: Path) -> tuple[Path, str]:
-    """A tuning of all layers, and its log; tests do not change it."""
+    """A tuning of all layers, and its log; read-only."""
     out = scenes.parent / "tuned"
     datasets.disable_progress_bars()  # the command itself does so where it is the first to import it
     code, _, reported = run("tune", *MODEL, *QUICK, *ALL, "--data", scenes, "--batch", "4", "--out", out)
@@ -205,13 +205,13 @@ def test_launched_processes_train_one_adapter(scenes: Path, tuned: tuple[Path, s
         (("--set", "use_doora=true"), "LORA has no setting use_doora; known: "),
         (("--set", "use_dora"), "--set: use_dora is not NAME=VALUE"),
         (("--set", "loftq_config={"), "--set: loftq_config={: the value is not YAML: "),
-        (("--set", "target_modules=all-linear"), "settings.target_modules says what is adapted"),
+        (("--set", "target_modules=all-linear"), "settings.target_modules chooses modules"),
         (("--method", "LORAX"), "is called LORAX; known: LORA"),
         (("--targets", "q_proj,q_proj"), "--targets: name each item once, not q_proj, q_proj"),
         (("--dropout", "1"), "--dropout: Input should be less than 1"),
         (("--learning-rate", "0"), "--learning-rate: Input should be greater than 0"),
         (("--warmup", "1"), "--warmup: Input should be less than 1"),
-        (("--mixed-precision", "fp16"), "--mixed-precision fp16: a CPU does not train in it; give bf16 or no"),
+        (("--mixed-precision", "fp16"), "--mixed-precision fp16 does not work on a CPU; give bf16 or no"),
         (("--patience", "2"), "--patience and --validation-split go together; give both or neither"),
         (("--validation-split", "test"), "--patience and --validation-split go together"),
         (("--device", "tpu9"), "device 'tpu9' cannot be used"),
@@ -224,7 +224,7 @@ def test_launched_processes_train_one_adapter(scenes: Path, tuned: tuple[Path, s
         (("--data", "/no/such/folder"), "is not a folder, nor a dataset on the Hub"),
         (
             ("--prompt", "a <image> b", "--tasks", "caption"),
-            "has no row for caption; the first row: the text holds '<image>'",
+            "has no row for caption; the first row: the text has '<image>'",
         ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
@@ -311,7 +311,7 @@ def test_scores_of_another_model_are_refused(scenes: Path, scores: Path, tmp_pat
     (other / "scores.json").write_text(json.dumps(facts))
     options = ("--data", scenes, "--scores", other, "--out", tmp_path / "out")
     code, shown, errors = run("tune", *MODEL, "--select", "top-layers:1", *options)
-    assert_one_line(code, shown, errors, f"the scores are of toyworld:other ({'0' * 64}), the model is toyworld:vlm (")
+    assert_one_line(code, shown, errors, f"the scores belong to toyworld:other ({'0' * 64}), the model is ")
 
 
 def test_other_options_are_refused_and_results_stay(scenes: Path, tuned: tuple[Path, str]) -> None:

@@ -22,13 +22,13 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
 
 @pytest.fixture(scope="session")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with three shards and one; tests do not change it."""
+    """A folder with three shards and one; read-only."""
     return build(tmp_path_factory.mktemp("push") / "scenes")
 
 
 @pytest.fixture(scope="session")
 def fewer_scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Other records, in two shards and one; tests do not change it."""
+    """Other records, in two shards and one; read-only."""
     return build(tmp_path_factory.mktemp("push") / "fewer", train=(2, 1), test=1, first=50)
 
 

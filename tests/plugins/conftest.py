@@ -1,4 +1,4 @@
-"""A third-party distribution: the examples of docs/plugins.md, installed where only its tests see it."""
+"""A third-party distribution: the examples of docs/how-to/plugins.md, installed where only its tests see it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ Command = Callable[..., Ended]
 
 
 def examples() -> dict[str, str]:
-    """Return the code blocks of the page by the file name in their first line."""
-    page = (REPOSITORY / "docs" / "plugins.md").read_text(encoding="utf-8")
+"""A third-party distribution: the examples of docs/how-to/plugins.md, installed where only its tests see it."""
     blocks = re.findall(r"```(?:python|toml)\n# (\S+)\n(.*?)```", page, re.DOTALL)
     return dict(blocks)
 

@@ -50,7 +50,7 @@ FOR_GOOD = {"403", "412", "other JSON"}
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a shard and no images; tests do not change it."""
+    """A folder with a shard and no images; read-only."""
     folder = build(tmp_path_factory.mktemp("table") / "scenes", train=(1,), test=0)
     shutil.rmtree(folder / "assets")
     replace(Manifest.read(folder), files=()).write(folder)

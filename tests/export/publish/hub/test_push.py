@@ -152,7 +152,7 @@ def test_card_changes_of_folder_and_hub_are_merged(hub: HubServer, own_scenes: P
     push_to(hub, own_scenes)
     theirs = held(hub)["README.md"].decode().replace("## Both\n\nabc", "## Both\n\ntheirs\n\n## Theirs\n\nabc")
     hub.repository(NAME).write({"README.md": theirs.encode()})
-    card.write_text(first.replace("abc", "abc changed").replace("pretty_name: P", "pretty_name: C"))
+    card.write_text(first.replace("abc", "abc changed").replace("pretty_name: I", "pretty_name: C"))
     assert plan_for(hub, own_scenes).card.kept == ("## Both",)
     pushed = push_to(hub, own_scenes)
     assert (pushed.card.is_merged, pushed.card.kept) == (True, ("## Both",))
@@ -162,7 +162,7 @@ def test_card_changes_of_folder_and_hub_are_merged(hub: HubServer, own_scenes: P
         ("Both", "theirs"),
         ("Theirs", "abc"),
     ]
-    assert "pretty_name: Cictures" in text
+    assert "pretty_name: Cmages" in text
     commits = len(hub.repository(NAME).history())
     push_to(hub, own_scenes)
     assert len(hub.repository(NAME).history()) == commits

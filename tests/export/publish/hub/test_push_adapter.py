@@ -29,7 +29,7 @@ WEIGHTS, CONFIG, FACTS = "adapter_model.safetensors", "adapter_config.json", "ad
 
 @pytest.fixture(scope="module")
 def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with an adapter; tests do not change it."""
+    """A folder with an adapter; read-only."""
     folder = tmp_path_factory.mktemp("tuned") / "adapter"
     write_adapter(folder)
     return folder
