@@ -1,4 +1,4 @@
-"""The lines of README's Python, run as they stand: where the user's own files have the names of our folders."""
+"""The Python of the README, run unchanged in a folder with files named like ours."""
 
 from __future__ import annotations
 
