@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from datasetkit.annotation.alignment import ask, link
+from datasetkit.annotation.alignment import link, phrase_query
 from datasetkit.annotation.alignment.categories import category_fits, near_categories
 from datasetkit.annotation.lexicon import Lexicon, coco_lexicon
 from datasetkit.annotation.phrases import NounPhraseFinder
@@ -55,7 +55,7 @@ def link_detections(record: Record) -> tuple[Phrase, ...]:
     text = record.description or ""
     nouns = NounPhraseFinder().find(text)
     options = LinkOptions()
-    asked = ask(text, nouns, options.prompt)
+    asked = phrase_query(text, nouns, options.prompt)
     found = RecordDetector(record.objects, coco_lexicon()).detect(asked.query)
     regions = [
         Region(item.id, corners(item), tuple(scores), item.mask, is_group=item.is_crowd)

@@ -145,7 +145,7 @@ def test_progress_counts_up(folder: Path, tmp_path: Path) -> None:
 
 def test_masks_that_a_source_has_are_not_lost_by_accident(tmp_path: Path) -> None:
     source = CocoOptions(**write_coco(tmp_path / "in", [image_entry(1)], [instance(5, 1)], [caption(11, 1)]))
-    with pytest.raises(RecipeError, match="say --relabel if you mean it"):
+    with pytest.raises(RecipeError, match="add --relabel if that is intended"):
         dk.build(source, tmp_path / "out", preset="toyworld", device="cpu")
 
 

@@ -101,7 +101,7 @@ def test_model_options_without_models_are_refused(
     command = {"coco": coco, "none": ["toyworld", "--preset", "none"], "recipe": ["recipe", recipe]}[kind]
     code, shown, errors = run("build", *command, *given, "--out", tmp_path / "out")
     assert (code, shown, errors.count("\n")) == (1, "", 1)
-    assert errors.startswith(f"error: {' '.join(given)} is an option of models, but none are asked for; leave it out")
+    assert errors.startswith(f"error: {' '.join(given)} is an option of models, but there are none; leave it out")
     assert not (tmp_path / "out").exists()
 
 
@@ -156,9 +156,9 @@ def test_what_models_cannot_do_is_one_line(arguments: tuple[object, ...], messag
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--relabel"], "name the models with --preset"),
-        (["--relabel", "--preset", "none"], "name the models with --preset"),
-        (["--preset", "toyworld"], "say --relabel if you mean it"),
+        (["--relabel"], "choose models with --preset"),
+        (["--relabel", "--preset", "none"], "choose models with --preset"),
+        (["--preset", "toyworld"], "add --relabel if that is intended"),
         (["--set", "links.margin=.2"], "give --preset"),
     ],
 )

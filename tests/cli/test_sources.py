@@ -114,7 +114,8 @@ def test_rows_that_name_images_without_holding_them_are_told_apart(tmp_path: Pat
     pq.write_table(pa.table({"image": ["a.png"], "text": ["A dog."]}), tmp_path / "rows.parquet")
     code, _, errors = run("build", "parquet", tmp_path / "rows.parquet", "--out", tmp_path / "other")
     assert code == 1
-    assert "has no column of encoded images; it has image, text. Where rows name files, use `build folder`" in errors
+    assert "has no column of encoded images; it has image, text. If its rows name image files" in errors
+    assert "use `build folder` with" in errors
 
 
 def write_coco(folder: Path) -> tuple[object, ...]:
@@ -156,7 +157,7 @@ def test_a_folder_one_level_too_high_is_told(tmp_path: Path) -> None:
     code, _, errors = run(*command, *both, "--images", high)
     assert code == 1
     advice = f"1 of the first 1 would be found in {high / 'val'}; give it as --images"
-    assert errors == f"error: {high} has none of the images that the files name: {advice}\n"
+    assert errors == f"error: {high} has none of the images that the files list: {advice}\n"
     assert run(*command, *both)[0] == 0
 
 

@@ -140,8 +140,11 @@ def test_reading_a_dataset_imports_nothing_from_its_manifest(command: Command, t
             "detect returned the box [1.0, 1.0, 1000.0, 9.0], outside of 96 x 64 px",
         ),
         (("--detector", "my_lab.broken:Scored"), "detect returned scores of shape (1, 7) for 1 phrases"),
-        (("--detector", "bright", "--segmenter", "my_lab.broken:Small"), "a mask that is not of 64 x 96 px"),
-        (("--phrases", "my_lab.broken:Overlapping"), "find returned spans [(0, 4), (2, 6)]; they must rise within"),
+        (("--detector", "bright", "--segmenter", "my_lab.broken:Small"), "a mask whose size is not 64 x 96 px"),
+        (
+            ("--phrases", "my_lab.broken:Overlapping"),
+            "find returned spans [(0, 4), (2, 6)]; they must be rising and within",
+        ),
         (("--filters", "my_lab.broken:Maybe"), "refusal returned a bool, not str or None"),
         (("--filters", "my_lab.broken:Exits"), "filter my_lab.broken:Exits of my-lab 1.2 went wrong: SystemExit: 0"),
         (("--filters", "sys:exit"), "filter sys:exit went wrong: SystemExit"),

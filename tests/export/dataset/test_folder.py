@@ -50,7 +50,7 @@ OUTCOME = Outcome(
     drops=(
         Drop("annotation", "7", DropReason.RELABELLED, "record 1"),
         Drop("detection", "record 1#0", DropReason.DUPLICATE_MASK, "IoU 0.93 with box 1"),
-        Drop("detection", "record 1#4", DropReason.LOW_DETECTION, "0.1, where at least 0.3 is asked for"),
+        Drop("detection", "record 1#4", DropReason.LOW_DETECTION, "0.1; at least 0.3 is required"),
     ),
     notices=(),
     detections=5,

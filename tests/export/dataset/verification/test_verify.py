@@ -482,7 +482,7 @@ def test_a_manifest_with_another_number_of_rows(folder: Path) -> None:
 
 def test_detections_are_checked_as_the_rest(tmp_path: Path) -> None:
     model = ModelIdentity("detector", "toyworld:detector", None, "0" * 64)
-    drop = Drop("detection", "record 1#3", DropReason.TOO_SMALL, "0.0001, where at least 0.001 is asked for")
+    drop = Drop("detection", "record 1#3", DropReason.TOO_SMALL, "0.0001; at least 0.001 is required")
     folder = tmp_path / "out"
     write_folder(folder, {"train": [rows_of([record(1)])]}, drops=(drop,), models=(model,))
     assert found(folder) == []

@@ -332,7 +332,7 @@ def test_errors_are_one_line(bucket: Bucket, scenes: Path, tmp_path: Path) -> No
         (("verify", address), f"there is nothing at {address}"),
         (("verify", "s3://no-such-bucket/x"), "error: s3://no-such-bucket/x: is not there"),
         (("export", scenes, "s3://no-such-bucket/x", "--to", "coco"), "error: s3://no-such-bucket/x: is not there"),
-        (("build", "folder", address, "--out", out), f"error: {address} is no folder"),
+        (("build", "folder", address, "--out", out), f"error: {address} is not a folder"),
         (
             ("build", "parquet", f"{address}/x.parquet", "--out", out),
             f"error: {address}/x.parquet is neither a file nor",
