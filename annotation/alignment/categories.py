@@ -100,7 +100,7 @@ def extended(lexicon: Lexicon, categories: Iterable[str | None]) -> Lexicon:
 
 
 def _has_other_sense(category: str, own: Sequence[str], lexicon: Lexicon) -> bool:
-    """Return whether a name's sense is a kind ("animal") to which none of its words' own categories belong."""
+    """Return whether a name states a kind ("animal") that none of the categories of its words belongs to."""
     kind = lexicon.categories(category_sense(category))
     return len(kind) > 1 and bool(own) and set(own).isdisjoint(kind)
 

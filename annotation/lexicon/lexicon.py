@@ -46,7 +46,7 @@ def category_words(category: str) -> str:
 
 
 def category_sense(category: str) -> str:
-    """Normalise what a category's name has in parentheses; "" where it has none.
+    """Normalise the text in parentheses of a category's name; "" if there is none.
 
     >>> category_sense("bat_(animal)")
     'animal'

@@ -312,7 +312,7 @@ def _file_names(entries: Iterable[Mapping[str, Any]]) -> dict[str, None]:
 
 
 def _differ(names: Iterable[str]) -> bool:
-    """Return whether names are of different files; COCO of 2014 has COCO_train2014_ before the name of 2017."""
+    """Return whether names belong to different files; COCO 2014 prefixes the names of 2017 with COCO_train2014_."""
     stems = sorted({file_stem(name) for name in names}, key=len)
     return not all(longer.endswith(stems[0]) for longer in stems)
 

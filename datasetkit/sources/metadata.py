@@ -213,6 +213,6 @@ def _joined(name: str, prefix: str) -> str:
 
 
 def _names_in(text: str) -> list[str]:
-    """Return what is spelt as the name of an image in a row whose cells cannot be told apart."""
+    """Return what looks like the name of an image in a row whose cells cannot be separated."""
     parts = (part.strip() for part in re.split(r"[\",;\t\r\n]", text))
     return [part for part in parts if splitext(part)[1].lower() in IMAGE_SUFFIXES]

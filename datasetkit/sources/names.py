@@ -233,12 +233,12 @@ def _last(name: str) -> str:
 
 
 def composed(name: str) -> str:
-    """Return a name in the form NFC."""
+    """Return a name in Unicode's form NFC."""
     return unicodedata.normalize("NFC", name)
 
 
 def folded(name: str) -> str:
-    """Return what names are alike by, but for case and Unicode's form."""
+    """Return what names are compared by, regardless of case and Unicode's form."""
     return unicodedata.normalize("NFC", composed(name).casefold())
 
 
@@ -248,7 +248,7 @@ def _without_ending(name: str) -> str:
 
 
 def file_stem(name: str) -> str:
-    """Return the last part of a name without its ending, for comparison."""
+    """Return the last part of a name without its suffix, for comparison."""
     return folded(_without_ending(_last(name)))
 
 

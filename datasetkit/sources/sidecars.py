@@ -57,7 +57,7 @@ class FolderTexts:
         unused: counts what is not read.
 
     Attributes:
-        names: of texts, by those of their images.
+        names: names of texts by the names of their images.
         changes: how a text's name differs from its image's, by the image's.
 
     """
@@ -91,17 +91,17 @@ class FolderTexts:
         self._find_masks(images)
 
     def _images_of(self, name: str) -> Sequence[str]:
-        """Return the images that a file is named as."""
+        """Return the images that a file is named after."""
         key = _key(name)
         return self._by_key.get(key) or self._by_folded.get(folded(key), [])
 
     def _rank(self, name: str) -> tuple[bool, bool, int]:
-        """Return by what the first of several texts of an image is taken: those of the very name first."""
+        """Return the sort key of an image's texts, the first of which is used: exact names come first."""
         key = _key(name)
         return key not in self._by_key, _ending(key) in IMAGE_SUFFIXES, _TEXTS.index(_ending(name))
 
     def _note_change(self, name: str, image: str) -> None:
-        """Note what of a text's name differs from its image's."""
+        """Record how a text's name differs from its image's."""
         key = _key(name)
         if key not in self._by_key:
             is_composed = composed(key) in (composed(_key(image)), composed(image))

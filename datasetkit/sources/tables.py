@@ -26,7 +26,7 @@ _ENDLESS = ("unexpected end", "field larger")
 class TableRow(NamedTuple):
     """A row: its number, from 1, as an editor counts lines, its cells by column, and why it cannot be read.
 
-    ``text`` is that of a row whose cells cannot be told apart.
+    ``text`` is that of a row whose cells cannot be separated.
     """
 
     number: int
@@ -89,7 +89,7 @@ def _json_rows(file: IO[bytes], path: Place) -> Iterator[TableRow]:
 
 
 class _BrokenJsonError(SourceError):
-    """Text that is not JSON; knows its fault, and at which byte, from 0."""
+    """Text that is not JSON, with the fault and its byte, from 0."""
 
     def __init__(self, where: str, fault: str, at: int) -> None:
         super().__init__(f"{where} {fault} (byte {at})")
@@ -146,14 +146,14 @@ def _csv_rows(file: IO[bytes], path: Place) -> Iterator[TableRow]:
 
 
 def _noted(lines: Iterable[str], since: list[str]) -> Iterator[str]:
-    """Yield lines, and note them."""
+    """Yield lines, and record them in a list."""
     for line in lines:
         since.append(line)
         yield line
 
 
 def _cells(reader: Any, header: list[str], since: list[str]) -> Iterator[TableRow]:
-    """Read rows; each line of one with a stray quote is a fault, as a row may have been in it.
+    """Read rows; each line of a row with a stray quote is a fault, since it may have been a row.
 
     Raises:
         csv.Error: a quote ends nowhere, so that no more rows can be told apart.

@@ -155,7 +155,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(scenes: Path, table:
         (("--table", "{table}", "--question-prompt", "?"), "--question-prompt: the template lacks {question}"),
         (("--table", "{table}", "--split", "val"), "has the splits test; give one of them, not val"),
         (("--table", "{table}", "--revision", "main"), "--revision: the model is on this machine"),
-        (("--table", "{table}", "--limit", "1", "--modes", "resample"), "one image alone for caption"),
+        (("--table", "{table}", "--limit", "1", "--modes", "resample"), "only one image for caption"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
