@@ -18,7 +18,8 @@ Command = Callable[..., Ended]
 
 
 def examples() -> dict[str, str]:
-"""A third-party distribution: the examples of docs/how-to/plugins.md, installed where only its tests see it."""
+    """Return the code blocks of the page by the file name in their first line."""
+    page = (REPOSITORY / "docs" / "how-to" / "plugins.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```(?:python|toml)\n# (\S+)\n(.*?)```", page, re.DOTALL)
     return dict(blocks)
 
