@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from tests.conftest import REPOSITORY
 
 DOCS = REPOSITORY / "docs"
+OTHERS = ("README.md", "CONTRIBUTING.md", "examples/photographs/README.md")
 LANGUAGES = {"python", "bash", "console"}
 FILES = {"toml", "yaml"}
 SHOWN = {"text", "json", "markdown"}
@@ -89,10 +90,9 @@ class Block:
 
 
 def names() -> list[str]:
-    """Every page whose blocks are run, from the repository."""
-    return sorted(
-        path.relative_to(REPOSITORY).as_posix() for path in DOCS.rglob("*.md") if "reference" not in path.parts
-    )
+    """Return the paths of all pages whose blocks are run, relative to the repository."""
+    pages = [path for path in DOCS.rglob("*.md") if "reference" not in path.parts]
+    return [*OTHERS, *sorted(path.relative_to(REPOSITORY).as_posix() for path in pages)]
 
 
 def blocks(page: str) -> list[Block]:
