@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -16,12 +17,10 @@ from playwright.sync_api import sync_playwright
 
 from datasetkit.cli import app
 from tests.conftest import REPOSITORY
-from tests.docs import pages
 from tests.export.dataset.test_preview_browser import ARGUMENTS, CHROMIUM
 from tools.docs.__main__ import write
 
 LOADED = {"img": "src", "script": "src", "iframe": "src", "source": "src", "video": "src", "audio": "src"}
-TO_READERS = ("README.md", "CONTRIBUTING.md", "SECURITY.md")
 
 
 class Tags(HTMLParser):
@@ -102,54 +101,21 @@ def test_a_browser_reads_and_searches_it_as_files(site: Path) -> None:
 
 @pytest.mark.slow
 def test_the_reference_has_every_command_and_option(site: Path) -> None:
-    shown = "".join((path).read_text(encoding="utf-8") for path in (site.parent / "docs" / "reference").glob("*.md"))
+    shown = "".join(path.read_text(encoding="utf-8") for path in (site.parent / "docs" / "reference").glob("*.md"))
     missing = [name for command in commands(app) for name in options(command) if f"`{name}" not in shown]
     assert not missing
 
 
-def commands(group: click.Group) -> list[click.Command]:
+def commands(group: click.Group) -> Iterator[click.Command]:
     """Every command below a group."""
     context = click.Context(group)
-    found = [group.get_command(context, name) for name in group.list_commands(context)]
-    return [
-        one for command in found if command for one in (commands(command) if hasattr(command, "commands") else [command])
-    ]
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from commands(command)
+        elif command is not None:
+            yield command
 
 
 def options(command: click.Command) -> list[str]:
     return [one.opts[0] for one in command.params if isinstance(one, click.Option)]
-
-
-@pytest.mark.parametrize("page", TO_READERS)
-def test_links_of_the_repository_lead_to_a_file_and_a_heading(page: str) -> None:
-    lost = []
-    for url in re.findall(r"\]\(([^)\s]+)\)", without_code(page)):
-        parts = urlsplit(url)
-        target = (REPOSITORY / page).parent / unquote(parts.path) if parts.path else REPOSITORY / page
-        if not parts.scheme and not (target.exists() and (not parts.fragment or parts.fragment in headings(target))):
-            lost.append(url)
-    assert not lost
-
-
-def without_code(page: str) -> str:
-    return re.sub(r"^```.*?^```$", "", (REPOSITORY / page).read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
-
-
-def headings(path: Path) -> set[str]:
-    """The anchors that GitHub makes of a page's headings."""
-    found = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
-
-
-def test_commands_within_sentences_are_spelled_as_they_are() -> None:
-    """Inline code such as `datasetkit build coco --images DIR`: the command is there, and has the options."""
-    wrong = []
-    for page in pages.names():
-        for typed in re.findall(r"`datasetkit ([^`]+)`", without_code(page)):
-            words = typed.split()
-            command: click.Command | None = app
-            while isinstance(command, click.Group) and words and not words[0].startswith("-"):
-                command = command.get_command(click.Context(command), words.pop(0))
-            known = {*options(command), "--help", "--version"} if command else set()
-            wrong += [f"{page}: datasetkit {typed}"] if any(w.startswith("--") and w not in known for w in words) else []
-    assert not wrong
