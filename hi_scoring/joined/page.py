@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import singledispatch
@@ -19,13 +20,13 @@ from datasetkit.hi_scoring.joined.claims import Claim
 from datasetkit.hi_scoring.joined.figures import dose_curves, dosed, knockout_curves, sparsity_bars, tracking_curves
 from datasetkit.hi_scoring.joined.folders import ResultFolder
 from datasetkit.hi_scoring.joined.glossary import explained
-from datasetkit.hi_scoring.joined.papers import LITTLE
+from datasetkit.hi_scoring.joined.papers import HELD, LITTLE
 from datasetkit.hi_scoring.report import pages
 from datasetkit.hi_scoring.report.text import setting_lines
 from datasetkit.hi_scoring.scores.report.figures import heatmaps
 from datasetkit.hi_scoring.scores.results import HeadScores
 from datasetkit.hi_scoring.sparse.folder import Sparsity
-from datasetkit.hi_scoring.statistics import LEVEL
+from datasetkit.hi_scoring.statistics import FAILS, HOLDS, LEVEL, NOT_MEASURED, OPEN
 
 _MARKED = 10
 
@@ -51,6 +52,7 @@ def write_page(path: Path, folders: Sequence[ResultFolder], claims: Sequence[Cla
         path,
         __package__,
         title=f"Heads of {model.id}: claims and what was measured",
+        opening=_opening(folders, claims),
         weights=model.revision or model.sha256,
         claims=claims,
         little=LITTLE,
@@ -59,9 +61,23 @@ def write_page(path: Path, folders: Sequence[ResultFolder], claims: Sequence[Cla
     )
 
 
+def _opening(folders: Sequence[ResultFolder], claims: Sequence[Claim]) -> pages.Opening:
+    answers = Counter(one.answer for one in claims)
+    told = ", ".join(f"{name} {answers[name]:,}" for name in (HOLDS, FAILS, OPEN, NOT_MEASURED) if answers[name])
+    papers = len({held.paper for held in HELD})
+    return pages.Opening(
+        f"Which claims of {papers} papers about attention heads hold for {folders[0].model.id}? Judged by "
+        f"{counted(len(folders), 'folder')} of results.",
+        f"{counted(len(claims), 'verdict')}: {told}.",
+        "Each, with its reason, is in the table.",
+        f"Each verdict is about this model and its data alone, at p < {LEVEL} or 95 % intervals. A claim that does not "
+        "hold here, or cannot be told, is a result, not a fault of the run: more samples and seeds would make it surer.",
+    )
+
+
 @singledispatch
 def _shown(results: Any) -> tuple[str, list[_Plot]]:
-    """Give the sentence and the plots of what a folder holds."""
+    """Return the sentence and the plots of what a folder holds."""
     raise TypeError(f"no section shows {type(results).__name__}")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from datasetkit.core.text import counted
 from datasetkit.hi_scoring.comparison.cells import TEST
 from datasetkit.hi_scoring.comparison.compare import Comparison
 from datasetkit.hi_scoring.comparison.report.conclusions import Conclusion, conclusions, no_conclusion
@@ -26,7 +27,8 @@ from datasetkit.hi_scoring.comparison.report.summary import (
     types_of,
 )
 from datasetkit.hi_scoring.report import pages
-from datasetkit.hi_scoring.statistics import LEVEL
+from datasetkit.hi_scoring.statistics import HOLDS, LEVEL
+from datasetkit.runtime.checkpoints import PREFIX
 
 _HOLDING, _FAILING, _OPEN = "for the claim", "against it", "cannot be told"
 
@@ -47,6 +49,7 @@ def write_page(
         path,
         __package__,
         title=f"Ways of tuning {description['model']['id']}",
+        opening=_opening(comparison, description, found),
         lead=lead(comparison, description),
         scores=description["scores"],
         conclusions=[(one, _grounds(one, shifts)) for one in found],
@@ -65,8 +68,42 @@ def write_page(
     )
 
 
+def _opening(
+    comparison: Comparison, description: Mapping[str, Any], found: Sequence[Conclusion]
+) -> pages.Opening:
+    by = f" by {description['scores']['by']}" if description["scores"] else ""
+    asked = (
+        f"Does tuning what ranks highest{by} shift {description['model']['id']} more than tuning as much that ranks "
+        "lowest or was drawn at random?"
+    )
+    if not found:
+        return pages.Opening(asked, "Not tested.", no_conclusion(comparison), "Nothing was compared.")
+    answer = "; ".join(f"{one.verdict.group}: {one.verdict.answer}" for one in found)
+    sentences = found[0].sentence if len(found) == 1 else "Why is said below, for each."
+    return pages.Opening(asked, f"{answer}.", sentences, _sure(comparison, description, found))
+
+
+def _sure(comparison: Comparison, description: Mapping[str, Any], found: Sequence[Conclusion]) -> str:
+    """Say how far the verdicts reach, and what a newcomer should make of one that is no."""
+    samples = counted(len(comparison.untuned.measured[TEST].sample_ids), "test sample")
+    runs = min(map(len, comparison.groups.values()))
+    text = f"It is about this model and these data, from {samples} and {counted(runs, 'seed')}."
+    if all(one.verdict.answer == HOLDS for one in found):
+        return text
+    text += (
+        " Such an answer is a result, not a fault of the run: the papers speak of large models, and few samples and "
+        "seeds show large differences alone."
+    )
+    if runs > 1:
+        return text
+    text += " To test the claim harder, take more test samples and several `--seeds`."
+    if description["model"]["id"].startswith(PREFIX):
+        text += " `make paper` in a clone of datasetkit does both, in about 30 minutes."
+    return text
+
+
 def _grounds(conclusion: Conclusion, shifts: pd.DataFrame) -> list[dict[str, Any]]:
-    """Tell what each metric says of the claim, by the shifts of the top group, then of its rivals."""
+    """Return what each metric says of the claim, by the shifts of the top group, then of its rivals."""
     verdict = conclusion.verdict
     metrics = metrics_of(shifts, TEST)
     rows = {row.group: row.measures for row in group_rows(shifts, TEST, metrics)}
@@ -83,7 +120,7 @@ def _grounds(conclusion: Conclusion, shifts: pd.DataFrame) -> list[dict[str, Any
 def _test_set(
     comparison: Comparison, shifts: pd.DataFrame, description: Mapping[str, Any], test: str
 ) -> dict[str, Any]:
-    """Give all that was measured on a test set; without questions of known types, that table has no heading."""
+    """Return all that was measured on a test set; without questions of known types, that table has no heading."""
     metrics, types = metrics_of(shifts, test), types_of(shifts, test)
     return {
         "name": test,

@@ -6,13 +6,24 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from datasetkit.core.ledger import Drop
+from datasetkit.core.text import counted
 from datasetkit.hi_scoring.report import pages
+from datasetkit.hi_scoring.report.text import interval, number
 from datasetkit.hi_scoring.scores.report.figures import heatmaps, layer_curves
 from datasetkit.hi_scoring.scores.report.gallery import Panel
-from datasetkit.hi_scoring.scores.report.glossary import POSITIONS, explained_positions, explained_scores
-from datasetkit.hi_scoring.scores.report.summary import STABILITY_TOP, columns_of, head_rows, layer_sentence, stability
-from datasetkit.hi_scoring.scores.results import HeadScores
+from datasetkit.hi_scoring.scores.report.glossary import POSITIONS, explained_positions, explained_scores, heading_of
+from datasetkit.hi_scoring.scores.report.summary import (
+    STABILITY_TOP,
+    Stability,
+    columns_of,
+    head_rows,
+    layer_sentence,
+    stability,
+)
+from datasetkit.hi_scoring.scores.results import Head, HeadScores
 from datasetkit.hi_scoring.statistics import DRAWS, SEED, SPLITS
 
 _CURVES = ("hi", "ram", "hi_lift")
@@ -33,11 +44,13 @@ def write_page(
     drawn = [name for name in dict.fromkeys((lead, *_CURVES)) if (name, first) in scores.values]
     shown = [place for place in positions if any(scores.n(*name).any() for name in scores.values if name[1] == place)]
     layers, heads_a_layer = scores.shape
+    stable = stability(scores, by)
     reasons = Counter(drop.reason for drop in drops)
     pages.write_page(
         path,
         __package__,
         title=f"Attention heads of {scores.model.id}",
+        opening=_opening(scores, by, heads, stable),
         data=scores.dataset["name"],
         layers=layers,
         heads=heads_a_layer,
@@ -57,9 +70,35 @@ def write_page(
         differences=layer_sentence(scores, by),
         top_k=STABILITY_TOP,
         splits=SPLITS,
-        stability=stability(scores, by),
+        stability=stable,
         drops=[(str(reason), reason.explanation, count) for reason, count in reasons.most_common()],
         settings=_settings(scores, by).items(),
+    )
+
+
+def _opening(scores: HeadScores, by: str, heads: Sequence[Head], stable: Stability) -> pages.Opening:
+    lead, _, positions = by.partition(":")
+    mean, (low, high) = scores.mean(lead, positions), scores.interval(lead, positions)
+    chance = scores.chance(lead, positions)
+    known = int(np.isfinite(chance).sum())
+    answer, found = "No head has a score.", ""
+    if heads:
+        place = (heads[0].layer, heads[0].head)
+        answer = f"Layer {heads[0].layer}, head {heads[0].head}: {heading_of(lead)} {number(mean[place])}"
+        found = f"(95 % {interval(low[place], high[place])}"
+        found += f"; chance {number(chance[place])})." if np.isfinite(chance[place]) else ")."
+    if known:
+        above = int((low > chance).sum())
+        found += f" Of {counted(known, 'head')} whose chance is known, {above:,} are above it beyond their interval."
+    halves = stable.rows[0]
+    agree = stable.warning or f"Rankings by halves of the data agree (Kendall's tau {halves.tau})."
+    return pages.Opening(
+        f"Which heads of {scores.model.id} look most at the objects that the text names? Ranked by {by} on "
+        f"{counted(len(scores.record_ids), 'sample')} of {scores.dataset['name']}.",
+        answer,
+        found,
+        f"{agree} Heads were chosen and are shown on the same samples, so the first ones' scores are somewhat too high. "
+        "The scores say where heads look, not what a model does without them: `datasetkit ablate` tests that.",
     )
 
 
