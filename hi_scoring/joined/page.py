@@ -1,4 +1,4 @@
-"""One self-contained page about all that was measured of a model. Owns what stands in it, folder by folder."""
+"""One self-contained page about all that was measured of a model. Owns what is on it, folder by folder."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _MARKED = 10
 
 @dataclass(frozen=True)
 class _Plot:
-    """An image (PNG), what it is for those who do not see it, and what is to be known of it."""
+    """An image (PNG), its alternative text, and its caption."""
 
     image: bytes
     what: str
@@ -125,7 +125,7 @@ def _(results: Knockouts) -> tuple[str, list[_Plot]]:
 
 @_shown.register
 def _(results: Ablations) -> tuple[str, list[_Plot]]:
-    lead = f"Shifts from the model as it was, on {counted(results.facts['n'], 'sample')}, by how many heads are out."
+    lead = f"Shifts from the model as it was, on {counted(results.facts['n'], 'sample')}, by how many heads are ablated."
     caption = (
         "Bands are 95 % intervals over samples and draws. Ringed: top differs from matched random heads, "
         f"p < {LEVEL} (Holm)."
@@ -146,7 +146,7 @@ def _(results: Sparsity) -> tuple[str, list[_Plot]]:
         f"the first {plan.sink} tokens and the last {plan.window}. Prompts have {costs['tokens']:,.0f} tokens (median)."
     )
     caption = (
-        "Speed: median of the ratios to dense, with its 95 % interval; dense beside itself tells how much times vary. "
+        "Speed: median of the ratios to dense, with its 95 % interval; dense compared with itself shows how much times vary. "
         "Memory: median; not shown where it is too small to be seen. Quality: figures, with the 95 % interval of their "
         "change from dense."
     )
@@ -156,7 +156,7 @@ def _(results: Sparsity) -> tuple[str, list[_Plot]]:
 @_shown.register
 def _(results: ComparisonResult) -> tuple[str, list[_Plot]]:
     groups = results.groups
-    lead = f"{counted(len(groups), 'way')} of tuning: {', '.join(groups)}."
+    lead = f"{counted(len(groups), 'configuration')}: {', '.join(groups)}."
     caption = "Shift from the untuned model with its 95 % interval. Filled: p < 0.05 after Holm's correction."
     return lead, [
         _Plot(forest(results, results.shifts, test), f"Shifts on {test}", f"Test set “{test}”. {caption}")

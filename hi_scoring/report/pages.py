@@ -6,10 +6,12 @@ Their head and style are in the frame.
 from __future__ import annotations
 
 import base64
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import ChoiceLoader, PackageLoader
+from markupsafe import Markup, escape
 
 from datasetkit.core.errors import OutputError
 from datasetkit.core.files import replace_file
@@ -56,8 +58,8 @@ def check_place(path: Path) -> None:
 def write_page(path: Path, package: str, title: str, opening: Opening, **values: object) -> None:
     """Fill in the ``page.html.j2`` of a package, which extends ``frame.html.j2`` of this one; put it in place whole.
 
-    Values are escaped. Templates have the filters ``data``, a PNG as an address that is the image itself, and
-    ``grouped``, a number with commas between thousands.
+    Values are escaped. Templates have the filters ``data``, a PNG as an address that is the image itself, ``grouped``,
+    a number with commas between thousands, and ``prose``, a text whose words in backticks are code.
 
     Args:
         path: of the HTML file.
@@ -70,5 +72,10 @@ def write_page(path: Path, package: str, title: str, opening: Opening, **values:
     loader = ChoiceLoader([PackageLoader(name, package_path="") for name in (package, __package__)])
     environment = template_environment(html=True, loader=loader)
     environment.filters["data"] = lambda png: f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    environment.filters["prose"] = _prose
     html = environment.get_template(_TEMPLATE_NAME).render(title=title, opening=opening, **values)
     replace_file(path, html.encode())
+
+
+def _prose(text: str) -> Markup:
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before

@@ -1,4 +1,4 @@
-"""One self-contained page about a comparison. Owns what stands in it; numbers come from the summary."""
+"""The page of a comparison, one self-contained file. Owns what is on it; numbers come from the summary."""
 
 from __future__ import annotations
 
@@ -27,10 +27,15 @@ from datasetkit.hi_scoring.comparison.report.summary import (
     types_of,
 )
 from datasetkit.hi_scoring.report import pages
-from datasetkit.hi_scoring.statistics import HOLDS, LEVEL
+from datasetkit.hi_scoring.statistics import FAILS, HOLDS, LEVEL, OPEN
 from datasetkit.runtime.checkpoints import PREFIX
 
-_HOLDING, _FAILING, _OPEN = "for the claim", "against it", "cannot be told"
+_ANSWERS = {
+    HOLDS: "The claim holds here.",
+    FAILS: "The claim does not hold here.",
+    OPEN: "It cannot be told whether the claim holds.",
+}
+_HOLDING, _FAILING, _OPEN = "for the claim", "against it", OPEN
 
 
 def write_page(
@@ -41,14 +46,14 @@ def write_page(
     description: Mapping[str, Any],
     asked: Sequence[Asked] = (),
 ) -> None:
-    """Write the page; what models were asked and said is shown side by side."""
+    """Write the page, which shows prompts and answers of the models side by side."""
     tests = tests_of(shifts)
     others = [name for name in tests if name != TEST and main_metrics(shifts, (TEST, name))]
     found = conclusions(comparison, contrasts)
     pages.write_page(
         path,
         __package__,
-        title=f"Ways of tuning {description['model']['id']}",
+        title=f"Tuning configurations of {description['model']['id']}",
         opening=_opening(comparison, description, found),
         lead=lead(comparison, description),
         scores=description["scores"],
@@ -73,33 +78,32 @@ def _opening(
 ) -> pages.Opening:
     by = f" by {description['scores']['by']}" if description["scores"] else ""
     asked = (
-        f"Does tuning what ranks highest{by} shift {description['model']['id']} more than tuning as much that ranks "
-        "lowest or was drawn at random?"
+        f"Does tuning the layers or heads that rank highest{by} shift {description['model']['id']} more than tuning "
+        "as many that rank lowest or were drawn at random?"
     )
     if not found:
         return pages.Opening(asked, "Not tested.", no_conclusion(comparison), "Nothing was compared.")
+    sure = _sure(comparison, description, found)
+    if len(found) == 1:
+        return pages.Opening(asked, _ANSWERS[found[0].verdict.answer], found[0].sentence, sure)
     answer = "; ".join(f"{one.verdict.group}: {one.verdict.answer}" for one in found)
-    sentences = found[0].sentence if len(found) == 1 else "Why is said below, for each."
-    return pages.Opening(asked, f"{answer}.", sentences, _sure(comparison, description, found))
+    return pages.Opening(asked, f"{answer}.", "The reasons are below.", sure)
 
 
 def _sure(comparison: Comparison, description: Mapping[str, Any], found: Sequence[Conclusion]) -> str:
-    """Say how far the verdicts reach, and what a newcomer should make of one that is no."""
+    """Say how far the verdicts reach and, for a newcomer, what a verdict against the claim means."""
     samples = counted(len(comparison.untuned.measured[TEST].sample_ids), "test sample")
     runs = min(map(len, comparison.groups.values()))
-    text = f"It is about this model and these data, from {samples} and {counted(runs, 'seed')}."
+    text = f"This is about one model and these data, from {samples} and {counted(runs, 'seed')}."
     if all(one.verdict.answer == HOLDS for one in found):
         return text
-    text += (
-        " Such an answer is a result, not a fault of the run: the papers speak of large models, and few samples and "
-        "seeds show large differences alone."
-    )
+    is_toy = description["model"]["id"].startswith(PREFIX)
+    why = "a tiny one, tuned briefly, need not show it" if is_toy else "few samples and seeds show large effects alone"
+    text += f" Such an answer is an honest result, not a failed run: the claim was made of large models, and {why}."
     if runs > 1:
         return text
-    text += " To test the claim harder, take more test samples and several `--seeds`."
-    if description["model"]["id"].startswith(PREFIX):
-        text += " `make paper` in a clone of datasetkit does both, in about 30 minutes."
-    return text
+    text += " For a harder test, take more test samples and several `--seeds`"
+    return f"{text}; `make paper` in a clone of datasetkit does, in about 30 minutes." if is_toy else f"{text}."
 
 
 def _grounds(conclusion: Conclusion, shifts: pd.DataFrame) -> list[dict[str, Any]]:
@@ -134,6 +138,6 @@ def _test_set(
 
 
 def _table(shifts: pd.DataFrame, test: str, metrics: Sequence[str], headings: Sequence[str]) -> dict[str, Any]:
-    """Set groups down and metrics across; below them the samples of each."""
+    """Lay out groups in rows and metrics in columns, with the samples of each metric below."""
     counts = [fewest_samples(shifts, test, name) for name in metrics]
     return {"headings": headings, "rows": group_rows(shifts, test, metrics), "counts": counts}

@@ -1,4 +1,4 @@
-"""One self-contained page about the heads of a model. Owns what stands in it; numbers come from the summary."""
+"""The page of head scores, one self-contained file. Owns what is on it; numbers come from the summary."""
 
 from __future__ import annotations
 
@@ -84,12 +84,12 @@ def _opening(scores: HeadScores, by: str, heads: Sequence[Head], stable: Stabili
     answer, found = "No head has a score.", ""
     if heads:
         place = (heads[0].layer, heads[0].head)
-        answer = f"Layer {heads[0].layer}, head {heads[0].head}: {heading_of(lead)} {number(mean[place])}"
+        answer = f"Layer {heads[0].layer}, head {heads[0].head} ranks first: {heading_of(lead)} {number(mean[place])}"
         found = f"(95 % {interval(low[place], high[place])}"
         found += f"; chance {number(chance[place])})." if np.isfinite(chance[place]) else ")."
     if known:
         above = int((low > chance).sum())
-        found += f" Of {counted(known, 'head')} whose chance is known, {above:,} are above it beyond their interval."
+        found += f" {above:,} of {counted(known, 'head')} {'is' if above == 1 else 'are'} above chance with the whole interval."
     halves = stable.rows[0]
     agree = stable.warning or f"Rankings by halves of the data agree (Kendall's tau {halves.tau})."
     return pages.Opening(

@@ -25,7 +25,7 @@ HOSTILE = "a red </td><script>alert(1)</script><img src=http://x onerror=y> {{ 7
 def test_the_table_is_headed_by_what_it_is_ranked_by(tmp_path: Path, by: str) -> None:
     write_page(tmp_path / "page.html", scores(), by=by, top=1)
     page = (tmp_path / "page.html").read_text("utf-8")
-    assert f"<h2>Heads of the highest {by}</h2>" in page
+    assert f"<h2>Heads with the highest {by}</h2>" in page
 
 
 @pytest.mark.slow
