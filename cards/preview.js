@@ -39,8 +39,13 @@
     svg.prepend(hole, shade);
   };
 
+  // Deep inside its mask, or above a mask that it would cover.
   const label = (path, score) => {
-    const [left, top] = path.dataset.label.split(" ");
+    let [left, top] = path.dataset.label.split(" ").map(Number);
+    const stage = path.closest(".stage").getBoundingClientRect();
+    const box = path.getBoundingClientRect();
+    if (Math.min(box.width, box.height) < 48)
+      top = (100 * (box.top - stage.top > 28 ? box.top - stage.top - 14 : box.bottom - stage.top + 14)) / stage.height;
     const element = document.createElement("span");
     element.className = "label";
     element.textContent = score === "?" ? "no score" : `score ${score}`;

@@ -19,7 +19,7 @@ HUB_IDENTIFIERS = frozenset(_IDENTIFIERS.split())
 
 
 def card_license(licenses: Mapping[str, int], license_file: str) -> dict[str, str]:
-    """Give the license fields of a card; the Hub's identifiers count in any case.
+    """Return the license fields of a card; the Hub's identifiers count in any case.
 
     For a license that the Hub does not know, or several, they name the file that lists them.
     """

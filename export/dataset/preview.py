@@ -27,11 +27,17 @@ from datasetkit.export.dataset.preview_cards import PreviewCards
 from datasetkit.export.dataset.preview_views import CardView
 from datasetkit.export.dataset.quality import BY_WORDS
 
+_NAMED_MAX = 24
 _MEANINGS = {
     PhraseStatus.MATCHED: "the objects that it names are known",
     PhraseStatus.AMBIGUOUS: "it may name any of several objects, the candidates; nothing tells which for sure",
     PhraseStatus.ABSENT: "it names something that has no mask in this record",
     PhraseStatus.NOT_AN_OBJECT: 'it names nothing that could have a mask, such as "the top" or "a view"',
+}
+_OTHERS = {
+    PhraseStatus.AMBIGUOUS: "ambiguous between several",
+    PhraseStatus.ABSENT: "without an object that has a mask",
+    PhraseStatus.NOT_AN_OBJECT: "not about an object",
 }
 _MAKERS = {
     Maker.HUMAN: "drawn by people",
@@ -64,6 +70,7 @@ def write_preview(gathered: PreviewCards, destination: Path, title: str, total: 
     statuses = Counter(phrase.status for record in records for phrase in record.phrases)
     script = _template("preview.js")
     html = _page().render(
+        named_max=_NAMED_MAX,
         title=title,
         cards=cards,
         found=_found(cards, records, statuses),
@@ -85,28 +92,23 @@ def _found(cards: Sequence[CardView], records: Sequence[Record], statuses: Count
         objects = sum(card.object_count for card in cards)
         described = sum(record.description is not None for record in records)
         return f"No phrases: {counted(objects, 'object')} and {counted(described, 'description')}, not linked."
-    others = [
-        f"{statuses[PhraseStatus.AMBIGUOUS]:,} may name any of several",
-        f"{statuses[PhraseStatus.ABSENT]:,} name something without a mask",
-        f"{statuses[PhraseStatus.NOT_AN_OBJECT]:,} name nothing that could have one",
-    ]
     matched = statuses[PhraseStatus.MATCHED]
+    others = ", ".join(f"{statuses[status]:,} {word}" for status, word in _OTHERS.items() if statuses[status])
     return (
-        f"{matched:,} of {counted(total, 'phrase')} ({100 * matched / total:.0f} %) "
-        f"{'is' if matched == 1 else 'are'} matched with objects; {', '.join(others)}."
+        f"{matched:,} of {counted(total, 'phrase')} ({_percent(matched / total)}) matched with objects"
+        f"{'; ' if others else ''}{others}."
     )
 
 
 def _extent(cards: Sequence[CardView], records: Sequence[Record], total: int) -> str:
     """Say how much the page shows, and that it is not all where that is so."""
-    key = sum(view.is_key for card in cards for view in card.objects)
     shown = f"{len(records):,} of {counted(total, 'record')}" if total > len(records) else counted(total, "record")
     return ", ".join(
         [
             shown,
             counted(len(cards), "image"),
             counted(sum(card.object_count for card in cards), "object"),
-            counted(key, "key object"),
+            counted(sum(card.key_count for card in cards), "key object"),
         ]
     )
 
@@ -143,9 +145,9 @@ def _shares(counts: Counter[Any], words: Mapping[Any, str]) -> str:
 
 
 def _percent(share: float) -> str:
-    if share < 0.001:
+    if 0 < share < 0.001:
         return "< 0.1 %"
-    return f"{100 * share:.1f} %" if share < 0.1 else f"{100 * share:.0f} %"
+    return f"{100 * share:.1f} %" if 0 < share < 0.1 else f"{100 * share:.0f} %"
 
 
 @cache

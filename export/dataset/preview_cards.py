@@ -113,6 +113,7 @@ def _view_card(gathered: _Gathered, numbers: Iterator[int]) -> CardView:
         records=tuple(_view_record(next(numbers), one, own, by_key) for one, own in gathered.records),
         objects=objects,
         object_count=len(gathered.found),
+        key_count=sum(any(item.is_key for item in items) for items in gathered.found.values()),
     )
 
 
@@ -224,7 +225,7 @@ def _view_phrase(phrase: Phrase, own: Mapping[int, int], by_key: Mapping[int, Ob
     named: list[tuple[int, float | None]] = [(own[object_id], None) for object_id in phrase.object_ids]
     named += [(own[candidate.object_id], candidate.score) for candidate in phrase.candidates]
     shown = tuple((by_key[key], score) for key, score in named if key in by_key)
-    return PhraseView(phrase, shown, len(named) - len(shown), _stripes([view.colour for view, _ in shown]))
+    return PhraseView(phrase, shown, len(named), _stripes([view.colour for view, _ in shown]))
 
 
 def _split_description(text: str, phrases: Sequence[Phrase]) -> tuple[str | int, ...]:

@@ -49,14 +49,14 @@ class PhraseView:
     Args:
         objects: those that it names or, where it is ambiguous, may name, each with its score as a candidate; only
             objects that are drawn.
-        not_drawn: how many more there are.
+        object_count: how many there are in all.
         stripes: CSS gradient of their colours; "" where there are none.
 
     """
 
     phrase: Phrase
     objects: tuple[tuple[ObjectView, float | None], ...]
-    not_drawn: int
+    object_count: int
     stripes: str
 
 
@@ -99,6 +99,7 @@ class CardView:
         records: one for each description.
         objects: the most prominent objects, key ones first, by salience and area.
         object_count: how many objects there are in all.
+        key_count: how many of them are key objects of some description.
 
     """
 
@@ -108,6 +109,7 @@ class CardView:
     records: tuple[RecordView, ...]
     objects: tuple[ObjectView, ...]
     object_count: int
+    key_count: int
 
     @property
     def masks(self) -> list[ObjectView]:

@@ -374,7 +374,7 @@ def test_the_card_warns_of_models_whatever_the_source(tmp_path: Path, source: st
 
 
 @pytest.mark.parametrize("source", ["coco", "parquet", "webdataset"])
-def test_objects_with_scores_were_found_by_models_even_where_this_build_asked_none(tmp_path: Path, source: str) -> None:
+def test_objects_with_scores_count_as_found_by_models(tmp_path: Path, source: str) -> None:
     card = card_with_models(tmp_path, source=source)
     assert read_front_matter(card)["annotations_creators"] == ["machine-generated"]
     advice = card.split("careful about")[1]
@@ -440,7 +440,7 @@ def test_who_made_the_masks_and_from_which_dataset(
     assert data.to_dict() == dict(read_front_matter(text))
 
 
-def test_a_dataset_without_phrases_and_masks_claims_neither_language_nor_annotators(tmp_path: Path) -> None:
+def test_no_phrases_and_masks_claim_no_language_or_annotators(tmp_path: Path) -> None:
     write_folder(tmp_path / "out", {"train": [rows_of([bare_record(1)])]})
     front = read_front_matter((tmp_path / "out" / "README.md").read_text())
     assert front["annotations_creators"] == ["no-annotation"]
