@@ -155,7 +155,9 @@ def _source(recipe: Recipe, aligner: Aligner) -> Source:
     made = make_part(SOURCES, options, {**READ, **FILES}, needs=(), context=context)
     if hasattr(made, "entries"):
         if lacking := [name for name in (*READ, "__len__") if not hasattr(made, name)]:
-            raise SourceError(f"source {options.name} has entries, but no method {lacking[0]}; see docs/plugins.md")
+            raise SourceError(
+                f"source {options.name} has entries, but no method {lacking[0]}; see docs/how-to/plugins.md"
+            )
         source: Source = made
         return source
     table = options if isinstance(options, TableOptions) else RowsOptions(name=options.name)

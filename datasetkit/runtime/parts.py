@@ -58,7 +58,7 @@ def make_part(
             made = _made(registry.load(options.name), options=options, **more)
         lacking = [name for name in (promises if needs is None else needs) if not callable(getattr(made, name, None))]
     if lacking:
-        raise PluginError(f"{origin} has no method {lacking[0]}; see docs/plugins.md")
+        raise PluginError(f"{origin} has no method {lacking[0]}; see docs/how-to/plugins.md")
     return Guarded(made, origin, promises)
 
 

@@ -1,4 +1,4 @@
-"""A distribution of somebody else: the examples of docs/plugins.md, installed where only its tests see it."""
+"""A distribution of somebody else: the examples of docs/how-to/plugins.md, installed where only its tests see it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Command = Callable[..., Ended]
 
 def examples() -> dict[str, str]:
     """Blocks of the page by the file name in their first line."""
-    page = (REPOSITORY / "docs" / "plugins.md").read_text(encoding="utf-8")
+    page = (REPOSITORY / "docs" / "how-to" / "plugins.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```(?:python|toml)\n# (\S+)\n(.*?)```", page, re.DOTALL)
     return dict(blocks)
 
