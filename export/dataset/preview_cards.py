@@ -19,7 +19,6 @@ from datasetkit.core.drawing import encode_jpeg, object_colour
 from datasetkit.core.errors import RecordError
 from datasetkit.core.image import published_pixels
 from datasetkit.core.record import KeyObject, ObjectStatus, Phrase, Record
-from datasetkit.core.text import counted
 from datasetkit.export.dataset.outlines import UNITS_PER_PX, inner_point, mask_coverage, svg_path
 from datasetkit.export.dataset.preview_views import CardView, ObjectView, PhraseView, QuestionView, RecordView
 
@@ -164,7 +163,7 @@ def _flag(items: Sequence[KeyObject], records: int) -> str:
         return ""
     if not count:
         word, count = status.value, sum(item.status is status for item in items)
-    return word if count == records else f"{word} in {count} of {counted(records, 'description')}"
+    return word if count == records else f"{word} in {count} of {records}"
 
 
 def _outline(item: KeyObject, size_hw: tuple[int, int], size_wh: tuple[int, int]) -> tuple[str, tuple[float, float]]:
@@ -203,9 +202,7 @@ def _object_names(objects: Mapping[int, KeyObject]) -> dict[int, str]:
     return names
 
 
-def _view_record(
-    number: int, record: Record, own: Mapping[int, int], by_key: Mapping[int, ObjectView]
-) -> RecordView:
+def _view_record(number: int, record: Record, own: Mapping[int, int], by_key: Mapping[int, ObjectView]) -> RecordView:
     phrases = tuple(sorted(record.phrases, key=lambda phrase: (phrase.start, -phrase.end)))
     description = record.description or ""
     return RecordView(

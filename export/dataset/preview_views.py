@@ -18,7 +18,8 @@ class ObjectView:
         name: its category, numbered where the card has several of it.
         status: the strongest in which a description has it: mentioned, candidate, unmentioned.
         is_key: whether it is a key object of some description.
-        flag: status in words, with the number of descriptions where they differ; blank for unmentioned objects.
+        flag: status in words, with the number of records where they differ ("key in 2 of 5"); blank for unmentioned
+            objects.
         salience: lowest and highest of the records; None where it was not measured.
         colour: as CSS spells it.
         path: ``d`` of its outline, or of its box where it has no mask; "" where neither is known.

@@ -125,7 +125,9 @@ def _(results: Knockouts) -> tuple[str, list[_Plot]]:
 
 @_shown.register
 def _(results: Ablations) -> tuple[str, list[_Plot]]:
-    lead = f"Shifts from the model as it was, on {counted(results.facts['n'], 'sample')}, by how many heads are ablated."
+    lead = (
+        f"Shifts from the model as it was, on {counted(results.facts['n'], 'sample')}, by how many heads are ablated."
+    )
     caption = (
         "Bands are 95 % intervals over samples and draws. Ringed: top differs from matched random heads, "
         f"p < {LEVEL} (Holm)."

@@ -73,9 +73,7 @@ def write_page(
     )
 
 
-def _opening(
-    comparison: Comparison, description: Mapping[str, Any], found: Sequence[Conclusion]
-) -> pages.Opening:
+def _opening(comparison: Comparison, description: Mapping[str, Any], found: Sequence[Conclusion]) -> pages.Opening:
     by = f" by {description['scores']['by']}" if description["scores"] else ""
     asked = (
         f"Does tuning the layers or heads that rank highest{by} shift {description['model']['id']} more than tuning "

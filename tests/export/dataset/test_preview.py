@@ -238,9 +238,9 @@ def test_records_of_an_image_share_a_card_and_its_objects(render):
     flags = {view.key: view.flag for view in views[0].objects}
     assert flags == {
         3: "key",
-        4: "key in 1 of 2 descriptions",
-        7: "candidate in 1 of 2 descriptions",
-        8: "candidate in 1 of 2 descriptions",
+        4: "key in 1 of 2",
+        7: "candidate in 1 of 2",
+        8: "candidate in 1 of 2",
         9: "",
     }
     page = render(first, other, second)
@@ -260,8 +260,8 @@ def test_objects_that_look_different_stay_apart_in_a_card():
     assert sorted(one.key for one in view.objects) == [0, 1, 2]
     assert {one.key: one.flag for one in view.objects} == {
         0: "key",
-        1: "key in 1 of 2 descriptions",
-        2: "key in 1 of 2 descriptions",
+        1: "key in 1 of 2",
+        2: "key in 1 of 2",
     }
 
 

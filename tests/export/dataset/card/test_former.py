@@ -126,9 +126,7 @@ def test_an_untouched_card_gives_the_bytes_of_a_fresh_build(tmp_path: Path, imag
 
 
 @pytest.mark.parametrize("front", [b"---\na: [\n---\n", b"---\na: 1\n", b"\xff\xfe"])
-def test_an_unreadable_card_ends_the_build_before_any_loss(
-    tmp_path: Path, images: Path, front: bytes
-) -> None:
+def test_an_unreadable_card_ends_the_build_before_any_loss(tmp_path: Path, images: Path, front: bytes) -> None:
     out = tmp_path / "out"
     built(folder_recipe(images), out)
     (out / "README.md").write_bytes(front)

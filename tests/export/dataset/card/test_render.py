@@ -235,12 +235,21 @@ def test_one_known_license_needs_no_file(tmp_path: Path) -> None:
     [
         (
             "coco",
-            ["COCO's own were drawn by people, as", "only its makers know who", "without looking at the image", "crowd"],
+            [
+                "COCO's own were drawn by people, as",
+                "only its makers know who",
+                "without looking at the image",
+                "crowd",
+            ],
             ["rendered"],
         ),
         ("toyworld", ["rendered scenes", "Masks and links are exact"], ["drawn by people", "without looking"]),
         ("folder", ["may show people", "The masks are those of the source"], ["drawn by people", "rendered"]),
-        ("hub", ["Where the source does not say what its phrases name"], ["drawn by people", "Phrases and objects were linked"]),
+        (
+            "hub",
+            ["Where the source does not say what its phrases name"],
+            ["drawn by people", "Phrases and objects were linked"],
+        ),
     ],
 )
 def test_what_to_be_careful_about_depends_on_the_source(
