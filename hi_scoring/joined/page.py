@@ -71,7 +71,7 @@ def _opening(folders: Sequence[ResultFolder], claims: Sequence[Claim]) -> pages.
         f"{counted(len(claims), 'verdict')}: {told}.",
         "Each, with its reason, is in the table.",
         f"Each verdict is about this model and its data alone, at p < {LEVEL} or 95 % intervals. A claim that does not "
-        "hold here, or cannot be told, is a result, not a fault of the run: more samples and seeds would make it surer.",
+        "hold here, or cannot be told, is an honest result, not a failed run: more samples and seeds make it surer.",
     )
 
 
@@ -148,9 +148,9 @@ def _(results: Sparsity) -> tuple[str, list[_Plot]]:
         f"the first {plan.sink} tokens and the last {plan.window}. Prompts have {costs['tokens']:,.0f} tokens (median)."
     )
     caption = (
-        "Speed: median of the ratios to dense, with its 95 % interval; dense compared with itself shows how much times vary. "
-        "Memory: median; not shown where it is too small to be seen. Quality: figures, with the 95 % interval of their "
-        "change from dense."
+        "Speed: median of the ratios to dense, with its 95 % interval; dense compared with itself shows how much times "
+        "vary. Memory: median; not shown where it is too small to be seen. Quality: figures, with the 95 % interval of "
+        "their change from dense."
     )
     return lead, [_Plot(sparsity_bars(results), "Speed, memory and quality of dense and sparse prefill", caption)]
 

@@ -26,6 +26,7 @@ from datasetkit.hi_scoring.scores.report.summary import (
 from datasetkit.hi_scoring.scores.results import Head, HeadScores
 from datasetkit.hi_scoring.statistics import DRAWS, SEED, SPLITS
 
+_OF_OBJECTS = ("hi", "ram", "pointing")
 _CURVES = ("hi", "ram", "hi_lift")
 
 
@@ -89,15 +90,16 @@ def _opening(scores: HeadScores, by: str, heads: Sequence[Head], stable: Stabili
         found += f"; chance {number(chance[place])})." if np.isfinite(chance[place]) else ")."
     if known:
         above = int((low > chance).sum())
-        found += f" {above:,} of {counted(known, 'head')} {'is' if above == 1 else 'are'} above chance with the whole interval."
+        found += f" Above chance with the whole interval: {above:,} of {counted(known, 'head')}."
+    what = "look most at the objects that the text names" if lead.startswith(_OF_OBJECTS) else "score highest"
     halves = stable.rows[0]
     agree = stable.warning or f"Rankings by halves of the data agree (Kendall's tau {halves.tau})."
     return pages.Opening(
-        f"Which heads of {scores.model.id} look most at the objects that the text names? Ranked by {by} on "
+        f"Which heads of {scores.model.id} {what}? Ranked by {by} on "
         f"{counted(len(scores.record_ids), 'sample')} of {scores.dataset['name']}.",
         answer,
         found,
-        f"{agree} Heads were chosen and are shown on the same samples, so the first ones' scores are somewhat too high. "
+        f"{agree} Heads were chosen and shown on the same samples, so the first ones' scores are somewhat too high. "
         "The scores say where heads look, not what a model does without them: `datasetkit ablate` tests that.",
     )
 

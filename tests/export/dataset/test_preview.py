@@ -276,8 +276,8 @@ def test_objects_beyond_the_most_drawn_are_counted(render, monkeypatch):
 
 
 def test_another_size_for_the_same_image_is_refused():
+    image = replace(make_image(40, 30), width=30, height=40)
     with pytest.raises(RecordError, match="40x30 px; width and height are 30x40"):
-        image = replace(make_image(40, 30), width=30, height=40)
         gathered(replace(plain(None), image=image))
     with pytest.raises(RecordError, match="40x30 px; another record of it says otherwise"):
         gathered(plain(None), replace(plain(None), record_id="b", image=image))
