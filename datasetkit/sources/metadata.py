@@ -11,6 +11,7 @@ from typing import Any
 from datasetkit.core.errors import SourceError, UnusableError
 from datasetkit.core.ledger import DropReason, NoticeKind, PassedOverKind
 from datasetkit.core.paths import leads_out
+from datasetkit.core.text import counted
 from datasetkit.options import FolderOptions
 from datasetkit.sources.exported import FILE_COLUMN, ExportedRows, is_exported
 from datasetkit.sources.files import CAPTION_COLUMNS, IMAGE_SUFFIXES, as_text, split_of_value
@@ -53,7 +54,8 @@ class Metadata:
         files: the metadata files, relative to the folder.
 
     Raises:
-        SourceError: a file is broken or lacks a column, or no row at all means an image of the folder.
+        SourceError: a file or most of its lines are broken, it lacks a column, or no row at all means an image of the
+            folder.
 
     """
 
@@ -115,13 +117,18 @@ class Metadata:
         path = self._names.folder / file
         known: dict[str, None] = {}
         leaves: dict[str, list[Leaf]] = {}
+        count, broken = 0, list[str]()
         for row in table_rows(path, self._options.encoding):
+            count += 1
+            broken += [f"line {row.number} {row.fault}"] if row.text else []
             known.update(dict.fromkeys(map(str, row.cells)))
             self.images.append(self._image(row, file))
             used = self._used(row.cells) if row.number <= _ROWS_LOOKED_AT else row.cells
             for column, value in row.cells.items():
                 if column not in used:
                     leaves.setdefault(column, []).extend(leaves_of_value(value, column))
+        if 2 * len(broken) > count:
+            raise SourceError(f"{path}: {len(broken)} of {counted(count, 'line')} cannot be read; {broken[0]}")
         wanted = self._options.caption_column
         if known and wanted is not None and wanted.partition(".")[0] not in known and wanted not in known:
             raise SourceError(f"{path} has no column {wanted!r}; it has {', '.join(known)}")

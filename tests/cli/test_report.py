@@ -35,7 +35,7 @@ def test_different_models_are_refused_in_one_line_and_nothing_is_written(tmp_pat
     assert (code, shown) == (1, "")
     assert told.startswith("error: ")
     assert told.count("\n") == 1
-    assert "a report is of one model" in told
+    assert "a report covers one model" in told
     assert not (tmp_path / "page.html").exists()
 
 

@@ -305,11 +305,19 @@ def test_a_broken_line_costs_its_image_alone(tmp_path: Path, name: str, table: s
     }
 
 
+def test_a_table_of_broken_lines_is_refused(tmp_path: Path) -> None:
+    table = ",\n".join(json.dumps({"file_name": f"{n}.png"}) for n in range(3))  # a list, but for its brackets
+    with pytest.raises(
+        SourceError, match=r"metadata\.jsonl: 2 of 3 lines cannot be read; line 1 is broken JSON: Extra"
+    ):
+        opened(tmp_path, {f"{n}.png": make_image(n) for n in range(3)} | {"metadata.jsonl": table})
+
+
 def test_rows_between_stray_quotes_are_all_counted(tmp_path: Path) -> None:
-    table = 'file_name,text\na.png,"A cat.\nb.png,"A dog."\nc.png,A bird.\n'
-    files = {f"{letter}.png": make_image(number) for number, letter in enumerate("abc")} | {"metadata.csv": table}
+    table = 'file_name,text\na.png,"A cat.\nb.png,"A dog."\nc.png,A bird.\nd.png,A cow.\n'
+    files = {f"{letter}.png": make_image(number) for number, letter in enumerate("abcd")} | {"metadata.csv": table}
     manifest, found = built(folder_recipe(put(tmp_path / "in", files)), tmp_path / "out")
-    assert {key: record.description for key, record in found.items()} == {"c.png": "A bird."}
+    assert {key: record.description for key, record in found.items()} == {"c.png": "A bird.", "d.png": "A cow."}
     assert manifest.tally.dropped["record"] == {DropReason.BAD_ROW: 2, DropReason.NAMED_OTHERWISE: 2}
 
 
