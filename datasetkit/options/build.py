@@ -57,7 +57,7 @@ class RunOptions(Placement):
     out: Annotated[Path, BeforeValidator(_local_folder)]
     """Output folder."""
     workers: int = Field(default=os.cpu_count() or 1, ge=1)
-    """Number of threads that read and annotate."""
+    """Number of threads that read and annotate.  [default: one per processor]"""
     overwrite: bool = False
     """Replace another build in OUT."""
     retry_failed: bool = False
