@@ -1,4 +1,4 @@
-"""The sheet of sample records for cards. Owns which records are shown and how their descriptions are marked."""
+"""The sheet of sample records for cards. Owns the choice of records, and the marks in their descriptions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SAMPLES_NAME = "samples.jpg"
 _COUNT, _GRID_COLUMNS = 8, 4
 _IMAGE_WH, _GAP_PX = (288, 216), 16
 _FONT_PX, _LINE_PX, _LINES = 17, 24, 4
-_LINE_CHARACTERS = 100  # more never fit, and measuring a word of thousands takes long
+_LINE_CHARACTERS = 100  # more never fit, and measuring a word of thousands of characters is slow
 _TINT = 0.4
 _INK = (40, 40, 40)
 _TEXT_COLUMNS = ["description", "phrases", "objects.list.element.id", "objects.list.element.is_key"]
@@ -32,13 +32,13 @@ _Row = Mapping[str, Any]
 
 
 def write_samples(folder: Path, manifest: Manifest) -> Path | None:
-    """Draw up to eight records, spread over the whole dataset, into a built folder's ``assets``.
+    """Draw up to eight records, spread over the dataset, to ``assets`` of a built folder.
 
-    Under each overlay is its description: words that name a key object have the colour of its mask, ambiguous phrases
-    are underlined with dots. One of the records has an ambiguous phrase where those nearby have one.
+    The description is below each overlay: words that name a key object have the colour of its mask, and ambiguous
+    phrases have a dotted underline. One of the records has an ambiguous phrase, if a record nearby has one.
 
     Returns:
-        the file written, or None where the dataset has no rows.
+        the file written, or None if the dataset has no rows.
 
     Raises:
         BuiltFolderError: a shard cannot be read.
@@ -54,7 +54,7 @@ def write_samples(folder: Path, manifest: Manifest) -> Path | None:
 
 
 def thumbnails(folder: Path, manifest: Manifest, max_side_px: int) -> Iterator[tuple[bytes, str]]:
-    """Yield every other sample as JPEG, key objects drawn in, with its description."""
+    """Yield every other sample as JPEG with key objects drawn on it, and its description."""
     for row in islice(sample_rows(folder, manifest), 0, None, 2):
         image = _overlay(row)
         image.thumbnail((max_side_px, max_side_px))
@@ -62,7 +62,7 @@ def thumbnails(folder: Path, manifest: Manifest, max_side_px: int) -> Iterator[t
 
 
 def draw_sheet(rows: Sequence[_Row]) -> Image.Image:
-    """Lay records out on a sheet, mode RGB; a row without the column ``overlay`` needs all others."""
+    """Return a sheet of records, mode RGB; rows without the column ``overlay`` need all other columns."""
     path = Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
     font = ImageFont.truetype(path, _FONT_PX, layout_engine=ImageFont.Layout.BASIC)
     text_height = max(len(_wrap(row["description"] or "", font)) for row in rows) * _LINE_PX
@@ -81,12 +81,12 @@ def draw_sheet(rows: Sequence[_Row]) -> Image.Image:
 
 
 def sample_rows(folder: Path, manifest: Manifest) -> Iterator[_Row]:
-    """Yield rows at equal distances; where one has no key object, the next in its row group that has one.
+    """Yield equally spaced rows; instead of a row without key object, the next one in its row group that has one.
 
     Until one of them has an ambiguous phrase, one of each row group is a row that has one, if there is any.
 
     Raises:
-        BuiltFolderError: a shard cannot be read, or an image in it.
+        BuiltFolderError: a shard, or an image in it, cannot be read.
 
     """
     total = sum(shard.rows for shard in manifest.shards)
@@ -113,17 +113,8 @@ def sample_rows(folder: Path, manifest: Manifest) -> Iterator[_Row]:
                         yield row
 
 
-def _is_ambiguous(row: _Row) -> bool:
-    return any(phrase["status"] == PhraseStatus.AMBIGUOUS for phrase in row["phrases"])
-
-
-def _nearest(places: Sequence[int], is_good: Sequence[bool], needed: Sequence[int] = ()) -> list[int]:
-    """Move each place on to the next good one that is not taken; where there is none, to any that is not taken.
-
-    Of the places ``needed``, the best for the first place is taken there: a good one if there is any.
-    """
-    taken = {max(needed, key=lambda place: (is_good[place], -place))} if needed else set[int]()
-    for place in places[len(taken) :]:
+    The description is below each overlay: words that name a key object have the colour of its mask, and ambiguous
+    phrases have a dotted underline. One of the records has an ambiguous phrase, if a record nearby has one.
         ahead = [(place + step) % len(is_good) for step in range(len(is_good))]
         free = [index for index in ahead if index not in taken]
         taken.add(next((index for index in free if is_good[index]), free[0]))
@@ -138,7 +129,7 @@ def _overlay(row: _Row) -> Image.Image:
 
 
 def _wrap(text: str, font: ImageFont.FreeTypeFont) -> list[tuple[int, int]]:
-    """Break a text into lines that fit under an image: the span [start, end) of each, at most four."""
+    """Break a text into at most four lines that fit under an image; return the span [start, end) of each."""
     lines: list[tuple[int, int]] = []
     for word in re.finditer(r"\S+", text):
         if lines and font.getlength(_plain(text[lines[-1][0] : word.end()])) <= _IMAGE_WH[0]:
@@ -179,7 +170,8 @@ def _write_description(sheet: Image.Image, origin_xy: tuple[int, int], row: _Row
 
 
 def _marks(row: _Row) -> Iterator[tuple[int, int, list[tuple[int, int, int]]]]:
-    """Yield the span and the light colours of every phrase that names key objects."""
+    The description is below each overlay: words that name a key object have the colour of its mask, and ambiguous
+    phrases have a dotted underline. One of the records has an ambiguous phrase, if a record nearby has one.
     shown = {item["id"] for item in row["objects"] if item["is_key"]}
     for phrase in row["phrases"]:
         colours = [object_colour(object_id) for object_id in phrase["object_ids"] if object_id in shown]
@@ -189,5 +181,6 @@ def _marks(row: _Row) -> Iterator[tuple[int, int, list[tuple[int, int, int]]]]:
 
 
 def _plain(text: str, is_cut: bool = False) -> str:
-    """Replace all white space by blanks, so that a line stays one line and its spans stay."""
+    The description is below each overlay: words that name a key object have the colour of its mask, and ambiguous
+    phrases have a dotted underline. One of the records has an ambiguous phrase, if a record nearby has one.
     return re.sub(r"\s", " ", text) + ("\N{HORIZONTAL ELLIPSIS}" if is_cut else "")

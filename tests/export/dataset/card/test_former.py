@@ -131,7 +131,7 @@ def test_an_unreadable_card_ends_the_build_before_any_loss(tmp_path: Path, image
     built(folder_recipe(images), out)
     (out / "README.md").write_bytes(front)
     before = contents(out)
-    with pytest.raises(OutputError, match=r"README\.md cannot be kept: .*; mend or delete it"):
+    with pytest.raises(OutputError, match=r"README\.md cannot be kept: .*; fix or delete it"):
         built(folder_recipe(images, limit=1), out, overwrite=True)
     assert contents(out) == before
 
@@ -141,5 +141,5 @@ def test_an_empty_build_is_replaced_by_the_corrected_one(images: Path, tmp_path:
     small = recipe.model_copy(update={"limits": recipe.limits.model_copy(update={"max_pixels": 1})})
     assert built(small, tmp_path / "out")[1] == {}
     assert built(recipe, tmp_path / "out")[0].split_rows == {"train": 2}
-    with pytest.raises(OutputError, match="holds another build"):
+    with pytest.raises(OutputError, match="contains another build"):
         built(small, tmp_path / "out")
