@@ -1,7 +1,8 @@
 """The pages of the documentation, and the fenced blocks in them. Owns which blocks are run, and why others are not.
 
 A block is run where its language is python, bash or console. Python, toml and yaml blocks that begin with a comment
-that is a file name (``# my_lab/models.py``) are written to that file before the page begins. HTML comments above a block:
+that is a file name (``# my_lab/models.py``) are written to that file before the page begins. HTML comments above a
+block:
 
 - ``<!-- not run: REASON -->`` excludes it, for one of `REASONS`;
 - ``<!-- run with: --steps 2 count=4 -->`` makes it small: these values replace those that the block has.
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 
 from tests.conftest import REPOSITORY
 
-DOCS = REPOSITORY / "docs"
+OTHERS = ("README.md", "CONTRIBUTING.md", "examples/photographs/README.md")
 LANGUAGES = {"python", "bash", "console"}
 FILES = {"toml", "yaml"}
 SHOWN = {"text", "json", "markdown"}
@@ -89,9 +90,8 @@ class Block:
 
 def names() -> list[str]:
     """Every page whose blocks are run, from the repository."""
-    return sorted(
-        path.relative_to(REPOSITORY).as_posix() for path in DOCS.rglob("*.md") if "reference" not in path.parts
-    )
+    found = (path.relative_to(REPOSITORY) for path in (REPOSITORY / "docs").rglob("*.md"))
+    return ["README.md", *sorted(path.as_posix() for path in found if "reference" not in path.parts)]
 
 
 def blocks(page: str) -> list[Block]:

@@ -1,11 +1,12 @@
-"""How this process's huggingface_hub and datasets are made to talk to a Hub of our own.
+"""Connection of huggingface_hub and datasets in this process to the test Hub.
 
-Both read their addresses and folders from the environment when they are imported, which happened long before.
+Both read URLs and folders from the environment when they are imported, which has happened before.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import datasets.config
@@ -26,6 +27,8 @@ def talk_to(hub: HubServer, home: Path, monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch.setenv(name, value)
     _patch_hub(hub, home, monkeypatch)
     _patch_datasets(hub, home, monkeypatch)
+    if (of_transformers := sys.modules.get("transformers.utils.hub")) is not None:
+        monkeypatch.setattr(of_transformers, "_hf_api", None)  # it keeps the address of the Hub that it first asked
     forget()
 
 
