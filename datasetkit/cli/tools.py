@@ -1,4 +1,4 @@
-"""``datasetkit doctor`` and ``completion``. Owns which shells there are."""
+"""The commands ``doctor`` and ``completion``. Owns the supported shells."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from datasetkit.options.base import Options, Typed
 
 
 class CompletionOptions(Options):
-    """Which shell."""
+    """The shell."""
 
     shell: Annotated[Literal["bash", "zsh", "fish"], Typed("[bash|zsh|fish]", is_argument=True)] = "bash"
-    """Shell that runs the script.  [default: bash]"""
+    """Shell that will run the script.  [default: bash]"""
 
 
 @dataclass(frozen=True, slots=True)
 class Script(Result):
-    """What completes commands in a shell."""
+    """A shell completion script."""
 
     script: str
 
@@ -33,7 +33,7 @@ class Script(Result):
 
 
 def completion(options: CompletionOptions, screen: Screen) -> None:
-    """Bash and zsh: eval "$(datasetkit completion bash)". Fish: datasetkit completion fish | source."""
+    """Usage in bash and zsh: eval "$(datasetkit completion bash)". In fish: datasetkit completion fish | source."""
     from datasetkit.cli.group import app
 
     kind = get_completion_class(options.shell)
@@ -42,6 +42,6 @@ def completion(options: CompletionOptions, screen: Screen) -> None:
 
 
 def doctor(options: Options, screen: Screen) -> None:  # noqa: ARG001 - commands take options
-    """For each part that does not work, the command that fixes it; plug-ins with their distribution and version."""
+    """Print the command that fixes each missing part, and list plug-ins with their distribution and version."""
     found = examine()
     screen.show(found, is_failure=not found.is_sound)

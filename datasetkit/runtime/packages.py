@@ -1,4 +1,4 @@
-"""Optional packages: which of them work on this machine. Owns the check and the command that mends a fault."""
+"""Optional packages: which of them work on this machine. Owns the check, and the command that fixes a fault."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Package:
     """A package that some model needs.
 
     Args:
-        module: what is imported.
-        requirement: what pip is told to install.
+        module: module to import.
+        requirement: requirement for pip.
 
     """
 
@@ -26,20 +26,20 @@ class Package:
     requirement: str
 
     def fault(self) -> str | None:
-        """Try to import it; say in one line what is wrong, or None."""
+        """Try to import the package; return one line about what is wrong, or None."""
         try:
             importlib.import_module(self.module)
-        # A package whose binary part does not fit beside the others fails in any of these ways.
+        # A package with an incompatible binary part fails in any of these ways.
         except (ImportError, RuntimeError, OSError, AttributeError) as error:
             return one_line(f"{type(error).__name__}: {error}")
         return None
 
     @property
     def command(self) -> str:
-        """What mends it, typed into a shell.
+        """Shell command that fixes the package.
 
-        A package that is there but broken was built for another torch, and so is any that pip would find for a torch of
-        a special build ("2.13.0+cpu"): both are then fetched anew, as builds that belong together.
+        A broken package was built for another torch, and so is any package that pip would find for a torch of a special
+        build ("2.13.0+cpu"): both are then reinstalled, as matching builds.
         """
         if find_spec("torch") is None:
             return f"pip install {self.requirement}"
@@ -49,13 +49,13 @@ class Package:
 
     @property
     def is_installed(self) -> bool:
-        """Whether it is there at all, working or not."""
+        """Whether the package is installed, working or not."""
         return find_spec(self.module.partition(".")[0]) is not None
 
 
 TORCHVISION = Package("torchvision", "torchvision")
 SEGMENT_ANYTHING = Package("segment_anything", "'datasetkit[sam]'")
-# The top of the package is empty and imports everywhere.
+# The top-level package is empty, so importing it always works.
 GROUNDINGDINO = Package("groundingdino.models", "'datasetkit[groundingdino]'")
 PEFT = Package("peft", "'datasetkit[tune]'")
 PYCOCOEVALCAP = Package("pycocoevalcap", "'datasetkit[tune]'")
@@ -65,7 +65,7 @@ def require(what: str, *packages: Package) -> None:
     """Check the packages of one model.
 
     Raises:
-        MissingPackageError: one of them does not work; the message says how to mend it.
+        MissingPackageError: one of them does not work; the message contains the command that fixes it.
 
     """
     found = first_fault(packages)
@@ -75,9 +75,9 @@ def require(what: str, *packages: Package) -> None:
 
 
 def first_fault(packages: Sequence[Package]) -> tuple[Package, str, str] | None:
-    """Give the first package that does not work, its fault, and the command that mends all of them; None if all work.
+    """Return the first package that does not work, its fault, and the command that fixes all; None if all work.
 
-    Later packages import earlier ones: one that is there may well work once the first does.
+    Later packages import earlier ones, so an installed one may work as soon as the first one does.
     """
     faults = [(package, fault) for package in packages if (fault := package.fault()) is not None]
     if not faults:

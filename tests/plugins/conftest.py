@@ -1,4 +1,4 @@
-"""A distribution of somebody else: the examples of docs/how-to/plugins.md, installed where only its tests see it."""
+"""A third-party distribution: the examples of docs/how-to/plugins.md, installed where only its tests see it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Command = Callable[..., Ended]
 
 
 def examples() -> dict[str, str]:
-    """Files of the page by their names."""
+    """Return the files of the page by their names."""
     return {block.file: block.text for block in blocks("docs/how-to/plugins.md") if block.file is not None}
 
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that the distribution is installed into."""
+    """Folder into which the distribution is installed."""
     source, installed = tmp_path_factory.mktemp("my-lab"), tmp_path_factory.mktemp("installed")
     for name, text in {**examples(), "my_lab/__init__.py": ""}.items():
         (source / name).parent.mkdir(exist_ok=True)
