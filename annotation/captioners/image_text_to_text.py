@@ -22,7 +22,7 @@ class ImageTextToTextCaptioner:
     With temperature 0 images are described as one batch. Above 0 tokens are drawn from the softmax of the logits
     divided by it; whatever else the checkpoint's own generation config says of draws holds. Images are then described
     one by one, each with torch's generator seeded from ``seed`` and from its own pixels: in a batch all images would
-    draw from one stream, and a description would hang on which images happened to lie beside it. The generator is put
+    draw from one stream, and a description would depend on the other images of its batch. The generator is put
     back afterwards.
 
     Raises:
@@ -46,6 +46,9 @@ class ImageTextToTextCaptioner:
         # New tokens follow the last one: what fills up short prompts has to stand before them.
         self._tokenizer.padding_side = "left"
         self._prompt = options.prompt
+        self._max_side_px = options.max_side_px
+        if options.max_side_px is not None:
+            _limit_side(self._processor.image_processor, options.max_side_px)
         self._seed = options.seed
         self._generation = {
             "max_new_tokens": options.max_new_tokens,
@@ -72,6 +75,7 @@ class ImageTextToTextCaptioner:
 
     @torch.inference_mode()
     def _describe(self, images: Sequence[Image.Image]) -> list[Caption]:
+        images = [_reduced(image, self._max_side_px) for image in images]
         turns = [
             [{"role": "user", "content": [{"type": "image", "image": image}, {"type": "text", "text": self._prompt}]}]
             for image in images
@@ -92,8 +96,30 @@ class ImageTextToTextCaptioner:
         ]
 
 
+def _reduced(image: Image.Image, max_side_px: int | None) -> Image.Image:
+    """Scale an image down so that no side is longer; ``None`` leaves it."""
+    if max_side_px is None or max(image.size) <= max_side_px:
+        return image
+    share = max_side_px / max(image.size)
+    width, height = (max(round(side * share), 1) for side in image.size)
+    return image.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def _limit_side(image_processor: Any, max_side_px: int) -> None:
+    """Keep a processor from enlarging images beyond a side.
+
+    The processors of Idefics 3 and SmolVLM bring every image to a longest edge of their own, and cut it into tiles: an
+    image of 300 px becomes 2,048 px and 17 tiles. Their size has this edge alone. Sizes that name another edge, too,
+    are left: they are counts of pixels, as with Qwen-VL, or the size that the model needs.
+    """
+    size = image_processor.size
+    edges = {name: side for name, side in dict(size).items() if side is not None}
+    if edges.keys() == {"longest_edge"} and edges["longest_edge"] > max_side_px:
+        image_processor.size = type(size)(longest_edge=max_side_px)
+
+
 def _end_ids(model: Any, tokenizer: Any) -> list[int]:
-    """Ids of the tokens that end an answer: those of the generation config, and the tokenizer's own."""
+    """Return the ids of tokens that end an answer: those of the generation config, and the tokenizer's own."""
     given = model.generation_config.eos_token_id
     ids = [given] if isinstance(given, int) else list(given or ())
     own = tokenizer.eos_token_id

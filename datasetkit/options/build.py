@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -18,6 +20,8 @@ from datasetkit.options.recipe import LimitOptions, Recipe, RecordOptions
 from datasetkit.options.sources import SourceOptions
 
 NONE = "none"
+# Options of grounding that hold without a detector.
+_DESCRIBING = ("captioner", "recaption", "dtype")
 _REGISTRIES = {"captioner": (CAPTIONERS,), "detector": (DETECTORS, GROUNDERS), "segmenter": (SEGMENTERS,)}
 
 
@@ -28,6 +32,9 @@ class Placement(Options):
 
     device: Device = "auto"
     """Where models run: auto, cpu, cuda, cuda:1 or mps."""
+    models: Path | None = None
+    """Folder that `datasetkit models fetch --to` filled: models come from it, and the Hub is not asked.
+    [default: the Hub and its cache]"""
     captioner_batch: int = Field(default=8, ge=1)
     """Images per batch of the captioner."""
     detector_batch: int = Field(default=8, ge=1)
@@ -78,12 +85,15 @@ Chosen = Annotated[str | InstanceOptions | None, BeforeValidator(_read_chosen)]
 
 
 class ModelOptions(Options):
-    """Which models find the objects: a preset, and what is put over its options."""
+    """Which models describe images and find objects: a preset, and what is put over its options."""
 
     panel: ClassVar[str | None] = "Models"
 
     preset: str | None = None
     """Models that find the objects: toyworld, grounded-sam, a YAML file, or none."""
+    caption_with: str | None = None
+    """Preset whose captioner describes images without a description; objects and masks stay the source's, and the
+    descriptions are aligned to them."""
     captioner: Chosen = None
     """Another captioner: a checkpoint, the name of a plug-in, package.module:Class, or given."""
     detector: Chosen = None
@@ -101,7 +111,8 @@ class ModelOptions(Options):
         """Put single options over those of the preset.
 
         Raises:
-            RecipeError: there are options of models, but none are asked for; see :func:`preset`.
+            RecipeError: there are options of models, but none are asked for, or those of ``caption_with`` are about
+                other models than the captioner; see :func:`preset`.
 
         """
         changes = {
@@ -111,6 +122,8 @@ class ModelOptions(Options):
             **({} if self.dtype is None else {"dtype": self.dtype}),
             **self.set,
         }
+        if self.caption_with is not None:
+            return self._describing(changes)
         if self.preset == NONE or (self.preset is None and not {"detector", "detector.name"} & changes.keys()):
             if changes:
                 raise RecipeError(
@@ -119,9 +132,40 @@ class ModelOptions(Options):
             return None
         return preset(self.preset, changes, allow_code=self.allow_code)
 
+    def _describing(self, changes: dict[str, Any]) -> dict[str, Any]:
+        """Return the options of the captioner alone."""
+        if self.preset is not None:
+            raise RecipeError("--preset finds objects, and --caption-with keeps those of the source; give one of them")
+        if others := [path for path in changes if path.partition(".")[0] not in _DESCRIBING]:
+            raise RecipeError(
+                f"{others[0]} is an option of models that find objects, and --caption-with uses the captioner alone; "
+                "leave it out, or give --preset"
+            )
+        found = preset(self.caption_with, changes, allow_code=self.allow_code)
+        return {**{name: found[name] for name in _DESCRIBING if name in found}, "detector": None}
+
+    def fetch_command(self, default: str | None = None) -> str:
+        """Return the command that fetches these models.
+
+        Args:
+            default: preset of the source, where no other is given.
+
+        """
+        chosen = self.caption_with or self.preset or default
+        option = "--preset" if self.caption_with is None else "--caption-with"
+        typed = [] if chosen is None else [option, chosen]
+        for name in _REGISTRIES:
+            value = getattr(self, name)
+            typed += [f"--{name}", value] if isinstance(value, str) else []
+        for name, value in self.set.items():
+            typed += ["--set", f"{name}={json.dumps(value)}"]
+        if self.allow_code:
+            typed.append("--allow-code")
+        return shlex.join(["datasetkit", "models", "fetch", *typed])
+
 
 class BuildOptions(RecordOptions, LimitOptions, ModelOptions, RunOptions):
-    """Everything that a build takes beside its source."""
+    """Everything that a build takes besides its source."""
 
     panel: ClassVar[str | None] = None
 
@@ -139,7 +183,8 @@ class BuildOptions(RecordOptions, LimitOptions, ModelOptions, RunOptions):
             raise RecipeError("--split and --splits were both given; give one of them")
         shared = {name: getattr(self, name) for name in RecordOptions.model_fields}
         splits = self.splits if self.split is None else {self.split: 1.0}
-        chosen = self if self.preset or not source.preset else self.model_copy(update={"preset": source.preset})
+        has_models = self.preset or self.caption_with or not source.preset
+        chosen = self if has_models else self.model_copy(update={"preset": source.preset})
         return Recipe.checked(
             {
                 **shared,
@@ -162,3 +207,23 @@ def _model_changes(part: str, given: str | InstanceOptions | None) -> dict[str, 
     if any(registry.has(given) for registry in _REGISTRIES[part]):
         return {f"{part}.name": given}
     return {f"{part}.model": given, f"{part}.revision": None}  # the revision was the other's
+
+
+class ModelsCommand(ModelOptions):
+    """What ``datasetkit models`` takes: the models of a build, and where they are."""
+
+    panel: ClassVar[str | None] = None
+
+    to: Path | None = None
+    """Folder for the models, which can be carried to another machine.  [default: the Hub's cache]"""
+
+
+class DoctorCommand(ModelOptions):
+    """What ``datasetkit doctor`` takes: the models of a build, and where they are to run."""
+
+    panel: ClassVar[str | None] = None
+
+    device: Device = "auto"
+    """Where models would run: auto, cpu, cuda, cuda:1 or mps."""
+    models: Path | None = None
+    """Folder that `datasetkit models fetch --to` filled.  [default: the Hub's cache]"""

@@ -50,8 +50,8 @@ class Pipeline:
     Args:
         recipe: what to build.
         source: reads the entries.
-        aligner: from words, where no models are asked.
-        annotator: from images, by models; its objects replace the source's. None leaves these.
+        aligner: links words to the source's objects, where models find none.
+        annotator: describes images and finds objects by models, as the recipe says; None where no models are named.
         filters: what says which records stay, in order, each with its name.
         inputs: looks at the files of each entry.
         window: how many images the annotator is given at once.
@@ -80,6 +80,7 @@ class Pipeline:
         self._source = source
         self._aligner = aligner
         self._annotator = annotator
+        self._finds_objects = annotator is not None and (recipe.grounding is None or recipe.grounding.finds_objects)
         self._filters = filters
         self._inputs = inputs
         self._window = window
@@ -102,7 +103,7 @@ class Pipeline:
             yield None if isinstance(item.result, Drop) else item.result.record.source.sha256
 
     def run(self, entries: Iterable[Entry]) -> Generator[Outcome]:
-        """Give one outcome an entry, in order."""
+        """Yield one outcome per entry, in order."""
         if self._annotator is None:
             return map_in_order(lambda entry: self._finish(self._read(entry)), entries, self._workers)
         read = map_in_order(self._read, entries, self._workers)
@@ -148,7 +149,7 @@ class Pipeline:
         return replace(outcome, is_unreachable=item.is_unreachable, inputs={} if is_retried else item.inputs)
 
     def _finished(self, entry: Entry, result: Reading) -> Outcome:
-        record = result.record if self._annotator is not None else self._with_words(result)
+        record = result.record if self._finds_objects else self._with_words(result)
         for name, one in self._filters:
             if (why := one.refusal(record)) is not None:
                 told = one_line(why).encode("utf-8", "backslashreplace").decode()
@@ -156,7 +157,7 @@ class Pipeline:
         with self._stages.timed("draw"):
             overlay = encode_jpeg(draw_overlay(result.pixels, record.key_objects)) if self._recipe.overlay else None
             row = record_to_row(record, overlay)
-        replaced = () if self._annotator is None else _replaced(entry, result.drops)
+        replaced = _replaced(entry, result.drops) if self._finds_objects else ()
         notices = result.notices
         if record.description is None:
             notices += (Notice(record.record_id, NoticeKind.NO_DESCRIPTION),)
