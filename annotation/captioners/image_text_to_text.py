@@ -37,7 +37,7 @@ class ImageTextToTextCaptioner:
             raise ModelError(f"{model} has no chat template; give an image-text-to-text model that was tuned for chat")
         self._tokenizer = self._processor.tokenizer
         self._model = load_model(AutoModelForImageTextToText, model, revision, device=device, dtype=dtype)
-        self.identities = (checkpoint_identity("captioner", model, self._model.config),)
+        self.identities = (checkpoint_identity("captioner", model, revision),)
         self._end_ids = _end_ids(self._model, self._tokenizer)
         if not self._end_ids:
             raise ModelError(f"{model} names no token that ends an answer; set eos_token_id in generation_config.json")

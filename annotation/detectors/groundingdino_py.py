@@ -58,7 +58,7 @@ class GroundingDinoPyDetector:
         self._options = options
         self._device = torch.device(device)
         self._dtype = getattr(torch, dtype)
-        text = checkpoint_identity("tokenizer", options.text_encoder, self._model.bert.config)
+        text = checkpoint_identity("tokenizer", options.text_encoder, options.revision)
         digest = hashlib.sha256(self._tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
         self.identities = (
             file_identity("detector", options.weights),

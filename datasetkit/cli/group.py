@@ -31,7 +31,12 @@ COMMANDS = {
     "tune": Lazy(HEADS, "datasetkit.cli.heads:tune", "Tune an adapter on the layers or heads that matter."),
     "compare": Lazy(HEADS, "datasetkit.cli.heads:compare", "Tune several selections, and compare them."),
     "report": Lazy(HEADS, "datasetkit.cli.heads:report", "Join all results of a model on one page."),
-    "doctor": Lazy(TOOLS, "datasetkit.cli.tools:doctor", "Check which models work on this machine."),
+    "models": Lazy(TOOLS, "datasetkit.cli.models:models", "List, fetch and check the models of a preset."),
+    "doctor": Lazy(
+        TOOLS,
+        "datasetkit.cli.tools:doctor",
+        "Check which models work on this machine, or whether a preset will run here.",
+    ),
     "completion": Lazy(TOOLS, "datasetkit.cli.tools:completion", "Print a script that completes commands."),
 }
 

@@ -20,8 +20,8 @@ from transformers.utils import logging as transformers_logging
 from datasetkit.core.detections import ModelIdentity
 from datasetkit.core.errors import MissingPackageError, ModelError
 from datasetkit.core.files import file_sha256
-from datasetkit.runtime.checkpoints import check_location, resolve
-from datasetkit.runtime.fetched import RECORD, Found, Listing
+from datasetkit.runtime.checkpoints import Checkpoint, check_location, resolve
+from datasetkit.runtime.fetched import RECORD, Found, Listing, find
 from datasetkit.runtime.packages import TORCHVISION
 
 _DECIDING = {".safetensors", ".json", ".jinja", ".model", ".txt"}
@@ -106,8 +106,8 @@ def load_config(model: str, revision: str | None, model_types: Collection[str] |
     return config
 
 
-def checkpoint_identity(role: str, model: str, config: Any) -> ModelIdentity:
-    """Return what a model is made of whose configuration was loaded: the Hub's commit, or the digest of local files.
+def checkpoint_identity(role: str, model: str, revision: str | None) -> ModelIdentity:
+    """Return what a model that was loaded is made of: the Hub's commit, or the digest of local files.
 
     A folder that was fetched from the Hub is the Hub's commit. The digest of any other is of all weights,
     configurations, vocabularies and templates in it, by name and content.
@@ -118,7 +118,8 @@ def checkpoint_identity(role: str, model: str, config: Any) -> ModelIdentity:
     """
     folder = Path(resolve(model))
     if not folder.is_dir():
-        return ModelIdentity(role, model, getattr(config, "_commit_hash", None), None)
+        found = find(Checkpoint(role, model, revision), None)
+        return ModelIdentity(role, model, None if found is None else found.commit, None)
     if (listing := Listing.read(folder)) is not None:
         if (fault := next(Found(folder, listing).faults(), None)) is not None:
             raise ModelError(f"{folder}: {fault}; fetch {listing.id} again, or remove {RECORD} if you changed it")
