@@ -102,8 +102,8 @@ def test_ctrl_c_says_how_to_go_on(scenes: Path, tmp_path: Path) -> None:
     ("arguments", "told"),
     [
         (
-            ("--flows", "image->last"),
-            "--flows: 'image->last' is not a flow; give SOURCE->TARGET, each of",
+            ("--flows", "picture->last"),
+            "--flows: 'picture->last' is not a flow; give SOURCE->TARGET, each of",
         ),
         (("--flows", "image->last,image -> last"), "--flows: name each of them once"),
         (("--heads", "3"), "--heads: give layers and heads, both from 0, as 2.6,3.7 (came: '3')"),

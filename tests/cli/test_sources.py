@@ -99,7 +99,7 @@ def test_a_folder_without_shards_is_not_passed_over(tmp_path: Path, source: str,
     (tmp_path / name).write_bytes(b"never opened")
     write_image(tmp_path / "images" / "a.png")
     code, _, errors = run("build", source, tmp_path / name, tmp_path / "images", "--out", tmp_path / "out")
-    assert (code, errors) == (1, f"error: {tmp_path / 'pictures'} holds no .{name[2:]} file\n")
+    assert (code, errors) == (1, f"error: {tmp_path / 'images'} holds no .{name[2:]} file\n")
 
 
 def test_rows_that_name_images_without_holding_them_are_told_apart(tmp_path: Path) -> None:

@@ -1,8 +1,7 @@
 """The pages of the documentation, and the fenced blocks in them. Owns which blocks are run, and why others are not.
 
-A block is run where its language is python, bash or console. Python blocks that begin with a comment that is a file name
-(``# my_lab/models.py``) are written to that file before the page begins, as toml and yaml blocks are. HTML comments above
-a block:
+A block is run where its language is python, bash or console. Python, toml and yaml blocks that begin with a comment
+that is a file name (``# my_lab/models.py``) are written to that file before the page begins. HTML comments above a block:
 
 - ``<!-- not run: REASON -->`` excludes it, for one of `REASONS`;
 - ``<!-- run with: --steps 2 count=4 -->`` makes it small: these values replace those that the block has.
@@ -16,7 +15,6 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import dataclass
-from pathlib import Path
 
 from tests.conftest import REPOSITORY
 

@@ -1,13 +1,11 @@
 """A page of the documentation as its reader follows it: one folder, one interpreter, one shell.
 
-Owns how a line is run: commands of datasetkit within this process, all else by bash, where `datasetkit` and `python` are
-those of this environment.
+Owns how a line is run: commands of datasetkit within this process, all else by bash, where `datasetkit` and `python`
+are those of this environment.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
 import re
 import shlex

@@ -11,7 +11,7 @@ import pkgutil
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 import click
 
@@ -22,8 +22,9 @@ from datasetkit.cli.group import COMMANDS, DATASET, HEADS, TOOLS
 from datasetkit.cli.lazy import Lazy
 from datasetkit.cli.screen import Screen
 from datasetkit.cli.signals import AFTER_SIGNALS, WORDS
-from datasetkit.core import errors
+from datasetkit.core.errors import DatasetkitError
 from datasetkit.core.results import Result
+from datasetkit.core.text import Explained
 from datasetkit.options import presets
 from datasetkit.options.base import Options, PartOptions
 from datasetkit.options.build import BuildOptions, RunOptions
@@ -32,6 +33,7 @@ from datasetkit.options.models import CAPTIONERS, DETECTORS, GROUNDERS, PHRASE_F
 from datasetkit.options.sources import SOURCES, options_of_source
 from tools.docs.tables import escape, panels, table, walk
 
+Kind = TypeVar("Kind")
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "reference"
 _EVERY = "Every command also takes the [options of all commands](tools.md#options-of-all-commands)."
 
@@ -51,6 +53,7 @@ def main() -> None:
         "records": module_page(
             "Records", "datasetkit.core.record", "datasetkit.core.mask", "datasetkit.core.label_map"
         ),
+        "reasons": reasons_page(),
         "protocols": module_page("Plug-in protocols", "datasetkit.core.protocols", "datasetkit.core.detections"),
     }
     for name, text in pages.items():
@@ -63,9 +66,9 @@ def build_page() -> str:
     for name in SOURCES.builtin:
         kind = options_of_source(name)
         shown = command(name, (kind, BuildOptions), print, "")
-        parts += [f"## build {name}\n", escape(inspect.getdoc(kind) or ""), usage(f"build {name}", shown), table(kind)]
+        parts += [f"## build {name}\n", doc(kind), usage(f"build {name}", shown), table(kind)]
     shown = command("recipe", (RecipeFile, RunOptions), print, "")
-    text = escape(inspect.getdoc(RecipeFile) or "")
+    text = doc(RecipeFile)
     note = "Of the options of every build, those under Options that decide no bytes apply."
     parts += ["## build recipe\n", text, usage("build recipe", shown), table(RecipeFile), note, ""]
     return "\n".join([*parts, "## Options of every build\n", *panels(BuildOptions)])
@@ -97,9 +100,9 @@ def tools_page() -> str:
     """Return the page of the tools, of what every command takes, and of the exit codes."""
     codes = {0: "The command did what was asked.", 1: "It did not, or what it checked is at fault."}
     codes[click.UsageError.exit_code] = "The command line is wrong: an unknown command or option, or a missing one."
-    for error in vars(errors).values():
-        if isinstance(error, type) and getattr(error, "exit_code", 1) != 1:
-            codes[error.exit_code] = f"`{error.__name__}`: " + escape(summary(error))
+    for error in subclasses(DatasetkitError):
+        if error.exit_code not in codes:
+            codes[error.exit_code] = f"`{error.__name__}`: " + doc(error).partition("\n")[0]
     codes |= {AFTER_SIGNALS + number: f"A signal ended it ({number.name})." for number in WORDS}
     rows = "".join(f"| {code} | {text} |\n" for code, text in sorted(codes.items()))
     shown = "".join(
@@ -127,7 +130,7 @@ def models_page() -> str:
     for registry in (CAPTIONERS, DETECTORS, GROUNDERS, SEGMENTERS, PHRASE_FINDERS):
         parts += [f"## {registry.kind.capitalize()}s\n"]
         for name, part in registry.builtin.items():
-            parts += [f"### {name}\n", escape(inspect.getdoc(part.options) or ""), "", table(part.options, flat=True)]
+            parts += [f"### {name}\n", doc(part.options), "", table(part.options, flat=True)]
     return "\n".join([*parts, "## What is done with what models find\n", *nested(GroundingOptions)])
 
 
@@ -136,7 +139,7 @@ def nested(kind: type[Options]) -> Iterator[str]:
     for name, field in kind.model_fields.items():
         found = [one for one in walk(field.annotation) if isinstance(one, type) and issubclass(one, Options)]
         if found and not issubclass(found[0], PartOptions):
-            yield f"### {name}\n\n{escape(found[0].__doc__ or '')}\n"
+            yield f"### {name}\n\n{doc(found[0])}\n"
             yield table(found[0], flat=True, prefix=f"{name}.")
 
 
@@ -148,11 +151,22 @@ def python_page() -> str:
 
 def results_page() -> str:
     """Return the page of what public functions return."""
-    kinds = sorted(subclasses(Result), key=lambda kind: kind.__name__)
+    import_all()
+    kinds = sorted(set(subclasses(Result)), key=lambda kind: kind.__name__)
     public = [kind for kind in kinds if not kind.__name__.startswith("_") and ".cli." not in kind.__module__]
     others = ["datasetkit.hi_scoring.HeadScores", "datasetkit.hi_scoring.SparsePlan", "datasetkit.hi_scoring.sparsify"]
     names = [f"{kind.__module__}.{kind.__qualname__}" for kind in (Result, *public)]
     return "# Results\n\n" + "\n".join(map(directive, [*names, *others]))
+
+
+def reasons_page() -> str:
+    """Return the page of every reason and notice that files and cards show."""
+    import_all()
+    parts = ["# Reasons\n"]
+    for kind in sorted(subclasses(Explained), key=lambda kind: kind.__name__):
+        rows = [f"| `{one.value}` | {escape(one.explanation)} |" for one in kind]
+        parts += [f"## {kind.__name__}\n", doc(kind), "", "| value | meaning |", "|---|---|", *rows, ""]
+    return "\n".join(parts)
 
 
 def module_page(title: str, *modules: str) -> str:
@@ -165,24 +179,23 @@ def directive(name: str) -> str:
     return f"::: {name}\n"
 
 
-def subclasses(kind: type) -> set[type]:
-    """Return all subclasses of a class in the package, whose modules are imported for that."""
+def import_all() -> None:
+    """Import every module of the package, so that all classes of a kind are known."""
     for module in pkgutil.walk_packages(datasetkit.__path__, "datasetkit."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    below = set(kind.__subclasses__())
-    return below | {one for found in below for one in subclasses_of(found)}
 
 
-def subclasses_of(kind: type) -> set[type]:
-    """Return all subclasses that are imported."""
-    below = set(kind.__subclasses__())
-    return below | {one for found in below for one in subclasses_of(found)}
+def subclasses(kind: type[Kind]) -> Iterator[type[Kind]]:
+    """Yield all imported subclasses of a class."""
+    for found in kind.__subclasses__():
+        yield found
+        yield from subclasses(found)
 
 
-def summary(kind: type) -> str:
-    """Return the first line of a docstring."""
-    return (inspect.getdoc(kind) or "").partition("\n")[0]
+def doc(kind: type) -> str:
+    """Return the docstring of a class as Markdown."""
+    return escape((inspect.getdoc(kind) or "").replace("``", "`"))
 
 
 def usage(name: str, shown: click.Command) -> str:

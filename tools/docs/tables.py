@@ -11,10 +11,11 @@ import annotated_types
 import click
 from pydantic.fields import FieldInfo
 
-from datasetkit.cli.commands import as_typed, command, typed_of
+from datasetkit.cli.commands import command, typed_of
 from datasetkit.options.base import Options, PartOptions
 
 _DEFAULT = re.compile(r"\s*\[default: (.*)\]$", re.DOTALL)
+_CODE = re.compile(r"(`[^`]+`)")
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~^=])")
 _HEAD = "| option | values | default | what it does |\n|---|---|---|---|\n"
 _TYPES = {bool: "flag", int: "integer", float: "number", str: "text", Path: "path"}
@@ -25,13 +26,13 @@ def panels(kind: type[Options]) -> Iterator[str]:
     shown = command("", (kind,), print, "")
     headings = dict.fromkeys(getattr(one, "panel", None) for one in shown.params if one.name in kind.model_fields)
     for heading in sorted(headings, key=lambda one: {"Arguments": 0, "Options": 1}.get(one or "", 2)):
-        names = {one.name for one in shown.params if getattr(one, "panel", None) == heading}
+        names = {one.name or "" for one in shown.params if getattr(one, "panel", None) == heading}
         if len(headings) > 1:
             yield f"**{heading}**\n"
         yield table(kind, names=names)
 
 
-def table(kind: type[Options], *, names: set[str | None] | None = None, flat: bool = False, prefix: str = "") -> str:
+def table(kind: type[Options], *, names: set[str] | None = None, flat: bool = False, prefix: str = "") -> str:
     """Return the options of a class as a table.
 
     Args:
@@ -46,25 +47,28 @@ def table(kind: type[Options], *, names: set[str | None] | None = None, flat: bo
     for name, field in kind.model_fields.items():
         if (name == "name" and issubclass(kind, PartOptions)) or (names is not None and name not in names):
             continue
-        text, default = help_of(shown[name])
-        spelled = f"{prefix}{name}" if flat else spelling(name, field, shown[name])
-        rows += f"| `{spelled}` | {allowed(field)} | {escape(default) or '–'} | {escape(text)} |\n"
+        text, default = help_of(field, shown[name])
+        spelled = f"{prefix}{name}" if flat else spelling(shown[name])
+        rows += f"| `{spelled}` | {allowed(field)} | {default} | {escape(text)} |\n"
     return _HEAD + rows if rows else "It has no options.\n"
 
 
-def help_of(shown: click.Parameter) -> tuple[str, str]:
-    """Return the help text of a parameter, and what it says of the default."""
+def help_of(field: FieldInfo, shown: click.Parameter) -> tuple[str, str]:
+    """Return the help text of an option, and what it says of the default."""
     _, text = shown.get_help_record(click.Context(click.Command(""))) or ("", "")
-    found = _DEFAULT.search(text)
-    return _DEFAULT.sub("", text).removesuffix("  [required]"), found[1] if found else ""
+    found, text = _DEFAULT.search(text), _DEFAULT.sub("", text)
+    if field.annotation is bool:
+        return text, "on" if field.default else "off"
+    if shown.required:
+        return text.removesuffix("  [required]"), "required"
+    return text, escape(found[1]) if found else ""
 
 
-def spelling(name: str, field: FieldInfo, shown: click.Parameter) -> str:
-    """Return how an option is typed on the command line."""
-    typed = typed_of(field)
-    if typed.is_argument:
+def spelling(shown: click.Parameter) -> str:
+    """Return how an option is typed on the command line, with what turns it off."""
+    if isinstance(shown, click.Argument):
         return shown.make_metavar(click.Context(click.Command("")))
-    return typed.flag or as_typed(name) if shown.type is click.BOOL else shown.opts[0]
+    return "/".join([*shown.opts, *shown.secondary_opts])
 
 
 def allowed(field: FieldInfo) -> str:
@@ -72,7 +76,8 @@ def allowed(field: FieldInfo) -> str:
     found = list(walk((field.annotation, *field.metadata)))
     choices = [str(value) for one in found if get_origin(one) is Literal for value in get_args(one)]
     if choices:
-        return ", ".join(f"`{choice}`" for choice in choices)
+        several = "any of " if any(get_origin(one) is tuple for one in found) else ""
+        return several + ", ".join(f"`{choice}`" for choice in choices)
     metavar = typed_of(field).metavar
     kind = f"`{metavar}`" if metavar else next((_TYPES[one] for one in found if one in _TYPES), "text")
     return ", ".join([kind, *bounds(found)])
@@ -105,5 +110,6 @@ def walk(annotation: Any) -> Iterator[Any]:
 
 
 def escape(text: str) -> str:
-    """Return plain text as Markdown that shows it."""
-    return _SPECIAL.sub(r"\\\1", text)
+    """Return plain text as Markdown that shows it; what is between backticks is code."""
+    parts = _CODE.split(text)
+    return "".join(part if place % 2 else _SPECIAL.sub(r"\\\1", part) for place, part in enumerate(parts))

@@ -156,7 +156,7 @@ def test_what_is_changed_in_the_folders_card_reaches_the_hub_and_the_hubs_change
     push_to(hub, own_scenes)
     theirs = held(hub)["README.md"].decode().replace("## Both\n\nabc", "## Both\n\ntheirs\n\n## Theirs\n\nabc")
     hub.repository(NAME).write({"README.md": theirs.encode()})
-    card.write_text(first.replace("abc", "abc changed").replace("pretty_name: P", "pretty_name: C"))
+    card.write_text(first.replace("abc", "abc changed").replace("pretty_name: I", "pretty_name: C"))
     assert plan_for(hub, own_scenes).card.kept == ("## Both",)
     pushed = push_to(hub, own_scenes)
     assert (pushed.card.is_merged, pushed.card.kept) == (True, ("## Both",))
@@ -166,7 +166,7 @@ def test_what_is_changed_in_the_folders_card_reaches_the_hub_and_the_hubs_change
         ("Both", "theirs"),
         ("Theirs", "abc"),
     ]
-    assert "pretty_name: Cictures" in text
+    assert "pretty_name: Cmages" in text
     commits = len(hub.repository(NAME).history())
     push_to(hub, own_scenes)
     assert len(hub.repository(NAME).history()) == commits
