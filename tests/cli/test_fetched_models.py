@@ -185,14 +185,13 @@ def test_check_names_every_fault(preset: Path, fetched: Path) -> None:
 
 
 def test_check_names_an_unknown_architecture(preset: Path, fetched: Path) -> None:
-    config = weights_of(fetched, DETECTOR).parent / "config.json"
+    own = shutil.copytree(weights_of(fetched, DETECTOR).parent, fetched.parent / "own")
+    (own / "fetched.json").unlink()
+    config = own / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"model_type": "frob"}))
-    (config.parent / "fetched.json").unlink()
-    code, shown, _ = run("models", "check", "--preset", config.parent.parent.parent / "own.yaml", "--to", fetched)
-    assert code == 1
-    preset.write_text(preset.read_text().replace(f"model: {DETECTOR}", f"model: {config.parent}"))
+    preset.write_text(preset.read_text().replace(f"model: {DETECTOR}", f"model: {own}"))
     code, shown, _ = run("models", "check", "--preset", preset, "--to", fetched)
-    assert code == 1
+    assert (code, shown.count("\n")) == (1, 1)
     assert "model type `frob`" in shown
 
 

@@ -11,7 +11,8 @@ from datasetkit.export.dataset.model_scores import ScoreSummary
 
 _SHORT_DIGITS = 12
 _THRESHOLDS = {
-    "captioner.prompt": "what the captioner was told, where it wrote a description",
+    "captioner.prompt": "prompt of the captioner, where it wrote a description",
+    "captioner.max_side_px": "longest side of the image that the captioner read, px",
     "captioner.temperature": "0 took the likeliest word each time",
     "captioner.seed": "of the captioner's draws",
     "detector.score_min": "boxes with no phrase above it were not taken from the detector",
@@ -44,6 +45,11 @@ _SCORES = {
 }
 
 
+def found_by_models(manifest: Manifest) -> bool:
+    """Return whether models found the objects; a captioner alone leaves those of the source."""
+    return any(model.role != "captioner" for model in manifest.models)
+
+
 def model_table(manifest: Manifest) -> Markdown:
     """Lay out which weights were in use."""
     return table(
@@ -68,13 +74,15 @@ def threshold_table(recipe: Mapping[str, Any], *, captioned: bool) -> Markdown:
     """
     options = recipe.get("grounding") or {}
     idle = {"captioner"} if not captioned else set()
+    if "detector" in options and options["detector"] is None:
+        idle |= {path.partition(".")[0] for path in _THRESHOLDS} - {"captioner"}
     if not options.get("similarity"):
         idle.add("filters.similarity_min")
     rows = []
     for path, meaning in _THRESHOLDS.items():
         part, _, name = path.partition(".")
-        if not idle & {part, path} and name in (options.get(part) or {}):
-            rows.append([code(path), options[part][name], meaning])
+        if not idle & {part, path} and (value := (options.get(part) or {}).get(name)) is not None:
+            rows.append([code(path), value, meaning])
     return table(["option", "value", "meaning"], rows)
 
 
