@@ -172,7 +172,7 @@ def fetch_models(options: ModelsCommand, on_progress: OnProgress | None = None) 
     """
     checkpoints = [one for one in grounding_of(options).checkpoints() if one.local is None]
     asked = [(one, listing_of(one, options.to)) for one in checkpoints]
-    models = list(survey(checkpoints, options.to))
+    models = [_model(one, find(one, options.to), listing, None) for one, listing in asked]
     missing = sum(one.missing or 0 for one in models)
     place = options.to or Path(constants.HF_HUB_CACHE)
     free = free_disk(place)
@@ -185,8 +185,8 @@ def fetch_models(options: ModelsCommand, on_progress: OnProgress | None = None) 
             "another folder as --to"
         )
     count = counter("fetching", sum(listing.size for _, listing in asked), on_progress)
-    for one, listing in asked:
-        fetch(one, listing, options.to, count)
+    for checkpoint, listing in asked:
+        fetch(checkpoint, listing, options.to, count)
     return ModelList(list_models(options).models, fetched=missing)
 
 

@@ -43,7 +43,7 @@ def ask_hub(checkpoint: Checkpoint) -> Listing:
     except HfHubHTTPError as error:
         raise HubError(_refusal(checkpoint, error), error.response.status_code) from error
     files = {
-        one.rfilename: HubFile(size=one.size or 0, etag=one.blob_id if one.lfs is None else one.lfs.sha256)
+        one.rfilename: HubFile(size=one.size or 0, etag=one.lfs.sha256 if one.lfs is not None else one.blob_id or "")
         for one in info.siblings or ()
         if _OTHERS.fullmatch(one.rfilename) or (checkpoint.has_weights and _WEIGHTS.fullmatch(one.rfilename))
     }
@@ -52,7 +52,7 @@ def ask_hub(checkpoint: Checkpoint) -> Listing:
     return Listing(
         id=name,
         revision=checkpoint.revision,
-        commit=info.sha,
+        commit=info.sha or "",
         license=next((tag.removeprefix(_LICENSE) for tag in info.tags or () if tag.startswith(_LICENSE)), None),
         parameters=None if info.safetensors is None else info.safetensors.total,
         files=files,

@@ -73,8 +73,8 @@ def _hints(manifest: Manifest) -> Iterator[str]:
     tally, source = manifest.tally, manifest.recipe.get("source")
     if tally.dropped["record"][DropReason.NO_DESCRIPTION]:
         yield "without --require-description, images that have no description are kept"
-    is_coco = isinstance(source, Mapping) and source.get("name") == "coco"
-    if is_coco and source.get("captions") is None and not manifest.recipe.get("grounding"):
+    lacks_captions = isinstance(source, Mapping) and source.get("name") == "coco" and source.get("captions") is None
+    if lacks_captions and not manifest.recipe.get("grounding"):
         yield (
             "--captions FILE adds descriptions, whose phrases are linked to the objects; --caption-with PRESET has a "
             "model write them"

@@ -108,7 +108,7 @@ def test_only_images_without_a_description_are_described(coco: tuple[str, ...], 
     )
     given = (*coco, "--captions", one)
     assert run("build", *given, *WRITE, "--out", tmp_path / "out")[0] == 0
-    assert sorted("Mine." == record.description for record in records(tmp_path / "out").values()) == [
+    assert sorted(record.description == "Mine." for record in records(tmp_path / "out").values()) == [
         False,
         False,
         True,

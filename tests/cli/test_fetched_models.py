@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from huggingface_hub import constants
+from huggingface_hub import constants, scan_cache_dir
 
 from datasetkit.cli import app
 from datasetkit.export.dataset.manifest import Manifest
 from tests.core.images import encode, noise
 from tests.hub.checkpoints import CAPTIONER, DETECTOR, SEGMENTER, publish
-from tests.hub.conftest import waits as waits  # noqa: PLC0414 - a fixture
+from tests.hub.conftest import waits as waits
 from tests.hub.faults import Fault
 from tests.hub.server import HubServer
 from tests.pipeline.builders import put
@@ -154,7 +154,7 @@ def test_a_cut_fetch_goes_on_within_the_file(
     assert not any(f"/{CAPTIONER}/resolve" in url for url in sent)
     assert run("models", "check", "--preset", preset, *to)[0] == 0
     place = tmp_path / "to" if is_carried else tmp_path / "hf_home"
-    assert not [path for path in place.rglob("*.incomplete")]
+    assert not list(place.rglob("*.incomplete"))
 
 
 def test_a_changed_file_on_the_way_is_refused(hub: HubServer, preset: Path, tmp_path: Path) -> None:
@@ -199,6 +199,8 @@ def test_check_of_the_cache_knows_what_is_missing(preset: Path) -> None:
     assert run("models", "check", "--preset", preset)[1].count("it is not in the cache of the Hub") == len(MODELS)
     assert run("models", "fetch", "--preset", preset)[0] == 0
     assert run("models", "check", "--preset", preset)[0] == 0
+    cache = scan_cache_dir(constants.HF_HUB_CACHE)
+    assert ({repo.repo_id for repo in cache.repos}, cache.warnings) == ({*MODELS}, [])
 
 
 def test_other_models_over_a_preset_are_fetched(preset: Path, tmp_path: Path) -> None:
@@ -259,6 +261,9 @@ def test_a_build_without_a_network_has_equal_bytes(
     models = Manifest.read(tmp_path / "air-gapped").models
     assert {model.id for model in models} == set(MODELS)
     assert all(model.revision is not None and model.sha256 is None for model in models)
+    recipe = tmp_path / "air-gapped" / "recipe.yaml"
+    code, shown, _ = run("models", "list", "--preset", recipe, "--to", carried)
+    assert (code, shown.count("  here, ")) == (0, len(MODELS))
     assert Manifest.read(tmp_path / "air-gapped").tally.read["detection"] > 0
 
 

@@ -17,7 +17,13 @@ from datasetkit.core.markdown import Markdown, code, escape, fenced, number, per
 from datasetkit.core.schema import FIRST_VERSION
 from datasetkit.core.templates import template_environment
 from datasetkit.export.dataset.card.front_matter import card_schema, card_yaml, front_matter, hub_source
-from datasetkit.export.dataset.card.models import found_by_models, model_table, plugin_table, score_table, threshold_table
+from datasetkit.export.dataset.card.models import (
+    found_by_models,
+    model_table,
+    plugin_table,
+    score_table,
+    threshold_table,
+)
 from datasetkit.export.dataset.card.parts import sections_line
 from datasetkit.export.dataset.card.sections import section_names
 from datasetkit.export.dataset.manifest import Manifest
