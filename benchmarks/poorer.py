@@ -141,6 +141,7 @@ DAMAGES: dict[str, Damage] = {
     "names with underscores": renamed(lambda name: name.replace(" ", "_")),
     "names run together": renamed(lambda name: name.replace(" ", "")),
     "names in CamelCase": renamed(lambda name: name.title().replace(" ", "")),
+    "numbered names": renamed(lambda name: f"{name.replace(' ', '_')}_1"),
     "names with a sense": renamed(lambda name: re.sub(r"$", "_(thing)", name.replace(" ", "_"))),
 }
 

@@ -1,7 +1,7 @@
-"""Attention heads of multimodal models: which of them look at the objects that the text names.
+"""Attention heads of multimodal models: which of them attend to the objects that the text names.
 
-What is used beside the functions of the package: :class:`HeadScores`, which ``datasetkit.score`` returns, and
-:func:`sparsify` with a :class:`SparsePlan`. They are loaded when first asked for.
+The public names besides the functions of the package are :class:`HeadScores`, which ``datasetkit.score`` returns, and
+:func:`sparsify` with a :class:`SparsePlan`. They are imported on first use.
 """
 
 import importlib

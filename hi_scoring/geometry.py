@@ -1,7 +1,7 @@
-"""What image tokens show: grids over the image, in its own pixels. Owns what a tower sees, and coverage.
+"""What image tokens show: grids over the image, in pixels of the original. Owns what a tower sees, and coverage.
 
 Every processor resizes, crops, pads and tiles along the axes, so a token shows a rectangle of the image, and a grid of
-tokens is described by the places of its rows and columns. Coverage is a token's share of a mask.
+tokens is described by the edges of its rows and columns. Coverage is a token's share of a mask.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ class View:
 
     Args:
         name: ``global`` for the whole image at once, ``tiles`` for a mosaic of its tiles, ``crop 0`` and so on.
-        tokens: which of the image's image tokens, counted from 0 in the order of the sequence; shape (rows, columns).
-        top_bottom: first and last edge of each row of tokens, px of the upright original; shape (rows, 2). What lies
-            beyond the image is padding.
+        tokens: indices of the image tokens, from 0 in the order of the sequence; shape (rows, columns).
+        top_bottom: first and last edge of each row of tokens, px of the upright original; shape (rows, 2). Everything
+            outside the image is padding.
         left_right: the same for columns, shape (columns, 2).
 
     """
@@ -35,19 +35,19 @@ class View:
     left_right: FloatArray
 
     def boxes(self) -> FloatArray:
-        """Rectangle of each token, x0 y0 x1 y1 in px, shape (rows, columns, 4)."""
+        """Return the rectangle of each token, x0 y0 x1 y1 in px, shape (rows, columns, 4)."""
         top, bottom = (edge[:, None] for edge in self.top_bottom.T)
         left, right = (edge[None, :] for edge in self.left_right.T)
         return np.stack(np.broadcast_arrays(left, top, right, bottom), axis=-1)
 
     def coverage(self, masks: BoolArray) -> FloatArray:
-        """Share of each token's image area that lies inside a mask.
+        """Return the share of each token's image area that is inside a mask.
 
         Args:
             masks: shape (N, H, W), on the upright original.
 
         Returns:
-            shape (N, rows, columns), in [0, 1]; exact. 0 for a token that shows padding alone.
+            shape (N, rows, columns), in [0, 1]; exact. 0 for a token that shows only padding.
 
         """
         inside = np.array([_inside(mask, self.top_bottom, self.left_right) for mask in masks])
@@ -59,13 +59,13 @@ class View:
 
 @dataclass(frozen=True)
 class Tower:
-    """How a vision tower cuts its input to tokens, in every family.
+    """How a vision tower divides its input into tokens, in every family.
 
-    It sees whole patches from the top left. No token shows the px that are left over at the bottom and the right, where
-    the sides of an input are not multiples of a patch. All tokens have equally many patches; none shows a rest.
+    It sees whole patches from the top left. If the sides of an input are not multiples of a patch, no token shows the
+    remaining px at the bottom and the right. All tokens have the same number of patches.
 
     Args:
-        input_hw: height and width of an input, px: of a whole image, or of a tile or crop, as resized.
+        input_hw: height and width of an input after resizing, px: a whole image, a tile or a crop.
         patch_px: side of a patch.
         grid: rows and columns of tokens for one input.
 
@@ -76,18 +76,18 @@ class Tower:
     grid: tuple[int, int]
 
     def squash(self, name: str, tokens: IntArray, size_hw: tuple[int, int]) -> View:
-        """Lay tokens over the whole image, whatever that does to its shape."""
+        """Lay tokens over the whole image, without keeping its aspect ratio."""
         return self.view(name, tokens, (0, size_hw[0]), (0, size_hw[1]))
 
     def view(
         self, name: str, tokens: IntArray, top_bottom: tuple[float, float], left_right: tuple[float, float]
     ) -> View:
-        """Lay tokens over a rectangle of the image, in its px, that was resized to an input or a mosaic of inputs."""
+        """Lay tokens over a rectangle of the image, in px, that was resized to an input or a mosaic of inputs."""
         rows, columns = tokens.shape
         return View(name, tokens, self.spans(0, rows, *top_bottom), self.spans(1, columns, *left_right))
 
     def spans(self, axis: int, count: int, start: float, stop: float) -> FloatArray:
-        """Compute what ``count`` rows (axis 0) or columns (1) of tokens show of [start, stop), shape (count, 2)."""
+        """Return what ``count`` rows (axis 0) or columns (1) of tokens show of [start, stop), shape (count, 2)."""
         side_px, per_input = self.input_hw[axis], self.grid[axis]
         token_px = side_px // self.patch_px // per_input * self.patch_px
         inputs, numbers = np.divmod(np.arange(count), per_input)
@@ -103,11 +103,11 @@ class ImageTokens:
 
     Args:
         size_hw: height and width of the upright original, px.
-        count: of all image tokens; those in no view show no pixels (newlines).
+        count: number of image tokens; those in no view show no pixels (newlines).
         views: the grids; a pixel may be shown in several of them.
 
     Raises:
-        ValueError: a view has rows or columns of unknown place, or tokens that are not there or in a view already.
+        ValueError: a view has rows or columns without edges, or tokens that do not exist or are already in a view.
 
     """
 
@@ -119,19 +119,19 @@ class ImageTokens:
         for view in self.views:
             if view.tokens.shape != (len(view.top_bottom), len(view.left_right)):
                 raise ValueError(
-                    f"view {view.name} has tokens of shape {view.tokens.shape}, and places for "
+                    f"view {view.name} has tokens of shape {view.tokens.shape}, but edges for "
                     f"{len(view.top_bottom)} rows and {len(view.left_right)} columns"
                 )
         named = np.sort(np.concatenate([view.tokens.ravel() for view in self.views]))
         if named[0] < 0 or named[-1] >= self.count or (np.diff(named) == 0).any():
-            raise ValueError(f"views name tokens {named[0]} to {named[-1]}, some twice or not one of {self.count}")
+            raise ValueError(f"views name tokens {named[0]} to {named[-1]}, some repeated or not among {self.count}")
 
 
 def mosaic(first: int, grid: tuple[int, int], tile: tuple[int, int]) -> IntArray:
-    """Merge tiles, given row by row and each row by row within, to one grid.
+    """Merge tiles, given row by row and each in row-major order, into one grid.
 
     Args:
-        first: number of the first token.
+        first: index of the first token.
         grid: rows and columns of tiles.
         tile: rows and columns of tokens in each.
 
@@ -144,13 +144,13 @@ def mosaic(first: int, grid: tuple[int, int], tile: tuple[int, int]) -> IntArray
 
 
 def _lengths(spans: FloatArray, length: int) -> FloatArray:
-    """How much of each span lies in [0, length)."""
+    """Return how much of each span is in [0, length)."""
     starts, stops = spans.clip(0, length).T
     return stops - starts
 
 
 def _inside(mask: BoolArray, top_bottom: FloatArray, left_right: FloatArray) -> FloatArray:
-    """Area of a mask in each cell, px, shape (rows, columns).
+    """Return the area of a mask in each cell, px, shape (rows, columns).
 
     A summed-area table (Crow, "Summed-Area Tables for Texture Mapping", 1984) is linear within each pixel, so
     interpolation between its corners is exact.
@@ -164,7 +164,7 @@ def _inside(mask: BoolArray, top_bottom: FloatArray, left_right: FloatArray) -> 
 
 
 def _at(table: FloatArray, places: FloatArray) -> FloatArray:
-    """Interpolate between rows: (length + 1, *) at (N, 2) gives (N, 2, *)."""
+    """Interpolate between rows: (length + 1, *) at (N, 2) to (N, 2, *)."""
     before = np.minimum(places.astype(np.int64), len(table) - 2)
     part = (places - before)[..., None]
     return table[before] * (1 - part) + table[before + 1] * part

@@ -1,7 +1,7 @@
-"""Which layers or heads a rule chooses. Owns the rules, their text, and that what they choose can be compared.
+"""Select layers or heads by a rule. Owns the rules, their syntax, and that selections can be compared.
 
-Layers or heads of high scores are set against as many of low scores and as many drawn at random. That says something
-only where no two of these sets are equal and the first two share nothing, so what cannot be so is refused.
+Layers or heads with high scores are compared with as many with low scores and as many drawn at random. The comparison
+is meaningful only if no two of these sets are equal and the first two are disjoint, so other selections are refused.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from datasetkit.hi_scoring.scores.facts import check_shape
 from datasetkit.hi_scoring.scores.results import Head, HeadScores
 from datasetkit.options.head_forms import RANKED, check_selection
 
-# Where draws are few that differ, most seeds draw one that was drawn before.
+# If only few draws differ, most seeds draw a set that was drawn before.
 _TRIES = 20
 
 _Item = TypeVar("_Item", int, Head)
@@ -31,12 +31,12 @@ class Selection:
     """Whole layers, or heads in them.
 
     Args:
-        name: the rule that chose them, as :meth:`Selector.select` writes it.
-        layers: rising; not empty.
-        heads: rising, in exactly these layers; None for whole layers.
+        name: the rule that chose them, in the notation of :meth:`Selector.select`.
+        layers: ascending; not empty.
+        heads: ascending, in exactly these layers; None for whole layers.
 
     Raises:
-        RecipeError: layers or heads are not of that form.
+        RecipeError: layers or heads do not have this form.
 
     """
 
@@ -46,40 +46,40 @@ class Selection:
 
     def __post_init__(self) -> None:
         if not self.layers or min(self.layers) < 0 or not _is_rising(self.layers):
-            raise RecipeError(f"{self.name} has layers {self.layers}; give at least one, rising, from 0")
+            raise RecipeError(f"{self.name} has layers {self.layers}; give at least one, ascending, from 0")
         if self.heads is None:
             return
         if not _is_rising(self.heads) or any(head.head < 0 for head in self.heads):
-            raise RecipeError(f"{self.name} has heads {self.heads}; give them rising, from 0")
+            raise RecipeError(f"{self.name} has heads {self.heads}; give them ascending, from 0")
         if self.layers != _layers_of(self.heads):
             raise RecipeError(f"{self.name} has heads in layers {_layers_of(self.heads)}, but layers {self.layers}")
 
     @classmethod
     def of_heads(cls, name: str, heads: Iterable[Head]) -> Selection:
         """Select heads, given in any order."""
-        rising = tuple(sorted(heads))
-        return cls(name, _layers_of(rising), rising)
+        ascending = tuple(sorted(heads))
+        return cls(name, _layers_of(ascending), ascending)
 
     def heads_in(self, layer: int) -> tuple[int, ...] | None:
-        """Give the numbers of the chosen heads of a layer, rising; None for whole layers."""
+        """Return the indices of the chosen heads of a layer, ascending; None for whole layers."""
         return None if self.heads is None else tuple(head.head for head in self.heads if head.layer == layer)
 
 
 class Selector:
     """Chooses layers or heads of one model.
 
-    Top and bottom are the two ends of one ranking, in which equal scores stand in the order of layers and heads; those
-    without a score are not in it. Random draws are from that ranking, too. A draw of heads has as many in each layer as
-    the top heads of the same number, and no draw is the top or the bottom set of its number.
+    Top and bottom are the two ends of one ranking, in which equal scores are ordered by layer and head; those without a
+    score are left out. Random draws are from the same ranking. A draw of heads has as many heads in each layer as the
+    top set of the same size, and no draw equals the top or the bottom set of its size.
 
     Args:
-        shape: layers and heads of the model.
-        scores: of that model; None where no rule asks for any.
+        shape: numbers of layers and heads of the model.
+        scores: head scores of that model; None if no rule needs them.
         by: SCORE:POSITIONS to rank by.
-        reduce: what a layer's score is; see :meth:`HeadScores.layers_table`.
+        reduce: how a layer's score follows from its heads; see :meth:`HeadScores.layers_table`.
 
     Raises:
-        RecipeError: the scores are those of a model of another shape, or have no such score.
+        RecipeError: the scores belong to a model of another shape, or lack this score.
 
     """
 
@@ -105,17 +105,17 @@ class Selector:
             raise RecipeError(str(error)) from error
 
     def select(self, text: str) -> Selection:
-        """Choose by one of ``SELECTIONS``.
+        """Return the selection for one of ``SELECTIONS``.
 
         Args:
             text: such as ``top-layers:4``, ``random-heads:20:0`` (the seed comes last) or ``layers:1,5,9``.
 
         Returns:
-            the selection, whose name is ``text`` with numbers as Python writes them, and given layers rising.
+            the selection, whose name is ``text`` in normal form: plain numbers, listed layers ascending.
 
         Raises:
-            RecipeError: the text has none of the forms; it asks for scores, and there are none; its number leaves no
-                room for top, bottom and random sets that differ; or its layers are not in the model.
+            RecipeError: the text has an unknown form; it needs scores, and there are none; its number leaves no room
+                for top, bottom and random sets that differ; or its layers are not in the model.
 
         """
         check_selection(text, needs_seed=True)
@@ -131,12 +131,12 @@ class Selector:
         return Selection(name, tuple(layers))
 
     def random_heads(self, k: int, draws: int, seed: int = 0) -> list[Selection]:
-        """Draw sets of heads that differ.
+        """Draw distinct sets of heads.
 
         Args:
-            k: how many heads each has.
-            draws: how many sets; fewer are given where fewer differ.
-            seed: of the first draw; the seeds of the others count up from it, and sets that came before are left out.
+            k: number of heads per set.
+            draws: number of sets; fewer are returned if fewer distinct sets exist.
+            seed: seed of the first draw; the following draws use the next seeds, and repeated sets are left out.
 
         Raises:
             RecipeError: see :meth:`select`.
@@ -165,12 +165,12 @@ class Selector:
 def _chosen(
     ranked: Sequence[_Item], rule: str, k: int, seed: int | None, name: str, stratum: Callable[[_Item], int]
 ) -> Sequence[_Item]:
-    """Choose k: the first or the last of those ranked, or random ones, as many in each stratum as the first have."""
+    """Choose k of those ranked: the first, the last, or random ones, as many in each stratum as the first have."""
     if not 1 <= k <= len(ranked) // 2:
         possible = f"1 to {len(ranked) // 2}" if len(ranked) > 1 else "none"
         raise RecipeError(
             f"{name} asks for {k}; {len(ranked)} have a score, so {possible} can be chosen such that the highest and "
-            "the lowest share none"
+            "the lowest do not overlap"
         )
     top, bottom = ranked[:k], ranked[-k:]
     if rule == "random":
@@ -192,7 +192,7 @@ def _drawn(
     taken = [set(end) for end in ends if Counter(stratum(item) for item in end) == counts]
     if math.prod(math.comb(len(pools[key]), count) for key, count in counts.items()) <= len(taken):
         raise RecipeError(
-            f"{name} has nothing to draw: every choice of as many in the same places is the highest or the lowest; "
+            f"{name} has nothing to draw: every set with as many per layer is the highest or the lowest one; "
             "give another number"
         )
     while True:

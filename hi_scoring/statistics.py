@@ -1,6 +1,6 @@
-"""What can be said of scores: intervals, differences between layers, stability of rankings. Owns the tests used.
+"""Statistics of scores: intervals, differences between layers, stability of rankings. Owns the tests used.
 
-NaN is "not measured" everywhere: it is left out, and a result that nothing supports is NaN.
+NaN means "not measured" everywhere: it is left out, and a result without data is NaN.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from scipy import stats
 FloatArray = NDArray[np.floating]
 
 DRAWS, SPLITS, SEED = 2000, 20, 0
-# Of every test, after correction for the others of its family.
+# Level of every test, after correction for the others of its family.
 LEVEL = 0.05
-# What can come of a claim.
+# The possible verdicts on a claim.
 HOLDS, FAILS, OPEN, NOT_MEASURED = "holds", "does not hold", "cannot be told", "not measured"
 _CONFIDENCE = 0.95
 _CHUNK_BYTES = 32 * 2**20
 
 
 def answer_of(holding: int, failing: int) -> str:
-    """Say what comes of a claim for which, and against which, this many significant tests speak."""
+    """Return the verdict on a claim with this many significant tests for it and against it."""
     if failing and failing >= holding:
         return FAILS
     return HOLDS if holding and not failing else OPEN
 
 
 class Interval(NamedTuple):
-    """A value and two ends; NaN is "not measured"."""
+    """A value and the two ends of its interval; NaN means "not measured"."""
 
     value: float
     low: float
@@ -61,7 +61,7 @@ class LayerDifferences:
 
 @dataclass(frozen=True)
 class RankStability:
-    """How alike two rankings are: Kendall's tau-b over all heads, Jaccard index of the sets of top heads."""
+    """Agreement of two rankings: Kendall's tau-b over all heads, Jaccard index of the sets of top heads."""
 
     kendall_tau: float
     jaccard: float
@@ -69,21 +69,21 @@ class RankStability:
 
 @dataclass(frozen=True)
 class SplitHalfStability:
-    """How alike the rankings of random halves of the data are: (splits,) float64 each."""
+    """Agreement of the rankings of random halves of the data: (splits,) float64 each."""
 
     kendall_tau: FloatArray
     jaccard: FloatArray
 
 
 def nanmean(values: FloatArray, axis: int = 0) -> FloatArray:
-    """Mean in float64 without NaN; NaN where all are, in silence."""
+    """Return the mean in float64 without NaN; NaN where all are NaN, without a warning."""
     defined = ~np.isnan(values)
     with np.errstate(invalid="ignore"):
         return np.where(defined, values, 0).sum(axis=axis, dtype=np.float64) / defined.sum(axis=axis)
 
 
 def ranking(values: FloatArray) -> NDArray[np.intp]:
-    """Order a flattened array, highest first; ties keep their order and NaN is left out."""
+    """Return the order of a flattened array, highest first; ties keep their order and NaN is left out."""
     flat = np.ravel(values)
     order = np.argsort(-flat, kind="stable")
     return order[: np.count_nonzero(~np.isnan(flat))]
@@ -95,20 +95,20 @@ def bootstrap_interval(
     seed: int = SEED,
     reduce: Callable[[FloatArray], FloatArray] | None = None,
 ) -> tuple[FloatArray, FloatArray]:
-    """Percentile interval, 95 %, of the mean over samples (Efron & Tibshirani, "An Introduction to the Bootstrap").
+    """Return the 95 % bootstrap interval of the mean (Efron & Tibshirani, "An Introduction to the Bootstrap", 1993).
 
-    All columns are resampled alike. A draw that holds no defined value of a column says nothing of that column.
+    All columns are resampled in the same way. A draw without a defined value of a column is ignored for that column.
 
     Args:
         values: (n, ...) float, NaN where a sample has no value.
-        draws: how often n samples are drawn with replacement.
-        seed: of the draws.
+        draws: number of draws of n samples with replacement.
+        seed: seed of the draws.
         reduce: turns means of shape (draws, a, b) into (draws, a) and is applied before percentiles are taken; needs
             values of shape (n, a, b).
 
     Returns:
-        low and high, float64 each, of the shape of a sample or of what ``reduce`` leaves of it; NaN where fewer than
-        two samples have a value, which tell nothing of others.
+        low and high, float64 each, of the shape of a sample after ``reduce``; NaN where fewer than two samples have a
+        value.
 
     """
     if len(values) < 2 or not values[0].size:
@@ -129,15 +129,15 @@ def bootstrap_interval(
 
 
 def draw_counts(size: int, draws: int, random: np.random.Generator) -> NDArray[np.float32]:
-    """Draw as many things as there are, with replacement, many times.
+    """Draw bootstrap samples: as many items as there are, with replacement.
 
     Args:
-        size: how many things there are, at least 1.
-        draws: how often they are drawn.
-        random: where the draws come from.
+        size: number of items, at least 1.
+        draws: number of draws.
+        random: the random generator.
 
     Returns:
-        how often each thing is in each draw, (draws, size).
+        how often each item is in each draw, (draws, size).
 
     """
     counts = np.empty((draws, size), np.float32)
@@ -152,7 +152,8 @@ def draw_counts(size: int, draws: int, random: np.random.Generator) -> NDArray[n
 def layer_differences(values: FloatArray) -> LayerDifferences:
     """Test whether layers differ: Kruskal-Wallis over their heads, then Mann-Whitney for every pair with Holm.
 
-    Heads are the observations, so this says how layers of this model differ, not how sure its heads' scores are.
+    Heads are the observations, so the tests compare layers of this model; they do not cover the uncertainty of its
+    heads' scores.
 
     Args:
         values: (layers, heads) float; layers without a defined head are left out.
@@ -180,16 +181,16 @@ def layer_differences(values: FloatArray) -> LayerDifferences:
 
 
 def p_as_drawn(value: float, drawn: Sequence[float]) -> float:
-    """Test whether a value could be one more draw from where others were drawn.
+    """Test whether a value could be one more draw from the same distribution as others.
 
     Args:
-        value: of what was chosen.
-        drawn: of R things drawn at random that it could have been; their spread is what chance does.
+        value: the value to test.
+        drawn: values of R random draws; their spread is that of chance.
 
     Returns:
         two-sided p-value of (value - mean) / (s sqrt(1 + 1/R)) by Student's t with R - 1 degrees of freedom, the
-        prediction interval of one further draw (Geisser, "Predictive Inference", 1993); NaN of fewer than two draws or
-        where any is NaN. Draws that are all equal tell of no spread: 1 for a value equal to them, else 0.
+        prediction interval of one further draw (Geisser, "Predictive Inference", 1993); NaN for fewer than two draws or
+        if any is NaN. If all draws are equal: 1 for a value equal to them, else 0.
 
     """
     if len(drawn) < 2 or not np.isfinite([value, *drawn]).all():
@@ -210,7 +211,7 @@ def holm(p_values: FloatArray) -> FloatArray:
 
 
 def rank_stability(first: FloatArray, second: FloatArray, top: int) -> RankStability:
-    """Compare two scores of the same heads; heads that either leaves undefined are left out.
+    """Compare two scores of the same heads; heads that are undefined in either are left out.
 
     Args:
         first: float, any shape.
@@ -231,10 +232,10 @@ def rank_stability(first: FloatArray, second: FloatArray, top: int) -> RankStabi
 
 
 def chance_jaccard(heads: int, top: int) -> float:
-    """Mean Jaccard index of the top heads of two rankings that have nothing to do with each other.
+    """Return the mean Jaccard index of the top heads of two independent rankings.
 
     Args:
-        heads: how many are ranked, at least 1.
+        heads: number of ranked heads, at least 1.
         top: size of the sets of top heads, at least 1.
 
     """
@@ -244,15 +245,15 @@ def chance_jaccard(heads: int, top: int) -> float:
 
 
 def split_half_stability(values: FloatArray, top: int, seed: int = SEED) -> SplitHalfStability:
-    """Compare the rankings by two random halves of the samples, ``SPLITS`` times; of an odd number one is left out.
+    """Compare the rankings by two random halves of the samples, ``SPLITS`` times; an odd sample is left out.
 
     Args:
         values: (n, ...) float, NaN where a sample has no value.
         top: size of the sets of top heads, at least 1.
-        seed: of the halves.
+        seed: seed of the splits.
 
     Returns:
-        both measures of every split; all NaN with fewer than two samples.
+        both measures for every split; all NaN with fewer than two samples.
 
     """
     random = np.random.default_rng(seed)
@@ -266,14 +267,14 @@ def split_half_stability(values: FloatArray, top: int, seed: int = SEED) -> Spli
 
 
 def _column_chunks(columns: FloatArray, draws: int) -> Iterator[FloatArray]:
-    """Cut the second axis so that the means of all draws of a part fit into a few megabytes."""
+    """Yield chunks of the second axis, so that the means of all draws of a chunk fit into a few megabytes."""
     width = max(1, _CHUNK_BYTES // (8 * draws * max(1, columns[0, 0].size)))
     for start in range(0, columns.shape[1], width):
         yield columns[:, start : start + width]
 
 
 def _drawn_means(counts: NDArray[np.float32], values: FloatArray) -> FloatArray:
-    """Means of (n, ...) values in each of (draws, n) draws, NaN where a draw holds none: (draws, ...) float64."""
+    """Return means of (n, ...) values in each of (draws, n) draws: (draws, ...) float64, NaN if there are no values."""
     flat = values.reshape(len(values), -1)
     defined = ~np.isnan(flat)
     weights = counts.astype(np.float64)
@@ -284,7 +285,7 @@ def _drawn_means(counts: NDArray[np.float32], values: FloatArray) -> FloatArray:
 
 
 def _percentiles(draws: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Lower and upper percentile over (draws, columns) without NaN; NaN for a column that has nothing else."""
+    """Return lower and upper percentile over (draws, columns) without NaN; NaN for a column of only NaN."""
     shares = [(1 - _CONFIDENCE) / 2, (1 + _CONFIDENCE) / 2]
     low, high = np.quantile(draws, shares, axis=0)
     for column in np.flatnonzero(np.isnan(low)):

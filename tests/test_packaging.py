@@ -110,8 +110,8 @@ def installed(name: str) -> str:
 
 
 def is_for_people(name: str) -> bool:
-    """Cards of the shipped models and the README's image are read in the repository."""
-    return name.startswith("cards/") and name.endswith((".md", ".png"))
+    """Cards of the shipped models are read in the repository."""
+    return name.startswith("cards/") and name.endswith(".md")
 
 
 def test_the_wheel_of_a_checkout_equals_that_of_the_sdist(built: Path, tmp_path: Path) -> None:

@@ -33,15 +33,21 @@ CHROMIUM = "/usr/bin/chromium"
 SHOWN = ("A silver spoon and a red cup", "A white rocket stands between")
 SCENES, POSITIONS, SCORE = 60, "phrase", "hi_lift"
 MODEL = "toyworld:vlm"
-_PAGE_WIDTH_PX, _PAGE_HEIGHT_PX, _MARGIN_PX = 1080, 12_000, 20
+_PAGE_WIDTH_PX, _PAGE_HEIGHT_PX, _MARGIN_PX = 1200, 12_000, 20
 _COLOURS = 256
 _HEAT_MAP, _WHITE_ABOVE = "viridis", 0.6
 
 
 def write_preview(target: Path, folder: Path) -> None:
-    """Write a PNG file of two records of the photographs' preview page, one below the other."""
-    files = {name: PHOTOGRAPHS / f"{name}.json" for name in ("instances", "captions")}
-    built = dk.build("coco", folder / "photographs", images=PHOTOGRAPHS, caption="all", **files)
+    """Write a PNG file of two images of the photographs' preview page, one below the other."""
+    built = dk.build(
+        "coco",
+        folder / "photographs",
+        images=PHOTOGRAPHS,
+        instances=PHOTOGRAPHS / "instances.json",
+        captions=PHOTOGRAPHS / "captions.json",
+        caption="first",
+    )
     page_file = built.preview().path
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
@@ -49,13 +55,13 @@ def write_preview(target: Path, folder: Path) -> None:
         page = browser.new_page(viewport={"width": _PAGE_WIDTH_PX, "height": _PAGE_HEIGHT_PX})
         page.goto(page_file.resolve().as_uri())
         page.wait_for_function("[...document.images].every((image) => image.complete)")
-        shots = [screenshot(page, page.locator(".record", has_text=words).first) for words in SHOWN]
+        shots = [screenshot(page, page.locator("article", has_text=words).first) for words in SHOWN]
         browser.close()
     save(below(shots), target)
 
 
 def screenshot(page: Page, record: Locator) -> Image.Image:
-    """Return what a record looks like, with the page's margin on both sides."""
+    """Return what an image of the page looks like, with the page's margin on both sides."""
     box = record.bounding_box()
     if box is None:
         raise RuntimeError(f"{record} is not on the page")

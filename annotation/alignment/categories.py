@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from datasetkit.annotation.alignment.mentions import Mention, demand_of
 from datasetkit.annotation.alignment.repeats import content_words
-from datasetkit.annotation.lexicon import CategoryName, Lexicon, coco_lexicon, normalise
+from datasetkit.annotation.lexicon import CategoryName, Lexicon, category_sense, coco_lexicon, normalise
 from datasetkit.annotation.phrases.forms import singular
 from datasetkit.annotation.phrases.words import english_words
 from datasetkit.core.protocols import NounPhrase
@@ -76,21 +76,31 @@ def extended(lexicon: Lexicon, categories: Iterable[str | None]) -> Lexicon:
     """Return a lexicon that also knows the categories that it lacks, by their own words.
 
     A category whose name is an entry, however it is spelt ("aeroplane", "FireHydrants", "diningtable"), is the
-    lexicon's own; of names that differ in spelling alone, one stands for all. Of others, the last word, or the longest
-    noun of the lexicon that ends it, is the noun; what else it says of its things are modifiers.
+    lexicon's own, unless it states another sense ("bat_(animal)"); of names that differ in spelling alone, one stands
+    for all. Of others, the last word, or the longest noun of the lexicon that ends it, is the noun; what else it says
+    of its things are modifiers.
     """
     known = {category for names in lexicon.entries.values() for category in names} | lexicon.aliases.keys()
     aliases: dict[str, str] = {}
     named: dict[str, str] = {}
+    homonyms: list[CategoryName] = []
     for category in sorted({category for category in categories if category is not None} - known):
         words = lexicon.whole_entry(category)
         own = lexicon.entries.get(words, ())
-        if len(own) == 1 and own[0] not in lexicon.modifiers:
+        if _has_other_sense(category, own, lexicon):
+            homonyms.append(CategoryName(category, words, frozenset(), is_homonym=True))
+        elif len(own) == 1 and own[0] not in lexicon.modifiers:
             aliases[category] = own[0]
         elif named.setdefault(words, category) != category:
             aliases[category] = named[words]
-    names = [_read_category(category, words, lexicon) for words, category in named.items()]
+    names = [_read_category(category, words, lexicon) for words, category in named.items()] + homonyms
     return lexicon.with_names(names, aliases) if names or aliases else lexicon
+
+
+def _has_other_sense(category: str, own: Sequence[str], lexicon: Lexicon) -> bool:
+    """Return whether a name's sense is a kind ("animal") to which none of its words' own categories belong."""
+    kind = lexicon.categories(category_sense(category))
+    return len(kind) > 1 and bool(own) and set(own).isdisjoint(kind)
 
 
 def _read_category(category: str, said: str, lexicon: Lexicon) -> CategoryName:

@@ -3,10 +3,11 @@
 from datasetkit.annotation.lexicon.lexicon import (
     CategoryName,
     Lexicon,
+    category_sense,
     category_words,
     coco_lexicon,
     normalise,
     singular_forms,
 )
 
-__all__ = ["CategoryName", "Lexicon", "category_words", "coco_lexicon", "normalise", "singular_forms"]
+__all__ = ["CategoryName", "Lexicon", "category_sense", "category_words", "coco_lexicon", "normalise", "singular_forms"]

@@ -20,9 +20,12 @@ from typing import Any
 import yaml
 
 _NOT_WORD = re.compile(r"[^\w']+")
-_SENSE = re.compile(r"\([^()]*\)")
+_PARENTHESES = re.compile(r"\(([^()]*)\)")
+# What tells words of one spelling apart: mouse_(computer_equipment), dog.n.01.
+_SENSE = re.compile(r"\([^()]*\)|(?<=\w)\.[nvars]\.\d+\Z")
 # Where words run together: pottedPlant, TVMonitor (but neither TVs nor McDonald), vehicle.car, street_sign.
 _SEAM = re.compile(r"_+|(?<=[a-z]{2})(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]{2})|(?<=[A-Za-z]{2})\.(?=[A-Za-z]{2})")
+_NUMBER = re.compile(r"(?<=[a-z]) (?:\d+ ?)+\Z|(?<=[a-z]{3})\d+\Z")
 
 
 def normalise(text: str) -> str:
@@ -33,12 +36,22 @@ def normalise(text: str) -> str:
 
 
 def category_words(category: str) -> str:
-    """Normalise a category's name as labelling tools write it: no underscores, no CamelCase, no sense in parentheses.
+    """Normalise a category's name as labelling tools write it: no underscores, CamelCase, number, or sense.
 
-    >>> category_words("mouse_(computer_equipment)"), category_words("PottedPlant")
-    ('mouse', 'potted plant')
+    >>> category_words("mouse_(computer_equipment)"), category_words("PottedPlant"), category_words("dog_1")
+    ('mouse', 'potted plant', 'dog')
     """
-    return normalise(_SEAM.sub(" ", _SENSE.sub(" ", category))) or normalise(category)
+    words = normalise(_SEAM.sub(" ", _SENSE.sub(" ", category)))
+    return _NUMBER.sub("", words) or normalise(category)
+
+
+def category_sense(category: str) -> str:
+    """Normalise what a category's name has in parentheses; "" where it has none.
+
+    >>> category_sense("bat_(animal)")
+    'animal'
+    """
+    return normalise(_SEAM.sub(" ", " ".join(_PARENTHESES.findall(category))))
 
 
 def singular_forms(word: str, irregular: Mapping[str, str]) -> Iterator[str]:
@@ -64,12 +77,14 @@ class CategoryName:
         category: the category, as objects have it.
         noun: a normalised noun in singular form ("ring" for "large blue ring").
         modifiers: the normalised words that tell such things from others ("large" and "blue"); none for "ring".
+        is_homonym: whether the noun means another thing elsewhere in the lexicon ("bat" for "bat_(animal)").
 
     """
 
     category: str
     noun: str
     modifiers: frozenset[str]
+    is_homonym: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,16 +166,16 @@ class Lexicon:
         """Return a lexicon that also knows these categories, and some of its own by other names.
 
         Nouns that name at least the same categories as an added category's noun name that, too: a kitten or an animal
-        may be a "black cat", as it may be a cat.
+        may be a "black cat", as it may be a cat. A homonym has its noun alone: a baseball bat is not a "bat_(animal)".
         """
         modifiers = dict(self.modifiers)
-        added: dict[str, list[str]] = defaultdict(list)
+        added: dict[tuple[str, bool], list[str]] = defaultdict(list)
         for name in names:
             modifiers[name.category] = name.modifiers
-            added[name.noun].append(name.category)
+            added[name.noun, name.is_homonym].append(name.category)
         entries = dict(self.entries)
-        for noun, categories in added.items():
-            own = frozenset(self.entries.get(noun, ()))
+        for (noun, is_homonym), categories in added.items():
+            own = frozenset() if is_homonym else frozenset(self.entries.get(noun, ()))
             wider = [word for word, others in self.entries.items() if own and own.issubset(others)]
             for word in wider or [noun]:
                 entries[word] = (*entries.get(word, ()), *categories)
@@ -170,7 +185,7 @@ class Lexicon:
             modifiers=modifiers,
             modifier_words=frozenset().union(*modifiers.values()),
             aliases={**self.aliases, **aliases},
-            longest=max((self.longest, *map(_count_words, added))),
+            longest=max((self.longest, *(_count_words(noun) for noun, _ in added))),
         )
 
     def whole_entry(self, category: str) -> str:

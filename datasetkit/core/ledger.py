@@ -152,6 +152,10 @@ class NoticeKind(Explained):
     NAME_UNICODE = "name_unicode", "the file's name has accents in the other Unicode form (NFC, NFD)"
     NAME_CASE = "name_case", "the file's name differs in upper and lower case"
     NAME_ENDING = "name_ending", "the image's name lacks the ending of its file"
+    NAMES_DIFFER = (
+        "names_differ",
+        "the two annotation files name different images by one id; the first that is there counts",
+    )
     NAME_FROM_NUMBER = "name_from_number", "a number stands where the image's name should; it was taken as its name"
     TEXT_FROM_NUMBER = "text_from_number", "a number stands where the description should; it was taken as words"
     FURTHER_TEXTS = "further_texts", "the image has several texts; the first one is its description"

@@ -7,7 +7,7 @@ Owns the seams between the packages, with numpy and PIL at the border and torch 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from PIL import Image
@@ -52,6 +52,8 @@ class Reading:
         is_annotated: whether the record comes from a built dataset, so that its phrases and key objects stay.
         is_edited: whether its phrases were changed since, so that status, salience and key flags of its objects are
             computed anew from them.
+        hashes: SHA-256 of the files that were read whole, by the names that the source's ``inputs`` has for them; other
+            files are read again to hash them.
 
     """
 
@@ -62,6 +64,7 @@ class Reading:
     detections: int = 0
     is_annotated: bool = False
     is_edited: bool = False
+    hashes: Mapping[str, str] = field(default_factory=dict)
 
 
 class Source(Protocol):

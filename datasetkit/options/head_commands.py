@@ -5,6 +5,7 @@ What a command records of its options is a part of its class: ``command.part(Sco
 
 from __future__ import annotations
 
+import os
 import re
 from os import PathLike
 from pathlib import Path
@@ -33,11 +34,11 @@ _LAST_SEED = 2**32 - 1
 
 
 def _as_text(value: object) -> object:
-    return str(value) if isinstance(value, PathLike) else value
+    return os.fspath(value) if isinstance(value, PathLike) else value
 
 
 def _check_model(model: Any) -> Any:
-    return check_shipped(str(model)) if isinstance(model, str | PathLike) else model
+    return check_shipped(os.fspath(model)) if isinstance(model, str | PathLike) else model
 
 
 def _check_shard(text: str) -> str:

@@ -63,7 +63,8 @@ class Inputs:
 
         Args:
             entries: of the part.
-            states: of its files before they were read; one that could not be read is not among them.
+            states: of its files before they were read, with the SHA-256 of those that were read whole; one that could
+                not be read is not among them.
 
         """
         former, self._hashed = self._hashed, {}
@@ -72,7 +73,8 @@ class Inputs:
             state = self._index_states.get(name) if name in self._index else states.get(name)
             files[name] = None
             if state is not None:
-                files[name] = [state.size, state.mtime_ns, state.version, self._sha256(place, state, former)]
+                sha256 = state.sha256 or self._sha256(place, state, former)
+                files[name] = [state.size, state.mtime_ns, state.version, sha256]
         return {"source": self.fingerprint, "entries": _digest(entries), "files": files}
 
     def changes(self, entries: Sequence[Entry], account: Account | None) -> dict[str, str]:
@@ -130,7 +132,7 @@ class Inputs:
     def _sha256(
         self, place: Place, state: FileState, former: Mapping[tuple[Place, FileState], str | None]
     ) -> str | None:
-        """Hash a local file, once for all entries; None where it is not as it was any more."""
+        """Hash a local file that no entry hashed, once for all entries; None where it is not as it was any more."""
         if isinstance(place, RemotePath):
             return None
         key = (place, state)
@@ -147,7 +149,7 @@ class Inputs:
 
 
 def _digest(entries: Sequence[Entry]) -> str:
-    """Hash what a source announces of entries, as far as it is plain data."""
+    """Hash what a source announces of entries, as far as it is plain data, and not left out of comparisons."""
     digest = hashlib.sha256()
     for entry in entries:
         told = (entry.record_id, entry.annotation_ids, entry.split, entry.handle)
@@ -157,5 +159,5 @@ def _digest(entries: Sequence[Entry]) -> str:
 
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
-        return [getattr(value, field.name) for field in dataclasses.fields(value)]
+        return [getattr(value, field.name) for field in dataclasses.fields(value) if field.compare]
     return type(value).__name__

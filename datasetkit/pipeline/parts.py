@@ -286,6 +286,11 @@ class Job:
                 f"{listed([f'{name} ({failed[name][1]})' for name in lost])}; the dataset there stays as it is (to do "
                 "without them, give another --out, or delete it)"
             )
+        before, now = (
+            sum(part.tally.kept["record"] for part in parts) for parts in (published.parts, store.whole.values())
+        )
+        if now < before:
+            logger.warning("%s held %s before, and now holds %d", self._folder.folder, counted(before, "record"), now)
 
     def _advance(self, entries: int, dropped: int) -> None:
         self._done += entries

@@ -111,7 +111,10 @@ class Pipeline:
 
     def _read(self, entry: Entry) -> _Item:
         inputs = self._inputs.of(entry)
-        return replace(self._reading(entry), inputs=inputs)
+        item = self._reading(entry)
+        hashes = item.result.hashes if isinstance(item.result, Reading) else {}
+        states = {name: replace(state, sha256=hashes.get(name)) for name, state in inputs.items()}
+        return replace(item, inputs=states)
 
     def _reading(self, entry: Entry) -> _Item:
         try:

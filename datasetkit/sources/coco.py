@@ -40,10 +40,12 @@ from datasetkit.sources.coco_records import (
 from datasetkit.sources.coco_values import identity, spelled
 from datasetkit.sources.columns import UNKNOWN_LICENSE
 from datasetkit.sources.files import as_text
-from datasetkit.sources.names import FolderNames, FoundFile
+from datasetkit.sources.names import FolderNames, FoundFile, file_stem
 from datasetkit.sources.rows import is_other
 
 logger = logging.getLogger(__name__)
+
+_NOT_THERE = frozenset({DropReason.MISSING, DropReason.PATH_ESCAPES})
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +185,10 @@ class CocoSource:
         kinds = [*loaded.notices, *file.changes]
         if handle.image in self._index.respelled:
             kinds.append(NoticeKind.ID_RESPELLED)
-        source, image_id, name, odd = self._about(handle.image, image, file, loaded, hashlib.sha256(data).hexdigest())
+        if _differ(_file_names(entries)):
+            kinds.append(NoticeKind.NAMES_DIFFER)
+        sha256 = hashlib.sha256(data).hexdigest()
+        source, image_id, name, odd = self._about(handle.image, image, file, loaded, sha256)
         record = Record(
             entry.record_id,
             image_id,
@@ -196,7 +201,7 @@ class CocoSource:
         )
         notices = (*(Notice(entry.record_id, kind) for kind in kinds), *found.notices)
         notices += tuple(Notice(entry.record_id, kind, detail) for kind, detail in odd.items())
-        plain = Reading(record, loaded.pixels, found.drops, notices)
+        plain = Reading(record, loaded.pixels, found.drops, notices, hashes={file.name: sha256})
         readings = [self._described(plain, caption, found.ids) for caption in captions]
         aligner = self._context.aligner
         return _most_objects_named(readings, aligner) if aligner is not None and len(readings) > 1 else readings[0]
@@ -257,7 +262,7 @@ class CocoSource:
             try:
                 return self._files.read(name, self._context.limits)
             except UnusableError as error:
-                if error.reason is not DropReason.MISSING:
+                if error.reason not in _NOT_THERE:
                     raise
                 missing = missing if number else error
         raise missing
@@ -272,7 +277,7 @@ class CocoSource:
                 try:
                     self._files.find(name)
                 except UnusableError as error:
-                    if error.reason is not DropReason.MISSING:
+                    if error.reason not in _NOT_THERE:
                         return
                     missed.append(name)
                 else:
@@ -304,6 +309,12 @@ def _file_names(entries: Iterable[Mapping[str, Any]]) -> dict[str, None]:
         elif isinstance(address, str) and (last := PurePosixPath(urlsplit(address).path).name):
             names[last] = None
     return names
+
+
+def _differ(names: Iterable[str]) -> bool:
+    """Return whether names are of different files; COCO of 2014 has COCO_train2014_ before the name of 2017."""
+    stems = sorted({file_stem(name) for name in names}, key=len)
+    return not all(longer.endswith(stems[0]) for longer in stems)
 
 
 def _words(caption: Json) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,8 @@ from datasetkit.sources.coco_records import is_own_annotation, is_own_caption, o
 from datasetkit.sources.coco_values import identity, is_crowd, spelled
 from datasetkit.sources.columns import license_identifier
 from datasetkit.sources.json_index import JsonFile, Postings
+
+logger = logging.getLogger(__name__)
 
 _LONGEST_QUOTE = 60
 UNCAPTIONED = "uncaptioned"  # the list of our own export that has the records without a description
@@ -165,11 +168,15 @@ class CocoIndex:
         self._keys: dict[int | str, int] = {}
         self._numbers: dict[int, int] = {}
         self._unread: set[str] = set()
+        self._named_twice: dict[int | str, tuple[str, str]] = {}
         self.instances = Annotations(self._open(instances, encoding))
         self.captions = Annotations(self._open(captions, encoding))
         files = (self.instances, self.captions)
         for file in files:
             self._scan(file)
+        for category_id, (name, other) in self._named_twice.items():
+            logger.warning("category %s is both %r and %r: its objects have no category", category_id, name, other)
+            del self.categories[category_id]
         ids = list(self._keys)
         for file in files:
             for key, annotation_id in file.assign(self._numbers, len(self.image_ids)):
@@ -242,7 +249,9 @@ class CocoIndex:
             above = _sound(above) if isinstance(above, str) else None
             number = element.get("id")
             number = _sound(number) if isinstance(number, str) else number
-            self.categories[element.id] = Category(number, _sound(name), above)
+            known = self.categories.setdefault(element.id, Category(number, _sound(name), above))
+            if known.name != _sound(name):
+                self._named_twice[element.id] = (known.name, _sound(name))
 
     def _take_image(self, element: _Element, known: frozenset[int]) -> None:
         value = element.get("id")

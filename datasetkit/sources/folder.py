@@ -2,7 +2,7 @@
 
 Metadata files (``metadata.jsonl``, ``.csv``, ``.tsv`` or ``.parquet``) may be in any folder; their ``file_name``
 column is relative to where they are. Those of ``datasetkit export --to imagefolder`` hold whole records. An image of
-which they say nothing is described by ``NAME.txt`` next to it.
+which they say nothing is described by ``NAME.txt`` or ``NAME.jpg.txt`` next to it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import PurePosixPath
 from posixpath import basename, splitext
 
@@ -152,7 +153,9 @@ class FolderSource(Source):
             return self._reader.read(entry, exported.row(number, data), _RECORD, entry.record_id)
         description = self._texts.of(image.name) if image.description is None else image.description
         name = PurePosixPath(image.name).name
-        return self._reader.reading(entry, data, name, description, image.license, entry.record_id, image.changes)
+        changes = (*image.changes, *self._texts.changes.get(image.name, ()))
+        reading = self._reader.reading(entry, data, name, description, image.license, entry.record_id, changes)
+        return replace(reading, hashes={image.name: reading.record.source.sha256})
 
 
 def _is_metadata(name: str, wanted: str | None) -> bool:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from posixpath import splitext
 from typing import Any
 
 from datasetkit.core.errors import SourceError, UnusableError
 from datasetkit.core.ledger import DropReason, NoticeKind, PassedOverKind
 from datasetkit.core.paths import leads_out
+from datasetkit.core.text import counted
 from datasetkit.options import FolderOptions
 from datasetkit.sources.exported import FILE_COLUMN, ExportedRows, is_exported
-from datasetkit.sources.files import CAPTION_COLUMNS, as_text, split_of_value
+from datasetkit.sources.files import CAPTION_COLUMNS, IMAGE_SUFFIXES, as_text, split_of_value
 from datasetkit.sources.names import FolderNames, FoundFile
 from datasetkit.sources.rows import first_text, id_of_value, texts_in
 from datasetkit.sources.tables import TableRow, table_kind, table_rows
@@ -26,7 +29,8 @@ Fault = tuple[DropReason, str]
 class ListedImage:
     """One image of a folder: what is known of it, and why it makes no record where that is known.
 
-    One of a whole record has the record's id, the ids of its objects, and where its row is.
+    One of a whole record has the record's id, the ids of its objects, and where its row is. What its row says does not
+    depend on whether its file is there, so that a retry knows it again when it is.
     """
 
     name: str
@@ -34,7 +38,7 @@ class ListedImage:
     license: str | None = None
     split: str | None = None
     changes: tuple[NoticeKind, ...] = ()
-    fault: Fault | None = None
+    fault: Fault | None = field(default=None, compare=False)
     record_id: str | None = None
     object_ids: tuple[int, ...] = ()
     row: tuple[ExportedRows, int] | None = None
@@ -50,7 +54,8 @@ class Metadata:
         files: the metadata files, relative to the folder.
 
     Raises:
-        SourceError: a file is broken or lacks a column, or no row at all means an image of the folder.
+        SourceError: a file or most of its lines are broken, it lacks a column, or no row at all means an image of the
+            folder.
 
     """
 
@@ -112,13 +117,18 @@ class Metadata:
         path = self._names.folder / file
         known: dict[str, None] = {}
         leaves: dict[str, list[Leaf]] = {}
+        count, broken = 0, list[str]()
         for row in table_rows(path, self._options.encoding):
+            count += 1
+            broken += [f"line {row.number} {row.fault}"] if row.text else []
             known.update(dict.fromkeys(map(str, row.cells)))
             self.images.append(self._image(row, file))
             used = self._used(row.cells) if row.number <= _ROWS_LOOKED_AT else row.cells
             for column, value in row.cells.items():
                 if column not in used:
                     leaves.setdefault(column, []).extend(leaves_of_value(value, column))
+        if 2 * len(broken) > count:
+            raise SourceError(f"{path}: {len(broken)} of {counted(count, 'line')} cannot be read; {broken[0]}")
         wanted = self._options.caption_column
         if known and wanted is not None and wanted.partition(".")[0] not in known and wanted not in known:
             raise SourceError(f"{path} has no column {wanted!r}; it has {', '.join(known)}")
@@ -152,19 +162,23 @@ class Metadata:
         given = value if isinstance(value, list) else [value]
         spelt = (item if isinstance(item, str) else id_of_value(item) for item in given if not isinstance(item, dict))
         names = [name for item in spelt if (name := (item or "").strip())]
+        self._missed += _names_in(row.text)
         if len(names) != 1:
             told = f"{where} names {len(names)} images; a row is read with one" if names else f"{where} names no image"
             self._missed += names
             return ListedImage(as_text(where), fault=fault or (DropReason.BAD_ROW, told))
+        folder = file.rpartition("/")[0]
         try:
-            found = self._found(names[0], file.rpartition("/")[0])
+            found = self._found(names[0], folder)
         except UnusableError as error:
             self._lost.append(names[0])
             self._missed.append(names[0])
-            return ListedImage(names[0], fault=fault or (error.reason, f"{where}: {error.detail}"))
-        if found.name in self._seen:
-            fault = (DropReason.DUPLICATE_ID, f"{found.name} was listed before")
-        self._seen.add(found.name)
+            fault = fault or (error.reason, f"{where}: {error.detail}")
+            found = FoundFile(_joined(names[0], folder), self._names.folder)
+        else:
+            if found.name in self._seen:
+                fault = (DropReason.DUPLICATE_ID, f"{found.name} was listed before")
+            self._seen.add(found.name)
         caption, path = used.get("caption"), (self._options.caption_column or "").split(".")[1:]
         self.has_texts = self.has_texts or caption is not None
         text = list(texts_in(row.cells.get(caption or ""), path if caption != self._options.caption_column else ()))
@@ -175,7 +189,7 @@ class Metadata:
 
     def _found(self, name: str, prefix: str) -> FoundFile:
         """Find an image by a name relative to its metadata file, or else to the folder."""
-        joined = name if not prefix or (leads_out(name) and not name.startswith("..")) else f"{prefix}/{name}"
+        joined = _joined(name, prefix)
         try:
             return self._names.find(joined)
         except UnusableError:
@@ -188,3 +202,14 @@ class Metadata:
             if found is None:
                 raise
             return FoundFile(found.name, found.folder, (*found.changes, NoticeKind.NAME_PREFIX))
+
+
+def _joined(name: str, prefix: str) -> str:
+    """Return a name relative to a folder's metadata file as one relative to the folder above."""
+    return name if not prefix or (leads_out(name) and not name.startswith("..")) else f"{prefix}/{name}"
+
+
+def _names_in(text: str) -> list[str]:
+    """Return what is spelt as the name of an image in a row whose cells cannot be told apart."""
+    parts = (part.strip() for part in re.split(r"[\",;\t\r\n]", text))
+    return [part for part in parts if splitext(part)[1].lower() in IMAGE_SUFFIXES]

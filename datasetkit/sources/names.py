@@ -112,8 +112,8 @@ class FolderNames:
 
     def alike(self, names: Iterable[str]) -> dict[str, str]:
         """Return the files whose last part, but for case and ending, is that of one of some names; each with that."""
-        wanted = {_stem(_last(name)): name for name in names}
-        return {name: wanted[stem] for name in self._names if (stem := _stem(_last(name))) in wanted}
+        wanted = {file_stem(name): name for name in names}
+        return {name: wanted[stem] for name in self._names if (stem := file_stem(name)) in wanted}
 
     @cached_property
     def _names(self) -> Sequence[str]:
@@ -128,10 +128,10 @@ class FolderNames:
         """Return ways to compare names, strictest first, each with the files by it."""
         tiers: list[tuple[tuple[NoticeKind, ...], _Key, dict[str, list[str]]]] = []
         for changes, key, of_file in (
-            ((NoticeKind.NAME_UNICODE,), _composed, _composed),
-            ((NoticeKind.NAME_CASE,), _folded, _folded),
-            ((NoticeKind.NAME_ENDING,), _composed, lambda name: _composed(_without_ending(name))),
-            ((NoticeKind.NAME_CASE, NoticeKind.NAME_ENDING), _folded, lambda name: _folded(_without_ending(name))),
+            ((NoticeKind.NAME_UNICODE,), composed, composed),
+            ((NoticeKind.NAME_CASE,), folded, folded),
+            ((NoticeKind.NAME_ENDING,), composed, lambda name: composed(_without_ending(name))),
+            ((NoticeKind.NAME_CASE, NoticeKind.NAME_ENDING), folded, lambda name: folded(_without_ending(name))),
         ):
             files: dict[str, list[str]] = {}
             for name in self._names:
@@ -208,14 +208,14 @@ class FolderNames:
     def _change(self, name: str, option: str) -> str | None:
         """Say what would find one name: another folder, a prefix, an ending."""
         parts = PurePosixPath(_slashed(name)).parts
-        if alike := [file for file in self._names if _folded(_last(file)) == _folded(_last(name))]:
+        if alike := [file for file in self._names if folded(_last(file)) == folded(_last(name))]:
             file = PurePosixPath(max(alike, key=lambda one: _common_tail(PurePosixPath(one).parts, parts))).parts
             tail = max(_common_tail(file, parts), 1)
             ours, theirs = "/".join(file[:-tail]), "/".join(parts[:-tail]).replace("//", "/")
             if theirs:
                 return f"with {ours}/ in place of {theirs}/" if ours else f"without the prefix {theirs}/"
             return f"in {self.folder / ours}; give it as {option}"
-        if other := next((file for file in self._names if _stem(_last(file)) == _stem(_last(name))), None):
+        if other := next((file for file in self._names if file_stem(file) == file_stem(name)), None):
             ending = PurePosixPath(name).suffix
             return f"with the ending {PurePosixPath(other).suffix}{f' in place of {ending}' if ending else ''}"
         if not isinstance(self.folder, RemotePath) and not leads_out(name):
@@ -232,12 +232,14 @@ def _last(name: str) -> str:
     return _slashed(name).rstrip("/").rpartition("/")[2]
 
 
-def _composed(name: str) -> str:
+def composed(name: str) -> str:
+    """Return a name in the form NFC."""
     return unicodedata.normalize("NFC", name)
 
 
-def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", _composed(name).casefold())
+def folded(name: str) -> str:
+    """Return what names are alike by, but for case and Unicode's form."""
+    return unicodedata.normalize("NFC", composed(name).casefold())
 
 
 def _without_ending(name: str) -> str:
@@ -245,8 +247,9 @@ def _without_ending(name: str) -> str:
     return stem if ending.lower() in IMAGE_SUFFIXES else name
 
 
-def _stem(name: str) -> str:
-    return _folded(_without_ending(name))
+def file_stem(name: str) -> str:
+    """Return the last part of a name without its ending, for comparison."""
+    return folded(_without_ending(_last(name)))
 
 
 def _common_tail(first: Sequence[str], second: Sequence[str]) -> int:

@@ -11,10 +11,11 @@ from posixpath import basename, splitext
 from typing import Any
 
 from datasetkit.core.errors import UnusableError
-from datasetkit.core.ledger import DropReason, PassedOverKind
+from datasetkit.core.ledger import DropReason, NoticeKind, PassedOverKind
 from datasetkit.core.paths import Place, read_part
 from datasetkit.core.text import set_of_words
 from datasetkit.sources.files import CAPTION_COLUMNS, IMAGE_SUFFIXES, as_text, unreadable
+from datasetkit.sources.names import composed, folded
 from datasetkit.sources.tables import table_kind
 from datasetkit.sources.texts import decoded
 from datasetkit.sources.unused import (
@@ -55,6 +56,10 @@ class FolderTexts:
         encoding: of the texts; None for UTF-8, or by byte-order mark.
         unused: counts what is not read.
 
+    Attributes:
+        names: of texts, by those of their images.
+        changes: how a text's name differs from its image's, by the image's.
+
     """
 
     def __init__(
@@ -68,17 +73,39 @@ class FolderTexts:
     ) -> None:
         self._folder, self._encoding, self._unused = folder, encoding, unused
         self._by_key: dict[str, list[str]] = {}
+        self._by_folded: dict[str, list[str]] = {}
         for name in images:
-            self._by_key.setdefault(_key(name), []).append(name)
-        beside = [name for name in others if _key(name) in self._by_key and _ending(name) in _TEXTS]
+            for key in (_key(name), name):  # NAME.txt and NAME.jpg.txt
+                self._by_key.setdefault(key, []).append(name)
+                self._by_folded.setdefault(folded(key), []).append(name)
+        beside = [name for name in others if _ending(name) in _TEXTS and self._images_of(name)]
         useful = self._useful_endings(beside)
         self.names: dict[str, str] = {}
-        for name in sorted(beside, key=lambda name: _TEXTS.index(_ending(name))):
-            found = self._by_key[_key(name)]
+        self.changes: dict[str, tuple[NoticeKind, ...]] = {}
+        for name in sorted(beside, key=self._rank):
+            found = self._images_of(name)
             if _ending(name) in useful and len(found) == 1 and found[0] in without and found[0] not in self.names:
                 self.names[found[0]] = name
+                self._note_change(name, found[0])
         self._count([name for name in others if name not in {*self.names.values()}], bool(without))
         self._find_masks(images)
+
+    def _images_of(self, name: str) -> Sequence[str]:
+        """Return the images that a file is named as."""
+        key = _key(name)
+        return self._by_key.get(key) or self._by_folded.get(folded(key), [])
+
+    def _rank(self, name: str) -> tuple[bool, bool, int]:
+        """Return by what the first of several texts of an image is taken: those of the very name first."""
+        key = _key(name)
+        return key not in self._by_key, _ending(key) in IMAGE_SUFFIXES, _TEXTS.index(_ending(name))
+
+    def _note_change(self, name: str, image: str) -> None:
+        """Note what of a text's name differs from its image's."""
+        key = _key(name)
+        if key not in self._by_key:
+            is_composed = composed(key) in (composed(_key(image)), composed(image))
+            self.changes[image] = (NoticeKind.NAME_UNICODE if is_composed else NoticeKind.NAME_CASE,)
 
     def of(self, image: str) -> object:
         """Read the text of an image; None where there is none.
@@ -181,7 +208,7 @@ class FolderTexts:
             return PassedOverKind.UNREAD_FORMAT
         if table_kind(name) is None and ending in _ARCHIVES:
             return PassedOverKind.ARCHIVE
-        if _key(name) in self._by_key:
+        if self._images_of(name):
             return PassedOverKind.SIDECAR
         about = words_of(PurePosixPath(name).stem) & ABOUT_TEXTS
         if ending in _TABLES or table_kind(name) is not None or (ending == ".txt" and about):

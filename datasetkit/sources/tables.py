@@ -1,7 +1,7 @@
 """Tables of text and Parquet, row by row, as people write them. Owns what is harmless in one, and what ends a build.
 
-A row that is not one is a fault of that row; what cannot be told apart any more (broken JSON, another encoding, damaged
-Parquet) is an error of the file.
+A row that is not one, or a broken line, is a fault of that row; what cannot be told apart any more (a quote without
+end, broken JSON of a whole file, another encoding, damaged Parquet) is an error of the file.
 """
 
 from __future__ import annotations
@@ -20,14 +20,19 @@ from datasetkit.sources.texts import not_in_encoding, open_utf8
 
 _LONGEST_LINE = 2**26
 _DELIMITERS = ",\t;"
+_ENDLESS = ("unexpected end", "field larger")
 
 
 class TableRow(NamedTuple):
-    """A row: its number, from 1, as an editor counts lines, its cells by their columns, and why it cannot be read."""
+    """A row: its number, from 1, as an editor counts lines, its cells by their columns, and why it cannot be read.
+
+    ``text`` is that of a row whose cells cannot be told apart.
+    """
 
     number: int
     cells: Mapping[str, Any]
     fault: str | None = None
+    text: str = ""
 
 
 def table_kind(name: str) -> str | None:
@@ -60,13 +65,19 @@ def table_rows(path: Place, encoding: str | None) -> Iterator[TableRow]:
 
 
 def _jsonl_rows(file: IO[bytes], path: Place) -> Iterator[TableRow]:
-    number = 0
+    number = start = 0
     while line := file.readline(_LONGEST_LINE + 1):
         number += 1
         if len(line) > _LONGEST_LINE:
             raise SourceError(f"{path} line {number} has more than {_LONGEST_LINE:,} bytes; give one object a line")
         if line.strip():
-            yield _json_row(number, _loads(line, f"{path} line {number}"), "give one object a line")
+            try:
+                row = _loads(line, f"{path} line {number}")
+            except _BrokenJsonError as error:
+                yield TableRow(number, {}, f"{error.fault} (byte {start + error.at})", line.decode("utf-8"))
+            else:
+                yield _json_row(number, row, "give one object a line")
+        start += len(line)
 
 
 def _json_rows(file: IO[bytes], path: Place) -> Iterator[TableRow]:
@@ -75,6 +86,14 @@ def _json_rows(file: IO[bytes], path: Place) -> Iterator[TableRow]:
         raise SourceError(f"{path} is a JSON {type(rows).__name__}; a table is a list of objects, one for each image")
     for number, row in enumerate(rows, start=1):
         yield _json_row(number, row, "give a list of objects")
+
+
+class _BrokenJsonError(SourceError):
+    """Text that is not JSON; knows its fault, and at which byte, from 0."""
+
+    def __init__(self, where: str, fault: str, at: int) -> None:
+        super().__init__(f"{where} {fault} (byte {at})")
+        self.fault, self.at = fault, at
 
 
 class _Twice(dict[str, Any]):
@@ -98,32 +117,61 @@ def _loads(text: bytes, where: str) -> Any:
     except UnicodeDecodeError as error:
         raise SourceError(not_in_encoding(where, "utf-8", error)) from None
     except json.JSONDecodeError as error:
-        raise SourceError(f"{where} is broken JSON: {error.msg} (column {error.colno})") from None
+        raise _BrokenJsonError(
+            where, f"is broken JSON: {error.msg.removesuffix(' at')}", len(error.doc[: error.pos].encode())
+        ) from None
     except (RecursionError, ValueError) as error:  # brackets or digits without end
-        raise SourceError(f"{where} is beyond what JSON readers take: {error}") from None
+        raise _BrokenJsonError(where, f"is beyond what JSON readers take: {error}", 0) from None
 
 
 def _csv_rows(file: IO[bytes], path: Place) -> Iterator[TableRow]:
     csv.field_size_limit(2**24)
+    since: list[str] = []  # the lines since the last whole row
     try:
         with io.TextIOWrapper(file, encoding="utf-8", newline="") as lines:
             first = lines.readline(_LONGEST_LINE)
             lines.seek(0)
             # Excel separates by tabs or, where commas are in numbers, by semicolons.
             separator = max(_DELIMITERS, key=lambda sign: (first.count(sign), sign == ","))
-            reader = csv.reader(lines, delimiter=separator, strict=True)  # a quote without end is no cell
+            # A quote that ends nowhere, or within a cell, is an error.
+            reader = csv.reader(_noted(lines, since), delimiter=separator, strict=True)
             header = [name.strip() for name in next(reader, [])]
             if twins := [name for name in header if name and header.count(name) > 1]:
                 raise SourceError(f"{path} has two columns named {twins[0]}; rename one")
-            yield from _cells(reader, header)
+            yield from _cells(reader, header, since)
     except UnicodeDecodeError as error:
         raise SourceError(f"{path} is not CSV in UTF-8: {not_in_encoding('it', 'utf-8', error)}") from None
     except csv.Error as error:
-        raise SourceError(f"{path} is not CSV in UTF-8: {error}") from None
+        raise SourceError(f"{path} is not CSV in UTF-8: {error} after {one_line(since[0])[:60]!r}") from None
 
 
-def _cells(reader: Any, header: list[str]) -> Iterator[TableRow]:
-    for cells in reader:
+def _noted(lines: Iterable[str], since: list[str]) -> Iterator[str]:
+    """Yield lines, and note them."""
+    for line in lines:
+        since.append(line)
+        yield line
+
+
+def _cells(reader: Any, header: list[str], since: list[str]) -> Iterator[TableRow]:
+    """Read rows; each line of one with a stray quote is a fault, as a row may have been in it.
+
+    Raises:
+        csv.Error: a quote ends nowhere, so that no more rows can be told apart.
+
+    """
+    while True:
+        since.clear()
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            if str(error).startswith(_ENDLESS):
+                raise
+            first = reader.line_num - len(since) + 1
+            for number, line in enumerate(since, first):
+                yield TableRow(number, {}, f"is not CSV: {error}; double the quotes in a quoted cell", line)
+            continue
         if not cells:
             continue
         more = [cell for cell in cells[len(header) :] if cell.strip()]

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 MASKS = set_of_words(
-    "mask masks masklet masklets segmentation segmentations segm segs seg rle rles polygon polygons shapes"
+    "mask masks masklet masklets segmentation segmentations segm segs seg rle rles poly polys polygon polygons shapes"
 )
 _BOXES = frozenset(["bbox", "bboxes", "box", "boxes", "points", "keypoints", "xmin", "xmax", "objects"])
 ABOUT_TEXTS = set_of_words("caption captions description descriptions metadata prompt prompts annotations text")

@@ -1,5 +1,5 @@
-"""Heads taken out of a model, and what that does to what it says. Owns conditions, their folder, and the tables.
+"""Head ablation: what removing heads changes in a model's answers. Owns conditions, their folder, and the tables.
 
-A condition is a set of heads and what is put in place of their outputs. Heads of high scores are set against those of
-low scores and against as many drawn at random in the same layers.
+A condition is a set of heads and the replacement of their outputs. The heads with the highest scores are compared with
+those with the lowest scores and with as many heads drawn at random in the same layers.
 """

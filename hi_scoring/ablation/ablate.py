@@ -1,4 +1,4 @@
-"""Conditions run into one folder, and read back from it. Owns the folder's layout, its files, what is run again."""
+"""Run conditions into one folder and read them back. Owns the folder's layout, its files, and what is run again."""
 
 from __future__ import annotations
 
@@ -32,21 +32,22 @@ def ablate(
     overwrite: bool = False,
     on_progress: OnProgress = lambda *_: None,
 ) -> Ablations:
-    """Run all conditions; go on where an earlier call was interrupted, and add to what it finished.
+    """Run all conditions; continue where an earlier call was interrupted, and add to what it finished.
 
     Args:
         bench: what all conditions share.
-        plan: what is tried.
-        folder: for the results; conditions that are finished in it are not run again, and equal results are loaded.
-        overwrite: whether finished results in the folder give way, those of the same bench, too, so that all is
-            measured anew; what an interrupted run of the same bench left is gone on with.
+        plan: the trials to run.
+        folder: where results are written; conditions that are finished in it are not run again, and equal results are
+            loaded.
+        overwrite: whether finished results in the folder are replaced, also those of the same bench, so that everything
+            is measured again; an interrupted run of the same bench is continued.
         on_progress: see :data:`~datasetkit.runtime.progress.OnProgress`.
 
     Raises:
         OutputError: the folder holds other results.
         SourceError: see :meth:`Bench.check`.
-        ModelError: the model cannot be loaded, nothing is known of its family, or an example does not fit into memory
-            alone; finished conditions stay.
+        ModelError: the model cannot be loaded, its family is unknown, or a single example does not fit into memory;
+            finished conditions stay.
 
     """
     bench.check(plan.options.modes)
@@ -55,7 +56,7 @@ def ablate(
     is_finished = Ablations.facts_of(folder) is not None
     note.check(has_results=is_finished or any(parts.glob(f"*{_SUFFIX}")), overwrite=overwrite)
     if note.is_anothers or (overwrite and is_finished):
-        # Conditions first: without tables, those that are left would count as an interrupted run's.
+        # Conditions first: without the tables, conditions that are left would count as those of an interrupted run.
         shutil.rmtree(parts, ignore_errors=True)
         Ablations.remove(folder)
         (folder / DROPS_NAME).unlink(missing_ok=True)
@@ -80,7 +81,7 @@ def ablate(
 
 
 def _measured(bench: Bench, trials: Sequence[Trial], parts: Path, on_progress: OnProgress) -> dict[str, Measured]:
-    """Measure the conditions that have no file yet, the model as it is among them, and read all files."""
+    """Measure the conditions that have no file yet, including the unablated model, and read all files."""
     conditions = {UNABLATED: None, **{trial.condition.name: trial.condition for trial in trials}}
     measured = {}
     for number, (name, condition) in enumerate(conditions.items()):
@@ -94,7 +95,7 @@ def _measured(bench: Bench, trials: Sequence[Trial], parts: Path, on_progress: O
 
 
 def _load(path: Path) -> Measured:
-    """Read what was measured of a condition.
+    """Read the measurements of a condition.
 
     Raises:
         BuiltFolderError: its file is damaged.

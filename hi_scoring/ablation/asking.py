@@ -1,9 +1,9 @@
-"""What a model says while heads are edited. Owns the probability of the right answer, which comes from the same run.
+"""A model's responses while heads are edited. Owns the probability of the right answer, taken from the same run.
 
 The first forward pass of generation ends at the last prompt position, whose logits are those of the answer's first
-token, and the model was given nothing of the answer. As an answer is right in any case (see
-:func:`datasetkit.hi_scoring.evaluation.answers.is_right`), its probability is that of its first token as it is, in
-lower case or capitalised.
+token, and the model has seen nothing of the answer yet. As answers are compared without regard to case (see
+:func:`datasetkit.hi_scoring.evaluation.answers.is_right`), the probability of an answer is that of its first token as
+it is, in lower case or capitalised.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ from datasetkit.hi_scoring.model.dialogue import Dialogue
 from datasetkit.hi_scoring.model.writing import write
 from datasetkit.options.heads import WritingOptions
 
-# Makes the editor of one batch, of examples at these places; None leaves all heads as they are.
+# Makes the editor for one batch of examples, given by their indices; None leaves all heads unchanged.
 EditorOf = Callable[[Sequence[int]], HeadEditor] | None
 
 
 @dataclass(frozen=True)
 class Said:
-    """What a model writes to one example; before that, how probable the first tokens of what is wanted are."""
+    """A model's response to one example, and the probability of the first tokens of the expected response."""
 
     text: str
     probability: float
 
 
 class Asker:
-    """Asks one model of a known family, in evaluation mode.
+    """Asks one model of a known family, in evaluation mode, and returns its responses.
 
     Raises:
-        ModelError: a response that is wanted has no token.
+        ModelError: an expected response has no token.
 
     """
 
@@ -56,10 +56,10 @@ class Asker:
     def ask(
         self, editor_of: EditorOf, options: WritingOptions, batch: int, on_progress: Callable[[int], None]
     ) -> list[Said]:
-        """Ask everything; see :func:`datasetkit.hi_scoring.evaluation.asking.ask_all`.
+        """Ask all prompts; see :func:`datasetkit.hi_scoring.evaluation.asking.ask_all`.
 
         Raises:
-            ModelError: an example does not fit into memory alone.
+            ModelError: a single example does not fit into memory.
 
         """
         ask = self._images.giving_way(partial(self._ask, editor_of))
@@ -68,7 +68,7 @@ class Asker:
     def _ask(self, editor_of: EditorOf, most: int, places: Sequence[int]) -> list[Said]:
         examples = [self._examples.items[place] for place in places]
         images = [self._examples.image(example) for example in examples]
-        # Without an editor, too: where scores are capped, only like is compared with like then.
+        # Also without an editor, so that models with capped scores run the same code in all conditions.
         editors = [] if editor_of is None else [editor_of(places)]
         with (
             self._images.of(tuple(example.row for example in examples)),
@@ -84,16 +84,16 @@ class Asker:
 
 
 def _first_tokens(dialogue: Dialogue, example: Example) -> list[int]:
-    """Give the tokens that the response which is wanted may begin with."""
+    """Return the tokens that the expected response may begin with."""
     tokens = dialogue.first_tokens(dialogue.prompt(example.prompt), example.response)
     if not tokens:
-        raise ModelError(f"the tokenizer knows nothing of {example.response!r} in {example.record_id}; leave it out")
+        raise ModelError(f"the tokenizer has no tokens for {example.response!r} in {example.record_id}; leave it out")
     return list(tokens)
 
 
 @contextmanager
 def _first_logits(model: Any) -> Iterator[list[Tensor]]:
-    """Note the logits after the last position of the first forward pass in the body, shape (B, V), float32."""
+    """Record the logits after the last position of the first forward pass in the body, shape (B, V), float32."""
     found: list[Tensor] = []
 
     def note(_: Any, __: Any, output: Any) -> None:

@@ -1,4 +1,4 @@
-"""The place where conditions are measured. Owns what all conditions of one run share, and what decides their values."""
+"""Measure conditions. Owns what all conditions of one run share, and what decides their values."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from datasetkit.hi_scoring.statistics import FloatArray
 from datasetkit.options.heads import Mode, TextOptions, WritingOptions
 from datasetkit.runtime.progress import OnProgress
 
-# Of conditions and tables.
+# Version of the files of conditions and tables.
 _FORMAT = 2
 
 
 @dataclass(frozen=True)
 class Bench:
-    """One model, the data, and how it is asked.
+    """One model, the data, and the options of asking it.
 
     Args:
-        namer: finds what captions name; None leaves these metrics out.
-        seed: of the examples that resampling takes from.
-        batch: examples at once; halved when memory runs out.
+        namer: finds the objects that captions name; None leaves these metrics out.
+        seed: for drawing the donors of resampling.
+        batch: examples per batch; halved when memory runs out.
 
     """
 
@@ -47,7 +47,7 @@ class Bench:
     batch: int
 
     def description(self) -> dict[str, Any]:
-        """Tell what decides what is measured of a condition, in plain JSON values and options."""
+        """Return everything that decides the measurements of a condition, as plain JSON values and options."""
         return {
             "format": _FORMAT,
             **self.subject.description(),
@@ -60,23 +60,23 @@ class Bench:
         }
 
     def check(self, modes: Sequence[Mode]) -> None:
-        """Refuse data that heads cannot be ablated with, before anything is measured.
+        """Refuse data that the modes cannot be run on, before anything is measured.
 
         Raises:
-            SourceError: for resampling, all examples of a task are of one image.
+            SourceError: resampling is requested and all examples of a task have the same image.
 
         """
         if "resample" in modes:
             donors_of(self.examples, self.seed)
 
     def measure(self, condition: Condition | None, on_progress: OnProgress = lambda *_: None) -> Measured:
-        """Ask the model everything under a condition; without one, as it is.
+        """Ask the model all prompts under a condition; without a condition, the model is unchanged.
 
         Returns:
-            statistics of every metric of the tasks; samples are the dataset's images that have examples.
+            statistics of every metric of the tasks; the samples are the dataset's images that have examples.
 
         Raises:
-            ModelError: an example does not fit into memory alone.
+            ModelError: a single example does not fit into memory.
 
         """
         every = len(self.examples)
@@ -115,7 +115,7 @@ class Bench:
 
 
 def _probabilities(examples: Examples, said: Sequence[Said]) -> Mapping[str, FloatArray]:
-    """Sum up the probabilities of right answers, and count them, sample by sample: (n, 2)."""
+    """Sum the probabilities of right answers and count them, per sample: shape (n, 2)."""
     is_answer = np.array([example.task == "vqa" for example in examples.items])
     if not is_answer.any():
         return {}

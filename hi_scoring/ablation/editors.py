@@ -1,7 +1,7 @@
-"""Editors that put something else in place of what heads put out. Owns what stands there, position by position.
+"""Editors that replace head outputs. Owns the replacement, position by position.
 
-They act in every forward pass on every row, whether it holds prompt, generated token or padding, which nothing sees.
-Outputs are those of single heads, before the layer mixes them. C is how many heads of a layer are chosen.
+They act in every forward pass on every row: prompt, generated token, or padding, which no other row attends to. Outputs
+are those of single heads, before the layer mixes them. C is the number of chosen heads of a layer.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from torch import Tensor
 
 from datasetkit.hi_scoring.attention import AttentionCall, Editor
 
-# Numbers of the chosen heads of each layer, rising; layers without any are left out.
+# Indices of the chosen heads of each layer, ascending; layers without chosen heads are left out.
 Heads = Mapping[int, tuple[int, ...]]
 
 
 class HeadEditor(Editor, ABC):
-    """Replaces what chosen heads put out."""
+    """Replaces the outputs of chosen heads."""
 
     def __init__(self, heads: Heads) -> None:
         self._heads = heads
@@ -34,23 +34,23 @@ class HeadEditor(Editor, ABC):
 
     @abstractmethod
     def _values(self, call: AttentionCall, former: Tensor) -> Tensor:
-        """Give what stands in place of the chosen heads' outputs, shape (B, Q, C, D)."""
+        """Return the replacement of the chosen heads' outputs, shape (B, Q, C, D)."""
 
 
 class ZeroHeads(HeadEditor):
-    """Lets chosen heads put out nothing."""
+    """Replaces the outputs of chosen heads by zeros."""
 
     def _values(self, call: AttentionCall, former: Tensor) -> Tensor:  # noqa: ARG002
         return torch.zeros_like(former)
 
 
 class MeanHeads(HeadEditor):
-    """Lets chosen heads put out what they do on average: at image tokens one mean, everywhere else another.
+    """Replaces the outputs of chosen heads by their mean: one mean at image tokens, another one at all other tokens.
 
     Args:
-        means: of all heads, shape (2, L, H, D), that at image tokens last; see :meth:`References.means`.
-        is_image: which slots of a batch of prompts hold image tokens, shape (B, N), bool. No token that is generated
-            after them is one.
+        means: mean outputs of all heads, shape (2, L, H, D), those at image tokens last; see :meth:`References.means`.
+        is_image: which slots of a batch of prompts hold image tokens, shape (B, N), bool. Generated tokens never are
+            image tokens.
 
     """
 
@@ -67,10 +67,10 @@ class MeanHeads(HeadEditor):
 
 @dataclass(frozen=True, eq=False)
 class Donated:
-    """What chosen heads put out for the donor of each row of a batch, a prompt with its response.
+    """Outputs of chosen heads for the donor of each row of a batch; a donor is a prompt with its response.
 
     Args:
-        outputs: of each layer with chosen heads, shape (B, N, C, D); donors end at the right end.
+        outputs: for each layer with chosen heads, shape (B, N, C, D); donors are aligned to the right.
         first: slot of each donor's first token, shape (B,), int64.
         last: slot of each donor's last prompt token, shape (B,), int64.
 
@@ -82,14 +82,15 @@ class Donated:
 
 
 class ResampledHeads(HeadEditor):
-    """Lets chosen heads put out what they put out for a donor, while one batch is generated.
+    """Replaces the outputs of chosen heads by those for a donor, while one batch is generated.
 
-    Positions are counted from the last prompt token, to its left and to its right: the token that a row holds n places
-    before (after) its last prompt token is given the output at the donor's token n places before (after) the donor's.
-    Where the donor has no token so far left or right, its first or its last token stands in.
+    Positions are counted from the last prompt token, in both directions: the token n positions before (after) a row's
+    last prompt token gets the output at the donor's token n positions before (after) the donor's last prompt token.
+    Where the donor has no such token, its first or its last token is used.
 
     Args:
-        donated: for the rows of the batch. The first forward pass holds all of the prompts, which end together.
+        donated: outputs for the rows of the batch. The first forward pass holds all prompts, which are aligned to the
+            right.
 
     """
 
@@ -108,10 +109,10 @@ class ResampledHeads(HeadEditor):
 
 
 class OutputCapture(Editor):
-    """Changes nothing and keeps what chosen heads put out in one forward pass.
+    """Changes nothing and keeps the outputs of chosen heads in one forward pass.
 
     Attributes:
-        outputs: of each layer with chosen heads, shape (B, Q, C, D).
+        outputs: for each layer with chosen heads, shape (B, Q, C, D).
 
     """
 
@@ -127,13 +128,13 @@ class OutputCapture(Editor):
 
 
 class OutputSums(Editor):
-    """Changes nothing and sums up what all heads put out in one forward pass, so that nothing of its size is kept.
+    """Changes nothing and sums the outputs of all heads over one forward pass, so that the outputs need not be kept.
 
     Args:
-        counted: which tokens each of K sums is over, shape (K, B, N), bool.
+        counted: the tokens that each of K sums covers, shape (K, B, N), bool.
 
     Attributes:
-        sums: of each layer, shape (K, H, D), float32.
+        sums: for each layer, shape (K, H, D), float32.
 
     """
 

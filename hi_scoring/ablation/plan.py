@@ -1,6 +1,6 @@
-"""What is tried: rankings, modes and doses, each with top, bottom and random heads. Owns which conditions these are.
+"""Trials: rankings, modes and doses, each with top, bottom and random heads. Owns which conditions these are.
 
-Trials of the same heads in the same mode are one condition, whichever ranking or rule chose them, and run once.
+Trials of the same heads in the same mode are one condition, whichever ranking or rule chose them, and are run once.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Condition:
-    """Heads, rising, and what stands in place of their outputs."""
+    """Heads, in ascending order, and the replacement of their outputs."""
 
     mode: Mode
     heads: tuple[Head, ...]
 
     @property
     def name(self) -> str:
-        """What its file is called."""
+        """The name of its file."""
         told = ",".join(f"{head.layer}.{head.head}" for head in self.heads)
         return f"{self.mode}-{len(self.heads)}-{hashlib.sha256(told.encode()).hexdigest()[:12]}"
 
     @property
     def by_layer(self) -> Heads:
-        """The heads' numbers in each of their layers."""
+        """The indices of the heads in each layer."""
         layers = sorted({head.layer for head in self.heads})
         return {layer: tuple(head.head for head in self.heads if head.layer == layer) for layer in layers}
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A condition, and the place that it has in a dose curve.
+    """A condition, and its position in a dose curve.
 
     Args:
-        rule: the highest, the lowest, or random ones, as many in each layer as the highest have there. Some of the
-            highest and lowest may be among these.
-        draw: number of the random set, from 0; None for top and bottom.
+        rule: top, bottom, or random heads, with as many random heads in each layer as the top ones have there. Random
+            heads may overlap with the top and bottom ones.
+        draw: index of the random set, from 0; None for top and bottom.
 
     """
 
@@ -61,7 +61,7 @@ class Trial:
 
     @property
     def heads(self) -> int:
-        """How many there are."""
+        """The number of heads."""
         return len(self.condition.heads)
 
 
@@ -70,8 +70,8 @@ class Plan:
     """All trials of a run.
 
     Args:
-        shape: layers and heads of the model.
-        trials: of every mode, ranking and dose, in this order.
+        shape: numbers of layers and heads of the model.
+        trials: for every mode, ranking and dose, in this order.
 
     """
 
@@ -82,16 +82,16 @@ class Plan:
 
     @classmethod
     def of(cls, rankings: Sequence[Ranking], options: AblationOptions, shape: tuple[int, int]) -> Plan:
-        """Choose heads; doses that come to as many heads are one.
+        """Choose heads; doses that come to the same number of heads are merged.
 
         Raises:
-            RecipeError: no ranking, one twice, or a dose that leaves no room for top, bottom and random heads that
-                differ.
+            RecipeError: there is no ranking, a ranking is listed twice, or a dose leaves no room for top, bottom and
+                random heads that differ.
 
         """
         names = [ranking.name for ranking in rankings]
         if not names or len(set(names)) < len(names):
-            raise RecipeError(f"heads are ranked by {', '.join(names) or 'nothing'}; give at least one, each once")
+            raise RecipeError(f"heads are ranked by {', '.join(names) or 'nothing'}; give one or more, each once")
         sizes = sorted({math.ceil(dose * math.prod(shape) - _ROUNDING) for dose in options.doses})
         chosen = [(ranking, list(_chosen(ranking, size, options))) for ranking in rankings for size in sizes]
         trials = tuple(
@@ -103,7 +103,7 @@ class Plan:
         return cls(tuple(rankings), options, shape, trials)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain JSON values."""
         return {
             "layers": self.shape[0],
             "heads": self.shape[1],

@@ -1,4 +1,4 @@
-"""Rankings of heads, by head scores or by a user's own table. Owns how such a table is read and checked."""
+"""Rankings of heads, by head scores or by a table from the user. Owns how such a table is read and checked."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Ranking:
 
     Args:
         name: SCORE:POSITIONS, or ``table:FILE``.
-        selector: chooses heads by it.
-        source: which scores it is made of; plain JSON values and options.
+        selector: chooses heads by this ranking.
+        source: the scores that it was made from, as plain JSON values and options.
 
     """
 
@@ -44,7 +44,7 @@ class Ranking:
         """Rank by head scores of the model, as SCORE:POSITIONS.
 
         Raises:
-            RecipeError: the scores are of another model, or there is no such score.
+            RecipeError: the scores belong to another model, or there is no such score.
 
         """
         scores.require(model)
@@ -52,18 +52,18 @@ class Ranking:
 
     @classmethod
     def of_table(cls, path: Path, model: ModelIdentity, shape: tuple[int, int]) -> Ranking:
-        """Rank by a CSV or Parquet file with the columns layer, head and score, one row a head.
+        """Rank by a CSV or Parquet file with the columns layer, head and score, one row per head.
 
         Heads without a row or without a score are not ranked.
 
         Raises:
-            RecipeError: it is no such table.
+            RecipeError: the file is not such a table.
             OSError: it cannot be read.
 
         """
         data = path.read_bytes()
         places = _read_table(path, data, shape)
-        # Ranks instead of scores: head scores are float32, in which scores that differ could be equal.
+        # Ranks instead of scores: head scores are float32, in which scores that differ slightly could become equal.
         ranks = np.full((1, *shape), np.nan)
         ranks[0][places["layer"], places["head"]] = rankdata(places["score"], method="dense")
         scores = HeadScores(
@@ -79,10 +79,10 @@ class Ranking:
 
 
 def _read_table(path: Path, data: bytes, shape: tuple[int, int]) -> pd.DataFrame:
-    """Give the rows that have a score, once it is sure that they are heads of the model, each once."""
+    """Return the rows that have a score, after checking that they are heads of the model, each listed once."""
     kind = path.suffix.lower()
     if kind not in (".csv", ".parquet"):
-        raise RecipeError(f"{path} is no table that can be read; give a file .csv or .parquet")
+        raise RecipeError(f"{path} is not a table that can be read; give a .csv or .parquet file")
     try:
         table = pd.read_csv(io.BytesIO(data)) if kind == ".csv" else pd.read_parquet(io.BytesIO(data))
     except ValueError as error:
@@ -102,6 +102,6 @@ def _read_table(path: Path, data: bytes, shape: tuple[int, int]) -> pd.DataFrame
     twice = table[table.duplicated(list(TABLE_COLUMNS[:2]))]
     if len(twice):
         raise RecipeError(
-            f"{path} has layer {twice['layer'].iloc[0]}, head {twice['head'].iloc[0]} twice; give it once"
+            f"{path} has layer {twice['layer'].iloc[0]}, head {twice['head'].iloc[0]} twice; list it once"
         )
     return table[table["score"].notna()]

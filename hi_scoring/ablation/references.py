@@ -1,7 +1,7 @@
-"""What heads put out for the data as it is. Owns which samples outputs are taken from, and their batches.
+"""Head outputs on unchanged data. Owns which samples the outputs are taken from, and their batches.
 
-A reference is an example as the data has it: its prompt with the response that is wanted and what ends the model's turn
-(teacher forcing), in the model as it was.
+A reference is an example as it is in the data: its prompt with the expected response and the token that ends the
+model's turn (teacher forcing), run through the unchanged model.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from datasetkit.options.heads import Task
 
 
 class References:
-    """Lets one model of a known family, in evaluation mode, read references."""
+    """Runs references through one model of a known family, in evaluation mode."""
 
     def __init__(self, model: Any, dialogue: Dialogue, examples: Examples, images: SeenImages) -> None:
         self._model = model
@@ -37,17 +37,17 @@ class References:
         self._images: dict[tuple[int, ...], Tensor] = {}
 
     def means(self, batch: int, on_progress: Callable[[int], None] = lambda _: None) -> Tensor:
-        """Average what all heads put out over the tokens of all references: image, prompt, response, template.
+        """Return the mean outputs of all heads over the tokens of all references: image, prompt, response, template.
 
-        Image tokens have a mean of their own: they are most of the tokens, and heads do something else there than at
-        words. It is done once; later calls give the same tensor.
+        Image tokens get a separate mean: most tokens are image tokens, and heads behave differently there than at
+        words. The means are computed once; later calls return the same tensor.
 
         Returns:
-            shape (2, L, H, D), float32, on the CPU: the mean over all tokens that are no image tokens, and over those
-            that are.
+            shape (2, L, H, D), float32, on the CPU: the mean over all tokens that are not image tokens, and the mean
+            over those that are.
 
         Raises:
-            ModelError: a reference does not fit into memory alone.
+            ModelError: a single reference does not fit into memory.
 
         """
         if self._means is not None:
@@ -61,7 +61,7 @@ class References:
             counted = torch.stack([inputs["attention_mask"].bool() & ~is_image, is_image])
             found = OutputSums(counted)
             self._read(places, inputs, found)
-            # Only here, since memory may run out above; in float64 on the CPU, which not every device has.
+            # Added only here, since memory may run out above; on the CPU, because not every device has float64.
             counts.add_(counted.sum((1, 2))[:, None, None])
             for layer, sums in found.sums.items():
                 totals[layer] = totals.get(layer, torch.zeros(())) + sums.double().cpu()
@@ -73,7 +73,7 @@ class References:
         return self._means
 
     def image_slots(self, places: Sequence[int]) -> Tensor:
-        """Tell which slots of a batch of these examples' prompts hold image tokens: (B, N) bool, on the CPU."""
+        """Return which slots of a batch of these examples' prompts hold image tokens: (B, N) bool, on the CPU."""
         key = tuple(places)
         if key not in self._images:
             self._images[key] = self._is_image(self._encoded(places, with_responses=False))
@@ -84,7 +84,7 @@ class References:
         return found
 
     def donated(self, places: Sequence[int], heads: Heads) -> Donated:
-        """Let heads read references, at these places among the examples, and keep what they put out."""
+        """Run references, given by their indices among the examples, and return the outputs of the heads."""
         inputs, capture = self._encoded(places), OutputCapture(heads)
         self._read(places, inputs, capture)
         last = [
@@ -112,17 +112,17 @@ class References:
 
 
 def donors_of(examples: Examples, seed: int) -> list[int]:
-    """Draw for each example another of the same task and of another image, all of these equally likely.
+    """Draw a donor for each example: another example of the same task with another image, all equally likely.
 
     Args:
-        examples: of at least two images for each task.
-        seed: of the draws.
+        examples: at least two images for each task.
+        seed: for the draws.
 
     Returns:
-        the donors' places among the examples.
+        the donors' indices among the examples.
 
     Raises:
-        SourceError: all examples of a task are of one image.
+        SourceError: all examples of a task have the same image.
 
     """
     by_task: dict[Task, list[int]] = defaultdict(list)
@@ -134,7 +134,7 @@ def donors_of(examples: Examples, seed: int) -> list[int]:
         images = [examples.image_id(examples.items[place]) for place in places]
         if len(set(images)) == 1:
             raise SourceError(
-                f"{examples.data.identity.name} has one image alone for {task}, so there is no other to take head "
+                f"{examples.data.identity.name} has only one image for {task}, so there is no other image to take head "
                 "outputs from; give more rows, or leave out the mode resample"
             )
         for place, image in zip(places, images, strict=True):

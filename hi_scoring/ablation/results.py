@@ -1,4 +1,4 @@
-"""What came of an ablation, as one object and in its files. Owns their names and how all is shown."""
+"""Results of an ablation, as one object and as files. Owns the files' names and how results are shown."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from datasetkit.hi_scoring.statistics import LEVEL
 
 CURVES_NAME, CONTRASTS_NAME, FACTS_NAME = "ablations.parquet", "contrasts.parquet", "ablation.json"
 MARK = "*"
-# The others are in the files.
+# The other metrics are in the files.
 _SHOWN = ("answer_probability", "accuracy", "key_recall", "cider")
 _RULES = ("top", "bottom", "random")
 _WHAT = "ablation"
@@ -50,7 +50,7 @@ _CONTRASTS: Columns = {
 
 
 class _OptionFacts(Facts):
-    """What was asked for."""
+    """The options of the run."""
 
     draws: Count
 
@@ -62,7 +62,7 @@ class _TrialFacts(Facts):
 
 
 class _AblationFacts(Facts):
-    """What finished tables say of themselves, as far as it is read again."""
+    """The description stored with finished tables, as far as it is read again."""
 
     n: Count
     options: _OptionFacts
@@ -71,14 +71,14 @@ class _AblationFacts(Facts):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Ablations(Result):
-    """Tables, and what they were computed from.
+    """Result tables, and what they were computed from.
 
     Args:
         curves: see :meth:`datasetkit.hi_scoring.ablation.table.Effects.curves`.
         contrasts: see :meth:`datasetkit.hi_scoring.ablation.table.Effects.contrasts`.
-        facts: model, data, options, rankings, and of every trial its heads; ``n`` samples, and how many ``rows`` were
-            read, used and dropped (``drops.jsonl`` says why); plain JSON values.
-        folder: that they were read from.
+        facts: model, data, options, rankings, and the heads of every trial; ``n`` samples, and how many ``rows`` were
+            read, used and dropped (``drops.jsonl`` has the reasons); plain JSON values.
+        folder: the folder that they were read from.
 
     """
 
@@ -96,7 +96,7 @@ class Ablations(Result):
         return f"{conditions:,} conditions on {self.facts['n']:,} samples"
 
     def report(self) -> Iterator[RenderableType]:
-        """See :meth:`Result.report`: dose curves of every ranking."""
+        """See :meth:`Result.report`: the dose curves of every ranking."""
         yield from ablation_tables(self)
         yield from (f"wrote {self.folder} ({self._size})", ON_A_PAGE)
 
@@ -106,7 +106,7 @@ class Ablations(Result):
         return {**told, "curves": records_of(self.curves), "contrasts": records_of(self.contrasts)}
 
     def save(self, folder: Path) -> None:
-        """Write three files; until the last is in place, what was there before counts as unfinished."""
+        """Write three files; until the last one is in place, the folder counts as unfinished."""
         self.remove(folder)
         for name, table in ((CURVES_NAME, self.curves), (CONTRASTS_NAME, self.contrasts)):
             write_table(folder / name, table)
@@ -114,13 +114,13 @@ class Ablations(Result):
 
     @staticmethod
     def remove(folder: Path) -> None:
-        """Remove what :meth:`save` wrote, the last first."""
+        """Remove the files that :meth:`save` wrote, the last one first."""
         for name in (FACTS_NAME, CONTRASTS_NAME, CURVES_NAME):
             (folder / name).unlink(missing_ok=True)
 
     @staticmethod
     def facts_of(folder: Path) -> Mapping[str, Any] | None:
-        """Read what finished tables in a folder were computed from; None where there are none."""
+        """Read what the finished tables in a folder were computed from; None if there are no finished tables."""
         try:
             return _read_facts(folder)
         except BuiltFolderError:
@@ -131,7 +131,7 @@ class Ablations(Result):
         """Read what :meth:`save` wrote.
 
         Raises:
-            BuiltFolderError: the folder holds no finished ablation, or what it holds is damaged.
+            BuiltFolderError: the folder holds no finished ablation, or its files are damaged.
 
         """
         folder = Path(folder)
@@ -143,10 +143,10 @@ class Ablations(Result):
         contrasts = read_frame(folder / CONTRASTS_NAME, _CONTRASTS, _WHAT, again, keys=place, grid=place)
         whole = curves[curves["draw"].isna()]
         if set(whole["rule"]) != set(_RULES) or len(whole) != len(curves[[*place, "rule"]].drop_duplicates()):
-            raise BuiltFolderError(f"{folder / CURVES_NAME} is damaged: it lacks rows of a rule; {again}")
+            raise BuiltFolderError(f"{folder / CURVES_NAME} is damaged: rows of a rule are missing; {again}")
         tested = set(whole[whole["metric"].isin(METRICS)][list(place)].itertuples(index=False, name=None))
         if set(contrasts[list(place)].itertuples(index=False, name=None)) != tested:
-            raise BuiltFolderError(f"{folder / CONTRASTS_NAME} is not of the same doses as {CURVES_NAME}; {again}")
+            raise BuiltFolderError(f"{folder / CONTRASTS_NAME} does not have the same doses as {CURVES_NAME}; {again}")
         return cls(curves.astype({"draw": "Int64"}), contrasts, facts, folder)
 
 
@@ -155,7 +155,7 @@ def _read_facts(folder: Path) -> dict[str, Any]:
 
 
 def ablation_tables(found: Ablations) -> Iterator[Table]:
-    """Give the tables that ``datasetkit ablate`` ends with: a dose curve for each ranking and mode, and verdicts."""
+    """Yield the tables that ``datasetkit ablate`` prints last: a dose curve for each ranking and mode, and verdicts."""
     whole, asked_for = found.curves[found.curves["draw"].isna()], found.facts["options"]["draws"]
     for (ranking, mode), curve in whole.groupby(["ranking", "mode"], sort=False):
         contrasts = found.contrasts
@@ -165,7 +165,7 @@ def ablation_tables(found: Ablations) -> Iterator[Table]:
 
 
 def _curve(title: str, curve: pd.DataFrame, tested: pd.DataFrame, asked_for: int) -> Table:
-    told = f"shifts from the model as it was; {MARK} top is beyond noise and random sets, p < {LEVEL} (Holm)"
+    told = f"shifts from the unablated model; {MARK} top heads exceed noise and random sets, p < {LEVEL} (Holm)"
     table = plain_table(title, told)
     table.add_column("metric")
     table.add_column("heads", no_wrap=True)
@@ -180,8 +180,8 @@ def _curve(title: str, curve: pd.DataFrame, tested: pd.DataFrame, asked_for: int
             cells = [f"{signed(shifts[metric, rule, heads])}{mark}" for heads, mark in zip(doses, marks, strict=True)]
             table.add_row(find_metric(metric).label if rule == _RULES[0] else "", rule, *cells)
     drawn = curve[curve["rule"] == "random"].drop_duplicates("heads").set_index("heads")
-    table.add_row(f"sets that differ, of {asked_for:,}", "random", *(f"{drawn['runs'][heads]:,} " for heads in doses))
-    table.add_row("heads that are top, too", "random", *(f"{drawn['shared'][heads]:,.1f} " for heads in doses))
+    table.add_row(f"distinct sets of {asked_for:,}", "random", *(f"{drawn['runs'][heads]:,} " for heads in doses))
+    table.add_row("heads also in top", "random", *(f"{drawn['shared'][heads]:,.1f} " for heads in doses))
     return table
 
 

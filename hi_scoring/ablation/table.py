@@ -1,17 +1,17 @@
-"""What ablations say, in numbers. Owns the dose curves, and the contrasts that tell whether a ranking means something.
+"""Numbers of an ablation. Owns the dose curves, and the contrasts that show whether a ranking is meaningful.
 
-A ranking means something only where taking out its highest heads does something else than taking out as many random
-ones of the same layers. So that, and nothing else, is tested: the lowest heads often stand in other layers, and their
-curve tells of these as well.
+A ranking is meaningful only if ablating its top heads has a different effect than ablating as many random heads of the
+same layers. This is the only thing tested: the bottom heads are often in other layers, so their curve reflects the
+layers as well.
 
-Heads differ, so every set of them differs from the mean of others, whoever chose it: with samples enough, even a
-ranking by dice is told from that mean. So a contrast counts only where two things hold (an intersection-union test;
-Berger, "Multiparameter Hypothesis Testing and Acceptance Sampling", 1982: its p-value is the larger one). The top set
-must be beyond the spread of random sets, as if it were none of them; and its difference from their mean must be beyond
-the noise of samples. Rankings by dice of simulated heads, held against ten random sets, then get a definite verdict in
-2 to 8 % of cases; against the mean alone, in 40 to 90 %. Of many metrics one differs by chance, so a ranking is judged
-by one that is named beforehand: the probability of the right answer, to which every change of the logits is visible;
-where nothing is asked, CIDEr.
+Heads differ, so every set of heads differs from the mean of other sets, however it was chosen: with enough samples,
+even a random ranking differs significantly from that mean. A contrast therefore counts only if two conditions hold (an
+intersection-union test; Berger, "Multiparameter Hypothesis Testing and Acceptance Sampling", 1982: its p-value is the
+larger one). The top set must be outside the spread of random sets, as if it were not one of them; and its difference
+from their mean must exceed the noise of samples. Random rankings of simulated heads, compared with ten random sets,
+then get a definite verdict in 2 to 8 % of cases; compared with the mean only, in 40 to 90 %. Of many metrics one
+differs by chance, so a ranking is judged by one metric that is named beforehand: the probability of the right answer,
+which every change of the logits affects; CIDEr where there are no questions.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from datasetkit.hi_scoring.evaluation.metrics import METRICS, Measured, find_met
 from datasetkit.hi_scoring.evaluation.shifts import Cell, Estimate, contrast, shift
 from datasetkit.hi_scoring.statistics import DRAWS, LEVEL, answer_of, holm, p_as_drawn
 
-# Of each test, so that the lowest p-value there is, corrected for all of them, is half of LEVEL.
+# Draws of each test, chosen so that the lowest possible p-value, corrected for all tests, is half of LEVEL.
 _DRAWS_PER_TEST = 4 / LEVEL
-# The first of these that was measured judges a ranking.
+# A ranking is judged by the first of these metrics that was measured.
 _JUDGING = ("answer_probability", "cider", *METRICS)
 
 
 @dataclass(frozen=True)
 class _Dose:
-    """All trials of one number of heads in one mode."""
+    """All trials with one number of heads in one mode."""
 
     ranking: str
     mode: str
@@ -48,16 +48,16 @@ class _Dose:
         return tuple(trial for trial in self.trials if trial.rule == rule)
 
     def shared(self, trials: Sequence[Trial]) -> float:
-        """Count the heads that are among the top ones, too, on average over trials."""
+        """Return how many heads are also among the top ones, as a mean over trials."""
         top = set(self.of("top")[0].condition.heads)
         return float(np.mean([len(top & set(trial.condition.heads)) for trial in trials]))
 
 
 class Effects:
-    """What was measured of all trials, beside the model as it was.
+    """The measurements of all trials, compared with the unablated model.
 
     Args:
-        measured: of each condition, by its name.
+        measured: the measurements of each condition, by its name.
 
     """
 
@@ -79,15 +79,15 @@ class Effects:
         self._shifts: dict[tuple[str, ...], Estimate] = {}
 
     def curves(self) -> pd.DataFrame:
-        """Give one row for each dose, rule and metric, and for each random draw.
+        """Return one row for each dose, rule and metric, and for each random draw.
 
         Returns:
-            columns ranking, mode, heads, share (of all heads), rule (top, bottom, random), draw (null where the row
-            is of all draws together, and for top and bottom), runs (conditions that the row is of), shared (how many
-            of the heads are among the top ones, mean over runs), metric, n (samples with a value), unablated (figure
-            of the model as it was), figure (mean over runs), spread (standard deviation over runs, NaN of fewer than
-            two), shift of the figure with low, high (95 %) and p. These p-values are not corrected. Metrics are those
-            of ``METRICS`` and ``accuracy:TYPE``.
+            columns ranking, mode, heads, share (of all heads), rule (top, bottom, random), draw (null for the mean of
+            all draws, and for top and bottom), runs (number of conditions in the row), shared (how many of the heads
+            are also among the top ones, mean over runs), metric, n (samples with a value), unablated (figure of the
+            unablated model), figure (mean over runs), spread (standard deviation over runs, NaN for fewer than two),
+            shift of the figure with low, high (95 %) and p. These p-values are not corrected. Metrics are those of
+            ``METRICS`` and ``accuracy:TYPE``.
 
         """
         rows = []
@@ -99,13 +99,13 @@ class Effects:
         return pd.DataFrame(rows).astype({"draw": "Int64"})
 
     def contrasts(self) -> pd.DataFrame:
-        """Give one row for each ranking, mode, dose and metric: top heads less the mean of matched random sets.
+        """Return one row for each ranking, mode, dose and metric: top heads minus the mean of matched random sets.
 
         Returns:
-            columns ranking, mode, heads, share, metric (of ``METRICS``; types of questions explain, they are not
-            tested), top and random (their shifts); difference with low, high (95 %) and p, of these top heads from the
-            mean of random ones, on other samples and with other draws; p_sets, whether the top set could be one more
-            random set, see :func:`datasetkit.hi_scoring.statistics.p_as_drawn`; worse, whether the difference is to the
+            columns ranking, mode, heads, share, metric (of ``METRICS``; types of questions are shown, but not tested),
+            top and random (their shifts); difference with low, high (95 %) and p, of these top heads from the mean of
+            random ones, on other samples and with other draws; p_sets, the p-value of the top set being one more random
+            set, see :func:`datasetkit.hi_scoring.statistics.p_as_drawn`; worse, whether the difference is for the
             worse; p_holm, the larger of p and p_sets, corrected for all modes and doses of the same ranking and metric,
             NaN where either is, as with fewer than two random sets.
 
@@ -120,7 +120,7 @@ class Effects:
     def _curve_row(self, dose: _Dose, trials: Sequence[Trial], draw: int | None, metric: str) -> dict[str, object]:
         cell = self._cell(trials)
         figures = [run.figure(metric) for run in cell.runs]
-        # What rankings have in common is estimated once.
+        # Cells that rankings share are estimated once.
         key = (metric, *(trial.condition.name for trial in trials))
         if key not in self._shifts:
             self._shifts[key] = shift(metric, cell, self._draws)
@@ -172,18 +172,18 @@ def _interval(estimate: Estimate) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the contrasts say of one ranking.
+    """The verdict of the contrasts on one ranking.
 
     Args:
-        ranking: which.
-        metric: that it is judged by: the probability of the right answer where it was measured, else CIDEr, else the
-            first that was of ``METRICS``.
-        answer: ``holds`` where the top heads' shift is significantly to the worse of random ones' somewhere, and
-            nowhere to the better; ``does not hold`` where it is to the better somewhere, and at most as often to the
-            worse; else ``cannot be told``.
-        worse: contrasts of that metric in which the top heads' shift is significantly to the worse.
-        better: those in which it is significantly to the better.
-        tested: how many there are.
+        ranking: name of the ranking.
+        metric: the metric that it is judged by: the probability of the right answer where it was measured, else CIDEr,
+            else the first of ``METRICS`` that was measured.
+        answer: ``holds`` if the top heads' shift is significantly worse than that of random heads somewhere, and
+            nowhere better; ``does not hold`` if it is better somewhere, and worse at most as often; else ``cannot be
+            told``.
+        worse: number of contrasts of that metric in which the top heads' shift is significantly worse.
+        better: number of those in which it is significantly better.
+        tested: number of contrasts tested.
 
     """
 
@@ -196,7 +196,7 @@ class Verdict:
 
 
 def verdicts(contrasts: pd.DataFrame) -> list[Verdict]:
-    """Say of each ranking whether its top heads matter more than random ones of the same layers."""
+    """Return for each ranking whether its top heads matter more than random heads of the same layers."""
     found = []
     for ranking, of_ranking in contrasts.groupby("ranking", sort=False):
         metric = next(name for name in _JUDGING if name in set(of_ranking["metric"]))

@@ -1,4 +1,4 @@
-"""Vision towers that run once. Owns what is kept of them while one batch after another is asked the same."""
+"""Vision towers that run once. Owns the features that are kept while the same batches are asked again and again."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any, ParamSpec, TypeVar
 from torch import Tensor
 from transformers.utils.generic import ModelOutput
 
-# Features of images that are kept, in bytes; a batch that does not fit any more is computed anew each time.
+# Limit of the kept image features, in bytes; a batch that does not fit any more is computed again each time.
 _LIMIT = 2**30
-# What a tower gives beside features, and no text model reads.
+# Outputs of a tower besides the features, which no text model reads.
 _UNREAD = ("last_hidden_state", "hidden_states", "attentions")
 
 Given = ParamSpec("Given")
@@ -21,10 +21,10 @@ Result = TypeVar("Result")
 
 
 class SeenImages:
-    """Features of batches of images, as a model's ``get_image_features`` gives them; until memory runs out.
+    """Features of batches of images, as returned by a model's ``get_image_features``, kept until memory runs out.
 
     Args:
-        model: an image-text-to-text model; where it has no such method, its tower runs each time.
+        model: an image-text-to-text model; if it has no such method, its tower runs each time.
 
     """
 
@@ -35,13 +35,13 @@ class SeenImages:
 
     @contextmanager
     def of(self, rows: tuple[int, ...]) -> Iterator[None]:
-        """Let the tower run in the body only if it has not seen these rows' images as one batch, in this order."""
+        """Run the tower in the body only if it has not seen these rows' images as one batch, in this order."""
         tower = getattr(self._base, "get_image_features", None)
         if tower is None:
             yield
             return
 
-        # generate() looks at the parameters that it takes.
+        # generate() inspects the signature of this method.
         @wraps(tower)
         def remembered(*arguments: Any, **options: Any) -> Any:
             if rows in self._features:
@@ -57,10 +57,11 @@ class SeenImages:
             del self._base.get_image_features
 
     def giving_way(self, function: Callable[Given, Result]) -> Callable[Given, Result]:
-        """Let a function have the memory of all features where it runs short; nothing is kept from then on.
+        """Wrap a function so that the kept features are freed when memory runs out; nothing is kept from then on.
 
         Args:
-            function: of a batch; it is called once more then, so that no batch is halved for want of that memory.
+            function: a function of a batch; it is then called once more, so that no batch is halved before that memory
+                is free.
 
         """
 
@@ -69,10 +70,10 @@ class SeenImages:
             try:
                 return function(*arguments, **options)
             except (RuntimeError, MemoryError):
-                # Whatever went wrong: where it was not memory, it goes wrong again.
+                # Any error: if memory was not the cause, the second call fails in the same way.
                 if not self._features:
                     raise
-            # Only here, with the exception gone, does nothing hold the tensors of the failed attempt any more.
+            # Only here, after the exception is gone, are the tensors of the failed attempt no longer referenced.
             self._features.clear()
             self._left = 0
             gc.collect()

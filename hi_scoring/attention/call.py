@@ -1,4 +1,4 @@
-"""One layer's attention as it is called. Owns which keys a row sees, and the exact softmax of chosen rows."""
+"""One call of a layer's attention. Owns which keys a row sees, and the exact softmax of chosen rows."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from datasetkit.core.errors import ModelError
 
 @dataclass(frozen=True, eq=False)
 class AttentionCall:
-    """What one layer is called with; axes as in the package's docstring.
+    """The arguments of one call of a layer's attention; axes as in the package's docstring.
 
     Args:
-        layer: which.
+        layer: index of the layer.
         query: shape (B, H, Q, D), after rotary positions and norms.
-        key: shape (B, G, K, D), those of the cache first.
+        key: shape (B, G, K, D), keys of the cache first.
         value: shape (B, G, K, D).
-        scaling: of the scores before the softmax.
-        softcap: bound of the scaled scores, ``softcap * tanh(score / softcap)``; None where there is none.
+        scaling: factor of the scores before the softmax.
+        softcap: bound of the scaled scores, ``softcap * tanh(score / softcap)``; None for no bound.
         query_positions: slot of each query, shape (Q,), int64, consecutive.
         key_positions: slot of each key, shape (K,), int64, consecutive; they begin after 0 where a sliding layer's
             cache has dropped the oldest.
         mask: as the model made it, broadcast over heads: bool (True = sees) or additive, shape (1 or B, 1, Q, K); None
-            where a row sees every key, or, if ``causal``, every key up to itself.
+            if a row sees every key, or, if ``causal``, every key up to itself.
         causal: see ``mask``.
 
     """
@@ -42,7 +42,7 @@ class AttentionCall:
     causal: bool
 
     def visible(self, rows: Tensor) -> Tensor:
-        """Tell which keys the model lets rows see.
+        """Return which keys the model lets rows see.
 
         Args:
             rows: indices into Q, shape (B, R), int64; -1 = none.
@@ -64,13 +64,13 @@ class AttentionCall:
         seen = picked == 0
         if not (seen | (picked <= torch.finfo(picked.dtype).min / 2)).all():
             raise ModelError(
-                f"layer {self.layer} was given an additive attention bias; only masks that show (0) or hide "
-                f"(the least number of the type) a key can be read"
+                f"layer {self.layer} received an additive attention bias; only masks that show (0) or hide "
+                f"(the lowest value of the type) a key are supported"
             )
         return seen & wanted
 
     def probabilities(self, rows: Tensor, visible: Tensor) -> Tensor:
-        """Compute rows of the attention, in float32 also where the model is of a shorter type.
+        """Compute rows of the attention, in float32 even if the model's type is shorter.
 
         Args:
             rows: indices into Q, shape (B, R), int64; -1 = none.
@@ -89,7 +89,7 @@ class AttentionCall:
         return scores.softmax(-1) * visible.any(-1, keepdim=True)
 
     def output(self, probabilities: Tensor) -> Tensor:
-        """Weigh the values: (B, H, R, K) to (B, R, H, D), in the values' type."""
+        """Return the values weighted by probabilities: (B, H, R, K) to (B, R, H, D), in the values' type."""
         weighted = _by_group(probabilities, self.value.shape[1]) @ self.value.float()
         return weighted.view(*probabilities.shape[:3], -1).transpose(1, 2).to(self.value.dtype)
 

@@ -1,4 +1,4 @@
-"""Instrumented models. Owns the attention function that transformers calls, and that nothing of it stays on a model."""
+"""Instrumented models. Owns the attention function that transformers calls, and its complete removal from a model."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ _NAME = "hi_scoring"
 
 @contextmanager
 def instrumented(model: Any, readers: Sequence[Reader] = (), editors: Sequence[Editor] = ()) -> Iterator[None]:
-    """Let readers and editors into the attention of a model's text decoder while the body runs.
+    """Attach readers and editors to the attention of a model's text decoder while the body runs.
 
-    Forward passes and ``generate`` with its cache work as ever, in the thread and context of the body. With readers
-    alone the model computes what it computes with SDPA, to the last bit; where its scores are capped (Gemma 2, which
-    SDPA cannot do), exactly in parts of rows. Other towers keep their implementation.
+    Forward passes and ``generate`` with its cache work as usual, in the thread and context of the body. With readers
+    only, the model's results equal those with SDPA to the last bit; where its scores are capped (Gemma 2, which SDPA
+    cannot do), they are computed exactly, in blocks of rows. Other towers keep their implementation.
 
     Args:
-        model: of transformers, in evaluation mode; any whose text attention goes through ``AttentionInterface``.
-        readers: each is given the rows it asks for.
+        model: a transformers model in evaluation mode whose text attention goes through ``AttentionInterface``.
+        readers: each receives the rows that it requests.
         editors: applied in their order, before readers read.
 
     Raises:
-        ModelError: the model is instrumented already, its text attention cannot be reached or, while it runs, was not
-            reached; it is given a static cache, or uses a kind of attention that softmax, mask and softcap do not
-            describe; or a row is left without a key.
+        ModelError: the model is already instrumented; its text attention cannot be reached or was not reached while it
+            ran; it received a static cache, or uses a kind of attention that softmax, mask and softcap do not describe;
+            or a row is left without a key.
 
     """
     decoder = model.get_decoder()
     instrument = _Instrument(readers, editors)
     with ExitStack() as stack:
-        instead = "give all readers and editors to one instrumented()"
+        instead = "pass all readers and editors to one instrumented()"
         stack.enter_context(attending_by(_NAME, model, "instrumented", instead))
         token = _INSTRUMENTS.set(MappingProxyType({**_INSTRUMENTS.get(), id(decoder.config): instrument}))
         stack.callback(_INSTRUMENTS.reset, token)
@@ -62,40 +62,40 @@ def instrumented(model: Any, readers: Sequence[Reader] = (), editors: Sequence[E
 
 
 class _Instrument:
-    """The state of one instrumented model: what reads and edits, and which forward pass is under way."""
+    """The state of one instrumented model: its readers and editors, and the current forward pass."""
 
     def __init__(self, readers: Sequence[Reader], editors: Sequence[Editor]) -> None:
         self._readers = tuple(readers)
         self._editors = tuple(editors)
-        # Slots in the cache before the forward pass that is under way; None between passes.
+        # Slots in the cache before the current forward pass; None between passes.
         self._past: int | None = None
         self._reached = False
 
     def reset(self, *_: Any) -> None:
-        """Before the model's forward pass: no attention has been computed in it yet."""
+        """Record, before the model's forward pass, that no attention has been computed in it yet."""
         self._reached = False
 
     def begin(self, decoder: nn.Module, _: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        """Before the decoder's forward pass: note how many tokens came before."""
+        """Record, before the decoder's forward pass, how many tokens came before."""
         cache = kwargs.get("past_key_values")
         if any(isinstance(layer, StaticLayer) for layer in getattr(cache, "layers", ())):
             raise ModelError(
-                f"{type(decoder).__name__} was given a {type(cache).__name__}, whose slots are not the sequence's; "
-                "generate without cache_implementation, or give a DynamicCache"
+                f"{type(decoder).__name__} received a {type(cache).__name__}, whose slots differ from the sequence's; "
+                "generate without cache_implementation, or pass a DynamicCache"
             )
         self._past = cache.get_seq_length() if cache is not None else 0
         self._reached = False
 
     def end(self, *_: Any) -> None:
-        """After the decoder's forward pass, also if it failed."""
+        """Forget the current pass, after the decoder's forward pass, also if it failed."""
         self._past = None
 
     def check(self, model: nn.Module, *_: Any) -> None:
-        """After a forward pass: never let readers get nothing without a word."""
+        """Raise, after a forward pass, if readers received nothing."""
         if not self._reached:
             raise ModelError(
                 f"{type(model).__name__} ran without its decoder's attention going through transformers' "
-                "AttentionInterface, so nothing was read or edited; give another model"
+                "AttentionInterface, so nothing was read or edited; use another model"
             )
 
     def attend(
@@ -104,8 +104,8 @@ class _Instrument:
         """Compute one layer's attention; ``options`` are the other arguments of transformers' attention functions."""
         if self._past is None:
             raise ModelError(
-                f"attention of {type(module).__name__} ran outside its decoder's forward pass (as gradient "
-                "checkpointing does); its tokens' slots are not known"
+                f"attention of {type(module).__name__} ran outside its decoder's forward pass (as with gradient "
+                "checkpointing), so the slots of its tokens are unknown"
             )
         self._reached = True
         layer = layer_of(module, options)
@@ -113,7 +113,7 @@ class _Instrument:
         keys = key.shape[2]
         if keys > total or (mask is not None and mask.shape[-2:] != (length, keys)):
             raise ModelError(
-                f"layer {layer} was given {keys} keys and a mask of {None if mask is None else tuple(mask.shape)} for "
+                f"layer {layer} received {keys} keys and a mask of {None if mask is None else tuple(mask.shape)} for "
                 f"{length} queries after {self._past} tokens; only self-attention with a growing cache can be read"
             )
         causal = options.get("is_causal")
@@ -129,7 +129,7 @@ class _Instrument:
             query_positions=torch.arange(self._past, total, device=query.device),
             key_positions=torch.arange(total - keys, total, device=query.device),
             mask=mask,
-            # As sdpa_attention_forward decides it.
+            # The same rule as in sdpa_attention_forward.
             causal=length > 1 and mask is None and (getattr(module, "is_causal", True) if causal is None else causal),
         )
         return attend(
@@ -143,7 +143,7 @@ class _Instrument:
 def _attention(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
 ) -> tuple[Tensor, None]:
-    """Be the attention function of every instrumented model, as transformers calls it."""
+    """Compute the attention of every instrumented model, as transformers calls it."""
     instrument = _INSTRUMENTS.get().get(id(getattr(module, "config", None)))
     if instrument is None:
         raise ModelError(
@@ -153,9 +153,9 @@ def _attention(
     return instrument.attend(module, query, key, value, attention_mask, options), None
 
 
-# By the id of the configuration that a decoder and its attention modules share.
+# Keyed by the id of the configuration that a decoder and its attention modules share.
 _INSTRUMENTS: ContextVar[Mapping[int, _Instrument]] = ContextVar("instruments", default=MappingProxyType({}))
 
 AttentionInterface.register(_NAME, _attention)
-# Without one of its own the function would be given no mask at all, whatever is padded, sliding or bidirectional.
+# Without a registered mask function, ours would receive no mask at all, whatever is padded, sliding or bidirectional.
 AttentionMaskInterface.register(_NAME, sdpa_mask)

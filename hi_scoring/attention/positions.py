@@ -1,4 +1,4 @@
-"""Means of attention rows over chosen positions. Owns the one reduction that all head scores start from."""
+"""Means of attention rows over chosen positions. Owns the reduction that all head scores start from."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from datasetkit.hi_scoring.attention.parts import Reader
 
 
 class PositionReader(Reader):
-    """Reduces each layer's rows to weighted sums at once, so that nothing of the size of the attention is kept.
+    """Reduces each layer's rows to weighted sums immediately, so that the attention need not be kept.
 
     Args:
-        rows: slots of the queries, shape (B, R), int64; -1 = none. Each slot once in a sample.
-        weights: of each row in each of S sums, shape (B, S, R); a mean over T rows has 1 / T at each of them.
+        rows: slots of the queries, shape (B, R), int64; -1 = none. Each slot at most once per sample.
+        weights: weight of each row in each of S sums, shape (B, S, R); a mean over T rows has 1 / T at each of them.
         columns: slots of the keys, shape (B, M), int64; -1 = none.
         sink: called with the layer and the sums, float32, shape (B, H, S, M); 0 for -1 and for keys that a sliding
             layer does not see any more. One forward pass calls it once for each layer; in cached generation each step
-            gives the part of its own rows, to be added up.
+            passes the share of its own rows, to be added up.
 
     Raises:
-        ModelError: shapes that do not fit each other, or the batch that the model is given.
+        ModelError: the shapes do not fit each other or the batch that the model receives.
 
     """
 
@@ -41,7 +41,7 @@ class PositionReader(Reader):
         self._sink = sink
 
     def rows(self, call: AttentionCall) -> Tensor | None:
-        """Choose those of the slots that are in this call."""
+        """Return the slots that are in this call."""
         device = call.query.device
         local = self._slots.to(device) - call.query_positions[0]
         inside = (self._slots.to(device) >= 0) & (local >= 0) & (local < len(call.query_positions))
@@ -58,7 +58,7 @@ class PositionReader(Reader):
         self._sums = self._sums + weights[:, None] @ probabilities
 
     def finish(self, call: AttentionCall) -> None:
-        """Hand the sums on."""
+        """Pass the sums to the sink."""
         columns = self._columns.to(self._sums.device)
         local = columns - call.key_positions[0]
         inside = (columns >= 0) & (local >= 0) & (local < len(call.key_positions))

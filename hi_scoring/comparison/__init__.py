@@ -1,4 +1,4 @@
-"""Ways of tuning one model, set against each other. Owns cells, their folder, and what the table says of them.
+"""Comparison of tuning configurations of one model. Owns cells, their folder, and the tables about them.
 
-A cell is one selection of layers or heads tuned with one seed; the model as it was is a cell of its own.
+A cell is one selection of layers or heads tuned with one seed; the untuned model is a separate cell.
 """

@@ -1,4 +1,4 @@
-"""The place where cells are run. Owns what all cells of one comparison share, and the way of a trial through it."""
+"""Run cells. Owns what all cells of one comparison share, and the steps of a trial."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from datasetkit.runtime.progress import OnProgress
 
 @dataclass(frozen=True)
 class Ranking:
-    """Head scores that selections are made by.
+    """Head scores that selections are made from.
 
     Args:
         by: SCORE:POSITIONS.
-        reduce: what a layer's score is; see :meth:`HeadScores.layers_table`.
+        reduce: how a layer's score follows from its heads; see :meth:`HeadScores.layers_table`.
 
     """
 
@@ -43,13 +43,13 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Bench:
-    """One model, the data, and how it is tuned and tested.
+    """One model, the data, and the options of tuning and testing it.
 
     Args:
         validation: decides when training ends, for ``patience``; else None.
-        ranking: of its heads; None where no selection needs one.
-        namer: finds what captions name; None leaves these metrics out.
-        batch: examples at once in tests.
+        ranking: ranking of its heads; None if no selection needs one.
+        namer: finds the objects that captions name; None leaves these metrics out.
+        batch: examples per batch in tests.
 
     """
 
@@ -66,7 +66,7 @@ class Bench:
     batch: int
 
     def description(self) -> dict[str, Any]:
-        """Tell what decides the results of every cell, in plain JSON values and options."""
+        """Return everything that decides the results of every cell, as plain JSON values and options."""
         validation = self.validation
         return {
             **self._tuning(),
@@ -77,14 +77,14 @@ class Bench:
         }
 
     def try_out(self, trial: Trial, folder: Path, share: Share, on_progress: OnProgress = lambda *_: None) -> None:
-        """Tune and test one trial, unless its folder is finished; go on where an earlier call was interrupted.
+        """Tune and test one trial, unless its folder is finished; continue where an earlier call was interrupted.
 
-        What is tested is what was saved, loaded anew.
+        The test uses the adapter as it was saved, loaded again.
 
         The processes of a share train together; the first of them tests.
         """
         is_done, is_tuned = is_finished(folder), has_adapter(folder)
-        # All have looked before the first changes anything.
+        # All processes have looked before the first one changes anything.
         share.wait()
         if is_done:
             return
@@ -156,7 +156,7 @@ class Bench:
         )
 
     def _tuning(self) -> dict[str, Any]:
-        """Tell what decides an adapter, beside selection and seed."""
+        """Return everything that decides an adapter, besides selection and seed."""
         ranking, processes = self.ranking, process_count()
         return {
             **self.subject.description("peft", "accelerate"),
@@ -168,16 +168,16 @@ class Bench:
             "texts": self.texts,
             "adapter": self.adapter,
             "training": self.training,
-            # Each trains on batches of its own: together on larger ones.
+            # Each process trains on separate batches, so together they train on larger ones.
             **({"processes": processes} if processes > 1 else {}),
         }
 
 
 def selector_of(subject: Subject, ranking: Ranking | None) -> Selector:
-    """Give what chooses layers and heads of a model.
+    """Return a selector of layers and heads of a model.
 
     Raises:
-        RecipeError: the scores are of another model, or lack what is ranked by.
+        RecipeError: the scores belong to another model, or lack the score to rank by.
 
     """
     if ranking is None:
@@ -187,11 +187,11 @@ def selector_of(subject: Subject, ranking: Ranking | None) -> Selector:
 
 
 def check_trials(trials: Sequence[Trial], subject: Subject, adapter: AdapterOptions, training: TrainingOptions) -> None:
-    """Refuse what can be refused before any data are read.
+    """Refuse impossible trials before any data are read.
 
     Raises:
         ModelError: the device cannot be used.
-        RecipeError: an adapter cannot be put on a selection, or the device does not train in that precision.
+        RecipeError: a selection cannot have an adapter, or the device does not train in that precision.
         MissingPackageError: peft does not work here.
 
     """

@@ -1,4 +1,4 @@
-"""One cell's results in its folder. Owns their files: statistics of every sample, predictions, and what was tuned."""
+"""Results of one cell in its folder. Owns the files: statistics of every sample, predictions, and what was tuned."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from datasetkit.hi_scoring.statistics import FloatArray
 CELL_NAME = "cell.json"
 TEST = "test"
 _STATISTICS_NAME = "statistics.safetensors"
-# Said once for all, since a column of nulls has no type of its own, and tables of several cells are to fit together.
+# Fixed here, since a column of nulls has no type, and tables of several cells must have the same types.
 _PREDICTIONS = pa.schema(
     {
         "record_id": pa.string(),
@@ -42,7 +42,7 @@ _PREDICTION_COLUMNS: Columns = {
 
 
 class _SelectionFacts(Facts):
-    """What was tuned."""
+    """The layers and heads that were tuned."""
 
     name: str
     layers: list[Count]
@@ -50,7 +50,7 @@ class _SelectionFacts(Facts):
 
 
 class _CellFacts(Facts):
-    """What a cell says of itself; its name is that of its folder."""
+    """The description that a cell stores of itself; its name is that of its folder."""
 
     name: Annotated[str, Field(pattern=r"^[\w-]+$")]
     group: Text
@@ -64,13 +64,13 @@ class _CellFacts(Facts):
 
 @dataclass(frozen=True, eq=False)
 class CellResult:
-    """What came of one trial.
+    """The results of one trial.
 
     Args:
         group: the row of the table that it belongs to.
-        selection: name, layers and heads (null for whole layers) of what was tuned; None for the model as it was.
-        modules: full names of what was adapted.
-        measured: by test set (``test``, ``forgetting``).
+        selection: name, layers and heads (null for whole layers) that were tuned; None for the untuned model.
+        modules: full names of the adapted modules.
+        measured: measurements by test set (``test``, ``forgetting``).
 
     """
 
@@ -85,24 +85,24 @@ class CellResult:
 
     @property
     def measures(self) -> dict[str, tuple[list[str], list[str]]]:
-        """Samples and metrics of each test set; cells of one comparison have the same."""
+        """Return samples and metrics of each test set; all cells of one comparison have the same."""
         return {test: (list(one.sample_ids), one.metrics) for test, one in self.measured.items()}
 
 
 def predictions_path(folder: Path, test: str) -> Path:
-    """Where a cell keeps what the model said of a test set; see :mod:`datasetkit.hi_scoring.evaluation.predictions`."""
+    """Return the path of predictions on a test set; see :mod:`datasetkit.hi_scoring.evaluation.predictions`."""
     return folder / f"predictions_{test}.parquet"
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether a cell's results are all there."""
+    """Whether a cell's results are complete."""
     return (folder / CELL_NAME).exists()
 
 
 def save_cell(folder: Path, facts: Mapping[str, Any], evaluations: Mapping[str, Evaluation]) -> None:
-    """Write predictions and statistics; the facts come last, and without them the cell counts as unfinished.
+    """Write predictions and statistics; the facts are written last, and without them the cell counts as unfinished.
 
-    Facts are the fields of :class:`CellResult` but for what was measured, as plain JSON values.
+    Facts are the fields of :class:`CellResult` except the measurements, as plain JSON values.
     """
     tensors: dict[str, FloatArray] = {}
     for test, evaluation in evaluations.items():
@@ -118,7 +118,7 @@ def load_cell(folder: Path) -> CellResult:
     """Read what :func:`save_cell` wrote.
 
     Raises:
-        BuiltFolderError: it is not whole.
+        BuiltFolderError: the cell is incomplete or damaged.
 
     """
     what, again = "cell of a comparison", f"remove {folder}, and run the same command again"
@@ -142,10 +142,10 @@ def load_cell(folder: Path) -> CellResult:
 
 
 def load_predictions(folder: Path, test: str) -> list[dict[str, Any]]:
-    """Read what the model of a finished cell said of a test set, in the order of its prompts.
+    """Read the predictions of a finished cell on a test set, in the order of its prompts.
 
     Raises:
-        BuiltFolderError: it is not there, or damaged.
+        BuiltFolderError: they are missing or damaged.
 
     """
     again = f"remove {folder}, and run the same command again"

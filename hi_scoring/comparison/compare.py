@@ -1,4 +1,4 @@
-"""Cells run into one folder, and read back from it. Owns the folder's layout and which cells a process runs."""
+"""Run cells into one folder and read them back. Owns the folder's layout and which cells a process runs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Comparison:
     """The finished cells of a folder.
 
     Args:
-        groups: by row of the table, its cells, one a seed: of each size top, random and bottom, then the others.
+        groups: cells by row of the table, one cell per seed: for each size top, random and bottom, then the others.
 
     """
 
@@ -37,7 +37,7 @@ class Comparison:
         """Read all finished cells of a folder.
 
         Raises:
-            BuiltFolderError: the untuned model's or every other cell is missing, or one is damaged.
+            BuiltFolderError: the cell of the untuned model or all other cells are missing, or one is damaged.
 
         """
         paths = [path for path in sorted((folder / CELLS_NAME).glob("*")) if is_finished(path)]
@@ -47,7 +47,7 @@ class Comparison:
             if cell.name != path.name or (cell.selection is None) != (cell.group == UNTUNED):
                 raise BuiltFolderError(f"{path} holds the cell {cell.name} of {cell.group}; {again}")
             if TEST not in cell.measures or cell.measures != cells[0].measures:
-                raise BuiltFolderError(f"{path} was tested on other samples, or by other metrics; {again}")
+                raise BuiltFolderError(f"{path} was tested on other samples or with other metrics; {again}")
         untuned = [cell for cell in cells if cell.group == UNTUNED]
         tuned = sorted(
             (cell for cell in cells if cell.group != UNTUNED),
@@ -68,22 +68,22 @@ def compare(
     overwrite: bool = False,
     on_progress: OnProgress = lambda *_: None,
 ) -> Comparison | None:
-    """Run trials; go on where earlier calls were interrupted, and add to what they finished.
+    """Run trials; continue where earlier calls were interrupted, and add to what they finished.
 
     Args:
         bench: what all trials share.
-        trials: the untuned model's among them.
-        folder: for the results.
-        command: that this is, for the folder's note.
-        shard: which of how many processes this is, from 0; each runs the trials whose number is its own, counted round.
-        overwrite: whether results of another bench in the folder give way.
+        trials: the trials to run, including that of the untuned model.
+        folder: where results are written.
+        command: the name of this command, for the folder's note.
+        shard: index of this process, from 0, and number of processes; trial i is run by process i modulo their number.
+        overwrite: whether results of another bench in the folder are replaced.
         on_progress: see :data:`~datasetkit.runtime.progress.OnProgress`.
 
     Returns:
-        all that the folder holds, once every trial is finished; None before, when other processes are at work.
+        everything in the folder, once every trial is finished; None before, when other processes are still running.
 
     Raises:
-        OutputError: the folder holds other results, or a trial's for another row of the table.
+        OutputError: the folder holds other results, or a trial's results for another row of the table.
         ModelError, RecipeError, MissingPackageError: see :func:`check_trials`; nothing was run.
 
     """
@@ -110,7 +110,7 @@ def compare(
 
 
 def _check_groups(trials: Sequence[Trial], cells: Path) -> None:
-    """Refuse trials that were run for another row of the table: draws that were asked for by their seed, or without."""
+    """Refuse trials that were run for another row of the table: random draws with and without a given seed."""
     for trial in trials:
         folder = cells / trial.name
         if is_finished(folder) and (group := load_cell(folder).group) != trial.group:

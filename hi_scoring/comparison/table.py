@@ -1,7 +1,8 @@
-"""What a comparison says, in numbers. Owns which shifts and contrasts are estimated, and how many tests they count as.
+"""Numbers of a comparison. Owns which shifts and contrasts are estimated, and how many tests they count as.
 
-The paper's claim (Sergeev & Kotelnikov, arXiv 2511.23375) is that tuning the layers of the highest HI shifts the model
-most, not that it ends best: figures are given beside shifts, and what is contrasted are the sizes of shifts.
+The paper's claim (Sergeev & Kotelnikov, arXiv 2511.23375) is that tuning the layers with the highest HI shifts the
+model most, not that the result is best: figures are reported next to shifts, and the contrasts compare the sizes of
+shifts.
 """
 
 from __future__ import annotations
@@ -21,19 +22,18 @@ from datasetkit.hi_scoring.runs.files import write_table
 from datasetkit.hi_scoring.statistics import FAILS, HOLDS, LEVEL, OPEN, holm
 from datasetkit.options.head_forms import RANKED
 
-# Tunes more than any other group: it is shown beside them, and is no rival.
+# Tunes more than any other group: it is shown next to them, but is not a rival.
 EVERYTHING = "all"
 
 
 def shifts_table(comparison: Comparison) -> pd.DataFrame:
-    """One row for each test set, metric and group.
+    """Return one row for each test set, metric and group.
 
     Returns:
-        columns test, metric, group; runs, n (samples with a value), trainable, share (trained numbers for each
-        parameter); figure (mean over runs), spread (standard deviation over runs, NaN of fewer than two); shift from
-        the untuned model with low, high (95 %), p; p_holm, corrected for all rows of a test set with metrics in
-        ``METRICS``
-        (that of ``accuracy:TYPE`` rows is NaN: they explain, they are not tested). The untuned model has no shift.
+        columns test, metric, group; runs, n (samples with a value), trainable, share (trainable parameters as a share
+        of all); figure (mean over runs), spread (standard deviation over runs, NaN for fewer than two); shift from the
+        untuned model with low, high (95 %), p; p_holm, corrected for all rows of a test set with metrics in ``METRICS``
+        (NaN in ``accuracy:TYPE`` rows, which are shown but not tested). The untuned model has no shift.
 
     """
     rows = []
@@ -50,13 +50,12 @@ def shifts_table(comparison: Comparison) -> pd.DataFrame:
 
 
 def contrasts_table(comparison: Comparison) -> pd.DataFrame:
-    """One row for each metric of the test set and each group that is set against the top one of its size.
+    """Return one row for each metric of the test set and each group that is compared with the top one of its size.
 
     Returns:
         columns test, metric, first, second; difference of the shifts, with sign; size (how much larger the first shift
-        is, whatever its sign), low, high (95 %), p of that, and p_holm, corrected for all contrasts of a test set but
-        those
-        with ``all``, of which it is NaN.
+        is, regardless of sign), low, high (95 %), p of that, and p_holm, corrected for all contrasts of a test set
+        except those with ``all``, where it is NaN.
 
     """
     rows = []
@@ -84,7 +83,7 @@ def contrasts_table(comparison: Comparison) -> pd.DataFrame:
 
 
 def contrasted(comparison: Comparison) -> list[tuple[str, str]]:
-    """Name the pairs of groups: each top one with the bottom and random ones of its unit and number, and with all."""
+    """Return the pairs of groups: each top one with the bottom and random ones of its unit and number, and with all."""
     ranked = {group: match for group in comparison.groups if (match := RANKED.fullmatch(group))}
     pairs = []
     for first, match in ranked.items():
@@ -101,7 +100,7 @@ def contrasted(comparison: Comparison) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the contrasts say of the paper's claim for one top group.
+    """The verdict of the contrasts on the paper's claim for one top group.
 
     Args:
         holding: metrics in which it shifts the model significantly more than every rival of its size.
@@ -117,7 +116,7 @@ class Verdict:
 
 
 def verdicts(contrasts: pd.DataFrame) -> list[Verdict]:
-    """Hold the claim against the test set: it holds where most metrics say so and none says otherwise."""
+    """Check the claim on the test set: it holds if most metrics support it and none contradicts it."""
     part = contrasts[(contrasts["test"] == TEST) & (contrasts["second"] != EVERYTHING)]
     found = []
     for group, rows in part.groupby("first", sort=False):
@@ -164,7 +163,7 @@ def _cell(comparison: Comparison, test: str, group: str) -> Cell:
 
 
 def _corrected(table: pd.DataFrame, is_test: pd.Series) -> pd.DataFrame:
-    """Add ``p_holm``: Holm's correction over the tests of each test set; NaN where a row is none."""
+    """Add ``p_holm``: Holm's correction over the tests of each test set; NaN where a row is not a test."""
     corrected = pd.Series(np.nan, index=table.index)
     for _, rows in table[is_test & table["p"].notna()].groupby("test", sort=False):
         corrected[rows.index] = holm(rows["p"].to_numpy(float))
@@ -172,6 +171,6 @@ def _corrected(table: pd.DataFrame, is_test: pd.Series) -> pd.DataFrame:
 
 
 def write_tables(folder: Path, shifts: pd.DataFrame, contrasts: pd.DataFrame) -> None:
-    """Write both tables as Parquet, for whoever computes on."""
+    """Write both tables as Parquet, for further computation."""
     write_table(folder / "shifts.parquet", shifts)
     write_table(folder / "contrasts.parquet", contrasts)

@@ -1,4 +1,4 @@
-"""What is tried: selections times seeds. Owns the names of trials and of the rows that they are reported in."""
+"""Trials: selections times seeds. Owns the names of trials and of the table rows that report them."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Trial:
     """One cell.
 
     Args:
-        group: the row of the table that it belongs to: the name of a selection, without the seed where it is drawn anew
+        group: the row of the table that it belongs to: the name of a selection, without the seed if it is drawn again
             for each; or ``untuned``.
-        selection: what is tuned; None for the model as it was.
+        selection: what is tuned; None for the untuned model.
 
     """
 
@@ -31,28 +31,28 @@ class Trial:
 
     @property
     def name(self) -> str:
-        """What its folder is called."""
+        """The name of its folder."""
         return (
             UNTUNED if self.selection is None else f"{self.selection.name.translate(_IN_FILE_NAMES)}--seed-{self.seed}"
         )
 
 
 def trials_of(selections: Sequence[str], seeds: Sequence[int], selector: Selector) -> list[Trial]:
-    """Give the untuned model's cell, then those of every selection and seed, seed by seed.
+    """Return the trial of the untuned model, then those of every selection and seed, seed by seed.
 
     Args:
         selections: each as :class:`Selector` reads it; ``random-layers:K`` and ``random-heads:K`` without a seed are
-            drawn anew for each of the seeds.
-        seeds: of training.
-        selector: of the model and its head scores.
+            drawn again for each of the seeds.
+        seeds: training seeds.
+        selector: the selector for the model and its head scores.
 
     Raises:
-        RecipeError: a selection is not possible, or one comes twice.
+        RecipeError: a selection is not possible, or listed twice.
 
     """
     for what, given in (("selection", selections), ("seed", seeds)):
         if not given or len(set(given)) < len(given):
-            raise RecipeError(f"{what}s are {', '.join(map(str, given)) or 'none'}; give at least one, each once")
+            raise RecipeError(f"{what}s are {', '.join(map(str, given)) or 'none'}; give one or more, each once")
     tuned = [_trial(text, seed, selector) for seed in seeds for text in selections]
     groups: dict[str, str] = {}
     for trial in tuned:
@@ -72,7 +72,7 @@ def _trial(text: str, seed: int, selector: Selector) -> Trial:
 
 
 def group_order(group: str) -> tuple[str, int, int, str]:
-    """Give what rows of a table are sorted by: unit, number, then top, random and bottom; other selections last."""
+    """Return the sort key of a table row: unit, number, then top, random and bottom; other selections last."""
     match = RANKED.fullmatch(group)
     if match is None:
         return "others", 0, 0, group

@@ -1,1 +1,1 @@
-"""Rows of datasets: as what heads are scored on, and as what a model is asked and ought to say."""
+"""Rows of datasets: as samples for head scores, and as prompts with their expected responses."""

@@ -1,4 +1,4 @@
-"""Rows by name or folder. Owns which split is taken, which columns must be there, and how data and rows are known."""
+"""Rows by name or folder. Owns the choice of the split, the required columns, and the identity of data and rows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from datasetkit.hi_scoring.data.samples import MASK_COLUMNS, TEXT_COLUMNS
 from datasetkit.runtime.checkpoints import PREFIX
 
 _KNOWN = ("image", *TEXT_COLUMNS, *MASK_COLUMNS, "phrases", "questions", "image_id", "record_id", "source")
-# What rows must have, one of each group: to score heads on them, to learn their texts, to learn answers.
+# Columns that rows need, one of each group: to score heads on them, to learn their texts, to learn answers.
 SCORED = (("image",), TEXT_COLUMNS, MASK_COLUMNS)
 DESCRIBED = (("image",), TEXT_COLUMNS)
 ASKED = (("image",), ("questions",))
@@ -27,15 +27,15 @@ ASKED = (("image",), ("questions",))
 
 @dataclass(frozen=True)
 class DataIdentity:
-    """Which rows were scored.
+    """The identity of the rows that were scored.
 
     Args:
-        name: of the dataset on the Hub, or of the folder, never its path.
-        split: that was read.
+        name: name of the dataset on the Hub, or of the folder, never its path.
+        split: the split that was read.
         revision: commit on the Hub; None for a folder.
-        sha256: of a built folder's manifest, which has the hash of every shard; of another folder's files, by name
-            and content; None on the Hub.
-        rows: how many were given.
+        sha256: for a built folder, hash of its manifest, which has the hash of every shard; for another folder, hash of
+            its files' names and contents; None on the Hub.
+        rows: number of rows.
 
     """
 
@@ -46,7 +46,7 @@ class DataIdentity:
     rows: int
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain JSON values."""
         return asdict(self)
 
     def shares_rows(self, told: Mapping[str, Any]) -> bool:
@@ -56,11 +56,11 @@ class DataIdentity:
 
 @dataclass(frozen=True)
 class Data:
-    """Rows and what they are.
+    """Rows and their identity.
 
     Args:
-        record_ids: what rows are called, to be read without their images; None where they have no names.
-        image_ids: what their images are called, which several rows may share; None where these have no names.
+        record_ids: ids of the rows, which can be read without their images; None if rows have no ids.
+        image_ids: ids of their images, which several rows may share; None if images have no ids.
 
     """
 
@@ -71,36 +71,36 @@ class Data:
 
     @property
     def has_phrases(self) -> bool:
-        """Whether the rows have what says which words name which object."""
+        """Whether the rows have phrases, which say which words name which object."""
         return {"objects", "phrases"} <= set(self.rows.column_names)
 
     def categories(self) -> set[str]:
-        """Categories of all objects; none where the rows have no objects as ours have them."""
+        """Return the categories of all objects; empty if the rows have no objects in datasetkit's format."""
         found = (item.get("category") for item in self._objects())
         return {category for category in found if isinstance(category, str)}
 
     @property
     def has_found_objects(self) -> bool:
-        """Whether models found objects of these rows, by their descriptions: what those do not name is not known."""
+        """Whether models found objects of these rows, by their descriptions: objects not named there are unknown."""
         found = (item.get("scores") for item in self._objects())
         return any(isinstance(scores, Mapping) and scores.get("detection") is not None for scores in found)
 
     def _objects(self) -> Iterator[Mapping[str, Any]]:
-        """Yield the objects of all rows; what is none is passed over: its row is dropped where it is read."""
+        """Yield the objects of all rows; skip malformed ones: their rows are dropped when they are read."""
         if self.has_phrases:
             for one in self.rows.select_columns(["objects"]):
                 yield from (item for item in one["objects"] or () if isinstance(item, Mapping))
 
     @property
     def is_rendered(self) -> bool:
-        """Whether the first row says that it is one of toyworld's scenes."""
+        """Whether the first row is marked as one of toyworld's scenes."""
         if "source" not in self.rows.column_names or not len(self):
             return False
         source = self.rows.select_columns(["source"])[0].get("source")
         return isinstance(source, Mapping) and str(source.get("uri")).startswith(PREFIX)
 
     def without_images(self) -> Iterator[Mapping[str, Any]]:
-        """Give all rows in order, without their images, which are not read."""
+        """Yield all rows in order, without their images, which are not read."""
         yield from self.rows.remove_columns("image")
 
     def __len__(self) -> int:
@@ -114,13 +114,13 @@ class Data:
         return row
 
     def name(self, index: int) -> str:
-        """What a row is called, be its image or a mask damaged; its place where it has no name of its own."""
+        """Return the id of a row, even if its image or a mask is damaged; its index if it has no id."""
         return str((self.record_ids and self.record_ids[index]) or f"row-{index}")
 
     def image_id(self, index: int) -> str:
-        """What a row's image is called: the same in all rows of one image, of which a dataset may have several.
+        """Return the id of a row's image: the same in all rows of one image, of which a dataset may have several.
 
-        A row that does not say so is taken to be the only one of its image, and gives its own name.
+        A row without an image id is taken to be the only one of its image; its row id is returned.
         """
         found = None if self.image_ids is None else self.image_ids[index]
         return self.name(index) if found is None or found == "" else str(found)
@@ -133,19 +133,19 @@ def open_data(
     requires: Sequence[Sequence[str]] = SCORED,
     usual: str = "train",
 ) -> Data:
-    """Open a dataset of ours, or any other that has the columns.
+    """Open a dataset built by datasetkit, or any other that has the columns.
 
     Args:
-        place: a folder, or ``user/name[@revision]`` on the Hub or its address; or rows that are here as an object, see
+        place: a folder, or ``user/name[@revision]`` on the Hub or its URL; or rows as an object, see
             :func:`datasetkit.hi_scoring.data.given.given_splits`.
-        split: the split; None takes the usual one where it is there, or the only one.
-        limit: the first rows only.
-        requires: groups of columns, of each of which there must be one: :data:`SCORED`, :data:`DESCRIBED` or
+        split: the split; None selects the usual one if there is one, else the only one.
+        limit: read only this many rows, the first ones.
+        requires: groups of columns; rows need one column of each group: :data:`SCORED`, :data:`DESCRIBED` or
             :data:`ASKED`.
-        usual: the split that is taken where none is named.
+        usual: the split to read if none is named.
 
     Raises:
-        SourceError: it is not there, has no such split, or lacks a column; the message names those it has.
+        SourceError: it does not exist, has no such split, or lacks a column; the message lists those it has.
 
     """
     if isinstance(place, str | Path):
@@ -168,11 +168,11 @@ def open_data(
 
 
 def check_place(place: str, split: str | None) -> None:
-    """Refuse what can be refused before anything is loaded.
+    """Refuse a wrong dataset name before anything is loaded.
 
     Raises:
-        SourceError: it is no folder and cannot be on the Hub, or it is a built folder without that split.
-        AddressError: it is an address on the Hub that cannot be used, as one of a model.
+        SourceError: it is not a folder and cannot be on the Hub, or it is a built folder without that split.
+        AddressError: it is a Hub URL that cannot be used, such as that of a model.
 
     """
     folder = Path(place)
@@ -185,12 +185,12 @@ def check_place(place: str, split: str | None) -> None:
         try:
             there = list(read_json(manifest)["splits"])
         except (ValueError, KeyError, TypeError):
-            return  # whoever loads it says what is wrong
+            return  # loading it reports what is wrong
         _split(place, split, there, split)
 
 
 def _load(place: str) -> tuple[str, str | None, str | None, Any]:
-    """Load all splits; return them behind the name, the commit and the digest of their files."""
+    """Load all splits; return the name, the commit and the digest of the files, then the splits."""
     import datasets
 
     folder, name, revision, sha256 = Path(place), Path(place).resolve().name, None, None
@@ -222,7 +222,7 @@ def _digest(folder: Path) -> str:
 
 def _commit(name: str, revision: str | None) -> str:
     from huggingface_hub import HfApi, constants
-    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined] # httpx's, by any name
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined] # defined by httpx
 
     if constants.HF_HUB_OFFLINE:
         raise SourceError(f"there is no folder {name}; HF_HUB_OFFLINE is set, so the Hub cannot be asked; unset it")
@@ -230,9 +230,9 @@ def _commit(name: str, revision: str | None) -> str:
         commit = HfApi().dataset_info(name, revision=revision).sha
     except (OSError, ValueError, HTTPError) as error:
         told = one_line(str(error).split("\n")[0])
-        raise SourceError(f"there is no folder {name}, and the Hub gives no such dataset: {told}") from error
+        raise SourceError(f"there is no folder {name}, and the Hub has no such dataset: {told}") from error
     if commit is None:
-        raise SourceError(f"{name}: the Hub names no commit; give one as {name}@HASH")
+        raise SourceError(f"{name}: the Hub reports no commit; give one as {name}@HASH")
     return commit
 
 
@@ -248,7 +248,7 @@ def check_columns(place: str, there: list[str], requires: Sequence[Sequence[str]
     """Refuse rows that lack all columns of one of the groups.
 
     Raises:
-        SourceError: the message names those that are there.
+        SourceError: the message lists the columns that exist.
 
     """
     for names in requires:

@@ -1,7 +1,7 @@
-"""Rows as what a model is asked and ought to say. Owns which descriptions and questions of a dataset are used.
+"""Rows as prompts with expected responses. Owns which descriptions and questions of a dataset are used.
 
-Every row is looked at before anything is computed: what cannot be used is dropped with its reason, so that no damaged
-image ends a training, and so that all runs on a dataset see the same examples.
+Every row is checked before anything is computed: unusable rows are dropped with their reason, so that no damaged image
+ends a training, and so that all runs on a dataset see the same examples.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from datasetkit.options.heads import Task, TextOptions
 
 @dataclass(frozen=True)
 class Example:
-    """A prompt on a row's image, and the response that is wanted.
+    """A prompt about a row's image, and the expected response.
 
     Args:
-        kind: the question's type; blank where it has none.
+        kind: the question's type; blank if it has none.
         response: a description or an answer.
 
     """
@@ -43,7 +43,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Examples:
-    """A dataset's examples in its order, at least one, and the drops of rows of which there are none."""
+    """A dataset's examples in its order, at least one, and the drops of rows without examples."""
 
     data: Data
     items: tuple[Example, ...]
@@ -57,7 +57,7 @@ class Examples:
         return read_image(self.data, example.row)
 
     def image_id(self, example: Example) -> str:
-        """What an example's image is called; see :meth:`Data.image_id`."""
+        """Return the id of an example's image; see :meth:`Data.image_id`."""
         return self.data.image_id(example.row)
 
     @property
@@ -67,17 +67,17 @@ class Examples:
 
     @property
     def image_ids(self) -> tuple[str, ...]:
-        """The images that have examples, each once, in order. What is said of one is one sample of statistics."""
+        """The ids of images with examples, each once, in order. All responses to one image are one sample."""
         return tuple(dict.fromkeys(map(self.image_id, self.items)))
 
 
 def read_examples(
     data: Data, options: TextOptions, dialogue: Dialogue, on_progress: Callable[[int], None] = lambda _: None
 ) -> Examples:
-    """Find the examples of a dataset and look at each of their images once.
+    """Find the examples of a dataset and check each of their images once.
 
     Raises:
-        SourceError: there is no example that can be used.
+        SourceError: there is no usable example.
 
     """
     items: list[Example] = []
@@ -99,7 +99,7 @@ def read_examples(
 def _examples(columns: Mapping[str, Any], row: int, record_id: str, options: TextOptions) -> Iterator[Example]:
     text = text_of(columns)
     if "caption" in options.tasks:
-        check_columns(columns, "objects")  # a caption is held against them
+        check_columns(columns, "objects")  # a caption is compared with them
     if "caption" in options.tasks and text:
         yield Example(row, record_id, "caption", "", options.prompt, text.strip())
     if "vqa" in options.tasks:
@@ -119,7 +119,7 @@ def _question(found: Any) -> Question:
         )
     except (AttributeError, KeyError, TypeError, RecordError) as error:
         raise UnusableError(
-            DropReason.BAD_ROW, f"a question without question and answer as texts: {type(error).__name__}: {error}"
+            DropReason.BAD_ROW, f"a question whose question or answer is not text: {type(error).__name__}: {error}"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Rows that are here as objects: a Dataset, or a list of dictionaries. Owns how they are read and identified."""
+"""Rows passed as objects: a Dataset, or a list of dictionaries. Owns how they are read and identified."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from datasetkit.core.errors import SourceError
 
 
 class ListedRows:
-    """A list of dictionaries with what is used of a ``datasets.Dataset``.
+    """A list of dictionaries with the methods of ``datasets.Dataset`` that we use.
 
     Args:
-        rows: in order; an ``image`` may be of PIL, an array, bytes, a path, or a mapping with bytes or a path.
-        columns: that are shown; None for all that any row has.
+        rows: the rows in order; an ``image`` may be a PIL image, an array, bytes, a path, or a mapping with bytes or a
+            path.
+        columns: the visible columns; None for all columns of any row.
 
     """
 
@@ -29,15 +30,15 @@ class ListedRows:
         self.column_names = list(dict.fromkeys(name for row in rows for name in row)) if columns is None else columns
 
     def select_columns(self, columns: Sequence[str]) -> ListedRows:
-        """Show some columns only."""
+        """Return the rows with these columns only."""
         return ListedRows(self._rows, columns)
 
     def remove_columns(self, column: str) -> ListedRows:
-        """Hide a column."""
+        """Return the rows without a column."""
         return ListedRows(self._rows, [name for name in self.column_names if name != column])
 
     def select(self, places: Iterable[int]) -> ListedRows:
-        """Take some rows only."""
+        """Return the rows at these indices."""
         return ListedRows([self._rows[place] for place in places], self.column_names)
 
     def __len__(self) -> int:
@@ -56,14 +57,14 @@ class ListedRows:
 
 
 def given_splits(rows: object, usual: str) -> Mapping[str, Any]:
-    """Return rows by split: those of a ``DatasetDict``, a ``Dataset`` (its own split), or a list of dictionaries.
+    """Return rows by split: those of a ``DatasetDict``, a ``Dataset`` (with its split), or a list of dictionaries.
 
     Args:
-        rows: the object.
-        usual: the split that rows are taken for which say nothing of it.
+        rows: the object with the rows.
+        usual: the split of rows that name none.
 
     Raises:
-        SourceError: it is none of these.
+        SourceError: the object is none of these.
 
     """
     if isinstance(rows, list | tuple) and all(isinstance(row, Mapping) for row in rows):
@@ -78,7 +79,7 @@ def given_splits(rows: object, usual: str) -> Mapping[str, Any]:
 
 
 def undecoded(rows: Any) -> Any:
-    """Read a Dataset's rows as plain values and its images as they are: a damaged one is then one row's drop."""
+    """Return a Dataset's rows with undecoded images, so that a damaged image drops only its row."""
     import datasets
 
     plain = rows.with_format(None)
@@ -87,7 +88,7 @@ def undecoded(rows: Any) -> Any:
 
 
 def rows_sha256(rows: Any) -> str:
-    """Hash the content of rows: equal rows have equal digests, wherever they came from."""
+    """Return the hash of the content of rows: equal rows have equal hashes, wherever they come from."""
     digest = hashlib.sha256()
     for place in range(len(rows)):
         row = dict(rows[place])
@@ -99,7 +100,7 @@ def rows_sha256(rows: Any) -> str:
 
 
 def _hashable(value: Any) -> Any:
-    """Stand for what JSON does not know by its content."""
+    """Return a JSON value for a value that JSON cannot represent, by its content."""
     if isinstance(value, Image.Image) or hasattr(value, "__array__"):
         array = np.ascontiguousarray(value)
         return [str(array.dtype), array.shape, hashlib.sha256(array.tobytes()).hexdigest()]

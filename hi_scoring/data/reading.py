@@ -1,4 +1,4 @@
-"""Rows one at a time, be they damaged. Owns what counts as damage of one row, rather than as an error of the run."""
+"""Rows read one by one, damaged or not. Owns which errors are damage of one row rather than errors of the run."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from datasetkit.hi_scoring.data.samples import Sample, sample_of
 
 
 class Rows(Protocol):
-    """A dataset that knows its length, and gives any of its rows and its name."""
+    """A dataset with a length, whose rows and their names can be read by index."""
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int, /) -> Mapping[str, Any]: ...
 
     def name(self, index: int, /) -> str:
-        """What a row is called, whether or not it can be read."""
+        """Return the id of a row, whether or not it can be read."""
 
 
 def read_row(rows: Rows, row: int) -> Mapping[str, Any]:
@@ -42,7 +42,7 @@ def read_sample(rows: Rows, row: int) -> Sample:
     """Read one row as a sample.
 
     Raises:
-        UnusableError: it cannot be read, or is none.
+        UnusableError: it cannot be read, or is not a sample.
 
     """
     found = read_row(rows, row)

@@ -1,6 +1,7 @@
-"""Rows of a dataset as what heads are scored on: an image, a text, the objects that matter. Owns which objects count.
+"""Rows of a dataset as samples for head scores: an image, a text, key objects. Owns which objects count.
 
-Rows are ours (see :mod:`datasetkit.core.rows`), or any with an image, a text and masks; see :func:`sample_of`.
+Rows are in datasetkit's format (see :mod:`datasetkit.core.rows`), or have an image, a text and masks; see
+:func:`sample_of`.
 """
 
 from __future__ import annotations
@@ -41,12 +42,12 @@ class Mention:
 
 @dataclass(frozen=True)
 class Sample:
-    """What one forward pass needs to know.
+    """The input of one forward pass for head scores.
 
     Args:
-        text: the description; what the model is given as its own response.
+        text: the description, which the model receives as its response.
         objects: masks of the key objects, each of H x W px; at least one.
-        mentions: the phrases that name them; none where the row has no phrases.
+        mentions: the phrases that name them; empty if the row has no phrases.
 
     """
 
@@ -63,20 +64,21 @@ class Sample:
 
 
 def sample_of(row: Mapping[str, Any], record_id: str) -> Sample:
-    """Read a row.
+    """Read a row as a sample.
 
-    Of a row of ours count the key objects that a matched phrase names, crowds excluded (Sergeev & Kotelnikov,
-    arXiv 2511.23375, score heads on the objects that the description names). Of any other row counts every mask.
+    In a row in datasetkit's format, the key objects named by a matched phrase count, crowds excluded (Sergeev &
+    Kotelnikov, arXiv 2511.23375, score heads on the objects that the description names). In any other row, every mask
+    counts.
 
     Args:
-        row: has an ``image``; a text in the column ``description``, ``caption`` or ``text``; and ``objects`` as ours
-            are, or ``masks`` (a list, or an array of shape (O, H, W)) or ``mask`` (one): each an array or image of
-            the image's size, not zero inside the object, or COCO run lengths ``{size, counts}``.
-        record_id: what the row is called where it has no ``record_id``.
+        row: an ``image``; a text in the column ``description``, ``caption`` or ``text``; and ``objects`` in
+            datasetkit's format, or ``masks`` (a list, or an array of shape (O, H, W)) or ``mask`` (one): each an array
+            or image of the image's size, nonzero inside the object, or COCO run lengths ``{size, counts}``.
+        record_id: the id of the row if it has no ``record_id``.
 
     Raises:
-        UnusableError: ``bad_row`` where a column is missing or holds something else, ``bad_mask``,
-            ``no_description`` or ``no_key_object``.
+        UnusableError: ``bad_row`` if a column is missing or has another type, ``bad_mask``, ``no_description`` or
+            ``no_key_object``.
 
     """
     try:
@@ -95,16 +97,16 @@ def sample_of(row: Mapping[str, Any], record_id: str) -> Sample:
 
 
 def text_of(row: Mapping[str, Any]) -> str | None:
-    """Give a row's text, that of the first of ``TEXT_COLUMNS`` that it has; None where it has none."""
+    """Return a row's text, from the first of ``TEXT_COLUMNS`` that it has; None if it has no text."""
     text = next((row[name] for name in TEXT_COLUMNS if row.get(name)), None)
     return text if isinstance(text, str) and text.strip() else None
 
 
 def check_columns(row: Mapping[str, Any], *columns: str) -> None:
-    """Refuse a row of which a cell in some columns is none that a published row has.
+    """Refuse a row with a cell that does not follow the published schema.
 
     Raises:
-        UnusableError: ``bad_row``; names the cell.
+        UnusableError: ``bad_row``; the message names the cell.
 
     """
     try:

@@ -1,1 +1,1 @@
-"""What a model says of images, judged: captions, answers, key objects, and how far a change of it shifts them."""
+"""Evaluation of a model's responses to images: captions, answers, key objects, and the shifts of these metrics."""

@@ -17,8 +17,8 @@ def answer_statistics(
     """Count right answers to the questions of each of n samples.
 
     Returns:
-        (n, 2) float64 each: how many of a sample's questions were answered right, and how many were asked; under
-        ``accuracy`` all of them, under ``accuracy:TYPE`` those of a type.
+        (n, 2) float64 each: the number of a sample's questions with a right answer, and the number of its questions;
+        under ``accuracy`` all of them, under ``accuracy:TYPE`` those of one type.
 
     """
     types = sorted({question.type for asked in questions for question in asked if question.type})
@@ -39,5 +39,5 @@ def is_right(answer: str, wanted: str) -> bool:
 
 
 def _normalised(answer: str) -> str:
-    """The words of an answer; as it stands where it has none ("+"), so that silence is never right."""
+    """Return the words of an answer; unchanged if it has none ("+"), so that an empty answer is never right."""
     return " ".join(words(answer)) or answer.strip()

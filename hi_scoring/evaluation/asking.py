@@ -1,7 +1,7 @@
-"""Examples put to a model in batches. Owns which go together, and that every one of them is answered for.
+"""Ask a model examples in batches. Owns which go together, and that every example gets an answer.
 
-What a model does not say for want of memory would count as a wrong answer, and look like an effect of what was done to
-the model. So an example that does not fit into memory alone ends the measurement.
+An answer missing because memory ran out would count as wrong, and look like an effect of the change to the model. So a
+single example that does not fit into memory ends the measurement.
 """
 
 from __future__ import annotations
@@ -26,15 +26,16 @@ def ask_all(
     batch: int,
     on_progress: Callable[[int], None],
 ) -> list[Result]:
-    """Ask a model everything; examples of one task and of prompts alike in length go together.
+    """Ask a model all examples; examples of one task and with prompts of similar length go together.
 
-    ``ask`` gives one result an example: of how many tokens may be written, and the examples' places.
+    ``ask`` is called with the maximum number of tokens to write and the examples' indices; it returns one result per
+    example.
 
     Returns:
         the results, in the order of the examples.
 
     Raises:
-        ModelError: an example does not fit into memory alone.
+        ModelError: a single example does not fit into memory.
 
     """
     results: dict[int, Result] = {}
@@ -52,15 +53,16 @@ def in_batches(
     batch: int,
     on_progress: Callable[[int], None],
 ) -> list[Result]:
-    """Call a function on batches of examples; those of prompts alike in length go together, for the least padding.
+    """Call a function on batches of examples; prompts of similar length go together, which minimises padding.
 
-    The function gives one result an example, of the examples' places; batches are halved when memory runs out.
+    The function receives the examples' indices and returns one result per example; batches are halved when memory runs
+    out.
 
     Returns:
         the results, in the order of ``places``.
 
     Raises:
-        ModelError: an example does not fit into memory alone.
+        ModelError: a single example does not fit into memory.
 
     """
     results: dict[int, Result] = {}
@@ -72,8 +74,8 @@ def in_batches(
             if isinstance(result, UnusableError):
                 example = examples.items[place]
                 raise ModelError(
-                    f"not enough memory for {example.record_id} alone, asked {example.prompt[:_SHOWN_CHARACTERS]!r}; "
-                    "without it nothing can be compared: give shorter texts, a smaller dtype or another device"
+                    f"not enough memory for {example.record_id} alone, prompt {example.prompt[:_SHOWN_CHARACTERS]!r}; "
+                    "results cannot be compared without it: give shorter texts, a smaller dtype or another device"
                 ) from result
             results[place] = result
         on_progress(len(results))

@@ -1,7 +1,7 @@
-"""Captions against references: BLEU-4, ROUGE-L and CIDEr as pycocoevalcap has them. Owns their statistics.
+"""Captions compared with references: BLEU-4, ROUGE-L and CIDEr of pycocoevalcap. Owns their statistics.
 
-Each sample leaves a row of numbers; a metric's figure over samples follows from the sum of their rows. A sample none of
-whose references has a word is not measured: its rows are zeros.
+Each sample has a row of numbers; a metric's figure over samples follows from the sum of their rows. A sample whose
+references have no words is not measured: its rows are zeros.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _BLEU_COLUMNS = 2 * _ORDERS + 2
 
 
 def caption_statistics(captions: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, FloatArray]:
-    """Compare what a model says of each of n images with what people wrote, at least one text each.
+    """Compare a model's captions of n images with human references, at least one per image.
 
     Returns:
         float64 each: ``bleu4`` (n, 10), see :func:`bleu4`; ``rouge_l`` and ``cider`` (n, 2), the sample's score and 1.
-        ROUGE-L is F with beta 1.2, in [0, 1]. CIDEr is in [0, 10]; how rare n-grams are is counted over the references
-        of all these samples, so scores of different sets cannot be compared, resampling leaves the counts as they are,
-        and one sample alone has 0.
+        ROUGE-L is F with beta 1.2, in [0, 1]. CIDEr is in [0, 10]; the rarity of n-grams is counted over the references
+        of all these samples, so scores of different sets cannot be compared, resampling does not change the counts, and
+        a single sample scores 0.
 
     Raises:
         MissingPackageError: pycocoevalcap is missing.
@@ -50,16 +50,16 @@ def caption_statistics(captions: Sequence[str], references: Sequence[Sequence[st
 
 
 def bleu4(sums: FloatArray) -> FloatArray:
-    """BLEU-4 of a corpus (Papineni et al. 2002), unsmoothed: 0 without a match of every length.
+    """Return BLEU-4 of a corpus (Papineni et al. 2002), unsmoothed: 0 without a match of every length.
 
-    pycocoevalcap smooths there by about 1e-4, otherwise its figure is the same.
+    pycocoevalcap smooths in that case by about 1e-4; otherwise its figure is the same.
 
     Args:
         sums: (..., 10), sums over samples: matched n-grams of 1 to 4 words, the captions' n-grams of 1 to 4 words,
             the captions' words, the words of the references closest in length.
 
     Returns:
-        (...) in [0, 1]; NaN where the references have no words.
+        shape (...), in [0, 1]; NaN where the references have no words.
 
     """
     matches, totals = sums[..., :_ORDERS], sums[..., _ORDERS : 2 * _ORDERS]

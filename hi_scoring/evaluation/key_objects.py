@@ -1,7 +1,8 @@
-"""Captions against the objects of the image: what they name, and whether it is there. Owns these counts.
+"""Captions compared with the objects of the image: what they name, and whether it is present. Owns these counts.
 
 After Rohrbach et al., "Object Hallucination in Image Captioning" (arXiv 1809.02156). Their CHAIR_i, the share of named
-things that are absent, is 1 - precision; their CHAIR_s, the share of captions that name one, is ``hallucination``.
+objects that are absent, is 1 - precision; their CHAIR_s, the share of captions that name an absent object, is
+``hallucination``.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ from datasetkit.hi_scoring.statistics import FloatArray
 
 
 def key_object_statistics(namings: Sequence[Naming], objects: Sequence[Sequence[KeyObject]]) -> dict[str, FloatArray]:
-    """Count what captions name.
+    """Count the objects that captions name.
 
     Args:
-        namings: what the caption of each of n images names.
+        namings: the objects named by the caption of each of n images.
         objects: all objects of each image; only the key objects among them must be named.
 
     Returns:
-        (n, 2) float64 each: ``key_precision``, phrases that name something in the image, and all that name
-        something; ``key_recall``, key objects that are named, and all key objects; ``hallucination``, 1 where a
-        phrase names something absent, otherwise 0, and 1. The first and the last are 0 and 0, not measured, where it
-        is not known what an image lacks.
+        (n, 2) float64 each: ``key_precision``, phrases that name an object in the image, and phrases that name any
+        object; ``key_recall``, named key objects, and all key objects; ``hallucination``, 1 if a phrase names an absent
+        object, otherwise 0, and 1. The first and the last are 0 and 0 (not measured) if it is unknown which objects an
+        image lacks.
 
     """
     counts = []
@@ -41,5 +42,5 @@ def key_object_statistics(namings: Sequence[Naming], objects: Sequence[Sequence[
 
 
 def knows_all(objects: Sequence[KeyObject]) -> bool:
-    """Whether it is known what an image lacks; models that found its objects looked for what its description names."""
+    """Whether it is known which objects an image lacks; detectors look only for objects that its description names."""
     return all(item.scores.detection is None for item in objects)

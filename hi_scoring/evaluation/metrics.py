@@ -1,7 +1,7 @@
-"""Metrics of what a model says, and one run's values of them. Owns how statistics of samples become a figure.
+"""Metrics of a model's responses, and the values of one run. Owns how statistics of samples become a figure.
 
-Every metric leaves S numbers of each sample, zeros where the sample has no value, and its figure follows from their
-sums over samples. So the figure of any samples, resampled ones too, needs no second look at a text.
+Every metric has S numbers for each sample, zeros where the sample has no value, and its figure follows from their sums
+over samples. So the figure of any set of samples, also of resampled ones, is computed without reading a text again.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ class Metric:
     """A figure of a set of samples.
 
     Args:
-        name: under which statistics are kept.
-        label: for people.
+        name: the key of its statistics.
+        label: the name shown to people.
         higher_is_better: whether a better model has a higher figure.
-        columns: S, how many numbers a sample leaves.
-        reduce: turns sums over samples, (..., S), into figures, (...); NaN where nothing was measured.
+        columns: S, the number of values per sample.
+        reduce: converts sums over samples, (..., S), into figures, (...); NaN where nothing was measured.
 
     """
 
@@ -61,7 +61,7 @@ METRICS = {
 
 
 def find_metric(name: str) -> Metric:
-    """Give a metric of ``METRICS``, or ``accuracy:TYPE``, which is the accuracy over questions of one type.
+    """Return a metric of ``METRICS``, or ``accuracy:TYPE``, which is the accuracy over questions of one type.
 
     Raises:
         UnknownNameError: no metric has that name; the message lists those that exist.
@@ -78,15 +78,15 @@ def find_metric(name: str) -> Metric:
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """What one run of a model leaves of every sample.
+    """The statistics of every sample from one run of a model.
 
     Args:
-        sample_ids: of the n samples, each once; samples are what resampling draws, so images rather than records.
-        statistics: of each metric, (n, S) float64.
+        sample_ids: ids of the n samples, each once; samples are the units of resampling, so images rather than records.
+        statistics: for each metric, (n, S) float64.
 
     Raises:
-        RecordError: an id twice, a shape that does not fit, or numbers that are not finite.
-        UnknownNameError: statistics of no known metric.
+        RecordError: an id occurs twice, a shape does not fit, or numbers are not finite.
+        UnknownNameError: statistics of an unknown metric.
 
     """
 
@@ -105,17 +105,17 @@ class Measured:
 
     @property
     def metrics(self) -> list[str]:
-        """Names of what was measured, those of ``METRICS`` first."""
+        """The names of the measured metrics, those of ``METRICS`` first."""
         there = self.statistics
         return [name for name in METRICS if name in there] + sorted(name for name in there if name not in METRICS)
 
     @classmethod
     def joining(cls, sample_ids: Sequence[str], statistics: Mapping[str, FloatArray]) -> Measured:
-        """Join the rows of each sample into one: they are summed up in every figure, so they add up here.
+        """Add up the rows of each sample: every figure sums them anyway.
 
         Args:
-            sample_ids: of m rows, that of a sample as often as it has rows.
-            statistics: of each metric, (m, S) float64.
+            sample_ids: ids of m rows, that of a sample as often as it has rows.
+            statistics: for each metric, (m, S) float64.
 
         """
         places = {sample: place for place, sample in enumerate(dict.fromkeys(sample_ids))}
@@ -126,7 +126,7 @@ class Measured:
         return cls(list(places), joined)
 
     def of(self, name: str) -> FloatArray:
-        """Give the statistics of a metric, (n, S).
+        """Return the statistics of a metric, shape (n, S).
 
         Raises:
             UnknownNameError: it was not measured.
@@ -137,7 +137,7 @@ class Measured:
         return self.statistics[name]
 
     def figure(self, name: str) -> float:
-        """Give a metric's figure over all samples; NaN where none has a value."""
+        """Return a metric's figure over all samples; NaN if none has a value."""
         return float(find_metric(name).reduce(self.of(name).sum(axis=0)))
 
     def n(self, name: str) -> int:
@@ -146,10 +146,10 @@ class Measured:
 
 
 def measured_of(path: Path, sample_ids: Sequence[str], arrays: Mapping[str, NDArray[Any]], again: str) -> Measured:
-    """Make what was measured of arrays that were read from a file; ``again`` says what to do where they are damaged.
+    """Build measurements from arrays that were read from a file; ``again`` says what to do if they are damaged.
 
     Raises:
-        BuiltFolderError: they are not of these samples, or of metrics that there are.
+        BuiltFolderError: they do not fit these samples, or belong to unknown metrics.
 
     """
     try:

@@ -1,10 +1,10 @@
-"""What a model says of a dataset's examples, kept for a reader. Owns the table, and what a sample of statistics is.
+"""A model's predictions on a dataset's examples. Owns their table, and what a statistical sample is.
 
-A table has one row an example, in the dataset's order: record_id, task, type, prompt, reference, prediction; whether an
-answer is right; what of a caption's phrases names something present or absent. Null is "not measured".
+A table has one row per example, in the dataset's order: record_id, task, type, prompt, reference, prediction; whether
+an answer is right; which of a caption's phrases name something present or absent. Null means "not measured".
 
-A sample is an image with all that is asked of it, since what is said of the same image is alike: rows that are drawn
-one by one would be drawn as if there were more images than there are.
+A sample is an image with all its prompts, because responses to the same image resemble each other: rows drawn one by
+one would be treated as if there were more images than there are.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from datasetkit.options.heads import WritingOptions
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What a model said of a dataset, and how good that is; samples are the images that have examples."""
+    """A model's predictions on a dataset, and their metrics; samples are the images that have examples."""
 
     predictions: pd.DataFrame
     measured: Measured
@@ -49,12 +49,12 @@ def evaluate(
     batch: int,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> Evaluation:
-    """Let a model describe and answer, greedily, and hold what it says against the dataset.
+    """Let a model describe and answer with greedy decoding, and compare its predictions with the dataset.
 
-    Key objects are left out without a namer, and so are rows without objects.
+    Without a namer key objects are not measured, and neither are rows without objects.
 
     Raises:
-        ModelError: an example does not fit into memory alone.
+        ModelError: a single example does not fit into memory.
 
     """
 
@@ -66,7 +66,7 @@ def evaluate(
 
 
 def judge(examples: Examples, said: Sequence[str], namer: ObjectNamer | None) -> Evaluation:
-    """Hold what a model said, a text for each example, against the dataset; see :func:`evaluate`."""
+    """Compare predictions, one text per example, with the dataset; see :func:`evaluate`."""
     by_row: dict[int, list[tuple[Example, str]]] = defaultdict(list)
     for example, text in zip(examples.items, said, strict=True):
         by_row[example.row].append((example, text))
@@ -75,7 +75,7 @@ def judge(examples: Examples, said: Sequence[str], namer: ObjectNamer | None) ->
     namings: dict[int, Naming] = {}
     if namer is not None and captions:
         for row, columns in enumerate(examples.data.without_images()):
-            # Of those rows that have any, as ours have them.
+            # Only of rows that have objects in datasetkit's format.
             if row in captions and columns.get("objects") and columns.get("phrases") is not None:
                 objects[row] = objects_of(columns)
                 namings[row] = namer.name(captions[row][1], objects[row])
@@ -103,7 +103,7 @@ def _key_objects(
     if not namings:
         return {}
     found = key_object_statistics(list(namings.values()), [objects[row] for row in namings])
-    # Zeros, which is "not measured", in all other rows.
+    # Zeros, which mean "not measured", in all other rows.
     statistics: dict[str, FloatArray] = {name: np.zeros((len(rows), values.shape[1])) for name, values in found.items()}
     places = {row: place for place, row in enumerate(rows)}
     for name, values in found.items():

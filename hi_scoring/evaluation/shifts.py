@@ -1,11 +1,11 @@
-"""How far a change of a model shifts a figure, and whether another shifts it further. Owns intervals and p-values.
+"""How far a change of a model shifts a figure, and whether another one shifts it further. Owns intervals and p-values.
 
-A change is whatever sets runs apart from the model as it was: tuning, heads taken out, sparse prefill. All of it is
-paired: a draw has the same samples for every run and for the baseline. Runs of a cell are drawn too, independently of
-samples (the pigeonhole bootstrap; Owen, "The Pigeonhole Bootstrap", 2007), so an interval speaks of other samples and
-of other runs: other seeds of a training, other random sets of heads. Of what runs vary by, R of them show (R - 1) / R:
-where that outweighs the samples, intervals of two or three runs are too narrow, and one run is silent on it. Where runs
-hardly differ they are wide.
+A change is anything that distinguishes runs from the unchanged model: tuning, ablated heads, sparse prefill. Everything
+is paired: a draw has the same samples for every run and for the baseline. Runs of a cell are drawn too, independently
+of samples (the pigeonhole bootstrap; Owen, "The Pigeonhole Bootstrap", 2007), so an interval covers other samples and
+other runs: other training seeds, other random sets of heads. R runs show (R - 1) / R of the variance between runs:
+where it exceeds that of the samples, intervals of two or three runs are too narrow, and a single run shows none of it.
+Where runs hardly differ, intervals are wide.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from datasetkit.core.errors import RecordError
 from datasetkit.hi_scoring.evaluation.metrics import Measured, find_metric
 from datasetkit.hi_scoring.statistics import SEED, FloatArray, draw_counts
 
-# So many that a p-value, at least 2 / (draws + 1), can be small after correction for a hundred tests.
+# Enough that a p-value, at least 2 / (draws + 1), can be small after correction for a hundred tests.
 DRAWS = 10_000
 _ENDS = (0.025, 0.975)
 _CHUNK_DRAWS = 1000
-# What is drawn independently of what.
+# Random streams that are independent of each other.
 _OF_SAMPLES, _OF_FIRST, _OF_SECOND = range(3)
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A difference with its 95 % percentile interval and two-sided p-value; NaN is "not measured".
+    """A difference with its 95 % percentile interval and two-sided p-value; NaN means "not measured".
 
-    The p-value is twice the share of draws on the rarer side of 0, each side given one draw more than it has.
+    The p-value is twice the share of draws on the rarer side of 0, with one draw added to each side.
     """
 
     value: float
@@ -47,11 +47,11 @@ class Cell:
     """One way of changing a model.
 
     Args:
-        baseline: the model as it was.
-        runs: of the changed model, at least one, which differ by nothing but what is drawn at random.
+        baseline: the unchanged model.
+        runs: runs of the changed model, at least one, which differ only in what is drawn at random.
 
     Raises:
-        RecordError: no run, or one that measured other samples or the same in another order.
+        RecordError: there is no run, or a run measured other samples or the same ones in another order.
 
     """
 
@@ -65,29 +65,29 @@ class Cell:
             _require_same_samples(self.baseline, run)
 
     def shifts(self, name: str) -> list[float]:
-        """Say of each run how far a metric's figure is above the baseline's."""
+        """Return for each run how far a metric's figure is above the baseline's."""
         return [run.figure(name) - self.baseline.figure(name) for run in self.runs]
 
     def shift(self, name: str) -> float:
-        """Mean over runs of how far a metric's figure is above the baseline's."""
+        """Return how far a metric's figure is above the baseline's, as a mean over runs."""
         return float(np.mean(self.shifts(name)))
 
 
 def shift(name: str, cell: Cell, draws: int = DRAWS, seed: int = SEED) -> Estimate:
-    """Estimate how far a change shifts a metric: the mean over runs of their figure - that of the baseline.
+    """Estimate how far a change shifts a metric: the mean figure of the runs minus the baseline's.
 
     Args:
-        name: of the metric.
+        name: name of the metric.
         cell: the runs.
-        draws: how often samples and runs are drawn with replacement.
-        seed: of the draws.
+        draws: number of draws of samples and runs with replacement.
+        seed: seed of the draws.
 
     Returns:
         the shift; its interval and p-value are NaN where fewer than two samples have a value. Draws in which a figure
-        is not defined say nothing.
+        is undefined are ignored.
 
     Raises:
-        UnknownNameError: the metric is not known or was not measured.
+        UnknownNameError: the metric is unknown or was not measured.
 
     """
     if not _supports(name, cell):
@@ -96,7 +96,7 @@ def shift(name: str, cell: Cell, draws: int = DRAWS, seed: int = SEED) -> Estima
 
 
 def contrast(name: str, first: Cell, second: Cell, draws: int = DRAWS, seed: int = SEED) -> Estimate:
-    """Estimate the shift of the first cell - that of the second; otherwise as :func:`shift`.
+    """Estimate the shift of the first cell minus that of the second; otherwise like :func:`shift`.
 
     The cells' runs are drawn independently of each other.
 
@@ -108,9 +108,9 @@ def contrast(name: str, first: Cell, second: Cell, draws: int = DRAWS, seed: int
 
 
 def size_contrast(name: str, first: Cell, second: Cell, draws: int = DRAWS, seed: int = SEED) -> Estimate:
-    """Estimate how much larger the first cell's shift is in size, |shift| - |shift|; otherwise as :func:`contrast`.
+    """Estimate how much larger the first cell's shift is in size, |shift| - |shift|; otherwise like :func:`contrast`.
 
-    Chance gives every shift some size: this is to be read where at least one of the shifts differs from 0.
+    By chance every shift has some size: interpret this only where at least one of the shifts differs from 0.
     """
     return _compared(name, first, second, draws, seed, np.abs)
 
@@ -145,22 +145,22 @@ def _require_same_samples(first: Measured, second: Measured) -> None:
 
 @lru_cache(maxsize=8)
 def _drawn(count: int, draws: int, seed: int, stream: int) -> NDArray[np.uint16]:
-    """How often each of ``count`` is in each draw, (draws, count); the same for all that is estimated of them."""
+    """Return how often each of ``count`` items is in each draw, (draws, count); the same for all estimates on them."""
     return draw_counts(count, draws, np.random.default_rng([seed, stream])).astype(np.uint16)
 
 
 def _drawn_shifts(name: str, cell: Cell, draws: int, seed: int, stream: int) -> FloatArray:
-    """Draw samples, the same for every cell, and runs by a stream of their own; give the shifts, (draws,)."""
+    """Draw samples, the same for every cell, and runs from a separate stream; return the shifts, (draws,)."""
     samples = _drawn(len(cell.baseline.sample_ids), draws, seed, _OF_SAMPLES)
     baseline = _drawn_figures(name, cell.baseline, samples)
-    # Subtracting run by run keeps runs that change nothing at exactly 0.
+    # Subtracting per run keeps runs that change nothing at exactly 0.
     shifts = np.column_stack([_drawn_figures(name, run, samples) - baseline for run in cell.runs])
     runs = _drawn(len(cell.runs), draws, seed, stream)
     return (runs * shifts).sum(axis=1) / len(cell.runs)
 
 
 def _drawn_figures(name: str, measured: Measured, samples: NDArray[np.uint16]) -> FloatArray:
-    """Give a metric's figure in each of (draws, n) draws, (draws,)."""
+    """Return a metric's figure in each of (draws, n) draws, shape (draws,)."""
     reduce, statistics = find_metric(name).reduce, measured.of(name)
     parts = range(0, len(samples), _CHUNK_DRAWS)
     return np.concatenate([reduce(samples[at : at + _CHUNK_DRAWS].astype(np.float64) @ statistics) for at in parts])

@@ -23,24 +23,24 @@ _PROMISES = {
 
 
 def family_of(config: Any, name: str | None = None) -> Family:
-    """Return what is known of a model's family.
+    """Return the family of a model.
 
     Args:
-        config: of the model.
-        name: of a plug-in, or a class as ``package.module:Class``; None finds it by ``config.model_type``.
+        config: configuration of the model.
+        name: name of a plug-in, or a class as ``package.module:Class``; None finds the family by ``config.model_type``.
 
     Raises:
-        ModelError: nothing is known of models of this type; the message says how to add a family.
+        ModelError: models of this type are not supported; the message says how to add a family.
         UnknownNameError: no family has that name.
-        PluginError: the plug-in cannot be imported or made, or is not a family.
+        PluginError: the plug-in cannot be imported or constructed, or is not a family.
         MissingPackageError: its processors need torchvision, which does not work here.
 
     """
-    if name is None and config.model_type not in FAMILIES.names:  # data, which never name a class
+    if name is None and config.model_type not in FAMILIES.names:  # model_type is data, which must never name a class
         raise ModelError(
-            f"nothing is known of the image tokens of models of type {config.model_type!r}; known: "
+            f"the image tokens of models of type {config.model_type!r} are unknown; known: "
             f"{', '.join(FAMILIES.names)}. To add a family, write a subclass of Family (see hi_scoring/families), and "
-            f"give it as --family package.module:Class, or as an entry point of the group {FAMILIES.group}"
+            f"pass it as --family package.module:Class, or as an entry point of the group {FAMILIES.group}"
         )
     name = name or config.model_type
     kind, origin = FAMILIES.load(name), FAMILIES.origin(name)

@@ -1,4 +1,4 @@
-"""What is to be known of a family of models. Owns the interface, and how most families take prompt and response."""
+"""The facts needed about a family of models. Owns the interface, and how most families encode prompt and response."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image
 from datasetkit.core.errors import ModelError
 from datasetkit.hi_scoring.geometry import ImageTokens
 
-# A response that no chat template writes by itself.
+# A response that no chat template writes on its own.
 _MARK = "qqq"
 
 
@@ -20,8 +20,8 @@ class Family(ABC):
 
     Attributes:
         model_types: ``config.model_type`` of its models.
-        needs_torchvision: whether its processors do.
-        response_tail: how many tokens stand after the response in a row of a batch.
+        needs_torchvision: whether its processors need torchvision.
+        response_tail: number of tokens after the response in a row of a batch.
 
     """
 
@@ -31,32 +31,32 @@ class Family(ABC):
 
     @abstractmethod
     def image_tokens(self, processor: Any, config: Any, size_hw: tuple[int, int]) -> ImageTokens:
-        """Say what each image token of an image shows, by the arithmetic of the processor as it is set up.
+        """Compute what each image token of an image shows, from the settings of the processor.
 
         Args:
-            processor: the model's.
-            config: the model's.
+            processor: the model's processor.
+            config: the model's configuration.
             size_hw: height and width of the upright original, px.
 
         Raises:
-            ModelError: the processor is set up in a way that is not known.
-            UnusableError: the processor takes no image of that shape.
+            ModelError: the processor has settings that are not supported.
+            UnusableError: the processor cannot handle images of that shape.
 
         """
 
     def prompt(self, processor: Any, text: str) -> str:
-        """Write what the model is given before its response: an image, then a text, by the chat template.
+        """Return the model's input before its response: an image, then a text, in the chat template.
 
         Raises:
-            ModelError: the processor has none.
+            ModelError: the processor has no chat template.
 
         """
         return _by_template(processor, [_asked(text)], add_generation_prompt=True)
 
     def closing(self, processor: Any) -> str:
-        """Write what ends the model's turn: the first special token that the chat template sets after a response.
+        """Return the end of the model's turn: the first special token that the chat template adds after a response.
 
-        Where the template sets none, it is the token that ends a text.
+        If the template adds none, it is the end-of-text token.
         """
         answered = {"role": "assistant", "content": [{"type": "text", "text": _MARK}]}
         after = _by_template(processor, [_asked("?"), answered]).rpartition(_MARK)[2]
@@ -72,13 +72,13 @@ class Family(ABC):
         """Encode a left-padded batch, each response right after its prompt (teacher forcing).
 
         Args:
-            processor: the model's.
-            images: one a sample, mode RGB.
-            prompts: as :meth:`prompt` writes them.
-            responses: what the model says; None for nothing yet.
+            processor: the model's processor.
+            images: one per sample, mode RGB.
+            prompts: the prompts, as returned by :meth:`prompt`.
+            responses: the model's responses; None for prompts only.
 
         Returns:
-            everything that the processor makes; models that are given less than that go wrong without a word.
+            everything that the processor makes; with less, models fail silently.
 
         """
         if responses is None:
@@ -91,12 +91,12 @@ class Family(ABC):
             padding=True,
             padding_side="left",
             return_tensors="pt",
-            # Some chat templates write the token that begins a text themselves.
+            # Some chat templates write the begin-of-text token themselves.
             add_special_tokens=not (begins and prompts[0].startswith(begins)),
         )
 
     def response_tokens(self, processor: Any, prompt: str, response: str) -> tuple[list[int], list[tuple[int, int]]]:
-        """Say which tokens a response is where it follows a prompt.
+        """Return the tokens of a response that follows a prompt.
 
         Returns:
             their ids, and [start, end) of each in code points of the response.
@@ -113,14 +113,14 @@ def _asked(text: str) -> dict[str, Any]:
 def _by_template(processor: Any, turns: list[dict[str, Any]], **options: bool) -> str:
     if not processor.chat_template:
         raise ModelError(
-            f"the {type(processor).__name__} has no chat template; give a checkpoint that was tuned for chat"
+            f"the {type(processor).__name__} has no chat template; use a checkpoint that was tuned for chat"
         )
     written: str = processor.apply_chat_template(turns, tokenize=False, **options)
     return written
 
 
 def tokens_after(tokenizer: Any, text: str, begin: int) -> tuple[list[int], list[tuple[int, int]]]:
-    """Give the tokens that hold a character from ``begin`` on: ids, and spans counted from there."""
+    """Return the tokens that contain a character from ``begin`` on: ids, and spans counted from there."""
     encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     kept = [
         (number, (max(start - begin, 0), end - begin))
@@ -131,11 +131,11 @@ def tokens_after(tokenizer: Any, text: str, begin: int) -> tuple[list[int], list
 
 
 def joined(prompt: str, response: str) -> str:
-    """Set a space before a response where its prompt ends in none, as models were taught to write."""
+    """Return the response, with a leading space unless the prompt ends in one, as models were trained."""
     return response if not response or prompt[-1:].isspace() else f" {response}"
 
 
 def special_tokens(tokenizer: Any) -> list[str]:
-    """Give the tokens that are no text: those with a role, and those that are added without one, as tags of tiles."""
+    """Return the tokens that are not text: those with a role, and those added without one, such as tags of tiles."""
     added = (token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
     return [token for token in dict.fromkeys((*tokenizer.all_special_tokens, *added)) if token]

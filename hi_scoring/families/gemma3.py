@@ -15,12 +15,12 @@ from datasetkit.hi_scoring.geometry import ImageTokens, Tower
 
 
 class Gemma3(Family):
-    """Pan and scan is off unless the image processor says otherwise."""
+    """Gemma 3; pan and scan is off unless the image processor turns it on."""
 
     model_types: ClassVar[tuple[str, ...]] = ("gemma3",)
 
     def image_tokens(self, processor: Any, config: Any, size_hw: tuple[int, int]) -> ImageTokens:
-        """See :meth:`Family.image_tokens`: the whole image, then each crop; row by row within."""
+        """See :meth:`Family.image_tokens`: the whole image, then each crop; each in row-major order."""
         side, size = math.isqrt(processor.image_seq_length), processor.image_processor.size
         tower = Tower((size["height"], size["width"]), config.vision_config.patch_size, (side, side))
         tokens = np.arange(side**2).reshape(side, side)
@@ -31,8 +31,8 @@ class Gemma3(Family):
 
 
 def _crops(processor: Any, size_hw: tuple[int, int]) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Top and bottom, left and right in px of each crop, as ``pan_and_scan`` of the image processors makes them."""
-    # What the processor says goes before what its image processor says.
+    """Return top and bottom, left and right of each crop in px, as ``pan_and_scan`` of the image processors does."""
+    # Settings of the processor take precedence over those of its image processor.
     settings = {**vars(processor.image_processor), **getattr(processor, "images_kwargs", {})}
     if not settings["do_pan_and_scan"]:
         return []

@@ -18,12 +18,12 @@ _LONGEST_PX = 4096
 
 
 class Idefics3(Family):
-    """Tags between the tiles are text: image tokens are those of tiles alone."""
+    """Tags between the tiles are text: only tokens of tiles are image tokens."""
 
     model_types: ClassVar[tuple[str, ...]] = ("idefics3",)
 
     def image_tokens(self, processor: Any, config: Any, size_hw: tuple[int, int]) -> ImageTokens:
-        """See :meth:`Family.image_tokens`: tiles row by row, each row by row within, the whole image last."""
+        """See :meth:`Family.image_tokens`: tiles row by row, each in row-major order, the whole image last."""
         side, tile_px = math.isqrt(processor.image_seq_len), processor.image_processor.max_image_size["longest_edge"]
         tower = Tower((tile_px, tile_px), config.vision_config.patch_size, (side, side))
         tiles = mosaic(0, tile_grid(processor.image_processor, size_hw), (side, side))
@@ -35,10 +35,11 @@ class Idefics3(Family):
 
 
 def tile_grid(settings: Any, size_hw: tuple[int, int]) -> tuple[int, int]:
-    """Rows and columns of tiles; (0, 0) where the whole image is all that the model is given.
+    """Return rows and columns of tiles; (0, 0) if the model receives only the whole image.
 
-    The arithmetic is that of the image processors' ``resize`` and ``resize_for_vision_encoder``. What transformers
-    tells of it beforehand (``get_number_of_image_patches``) is another where the longest edge is no number of tiles.
+    The arithmetic is that of the image processors' ``resize`` and ``resize_for_vision_encoder``. The number that
+    transformers computes beforehand (``get_number_of_image_patches``) differs if the longest edge is not a whole number
+    of tiles.
     """
     if not settings.do_image_splitting:
         return 0, 0
@@ -55,7 +56,7 @@ def tile_grid(settings: Any, size_hw: tuple[int, int]) -> tuple[int, int]:
 
 
 def _enlarged(size_hw: tuple[int, int], longest_px: int) -> tuple[int, int]:
-    """Size after the longest edge was brought to a length, the other to an even one, and both below 4096 px."""
+    """Return the size after resizing the longest edge to a length, the other to an even one, and both below 4096 px."""
     height, width = size_hw
     shape = width / height
     if width >= height:
@@ -74,7 +75,7 @@ def _enlarged(size_hw: tuple[int, int], longest_px: int) -> tuple[int, int]:
 
 
 class SmolVlm(Idefics3):
-    """The same layout; its processor describes videos, too."""
+    """The same layout; its processor also describes videos."""
 
     model_types: ClassVar[tuple[str, ...]] = ("smolvlm",)
     needs_torchvision: ClassVar[bool] = True

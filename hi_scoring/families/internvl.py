@@ -1,4 +1,4 @@
-"""InternVL: tiles of the image squashed to their canvas, then the image as a whole where there are several.
+"""InternVL: tiles of the image squashed to their canvas, then the image as a whole if there are several tiles.
 
 Chen et al., "How Far Are We to GPT-4V?" (arXiv 2404.16821), section 3.3: dynamic high resolution.
 """
@@ -13,13 +13,13 @@ from datasetkit.hi_scoring.geometry import ImageTokens, Tower, mosaic
 
 
 class InternVl(Family):
-    """InternVL 2.5 and later, as transformers has them: its processor always makes tiles."""
+    """InternVL 2.5 and later, as in transformers: its processor always makes tiles."""
 
     model_types: ClassVar[tuple[str, ...]] = ("internvl",)
     needs_torchvision: ClassVar[bool] = True
 
     def image_tokens(self, processor: Any, config: Any, size_hw: tuple[int, int]) -> ImageTokens:
-        """See :meth:`Family.image_tokens`: tiles row by row, each row by row within, the thumbnail last."""
+        """See :meth:`Family.image_tokens`: tiles row by row, each in row-major order, the thumbnail last."""
         settings = processor.image_processor
         side = math.isqrt(processor.image_seq_length)
         tile_hw = (settings.size["height"], settings.size["width"])
@@ -34,9 +34,9 @@ class InternVl(Family):
 
 
 def tile_grid(size_hw: tuple[int, int], tile_hw: tuple[int, int], tiles_min: int, tiles_max: int) -> tuple[int, int]:
-    """Rows and columns of tiles whose shape is nearest to the image's.
+    """Return the rows and columns of tiles whose shape is nearest to the image's.
 
-    Of equally near ones counts the last that is not over twice the image's area; the order, by number of tiles and
+    Of equally near ones the last one not over twice the image's area is returned; the order, by number of tiles and
     then by columns, and all arithmetic are those of ``get_optimal_tiled_canvas`` of transformers.
     """
     height, width = size_hw

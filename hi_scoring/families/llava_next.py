@@ -1,7 +1,7 @@
 """LLaVA-NeXT: the whole image squashed, then tiles of it merged to one grid with a newline token after each row.
 
-Liu et al., "LLaVA-NeXT" (2024, llava-vl.github.io): any resolution. The image is padded onto the best of some
-canvases; rows or columns of tokens that would show padding alone are taken out.
+Liu et al., "LLaVA-NeXT" (2024, llava-vl.github.io): any resolution. The image is padded onto the best of several
+canvases; rows or columns of tokens that would show only padding are removed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from datasetkit.hi_scoring.geometry import FloatArray, ImageTokens, Tower, View,
 
 
 class LlavaNext(Family):
-    """With CLIP's tower, or with SigLIP's as in Granite Vision 3."""
+    """LLaVA-NeXT with CLIP's tower, or with SigLIP's as in Granite Vision 3."""
 
     model_types: ClassVar[tuple[str, ...]] = ("llava_next",)
 
@@ -34,7 +34,7 @@ class LlavaNext(Family):
         base = mosaic(first, (1, 1), tower.grid)
         tiles = first + base.size + np.arange(rows * (columns + 1)).reshape(rows, columns + 1)
         views = [tower.squash("global", base, size_hw)]
-        # Of a very long image no row is left.
+        # A very long image can have no row left.
         if rows and columns:
             views.append(View("tiles", tiles[:, :-1], top_bottom, left_right))
         return ImageTokens(size_hw, first + base.size + tiles.size, tuple(views))
@@ -46,10 +46,10 @@ def tile_spans(tower: Tower, canvases: list[list[int]], size_hw: tuple[int, int]
     Args:
         tower: whose tokens are patches; its inputs are the tiles.
         canvases: heights and widths, px.
-        size_hw: of the image.
+        size_hw: size of the image.
 
     Returns:
-        Px of the image, shapes (rows, 2) and (columns, 2), without those that are taken out with the padding.
+        px of the image, shapes (rows, 2) and (columns, 2), without those that are removed with the padding.
 
     """
     canvas_hw = select_best_resolution(size_hw, canvases)
@@ -66,7 +66,7 @@ def tile_spans(tower: Tower, canvases: list[list[int]], size_hw: tuple[int, int]
 
 
 def resized_onto(size_hw: tuple[int, int], canvas_hw: tuple[int, int]) -> tuple[int, int]:
-    """Size of the image on its canvas, which it fills in one direction, keeping its shape."""
+    """Return the size of the image on its canvas, which it fills in one direction, keeping its shape."""
     height, width = size_hw
     scale_h, scale_w = canvas_hw[0] / height, canvas_hw[1] / width
     if scale_w < scale_h:
@@ -75,9 +75,9 @@ def resized_onto(size_hw: tuple[int, int], canvas_hw: tuple[int, int]) -> tuple[
 
 
 def unpadded(size_hw: tuple[int, int], grid: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Rows and columns of a canvas' patches that are left without its padding, [start, stop) each.
+    """Return the rows and columns of a canvas' patches that remain without its padding, [start, stop) each.
 
-    Rounds as ``unpad_image`` of transformers does: in patches, and apart from what happened to the pixels.
+    Rounds like ``unpad_image`` of transformers: in patches, and regardless of how the pixels were resized.
     """
     (height, width), (rows, columns) = size_hw, grid
     row_padding = column_padding = 0
@@ -93,6 +93,6 @@ def _check_tiles(settings: Any, tile_px: int) -> None:
     crop = dict(settings.crop_size) if settings.do_center_crop else {}
     if {*size.values(), *crop.values()} != {tile_px}:
         raise ModelError(
-            f"the processor resizes to {size} and crops to {crop or 'nothing'}, and the model takes {tile_px} px; "
-            "known are processors whose sizes are all the model's"
+            f"the processor resizes to {size} and crops to {crop or 'nothing'}, but the model expects {tile_px} px; "
+            "supported are processors whose sizes all equal the model's"
         )

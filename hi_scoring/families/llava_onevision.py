@@ -1,7 +1,7 @@
 """LLaVA-OneVision: the whole image, then tiles of it merged to one grid with a newline token after each row.
 
-Li et al., "LLaVA-OneVision" (arXiv 2408.03326), section 3.1: a grid of more tokens than so many tiles have is shrunk by
-bilinear interpolation.
+Li et al., "LLaVA-OneVision" (arXiv 2408.03326), section 3.1: a grid with more tokens than a given number of tiles has
+is shrunk by bilinear interpolation.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SHRUNK_ABOVE = 1.1
 
 
 class LlavaOnevision(Family):
-    """One image a sample: of several, transformers makes no tiles."""
+    """One image per sample: for several images, transformers makes no tiles."""
 
     model_types: ClassVar[tuple[str, ...]] = ("llava_onevision",)
     needs_torchvision: ClassVar[bool] = True
@@ -43,7 +43,7 @@ class LlavaOnevision(Family):
 
 
 def shrunk(shape: tuple[int, int], count_max: int) -> tuple[int, int]:
-    """Rows and columns of a grid of patches after the interpolation, if it has far more than ``count_max``."""
+    """Return rows and columns of a grid of patches after the interpolation, if it has far more than ``count_max``."""
     rows, columns = shape
     ratio = math.sqrt(rows * columns / count_max)
     return (int(rows // ratio), int(columns // ratio)) if ratio > _SHRUNK_ABOVE else shape
@@ -51,12 +51,12 @@ def shrunk(shape: tuple[int, int], count_max: int) -> tuple[int, int]:
 
 @dataclass(frozen=True, eq=False)
 class Interpolated(View):
-    """A grid whose tokens are mixtures of patches, or each one patch where nothing was shrunk.
+    """A grid whose tokens are mixtures of patches, or single patches if the grid was not shrunk.
 
     Args:
         patches: the grid before it was shrunk.
-        row_weights: shares of the rows of patches in what each row shows of the image, shape (rows, patches' rows).
-        column_weights: the same of columns.
+        row_weights: share of each row of patches in each row of tokens, shape (rows, patches' rows).
+        column_weights: the same for columns.
 
     """
 
@@ -68,14 +68,14 @@ class Interpolated(View):
     def of(
         cls, name: str, tokens: IntArray, top_bottom: FloatArray, left_right: FloatArray, size_hw: tuple[int, int]
     ) -> Interpolated:
-        """Interpolate from patches, of which each row shows [top, bottom] and each column [left, right]."""
+        """Interpolate from patches whose rows show [top, bottom] and whose columns show [left, right]."""
         patches = View(name, mosaic(0, (1, 1), (len(top_bottom), len(left_right))), top_bottom, left_right)
         rows, row_weights = _mixed(top_bottom, tokens.shape[0], size_hw[0])
         columns, column_weights = _mixed(left_right, tokens.shape[1], size_hw[1])
         return cls(name, tokens, rows, columns, patches, row_weights, column_weights)
 
     def coverage(self, masks: BoolArray) -> FloatArray:
-        """See :meth:`View.coverage`: that of the patches, mixed as they are."""
+        """See :meth:`View.coverage`: that of the patches, mixed in the same way."""
         mixed: FloatArray = self.row_weights @ self.patches.coverage(masks) @ self.column_weights.T
         return mixed
 
@@ -84,8 +84,8 @@ def _mixed(patches: FloatArray, count: int, length_px: int) -> tuple[FloatArray,
     """Interpolate along one axis, where patches show [start, stop] in px, shape (P, 2).
 
     Returns:
-        Where tokens begin and end: around the middle of what they show, as far as to the next; shape (count, 2). And
-        the share of each patch in what each token shows of the image, padding left out, shape (count, P).
+        where tokens begin and end: around the centre of what they show, as far as to the next token; shape (count, 2).
+        And the share of each patch in each token, without padding, shape (count, P).
 
     """
     each = torch.eye(len(patches), dtype=torch.float64)[None]

@@ -1,7 +1,7 @@
 """PaliGemma 1 and 2: the image squashed to a square, its tokens first in the sequence.
 
-Beyer et al., "PaliGemma" (arXiv 2407.07726). The models have no chat: the prompt is a prefix that all its tokens see
-both ways, and ends in a line end; the response is the suffix.
+Beyer et al., "PaliGemma" (arXiv 2407.07726). The models have no chat: the prompt is a prefix with bidirectional
+attention, and ends in a line end; the response is the suffix.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from datasetkit.hi_scoring.geometry import ImageTokens, Tower
 
 
 class PaliGemma(Family):
-    """The processor sets the begin and the line end around a prefix, and an end token after a suffix."""
+    """The processor adds a begin token and a line end around a prefix, and an end token after a suffix."""
 
     model_types: ClassVar[tuple[str, ...]] = ("paligemma",)
     response_tail: ClassVar[int] = 1
@@ -36,13 +36,13 @@ class PaliGemma(Family):
         return image + text
 
     def closing(self, processor: Any) -> str:
-        """See :meth:`Family.closing`: the processor sets the end after a suffix."""
+        """See :meth:`Family.closing`: the processor adds the end token after a suffix."""
         return ""
 
     def inputs(
         self, processor: Any, images: Sequence[Image.Image], prompts: Sequence[str], responses: Sequence[str] | None
     ) -> Any:
-        """See :meth:`Family.inputs`; what it says of labels is left out, since it would cost a loss."""
+        """See :meth:`Family.inputs`; labels are left out, since the model would compute a loss from them."""
         inputs = processor(
             images=[[image] for image in images],
             text=list(prompts),
@@ -55,5 +55,5 @@ class PaliGemma(Family):
         return inputs
 
     def response_tokens(self, processor: Any, prompt: str, response: str) -> tuple[list[int], list[tuple[int, int]]]:
-        """See :meth:`Family.response_tokens`: the suffix is read apart from the prefix."""
+        """See :meth:`Family.response_tokens`: the suffix is tokenised separately from the prefix."""
         return tokens_after(processor.tokenizer, response, 0)

@@ -1,7 +1,7 @@
-"""Qwen2-VL, Qwen2.5-VL and Qwen3-VL: the image squashed to a grid of tokens as large as the image asks for.
+"""Qwen2-VL, Qwen2.5-VL and Qwen3-VL: the image squashed to a grid of tokens whose size depends on the image.
 
 Wang et al., "Qwen2-VL" (arXiv 2409.12191), section 2.1: naive dynamic resolution, where 2 x 2 patches make a token.
-Qwen2.5-VL sees windows of the image, and puts them back into rows before they reach the text.
+Qwen2.5-VL sees windows of the image, and puts them back into row-major order before they reach the text.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LENGTH_TO_WIDTH_MAX = 200
 
 
 class QwenVl(Family):
-    """The three differ in their patches, which the processor knows."""
+    """The three differ in their patch sizes, which are set in the processor."""
 
     model_types: ClassVar[tuple[str, ...]] = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
     needs_torchvision: ClassVar[bool] = True
@@ -36,7 +36,7 @@ class QwenVl(Family):
 
 
 def token_grid(size_hw: tuple[int, int], token_px: int, pixels_min: int, pixels_max: int) -> tuple[int, int]:
-    """Rows and columns of tokens of ``token_px`` squared that keep the image's shape within a number of pixels.
+    """Return rows and columns of tokens of ``token_px`` squared that keep the image's shape within a number of pixels.
 
     The arithmetic is that of ``smart_resize`` of transformers, which rounds halves to even.
 

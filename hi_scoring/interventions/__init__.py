@@ -1,1 +1,1 @@
-"""Interventions: what a model says when part of its attention is taken away. Owns what is taken, and what it costs."""
+"""Interventions: a model's answers with part of its attention blocked. Owns what is blocked, and what it costs."""

@@ -1,8 +1,8 @@
-"""Edges of the attention that are blocked: which keys which queries lose, and where. Owns the editor that does it.
+"""Blocked attention edges: which queries lose which keys, and in which layers. Owns the editor that blocks them.
 
-An edge leads from a key to a query. It is blocked before the softmax, so that what is left to a query is renormalised
-(Zhang et al., "Cross-modal Information Flow in Multimodal Large Language Models", arXiv 2411.18620). Owns, too, how
-the control of edges is drawn, and when random edges are none.
+An edge leads from a key to a query. It is blocked before the softmax, so that the remaining attention of a query is
+renormalised (Zhang et al., "Cross-modal Information Flow in Multimodal Large Language Models", arXiv 2411.18620). Also
+owns how control edges are drawn, and when random edges are no valid control.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from datasetkit.hi_scoring.attention import AttentionCall, Editor
 
 # Layers [start, stop).
 Window = tuple[int, int]
-# Random edges of which a larger share is the flow's own are no control of it: blocking them is, for the most part,
-# blocking the flow, and what the two have in common would be taken for what any edges do.
+# Random edges that share a larger part with the flow are not a valid control: blocking them mostly blocks the flow
+# itself, and the effect of the shared edges would be attributed to edges in general.
 MOST_OVERLAP = 0.5
 
 
 @dataclass(frozen=True, eq=False)
 class Edges:
-    """Which keys which queries lose.
+    """Edges from keys to queries that are blocked.
 
     Args:
         targets: slots of the T queries, shape (T,), int64, each once.
-        keys: what each of them does not see any more, shape (T, N), bool, by slots.
+        keys: the keys that each of them loses, shape (T, N), bool, by slots.
 
     """
 
@@ -38,12 +38,12 @@ class Edges:
 
     @classmethod
     def between(cls, sources: Tensor, targets: Tensor, length: int) -> Edges:
-        """Lead from all sources to all targets.
+        """Return the edges from all sources to all targets.
 
         Args:
             sources: slots of keys, shape (S,), int64.
             targets: slots of queries, shape (T,), int64.
-            length: of the row.
+            length: number of slots N.
 
         """
         keys = torch.zeros(length, dtype=torch.bool)
@@ -51,17 +51,17 @@ class Edges:
         return cls(targets, keys.expand(len(targets), -1))
 
     def drawn_like(self, visible: Tensor, alike: Tensor, random: np.random.Generator) -> Edges:
-        """Draw the control of these edges: as many randomly chosen edges to the same queries.
+        """Draw control edges: the same number of randomly chosen edges to the same queries.
 
-        In every layer a query loses as many of the keys that it sees there as by these edges: keys that are seen in
-        the same kinds of layers are drawn apart from the others. They are drawn from other keys that are alike, where
-        there are enough of them; else from any other keys; where these are too few, from all, the edges' own among
-        them.
+        In every layer a query loses as many of the keys that it sees there as with these edges: keys that are seen in
+        the same kinds of layers are drawn separately from the others. Keys are drawn from other keys of the same kind
+        if there are enough of them; else from any other keys; if these are too few, from all keys, including those of
+        the edges.
 
         Args:
             visible: which keys each query sees in each of M kinds of layers, shape (M, T, N), bool.
-            alike: which keys are of the kind of these edges' own (image tokens, say), shape (N,), bool.
-            random: where the draws come from.
+            alike: which keys are of the same kind as those of these edges (for example image tokens), shape (N,), bool.
+            random: the random generator.
 
         """
         drawn = torch.zeros(self.keys.shape, dtype=torch.bool)
@@ -75,11 +75,11 @@ class Edges:
         return Edges(self.targets, drawn)
 
     def shared_with(self, other: Edges, visible: Tensor) -> float:
-        """Give the share of these edges that others to the same queries have, too; 0 of none.
+        """Return the share of these edges that are also among others to the same queries; 0 if there are no edges.
 
         Args:
             other: the others.
-            visible: as above. Edges from keys that their query sees in no layer are none.
+            visible: as above. Edges from keys that their query sees in no layer are not counted.
 
         """
         there = self.keys & visible.any(0)
@@ -88,24 +88,25 @@ class Edges:
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Edges that are blocked in one row of a batch, and in which layers."""
+    """Edges that are blocked in one row of a batch, and the layers where they are blocked."""
 
     edges: Edges
     layers: Window
 
 
 def window_around(layer: int, size: int, layers: int) -> Window:
-    """Give ``size`` layers with this one in the middle, right after it where the size is even; clipped at the ends."""
+    """Return ``size`` layers centred on this one, right of the centre if the size is even; clipped at the ends."""
     return max(0, layer - size // 2), min(layers, layer + -(-size // 2))
 
 
 class EdgeBlocker(Editor):
-    """Blocks edges in the rows of a batch, in each its own.
+    """Blocks edges in the rows of a batch, with separate edges for each row.
 
     Args:
-        blocks: one for each row; a call with fewer rows has the first of them. All have edges of one length N.
-        heads: of which heads edges are blocked, shape (layers, H), bool; None for all.
-        device: of the model.
+        blocks: one for each row; a call with fewer rows uses the first of them. The edges of all have the same length
+            N.
+        heads: the heads whose edges are blocked, shape (layers, H), bool; None for all.
+        device: device of the model.
 
     """
 
@@ -124,7 +125,7 @@ class EdgeBlocker(Editor):
         self._heads = None if heads is None else heads.to(device)
 
     def rows(self, call: AttentionCall) -> Tensor | None:
-        """See :meth:`Editor.rows`: the targets in this call, of rows in whose layers it is."""
+        """See :meth:`Editor.rows`: the targets in this call, for rows whose layers include it."""
         if self._heads is not None and not self._heads[call.layer].any():
             return None
         first, stop = self._layers[: len(call.query)].T

@@ -1,7 +1,6 @@
-"""Mean curves over questions with their 95 % intervals. Owns that images are drawn, each with all of its questions.
+"""Mean curves over questions with 95 % intervals. Owns that images are resampled, each with all of its questions.
 
-Questions about one image are not independent of each other; drawn one by one, they would seem to tell more than they
-do.
+Questions about one image are not independent of each other; resampling them one by one would make intervals too narrow.
 """
 
 from __future__ import annotations
@@ -19,14 +18,15 @@ _LEVEL = 0.95
 
 @dataclass(frozen=True, eq=False)
 class MeanCurve:
-    """The mean over questions at each of C layers; all (C,) float64, NaN where no question has a value.
+    """The mean over questions at each of C layers; all fields (C,) float64, NaN where no question has a value.
 
     Args:
         mean: over the questions that have a value.
-        low: end of the interval of each layer by itself; NaN where fewer than two images have a value.
-        high: the other end.
-        band_low: end of the intervals that hold for all layers at once, and so for one that is chosen by its mean.
-        band_high: the other end.
+        low: lower end of the pointwise interval of each layer; NaN where fewer than two images have a value.
+        high: its upper end.
+        band_low: lower end of the simultaneous intervals, which hold for all layers at once, and so for a layer that is
+            chosen by its mean.
+        band_high: their upper end.
 
     """
 
@@ -38,14 +38,14 @@ class MeanCurve:
 
 
 def mean_curves(curves: Mapping[str, FloatArray], images: Sequence[str]) -> dict[str, MeanCurve]:
-    """Average over questions.
+    """Return mean curves over questions.
 
-    Intervals are those of the bootstrap over images: percentiles of each layer by itself; and bands about the mean
-    that are as wide, in standard errors, as 95 % of draws are away from it where they are farthest.
+    Intervals come from the bootstrap over images: percentiles for each layer; and bands around the mean whose width, in
+    standard errors, is the 95 % quantile of the largest deviation of a draw over layers.
 
     Args:
-        curves: by name, (n, C) float each; a question that has no value is NaN at all layers.
-        images: of each of the n questions, at least one.
+        curves: by name, (n, C) float each; a question without a value is NaN at all layers.
+        images: image id of each of the n questions, at least one.
 
     """
     sums = {name: by_image(values, images) for name, values in curves.items()}
@@ -54,15 +54,15 @@ def mean_curves(curves: Mapping[str, FloatArray], images: Sequence[str]) -> dict
 
 
 def by_image(values: FloatArray, images: Sequence[str]) -> FloatArray:
-    """Add up the questions of each image.
+    """Sum the questions of each image.
 
     Args:
         values: (n, C) float, NaN where a question has no value.
-        images: of each of the n questions.
+        images: image id of each of the n questions.
 
     Returns:
-        (images, C, 2) float64: sums of the values, and how many they are. Ratios of what both add up to over images
-        are means over questions.
+        (images, C, 2) float64: sums of the values, and their number. Ratios of both sums over images are means over
+        questions.
 
     """
     _, places = np.unique(np.array(images), return_inverse=True)
@@ -73,17 +73,17 @@ def by_image(values: FloatArray, images: Sequence[str]) -> FloatArray:
 
 
 def _mean_curve(sums: FloatArray, counts: FloatArray) -> MeanCurve:
-    """Estimate from (P, C, 2) sums by how often each image is in each draw, (draws, P)."""
+    """Estimate a curve from (P, C, 2) sums, given how often each image is in each draw, (draws, P)."""
     mean = ratio(sums.sum(axis=0))
     images = np.count_nonzero(sums[..., 1].any(axis=1))
     if images < 2:
         return MeanCurve(mean, *np.full((4, len(mean)), np.nan))
     drawn = ratio(np.tensordot(counts, sums, axes=1))
-    # A draw of images without a value says nothing.
+    # A draw of images without a value is ignored.
     drawn = drawn[~np.isnan(drawn).any(axis=1)]
     low, high = np.quantile(drawn, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2], axis=0)
     spread = drawn.std(axis=0)
     away = np.divide(np.abs(drawn - mean), spread, out=np.zeros_like(drawn), where=spread > 0).max(axis=1)
-    # Drawn anew, P images spread as if they had been P - 1.
+    # Resampling underestimates the variance of P images by the factor (P - 1) / P.
     margin = np.quantile(away, _LEVEL) * spread * np.sqrt(images / (images - 1))
     return MeanCurve(mean, low, high, mean - margin, mean + margin)

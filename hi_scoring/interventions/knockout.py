@@ -1,8 +1,8 @@
-"""Attention knockout of one question: every flow blocked around every layer. Owns the sweep, its control, its measure.
+"""Attention knockout of one question: every flow blocked around every layer. Owns the sweep, its control and measure.
 
-What is measured is the probability of the first token of the model's own answer (Zhang et al., "Cross-modal Information
-Flow in Multimodal Large Language Models", arXiv 2411.18620). The control is ours: as many random edges to the same
-queries, from image tokens where the flow's own keys are such.
+The measure is the probability of the first token of the model's answer (Zhang et al., "Cross-modal Information Flow in
+Multimodal Large Language Models", arXiv 2411.18620). The control is ours: as many random edges to the same queries,
+from image tokens if the flow's keys are image tokens.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ from datasetkit.runtime.batches import Batches
 
 @dataclass(frozen=True, eq=False)
 class FlowResult:
-    """One flow blocked in one question.
+    """The result of one blocked flow in one question.
 
     Args:
-        remaining: share of the probability of the answer's first token that remains with the flow blocked around each
-            layer, (layers,); above 1 where it grows.
-        control: the same with the control of the flow blocked; see :meth:`Edges.drawn_like`. NaN where there is none:
-            ``overlap`` is above ``MOST_OVERLAP``.
-        overlap: share of the flow's edges that are random ones, too; 0 unless its queries see too few other keys.
+        remaining: the probability of the answer's first token with the flow blocked around each layer, as a share of
+            the unblocked one, (layers,); above 1 where it grows.
+        control: the same with the control edges blocked; see :meth:`Edges.drawn_like`. NaN if there is no control
+            because ``overlap`` is above ``MOST_OVERLAP``.
+        overlap: share of the flow's edges that are also control edges; 0 unless its queries see too few other keys.
 
     """
 
@@ -56,15 +56,15 @@ class FlowResult:
 
 @dataclass(frozen=True, eq=False)
 class QuestionResult:
-    """What became of one question.
+    """The result of one question.
 
     Args:
         said: the model's answer.
-        is_right: whether it is the right one.
-        p: probability of its first token with nothing blocked.
-        flows: by name; those that the question has, none where it was left out for a wrong answer.
-        tracking: probabilities as :func:`datasetkit.hi_scoring.interventions.tracking.track` reads them, with the final
-            norm everywhere and as the reference does; shape (2, layers + 1, 4).
+        is_right: whether the answer is right.
+        p: probability of the answer's first token with nothing blocked.
+        flows: results by name of the flow; empty if the question was left out because of a wrong answer.
+        tracking: probabilities from :func:`datasetkit.hi_scoring.interventions.tracking.track`, with the final norm at
+            every layer and as in the reference; shape (2, layers + 1, 4).
 
     """
 
@@ -77,7 +77,7 @@ class QuestionResult:
 
 @dataclass(frozen=True, eq=False)
 class _Task:
-    """One thing to compute: which flow it is of, whether it is its control, and what is blocked."""
+    """One computation: the flow, whether it is its control, and the blocked edges."""
 
     flow: str
     is_control: bool
@@ -89,11 +89,11 @@ class Knockout:
 
     Args:
         model: an image-text-to-text model of a known family, in evaluation mode.
-        batch: how many blocks go through the model at once; halved when memory runs out.
+        batch: number of blocks per forward pass; halved when memory runs out.
 
     Raises:
-        RecipeError: a chosen head is not there.
-        ModelError: nothing is known of the model's family.
+        RecipeError: a chosen head does not exist.
+        ModelError: the model's family is not supported.
 
     """
 
@@ -110,10 +110,10 @@ class Knockout:
         self._heads = _chosen(options.heads, shape)
 
     def measure(self, asked: Sequence[tuple[ClosedQuestion, Image.Image]]) -> list[QuestionResult | UnusableError]:
-        """Measure questions on their images, one after the other; an error where a question cannot be used.
+        """Measure questions on their images, one by one; return an error for a question that cannot be used.
 
         Raises:
-            RuntimeError: as torch does when memory runs out for a prompt alone.
+            RuntimeError: raised by torch if memory runs out for a single prompt.
 
         """
         found: list[QuestionResult | UnusableError] = []
@@ -172,7 +172,7 @@ class Knockout:
                 _Task(flow.name, is_control, Block(blocked, window))
                 for is_control, blocked in ((False, edges), (True, control))
                 if not is_control or overlaps[flow.name] <= MOST_OVERLAP
-                # In a model of few layers, several may have one window.
+                # In a model with few layers, several layers may share a window.
                 for window in dict.fromkeys(windows)
             ]
         found: dict[tuple[str, bool, Window], float] = {}
@@ -187,7 +187,7 @@ class Knockout:
         return {name: FlowResult(curve(name, False), curve(name, True), overlap) for name, overlap in overlaps.items()}
 
     def _run(self, prompt: PromptPass, first: int, tasks: Sequence[_Task]) -> list[float]:
-        """Give the share of the token's probability that remains in each; tasks come in the order of their layers."""
+        """Return the remaining share of the token's probability per task; tasks are in the order of their layers."""
         token = int(prompt.logits.argmax())
 
         def shares(part: Sequence[_Task]) -> list[float]:
@@ -207,7 +207,7 @@ class Knockout:
 
 
 def _chosen(heads: Sequence[tuple[int, int]] | None, shape: tuple[int, int]) -> Tensor | None:
-    """Mark chosen heads, shape (layers, H), bool; None for all."""
+    """Return which heads are chosen, shape (layers, H), bool; None for all."""
     if heads is None:
         return None
     chosen = torch.zeros(shape, dtype=torch.bool)
@@ -219,6 +219,6 @@ def _chosen(heads: Sequence[tuple[int, int]] | None, shape: tuple[int, int]) -> 
 
 
 def _random(seed: int, *names: str) -> np.random.Generator:
-    """Give draws that depend on these names alone, whatever was drawn before."""
+    """Return a generator that depends only on the seed and these names, not on earlier draws."""
     digest = hashlib.sha256("\0".join(names).encode()).digest()
     return np.random.default_rng([seed, int.from_bytes(digest[:8], "little")])

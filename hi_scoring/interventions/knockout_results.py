@@ -1,4 +1,4 @@
-"""Knockouts of a dataset, kept in a folder. Owns the files, what is counted beside the curves, and how all is shown."""
+"""Results of knockouts in a folder. Owns the files, the counts next to the curves, and how results are shown."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ class _CountFacts(Facts):
 
 
 class _OptionFacts(Facts):
-    """What was asked for, as far as it is read again."""
+    """The options of the run, as far as they are read again."""
 
     window: Size
     heads: list[Any] | None
 
 
 class _KnockoutFacts(Facts):
-    """What finished knockouts say of themselves, as far as it is read again."""
+    """The description of finished knockouts, as far as it is read again."""
 
     FORMAT: ClassVar[int | None] = _FORMAT
 
@@ -64,12 +64,12 @@ class _KnockoutFacts(Facts):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Knockouts(Result):
-    """What was found.
+    """Results of knockouts.
 
     Args:
-        facts: model, dataset, options, environment, and counts of questions; plain JSON values. Of each flow ``n``
-            were measured, ``without`` lack one of its sets of positions, ``controlled`` of the measured ones have a
-            control, and in ``overlapping`` of these some of its random edges are the flow's own.
+        facts: model, dataset, options, environment, and counts of questions; plain JSON values. For each flow ``n``
+            questions were measured, ``without`` lack one of its sets of positions, ``controlled`` of the measured ones
+            have a control, and in ``overlapping`` of these some of the control edges belong to the flow.
 
     """
 
@@ -81,14 +81,14 @@ class Knockouts(Result):
         return f"<Knockouts in {self.folder}: {self.facts['counts']['blocked']:,} questions>"
 
     def report(self) -> Iterator[RenderableType]:
-        """See :meth:`Result.report`: the largest falls of each flow, and answer tracking."""
+        """See :meth:`Result.report`: the largest drops for each flow, and answer tracking."""
         yield from knockout_tables(self)
         counts = self.facts["counts"]
         if wrong := counts["questions"] - counts["blocked"]:
-            yield f"left out  {wrong:,} of {counts['questions']:,} questions: the model answers them wrong"
+            yield f"left out  {wrong:,} of {counts['questions']:,} questions: the model answered them wrong"
         yield from (f"dropped   {line}" for line in drop_lines(self.folder))
         if counts["blocked"] < FEW_SAMPLES:
-            yield f"few questions  {counts['blocked']}: intervals say little below some {FEW_SAMPLES}"
+            yield f"few questions  {counts['blocked']}: intervals mean little below about {FEW_SAMPLES}"
         yield from (f"wrote {self.folder} (knockouts of {counts['blocked']:,} questions)", ON_A_PAGE)
 
     def as_json(self) -> dict[str, Any]:
@@ -98,7 +98,7 @@ class Knockouts(Result):
 
     @classmethod
     def of(cls, tables: KnockoutTables, facts: Mapping[str, Any]) -> Self:
-        """Count what the tables hold, and add it to the facts."""
+        """Count the questions in the tables, and add the counts to the facts."""
         measured = tables.questions.num_rows
         right = sum(tables.questions["is_right"].to_pylist())
         blocked = right if facts["options"]["only_correct"] else measured
@@ -118,7 +118,7 @@ class Knockouts(Result):
         return cls(tables, {**facts, "counts": counts})
 
     def save(self, folder: Path) -> None:
-        """Write all files; until the last is in place, what was there before counts as unfinished."""
+        """Write all files; until the last one is in place, the folder counts as unfinished."""
         (folder / FACTS_NAME).unlink(missing_ok=True)
         for name in TABLES:
             write_table(folder / f"{name}.parquet", getattr(self.tables, name))
@@ -129,8 +129,8 @@ class Knockouts(Result):
         """Read what :meth:`save` wrote.
 
         Raises:
-            BuiltFolderError: the folder holds no knockouts, unfinished or damaged ones, or such as this version cannot
-                read.
+            BuiltFolderError: the folder holds no finished knockouts, or they are damaged or cannot be read by this
+                version.
 
         """
         folder = Path(folder)
@@ -141,17 +141,17 @@ class Knockouts(Result):
 
 
 def knockout_tables(found: Knockouts) -> Iterator[Table]:
-    """Yield the tables that ``datasetkit knockout`` ends with: what each flow costs, and where the answer appears."""
+    """Yield the tables that ``datasetkit knockout`` prints last: the cost of each flow, and answer tracking."""
     yield _flows(found)
     yield _tracking(found)
 
 
 def _flows(found: Knockouts) -> Table:
-    """Each flow around the layer where blocking it costs most; below it, where it costs most beyond its control."""
+    """Show each flow where blocking it costs most; below, where it costs most compared with its control."""
     curves = found.tables.curves
     every = curves[curves["category"] == ALL]
     table = plain_table(
-        "largest falls of the answer's probability, %",
+        "largest drops of the answer's probability, %",
         "\n".join(_notes(found, every)),
         gap=0,
     )
@@ -168,14 +168,14 @@ def _flows(found: Knockouts) -> Table:
 
 
 def _lowest(curves: pd.DataFrame, measure: str) -> dict[str, Mapping[Hashable, Any]]:
-    """Give the row of the layer where each flow's measure is least, the least first; none of a flow without it."""
+    """Return the row of the layer where each flow's measure is lowest, the lowest first; skip flows without it."""
     there = curves[curves[measure].notna()]
     rows = there.loc[there.groupby("flow", sort=False)[measure].idxmin()].sort_values(measure, kind="stable")
     return {row["flow"]: row for row in rows.to_dict("records")}
 
 
 def _cells(row: Mapping[Hashable, Any], count: str, measure: str) -> tuple[str, str, str, str]:
-    """Say how many questions, which layer, the measure and its band."""
+    """Return the number of questions, the layer, the measure and its band."""
     ends = interval(row[f"{measure}_band_low"], row[f"{measure}_band_high"], _PERCENT)
     return f"{row[count]:,}", str(row["layer"]), written(row[measure], _PERCENT), ends
 
@@ -184,18 +184,18 @@ def _notes(found: Knockouts, curves: pd.DataFrame) -> Iterator[str]:
     counts = found.facts["counts"]
     flows = {name: flow for name, flow in counts["flows"].items() if flow["n"]}
     overlap = curves.groupby("flow")["overlap"].first()
-    yield "95 %: simultaneous over layers (bootstrap of images), so it holds for the layer that was picked"
+    yield "95 %: simultaneous over layers (bootstrap of images), so it also holds for the layer that was picked"
     if any(flow["overlapping"] for flow in flows.values()):
-        yield "* queries see too few other keys: some of the random edges are the flow's own"
+        yield "* queries see too few other keys: some of the random edges belong to the flow"
     if none := [f"{name} ({percent(overlap[name])})" for name, flow in flows.items() if not flow["controlled"]]:
-        yield f"no control: as many random edges would be mostly the flow's own: {', '.join(none)}"
+        yield f"no control: most random edges would belong to the flow: {', '.join(none)}"
     if any(0 < flow["controlled"] < flow["n"] for flow in flows.values()):
-        yield "n of random edges below their flow's: in the other questions they would be mostly the flow's own"
+        yield "n of random edges below that of their flow: in the other questions most would belong to the flow"
     if any(flow["without"] for flow in flows.values()):
         yield f"n of a flow below {counts['blocked']:,}: the other questions lack such tokens"
     if lacking := [name for name in counts["flows"] if name not in flows]:
         yield (
-            f"left out, as no question has such tokens: {', '.join(lacking)} (key objects are those that a question "
+            f"left out: no question has such tokens: {', '.join(lacking)} (key objects are those that a question "
             "names by object_ids or boxes)"
         )
 

@@ -1,4 +1,4 @@
-"""Knockout of a whole dataset, resumable. Owns the parts' files, and the order in which all is put to work."""
+"""Knockout of a whole dataset, resumable. Owns the parts' files, and the order of the steps."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from datasetkit.options.base import plain
 from datasetkit.options.heads import KnockoutOptions
 from datasetkit.runtime.batches import Batches
 
-# Questions in a part.
+# Questions per part.
 PART = 16
 _DROPS_KEY = "drops"
 
@@ -47,23 +47,23 @@ def knockout_dataset(
     overwrite: bool = False,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> Knockouts:
-    """Block flows in every question of a dataset; go on where an earlier call was interrupted.
+    """Block flows in every question of a dataset; continue where an earlier call was interrupted.
 
     Args:
         subject: the model.
-        questions: what it is asked.
-        options: what is blocked.
-        folder: where results are saved; a finished result of the same model, data and options is loaded from it.
-        batch: how many blocks go through the model at once; halved when memory runs out.
-        overwrite: whether finished results in the folder give way; what an interrupted run of the same kind left is
-            gone on with.
-        on_progress: told how many questions are done.
+        questions: the questions to ask.
+        options: what to block.
+        folder: where results are saved; finished results of the same model, data and options are loaded from it.
+        batch: number of blocks per forward pass; halved when memory runs out.
+        overwrite: whether finished results in the folder are replaced; an interrupted run of the same kind is
+            continued.
+        on_progress: called with the number of finished questions.
 
     Raises:
         OutputError: the folder holds other results, or no question could be measured.
         BuiltFolderError: finished results or parts in it are damaged.
-        ModelError: the model cannot be loaded, or nothing is known of its family.
-        RecipeError: a chosen head is not there.
+        ModelError: the model cannot be loaded, or its family is not supported.
+        RecipeError: a chosen head does not exist.
 
     """
     description = {
@@ -88,8 +88,8 @@ def knockout_dataset(
     found = Knockouts.of(tables, plain(description))
     if not tables.knockout.num_rows:
         raise OutputError(
-            f"nothing was blocked: of {results.num_rows:,} questions the model answered "
-            f"{sum(results['is_right'].to_pylist()):,} right, and no flow leads between positions that these have"
+            f"nothing was blocked: the model answered {results.num_rows:,} questions, "
+            f"{sum(results['is_right'].to_pylist()):,} of them right, and none of these has the positions of any flow"
         )
     found.save(folder)
     run.finish(drops)
@@ -103,7 +103,7 @@ def _write_part(
     drops: list[Drop] = []
     for place, item in enumerate(questions.items[start : start + PART], start):
         try:
-            # One at a time: with its blocks, a question fills batches of its own.
+            # One at a time: the blocks of one question fill whole batches.
             [result] = Batches(knockout.measure, 1).run([(item, questions.image(item))])
             if isinstance(result, UnusableError):
                 raise result
@@ -119,7 +119,7 @@ def _merged(run: PartedRun, questions: Questions) -> tuple[pa.Table, list[Drop]]
     """Join all parts in the dataset's order.
 
     Raises:
-        OutputError: none has a question.
+        OutputError: no part has a question.
 
     """
     parts = [_read_part(path) for path in run.finished_parts()]

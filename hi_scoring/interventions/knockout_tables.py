@@ -30,7 +30,7 @@ _QUESTION = [
     ("category", pa.string()),
 ]
 _CURVE = pa.list_(pa.float64())
-# One row a question, as parts hold them.
+# One row per question, as in the files of parts.
 PART_SCHEMA = pa.schema(
     [
         *_QUESTION,
@@ -48,7 +48,7 @@ PART_SCHEMA = pa.schema(
                 )
             ),
         ),
-        # By token, with the final norm everywhere and with that of the last layer alone.
+        # By token, with the final norm at every layer and at the last layer only.
         ("tracking", pa.list_(pa.struct([("token", pa.string()), ("p", _CURVE), ("p_unnormed", _CURVE)]))),
     ]
 )
@@ -96,19 +96,19 @@ _COLUMNS: Mapping[str, Columns] = {
 
 @dataclass(frozen=True, eq=False)
 class KnockoutTables:
-    """What knockouts found.
+    """The tables of knockouts.
 
     Args:
-        questions: one row a question: picture_id, record_id, number, category, question, answer, false_option, said,
+        questions: one row per question: picture_id, record_id, number, category, question, answer, false_option, said,
             is_right and p, the probability of the first token of what was said.
-        knockout: one row a question, flow and layer: p with edges blocked around the layer, change in percent of the
-            p with nothing blocked, the same of the control (NaN where there is none), and the share of the flow's edges
-            that were drawn as random ones, too.
-        curves: one row a flow, category and layer: n questions; mean, low, high, band_low and band_high of change, and
-            of control and difference over the n_control questions that have a control; mean overlap. Bands hold for all
-            layers at once. The category ``all`` is of all of them.
-        tracking: one row a question, token and layer: p through the final norm, p_unnormed as the reference reads it.
-        tracking_curves: one row a category, token and layer: n; mean, low and high of p and p_unnormed.
+        knockout: one row per question, flow and layer: p with edges blocked around the layer, change in percent of the
+            p with nothing blocked, the same for the control (NaN where there is none), and the share of the flow's
+            edges that are also control edges.
+        curves: one row per flow, category and layer: n questions; mean, low, high, band_low and band_high of change,
+            and of control and difference over the n_control questions that have a control; mean overlap. Bands hold for
+            all layers at once. The category ``all`` covers all categories.
+        tracking: one row per question, token and layer: p through the final norm, p_unnormed as in the reference.
+        tracking_curves: one row per category, token and layer: n; mean, low and high of p and p_unnormed.
 
     """
 
@@ -120,11 +120,11 @@ class KnockoutTables:
 
     @classmethod
     def of(cls, results: pa.Table, *, only_correct: bool) -> KnockoutTables:
-        """Unfold the rows of parts and average over them.
+        """Expand the rows of parts into tables and average over them.
 
         Args:
-            results: as :data:`PART_SCHEMA` has them.
-            only_correct: whether averages leave out questions that were answered wrong.
+            results: rows with the columns of :data:`PART_SCHEMA`.
+            only_correct: whether averages leave out questions with a wrong answer.
 
         """
         rows = results.to_pylist()
@@ -142,12 +142,12 @@ def read_tables(folder: Path, flows: Collection[str], again: str) -> KnockoutTab
     """Read the tables of finished knockouts.
 
     Args:
-        folder: with a file of each.
-        flows: that were blocked.
-        again: what to do where a table is damaged.
+        folder: the folder with one file per table.
+        flows: the flows that were blocked.
+        again: what to do if a table is damaged.
 
     Raises:
-        BuiltFolderError: a table is missing, damaged, or of other flows.
+        BuiltFolderError: a table is missing, damaged, or about other flows.
 
     """
     path = {name: folder / f"{name}.parquet" for name in TABLES}
@@ -167,15 +167,15 @@ def read_tables(folder: Path, flows: Collection[str], again: str) -> KnockoutTab
         if not there <= known or (name == "curves" and there != known):
             raise BuiltFolderError(f"{path[name]} is damaged: its {column}s are {listed(sorted(there))}; {again}")
         if len(every) != len(curves[name][[column, "layer"]].drop_duplicates()) or every.empty:
-            raise BuiltFolderError(f"{path[name]} is damaged: it lacks rows of all questions together; {again}")
+            raise BuiltFolderError(f"{path[name]} is damaged: rows for all questions together are missing; {again}")
     keys = ["picture_id", "record_id", "number", "flow", "layer"]
     if tables["knockout"].select(keys).to_pandas().duplicated().any():
-        raise BuiltFolderError(f"{path['knockout']} is damaged: a question has a flow and layer twice; {again}")
+        raise BuiltFolderError(f"{path['knockout']} is damaged: a question has the same flow and layer twice; {again}")
     return KnockoutTables(**tables, **curves)
 
 
 def part_row(item: ClosedQuestion, result: QuestionResult) -> dict[str, Any]:
-    """Make the row of one question."""
+    """Return the row of one question."""
     return {
         "picture_id": item.picture_id,
         "record_id": item.record_id,
@@ -228,7 +228,7 @@ def _tracking_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
 
 
 def _long(pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]], curves: Sequence[str]) -> dict[str, Any]:
-    """Set curves of equal length under each other: those of the second of each pair, with the question of the first."""
+    """Stack curves of equal length: those of the second of each pair, with the question of the first."""
     values = {name: np.array([one[name] for _, one in pairs], dtype=np.float64) for name in curves}
     layers = next(iter(values.values())).shape[-1]
     long: dict[str, Any] = {name: array.ravel() for name, array in values.items()}
@@ -237,7 +237,7 @@ def _long(pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]], curves: 
 
 
 def _repeated(values: Sequence[Any], long: Mapping[str, Any]) -> Any:
-    """Repeat the value of each curve as often as it has layers."""
+    """Repeat the value of each curve once per layer."""
     return np.repeat(np.array(values, dtype=object), len(long["layer"]) // len(values))
 
 
@@ -279,7 +279,7 @@ def _tracking_curves(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def _by_category(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
-    """Give all rows, then those of each category; where there is but one, it is all."""
+    """Yield all rows, then those of each category; a single category is not repeated."""
     yield ALL, list(rows)
     names = sorted({row["category"] for row in rows})
     for name in names if len(names) > 1 else ():
@@ -287,7 +287,7 @@ def _by_category(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[
 
 
 def _change(remaining: FloatArray) -> FloatArray:
-    """Change in percent, of the share that remains."""
+    """Return the change in percent for a remaining share."""
     return 100 * (remaining - 1)
 
 

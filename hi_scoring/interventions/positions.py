@@ -23,14 +23,14 @@ _COVERAGE_MIN = 0.5
 
 @dataclass(frozen=True)
 class Flow:
-    """From which positions to which: the first are keys, the second the queries that see them."""
+    """A flow between sets of positions: the source holds the keys, the target the queries that see them."""
 
     source: PositionSet
     target: PositionSet
 
     @property
     def name(self) -> str:
-        """What it is called: ``image -> last``."""
+        """The name of the flow, such as ``image -> last``."""
         return f"{self.source} -> {self.target}"
 
     @property
@@ -40,10 +40,10 @@ class Flow:
 
     @classmethod
     def of(cls, text: str) -> Flow:
-        """Read a flow's name.
+        """Parse a flow's name.
 
         Raises:
-            RecipeError: it is none.
+            RecipeError: the text is not a flow.
 
         """
         return cls(*read_flow(text))
@@ -52,18 +52,18 @@ class Flow:
 def find_positions(
     dialogue: Dialogue, item: ClosedQuestion, ids: Tensor, geometry: ImageTokens
 ) -> Mapping[PositionSet, Tensor]:
-    """Find each set in one row of a batch, of shape (N,), which ends with the prompt.
+    """Return the slots of each set in one row of a batch, shape (N,), which ends with the prompt.
 
-    ``image`` are all image tokens; ``key object`` those of any of the objects that the answer rests on: those of which
-    at least half lies on the object, in each view the best-covered one where none does; ``image without key object``
-    all others that show pixels; ``question`` the tokens of the bare question; ``options`` those of the options, where
-    the prompt has all of them; ``last`` the last of the prompt.
+    ``image`` are all image tokens; ``key object`` those covering any of the objects that the answer depends on: at
+    least half of the token is on the object, or, if there is no such token in a view, the best-covered one; ``image
+    without key object`` all other tokens that show pixels; ``question`` the tokens of the bare question; ``options``
+    those of the options, if the prompt has all of them; ``last`` the last token of the prompt.
 
     Returns:
         slots of each, int64, ascending, at least one; a set that the row does not have is left out.
 
     Raises:
-        UnusableError: the objects are none of this image.
+        UnusableError: the objects do not belong to this image.
         ModelError: the model's processor does not place tokens as its family says, or its template changes texts.
 
     """
@@ -85,37 +85,37 @@ def find_positions(
 
 
 def _asked(dialogue: Dialogue, item: ClosedQuestion, ids: Tensor) -> tuple[int, list[Span]]:
-    """Find what was asked in a row.
+    """Find the user's text in a row.
 
     Returns:
-        the slot of its first token; and [start, end) of each token from there on in code points of what was asked,
-        those of the template after it included.
+        the slot of its first token; and [start, end) of each token from there on in code points of the text, including
+        tokens of the template after it.
 
     """
     written, asked = dialogue.prompt(item.prompt), item.prompt.strip()
     begin = written.rfind(asked)
     if begin < 0:
-        raise ModelError(f"the chat template does not write {asked[:40]!r} as it is; its tokens cannot be found")
+        raise ModelError(f"the chat template does not copy {asked[:40]!r} unchanged; its tokens cannot be found")
     numbers, spans = tokens_after(dialogue.tokenizer, written, begin)
-    # A family may set more after its prompts: the last place where these tokens stand is theirs.
+    # A family may add tokens after its prompts: the last occurrence of these tokens is the prompt's.
     for first in range(len(ids) - len(numbers), -1, -1):
         if ids[first : first + len(numbers)].tolist() == numbers:
             shift = len(item.prompt) - len(item.prompt.lstrip())
             return first, [(start + shift, end + shift) for start, end in spans]
     raise ModelError(
-        f"the tokens of {asked[:40]!r} do not stand together among those that the processor made; "
+        f"the tokens of {asked[:40]!r} are not contiguous among those that the processor made; "
         "hi_scoring/families does not fit this tokenizer"
     )
 
 
 def _holding(spans: Sequence[Span], wanted: Sequence[Span]) -> Tensor:
-    """Number the tokens that share a character with any of the wanted spans."""
+    """Return the indices of tokens that share a character with any of the wanted spans."""
     hit = [any(start < stop and begin < end for begin, stop in wanted) for start, end in spans]
     return torch.tensor(hit, dtype=torch.bool).nonzero()[:, 0]
 
 
 def _by_object(regions: BoolArray, geometry: ImageTokens) -> tuple[Tensor, Tensor]:
-    """Tell the image tokens of objects from the others that show pixels: (O, H, W) to bool, (image tokens,) each."""
+    """Split image tokens into those of objects and others that show pixels: (O, H, W) to bool (image tokens,) each."""
     key, shown = torch.zeros(2, geometry.count, dtype=torch.bool)
     image = np.ones((1, *geometry.size_hw), bool)
     for view in geometry.views:

@@ -1,7 +1,7 @@
-"""Tables of closed questions: CSV or Parquet, a question a row, beside their images. Owns which columns are read.
+"""Tables of closed questions: CSV or Parquet, one question per row, next to their images. Owns which columns are read.
 
-Those of the reference data are among them: GQA's questions as Zhang et al., "Cross-modal Information Flow in Multimodal
-Large Language Models" (arXiv 2411.18620) chose them, in six categories.
+The columns of the reference data are supported: GQA's questions as selected by Zhang et al., "Cross-modal Information
+Flow in Multimodal Large Language Models" (arXiv 2411.18620), in six categories.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from datasetkit.hi_scoring.data.datasets import DataIdentity, check_columns
 from datasetkit.hi_scoring.interventions.questions import Box, ClosedQuestion, Questions, asked
 from datasetkit.hi_scoring.runs.drops import row_drop
 
-# GQA's structural and semantic type of a question, as its categories are called in the paper.
+# GQA's structural and semantic type of a question, and the category's name in the paper.
 _GQA_CATEGORIES = {
     ("choose", "attr"): "choose attribute",
     ("choose", "cat"): "choose category",
@@ -36,22 +36,22 @@ _GQA_CATEGORIES = {
     ("logical", "obj"): "logical object",
     ("query", "attr"): "query attribute",
 }
-# One number of the box of one of the question's objects, such as ``object1 x``.
+# One coordinate of the box of one of the question's objects, such as ``object1 x``.
 _BOX_COLUMN = re.compile(r"(?P<object>.+)[ _](?P<side>[xywh])")
 _ABSENT = ("", "-")
 
 
 def read_question_table(path: Path, template: str, limit: int | None = None) -> Questions:
-    """Read a table of questions; images are looked for, and read when they are asked for.
+    """Read a table of questions; check that images exist, and read them only when they are needed.
 
     Columns: ``image`` (a path below the table's folder) or ``img_id`` (the name of a JPEG there); ``question``;
-    ``answer``; and, where there are any, ``options`` (a list, in CSV as JSON) or ``true option`` and ``false option``;
-    ``boxes`` (a list of left, top, width and height in px, in CSV as JSON) or ``NAME x``, ``NAME y``, ``NAME w`` and
-    ``NAME h`` for each object; ``category`` or ``type``, or GQA's ``type_structural`` and ``type_semantic``;
-    ``record_id`` or ``question_id``, which several rows may share. Blank and "-" are nothing.
+    ``answer``; and, optionally, ``options`` (a list, in CSV as JSON) or ``true option`` and ``false option``; ``boxes``
+    (a list of left, top, width and height in px, in CSV as JSON) or ``NAME x``, ``NAME y``, ``NAME w`` and ``NAME h``
+    for each object; ``category`` or ``type``, or GQA's ``type_structural`` and ``type_semantic``; ``record_id`` or
+    ``question_id``, which several rows may share. Blank and "-" mean no value.
 
     Raises:
-        SourceError: the table cannot be read, lacks a column, or has no question that can be asked.
+        SourceError: the table cannot be read, lacks a column, or has no usable question.
 
     """
     rows, folder = _read(path)[:limit], path.parent.resolve()
@@ -72,7 +72,7 @@ def read_question_table(path: Path, template: str, limit: int | None = None) -> 
 
 
 class _TableRows:
-    """The rows' images, as :class:`datasetkit.hi_scoring.data.reading.Rows` has them."""
+    """The rows' images, with the interface of :class:`datasetkit.hi_scoring.data.reading.Rows`."""
 
     def __init__(self, names: Sequence[str], images: Mapping[int, Place]) -> None:
         self._names = names
@@ -86,7 +86,7 @@ class _TableRows:
         return {"image": {"bytes": path.read_bytes(), "path": path.name}}
 
     def name(self, index: int, /) -> str:
-        """What a row is called."""
+        """Return the name of a row."""
         return self._names[index]
 
 
@@ -106,7 +106,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
 
 
 def _digest(path: Path, images: Iterable[Place]) -> str:
-    """Hash the content of the table and of its images, by name."""
+    """Return the hash of the content of the table and of its images, by name."""
     digest = hashlib.sha256()
     for one in (path, *sorted(set(images), key=str)):
         digest.update(f"{one.name} {hashlib.sha256(one.read_bytes()).hexdigest()}\n".encode())
@@ -119,12 +119,12 @@ def _image(row: Mapping[str, Any], folder: Path) -> Place:
         raise UnusableError(DropReason.BAD_ROW, "the row names no image")
     path = path_inside(folder, name)
     if not path.is_file():
-        raise UnusableError(DropReason.MISSING, f"{name} is not there")
+        raise UnusableError(DropReason.MISSING, f"{name} does not exist")
     return path
 
 
 def _image_name(row: Mapping[str, Any]) -> str:
-    """Give the path of a row's image below the folder; blank where it has none."""
+    """Return the path of a row's image below the folder; blank if it has none."""
     name = _first(row, "image")
     jpeg = _first(row, "img_id")
     return name or (f"{jpeg}.jpg" if jpeg and not PurePosixPath(jpeg).suffix else jpeg)
@@ -140,7 +140,7 @@ def _question(row: Mapping[str, Any], place: int, name: str, number: int, templa
         both = (_first(row, "true option"), _first(row, "false option"))
         options = both if all(both) else ()
     if options and answer not in options:
-        raise UnusableError(DropReason.BAD_ROW, f"the answer {answer!r} is none of the options {', '.join(options)}")
+        raise UnusableError(DropReason.BAD_ROW, f"the answer {answer!r} is not one of the options {', '.join(options)}")
     structural, semantic = _first(row, "type_structural"), _first(row, "type_semantic")
     of_gqa = _GQA_CATEGORIES.get((structural, semantic), f"{structural} {semantic}".strip())
     return ClosedQuestion(
@@ -172,7 +172,7 @@ def _box(value: Any) -> Box:
     try:
         left, top, width, height = (float(number) for number in value)
     except (TypeError, ValueError) as error:
-        raise UnusableError(DropReason.BAD_ROW, f"the box {value!r} is no left, top, width and height") from error
+        raise UnusableError(DropReason.BAD_ROW, f"the box {value!r} is not left, top, width and height") from error
     if not all(map(math.isfinite, (left, top, width, height))) or width <= 0 or height <= 0:
         raise UnusableError(DropReason.BAD_ROW, f"the box {value!r} has no area")
     return left, top, width, height
@@ -183,13 +183,13 @@ def _list(value: Any, column: str) -> list[Any]:
         try:
             value = load_json(value)
         except ValueError as error:
-            raise UnusableError(DropReason.BAD_ROW, f"{column} is no JSON: {value[:80]!r}") from error
+            raise UnusableError(DropReason.BAD_ROW, f"{column} is not JSON: {value[:80]!r}") from error
     if not isinstance(value, list):
-        raise UnusableError(DropReason.BAD_ROW, f"{column} is no list: {value!r}")
+        raise UnusableError(DropReason.BAD_ROW, f"{column} is not a list: {value!r}")
     return value
 
 
 def _first(row: Mapping[str, Any], *columns: str) -> str:
-    """Give the first of these columns that holds something, as text; blank where none does."""
+    """Return the value of the first of these columns that has one, as text; blank if none has."""
     texts = (str(row[column]).strip() for column in columns if row.get(column) is not None)
     return next((text for text in texts if text not in _ABSENT), "")

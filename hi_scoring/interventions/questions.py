@@ -1,6 +1,6 @@
-"""Closed questions about images, as a model is asked them. Owns where a question and its options stand in the prompt.
+"""Closed questions about images, as prompts for a model. Owns where a question and its options are in the prompt.
 
-They come from datasets of ours (their column ``questions``), or from tables; see
+They come from datasets built by datasetkit (column ``questions``), or from tables; see
 :mod:`datasetkit.hi_scoring.interventions.question_tables`.
 """
 
@@ -29,7 +29,7 @@ BoolArray = NDArray[np.bool_]
 # Left, top, width and height, px of the upright image.
 Box = tuple[float, float, float, float]
 Span = tuple[int, int]
-# Stand for the question and for its options while their places in a prompt are looked for.
+# Placeholders for the question and for its options while they are located in a prompt.
 _QUESTION_MARK, _OPTIONS_MARK = "\0", "\1"
 
 
@@ -38,14 +38,14 @@ class ClosedQuestion:
     """One question about one image.
 
     Args:
-        number: among the questions of the record, from 0.
-        picture_id: of its image, which other records may have, too; questions about one image are not independent
-            of each other.
-        category: what kind of question it is; blank where nobody said.
-        options: that may be chosen from, the answer among them; none for an open question.
-        template: how it is put, of ``{question}`` and ``{options}``.
-        masks: of the objects that the answer rests on.
-        boxes: of such objects, where they have no masks.
+        number: index among the questions of the record, from 0.
+        picture_id: id of its image, which several records may share; questions about one image are not independent of
+            each other.
+        category: kind of question; blank if unknown.
+        options: the choices, including the answer; empty for an open question.
+        template: text of the prompt, with ``{question}`` and ``{options}``.
+        masks: masks of the objects that the answer depends on.
+        boxes: boxes of such objects without masks.
 
     """
 
@@ -63,12 +63,12 @@ class ClosedQuestion:
 
     @property
     def name(self) -> str:
-        """What the question is called in a dataset."""
+        """The name of the question in a dataset."""
         return f"{self.record_id}#{self.number}"
 
     @cached_property
     def prompt(self) -> str:
-        """What the model is asked."""
+        """The text that the model is asked."""
         return self._put(self.question, self._listed)
 
     @property
@@ -78,12 +78,12 @@ class ClosedQuestion:
 
     @cached_property
     def question_spans(self) -> tuple[Span, ...]:
-        """Where the bare question stands in the prompt: [start, end) in code points."""
+        """Spans of the bare question in the prompt: [start, end) in code points."""
         return _runs(self._put(_QUESTION_MARK * len(self.question), self._listed), _QUESTION_MARK)
 
     @cached_property
     def options_spans(self) -> tuple[Span, ...]:
-        """Where the options stand in the prompt; nowhere, unless all of them do.
+        """Spans of the options in the prompt; empty unless all options are in it.
 
         The template may list them; if it does not, the question itself may name them ("Is it red or blue?").
         """
@@ -94,7 +94,7 @@ class ClosedQuestion:
         return tuple(sorted(span for spans in found for span in spans)) if all(found) else ()
 
     def regions(self, size_hw: tuple[int, int]) -> BoolArray:
-        """Draw the pixels of each of the O objects that the answer rests on: those with masks, then those with boxes.
+        """Return the pixels of the O objects that the answer depends on: those with masks, then those with boxes.
 
         Args:
             size_hw: height and width of the upright image, px.
@@ -103,7 +103,7 @@ class ClosedQuestion:
             shape (O, H, W).
 
         Raises:
-            UnusableError: ``bad_mask`` of another size than the image's, ``bad_row`` for a box beside it.
+            UnusableError: ``bad_mask`` for a mask of another size than the image, ``bad_row`` for a box outside of it.
 
         """
         for mask in self.masks:
@@ -117,7 +117,7 @@ class ClosedQuestion:
             if not drawn[y, x].size:
                 raise UnusableError(
                     DropReason.BAD_ROW,
-                    f"the box {left:g}, {top:g}, {width:g}, {height:g} (left, top, width, height) has no pixel of a "
+                    f"the box {left:g}, {top:g}, {width:g}, {height:g} (left, top, width, height) is outside of an "
                     f"image of {size_hw} px (height, width)",
                 )
             drawn[y, x] = True
@@ -133,7 +133,7 @@ class ClosedQuestion:
 
 @dataclass(frozen=True)
 class Questions:
-    """All questions of some data, in its order; what cannot be used; and the rows that have the images."""
+    """All questions of a dataset, in its order; the drops; and the rows that have the images."""
 
     items: tuple[ClosedQuestion, ...]
     drops: tuple[Drop, ...]
@@ -156,7 +156,7 @@ class Questions:
 def read_questions(data: Data, template: str) -> Questions:
     """Find the questions of a dataset; no image is read.
 
-    A question rests on the objects that its ``object_ids`` name; where rows have no objects, on none.
+    A question depends on the objects named by its ``object_ids``; if rows have no objects, on none.
 
     Raises:
         SourceError: there is no question.
@@ -178,20 +178,20 @@ def read_questions(data: Data, template: str) -> Questions:
 
 
 def asked(items: Sequence[ClosedQuestion], drops: Sequence[Drop], rows: Rows, identity: DataIdentity) -> Questions:
-    """Put questions together.
+    """Return the questions as one object.
 
     Raises:
-        SourceError: there is none.
+        SourceError: there is no question.
 
     """
     if not items:
         told = f"; the first row: {drops[0].detail}" if drops else ""
-        raise SourceError(f"{identity.name} has no closed question that can be asked{told}")
+        raise SourceError(f"{identity.name} has no usable closed question{told}")
     return Questions(tuple(items), tuple(drops), rows, identity)
 
 
 def _of_row(data: Data, columns: Mapping[str, Any], row: int, first: int, template: str) -> list[ClosedQuestion]:
-    """Read a row's questions; ``first`` of its record were read from other rows."""
+    """Read a row's questions; ``first`` is the number of questions of its record from earlier rows."""
     try:
         masks = {item.id: item.mask for item in objects_of(columns)} if "objects" in columns else {}
         return [
@@ -210,11 +210,11 @@ def _of_row(data: Data, columns: Mapping[str, Any], row: int, first: int, templa
             for number, question in enumerate(questions_of(columns), first)
         ]
     except (AttributeError, LookupError, TypeError, RecordError) as error:
-        raise UnusableError(DropReason.BAD_ROW, f"no questions or objects as ours are: {error!r}") from error
+        raise UnusableError(DropReason.BAD_ROW, f"questions or objects in an unknown format: {error!r}") from error
 
 
 def _known(masks: Mapping[int, Mask | None], object_ids: Sequence[int]) -> tuple[Mask, ...]:
-    """Return the masks of what an answer rests on; none where one is missing, since the rest is another region."""
+    """Return the masks of what an answer depends on; none if one is missing, since the rest is another region."""
     found = [masks[place] for place in object_ids] if masks else []
     return tuple(mask for mask in found if mask is not None) if all(found) else ()
 
@@ -224,6 +224,6 @@ def _runs(text: str, mark: str) -> tuple[Span, ...]:
 
 
 def _occurrences(option: str, text: str, spans: Sequence[Span]) -> list[Span]:
-    """Find an option as whole words, in whichever case, within spans of a text."""
+    """Find an option as whole words, ignoring case, within spans of a text."""
     pattern = re.compile(rf"(?<!\w){re.escape(option)}(?!\w)", re.IGNORECASE)
     return [match.span() for start, end in spans for match in pattern.finditer(text, start, end)]

@@ -1,8 +1,8 @@
-"""The end of a prompt run again with edges blocked, for many blocks at once. Owns what is computed and what is not.
+"""Run the end of a prompt again with edges blocked, for many blocks at once. Owns what is computed and what is reused.
 
 Rows before the first that can change are taken from the pass over the prompt as keys and values. All blocks go through
-the decoder as one batch, each from the first of its layers on: below it nothing differs from the prompt itself, which
-is the batch's first row; the others branch off from its hidden states.
+the decoder as one batch, each from the first of its layers on: below it nothing differs from the unblocked prompt,
+which is the batch's first row; the others branch off from its hidden states.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from datasetkit.hi_scoring.interventions.prompt_pass import PromptPass, logits_o
 def rerun_blocked(
     model: Any, prompt: PromptPass, first: int, blocks: Sequence[Block], heads: Tensor | None = None
 ) -> Tensor:
-    """Compute the last row's logits with nothing blocked, and with each of the blocks.
+    """Return the last row's logits with nothing blocked, and with each of the blocks.
 
     Args:
-        model: as it was when it read the prompt.
-        prompt: what it read.
+        model: the model, unchanged since it read the prompt.
+        prompt: the pass over the prompt.
         first: the first row that any of the blocks can change; see :meth:`PromptPass.first_affected`.
-        blocks: in the order of the layers where they begin; at least one.
-        heads: of which heads edges are blocked, shape (layers, H), bool; None for all.
+        blocks: at least one, in the order of the layers where they begin.
+        heads: the heads whose edges are blocked, shape (layers, H), bool; None for all.
 
     Returns:
-        shape (1 + blocks, V), float32: of the prompt itself, then of each block. In short types, whose rounding depends
-        on what is computed together, blocks compare to the first rather than to the pass over the whole prompt.
+        shape (1 + blocks, V), float32: for the unblocked prompt, then for each block. In short types, where rounding
+        depends on the batch, compare blocks with the first row rather than with the pass over the whole prompt.
 
     Raises:
-        ModelError: a query would be left without a key, or the image's tokens would have to be read again by a model
-            that adds features of the image between its layers.
+        ModelError: a query would be left without a key, or image tokens would have to be computed again in a model that
+            adds image features between its layers.
 
     """
     nothing = Block(Edges(torch.empty(0, dtype=torch.int64), torch.empty(0, len(prompt), dtype=torch.bool)), (0, 0))
@@ -51,7 +51,7 @@ def rerun_blocked(
 
 @contextmanager
 def _branching(decoder: Any, starts: Sequence[int]) -> Iterator[None]:
-    """Let copies branch off from the batch's first row at the layers where they begin to differ, given in order."""
+    """Branch copies off from the batch's first row at the layers where they begin to differ, given in order."""
 
     def brancher(count: int) -> Any:
         def branch(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -68,13 +68,13 @@ def _branching(decoder: Any, starts: Sequence[int]) -> Iterator[None]:
 
 
 def _rest(prompt: PromptPass, first: int) -> dict[str, Any]:
-    """Give the decoder's arguments for the rows from the first on."""
+    """Return the decoder's arguments for the rows from the first on."""
     arguments = dict(prompt.arguments)
     imaged = arguments.pop("visual_pos_masks", None)
     arguments.pop("deepstack_visual_embeds", None)
     if imaged is not None and imaged[:, first:].any():
         raise ModelError(
-            "image tokens would have to be read again, and this model adds features of the image between its layers; "
+            "image tokens would have to be computed again, and this model adds image features between its layers; "
             "choose flows that lead to tokens after the image"
         )
     arguments["inputs_embeds"] = arguments["inputs_embeds"][:, first:]
@@ -88,14 +88,14 @@ def _rest(prompt: PromptPass, first: int) -> dict[str, Any]:
 
 
 def _mask_of(mask: Any, first: int) -> Any:
-    """Cut rows out of what the decoder was given as its mask: one, several by the kind of layer, or none."""
+    """Slice rows from the decoder's mask: one mask, several by the kind of layer, or none."""
     if isinstance(mask, Mapping):
         return {kind: _mask_of(one, first) for kind, one in mask.items()}
     return mask if mask is None or mask.ndim < 4 else mask[:, :, first:]
 
 
 class _SharedPrefix(DynamicLayer):
-    """Keys and values of one layer that all rows of a batch share; what comes after them is not kept."""
+    """Keys and values of one layer that all rows of a batch share; later ones are not kept."""
 
     def __init__(self, keys: Tensor, values: Tensor) -> None:
         super().__init__()
@@ -103,6 +103,6 @@ class _SharedPrefix(DynamicLayer):
         self.keys, self.values = self._shared = keys, values
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Set them before those of each row."""
+        """Return the shared keys and values followed by those of each row."""
         keys, values = (part.expand(len(key_states), -1, -1, -1) for part in self._shared)
         return torch.cat([keys, key_states], dim=2), torch.cat([values, value_states], dim=2)

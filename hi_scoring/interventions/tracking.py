@@ -1,8 +1,8 @@
-"""Answer tracking: how probable an answer is by what each layer has made of the last prompt token. Owns its reading.
+"""Answer tracking: an answer's probability read from the last prompt token after each layer. Owns how it is read.
 
 Zhang et al., "Cross-modal Information Flow in Multimodal Large Language Models" (arXiv 2411.18620), read hidden states
-without the final norm, but for those of the last layer, which transformers gives with it; so their curves jump there.
-With the norm everywhere all layers are read alike.
+without the final norm, except those of the last layer, which transformers returns with it; so their curves jump there.
+With the norm at every layer, all layers are read in the same way.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ TRACKED = ("answer", "Answer", "false option", "False option")
 
 
 def track(model: Any, prompt: PromptPass, tokens: Sequence[int | None], *, final_norm: bool) -> Tensor:
-    """Read the probability of tokens at every layer.
+    """Return the probability of tokens at every layer.
 
     Args:
-        model: that read the prompt.
-        prompt: what it read.
-        tokens: T of them; None for one that there is not.
-        final_norm: whether all layers are read through it; if not, the last alone is, as in the reference.
+        model: the model that read the prompt.
+        prompt: the pass over the prompt.
+        tokens: T token ids; None for one that does not exist.
+        final_norm: whether all layers are read through it; if not, only the last one is, as in the reference.
 
     Returns:
-        shape (layers + 1, T), float64, from what the first layer is given to what the last one gives; NaN for None.
+        shape (layers + 1, T), float64, from the input of the first layer to the output of the last one; NaN for None.
 
     """
     normed = norm_of(model)(prompt.hidden)
@@ -40,6 +40,6 @@ def track(model: Any, prompt: PromptPass, tokens: Sequence[int | None], *, final
 
 
 def tracked_tokens(dialogue: Dialogue, written: str, answer: str, false_option: str | None) -> tuple[int | None, ...]:
-    """Give the first token of each of ``TRACKED``, as a response that follows a prompt."""
+    """Return the first token of each of ``TRACKED``, as a response that follows a prompt."""
     texts = [text for one in (answer, false_option) for text in ((one, one and one.capitalize()))]
     return tuple(dialogue.first_token(written, text) if text else None for text in texts)

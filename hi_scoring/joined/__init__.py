@@ -1,1 +1,1 @@
-"""Results of one model joined: which claims of the papers hold for it. Owns the verdicts and the page about them."""
+"""Joint report on one model: which claims of the papers hold for it. Owns the verdicts and their page."""

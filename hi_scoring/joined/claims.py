@@ -1,7 +1,7 @@
-"""What a model's results say of each claim of the papers. Owns the answers and their grounds.
+"""Check each claim of the papers against a model's results. Owns the answers and their reasons.
 
-A claim speaks of heads or layers chosen by a certain score; results of others do not test it. What no folder tested is
-"not measured"; what was tested and may be chance, or points both ways, is "cannot be told".
+A claim is about heads or layers chosen by a certain score; results for other scores do not test it. A claim that no
+folder tested is "not measured"; a claim whose results may be chance, or point both ways, is "cannot be told".
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ from datasetkit.hi_scoring.sparse.coverage import DenseReason
 from datasetkit.hi_scoring.sparse.folder import Sparsity
 from datasetkit.hi_scoring.statistics import FAILS, HOLDS, LEVEL, NOT_MEASURED, OPEN, Interval, answer_of
 
-# What loss is judged by, named beforehand: of many metrics, one loses by chance.
+# Metrics that losses are judged by, named beforehand: of many metrics, one loses by chance.
 _JUDGED = ("accuracy", "cider")
-# Share of the work that must have been sparse to tell anything of it.
+# Share of the work that must have been sparse for a test of the claim.
 _ENOUGH_SPARSE = 0.5
-# What a folder says of a claim: which, the answer, and the grounds.
+# The result of a folder for a claim: the claim, the answer, and the reason.
 _Said = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of a paper, and what was found of it.
+    """A claim of a paper, and the result for it.
 
     Args:
         answer: ``holds``, ``does not hold``, ``cannot be told`` or ``not measured``.
-        folder: name of the folder that they come from; blank where nothing was measured.
-        rule: what decides the answer.
+        folder: name of the folder that the answer comes from; blank if nothing was measured.
+        rule: the rule that decides the answer.
 
     """
 
@@ -63,11 +63,11 @@ class Claim:
 
 
 def claims(folders: Sequence[ResultFolder]) -> list[Claim]:
-    """Hold every claim against every folder that has something to say of it; each claim is told of at least once."""
+    """Check every claim against every folder that tests it; each claim is listed at least once."""
     found = [(folder.name, *said) for folder in folders for said in _said_by(folder)]
     rows = []
     for held in HELD:
-        why = f"No folder that was given says anything of it: `{held.command}` would."
+        why = f"None of the given folders tests it; run `{held.command}`."
         said = [one for one in found if one[1] == held.claim] or [("", held.claim, NOT_MEASURED, why)]
         rows += [Claim(claim, held.paper, answer, why, folder, held.rule) for folder, claim, answer, why in said]
     return rows
@@ -92,7 +92,7 @@ def _of_tuning(found: ComparisonResult, description: Mapping[str, Any]) -> Itera
         if _scored(by) == "hi" and one.verdict.group.startswith("top-layers:"):
             yield TUNING, one.verdict.answer, f"Ranked by {by}. {one.sentence}"
         else:
-            why = f"{one.verdict.group} was ranked by {by}; the claim is of layers ranked by HI."
+            why = f"{one.verdict.group} was ranked by {by}; the claim is about layers ranked by HI."
             yield TUNING, NOT_MEASURED, why
     if not concluded:
         yield TUNING, NOT_MEASURED, no_conclusion(found)
@@ -108,15 +108,15 @@ def _of_ablations(found: Ablations) -> Iterator[_Said]:
         rows = contrasts[(contrasts["ranking"] == verdict.ranking) & (contrasts["metric"] == verdict.metric)]
         why = (
             f"Ranked by {verdict.ranking}, on {samples}, judged by “{find_metric(verdict.metric).label}”: of "
-            f"{counted(verdict.tested, 'contrast')} with random heads {verdict.worse:,} are to the worse, beyond the "
-            f"noise of samples and the spread of random sets, and {verdict.better:,} to the better (Holm)."
+            f"{counted(verdict.tested, 'contrast')} with random heads {verdict.worse:,} are worse, beyond the "
+            f"noise of samples and the spread of random sets, and {verdict.better:,} better (Holm)."
         )
         answer = verdict.answer if verdict.tested else NOT_MEASURED
         yield claim, answer, f"{why}{_surest(rows, found.curves)}"
 
 
 def _surest(rows: pd.DataFrame, curves: pd.DataFrame) -> str:
-    """Tell the contrast of the lowest p-value; of equal ones, the one of most heads."""
+    """Describe the contrast with the lowest p-value; of equal ones, the one with the most heads."""
     tested = rows[rows["p_holm"].notna()]
     if tested.empty:
         return ""
@@ -124,10 +124,10 @@ def _surest(rows: pd.DataFrame, curves: pd.DataFrame) -> str:
     place = ["ranking", "mode", "heads", "metric"]
     [lowest] = curves[(curves[place] == row[place]).all(axis=1) & (curves["rule"] == "bottom")]["shift"]
     return (
-        f" The surest: {row['mode']} ablation of {counted(int(row['heads']), 'head')} changes "
-        f"“{find_metric(row['metric']).label}” by {signed(row['top'])}, of random ones by {signed(row['random'])} "
-        f"(difference {signed(row['difference'])}, 95 % {interval(row['low'], row['high'])}), of the "
-        f"lowest by {signed(lowest)}."
+        f" The clearest: {row['mode']} ablation of {counted(int(row['heads']), 'head')} changes "
+        f"“{find_metric(row['metric']).label}” by {signed(row['top'])}, of random heads by {signed(row['random'])} "
+        f"(difference {signed(row['difference'])}, 95 % {interval(row['low'], row['high'])}), of "
+        f"the lowest heads by {signed(lowest)}."
     )
 
 
@@ -145,38 +145,38 @@ def _of_sparsity(found: Sparsity) -> Iterator[_Said]:
 
 
 def _untested(found: Sparsity, sparse: float) -> str:
-    """Say why a run does not test what is claimed of CoRe heads; blank where it does."""
+    """Return why a run does not test the claims about CoRe heads; blank if it does."""
     by = found.plan.chosen["by"]
     if _scored(by) != "ram":
-        return f"Heads were kept by {by}; CoRe heads are those of the highest RAM."
+        return f"Heads were kept by {by}; CoRe heads are those with the highest RAM."
     if sparse >= _ENOUGH_SPARSE:
         return ""
     told = "; ".join(
         f"{count:,}: {DenseReason(reason).explanation}" for reason, count in found.dense_by_reason.most_common()
     )
-    return f"Of layers of prompts {percent(sparse)} were sparse, too few to tell. What stayed dense: {told or 'all'}."
+    return f"Of layers of prompts {percent(sparse)} were sparse, too few for a test. Dense were: {told or 'all'}."
 
 
 def _scored(by: str) -> str:
-    """Give the score of a ranking SCORE:POSITIONS."""
+    """Return the score of a ranking SCORE:POSITIONS."""
     return by.partition(":")[0]
 
 
 def _fast(costs: Mapping[Hashable, Any], dense: Mapping[Hashable, Any], quality: pd.DataFrame, kept: str) -> _Said:
     speed = (
         f"{costs['speedup']:.2f} times as fast to the first token (median of {counted(int(costs['n']), 'prompt')}, "
-        f"95 % {costs['speedup_low']:.2f} to {costs['speedup_high']:.2f}; dense beside itself "
+        f"95 % {costs['speedup_low']:.2f} to {costs['speedup_high']:.2f}; dense against itself "
         f"{dense['speedup_low']:.2f} to {dense['speedup_high']:.2f})"
     )
     rows = quality[(quality["group"] == CORE) & (quality["against"] == DENSE) & quality["metric"].isin(_JUDGED)]
     losses = rows[rows["loss_low"].notna()]
     if losses.empty:
-        return FAST, OPEN, f"It is {speed}; neither answers nor descriptions tell a loss. {kept}"
+        return FAST, OPEN, f"It is {speed}; neither answers nor descriptions show a loss. {kept}"
     told = ", ".join(
         f"“{find_metric(row['metric']).label}” {number(row['loss'])} ({interval(row['loss_low'], row['loss_high'])})"
         for row in losses.to_dict("records")
     )
-    why = f"It is {speed}. Lost of what the dense model has, with 95 % bounds to either side: {told}. {kept}"
+    why = f"It is {speed}. Losses relative to the dense model, with 95 % bounds on either side: {told}. {kept}"
     answer = OPEN
     if costs["speedup_high"] < 1 or (losses["loss_low"] > LITTLE).any():
         answer = FAILS
@@ -204,13 +204,13 @@ def _of_knockouts(found: Knockouts) -> Iterator[_Said]:
     measured, heads = flow_contrasts(found), found.facts["options"]["heads"]
     if measured is None or heads is not None:
         needed = ", ".join((IMAGE_QUESTION, IMAGE_LAST, QUESTION_LAST))
-        why = f"It takes the flows {needed} blocked in the same questions, by windows that differ."
+        why = f"The test needs the flows {needed} blocked in the same questions, with windows that differ."
         if heads is not None:
-            why = f"Flows were blocked in {counted(len(heads), 'chosen head')} only; the claim is of all heads."
+            why = f"Flows were blocked in {counted(len(heads), 'chosen head')} only; the claim is about all heads."
         yield from ((claim, NOT_MEASURED, why) for claim in (LOWER, THEN, LITTLE_LAST))
         return
     lower, later, questions = measured.lower, measured.later, counted(measured.questions, "question")
-    control = " It is of the flow alone: random edges to the question would mostly be the flow's own."
+    control = " No control was subtracted: most random edges to the question would belong to the flow."
     why = (
         "Blocked in the lower half of the layers, it costs the answer's probability "
         f"{_percent(lower)} percentage points more than in the upper half, on {questions}."
@@ -223,7 +223,7 @@ def _of_knockouts(found: Knockouts) -> Iterator[_Said]:
         f"around layer {second}: {later.value:+.0f} layers (95 % {later.low:+.0f} to {later.high:+.0f}), on "
         f"{questions}."
     )
-    # Where both surely cost most around the same layer, neither comes after the other.
+    # If both clearly cost most around the same layer, neither comes after the other.
     yield THEN, FAILS if later.high <= 0 else _answer(later), why
     yield _little_last(measured, questions)
 
@@ -242,7 +242,7 @@ def _little_last(measured: FlowContrasts, questions: str) -> _Said:
 
 
 def _answer(one: Interval) -> str:
-    """Tell on which side of 0 the interval lies; above it, the claim holds."""
+    """Return the answer by the side of 0 where the interval is; above 0, the claim holds."""
     return HOLDS if one.low > 0 else FAILS if one.high < 0 else OPEN
 
 

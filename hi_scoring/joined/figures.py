@@ -1,4 +1,4 @@
-"""Plots of knockouts, ablations and sparse prefill. Owns their look; equal results, equal bytes."""
+"""Plots of knockouts, ablations and sparse prefill. Owns their style; equal results give equal bytes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MIB = 2**20
 
 
 def knockout_curves(found: Knockouts) -> bytes:
-    """Draw the change of the answer's probability over layers beside the control; a panel for each flow; PNG."""
+    """Draw the change of the answer's probability over layers with the control; one panel per flow; PNG."""
     curves = found.tables.curves
     every = curves[curves["category"] == ALL]
     flows = list(dict.fromkeys(every["flow"]))
@@ -54,17 +54,17 @@ def knockout_curves(found: Knockouts) -> bytes:
 
 
 def tracking_curves(found: Knockouts) -> bytes:
-    """Draw the probability of the answer's first token after each layer, read with the final norm and without; PNG."""
+    """Draw the probability of the answer's first token after each layer, with and without the final norm; PNG."""
     curves = found.tables.tracking_curves
     every = curves[curves["category"] == ALL]
     colours = dict(zip(TRACKED, (INK, "#6fa1cf", CONTRARY, "#e0a77f"), strict=True))
-    # Capitalised tokens may be the very same: dashed, both are seen.
+    # Capitalised tokens may be identical: with dashed lines, both are visible.
     lines = dict(zip(TRACKED, ("-", "--", "-", "--"), strict=True))
 
     def draw() -> Figure:
         figure, grid = _grid(2, 3.2)
         for axes, column, title in zip(
-            grid, ("p", "p_unnormed"), ("with the final norm", "without, but for the last layer"), strict=True
+            grid, ("p", "p_unnormed"), ("with the final norm", "without, except after the last layer"), strict=True
         ):
             for token in (name for name in TRACKED if name in set(every["token"])):
                 part = every[every["token"] == token].assign(after=lambda rows: rows["layer"] - 1)
@@ -83,13 +83,13 @@ def tracking_curves(found: Knockouts) -> bytes:
 
 
 def dosed(found: Ablations) -> list[str]:
-    """Name the metrics whose dose curves are drawn: those of answers, or the first two where nothing was asked."""
+    """Return the metrics whose dose curves are drawn: those of answers, or the first two if there are no questions."""
     there = set(found.curves["metric"])
     return [name for name in DOSED if name in there] or [name for name in METRICS if name in there][: len(DOSED)]
 
 
 def dose_curves(found: Ablations, metric: str) -> bytes:
-    """Draw a metric over numbers of heads taken out: top, bottom, random; a panel for each ranking and mode; PNG."""
+    """Draw a metric over numbers of ablated heads: top, bottom, random; one panel per ranking and mode; PNG."""
     curves = found.curves[found.curves["draw"].isna() & (found.curves["metric"] == metric)]
     rankings, modes = curves["ranking"].unique(), curves["mode"].unique()
     places = list(product(rankings, modes))
@@ -105,7 +105,7 @@ def dose_curves(found: Ablations, metric: str) -> bytes:
             sure = tested[(tested["ranking"] == ranking) & (tested["mode"] == mode) & (tested["p_holm"] < LEVEL)]
             axes.scatter(sure["heads"], sure["top"], s=90, facecolors="none", edgecolors="black", zorder=4)
             axes.set_title(fill(f"{ranking}, {mode}", _TITLE_CHARACTERS))
-            axes.set_xlabel(f"heads taken out, of {round(part['heads'].iloc[0] / part['share'].iloc[0]):,}")
+            axes.set_xlabel(f"ablated heads, of {round(part['heads'].iloc[0] / part['share'].iloc[0]):,}")
             axes.set_ylabel("shift")
             axes.set_xticks(sorted(part["heads"].unique()))
         _legend(figure, grid[0])
@@ -115,7 +115,7 @@ def dose_curves(found: Ablations, metric: str) -> bytes:
 
 
 def sparsity_bars(found: Sparsity) -> bytes:
-    """Draw speed, memory (where it was seen) and quality of dense, CoRe and random heads, with intervals; PNG."""
+    """Draw speed, memory (if measurable) and quality of dense, CoRe and random heads, with intervals; PNG."""
     costs, quality = found.costs.set_index("group"), found.quality
     groups = [group for group in _KEPT if group in costs.index]
     metrics = [name for name in METRICS if name in set(quality["metric"])]
@@ -130,11 +130,11 @@ def sparsity_bars(found: Sparsity) -> bytes:
         grid[0].set_title("times as fast to the first token")
         if has_memory:
             _bars(grid[1], groups, peak, peak, peak)
-            grid[1].set_title("peak of memory, MiB")
+            grid[1].set_title("peak memory, MiB")
         for axes, metric in zip(grid[1 + has_memory :], metrics, strict=True):
             rows = against.loc[[(metric, group) for group in groups]]
             before = rows["figure"].iloc[0]
-            # The dense model's own figure has no interval: changes from it have.
+            # The dense model's figure has no interval; changes from it have one.
             low, high = (before + rows[end].fillna(0.0) for end in ("low", "high"))
             _bars(axes, groups, rows["figure"], low, high)
             axes.axvline(before, color=_LINE, linewidth=1, linestyle="--", zorder=3)
@@ -145,7 +145,7 @@ def sparsity_bars(found: Sparsity) -> bytes:
 
 
 def _grid(count: int, height: float, *, is_shared: bool = False) -> tuple[Figure, list[Axes]]:
-    """Make a figure of panels, as many abreast as a page has room for."""
+    """Return a figure of panels, as many per row as a page has room for."""
     width = WIDTH_IN / _ABREAST * min(_ABREAST, count)
     return panels(count, _ABREAST, width, height, 0.4, sharey=is_shared)
 

@@ -1,7 +1,7 @@
-"""Where information flows, in single numbers. Owns what is compared of knockout curves, each by one interval.
+"""Contrasts of information flow as single numbers. Owns what is compared in knockout curves, each with one interval.
 
-Curves have a point a layer; a claim that picks the best of many points finds one by chance. So each claim is one
-number of the mean curves, and draws of images, with all of their questions, carry all of them through.
+Curves have one point per layer; a claim that picks the best of many points finds one by chance. So each claim is one
+number computed from the mean curves, and is resampled over images with all of their questions.
 """
 
 from __future__ import annotations
@@ -22,19 +22,18 @@ _FLOWS = (IMAGE_QUESTION, IMAGE_LAST, QUESTION_LAST)
 
 @dataclass(frozen=True)
 class FlowContrasts:
-    """What the curves say of the claims; above 0 where a claim holds. Intervals are of 95 %, over images.
+    """Contrasts for the claims; above 0 where a claim holds. Intervals are 95 %, over images.
 
     Args:
-        questions: in which all three flows were blocked.
-        largest: largest loss of image -> question, image -> last and question -> last over layers, points of percent.
+        questions: number of questions in which all three flows were blocked.
+        largest: largest loss of image -> question, image -> last and question -> last over layers, percentage points.
         peaks: the layers of these losses.
-        has_control: whether ``lower`` is beyond the control; else, where any of the questions has none, it is of the
-            flow alone.
+        has_control: whether the control was subtracted in ``lower``; it is not if any of the questions has none.
         lower: how much more a question's answer loses when the image does not reach the question in the lower half of
-            the layers than in the upper, in points of percent.
+            the layers than in the upper, in percentage points.
         later: how many layers higher question -> last costs most than image -> question does.
-        less_than_to_question: largest loss of image -> question less that of image -> last, in points of percent.
-        less_than_of_question: the same of question -> last.
+        less_than_to_question: largest loss of image -> question minus that of image -> last, in percentage points.
+        less_than_of_question: the same for question -> last.
 
     """
 
@@ -49,7 +48,7 @@ class FlowContrasts:
 
 
 def flow_contrasts(found: Knockouts) -> FlowContrasts | None:
-    """Compare the flows; None where one of the three is missing, or every window holds all layers."""
+    """Compare the flows; return None if one of the three is missing, or every window covers all layers."""
     table = found.tables.knockout.to_pandas()
     table = table[table["flow"].isin(_FLOWS)]
     layers = table["layer"].nunique()
@@ -80,7 +79,7 @@ def _estimated(curves: FloatArray, images: Sequence[str]) -> list[Interval]:
     sums = by_image(curves.reshape(len(curves), -1), images)
 
     def numbers(drawn: FloatArray) -> FloatArray:
-        """Give the four numbers of each draw's mean curves, (draws, 4)."""
+        """Return the four numbers for each draw's mean curves, (draws, 4)."""
         mean = ratio(drawn.reshape(-1, rows * layers, 2)).reshape(-1, rows, layers)
         to_question, to_last, of_question, control = (mean[:, row] for row in range(rows))
         beyond, half = to_question - control, layers // 2
@@ -92,6 +91,6 @@ def _estimated(curves: FloatArray, images: Sequence[str]) -> list[Interval]:
     [values] = numbers(sums.mean(axis=0))
     if len(sums) < 2:
         return [Interval(float(value), np.nan, np.nan) for value in values]
-    # As one column, so that each draw is reduced whole.
+    # As one column, so that each draw is reduced as a whole.
     low, high = bootstrap_interval(sums.reshape(len(sums), 1, -1), reduce=numbers)
     return [Interval(*map(float, one)) for one in zip(values, low, high, strict=True)]

@@ -1,4 +1,4 @@
-"""Folders of results, whichever command wrote them. Owns how they are told apart, and that they are of one model."""
+"""Folders of results from any command. Owns how commands are recognised, and that all folders belong to one model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from datasetkit.hi_scoring.scores.results import HeadScores
 from datasetkit.hi_scoring.sparse.folder import Sparsity
 
 Results = HeadScores | Knockouts | Ablations | Sparsity | ComparisonResult
-# In the order of the page.
+# In the order of sections on the page.
 _LOADERS: Mapping[str, Callable[[Path], Results]] = {
     "datasetkit score": HeadScores.load,
     "datasetkit knockout": Knockouts.load,
@@ -31,7 +31,7 @@ _LOADERS: Mapping[str, Callable[[Path], Results]] = {
 
 
 class _Note(Facts):
-    """What a command noted of its folder, as far as a report reads it."""
+    """The note of a command in its folder, as far as a report reads it."""
 
     made_by: str
     model: ModelFacts
@@ -39,19 +39,19 @@ class _Note(Facts):
 
 
 class _RankedBy(Facts):
-    """What heads were ranked by."""
+    """The score that heads were ranked by."""
 
     by: str = ""
 
 
 @dataclass(frozen=True, eq=False)
 class ResultFolder:
-    """What one command found.
+    """Results of one command.
 
     Args:
-        name: of the folder, with as much of the way to it as tells it from the others.
-        command: that made it, such as ``datasetkit score``.
-        description: what decided them, as the command noted it; plain JSON values.
+        name: name of the folder, with as many parent folders as are needed to distinguish it from the others.
+        command: the command that made it, such as ``datasetkit score``.
+        description: everything that decides the results, as noted by the command; plain JSON values.
 
     """
 
@@ -63,14 +63,14 @@ class ResultFolder:
 
 
 def read_folders(folders: Sequence[Path]) -> list[ResultFolder]:
-    """Read folders of one model's results; those of one command stay in the order that they were given in.
+    """Read folders with results of one model; folders of one command keep their order.
 
     Args:
         folders: at least one, each once.
 
     Raises:
         BuiltFolderError: a folder holds no results of a known command, or unfinished ones.
-        RecipeError: no folder was given, one twice, or folders of different models.
+        RecipeError: no folder was given, a folder was given twice, or folders belong to different models.
 
     """
     if not folders:
@@ -83,7 +83,7 @@ def read_folders(folders: Sequence[Path]) -> list[ResultFolder]:
     for folder, model in zip(folders, models, strict=True):
         if _weights(model) != _weights(models[0]):
             raise RecipeError(
-                f"{folders[0]} is of {_told(models[0])}, {folder} is of {_told(model)}; a report is of one model"
+                f"{folders[0]} is about {_told(models[0])}, {folder} about {_told(model)}; a report covers one model"
             )
     found = [
         ResultFolder(name, note["made_by"], model, note, _LOADERS[note["made_by"]](folder))
@@ -94,7 +94,7 @@ def read_folders(folders: Sequence[Path]) -> list[ResultFolder]:
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
-    """Give the last parts of paths, as many as tell all apart."""
+    """Return the last parts of paths, as many as are needed to distinguish them."""
     ways = [folder.resolve().parts for folder in folders]
     for count in range(1, max(map(len, ways)) + 1):
         names = ["/".join(way[-count:]) for way in ways]
@@ -104,11 +104,11 @@ def _names(folders: Sequence[Path]) -> list[str]:
 
 
 def _note(folder: Path) -> dict[str, Any]:
-    """Read what a command noted of its folder."""
+    """Read the note of a command in its folder."""
     again = f"give folders that {', '.join(f'`{command}`' for command in _LOADERS)} wrote"
     note = read_facts(folder / RUN_NAME, _Note, "results", again)
     if note["made_by"] not in _LOADERS:
-        raise BuiltFolderError(f"{folder} holds no results that a report shows; {again}")
+        raise BuiltFolderError(f"{folder} holds no results that a report can show; {again}")
     return note
 
 
@@ -118,7 +118,7 @@ def _model(note: Mapping[str, Any]) -> ModelIdentity:
 
 
 def _weights(model: ModelIdentity) -> tuple[str | None, str | None]:
-    """Give what tells models apart; two names may stand for the same weights."""
+    """Return what distinguishes models; two names may stand for the same weights."""
     return model.revision, model.sha256
 
 

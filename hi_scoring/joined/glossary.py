@@ -1,4 +1,4 @@
-"""What the names on the joined page mean, for a reader who has nothing but the page. Owns these words."""
+"""Explanations of the names on the joint page, for a reader who only has the page. Owns these texts."""
 
 from __future__ import annotations
 
@@ -11,36 +11,37 @@ from datasetkit.hi_scoring.scores.report.glossary import POSITIONS
 from datasetkit.hi_scoring.sparse.folder import Sparsity
 
 _HEADS = {
-    "HI": "Head Impact: overlap (IoU) of the image tokens that a head looks at with those of a key object, from 0 to 1",
+    "HI": "Head Impact: overlap (IoU) of a head's most attended image tokens with those of a key object, from 0 to 1",
     "RAM": "Retrieval Attention Mass: share of a head's attention, on image and text, that is on key objects' tokens",
-    "CoRe heads": "the heads of the highest RAM, 5 % of all unless said otherwise",
+    "CoRe heads": "the heads with the highest RAM, 5 % of all unless stated otherwise",
     "key objects": "objects of the image that its description, or the question, names",
     "score:positions": "which score ranks heads, and of whose attention",
 }
 _KNOCKOUT = {
-    "flow A -> B": "what tokens B take from tokens A directly: the attention from B to A, in all heads. Blocked, these "
-    "edges are hidden in a window of layers; all else stays. Only the tokens below and after them can carry it on",
+    "flow A -> B": "direct information flow from tokens A to tokens B: the attention from B to A, in all heads. "
+    "When blocked, these edges are hidden in a window of layers; everything else stays, so information can only pass "
+    "through other tokens",
     "image, key object, question, options, last": "tokens of the image, of the objects that the question names, of "
     "the question's words, of its options, and the last token of the prompt, from which the answer is read",
     "control": "as many edges to the same tokens, drawn at random",
-    "change": "of the probability of the first token of the model's own answer, in percent of what it was",
+    "change": "of the probability of the first token of the model's answer, in percent of its unblocked value",
 }
 _ABLATION = {
-    "zero, mean, resample": "what stands in for a head's output: nothing, its mean over the data, or its output for "
+    "zero, mean, resample": "the replacement of a head's output: zeros, its mean over the data, or its output for "
     "another image",
-    "top, bottom, random": "heads of the highest and of the lowest score, and sets drawn at random with as many heads "
-    "in each layer as the top ones",
+    "top, bottom, random": "heads with the highest and with the lowest score, and sets drawn at random with as many "
+    "heads in each layer as the top ones",
 }
 _SPARSE = {
     "dense, core, random": "the model as it is; full attention kept by the CoRe heads; kept by as many random heads of "
     "the same layers. The other heads see text, the first tokens and a window",
-    "times as fast": "seconds to the first token, dense over sparse, of each prompt in turns; dense beside itself "
+    "times as fast": "seconds to the first token, dense over sparse, of each prompt in turns; dense against itself "
     "shows how much times vary",
 }
 
 
 def explained(folders: Sequence[ResultFolder]) -> list[tuple[str, str]]:
-    """Say of each name that the folders' sections use what it is."""
+    """Return an explanation for each name that the folders' sections use."""
     return [
         *_HEADS.items(),
         ("positions", "; ".join(f"{name}: {what}" for name, what in POSITIONS.items())),

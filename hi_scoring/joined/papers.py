@@ -1,19 +1,19 @@
-"""Claims of the papers. Owns their words, whose they are, and the rule by which each is held against results.
+"""Claims of the papers. Owns their wording, their source, and the rule by which each is checked against results.
 
-How a claim is made a number is our reading of the papers.
+How a claim is turned into a number is our reading of the papers.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-# Share of what the dense model has that may be lost.
+# Largest loss that counts as small, as a share of the dense model's figure.
 LITTLE = 0.05
-TUNING = "Tuning the layers of the highest HI shifts the model more than tuning as many others"
-RAM = "Ablating the heads of the highest RAM hurts more than ablating random heads of the same layers"
-HI = "Ablating the heads of the highest HI hurts more than ablating random heads of the same layers"
-FAST = "With the CoRe heads kept full, sparse prefill is faster at little loss"
-BETTER = "With the CoRe heads kept full it loses less than with as many random heads"
+TUNING = "Tuning the layers with the highest HI shifts the model more than tuning as many others"
+RAM = "Ablating the heads with the highest RAM hurts more than ablating random heads of the same layers"
+HI = "Ablating the heads with the highest HI hurts more than ablating random heads of the same layers"
+FAST = "With full attention in the CoRe heads, sparse prefill is faster at little loss"
+BETTER = "With full attention in the CoRe heads it loses less than with as many random heads"
 LOWER = "The image flows to the question in lower layers rather than in higher ones"
 THEN = "The question flows to the last position in higher layers than the image to the question"
 LITTLE_LAST = "The image flows to the last position less than to the question, and less than the question does"
@@ -21,15 +21,15 @@ _TUNE_PAPER = "Sergeev & Kotelnikov, arXiv 2511.23375"
 _CORE_PAPER = "Sun et al., arXiv 2606.05843"
 _FLOW_PAPER = "Zhang et al., arXiv 2411.18620"
 _ABLATION_RULE = (
-    "Holds where some number of top heads costs more of the probability of the right answer (CIDEr where nothing was "
-    "asked) than random sets do, beyond their spread and the noise of samples, and none costs less; does not hold "
+    "Holds where some number of top heads costs more of the probability of the right answer (CIDEr without "
+    "questions) than random sets do, beyond their spread and the noise of samples, and none costs less; does not hold "
     "where some costs less, and at least as many as cost more."
 )
 
 
 @dataclass(frozen=True)
 class Held:
-    """A claim that results are held against: whose it is, what measures it, and the rule that decides it."""
+    """A claim to check against results: its source, the command that measures it, and the rule that decides it."""
 
     claim: str
     paper: str
@@ -51,8 +51,8 @@ HELD = (
         FAST,
         _CORE_PAPER,
         "datasetkit sparsify",
-        f"Holds where it is surely faster, also than dense beside itself, and surely loses at most {LITTLE:.0%} of "
-        "right answers and of CIDEr; does not hold where it is surely slower or surely loses more.",
+        "Holds where it is significantly faster, also than dense against itself, and its losses of right answers and "
+        f"of CIDEr are significantly below {LITTLE:.0%}; does not hold where it is significantly slower or loses more.",
     ),
     Held(
         BETTER,

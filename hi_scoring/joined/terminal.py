@@ -17,7 +17,7 @@ from datasetkit.hi_scoring.report.tables import plain_table
 
 @dataclass(frozen=True, repr=False)
 class JoinedReport(Result):
-    """A page about all results of a model, and what was found of each claim of the papers."""
+    """A page about all results of a model, and the verdict on each claim of the papers."""
 
     page: Path
     claims: Sequence[Claim]
@@ -31,7 +31,7 @@ class JoinedReport(Result):
 
 
 def claims_table(claims: Sequence[Claim]) -> Table:
-    """Give what ``datasetkit report`` ends with: a row for each claim; the grounds are on the page, and below each."""
+    """Return the table that ``datasetkit report`` prints last: one row per claim, with the reason below it."""
     table = plain_table("claims of the papers")
     table.add_column("here", no_wrap=True)
     table.add_column("claim, and why", overflow="fold")

@@ -1,1 +1,1 @@
-"""A model as it is asked: loaded by its name, given images and text, and made to write."""
+"""Models in use: loaded by name, prompted with images and text, and run to generate text."""

@@ -1,6 +1,6 @@
-"""An image, a prompt and a response, as a model is given them. Owns where a response stands among the tokens.
+"""An image, a prompt and a response as a model's input. Owns where a response is among the tokens.
 
-The response follows its prompt at once (teacher forcing); rows of a batch are padded on the left.
+The response follows its prompt directly (teacher forcing); rows of a batch are padded on the left.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from datasetkit.options.heads import FAMILIES
 
 
 class Dialogue:
-    """How one model is spoken to.
+    """The input format of one model.
 
     Args:
-        family: of the model, where it is not found by the model's type; see :func:`family_of`.
+        family: family of the model, if it is not found by the model's type; see :func:`family_of`.
 
     Attributes:
-        closing: what ends the model's turn in a text: its end token, by the chat template; blank where the processor
-            itself sets one.
-        tokenizer: the processor's.
+        closing: the end of the model's turn in a text: its end token, by the chat template; blank if the processor adds
+            one.
+        tokenizer: the processor's tokenizer.
 
     """
 
@@ -46,7 +46,7 @@ class Dialogue:
         self.prompt = cache(partial(self._family.prompt, processor))
 
     def geometry(self, image: Image.Image) -> ImageTokens:
-        """Say what each image token of an image shows.
+        """Return what each image token of an image shows.
 
         Raises:
             UnusableError: ``too_narrow``.
@@ -55,33 +55,33 @@ class Dialogue:
         return self._family.image_tokens(self._processor, self._config, (image.height, image.width))
 
     def check(self, image: Image.Image, *texts: str) -> None:
-        """Refuse what no batch can hold.
+        """Refuse an image and texts that do not fit into any batch.
 
         Raises:
-            UnusableError: ``special_token``: a text holds one, and would read as something else; ``too_narrow``;
-                ``text_too_long``: image and texts alone, without what stands around them, are.
+            UnusableError: ``special_token``: a text contains one, and would be misread; ``too_narrow``;
+                ``text_too_long``: image and texts are too long even without the tokens around them.
 
         """
         for text in texts:
             found = self.special_token(text)
             if found:
-                raise UnusableError(DropReason.SPECIAL_TOKEN, f"the text holds {found!r}, a special token of the model")
+                raise UnusableError(DropReason.SPECIAL_TOKEN, f"the text has {found!r}, a special token of the model")
         self._check_length(self._length(image, texts))
 
     def check_turn(self, image: Image.Image, prompt: str, response: str) -> None:
-        """Refuse what cannot be said in a batch with its :attr:`closing`; see :meth:`check`.
+        """Refuse a turn that does not fit into a batch with its :attr:`closing`; see :meth:`check`.
 
         Raises:
-            UnusableError: as :meth:`check` does; ``text_too_long`` with what stands around the texts.
+            UnusableError: as :meth:`check` does; ``text_too_long`` counts the tokens around the texts, too.
 
         """
         self.check(image, prompt, response)
-        # Template and tags of tiles are far shorter than this, so only what comes near the limit has to be encoded.
+        # Template and tags of tiles are far shorter than this, so only texts near the limit have to be encoded.
         if self._longest is not None and 2 * self._length(image, (prompt, response)) > self._longest:
             self.encode([image], [self.prompt(prompt)], [response + self.closing])
 
     def special_token(self, text: str) -> str | None:
-        """Give the special token that a text holds, if it does."""
+        """Return a special token that a text contains; None if it contains none."""
         return next((token for token in self._special if token in text), None)
 
     def encode(
@@ -91,14 +91,14 @@ class Dialogue:
 
         Args:
             images: B of them, mode RGB.
-            prompts: as :attr:`prompt` writes them.
-            responses: what the model says; None for nothing yet.
+            prompts: as returned by :attr:`prompt`.
+            responses: the model's responses; None for prompts only.
 
         Returns:
             everything that the processor made, on the CPU.
 
         Raises:
-            UnusableError: ``text_too_long``; of a batch the longest decides.
+            UnusableError: ``text_too_long``; in a batch the longest row decides.
 
         """
         inputs = self._family.inputs(self._processor, images, prompts, responses)
@@ -106,7 +106,7 @@ class Dialogue:
         return dict(inputs)
 
     def target(self, ids: Tensor, prompt: str, response: str) -> Tensor:
-        """Find what the model is to say in its row of a batch: a response with its :attr:`closing`, to the row's end.
+        """Return where the training target is in its row of a batch: a response with its :attr:`closing`.
 
         Returns:
             slots, shape (T,), int64.
@@ -116,15 +116,15 @@ class Dialogue:
         return torch.arange(int(slots[0]), len(ids))
 
     def _length(self, image: Image.Image, texts: Sequence[str]) -> int:
-        """Count the tokens of an image and texts, without those around them."""
+        """Return the number of tokens of an image and texts, without those around them."""
         return self.geometry(image).count + sum(len(self.tokenizer(text).input_ids) for text in texts)
 
     def _check_length(self, length: int) -> None:
         if self._longest is not None and length > self._longest:
-            raise UnusableError(DropReason.TEXT_TOO_LONG, f"{length} tokens; the model takes at most {self._longest}")
+            raise UnusableError(DropReason.TEXT_TOO_LONG, f"{length} tokens; the model accepts at most {self._longest}")
 
     def response(self, ids: Tensor, prompt: str, response: str) -> tuple[Tensor, tuple[tuple[int, int], ...]]:
-        """Find a response in its row of a batch.
+        """Return where a response is in its row of a batch.
 
         Args:
             ids: the row's tokens, shape (N,).
@@ -135,7 +135,7 @@ class Dialogue:
             slots of its tokens, shape (T,), int64, at least one; and [start, end) of each in code points of the text.
 
         Raises:
-            ModelError: the model's processor does not place tokens as its family says.
+            ModelError: the model's processor does not place tokens as the family states.
 
         """
         token_ids, offsets = self._family.response_tokens(self._processor, prompt, response)
@@ -143,15 +143,15 @@ class Dialogue:
         slots = torch.arange(end - len(token_ids), end)
         if not token_ids or ids[slots].tolist() != list(token_ids):
             raise self._misfit(
-                f"the response {response[:40]!r} is not the last of the tokens that the processor made; response_tokens"
+                f"the response {response[:40]!r} is not at the end of the processor's tokens; response_tokens"
             )
         return slots, tuple(offsets)
 
     def image_slots(self, ids: Tensor, geometry: ImageTokens) -> Tensor:
-        """Find the image tokens in a row of a batch, shape (M,), in their order.
+        """Return the slots of the image tokens in a row of a batch, shape (M,), in their order.
 
         Raises:
-            ModelError: there are more or fewer than the image's geometry says.
+            ModelError: there are more or fewer than in the image's geometry.
 
         """
         slots = (ids == self._config.image_token_id).nonzero()[:, 0]
@@ -163,16 +163,16 @@ class Dialogue:
         return slots
 
     def first_token(self, written: str, response: str) -> int | None:
-        """Return the token that a response begins with where it follows a prompt; None where it has no token."""
+        """Return the first token of a response that follows a prompt; None if the response has no token."""
         tokens, _ = self._family.response_tokens(self._processor, written, response)
         return tokens[0] if tokens else None
 
     def first_tokens(self, written: str, answer: str) -> tuple[int, ...]:
-        """Return the tokens that an answer begins with as it is, in lower case and capitalised.
+        """Return the first tokens of an answer as it is, in lower case and capitalised.
 
         Returns:
-            each token once, that of the answer as it is first; none where it has no token. The token for whatever the
-            tokenizer does not know is left out of the other spellings.
+            each token once, that of the answer as it is first; empty if it has no token. The unknown token is left out
+            of the other spellings.
 
         """
         found, *others = (self.first_token(written, text) for text in (answer, answer.lower(), answer.capitalize()))
@@ -180,7 +180,7 @@ class Dialogue:
         return tuple(dict.fromkeys(token for token in (found, *known) if token is not None))
 
     def _misfit(self, what: str) -> DatasetkitError:
-        """Make the error of a family whose facts are not those of the model."""
+        """Return the error for a family whose facts do not fit the model."""
         if self._plugin is not None:
             return PluginError(f"{self._plugin}: {what} does not fit this model")
         return ModelError(f"{what} of {type(self._family).__name__} in hi_scoring/families does not fit this processor")

@@ -1,4 +1,4 @@
-"""The model that is scored or tuned, by its name. Owns when and where it is loaded, and what results say of it."""
+"""The model that is scored or tuned, by its name. Owns when and where it is loaded, and how results identify it."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _PACKAGES = ("torch", "transformers")
 
 @dataclass(frozen=True)
 class Subject:
-    """A model by its name; it is loaded when it is first needed.
+    """A model by its name; it is loaded on first use.
 
     Args:
         name: Hub id, local folder, or the name of a shipped model.
         revision: commit, tag or branch on the Hub.
-        device: as torch names it, or ``auto``.
-        dtype: name of a floating type of torch.
-        family: of the model, where it is not found by the model's type; see :func:`family_of`.
+        device: a torch device name, or ``auto``.
+        dtype: name of a floating-point type of torch.
+        family: family of the model, if it is not found by the model's type; see :func:`family_of`.
 
     """
 
@@ -50,14 +50,14 @@ class Subject:
         return self.load()
 
     def load(self) -> Any:
-        """Load the model anew, in evaluation mode, for whoever will change it."""
+        """Load the model again, in evaluation mode, for callers that change it."""
         family_of(self.config, self.family)
         device = self.torch_device
         return load_model(AutoModelForImageTextToText, self.name, self.revision, device=device, dtype=self.dtype)
 
     @property
     def torch_device(self) -> str:
-        """The device's name for torch; of several GPUs, each process of a launcher takes its own."""
+        """The torch name of the device; with several GPUs, each process of a launcher uses a different one."""
         device = torch_device(self.device)
         return f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if device == "cuda" else device
 
@@ -68,11 +68,11 @@ class Subject:
 
     @cached_property
     def processor(self) -> Any:
-        """The loaded processor, which sets a padding token where its tokenizer has none."""
+        """The loaded processor, with a padding token even if its tokenizer had none."""
         processor = load_processor(AutoProcessor, self.name, self.revision)
         if not hasattr(processor, "tokenizer") or not hasattr(processor, "image_processor"):
             raise ModelError(
-                f"{self.name} comes with a {type(processor).__name__} alone; its folder lacks the processor of both "
+                f"{self.name} comes with only a {type(processor).__name__}; its folder lacks the processor of both "
                 "images and texts (processor_config.json)"
             )
         if processor.tokenizer.pad_token_id is None:
@@ -81,27 +81,27 @@ class Subject:
 
     @cached_property
     def dialogue(self) -> Dialogue:
-        """How the model is spoken to."""
+        """The input format of the model."""
         return Dialogue(self.processor, self.config, self.family)
 
     @property
     def plugins(self) -> list[dict[str, Any]]:
-        """Where the family comes from, for results; none where it is one of ours."""
+        """Return the origin of the family, for results; empty if it is part of datasetkit."""
         origin = FAMILIES.origin(self.family or self.config.model_type)
         return [] if origin is None else [asdict(origin)]
 
     @cached_property
     def identity(self) -> ModelIdentity:
-        """Which weights these are; files of a folder are read once for it."""
+        """The identity of the weights; files of a folder are read once for it."""
         return checkpoint_identity("model", self.name, self.revision)
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Layers and query heads."""
+        """The numbers of layers and query heads."""
         return shape_of(self.config)
 
     def description(self, *packages: str) -> dict[str, Any]:
-        """Tell what decides what the model computes, other packages that take part among it, in plain JSON values."""
+        """Return everything that decides the model's output, including other packages, as plain JSON values."""
         identity, plugins = self.identity, self.plugins
         return {
             "versions": {"datasetkit": __version__, **{name: version(name) for name in (*_PACKAGES, *packages)}},
@@ -113,11 +113,11 @@ class Subject:
 
 
 class LoadedSubject(Subject):
-    """A model that is here as an object, known by its class and its parameters."""
+    """A model passed as an object, identified by its class and its parameters."""
 
     @classmethod
     def of(cls, model: Any, processor: Any, family: str | None = None) -> LoadedSubject:
-        """Take a model and its processor, which stay as they are; what would change the model is given a copy.
+        """Wrap a model and its processor, which are not changed; callers that change the model receive a copy.
 
         Raises:
             ModelError: the model is in training mode.
@@ -139,15 +139,15 @@ class LoadedSubject(Subject):
 
     @property
     def torch_device(self) -> str:
-        """Where the model is."""
+        """The device of the model."""
         return self.device
 
     def load(self) -> Any:
-        """Copy the model, for whoever will change it."""
+        """Return a copy of the model, for callers that change it."""
         return copy.deepcopy(self.model)
 
 
 def shape_of(config: Any) -> tuple[int, int]:
-    """Count the layers and query heads of a model's text decoder, by its configuration."""
+    """Return the numbers of layers and query heads of a model's text decoder, from its configuration."""
     text = config.get_text_config()
     return text.num_hidden_layers, text.num_attention_heads

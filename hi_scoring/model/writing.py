@@ -1,4 +1,4 @@
-"""What a model writes of images, greedily. Owns the settings of generation."""
+"""Greedy generation of texts about images. Owns the settings of generation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image
 
 from datasetkit.hi_scoring.model.dialogue import Dialogue
 
-# The likeliest token each time, whatever else a checkpoint's generation config says.
+# Always the most likely token, regardless of a checkpoint's generation config.
 GREEDY: Mapping[str, Any] = {"do_sample": False, "num_beams": 1, "repetition_penalty": 1.0}
 
 
@@ -18,13 +18,13 @@ GREEDY: Mapping[str, Any] = {"do_sample": False, "num_beams": 1, "repetition_pen
 def write(
     model: Any, dialogue: Dialogue, images: Sequence[Image.Image], prompts: Sequence[str], max_new_tokens: int
 ) -> list[str]:
-    """Let a model in evaluation mode say something to each of B images and prompts in plain words, greedily.
+    """Generate a text greedily for each of B images and plain prompts, with a model in evaluation mode.
 
     Returns:
-        B texts without special tokens and outer spaces.
+        B texts without special tokens and surrounding spaces.
 
     Raises:
-        RuntimeError: as torch does when memory runs out.
+        RuntimeError: raised by torch when memory runs out.
 
     """
     written = [dialogue.prompt(prompt) for prompt in prompts]
@@ -36,7 +36,7 @@ def write(
 
 
 def on_device(inputs: Mapping[str, Any], model: Any) -> dict[str, Any]:
-    """Move a batch to where a model is, its numbers to the model's type."""
+    """Return a batch on the model's device, with floating-point values in the model's type."""
     device, dtype = model.device, model.dtype
     return {
         name: value.to(device, dtype if value.is_floating_point() else None) if torch.is_tensor(value) else value

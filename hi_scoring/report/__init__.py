@@ -1,1 +1,1 @@
-"""What all reports share: how numbers are written, the look of plots, the frame of pages."""
+"""Shared parts of all reports: number formats, the style of plots, the frame of pages."""

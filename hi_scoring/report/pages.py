@@ -1,4 +1,4 @@
-"""Pages that work without a network. Owns how their templates are filled in, and what they may replace.
+"""Pages that work without a network. Owns how their templates are rendered, and which files they may replace.
 
 Their head and style are in the frame.
 """
@@ -15,35 +15,35 @@ from datasetkit.core.files import replace_file
 from datasetkit.core.templates import template_environment
 
 _TEMPLATE_NAME = "page.html.j2"
-# As the frame has it, near its beginning.
+# As in the frame, near its beginning.
 _GENERATOR, _HEAD_BYTES = b'<meta name="generator" content="datasetkit">', 2048
 
 
 def check_place(path: Path) -> None:
-    """Refuse a place that a page would be written to at the expense of something else.
+    """Refuse a path where writing a page would destroy something else.
 
     Raises:
-        OutputError: it is a folder, or a file that is no page of ours.
+        OutputError: it is a folder, or a file that is not a page written by datasetkit.
 
     """
     if path.is_dir():
-        raise OutputError(f"{path} is a folder; give a file, as {path / 'report.html'}")
+        raise OutputError(f"{path} is a folder; give a file, such as {path / 'report.html'}")
     if path.exists():
         with path.open("rb") as file:
             if _GENERATOR not in file.read(_HEAD_BYTES):
-                raise OutputError(f"{path} is there and no page of datasetkit; give another --out")
+                raise OutputError(f"{path} exists and is not a page written by datasetkit; give another --out")
 
 
 def write_page(path: Path, package: str, **values: object) -> None:
-    """Fill in the ``page.html.j2`` of a package, which extends ``frame.html.j2`` of this one; put it in place whole.
+    """Render the ``page.html.j2`` of a package, which extends ``frame.html.j2`` of this one; write the file atomically.
 
-    Values are escaped. Templates have the filters ``data``, a PNG as an address that is the image itself, and
-    ``grouped``, a number with commas between thousands.
+    Values are escaped. Templates have the filters ``data``, which turns a PNG into a data URL, and ``grouped``, which
+    adds commas between thousands.
 
     Args:
-        path: of the HTML file.
-        package: full name.
-        values: for the template; all that it names.
+        path: path of the HTML file.
+        package: full name of the package.
+        values: all values that the template uses.
 
     """
     loader = ChoiceLoader([PackageLoader(name, package_path="") for name in (package, __package__)])

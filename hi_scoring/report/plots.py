@@ -1,4 +1,4 @@
-"""The look of plots. Owns their style and colours, and that equal plots are equal bytes."""
+"""Style of plots. Owns their colours and fonts, and that equal plots give equal bytes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _STYLE = {
 
 
 def png(draw: Callable[[], Figure]) -> bytes:
-    """Draw in our style; equal figures give equal bytes."""
+    """Return a figure as PNG in our style; equal figures give equal bytes."""
     with matplotlib.style.context(["default", _STYLE]):
         buffer = io.BytesIO()
         draw().savefig(buffer, dpi=120, facecolor="white", metadata={"Software": None})
@@ -34,16 +34,16 @@ def png(draw: Callable[[], Figure]) -> bytes:
 
 
 def ticks(count: int) -> range:
-    """Choose which of things numbered from 0, such as layers, have their number at an axis."""
+    """Return which of several items numbered from 0, such as layers, get a tick label on an axis."""
     return range(0, count, -(-count // _MOST_TICKS))
 
 
 def panels(
     count: int, abreast: int, width: float, height: float, more: float = 0, *, w_pad: float = 0.08, sharey: bool = False
 ) -> tuple[Figure, list[Axes]]:
-    """Make a figure of so many panels, at most so many abreast.
+    """Return a figure with ``count`` panels, at most ``abreast`` per row.
 
-    Inches are given: the figure's width, the height of a row, and the height that there is beside rows.
+    Sizes are in inches: the figure's width, the height of a row, and the height in addition to the rows.
     """
     columns = min(abreast, count)
     rows = -(-count // columns)

@@ -1,4 +1,4 @@
-"""Tables in the terminal. Owns their look."""
+"""Tables in the terminal. Owns their style."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from rich.text import Text
 
 
 def plain_table(title: str, caption: str = "", *, gap: int = 1) -> Table:
-    """Begin a table without lines between rows, its title and caption at the left.
+    """Return an empty table without lines between rows, with its title and caption on the left.
 
     Args:
-        title: above it.
-        caption: below it; blank for none.
-        gap: blanks between columns. Without any, more columns fit into a terminal of 80.
+        title: text above it.
+        caption: text below it; blank for none.
+        gap: spaces between columns. With 0, more columns fit into a terminal of 80 columns.
 
     """
     return Table(

@@ -1,4 +1,4 @@
-"""Numbers and settings as reports write them. Owns their places, and the dash that stands for "not measured"."""
+"""Format numbers and settings for reports. Owns decimal places, and the dash that means "not measured"."""
 
 from __future__ import annotations
 
@@ -8,42 +8,42 @@ from typing import Any
 import numpy as np
 
 NOT_MEASURED = "-"
-# Fewer samples make intervals and halves of the data say little.
+# With fewer samples, intervals and halves of the data mean little.
 FEW_SAMPLES = 30
-# What results end with that have tables and no page.
+# Last line of results that have tables but no page.
 ON_A_PAGE = "`datasetkit report FOLDER ...` shows all results of a model on one page"
 _LEAST_P = 0.001
 _SCORE = "z.3f"
 
 
 def written(value: float, form: str) -> str:
-    """A number by a format specification; a dash where it is not defined."""
+    """Return a number in a format; a dash if it is undefined."""
     return format(value, form) if np.isfinite(value) else NOT_MEASURED
 
 
 def number(value: float) -> str:
-    """A score to three places; a dash where it is not defined. What rounds to 0 has no sign."""
+    """Return a score with three decimals; a dash if it is undefined. A value that rounds to 0 has no sign."""
     return written(value, _SCORE)
 
 
 def signed(value: float) -> str:
-    """A difference as :func:`number` writes it, with its sign also above 0."""
+    """Return a difference like :func:`number`, with a sign also above 0."""
     text = number(value)
     return f"+{text}" if value > 0 and float(text) else text
 
 
 def interval(low: float, high: float, form: str = _SCORE) -> str:
-    """Both ends of an interval, either of which may be negative."""
+    """Return both ends of an interval, either of which may be negative."""
     return f"{written(low, form)} to {written(high, form)}" if np.isfinite(low) else NOT_MEASURED
 
 
 def p_value(value: float) -> str:
-    """A p-value to three places; a dash where nothing was tested."""
+    """Return a p-value with three decimals; a dash if nothing was tested."""
     return f"< {_LEAST_P}" if value < _LEAST_P else number(value)
 
 
 def percent(share: float) -> str:
-    """A share, in percent, of which the first two digits that are not 0 are given, however small it is."""
+    """Return a share in percent with two significant digits, however small it is."""
     value = 100 * share
     if value >= 10:
         return f"{value:.0f} %"

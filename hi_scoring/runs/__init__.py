@@ -1,1 +1,1 @@
-"""Folders that hold what one command computed, part by part, and what it left out."""
+"""Folders with the results of one command, part by part, and the rows it dropped."""

@@ -29,7 +29,7 @@ class _Line(Facts):
 
 
 def row_drop(row: int, record_id: str, error: UnusableError) -> Drop:
-    """Make the drop of a row that cannot be used."""
+    """Return the drop of a row that cannot be used."""
     return Drop("record", record_id, error.reason, error.detail, row)
 
 
@@ -39,17 +39,17 @@ def drops_to_json(drops: Iterable[Drop]) -> list[list[Any]]:
 
 
 def drops_from_json(values: Iterable[Sequence[Any]]) -> list[Drop]:
-    """Read what :func:`drops_to_json` made."""
+    """Return the drops from the values that :func:`drops_to_json` returned."""
     return [Drop("record", record_id, DropReason(reason), detail, row) for row, record_id, reason, detail in values]
 
 
 def in_row_order(drops: Iterable[Drop]) -> list[Drop]:
-    """Sort drops of rows by their places."""
+    """Return drops sorted by row."""
     return sorted(drops, key=lambda drop: (drop.row is None, drop.row))
 
 
 def counted_reasons(drops: Iterable[Drop]) -> str:
-    """Count drops by their reasons and explain these, the most frequent first; blank of none."""
+    """Return the counts of drops by reason with explanations, the most frequent first; blank if there are none."""
     reasons = Counter(drop.reason for drop in drops)
     return "; ".join(f"{count:,} x {reason}: {reason.explanation}" for reason, count in reasons.most_common())
 
@@ -66,7 +66,7 @@ def drop_lines(folder: Path, what: str = "") -> Iterator[str]:
 
 
 def write_drops(folder: Path, drops: Sequence[Drop]) -> None:
-    """Write down the rows that were left out, one line each."""
+    """Write the dropped rows, one line each."""
     lines = (
         json.dumps({"row": drop.row, "record_id": drop.item_id, "reason": drop.reason, "detail": drop.detail})
         for drop in drops

@@ -1,6 +1,6 @@
 """Files of facts: plain values as JSON. Owns the one way to read them again, and the error that names file and key.
 
-Needs neither tables nor arrays, so that what is wrong with a folder is reported before anything heavy is imported.
+Needs neither tables nor arrays, so that faults of a folder are reported before anything heavy is imported.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Facts(BaseModel):
 
 
 class ModelFacts(Facts):
-    """Which model."""
+    """The identity of a model."""
 
     id: Text
     revision: str | None
@@ -43,17 +43,17 @@ def read_facts(path: Path, kind: type[Facts], what: str, again: str) -> dict[str
     """Read plain values, and check them.
 
     Args:
-        path: of the file.
-        kind: what the file must hold.
+        path: path of the file.
+        kind: what the file must contain.
         what: the results that it belongs to, such as "head scores", for messages.
-        again: what to do about a file that is damaged, such as "score it again", for messages.
+        again: what to do about a damaged file, such as "score it again", for messages.
 
     Returns:
         the values as they were written.
 
     Raises:
-        BuiltFolderError: the file is missing, not JSON, of another format, or a value is not what datasetkit writes;
-            the message names file and key.
+        BuiltFolderError: the file is missing, not JSON, of another format, or has a value that datasetkit does not
+            write; the message names file and key.
 
     """
     try:
@@ -86,7 +86,7 @@ def checked_text(path: Path, texts: Mapping[str, str], key: str, kind: Any, agai
     """Read JSON that is one of the texts in a file's metadata, and check that it is of a type.
 
     Raises:
-        BuiltFolderError: it is not there, or is something else.
+        BuiltFolderError: it is missing, or of another type.
 
     """
     try:

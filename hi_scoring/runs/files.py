@@ -1,4 +1,4 @@
-"""Files of results: tables, arrays and facts. Owns their form, and that a file is there whole or not at all."""
+"""Files of results: tables, arrays and facts. Owns their format, and that files are written atomically."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from datasetkit.core.files import replace_file
 
 
 def write_table(path: Path, table: pa.Table | pd.DataFrame) -> None:
-    """Write a table as Parquet, a frame without its index; equal tables make equal bytes."""
+    """Write a table as Parquet, a frame without its index; equal tables give equal bytes."""
     if isinstance(table, pd.DataFrame):
         table = pa.Table.from_pandas(table, preserve_index=False)
     sink = pa.BufferOutputStream()
@@ -27,7 +27,7 @@ def write_table(path: Path, table: pa.Table | pd.DataFrame) -> None:
 
 
 def records_of(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return a table's rows as plain values; what is not defined is null."""
+    """Return a table's rows as plain values; undefined values are null."""
     return list(json.loads(table.to_json(orient="records")))
 
 

@@ -1,4 +1,4 @@
-"""Folders that hold what one command computed. Owns the note of what decides it, and whose folder may be touched."""
+"""Folders with the results of one command. Owns the note of what decides them, and which folders may be changed."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ RUN_NAME = "run.json"
 
 
 class RunFolder:
-    """A folder and what is to be computed into it.
+    """A folder and the description of the results to compute into it.
 
     Args:
-        path: of the folder.
-        command: that computes, such as ``datasetkit score``.
-        description: what decides the results: model, dataset, options. Of plain JSON values and options.
+        path: path of the folder.
+        command: the command that computes, such as ``datasetkit score``.
+        description: everything that decides the results: model, dataset, options; plain JSON values and options.
 
     """
 
@@ -33,20 +33,20 @@ class RunFolder:
 
     @property
     def is_ours(self) -> bool:
-        """Whether the folder is noted as that of the same command and description."""
+        """Whether the folder's note has the same command and description."""
         return self._told() == self._description
 
     @property
     def is_anothers(self) -> bool:
-        """Whether it is noted as that of another description."""
+        """Whether the folder's note has another description."""
         return self._told() not in (None, self._description)
 
     def check(self, *, has_results: bool, overwrite: bool) -> None:
-        """Refuse a folder that this run must not touch. Every process may ask; nothing is changed.
+        """Refuse a folder that this run must not change. Every process may call this; nothing is changed.
 
         Args:
-            has_results: whether anything was computed in it.
-            overwrite: whether results of another description may give way.
+            has_results: whether the folder has any results.
+            overwrite: whether results of another description may be replaced.
 
         Raises:
             OutputError: it holds results of another description, or files that this command did not make.
@@ -65,29 +65,29 @@ class RunFolder:
             raise OutputError(f"{self.path} holds other results: {told}; give another --out, or --overwrite")
 
     def claim(self) -> None:
-        """Note in the folder what it is for; results of another description must be gone by then."""
+        """Write the note into the folder; results of another description must have been removed."""
         self.path.mkdir(parents=True, exist_ok=True)
         try:
             replace_file(self.path / RUN_NAME, (json.dumps(self._description, indent=2) + "\n").encode())
         except FileNotFoundError:
-            # Another process, begun together with this one, may have put the same note in place between.
+            # Another process, started together with this one, may have written the same note in the meantime.
             if not self.is_ours:
                 raise
 
     def _told(self) -> dict[str, Any] | None:
-        """What the folder says of the run whose files it holds; None where no run was here."""
+        """Return the note on the run whose files are in the folder; None if there was no run."""
         try:
             found = read_json(self.path / RUN_NAME)
         except (OSError, ValueError):
             return None
         if not isinstance(found, dict) or not self._maker.items() <= found.items():
             return None
-        # What an earlier version left may lack options that were added since.
+        # A note of an earlier version may lack options that were added since.
         return dict(completed(found, self._options))
 
 
 def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Name the values that differ, such as ``options.prompt``, with both of them."""
+    """Return the names of values that differ, such as ``options.prompt``, with both values."""
     first, second = dict(_leaves(there)), dict(_leaves(here))
     return [
         (name, json.dumps(first.get(name)), json.dumps(second.get(name)))

@@ -1,6 +1,6 @@
-"""Work on a dataset, part by part, that may be interrupted. Owns the folder of the parts, and when all is finished.
+"""Interruptible work on a dataset, part by part. Owns the folder of the parts, and when a run is finished.
 
-A part is a file, and is there whole or not at all. What was left out is written down last: with it, all is finished.
+A part is a file that is written atomically. The drops are written last: once they exist, the run is finished.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ class PartedRun:
     """One run in its folder.
 
     Args:
-        folder: what is finished lies here, parts in files of their own.
-        command: that computes, such as ``datasetkit score``.
-        description: what decides the values: model, dataset, options, size of parts. Of plain JSON values and options.
-        results: names of the files that the parts become.
-        suffix: of a part's file.
+        folder: the folder of finished results; parts are separate files.
+        command: the command that computes, such as ``datasetkit score``.
+        description: everything that decides the values: model, dataset, options, size of parts; plain JSON values and
+            options.
+        results: names of the files that parts are merged into.
+        suffix: suffix of a part's file.
 
     """
 
@@ -41,21 +42,21 @@ class PartedRun:
         self._unfinished = re.compile(rf"\d{{8}}{re.escape(suffix)}\.partial")
 
     def check(self, *, overwrite: bool) -> None:
-        """Refuse a folder that this run must not touch; see :meth:`RunFolder.check`."""
+        """Refuse a folder that this run must not change; see :meth:`RunFolder.check`."""
         has_results = any((self.folder / name).exists() for name in (DROPS_NAME, *self._results))
         has_results = has_results or (self._parts.is_dir() and bool(self.finished_parts()))
         self._note.check(has_results=has_results, overwrite=overwrite)
 
     def prepare(self, *, overwrite: bool) -> None:
-        """Make the folder ready; keep what an interrupted run of the same description left in it.
+        """Prepare the folder; keep the parts of an interrupted run with the same description.
 
         Args:
-            overwrite: whether finished results give way, those of the same description, too.
+            overwrite: whether finished results are replaced, also those with the same description.
 
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         if not self._note.is_ours or (overwrite and self.is_finished):
-            # The drops first: with them gone, whatever else is left counts as unfinished.
+            # The drops first: without them, everything else counts as unfinished.
             for name in (DROPS_NAME, *self._results):
                 (self.folder / name).unlink(missing_ok=True)
             self._remove_parts()
@@ -64,19 +65,19 @@ class PartedRun:
 
     @property
     def is_finished(self) -> bool:
-        """Whether all parts of this very run became results."""
+        """Whether all parts of exactly this run were merged into results."""
         return self._note.is_ours and (self.folder / DROPS_NAME).exists()
 
     def part(self, number: int) -> Path:
-        """The file of a part."""
+        """Return the path of a part."""
         return self._parts / f"{number:08d}{self._suffix}"
 
     def finished_parts(self) -> list[Path]:
-        """Give the files of finished parts, in the dataset's order."""
+        """Return the paths of finished parts, in the dataset's order."""
         return sorted(path for path in self._parts.iterdir() if self._finished.fullmatch(path.name))
 
     def finish(self, drops: Sequence[Drop]) -> None:
-        """Write down what was left out, which ends the run, and remove what only an unfinished one needs."""
+        """Write the drops, which finishes the run, and remove files that only an unfinished run needs."""
         write_drops(self.folder, drops)
         self._remove_parts()
 

@@ -1,4 +1,4 @@
-"""Tables and arrays of results, read again. Owns the one way to read them, and the error that names file and column."""
+"""Read tables and arrays of results. Owns the one way to read them, and the error that names file and column."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ def read_table(path: Path, columns: Columns, what: str, again: str) -> tuple[pa.
     """Read a table, and check its columns.
 
     Args:
-        path: of a Parquet file.
-        columns: that it must have. A number may be null, which is "not measured"; others only where they say so.
+        path: path of a Parquet file.
+        columns: the columns that it must have. A number may be null, which means "not measured"; others only if their
+            kind allows it.
         what: the results that it belongs to, such as "knockouts", for messages.
-        again: what to do about a file that is damaged, for messages.
+        again: what to do about a damaged file, for messages.
 
     Returns:
-        the table with all of its columns, and the texts of its metadata, which it has no more: what pandas notes there
-        of types would be believed.
+        the table with all of its columns, and the texts of its metadata, which are removed from it: pandas would trust
+        the types noted there.
 
     Raises:
         BuiltFolderError: it cannot be read, or a column is missing or of another type; the message names file and
@@ -62,12 +63,12 @@ def read_frame(
     """Read a table as a frame; see :func:`read_table`.
 
     Args:
-        path: of a Parquet file.
-        columns: that it must have.
+        path: path of a Parquet file.
+        columns: the columns that it must have.
         what: the results that it belongs to.
-        again: what to do about a file that is damaged.
-        keys: columns whose values together are those of one row.
-        grid: keys of which every combination must be there.
+        again: what to do about a damaged file.
+        keys: columns whose values together must be unique.
+        grid: keys of which every combination must exist.
 
     """
     table, _ = read_table(path, columns, what, again)
@@ -85,7 +86,7 @@ def read_arrays(path: Path, what: str, again: str) -> tuple[dict[str, NDArray[An
     """Read arrays of numbers by name, and the metadata of their file.
 
     Raises:
-        BuiltFolderError: it cannot be read, or an array holds no numbers that numpy has.
+        BuiltFolderError: it cannot be read, or an array has a type that numpy does not support.
 
     """
     try:
@@ -108,7 +109,7 @@ def _unreadable(path: Path, what: str, error: Exception, again: str) -> BuiltFol
 
 
 def _mistake(column: pa.ChunkedArray, kind: Column) -> str | None:
-    """Say what is wrong with a column; None of a good one."""
+    """Return what is wrong with a column; None if it is valid."""
     bare, _, null = kind.partition(" or ")
     if pa.types.is_null(column.type) and (null or bare == "number"):
         return None

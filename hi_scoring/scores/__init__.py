@@ -1,1 +1,1 @@
-"""Scores of every head: their formulas, how they are computed for a dataset, and how they are kept and shown."""
+"""Scores of every head: their formulas, their computation on a dataset, their files and reports."""

@@ -1,4 +1,4 @@
-"""Model and dataset in, scores of every head out. Owns the order in which the parts are put to work."""
+"""Score every head of a model on a dataset. Owns the order of the steps."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ def score_dataset(
     overwrite: bool = False,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> HeadScores | None:
-    """Score every head of a model on a dataset; go on where an earlier call was interrupted.
+    """Score every head of a model on a dataset; continue where an earlier call was interrupted.
 
-    Started by torchrun or ``accelerate launch``, the processes share the work.
+    Under torchrun or ``accelerate launch``, the processes share the work.
 
     Args:
         subject: the model.
         data: the rows.
-        options: what is scored, and how.
-        folder: where results are saved; a finished result of the same model, data and options is loaded from it.
-        batch: rows in one forward pass.
-        overwrite: whether finished results in the folder give way; what an interrupted run of the same kind left is
-            gone on with.
-        on_progress: told how many rows are done.
+        options: what to score, and how.
+        folder: where results are saved; finished results of the same model, data and options are loaded from it.
+        batch: rows per forward pass.
+        overwrite: whether finished results in the folder are replaced; an interrupted run of the same kind is
+            continued.
+        on_progress: called with the number of finished rows.
 
     Returns:
-        the scores; None in all processes but the first.
+        the scores; None in all processes except the first.
 
     Raises:
         OutputError: the folder holds other results, or no row could be scored.
-        ModelError: the model cannot be loaded, or nothing is known of its family.
+        ModelError: the model cannot be loaded, or its family is not supported.
 
     """
     with Share.of_launcher() as share:
@@ -79,7 +79,7 @@ def score_dataset(
             for (score, positions), array in merged.values.items()
             if score.endswith(_CHANCE)
         }
-        # That of a lift is 0.
+        # The chance level of a lift is 0.
         chances |= {name: np.zeros_like(array) for name, array in values.items() if name[0] == "hi_lift"}
         scores = HeadScores(
             values,
@@ -98,7 +98,7 @@ def score_dataset(
 def looked_at(
     subject: Subject, data: Data, options: ScoreOptions, heads: Sequence[Head], count: int, positions: str = "response"
 ) -> list[LookedAt]:
-    """Read where heads look in the first samples of a dataset that have anything at the positions."""
+    """Return the attention of heads in the first samples of a dataset that have tokens at the positions."""
     scorer = Scorer(subject.model, subject.processor, options, subject.family)
     found: list[LookedAt] = []
     for row in range(len(data)):
@@ -124,7 +124,7 @@ def _environment(subject: Subject, options: ScoreOptions, batch: int) -> dict[st
 
 
 def _plugins(subject: Subject, options: ScoreOptions) -> list[dict[str, Any]]:
-    """Return where the parts come from that are not ours."""
+    """Return the origins of plug-ins."""
     scores = (SCORES.origin(name) for name in options.scores)
     return [*subject.plugins, *(asdict(origin) for origin in scores if origin is not None)]
 

@@ -1,7 +1,7 @@
-"""Samples as a batch for a model. Owns which token stands where: image tokens, response, phrases, last prompt token.
+"""Samples as a batch for a model. Owns where tokens are: image tokens, response, phrases, last prompt token.
 
-The response follows the prompt at once (teacher forcing), so one forward pass gives the rows of every position. The
-attention that produces token t is in row t - 1: that is the convention ``predicting``, the default; ``at`` takes row t.
+The response follows the prompt directly (teacher forcing), so one forward pass has the rows of every position. The
+attention that produces token t is in row t - 1: this is the convention ``predicting``, the default; ``at`` uses row t.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from datasetkit.options.heads import ScoreOptions
 
 @dataclass(frozen=True)
 class EncodedSample:
-    """Where things are in one row of a batch. Slots count from the left end of the padded row.
+    """Positions of tokens in one row of a batch. Slots count from the left end of the padded row.
 
     Args:
-        sample: what was encoded.
+        sample: the encoded sample.
         geometry: what each image token shows.
-        image_slots: of the image tokens in their order, shape (M,).
-        response_slots: of the response's tokens, shape (T,); not empty.
+        image_slots: slots of the image tokens in their order, shape (M,).
+        response_slots: slots of the response's tokens, shape (T,); not empty.
         offsets: [start, end) of each response token in code points of the text.
-        first_slot: of the sample's first token; what stands before it is padding.
+        first_slot: slot of the sample's first token; everything before it is padding.
 
     """
 
@@ -42,11 +42,11 @@ class EncodedSample:
 
     @property
     def last_slot(self) -> int:
-        """Of the last prompt token."""
+        """The slot of the last prompt token."""
         return int(self.response_slots[0]) - 1
 
     def slots_of(self, spans: Sequence[tuple[int, int]]) -> Tensor:
-        """Slots of the response tokens that share a character with any of the spans, shape (T',)."""
+        """Return the slots of response tokens that share a character with any of the spans, shape (T',)."""
         hit = [
             any(start < span_end and span_start < end for span_start, span_end in spans) for start, end in self.offsets
         ]
@@ -55,29 +55,29 @@ class EncodedSample:
 
 @dataclass(frozen=True)
 class EncodedBatch:
-    """All that the processor made for the model, on the CPU, and where things are in each of its rows."""
+    """Everything that the processor made for the model, on the CPU, and the positions of tokens in each row."""
 
     inputs: dict[str, Any]
     rows: tuple[EncodedSample, ...]
 
 
 class Encoder:
-    """Turns samples into batches for one model."""
+    """Encodes samples as batches for one model."""
 
     def __init__(self, dialogue: Dialogue, prompt: str) -> None:
         self.dialogue = dialogue
         self._prompt = dialogue.prompt(prompt)
 
     def check(self, sample: Sample) -> None:
-        """Refuse a sample that no batch can hold; see :meth:`Dialogue.check`."""
+        """Refuse a sample that does not fit into any batch; see :meth:`Dialogue.check`."""
         self.dialogue.check(sample.image, sample.text)
 
     def encode(self, samples: Sequence[Sample], responses: Sequence[str] | None = None) -> EncodedBatch:
         """Encode B samples that passed :meth:`check`, left-padded, with responses other than their texts if given.
 
         Raises:
-            ModelError: the model's processor does not place tokens as its family says.
-            UnusableError: ``text_too_long``, of a single sample; of a batch the longest decides.
+            ModelError: the model's processor does not place tokens as the family states.
+            UnusableError: ``text_too_long``, for a single sample; in a batch the longest row decides.
 
         """
         texts = [sample.text for sample in samples] if responses is None else list(responses)
@@ -95,5 +95,5 @@ class Encoder:
 
 
 def rows_of(slots: Tensor, options: ScoreOptions) -> Tensor:
-    """Turn tokens into the query rows that are read for them, by the convention of the options."""
+    """Return the query rows that are read for tokens, by the convention of the options."""
     return slots - 1 if options.convention == "predicting" else slots

@@ -1,4 +1,4 @@
-"""What head scores say of themselves. Owns how it is read without the scores, and without what computes with them."""
+"""The description stored with head scores. Owns reading it without the scores and without heavy imports."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WHAT, AGAIN = "head scores", "give a folder of `datasetkit score`, or score it a
 
 
 class ScoreFacts(Facts):
-    """What head scores say of themselves."""
+    """The description stored with head scores."""
 
     FORMAT: ClassVar[int | None] = FORMAT
 
@@ -36,14 +36,14 @@ def read_score_facts(folder: Path) -> dict[str, Any]:
     """Read the facts of finished scores.
 
     Raises:
-        BuiltFolderError: there are none, they are damaged, or of another format.
+        BuiltFolderError: they are missing, damaged, or in another format.
 
     """
     return read_facts(folder / FACTS_NAME, ScoreFacts, WHAT, AGAIN)
 
 
 def check_shape(scored: tuple[int, int], model: tuple[int, int]) -> None:
-    """Refuse scores of another model by its layers and heads.
+    """Refuse scores of a model with other numbers of layers and heads.
 
     Raises:
         RecipeError: they differ.
@@ -51,6 +51,6 @@ def check_shape(scored: tuple[int, int], model: tuple[int, int]) -> None:
     """
     if scored != model:
         raise RecipeError(
-            f"the scores are those of {scored[0]} layers of {scored[1]} heads, the model has {model[0]} of {model[1]}; "
+            f"the scores cover {scored[0]} layers of {scored[1]} heads, the model has {model[0]} of {model[1]}; "
             "give scores of this model"
         )

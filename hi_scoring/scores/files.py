@@ -1,4 +1,4 @@
-"""Files of head scores. Owns their names, how they become durable, and the check that they belong together."""
+"""Files of head scores. Owns their names, their durable writing, and the check that they belong together."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def write(
     heads: pd.DataFrame,
     layers: pd.DataFrame,
 ) -> None:
-    """Write scores, tables and facts; the facts come last, and without them the rest counts as unfinished."""
+    """Write scores, tables and facts; the facts are written last, and without them the rest counts as unfinished."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / FACTS_NAME).unlink(missing_ok=True)
     data = save_tensors(dict(tensors))
@@ -46,7 +46,7 @@ def read(folder: Path) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
     """Read tensors and facts.
 
     Raises:
-        BuiltFolderError: one is missing or damaged, they do not belong together, or are of another format.
+        BuiltFolderError: one is missing or damaged, they do not belong together, or have another format.
 
     """
     facts = read_score_facts(folder)

@@ -1,6 +1,6 @@
 """Head scores of a model on a dataset, with what they were computed from. Owns their tables and rankings.
 
-Layers and heads count from 0. NaN is "not measured". Equal scores make equal files, byte for byte.
+Layers and heads count from 0. NaN means "not measured". Equal scores give equal files, byte for byte.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ROUNDING = 1e-9
 
 
 class Head(NamedTuple):
-    """An attention head: its layer, and its number in the layer."""
+    """An attention head: its layer, and its index in the layer."""
 
     layer: int
     head: int
@@ -40,18 +40,18 @@ class HeadScores:
     """Every score of every head on every sample.
 
     Args:
-        values: of each (score, positions), such as ("hi", "response"): (n, layers, heads) float, NaN where a sample has
-            no value. Scores are those of ``SCORE_NAMES``, or ``hi@NAME`` for another binarisation.
+        values: scores by (score, positions), such as ("hi", "response"): (n, layers, heads) float, NaN where a sample
+            has no value. Score names are those of ``SCORE_NAMES``, or ``hi@NAME`` for another binarisation.
         chances: chance level of a score in each sample, of the same shape, where it is defined.
-        record_ids: of the n samples.
+        record_ids: ids of the n samples.
         options: how heads were scored.
-        model: whose heads.
-        dataset: which rows: name, revision or digest of the manifest, split; plain JSON values.
-        version: of datasetkit.
-        environment: what else they were computed with: dtype, device, batch, versions; plain JSON values.
+        model: the model that the heads belong to.
+        dataset: identity of the rows: name, revision or digest of the manifest, split; plain JSON values.
+        version: version of datasetkit.
+        environment: the environment of the computation: dtype, device, batch, versions; plain JSON values.
 
     Raises:
-        RecordError: shapes differ, or a chance level is of no score.
+        RecordError: shapes differ, or a chance level belongs to no score.
 
     """
 
@@ -79,54 +79,54 @@ class HeadScores:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Layers and heads."""
+        """The numbers of layers and heads."""
         _, layers, heads = next(iter(self.values.values())).shape
         return layers, heads
 
     @property
     def plugins(self) -> tuple[Origin, ...]:
-        """Where the parts came from that are not ours."""
+        """The origins of plug-ins."""
         return tuple(Origin(**one) for one in self.environment.get("plugins", ()))
 
     @property
     def source(self) -> dict[str, Any]:
-        """Tell what the scores were computed from, beside the model; equal sources give equal scores."""
+        """Return what the scores were computed from, besides the model; equal sources give equal scores."""
         return {"data": self.dataset, "options": self.options}
 
     def require(self, model: ModelIdentity) -> None:
-        """Refuse another model than the one that was scored.
+        """Refuse a model other than the one that was scored.
 
         Raises:
-            RecipeError: its weights are others.
+            RecipeError: its weights differ.
 
         """
         if (self.model.revision, self.model.sha256) != (model.revision, model.sha256):
             raise RecipeError(
-                f"the scores are of {self.model.id} ({self.model.revision or self.model.sha256}), the model is "
+                f"the scores belong to {self.model.id} ({self.model.revision or self.model.sha256}), the model is "
                 f"{model.id} ({model.revision or model.sha256}); score this one"
             )
 
     def mean(self, score: str, positions: str) -> FloatArray:
-        """Mean over samples, shape (layers, heads), float64."""
+        """Return the mean over samples, shape (layers, heads), float64."""
         return nanmean(self._samples(score, positions))
 
     def interval(self, score: str, positions: str) -> tuple[FloatArray, FloatArray]:
-        """Low and high end of the mean's 95 % bootstrap interval over samples, shape (layers, heads) each."""
+        """Return both ends of the mean's 95 % bootstrap interval over samples, shape (layers, heads) each."""
         return bootstrap_interval(self._samples(score, positions))
 
     def n(self, score: str, positions: str) -> NDArray[np.int64]:
-        """Count the samples in which a head has the score, shape (layers, heads)."""
+        """Return the number of samples in which a head has the score, shape (layers, heads)."""
         return np.count_nonzero(~np.isnan(self._samples(score, positions)), axis=0).astype(np.int64)
 
     def chance(self, score: str, positions: str) -> FloatArray:
-        """Mean chance level over the samples in which a head has the score, shape (layers, heads); NaN if unknown."""
+        """Return the mean chance level over samples in which a head has the score, (layers, heads); NaN if unknown."""
         samples = self._samples(score, positions)
         if (score, positions) not in self.chances:
             return np.full(self.shape, np.nan)
         return nanmean(np.where(np.isnan(samples), np.nan, self.chances[score, positions]))
 
     def table(self) -> pd.DataFrame:
-        """One row for each of ``SCORE_NAMES``, positions, layer and head: mean, low, high, chance, n."""
+        """Return one row for each of ``SCORE_NAMES``, positions, layer and head: mean, low, high, chance, n."""
         layer, head = (axis.ravel() for axis in np.indices(self.shape))
         parts = []
         for score, positions in self._tabulated:
@@ -143,11 +143,12 @@ class HeadScores:
         return pd.concat(parts, ignore_index=True)
 
     def layers_table(self, reduce: str | int = "mean") -> pd.DataFrame:
-        """One row for each of ``SCORE_NAMES``, positions and layer: mean, low, high, chance, n.
+        """Return one row for each of ``SCORE_NAMES``, positions and layer: mean, low, high, chance, n.
 
         Args:
-            reduce: what a layer's score is: the ``mean`` over its heads, the ``max``, or, a number k, the mean of its
-                k highest heads. The interval is that of the layer's score; a maximum's lies high, as maxima do.
+            reduce: how a layer's score follows from its heads: their ``mean``, their ``max``, or, for a number k, the
+                mean of the k highest heads. The interval is that of the layer's score; the interval of a maximum is
+                biased upwards.
 
         Returns:
             the table; chance is the mean over the layer's heads, n counts samples in which any head has the score.
@@ -175,34 +176,34 @@ class HeadScores:
 
     @property
     def _tabulated(self) -> list[tuple[str, str]]:
-        """What tables hold; other binarisations serve to tell how stable the ranking is."""
+        """Return the scores in tables; other binarisations are only used for the stability of the ranking."""
         return [(score, positions) for score, positions in self.values if score in self.options.score_names]
 
     def top(self, k: int, by: str = "hi:response") -> list[Head]:
-        """Give the k heads of highest mean, highest first; ties by layer and head. Fewer where fewer have the score.
+        """Return the k heads with the highest mean, highest first; ties by layer and head. Fewer if fewer have a score.
 
         Raises:
-            UnknownNameError: ``by`` is no SCORE:POSITIONS of these scores.
+            UnknownNameError: ``by`` is not a SCORE:POSITIONS of these scores.
 
         """
         return self._heads(ranking(self.mean(*self._parse(by)))[: _counted(k)])
 
     def bottom(self, k: int, by: str = "hi:response") -> list[Head]:
-        """Give the k heads of lowest mean, lowest first; otherwise as :meth:`top`."""
+        """Return the k heads with the lowest mean, lowest first; otherwise like :meth:`top`."""
         return self._heads(ranking(-self.mean(*self._parse(by)))[: _counted(k)])
 
     def layers(self, k: int, by: str = "hi:response", reduce: str | int = "mean") -> list[int]:
-        """Give the k layers of highest score, highest first; see :meth:`layers_table` and :meth:`top`."""
+        """Return the k layers with the highest score, highest first; see :meth:`layers_table` and :meth:`top`."""
         return ranking(_over_heads(self.mean(*self._parse(by)), reduce))[: _counted(k)].tolist()
 
     def core_heads(self, share: float = 0.05, by: str = "ram:response") -> list[Head]:
-        """CoRe heads: ``ceil(share x layers x heads)`` heads of highest absolute RAM (arXiv 2606.05843)."""
+        """Return CoRe heads: the ``ceil(share x layers x heads)`` heads with the highest RAM (arXiv 2606.05843)."""
         if not 0 < share <= 1:
-            raise RecordError(f"share of CoRe heads is {share}; give one above 0 and at most 1")
+            raise RecordError(f"the share of CoRe heads is {share}; give a share above 0 and at most 1")
         return self.top(math.ceil(share * math.prod(self.shape) - _ROUNDING), by)
 
     def save(self, folder: Path) -> None:
-        """Write four files; until the last is in place, what was there before counts as unfinished."""
+        """Write four files; until the last one is in place, the folder counts as unfinished."""
         tensors = {f"values/{score}/{positions}": array for (score, positions), array in self.values.items()}
         tensors |= {f"chances/{score}/{positions}": array for (score, positions), array in self.chances.items()}
         facts = {
@@ -224,7 +225,7 @@ class HeadScores:
         """Read what :meth:`save` wrote.
 
         Raises:
-            BuiltFolderError: the folder holds no scores, unfinished ones, or such as this version cannot read.
+            BuiltFolderError: the folder holds no finished scores, or this version cannot read them.
 
         """
         tensors, facts = files.read(Path(folder))
@@ -244,18 +245,18 @@ class HeadScores:
                 f"{folder} holds no head scores that can be read: {one_line(error)}; score it again"
             ) from error
         if (*found.shape, len(found.record_ids)) != (facts["layers"], facts["heads"], facts["n"]):
-            raise BuiltFolderError(f"{Path(folder) / FACTS_NAME} is of scores of another shape; score it again")
+            raise BuiltFolderError(f"{Path(folder) / FACTS_NAME} describes scores of another shape; score it again")
         return found
 
     def _check(self) -> None:
         if not self.values:
-            raise RecordError("head scores hold no score at all; give at least one")
+            raise RecordError("head scores are empty; give at least one score")
         expected = (len(self.record_ids), *next(iter(self.values.values())).shape[1:])
         for (score, positions), array in (*self.values.items(), *self.chances.items()):
             if array.ndim != 3 or array.shape != expected:
                 raise RecordError(
                     f"{score}:{positions} has shape {array.shape}; "
-                    f"{len(self.record_ids)} records and the other scores ask for {expected}: (n, layers, heads)"
+                    f"{len(self.record_ids)} records and the other scores require {expected}: (n, layers, heads)"
                 )
         if stray := [f"{score}:{positions}" for score, positions in self.chances.keys() - self.values.keys()]:
             raise RecordError(f"chance levels of {', '.join(sorted(stray))} have no scores")
@@ -277,7 +278,7 @@ class HeadScores:
 
 
 def _in_order(values: Mapping[tuple[str, str], FloatArray]) -> dict[tuple[str, str], Samples]:
-    """Sort by score, those of ``SCORE_NAMES`` first, then by positions, so that the order of making leaves no trace."""
+    """Sort by score, those of ``SCORE_NAMES`` first, then by positions, so that files do not depend on input order."""
     places = {name: place for place, name in enumerate(SCORE_NAMES)}
     order = sorted(values, key=lambda name: (places.get(name[0], len(SCORE_NAMES)), name))
     return {name: np.ascontiguousarray(values[name], dtype=np.float32) for name in order}
@@ -290,12 +291,12 @@ def _of_kind(tensors: Mapping[str, Samples], kind: str) -> dict[tuple[str, str],
 
 def _counted(k: int) -> int:
     if k < 1:
-        raise RecordError(f"{k} heads or layers were asked for; ask for at least 1")
+        raise RecordError(f"{k} heads or layers were requested; request at least 1")
     return k
 
 
 def _over_heads(values: FloatArray, reduce: str | int) -> FloatArray:
-    """Reduce the last axis without NaN; NaN where all are."""
+    """Reduce the last axis without NaN; NaN where all values are NaN."""
     if reduce == "mean":
         return nanmean(values, axis=-1)
     if reduce == "max":

@@ -1,7 +1,7 @@
-"""Scoring a whole dataset: resumable, by one process or several. Owns the batches' files and how they become a result.
+"""Score a whole dataset: resumable, in one process or several. Owns the batches' files and how they are merged.
 
-Batches are cut from the dataset's order before they are dealt to processes, and each becomes one file; the result is
-merged from the files in that order. So it does not matter which process scored a batch, nor after which interruption.
+Batches are formed in the dataset's order before they are assigned to processes, and each becomes one file; the result
+is merged from the files in that order. So the result does not depend on processes or interruptions.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from datasetkit.runtime.batches import Batches
 from datasetkit.runtime.launcher import process_count
 
 PAGE_NAME = "report.html"
-# A process may be done long before the slowest one; one that died is the launcher's to notice.
+# A process may finish long before the slowest one; a dead process is detected by the launcher.
 _PATIENCE = timedelta(days=7)
 
 _AXES = 3
 
 
 class _Part(Facts):
-    """What the file of a batch holds beside its scores."""
+    """Contents of a batch's file besides its scores."""
 
     record_ids: list[str]
     drops: list[tuple[int | None, str, DropReason, str]]
@@ -52,8 +52,8 @@ class Merged:
     """All samples of a run in the dataset's order.
 
     Args:
-        values: of each (score, positions), shape (n, layers, heads), NaN where a sample has none.
-        drops: the rows that are none of them.
+        values: by (score, positions), shape (n, layers, heads), NaN where a sample has no value.
+        drops: the rows that are not among them.
 
     """
 
@@ -64,7 +64,7 @@ class Merged:
 
 @dataclass(frozen=True)
 class Share:
-    """Which batches this process scores: those whose number leaves ``rank`` when divided by ``processes``."""
+    """The batches of this process: those whose index modulo ``processes`` is ``rank``."""
 
     rank: int = 0
     processes: int = 1
@@ -72,12 +72,12 @@ class Share:
     @classmethod
     @contextmanager
     def of_launcher(cls) -> Iterator[Share]:
-        """Read what torchrun or ``accelerate launch`` set, and meet the other processes; one process without them."""
+        """Read the settings of torchrun or ``accelerate launch`` and join the other processes, if there are any."""
         processes = process_count()
         if processes == 1:
             yield cls()
             return
-        # Between processes, and between GPUs where models are trained on them.
+        # One backend between processes, and one between GPUs for training.
         has_nccl = torch.cuda.is_available() and torch.distributed.is_nccl_available()
         torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if has_nccl else "gloo", timeout=_PATIENCE)
         try:
@@ -86,9 +86,9 @@ class Share:
             torch.distributed.destroy_process_group()
 
     def wait(self) -> None:
-        """Return when all processes have come here."""
+        """Return when all processes have reached this point."""
         if self.processes > 1:
-            # A number in memory, since GPUs would wait by computing.
+            # A tensor in CPU memory, since GPUs would wait actively.
             torch.distributed.all_reduce(torch.zeros(1))
 
 
@@ -106,7 +106,7 @@ class Run(PartedRun):
         share: Share,
         on_progress: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """Score the batches that are this process's and not yet done; tell how many rows all processes have done."""
+        """Score the unfinished batches of this process; report how many rows all processes have finished."""
         batches = Batches(scorer.score, batch)
         numbers = range(-(-len(rows) // batch))
         for number in numbers[share.rank :: share.processes]:
@@ -143,7 +143,7 @@ class Run(PartedRun):
         """Join the files of all batches in the dataset's order.
 
         Args:
-            positions: that the result has; those that no sample has any scores at are NaN.
+            positions: the positions of the result; those without scores in any sample are NaN.
 
         Raises:
             OutputError: no sample has scores.

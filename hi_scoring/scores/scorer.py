@@ -1,8 +1,8 @@
 """Scores of every head for samples, from one forward pass. Owns which rows are read for which positions and objects.
 
-Positions are ``response`` (all tokens of the text), ``phrase`` (the tokens that name an object, or of one phrase),
-``last`` (the last prompt token) and ``generated`` (the tokens that the model writes itself, greedily; its text is then
-given to it as its response, so that their attention is read like any other's).
+Positions are ``response`` (all tokens of the text), ``phrase`` (the tokens that name an object, or those of one
+phrase), ``last`` (the last prompt token) and ``generated`` (the tokens that the model generates greedily; its text is
+then used as its response, so that their attention is read in the same way).
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ from datasetkit.hi_scoring.scores.results import Head
 from datasetkit.options.heads import ScoreOptions, score_name
 
 FloatArray = NDArray[np.float32]
-# Of one sample: {positions: {score: (layers, heads)}}.
+# Scores of one sample: {positions: {score: (layers, heads)}}.
 SampleScores = Mapping[str, Mapping[str, FloatArray]]
 
 
 @dataclass(frozen=True)
 class _Look:
-    """Query rows whose mean attention is judged by what it ought to look at.
+    """Query rows whose mean attention is compared with objects.
 
     Args:
         positions: the name they are reported under.
         rows: slots of the query rows.
-        objects: whose overlap is scored.
-        evidence: whose union is the evidence; none is scored where empty.
+        objects: indices of the objects whose overlap is scored.
+        evidence: indices of the objects whose union is the evidence; if empty, evidence is not scored.
 
     """
 
@@ -61,11 +61,11 @@ class _Look:
 
 @dataclass(frozen=True)
 class LookedAt:
-    """Where heads looked in one sample.
+    """Attention of heads in one sample.
 
     Args:
-        text: what the model was given as its response: the sample's, or its own where positions are ``generated``.
-        attention: of each head, mean over the rows of the positions, shape (image tokens,).
+        text: the response in the model's input: the sample's text, or the generated one if positions are ``generated``.
+        attention: for each head, the mean over the rows of the positions, shape (image tokens,).
 
     """
 
@@ -79,8 +79,8 @@ class Scorer:
     """Scores the heads of one model of a known family, in evaluation mode.
 
     Raises:
-        ModelError: nothing is known of the model's family.
-        PluginError: a further score cannot be made.
+        ModelError: the model's family is not supported.
+        PluginError: an additional score cannot be constructed.
 
     """
 
@@ -92,10 +92,10 @@ class Scorer:
         self.shape = shape_of(model.config)
 
     def score(self, samples: Sequence[Sample]) -> list[SampleScores | UnusableError]:
-        """Score a batch: one result a sample, in order; an error where a sample has none.
+        """Score a batch; return one result per sample, in order, or an error for an unusable sample.
 
         Raises:
-            RuntimeError: as torch does when memory runs out.
+            RuntimeError: raised by torch when memory runs out.
 
         """
         results: list[SampleScores | UnusableError | None] = [self._refusal(sample) for sample in samples]
@@ -106,10 +106,10 @@ class Scorer:
 
     @torch.inference_mode()
     def look(self, sample: Sample, heads: Sequence[Head], positions: str = "response") -> LookedAt:
-        """Read where heads look in a sample, over all tokens of the positions; of ``phrase`` over those of all phrases.
+        """Return the attention of heads in a sample, over all tokens of the positions (``phrase``: of all phrases).
 
         Raises:
-            UnusableError: the model cannot be given the sample, or nothing stands at the positions.
+            UnusableError: the model cannot process the sample, or there are no tokens at the positions.
 
         """
         self._encoder.check(sample)
@@ -120,7 +120,7 @@ class Scorer:
         [row] = batch.rows
         slots = _distinct_rows(_looks(row, [positions], self._options))
         if not len(slots):
-            raise UnusableError(DropReason.NO_TOKENS, f"nothing stands at the positions {positions}")
+            raise UnusableError(DropReason.NO_TOKENS, f"no tokens at the positions {positions}")
         found: dict[Head, FloatArray] = {}
 
         def sink(layer: int, attention: Tensor) -> None:
@@ -164,7 +164,7 @@ class Scorer:
         return [collector.result() for collector in collectors]
 
     def _written(self, samples: Sequence[Sample]) -> list[str]:
-        """What the model itself says of each image; blank where it says nothing that could be given to it again."""
+        """Return the model's text about each image; blank if it generates nothing that can be used as a response."""
         dialogue, options = self._encoder.dialogue, self._options
         images, prompts = [sample.image for sample in samples], [options.prompt] * len(samples)
         texts = write(self._model, dialogue, images, prompts, options.max_new_tokens)
@@ -196,7 +196,7 @@ class Scorer:
 
 
 def device_of_scores(device: torch.device) -> torch.device:
-    """Where a model's scores are computed: beside it, but on the CPU for MPS, which has no float64."""
+    """Return the device for computing scores: that of the model, but the CPU for MPS, which has no float64."""
     return torch.device("cpu") if device.type == "mps" else device
 
 
@@ -214,7 +214,7 @@ def _looks(row: EncodedSample, positions: Sequence[str], options: ScoreOptions) 
 
 
 def _phrase_looks(row: EncodedSample, options: ScoreOptions) -> list[_Look]:
-    """Each object by the tokens of all phrases that name it; each phrase by its own tokens and all its objects."""
+    """Return a look per object, with the tokens of all its phrases, and one per phrase, with all its objects."""
     mentions = row.sample.mentions
     by_object = [
         _Look(
@@ -232,12 +232,12 @@ def _phrase_looks(row: EncodedSample, options: ScoreOptions) -> list[_Look]:
 
 
 def _distinct_rows(looks: Sequence[_Look]) -> Tensor:
-    """Give the rows of all looks, each once, in ascending order."""
+    """Return the rows of all looks, each once, in ascending order."""
     return torch.unique(torch.cat([torch.empty(0, dtype=torch.long), *(look.rows for look in looks)]))
 
 
 def _padded_rows(judges: Sequence[_Judge]) -> tuple[Tensor, Tensor]:
-    """Give the distinct rows of each sample, shape (B, R), -1 where none; and the weights of its looks, (B, S, R)."""
+    """Return the distinct rows of each sample, shape (B, R), -1 = none; and the weights of its looks, (B, S, R)."""
     rows = [_distinct_rows(judge.looks) for judge in judges]
     most_rows, most_looks = max(len(row) for row in rows), max(len(judge.looks) for judge in judges)
     padded = torch.full((len(judges), most_rows), -1)
@@ -282,8 +282,8 @@ class _Judge:
 
         Args:
             layer: from 0.
-            attention: mean rows of each look on the image tokens, shape (heads, looks, image tokens), maybe padded.
-            collector: takes the scores.
+            attention: mean rows of each look on the image tokens, shape (heads, looks, image tokens), possibly padded.
+            collector: receives the scores.
 
         """
         attention = attention[:, : len(self.looks), : self._tokens]
@@ -317,7 +317,7 @@ def _on(array: NDArray[np.float64], device: torch.device) -> Tensor:
 
 
 class _Collector:
-    """Gathers the scores of one sample; each is the mean over its objects or phrases where it is defined."""
+    """Collects the scores of one sample; each is the mean over its objects or phrases where it is defined."""
 
     def __init__(self, shape: tuple[int, int], options: ScoreOptions) -> None:
         self._shape = shape
@@ -327,20 +327,20 @@ class _Collector:
         self._failure: UnusableError | None = None
 
     def add(self, layer: int, positions: str, scores: Mapping[str, Tensor]) -> None:
-        """Take scores of some objects or phrases, each of shape (items, heads)."""
+        """Add scores of some objects or phrases, each of shape (items, heads)."""
         for name, values in scores.items():
             self._values[positions][name][layer].append(values)
 
     def fail(self, error: UnusableError) -> None:
-        """Give the sample up."""
+        """Mark the sample as unusable."""
         self._failure = error
 
     def result(self) -> SampleScores | UnusableError:
-        """Merge; what was never added is missing."""
+        """Return the merged scores; positions that were never added are missing."""
         if self._failure is not None:
             return self._failure
         if not any(self._values.values()):
-            return UnusableError(DropReason.NO_TOKENS, f"nothing stands at the positions {', '.join(self._values)}")
+            return UnusableError(DropReason.NO_TOKENS, f"no tokens at the positions {', '.join(self._values)}")
         return {
             positions: {
                 name: torch.stack([torch.cat(items).cpu().double().nanmean(0) for items in layers]).float().numpy()

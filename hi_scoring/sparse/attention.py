@@ -1,7 +1,7 @@
-"""Sparse prefill on a model of transformers. Owns the attention function that it calls, and its way on and off a model.
+"""Sparse prefill on a transformers model. Owns its attention function, and how it is attached and removed.
 
-Masks come in two forms: where a layer's attention is causal and nothing else, which tokens are real, (B, N), so that no
-N x N mask is made for anybody; otherwise what SDPA takes.
+Masks have two forms: if a layer's attention is purely causal, which tokens are real, (B, N), so that no N x N mask is
+built; otherwise the mask of SDPA.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _NAME = "hi_scoring_sparse"
 
 
 class Sparsified:
-    """A plan on a model, until :meth:`undo` or the end of a ``with`` block.
+    """A plan applied to a model, until :meth:`undo` or the end of a ``with`` block.
 
     Attributes:
-        plan: which.
-        coverage: what was sparse so far, and what was not.
+        plan: the plan.
+        coverage: counts of sparse and dense work so far.
 
     """
 
@@ -45,7 +45,7 @@ class Sparsified:
         self._undoing = ExitStack()
 
     def undo(self) -> None:
-        """Leave nothing on the model; once is enough."""
+        """Remove everything from the model; further calls do nothing."""
         self._undoing.close()
 
     def __enter__(self) -> Self:
@@ -58,37 +58,37 @@ class Sparsified:
 
 
 def sparsify(model: Any, plan: SparsePlan, kernel: Kernel = "blocks") -> Sparsified:
-    """Put a plan on a model: its forward passes and ``generate`` go on as ever, with sparse prefill.
+    """Apply a plan to a model: its forward passes and ``generate`` work as usual, with sparse prefill.
 
-    A prefill is a forward pass of several tokens without a cache before them. In ``generate``, its rows are sparse up
-    to the end of what ``generate`` was given; tokens that come after have full attention over all before them, whether
-    they are kept in a cache, computed anew each time (``use_cache=False``), or are drafts of an assistant. Anywhere
-    else a prefill is a prompt from end to end: a pass over a prompt and its response (teacher forcing) is sparse in the
-    response's rows, too, which is not what ``generate`` computes.
+    A prefill is a forward pass of several tokens without a cache before them. In ``generate``, rows are sparse up to
+    the end of its input; later tokens have full attention over all earlier ones, whether they are kept in a cache,
+    computed again each time (``use_cache=False``), or are drafts of an assistant. Outside of ``generate``, a prefill is
+    a prompt from end to end: a pass over a prompt and its response (teacher forcing) is also sparse in the response's
+    rows, which differs from what ``generate`` computes.
 
-    What does not fit stays dense and is counted: layers whose own mask is more than causal (sliding windows; image
-    tokens that see later ones, as in Gemma 3 and PaliGemma), caches of fixed size, what follows the first chunk of a
-    prompt that comes in chunks, bounded scores, prompts in which little would be hidden. Of a plan for another commit
-    of the Hub a warning tells.
+    Unsupported cases stay dense and are counted: layers with a mask that is not purely causal (sliding windows; image
+    tokens that see later ones, as in Gemma 3 and PaliGemma), caches of fixed size, later chunks of a prompt that is
+    processed in chunks, capped scores, prompts in which little would be hidden. A plan for another commit of the Hub
+    causes a warning.
 
     Args:
-        model: an image-text-to-text model in evaluation mode, or an adapter of peft on one, whose text attention goes
-            through transformers' ``AttentionInterface``; what tells text from images is its configuration's
+        model: an image-text-to-text model in evaluation mode, or a peft adapter on one, whose text attention goes
+            through transformers' ``AttentionInterface``; image tokens are recognised by its configuration's
             ``image_token_id``.
-        plan: for a model of this shape.
-        kernel: ``blocks`` are plain torch; ``flex`` is one compiled kernel on CUDA, for which each new size of prompt
-            costs seconds once.
+        plan: a plan for a model of this shape.
+        kernel: ``blocks`` is plain torch; ``flex`` is one compiled kernel on CUDA, where each new prompt size costs a
+            few seconds once.
 
     Returns:
-        what takes it off again.
+        the applied plan, which can be undone.
 
     Raises:
-        ModelError: the model has another shape, is sparsified already, or its text attention cannot be reached; the
-            kernel is not possible there; or, while it runs, it is given no ``input_ids`` to tell text from images by.
+        ModelError: the model has another shape, is already sparsified, or its text attention cannot be reached; the
+            kernel does not work there; or, while it runs, it receives no ``input_ids`` to distinguish text from images.
 
     """
-    # Some versions of peft run the forward() of what they wrap and none of its hooks; what owns the decoder is always
-    # called, and given the tokens.
+    # Some versions of peft run the forward() of the wrapped model without its hooks; the owner of the decoder is always
+    # called, and receives the tokens.
     model = model.get_base_model() if hasattr(model, "get_base_model") else model
     owner = model.base_model
     plan.check(model)
@@ -111,7 +111,7 @@ def sparsify(model: Any, plan: SparsePlan, kernel: Kernel = "blocks") -> Sparsif
 
 @contextmanager
 def _watched(model: Any, hooks: _Hooks) -> Iterator[None]:
-    """Let hooks know of each call of ``generate``."""
+    """Notify hooks of each call of ``generate``."""
     former = vars(model).get("generate")
     model.generate = partial(hooks.generate, former or MethodType(type(model).generate, model))
     try:
@@ -124,7 +124,7 @@ def _watched(model: Any, hooks: _Hooks) -> Iterator[None]:
 
 @dataclass(frozen=True, eq=False)
 class _Hooks:
-    """What runs around each forward pass of one model, and around its ``generate``."""
+    """Hooks around each forward pass of one model, and around its ``generate``."""
 
     plan: SparsePlan
     coverage: Coverage
@@ -132,7 +132,7 @@ class _Hooks:
     kernel: Kernel
 
     def generate(self, generate: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Generate, and know the while where its prompts end."""
+        """Run ``generate``, and record where its prompts end meanwhile."""
         given = [*args[:1], kwargs.get("inputs"), kwargs.get("input_ids")]
         slots = next((ids.shape[1] for ids in given if ids is not None), None)
         token = _GENERATING.set((self, slots))
@@ -142,19 +142,19 @@ class _Hooks:
             _GENERATING.reset(token)
 
     def begin(self, _: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        """Note the tokens that are given."""
+        """Record the input tokens."""
         ids = kwargs.get("input_ids", args[0] if args else None)
         who, slots = _GENERATING.get()
         ours = slots if who is self else None
         _PASS.set(ForwardPass(self.plan, self.coverage, ids, self.images, self.kernel, ours))
 
     def check(self, owner: nn.Module, *_: Any) -> None:
-        """Never let a model run dense without a word."""
+        """Raise if the model ran dense because something else computed its attention."""
         under_way = _PASS.get()
         if under_way is not None and not under_way.is_reached:
             raise ModelError(
-                f"{type(owner).__name__} is sparsified, but something else computed its attention; undo whatever set "
-                "another attention implementation first"
+                f"{type(owner).__name__} is sparsified, but something else computed its attention; undo the other "
+                "attention implementation first"
             )
 
     def end(self, *_: Any) -> None:
@@ -165,7 +165,7 @@ class _Hooks:
 def _attention(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
 ) -> tuple[Tensor, None]:
-    """Be the attention function of every sparsified model, as transformers calls it."""
+    """Compute the attention of every sparsified model, as transformers calls it."""
     under_way = _PASS.get()
     if under_way is None:
         raise ModelError(
@@ -184,7 +184,7 @@ def _mask(
     device: torch.device | str = "cpu",
     **options: Any,
 ) -> Tensor | None:
-    """Make the mask of a sparsified model's layers, as transformers calls it: one of the two forms."""
+    """Return the mask of a sparsified model's layers, as transformers calls it, in one of the two forms."""
     if mask_function is causal_mask_function and q_length == kv_length > 1:
         if attention_mask is None:
             return torch.ones(batch_size, kv_length, dtype=torch.bool, device=device)
@@ -203,7 +203,7 @@ def _mask(
 
 
 _PASS: ContextVar[ForwardPass | None] = ContextVar("sparse pass", default=None)
-# Whose generate() is under way, and how many slots it was given; None where it was given no tokens.
+# The hooks of the running generate(), and its number of input slots; None if it received no tokens.
 _GENERATING: ContextVar[tuple[_Hooks | None, int | None]] = ContextVar("sparse generation", default=(None, None))
 
 AttentionInterface.register(_NAME, _attention)

@@ -1,4 +1,4 @@
-"""The place where conditions are measured. Owns what all of them share, what decides their results, and resumption."""
+"""Measure conditions. Owns what all of them share, what decides their results, and resumption."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from datasetkit.runtime.progress import OnProgress
 
 @dataclass(frozen=True)
 class Bench:
-    """One model, the data, and how it is asked.
+    """One model, the data, and the options of asking it.
 
     Args:
-        namer: finds what captions name; None leaves these metrics out.
+        namer: finds the objects that captions name; None leaves these metrics out.
         kernel: see :func:`sparsify`.
-        batch: examples at once where the model writes; prefills are measured one by one.
+        batch: examples per batch in generation; prefills are measured one by one.
 
     """
 
@@ -48,7 +48,7 @@ class Bench:
     batch: int
 
     def description(self) -> dict[str, Any]:
-        """Tell what decides the results of every condition, in plain JSON values and options, of one machine."""
+        """Return everything that decides results on one machine, as plain JSON values and options."""
         return {
             **self.subject.description(),
             "machine": _machine(torch.device(self.subject.torch_device)),
@@ -70,19 +70,19 @@ class Bench:
         overwrite: bool = False,
         on_progress: OnProgress = lambda *_: None,
     ) -> Sparsity:
-        """Measure conditions; go on where earlier calls were interrupted, and add to what they finished.
+        """Measure conditions; continue where earlier calls were interrupted, and add to what they finished.
 
-        The dense model's and the CoRe heads' conditions are among them. Results of another description, or of other
-        CoRe heads, give way to ``overwrite`` only.
+        The conditions include the dense model and the CoRe heads. Results of another description, or of other CoRe
+        heads, are only replaced with ``overwrite``.
 
         Returns:
-            the conditions of this call, and of those that came to their end before.
+            the conditions of this call, and those of earlier finished calls.
 
         Raises:
-            OutputError: the folder holds other results, or files of somebody else.
+            OutputError: the folder holds other results, or files that were not written by this command.
 
         """
-        # Equal descriptions of scores are no proof of equal scores.
+        # Equal descriptions of scores do not prove equal scores.
         kept = next(one.plan.full_by_layer for one in conditions if one.group == CORE and one.plan is not None)
         note = RunFolder(folder, COMMAND, {**self.description(), "kept": kept})
         note.check(has_results=has_results(folder), overwrite=overwrite)
@@ -107,7 +107,7 @@ class Bench:
 
 
 def _machine(device: torch.device) -> str:
-    """Name what times depend on: the GPU, or how many threads of a processor."""
+    """Return the hardware that times depend on: the GPU, or the number of CPU threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type}, threads: {torch.get_num_threads()}"

@@ -1,7 +1,7 @@
-"""Attention of sparse heads, block by block, in plain torch. Owns that every key is seen once, and the size of blocks.
+"""Attention of sparse heads by blocks, in plain torch. Owns that every key is seen once, and the size of blocks.
 
-Rows are cut into chunks. A chunk's keys are the shared tokens before its band, then its band: the chunk itself and the
-window before it. So a prompt costs N (S + W) products instead of N N / 2, and its masks are as small.
+Rows are split into chunks. A chunk's keys are the shared tokens before its band, then its band: the chunk itself and
+the window before it. So a prompt costs N (S + W) products instead of N N / 2, and its masks have that size, too.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-# Smaller chunks compute less that is masked and copy more keys. Measured for windows of 128 with heads of 32 to 128.
+# Smaller chunks compute fewer masked products but copy more keys. Measured for windows of 128 with heads of 32 to 128.
 _LEAST_CHUNK = 64
 _CHUNKS_IN_WINDOW = 4
-# Keys of a segment, copied for its chunks: what stays in a processor's cache, or keeps a GPU busy.
+# Keys of a segment, copied for its chunks: as many as fit into a processor's cache, or keep a GPU busy.
 _SEGMENT_BYTES = {"cpu": 4 * 2**20}
 _SEGMENT_BYTES_ELSEWHERE = 256 * 2**20
-# Of all groups of heads: to pick more than that share of them costs as much as to compute the others, too.
+# Share of all groups of heads: selecting a larger share costs as much as computing all of them.
 _MOST_PICKED = 0.75
 # Masks whose rows are not a multiple of this are copied by some of SDPA's kernels.
 _MASK_STEP = 16
@@ -30,12 +30,12 @@ _MASK_STEP = 16
 
 @dataclass(frozen=True, eq=False)
 class _Segment:
-    """A few chunks, n of C rows each, that are computed at once.
+    """A few chunks, n of C rows each, that are computed together.
 
     Args:
         start: its first row.
         stop: the row after its last one; the last chunk may be longer.
-        keys: which each chunk sees, (n, K) int64.
+        keys: the keys of each chunk, (n, K) int64.
         mask: 0 where a row sees a key, otherwise -inf, (n, C, K).
 
     """
@@ -47,13 +47,13 @@ class _Segment:
 
 
 class BlockAttention:
-    """Attention over shared tokens and a window, of one prompt; layers use it one after the other.
+    """Attention over shared tokens and a window in one prompt; layers use it one after the other.
 
     Args:
-        shared: tokens that every row from them on sees, rising, (S,) int64.
-        length: N, of the prompt.
-        window: tokens that a row sees up to itself.
-        like: keys of the first layer, (G, N, D): their type, device and sizes.
+        shared: tokens that every later row sees, ascending, (S,) int64.
+        length: number of tokens N of the prompt.
+        window: number of tokens that a row sees up to itself.
+        like: keys of the first layer, (G, N, D), for their type, device and sizes.
 
     """
 
@@ -75,11 +75,11 @@ class BlockAttention:
             query: (H, N, D).
             key: (G, N, D).
             value: (G, N, D).
-            scaling: of the scores before the softmax.
-            groups: whose heads are asked for, rising; None for all of them.
+            scaling: factor of the scores before the softmax.
+            groups: the groups whose heads are requested, ascending; None for all of them.
 
         Returns:
-            (N, H, D); anything in the rows of heads that are not asked for.
+            shape (N, H, D); rows of heads that are not requested have arbitrary values.
 
         """
         per_group = query.shape[0] // key.shape[0]
@@ -108,7 +108,7 @@ class BlockAttention:
         near = (distance >= 0) & (distance < self._window) & (band >= 0)[:, None]
         inside = band.clamp(0, self._length - 1)
         near |= (distance >= 0) & ((band >= 0) & self._is_shared[inside])[:, None]
-        # Those in the last chunk's band or after it are in no chunk's part before the band.
+        # Tokens in the last chunk's band or after it are before no chunk's band.
         last_band = int(start + (len(firsts) - 1) * self._chunk - self._window)
         before = self._shared[: np.searchsorted(self._shared, last_band)]
         filling = -(len(before) + band.shape[1]) % _MASK_STEP
@@ -129,11 +129,11 @@ class BlockAttention:
 def _attended(
     segment: _Segment, query: Tensor, key: Tensor, value: Tensor, groups: slice | Tensor, scaling: float
 ) -> Tensor:
-    """Compute the rows of a segment: (g, H/G, rows, D) and (G, N, D) twice to (rows, g, H/G, D), of g of G groups."""
+    """Compute the rows of a segment: (g, H/G, rows, D) and (G, N, D) twice to (rows, g, H/G, D), for g of G groups."""
     chunks, rows, seen = segment.mask.shape
     count, per_group, length, width = query.shape
     query = functional.pad(query, (0, 0, 0, chunks * rows - length))
-    # Heads that share keys become more rows of one head: no kernel has to repeat keys for them.
+    # Heads that share keys become more rows of one head, so no kernel has to repeat keys for them.
     query = query.view(count, per_group, chunks, rows, width).permute(2, 0, 1, 3, 4)
     mask = segment.mask[:, None].expand(-1, per_group, -1, -1)
     found = functional.scaled_dot_product_attention(
@@ -148,7 +148,7 @@ def _attended(
 
 
 def _gathered(part: Tensor, keys: Tensor, groups: slice | Tensor) -> Tensor:
-    """Pick (n, g, K, D) from (G, N, D) by (n, K), from whichever of heads and tokens stands first in memory."""
+    """Pick (n, g, K, D) from (G, N, D) by (n, K), whichever of heads and tokens comes first in memory."""
     if part.is_contiguous():
         places = groups if isinstance(groups, slice) else groups[:, None, None]
         return part[places, keys].transpose(0, 1)

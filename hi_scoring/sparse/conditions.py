@@ -1,4 +1,4 @@
-"""What is measured: the dense model, and plans that keep CoRe heads or as many random ones. Owns which these are."""
+"""Conditions: the dense model, and plans that keep CoRe heads or as many random ones. Owns which these are."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Condition:
     """A way of running the model.
 
     Args:
-        draw: number of the random set, from 0; None of the others.
+        draw: index of the random set, from 0; None for the others.
         plan: None for the dense model.
 
     """
@@ -31,19 +31,19 @@ class Condition:
 
     @property
     def name(self) -> str:
-        """What its folder is called."""
+        """The name of its folder."""
         return self.group if self.draw is None else f"{self.group}-{self.draw}"
 
 
 def conditions_of(
     scores: HeadScores, model: ModelIdentity, shape: tuple[int, int], options: SparsityOptions, draws: int
 ) -> list[Condition]:
-    """Give the dense model, the plan of its CoRe heads, and plans of as many random heads in the same layers.
+    """Return the dense model, the plan of its CoRe heads, and plans of as many random heads in the same layers.
 
-    There are fewer random plans than ``draws`` where fewer differ.
+    There are fewer random plans than ``draws`` if fewer distinct ones exist.
 
     Raises:
-        RecipeError: the scores are of another model, have no such score, or rank too few heads for sets that differ.
+        RecipeError: the scores belong to another model, lack this score, or rank too few heads for sets that differ.
 
     """
     scores.require(model)

@@ -1,6 +1,6 @@
-"""Estimates of sparse prefill beyond means of samples. Owns medians of ratios, and how much is lost of what was there.
+"""Estimates for sparse prefill beyond means of samples. Owns medians of ratios, and relative losses.
 
-Intervals are percentiles of bootstraps over images, each of which is drawn with all that was asked of it.
+Intervals are percentiles of bootstraps over images, each drawn with all of its prompts.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from datasetkit.hi_scoring.evaluation.metrics import Measured, find_metric
 from datasetkit.hi_scoring.statistics import DRAWS, SEED, FloatArray, Interval, draw_counts
 
 _ENDS = (0.025, 0.975)
-# Each by itself is a bound that holds with 95 %.
+# Each one separately is a 95 % bound.
 _BOUNDS = (0.05, 0.95)
 _CHUNK_DRAWS = 500
 
 
 def median(values: FloatArray, images: Sequence[str]) -> Interval:
-    """Give a median and its 95 % interval.
+    """Return a median and its 95 % interval.
 
     Args:
         values: (n,) float; NaN is left out.
-        images: of each of them.
+        images: image id of each value.
 
     Returns:
-        the median; no interval of fewer than two images.
+        the median; the interval is NaN for fewer than two images.
 
     """
     defined = ~np.isnan(values)
@@ -45,14 +45,14 @@ def median(values: FloatArray, images: Sequence[str]) -> Interval:
 
 
 def median_above(values: FloatArray, least: FloatArray) -> float:
-    """Give a median of values of which some are known only to be smaller than something.
+    """Return the median of values, some of which are only known to be below a limit.
 
     Args:
-        values: (n,) float, NaN where all that is known of one is that it is from 0 to less than ``least``.
+        values: (n,) float, NaN for a value that is only known to be in [0, ``least``).
         least: (n,) float.
 
     Returns:
-        NaN where what is not known decides it.
+        the median; NaN if it depends on unknown values.
 
     """
     lowest, highest = (float(np.median(np.where(np.isnan(values), end, values))) for end in (0.0, least))
@@ -60,16 +60,16 @@ def median_above(values: FloatArray, least: FloatArray) -> float:
 
 
 def loss(name: str, dense: Measured, sparse: Measured) -> Interval:
-    """Give the share that is lost of what the dense model has, of a metric.
+    """Return the relative loss of a metric compared with the dense model.
 
-    Of what is better when lower, what a model has is what is missing to 1. Both figures of a draw are of the same
-    images; draws in which the dense model has nothing say nothing.
+    For a metric where lower is better, the loss is computed on 1 minus the figure. Both figures of a draw use the same
+    images; draws in which the dense model's figure is 0 are ignored.
 
     Both were measured on the same samples in the same order.
 
     Returns:
-        the share, below 0 for a gain, and two ends, each of which it is beyond with 5 %; NaN where the dense model has
-        nothing, ends also where fewer than two samples have a value.
+        the loss as a share, below 0 for a gain, and two ends, each a 95 % bound; NaN where the dense model's figure is
+        0, ends also where fewer than two samples have a value.
 
     """
     metric = find_metric(name)
@@ -93,14 +93,14 @@ def loss(name: str, dense: Measured, sparse: Measured) -> Interval:
 
 
 def _drawn(size: int, draws: int) -> Iterator[FloatArray]:
-    """Give how often each of so many images is in each draw, (draws, size), part by part."""
+    """Yield how often each of ``size`` images is in each draw, (draws, size), part by part."""
     random = np.random.default_rng(SEED)
     for start in range(0, draws, _CHUNK_DRAWS):
         yield draw_counts(size, min(_CHUNK_DRAWS, draws - start), random).astype(np.float64)
 
 
 def _medians(rising: FloatArray, counts: FloatArray) -> FloatArray:
-    """Give medians of (n,) values of which each is there so often, (draws, n)."""
+    """Return medians of ascending (n,) values, each repeated as often as in (draws, n) counts."""
     until = counts.cumsum(axis=1)
     total = until[:, -1:]
     places = [(until > rank).argmax(axis=1) for rank in ((total - 1) // 2, total // 2)]

@@ -1,10 +1,10 @@
 """Attention of sparse heads in one compiled kernel (flex_attention), for GPUs. Owns its sizes, and where it runs.
 
-Keys are the shared tokens, then all tokens of the prompt: a shared one is seen by its copy in front from where it has
-left the window, and in its place within it. So each row sees a few blocks in front and a few beside itself, which are
-written down without a look at any pair.
+Keys are the shared tokens, then all tokens of the prompt: a row sees the copy of a shared token at the front once it
+has left the window, and the token itself within it. So each row sees a few blocks at the front and a few around itself,
+which are computed without visiting any pair.
 
-Compiling takes seconds for each new size, so sizes are rounded up: a prompt of any length meets one of few kernels.
+Compiling takes seconds for each new size, so sizes are rounded up and prompts of all lengths share a few kernels.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from torch.nn.attention.flex_attention import BlockMask, flex_attention
 BLOCK = 128
 # Sizes are rounded up to a multiple of their highest power of two divided by this.
 _STEPS = 4
-# Of one process, one for each size of prompts. Past its own few, torch would compute all pairs, without a word.
+# Kernels per process, one for each size of prompts. Beyond its default limit, torch silently computes all pairs.
 _MOST_KERNELS = 1024
 _LEAST_WIDTH = 16
 
 
 class FlexAttention:
-    """As :class:`datasetkit.hi_scoring.sparse.blocks.BlockAttention`, with the same arguments.
+    """Like :class:`datasetkit.hi_scoring.sparse.blocks.BlockAttention`, with the same arguments.
 
     Args:
-        kernel: what computes; torch's function as it is where nothing can be compiled, which is slow.
+        kernel: the attention function; torch's uncompiled function where nothing can be compiled, which is slow.
 
     """
 
@@ -47,7 +47,7 @@ class FlexAttention:
     ) -> None:
         self._front, self._rows = size_of(len(shared), length)
         self._kernel = kernel or _compiled()
-        # What fills up stands behind every row, so no row sees it.
+        # Padding comes after every row, so no row sees it.
         places = np.pad(shared, (0, self._front - len(shared)), constant_values=self._rows)
         self._shared = torch.from_numpy(shared).to(like.device)
         self.block_mask = _block_mask(places, self._rows, window, like.device)
@@ -58,9 +58,9 @@ class FlexAttention:
         key: Tensor,
         value: Tensor,
         scaling: float,
-        groups: Sequence[int] | None = None,  # noqa: ARG002 - each number of heads would be compiled anew
+        groups: Sequence[int] | None = None,  # noqa: ARG002 - each number of heads would be compiled separately
     ) -> Tensor:
-        """Compute all rows of all heads, whatever is asked for; see :meth:`BlockAttention.attend`."""
+        """Compute all rows of all heads, whichever are requested; see :meth:`BlockAttention.attend`."""
         length = query.shape[1]
         with torch._dynamo.config.patch(recompile_limit=_MOST_KERNELS):
             output = self._kernel(
@@ -75,7 +75,7 @@ class FlexAttention:
         return rows
 
     def _laid_out(self, part: Tensor) -> Tensor:
-        """Set shared tokens before all: (G, N, D) to (1, G, front + rows, D), zeros between and behind."""
+        """Return shared tokens followed by all tokens: (G, N, D) to (1, G, front + rows, D), with zeros as padding."""
         groups, length, width = part.shape
         laid = part.new_zeros(1, groups, self._front + self._rows, width)
         laid[0, :, : len(self._shared)] = part[:, self._shared]
@@ -84,40 +84,40 @@ class FlexAttention:
 
 
 def fault(device: torch.device, width: int) -> str | None:
-    """Say why no kernel can be compiled for heads of a width on a device; None where one can."""
+    """Return why no kernel can be compiled for heads of a width on a device; None if one can."""
     if device.type != "cuda":
         return f"it needs CUDA, and the model is on {device.type}"
     if find_spec("triton") is None:
-        return "it needs triton, which is not here"
+        return "it needs triton, which is not installed"
     if width < _LEAST_WIDTH or width & (width - 1):
-        return f"heads must be a power of two wide, from {_LEAST_WIDTH}, and are {width}"
+        return f"the width of heads must be a power of two from {_LEAST_WIDTH}, and is {width}"
     return None
 
 
 def size_of(shared: int, length: int) -> tuple[int, int]:
-    """Tell prompts apart that need another kernel: slots for that many shared tokens, and for all of a length."""
+    """Return the key of a prompt's kernel: slots for its shared tokens, and for all of its tokens."""
     return rounded_up(max(shared, 1)), rounded_up(length)
 
 
 def rounded_up(size: int) -> int:
-    """Round up to whole blocks, and to one of few sizes: at most a quarter more, or one block."""
+    """Return a size rounded up to whole blocks, and to one of few sizes: at most a quarter more, or one block."""
     step = max(BLOCK, (1 << (size.bit_length() - 1)) // _STEPS)
     return size + -size % step
 
 
 @cache
 def _compiled() -> Callable[..., Any]:
-    # Shapes that may change break flex_attention's kernels in some versions of torch.
+    # Dynamic shapes break flex_attention's kernels in some versions of torch.
     return torch.compile(flex_attention, dynamic=False)
 
 
 def _block_mask(places: NDArray[np.int64], rows: int, window: int, device: torch.device) -> BlockMask:
-    """Write down which blocks of keys each block of rows sees any key of.
+    """Return the mask of key blocks in which each block of rows sees at least one key.
 
     Args:
-        places: of the tokens in front, rising, a multiple of ``BLOCK`` of them.
-        rows: a multiple of ``BLOCK``.
-        window: tokens that a row sees up to itself.
+        places: positions of the tokens at the front, ascending, a multiple of ``BLOCK`` of them.
+        rows: number of rows, a multiple of ``BLOCK``.
+        window: number of tokens that a row sees up to itself.
         device: where the mask is used.
 
     """

@@ -1,8 +1,8 @@
-"""The folder of a run. Owns its layout, that nothing counts before a run is finished, and how results are shown.
+"""The folder of a run. Owns its layout, that results count only after a run is finished, and how they are shown.
 
-A folder holds each condition's own results in ``conditions/NAME``; ``plan.json`` of the CoRe heads; ``costs.parquet``
-and ``quality.parquet`` of all conditions; and, written last, ``finished.json``, which names the conditions of runs that
-came to their end.
+A folder holds the results of each condition in ``conditions/NAME``; ``plan.json`` of the CoRe heads; ``costs.parquet``
+and ``quality.parquet`` of all conditions; and, written last, ``finished.json``, which lists the conditions of finished
+runs.
 """
 
 from __future__ import annotations
@@ -52,20 +52,20 @@ _MIB = 2**20
 
 
 class _ChosenFacts(Facts):
-    """How the full heads of a plan that was measured were chosen."""
+    """How the full heads of a measured plan were chosen."""
 
     share: float
     by: str
 
 
 class _MeasuredPlanFacts(Facts):
-    """What a plan that was measured says more than any other."""
+    """The additional values of a measured plan."""
 
     chosen: _ChosenFacts
 
 
 class _FinishedFacts(Facts):
-    """Which conditions came to their end; their names are those of folders."""
+    """The finished conditions; their names are those of folders."""
 
     conditions: list[Annotated[str, Field(pattern=r"^[\w-]+$")]]
 
@@ -75,8 +75,8 @@ class Sparsity(Result):
     """Finished conditions of one model and dataset.
 
     Args:
-        plan: that keeps the CoRe heads.
-        groups: results of ``dense``, ``core`` and ``random``; each of the last is a draw.
+        plan: the plan that keeps the CoRe heads.
+        groups: results of ``dense``, ``core`` and ``random``; each one of the last group is a draw.
 
     """
 
@@ -88,14 +88,14 @@ class Sparsity(Result):
         return f"<Sparsity in {self.folder}: {len(self.plan.kept):,} heads keep full attention>"
 
     def report(self) -> Iterator[RenderableType]:
-        """See :meth:`Result.report`: costs, and what the model says."""
+        """See :meth:`Result.report`: costs and quality."""
         yield from sparsity_tables(self)
         plan, folder = self.plan, self.folder
         [core] = self.costs[self.costs["group"] == CORE].to_dict("records")
         if not core["sparse"] > 0:
             yield (
                 f"nothing was sparse: of {core['tokens']:,.0f} tokens of a prompt (median), text, the first "
-                f"{plan.sink} and the last {plan.window} are too many; give a smaller --window, or longer prompts"
+                f"{plan.sink} and the last {plan.window} are most of it; give a smaller --window, or longer prompts"
             )
         yield from (f"wrote {folder}; {folder / PLAN_NAME} keeps {len(plan.kept):,} heads", ON_A_PAGE)
 
@@ -117,16 +117,16 @@ class Sparsity(Result):
 
     @cached_property
     def dense_by_reason(self) -> Counter[str]:
-        """Pairs of a prompt and a layer that stayed dense in the CoRe heads' condition."""
+        """The numbers of pairs of a prompt and a layer that stayed dense in the CoRe heads' condition, by reason."""
         [core] = self.groups[CORE]
         return Counter(core.coverage["dense"])
 
     @classmethod
     def load(cls, folder: Path | str) -> Self:
-        """Read the conditions of all runs into a folder that came to their end.
+        """Read the conditions of all finished runs in a folder.
 
         Raises:
-            BuiltFolderError: there is none, or what it left is damaged.
+            BuiltFolderError: there is no finished run, or its files are damaged.
 
         """
         folder = Path(folder)
@@ -148,17 +148,17 @@ class Sparsity(Result):
         for one in results[1:]:
             if one.measures != results[0].measures:
                 raise BuiltFolderError(
-                    f"{folder} holds conditions that were measured on other prompts or by other metrics; remove it, "
+                    f"{folder} holds conditions that were measured on other prompts or with other metrics; remove it, "
                     f"and run `{COMMAND}` again"
                 )
         return cls(_plan_in(condition_folder(folder, CORE)), groups, folder)
 
     @classmethod
     def finish(cls, folder: Path, names: Iterable[str]) -> Self:
-        """Take note that a run came to its end, the results of whose conditions are all there.
+        """Record that a run with complete results of all its conditions is finished.
 
         Returns:
-            the conditions of this run and of those that came to their end before, as far as they are still there.
+            the conditions of this run and of earlier finished runs, as far as they still exist.
 
         Raises:
             BuiltFolderError: results are missing or damaged.
@@ -175,7 +175,7 @@ class Sparsity(Result):
 
 
 def condition_folder(folder: Path, name: str) -> Path:
-    """Give where a condition's own results lie."""
+    """Return the folder of a condition's results."""
     return folder / _CONDITIONS_NAME / name
 
 
@@ -185,14 +185,14 @@ def has_results(folder: Path) -> bool:
 
 
 def clear(folder: Path) -> None:
-    """Remove all results; what says that they are finished goes first."""
+    """Remove all results; the file that marks them as finished is removed first."""
     for name in (FINISHED_NAME, PLAN_NAME, COSTS_NAME, QUALITY_NAME):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / _CONDITIONS_NAME, ignore_errors=True)
 
 
 def _finished_names(folder: Path) -> list[str]:
-    """Name the conditions of runs that came to their end; none where no run did."""
+    """Return the conditions of finished runs; empty if there are none."""
     file = folder / FINISHED_NAME
     if not file.exists():
         return []
@@ -211,7 +211,7 @@ def _plan_in(folder: Path) -> SparsePlan:
 
 
 def sparsity_tables(found: Sparsity) -> Iterator[Table]:
-    """Give the tables that ``datasetkit sparsify`` ends with: costs, what the model says, and what stayed dense."""
+    """Yield the tables that ``datasetkit sparsify`` prints last: costs, quality, and what stayed dense."""
     yield _costs(found)
     yield _quality(found)
     if found.dense_by_reason:
@@ -221,10 +221,10 @@ def sparsity_tables(found: Sparsity) -> Iterator[Table]:
 def _costs(found: Sparsity) -> Table:
     first, rows = found.costs.iloc[0], found.costs.to_dict("records")
     lost = ", ".join(f"{row['group']} {row['lost']:,}" for row in rows if row["lost"])
-    left_out = f"; prompts left out, for which memory ran out: {lost}" if lost else ""
+    left_out = f"; prompts left out because memory ran out: {lost}" if lost else ""
     table = plain_table(
         f"first token of {first['n']:,} prompts of {first['tokens']:,.0f} tokens (median)",
-        "times as fast: median of ratios of a prompt dense and sparse, in turns, 95 %; KL from dense, nats; same: "
+        "times as fast: median of per-prompt ratios, dense over sparse, in turns, 95 %; KL from dense, nats; same: "
         f"prompts with the same first token; sparse: layers of prompts{left_out}",
     )
     table.add_column("")
@@ -248,8 +248,8 @@ def _costs(found: Sparsity) -> Table:
 
 def _quality(found: Sparsity) -> Table:
     table = plain_table(
-        "what the model says",
-        "p corrected by Holm; against random, both beyond the noise of samples and beyond the spread of random sets",
+        "quality of responses",
+        "p corrected by Holm; against random, both the noise of samples and the spread of random sets count",
     )
     table.add_column("")
     for name in ("kept", "figure", "against", "change", "95 %", "p"):

@@ -1,4 +1,4 @@
-"""What computes sparse heads. Owns the kernels by their names, where which is possible, and what it is made for."""
+"""Kernels for sparse heads. Owns their names, the devices they work on, and the key by which they are compiled."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Kernel = Literal["blocks", "flex"]
 
 
 class LocalAttention(Protocol):
-    """Attention over shared tokens and a window, of one prompt; :class:`BlockAttention` says what of."""
+    """Attention over shared tokens and a window in one prompt; see :class:`BlockAttention`."""
 
     def __init__(self, shared: NDArray[np.int64], length: int, window: int, like: Tensor) -> None: ...
 
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, scaling: float, groups: Sequence[int] | None = None
     ) -> Tensor:
-        """Compute all rows of the heads of these groups at least, (N, H, D)."""
+        """Compute all rows of at least the heads of these groups, (N, H, D)."""
         ...
 
 
@@ -34,28 +34,28 @@ _KINDS: dict[Kernel, type[LocalAttention]] = {"blocks": BlockAttention, "flex": 
 
 
 def check_kernel(kernel: Kernel, device: torch.device, width: int) -> None:
-    """Refuse a kernel that is not possible; never take another one without a word.
+    """Refuse a kernel that does not work on a device; never replace it silently.
 
     Raises:
-        ModelError: it is not possible.
+        ModelError: it does not work there.
 
     """
     why = flex.fault(device, width) if kernel == "flex" else None
     if why is not None:
-        raise ModelError(f"kernel {kernel} is not possible: {why}; take blocks")
+        raise ModelError(f"kernel {kernel} is not possible: {why}; use blocks")
 
 
 def head_width(config: Any) -> int:
-    """Give the width of the heads of a model's text decoder, by its configuration."""
+    """Return the width of the heads of a model's text decoder, from its configuration."""
     text = config.get_text_config()
     return getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
 
 
 def local_attention(kernel: Kernel, prompt: Prompt, window: int, like: Tensor) -> LocalAttention:
-    """Make what computes the sparse heads of a prompt whose keys are ``like`` these, (G, N, D).
+    """Return the attention of the sparse heads of a prompt whose keys are ``like`` these, (G, N, D).
 
     Raises:
-        ModelError: the kernel is not possible there.
+        ModelError: the kernel does not work there.
 
     """
     check_kernel(kernel, like.device, like.shape[-1])
@@ -63,5 +63,5 @@ def local_attention(kernel: Kernel, prompt: Prompt, window: int, like: Tensor) -
 
 
 def size_of(kernel: Kernel, prompt: Prompt) -> tuple[int, ...]:
-    """Tell prompts apart for which a kernel is compiled anew; all are one where nothing is compiled."""
+    """Return the key by which a kernel is compiled for a prompt; the same for all prompts if nothing is compiled."""
     return flex.size_of(len(prompt.shared), prompt.length) if kernel == "flex" else ()

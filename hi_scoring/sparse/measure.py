@@ -1,6 +1,6 @@
-"""Prefills side by side: the same prompt dense and sparse, one after the other. Owns what is measured of each.
+"""Compare prefills: the same prompt dense and sparse, one after the other. Owns what is measured for each.
 
-Whatever else the machine does meets both alike, so that ratios hold where times do not.
+Other load on the machine affects both alike, so ratios are reliable even if times are not.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ MEASURES = ("tokens", "seconds_dense", "seconds", "peak_dense", "peak", "kl", "s
 
 @dataclass(frozen=True, eq=False)
 class Prefills:
-    """What came of a dataset's prompts.
+    """Measurements on a dataset's prompts.
 
     Args:
-        table: one row an example, in order: picture_id, record_id, task; then ``MEASURES``, float64, all NaN where
-            memory ran out: tokens of the prompt, those of images among them; seconds to the first token and the peak
-            of memory beyond what was held before, bytes, of the dense model and of the sparse one, NaN where it cannot
-            be seen (on a CPU, below ``UNSEEN_BYTES``); kl, the Kullback-Leibler divergence of the sparse model's
-            distribution of the first token from the dense one's, nats; same_token, 1 where both say the same.
-        coverage: how much was sparse, of prompts that were measured.
+        table: one row per example, in order: picture_id, record_id, task; then ``MEASURES``, float64, all NaN where
+            memory ran out: tokens of the prompt, including those of images; seconds to the first token and additional
+            peak memory in bytes, for the dense model and for the sparse one, NaN where it is too small to be measured
+            (on a CPU, below ``UNSEEN_BYTES``); kl, the Kullback-Leibler divergence of the sparse model's distribution
+            of the first token from the dense one's, nats; same_token, 1 if both generate the same token.
+        coverage: how much was sparse in measured prompts.
 
     """
 
@@ -50,7 +50,7 @@ class Prefills:
 
 @dataclass(frozen=True, eq=False)
 class _FirstToken:
-    """The log-probabilities of all tokens to be the first, (V,) float32, what it cost to know, and what was sparse."""
+    """Log-probabilities of the first token, (V,) float32, their cost in time and memory, and what was sparse."""
 
     logs: Tensor
     seconds: float
@@ -66,12 +66,12 @@ def compare_prefills(
     kernel: Kernel = "blocks",
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> Prefills:
-    """Give every prompt alone to the dense model and to the sparse one, in turns first and second.
+    """Run every prompt separately through the dense and the sparse model, alternating which comes first.
 
-    Without a plan the dense model is set beside itself, which tells how much times vary.
+    Without a plan the dense model is compared with itself, which shows how much times vary.
 
     Raises:
-        ModelError: the model, dense or sparse, puts out numbers that are none.
+        ModelError: the dense or the sparse model returns NaN.
 
     """
     pair = _Pair(model, dialogue, examples, plan, kernel)
@@ -88,7 +88,7 @@ def compare_prefills(
 
 @dataclass(eq=False)
 class _Pair:
-    """A dense model and a sparse one, which are the same; see :func:`compare_prefills`."""
+    """The dense and the sparse version of one model; see :func:`compare_prefills`."""
 
     model: Any
     dialogue: Dialogue
@@ -96,11 +96,11 @@ class _Pair:
     plan: SparsePlan | None
     kernel: Kernel
     coverage: Coverage = field(default_factory=Coverage, init=False)
-    # Sizes of prompts for which there is all that only a first pass has to make: kernels, caches of allocators.
+    # Sizes of prompts that are warmed up: kernels are compiled and caches of allocators filled.
     _warm: set[tuple[int, ...]] = field(default_factory=set, init=False)
 
     def measure(self, numbered: Sequence[tuple[int, Example]]) -> list[dict[str, float]]:
-        """Measure examples, each with its number."""
+        """Measure examples, each with its index."""
         return [self._measure(example, sparse_first=bool(number % 2)) for number, example in numbered]
 
     def _measure(self, example: Example, *, sparse_first: bool) -> dict[str, float]:
@@ -128,7 +128,7 @@ class _Pair:
         }
 
     def _size(self, encoded: dict[str, Any]) -> tuple[int, ...]:
-        """Tell prompts apart that have to be warmed up for each; see :func:`size_of`."""
+        """Return the key of a prompt's warm-up; see :func:`size_of`."""
         if self.plan is None:
             return ()
         ids, real = (encoded[name].numpy() for name in ("input_ids", "attention_mask"))
@@ -137,12 +137,12 @@ class _Pair:
         return size_of(self.kernel, prompts[0]) if prompts else ()
 
     def _require_numbers(self, example: Example, **logs: Tensor) -> None:
-        """Refuse what is not a number: it would count as no difference, or as no prompt."""
+        """Refuse NaN: it would count as no difference, or as no prompt."""
         for name, values in logs.items():
             if values.isnan().any():
                 raise ModelError(
                     f"the {name} model's logits after the prompt of {example.record_id} are not all numbers, in "
-                    f"{str(self.model.dtype).removeprefix('torch.')}; give another dtype, or the kernel blocks"
+                    f"{str(self.model.dtype).removeprefix('torch.')}; use another dtype, or the kernel blocks"
                 )
 
     def _run(self, inputs: dict[str, Any], is_sparse: bool) -> _FirstToken:
@@ -170,9 +170,9 @@ class _Pair:
 
 
 def divergence(dense: Tensor, sparse: Tensor) -> float:
-    """Give the Kullback-Leibler divergence of log-probabilities from those of the dense model, (V,) each, nats.
+    """Return the Kullback-Leibler divergence of log-probabilities from those of the dense model, (V,) each, nats.
 
-    NaN where any is; what the dense model rules out adds nothing.
+    NaN if any is NaN; tokens with probability 0 in the dense model add nothing.
     """
     terms = dense.exp() * (dense - sparse)
     return float(terms.masked_fill(dense.exp() == 0, 0.0).sum().clamp(min=0.0))

@@ -1,4 +1,4 @@
-"""The highest need of memory while something runs. Owns where that can be read, and what is too small to be seen."""
+"""Peak memory while something runs. Owns where it can be read, and which amounts are too small to be measured."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 
 import torch
 
-# What an allocator may keep of one pass for the next, so that resident memory does not tell smaller needs apart.
+# An allocator may keep this much from one pass to the next, so resident memory does not show smaller amounts.
 UNSEEN_BYTES = 64 * 2**20
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 class PeakMemory:
-    """Measures from now on: on CUDA what is allocated, on a CPU under Linux what is resident."""
+    """Measures from its construction on: allocated memory on CUDA, resident memory on a CPU under Linux."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -25,12 +25,12 @@ class PeakMemory:
         self._before = self._held(is_peak=False)
 
     def peak(self) -> float:
-        """Bytes beyond those that were held at first; NaN where they cannot be known."""
+        """Return the peak in bytes above the memory held at the start; NaN if it cannot be read."""
         finish(self._device)
         return self._held(is_peak=True) - self._before
 
     def seen_peak(self) -> float:
-        """Give the same, and NaN where it is too small to be told from what an allocator keeps, on a CPU."""
+        """Return the same, but NaN on a CPU if it is too small to be distinguished from an allocator's cache."""
         peak = self.peak()
         return float("nan") if self._device.type == "cpu" and peak < UNSEEN_BYTES else peak
 
@@ -44,6 +44,6 @@ class PeakMemory:
 
 
 def finish(device: torch.device) -> None:
-    """Wait for what the device still has to do."""
+    """Wait until the device has finished its work."""
     if device.type != "cpu":
         torch.accelerator.synchronize(device)

@@ -1,4 +1,4 @@
-"""One forward pass of a sparsified model. Owns which heads of which prompts are computed how, and what is counted."""
+"""One forward pass of a sparsified model. Owns how the heads of each prompt are computed, and what is counted."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from datasetkit.hi_scoring.sparse.prompts import Prompt, prompts_of
 
 @dataclass(eq=False)
 class ForwardPass:
-    """One forward pass of a sparsified model: its prompts, and what its layers have computed in common.
+    """One forward pass of a sparsified model: its prompts, and the state that its layers share.
 
     Args:
-        ids: tokens that are given, (B, N); None where there are none.
+        ids: input tokens, (B, N); None if there are none.
         images: ids that stand for parts of images.
-        slots: of the batch that are prompts, where generated tokens follow; None for all.
+        slots: number of slots that belong to prompts, if generated tokens follow; None for all.
 
     Attributes:
-        is_reached: whether any layer came here.
+        is_reached: whether any layer was computed here.
 
     """
 
@@ -43,7 +43,7 @@ class ForwardPass:
     slots: int | None = None
     is_reached: bool = field(default=False, init=False)
     _located: tuple[Prompt, ...] | DenseReason | None = field(default=None, init=False)
-    # By the place of the prompt in the batch, and the device; all layers there use the same.
+    # By the index of the prompt in the batch, and the device; all layers there share one.
     _local: dict[tuple[int, torch.device], LocalAttention] = field(default_factory=dict, init=False)
 
     def attend(
@@ -67,7 +67,7 @@ class ForwardPass:
             if prompt.end > prompt.stop:
                 rows = torch.cat([rows, _causal(one[:, prompt.length :], keys, values, scaling)])
             if len(rows) < length:
-                # Rows of padding are nobody's; zeros, as SDPA's are where nothing is seen.
+                # Rows of padding are zeros, like those of SDPA where nothing is visible.
                 rows = functional.pad(rows, (0, 0, 0, 0, prompt.start, length - prompt.end))
             found.append(rows)
         return found[0][None] if len(found) == 1 else torch.stack(found)
@@ -75,7 +75,7 @@ class ForwardPass:
     def _prompts(
         self, query: Tensor, key: Tensor, mask: Tensor | None, softcap: float | None
     ) -> tuple[Prompt, ...] | DenseReason:
-        """Give the batch's prompts, or why this call is dense."""
+        """Return the batch's prompts, or why this call is dense."""
         if softcap is not None:
             return DenseReason.SOFTCAP
         if mask is None or mask.ndim != 2:
@@ -85,8 +85,8 @@ class ForwardPass:
         if self.ids is None or self.ids.shape != mask.shape:
             given = "no input_ids" if self.ids is None else f"input_ids of shape {tuple(self.ids.shape)}"
             raise ModelError(
-                f"a sparsified model was given {given} with {tuple(mask.shape)} tokens, so text and images cannot be "
-                "told apart; give it input_ids, one for each token"
+                f"a sparsified model received {given} with {tuple(mask.shape)} tokens, so text and images cannot be "
+                "distinguished; pass input_ids, one for each token"
             )
         ids, is_real = self.ids.cpu().numpy(), mask.cpu().numpy()
         prompts = prompts_of(ids, is_real, self.images, self.plan.sink, self.plan.window, self.slots)
@@ -103,7 +103,7 @@ class ForwardPass:
         value: Tensor,
         scaling: float,
     ) -> Tensor:
-        """Compute one prompt, and nothing of what follows it: (H, N, D), (G, N, D) twice, to (N, H, D)."""
+        """Compute one prompt without the tokens that follow it: (H, N, D), (G, N, D) twice, to (N, H, D)."""
         query, key, value = (part[:, : prompt.length] for part in (query, key, value))
         heads = query.shape[0]
         if len(full) == heads:
@@ -121,11 +121,11 @@ class ForwardPass:
 def _mixed(
     local: LocalAttention, full: tuple[int, ...], query: Tensor, key: Tensor, value: Tensor, scaling: float
 ) -> Tensor:
-    """Compute full heads and, by another attention, all others: (H, N, D), (G, N, D) twice, to (N, H, D)."""
+    """Compute full heads, and all others with local attention: (H, N, D), (G, N, D) twice, to (N, H, D)."""
     if not full:
         return local.attend(query, key, value, scaling)
     per_group = query.shape[0] // key.shape[0]
-    # Heads that share keys go together: a full one beside a sparse one is computed in vain.
+    # Heads that share keys are computed together, so a full head next to a sparse one is computed twice.
     groups = sorted({head // per_group for head in range(len(query)) if head not in full})
     output = local.attend(query, key, value, scaling, groups)
     kept = torch.tensor(full, device=query.device)
@@ -135,7 +135,7 @@ def _mixed(
 
 
 def _causal(query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
-    """Full causal attention of the last Q rows: (H, Q, D), (G, N, D) twice, to (Q, H, D); of all without a mask."""
+    """Compute full causal attention of the last Q rows: (H, Q, D), (G, N, D) twice, to (Q, H, D); all need no mask."""
     rows, keys = query.shape[1], key.shape[1]
     mask = None
     if rows < keys:
@@ -155,7 +155,7 @@ def _causal(query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor
 def _dense(
     module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, options: dict[str, Any]
 ) -> Tensor:
-    """Compute what the model itself computes, (B, Q, H, D)."""
+    """Compute the model's original attention, (B, Q, H, D)."""
     length, keys = query.shape[2], key.shape[2]
     if mask is not None and mask.ndim == 2:
         mask = mask[:, None, None] & torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()
@@ -174,5 +174,5 @@ def _dense(
         mask=mask,
         causal=mask is None and length > 1,
     )
-    # SDPA cannot bound scores, and is not asked to.
+    # SDPA cannot cap scores, so it is not used for such layers.
     return attend(call, (), (), lambda: query)

@@ -1,4 +1,4 @@
-"""Which heads keep full attention, and what the others see. Owns the plan's file and the check that it fits a model."""
+"""Plans: which heads keep full attention, and what the others see. Owns the file and the check that a model fits."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _OPTIONS = ("sink", "window", "dense_above", "chosen")
 
 
 class _PlanFacts(Facts):
-    """A plan as it is written."""
+    """The contents of a plan's file."""
 
     FORMAT: ClassVar[int | None] = _FORMAT
 
@@ -44,20 +44,20 @@ class _PlanFacts(Facts):
 class SparsePlan:
     """A plan of sparse prefill for one model.
 
-    A head that is not among the full ones sees of a prompt, from each token's row and never ahead of it: all text
-    tokens, the first ``sink`` tokens, and the last ``window`` tokens, the row's own among them (Sun et al.,
-    arXiv 2606.05843, give their sparse heads the same three; sizes and ``dense_above`` are ours).
+    A head that is not among the full ones sees, in each row of a prompt and never ahead of it: all text tokens, the
+    first ``sink`` tokens, and the last ``window`` tokens including the row's token (the sparse heads of Sun et al.,
+    arXiv 2606.05843, see the same three; sizes and ``dense_above`` are ours).
 
     Args:
-        model: whose heads these are.
-        heads: query heads in each layer.
-        full_heads: of each layer, the heads that keep full attention, rising.
-        sink: first tokens of a prompt that every row sees; from 0.
-        window: tokens that a row sees up to itself; from 1.
-        dense_above: share of the pairs of row and key, in (0, 1], that a sparse head may see of a prompt; where it
-            would see more, as in short prompts and those of much text, little is saved and all heads stay dense. With
-            1, only prompts stay dense of which the sparse heads would see everything.
-        chosen: how the full heads were chosen, for whoever reads the file; plain JSON values.
+        model: the model that the heads belong to.
+        heads: number of query heads in each layer.
+        full_heads: for each layer, the heads that keep full attention, ascending.
+        sink: number of first tokens of a prompt that every row sees; from 0.
+        window: number of tokens that a row sees up to itself; from 1.
+        dense_above: maximum share, in (0, 1], of the pairs of row and key that a sparse head may see in a prompt; if it
+            would see more, as in short prompts and those with much text, little is saved and all heads stay dense. With
+            1, only prompts in which sparse heads would see everything stay dense.
+        chosen: how the full heads were chosen, for readers of the file; plain JSON values.
 
     Raises:
         RecipeError: a value is out of range, or a layer has no such head.
@@ -77,7 +77,9 @@ class SparsePlan:
             raise RecipeError(f"a plan of {len(self.full_heads)} layers of {self.heads} heads; give at least one each")
         for layer, full in enumerate(self.full_heads):
             if any(not 0 <= head < self.heads for head in full) or any(one >= two for one, two in pairwise(full)):
-                raise RecipeError(f"layer {layer} keeps heads {full}; give each once, rising, of 0 to {self.heads - 1}")
+                raise RecipeError(
+                    f"layer {layer} keeps heads {full}; give each once, ascending, from 0 to {self.heads - 1}"
+                )
         if self.sink < 0 or self.window < 1:
             raise RecipeError(f"sink {self.sink}, window {self.window}; give a sink from 0 and a window from 1")
         if not 0 < self.dense_above <= 1:
@@ -85,7 +87,7 @@ class SparsePlan:
 
     @classmethod
     def keeping(cls, heads: Iterable[Head], model: ModelIdentity, shape: tuple[int, int], **options: Any) -> SparsePlan:
-        """Plan that these heads, in any order, each once, keep full attention; ``options`` are other fields.
+        """Return a plan in which these heads, in any order, keep full attention; ``options`` are other fields.
 
         Raises:
             RecipeError: the model has no such head, or a value is out of range.
@@ -102,23 +104,23 @@ class SparsePlan:
 
     @property
     def layers(self) -> int:
-        """How many the model has."""
+        """The number of layers of the model."""
         return len(self.full_heads)
 
     @property
     def kept(self) -> tuple[Head, ...]:
-        """The heads that keep full attention, rising."""
+        """The heads that keep full attention, ascending."""
         return tuple(Head(layer, head) for layer, full in enumerate(self.full_heads) for head in full)
 
     @property
     def full_by_layer(self) -> dict[str, list[int]]:
-        """The heads that keep full attention, of each layer that has any, in plain JSON values."""
+        """Return the heads that keep full attention by layer, for layers that have any, as plain JSON values."""
         return {str(layer): list(full) for layer, full in enumerate(self.full_heads) if full}
 
     def check(self, model: Any) -> None:
-        """Refuse a model of another shape, and warn of one that the Hub has under another commit.
+        """Refuse a model of another shape, and warn about one from another commit on the Hub.
 
-        A model of the same shape may still be another: what was loaded from a folder does not know its digest.
+        A model of the same shape may still be a different one: a model loaded from a folder does not know its digest.
 
         Raises:
             ModelError: its text model has other numbers of layers or heads.
@@ -128,18 +130,18 @@ class SparsePlan:
         if found != (self.layers, self.heads):
             raise ModelError(
                 f"the plan is for {self.model.id}, {self.layers} layers of {self.heads} heads; this "
-                f"{type(model).__name__} has {found[0]} of {found[1]}; give a plan of this model"
+                f"{type(model).__name__} has {found[0]} of {found[1]}; give a plan for this model"
             )
         commit = getattr(model.config, "_commit_hash", None)
         if None not in (commit, self.model.revision) and commit != self.model.revision:
             warnings.warn(
                 f"the plan is for {self.model.id} at commit {self.model.revision}; this {type(model).__name__} is "
-                f"{model.config.name_or_path} at commit {commit}, whose heads may do other things",
+                f"{model.config.name_or_path} at commit {commit}, whose heads may behave differently",
                 stacklevel=3,
             )
 
     def save(self, path: Path) -> None:
-        """Write the plan as JSON, whole or not at all."""
+        """Write the plan as JSON, atomically."""
         identity = {name: value for name, value in asdict(self.model).items() if name != "role"}
         told = {
             "format": _FORMAT,
@@ -154,10 +156,10 @@ class SparsePlan:
 
     @classmethod
     def load(cls, path: Path | str) -> SparsePlan:
-        """Read what :meth:`save` wrote; of a folder, its ``plan.json``.
+        """Read what :meth:`save` wrote; for a folder, its ``plan.json``.
 
         Raises:
-            BuiltFolderError: the file is no plan, or one that this version cannot read.
+            BuiltFolderError: the file is not a plan, or this version cannot read it.
             OSError: there is no such file.
 
         """
@@ -176,7 +178,7 @@ class SparsePlan:
 
 
 def _parsed(file: Path) -> dict[str, Any]:
-    """Read a plan's file, as far as values of the right types."""
+    """Read a plan's file and check the types of its values."""
     try:
         told = read_json(file)
     except DocumentError as error:
@@ -187,4 +189,4 @@ def _parsed(file: Path) -> dict[str, Any]:
 
 
 def _unreadable(file: Path, why: object) -> BuiltFolderError:
-    return BuiltFolderError(f"{file} is no plan of sparse prefill that can be read: {why}")
+    return BuiltFolderError(f"{file} is not a plan of sparse prefill that can be read: {why}")

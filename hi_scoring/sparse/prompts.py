@@ -1,4 +1,4 @@
-"""Prompts as sparse heads see them. Owns which tokens all rows see, and whether seeing no more saves anything."""
+"""Prompts as sparse heads see them. Owns which tokens all rows see, and how much a sparse head sees."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ class Prompt:
     Args:
         start: slot of its first token.
         stop: slot after its last token.
-        end: slot after the last token that follows it, which is ``stop`` where none does.
-        shared: tokens that every row of it from them on sees, text and sink, counted from ``start``, rising:
-            (S,) int64.
-        visible: share of the pairs of row and earlier or same key that a sparse head sees, in [0, 1]; 1 of an empty
+        end: slot after the last token that follows it; ``stop`` if none follows.
+        shared: tokens that every later row sees, text and sink, counted from ``start``, ascending: (S,) int64.
+        visible: share of the pairs of row and earlier or same key that a sparse head sees, in [0, 1]; 1 for an empty
             prompt.
 
     """
@@ -37,12 +36,12 @@ class Prompt:
 
     @property
     def length(self) -> int:
-        """How many tokens it has."""
+        """The number of its tokens."""
         return self.stop - self.start
 
 
 def image_tokens(model: Any) -> list[int]:
-    """Give the ids that stand for parts of images and films.
+    """Return the ids that stand for parts of images and videos.
 
     Raises:
         ModelError: the model's configuration names none.
@@ -51,7 +50,7 @@ def image_tokens(model: Any) -> list[int]:
     names = ("image_token_id", "video_token_id")
     found = [number for name in names if (number := getattr(model.config, name, None)) is not None]
     if not found:
-        raise ModelError(f"the configuration of {type(model).__name__} has no image_token_id; give a model of images")
+        raise ModelError(f"the configuration of {type(model).__name__} has no image_token_id; use a model of images")
     return found
 
 
@@ -66,15 +65,15 @@ def prompts_of(
     """Find the prompts of a batch.
 
     Args:
-        ids: of its tokens, (B, N).
-        real: which tokens are no padding, (B, N).
+        ids: ids of its tokens, (B, N).
+        real: which tokens are not padding, (B, N).
         images: ids that stand for parts of images; all others are text.
-        sink: first tokens that every row sees.
-        window: tokens that a row sees up to itself.
-        slots: of the batch that prompts are in, where others follow; None for all.
+        sink: number of first tokens that every row sees.
+        window: number of tokens that a row sees up to itself.
+        slots: number of slots that belong to prompts, if other tokens follow; None for all.
 
     Returns:
-        B of them; None where the tokens of one do not stand side by side.
+        B prompts; None if the tokens of one are not contiguous.
 
     """
     found = []
@@ -91,7 +90,7 @@ def prompts_of(
 
 
 def _visible(is_shared: BoolArray, window: int) -> float:
-    """Share of pairs that are seen: shared keys up to each row, and the others of its window."""
+    """Return the share of visible pairs: shared keys up to each row, and the others of its window."""
     length = len(is_shared)
     if not length:
         return 1.0

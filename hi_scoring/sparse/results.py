@@ -1,4 +1,4 @@
-"""One condition's results in its folder. Owns their files."""
+"""Results of one condition in its folder. Owns their files."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class _CoverageFacts(Facts):
 
 
 class _ConditionFacts(Facts):
-    """What a condition says of itself."""
+    """The description that a condition stores of itself."""
 
     group: Literal["dense", "core", "random"]
     draw: Count | None
@@ -46,10 +46,10 @@ class _ConditionFacts(Facts):
 
 @dataclass(frozen=True, eq=False)
 class ConditionResult:
-    """What came of one condition.
+    """The results of one condition.
 
     Args:
-        draw: number of the random set; None of the others.
+        draw: index of the random set; None for the others.
         coverage: pairs of a prompt and a layer that were sparse in measured prefills, and dense by reason; see
             :class:`datasetkit.hi_scoring.sparse.coverage.Coverage`.
 
@@ -63,18 +63,18 @@ class ConditionResult:
 
     @property
     def measures(self) -> tuple[list[tuple[str, ...]], list[str], list[str]]:
-        """Prompts, samples and metrics; conditions of one run have the same."""
+        """Return prompts, samples and metrics; all conditions of one run have the same."""
         prompts = self.prefills[["picture_id", "record_id", "task"]].itertuples(index=False, name=None)
         return list(prompts), list(self.measured.sample_ids), self.measured.metrics
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether a condition's results are all there."""
+    """Whether a condition's results are complete."""
     return (folder / FACTS_NAME).exists()
 
 
 def save_condition(folder: Path, condition: Condition, prefills: Prefills, evaluation: Evaluation) -> None:
-    """Write a condition's results; the facts come last, and without them it counts as unfinished."""
+    """Write a condition's results; the facts are written last, and without them it counts as unfinished."""
     folder.mkdir(parents=True, exist_ok=True)
     if condition.plan is not None:
         condition.plan.save(folder / PLAN_NAME)
@@ -94,7 +94,7 @@ def load_condition(folder: Path) -> ConditionResult:
     """Read what :func:`save_condition` wrote.
 
     Raises:
-        BuiltFolderError: it is not whole.
+        BuiltFolderError: it is incomplete or damaged.
 
     """
     what, again = "condition of sparse prefill", f"remove {folder}, and run the same command again"

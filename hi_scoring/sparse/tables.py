@@ -1,9 +1,9 @@
-"""What conditions say, in numbers. Owns which changes are estimated, and how many tests they count as.
+"""Numbers of conditions. Owns which changes are estimated, and how many tests they count as.
 
-That the CoRe heads do better than random ones is told only where two things hold: they are beyond the spread of random
-sets, as if they were none of them, and beyond the noise of samples. Heads differ, so every set differs from the mean of
-others, whoever chose it. The p-value of both at once is the larger one (an intersection-union test; Berger,
-"Multiparameter Hypothesis Testing and Acceptance Sampling", 1982).
+The CoRe heads count as better than random ones only if two conditions hold: they are outside the spread of random sets,
+as if they were not one of them, and their difference exceeds the noise of samples. Heads differ, so every set differs
+from the mean of other sets, however it was chosen. The p-value of both at once is the larger one (an intersection-union
+test; Berger, "Multiparameter Hypothesis Testing and Acceptance Sampling", 1982).
 """
 
 from __future__ import annotations
@@ -28,33 +28,33 @@ _NOTHING = Interval(np.nan, np.nan, np.nan)
 
 
 def costs_table(groups: Groups) -> pd.DataFrame:
-    """One row for each group: what a first token costs, and how far it is from the dense model's.
+    """Return one row for each group: the cost of a first token, and its difference from the dense model's.
 
     Returns:
-        columns group; runs, n (prompts), measured and lost (prompts for which memory sufficed in all runs, and others);
-        tokens (median of a prompt); seconds_dense and seconds (medians), speedup (median of the prompts' ratios) with
-        speedup_low and speedup_high (95 %), speedup_q25 and speedup_q75 (quartiles); peak_dense and peak (medians,
-        bytes), memory (median of the prompts' ratios), each NaN where needs too small to be seen decide it; kl (mean,
-        nats) with kl_low and kl_high (95 %), same_token (share of prompts) with same_low and same_high; sparse (share
-        of pairs of prompt and layer that were not dense). The dense group was set beside itself: its speedup tells how
-        much times vary. Whatever is of several prompts leaves out those that were lost.
+        columns group; runs, n (prompts), measured and lost (prompts for which memory sufficed in all runs, and the
+        others); tokens (median of a prompt); seconds_dense and seconds (medians), speedup (median of the prompts'
+        ratios) with speedup_low and speedup_high (95 %), speedup_q25 and speedup_q75 (quartiles); peak_dense and peak
+        (medians, bytes), memory (median of the prompts' ratios), each NaN if it depends on amounts too small to be
+        measured; kl (mean, nats) with kl_low and kl_high (95 %), same_token (share of prompts) with same_low and
+        same_high; sparse (share of pairs of prompt and layer that were not dense). The dense group is compared with
+        itself: its speedup shows how much times vary. Statistics over prompts leave out the lost ones.
 
     """
     return pd.DataFrame([_costs(group, results) for group, results in groups.items()])
 
 
 def quality_table(groups: Groups) -> pd.DataFrame:
-    """One row for each metric, group and what it is held against.
+    """Return one row for each metric, group and reference.
 
     Returns:
         columns metric, group, against (``dense``, or ``random`` for the CoRe heads); runs, n (samples with a value);
-        figure (mean over runs), change from what it is held against with low, high (95 %) and p. Of the CoRe heads
-        against ``dense``: loss, the share that is lost of what the dense model has, with loss_low and loss_high, each a
-        bound that holds with 95 %, see :func:`datasetkit.hi_scoring.sparse.estimates.loss`. Of the CoRe heads against
-        ``random``: p_sets, whether they could be one more random set, see
-        :func:`datasetkit.hi_scoring.statistics.p_as_drawn`. p_holm, of p or, where there are random sets, the larger of
-        p and p_sets, corrected for all rows of metrics in ``METRICS``; NaN for those of ``accuracy:TYPE``, which
-        explain and are not tested, and with fewer than two random sets. The dense group's row has no change.
+        figure (mean over runs), change from the reference with low, high (95 %) and p. For the CoRe heads against
+        ``dense``: loss, relative to the dense model, with loss_low and loss_high, each a 95 % bound, see
+        :func:`datasetkit.hi_scoring.sparse.estimates.loss`. For the CoRe heads against ``random``: p_sets, the p-value
+        of their being one more random set, see :func:`datasetkit.hi_scoring.statistics.p_as_drawn`. p_holm, from p or,
+        if there are random sets, from the larger of p and p_sets, corrected for all rows of metrics in ``METRICS``; NaN
+        for ``accuracy:TYPE``, which is shown but not tested, and with fewer than two random sets. The dense group's row
+        has no change.
 
     """
     table = pd.DataFrame(list(_quality(groups)))
@@ -97,12 +97,12 @@ def _costs(group: str, results: Sequence[ConditionResult]) -> dict[str, Any]:
 
 
 def _memory(table: pd.DataFrame) -> dict[str, float]:
-    """Give medians of needs, and of their ratio where the dense model's is seen in most prompts."""
+    """Return medians of memory, and of its ratio if the dense model's memory is measurable in most prompts."""
     dense, peak = (table[name].to_numpy(float) for name in ("peak_dense", "peak"))
     if np.isnan([dense, peak]).all():
         return dict.fromkeys(("peak_dense", "peak", "memory"), np.nan)
     unseen = np.full(len(table), float(UNSEEN_BYTES))
-    # Needs of nothing cannot be compared, either.
+    # Zero memory cannot be compared, either.
     seen = dense > 0
     is_told = seen.sum() > len(seen) / 2
     return {
@@ -113,7 +113,7 @@ def _memory(table: pd.DataFrame) -> dict[str, float]:
 
 
 def _mean(table: pd.DataFrame, name: str, short: str) -> dict[str, float]:
-    """Mean over prompts and runs; the interval is over images, whose prompts belong together."""
+    """Return the mean over prompts and runs; the interval is over images, whose prompts belong together."""
     by_image = table.groupby("picture_id", sort=False)[name].mean().to_numpy(float)[:, None]
     low, high = bootstrap_interval(by_image)
     return {name: float(nanmean(by_image)[0]), f"{short}_low": float(low[0]), f"{short}_high": float(high[0])}

@@ -1,1 +1,1 @@
-"""Tuning of chosen layers or heads: adapters of PEFT, so that what they change is what was chosen and nothing else."""
+"""Tuning of chosen layers or heads with PEFT adapters that change exactly what was chosen."""

@@ -1,4 +1,4 @@
-"""A tuned adapter's folder: peft's own two files, the facts of its tuning, and a card. Owns what stands in them."""
+"""A tuned adapter's folder: peft's two files, the facts of its tuning, and a card. Owns their contents."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ON_HUB = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 class _AdapterFacts(Facts):
-    """What an adapter says of itself, as far as it is read again."""
+    """The description stored with an adapter, as far as it is read again."""
 
     modules: list[str]
     trainable: Count
@@ -37,20 +37,20 @@ class _AdapterFacts(Facts):
 
 
 def save_adapter(adapted: PeftModel, facts: Mapping[str, Any], folder: Path) -> None:
-    """Put an adapter in place as ``folder/adapter``, whole or not at all.
+    """Write an adapter to ``folder/adapter``, atomically.
 
     Facts are plain JSON values, without paths of this machine.
     """
     partial, place = folder / f"{ADAPTER_NAME}.partial", folder / ADAPTER_NAME
     shutil.rmtree(partial, ignore_errors=True)
     config = adapted.peft_config["default"]
-    # Its path on this machine is nobody's business.
+    # The path on this machine must not be published.
     config.base_model_name_or_path = facts["model"]["id"]
     config.revision = facts["model"]["revision"]
     with naming(partial):
         try:
             adapted.save_pretrained(str(partial), safe_serialization=True, save_embedding_layers=False)
-        except SafetensorError as error:  # its own for a full disk
+        except SafetensorError as error:  # raised for a full disk
             raise OSError(errno.EIO, one_line(error)) from error
     write_facts(partial / FACTS_NAME, facts)
     write_text(partial / CARD_NAME, _card(facts))
@@ -64,10 +64,10 @@ def has_adapter(folder: Path) -> bool:
 
 
 def load_adapter(model: Any, folder: Path) -> PeftModel:
-    """Put a cell's adapter on a model as it was, for evaluation.
+    """Load a cell's adapter onto an unchanged model, for evaluation.
 
     Raises:
-        BuiltFolderError: its files are damaged, or are of another model.
+        BuiltFolderError: its files are damaged, or belong to another model.
 
     """
     from peft import PeftModel

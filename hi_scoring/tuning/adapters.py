@@ -1,7 +1,7 @@
-"""Adapters of PEFT on selected layers or heads. Owns how a selection becomes one, and that it is nothing more.
+"""PEFT adapters on selected layers or heads. Owns how a selection becomes an adapter, and that it changes nothing else.
 
-peft finds modules by how their names end, which those of a vision tower may do, too. So they are found by identity,
-given to it by their full names, and what it did is compared with what was asked for.
+peft finds modules by the end of their names, which may also match modules of a vision tower. So modules are found by
+identity and passed to peft by their full names, and its result is compared with the selection.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from peft import PeftModel
 
 _ADAPTER = "default"
-# The parts of a layer that targets are attributes of.
+# The submodules of a layer that have the targets as attributes.
 _PARTS = ("self_attn", "mlp")
-# Fields of peft's configurations that an option of ours stands for.
+# Fields of peft's configurations that are set by one of our options.
 _FIELDS = {"rank": ("r",), "alpha": ("lora_alpha", "alpha"), "dropout": ("lora_dropout",)}
-# Fields that say what is adapted, which the selection and the targets say here.
+# Fields that choose the adapted modules, which the selection and the targets do here.
 _PLACES = frozenset(
     {
         "exclude_modules",
@@ -42,21 +42,21 @@ _PLACES = frozenset(
         "trainable_token_indices",
     }
 )
-# Fields of LoRA that leave its update B A times a number.
+# Fields of LoRA with which its update remains B A times a number.
 _PLAIN = frozenset({"alpha_pattern", "rank_pattern", "use_rslora"})
-# What peft's methods say of modules and models that they cannot take.
+# Errors of peft's methods for modules and models that they do not support.
 _REFUSALS = (AttributeError, NotImplementedError, TypeError, ValueError)
 
 
 @dataclass(frozen=True, eq=False)
 class Adapted:
-    """A model with an adapter on it.
+    """A model with an adapter.
 
     Args:
-        model: peft's, around the model that was given.
+        model: peft's model, which wraps the original one.
         modules: full names of the adapted modules in that model, by layer and target.
-        trainable: how many numbers training can change; of LoRA on heads, those in the heads' slices.
-        parameters: how many the model has without the adapter.
+        trainable: number of trainable parameters; for LoRA on heads, those in the heads' slices.
+        parameters: number of parameters of the model without the adapter.
 
     """
 
@@ -67,31 +67,31 @@ class Adapted:
 
     @property
     def share(self) -> float:
-        """Trainable numbers for each parameter of the model."""
+        """The trainable parameters as a share of the model's parameters."""
         return self.trainable / self.parameters
 
 
 def adapt(model: Any, selection: Selection, options: AdapterOptions, seed: int) -> Adapted:
-    """Put an adapter on the selected layers or heads of a model's language model; all else is frozen.
+    """Add an adapter to the selected layers or heads of a model's language model; everything else is frozen.
 
-    To train on what was saved, adapt a fresh model alike and load the weights into that (``load_adapter``): what peft
-    loads by itself is not confined to heads any more, though its weights are.
+    To continue training a saved adapter, adapt a fresh model in the same way and load the weights into it
+    (``load_adapter``): an adapter loaded by peft alone is not confined to heads any more, although its weights are.
 
     Args:
-        model: of transformers; it is changed in place, and where this raises a ModelError from peft's work on it, it
-            has to be loaded anew.
-        selection: what is adapted.
-        options: how.
-        seed: of the adapter's first weights, which depend on nothing else; torch's generators are left as they were.
+        model: a transformers model; it is changed in place, and if this raises a ModelError from peft, it has to be
+            loaded again.
+        selection: the layers or heads to adapt.
+        options: the method and its settings.
+        seed: seed of the adapter's initial weights, which depend on nothing else; torch's generators are not changed.
 
     Returns:
-        the adapted model, in the mode (training or evaluation) that it was in.
+        the adapted model, still in its mode (training or evaluation).
 
     Raises:
         MissingPackageError: peft does not work here.
         RecipeError: see :func:`check`.
-        ModelError: the model has an adapter already, or lacks what was selected; peft cannot adapt it so, or adapted
-            something else.
+        ModelError: the model already has an adapter, or lacks what was selected; peft cannot adapt it this way, or
+            adapted something else.
 
     """
     check(options, selection)
@@ -99,7 +99,7 @@ def adapt(model: Any, selection: Selection, options: AdapterOptions, seed: int) 
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     if any(isinstance(module, BaseTunerLayer) for module in model.modules()):
-        raise ModelError(f"this {type(model).__name__} has an adapter already; merge, unload or load it anew")
+        raise ModelError(f"this {type(model).__name__} already has an adapter; merge, unload, or load it again")
     wanted, slices = _found(model, selection, options.targets)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     config = _configuration(options, list(wanted))
@@ -107,11 +107,11 @@ def adapt(model: Any, selection: Selection, options: AdapterOptions, seed: int) 
         with _seeded(seed):
             adapted = get_peft_model(model, config, adapter_name=_ADAPTER)
     except _REFUSALS as error:
-        raise ModelError(f"peft cannot put {options.method} on {selection.name}: {error}") from error
+        raise ModelError(f"peft cannot apply {options.method} to {selection.name}: {error}") from error
     _verify(model, wanted.keys())
-    # What peft adds is in training mode, its dropout, too.
+    # Modules added by peft are in training mode, including their dropout.
     adapted.train(model.training)
-    # peft keeps a set, and shortens it where it is long: what it saves would depend on the order of hashes.
+    # peft keeps a set, and shortens a long one: saved files would depend on the order of hashes.
     config.target_modules = list(wanted)
     fixed = sum(confine(model.get_submodule(name), part, _ADAPTER) for name, part in slices.items())
     trainable = sum(parameter.numel() for parameter in adapted.parameters() if parameter.requires_grad) - fixed
@@ -121,12 +121,12 @@ def adapt(model: Any, selection: Selection, options: AdapterOptions, seed: int) 
 
 
 def check(options: AdapterOptions, selection: Selection) -> None:
-    """Refuse what can be refused without the model.
+    """Refuse impossible options before the model is loaded.
 
     Raises:
         MissingPackageError: peft does not work here.
-        RecipeError: no such method adapts chosen modules, it has no such setting or no place for a value, or it cannot
-            be confined to heads.
+        RecipeError: there is no such method for chosen modules, it has no such setting or does not accept a value, or
+            it cannot be confined to heads.
 
     """
     require("tuning", PEFT)
@@ -138,7 +138,7 @@ def check(options: AdapterOptions, selection: Selection) -> None:
     settable = sorted(known.keys() - _PLACES - {name for names in _FIELDS.values() for name in names})
     for name in options.settings:
         if name in _PLACES:
-            raise RecipeError(f"settings.{name} says what is adapted; the selection and targets say that")
+            raise RecipeError(f"settings.{name} chooses modules, as the selection and targets do; leave it out")
         if name not in settable:
             raise RecipeError(f"{options.method} has no setting {name}; known: {', '.join(settable)}")
     if selection.heads is not None:
@@ -146,9 +146,9 @@ def check(options: AdapterOptions, selection: Selection) -> None:
 
 
 def _check_for_heads(options: AdapterOptions, known: Mapping[str, dataclasses.Field[Any]]) -> None:
-    """Refuse what is not LoRA on q, k, v and o whose update is B A: it could not be confined to rows and columns."""
+    """Refuse everything except LoRA on q, k, v and o with update B A: it could not be confined to rows and columns."""
     if options.method != "LORA":
-        raise RecipeError(f"{options.method} cannot be confined to heads, LORA can; select layers for others")
+        raise RecipeError(f"{options.method} cannot be confined to heads, only LORA can; select layers for others")
     if others := [target for target in options.targets if target not in PROJECTIONS]:
         raise RecipeError(
             f"targets {', '.join(others)} have no parts that belong to heads; those that have: {', '.join(PROJECTIONS)}"
@@ -156,13 +156,13 @@ def _check_for_heads(options: AdapterOptions, known: Mapping[str, dataclasses.Fi
     for name, value in options.settings.items():
         if name not in _PLAIN and value != _default(known[name]):
             raise RecipeError(
-                f"LORA with settings.{name} = {value!r} cannot be confined to heads; those that can be set for them: "
+                f"LORA with settings.{name} = {value!r} cannot be confined to heads; settings allowed for heads: "
                 f"{', '.join(sorted(_PLAIN))}"
             )
 
 
 def _fields_of(method: str) -> dict[str, dataclasses.Field[Any]]:
-    """Give the fields that a method's configuration takes, by name."""
+    """Return the fields of a method's configuration, by name."""
     from peft import PEFT_TYPE_TO_CONFIG_MAPPING
 
     methods = {
@@ -182,7 +182,7 @@ def _default(one: dataclasses.Field[Any]) -> Any:
 
 
 def _configuration(options: AdapterOptions, names: list[str]) -> Any:
-    """Make the method's configuration of peft."""
+    """Return peft's configuration of the method."""
     from peft import PEFT_TYPE_TO_CONFIG_MAPPING, PeftType
 
     known = _fields_of(options.method)
@@ -190,12 +190,12 @@ def _configuration(options: AdapterOptions, names: list[str]) -> Any:
     for option, candidates in _FIELDS.items():
         given |= {name: getattr(options, option) for name in candidates if name in known}
     if "feedforward_modules" in known:
-        # IA3 scales what these take in. It knows no default for models of images and text.
+        # IA3 scales the inputs of these. It has no default for models of images and text.
         given["feedforward_modules"] = [name for name in names if name.endswith(".down_proj")]
     try:
         return PEFT_TYPE_TO_CONFIG_MAPPING[PeftType(options.method)](**given, **options.settings)
     except (TypeError, ValueError) as error:
-        raise RecipeError(f"{options.method} does not take these settings: {error}") from error
+        raise RecipeError(f"{options.method} does not accept these settings: {error}") from error
 
 
 def _found(model: Any, selection: Selection, targets: tuple[str, ...]) -> tuple[dict[str, nn.Module], dict[str, Slice]]:
@@ -206,7 +206,7 @@ def _found(model: Any, selection: Selection, targets: tuple[str, ...]) -> tuple[
     if selection.layers[-1] >= len(layers):
         raise ModelError(
             f"{selection.name} selects layers {selection.layers}, the language model of this {type(model).__name__} "
-            f"has {len(layers)}, counted from 0; select of this model"
+            f"has {len(layers)}, counted from 0; select layers of this model"
         )
     wanted: dict[str, nn.Module] = {}
     slices: dict[str, Slice] = {}
@@ -221,7 +221,7 @@ def _found(model: Any, selection: Selection, targets: tuple[str, ...]) -> tuple[
     if not wanted:
         raise ModelError(
             f"{selection.name} leaves nothing of {', '.join(targets)}: no group of query heads is selected whole, and "
-            "a part of one shares its keys and values with the rest; add q_proj or o_proj to the targets"
+            "a part of a group shares its keys and values with the rest; add q_proj or o_proj to the targets"
         )
     return wanted, slices
 
@@ -239,21 +239,21 @@ def _projection(layer: nn.Module, number: int, target: str) -> nn.Module:
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Seed torch for the body alone."""
+    """Seed torch for the body only."""
     with torch.random.fork_rng(range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         yield
 
 
 def _verify(model: nn.Module, wanted: Set[str]) -> None:
-    """Refuse an adapter that is not on exactly the wanted modules, or lets anything else be trained."""
+    """Refuse an adapter that is not on exactly the wanted modules, or makes anything else trainable."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     adapted = {name for name, module in model.named_modules() if isinstance(module, BaseTunerLayer)}
     if different := sorted(adapted ^ wanted):
         raise ModelError(
             f"peft adapted {len(adapted)} modules where {len(wanted)} were selected; not in both: "
-            f"{', '.join(different)}; load the model anew and choose another method"
+            f"{', '.join(different)}; load the model again and choose another method"
         )
     inside = tuple(f"{name}." for name in wanted)
     outside = [
@@ -261,6 +261,6 @@ def _verify(model: nn.Module, wanted: Set[str]) -> None:
     ]
     if outside:
         raise ModelError(
-            f"{len(outside)} parameters outside of what was selected could be trained, such as {outside[0]}; load the "
-            "model anew and choose other settings"
+            f"{len(outside)} parameters outside of the selection are trainable, such as {outside[0]}; load the "
+            "model again and choose other settings"
         )

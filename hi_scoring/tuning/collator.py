@@ -1,4 +1,4 @@
-"""Examples as batches to learn from. Owns the labels: of each row, the response and the token that ends it."""
+"""Examples as training batches. Owns the labels: in each row, the response and the token that ends it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from PIL import Image
 from datasetkit.hi_scoring.data.examples import Example, Examples
 from datasetkit.hi_scoring.model.dialogue import Dialogue
 
-# What the losses of transformers leave out.
+# The label that the losses of transformers ignore.
 IGNORED = -100
 
 
 class TuningSet(torch.utils.data.Dataset[tuple[Example, Image.Image]]):
-    """Examples with their images, read when they are asked for."""
+    """Examples with their images, which are read on access."""
 
     def __init__(self, examples: Examples) -> None:
         self._examples = examples
@@ -34,7 +34,7 @@ def collate(dialogue: Dialogue, items: Sequence[tuple[Example, Image.Image]]) ->
 
     Returns:
         everything that the processor makes, and ``labels``, int64 of shape (B, N): the tokens of the response and of
-        what ends the model's turn; :data:`IGNORED` at prompt, image, padding and template.
+        the end of the model's turn; :data:`IGNORED` at prompt, image, padding and template.
 
     """
     prompts = [dialogue.prompt(example.prompt) for example, _ in items]

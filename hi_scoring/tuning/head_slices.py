@@ -1,9 +1,9 @@
-"""Slices of LoRA that belong to heads. Owns which entries of its factors those are, and that no other ever changes.
+"""Slices of LoRA that belong to heads. Owns which entries of its factors those are, and that no others ever change.
 
-The update of a projection is B A: rows of B are what the projection puts out, columns of A what it takes in. A head has
-its own rows of q, shares rows of k and v with the other query heads of its group, and has its own columns of o.
-Entries of other heads are zero from the start and get gradients of zero, so optimizers leave them at zero, weight decay
-included. What is saved, loaded and merged is therefore plain LoRA.
+The update of a projection is B A: rows of B belong to the projection's outputs, columns of A to its inputs. A head has
+separate rows of q, shares rows of k and v with the other query heads of its group, and has separate columns of o.
+Entries of other heads are zero from the start and get zero gradients, so optimizers leave them at zero, even with
+weight decay. Saved, loaded and merged weights are therefore plain LoRA.
 
 Axes: H query heads, G key-value heads (each serves H / G query heads), D width of a head, r rank.
 """
@@ -26,8 +26,8 @@ class Slice:
     """The part of a projection's update that belongs to chosen heads.
 
     Args:
-        factor: the factor of LoRA that is confined to it: ``lora_B`` (r columns, a row for each output) or ``lora_A``
-            (r rows, a column for each input).
+        factor: the factor of LoRA that is confined to it: ``lora_B`` (r columns, one row per output) or ``lora_A`` (r
+            rows, one column per input).
         mine: which of these rows or columns belong to the heads, shape (H D,) or (G D,), bool.
 
     """
@@ -37,16 +37,16 @@ class Slice:
 
 
 def slices_of(attention: nn.Module, heads: Sequence[int], query_heads: int) -> dict[str, Slice]:
-    """Say which part of each projection belongs to heads of a layer.
+    """Return the part of each projection that belongs to heads of a layer.
 
     Args:
         attention: a layer's ``self_attn``.
-        heads: numbers of the chosen query heads.
-        query_heads: how many the layer has, H.
+        heads: indices of the chosen query heads.
+        query_heads: number of query heads of the layer, H.
 
     Returns:
-        by the projection's name; without ``k_proj`` and ``v_proj`` where no group of query heads is chosen whole, since
-        every query head of a group sees what changes in its key-value head.
+        slices by the projection's name; without ``k_proj`` and ``v_proj`` if no group of query heads is chosen as a
+        whole, since every query head of a group is affected by its key-value head.
 
     Raises:
         ModelError: the layer has no such heads, or its projections are not q, k, v and o of H and G heads of width D.
@@ -67,18 +67,18 @@ def slices_of(attention: nn.Module, heads: Sequence[int], query_heads: int) -> d
 
 
 def confine(layer: Any, part: Slice, adapter: str) -> int:
-    """Keep a LoRA layer's update within a slice, from now on.
+    """Confine a LoRA layer's update to a slice from now on.
 
-    This holds for the parameters that are there: weights that are copied into them (``load_state_dict``) keep it, and
-    moving the model does; a deep copy of the model does not.
+    This applies to the existing parameters: it survives copying weights into them (``load_state_dict``) and moving the
+    model, but not a deep copy of the model.
 
     Args:
         layer: the LoRA layer that peft put around the projection.
-        part: of that projection.
+        part: the slice of that projection.
         adapter: name of the adapter.
 
     Returns:
-        how many entries of the factor stay zero.
+        the number of entries of the factor that stay zero.
 
     """
     weight = getattr(layer, part.factor)[adapter].weight
@@ -92,7 +92,7 @@ def confine(layer: Any, part: Slice, adapter: str) -> int:
 
 
 def _layout(attention: nn.Module, query_heads: int) -> tuple[int, int]:
-    """Give G and D."""
+    """Return G and D."""
     parts = dict(attention.named_children())
     query, key, value, output = (parts.pop(name, None) for name in PROJECTIONS)
     if not (
@@ -103,7 +103,7 @@ def _layout(attention: nn.Module, query_heads: int) -> tuple[int, int]:
     ):
         raise ModelError(
             f"{type(attention).__name__} has no four linear projections {', '.join(PROJECTIONS)} (they may be fused "
-            "or have other names), so heads cannot be told apart in it; select layers"
+            "or have other names), so its heads cannot be separated; select layers"
         )
     width = query.out_features // query_heads
     groups = key.out_features // max(width, 1)
@@ -111,13 +111,13 @@ def _layout(attention: nn.Module, query_heads: int) -> tuple[int, int]:
     heads = (query_heads, groups, groups, query_heads)
     if features != tuple(count * width for count in heads) or query_heads % groups:
         raise ModelError(
-            f"{type(attention).__name__} has {', '.join(map(str, features))} features in q, k, v and o, which are not "
-            f"those of {query_heads} query heads and a part as many key-value heads; select layers"
+            f"{type(attention).__name__} has {', '.join(map(str, features))} features in q, k, v and o, which do "
+            f"not fit {query_heads} query heads and a divisor of that many key-value heads; select layers"
         )
     for name, part in parts.items():
         if any(parameter.shape[-1] != width for parameter in part.parameters()):
             raise ModelError(
                 f"{name} of {type(attention).__name__} works across heads, not on the {width} features of each, so a "
-                "change in one may reach the others; select layers"
+                "change in one head may affect others; select layers"
             )
     return groups, width

@@ -1,4 +1,4 @@
-"""Training of an adapter by the Trainer of transformers. Owns its settings, and how an interrupted training goes on."""
+"""Training of an adapter with the Trainer of transformers. Owns its settings, and how training is resumed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ HISTORY_NAME = "training.jsonl"
 _CHECKPOINTS_NAME, _STATE_NAME = "checkpoints", "trainer_state.json"
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 _LOGS = 100
-# What a log says of the machine rather than of the training.
+# Entries of a log that describe the machine rather than the training.
 _MEASURED = re.compile(r"eval_(runtime|samples_per_second|steps_per_second)|total_flos")
 
 
@@ -43,21 +43,22 @@ def train(
     folder: Path,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> None:
-    """Train the adapter of a model in place; go on from the last checkpoint in the folder.
+    """Train the adapter of a model in place; continue from the last checkpoint in the folder.
 
     Equal arguments give equal weights, whether or not training was interrupted, on one device with one build of torch.
-    Under torchrun or ``accelerate launch``, processes share each batch's gradients. What the Trainer wraps around the
-    model's methods (for mixed precision, say) stays there: load what was saved for anything else.
+    Under torchrun or ``accelerate launch``, processes share each batch's gradients. Wrappers that the Trainer puts
+    around the model's methods (for example for mixed precision) stay there: use a freshly loaded model for anything
+    else.
 
     Args:
         adapted: a peft model.
-        dialogue: with it.
-        examples: to learn from.
-        validation: examples whose loss decides when training ends; needed for ``patience`` alone.
-        options: how.
-        seed: of the order of examples and of dropout; generators of random numbers are left as they were.
-        folder: for checkpoints and the history: one line of JSON a log, with step, loss and learning rate.
-        on_progress: told how many steps are done.
+        dialogue: the input format of the model.
+        examples: training examples.
+        validation: examples whose loss decides when training ends; only needed for ``patience``.
+        options: training options.
+        seed: seed of the order of examples and of dropout; random generators are restored afterwards.
+        folder: for checkpoints and the history: one line of JSON per log entry, with step, loss and learning rate.
+        on_progress: called with the number of finished steps.
 
     Raises:
         ModelError: the loss is not finite.
@@ -86,24 +87,24 @@ def train(
 
 
 def check_precision(options: TrainingOptions, device: str) -> None:
-    """Refuse a type of activations that accelerate would leave out without a word.
+    """Refuse a precision that accelerate would silently ignore.
 
     Raises:
-        RecipeError: the device does not train in it.
+        RecipeError: the device does not train in this precision.
 
     """
     if options.mixed_precision == "fp16" and torch.device(device).type == "cpu":
-        raise RecipeError("--mixed-precision fp16: a CPU does not train in it; give bf16 or no")
+        raise RecipeError("--mixed-precision fp16 does not work on a CPU; give bf16 or no")
 
 
 def remove_checkpoints(folder: Path) -> None:
-    """Remove what only an unfinished training needs."""
+    """Remove the files that only an unfinished training needs."""
     shutil.rmtree(folder / _CHECKPOINTS_NAME, ignore_errors=True)
 
 
 @contextmanager
 def _generators_kept() -> Iterator[None]:
-    """Put the generators of random numbers back as they were, which the Trainer seeds for all."""
+    """Restore the global random generators, which the Trainer seeds."""
     of_python, of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
         with torch.random.fork_rng(range(torch.cuda.device_count())):
@@ -147,26 +148,26 @@ def _arguments(device: torch.device, options: TrainingOptions, seed: int, checkp
         disable_tqdm=True,
         report_to=[],
     )
-    # Without a launcher one process takes one GPU; the Trainer would otherwise spread it over all by DataParallel.
+    # Without a launcher one process uses one GPU; the Trainer would otherwise use all of them with DataParallel.
     arguments._n_gpu = min(1, arguments.n_gpu)
     return arguments
 
 
 def _recomputing() -> dict[str, Any]:
-    """Ask for activations to be computed twice, by either name that transformers 5 has for that."""
+    """Return the option for gradient checkpointing, by either name that transformers 5 has for it."""
     names = ("activation_checkpointing", "gradient_checkpointing")
     name = next(name for name in names if name in TrainingArguments.__dataclass_fields__)
     return {name: True, f"{name}_kwargs": {"use_reentrant": False}}
 
 
 def _steps_a_log(options: TrainingOptions) -> int:
-    """Say how often losses are logged: about a hundred times, and at every checkpoint, where their mean begins anew."""
+    """Return the steps per log: about a hundred logs, and one at every checkpoint, where the mean loss restarts."""
     most = max(1, options.steps // _LOGS)
     return max(steps for steps in range(1, most + 1) if options.save_every % steps == 0)
 
 
 def _last_checkpoint(checkpoints: Path) -> Path | None:
-    """Find the last whole checkpoint; the Trainer writes its state last, so what lacks it was cut short."""
+    """Return the last complete checkpoint; the Trainer writes its state last, so one without it is incomplete."""
     found = []
     for path in checkpoints.glob("checkpoint-*"):
         match = _CHECKPOINT.fullmatch(path.name)
@@ -180,7 +181,7 @@ def _last_checkpoint(checkpoints: Path) -> Path | None:
 
 
 def _final(last: Path) -> Path | None:
-    """Give the checkpoint of the weights that training ended with; None where the last one is not its end."""
+    """Return the checkpoint with the final weights; None if training is not finished."""
     state = TrainerState.load_from_json(str(last / _STATE_NAME))
     if not state.stateful_callbacks["TrainerControl"]["args"]["should_training_stop"]:
         return None
@@ -195,13 +196,13 @@ class _Told(TrainerCallback):
         self._on_progress = on_progress
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
-        """Show how many steps are done."""
+        """Report the number of finished steps."""
         self._on_progress(state.global_step)
 
     def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
-        """Write all logs down; those before an interruption come back with the checkpoint."""
+        """Write all logs; those before an interruption are restored with the checkpoint."""
         last = state.log_history[-1]
-        # The very last log is of what this process trained alone, and comes after the last checkpoint.
+        # The very last log only covers this process, and comes after the last checkpoint.
         if state.is_world_process_zero and "train_loss" not in last:
             logs = [
                 {key: value for key, value in log.items() if not _MEASURED.fullmatch(key)} for log in state.log_history

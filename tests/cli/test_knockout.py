@@ -42,7 +42,7 @@ def test_tables_are_shown_and_lie_in_the_folder(scenes: Path, tmp_path: Path) ->
     code, shown, errors = run(*arguments)
     assert code == 0, errors
     lines = shown.splitlines()
-    assert lines[0].rstrip() == "largest falls of the answer's probability, %"
+    assert lines[0].rstrip() == "largest drops of the answer's probability, %"
     assert lines[2].split() == ["flow", "n", "layer", "change", "95", "%"]
     assert "question -> last" in shown
     assert "  beyond random edges" in shown

@@ -35,7 +35,7 @@ def test_different_models_are_refused_in_one_line_and_nothing_is_written(tmp_pat
     assert (code, shown) == (1, "")
     assert told.startswith("error: ")
     assert told.count("\n") == 1
-    assert "a report is of one model" in told
+    assert "a report covers one model" in told
     assert not (tmp_path / "page.html").exists()
 
 
@@ -43,7 +43,7 @@ def test_different_models_are_refused_in_one_line_and_nothing_is_written(tmp_pat
 def test_a_page_gives_way_to_a_page_and_nothing_else_does(tmp_path: Path) -> None:
     ours, notes = scored(tmp_path / "scores"), tmp_path / "notes.txt"
     notes.write_text("mine")
-    for place, told in ((notes, f"{notes} is there and no page of datasetkit"), (tmp_path, "give a file, as ")):
+    for place, told in ((notes, f"{notes} exists and is not a page"), (tmp_path, "give a file, such as ")):
         code, shown, error = run(ours, "--out", place)
         assert (code, shown, error.count("\n")) == (1, "", 1)
         assert told in error

@@ -56,7 +56,7 @@ def test_a_plan_is_measured_and_loads_onto_the_model(
     folder = Path("sparse/toyworld-vlm--scenes")
     assert told.splitlines()[0] == "rows: 3 of split train of scenes"
     assert shown.splitlines()[-2] == f"wrote {folder}; {folder / 'plan.json'} keeps 2 heads"
-    for line in ("first token of", "what the model says", "Right answers"):
+    for line in ("first token of", "quality of responses", "Right answers"):
         assert line in shown
     assert "stayed dense" not in shown
     assert max(map(len, shown.splitlines()[:-2])) <= 80
@@ -82,7 +82,7 @@ def test_defaults_draw_enough_sets_to_tell_of_their_spread() -> None:
     [
         (("--share", ".7"), "--share: Input should be less than or equal to 0.5 (came: 0.7)"),
         (("--by", "hi:phrase"), "no score is called hi:phrase; known: hi:response"),
-        (("--kernel", "flex"), "kernel flex is not possible: it needs CUDA, and the model is on cpu; take blocks"),
+        (("--kernel", "flex"), "kernel flex is not possible: it needs CUDA, and the model is on cpu; use blocks"),
         (("--tasks", "captions"), "--tasks: Input should be 'caption' or 'vqa'"),
         (("--scores", "/none"), "/none holds no finished head scores"),
         (("--split", "other"), "has the splits train; give one of them, not other"),

@@ -202,13 +202,13 @@ def test_processes_of_a_launcher_train_one_adapter_and_nothing_but_our_lines_is_
         (("--set", "use_doora=true"), "LORA has no setting use_doora; known: "),
         (("--set", "use_dora"), "--set: use_dora is not NAME=VALUE"),
         (("--set", "loftq_config={"), "--set: loftq_config={: the value is not YAML: "),
-        (("--set", "target_modules=all-linear"), "settings.target_modules says what is adapted"),
+        (("--set", "target_modules=all-linear"), "settings.target_modules chooses modules"),
         (("--method", "LORAX"), "is called LORAX; known: LORA"),
         (("--targets", "q_proj,q_proj"), "--targets: name each of them once, not q_proj, q_proj"),
         (("--dropout", "1"), "--dropout: Input should be less than 1"),
         (("--learning-rate", "0"), "--learning-rate: Input should be greater than 0"),
         (("--warmup", "1"), "--warmup: Input should be less than 1"),
-        (("--mixed-precision", "fp16"), "--mixed-precision fp16: a CPU does not train in it; give bf16 or no"),
+        (("--mixed-precision", "fp16"), "--mixed-precision fp16 does not work on a CPU; give bf16 or no"),
         (("--patience", "2"), "--patience and --validation-split go together; give both or neither"),
         (("--validation-split", "test"), "--patience and --validation-split go together"),
         (("--device", "tpu9"), "device 'tpu9' cannot be used"),
@@ -221,7 +221,7 @@ def test_processes_of_a_launcher_train_one_adapter_and_nothing_but_our_lines_is_
         (("--data", "/no/such/folder"), "is not a folder, nor a dataset on the Hub"),
         (
             ("--prompt", "a <image> b", "--tasks", "caption"),
-            "has no row for caption; the first row: the text holds '<image>'",
+            "has no row for caption; the first row: the text has '<image>'",
         ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
@@ -306,7 +306,7 @@ def test_scores_of_another_model_are_refused(scenes: Path, scores: Path, tmp_pat
     (other / "scores.json").write_text(json.dumps(facts))
     options = ("--data", scenes, "--scores", other, "--out", tmp_path / "out")
     code, shown, errors = run("tune", *MODEL, "--select", "top-layers:1", *options)
-    assert_one_line(code, shown, errors, f"the scores are of toyworld:other ({'0' * 64}), the model is toyworld:vlm (")
+    assert_one_line(code, shown, errors, f"the scores belong to toyworld:other ({'0' * 64}), the model is ")
 
 
 def test_other_options_in_the_folder_are_refused_and_results_stay(scenes: Path, tuned: tuple[Path, str]) -> None:

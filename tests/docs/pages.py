@@ -1,7 +1,8 @@
 """The pages of the documentation, and the fenced blocks in them. Owns which blocks are run, and why others are not.
 
 A block is run where its language is python, bash or console. Python, toml and yaml blocks that begin with a comment
-that is a file name (``# my_lab/models.py``) are written to that file before the page begins. HTML comments above a block:
+that is a file name (``# my_lab/models.py``) are written to that file before the page begins. HTML comments above a
+block:
 
 - ``<!-- not run: REASON -->`` excludes it, for one of `REASONS`;
 - ``<!-- run with: --steps 2 count=4 -->`` makes it small: these values replace those that the block has.
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from tests.conftest import REPOSITORY
 
 DOCS = REPOSITORY / "docs"
+OTHERS = ("README.md", "CONTRIBUTING.md", "examples/photographs/README.md")
 LANGUAGES = {"python", "bash", "console"}
 FILES = {"toml", "yaml"}
 SHOWN = {"text", "json", "markdown"}
@@ -88,10 +90,9 @@ class Block:
 
 
 def names() -> list[str]:
-    """Every page whose blocks are run, from the repository."""
-    return sorted(
-        path.relative_to(REPOSITORY).as_posix() for path in DOCS.rglob("*.md") if "reference" not in path.parts
-    )
+    """Return the paths of all pages whose blocks are run, relative to the repository."""
+    pages = [path for path in DOCS.rglob("*.md") if "reference" not in path.parts]
+    return [*OTHERS, *sorted(path.relative_to(REPOSITORY).as_posix() for path in pages)]
 
 
 def blocks(page: str) -> list[Block]:

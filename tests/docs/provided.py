@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from PIL import Image
 
 from datasetkit.options import presets
 from datasetkit.runtime.checkpoints import resolve
@@ -65,11 +64,9 @@ def _empty(store: ObjectStore) -> None:
 def lay_out_photographs(folder: Path) -> None:
     """Copy the photographs of the examples, without what is known of them."""
     folder.mkdir()
-    for path in PHOTOGRAPHS.glob("*.jpg"):
-        shutil.copy(path, folder)
-    if not PHOTOGRAPHS.is_dir():
-        for shade in (60, 120, 180):
-            Image.new("RGB", (96, 64), (shade, 80, 200)).save(folder / f"shade-{shade}.jpg")
+    for path in PHOTOGRAPHS.iterdir():
+        if path.suffix in {".jpg", ".png"}:
+            shutil.copy(path, folder)
 
 
 @cache

@@ -19,7 +19,7 @@ def sample(
     text: str = TEXT,
     boxes: tuple[tuple[int, int, int, int], ...] | None = None,
 ) -> Sample:
-    """One square for each box (x0, y0, x1, y1) on grey, each named by a phrase; the noise depends on the number."""
+    """Return a sample with one square per box (x0, y0, x1, y1) on grey, each named by a phrase; noise by number."""
     generator = np.random.default_rng(number)
     boxes = _boxes(generator, size_hw) if boxes is None else boxes
     pixels = generator.integers(100, 130, (*size_hw, 3)).astype(np.uint8)

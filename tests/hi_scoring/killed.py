@@ -1,4 +1,4 @@
-"""Programs that kill what they run, started from tests. Owns how many moments they tell that they tried."""
+"""Start the programs that kill runs, from tests. Owns reading how many moments they tried."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from tests.processes import output_of
 
 
 def moments_tried(program: str, folder: Path, stride: int) -> int:
-    """Let a program kill a run at every ``stride``-th moment and go on with it; give how many moments it tried."""
+    """Let a program kill and resume a run at every ``stride``-th moment; return how many moments it tried."""
     return int(output_of(program, folder, stride))

@@ -1,7 +1,7 @@
-"""Scores that are killed: forks a run, ends it at its n-th touch of the file system, and goes on with it.
+"""Scores that are killed: forks a run, kills it at its n-th file system access, and resumes it.
 
 Run as ``python -m tests.hi_scoring.killing FOLDER STRIDE``, stride 1 for every moment; prints how many were tried. It
-is a process of its own because it forks, which no process with threads should do.
+is a separate process because it forks, which no process with threads should do.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def run_over(out: Path) -> object:
 
 
 def main(folder: Path, stride: int) -> int:
-    """Kill at every ``stride``-th moment; give how many were tried."""
+    """Kill at every ``stride``-th moment; return how many were tried."""
     others, expected, out = folder / "others", folder / "expected", folder / "out"
     score(others, data_of(ROWS[:3], "others"), positions=("response",))
     run(expected)

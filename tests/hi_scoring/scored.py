@@ -1,4 +1,4 @@
-"""Rows, a model that is there already, and whole runs for tests of scoring."""
+"""Rows, an already loaded model, and whole runs for tests of scoring."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BATCH = 4
 
 @dataclass(frozen=True)
 class TinySubject(Subject):
-    """The tiny model of a family, in place of one that is loaded."""
+    """The tiny model of a family instead of a loaded one."""
 
     name: str = "llava"
     weights: str = "a"
@@ -52,7 +52,7 @@ class TinySubject(Subject):
 
 
 class UnusedSubject(TinySubject):
-    """Known by its identity alone; whoever asks for the model fails."""
+    """A model with an identity only; accessing the model fails."""
 
     @property
     def model(self) -> Any:  # type: ignore[override]
@@ -66,7 +66,7 @@ def png(image: Image.Image) -> bytes:
 
 
 def row(number: int, **more: Any) -> dict[str, Any]:
-    """A row as ours are, with two key objects and the phrases that name them."""
+    """A row in datasetkit's format, with two key objects and the phrases that name them."""
     one = sample(number)
     return {
         "record_id": one.record_id,
@@ -84,7 +84,7 @@ def row(number: int, **more: Any) -> dict[str, Any]:
 
 
 def plain_row(number: int, **more: Any) -> dict[str, Any]:
-    """A row of anybody: an image, a text and masks; nothing is said of phrases."""
+    """A row in another format: an image, a text and masks, without phrases."""
     one = sample(number)
     return {"image": {"bytes": png(one.image)}, "text": one.text, "masks": list(one.masks)} | more
 
@@ -97,7 +97,7 @@ def data_of(rows: Sequence[Mapping[str, Any]], name: str = "rows") -> Data:
 def score(
     folder: Path, data: Data, subject: Subject | None = None, *, overwrite: bool = False, **options: Any
 ) -> HeadScores:
-    """Score in one process, by the tiny LLaVA unless told otherwise."""
+    """Score in one process, with the tiny LLaVA by default."""
     scores = score_dataset(
         subject or TinySubject(), data, ScoreOptions(**options), folder, batch=BATCH, overwrite=overwrite
     )
@@ -106,5 +106,5 @@ def score(
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """What a finished run leaves."""
+    """The files of a finished run."""
     return {name: (folder / name).read_bytes() for name in RESULTS}

@@ -1,4 +1,4 @@
-"""Views of an image: what they cover, exactly, and what a set of them must hold."""
+"""Views of an image: their exact coverage, and the requirements on a set of them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ HALF = mask("..##", "..##")
         pytest.param([[0, 2]], [[4, 6], [9, 11]], [[0, 0]], id="beyond the image"),
     ],
 )
-def test_coverage_is_the_share_of_a_tokens_image(top_bottom: list, left_right: list, expected: list):
+def test_coverage_is_the_share_of_a_tokens_area(top_bottom: list, left_right: list, expected: list):
     np.testing.assert_allclose(view(top_bottom, left_right).coverage(HALF)[0], expected, atol=1e-12)
 
 
@@ -51,9 +51,7 @@ def test_each_mask_has_its_coverage():
     columns=st.integers(1, 7),
     seed=st.integers(0, 99),
 )
-def test_tokens_that_tile_the_image_share_out_a_masks_pixels(
-    height: int, width: int, rows: int, columns: int, seed: int
-):
+def test_tiling_tokens_cover_all_mask_pixels(height: int, width: int, rows: int, columns: int, seed: int):
     masks = np.random.default_rng(seed).random((2, height, width)) < 0.4
     tower = Tower((rows, columns), 1, (rows, columns))
     grid = tower.squash("global", np.arange(rows * columns).reshape(rows, columns), (height, width))
@@ -75,11 +73,11 @@ def test_boxes_are_x0_y0_x1_y1():
     ("tower", "start", "stop", "spans"),
     [
         pytest.param(Tower((6, 6), 2, (3, 3)), 1, 4, [[1, 2], [2, 3], [3, 4]], id="whole patches"),
-        # Of 9 px, two patches of 4 px are seen, of each of two tiles.
+        # Two patches of 4 px out of 9 px are seen, in each of two tiles.
         pytest.param(Tower((9, 9), 4, (2, 2)), 0, 18, [[0, 4], [4, 8], [9, 13], [13, 17]], id="px left over"),
         pytest.param(Tower((9, 9), 4, (2, 2)), 10, 28, [[10, 14], [14, 18], [19, 23], [23, 27]], id="further down"),
         pytest.param(Tower((9, 9), 4, (1, 1)), 0, 36, [[0, 16], [18, 34]], id="tokens of patches, enlarged"),
-        # Of 7 patches, two tokens have 3 each.
+        # Two tokens have 3 patches each, out of 7.
         pytest.param(Tower((7, 7), 1, (2, 2)), 0, 7, [[0, 3], [3, 6]], id="patches left over"),
     ],
 )
@@ -102,7 +100,7 @@ def test_tiles_become_one_grid():
         pytest.param([[0, 1, 2]], 4, id="places of other rows"),
     ],
 )
-def test_views_that_cannot_be_are_refused(tokens: list, count: int):
+def test_invalid_views_are_refused(tokens: list, count: int):
     halves = np.array([[0.0, 2], [2, 4]])
     with pytest.raises(ValueError, match="view"):
         ImageTokens((4, 4), count, (View("global", np.array(tokens), halves, halves),))

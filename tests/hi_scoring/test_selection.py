@@ -1,4 +1,4 @@
-"""Which layers and heads rules choose: literal scores, ties, what cannot be compared, and what cannot be read."""
+"""Layers and heads chosen by rules: literal scores, ties, incomparable selections, and unreadable texts."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def selector_of(heads: list[list[float]], **options: object) -> Selector:
         ("bottom-layers:2", (1, 3)),
     ],
 )
-def test_layers_are_chosen_whole_and_rise(text: str, layers: tuple[int, ...]) -> None:
+def test_layers_are_chosen_in_ascending_order(text: str, layers: tuple[int, ...]) -> None:
     assert selector_of(FOUR).select(text) == Selection(text, layers, None)
 
 
@@ -57,23 +57,23 @@ def test_layers_are_chosen_whole_and_rise(text: str, layers: tuple[int, ...]) ->
         ("top-heads:1", [(0, 0)]),
         ("top-heads:4", [(0, 0), (2, 0), (2, 1), (2, 2)]),
         ("bottom-heads:2", [(1, 0), (1, 1)]),
-        # 0.0; 0.1 twice; of the four that have 0.2, the two that come last.
+        # 0.0; 0.1 twice; the last two of the four with 0.2.
         ("bottom-heads:5", [(0, 1), (1, 0), (1, 1), (1, 2), (3, 2)]),
     ],
 )
-def test_heads_are_chosen_by_their_means_and_rise(text: str, heads: list[tuple[int, int]]) -> None:
+def test_heads_are_chosen_in_ascending_order(text: str, heads: list[tuple[int, int]]) -> None:
     expected = tuple(Head(*head) for head in heads)
     found = selector_of(FOUR).select(text)
     assert found == Selection(text, tuple(sorted({head.layer for head in expected})), expected)
 
 
-def test_heads_of_a_layer_are_given_by_number() -> None:
+def test_heads_of_a_layer_are_indices() -> None:
     found = selector_of(FOUR).select("top-heads:4")
     assert [found.heads_in(layer) for layer in range(4)] == [(0,), (), (0, 1, 2), ()]
     assert selector_of(FOUR).select("all").heads_in(0) is None
 
 
-def test_layers_are_ranked_by_the_layer_score_and_the_score_that_are_asked_for() -> None:
+def test_layers_are_ranked_by_requested_scores() -> None:
     assert selector_of(FOUR, reduce="max").select("top-layers:1").layers == (0,)
     assert selector_of(FOUR, reduce=2).select("top-layers:1").layers == (2,)
     ram = [[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.5]]
@@ -82,7 +82,7 @@ def test_layers_are_ranked_by_the_layer_score_and_the_score_that_are_asked_for()
     assert by_ram.select("top-heads:2").heads == (Head(1, 0), Head(3, 2))
 
 
-def test_equal_scores_stand_in_order_and_ends_never_meet() -> None:
+def test_ties_keep_order_and_ends_never_overlap() -> None:
     equal = selector_of([[0.5, 0.5], [0.5, 0.5], [0.5, 0.5], [0.5, 0.5]])
     assert equal.select("top-layers:2").layers == (0, 1)
     assert equal.select("bottom-layers:2").layers == (2, 3)
@@ -90,7 +90,7 @@ def test_equal_scores_stand_in_order_and_ends_never_meet() -> None:
     assert equal.select("bottom-heads:4").heads == (Head(2, 0), Head(2, 1), Head(3, 0), Head(3, 1))
 
 
-def test_what_has_no_score_is_never_chosen() -> None:
+def test_heads_without_score_are_never_chosen() -> None:
     partly = selector_of([[0.1, NAN, 0.4], [NAN, NAN, NAN], [0.3, 0.2, 0.5], [0.9, 0.8, NAN]])
     assert partly.select("top-layers:1").layers == (3,)
     assert partly.select("bottom-layers:1").layers == (0,)
@@ -108,7 +108,7 @@ def test_random_layers_are_neither_the_top_nor_the_bottom_ones() -> None:
     assert {selector.select(f"random-layers:1:{seed}").layers for seed in range(40)} == {(0,), (3,)}
 
 
-def test_random_heads_are_as_many_in_each_layer_as_the_top_heads() -> None:
+def test_random_heads_match_top_heads_in_each_layer() -> None:
     heads = np.random.default_rng(0).random((6, 8))
     selector = selector_of(heads.tolist())
     top = selector.select("top-heads:15")
@@ -121,15 +121,15 @@ def test_random_heads_are_as_many_in_each_layer_as_the_top_heads() -> None:
     assert len({draw.heads for draw in draws} | {top.heads}) == 11
 
 
-def test_random_heads_are_never_those_of_an_end_where_little_else_can_be_drawn() -> None:
-    # One of three heads in each of two layers: nine choices, of which one is the top and one the bottom.
+def test_random_heads_are_never_an_end() -> None:
+    # One of three heads in each of two layers: nine choices, one of them the top and one the bottom.
     selector = selector_of([[0.9, 0.5, 0.1], [0.8, 0.4, 0.0]])
     drawn = {selector.select(f"random-heads:2:{seed}").heads for seed in range(120)}
     assert len(drawn) == 7
     assert not drawn & {(Head(0, 0), Head(1, 0)), (Head(0, 2), Head(1, 2))}
 
 
-def test_random_sets_differ_and_their_seeds_count_up() -> None:
+def test_random_sets_are_distinct_with_rising_seeds() -> None:
     selector = selector_of(np.random.default_rng(0).random((6, 8)).tolist())
     found = selector.random_heads(5, 4, seed=3)
     assert [one.name for one in found] == [f"random-heads:5:{seed}" for seed in range(3, 7)]
@@ -138,23 +138,23 @@ def test_random_sets_differ_and_their_seeds_count_up() -> None:
     assert selector.random_heads(5, 9)[:2] == selector.random_heads(5, 2)
 
 
-def test_there_are_fewer_random_sets_where_fewer_differ() -> None:
+def test_fewer_distinct_random_sets_are_returned() -> None:
     selector = selector_of([[0.9, 0.5, 0.1], [0.8, 0.4, 0.0]])
     found = selector.random_heads(2, 50)
     assert len({one.heads for one in found}) == len(found) == 7
-    # Each by the first seed that draws it.
+    # Each set by the first seed that draws it.
     seeds = [int(one.name.rpartition(":")[2]) for one in found]
     drawn = [selector.select(f"random-heads:2:{seed}").heads for seed in range(max(seeds) + 1)]
     assert seeds == sorted(drawn.index(one.heads) for one in found)
 
 
-def test_draws_depend_on_nothing_but_the_seed() -> None:
+def test_draws_depend_only_on_the_seed() -> None:
     heads = np.arange(96.0).reshape(12, 8)
     first, second = selector_of(heads.tolist()), selector_of(heads.tolist())
     texts = [f"random-layers:4:{seed}" for seed in range(3)] + [f"random-heads:6:{seed}" for seed in range(3)]
     backwards = [second.select(text) for text in reversed(texts)][::-1]
     assert [first.select(text) for text in texts] == backwards
-    # Written down once, so that another machine or version that draws otherwise is noticed.
+    # Literal, so that a machine or version that draws differently is noticed.
     assert [first.select(text).layers for text in texts[:3]] == [(3, 5, 6, 7), (4, 5, 8, 11), (1, 2, 3, 7)]
     assert [first.select(text).heads_in(11) for text in texts[3:]] == [
         (0, 1, 2, 3, 4, 6),
@@ -212,7 +212,7 @@ def test_layers_by_number_and_all_need_no_scores() -> None:
         "top-layers:\u0661",
     ],
 )
-def test_texts_of_no_form_are_refused_with_the_forms(text: str) -> None:
+def test_unknown_forms_list_known_forms(text: str) -> None:
     with pytest.raises(RecipeError, match="no selection is written") as caught:
         selector_of(FOUR).select(text)
     assert str(caught.value).endswith(f"known: {', '.join(SELECTIONS)}")
@@ -220,7 +220,7 @@ def test_texts_of_no_form_are_refused_with_the_forms(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["layers:1,1", "layers:4", "layers:0,99"])
-def test_layers_that_are_not_there_or_come_twice_are_refused(text: str) -> None:
+def test_missing_or_repeated_layers_are_refused(text: str) -> None:
     with pytest.raises(RecipeError, match=f"{text} is not possible; give each layer once, of 0 to 3"):
         selector_of(FOUR).select(text)
 
@@ -237,14 +237,12 @@ def test_layers_that_are_not_there_or_come_twice_are_refused(text: str) -> None:
         ("random-heads:13:0", "asks for 13; 12 have a score, so 1 to 6 can be chosen"),
     ],
 )
-def test_numbers_for_which_the_ends_would_meet_are_refused_with_those_that_are_possible(
-    text: str, message: str
-) -> None:
+def test_overlapping_ends_list_possible_numbers(text: str, message: str) -> None:
     with pytest.raises(RecipeError, match=f"{text} by hi:response {message}"):
         selector_of(FOUR).select(text)
 
 
-def test_more_than_have_a_score_are_refused() -> None:
+def test_more_than_scored_are_refused() -> None:
     partly = selector_of([[0.1, NAN], [NAN, NAN], [0.2, NAN], [0.3, NAN]])
     with pytest.raises(RecipeError, match="asks for 2; 3 have a score, so 1 to 1 can be chosen"):
         partly.select("top-layers:2")
@@ -257,13 +255,13 @@ def test_more_than_have_a_score_are_refused() -> None:
 @pytest.mark.parametrize(
     ("heads", "text"),
     [
-        # Of two layers, one is the highest and the other the lowest.
+        # With two layers, one is the highest and the other the lowest.
         ([[0.1, 0.2], [0.3, 0.4]], "random-layers:1:0"),
-        # The highest heads are all that their layer has.
+        # The highest heads are all heads of their layer.
         ([[0.9, 0.8], [0.1, 0.2], [0.3, 0.4]], "random-heads:2:0"),
-        # They are all of their layer that have a score.
+        # They are all heads of their layer with a score.
         ([[0.9, NAN], [0.1, 0.2], [0.3, 0.4]], "random-heads:1:0"),
-        # In each layer one head is the highest and the other the lowest of all.
+        # In each layer one head is the highest and the other the lowest one.
         ([[0.9, 0.1]], "random-heads:1:0"),
     ],
 )
@@ -281,13 +279,15 @@ def test_draws_that_could_only_be_an_end_are_refused(heads: list[list[float]], t
         ({"reduce": 0}, "no layer score is called 0; known: mean, max"),
     ],
 )
-def test_unknown_scores_are_refused_with_those_that_are_known(options: dict[str, object], message: str) -> None:
+def test_unknown_scores_list_known_ones(options: dict[str, object], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         selector_of(FOUR, **options)
 
 
 def test_scores_of_a_model_of_another_shape_are_refused() -> None:
-    with pytest.raises(RecipeError, match="those of 4 layers of 3 heads, the model has 3 of 4; give scores of this"):
+    with pytest.raises(
+        RecipeError, match="the scores cover 4 layers of 3 heads, the model has 3 of 4; give scores of this"
+    ):
         Selector((3, 4), scores_of(FOUR))
 
 
@@ -306,11 +306,11 @@ def test_scores_of_a_model_of_another_shape_are_refused() -> None:
     ],
     ids=str,
 )
-def test_a_selection_is_not_empty_and_rises(layers: tuple[int, ...], heads: tuple[Head, ...] | None) -> None:
+def test_empty_or_unsorted_selection_is_refused(layers: tuple[int, ...], heads: tuple[Head, ...] | None) -> None:
     with pytest.raises(RecipeError, match="mine has"):
         Selection("mine", layers, heads)
 
 
-def test_heads_of_ones_own_are_sorted() -> None:
+def test_own_heads_are_sorted() -> None:
     heads = (Head(3, 1), Head(0, 2), Head(3, 0))
     assert Selection.of_heads("mine", heads) == Selection("mine", (0, 3), (Head(0, 2), Head(3, 0), Head(3, 1)))

@@ -1,4 +1,4 @@
-"""Intervals, differences between layers and stability of rankings, against loops and scipy."""
+"""Intervals, differences between layers and stability of rankings, compared with loops and scipy."""
 
 import math
 from itertools import combinations
@@ -38,7 +38,7 @@ def _looped_interval(column: np.ndarray, draws: int, seed: int) -> tuple[float, 
 
 
 @pytest.mark.parametrize("missing", [0.0, 0.3, 0.9])
-def test_interval_is_that_of_a_plain_loop(missing: float) -> None:
+def test_interval_equals_a_plain_loop(missing: float) -> None:
     random = np.random.default_rng(5)
     values = random.normal(size=(12, 2, 3)).astype(np.float32)
     values[random.random(values.shape) < missing] = NAN
@@ -58,14 +58,14 @@ def test_interval_needs_two_samples() -> None:
         assert end.tolist() == pytest.approx([NAN, 0.5, NAN], nan_ok=True)
 
 
-def test_interval_has_the_width_of_the_normal_approximation() -> None:
+def test_interval_width_matches_normal_approximation() -> None:
     values = np.random.default_rng(0).normal(size=(400, 1))
     low, high = bootstrap_interval(values)
     assert float(high[0] - low[0]) == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.06)
     assert low < values.mean() < high
 
 
-def test_interval_depends_on_the_seed_alone_and_not_on_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interval_depends_on_seed_and_not_on_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(0).normal(size=(20, 6, 3))
     whole = bootstrap_interval(values, draws=100)
     assert not np.array_equal(whole[0], bootstrap_interval(values, draws=100, seed=1)[0])
@@ -76,7 +76,7 @@ def test_interval_depends_on_the_seed_alone_and_not_on_chunks(monkeypatch: pytes
     assert layers[0].shape == (6,)
 
 
-def test_interval_of_a_reduction_takes_it_in_every_draw() -> None:
+def test_reduction_is_applied_in_every_draw() -> None:
     values = np.random.default_rng(3).normal(size=(9, 2, 4))
     random = np.random.default_rng(0)
     drawn = [values[random.integers(9, size=9)].mean(axis=0).max(axis=-1) for _ in range(200)]
@@ -93,7 +93,7 @@ def test_interval_of_a_reduction_takes_it_in_every_draw() -> None:
         ([], []),
     ],
 )
-def test_holm_multiplies_by_what_is_left_and_never_falls(p_values: list[float], expected: list[float]) -> None:
+def test_holm_is_stepwise_and_monotone(p_values: list[float], expected: list[float]) -> None:
     assert holm(np.array(p_values)).tolist() == pytest.approx(expected)
 
 
@@ -101,7 +101,7 @@ def test_holm_multiplies_by_what_is_left_and_never_falls(p_values: list[float], 
     ("value", "drawn", "expected"),
     [
         (2.0, [0.0, 2.0, 4.0], 1.0),
-        # 4 / (1 sqrt(4/3)) by t with 2 degrees of freedom.
+        # 4 / (1 sqrt(4/3)), t distribution with 2 degrees of freedom.
         (5.0, [0.0, 1.0, 2.0], 0.07418),
         (-3.0, [0.0, 1.0, 2.0], 0.07418),
         (1.0, [1.0, 1.0], 1.0),
@@ -116,13 +116,13 @@ def test_a_value_as_one_more_draw(value: float, drawn: list[float], expected: fl
 
 
 @pytest.mark.slow
-def test_what_is_drawn_from_the_same_place_is_significant_as_often_as_the_level_says() -> None:
+def test_p_as_drawn_keeps_its_level() -> None:
     draws = np.random.default_rng(0).normal(size=(4000, 6))
     found = np.array([p_as_drawn(one[0], one[1:].tolist()) for one in draws])
     assert np.mean(found < 0.05) == pytest.approx(0.05, abs=0.012)
 
 
-def test_layer_differences_are_those_of_scipy_without_undefined_heads() -> None:
+def test_layer_differences_equal_scipy() -> None:
     values = np.random.default_rng(1).normal(size=(4, 8)) + np.array([[0], [0], [2], [5]])
     values[1, 3] = NAN
     groups = [row[~np.isnan(row)] for row in values]
@@ -137,14 +137,14 @@ def test_layer_differences_are_those_of_scipy_without_undefined_heads() -> None:
 
 
 @pytest.mark.parametrize("values", [[[1.0, 2.0]], [[1.0, 1.0], [1.0, 1.0]], [[NAN, NAN], [1.0, 2.0]]])
-def test_layers_that_cannot_be_compared_give_nothing(values: list[list[float]]) -> None:
+def test_incomparable_layers_give_nan(values: list[list[float]]) -> None:
     found = layer_differences(np.array(values))
     assert math.isnan(found.statistic)
     assert math.isnan(found.p_value)
     assert found.pairs == ()
 
 
-def test_a_layer_without_defined_heads_is_left_out_of_the_pairs() -> None:
+def test_layer_without_defined_heads_is_left_out() -> None:
     found = layer_differences(np.array([[1.0, 2.0], [NAN, NAN], [3.0, 4.0]]))
     assert [(pair.first, pair.second) for pair in found.pairs] == [(0, 2)]
 
@@ -153,9 +153,7 @@ def test_a_layer_without_defined_heads_is_left_out_of_the_pairs() -> None:
     ("values", "expected"),
     [([1, 3, 2], [1, 2, 0]), ([2, NAN, 2, 3], [3, 0, 2]), ([NAN, NAN], []), ([[1, 4], [4, 0]], [1, 2, 0, 3])],
 )
-def test_ranking_puts_the_highest_first_keeps_ties_in_order_and_leaves_nan_out(
-    values: list[float], expected: list[int]
-) -> None:
+def test_ranking_keeps_ties_and_leaves_nan_out(values: list[float], expected: list[int]) -> None:
     assert ranking(np.array(values, dtype=float)).tolist() == expected
 
 
@@ -189,14 +187,14 @@ def test_tau_counts_pairs_that_agree(pairs: list[tuple[int, int]], top: int) -> 
 
 
 @pytest.mark.parametrize(("heads", "top"), [(5, 2), (6, 3), (4, 4), (3, 5)])
-def test_chance_of_jaccard_is_the_mean_over_all_sets_of_top_heads(heads: int, top: int) -> None:
+def test_chance_jaccard_is_the_mean_over_all_sets(heads: int, top: int) -> None:
     first = set(range(min(top, heads)))
     others = [set(second) for second in combinations(range(heads), len(first))]
     expected = np.mean([len(first & second) / len(first | second) for second in others])
     assert chance_jaccard(heads, top) == pytest.approx(expected)
 
 
-def test_halves_of_data_that_ranks_heads_clearly_agree_and_of_noise_do_not() -> None:
+def test_halves_agree_on_signal_but_not_on_noise() -> None:
     random = np.random.default_rng(2)
     noise = random.normal(size=(60, 16, 32))
     clear = split_half_stability(noise * 0.01 + np.arange(512).reshape(16, 32), top=5)
@@ -206,7 +204,7 @@ def test_halves_of_data_that_ranks_heads_clearly_agree_and_of_noise_do_not() -> 
     assert abs(split_half_stability(noise, top=5).kendall_tau.mean()) < 0.2
 
 
-def test_halves_depend_on_the_seed_alone_and_do_not_overlap() -> None:
+def test_halves_depend_on_the_seed_and_are_disjoint() -> None:
     values = np.random.default_rng(2).normal(size=(7, 6))
     first, again = split_half_stability(values, top=2), split_half_stability(values, top=2)
     assert np.array_equal(first.kendall_tau, again.kendall_tau)
@@ -218,7 +216,7 @@ def test_halves_depend_on_the_seed_alone_and_do_not_overlap() -> None:
     assert np.isnan(split_half_stability(values[:1], top=2).kendall_tau).all()
 
 
-def test_mean_leaves_nan_out_in_silence(recwarn: pytest.WarningsRecorder) -> None:
+def test_nanmean_does_not_warn(recwarn: pytest.WarningsRecorder) -> None:
     found = nanmean(np.array([[1, NAN, NAN], [3, 5, NAN]], dtype=np.float32))
     assert found.tolist() == pytest.approx([2, 5, NAN], nan_ok=True)
     assert found.dtype == np.float64

@@ -58,7 +58,7 @@ GRID = SIDE_PX // PATCH_PX
 TILE_PX, TILE_PATCH_PX = 56, 7
 SIDE = {"height": SIDE_PX, "width": SIDE_PX}
 CROP = {"size": {"shortest_edge": SIDE_PX}, "crop_size": SIDE}
-# (height, width) px, as the published checkpoints have them for tiles of 336 px.
+# (height, width) px, as in the published checkpoints for tiles of 336 px.
 PINPOINTS = [[h * SIDE_PX, w * SIDE_PX] for h, w in ((1, 2), (2, 1), (2, 2), (3, 1), (1, 3))]
 CLIP_TOKENS = {"patch_size": PATCH_PX, "vision_feature_select_strategy": "default", "num_additional_image_tokens": 1}
 
@@ -149,7 +149,7 @@ def _gemma3() -> tuple[Any, Any]:
         mm_tokens_per_image=pooled**2,
     )
     model = built(Gemma3ForConditionalGeneration, config)
-    # Fresh ones are all zero, and no image would reach the text.
+    # Initial weights are zero, so no image would reach the text.
     weight = model.model.multi_modal_projector.mm_input_projection_weight.data
     weight.copy_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(0)))
     return model, processor
@@ -188,7 +188,7 @@ NAMES = tuple(BUILDERS)
 
 
 def tiny(name: str) -> TinyFamily:
-    """The tiny model of a family, of torch's default type; the same object each time, so leave it as it is."""
+    """The tiny model of a family, in torch's default type; always the same object, so do not change it."""
     return _of_type(name, torch.get_default_dtype())
 
 
@@ -196,14 +196,14 @@ def tiny(name: str) -> TinyFamily:
 def _of_type(name: str, dtype: torch.dtype) -> TinyFamily:
     if dtype is torch.float32:
         return TinyFamily(name, *BUILDERS[name]())
-    # The same weights: those that are drawn in another type are others.
+    # Cast, since weights drawn in another type would differ.
     with default_dtype(torch.float32):
         single = tiny(name)
         return TinyFamily(name, copy.deepcopy(single.model).to(dtype), single.processor)
 
 
 def family_params(*names: str) -> list[Any]:
-    """Parameters for each of these families (all where none is named), skipped where a package is missing."""
+    """Parameters for each of these families (all if none is named), skipped if a package is missing."""
     return [pytest.param(name, marks=_skips(name)) for name in names or NAMES]
 
 
@@ -211,5 +211,5 @@ def _skips(name: str) -> list[pytest.MarkDecorator]:
     missing = name in WITH_TORCHVISION and TORCHVISION.fault()
     marks = [pytest.mark.skipif(bool(missing), reason=f"torchvision does not work here: {missing}")]
     if name == "smolvlm":
-        marks.append(pytest.mark.skipif(find_spec("num2words") is None, reason="num2words is not here"))
+        marks.append(pytest.mark.skipif(find_spec("num2words") is None, reason="num2words is not installed"))
     return marks

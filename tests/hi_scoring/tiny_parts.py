@@ -1,4 +1,4 @@
-"""What the tiny models of tests have in common: words, a chat template, sizes, and attention that is not flat."""
+"""Common parts of the tiny models of tests: words, a chat template, sizes, and attention that is not uniform."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _PROMPTS = ("describe the image . image user assistant : system you are a helpfu
 
 @dataclass(frozen=True)
 class TinyFamily:
-    """A model of random weights, in evaluation mode and float32, and the real processor that feeds it."""
+    """A model with random weights, in evaluation mode and float32, and the real processor for it."""
 
     name: str
     model: Any
@@ -44,12 +44,12 @@ Builder = Callable[[], tuple[Any, Any]]
 def word_tokenizer(
     specials: Mapping[str, str] | None = None, *, more: Sequence[str] = (), adds_bos: bool = True
 ) -> Any:
-    """One id for each word, sign and line end of toyworld's English, in whichever case.
+    """A tokenizer with one id for each word, sign and line end of toyworld's English, ignoring case.
 
     Args:
         specials: attribute of the tokenizer (``image_token``) to its special token.
         more: special tokens without an attribute.
-        adds_bos: whether it sets ``<s>`` before each text, as most tokenizers do.
+        adds_bos: whether it adds ``<s>`` before each text, as most tokenizers do.
 
     """
     special = dict(specials or {})
@@ -87,7 +87,7 @@ def chat_template(image: str, *, has_bos: bool = False) -> str:
 
 
 def token_ids(tokenizer: Any) -> dict[str, int]:
-    """What configurations of text models have to know of a tokenizer."""
+    """The token ids of a tokenizer that configurations of text models need."""
     return {
         "vocab_size": len(tokenizer),
         "pad_token_id": tokenizer.pad_token_id,
@@ -97,14 +97,14 @@ def token_ids(tokenizer: Any) -> dict[str, int]:
 
 
 def built(model_class: Any, config: Any) -> Any:
-    """Make a model with the same weights each time, whose heads look at a few keys instead of at all alike."""
+    """A model with the same weights each time, whose heads attend to a few keys instead of uniformly."""
     with torch.random.fork_rng([]), torch.no_grad():
         torch.manual_seed(0)
         model = model_class(config).eval()
         for layer in model.get_decoder().layers:
             attention = layer.self_attn
             if hasattr(attention, "q_norm"):
-                # Normalised queries and keys: only the norms' own weights sharpen. Those of Gemma count from -1.
+                # Normalised queries and keys: only the norms' weights sharpen. Gemma adds 1 to them.
                 for norm in (attention.q_norm, attention.k_norm):
                     norm.weight.add_(1.0)
             else:

@@ -1,6 +1,6 @@
 """Tiny models of the families whose processors need torchvision.
 
-Their classes are looked up when a model is built: without torchvision, some names give another class, and a warning.
+Their classes are looked up when a model is built: without torchvision, some names return another class, and warn.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.hi_scoring.tiny_parts import (
     word_tokenizer,
 )
 
-# As 384 px and patches of 14 px are in the published model: the last 2 px of a tile are in no patch.
+# Like 384 px with patches of 14 px in the published model: the last 2 px of a tile are in no patch.
 ANYRES_PX, ANYRES_PATCH_PX, ANYRES_GRID = 30, 7, 4
 ANYRES_PINPOINTS = [[rows * ANYRES_PX, columns * ANYRES_PX] for rows in range(1, 7) for columns in range(1, 7)]
 TILE_PX, TILE_PATCH_PX, TILE_GRID = 56, 7, 4

@@ -1,4 +1,4 @@
-"""Rows to learn from, and what tunes tiny models on them, for tests of tuning and of comparisons."""
+"""Training rows, and tuning of tiny models on them, for tests of tuning and of comparisons."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from tests.hi_scoring.tiny_models import tiny
 COLOUR = {"question": "what colour is the square ?", "answer": "red", "type": "colour", "options": ["red", "blue"]}
 SHAPE = {"question": "is there a circle ?", "answer": "yes", "type": "existence", "options": ["yes", "no"]}
 LAYERS = Selection("layers:1,3", (1, 3))
-# One half of a group, and a group that is whole.
+# Half of a group, and a whole group.
 HEADS = Selection.of_heads("mine", [Head(1, 0), Head(2, 2), Head(2, 3)])
 SMALL = {"steps": 4, "batch": 4, "learning_rate": 1e-2, "save_every": 2, "warmup": 0.0}
 
 
 def asked_row(number: int, *questions: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-    """A row with a text and these questions, whose objects nobody will ask for."""
+    """A row with a text and these questions, whose objects are not used."""
     return row(number, questions=list(questions), **more) | {"objects": [], "phrases": []}
 
 
@@ -56,13 +56,13 @@ def dialogue_of(name: str = "llava") -> Dialogue:
 
 
 def some_examples(count: int = 10, first: int = 0, **options: Any) -> Examples:
-    """A caption and a question a row."""
+    """Examples with one caption and one question per row."""
     rows = [asked_row(number, (COLOUR, SHAPE)[number % 2]) for number in range(first, first + count)]
     return examples_of(rows_data(rows, f"rows from {first}"), **options)
 
 
 def opposed_examples() -> Examples:
-    """What training on ours makes less and less likely, as the answer is the other one."""
+    """Examples that training on the others makes less likely, since the answers are opposite."""
     return examples_of(rows_data([asked_row(50, COLOUR | {"answer": "blue"})]), tasks=("vqa",))
 
 
@@ -76,11 +76,11 @@ def small(**options: Any) -> TrainingOptions:
 
 @dataclass(frozen=True)
 class Tuned:
-    """What a training leaves.
+    """The results of a training.
 
     Args:
         model: the adapted model.
-        weights: of the adapter, by name.
+        weights: weights of the adapter, by name.
         base: all other parameters.
         history: its lines.
 
@@ -104,7 +104,7 @@ def tuned(
     on_progress: Callable[[int], None] = lambda _: None,
     model: Any = None,
 ) -> Tuned:
-    """Train an adapter on the tiny LLaVA, or on another model; go on, where the folder has checkpoints."""
+    """Train an adapter on the tiny LLaVA, or on another model; resume if the folder has checkpoints."""
     adapted = adapt(model or fresh(), selection, AdapterOptions(dropout=dropout), seed).model
     folder.mkdir(exist_ok=True)
     train(adapted, dialogue_of(), examples, validation, options, seed, folder, on_progress)
@@ -118,7 +118,7 @@ def tuned(
 
 
 def head_scores() -> HeadScores:
-    """Of the tiny LLaVA: layers from the highest are 2, 0, 3, 1; heads of a layer fall."""
+    """Scores of the tiny LLaVA: layers from the highest are 2, 0, 3, 1; scores decrease over the heads of a layer."""
     layers = np.array([0.3, 0.1, 0.4, 0.2])
     return HeadScores(
         {("hi", "response"): np.tile(layers[:, None] - np.arange(4) / 100, (3, 1, 1))},
@@ -131,7 +131,7 @@ def head_scores() -> HeadScores:
 
 
 def bench_of(**more: Any) -> Bench:
-    """Four rows to learn, three and two to be tested on."""
+    """A bench with four training rows, and three and two test rows."""
     return Bench(
         **{
             "subject": TinySubject(),

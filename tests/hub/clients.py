@@ -6,6 +6,7 @@ Both read their addresses and folders from the environment when they are importe
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import datasets.config
@@ -26,6 +27,8 @@ def talk_to(hub: HubServer, home: Path, monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch.setenv(name, value)
     _patch_hub(hub, home, monkeypatch)
     _patch_datasets(hub, home, monkeypatch)
+    if (of_transformers := sys.modules.get("transformers.utils.hub")) is not None:
+        monkeypatch.setattr(of_transformers, "_hf_api", None)  # it keeps the address of the Hub that it first asked
     forget()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from pathlib import Path
@@ -225,6 +226,28 @@ def test_images_that_came_and_went_are_named(tmp_path: Path) -> None:
     assert list(found) == ["0.png", "00.png", "1.png", "2.png", "4.png", "5.png"]
     built(recipe, tmp_path / "anew")
     assert published(out) == published(tmp_path / "anew")
+
+
+def test_images_of_a_table_that_came_back_are_retried(tmp_path: Path) -> None:
+    rows = "".join(json.dumps({"file_name": f"{n}.png", "text": "A cat.", "split": "test"}) + "\n" for n in range(4))
+    files = {f"sub/{n}.png": make_image(n) for n in range(4)} | {"sub/metadata.jsonl": rows}
+    recipe, out = folder_recipe(put(tmp_path / "in", files), part_size=2), tmp_path / "out"
+    built(recipe, tmp_path / "whole")
+    for number in (1, 2):
+        (tmp_path / "in" / "sub" / f"{number}.png").unlink()
+    assert len(built(recipe, out)[1]) == 2
+    put(tmp_path / "in", files)
+    assert len(built(recipe, out)[1]) == 2
+    built(recipe, out, retry_failed=True)
+    assert published(out) == published(tmp_path / "whole")
+
+
+def test_fewer_records_than_before_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = put(tmp_path / "in", {f"{n}.png": make_image(n) for n in range(3)})
+    built(folder_recipe(folder), tmp_path / "out")
+    (folder / "1.png").unlink()
+    built(folder_recipe(folder), tmp_path / "out", overwrite=True)
+    assert caplog.messages == [f"{tmp_path / 'out'} held 3 records before, and now holds 2"]
 
 
 def test_an_update_never_lacks_what_could_not_be_read(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,9 +28,10 @@ from datasetkit.pipeline.inputs import Inputs
 from datasetkit.pipeline.models import model_annotator
 from datasetkit.pipeline.records import Pipeline
 from datasetkit.runtime.timers import Stages
+from datasetkit.sources.folder import FolderSource
 from datasetkit.sources.toyworld import ToyworldSource
 from tests.annotation.models_by_hand import TableDetector, TableSegmenter
-from tests.pipeline.builders import caption, image_entry, instance, make_image, write_coco
+from tests.pipeline.builders import caption, image_entry, instance, make_image, put, write_coco
 
 CAT: Box = (2.0, 1.0, 20.0, 12.0)
 COUNT = 7
@@ -257,3 +259,22 @@ def test_stages_of_a_build_from_words_are_its_own(mixed: Recipe) -> None:
     stages = Stages()
     outcomes(mixed, None, stages=stages)
     assert stages.items == {"read": 5, "align": 5, "draw": 5}, "what could not be read is not counted"
+
+
+class Vanishing(FolderSource):
+    """A folder whose images are gone as soon as they were read."""
+
+    def read(self, entry: Entry) -> Reading:
+        reading = super().read(entry)
+        for path in self.inputs(entry).values():
+            path.unlink()
+        return reading
+
+
+def test_an_image_is_hashed_as_it_was_read(tmp_path: Path) -> None:
+    chosen = recipe({"name": "folder", "folder": put(tmp_path, {"a.png": make_image()})})
+    source = Vanishing(chosen.source)
+    made, entries = pipeline(chosen, None, source=source)
+    (outcome,) = made.run(entries)
+    files = Inputs(source, "").account(entries, outcome.inputs)["files"]
+    assert files["a.png"][3] == hashlib.sha256(make_image()).hexdigest()

@@ -324,12 +324,38 @@ def test_the_other_files_entry_fills_in(tmp_path: Path) -> None:
     assert (record.image.name, len(record.objects), notices) == ("1.png", 1, [])
 
 
-def test_a_folder_without_any_image_is_refused_with_advice(tmp_path: Path) -> None:
-    images = [image_entry(number, file_name=f"train/{number}.png") for number in (1, 2)]
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ("1.png", "2.png", ["names_differ"]),
+        ("/elsewhere/2.png", "1.png", ["names_differ"]),
+        ("1.png", "train/1.PNG", []),
+        ("1.png", "COCO_train2014_1.png", []),
+    ],
+)
+def test_files_that_name_different_images(tmp_path: Path, first: str, second: str, expected: list[str]) -> None:
+    files = {"1.png": make_image(1)}
+    options = write_coco(tmp_path / "a", [image_entry(1, file_name=first)], [instance(5, 1)], None, image_files=files)
+    other = write_coco(tmp_path / "b", [image_entry(1, file_name=second)], None, [caption(11, 1)], image_files={})
+    record, notices = only(options | {"captions": other["captions"]})
+    assert (record.image.data, notices) == (make_image(1), expected)
+
+
+def test_a_category_of_two_names_is_unknown(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    categories = [{"id": 17, "name": "cat"}, {"id": 17, "name": "dog"}, {"id": 18, "name": "hat"}] * 2
+    options = write_coco(tmp_path, [image_entry(1)], [instance(5, 1)], [caption(11, 1)], categories=categories)
+    record, notices = only(options)
+    assert (record.objects[0].category, notices) == (None, ["unknown_category"])
+    assert caplog.messages == ["category 17 is both 'cat' and 'dog': its objects have no category"]
+
+
+@pytest.mark.parametrize("above", ["train/", "/home/else/train/", "C:\\train\\", "../train/"])
+def test_a_folder_without_any_image_is_refused_with_advice(tmp_path: Path, above: str) -> None:
+    images = [image_entry(number, file_name=f"{above}{number}.png") for number in (1, 2)]
     options = write_coco(
         tmp_path, images, [instance(5, 1)], None, image_files={"1.png": make_image(1), "2.png": make_image(2)}
     )
-    with pytest.raises(ValueError, match=r"/images has none of the images .* 2 of .* without the prefix train/"):
+    with pytest.raises(ValueError, match=r"/images has none of the images .* 2 of .* without the prefix .*train/"):
         opened(options)
 
 

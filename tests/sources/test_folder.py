@@ -221,7 +221,7 @@ def test_a_description_may_be_required(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("metadata.jsonl", b'{"file_name": "a.png"}\n{"file_name": ', "line 2 is broken JSON: Expecting value"),
+        ("metadata.jsonl", b'\n{"file_name": ', "line 2 is broken JSON: Expecting value (byte 15)"),
         ("metadata.jsonl", b"[1]\n", "line 1 is a list; give one object a line"),
         ("metadata.jsonl", b'\n\n{"name": "a.png"}\n', "has a row without file_name"),
         ("metadata.jsonl", b'{"file_name": 5}\n', "line 1: '5' is not there; "),

@@ -12,10 +12,10 @@ import pytest
 
 import datasetkit as dk
 from datasetkit.core.errors import SourceError, UnusableError
-from datasetkit.core.ledger import NoticeKind, PassedOverKind
+from datasetkit.core.ledger import DropReason, NoticeKind, PassedOverKind
 from datasetkit.options.sources import FolderOptions
 from datasetkit.sources.folder import FolderSource
-from tests.pipeline.builders import built, folder_recipe, make_image, put, reasons
+from tests.pipeline.builders import built, folder_recipe, ledger, make_image, put, reasons
 
 Files = dict[str, Any]
 
@@ -92,6 +92,8 @@ def test_where_no_name_is_found_the_change_is_advised(tmp_path: Path) -> None:
         ("a.txt", "\ufeffcaf\u00e9\r\n".encode(), {}),
         ("a.caption", "caf\u00e9".encode("utf-16"), {}),
         ("a.json", b'{"caption": "caf\\u00e9", "url": "http://x"}', {}),
+        ("a.png.txt", "caf\u00e9".encode(), {}),
+        ("a.png.json", b'{"caption": "caf\\u00e9"}', {}),
     ],
 )
 def test_texts_of_every_spelling(tmp_path: Path, name: str, data: bytes, options: dict[str, Any]) -> None:
@@ -247,9 +249,81 @@ def test_a_changed_text_changes_the_fingerprint(tmp_path: Path) -> None:
     assert opened(tmp_path, {"a.txt": b"A dog."}).fingerprint() != before
 
 
+@pytest.mark.parametrize(
+    ("image", "text", "kind"),
+    [
+        ("a.png", "A.txt", NoticeKind.NAME_CASE),
+        ("a.png", "a.PNG.txt", NoticeKind.NAME_CASE),
+        ("cafe\u0301.png", "caf\u00e9.txt", NoticeKind.NAME_UNICODE),
+    ],
+)
+def test_a_text_that_is_named_alike_is_read(tmp_path: Path, image: str, text: str, kind: NoticeKind) -> None:
+    source = opened(tmp_path, {image: make_image(), text: "A cat."})
+    (reading,) = (source.read(entry) for entry in source.entries())
+    assert reading.record.description == "A cat."
+    assert [notice.kind for notice in reading.notices] == [kind]
+
+
+def test_of_two_texts_the_image_takes_the_plainer_name(tmp_path: Path) -> None:
+    source = opened(tmp_path, {"a.png": make_image(), "a.txt": "A cat.", "a.png.txt": "A dog.", "A.txt": "A bird."})
+    assert texts_of(source) == {"a.png": "A cat."}
+    assert passed_over(source) == {PassedOverKind.SIDECAR: (2, ("A.txt", "a.png.txt"))}
+
+
+def test_images_that_differ_in_ending_have_own_texts(tmp_path: Path) -> None:
+    files = {"a.png": make_image(1), "a.jpg": make_image(2), "a.png.txt": "A cat.", "a.jpg.txt": "A dog."}
+    assert texts_of(opened(tmp_path, files)) == {"a.png": "A cat.", "a.jpg": "A dog."}
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "detail"),
+    [
+        (
+            "metadata.jsonl",
+            '{"file_name": "a.png", "text": "\u00e9"}\n{"file_name": "b.png", "text": "A}\n{"file_name": "c.png"}\n',
+            "line 2 is broken JSON: Invalid control character (byte 71)",
+        ),
+        (
+            "metadata.csv",
+            'file_name,text\na.png,"\u00e9"\nb.png,"A "big" dog"\nc.png,\n',
+            "line 3 is not CSV: ',' expected after '\"'; double the quotes in a quoted cell",
+        ),
+    ],
+)
+def test_a_broken_line_costs_its_image_alone(tmp_path: Path, name: str, table: str, detail: str) -> None:
+    images = {f"{letter}.png": make_image(number) for number, letter in enumerate("abcd")}
+    _, found = built(folder_recipe(put(tmp_path / "in", {**images, name: table})), tmp_path / "out")
+    assert {key: record.description for key, record in found.items()} == {
+        "a.png": "\u00e9",
+        "c.png": None,
+        "d.png": None,
+    }
+    details = {event["reason"]: event["detail"] for event in ledger(tmp_path / "out")}
+    assert details == {
+        "bad_row": f"{name} {detail}",
+        "named_otherwise": "the row that names 'b.png' may mean b.png",
+    }
+
+
+def test_a_table_of_broken_lines_is_refused(tmp_path: Path) -> None:
+    table = ",\n".join(json.dumps({"file_name": f"{n}.png"}) for n in range(3))  # a list, but for its brackets
+    with pytest.raises(
+        SourceError, match=r"metadata\.jsonl: 2 of 3 lines cannot be read; line 1 is broken JSON: Extra"
+    ):
+        opened(tmp_path, {f"{n}.png": make_image(n) for n in range(3)} | {"metadata.jsonl": table})
+
+
+def test_rows_between_stray_quotes_are_all_counted(tmp_path: Path) -> None:
+    table = 'file_name,text\na.png,"A cat.\nb.png,"A dog."\nc.png,A bird.\nd.png,A cow.\n'
+    files = {f"{letter}.png": make_image(number) for number, letter in enumerate("abcd")} | {"metadata.csv": table}
+    manifest, found = built(folder_recipe(put(tmp_path / "in", files)), tmp_path / "out")
+    assert {key: record.description for key, record in found.items()} == {"c.png": "A bird.", "d.png": "A cow."}
+    assert manifest.tally.dropped["record"] == {DropReason.BAD_ROW: 2, DropReason.NAMED_OTHERWISE: 2}
+
+
 def test_a_quote_without_end_swallows_no_rows(tmp_path: Path) -> None:
     table = 'file_name,text\na.png,"A cat.\nb.png,A dog.\n'
-    with pytest.raises(SourceError, match="is not CSV in UTF-8: unexpected end of data"):
+    with pytest.raises(SourceError, match=r"unexpected end of data after 'a\.png"):
         opened(tmp_path, {"a.png": make_image(1), "b.png": make_image(2), "metadata.csv": table})
 
 

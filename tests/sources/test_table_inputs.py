@@ -64,7 +64,7 @@ def test_a_text_inside_a_column(tmp_path: Path, row: dict[str, Any], column: str
     assert outcomes(rows(tmp_path, {"image": IMAGE} | row, text_column=column)) == {"rows.parquet/0": "A cat."}
 
 
-@pytest.mark.parametrize("column", ["mask", "segmentation", "instance_masks", "polygons"])
+@pytest.mark.parametrize("column", ["mask", "segmentation", "instance_masks", "polygons", "poly"])
 def test_columns_of_masks_are_refused(tmp_path: Path, column: str) -> None:
     row = {"image": IMAGE, "text": "A cat.", column: IMAGE if column == "mask" else [[1.0, 2.0, 3.0]]}
     with pytest.raises(SourceError, match=f"holds masks in {column}, .* --ignore {column}"):

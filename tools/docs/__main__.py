@@ -11,7 +11,7 @@ import pkgutil
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, get_type_hints
 
 import click
 
@@ -33,7 +33,6 @@ from datasetkit.options.models import CAPTIONERS, DETECTORS, GROUNDERS, PHRASE_F
 from datasetkit.options.sources import SOURCES, options_of_source
 from tools.docs.tables import escape, panels, table, walk
 
-Kind = TypeVar("Kind")
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "reference"
 _EVERY = "Every command also takes the [options of all commands](tools.md#options-of-all-commands)."
 
@@ -153,9 +152,10 @@ def results_page() -> str:
     """Return the page of what public functions return."""
     import_all()
     kinds = sorted(set(subclasses(Result)), key=lambda kind: kind.__name__)
-    public = [kind for kind in kinds if not kind.__name__.startswith("_") and ".cli." not in kind.__module__]
+    public: list[type[Any]] = [Result]
+    public += [kind for kind in kinds if not kind.__name__.startswith("_") and ".cli." not in kind.__module__]
     others = ["datasetkit.hi_scoring.HeadScores", "datasetkit.hi_scoring.SparsePlan", "datasetkit.hi_scoring.sparsify"]
-    names = [f"{kind.__module__}.{kind.__qualname__}" for kind in (Result, *public)]
+    names = [f"{kind.__module__}.{kind.__qualname__}" for kind in public]
     return "# Results\n\n" + "\n".join(map(directive, [*names, *others]))
 
 
@@ -186,9 +186,10 @@ def import_all() -> None:
             importlib.import_module(module.name)
 
 
-def subclasses(kind: type[Kind]) -> Iterator[type[Kind]]:
+def subclasses(kind: type) -> Iterator[type[Any]]:
     """Yield all imported subclasses of a class."""
-    for found in kind.__subclasses__():
+    found: type[Any]
+    for found in type.__subclasses__(kind):
         yield found
         yield from subclasses(found)
 

@@ -1,1 +1,1 @@
-"""Comparisons for readers: tables in the terminal, a table for a paper, a page. Owns how shifts are shown."""
+"""Reports of a comparison: terminal tables, a table for a paper, a page. Owns how shifts are shown."""

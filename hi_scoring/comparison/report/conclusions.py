@@ -1,4 +1,4 @@
-"""What came of the paper's claim, in words. Owns the sentences, and what they hold against seeds and many tests."""
+"""Conclusions on the paper's claim, in words. Owns the sentences, and their caveats on seeds and many tests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from datasetkit.hi_scoring.statistics import FAILS, HOLDS, LEVEL
 
 @dataclass(frozen=True)
 class Conclusion:
-    """What came of the paper's claim for one top group, held against its rivals; the sentence says the verdict."""
+    """The verdict on the paper's claim for one top group compared with its rivals, and its sentence."""
 
     verdict: Verdict
     rivals: tuple[str, ...]
@@ -26,7 +26,7 @@ class Conclusion:
 
 
 def conclusions(comparison: Comparison, contrasts: pd.DataFrame) -> list[Conclusion]:
-    """Put the verdict on each top group that has rivals into words."""
+    """Return the verdict on each top group that has rivals, in words."""
     rest = contrasts[(contrasts["test"] == TEST) & (contrasts["second"] != EVERYTHING)]
     samples = len(comparison.untuned.measured[TEST].sample_ids)
     found = []
@@ -45,10 +45,10 @@ def conclusions(comparison: Comparison, contrasts: pd.DataFrame) -> list[Conclus
 
 
 def no_conclusion(comparison: Comparison) -> str:
-    """Say why the claim was not held against anything."""
+    """Return why the claim was not tested."""
     return (
-        "The claim was not tested: that takes layers or heads of the highest scores, and as many of the lowest or "
-        f"drawn at random to set against them. Here: {', '.join(comparison.groups)}."
+        "The claim was not tested: a test needs layers or heads with the highest scores, and as many with the lowest "
+        f"scores or drawn at random to compare them with. Here: {', '.join(comparison.groups)}."
     )
 
 

@@ -1,4 +1,4 @@
-"""Plots of a comparison: shifts, figures, and test against forgetting. Owns their look; equal tables, equal bytes."""
+"""Plots of a comparison: shifts, figures, test against forgetting. Owns their style; equal tables give equal bytes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _COLOURS = {"top": INK, "bottom": CONTRARY, "random": "#7d7d7d", "all": "#222222
 _OTHER_COLOUR, _LINE = "#4f8a5b", "#9a9a9a"
 _MARKERS = "osD^vP*X"
 _ABREAST, _TITLE_CHARACTERS = 4, 24
-# One that speaks of words, one of objects, one of answers.
+# One metric of words, one of objects, one of answers.
 _MAIN = ("cider", "key_recall", "accuracy")
 
 
@@ -36,7 +36,7 @@ class _Look:
 
 
 def forest(comparison: Comparison, shifts: pd.DataFrame, test: str) -> bytes:
-    """Draw each group's shift with its interval, and each run's; a panel for each metric; PNG."""
+    """Draw each group's shift with its interval, and each run's shift; one panel per metric; return a PNG."""
 
     def panel(axes: Axes, name: str) -> None:
         axes.axvline(0, color=_LINE, linewidth=1, zorder=0)
@@ -54,7 +54,7 @@ def forest(comparison: Comparison, shifts: pd.DataFrame, test: str) -> bytes:
 
 
 def final_figures(comparison: Comparison, shifts: pd.DataFrame, test: str) -> bytes:
-    """Draw each group's figure and each run's, with that of the untuned model; a panel for each metric; PNG."""
+    """Draw the figures of groups, their runs and the untuned model; one panel per metric; return a PNG."""
 
     def panel(axes: Axes, name: str) -> None:
         before = comparison.untuned.measured[test].figure(name)
@@ -69,13 +69,13 @@ def final_figures(comparison: Comparison, shifts: pd.DataFrame, test: str) -> by
 
 
 def main_metrics(shifts: pd.DataFrame, tests: Sequence[str]) -> list[str]:
-    """Name the metrics, at most three, in which test sets are held against each other: those that all of them have."""
+    """Return at most three metrics in which test sets are compared: metrics that all of them have."""
     shared = [name for name in metrics_of(shifts, tests[0]) if all(name in metrics_of(shifts, one) for one in tests)]
     return [name for name in _MAIN if name in shared] or shared[: len(_MAIN)]
 
 
 def trade_off(shifts: pd.DataFrame, tests: tuple[str, str], metrics: Sequence[str]) -> bytes:
-    """Draw each group's shift on one test set (across) against that on another (up), with both intervals; PNG."""
+    """Draw each group's shift on one test set (x) and on another (y), with both intervals; return a PNG."""
     groups = [str(group) for group in shifts["group"].unique() if group != UNTUNED]
     looks = _looks(groups)
 
@@ -128,7 +128,7 @@ def _panels(names: Sequence[str], groups: Sequence[str], panel: Callable[[Axes, 
 
 
 def _by_group(shifts: pd.DataFrame, test: str, name: str) -> Mapping[str, Mapping[str, float]]:
-    """Give the rows of tuned groups by their names, in order."""
+    """Return the rows of tuned groups by name, in order."""
     part = shifts[(shifts["test"] == test) & (shifts["metric"] == name) & (shifts["group"] != UNTUNED)]
     return {str(row["group"]): row for row in part.to_dict("records")}  # type: ignore[misc]
 
@@ -139,13 +139,13 @@ def _mark(axes: Axes, value: float, place: int, look: _Look, *, is_filled: bool)
 
 
 def _runs(axes: Axes, values: Sequence[float], place: int, look: _Look) -> None:
-    """Draw runs below their mean; one alone is its mean."""
+    """Draw runs below their mean; a single run is its mean."""
     if len(values) > 1:
         axes.scatter(values, [place + 0.27] * len(values), s=9, color=look.colour, alpha=0.45, linewidths=0)
 
 
 def _looks(groups: Sequence[str] | Mapping[str, object]) -> dict[str, _Look]:
-    """Give groups of one rule one colour and markers of their own."""
+    """Return a style for each group: one colour per rule, different markers within it."""
     seen: Counter[str] = Counter()
     looks = {}
     for group in groups:

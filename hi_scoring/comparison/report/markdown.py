@@ -35,14 +35,14 @@ def write_markdown(
     contrasts: pd.DataFrame,
     description: Mapping[str, Any],
 ) -> None:
-    """Write the tables of a comparison, the verdict, and all that it takes to do it again."""
+    """Write the tables of a comparison, the verdict, and all settings needed to reproduce it."""
     found = [conclusion.sentence for conclusion in conclusions(comparison, contrasts)] or [no_conclusion(comparison)]
     parts = [
-        f"# Ways of tuning {escape(description['model']['id'])}",
+        f"# Tuning configurations of {escape(description['model']['id'])}",
         escape(lead(comparison, description)),
         "## Verdict",
-        "The claim (Sergeev & Kotelnikov, arXiv 2511.23375): tuning the layers of the highest Head Impact shifts a "
-        "model most, not: makes it best.",
+        "The claim (Sergeev & Kotelnikov, arXiv 2511.23375): tuning the layers with the highest Head Impact shifts a "
+        "model most. It does not say that the model becomes best.",
         "\n".join(f"- {escape(sentence)}" for sentence in found),
         *_figures(shifts),
         *_contrasts(contrasts),
@@ -51,7 +51,7 @@ def write_markdown(
             ("group", "seeds", "layers", "heads"),
             [(row.group, row.seeds, row.layers, row.heads or "all") for row in tuned_rows(comparison)],
         ),
-        "## How the numbers come about",
+        "## How the numbers are computed",
         table(("number", "how"), method(shifts, contrasts).items()),
         "## Settings",
         table(("setting", "value"), settings(comparison, description).items()),
@@ -71,11 +71,11 @@ def _figures(shifts: pd.DataFrame) -> Iterator[str]:
         counts = ("n", "", "", "", *(fewest_samples(shifts, test, name) for name in names))
         yield f"## Figures and shifts: {escape(test)}"
         yield table(
-            ("group", "runs", "trained numbers", "share of the model", *map(heading_of, names)), [*rows, counts]
+            ("group", "runs", "trainable parameters", "share of the model", *map(heading_of, names)), [*rows, counts]
         )
         yield (
             "Each cell: figure ± standard deviation over seeds (shift from the untuned model [95 % interval]); "
-            f"{escape(mark_sentence(shifts, test))}. n: samples with a value, of the group that has fewest."
+            f"{escape(mark_sentence(shifts, test))}. n: samples with a value, in the group that has fewest."
         )
     yield "## Metrics"
     yield "\n".join(f"- {escape(name)}: {escape(words)}" for name, words in explained(list(metrics)))

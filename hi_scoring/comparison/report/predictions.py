@@ -1,4 +1,4 @@
-"""What models say, side by side. Owns which of a test set's predictions are shown, and how they are judged in words."""
+"""Predictions of models side by side. Owns which predictions of a test set are shown, and their judgements in words."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from datasetkit.hi_scoring.comparison.compare import CELLS_NAME, Comparison
 
 @dataclass(frozen=True)
 class Said:
-    """What a model said, and what is right or wrong with it; blank where nothing was found out."""
+    """A model's prediction, and what is right or wrong with it; blank if unknown."""
 
     group: str
     text: str
@@ -23,7 +23,7 @@ class Said:
 
 @dataclass(frozen=True)
 class Asked:
-    """A prompt on the image of a record, what was wanted, and what the untuned model and each group said."""
+    """A prompt about a record's image, the expected response, and the predictions of the untuned and tuned models."""
 
     record_id: str
     prompt: str
@@ -32,10 +32,10 @@ class Asked:
 
 
 def side_by_side(folder: Path, comparison: Comparison, records: int) -> list[Asked]:
-    """Read the first prompt of each task on the first records of the test set, and what each group's first run said.
+    """Read the first prompt of each task on the first records of the test set, with the predictions of first runs.
 
     Raises:
-        BuiltFolderError: the predictions of a cell are not there.
+        BuiltFolderError: the predictions of a cell are missing.
 
     """
     cells = [comparison.untuned, *(runs[0] for runs in comparison.groups.values())]

@@ -1,4 +1,4 @@
-"""What a report says of a comparison, in numbers. Owns the rows that terminal, page and Markdown all show."""
+"""Summary of a comparison in numbers. Owns the rows that terminal, page and Markdown all show."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from datasetkit.hi_scoring.statistics import LEVEL, SEED
 
 @dataclass(frozen=True)
 class Measure:
-    """A metric of a group: its figure, with the spread of several runs, and its shift; blank of the untuned model."""
+    """A metric of a group: its figure, with the spread of several runs, and its shift; blank for the untuned model."""
 
     figure: str
     spread: str
@@ -34,7 +34,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class GroupRow:
-    """A way of tuning: its measures are in the order of the metrics."""
+    """A configuration, with its measures in the order of the metrics."""
 
     group: str
     trainable: str
@@ -45,7 +45,7 @@ class GroupRow:
 
 @dataclass(frozen=True)
 class ContrastRow:
-    """A group's shift in a metric against another group's."""
+    """A group's shift in a metric compared with another group's."""
 
     metric: str
     second: str
@@ -58,7 +58,7 @@ class ContrastRow:
 
 @dataclass(frozen=True)
 class TunedRow:
-    """What runs of a group tuned: layers and heads (blank for whole layers), and the modules' full names."""
+    """The tuned parts of a group's runs: layers, heads (blank for whole layers), and the modules' full names."""
 
     group: str
     seeds: str
@@ -68,23 +68,23 @@ class TunedRow:
 
 
 def tests_of(shifts: pd.DataFrame) -> list[str]:
-    """Name the test sets."""
+    """Return the names of the test sets."""
     return [str(name) for name in shifts["test"].unique()]
 
 
 def metrics_of(shifts: pd.DataFrame, test: str) -> list[str]:
-    """Name what was measured on a test set, without the accuracies over questions of one type."""
+    """Return the metrics of a test set, without the accuracies over questions of one type."""
     there = set(shifts[shifts["test"] == test]["metric"])
     return [name for name in METRICS if name in there]
 
 
 def types_of(shifts: pd.DataFrame, test: str) -> list[str]:
-    """Name the accuracies over questions of one type."""
+    """Return the accuracies over questions of one type."""
     return [str(name) for name in shifts[shifts["test"] == test]["metric"].unique() if name not in METRICS]
 
 
 def group_rows(shifts: pd.DataFrame, test: str, metrics: Sequence[str]) -> list[GroupRow]:
-    """Describe every group, the untuned model first."""
+    """Return one row per group, the untuned model first."""
     part = shifts[(shifts["test"] == test) & shifts["metric"].isin(list(metrics))]
     by_group: dict[str, dict[str, dict[Hashable, Any]]] = defaultdict(dict)
     for row in part.to_dict("records"):
@@ -105,7 +105,7 @@ def group_rows(shifts: pd.DataFrame, test: str, metrics: Sequence[str]) -> list[
 
 
 def runs_sentence(comparison: Comparison) -> str:
-    """Say how many runs stand behind a figure; blank where all ran once."""
+    """Return how many runs a figure is the mean of; blank if all ran once."""
     runs = {len(cells) for cells in comparison.groups.values()}
     if runs == {1}:
         return ""
@@ -113,12 +113,12 @@ def runs_sentence(comparison: Comparison) -> str:
 
 
 def fewest_samples(shifts: pd.DataFrame, test: str, metric: str) -> str:
-    """Count the samples with a value, of the group that has fewest."""
+    """Return the number of samples with a value, in the group that has fewest."""
     return f"{shifts[(shifts['test'] == test) & (shifts['metric'] == metric)]['n'].min():,}"
 
 
 def contrast_rows(contrasts: pd.DataFrame, test: str, first: str) -> list[ContrastRow]:
-    """Describe how a group compares with the others that it was set against."""
+    """Return the comparison of a group with its rivals."""
     part = contrasts[(contrasts["test"] == test) & (contrasts["first"] == first)]
     return [
         ContrastRow(
@@ -135,13 +135,13 @@ def contrast_rows(contrasts: pd.DataFrame, test: str, first: str) -> list[Contra
 
 
 def contrast_tables(contrasts: pd.DataFrame) -> Iterator[tuple[str, str, list[ContrastRow], str]]:
-    """Yield each test set, a group that is set against others on it, the rows, and what their marks mean."""
+    """Yield each test set, a group compared with others on it, the rows, and what their marks mean."""
     for test, first in contrasts[["test", "first"]].drop_duplicates().itertuples(index=False):
         yield test, first, contrast_rows(contrasts, test, first), mark_sentence(contrasts, test)
 
 
 def tuned_rows(comparison: Comparison) -> list[TunedRow]:
-    """Describe what was tuned, in one row where runs tuned the same."""
+    """Return what was tuned, in one row for runs that tuned the same."""
     rows = []
     for group, cells in comparison.groups.items():
         for (layers, heads, modules), alike in groupby(sorted(cells, key=_tuned), key=_tuned):
@@ -150,24 +150,24 @@ def tuned_rows(comparison: Comparison) -> list[TunedRow]:
 
 
 def lead(comparison: Comparison, description: Mapping[str, Any]) -> str:
-    """Say in two sentences what was done."""
+    """Return two sentences on what was done."""
     seeds = _seeds(comparison)
-    told = f"seeds {', '.join(map(str, seeds))}" if len(seeds) > 1 else f"seed {seeds[0]} alone: seeds were not varied"
+    told = f"seeds {', '.join(map(str, seeds))}" if len(seeds) > 1 else f"only seed {seeds[0]}: seeds were not varied"
     sets = [
         f"{description['tests'][name]['name']} ({name}, {counted(len(measured.sample_ids), 'sample')})"
         for name, measured in comparison.untuned.measured.items()
     ]
     return (
-        f"{counted(len(comparison.groups), 'way')} of tuning on {counted(description['examples'], 'example')} of "
+        f"{counted(len(comparison.groups), 'configuration')} tuned on {counted(description['examples'], 'example')} of "
         f"{description['data']['name']}, {told}. Tested on {' and '.join(sets)}."
     )
 
 
 def settings(comparison: Comparison, description: Mapping[str, Any]) -> dict[str, str]:
-    """List all that it takes to do it again, by name."""
+    """Return all settings needed to reproduce it, by name."""
     return {
         **dict(setting_lines(description)),
-        "ways of tuning": ", ".join(comparison.groups),
+        "configurations": ", ".join(comparison.groups),
         "seeds": ", ".join(map(str, _seeds(comparison))),
         "parameters of the model": f"{comparison.untuned.parameters:,}",
         "draws of the bootstrap": f"{DRAWS:,}, seed {SEED}",
@@ -192,7 +192,7 @@ def _marked(value: float, p_holm: float) -> str:
 
 
 def _tuned(cell: CellResult) -> tuple[str, str, tuple[str, ...]]:
-    """Give layers, heads and modules, as :class:`TunedRow` has them."""
+    """Return layers, heads and modules, as in :class:`TunedRow`."""
     selection = cell.selection or {"layers": (), "heads": None}
     by_layer = groupby(selection["heads"] or (), key=lambda head: head[0])
     heads = "; ".join(f"layer {layer}: {_ranges([head for _, head in found])}" for layer, found in by_layer)
@@ -200,7 +200,7 @@ def _tuned(cell: CellResult) -> tuple[str, str, tuple[str, ...]]:
 
 
 def _ranges(numbers: Sequence[int]) -> str:
-    """Write rising numbers, those in a row as their ends: ``0-3, 7``."""
+    """Return ascending numbers with runs as their ends: ``0-3, 7``."""
     runs = [
         [number for _, number in run]
         for _, run in groupby(enumerate(numbers), key=lambda numbered: numbered[1] - numbered[0])

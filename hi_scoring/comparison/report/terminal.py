@@ -1,4 +1,4 @@
-"""A comparison as a result that shows itself. Owns the columns of its tables."""
+"""Terminal report of a comparison. Owns the columns of its tables."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from datasetkit.hi_scoring.report.tables import plain_table
 from datasetkit.hi_scoring.runs.files import records_of
 from datasetkit.hi_scoring.scores.run import PAGE_NAME
 
-# Three digits, a point, a sign and a mark.
+# Width of a number: three digits, a point, a sign and a mark.
 _CELL_CHARACTERS = 7
 
 
@@ -59,7 +59,7 @@ class ComparisonResult(Comparison, Result):
 
     @property
     def page(self) -> Path:
-        """The page about them."""
+        """The path of the HTML page."""
         return self.folder / PAGE_NAME
 
     def __repr__(self) -> str:
@@ -85,7 +85,7 @@ class ComparisonResult(Comparison, Result):
 def comparison_tables(
     comparison: Comparison, shifts: pd.DataFrame, contrasts: pd.DataFrame
 ) -> Iterator[RenderableType]:
-    """Give what a comparison ends with: figures and shifts, contrasts on the test set, a sentence on the claim."""
+    """Yield what a comparison prints last: figures and shifts, contrasts on the test set, a sentence on the claim."""
     for test in tests_of(shifts):
         yield _shifts(comparison, shifts, test)
     for first in contrasts[contrasts["test"] == TEST]["first"].unique():
@@ -103,9 +103,9 @@ def _shifts(comparison: Comparison, shifts: pd.DataFrame, test: str) -> Table:
     if any(not find_metric(name).higher_is_better for name in metrics):
         told.append(f"{LOWER_IS_BETTER} lower is better")
     caption = "; ".join(part for part in told if part)
-    # Seven metrics fit into a terminal of 80.
-    table = plain_table(f"{test}: figures, and below them shifts from the untuned model", f"{caption}\n", gap=0)
-    table.add_column("tuned, numbers trained", overflow="fold")
+    # Seven metrics fit into a terminal of 80 columns.
+    table = plain_table(f"{test}: figures, with shifts from the untuned model below", f"{caption}\n", gap=0)
+    table.add_column("tuned, trainable parameters", overflow="fold")
     for name in metrics:
         table.add_column(heading_of(name), justify="right", width=_CELL_CHARACTERS, overflow="fold")
     for row in group_rows(shifts, test, metrics):
@@ -122,7 +122,7 @@ def _shifts(comparison: Comparison, shifts: pd.DataFrame, test: str) -> Table:
 def _contrasts(contrasts: pd.DataFrame, first: str) -> Table:
     table = plain_table(
         f"{TEST}: how much more {first} shifts the model than others",
-        f"sizes of shifts, whichever way they go; {mark_sentence(contrasts, TEST)}\n",
+        f"sizes of shifts, regardless of sign; {mark_sentence(contrasts, TEST)}\n",
         gap=0,
     )
     table.add_column("metric")

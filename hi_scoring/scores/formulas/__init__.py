@@ -1,1 +1,1 @@
-"""Scores of heads from their attention and the masks: formulas alone, on tensors. Owns each formula, once."""
+"""Formulas of head scores from attention and masks, on tensors. Owns each formula once."""

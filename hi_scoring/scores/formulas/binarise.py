@@ -1,7 +1,7 @@
-"""What is looked at and what is the object's, as yes or no. Owns how attention and coverage are cut in two.
+"""Binarise attention and coverage. Owns the thresholds of both.
 
-Attention is cut by rank: each way of cutting says how many of a view's tokens are taken, the highest first. Tokens
-tied at the cut are not chosen between here; :mod:`datasetkit.hi_scoring.scores.formulas.overlap` takes the expectation
+Attention is binarised by rank: each binarisation returns how many of a view's tokens are taken, the highest first. Ties
+at the threshold are not resolved here; :mod:`datasetkit.hi_scoring.scores.formulas.overlap` computes the expectation
 over the choices.
 """
 
@@ -17,11 +17,11 @@ _ROUNDING = 1e-9
 
 
 def object_tokens(coverage: Tensor, coverage_min: float) -> Tensor:
-    """Say which tokens are an object's: those covered enough, or the best-covered one where none is.
+    """Return which tokens belong to an object: those covered enough, or the best-covered one if none is.
 
     Args:
         coverage: (O, rows, columns) float, share in [0, 1] of each token's image area that is inside the mask.
-        coverage_min: least share, in (0, 1].
+        coverage_min: minimum share, in (0, 1].
 
     Returns:
         (O, rows, columns) bool; all False for an object without any coverage. Of equally covered tokens the first in
@@ -37,25 +37,25 @@ def object_tokens(coverage: Tensor, coverage_min: float) -> Tensor:
 
 
 def ascending(attention: Tensor) -> Tensor:
-    """Sort the last axis, lowest first. On the CPU by numpy, whose sort is some thirty times faster than torch's."""
+    """Return the last axis sorted, lowest first. On the CPU numpy sorts about thirty times faster than torch."""
     if attention.device.type != "cpu":
         return attention.sort(dim=-1).values
     return torch.from_numpy(np.sort(attention.numpy(), axis=-1))
 
 
 def taken_counts(ranked: Tensor, mask_sizes: Tensor, binarisation: Binarisation, quantile: float) -> Tensor:
-    """Count the tokens that a binarisation takes in each view.
+    """Return the number of tokens that a binarisation takes in each view.
 
     Args:
         ranked: (..., N) float, attention over a view's N tokens, lowest first.
-        mask_sizes: (O, 1) int64, tokens of each object's mask.
+        mask_sizes: (O, 1) int64, number of tokens of each object's mask.
         binarisation: ``top_area`` takes as many as the mask has, ``mean`` those above the mean, ``quantile`` all but
-            ``floor(quantile N)``, ``otsu`` those above the threshold that separates best (Otsu, "A Threshold Selection
-            Method from Gray-Level Histograms", 1979), over the values themselves instead of a histogram.
+            ``floor(quantile N)``, ``otsu`` those above the best separating threshold (Otsu, "A Threshold Selection
+            Method from Gray-Level Histograms", 1979), computed on the values instead of a histogram.
         quantile: in (0, 1).
 
     Returns:
-        int64 that broadcasts to (O, H): 0 where nothing is above the threshold, as in attention that is all equal.
+        int64 that broadcasts to (O, H): 0 if nothing is above the threshold, for example in uniform attention.
 
     """
     tokens = ranked.shape[-1]
@@ -70,14 +70,14 @@ def taken_counts(ranked: Tensor, mask_sizes: Tensor, binarisation: Binarisation,
 
 
 def _otsu_counts(ranked: Tensor) -> Tensor:
-    """Cut (..., N) values where the variance between both classes is greatest; equal values are never parted."""
+    """Split (..., N) values where the variance between both classes is greatest; equal values stay together."""
     tokens = ranked.shape[-1]
     if tokens == 1:
         return torch.zeros(ranked.shape[:-1], dtype=torch.int64, device=ranked.device)
     ranked = ranked.flip(-1)
     sums = ranked.cumsum(dim=-1, dtype=torch.float64)
     above = torch.arange(1, tokens, device=ranked.device, dtype=torch.float64)
-    difference = sums[..., :-1] * tokens - sums[..., -1:] * above  # mean above less the mean of all, scaled
+    difference = sums[..., :-1] * tokens - sums[..., -1:] * above  # mean above minus the mean of all, scaled
     between = difference.square() / (above * (tokens - above))
     between = torch.where(ranked[..., :-1] > ranked[..., 1:], between, -1.0)
     best, index = between.max(dim=-1)

@@ -1,7 +1,7 @@
-"""All scores of one sample and one layer. Owns how views are put together; formulas live in the modules beside it.
+"""All scores of one sample and one layer. Owns how views are combined; formulas are in the neighbouring modules.
 
-Heads are an axis like any other, so heads of several layers may come in one call. What is undefined is NaN. The chance
-level of a score is named after it: ``hi_chance`` is that of ``hi``.
+Heads are an ordinary axis, so one call may contain heads of several layers. Undefined values are NaN. The chance level
+of a score is named after it: ``hi_chance`` is that of ``hi``.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ from datasetkit.runtime.registry import naming
 
 
 class ViewScore(Protocol):
-    """A further score, of a plug-in."""
+    """An additional score from a plug-in."""
 
     def __call__(self, attention: Tensor, coverage: Tensor) -> Tensor:
         """Score heads on each key object in one view of an image.
 
         Args:
-            attention: (O | 1, H, rows, columns) float, of each head on the view's image tokens; 1 where it is the same
-                for all objects.
+            attention: (O | 1, H, rows, columns) float, of each head on the view's image tokens; 1 if it is the same for
+                all objects.
             coverage: (O, rows, columns) float in [0, 1], share of a token's area in the object's mask.
 
         Returns:
-            (O, H), NaN where a head has no such score.
+            shape (O, H), NaN where a head has no such score.
 
         """
 
 
 def further_score(name: str) -> ViewScore:
-    """Make a score by the name of a plug-in or of a class; what goes wrong in it names it.
+    """Return a score by the name of a plug-in or of a class; its errors name it.
 
     Raises:
         UnknownNameError: no score has that name.
-        PluginError: it cannot be imported or made; when it is called: it went wrong, or returned another shape.
+        PluginError: it cannot be imported or constructed; when it is called: it failed, or returned another shape.
 
     """
     kind, origin = SCORES.load(name), SCORES.origin(name)
@@ -74,20 +74,21 @@ def object_scores(
 ) -> dict[str, Tensor]:
     """Score heads on each key object.
 
-    A view in which an object has no coverage is skipped for that object; its score is the mean over the others. Nothing
-    is defined for a head without any attention on the image, as those of a sliding layer that has left it behind.
+    A view in which an object has no coverage is skipped for that object; its score is the mean over the others. Scores
+    are undefined for a head without any attention on the image, such as those of a sliding layer whose window has
+    passed the image.
 
     Args:
         attention: (O, H, M) or, the same for all objects, (1, H, M) float; attention on the image's M image tokens,
             averaged over the query positions.
         views: (rows, columns) int64 each, which of the M tokens a view shows.
         coverage: (O, rows, columns) float in [0, 1] for each view, share of a token's image area in the mask.
-        options: which binarisation is HI, and how the mask is made binary.
-        further: other scores by name.
+        options: the binarisation used for HI, and the threshold of the mask.
+        further: additional scores by name.
 
     Returns:
-        (O, H) float64 each: ``hi`` and ``hi_soft`` in [0, 1] with ``..._chance``, ``hi_lift`` (at most 1, 0 at
-        chance, NaN where chance is 1), ``hi@NAME`` for every other binarisation, and the further ones.
+        (O, H) float64 each: ``hi`` and ``hi_soft`` in [0, 1] with ``..._chance``, ``hi_lift`` (at most 1, 0 at chance,
+        NaN where chance is 1), ``hi@NAME`` for every other binarisation, and the additional ones.
 
     """
     shape = (coverage[0].shape[0], attention.shape[1])
@@ -115,11 +116,11 @@ def evidence_scores(
         attention: (H, M) float, attention on the image's M image tokens, averaged over the query positions.
         views: (rows, columns) int64 each, which of the M tokens a view shows.
         evidence: (rows, columns) float in [0, 1] for each view, see :func:`evidence_of`.
-        visible_keys: how many keys a row sees, image and text together; of several rows the harmonic mean.
+        visible_keys: number of keys that a row sees, image and text together; the harmonic mean over several rows.
 
     Returns:
         (H,) float64 each: ``ram``, ``ram_relative``, ``image_mass`` and ``pointing`` with ``..._chance``, and
-        ``entropy``, the mean over the views where it is defined.
+        ``entropy``, the mean spatial entropy over the views where it is defined.
 
     """
     attention = attention.float()
@@ -135,12 +136,13 @@ def evidence_scores(
 
 
 def evidence_of(coverage: Tensor, union_coverage: Tensor, options: ScoreOptions) -> Tensor:
-    """Weigh a view's tokens as evidence for several objects together.
+    """Return the weights of a view's tokens as evidence for several objects together.
 
     Args:
-        coverage: (O, rows, columns) float in [0, 1], of each object.
-        union_coverage: (rows, columns) float in [0, 1], of the union of their masks.
-        options: ``binary`` evidence is every token of any object, as for HI; ``coverage`` is the union's coverage.
+        coverage: (O, rows, columns) float in [0, 1], coverage by each object.
+        union_coverage: (rows, columns) float in [0, 1], coverage by the union of their masks.
+        options: ``binary`` evidence weighs every token of any object with 1, as for HI; ``coverage`` uses the union's
+            coverage.
 
     Returns:
         (rows, columns) float64 in [0, 1].
@@ -154,11 +156,11 @@ def evidence_of(coverage: Tensor, union_coverage: Tensor, options: ScoreOptions)
 def _view_scores(
     attention: Tensor, coverage: Tensor, options: ScoreOptions, further: Mapping[str, ViewScore]
 ) -> dict[str, Tensor]:
-    """Score heads on the objects in one view: (O | 1, H, rows, columns) and (O, rows, columns) give (O, H) each."""
+    """Score heads on the objects in one view: (O | 1, H, rows, columns) and (O, rows, columns) to (O, H) each."""
     flat = attention.flatten(2)
     mask = binarise.object_tokens(coverage, options.coverage_min).flatten(1)
     shown = mask.any(dim=1, keepdim=True)
-    mask |= ~shown  # any mask will do where the object is not shown: its scores are taken out below
+    mask |= ~shown  # any mask will do where the object is not shown: its scores are removed below
     sizes = mask.sum(dim=1, keepdim=True)
     ranked = binarise.ascending(flat)
     counts = torch.stack(

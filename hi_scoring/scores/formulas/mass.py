@@ -1,7 +1,7 @@
-"""Attention mass: how much of a head's attention is on the relevant image tokens. Owns RAM and its chance levels.
+"""Attention mass: the share of a head's attention on the relevant image tokens. Owns RAM and its chance levels.
 
-RAM is of Sun et al., "Mechanistic Insights into Functional Sparsity in Multimodal LLMs via CoRe Heads"
-(arXiv 2606.05843). Division by the mass on all image tokens, and chance levels, are ours.
+RAM was introduced by Sun et al., "Mechanistic Insights into Functional Sparsity in Multimodal LLMs via CoRe Heads"
+(arXiv 2606.05843). The division by the mass on all image tokens and the chance levels are ours.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ def attention_mass(attention: Tensor, evidence: Tensor, visible_keys: float) -> 
     Args:
         attention: (H, M) float64, shares of each head's whole attention on the M image tokens.
         evidence: (M,) float64 in [0, 1], weight of each token as evidence.
-        visible_keys: how many keys a row sees, image and text together; of several rows the harmonic mean.
+        visible_keys: number of keys that a row sees, image and text together; the harmonic mean over several rows.
 
     Returns:
-        (H,) float64 each: ``ram``, ``ram_relative`` (of the mass on the image; NaN where that is 0), ``image_mass``,
-        and ``..._chance`` of each, where attention on the image were spread evenly over its tokens, or, for
-        ``image_mass``, all attention over the visible keys; that is NaN for a head without any attention on the
-        image, which its layer may not let it see. What needs evidence is NaN where there is none.
+        (H,) float64 each: ``ram``, ``ram_relative`` (RAM divided by the mass on the image; NaN where that is 0),
+        ``image_mass``, and ``..._chance`` of each: its value if the attention on the image were spread evenly over the
+        image tokens, or, for ``image_mass``, if all attention were spread evenly over the visible keys; the latter is
+        NaN for a head without any attention on the image, which its layer may hide. Scores that need evidence are NaN
+        without it.
 
     """
     tokens = attention.shape[1]

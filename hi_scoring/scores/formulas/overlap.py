@@ -1,8 +1,8 @@
-"""Head Impact (HI): how well a head's attention and an object's mask overlap. Owns both kinds and their chance levels.
+"""Head Impact (HI): the overlap of a head's attention and an object's mask. Owns both kinds and their chance levels.
 
-HI is of Sergeev & Kotelnikov, "Optimizing Multimodal Language Models through Attention-based Interpretability"
-(arXiv 2511.23375): an intersection over union of a head's attention over image tokens and the key-object mask. How
-attention is made binary, the soft kind, ties and chance levels are ours.
+HI was introduced by Sergeev & Kotelnikov, "Optimizing Multimodal Language Models through Attention-based
+Interpretability" (arXiv 2511.23375): an intersection over union of a head's attention over image tokens and the
+key-object mask. The binarisation of attention, soft HI, the treatment of ties and the chance levels are ours.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _FULL = 1e-6
 
 
 def binary_hi(attention: Tensor, ranked: Tensor, mask: Tensor, counts: Tensor) -> Tensor:
-    """Intersection over union of the most attended tokens and a mask, expected over the choices among ties.
+    """Return the intersection over union of the most attended tokens and a mask, as an expectation over ties.
 
     Args:
         attention: (O | 1, H, N) float, at least 0; attention over a view's N tokens.
         ranked: the same, lowest first.
         mask: (O, N) bool, at least one token each.
-        counts: (O, H, B) int64, how many tokens are taken in each of B ways.
+        counts: (O, H, B) int64, number of tokens taken by each of B binarisations.
 
     Returns:
         (O, H, B) float64 in [0, 1].
@@ -50,12 +50,12 @@ def binary_hi(attention: Tensor, ranked: Tensor, mask: Tensor, counts: Tensor) -
 
 
 def binary_chance(tokens: int, mask: Tensor, counts: Tensor) -> Tensor:
-    """Give the exact expectation of the binary HI where ``counts`` of a view's tokens are drawn at random.
+    """Return the exact expectation of binary HI when ``counts`` of a view's tokens are drawn at random.
 
     Args:
         tokens: N, the view's tokens.
         mask: (O, N) bool, at least one token each.
-        counts: (O, H) or (O, 1) int64, tokens that are taken.
+        counts: (O, H) or (O, 1) int64, number of tokens taken.
 
     Returns:
         float64 of the shape of ``counts``.
@@ -72,12 +72,12 @@ def binary_chance(tokens: int, mask: Tensor, counts: Tensor) -> Tensor:
 
 
 def lift(score: Tensor, chance: Tensor) -> Tensor:
-    """Rescale a score so that chance is 0 and the best is 1; NaN (0 / 0) where chance, and so the score, is 1."""
+    """Return a score rescaled so that chance is 0 and the best is 1; NaN (0 / 0) where chance is 1."""
     return (score - chance) / (1 - chance)
 
 
 def soft_hi(attention: Tensor, coverage: Tensor) -> Tensor:
-    """Ruzicka similarity of attention and coverage, each normalised to sum 1 over the view.
+    """Return the Ruzicka similarity of attention and coverage, each normalised to sum 1 over the view.
 
     Args:
         attention: (H, rows, columns) float.
@@ -94,10 +94,10 @@ def soft_hi(attention: Tensor, coverage: Tensor) -> Tensor:
 
 
 def soft_chance(attention: Tensor, coverage: Tensor) -> Tensor:
-    """Mean of the soft HI over all cyclic shifts of the mask on its grid of rows x columns.
+    """Return the mean of soft HI over all cyclic shifts of the mask on its grid of rows x columns.
 
-    The cells that are covered in full have one value in common, so their part of every shift comes from one
-    correlation by FFT; each cell at the mask's edge adds its own.
+    Fully covered cells share one value, so their contribution to every shift comes from one FFT correlation; cells at
+    the mask's edge are added one by one.
 
     Args:
         attention: (H, rows, columns) float.
@@ -122,13 +122,13 @@ def soft_chance(attention: Tensor, coverage: Tensor) -> Tensor:
 
 
 def _ruzicka(shared: Tensor) -> Tensor:
-    """Turn the sum of minima of two distributions into minima over maxima; both sums together are 2."""
+    """Return minima over maxima from the sum of minima of two distributions; both sums together are 2."""
     shared = shared.clamp(0, 1)
     return shared / (2 - shared)
 
 
 def _expected_iou(*, sure_hits: Tensor, tied: Tensor, tied_hits: Tensor, drawn: Tensor, sizes: Tensor) -> Tensor:
-    """Expect hits / (sizes - hits), hits = sure hits + those among ``drawn`` of the ``tied`` tokens.
+    """Return the expectation of hits / (sizes - hits), hits = sure hits + hits among ``drawn`` of the ``tied`` tokens.
 
     All are int64 of one shape; ``sizes`` is the sum of the sizes of both sets.
     """
@@ -143,7 +143,7 @@ def _expected_iou(*, sure_hits: Tensor, tied: Tensor, tied_hits: Tensor, drawn: 
 
 @lru_cache(maxsize=2**16)
 def _hypergeometric_iou(sure_hits: int, tied: int, tied_hits: int, drawn: int, sizes: int) -> float:
-    """Sum over every number of hits, weighted by the hypergeometric distribution."""
+    """Return the expectation over the number of hits, which is hypergeometric."""
     hits = np.arange(max(0, drawn + tied_hits - tied), min(drawn, tied_hits) + 1)
     logarithms = _log_choose(tied_hits, hits) + _log_choose(tied - tied_hits, drawn - hits)
     weights = np.exp(logarithms - logarithms.max())

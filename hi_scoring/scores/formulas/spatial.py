@@ -1,9 +1,9 @@
-"""Where on the image a head looks. Owns spatial entropy and pointing accuracy.
+"""Where a head attends in the image. Owns spatial entropy and pointing accuracy.
 
-Spatial entropy is that of the localization heads of Kang et al., "Your Large Vision-Language Model Only Needs A Few
+Spatial entropy follows the localization heads of Kang et al., "Your Large Vision-Language Model Only Needs A Few
 Attention Heads For Visual Grounding" (arXiv 2503.06287), with a threshold relative to the map's maximum, masses
-renormalised to sum 1, and NaN instead of 0 for a map without parts. Pointing is the pointing game of Zhang et al.,
-"Top-down Neural Attention by Excitation Backprop" (arXiv 1608.00507), on tokens.
+renormalised to sum 1, and NaN instead of 0 for a map without connected parts. Pointing is the pointing game of Zhang et
+al., "Top-down Neural Attention by Excitation Backprop" (arXiv 1608.00507), on tokens.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _EIGHT_CONNECTED[1] = True
 
 
 def spatial_entropy(attention: Tensor) -> Tensor:
-    """Entropy of the connected parts of what is above the mean: 0 is one spot, more is scattered.
+    """Return the spatial entropy: that of the connected parts above the mean; 0 means a single part.
 
     Args:
         attention: (H, rows, columns) float32.
@@ -45,7 +45,7 @@ def spatial_entropy(attention: Tensor) -> Tensor:
 
 
 def pointing(attention: Tensor, evidence: Tensor) -> dict[str, Tensor]:
-    """Say whether each head's most attended image token is evidence; tokens tied for the most count as their mean.
+    """Return whether each head's most attended image token is evidence; ties count as their mean.
 
     Args:
         attention: (H, M) float.

@@ -1,1 +1,1 @@
-"""Results for readers: tables in the terminal and a page to look at. Owns how scores are shown."""
+"""Reports of head scores: terminal tables and a page. Owns how scores are shown."""

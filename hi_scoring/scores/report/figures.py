@@ -1,4 +1,4 @@
-"""Plots of head scores: maps of layers and heads, curves over layers. Owns their look; equal scores, equal bytes."""
+"""Plots of head scores: maps of layers and heads, layer curves. Owns their style; equal scores give equal bytes."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _LABELS = {
     "entropy": "spatial entropy, nats",
     "pointing": "pointing accuracy",
 }
-# All other scores are never below 0.
+# All other scores are at least 0.
 _SIGNED = ("hi_lift",)
 
 
 def label_of(score: str) -> str:
-    """What a score is called in plots and tables."""
+    """Return the name of a score in plots and tables."""
     return _LABELS.get(score, score)
 
 
@@ -48,7 +48,7 @@ def heatmaps(scores: HeadScores, positions: str, marked: Sequence[Head]) -> byte
         figure, grid = panels(len(names), abreast, min(abreast, len(names)) * width, height, w_pad=0.1)
         for axes, name in zip(grid, names, strict=True):
             image = _map(axes, scores.mean(name, positions), is_signed=name in _SIGNED)
-            # Black within white shows on every colour.
+            # Black within white is visible on every colour.
             for head, (colour, line) in product(marked, (("white", 2.6), ("black", 1.2))):
                 place = (head.head - 0.5, head.layer - 0.5)
                 axes.add_patch(Rectangle(place, 1, 1, fill=False, edgecolor=colour, linewidth=line))

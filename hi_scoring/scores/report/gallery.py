@@ -1,4 +1,4 @@
-"""Images of what heads look at: attention over a sample, beside its key objects. Owns how both are drawn."""
+"""Images of head attention on samples, next to their key objects. Owns how both are drawn."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _HEAT = 0.62
 
 @dataclass(frozen=True)
 class Panel:
-    """One sample as PNG images, below the model's response: its key objects, then what each head looked at."""
+    """One sample as PNG images, below the model's response: its key objects, then the attention of each head."""
 
     record_id: str
     text: str
@@ -31,7 +31,7 @@ class Panel:
 
 
 def panel(looked: LookedAt, heads: Sequence[Head]) -> Panel:
-    """Draw one sample; a head's attention is scaled to its own largest token."""
+    """Draw one sample; each head's attention is scaled to its maximum."""
     image = looked.sample.image
     scale = _SIDE_PX / max(image.size)
     small = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
@@ -40,7 +40,7 @@ def panel(looked: LookedAt, heads: Sequence[Head]) -> Panel:
 
 
 def _outlined(small: Image.Image, sample: Sample) -> Image.Image:
-    """Dim what is no key object."""
+    """Return the image with everything dimmed except key objects."""
     union = Image.fromarray(sample.masks.any(0).astype(np.uint8) * 255).resize(small.size)
     inside = np.asarray(union)[..., None] > 127
     pixels = np.asarray(small, dtype=np.float64)
@@ -49,7 +49,7 @@ def _outlined(small: Image.Image, sample: Sample) -> Image.Image:
 
 
 def _heated(small: Image.Image, geometry: ImageTokens, attention: FloatArray) -> Image.Image:
-    """Lay the attention of the finest view over the image, and what other views see where it shows nothing."""
+    """Return the image overlaid with the attention of the finest view, or of other views where it shows nothing."""
     heat = np.zeros((small.height, small.width))
     for view in sorted(geometry.views, key=lambda view: view.tokens.size):
         rows = _showing(view.top_bottom, geometry.size_hw[0], small.height)
@@ -63,12 +63,12 @@ def _heated(small: Image.Image, geometry: ImageTokens, attention: FloatArray) ->
 
 
 def _showing(spans: NDArray[np.float64], length_px: int, drawn_px: int) -> NDArray[np.intp]:
-    """Say which span the middle of each drawn pixel is in, -1 = none.
+    """Return the span that contains the centre of each drawn pixel, -1 = none.
 
     Args:
         spans: rows or columns of tokens, in px of the image, in order; shape (count, 2).
-        length_px: of the image.
-        drawn_px: of the drawn image.
+        length_px: length of the image.
+        drawn_px: length of the drawn image.
 
     """
     middles = (np.arange(drawn_px) + 0.5) * length_px / drawn_px

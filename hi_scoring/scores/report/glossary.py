@@ -1,4 +1,4 @@
-"""What the names on the page mean, for a reader who has nothing but the page. Owns these words."""
+"""Explanations of the names on the page, for a reader who only has the page. Owns these texts."""
 
 from __future__ import annotations
 
@@ -22,42 +22,42 @@ _LOOKED_AT = {
     "otsu": "tokens above Otsu's threshold of the image",
 }
 _SCORES = {
-    "hi": "Head Impact: overlap (IoU) of the image tokens that a head looks at with those of a key object, mean over "
-    "the objects, from 0 to 1. Looked at are {looked_at}. Chance: as many tokens drawn at random",
-    "hi_soft": "as HI, without a threshold: attention and the object's area are each scaled to sum to 1 over tokens, "
+    "hi": "Head Impact: overlap (IoU) of a head's most attended image tokens with those of a key object, mean over "
+    "the objects, from 0 to 1. Most attended are {looked_at}. Chance: as many tokens drawn at random",
+    "hi_soft": "like HI, without a threshold: attention and the object's area are each scaled to sum to 1 over tokens, "
     "and the sum of the smaller of both is divided by the sum of the larger (Ruzicka). Chance: the object moved to "
     "every other place",
-    "hi_lift": "(HI - chance) / (1 - chance), so that chance is 0. Taken in each sample, then averaged: the averages "
-    "of HI and chance do not give it exactly",
+    "hi_lift": "(HI - chance) / (1 - chance), so that chance is 0. Computed per sample, then averaged, so it does "
+    "not follow exactly from the averages of HI and chance",
     "ram": "Retrieval Attention Mass: share of all attention, on image and text, that is on tokens of key objects. "
     "Chance: the same attention on the image, spread evenly over it",
     "ram_relative": "share of the attention on the image that is RAM. Chance: the objects' share of its tokens",
     "image_mass": "share of all attention that is on the image. Chance: attention spread evenly over all tokens "
     "that are seen",
-    "entropy": "how scattered the attention on the image is: entropy over its connected bright parts, in nats; "
-    "0 is a single part",
+    "entropy": "spatial entropy of the attention on the image: entropy over its connected parts above the mean, in "
+    "nats; 0 is a single part",
     "pointing": "share of samples in which the image's most attended token is a key object's. Chance: the objects' "
     "share of the image's tokens",
 }
 POSITIONS = {
-    "response": "all tokens of the text, which the model is given as its own answer",
+    "response": "all tokens of the text, which the model receives as its answer",
     "phrase": "the tokens of the phrases that name the objects",
     "last": "the last token of the prompt",
-    "generated": "the tokens that the model writes itself",
+    "generated": "the tokens that the model generates",
 }
 _CONVENTIONS = {
-    "predicting": "Attention of a token is that of the row before it, which produces the token; of last, its own row.",
-    "at": "Attention of a token is that of its own row.",
+    "predicting": "The attention of a token is that of the row before, which produces it; for last, that of its row.",
+    "at": "The attention of a token is that of its row.",
 }
 
 
 def heading_of(score: str) -> str:
-    """What a score is called at the head of a column."""
+    """Return the heading of a score's column."""
     return _HEADINGS.get(score, score)
 
 
 def explained_scores(scores: HeadScores) -> list[tuple[str, str]]:
-    """Say of each score, by its name in files and its heading, what it is."""
+    """Return explanations of scores, by heading and name in files."""
     looked_at = _LOOKED_AT[scores.options.binarisation]
     measured = dict.fromkeys(name for name, _ in scores.values)
     ours = [
@@ -65,10 +65,10 @@ def explained_scores(scores: HeadScores) -> list[tuple[str, str]]:
         for name in measured
         if name in _SCORES
     ]
-    return ours + [(score_name(one.name), f"{one}; not one of ours") for one in scores.plugins if one.kind == "score"]
+    return ours + [(score_name(one.name), f"{one}; from a plug-in") for one in scores.plugins if one.kind == "score"]
 
 
 def explained_positions(options: ScoreOptions) -> str:
-    """Say whose attention is scored."""
+    """Return explanations of the positions whose attention is scored."""
     named = "; ".join(f"{name}: {POSITIONS[name]}" for name in options.positions)
     return f"{named}. {_CONVENTIONS[options.convention]}"

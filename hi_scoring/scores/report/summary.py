@@ -1,4 +1,4 @@
-"""What a report says of scores, in numbers and words. Owns the rows that the terminal and the page both show."""
+"""Summary of scores in numbers and words. Owns the rows that both the terminal and the page show."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from datasetkit.hi_scoring.statistics import chance_jaccard, layer_differences, 
 from datasetkit.options.heads import BINARISATIONS
 
 STABILITY_TOP = 5
-# More columns than these beside the ranked score do not fit into a terminal of 80.
+# More columns than these next to the ranked score do not fit into a terminal of 80 columns.
 _BESIDE, _MOST_BESIDE = ("hi", "hi_lift", "ram", "image_mass", "pointing"), 4
 _COMPARED = ("hi", "hi_soft", "ram", "image_mass")
 _WEAK_TAU = 0.5
@@ -21,7 +21,7 @@ _WEAK_TAU = 0.5
 
 @dataclass(frozen=True)
 class HeadRow:
-    """One head of the table: its cells are in the order of :func:`columns_of`."""
+    """One head of the table, with cells in the order of :func:`columns_of`."""
 
     head: Head
     cells: tuple[str, ...]
@@ -30,7 +30,7 @@ class HeadRow:
 
 @dataclass(frozen=True)
 class StabilityRow:
-    """How alike two rankings of the heads are."""
+    """Agreement of two rankings of the heads."""
 
     what: str
     tau: str
@@ -39,19 +39,19 @@ class StabilityRow:
 
 @dataclass(frozen=True)
 class Stability:
-    """How far the ranking can be trusted: rows, and a sentence where it is weak, else blank."""
+    """Stability of the ranking: rows, and a warning if it is weak, else blank."""
 
     rows: tuple[StabilityRow, ...]
     warning: str
 
 
 def columns_of(scores: HeadScores, by: str) -> list[str]:
-    """Headings of the table of heads."""
+    """Return the headings of the table of heads."""
     return [heading_of(_split(by)[0]), "95 %", "chance", *(heading_of(name) for name in _others(scores, by))]
 
 
 def head_rows(scores: HeadScores, by: str, heads: list[Head]) -> list[HeadRow]:
-    """Describe heads: the score they are ranked by with interval and chance, then the others."""
+    """Return one row per head: the score that heads are ranked by with interval and chance, then the others."""
     lead, positions = _split(by)
     mean, (low, high) = scores.mean(lead, positions), scores.interval(lead, positions)
     chance, counts = scores.chance(lead, positions), scores.n(lead, positions)
@@ -66,7 +66,7 @@ def head_rows(scores: HeadScores, by: str, heads: list[Head]) -> list[HeadRow]:
 
 
 def stability(scores: HeadScores, by: str) -> Stability:
-    """Compare the ranking between halves of the data, binarisations and scores, beside what chance would give."""
+    """Compare the ranking between halves of the data, binarisations and scores, and with the chance level."""
     lead, positions = _split(by)
     halves = split_half_stability(scores.values[lead, positions], top=STABILITY_TOP)
     mean = scores.mean(lead, positions)
@@ -90,28 +90,28 @@ def stability(scores: HeadScores, by: str) -> Stability:
 
 def _warning(tau: float) -> str:
     if not np.isfinite(tau):
-        return "Halves of these data cannot be compared, so nothing is known of how stable the ranking is."
+        return "Halves of these data cannot be compared, so the stability of the ranking is unknown."
     if tau < _WEAK_TAU:
-        return f"The ranking is weak: halves of the data agree little (tau {tau:.2f}); other data may rank otherwise."
+        return f"The ranking is weak: halves of the data hardly agree (tau {tau:.2f}); other data may rank otherwise."
     return ""
 
 
 def layer_sentence(scores: HeadScores, by: str) -> str:
-    """Say whether layers differ."""
+    """Return a sentence on whether layers differ."""
     found = layer_differences(scores.mean(*_split(by)))
     if not np.isfinite(found.p_value):
         return "Too few layers or heads to tell whether layers differ."
     apart = sum(pair.p_value < 0.05 for pair in found.pairs)
-    verdict = "Layers differ" if found.p_value < 0.05 else "It cannot be told whether layers differ"
+    verdict = "Layers differ" if found.p_value < 0.05 else "It cannot be decided whether layers differ"
     return (
         f"{verdict} in {by} (Kruskal-Wallis, H = {found.statistic:.1f}, p = {found.p_value:.2g}); "
-        f"{apart} of {len(found.pairs)} pairs of layers are apart (Mann-Whitney, Holm-corrected, p < 0.05). "
-        "The observations of these tests are heads: they compare this model's layers, whatever the samples' number."
+        f"{apart} of {len(found.pairs)} pairs of layers differ (Mann-Whitney, Holm-corrected, p < 0.05). "
+        "The observations of these tests are heads: they compare this model's layers, whatever the number of samples."
     )
 
 
 def _others(scores: HeadScores, by: str) -> list[str]:
-    """Names of the scores that stand beside the one that heads are ranked by."""
+    """Return the names of the scores shown next to the one that heads are ranked by."""
     lead, positions = _split(by)
     return [name for name in _BESIDE if name != lead and (name, positions) in scores.values][:_MOST_BESIDE]
 

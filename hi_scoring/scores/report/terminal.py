@@ -1,4 +1,4 @@
-"""Head scores as a result that shows itself. Owns the columns of its tables."""
+"""Terminal report of head scores. Owns the columns of its tables."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class ScoreResult(HeadScores, Result):
     """Scores of every head on every sample, ranked.
 
     Attributes:
-        folder: where they are.
+        folder: the folder with the scores.
         by: SCORE:POSITIONS that heads are ranked by.
-        shown: how many heads are listed.
+        shown: number of listed heads.
 
     """
 
@@ -45,7 +45,7 @@ class ScoreResult(HeadScores, Result):
 
     @property
     def page(self) -> Path:
-        """The page about them."""
+        """The path of the HTML page."""
         return self.folder / PAGE_NAME
 
     def __repr__(self) -> str:
@@ -57,7 +57,7 @@ class ScoreResult(HeadScores, Result):
         yield from scores_tables(self, self.by, self.shown)
         samples = len(self.record_ids)
         if samples < FEW_SAMPLES:
-            yield f"few samples    {samples}: intervals and rankings say little below some {FEW_SAMPLES}"
+            yield f"few samples    {samples}: intervals and rankings mean little below about {FEW_SAMPLES}"
         yield from (f"without scores  {line}" for line in drop_lines(self.folder, "row"))
         yield f"wrote {self.folder} (scores of {counted(samples, 'sample')})"
         yield f"open {self.page} in a browser"
@@ -81,14 +81,14 @@ class ScoreResult(HeadScores, Result):
 
 
 def scores_tables(scores: HeadScores, by: str, top: int) -> Iterator[Table]:
-    """Give the tables that ``datasetkit score`` ends with: the best heads, the best layers, how stable that is."""
+    """Yield the tables that ``datasetkit score`` prints last: best heads, best layers, stability of the ranking."""
     yield _heads(scores, by, top)
     yield _layers(scores, by)
     yield _stability(scores, by)
 
 
 def _heads(scores: HeadScores, by: str, top: int) -> Table:
-    # Without padding, ten columns fit into a terminal of 80.
+    # Without padding, ten columns fit into a terminal of 80 columns.
     table = plain_table(f"heads by {by}", gap=0)
     for name in ("layer", "head", *columns_of(scores, by), "n"):
         table.add_column(name, justify="right", no_wrap=True)

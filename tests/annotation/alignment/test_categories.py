@@ -96,6 +96,13 @@ SPELLINGS = [
     ("an aerosol can", "aerosol_can"),
     ("an aerosol can", "AerosolCan"),
     ("a lion", "Lion_(animal)"),
+    ("a bat", "bat_(animal)"),
+    ("a baseball bat", "bat_(sports_equipment)"),
+    ("a dog", "dog_1"),
+    ("a dog", "dog.n.01"),
+    ("a man", "person 12"),
+    ("a traffic light", "TrafficLight2"),
+    ("a lion", "lion-03"),
 ]
 
 
@@ -114,13 +121,38 @@ def test_another_spelling_is_the_lexicons_own(category: str) -> None:
     assert lexicon.aliases[category] in {"person", "fire hydrant", "dining table", "airplane", "mouse"}
 
 
+@pytest.mark.parametrize(
+    ("text", "category"), [("a baseball bat", "bat_(animal)"), ("a computer mouse", "mouse_(animal)")]
+)
+def test_another_sense_is_not_linked(text: str, category: str) -> None:
+    scene = record(text, "cat")
+    scene = replace(scene, objects=tuple(replace(item, category=category) for item in scene.objects))
+    (phrase,) = KnownObjectAligner().align(scene).phrases
+    assert (phrase.status, phrase.reason) == (ABSENT, AlignmentReason.NO_INSTANCE)
+
+
+def test_numbered_names_count_as_one_category() -> None:
+    (phrase,) = align("a dog", "dog_1, dog_2")
+    assert (phrase.status, phrase.reason) == (AMBIGUOUS, AlignmentReason.TOO_MANY_FIT)
+
+
 def test_spellings_of_one_name_are_one_category() -> None:
     (phrase,) = align("three lions", "lion, Lion, LION_(animal)")
     assert phrase.object_ids == (0, 1, 2)
 
 
 @pytest.mark.parametrize(
-    ("category", "words"), [("_", "_"), ("(x)", "x"), ("iPhone", "iphone"), ("McDonald", "mcdonald"), ("DVDs", "dvds")]
+    ("category", "words"),
+    [
+        ("_", "_"),
+        ("(x)", "x"),
+        ("iPhone", "iphone"),
+        ("McDonald", "mcdonald"),
+        ("DVDs", "dvds"),
+        ("7", "7"),
+        ("mp3", "mp3"),
+        ("3d_printer", "3d printer"),
+    ],
 )
 def test_words_that_are_not_cut(category: str, words: str) -> None:
     assert category_words(category) == words

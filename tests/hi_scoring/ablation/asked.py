@@ -20,7 +20,7 @@ QUESTIONS = (
 
 
 class Rows(list):
-    """A list of rows that can give them without their images, as datasets do."""
+    """A list of rows that can be read without their images, like datasets."""
 
     column_names = ("image", "description", "objects", "phrases", "questions", "record_id")
 

@@ -1,7 +1,7 @@
-"""Ablations that are killed: forks a run, ends it at its n-th touch of the file system, and goes on with it.
+"""Ablations that are killed: forks a run, kills it at its n-th file system access, and resumes it.
 
 Run as ``python -m tests.hi_scoring.ablation.killing FOLDER STRIDE``, stride 1 for every moment; prints how many were
-tried. It is a process of its own because it forks, which no process with threads should do.
+tried. It is a separate process because it forks, which no process with threads should do.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FRESH, OVER, ANEW = "fresh", "over others", "anew"
 
 
 def main(folder: Path, stride: int) -> int:
-    """Kill at every ``stride``-th moment; give how many were tried."""
+    """Kill at every ``stride``-th moment; return how many were tried."""
     ranking, bench = ranking_of(folder, PLANTED), bench_of()
     others, expected, out = folder / "others", folder / "expected", folder / "out"
     run(others, ranking, bench_of(batch=4), **OPTIONS)

@@ -1,4 +1,4 @@
-"""Whole runs of ablation, of a model in which one head carries all that images and questions say."""
+"""Whole ablation runs of a model in which one head carries all information of images and questions."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ROWS = 16
 
 @cache
 def planted() -> TinyFamily:
-    """A tiny LLaVA whose heads put out nothing, but for one: only through it does a prompt's end know of the rest."""
+    """A tiny LLaVA whose heads return zeros, except one: only through it does the prompt's end depend on the rest."""
     family = tiny("llava")
     model = copy.deepcopy(family.model)
     layer, head = PLANTED
@@ -41,14 +41,14 @@ def planted() -> TinyFamily:
         weight.zero_()
         if number == layer:
             weight[:, head * HEAD_WIDTH : (head + 1) * HEAD_WIDTH] = 40 * own
-    # So that it is sure of its words.
+    # Larger logits, so that its probabilities are clear.
     model.lm_head.weight.data.mul_(30)
     return TinyFamily("llava", model, family.processor)
 
 
 @dataclass(frozen=True)
 class PlantedSubject(TinySubject):
-    """That model, in place of one that is loaded."""
+    """That model instead of a loaded one."""
 
     @property
     def model(self) -> Any:  # type: ignore[override]
@@ -57,7 +57,7 @@ class PlantedSubject(TinySubject):
 
 @cache
 def questions() -> Examples:
-    """Questions to which the model's own word is the right answer."""
+    """Questions whose right answer is the model's response."""
     family = planted()
     examples = examples_of(family, *(asked_row(number) for number in range(ROWS)))
     dialogue = Dialogue(family.processor, family.model.config)
@@ -75,7 +75,7 @@ def bench_of(examples: Examples | None = None, seed: int = 0, batch: int = 8) ->
 
 
 def ranking_of(folder: Path, *first: tuple[int, int]) -> Ranking:
-    """A table in which these heads come first, the rest in their order."""
+    """A table in which these heads come first, the others in order."""
     rest = [(layer, head) for layer in range(4) for head in range(4) if (layer, head) not in first]
     rows = [f"{layer},{head},{-place}" for place, (layer, head) in enumerate([*first, *rest])]
     path = folder / f"{'-'.join(f'{layer}.{head}' for layer, head in first)}.csv"
@@ -85,14 +85,14 @@ def ranking_of(folder: Path, *first: tuple[int, int]) -> Ranking:
 
 
 def run(folder: Path, ranking: Ranking, bench: Bench | None = None, **more: Any) -> Ablations:
-    """Run into a folder; what is no option of the plan goes to :func:`ablate`."""
+    """Run into a folder; arguments that are not options of the plan go to :func:`ablate`."""
     given = {name: more.pop(name) for name in ("modes", "doses", "draws", "seed") if name in more}
     options = AblationOptions(**({"doses": (0.05,), "draws": 2} | given))
     return ablate(bench or bench_of(), Plan.of([ranking], options, (4, 4)), folder, **more)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """What a finished run leaves, conditions included."""
+    """The files of a finished run, including conditions."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     expected = {RUN_NAME, CURVES_NAME, CONTRASTS_NAME, FACTS_NAME, DROPS_NAME}
     assert {path.name for path in files if path.parent == folder} == expected

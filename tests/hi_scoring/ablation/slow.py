@@ -1,4 +1,4 @@
-"""Ablation by slow code that knows nothing of ours: eager attention, one sample, no cache, hooks before ``o_proj``."""
+"""Independent slow ablation: eager attention, one sample, no cache, hooks before ``o_proj``."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tests.hi_scoring.tiny_models import TinyFamily
 from tests.hi_scoring.tiny_parts import HEADS
 
 Heads = Mapping[int, tuple[int, ...]]
-# Of a layer and one of its heads, and the number of tokens N: what it puts out, shape (N, D).
+# The output of a head, shape (N, D), from its layer, its index, and the number of tokens N.
 Replacement = Callable[[int, int, int], Tensor]
 
 
 def heads_out(family: TinyFamily, inputs: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
-    """What each head puts out for one sample, shape (L, N, H, D), and the logits, shape (N, V)."""
+    """The output of each head for one sample, shape (L, N, H, D), and the logits, shape (N, V)."""
     found: dict[int, Tensor] = {}
 
     def keep(layer: int, entering: Tensor) -> Tensor:
@@ -32,7 +32,7 @@ def heads_out(family: TinyFamily, inputs: Mapping[str, Any]) -> tuple[Tensor, Te
 
 
 def ablated_logits(family: TinyFamily, inputs: Mapping[str, Any], heads: Heads, replacement: Replacement) -> Tensor:
-    """The logits of one sample, shape (N, V), with the outputs of heads replaced one by one."""
+    """The logits of one sample, shape (N, V), with head outputs replaced one by one."""
 
     def replace(layer: int, entering: Tensor) -> Tensor:
         entering = entering.clone()

@@ -1,4 +1,4 @@
-"""Whole runs: a planted head is found, interrupted runs go on, other results stay."""
+"""Whole runs: a planted head is found, interrupted runs are resumed, other results stay."""
 
 import json
 from collections import Counter
@@ -31,11 +31,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(folder: Path) -> Ablations:
-    """By one call that nothing disturbed; nobody changes it."""
+    """One undisturbed run; read-only."""
     return run(folder / "finished", ranking_of(folder, PLANTED))
 
 
-def test_only_the_head_that_carries_the_answers_matters(finished: Ablations) -> None:
+def test_only_the_planted_head_matters(finished: Ablations) -> None:
     answers = Counter(one.response for one in questions().items)
     assert len(answers) > 5
     curves = finished.curves[finished.curves["draw"].isna()].set_index(["mode", "metric", "rule"])
@@ -46,7 +46,7 @@ def test_only_the_head_that_carries_the_answers_matters(finished: Ablations) -> 
             for rule in ("bottom", "random"):
                 assert abs(curves.loc[(mode, metric, rule), "shift"]) < 1e-6, (mode, metric)
     top = curves.loc[("zero", "accuracy", "top")]
-    # Where nothing of the question arrives, all answers are one.
+    # If nothing of the question arrives, all answers are equal.
     assert top["unablated"] == 1
     assert top["figure"] <= max(answers.values()) / ROWS
     assert set(finished.contrasts["worse"]) == {True}
@@ -59,16 +59,16 @@ def test_only_the_head_that_carries_the_answers_matters(finished: Ablations) -> 
     assert types == {"accuracy:colour", "accuracy:existence"}
 
 
-def test_a_ranking_does_not_hold_where_random_heads_matter_more(folder: Path) -> None:
-    # Every other choice of three heads of layer 2 has the planted one in it.
+def test_ranking_fails_when_random_heads_matter_more(folder: Path) -> None:
+    # Every other choice of three heads of layer 2 contains the planted one.
     ranking = ranking_of(folder, (2, 0), (2, 2), (2, 3))
     found = run(folder / "wrong", ranking, modes=("zero",), doses=(0.15,), draws=3)
     [verdict] = verdicts(found.contrasts)
     assert (verdict.answer, verdict.worse, verdict.better) == ("does not hold", 0, 1)
 
 
-def test_resampling_says_what_the_donor_would_say(folder: Path) -> None:
-    """With one head between question and answer, its outputs of another sample bring that sample's answer."""
+def test_resampling_returns_the_donors_answer(folder: Path) -> None:
+    """With one head between question and answer, its outputs on another sample yield that sample's answer."""
     from datasetkit.hi_scoring.ablation.references import donors_of
 
     bench = bench_of()
@@ -79,7 +79,7 @@ def test_resampling_says_what_the_donor_would_say(folder: Path) -> None:
     assert measured.statistics["accuracy"][:, 0].tolist() == expected
 
 
-def test_tables_are_read_back(folder: Path, finished: Ablations) -> None:
+def test_tables_round_trip(folder: Path, finished: Ablations) -> None:
     found = Ablations.load(folder / "finished")
     for table, other in ((found.curves, finished.curves), (found.contrasts, finished.contrasts)):
         assert table.equals(other)
@@ -93,7 +93,7 @@ def test_tables_are_read_back(folder: Path, finished: Ablations) -> None:
     assert (folder / "finished" / CONDITIONS_NAME / f"{top['condition']}.safetensors").is_file()
 
 
-def test_finished_results_are_loaded_without_the_model(
+def test_finished_results_load_without_the_model(
     folder: Path, finished: Ablations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = contents(folder / "finished")
@@ -103,7 +103,7 @@ def test_finished_results_are_loaded_without_the_model(
     assert contents(folder / "finished") == before
 
 
-def test_an_interrupted_run_goes_on_with_the_next_condition(tmp_path: Path, folder: Path) -> None:
+def test_interrupted_run_resumes_at_next_condition(tmp_path: Path, folder: Path) -> None:
     options = {"modes": ("mean", "resample"), "draws": 2}
     run(tmp_path / "undisturbed", ranking_of(folder, PLANTED), **options)
     out, done = tmp_path / "out", []
@@ -124,7 +124,7 @@ def test_an_interrupted_run_goes_on_with_the_next_condition(tmp_path: Path, fold
     assert contents(out) == contents(tmp_path / "undisturbed")
 
 
-def test_more_doses_and_rankings_run_what_is_new(tmp_path: Path, folder: Path) -> None:
+def test_new_doses_and_rankings_run_only_what_is_new(tmp_path: Path, folder: Path) -> None:
     out, ran = tmp_path / "out", []
     run(out, ranking_of(folder, PLANTED), modes=("zero",))
     first = {path.name for path in (out / CONDITIONS_NAME).iterdir()}
@@ -142,7 +142,7 @@ def test_more_doses_and_rankings_run_what_is_new(tmp_path: Path, folder: Path) -
     assert set(found.curves["heads"]) == {1, 2}
 
 
-def test_other_results_stay_unless_told_otherwise(tmp_path: Path, folder: Path) -> None:
+def test_other_results_stay_without_overwrite(tmp_path: Path, folder: Path) -> None:
     out, ranking = tmp_path / "out", ranking_of(folder, PLANTED)
     options = {"modes": ("zero",), "draws": 2}
     run(out, ranking, **options)
@@ -159,7 +159,7 @@ def test_other_results_stay_unless_told_otherwise(tmp_path: Path, folder: Path) 
         run(tmp_path / "mine", ranking, overwrite=True, **options)
 
 
-def test_overwriting_measures_equal_results_anew(tmp_path: Path, folder: Path) -> None:
+def test_overwrite_measures_equal_results_again(tmp_path: Path, folder: Path) -> None:
     out, ran = tmp_path / "out", []
     options = {"modes": ("zero",), "draws": 2}
     run(out, ranking_of(folder, PLANTED), doses=(0.05, 0.1), **options)
@@ -175,14 +175,14 @@ def test_overwriting_measures_equal_results_anew(tmp_path: Path, folder: Path) -
         patch.setattr(Bench, "measure", noted)
         with pytest.raises(KeyboardInterrupt):
             run(out, ranking_of(folder, PLANTED), overwrite=True, **options)
-        # The same command goes on with what it has measured itself.
+        # The same command continues with its own measurements.
         run(out, ranking_of(folder, PLANTED), overwrite=True, **options)
     assert len(ran) == 3 + 3
     run(tmp_path / "fresh", ranking_of(folder, PLANTED), **options)
     assert contents(out) == contents(tmp_path / "fresh")
 
 
-def test_rows_that_cannot_be_used_are_counted_and_named(tmp_path: Path, folder: Path) -> None:
+def test_unusable_rows_are_counted_and_named(tmp_path: Path, folder: Path) -> None:
     damaged = asked_row(2) | {"image": {"bytes": b"no image", "path": None}}
     rows = [asked_row(0), asked_row(1), damaged, asked_row(3), asked_row(4), asked_row(5, ("what ?", " ", ""))]
     examples = with_images(examples_of(planted(), *rows), ["a", "a", "b", "b", "c", "d"])
@@ -194,7 +194,7 @@ def test_rows_that_cannot_be_used_are_counted_and_named(tmp_path: Path, folder: 
     assert told == [(2, "sample-2", "not_an_image"), (5, "sample-5", "bad_row")]
 
 
-def test_memory_that_does_not_suffice_ends_a_run_and_finished_conditions_stay(tmp_path: Path, folder: Path) -> None:
+def test_out_of_memory_keeps_finished_conditions(tmp_path: Path, folder: Path) -> None:
     out, ranking, options = tmp_path / "out", ranking_of(folder, PLANTED), {"modes": ("zero",), "draws": 2}
     measured: list[str] = []
 
@@ -219,14 +219,14 @@ def test_memory_that_does_not_suffice_ends_a_run_and_finished_conditions_stay(tm
     assert contents(out) == contents(tmp_path / "undisturbed")
 
 
-def test_what_cannot_be_resampled_is_refused_before_anything_is_measured(tmp_path: Path, folder: Path) -> None:
+def test_resampling_one_image_is_refused_before_measuring(tmp_path: Path, folder: Path) -> None:
     alone = examples_of(planted(), asked_row(0))
     with pytest.raises(SourceError, match="one image alone for vqa"):
         run(tmp_path / "out", ranking_of(folder, PLANTED), bench_of(alone), modes=("zero", "resample"))
     assert not (tmp_path / "out").exists()
 
 
-def test_damaged_files_are_told(tmp_path: Path, folder: Path) -> None:
+def test_damaged_files_are_reported(tmp_path: Path, folder: Path) -> None:
     out, ranking = tmp_path / "out", ranking_of(folder, PLANTED)
     options = {"modes": ("zero",), "draws": 2}
     run(out, ranking, **options)
@@ -240,7 +240,7 @@ def test_damaged_files_are_told(tmp_path: Path, folder: Path) -> None:
         Ablations.load(out)
 
 
-def test_captions_and_answers_are_measured_together_sample_by_sample(folder: Path) -> None:
+def test_captions_and_answers_are_measured_per_sample(folder: Path) -> None:
     examples = examples_of(planted(), tasks=("caption", "vqa"))
     measured = bench_of(examples).measure(None)
     assert list(measured.sample_ids) == [f"sample-{number}" for number in range(4)]
@@ -262,6 +262,6 @@ def test_captions_and_answers_are_measured_together_sample_by_sample(folder: Pat
         assert json.loads(part.metadata()["sample_ids"]) == list(measured.sample_ids)
 
 
-def test_a_killed_run_ends_in_the_same_bytes(tmp_path: Path) -> None:
-    """At some moments of many; by hand, a stride of 1 tries all of them."""
+def test_killed_run_resumes_to_the_same_bytes(tmp_path: Path) -> None:
+    """Only some of many moments; run by hand with stride 1 to try all of them."""
     assert moments_tried("tests.hi_scoring.ablation.killing", tmp_path, 13) >= 4

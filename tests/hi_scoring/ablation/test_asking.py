@@ -1,4 +1,4 @@
-"""What a model says while heads are edited, and the probability of the right answer by a forward pass of its own."""
+"""Responses while heads are edited; the probability of the right answer equals that of a separate forward pass."""
 
 import copy
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ def asker_of(family: TinyFamily, examples: Examples) -> Asker:
 
 
 def state(family: TinyFamily) -> tuple[object, ...]:
-    """What could be left on a model; transformers itself leaves hooks when it first runs."""
+    """Everything that could be left on a model; transformers leaves hooks on the first run."""
     model = family.model
     generate(family, batch_of(family, SHORT))
     hooks = [len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules()]
@@ -42,7 +42,7 @@ def state(family: TinyFamily) -> tuple[object, ...]:
 @pytest.mark.numeric
 @pytest.mark.usefixtures("in_float64")
 @pytest.mark.parametrize("name", family_params("llava", "paligemma2", "gemma3", "qwen2_vl"))
-def test_answers_have_the_probability_of_their_first_token_at_the_last_prompt_position(name: str) -> None:
+def test_probability_is_that_of_the_first_answer_token(name: str) -> None:
     family = tiny(name)
     examples = examples_of(family)
     dialogue = Dialogue(family.processor, family.model.config)
@@ -63,7 +63,7 @@ def test_answers_have_the_probability_of_their_first_token_at_the_last_prompt_po
         assert one.probability == pytest.approx(logits.softmax(-1)[answered[slots[0]]].item(), rel=TOLERANCE)
 
 
-def test_without_an_editor_the_model_says_what_it_says() -> None:
+def test_no_editor_leaves_responses_unchanged() -> None:
     family = tiny("llava")
     examples = examples_of(family, tasks=("caption", "vqa"))
     dialogue = Dialogue(family.processor, family.model.config)
@@ -77,8 +77,8 @@ def test_without_an_editor_the_model_says_what_it_says() -> None:
 
 @pytest.mark.numeric
 @pytest.mark.usefixtures("in_float64")
-def test_answers_have_the_probability_of_all_spellings_that_are_right() -> None:
-    """By a tokenizer in which Red is a word of its own, and other capitalised words are unknown."""
+def test_probability_covers_all_right_spellings() -> None:
+    """With a tokenizer in which Red is a separate word, and other capitalised words are unknown."""
     family = TinyFamily("llava", tiny("llava").model, copy.deepcopy(tiny("llava").processor))
     family.processor.tokenizer.backend_tokenizer.normalizer = normalizers.Replace("Red", "square")
     examples = examples_of(family)
@@ -94,7 +94,7 @@ def test_answers_have_the_probability_of_all_spellings_that_are_right() -> None:
         )
 
 
-def test_an_example_that_does_not_fit_alone_ends_it_and_is_named() -> None:
+def test_example_that_never_fits_ends_and_is_named() -> None:
     family = tiny("llava")
     examples = examples_of(family)
     before = state(family)
@@ -107,15 +107,15 @@ def test_an_example_that_does_not_fit_alone_ends_it_and_is_named() -> None:
         return ZeroHeads({})
 
     with pytest.raises(
-        ModelError, match=r"not enough memory for sample-1 alone, asked 'is there a blue .* give shorter"
+        ModelError, match=r"not enough memory for sample-1 alone, prompt 'is there a blue .* give shorter"
     ):
         asker_of(family, examples).ask(editor_of, WRITING, 4, lambda _: None)
-    # The second half is tried again without the first one's features before it is halved.
+    # The second half is tried again without the features of the first before it is halved.
     assert [len(places) for places in asked] == [4, 2, 2, 2, 1, 1]
     assert state(family) == before
 
 
-def test_features_that_are_kept_give_way_before_a_batch_is_halved() -> None:
+def test_kept_features_are_freed_before_halving_a_batch() -> None:
     family = tiny("llava")
     examples = examples_of(family)
     dialogue, images = Dialogue(family.processor, family.model.config), SeenImages(family.model)
@@ -125,7 +125,7 @@ def test_features_that_are_kept_give_way_before_a_batch_is_halved() -> None:
     asked: list[Sequence[int]] = []
 
     def editor_of(places: Sequence[int]) -> HeadEditor:
-        """Memory is short while anything is kept."""
+        """Run out of memory while any features are kept."""
         asked.append(places)
         if images._features:
             raise torch.OutOfMemoryError
@@ -137,7 +137,7 @@ def test_features_that_are_kept_give_way_before_a_batch_is_halved() -> None:
     assert not images._features
 
 
-def test_nothing_is_left_on_the_model_when_an_edit_fails() -> None:
+def test_failing_edit_leaves_nothing_on_the_model() -> None:
     class Failing(ZeroHeads):
         def edit_output(self, *_: object) -> torch.Tensor:
             raise ZeroDivisionError

@@ -1,4 +1,4 @@
-"""Replaced head outputs beside slow code: forward passes and generation with cache, of padded batches, all families."""
+"""Replaced head outputs compared with slow code: passes and cached generation of padded batches, all families."""
 
 from typing import Any
 
@@ -33,12 +33,12 @@ pytestmark = [pytest.mark.numeric, pytest.mark.slow]
 CHOSEN = {1: (0, 2), 3: (3,)}
 # At other tokens, and at image tokens.
 MEANS = torch.randn(2, LAYERS, HEADS, HEAD_WIDTH, generator=torch.Generator().manual_seed(1))
-# Of each of three rows, the place of its donor: longer, shorter, longer.
+# The index of each row's donor, of three rows: longer, shorter, longer.
 DONORS = (1, 2, 0)
 
 
 def encoded(family: TinyFamily, examples: Examples, places: tuple[int, ...], *, said: bool = False) -> dict[str, Any]:
-    """Examples as a batch; one alone has no padding."""
+    """Examples as a batch; a single one has no padding."""
     dialogue = Dialogue(family.processor, family.model.config)
     chosen = [examples.items[place] for place in places]
     return dialogue.encode(
@@ -79,7 +79,7 @@ def replacement_of(mode: str, family: TinyFamily, examples: Examples, place: int
 @pytest.mark.usefixtures("in_float64")
 @pytest.mark.parametrize("mode", ["zero", "mean", "resample"])
 @pytest.mark.parametrize("name", family_params())
-def test_generation_of_a_padded_batch_equals_slow_code(name: str, mode: str) -> None:
+def test_padded_generation_equals_slow_code(name: str, mode: str) -> None:
     family = calmer(name)
     examples = examples_of(family)
     inputs = encoded(family, examples, (0, 1, 2))
@@ -100,14 +100,14 @@ def test_generation_of_a_padded_batch_equals_slow_code(name: str, mode: str) -> 
 
 
 def call_of(layer: int, first: int, count: int) -> AttentionCall:
-    """A call of queries at these slots; nothing else of it matters to what heads put out."""
+    """A call with queries at these slots; nothing else matters for head outputs."""
     slots = torch.arange(first, first + count)
     nothing = torch.zeros(0)
     return AttentionCall(layer, nothing, nothing, nothing, 1.0, None, slots, slots, None, causal=True)
 
 
 def test_resampled_outputs_by_hand() -> None:
-    # Two donors in five slots, of one number each: padding, three prompt tokens and one of the response; then one
+    # Two donors in five slots, with scalar outputs: padding, three prompt tokens and one of the response; then one
     # prompt token and two of the response, after two of padding.
     outputs = torch.tensor([[0.0, 1, 2, 3, 4], [0, 0, 11, 12, 13]])[:, :, None, None]
     donated = Donated({2: outputs}, first=torch.tensor([1, 2]), last=torch.tensor([3, 2]))
@@ -123,7 +123,7 @@ def test_resampled_outputs_by_hand() -> None:
     assert output.eq(-1).all()
 
 
-def test_means_by_hand_are_those_of_the_kind_of_token() -> None:
+def test_means_by_hand_per_kind_of_token() -> None:
     means = torch.tensor([1.0, 2.0])[:, None, None, None].expand(2, 1, 3, 1)
     # Two prompts in four slots: padding, two image tokens and a word; then an image token and three words.
     editor = MeanHeads({0: (1,)}, means, torch.tensor([[False, True, True, False], [True, False, False, False]]))
@@ -136,14 +136,14 @@ def test_means_by_hand_are_those_of_the_kind_of_token() -> None:
         assert edited[:, :, (0, 2)].eq(-1).all()
 
 
-def test_sums_by_hand_are_over_the_tokens_that_count() -> None:
+def test_sums_by_hand_cover_counted_tokens() -> None:
     output = torch.arange(12.0).reshape(2, 3, 2, 1)
     sums = OutputSums(torch.tensor([[[0, 1, 0], [1, 1, 0]], [[0, 0, 1], [0, 0, 1]]], dtype=torch.bool))
     assert sums.edit_output(call_of(0, 0, 3), output) is output
     assert sums.sums[0].tolist() == [[[2.0 + 6 + 8], [3.0 + 7 + 9]], [[4.0 + 10], [5.0 + 11]]]
 
 
-def test_captured_outputs_stay_when_the_model_goes_on() -> None:
+def test_captured_outputs_survive_further_passes() -> None:
     output = torch.ones(1, 2, 3, 1)
     capture = OutputCapture({0: (0, 2)})
     assert capture.edit_output(call_of(0, 0, 2), output) is output
@@ -153,7 +153,7 @@ def test_captured_outputs_stay_when_the_model_goes_on() -> None:
 
 
 @pytest.mark.parametrize("editor", [ZeroHeads(CHOSEN), MeanHeads(CHOSEN, MEANS, torch.ones(2, 5, dtype=torch.bool))])
-def test_outputs_keep_their_type_and_other_heads_theirs(editor: HeadEditor) -> None:
+def test_type_and_other_heads_stay_unchanged(editor: HeadEditor) -> None:
     output = torch.ones(2, 5, HEADS, HEAD_WIDTH, dtype=torch.bfloat16)
     edited = editor.edit_output(call_of(1, 0, 5), output)
     assert edited.dtype == torch.bfloat16

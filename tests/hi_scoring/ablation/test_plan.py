@@ -1,4 +1,4 @@
-"""Which heads are tried: doses, matched random sets, and conditions that trials have in common."""
+"""Chosen heads: doses, matched random sets, and conditions shared by trials."""
 
 from collections import Counter
 
@@ -29,7 +29,7 @@ def ranked(values: FloatArray, name: str = "ram") -> Ranking:
 
 
 def ranking_of(shape: tuple[int, int], seed: int = 0, name: str = "ram") -> Ranking:
-    """A ranking in which every head has a score of its own."""
+    """A ranking in which all scores differ."""
     return ranked(np.random.default_rng(seed).permutation(shape[0] * shape[1]).reshape(shape), name)
 
 
@@ -45,7 +45,7 @@ def layers(trial: Trial) -> Counter[int]:
     ("shape", "counts"),
     [((4, 8), [1, 2, 4, 7]), ((32, 32), [11, 21, 52, 103, 205]), ((10, 10), [1, 2, 5, 10, 20])],
 )
-def test_doses_are_rounded_up_and_those_of_as_many_heads_are_one(shape: tuple[int, int], counts: list[int]) -> None:
+def test_doses_round_up_and_equal_sizes_merge(shape: tuple[int, int], counts: list[int]) -> None:
     plan = plan_of(shape, modes=("zero",), draws=2)
     assert [trial.heads for trial in plan.trials if trial.rule == "top"] == counts
     assert Counter(trial.rule for trial in plan.trials) == {
@@ -55,7 +55,7 @@ def test_doses_are_rounded_up_and_those_of_as_many_heads_are_one(shape: tuple[in
     }
 
 
-def test_random_heads_match_the_top_ones_in_each_layer_and_differ() -> None:
+def test_random_heads_match_top_heads_per_layer() -> None:
     plan = plan_of((8, 16), draws=6, modes=("mean",))
     for size in {trial.heads for trial in plan.trials}:
         of_size = [trial for trial in plan.trials if trial.heads == size]
@@ -68,8 +68,8 @@ def test_random_heads_match_the_top_ones_in_each_layer_and_differ() -> None:
         assert len({trial.condition for trial in of_size}) == 8
 
 
-def test_there_are_fewer_draws_where_fewer_differ() -> None:
-    # One of four heads in the layer of the top one; the lowest stands in another layer.
+def test_fewer_distinct_sets_give_fewer_draws() -> None:
+    # One of four heads in the layer of the top one; the lowest head is in another layer.
     ranking = ranking_of((2, 4), seed=1)
     top, bottom = (ranking.selector.select(f"{rule}-heads:1").heads[0] for rule in ("top", "bottom"))
     assert top.layer != bottom.layer
@@ -78,14 +78,14 @@ def test_there_are_fewer_draws_where_fewer_differ() -> None:
     assert drawn == {Head(top.layer, head) for head in range(4)} - {top}
 
 
-def test_seeds_of_random_heads_count_up_from_the_one_given() -> None:
+def test_random_seeds_count_up_from_the_given_one() -> None:
     first, later = (plan_of((8, 16), doses=(0.1,), modes=("zero",), draws=4, seed=seed) for seed in (0, 2))
     sets = [[trial.condition for trial in plan.trials if trial.rule == "random"] for plan in (first, later)]
     assert sets[0][2:] == sets[1][:2]
     assert sets[0][0] not in sets[1]
 
 
-def test_trials_of_the_same_heads_are_one_condition() -> None:
+def test_trials_of_equal_heads_share_a_condition() -> None:
     shape = (4, 8)
     plan = plan_of(shape, ranking_of(shape), ranking_of(shape, name="hi"), modes=("zero", "mean"))
     by_ranking = [[one.condition for one in plan.trials if one.ranking == name] for name in ("ram:last", "hi:last")]
@@ -93,14 +93,14 @@ def test_trials_of_the_same_heads_are_one_condition() -> None:
     assert len({one.name for one in by_ranking[0]}) == len(by_ranking[0])
 
 
-def test_a_condition_knows_its_heads_by_layer() -> None:
+def test_condition_lists_heads_by_layer() -> None:
     condition = Condition("zero", (Head(0, 3), Head(2, 0), Head(2, 5)))
     assert condition.by_layer == {0: (3,), 2: (0, 5)}
     assert condition.name.startswith("zero-3-")
     assert condition.name != Condition("zero", (Head(0, 3), Head(2, 0), Head(2, 6))).name
 
 
-def test_a_plan_tells_all_that_decides_it() -> None:
+def test_plan_json_has_everything_that_decides_it() -> None:
     plan = plan_of((4, 8), doses=(0.05,), modes=("resample",), draws=2)
     told = plan.as_json()
     assert (told["layers"], told["heads"]) == (4, 8)
@@ -114,10 +114,10 @@ def test_a_plan_tells_all_that_decides_it() -> None:
     ]
 
 
-def test_plans_that_compare_nothing_are_refused() -> None:
-    with pytest.raises(RecipeError, match="ranked by nothing; give at least one"):
+def test_plans_without_comparison_are_refused() -> None:
+    with pytest.raises(RecipeError, match="ranked by nothing; give one or more"):
         Plan.of([], AblationOptions(), (4, 8))
-    with pytest.raises(RecipeError, match="ranked by ram:last, ram:last; give at least one, each once"):
+    with pytest.raises(RecipeError, match="ranked by ram:last, ram:last; give one or more, each once"):
         plan_of((4, 8), ranking_of((4, 8)), ranking_of((4, 8)))
     with pytest.raises(RecipeError, match="top-heads:2 by ram:last asks for 2; 3 have a score"):
         plan_of((1, 3), doses=(0.5,))

@@ -1,4 +1,4 @@
-"""Rankings by scores and by tables of a user's own, and what is refused as a table."""
+"""Rankings by scores and by users' tables, and invalid tables."""
 
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def table(folder: Path, text: str, name: str = "mine.csv") -> Path:
     return path
 
 
-def test_heads_are_ranked_by_scores() -> None:
+def test_scores_rank_heads() -> None:
     ranking = Ranking.of_scores(scores_of([[1, 2, 3], [6, 5, 4]], [[1, 2, 9], [6, 5, 4]]), "ram:last", MODEL, SHAPE)
     assert ranking.name == "ram:last"
     assert heads(ranking, "top-heads:2") == [(0, 2), (1, 0)]
@@ -51,16 +51,16 @@ def test_heads_are_ranked_by_scores() -> None:
     assert ranking.source["data"] == {"name": "rows"}
 
 
-def test_scores_of_another_model_and_unknown_ones_are_refused() -> None:
+def test_foreign_and_unknown_scores_are_refused() -> None:
     scores = scores_of([[1, 2, 3], [6, 5, 4]], model=ModelIdentity("model", "other", None, "b"))
-    with pytest.raises(RecipeError, match=r"the scores are of other \(b\), the model is mine \(a\)"):
+    with pytest.raises(RecipeError, match=r"the scores belong to other \(b\), the model is mine \(a\)"):
         Ranking.of_scores(scores, "ram:last", MODEL, SHAPE)
     with pytest.raises(RecipeError, match=r"no score is called hi:last; known: ram:last"):
         Ranking.of_scores(scores_of([[1, 2, 3], [6, 5, 4]]), "hi:last", MODEL, SHAPE)
 
 
-def test_a_table_ranks_heads_however_close_their_scores_are(tmp_path: Path) -> None:
-    # In float32 the three of layer 0 would be equal, and stand in their order.
+def test_table_ranks_heads_with_close_scores(tmp_path: Path) -> None:
+    # In float32 the three of layer 0 would be equal, and keep their order.
     rows = "score,head,layer,note\n1.00000000001,0,0,a\n1.00000000002,1,0,b\n1.00000000003,2,0,c\n-5,2,1,d\n,1,1,e\n"
     path = table(tmp_path, rows)
     ranking = Ranking.of_table(path, MODEL, SHAPE)
@@ -75,7 +75,7 @@ def test_a_table_ranks_heads_however_close_their_scores_are(tmp_path: Path) -> N
     assert heads(Ranking.of_table(again, MODEL, SHAPE), "top-heads:2") == [(0, 1), (0, 2)]
 
 
-def test_equal_scores_of_a_table_stand_in_the_order_of_heads(tmp_path: Path) -> None:
+def test_equal_table_scores_keep_head_order(tmp_path: Path) -> None:
     ranking = Ranking.of_table(table(tmp_path, "layer,head,score\n1,1,2\n0,2,2\n1,0,2\n0,0,1\n"), MODEL, SHAPE)
     assert heads(ranking, "top-heads:1") == [(0, 2)]
     assert heads(ranking, "bottom-heads:2") == [(0, 0), (1, 1)]
@@ -84,7 +84,7 @@ def test_equal_scores_of_a_table_stand_in_the_order_of_heads(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("name", "text", "told"),
     [
-        ("mine.txt", "layer,head,score\n", "no table that can be read; give a file .csv or .parquet"),
+        ("mine.txt", "layer,head,score\n", "not a table that can be read; give a .csv or .parquet file"),
         ("mine.parquet", "layer,head,score\n", "cannot be read as a table"),
         ("mine.csv", "", "cannot be read as a table"),
         ("mine.csv", "layer,head,mean\n0,0,1\n", "columns layer, head, mean; a ranking needs layer, head, score"),
@@ -96,12 +96,12 @@ def test_equal_scores_of_a_table_stand_in_the_order_of_heads(tmp_path: Path) -> 
         ("mine.csv", "layer,head,score\n0,1,1\n1,1,2\n0,1,3\n", "has layer 0, head 1 twice"),
     ],
 )
-def test_what_is_no_ranking_is_refused(tmp_path: Path, name: str, text: str, told: str) -> None:
+def test_invalid_rankings_are_refused(tmp_path: Path, name: str, text: str, told: str) -> None:
     with pytest.raises(RecipeError) as caught:
         Ranking.of_table(table(tmp_path, text, name), MODEL, SHAPE)
     assert told in str(caught.value)
 
 
-def test_heads_of_a_model_are_counted_by_its_text_decoder() -> None:
+def test_shape_is_that_of_the_text_decoder() -> None:
     assert shape_of(tiny("llava").model.config) == (LAYERS, HEADS)
     assert Head(LAYERS - 1, HEADS - 1) == (3, 3)

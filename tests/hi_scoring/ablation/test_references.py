@@ -1,4 +1,4 @@
-"""Outputs of heads on the data as it is: their means by hand, and which samples they are taken from."""
+"""Head outputs on unchanged data: their means by hand, and which samples they are taken from."""
 
 from collections import Counter
 
@@ -25,7 +25,7 @@ def references_of(family: TinyFamily, examples: Examples) -> References:
 
 @pytest.mark.numeric
 @pytest.mark.parametrize("name", family_params("llava", "paligemma2", "gemma3", "qwen2_vl"))
-def test_means_are_over_every_token_of_every_example_those_of_images_apart(name: str) -> None:
+def test_means_cover_all_tokens_with_images_apart(name: str) -> None:
     family = tiny(name)
     examples = examples_of(family, tasks=("caption", "vqa"))
     dialogue = Dialogue(family.processor, family.model.config)
@@ -54,7 +54,7 @@ def test_means_are_computed_once() -> None:
     assert done == [4]
 
 
-def test_means_are_those_of_each_example_once_when_memory_runs_out() -> None:
+def test_means_count_examples_once_after_out_of_memory() -> None:
     family = tiny("llava")
     examples = examples_of(family)
     expected = references_of(family, examples).means(4)
@@ -70,14 +70,14 @@ def test_means_are_those_of_each_example_once_when_memory_runs_out() -> None:
         assert (found - expected).abs().max() < TOLERANCE
         most = 0
         with pytest.raises(
-            ModelError, match=r"not enough memory for sample-2 alone, asked 'what .'; .* another device"
+            ModelError, match=r"not enough memory for sample-2 alone, prompt 'what .'; .* another device"
         ):
             references_of(family, examples).means(1)
     finally:
         handle.remove()
 
 
-def test_slots_of_image_tokens_are_those_of_prompts_alone() -> None:
+def test_image_slots_are_those_of_prompts_only() -> None:
     family = tiny("llava")
     examples = examples_of(family)
     found = references_of(family, examples).image_slots((2, 1))
@@ -91,7 +91,7 @@ def test_slots_of_image_tokens_are_those_of_prompts_alone() -> None:
     assert found.sum(1).tolist() == [36, 36]
 
 
-def test_donors_are_of_other_images_and_of_the_same_task_each_equally_likely() -> None:
+def test_donors_share_the_task_but_not_the_image() -> None:
     rows = [asked_row(0, *QUESTIONS), asked_row(1), asked_row(2), asked_row(3, *QUESTIONS[:2])]
     examples = examples_of(tiny("llava"), *rows, tasks=("caption", "vqa"))
     drawn: Counter[int] = Counter()
@@ -108,7 +108,7 @@ def test_donors_are_of_other_images_and_of_the_same_task_each_equally_likely() -
     assert donors_of(examples, 3) == donors_of(examples, 3)
 
 
-def test_no_donor_is_another_row_of_the_same_image() -> None:
+def test_rows_of_one_image_are_never_donors() -> None:
     rows = [asked_row(number) for number in range(5)]
     examples = with_images(examples_of(tiny("llava"), *rows), ["a", "b", "a", "a", None])
     drawn = [donors_of(examples, seed) for seed in range(100)]
@@ -116,9 +116,9 @@ def test_no_donor_is_another_row_of_the_same_image() -> None:
         assert {donors[place] for donors in drawn} == possible
 
 
-def test_donors_of_one_image_alone_are_refused() -> None:
+def test_donors_need_two_images() -> None:
     alone = examples_of(tiny("llava"), asked_row(0, *QUESTIONS))
     twice = with_images(examples_of(tiny("llava"), asked_row(0), asked_row(1)), ["a", "a"])
     for examples in (alone, twice):
-        with pytest.raises(SourceError, match=r"one image alone for vqa.*leave out the mode resample"):
+        with pytest.raises(SourceError, match=r"only one image for vqa.*leave out the mode resample"):
             donors_of(examples, 0)

@@ -1,4 +1,4 @@
-"""Dose curves and contrasts, their numbers by hand, and the verdicts that follow, which chance alone seldom gives."""
+"""Dose curves and contrasts by hand, and the verdicts that follow, which rarely arise by chance."""
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ N = 40
 
 
 def measured(accuracy: float, seed: int = 0) -> Measured:
-    """Forty samples of two questions each, the first of which are answered right, some by chance; half are captions."""
+    """Forty samples of two questions each; the first ones are answered right, some by chance; half have captions."""
     right = np.zeros(N)
     right[: round(accuracy * N)] = 2
     named = np.random.default_rng(seed).integers(0, 2, N).astype(float)
@@ -59,7 +59,7 @@ def effects() -> Effects:
     return Effects(UNABLATED, TRIALS, MEASURED, SHAPE)
 
 
-def test_curves_have_the_figures_and_shifts_of_every_condition(effects: Effects) -> None:
+def test_curves_have_every_conditions_figures_and_shifts(effects: Effects) -> None:
     curves = effects.curves()
     assert len(curves) == 2 * (3 + 2) * 3
     rows = curves[curves["metric"] == "accuracy"].set_index(["heads", "rule", "draw"])[["unablated", "figure", "shift"]]
@@ -81,7 +81,7 @@ def test_curves_have_the_figures_and_shifts_of_every_condition(effects: Effects)
         assert found[place] == pytest.approx([0.8, accuracy, accuracy - 0.8])
 
 
-def test_curves_say_what_rows_are_of(effects: Effects) -> None:
+def test_curve_rows_are_labelled(effects: Effects) -> None:
     curves = effects.curves().query("metric == 'accuracy' and heads == 2")
     assert (curves["share"] == 2 / 8).all()
     assert (curves["n"] == N).all()
@@ -105,14 +105,14 @@ def test_intervals_are_those_of_shifts(effects: Effects) -> None:
         )
 
 
-def test_types_of_questions_have_curves_and_are_not_tested(effects: Effects) -> None:
+def test_question_types_have_curves_but_no_tests(effects: Effects) -> None:
     curves = effects.curves().query("draw.isna()").set_index(["metric", "heads", "rule"])["figure"]
     assert set(curves.index.get_level_values("metric")) == {"hallucination", "accuracy", "accuracy:colour"}
     assert curves["accuracy:colour"].to_dict() == curves["accuracy"].to_dict()
     assert set(effects.contrasts()["metric"]) == {"hallucination", "accuracy"}
 
 
-def test_contrasts_are_of_top_and_random_sets_corrected_for_all_of_a_ranking_and_metric(effects: Effects) -> None:
+def test_contrasts_are_corrected_per_ranking_and_metric(effects: Effects) -> None:
     table = effects.contrasts()
     assert list(zip(table["heads"], table["metric"], strict=True)) == [
         (1, "hallucination"),
@@ -133,7 +133,7 @@ def test_contrasts_are_of_top_and_random_sets_corrected_for_all_of_a_ranking_and
     assert found["worse"] == (expected.value > 0)
     sets = [p_as_drawn(-0.55, [-0.1, 0.1]), p_as_drawn(-0.8, [-0.3, -0.1])]
     assert accuracy["p_sets"].tolist() == pytest.approx(sets)
-    # Two random sets say little of their spread, so here that decides.
+    # Two random sets determine their spread poorly, so here it decides.
     assert (accuracy["p"] < accuracy["p_sets"]).all()
     assert (accuracy["p"] < 0.002).all()
     assert accuracy["p_holm"].tolist() == holm(np.array(accuracy["p_sets"])).tolist()
@@ -144,8 +144,8 @@ def test_contrasts_are_of_top_and_random_sets_corrected_for_all_of_a_ranking_and
 @pytest.mark.parametrize(
     ("accuracies", "decides"), [((0.7, 0.8, 0.75, 0.75, 0.75), "p"), ((0.0, 0.8, 0.3, 0.5, 0.7), "p_sets")]
 )
-def test_a_contrast_must_be_beyond_noise_and_beyond_random_sets(accuracies: tuple[float, ...], decides: str) -> None:
-    """Random sets may all be alike, and the difference from them noise; or they may be as far apart as it is."""
+def test_contrast_must_exceed_noise_and_random_sets(accuracies: tuple[float, ...], decides: str) -> None:
+    """Random sets may all agree while the difference is noise, or may vary as much as the difference."""
     trials = [*TRIALS[:4], trial("random", 2, (0, 3))]
     found = {one.condition.name: measured(figure) for one, figure in zip(trials, accuracies, strict=True)}
     table = Effects(UNABLATED, trials, found, SHAPE).contrasts().set_index("metric")
@@ -154,7 +154,7 @@ def test_a_contrast_must_be_beyond_noise_and_beyond_random_sets(accuracies: tupl
     assert row[other] < LEVEL < row[decides] == row["p_holm"]
 
 
-def test_one_random_set_alone_tests_nothing() -> None:
+def test_one_random_set_tests_nothing() -> None:
     table = Effects(UNABLATED, TRIALS[:3], MEASURED, SHAPE).contrasts()
     assert table["p"].notna().all()
     assert table[["p_sets", "p_holm"]].isna().all(axis=None)
@@ -162,7 +162,7 @@ def test_one_random_set_alone_tests_nothing() -> None:
     assert (verdict.answer, verdict.tested) == ("cannot be told", 0)
 
 
-def test_rankings_are_corrected_apart_and_common_conditions_have_the_same_shifts() -> None:
+def test_rankings_are_corrected_separately() -> None:
     others = [trial(one.rule, one.draw, *one.condition.heads, ranking="ram:last") for one in TRIALS]
     both = Effects(UNABLATED, [*TRIALS, *others], MEASURED, SHAPE)
     alone = Effects(UNABLATED, TRIALS, MEASURED, SHAPE)
@@ -173,8 +173,8 @@ def test_rankings_are_corrected_apart_and_common_conditions_have_the_same_shifts
             pd.testing.assert_frame_equal(part, expected.drop(columns="ranking"))
 
 
-def test_as_many_draws_are_made_as_the_number_of_tests_needs() -> None:
-    """Of 130 tests, 2,000 draws would show less: the lowest p-value is 2 / 2,001, corrected 0.13."""
+def test_draws_grow_with_the_number_of_tests() -> None:
+    """For 130 tests, 2,000 draws are too few: the lowest p-value is 2 / 2,001, corrected 0.13."""
     trials, found = [], {}
     for size in range(1, 131):
         heads = [[(layer, head) for head in range(size)] for layer in range(4)]
@@ -200,7 +200,7 @@ def test_as_many_draws_are_made_as_the_number_of_tests_needs() -> None:
         (0, 0, "cannot be told"),
     ],
 )
-def test_verdicts_count_the_sure_contrasts(worse: int, better: int, answer: str) -> None:
+def test_verdicts_count_significant_contrasts(worse: int, better: int, answer: str) -> None:
     rows = [{"worse": True, "p_holm": 0.01}] * worse + [{"worse": False, "p_holm": 0.01}] * better
     rows += [{"worse": True, "p_holm": 0.2}, {"worse": False, "p_holm": 0.9}, {"worse": True, "p_holm": np.nan}]
     table = pd.DataFrame(rows).assign(ranking="hi:last", metric="accuracy")
@@ -215,7 +215,7 @@ def test_verdicts_count_the_sure_contrasts(worse: int, better: int, answer: str)
         (("accuracy", "hallucination"), "hallucination"),
     ],
 )
-def test_a_ranking_is_judged_by_one_metric_whatever_others_say(metrics: tuple[str, ...], judging: str) -> None:
+def test_ranking_is_judged_by_one_metric(metrics: tuple[str, ...], judging: str) -> None:
     table = pd.DataFrame(
         [{"metric": name, "p_holm": 0.2 if name == judging else 0.001, "worse": True} for name in metrics]
     ).assign(ranking="hi:last")
@@ -224,7 +224,7 @@ def test_a_ranking_is_judged_by_one_metric_whatever_others_say(metrics: tuple[st
 
 
 def judged(seed: int, *, by_dice: bool) -> str:
-    """The verdict on a ranking of 48 heads whose outputs are each worth something else to the right answer."""
+    """The verdict on a ranking of 48 heads that contribute differently to the right answer."""
     random = np.random.default_rng((seed, 7))
     worth, before = random.exponential(0.02, (6, 8)), random.uniform(0.5, 0.9, N)
 
@@ -243,8 +243,8 @@ def judged(seed: int, *, by_dice: bool) -> str:
 
 
 @pytest.mark.slow
-def test_a_ranking_by_dice_is_seldom_told_from_chance_and_a_true_one_is() -> None:
-    """Against the mean of random sets alone, more than half of the rankings by dice would be."""
+def test_random_ranking_rarely_passes_and_true_one_does() -> None:
+    """Compared only with the mean of random sets, more than half of the random rankings would get a verdict."""
     by_dice = [judged(seed, by_dice=True) for seed in range(120)]
     assert by_dice.count("cannot be told") >= 0.92 * len(by_dice)
     assert [judged(seed, by_dice=False) for seed in range(10)].count("holds") >= 8

@@ -1,4 +1,4 @@
-"""Tables in the terminal: what stands in them, and that they fit."""
+"""Tables in the terminal: their contents and widths."""
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ METRICS = ("cider", "key_recall", "hallucination", "accuracy", "answer_probabili
 
 @pytest.fixture(scope="module")
 def shown() -> list[str]:
-    """Tables as a terminal of 80 columns shows them; the shifts are -heads / 1000, half of it or so, and none."""
+    """Tables in a terminal of 80 columns; the shifts are -heads / 1000, about half of it, and none."""
     places = [
         {"ranking": ranking, "mode": "resample", "heads": heads, "metric": metric}
         for ranking in ("image_mass:response", "hi:phrase")
@@ -41,14 +41,14 @@ def shown() -> list[str]:
     return [line.rstrip() for line in capture.get().splitlines()]
 
 
-def test_tables_fit_and_say_what_they_are_of(shown: list[str]) -> None:
+def test_tables_fit_and_are_labelled(shown: list[str]) -> None:
     assert max(map(len, shown)) <= 80
     assert "resample ablation of heads by image_mass:response" in shown
     [counts, *_] = [line.split() for line in shown if "heads" in line and "11" in line]
     assert counts == ["metric", "heads", "11", "21", "52", "103", "1,205"]
 
 
-def test_curves_are_of_all_draws_together_and_mark_where_top_differs_from_random(shown: list[str]) -> None:
+def test_curves_pool_draws_and_mark_significant_doses(shown: list[str]) -> None:
     start = shown.index("resample ablation of heads by hi:phrase")
     part = [line for line in shown[start:] if line]
     [top] = [line.split("top ")[1].split() for line in part if "CIDEr" in line]
@@ -61,14 +61,14 @@ def test_curves_are_of_all_draws_together_and_mark_where_top_differs_from_random
     assert not any("Captions that name" in line for line in shown)
 
 
-def test_curves_tell_how_many_random_sets_differ_and_how_much_of_the_top_they_hold(shown: list[str]) -> None:
-    [sets, _] = [line.split("random ")[1].split() for line in shown if "sets that differ, of 12 " in line]
+def test_curves_count_distinct_sets_and_shared_top_heads(shown: list[str]) -> None:
+    [sets, _] = [line.split("random ")[1].split() for line in shown if "distinct sets of 12 " in line]
     assert sets == ["3", "12", "12", "12", "12"]
-    [shared, _] = [line.split("random ")[1].split() for line in shown if "heads that are top, too " in line]
+    [shared, _] = [line.split("random ")[1].split() for line in shown if "heads also in top " in line]
     assert shared == ["1.4", "2.6", "6.5", "12.9", "150.6"]
 
 
-def test_verdicts_end_the_report_with_the_metric_that_they_are_judged_by(shown: list[str]) -> None:
+def test_report_ends_with_verdicts_and_their_metric(shown: list[str]) -> None:
     *_, first, second, caption = [line for line in shown if line]
     assert first.split() == ["image_mass:response", "cannot", "be", "told", "0", "0", "5"]
     assert second.split() == ["hi:phrase", "holds", "3", "0", "5"]

@@ -16,7 +16,7 @@ from tests.hi_scoring.tiny_models import TinyFamily, family_params, tiny
 
 @contextmanager
 def counted(family: TinyFamily) -> Iterator[list[int]]:
-    """Count the calls of the method that the tower is reached by."""
+    """Count the calls of the method that runs the tower."""
     kind, runs = type(family.model.base_model), [0]
     method = kind.get_image_features
 
@@ -37,7 +37,7 @@ def logits(family: TinyFamily, texts: tuple[str, ...]) -> Tensor:
 
 
 @pytest.mark.parametrize("name", family_params())
-def test_a_batch_is_seen_once_and_says_the_same(name: str) -> None:
+def test_batch_is_seen_once_with_equal_logits(name: str) -> None:
     family = tiny(name)
     expected = logits(family, (LONG, SHORT))
     images = SeenImages(family.model)
@@ -53,9 +53,9 @@ def test_a_batch_is_seen_once_and_says_the_same(name: str) -> None:
         assert runs == [3]
 
 
-def test_what_does_not_fit_is_computed_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_features_that_do_not_fit_are_recomputed(monkeypatch: pytest.MonkeyPatch) -> None:
     family = tiny("llava")
-    # Features of one image: 36 tokens of 64 numbers.
+    # Features of one image: 36 tokens of width 64.
     monkeypatch.setattr(vision, "_LIMIT", 36 * 64 * 4)
     images = SeenImages(family.model)
     with torch.inference_mode(), counted(family) as runs:
@@ -66,7 +66,7 @@ def test_what_does_not_fit_is_computed_anew(monkeypatch: pytest.MonkeyPatch) -> 
         assert runs == [2 + 1 + 2]
 
 
-def test_nothing_is_left_on_the_model_also_when_the_body_raises() -> None:
+def test_nothing_is_left_when_the_body_raises() -> None:
     model = tiny("llava").model
     before = dict(vars(model.base_model))
 
@@ -80,7 +80,7 @@ def test_nothing_is_left_on_the_model_also_when_the_body_raises() -> None:
     assert vars(model.base_model) == before
 
 
-def test_features_give_way_once_and_for_all_where_memory_runs_out() -> None:
+def test_out_of_memory_frees_features_for_good() -> None:
     family = tiny("llava")
     images, calls = SeenImages(family.model), list[tuple[int, ...]]()
 
@@ -104,7 +104,7 @@ def test_features_give_way_once_and_for_all_where_memory_runs_out() -> None:
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("out"), RuntimeError("a bug"), ZeroDivisionError()])
-def test_errors_that_features_do_not_mend_are_raised(error: Exception) -> None:
+def test_errors_unrelated_to_memory_are_raised(error: Exception) -> None:
     family = tiny("llava")
     images, calls = SeenImages(family.model), list[None]()
 

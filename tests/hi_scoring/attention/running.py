@@ -1,4 +1,4 @@
-"""Batches for tiny models, and what their attention is by transformers' own eager code."""
+"""Batches for tiny models, and their attention by transformers' eager code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NEW_TOKENS = 9
 
 
 def batch_of(family: TinyFamily, *texts: str) -> dict[str, Any]:
-    """A left-padded batch, an image and a text each."""
+    """A left-padded batch with one image and one text per row."""
     pixels = np.random.default_rng(0).integers(0, 256, (len(texts), 60, 84, 3), dtype=np.uint8)
     content = [[{"type": "image"}, {"type": "text", "text": text}] for text in texts]
     if family.processor.chat_template is None:
@@ -51,7 +51,7 @@ def implementation(model: Any, name: str) -> Iterator[None]:
 
 
 def eager(family: TinyFamily, inputs: dict[str, Any]) -> Any:
-    """The model's output with all attention in it."""
+    """The model's output with all attention."""
     with implementation(family.model, "eager"), torch.no_grad():
         return family.model(**inputs, output_attentions=True)
 
@@ -65,14 +65,14 @@ def generate(family: TinyFamily, inputs: dict[str, Any], **options: Any) -> Any:
         do_sample=False,
         return_dict_in_generate=True,
         output_logits=True,
-        # Random weights would, and then the model looks for its image.
+        # Random weights would generate image tokens, and then the model would look for the image.
         suppress_tokens=[family.model.config.image_token_id],
         **options,
     )
 
 
 class AllRows(Reader):
-    """Keeps every row of every call, by layer; that is what real readers must not do."""
+    """Keeps every row of every call by layer, which real readers must not do."""
 
     def __init__(self) -> None:
         self.calls: dict[int, list[Tensor]] = {}
@@ -90,7 +90,7 @@ class AllRows(Reader):
         self._parts = []
 
     def steps(self) -> list[list[Tensor]]:
-        """Forward passes, and in each the layers in order."""
+        """Forward passes, each with its layers in order."""
         return [list(step) for step in zip(*(self.calls[layer] for layer in sorted(self.calls)), strict=True)]
 
 
@@ -109,7 +109,7 @@ def longer(inputs: Mapping[str, Any], sequences: Tensor, name: str) -> dict[str,
     """The inputs of one forward pass over prompt and generated tokens, the last of these left out."""
     grown = {**inputs, "input_ids": sequences[:, :-1]}
     added = grown["input_ids"].shape[1] - inputs["input_ids"].shape[1]
-    # PaliGemma's type 1 is what comes after its bidirectional prefix.
+    # PaliGemma's type 1 marks tokens after its bidirectional prefix.
     values = {"attention_mask": 1, "token_type_ids": int(name.startswith("paligemma")), "mm_token_type_ids": 0}
     for key, value in values.items():
         if key in inputs:
@@ -118,7 +118,7 @@ def longer(inputs: Mapping[str, Any], sequences: Tensor, name: str) -> dict[str,
 
 
 def calmer(name: str) -> TinyFamily:
-    """With attention less peaky: else the rounding of steps with and without a cache can grow to 4e-4."""
+    """The family with flatter attention: otherwise rounding with and without a cache can differ by 4e-4."""
     return _calmer(name, torch.get_default_dtype())
 
 

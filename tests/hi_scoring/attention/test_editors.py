@@ -1,4 +1,4 @@
-"""Edited attention beside slow code that knows nothing of ours: full masks, loops over heads, eager, no cache."""
+"""Edited attention compared with independent slow code: full masks, loops over heads, eager, no cache."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -34,13 +34,13 @@ pytestmark = [pytest.mark.numeric, pytest.mark.usefixtures("in_float64"), pytest
 
 @dataclass(frozen=True)
 class Edit:
-    """Which edges are blocked, and which heads put out nothing.
+    """Blocked edges, and heads with zero output.
 
     Args:
-        sources: keys, shape (B, N), bool; N counts all slots that will ever be.
+        sources: keys, shape (B, N), bool; N counts all slots, including those of generated tokens.
         targets: queries, the same.
-        layers: where edges are blocked.
-        heads: of these alone.
+        layers: layers in which edges are blocked.
+        heads: heads in which edges are blocked.
         zeroed: heads without output in those layers.
 
     """
@@ -61,7 +61,7 @@ class Blocking(Editor):
             return None
         targets = self._edit.targets[:, call.query_positions]
         rows = torch.arange(targets.shape[1]).expand(len(targets), -1)
-        # Last first: the order is the editor's own.
+        # Last first: editors may choose any order.
         return rows.where(targets, -1).flip(1)
 
     def edit(self, call: AttentionCall, rows: Tensor, visible: Tensor) -> Tensor:
@@ -121,7 +121,7 @@ def slowly(family: TinyFamily, edit: Edit) -> Iterator[None]:
 
 
 def edges(family: TinyFamily, inputs: Mapping[str, Any], **options: Any) -> Edit:
-    """Block all image tokens but two from the tokens after them, those that will be generated too."""
+    """Block all image tokens except two from all later tokens, including generated ones."""
     image = inputs["input_ids"] == family.model.config.image_token_id
     sources = image & (image.cumsum(1) > 2)
     targets = ~image & (image.cumsum(1) > 0)
@@ -143,7 +143,7 @@ EDITS = {
 
 @pytest.mark.parametrize("options", EDITS.values(), ids=EDITS)
 @pytest.mark.parametrize("name", family_params())
-def test_edited_forward_pass_of_a_padded_batch_equals_slow_code_and_readers_see_the_edits(name, options):
+def test_edited_padded_pass_equals_slow_code(name, options):
     family = tiny(name)
     inputs = batch_of(family, LONG, SHORT)
     edit = edges(family, inputs, **options)
@@ -162,7 +162,7 @@ def test_edited_forward_pass_of_a_padded_batch_equals_slow_code_and_readers_see_
 
 @pytest.mark.parametrize("name", family_params())
 def test_edited_float32_pass_is_as_exact_as_slow_code(name):
-    """What rounding may do is what it does to the slow code, on the processor that runs both."""
+    """The tolerance is the rounding error of the slow code on the same processor."""
 
     def logits_and_attention(edited: bool) -> tuple[Tensor, list[Tensor]]:
         family, reader = tiny(name), AllRows()
@@ -193,7 +193,7 @@ def test_edited_float32_pass_is_as_exact_as_slow_code(name):
     ids=["single, both", "padded, edges", "padded, heads"],
 )
 @pytest.mark.parametrize("name", family_params())
-def test_edited_generation_with_cache_equals_slow_code_without(name, texts, options):
+def test_edited_cached_generation_equals_slow_code(name, texts, options):
     family = calmer(name)
     inputs = batch_of(family, *texts)
     edit = edges(family, inputs, **options)
@@ -219,7 +219,7 @@ def test_two_editors_act_one_after_the_other():
 
 
 @pytest.mark.parametrize("name", family_params("llava", "paligemma2"))
-def test_row_whose_every_key_is_blocked_is_refused(name):
+def test_row_without_any_key_is_refused(name):
     family = tiny(name)
     inputs = batch_of(family, LONG, SHORT)
     every = torch.ones_like(inputs["input_ids"], dtype=torch.bool)
@@ -235,7 +235,7 @@ def test_row_whose_every_key_is_blocked_is_refused(name):
         family.model(**inputs)
 
 
-def test_padding_rows_that_see_nothing_anyway_are_not_refused():
+def test_padding_rows_without_keys_are_accepted():
     family = tiny("llava")
     inputs = batch_of(family, LONG, SHORT)
     first = torch.zeros_like(inputs["input_ids"], dtype=torch.bool)
@@ -260,7 +260,7 @@ def test_edit_of_another_shape_is_refused():
         family.model(**inputs)
 
 
-def test_gradients_through_edited_rows_equal_those_of_slow_code():
+def test_gradients_of_edited_rows_equal_slow_code():
     family = tiny("llava")
     inputs = batch_of(family, LONG)
     weight = family.model.get_decoder().layers[0].self_attn.v_proj.weight

@@ -1,4 +1,4 @@
-"""What is put on a model, and that it is taken off again; models and caches that are refused."""
+"""Instrumentation is removed completely; unsupported models and caches are refused."""
 
 import copy
 import threading
@@ -28,7 +28,7 @@ from tests.hi_scoring.tiny_parts import TEXT, TinyFamily
 
 
 def traces(model: Any) -> tuple[Any, ...]:
-    """All that instrumenting could leave behind."""
+    """Everything that instrumenting could leave behind."""
     hooks = [
         (len(module._forward_hooks), len(module._forward_pre_hooks), len(module._forward_hooks_always_called))
         for module in model.modules()
@@ -49,7 +49,7 @@ def run(model: Any) -> Any:
 
 @pytest.fixture
 def family() -> TinyFamily:
-    """One that has run before: transformers leaves hooks of its own on a model then."""
+    """A model that has run before, since transformers leaves hooks on the first run."""
     llava = tiny("llava")
     with torch.no_grad():
         llava.model(**batch_of(llava, SHORT))
@@ -72,7 +72,7 @@ def test_nothing_stays_when_the_body_raises(family):
     assert traces(family.model) == before
 
 
-def test_nothing_stays_when_a_reader_raises_amid_a_forward_pass():
+def test_nothing_stays_when_a_reader_raises():
     class Broken(AllRows):
         def read(self, call: AttentionCall, rows: torch.Tensor, probabilities: torch.Tensor) -> None:
             raise ZeroDivisionError
@@ -88,7 +88,7 @@ def test_nothing_stays_when_a_reader_raises_amid_a_forward_pass():
     assert len(reader.steps()) == 1
 
 
-def test_the_former_implementation_comes_back_and_other_towers_keep_theirs():
+def test_original_implementation_is_restored():
     family = tiny("llava")
     with implementation(family.model, "eager"):
         with instrumented(family.model):
@@ -96,16 +96,16 @@ def test_the_former_implementation_comes_back_and_other_towers_keep_theirs():
         assert family.model.config.text_config._attn_implementation == "eager"
 
 
-def test_nested_use_on_one_model_is_refused_and_leaves_the_outer_one_working():
+def test_nested_use_is_refused_and_outer_one_works():
     model, reader = llama(), AllRows()
     with instrumented(model, readers=[reader]):
-        with pytest.raises(ModelError, match="instrumented already"), instrumented(model):
+        with pytest.raises(ModelError, match="already instrumented"), instrumented(model):
             pass
         run(model)
     assert len(reader.steps()) == 1
 
 
-def test_two_models_at_once_each_give_their_own_rows():
+def test_two_models_at_once_give_separate_rows():
     first, second = llama(), llama(num_hidden_layers=2)
     readers = AllRows(), AllRows()
     with instrumented(first, readers=[readers[0]]), instrumented(second, readers=[readers[1]]):
@@ -114,7 +114,7 @@ def test_two_models_at_once_each_give_their_own_rows():
     assert [len(reader.calls) for reader in readers] == [4, 2]
 
 
-def test_another_thread_is_refused_rather_than_read_by_nobody():
+def test_another_thread_is_refused():
     model, errors = llama(), []
 
     def elsewhere() -> None:
@@ -146,7 +146,7 @@ def test_model_without_the_attention_interface_is_refused():
 
 
 class OwnMixing(nn.Module):
-    """Stands where attention was, and asks nobody."""
+    """Replaces attention without calling any attention function."""
 
     def forward(self, hidden_states: torch.Tensor, **kwargs: Any) -> tuple[torch.Tensor, None]:
         return hidden_states.cumsum(1), None
@@ -201,7 +201,7 @@ def gradient_checkpointing() -> None:
         (gradient_checkpointing, "outside its decoder's forward pass"),
     ],
 )
-def test_attention_of_another_kind_is_refused_rather_than_misread(attempt, message):
+def test_unsupported_attention_is_refused(attempt, message):
     with pytest.raises(ModelError, match=message):
         attempt()
 
@@ -212,7 +212,7 @@ def test_attention_dropout_is_refused():
         run(model)
 
 
-def test_reader_of_rows_that_are_not_there_is_refused():
+def test_reader_of_missing_rows_is_refused():
     class Beyond(AllRows):
         def rows(self, call: AttentionCall) -> torch.Tensor:
             return torch.tensor([[7]])
@@ -240,7 +240,7 @@ def test_inference_mode_reads_the_same():
 
 
 @pytest.mark.numeric
-def test_bfloat16_reads_float32_rows_that_sum_to_one_and_changes_no_logit():
+def test_bfloat16_gives_float32_rows_and_equal_logits():
     family, reader = tiny("llava"), AllRows()
     model = copy.deepcopy(family.model).to(torch.bfloat16)
     inputs = batch_of(family, LONG)
@@ -254,9 +254,9 @@ def test_bfloat16_reads_float32_rows_that_sum_to_one_and_changes_no_logit():
         assert torch.allclose(layer.sum(-1), torch.ones(()), atol=1e-6)
 
 
-def test_batches_that_are_halved_amid_a_forward_pass_give_every_row(family):
+def test_batches_halved_mid_pass_give_every_row(family):
     class Short(AllRows):
-        """Has no memory for two samples in the third layer."""
+        """Runs out of memory for two samples in the third layer."""
 
         def rows(self, call: AttentionCall) -> torch.Tensor:
             if call.layer == 2 and len(call.query) > 1:

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.numeric
 
 
 def sums(family, inputs, rows, weights, columns) -> list[Tensor]:
-    """Of each layer, from one forward pass."""
+    """The sums of each layer, from one forward pass."""
     got: dict[int, Tensor] = {}
 
     def sink(layer: int, values: Tensor) -> None:
@@ -28,7 +28,7 @@ def sums(family, inputs, rows, weights, columns) -> list[Tensor]:
 
 
 def chosen(length: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows, weights of two sums, and columns of two samples; -1 stands for none, in any place."""
+    """Rows, weights of two sums, and columns of two samples; -1 means none, in any position."""
     rows = torch.tensor([[length - 1, length - 4, length - 2], [length - 3, -1, length - 1]])
     weights = torch.tensor([[[0.5, 0.5, 0], [0, 0, 1]], [[1, 7, 0], [0.25, 7, 0.75]]])
     return rows, weights, torch.tensor([[5, 30, 2, -1], [-1, 12, length - 2, 20]])
@@ -55,7 +55,7 @@ def test_sums_are_those_of_eager_attention():
 
 
 @pytest.mark.usefixtures("in_float64")
-def test_rows_done_one_after_the_other_give_the_same_sums(monkeypatch):
+def test_rows_in_several_parts_give_equal_sums(monkeypatch):
     family = tiny("gemma3")
     inputs = batch_of(family, LONG, SHORT)
     given = chosen(inputs["input_ids"].shape[1])
@@ -67,11 +67,11 @@ def test_rows_done_one_after_the_other_give_the_same_sums(monkeypatch):
 
 @pytest.mark.usefixtures("in_float64")
 @pytest.mark.parametrize("name", ["llava", "gemma3", "paligemma2"])
-def test_parts_of_a_cached_generation_add_up_to_one_pass_over_all_of_it(name):
+def test_parts_of_cached_generation_add_up(name):
     family = tiny(name)
     inputs = batch_of(family, LONG, SHORT)
     start = inputs["input_ids"].shape[1]
-    # The last prompt row and those of all generated tokens but the last, which is never a query.
+    # The last prompt row and those of all generated tokens except the last, which is never a query.
     rows = torch.arange(start - 1, start + NEW_TOKENS - 1).expand(2, -1)
     weights = torch.full((2, 1, NEW_TOKENS), 1 / NEW_TOKENS)
     columns = torch.arange(start + 1).expand(2, -1)
@@ -96,7 +96,7 @@ def test_parts_of_a_cached_generation_add_up_to_one_pass_over_all_of_it(name):
         assert torch.allclose(added[layer], expected, rtol=0, atol=TOLERANCE)
 
 
-def test_no_row_in_the_call_asks_for_nothing():
+def test_call_without_chosen_rows_requests_nothing():
     family = tiny("llava")
     inputs = batch_of(family, SHORT)
     never = PositionReader(
@@ -158,11 +158,11 @@ def test_visible_keys_follow_each_kind_of_mask(mask, causal, expected):
 
 
 def test_additive_bias_is_refused():
-    with pytest.raises(ModelError, match="layer 0 was given an additive attention bias"):
+    with pytest.raises(ModelError, match="layer 0 received an additive attention bias"):
         call_with(torch.tensor([[[[0.0, -1.5, 0.0], [0.0, 0.0, 0.0]]]])).visible(torch.tensor([[0]]))
 
 
-def test_row_that_sees_nothing_is_zero_rather_than_undefined():
+def test_row_without_keys_is_zero():
     call = call_with(torch.zeros(1, 1, 2, 3, dtype=torch.bool))
     rows = torch.tensor([[0, -1]])
     assert call.probabilities(rows, call.visible(rows)).tolist() == [[[[0.0] * 3] * 2] * 2]

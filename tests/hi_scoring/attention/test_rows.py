@@ -1,4 +1,4 @@
-"""Rows that readers are given, beside transformers' eager attention."""
+"""Rows passed to readers, compared with transformers' eager attention."""
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.numeric, pytest.mark.usefixtures("in_float64"), pytest
 
 @pytest.mark.parametrize("texts", [(LONG,), (LONG, SHORT)], ids=["single", "padded"])
 @pytest.mark.parametrize("name", family_params())
-def test_every_row_is_eager_attention_and_logits_stay_as_they_are(name, texts):
+def test_rows_equal_eager_and_logits_stay(name, texts):
     family = tiny(name)
     inputs = batch_of(family, *texts)
     assert bool((inputs["attention_mask"] == 0).any()) == (len(texts) > 1)
@@ -37,7 +37,7 @@ def test_every_row_is_eager_attention_and_logits_stay_as_they_are(name, texts):
     [layers] = reader.steps()
     assert len(layers) == LAYERS
     assert largest_difference(layers, expected.attentions, inputs["attention_mask"]) < TOLERANCE
-    # Attention that is alike for all keys would be equal whatever the heads were.
+    # Uniform attention would be equal for any heads.
     assert max(layer.amax().item() for layer in layers) > 0.5
     real = inputs["attention_mask"].bool()
     if name == "paligemma2":
@@ -60,7 +60,7 @@ def test_readers_change_no_bit_of_float32_logits(name):
 
 @pytest.mark.parametrize("texts", [(LONG,), (LONG, SHORT)], ids=["single", "padded"])
 @pytest.mark.parametrize("name", family_params())
-def test_cached_generation_gives_the_same_tokens_and_each_step_s_eager_rows(name, texts):
+def test_cached_generation_gives_equal_tokens_and_rows(name, texts):
     family = tiny(name)
     inputs = batch_of(family, *texts)
     plain = generate(family, inputs)
@@ -78,7 +78,7 @@ def test_cached_generation_gives_the_same_tokens_and_each_step_s_eager_rows(name
         assert largest_difference(mine, theirs, attended) < TOLERANCE, step
 
 
-def test_sliding_layers_of_a_cached_generation_see_the_window_alone():
+def test_sliding_layers_see_only_the_window():
     family = tiny("gemma3")
     reader = AllRows()
     with instrumented(family.model, readers=[reader]):
@@ -86,7 +86,7 @@ def test_sliding_layers_of_a_cached_generation_see_the_window_alone():
     assert [step.shape[-1] for step in reader.calls[0][1:]] == [8] * (NEW_TOKENS - 1)
 
 
-def test_image_rows_of_gemma3_and_all_prompt_rows_of_paligemma_see_later_tokens():
+def test_bidirectional_rows_see_later_tokens():
     for name in ("gemma3", "paligemma"):
         family = tiny(name)
         reader = AllRows()

@@ -1,8 +1,8 @@
-"""Comparisons that are killed: forks one, ends it at its n-th touch of the file system, and goes on with it.
+"""Comparisons that are killed: forks one, kills it at its n-th file system access, and resumes it.
 
 Run as ``python -m tests.hi_scoring.comparison.killing FOLDER STRIDE``, stride 1 for every moment; prints how many were
-tried. Two more end in the middle of a checkpoint, and as by Ctrl-C. It is a process of its own because
-it forks, which no process with threads should do.
+tried. Two more are killed in the middle of a checkpoint, and by Ctrl-C. It is a separate process because it forks,
+which no process with threads should do.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.killing import end_at, forked
 
 @cache
 def bench() -> Bench:
-    """With dropout, and a validation by which another checkpoint than the last is kept; made once, before any fork."""
+    """A bench with dropout, whose validation keeps a checkpoint other than the last; made once, before any fork."""
     return bench_of(
         adapter=AdapterOptions(rank=2, dropout=0.2),
         training=small(steps=6, batch=2, patience=1),
@@ -40,7 +40,7 @@ def run(out: Path) -> object:
 
 
 def end_in_checkpoint(number: int) -> None:
-    """Kill this process when all of a checkpoint is there but its state, which comes last."""
+    """Kill this process when a checkpoint is complete except for its state, which is written last."""
     begun = 0
 
     def watch(event: str, arguments: tuple) -> None:
@@ -54,7 +54,7 @@ def end_in_checkpoint(number: int) -> None:
 
 
 def disturbed(folder: Path, before: Callable[[], object]) -> bool:
-    """Kill a run and go on with it; tell whether it was killed at all."""
+    """Kill a run and resume it; return whether it was killed at all."""
     expected, out = folder / "expected", folder / "out"
     shutil.rmtree(out, ignore_errors=True)
     status = forked(partial(run, out), before)
@@ -70,7 +70,7 @@ def disturbed(folder: Path, before: Callable[[], object]) -> bool:
 
 
 def main(folder: Path, stride: int) -> int:
-    """Kill at every ``stride``-th moment; give how many were tried."""
+    """Kill at every ``stride``-th moment; return how many were tried."""
     tried = 0
     while disturbed(folder, partial(end_at, 1 + stride // 2 + tried * stride, signal.SIGKILL, folder / "out")):
         tried += 1

@@ -1,4 +1,4 @@
-"""Comparisons in their folder: gone on with, added to, shared, refused; and what a cell leaves for others."""
+"""Comparisons in their folder: resumed, extended, sharded, refused; and the files of a cell."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ CELLS = ["random-heads-2-0--seed-0", "top-layers-1--seed-0", "untuned"]
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A comparison that nothing disturbed; nobody changes it."""
+    """An undisturbed comparison; read-only."""
     folder = tmp_path_factory.mktemp("comparisons") / "finished"
     compared(bench_of(), folder, SELECTIONS, [0])
     return folder
 
 
 class StoppedError(Exception):
-    """Nobody catches it."""
+    """An error that nothing catches."""
 
 
 def stopped_at(stage: str) -> Any:
-    """Stop a comparison when it tells of a stage."""
+    """Stop a comparison when it reports a stage."""
 
     def stop(told: str, done: int, total: int) -> None:
         if told == stage:
@@ -56,7 +56,7 @@ def stopped_at(stage: str) -> Any:
     return stop
 
 
-def test_cells_say_what_was_tuned_and_measured(finished: Path) -> None:
+def test_cells_describe_tuning_and_measurements(finished: Path) -> None:
     found = Comparison.load(finished)
     assert sorted(path.name for path in (finished / "cells").iterdir()) == CELLS
     assert list(found.groups) == ["random-heads:2", "top-layers:1"]
@@ -64,7 +64,7 @@ def test_cells_say_what_was_tuned_and_measured(finished: Path) -> None:
     parameters = sum(one.numel() for one in tiny("llava").model.parameters())
     assert {cell.parameters for cell in (heads, layers, found.untuned)} == {parameters}
     assert (found.untuned.trainable, found.untuned.modules, found.untuned.selection) == (0, (), None)
-    # Rank 2 of q, k, v and o of a layer, which have 448 inputs and outputs together.
+    # Rank 2 for q, k, v and o of a layer, which have 448 inputs and outputs together.
     assert (layers.trainable, len(layers.modules), layers.seed) == (2 * 448, 4, 0)
     assert layers.selection == {"name": "top-layers:1", "layers": [2], "heads": None}
     drawn = selector_of(TinySubject(), Ranking(head_scores(), "hi:response")).select("random-heads:2:0")
@@ -79,7 +79,7 @@ def test_cells_say_what_was_tuned_and_measured(finished: Path) -> None:
     assert list(found.untuned.measured["test"].sample_ids) == ["sample-20", "sample-21", "sample-22"]
 
 
-def test_the_untuned_cell_is_the_model_as_it_was(finished: Path) -> None:
+def test_untuned_cell_is_the_unchanged_model(finished: Path) -> None:
     bench = bench_of()
     expected = evaluate(fresh(), dialogue_of(), bench.tests["test"], None, bench.writing, batch=bench.batch).predictions
     written = pq.read_table(finished / "cells" / "untuned" / "predictions_test.parquet")
@@ -87,7 +87,7 @@ def test_the_untuned_cell_is_the_model_as_it_was(finished: Path) -> None:
 
 
 @pytest.mark.parametrize("cell", CELLS[:2])
-def test_an_adapter_is_plain_peft_and_says_what_its_cell_says(finished: Path, cell: str) -> None:
+def test_adapter_is_plain_peft_and_matches_its_cell(finished: Path, cell: str) -> None:
     folder, bench = finished / "cells" / cell, bench_of()
     loaded = PeftModel.from_pretrained(fresh(), str(folder / "adapter")).eval()
     base = fresh()
@@ -103,7 +103,7 @@ def test_an_adapter_is_plain_peft_and_says_what_its_cell_says(finished: Path, ce
 
 
 @pytest.mark.parametrize("cell", CELLS[:2])
-def test_what_is_published_names_no_path_of_this_machine(finished: Path, cell: str, tmp_path: Path) -> None:
+def test_published_files_name_no_local_path(finished: Path, cell: str, tmp_path: Path) -> None:
     adapter = finished / "cells" / cell / "adapter"
     assert sorted(path.name for path in adapter.iterdir()) == [
         "README.md",
@@ -127,20 +127,20 @@ def test_what_is_published_names_no_path_of_this_machine(finished: Path, cell: s
     assert card.startswith("---\nlibrary_name: peft\n")
 
 
-def test_nothing_is_left_that_only_an_unfinished_run_needs(finished: Path) -> None:
+def test_finished_run_leaves_no_temporary_files(finished: Path) -> None:
     assert not [path for path in finished.rglob("*") if "checkpoint" in path.name or path.name.endswith(".partial")]
 
 
 @pytest.mark.parametrize("stage", ["top-layers-1--seed-0: training", "random-heads-2-0--seed-0: forgetting"])
-def test_an_interrupted_comparison_ends_in_the_same_bytes(finished: Path, tmp_path: Path, stage: str) -> None:
+def test_interrupted_comparison_gives_equal_bytes(finished: Path, tmp_path: Path, stage: str) -> None:
     with pytest.raises(StoppedError):
         compared(bench_of(), tmp_path / "out", SELECTIONS, [0], on_progress=stopped_at(stage))
     compared(bench_of(), tmp_path / "out", SELECTIONS, [0])
     assert contents(tmp_path / "out") == contents(finished)
 
 
-def test_an_adapter_that_is_there_is_not_trained_again(tmp_path: Path) -> None:
-    """In mixed precision, which must not reach what is tested."""
+def test_existing_adapter_is_not_trained_again(tmp_path: Path) -> None:
+    """In mixed precision, which must not affect the test."""
     bench = bench_of(training=small(steps=2, mixed_precision="bf16"), adapter=AdapterOptions(dropout=0.3))
     compared(bench, tmp_path / "whole", ["all"], [0])
     with pytest.raises(StoppedError):
@@ -152,12 +152,12 @@ def test_an_adapter_that_is_there_is_not_trained_again(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("checkpoints"))
 
 
-def test_a_killed_comparison_ends_in_the_same_bytes(tmp_path: Path) -> None:
-    """At some moments of many; by hand, a stride of 1 tries all of them."""
+def test_killed_comparison_gives_equal_bytes(tmp_path: Path) -> None:
+    """Only some of many moments; run by hand with stride 1 to try all of them."""
     assert moments_tried("tests.hi_scoring.comparison.killing", tmp_path, 60) >= 1
 
 
-def test_added_seeds_and_selections_run_nothing_again(finished: Path, tmp_path: Path) -> None:
+def test_added_seeds_and_selections_rerun_nothing(finished: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     compared(bench_of(), out, ["top-layers:1"], [0])
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
@@ -173,7 +173,7 @@ def test_added_seeds_and_selections_run_nothing_again(finished: Path, tmp_path: 
     assert list(again.groups) == list(found.groups)
 
 
-def test_shards_together_are_one_process(finished: Path, tmp_path: Path) -> None:
+def test_shards_together_equal_one_process(finished: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert compared(bench_of(), out, SELECTIONS, [0], shard=(1, 2)) is None
     assert sorted(path.name for path in (out / "cells").iterdir()) == ["top-layers-1--seed-0"]
@@ -182,8 +182,8 @@ def test_shards_together_are_one_process(finished: Path, tmp_path: Path) -> None
     assert contents(out) == contents(finished)
 
 
-def test_shards_may_begin_together(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another one puts the same note in place while this one writes its own."""
+def test_shards_may_start_together(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process writes the same note while this one writes it."""
     note = RunFolder(tmp_path, "datasetkit compare", bench_of().description())
     from datasetkit.hi_scoring.runs import folder
 
@@ -224,14 +224,14 @@ def test_results_of_other_options_are_refused_and_stay(finished: Path, changed: 
     assert contents(finished) == before
 
 
-def test_processes_of_a_launcher_are_another_training(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each trains on batches of its own. The folder is refused before any process waits for others."""
+def test_launcher_processes_are_another_training(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each process trains on separate batches. The folder is refused before any process waits for others."""
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(OutputError, match="processes is null there, 2 here"):
         compared(bench_of(subject=UnusedSubject()), finished, SELECTIONS, [0])
 
 
-def test_overwriting_leaves_nothing_of_other_results(finished: Path, tmp_path: Path) -> None:
+def test_overwrite_removes_other_results(finished: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     compared(bench_of(training=small(steps=1)), out, ["all"], [3])
     compared(bench_of(), out, SELECTIONS, [0], overwrite=True)
@@ -241,7 +241,7 @@ def test_overwriting_leaves_nothing_of_other_results(finished: Path, tmp_path: P
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
 
 
-def test_folders_of_others_are_never_touched(tmp_path: Path) -> None:
+def test_foreign_folders_are_never_changed(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     for overwrite in (False, True):
         with pytest.raises(OutputError, match="holds files that `datasetkit compare` did not make"):
@@ -249,7 +249,7 @@ def test_folders_of_others_are_never_touched(tmp_path: Path) -> None:
     assert contents(tmp_path) == {"mine.txt": b"mine"}
 
 
-def test_a_draw_for_another_row_of_the_table_is_refused(finished: Path) -> None:
+def test_draw_for_another_table_row_is_refused(finished: Path) -> None:
     before = contents(finished)
     with pytest.raises(OutputError, match="was run for random-heads:2, not for random-heads:2:0; select that, or give"):
         compared(bench_of(subject=UnusedSubject()), finished, ["random-heads:2:0"], [0])
@@ -261,11 +261,11 @@ def test_a_draw_for_another_row_of_the_table_is_refused(finished: Path) -> None:
     [
         ({"adapter": AdapterOptions(method="LORAX")}, "all", RecipeError, "is called LORAX"),
         ({"adapter": AdapterOptions(method="IA3")}, "top-heads:1", RecipeError, "IA3 cannot be confined to heads"),
-        ({"training": small(mixed_precision="fp16")}, "all", RecipeError, "a CPU does not train in it"),
+        ({"training": small(mixed_precision="fp16")}, "all", RecipeError, "does not work on a CPU"),
         ({"subject": UnusedSubject(device="tpu9")}, "all", ModelError, "device 'tpu9' cannot be used"),
     ],
 )
-def test_what_cannot_be_run_is_refused_before_a_folder_is_made(
+def test_impossible_runs_are_refused_before_a_folder(
     tmp_path: Path, changed: dict[str, Any], selection: str, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
@@ -279,11 +279,11 @@ def test_scores_of_another_model_are_refused() -> None:
         other = HeadScores(
             scores.values, chances={}, record_ids=["a", "b", "c"], options=scores.options, model=identity, dataset={}
         )
-        with pytest.raises(RecipeError, match=r"the scores are of .*, the model is llava \(a\); score this one"):
+        with pytest.raises(RecipeError, match=r"the scores belong to .*, the model is llava \(a\); score this one"):
             selector_of(TinySubject(), Ranking(other, "hi:response"))
 
 
-def test_an_unfinished_or_damaged_comparison_is_told_of(finished: Path, tmp_path: Path) -> None:
+def test_unfinished_or_damaged_comparison_is_reported(finished: Path, tmp_path: Path) -> None:
     with pytest.raises(BuiltFolderError, match="holds no finished comparison; run it to its end"):
         Comparison.load(tmp_path)
     compared(bench_of(), tmp_path / "out", ["top-layers:1"], [0])
@@ -298,7 +298,7 @@ def test_an_unfinished_or_damaged_comparison_is_told_of(finished: Path, tmp_path
         Comparison.load(tmp_path / "out")
 
 
-def test_an_adapter_is_in_place_whole_or_not_at_all(finished: Path, tmp_path: Path, monkeypatch: Any) -> None:
+def test_adapter_is_written_atomically(finished: Path, tmp_path: Path, monkeypatch: Any) -> None:
     def full(*_: Any) -> str:
         raise OSError(28, "No space left on device")
 

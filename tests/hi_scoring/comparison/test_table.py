@@ -1,4 +1,4 @@
-"""The tables of a comparison against numbers by hand, what counts as a test, and verdicts by literal tables."""
+"""Tables of a comparison checked by hand, what counts as a test, and verdicts from literal tables."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ METRICS = ("accuracy", "accuracy:colour")
 
 
 def cell(group: str, seed: int, right: str, trainable: int = 0) -> CellResult:
-    """A run with a mark for each of n samples: answered right (1), wrong (0), not asked (-); half are of colours."""
+    """A run with a mark for each of n samples: answered right (1), wrong (0), not asked (-); half ask for colours."""
     rows = np.array([{"1": (1.0, 1.0), "0": (0.0, 1.0), "-": (0.0, 0.0)}[mark] for mark in right])
     of_colours = rows * (np.arange(len(rows)) < len(rows) / 2)[:, None]
     measured = Measured([f"r{place}" for place in range(len(rows))], {"accuracy:colour": of_colours, "accuracy": rows})
@@ -41,13 +41,13 @@ def made() -> Comparison:
     )
 
 
-def test_figures_and_shifts_are_those_by_hand(made: Comparison) -> None:
+def test_figures_and_shifts_by_hand(made: Comparison) -> None:
     table = shifts_table(made)
     groups = ["untuned", *made.groups]
     told = list(table[["test", "metric", "group"]].itertuples(index=False, name=None))
     assert told == [(test, metric, group) for test in TESTS for metric in METRICS for group in groups]
     row = table.query("test == 'test' and metric == 'accuracy'").set_index("group").T.to_dict()
-    # Of nine samples with a question, 4 were right; then 8 and 9, 5, none, all, and 4.
+    # Out of nine samples with a question, 4 were right; then 8 and 9, 5, none, all, and 4.
     for group, runs, figure, spread, shifted, trainable in (
         ("untuned", 1, 4 / 9, math.nan, math.nan, 0),
         ("top-layers:1", 2, 8.5 / 9, math.sqrt(2) * 0.5 / 9, 4.5 / 9, 25),
@@ -95,12 +95,12 @@ def test_intervals_are_those_of_shifts_and_contrasts(made: Comparison) -> None:
     assert [below["difference"], below["size"]] == pytest.approx([8.5 / 9, 0.5 / 9])
 
 
-def test_types_of_questions_explain_and_are_not_contrasted(made: Comparison) -> None:
+def test_question_types_are_not_contrasted(made: Comparison) -> None:
     assert set(contrasts_table(made)["metric"]) == {"accuracy"}
     assert shifts_table(made).query("metric == 'accuracy:colour'")["p_holm"].isna().all()
 
 
-def test_each_test_set_is_corrected_for_all_its_tests(made: Comparison) -> None:
+def test_each_test_set_is_corrected_for_its_tests(made: Comparison) -> None:
     shifts = shifts_table(made)
     contrasts = contrasts_table(made)
     for table, is_test in ((shifts, shifts["metric"] == "accuracy"), (contrasts, contrasts["second"] != "all")):
@@ -112,7 +112,7 @@ def test_each_test_set_is_corrected_for_all_its_tests(made: Comparison) -> None:
 
 
 def holm_by_hand(values: Sequence[float]) -> list[float]:
-    """The k-th smallest of m is multiplied by m - k, none is less than a smaller one's, and none is above 1."""
+    """Multiply the k-th smallest of m by m - k; keep the order, and limit to 1."""
     corrected: dict[int, float] = {}
     highest = 0.0
     for rank, place in enumerate(sorted(range(len(values)), key=lambda place: values[place])):
@@ -162,7 +162,7 @@ def test_without_rivals_there_are_no_contrasts(made: Comparison) -> None:
         ),
     ],
 )
-def test_rivals_are_of_the_same_unit_and_number(
+def test_rivals_have_the_same_unit_and_number(
     made: Comparison, groups: list[str], pairs: list[tuple[str, str]]
 ) -> None:
     runs = made.groups["all"]
@@ -182,17 +182,17 @@ MORE = [("accuracy", "random", 0.3, 0.001), ("accuracy", "bottom", 0.3, 0.001)]
         (HELD, "holds", ("cider",), (), 1),
         (LOST, "does not hold", (), ("bleu4",), 1),
         (OPEN, "cannot be told", (), (), 1),
-        # Half of the metrics are not most of them.
+        # Half of the metrics are not a majority.
         (HELD + OPEN, "cannot be told", ("cider",), (), 2),
         (HELD + MORE + OPEN, "holds", ("cider", "accuracy"), (), 3),
         (HELD + LOST, "does not hold", ("cider",), ("bleu4",), 2),
         (HELD + MORE + LOST, "cannot be told", ("cider", "accuracy"), ("bleu4",), 3),
-        # What tunes everything is no rival, and what was not measured tells nothing.
+        # Tuning everything is not a rival, and unmeasured contrasts do not count.
         ([*HELD, ("cider", "all", -0.5, 0.001)], "holds", ("cider",), (), 1),
         ([HELD[0], ("cider", "bottom", math.nan, math.nan)], "cannot be told", (), (), 1),
     ],
 )
-def test_the_claim_is_held_against_every_rival(
+def test_claim_is_checked_against_every_rival(
     rows: list[tuple[str, str, float, float]],
     answer: str,
     holding: tuple[str, ...],

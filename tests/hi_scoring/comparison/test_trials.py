@@ -1,4 +1,4 @@
-"""What is tried: names of trials and of rows of the table, and selections that are the same."""
+"""Trials: their names, the names of table rows, and equal selections."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_trials_come_seed_by_seed_after_the_untuned_model(selector: Selector) ->
         assert trial.selection == selector.select(text)
 
 
-def test_random_selections_are_drawn_anew_for_each_seed_but_where_they_have_one(selector: Selector) -> None:
+def test_random_selections_are_redrawn_per_seed(selector: Selector) -> None:
     seeds = range(5)
     anew = [trial.selection for trial in trials_of(["random-heads:2"], seeds, selector)[1:]]
     fixed = [trial.selection for trial in trials_of(["random-heads:2:0"], seeds, selector)[1:]]
@@ -44,7 +44,7 @@ def test_random_selections_are_drawn_anew_for_each_seed_but_where_they_have_one(
     assert fixed == [selector.select("random-heads:2:0")] * 5
 
 
-def test_numbers_are_written_as_python_does(selector: Selector) -> None:
+def test_numbers_are_normalised(selector: Selector) -> None:
     found = trials_of(["top-layers:01", "random-layers:01"], [3], selector)
     assert [(trial.name, trial.group) for trial in found[1:]] == [
         ("top-layers-1--seed-3", "top-layers:1"),
@@ -55,10 +55,10 @@ def test_numbers_are_written_as_python_does(selector: Selector) -> None:
 @pytest.mark.parametrize(
     ("selections", "seeds", "message"),
     [
-        ([], [0], "selections are none; give at least one"),
-        (["all"], [], "seeds are none; give at least one"),
-        (["all", "all"], [0], "selections are all, all; give at least one, each once"),
-        (["all"], [1, 1], "seeds are 1, 1; give at least one, each once"),
+        ([], [0], "selections are none; give one or more"),
+        (["all"], [], "seeds are none; give one or more"),
+        (["all", "all"], [0], "selections are all, all; give one or more, each once"),
+        (["all"], [1, 1], "seeds are 1, 1; give one or more, each once"),
         (["layers:1,3", "layers:3,1"], [0], "layers:1,3 and layers:1,3 select the same with seed 0"),
         (["top-layers:1", "top-layers:01"], [0], "select the same with seed 0"),
         (
@@ -71,7 +71,7 @@ def test_numbers_are_written_as_python_does(selector: Selector) -> None:
         (["random-layers:1:-1"], [0], "no selection is written 'random-layers:1:-1'"),
     ],
 )
-def test_what_comes_twice_or_is_not_possible_is_refused(
+def test_repeated_or_impossible_trials_are_refused(
     selector: Selector, selections: list[str], seeds: list[int], message: str
 ) -> None:
     with pytest.raises(RecipeError, match=message):

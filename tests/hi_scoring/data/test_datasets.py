@@ -1,4 +1,4 @@
-"""Opening what heads are scored on: folders of ours and of others, datasets on the Hub, and what is said otherwise."""
+"""Open datasets for head scores: built folders, other folders, datasets on the Hub, and the errors otherwise."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A built folder of five rows in two splits; nobody changes it."""
+    """A built folder of five rows in two splits; read-only."""
     folder = tmp_path_factory.mktemp("data") / "scenes"
     rows = rows_of([record(number) for number in range(5)])
     write_folder(folder, {"train": [rows[:2], rows[2:3]], "test": [rows[3:]]})
@@ -63,7 +63,7 @@ def imagefolder(folder: Path, count: int = 3) -> Path:
 
 
 def parquet(folder: Path, count: int = 3) -> Path:
-    """Rows of anybody in one file: image, text, a list of masks."""
+    """Rows not built by datasetkit in one file: image, text, a list of masks."""
     folder.mkdir(parents=True)
     rows = {
         "image": [{"bytes": png(sample(number).image), "path": None} for number in range(count)],
@@ -81,7 +81,7 @@ def parquet(folder: Path, count: int = 3) -> Path:
     return folder
 
 
-def test_a_built_folder_gives_its_rows_and_is_known_by_its_manifest(built: Path) -> None:
+def test_built_folder_is_identified_by_its_manifest(built: Path) -> None:
     data = open_data(str(built))
     manifest = hashlib.sha256((built / "manifest.json").read_bytes()).hexdigest()
     assert data.identity.as_json() == {
@@ -106,9 +106,7 @@ def test_a_built_folder_gives_its_rows_and_is_known_by_its_manifest(built: Path)
 
 
 @pytest.mark.parametrize(("split", "limit", "rows"), [("test", None, 2), ("train", 2, 2), (None, 1, 1), ("test", 9, 2)])
-def test_split_and_limit_are_part_of_what_was_scored(
-    built: Path, split: str | None, limit: int | None, rows: int
-) -> None:
+def test_split_and_limit_are_part_of_the_identity(built: Path, split: str | None, limit: int | None, rows: int) -> None:
     data = open_data(f"{built}/", split, limit)
     assert len(data) == data.identity.rows == rows
     assert data.identity.split == (split or "train")
@@ -123,7 +121,7 @@ def test_split_and_limit_are_part_of_what_was_scored(
         (["dogs", None, ""], ["dogs", "mine-1", "mine-2"]),
     ],
 )
-def test_rows_of_one_image_say_so_or_are_taken_to_be_of_their_own(
+def test_rows_without_image_id_count_as_separate_images(
     tmp_path: Path, image_ids: list[Any] | None, expected: list[str]
 ) -> None:
     columns: dict[str, list[Any]] = {"image": ["x"] * 3, "text": [TEXT] * 3, "masks": [[1]] * 3}
@@ -135,7 +133,7 @@ def test_rows_of_one_image_say_so_or_are_taken_to_be_of_their_own(
     assert [data.image_id(number) for number in range(3)] == expected
 
 
-def test_data_share_rows_with_the_first_rows_of_the_same_split(built: Path) -> None:
+def test_shares_rows_with_first_rows_of_the_same_split(built: Path) -> None:
     train, few = open_data(str(built), "train").identity, open_data(str(built), "train", 1).identity
     assert train.shares_rows(train.as_json())
     assert train.shares_rows(few.as_json())
@@ -146,7 +144,7 @@ def test_data_share_rows_with_the_first_rows_of_the_same_split(built: Path) -> N
 
 
 @pytest.mark.parametrize("make", [imagefolder, parquet])
-def test_folders_of_others_are_read(tmp_path: Path, make: Any) -> None:
+def test_foreign_folders_are_read(tmp_path: Path, make: Any) -> None:
     data = open_data(str(make(tmp_path / "plain")))
     assert (data.identity.name, data.identity.split, len(data)) == ("plain", "train", 3)
     for number in range(3):
@@ -157,7 +155,7 @@ def test_folders_of_others_are_read(tmp_path: Path, make: Any) -> None:
 
 
 @pytest.mark.parametrize("make", [imagefolder, parquet])
-def test_folders_of_others_are_known_by_their_content_wherever_they_are(tmp_path: Path, make: Any) -> None:
+def test_foreign_folders_are_identified_by_content(tmp_path: Path, make: Any) -> None:
     first = make(tmp_path / "a" / "plain")
     second = shutil.copytree(first, tmp_path / "b" / "plain")
     (second / "notes").mkdir()
@@ -175,7 +173,7 @@ def test_folders_of_others_are_known_by_their_content_wherever_they_are(tmp_path
     assert open_data(str(second), limit=3).identity.sha256 != before.sha256
 
 
-def test_a_damaged_image_is_a_drop_of_its_row(tmp_path: Path) -> None:
+def test_damaged_image_drops_its_row(tmp_path: Path) -> None:
     folder = imagefolder(tmp_path / "plain")
     data = (folder / "1.png").read_bytes()
     (folder / "1.png").write_bytes(data[: len(data) // 2])
@@ -190,7 +188,7 @@ def test_a_damaged_image_is_a_drop_of_its_row(tmp_path: Path) -> None:
     assert caught.value.reason == "unreadable"
 
 
-def test_a_row_whose_mask_cannot_be_decoded_keeps_its_name(tmp_path: Path) -> None:
+def test_row_with_undecodable_mask_keeps_its_name(tmp_path: Path) -> None:
     folder = imagefolder(tmp_path / "plain", 2)
     lines = [json.loads(line) for line in (folder / "metadata.jsonl").read_text().splitlines()]
     named = [{**line, "record_id": f"mine-{number}"} for number, line in enumerate(lines)]
@@ -204,7 +202,7 @@ def test_a_row_whose_mask_cannot_be_decoded_keeps_its_name(tmp_path: Path) -> No
     assert opened.name(1) == "mine-1"
 
 
-def test_a_image_that_its_exif_turns_is_scored_upright(tmp_path: Path) -> None:
+def test_exif_rotated_image_is_scored_upright(tmp_path: Path) -> None:
     folder = imagefolder(tmp_path / "plain", 1)
     pixels = sample(0).image.resize((84, 60))
     exif = Image.Exif()
@@ -221,7 +219,7 @@ def test_a_image_that_its_exif_turns_is_scored_upright(tmp_path: Path) -> None:
     assert kept.masks.sum() == 20 * 60
 
 
-def test_datasets_on_the_hub_are_known_by_their_commit(hub: HubServer, built: Path) -> None:
+def test_hub_datasets_are_identified_by_commit(hub: HubServer, built: Path) -> None:
     push(built, "user/scenes", endpoint=hub.endpoint, token=hub.token, tag="v1")
     first = hub.repository("user/scenes").head
     data = open_data("user/scenes")
@@ -241,11 +239,11 @@ def test_datasets_on_the_hub_are_known_by_their_commit(hub: HubServer, built: Pa
 @pytest.mark.parametrize(
     ("place", "told"),
     [
-        ("user/nothing", "there is no folder user/nothing, and the Hub gives no such dataset: .*404"),
-        ("user/scenes@nothing", "the Hub gives no such dataset: .*404"),
+        ("user/nothing", "there is no folder user/nothing, and the Hub has no such dataset: .*404"),
+        ("user/scenes@nothing", "the Hub has no such dataset: .*404"),
     ],
 )
-def test_what_the_hub_has_not_is_one_line(hub: HubServer, built: Path, place: str, told: str) -> None:
+def test_missing_hub_dataset_is_one_line(hub: HubServer, built: Path, place: str, told: str) -> None:
     push(built, "user/scenes", endpoint=hub.endpoint, token=hub.token)
     with pytest.raises(SourceError, match=told) as caught:
         open_data(place)
@@ -253,24 +251,24 @@ def test_what_the_hub_has_not_is_one_line(hub: HubServer, built: Path, place: st
 
 
 @pytest.mark.parametrize("place", ["/no/such/folder", "./nothere", "../nothere", "~/nothere", "scenes", "a/b/c", ""])
-def test_what_is_no_folder_and_no_name_is_told(place: str) -> None:
+def test_neither_folder_nor_name_is_reported(place: str) -> None:
     with pytest.raises(SourceError, match=r"nor a dataset on the Hub; give one as user/name\[@revision\]"):
         open_data(place)
 
 
-def test_a_file_is_answered_with_its_folder(tmp_path: Path) -> None:
+def test_file_instead_of_folder_is_refused(tmp_path: Path) -> None:
     file = parquet(tmp_path / "plain") / "rows.parquet"
     with pytest.raises(SourceError, match=r"rows\.parquet is a file; give the folder that holds it"):
         open_data(str(file))
 
 
-def test_offline_the_variable_that_makes_it_so_is_named(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_variable_is_named(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(SourceError, match="there is no folder user/scenes; HF_HUB_OFFLINE is set"):
         open_data("user/scenes")
 
 
-def test_a_split_that_is_not_there_is_answered_with_those_that_are(built: Path, tmp_path: Path) -> None:
+def test_unknown_split_lists_known_splits(built: Path, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="has the splits train, test; give one of them, not val"):
         open_data(str(built), "val")
     for split in ("a", "b"):
@@ -292,16 +290,14 @@ def test_a_split_that_is_not_there_is_answered_with_those_that_are(built: Path, 
         ({"image": ["x"], "text": ["x"]}, "no column objects or masks or mask; it has image, text"),
     ],
 )
-def test_columns_that_are_missing_are_answered_with_those_that_are_there(
-    tmp_path: Path, columns: dict[str, Any], told: str
-) -> None:
+def test_missing_columns_list_known_columns(tmp_path: Path, columns: dict[str, Any], told: str) -> None:
     datasets.Dataset.from_dict(columns).to_parquet(tmp_path / "plain" / "rows.parquet")
     with pytest.raises(SourceError, match=told):
         open_data(str(tmp_path / "plain"))
 
 
 @pytest.mark.parametrize("content", [None, b"PAR1 not really"])
-def test_a_folder_that_cannot_be_loaded_is_one_line(tmp_path: Path, content: bytes | None) -> None:
+def test_unloadable_folder_is_one_line(tmp_path: Path, content: bytes | None) -> None:
     folder = tmp_path / "plain"
     folder.mkdir()
     if content:

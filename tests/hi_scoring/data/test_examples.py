@@ -1,4 +1,4 @@
-"""Which rows become which examples, and what becomes of those that cannot be used."""
+"""Rows as examples, and the drops of unusable rows."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_tasks_choose_texts_and_questions(tasks: tuple[str, ...], expected: list
     assert {one.record_id for one in found.items} == {f"sample-{number}" for number in found.rows}
 
 
-def test_prompts_and_texts_are_put_as_asked_for() -> None:
+def test_prompts_and_texts_follow_options() -> None:
     rows = [asked_row(0, COLOUR, NO_TYPE, description=" a red square \n")]
     template = "Question: {question} Choose of: {options}."
     found = examples_of(rows_data(rows), prompt="What is it?", question_prompt=template)
@@ -71,7 +71,7 @@ def test_every_row_has_examples_or_is_dropped_with_its_reason() -> None:
         4: (asked_row(4, COLOUR, description="a red </s> square"), "special_token"),
         5: (asked_row(5, COLOUR | {"question": "what <image> ?"}), "special_token"),
         6: (asked_row(6, COLOUR, description="red " * 5000), "text_too_long"),
-        # Fits, but for the template around it.
+        # Fits without the template around it.
         7: (asked_row(7, COLOUR, description="red " * (4096 - 36 - 6)), "text_too_long"),
         8: (asked_row(8, description=" "), "no_description"),
         9: (asked_row(9, COLOUR | {"answer": " "}), "bad_row"),
@@ -91,7 +91,7 @@ def test_every_row_has_examples_or_is_dropped_with_its_reason() -> None:
 @pytest.mark.parametrize(
     ("question", "detail"),
     [
-        ("what colour ?", "a question without question and answer as texts: "),
+        ("what colour ?", "a question whose question or answer is not text: "),
         ({"question": "what colour ?"}, "KeyError: 'answer'"),
         ({"question": "what colour ?", "answer": 3}, "AttributeError"),
     ],
@@ -123,9 +123,7 @@ def test_questions_need_neither_type_nor_options() -> None:
         ([asked_row(0, COLOUR, image=None)], ("vqa",), "no row for vqa; the first row: no image in the column image"),
     ],
 )
-def test_where_no_row_can_be_used_one_line_says_why(
-    rows: list[dict[str, Any]], tasks: tuple[str, ...], message: str
-) -> None:
+def test_no_usable_row_is_one_line(rows: list[dict[str, Any]], tasks: tuple[str, ...], message: str) -> None:
     with pytest.raises(SourceError, match=message) as caught:
         examples_of(rows_data(rows), tasks=tasks)
     assert "\n" not in str(caught.value)
@@ -137,7 +135,7 @@ def test_no_rows_are_no_examples() -> None:
         examples_of(replace(data, rows=data.rows.select([]), record_ids=[]))
 
 
-def test_examples_know_which_image_they_are_of() -> None:
+def test_examples_have_image_ids() -> None:
     data = rows_data([asked_row(0, COLOUR), asked_row(1), asked_row(2), asked_row(3)])
     found = examples_of(replace(data, image_ids=["b", "a", None, "b"]))
     assert [found.image_id(one) for one in found.items] == ["b", "b", "a", "sample-2", "b"]

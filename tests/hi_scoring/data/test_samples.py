@@ -1,4 +1,4 @@
-"""Rows as samples: which objects count, which phrases name them, and what is refused for which reason."""
+"""Rows as samples: which objects count, which phrases name them, and the reasons of refusals."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def row(**more: Any) -> dict[str, Any]:
     } | more
 
 
-def test_objects_are_those_that_matched_phrases_name() -> None:
+def test_objects_are_those_named_by_matched_phrases() -> None:
     sample = sample_of(row(), "other")
     assert sample.record_id == "r"
     assert [mention.span for mention in sample.mentions] == [(0, 5), (10, 18)]
@@ -57,7 +57,7 @@ def test_objects_are_those_that_matched_phrases_name() -> None:
         ({"phrases": [phrase(0, 5, 2), phrase(10, 18, 0, 2)]}, [0, 2], [(1,), (0, 1)]),
     ],
 )
-def test_crowds_objects_that_are_not_key_and_unmatched_phrases_do_not_count(
+def test_crowds_and_unmatched_phrases_do_not_count(
     more: dict[str, Any], kept: list[int], mentioned: list[tuple[int, ...]]
 ) -> None:
     sample = sample_of(row(**more), "r")
@@ -76,14 +76,14 @@ def test_crowds_objects_that_are_not_key_and_unmatched_phrases_do_not_count(
     ],
 )
 @pytest.mark.parametrize("text", ["description", "caption", "text"])
-def test_any_row_with_a_image_a_text_and_masks_is_a_sample(columns: dict[str, Any], text: str) -> None:
+def test_row_with_image_text_and_masks_is_a_sample(columns: dict[str, Any], text: str) -> None:
     sample = sample_of({"image": Image.new("L", SIZE_HW[::-1]), text: "two things", **columns}, "row-7")
     assert (sample.record_id, sample.text, sample.mentions) == ("row-7", "two things", ())
     assert sample.image.mode == "RGB"
     assert np.array_equal(sample.masks, np.stack([mask(1), mask(3)]))
 
 
-def test_a_column_mask_is_one_object() -> None:
+def test_mask_column_is_one_object() -> None:
     sample = sample_of({"image": Image.new("RGB", SIZE_HW[::-1]), "text": "it", "mask": mask(5)}, "r")
     assert np.array_equal(sample.masks, mask(5)[None])
 
@@ -99,7 +99,7 @@ def test_a_column_mask_is_one_object() -> None:
         ({"image": Image.new("RGB", (5, 5))}, DropReason.BAD_MASK),
     ],
 )
-def test_what_cannot_be_scored_has_a_reason(more: dict[str, Any], reason: DropReason) -> None:
+def test_unscorable_rows_have_a_reason(more: dict[str, Any], reason: DropReason) -> None:
     with pytest.raises(UnusableError) as error:
         sample_of(row(**more), "r")
     assert error.value.reason == reason
@@ -115,11 +115,11 @@ def test_what_cannot_be_scored_has_a_reason(more: dict[str, Any], reason: DropRe
     ],
     ids=["none", "empty", "colours", "size"],
 )
-def test_what_is_wrong_with_masks_is_told(masks: list[Any], told: str) -> None:
+def test_faulty_masks_are_described(masks: list[Any], told: str) -> None:
     with pytest.raises(UnusableError, match=told):
         sample_of({"image": Image.new("RGB", SIZE_HW[::-1]), "text": "it", "masks": masks}, "r")
 
 
-def test_a_row_without_masks_names_the_columns_that_would_do() -> None:
+def test_row_without_masks_lists_mask_columns() -> None:
     with pytest.raises(UnusableError, match="objects, masks, mask"):
         sample_of({"image": Image.new("RGB", SIZE_HW[::-1]), "text": "it"}, "r")

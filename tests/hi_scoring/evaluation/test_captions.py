@@ -1,4 +1,4 @@
-"""Captions against references: figures are those of sacrebleu and pycocoevalcap."""
+"""Captions compared with references: figures equal those of sacrebleu and pycocoevalcap."""
 
 import sys
 
@@ -60,7 +60,7 @@ def _sacrebleu(said: list[str], wanted: list[list[str]]) -> float:
     return sacrebleu.corpus_bleu(said, streams, tokenize="none", smooth_method="none").score / 100
 
 
-def test_bleu_is_that_of_sacrebleu_and_pycocoevalcap(statistics: dict[str, np.ndarray]) -> None:
+def test_bleu_equals_sacrebleu_and_pycocoevalcap(statistics: dict[str, np.ndarray]) -> None:
     said, wanted = _lines()
     figure = float(bleu4(statistics["bleu4"].sum(axis=0)))
     assert 0.3 < figure < 0.9
@@ -68,7 +68,7 @@ def test_bleu_is_that_of_sacrebleu_and_pycocoevalcap(statistics: dict[str, np.nd
     assert figure == pytest.approx(Bleu(4).compute_score(*_keyed(), verbose=0)[0][3], abs=1e-6)
 
 
-def test_bleu_of_any_part_is_that_of_sacrebleu(statistics: dict[str, np.ndarray]) -> None:
+def test_bleu_of_parts_equals_sacrebleu(statistics: dict[str, np.ndarray]) -> None:
     said, wanted = _lines()
     random = np.random.default_rng(0)
     parts = [random.choice(len(said), size=size) for size in (1, 2, 3, 5, 8, 13) for _ in range(5)]
@@ -87,7 +87,7 @@ def test_bleu_by_hand() -> None:
     assert bleu4(sums).tolist() == pytest.approx(expected, nan_ok=True)
 
 
-def test_rouge_and_cider_are_those_of_pycocoevalcap(statistics: dict[str, np.ndarray]) -> None:
+def test_rouge_and_cider_equal_pycocoevalcap(statistics: dict[str, np.ndarray]) -> None:
     for name, scorer in (("rouge_l", Rouge()), ("cider", Cider())):
         mean, each = scorer.compute_score(*_keyed())
         np.testing.assert_allclose(statistics[name], np.column_stack([each, np.ones(len(each))]))
@@ -111,7 +111,7 @@ def test_cider_counts_rare_words_over_the_whole_set() -> None:
 
 
 @pytest.mark.parametrize("captions", [["a cat", "a dog"], ["", ""]])
-def test_a_sample_without_words_to_compare_with_is_not_measured(captions: list[str]) -> None:
+def test_sample_without_reference_words_is_not_measured(captions: list[str]) -> None:
     with_it = caption_statistics(captions, [["a cat", "..."], ["?!"]])
     without = caption_statistics(captions[:1], [["a cat"]])
     for name, rows in with_it.items():
@@ -130,7 +130,7 @@ def test_no_samples_have_no_rows() -> None:
     assert shapes == {"bleu4": (0, 10), "rouge_l": (0, 2), "cider": (0, 2)}
 
 
-def test_a_missing_package_is_named_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_package_is_named_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pycocoevalcap", None)
     with pytest.raises(MissingPackageError, match=r"needs pycocoevalcap.*pip install 'datasetkit\[tune\]'"):
         caption_statistics(["a cat"], [["a cat"]])

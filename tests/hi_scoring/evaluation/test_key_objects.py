@@ -1,4 +1,4 @@
-"""Captions against the objects of the image."""
+"""Captions compared with the objects of the image."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -36,7 +36,7 @@ def _object(number: int, category: str, *, is_key: bool = True) -> KeyObject:
 CAT_DOG_TREE = (_object(3, "cat"), _object(5, "dog"), _object(9, "tree", is_key=False))
 
 
-def test_named_things_are_counted() -> None:
+def test_named_objects_are_counted() -> None:
     captions = ["a cat and a cat by a tree", "a car and a dog", "nothing", "a cat"]
     objects = [CAT_DOG_TREE, CAT_DOG_TREE, CAT_DOG_TREE, ()]
     namings = [WordNamer().name(caption, there) for caption, there in zip(captions, objects, strict=True)]
@@ -56,14 +56,14 @@ def test_named_things_are_counted() -> None:
     ("caption", "objects", "expected"),
     [("nothing", CAT_DOG_TREE, (np.nan, 0, 0)), ("a cat", (_object(0, "cat", is_key=False),), (1, np.nan, 0))],
 )
-def test_nothing_named_has_no_precision_and_no_key_object_no_recall(
+def test_empty_counts_are_not_measured(
     caption: str, objects: tuple[KeyObject, ...], expected: tuple[float, ...]
 ) -> None:
     measured = Measured(("a",), key_object_statistics([WordNamer().name(caption, objects)], [objects]))
     assert [measured.figure(name) for name in measured.statistics] == pytest.approx(expected, nan_ok=True)
 
 
-def test_beside_objects_that_models_found_nothing_is_known_to_be_absent() -> None:
+def test_detected_objects_prove_no_absence() -> None:
     found = (replace(CAT_DOG_TREE[0], scores=Scores(detection=0.6)), CAT_DOG_TREE[1])
     measured = Measured(("a",), key_object_statistics([WordNamer().name("a cat and a car", found)], [found]))
     figures = [measured.figure(name) for name in ("key_precision", "key_recall", "hallucination")]

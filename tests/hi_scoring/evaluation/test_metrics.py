@@ -12,7 +12,7 @@ from datasetkit.hi_scoring.evaluation.metrics import METRICS, Measured, find_met
 TWO = np.array([[1.0, 2.0], [0.0, 0.0]])
 
 
-def test_ratios_are_of_sums_and_undefined_without_any() -> None:
+def test_ratios_are_of_sums_and_nan_for_zero() -> None:
     sums = np.array([[[1.0, 4.0], [0.0, 0.0]], [[0.0, 5.0], [3.0, 3.0]]])
     np.testing.assert_array_equal(ratio(sums), [[0.25, np.nan], [0, 1]])
 
@@ -24,7 +24,7 @@ def test_every_metric_reduces_any_number_of_draws() -> None:
     assert [metric.name for metric in METRICS.values() if not metric.higher_is_better] == ["hallucination"]
 
 
-def test_captions_leave_the_statistics_of_their_metrics() -> None:
+def test_captions_have_statistics_of_their_metrics() -> None:
     captions = ["a red cat on a mat", "two dogs"]
     measured = Measured(("a", "b"), caption_statistics(captions, [[caption] for caption in captions]))
     assert measured.figure("bleu4") == pytest.approx(1)
@@ -32,7 +32,7 @@ def test_captions_leave_the_statistics_of_their_metrics() -> None:
     assert measured.figure("cider") == pytest.approx((10 + 5) / 2)  # "two dogs" has no n-grams of three and four words
 
 
-def test_accuracy_of_a_type_is_found_by_its_name() -> None:
+def test_accuracy_of_a_type_is_a_metric() -> None:
     metric = find_metric("accuracy:choose: colour")
     assert (metric.name, metric.label) == ("accuracy:choose: colour", "Right answers, choose: colour")
     assert metric.reduce is METRICS["accuracy"].reduce
@@ -72,7 +72,7 @@ def test_rows_of_one_sample_add_up() -> None:
         (("a", "b"), "speed", TWO, UnknownNameError, "no metric is called 'speed'"),
     ],
 )
-def test_statistics_that_do_not_fit_are_refused(
+def test_unfitting_statistics_are_refused(
     ids: tuple[str, ...], name: str, rows: np.ndarray, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):

@@ -1,4 +1,4 @@
-"""What a model says of a dataset: in whichever batches, in the dataset's order, judged as by hand."""
+"""Predictions on a dataset: independent of batches, in the dataset's order, judged as by hand."""
 
 from __future__ import annotations
 
@@ -71,14 +71,12 @@ def written(examples: Examples, batch: int, model: Any = None, done: list[int] |
 
 @pytest.fixture(scope="module")
 def alone(examples: Examples) -> Evaluation:
-    """What is said to each example by itself; nobody changes it."""
+    """The predictions for each example separately; read-only."""
     return written(examples, 1)
 
 
 @pytest.mark.parametrize(("batch", "steps"), [(2, [2, 3, 5, 7]), (3, [3, 6, 7]), (32, [3, 7])])
-def test_batches_say_what_is_said_one_by_one(
-    examples: Examples, alone: Evaluation, batch: int, steps: list[int]
-) -> None:
+def test_batches_equal_single_examples(examples: Examples, alone: Evaluation, batch: int, steps: list[int]) -> None:
     done: list[int] = []
     found = written(examples, batch, done=done)
     assert done == steps
@@ -93,7 +91,7 @@ def values(table: pd.DataFrame, name: str) -> list[Any]:
     return [None if value is None or value is np.nan else value for value in table[name].tolist()]
 
 
-def test_the_table_has_the_order_of_the_dataset(examples: Examples, alone: Evaluation) -> None:
+def test_table_keeps_the_datasets_order(examples: Examples, alone: Evaluation) -> None:
     table = alone.predictions
     assert list(table) == COLUMNS
     told = [(one.record_id, one.task, one.kind or None, one.prompt, one.response) for one in examples.items]
@@ -102,8 +100,8 @@ def test_the_table_has_the_order_of_the_dataset(examples: Examples, alone: Evalu
     assert list(alone.measured.sample_ids) == [f"scene-{number}" for number in range(4)]
 
 
-def test_a_model_says_the_likeliest_words_and_no_more_than_it_may(examples: Examples, alone: Evaluation) -> None:
-    """By a loop that asks for one token at a time."""
+def test_generation_is_greedy_and_limited(examples: Examples, alone: Evaluation) -> None:
+    """Compared with a loop that generates one token at a time."""
     model, processor = tiny("llava").model, tiny("llava").processor
     dialogue = Dialogue(processor, model.config)
     for example, said in zip(examples.items, alone.predictions["prediction"], strict=True):
@@ -120,7 +118,7 @@ def test_a_model_says_the_likeliest_words_and_no_more_than_it_may(examples: Exam
     assert alone.predictions["prediction"].str.len().max() > 0
 
 
-def test_what_is_said_is_judged_as_by_hand(examples: Examples, namer: KnownObjectNamer) -> None:
+def test_predictions_are_judged_as_by_hand(examples: Examples, namer: KnownObjectNamer) -> None:
     said = ["a red star and a green cross", "Red.", "blue", "", "a green cross", "", "yes it is"]
     found = judge(examples, said, namer)
     measured, table = found.measured, found.predictions
@@ -145,7 +143,7 @@ def test_what_is_said_is_judged_as_by_hand(examples: Examples, namer: KnownObjec
 
 
 def test_captions_are_compared_with_their_descriptions(examples: Examples) -> None:
-    """Three of four rows have one: one said word for word, one with one word of two alike, one not at all."""
+    """Three of four rows have one: one repeated word for word, one with one of two words equal, one with none."""
     said = ["a red star and a blue ring", "", "", "", "a ring", "", ""]
     measured = judge(examples, said, None).measured
     assert measured.n("rouge_l") == 3
@@ -169,7 +167,7 @@ def test_captions_are_compared_with_their_descriptions(examples: Examples) -> No
     ],
 )
 @pytest.mark.slow
-def test_only_what_was_asked_for_is_measured(
+def test_only_requested_tasks_are_measured(
     examples: Examples, namer: KnownObjectNamer, tasks: tuple[str, ...], metrics: set[str]
 ) -> None:
     some = examples_of(examples.data, tasks=tasks)
@@ -180,7 +178,7 @@ def test_only_what_was_asked_for_is_measured(
 
 
 class Short:
-    """A tiny model with memory for so many samples of so many tokens."""
+    """A tiny model with memory for a limited number of samples and tokens."""
 
     def __init__(self, *, samples: int = 99, tokens: int = 9999) -> None:
         self.model, self.sizes = fresh(), list[int]()
@@ -195,25 +193,25 @@ class Short:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
 
-def test_a_batch_that_does_not_fit_is_halved_and_nothing_is_lost(examples: Examples, alone: Evaluation) -> None:
+def test_batch_that_does_not_fit_is_halved(examples: Examples, alone: Evaluation) -> None:
     short = Short(samples=2)
     found = written(examples, 4, short.model)
     assert short.sizes == [3, 1, 1, 1, 4, 2, 2]
     assert found.predictions.equals(alone.predictions)
 
 
-def test_an_example_that_does_not_fit_alone_is_no_wrong_answer_but_the_end() -> None:
+def test_example_that_never_fits_ends_the_evaluation() -> None:
     rows = [asked_row(0, COLOUR), asked_row(1, COLOUR | {"question": "what colour is it ? " * 9}), asked_row(2, SHAPE)]
     some = examples_of(rows_data(rows), tasks=("vqa",))
     done: list[int] = []
-    with pytest.raises(ModelError, match=r"not enough memory for sample-1 alone, asked 'what colour is it .*dtype"):
+    with pytest.raises(ModelError, match=r"not enough memory for sample-1 alone, prompt 'what colour is it .*dtype"):
         written(some, 1, Short(tokens=80).model, done)
     # The longest comes last.
     assert done == [1, 2]
 
 
-def test_all_that_is_said_of_one_image_is_one_sample(examples: Examples, namer: KnownObjectNamer) -> None:
-    """Rows 0, 2 and 3 are of one image: their numbers add up; figures over all samples stay."""
+def test_responses_to_one_image_are_one_sample(examples: Examples, namer: KnownObjectNamer) -> None:
+    """Rows 0, 2 and 3 share an image: their statistics add up; figures over all samples stay."""
     said = ["a red star and a green cross", "Red.", "blue", "", "a green cross", "a ring", "yes"]
     apart = judge(examples, said, namer)
     shared = replace(examples, data=replace(examples.data, image_ids=["dogs", None, "dogs", "dogs"]))
@@ -227,7 +225,7 @@ def test_all_that_is_said_of_one_image_is_one_sample(examples: Examples, namer: 
     assert joined.predictions.equals(apart.predictions)
 
 
-def test_what_a_checkpoint_says_of_sampling_changes_nothing(
+def test_checkpoint_sampling_settings_are_ignored(
     examples: Examples, alone: Evaluation, caplog: pytest.LogCaptureFixture
 ) -> None:
     model = copy.deepcopy(tiny("llava").model)
@@ -237,7 +235,7 @@ def test_what_a_checkpoint_says_of_sampling_changes_nothing(
 
 
 @pytest.mark.parametrize("tasks", [("caption", "vqa"), ("caption",), ("vqa",)])
-def test_types_of_columns_outlast_parquet_whatever_is_missing(
+def test_column_types_survive_parquet(
     examples: Examples, namer: KnownObjectNamer, tmp_path: Path, tasks: tuple[str, ...]
 ) -> None:
     some = examples_of(examples.data, tasks=tasks)

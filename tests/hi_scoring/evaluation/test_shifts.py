@@ -1,4 +1,4 @@
-"""Shifts of figures: intervals and p-values against loops, planted effects and a simulation."""
+"""Shifts of figures: intervals and p-values compared with loops, planted effects and a simulation."""
 
 import math
 
@@ -20,7 +20,7 @@ def _run(scores: np.ndarray, weights: np.ndarray | float = 1.0) -> Measured:
 
 
 def _cell(seed: int, effect: float, *, n: int = 60, runs: int = 3, spread: float = 0.0) -> Cell:
-    """Runs that are ``effect`` above the baseline, give or take noise and a spread of the runs."""
+    """Runs that are ``effect`` above the baseline, with noise and a spread of the runs."""
     random = np.random.default_rng(seed)
     before = random.normal(0.5, 0.2, n)
     offsets = random.normal(effect, spread, runs)
@@ -44,7 +44,7 @@ def _looped(cell: Cell, draws: int, seed: int, stream: int = 1) -> list[float]:
     ]
 
 
-def test_shift_is_that_of_a_plain_loop() -> None:
+def test_shift_equals_a_plain_loop() -> None:
     random = np.random.default_rng(4)
     weights = random.integers(1, 4, 15)
     cell = Cell(
@@ -74,7 +74,7 @@ def test_contrasts_are_differences_in_every_draw() -> None:
     assert plain.value < 0 < size.value
 
 
-def test_a_shift_of_bleu_is_of_the_corpus_in_every_draw() -> None:
+def test_bleu_shift_uses_the_corpus_in_every_draw() -> None:
     references = [["a red cat on a mat"], ["two dogs run in a park"], ["a man rides a wave"], ["a bus on a road"]]
     captions = ["a cat on a mat", "two dogs run", "a man rides a big wave", "a bus on a road"]
     saids = (captions, [texts[0] for texts in references])
@@ -88,7 +88,7 @@ def test_a_shift_of_bleu_is_of_the_corpus_in_every_draw() -> None:
     assert found.low < found.value < found.high
 
 
-def test_a_planted_effect_is_found_and_none_is_not() -> None:
+def test_planted_effect_is_found() -> None:
     large, small, none = _cell(1, -0.2), _cell(2, 0.05), _cell(3, 0.0)
     assert shift(NAME, large).p_value == pytest.approx(2 / (DRAWS + 1))
     assert shift(NAME, large).high < -0.1
@@ -113,7 +113,7 @@ def test_runs_that_differ_widen_the_interval() -> None:
     assert widths[1] > 3 * widths[2]
 
 
-def test_intervals_hold_the_true_shift_about_as_often_as_they_say() -> None:
+def test_interval_coverage_is_as_stated() -> None:
     held, significant, repeats = 0, 0, 200
     for seed in range(repeats):
         found = shift(NAME, _cell(seed, 0.0, n=40, runs=1), draws=300)
@@ -131,7 +131,7 @@ def test_draws_without_a_value_are_left_out() -> None:
 
 
 @pytest.mark.parametrize("weights", [np.array([]), np.array([1.0]), np.array([1.0, 0, 0])])
-def test_fewer_than_two_samples_tell_nothing_of_others(weights: np.ndarray) -> None:
+def test_fewer_than_two_samples_give_nan(weights: np.ndarray) -> None:
     cell = Cell(_run(np.zeros(len(weights)), weights), [_run(np.ones(len(weights)), weights)])
     for found in (shift(NAME, cell), contrast(NAME, cell, cell), size_contrast(NAME, cell, cell)):
         assert np.isnan([found.low, found.high, found.p_value]).all()

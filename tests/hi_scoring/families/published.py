@@ -1,4 +1,4 @@
-"""Settings of published checkpoints, for tiny random models that take images as these do."""
+"""Settings of published checkpoints, for tiny random models that process images in the same way."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tests.hi_scoring.tiny_parts import VISION, TinyFamily
 
 @dataclass(frozen=True)
 class Published:
-    """What a checkpoint says of its tower and of its image processor, and an image that goes well with it.
+    """A checkpoint's settings of its tower and image processor, and an image that suits it.
 
     Args:
-        name: of the checkpoint, or of one of several that are set up alike.
-        family: of the tiny model that takes the settings.
-        size_hw: of the image, px.
-        reduced: px of the image, down and across, that become one in the view of the whole image; None where they are
-            no whole number.
+        name: name of the checkpoint, or of one of several with the same settings.
+        family: family of the tiny model that receives the settings.
+        size_hw: size of the image, px.
+        reduced: px of the image, down and across, that become one in the view of the whole image; None if not whole
+            numbers.
         tower: changes of ``config.vision_config``.
         config: changes of the configuration.
         processor: changes of the processor.
@@ -42,7 +42,7 @@ class Published:
     image_processor: Mapping[str, Any] = field(default_factory=dict)
 
     def tiny(self) -> TinyFamily:
-        """Make a small model of random weights, whose tower takes the published sizes."""
+        """Return a small model with random weights, whose tower has the published sizes."""
         small = tiny(self.family)
         processor = copy.copy(small.processor)
         image_class = self.image_processor.get("class", type(processor.image_processor))
@@ -53,7 +53,7 @@ class Published:
         config = copy.deepcopy(small.model.config)
         if "class" in self.tower:
             config.vision_config = self.tower["class"](**VISION, vision_use_head=False)
-        # Layers of the tower that see all alike: one will do, where none is named.
+        # Layers of the tower that all see the same: one is enough if none is named.
         tower = (
             {"num_hidden_layers": 1} | self.tower if hasattr(config.vision_config, "num_hidden_layers") else self.tower
         )
@@ -63,7 +63,7 @@ class Published:
         torch.manual_seed(0)
         model = type(small.model)(config).eval()
         for name, weight in model.named_parameters():
-            # That of Gemma is all zero when it is new.
+            # Gemma's is initialised with zeros.
             if name.endswith("mm_input_projection_weight"):
                 torch.nn.init.normal_(weight)
         return TinyFamily(self.family, model, processor)

@@ -1,4 +1,4 @@
-"""What image tokens really show: towers of vision whose patches see only themselves, and how tokens lie to boxes."""
+"""What image tokens really show: vision towers whose patches see only themselves, and tokens relative to boxes."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def image_slots(family: TinyFamily, ids: torch.Tensor) -> torch.Tensor:
 
 
 def changed_from(plain: torch.Tensor, family: TinyFamily, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which image tokens differ from a plain image's once it is white where the mask (H, W) is, shape (M,)."""
+    """Which image tokens change if a plain image becomes white inside the mask (H, W), shape (M,)."""
     return ((image_embeddings(family, mask) - plain).abs().amax(-1) > 1e-4 * plain.abs().amax()).numpy()
 
 
 def image_embeddings(family: TinyFamily, white: NDArray[np.bool_]) -> torch.Tensor:
-    """What the language model reads of a grey image with white parts, shape (M, width).
+    """The language model's inputs for a grey image with white parts, shape (M, width).
 
-    Each patch sees itself alone.
+    Each patch sees only itself.
     """
     image = Image.fromarray(np.where(white[..., None], 255, np.full(3, 128)).astype(np.uint8))
     inputs, caught = batch(family, [image]), []

@@ -1,6 +1,6 @@
-"""Bars at the edges of tokens, at the sizes of published checkpoints: claimed pixels change their token, others none.
+"""Bars at the edges of tokens, at published sizes: claimed pixels change their token, other pixels change none.
 
-Images have sizes that no processor resamples but by whole factors, so that nothing has to be tolerated.
+Images have sizes that processors only resample by whole factors, so no tolerance is needed.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ def params(*checkpoints: Published) -> list[Any]:
 
 
 def bars(spans: NDArray[np.int64], length: int, unit: int, seed: int) -> dict[str, list[tuple[int, int]]]:
-    """Name what is painted along one axis, as [start, stop) in px.
+    """Return the bars to paint along one axis by name, as [start, stop) in px.
 
     Args:
-        spans: what each row or column of tokens is said to show, shape (count, 2).
-        length: of the image.
+        spans: the claimed span of each row or column of tokens, shape (count, 2).
+        length: length of the image.
         unit: px of the image that the tower sees as one.
-        seed: of a choice of whole tokens.
+        seed: seed of a choice of whole tokens.
 
     """
     found = {}
@@ -68,7 +68,7 @@ def bars(spans: NDArray[np.int64], length: int, unit: int, seed: int) -> dict[st
 
 
 def faults(checkpoint: Published, mistake: Callable[[ImageTokens], ImageTokens] = lambda found: found) -> list[str]:
-    """Name the bars that change other tokens than those whose claimed pixels they are on."""
+    """Return the bars that change tokens other than those whose claimed pixels they cover."""
     family, wrong = checkpoint.tiny(), []
     (height, width), plain = checkpoint.size_hw, image_embeddings(family, np.zeros(checkpoint.size_hw, bool))
     found = mistake(geometry(family, checkpoint.size_hw))
@@ -76,7 +76,7 @@ def faults(checkpoint: Published, mistake: Callable[[ImageTokens], ImageTokens] 
     for view in found.views:
         if (unit := checkpoint.reduced if view.name == "global" else (1, 1)) is None:
             continue
-        # The patches, where tokens are mixtures of them.
+        # The patches, if tokens are mixtures of them.
         grid = getattr(view, "patches", view)
         rows, columns = grid.top_bottom.clip(0, height), grid.left_right.clip(0, width)
         if (rows % unit[0]).any() or (columns % unit[1]).any():
@@ -102,7 +102,7 @@ def test_bars_change_the_tokens_that_claim_them(checkpoint: Published):
 
 
 def spread_over_all(found: ImageTokens) -> ImageTokens:
-    """The mistake of passing over crops, padding, and what is left over of tiles."""
+    """The mistake of ignoring crops, padding, and the remainders of tiles."""
     views = [
         Tower(view.tokens.shape, 1, view.tokens.shape).squash(view.name, view.tokens, found.size_hw)
         for view in found.views
@@ -149,7 +149,7 @@ def test_mistakes_are_noticed(checkpoint: Published, mistake: Callable[[ImageTok
         ((294, 297), [7]),
         ((336, 337), [8]),
         ((372, 377), [8]),
-        # Of 384 px, 27 patches of 14 px show 378.
+        # 27 patches of 14 px show 378 of 384 px.
         ((378, 383), []),
         ((379, 383), []),
         ((384, 384), [9]),

@@ -1,4 +1,4 @@
-"""All families: which there are, what they make of prompts and responses, and what is refused."""
+"""All families: the known ones, how they encode prompts and responses, and what is refused."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ RESPONSES = ["A red square above a blue circle.", "a green circle"]
 every_family = pytest.mark.parametrize("name", family_params())
 
 
-def test_an_unknown_family_is_refused_with_the_known_ones_and_the_way_to_add_it():
+def test_unknown_family_is_refused_with_instructions():
     with pytest.raises(ModelError) as refused:
         family_of(BertConfig())
     message = str(refused.value)
@@ -38,7 +38,7 @@ def test_an_unknown_family_is_refused_with_the_known_ones_and_the_way_to_add_it(
 
 
 @every_family
-def test_a_family_is_found_by_the_types_that_it_names(name: str):
+def test_family_is_found_by_model_type(name: str):
     config = tiny(name).model.config
     assert config.model_type in FAMILIES.builtin
     assert config.model_type in family_of(config).model_types
@@ -54,7 +54,7 @@ def make_image(size_hw: tuple[int, int], seed: int = 0) -> Image.Image:
 
 
 @every_family
-def test_the_tokens_of_a_response_stand_where_they_are_said_to(name: str):
+def test_response_tokens_are_where_stated(name: str):
     tiny_family = tiny(name)
     family, processor = family_of(tiny_family.model.config), tiny_family.processor
     inputs = batch(tiny_family, [make_image((60, 80)), make_image((150, 40))], RESPONSES)
@@ -68,7 +68,7 @@ def test_the_tokens_of_a_response_stand_where_they_are_said_to(name: str):
 
 
 @every_family
-def test_a_batch_begins_once_and_is_padded_on_the_left(name: str):
+def test_batch_begins_once_and_is_left_padded(name: str):
     tiny_family = tiny(name)
     tokenizer = tiny_family.processor.tokenizer
     inputs = batch(tiny_family, [make_image((60, 80)), make_image((60, 80))], RESPONSES)
@@ -98,7 +98,7 @@ def logits(tiny_family: TinyFamily, inputs: dict[str, torch.Tensor]) -> torch.Te
         return tiny_family.model(**inputs).logits
 
 
-def test_a_prompt_of_a_model_without_chat_template_is_refused():
+def test_model_without_chat_template_is_refused():
     mute = copy.copy(tiny("llava").processor)
     mute.chat_template = None
     with pytest.raises(ModelError, match="LlavaProcessor has no chat template"):
@@ -127,8 +127,8 @@ def test_the_shipped_model_is_known():
     assert inputs["input_ids"][0, -len(ids) :].tolist() == ids
 
 
-@pytest.mark.skipif(find_spec("torchvision") is not None, reason="torchvision is here")
-def test_a_family_that_needs_torchvision_says_so():
+@pytest.mark.skipif(find_spec("torchvision") is not None, reason="torchvision is installed")
+def test_missing_torchvision_is_reported():
     config = copy.copy(tiny("llava").model.config)
     config.model_type = "qwen2_vl"
     with pytest.raises(MissingPackageError, match="torchvision"):

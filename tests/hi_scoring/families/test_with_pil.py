@@ -1,6 +1,6 @@
-"""Families whose processors also work on PIL alone, on either backend: LLaVA, LLaVA-NeXT, PaliGemma, Gemma 3, Idefics3.
+"""Families whose processors also work with PIL only: LLaVA, LLaVA-NeXT, PaliGemma, Gemma 3, Idefics3, on both backends.
 
-Each is tested as its published processors are set up, and in the other ways that its image processor has.
+Each is tested with the settings of its published processors, and with the other modes of its image processor.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ PAN_AND_SCAN = {
     "pan_and_scan_max_num_crops": 4,
     "pan_and_scan_min_ratio_to_activate": 1.2,
 }
-# A family, and what its image processor is told beyond how it was made.
+# A family, and additional settings of its image processor.
 SET_UPS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "llava that crops": ("llava", {}),
     "llava that pads": ("llava", {"do_pad": True, "image_mean": [0.0] * 3}),
@@ -63,14 +63,15 @@ backends = pytest.mark.parametrize(
     [
         "pil",
         pytest.param(
-            "torchvision", marks=pytest.mark.skipif(TORCHVISION.fault() is not None, reason="torchvision is not here")
+            "torchvision",
+            marks=pytest.mark.skipif(TORCHVISION.fault() is not None, reason="torchvision is not installed"),
         ),
     ],
 )
 
 
 def set_up(name: str, backend: str, **more: Any) -> TinyFamily:
-    """A tiny family with another image processor; ``more`` goes before what its set-up says."""
+    """A tiny family with another image processor; ``more`` overrides its settings."""
     family_name, changes = SET_UPS[name]
     family = tiny(family_name)
     made = family.processor.image_processor
@@ -87,7 +88,7 @@ def set_up(name: str, backend: str, **more: Any) -> TinyFamily:
 @backends
 @settings(max_examples=20)
 @given(height=st.integers(1, 400), width=st.integers(1, 400))
-def test_any_size_has_as_many_tokens_as_its_processor_makes(name: str, backend: str, height: int, width: int):
+def test_token_counts_equal_the_processors(name: str, backend: str, height: int, width: int):
     family = set_up(name, backend)
     ids = batch(family, [Image.new("RGB", (width, height))])["input_ids"]
     assert geometry(family, (height, width)).count == image_slots(family, ids).sum()
@@ -107,7 +108,7 @@ def test_rows_and_columns_are_even_and_without_gaps(name: str, height: int, widt
 @every_set_up
 @settings(max_examples=40)
 @given(height=st.integers(1, 5000), width=st.integers(1, 5000))
-def test_grids_show_the_whole_image_or_its_middle(name: str, height: int, width: int):
+def test_grids_show_the_whole_image_or_its_centre(name: str, height: int, width: int):
     found = geometry(set_up(name, "pil"), (height, width))
     for view in (view for view in found.views if view.name in ("global", "tiles")):
         for spans, length in ((view.top_bottom, height), (view.left_right, width)):
@@ -117,15 +118,15 @@ def test_grids_show_the_whole_image_or_its_middle(name: str, height: int, width:
                 assert last <= length * (1 + 1e-9)
                 assert abs(first - (length - last)) <= 1.01 * token / PATCH_PX
             else:
-                # All of it, but for less than a token on either side, which LLaVA-NeXT takes out with the padding.
+                # All of it, except less than a token on either side, which LLaVA-NeXT removes with the padding.
                 assert first < 1e-9 + token * (name == "llava_next")
                 assert last > length * (1 - 1e-9) - token * (name == "llava_next")
 
 
 def as_processed(family: TinyFamily, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Share of each image token's pixels that are white, once the mask went the way of images, shape (M,)."""
+    """Share of white pixels in each image token, with the mask processed like an image, shape (M,)."""
     image = Image.fromarray(np.repeat(mask[0, ..., None], 3, axis=-1).astype(np.uint8) * 255)
-    # Small images are enlarged, and what blurs them reaches other tokens.
+    # Small images are enlarged, and the blur reaches other tokens.
     resample = Image.Resampling.BILINEAR if min(image.size) > 60 else Image.Resampling.NEAREST
     made = family.processor.image_processor([image], do_normalize=False, resample=resample, return_tensors="pt")
     images = made["pixel_values"].float().flatten(0, -4).mean(1)
@@ -143,7 +144,7 @@ def as_processed(family: TinyFamily, mask: NDArray[np.bool_]) -> NDArray[np.floa
 @every_set_up
 @every_size
 @backends
-def test_coverage_is_that_of_a_mask_sent_the_way_of_images(name: str, size_hw: Size, backend: str):
+def test_coverage_equals_that_of_a_processed_mask(name: str, size_hw: Size, backend: str):
     family, mask = set_up(name, backend), ellipse(size_hw)
     found = geometry(family, size_hw)
     processed, image = as_processed(family, mask), as_processed(family, np.ones_like(mask))
@@ -157,7 +158,7 @@ def test_coverage_is_that_of_a_mask_sent_the_way_of_images(name: str, size_hw: S
 @pytest.mark.parametrize(
     ("name", "size_hw", "bands"),
     [
-        # Resized to 84 x 112; of the width, 14 px on either side are cut off.
+        # Resized to 84 x 112; 14 px are cropped on the left and on the right.
         ("llava that crops", (300, 400), (0, 300, 50, 350)),
         # To 98 x 131, and (131 - 84) // 2 = 23.
         ("llava that cuts more", (294, 393), (21, 273, 69, 321)),
@@ -166,14 +167,14 @@ def test_coverage_is_that_of_a_mask_sent_the_way_of_images(name: str, size_hw: S
         ("llava that squashes", (300, 400), (0, 300, 0, 400)),
     ],
 )
-def test_llava_sees_what_its_processor_leaves_of_the_image(name: str, size_hw: Size, bands: tuple[int, ...]):
+def test_llava_sees_what_its_processor_keeps(name: str, size_hw: Size, bands: tuple[int, ...]):
     (view,) = geometry(set_up(name, "pil"), size_hw).views
     assert [*view.top_bottom[[0, -1], [0, 1]], *view.left_right[[0, -1], [0, 1]]] == pytest.approx(bands)
 
 
 @pytest.mark.parametrize(
     ("size_hw", "shape"),
-    # Of images that LLaVA-NeXT pads, whole rows or columns of tokens are taken out again.
+    # LLaVA-NeXT pads images, and removes whole rows or columns of tokens again.
     [
         ((84, 84), (6, 6)),
         ((168, 168), (12, 12)),
@@ -196,7 +197,7 @@ def test_pan_and_scan_cuts_long_images():
     assert [view.name for view in square.views] == ["global"]
 
 
-# As in the models on the Hub: counts that anybody can look up.
+# As in the models on the Hub, where the counts can be looked up.
 PUBLISHED = {
     "llava": (lambda: _clip(transformers.LlavaProcessor, transformers.CLIPImageProcessorPil), "Llava", 576),
     "llava_next": (
@@ -219,7 +220,7 @@ def _clip(processor_class: Any, image_class: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_published_models_have_so_many_tokens(name: str):
+def test_published_models_have_known_token_counts(name: str):
     processor, config_name, count = PUBLISHED[name]
     config = getattr(transformers, f"{config_name}Config")()
     assert family_of(config).image_tokens(processor(), config, (480, 640)).count == count
@@ -241,12 +242,12 @@ def test_idefics3_as_published_has_twelve_tiles_and_the_image():
         ("llava_next", {"crop_size": {"height": 70, "width": 70}}, "70"),
     ],
 )
-def test_a_processor_set_up_in_an_unknown_way_is_refused(name: str, more: dict[str, Any], told: str):
+def test_unknown_processor_settings_are_refused(name: str, more: dict[str, Any], told: str):
     with pytest.raises(ModelError, match=told):
         geometry(set_up(name, "pil", **more), (60, 80))
 
 
-def test_a_class_token_that_is_not_there_cannot_be_left_out():
+def test_missing_class_token_cannot_be_left_out():
     family = set_up("llava that crops", "pil")
     family.processor.num_additional_image_tokens = 0
     with pytest.raises(ModelError, match="num_additional_image_tokens"):

@@ -32,7 +32,7 @@ from tests.hi_scoring.tiny_torchvision import ANYRES_GRID, ANYRES_PATCH_PX, TILE
 Size = tuple[int, int]
 QWEN = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 ALL = ("llava_onevision", *QWEN, "smolvlm", "internvl")
-# LLaVA-OneVision shrinks the grid of all but the fourth and the last.
+# LLaVA-OneVision shrinks the grid of all except the fourth and the last.
 SIZES = ((480, 640), (500, 333), (300, 1000), (97, 61), (31, 200), (9, 14), (13, 7), (60, 400))
 
 every_family = pytest.mark.parametrize("name", family_params(*ALL))
@@ -42,7 +42,7 @@ every_size = pytest.mark.parametrize("size_hw", SIZES, ids=str)
 @every_family
 @settings(max_examples=40)
 @given(height=st.integers(1, 900), width=st.integers(1, 900))
-def test_any_size_has_as_many_tokens_as_its_processor_makes(name: str, height: int, width: int):
+def test_token_counts_equal_the_processors(name: str, height: int, width: int):
     assume(max(height, width) <= 200 * min(height, width))
     family = tiny(name)
     found = geometry(family, (height, width))
@@ -59,7 +59,7 @@ def test_views_show_the_whole_image_in_order(name: str, height: int, width: int)
     for view in found.views:
         for spans, length in ((view.top_bottom, height), (view.left_right, width)):
             assert (np.diff(spans[:, 0]) > 0).all()
-            # LLaVA-OneVision cuts padding off in whole patches, and what is left over at the end of tiles.
+            # LLaVA-OneVision removes padding in whole patches, and the remainders at the end of tiles.
             lost = 1.5 * (spans[0, 1] - spans[0, 0]) if name == "llava_onevision" else 1e-9 * length
             assert spans[0, 0] <= lost
             assert spans[-1, 1] >= length - lost
@@ -72,7 +72,7 @@ def test_views_show_the_whole_image_in_order(name: str, height: int, width: int)
 
 
 def as_processed(family: TinyFamily, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Share of each image token's pixels that are white, once the mask went the way of images, shape (M,)."""
+    """Share of white pixels in each image token, with the mask processed like an image, shape (M,)."""
     image = Image.fromarray(np.repeat(mask[0, ..., None], 3, axis=-1).astype(np.uint8) * 255)
     made = family.processor.image_processor(
         images=[image],
@@ -99,16 +99,16 @@ def _cells(tiles: torch.Tensor, grid: int) -> torch.Tensor:
 
 @every_family
 @every_size
-def test_coverage_is_that_of_a_mask_sent_the_way_of_images(name: str, size_hw: Size):
+def test_coverage_equals_that_of_a_processed_mask(name: str, size_hw: Size):
     family, mask = tiny(name), ellipse(size_hw)
     found, white = geometry(family, size_hw), as_processed(family, mask)
     assert len(white) == found.count
-    # What is no padding; a token counts by the part of the image that it shows.
+    # Everything except padding; a token counts by the part of the image that it shows.
     inside = as_processed(family, np.ones_like(mask))
     for view in found.views:
         differences = np.abs(view.coverage(mask)[0] - white[view.tokens] / inside[view.tokens])
         assert differences.mean() < 0.04
-        # A pixel that is made as large as a token is blurred as widely.
+        # A pixel enlarged to the size of a token is blurred by that size, too.
         if min(size_hw) > 3 * max(view.tokens.shape):
             assert differences.max() < 0.02
 
@@ -121,14 +121,14 @@ def test_a_shrunk_grid_mixes_patches_and_leaves_padding_out():
     view = Interpolated.of("tiles", np.arange(2)[:, None], rows, columns, (30, 24))
     masks = np.zeros((3, 30, 24), bool)
     masks[0, :10, 8:16] = masks[1, :10] = masks[2, 15:, 8:16] = True
-    # The middle of three columns is all that a token in their middle is interpolated from.
+    # A token in the middle of three columns is interpolated only from the middle column.
     assert view.coverage(masks)[..., 0].tolist() == [[1, 0], [1, 0], [0, 0.75]]
     assert view.top_bottom.tolist() == [[-10, 10], [10, 30]]
     assert view.left_right.tolist() == [[0, 24]]
 
 
 @every_family
-def test_all_that_the_processor_makes_reaches_the_model(name: str):
+def test_all_processor_outputs_reach_the_model(name: str):
     expected = {"input_ids", "attention_mask", "pixel_values"} | {
         "llava_onevision": {"image_sizes", "batch_num_images"},
         "smolvlm": {"pixel_attention_mask"},
@@ -138,7 +138,7 @@ def test_all_that_the_processor_makes_reaches_the_model(name: str):
 
 
 @pytest.mark.parametrize("name", family_params("qwen2_5_vl"))
-def test_qwen_would_not_say_that_its_token_types_are_missing(name: str):
+def test_qwen_ignores_missing_token_types_silently(name: str):
     family = tiny(name)
     inputs = batch(family, [Image.new("RGB", (240, 200))])
     without = {key: value for key, value in inputs.items() if key != "mm_token_type_ids"}
@@ -148,7 +148,7 @@ def test_qwen_would_not_say_that_its_token_types_are_missing(name: str):
 
 
 @pytest.mark.parametrize("name", family_params(*QWEN))
-def test_a_image_too_narrow_is_dropped_before_the_processor_refuses_it(name: str):
+def test_too_narrow_image_is_dropped_first(name: str):
     family = tiny(name)
     with pytest.raises(UnusableError, match="3 x 601 px") as refused:
         geometry(family, (3, 601))
@@ -161,10 +161,10 @@ def test_a_image_too_narrow_is_dropped_before_the_processor_refuses_it(name: str
 @pytest.mark.parametrize(
     ("size_hw", "token_px", "pixels", "grid"),
     [
-        # As Qwen2-VL and Qwen3-VL are published.
+        # Published settings of Qwen2-VL and Qwen3-VL.
         ((480, 640), 28, (56 * 56, 28 * 28 * 1280), (17, 23)),
         ((480, 640), 32, (256 * 256, 4096 * 4096), (15, 20)),
-        # Halves are rounded to even, too many pixels downwards, too few upwards; a side never goes below one.
+        # Halves are rounded to even, too many pixels down, too few up; a side is at least one.
         ((70, 98), 28, (1, 10**6), (2, 4)),
         ((100, 100), 10, (1, 9_000), (9, 9)),
         ((15, 15), 10, (1_000, 10**6), (4, 4)),
@@ -181,7 +181,7 @@ def test_the_grid_of_qwen(size_hw: Size, token_px: int, pixels: tuple[int, int],
         # 3 x 4 tiles and the whole image make 3,328 tokens.
         ((480, 640), (1, 12), (3, 4)),
         ((448, 448), (1, 12), (1, 1)),
-        # Equally square ones: 2 x 2 from half its area on, 3 x 3 too.
+        # Equally square grids: 2 x 2 from half its area on, 3 x 3, too.
         ((635, 635), (1, 12), (2, 2)),
         ((1000, 1000), (1, 12), (3, 3)),
         ((100, 1000), (1, 6), (1, 6)),
@@ -202,7 +202,7 @@ def test_grids_far_over_nine_tiles_of_patches_are_shrunk(shape: Size, grid: Size
 
 @pytest.mark.parametrize(("size_hw", "count"), [((480, 640), 2929), ((1600, 2000), 7281)])
 @pytest.mark.parametrize("name", family_params("llava_onevision"))
-def test_llava_onevision_as_published_has_so_many_tokens(name: str, size_hw: Size, count: int):
+def test_published_onevision_has_known_token_counts(name: str, size_hw: Size, count: int):
     processor = copy.copy(tiny(name).processor)
     processor.image_processor = transformers.LlavaOnevisionImageProcessor()
     config = transformers.LlavaOnevisionConfig(

@@ -1,4 +1,4 @@
-"""Questions put to tiny models, and where their parts stand in a left-padded batch."""
+"""Questions for tiny models, and the positions of their parts in a left-padded batch."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def question(text: str = LONG, row: int = 0, **more: Any) -> ClosedQuestion:
 
 @dataclass(frozen=True)
 class Batch:
-    """Questions as a model is given them."""
+    """Questions as a model's input."""
 
     inputs: dict[str, Any]
     places: Sequence[Mapping[PositionSet, Tensor]]
@@ -66,7 +66,7 @@ def put(family: TinyFamily, *items: ClosedQuestion, images: Sequence[Image.Image
 def blocked(
     edges: Sequence[Edges], windows: Sequence[Window], length: int, heads: Sequence[tuple[int, int]] | None = None
 ) -> Tensor:
-    """What :mod:`tests.hi_scoring.interventions.slow` is given: (layers, B, H, N, N); B is at least 1."""
+    """The input of :mod:`tests.hi_scoring.interventions.slow`: (layers, B, H, N, N); B is at least 1."""
     found = torch.zeros(LAYERS, max(1, len(edges)), HEADS, length, length, dtype=torch.bool)
     for row, (one, (first, stop)) in enumerate(zip(edges, windows, strict=True)):
         for layer in range(first, stop):

@@ -1,7 +1,7 @@
-"""Knockouts that are killed: forks a run, ends it at its n-th touch of the file system, and goes on with it.
+"""Knockouts that are killed: forks a run, kills it at its n-th file system access, and resumes it.
 
 Run as ``python -m tests.hi_scoring.interventions.killing FOLDER STRIDE``, stride 1 for every moment; prints how many
-were tried. It is a process of its own because it forks, which no process with threads should do.
+were tried. It is a separate process because it forks, which no process with threads should do.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def run(out: Path) -> object:
 
 
 def main(folder: Path, stride: int) -> int:
-    """Kill at every ``stride``-th moment; give how many were tried."""
+    """Kill at every ``stride``-th moment; return how many were tried."""
     expected, out = folder / "expected", folder / "out"
     run(expected)
     tried, moment = 0, 1

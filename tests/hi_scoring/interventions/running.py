@@ -13,26 +13,26 @@ from datasetkit.options.heads import KnockoutOptions
 from tests.hi_scoring.scored import TinySubject, data_of, row
 
 FLOWS = ("image -> question", "key object -> last")
-# What rows of ours have beside what heads are scored on.
+# Columns of built rows in addition to those that heads are scored on.
 _OBJECT = {"category": None, "salience": None, "status": "mentioned", "scores": {}, "source_bbox": None}
 
 
 class Rows(list[dict[str, Any]]):
-    """Rows that can be read without their images, as those of ``datasets`` can."""
+    """Rows that can be read without their images, like those of ``datasets``."""
 
     def remove_columns(self, name: str) -> list[dict[str, Any]]:
         return [{key: value for key, value in one.items() if key != name} for one in self]
 
 
 def asked_row(number: int, *questions: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """A row as ours are, with questions."""
+    """A row in datasetkit's format, with questions."""
     found = row(number)
     objects = [item | _OBJECT for item in found["objects"]]
     return found | {"objects": objects, "questions": [dict(question) for question in questions]} | more
 
 
 def rows(count: int) -> Rows:
-    """Rows with a question each; the first of them rests on no object."""
+    """Rows with one question each; the first question depends on no object."""
     asked = {"question": "what colour ?", "answer": "red", "type": "colour", "options": ["red", "blue"]}
     return Rows(asked_row(number, {**asked, "object_ids": [0] if number else []}) for number in range(count))
 
@@ -59,5 +59,5 @@ def knock(
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """What a finished run leaves."""
+    """The files of a finished run."""
     return {name: (folder / name).read_bytes() for name in (*RESULT_NAMES, "run.json", "drops.jsonl")}

@@ -1,4 +1,4 @@
-"""Slow code that knows nothing of ours: full masks, loops over samples and heads, eager, no cache, no batches."""
+"""Independent slow code: full masks, loops over samples and heads, eager, no cache, no batches."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from tests.hi_scoring.attention.running import implementation
 
-# What is blocked now: (layers, B, H, N, N), bool; rows are queries.
+# The currently blocked edges: (layers, B, H, N, N), bool; rows are queries.
 _BLOCKED: list[Tensor] = []
 
 

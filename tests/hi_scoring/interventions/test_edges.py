@@ -1,4 +1,4 @@
-"""Blocked edges beside slow code that knows nothing of ours, and the random edges that they are compared with."""
+"""Blocked edges compared with independent slow code, and the random edges that serve as controls."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def edges_of(batch: Batch, row: int, name: str) -> Edges:
     "heads", [None, ((0, 1), (0, 2), (1, 0), (1, 3), (2, 1), (3, 2))], ids=["all heads", "chosen heads"]
 )
 @pytest.mark.parametrize("name", family_params())
-def test_each_row_of_a_padded_batch_has_edges_and_layers_of_its_own(name: str, heads) -> None:
+def test_padded_rows_have_separate_edges_and_layers(name: str, heads) -> None:
     family = tiny(name)
     batch = put(family, question(LONG), question(SHORT, 1))
     edges = [edges_of(batch, 0, "image -> question"), edges_of(batch, 1, "image -> question")]
@@ -52,7 +52,7 @@ def test_each_row_of_a_padded_batch_has_edges_and_layers_of_its_own(name: str, h
         assert (edited - plain)[row][real[row]].abs().max() > CHANGED
 
 
-def test_a_query_that_would_lose_every_key_is_refused_with_its_place() -> None:
+def test_query_without_any_key_is_refused_and_named() -> None:
     family = tiny("llava")
     batch = put(family, question())
     every = Edges.between(torch.arange(batch.length), torch.tensor([batch.length - 1]), batch.length)
@@ -90,7 +90,7 @@ def any_key(count: int) -> Tensor:
     return torch.ones(count, dtype=torch.bool)
 
 
-def test_random_edges_are_as_many_others_that_each_query_sees() -> None:
+def test_random_edges_match_visible_counts() -> None:
     edges = Edges(torch.tensor([4, 5]), table([1, 1, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0]))
     visible = table([1, 1, 1, 1, 1, 0], [1, 0, 1, 1, 1, 1])
     found = set()
@@ -109,8 +109,8 @@ def test_random_edges_are_as_many_others_that_each_query_sees() -> None:
     [([1, 2], {3, 4, 5}), ([1, 2, 3], {0, 4, 5, 6, 7}), ([1, 2, 3, 4, 5], {0, 1, 2, 3, 4, 5, 6, 7})],
     ids=["enough alike", "enough others", "neither"],
 )
-def test_random_keys_are_alike_where_there_are_enough_of_them(lost: list[int], pool: set[int]) -> None:
-    """Keys 1 to 5 of 8 are the image's."""
+def test_random_keys_are_of_the_same_kind_if_possible(lost: list[int], pool: set[int]) -> None:
+    """Keys 1 to 5 of 8 belong to the image."""
     edges = Edges.between(torch.tensor(lost), torch.tensor([7]), 8)
     visible, image = any_key(8)[None, None], table([0, 1, 1, 1, 1, 1, 0, 0])[0]
     found: set[int] = set()
@@ -121,8 +121,8 @@ def test_random_keys_are_alike_where_there_are_enough_of_them(lost: list[int], p
     assert found == pool
 
 
-def test_in_every_kind_of_layer_as_many_edges_are_random_ones() -> None:
-    """Some layers see all keys up to the query's, some the last four."""
+def test_random_edges_match_in_every_kind_of_layer() -> None:
+    """Some layers see all keys up to the query, some only the last four."""
     edges = Edges.between(torch.tensor([0, 1, 5]), torch.tensor([7, 8]), 9)
     whole = table([1, 1, 1, 1, 1, 1, 1, 1, 0], [1, 1, 1, 1, 1, 1, 1, 1, 1])
     last = table([0, 0, 0, 0, 1, 1, 1, 1, 0], [0, 0, 0, 0, 0, 1, 1, 1, 1])
@@ -133,14 +133,14 @@ def test_in_every_kind_of_layer_as_many_edges_are_random_ones() -> None:
         assert not (drawn.keys & edges.keys).any()
 
 
-def test_where_there_are_too_few_others_the_edges_own_keys_may_be_drawn() -> None:
+def test_few_other_keys_allow_the_flows_keys() -> None:
     edges = Edges(torch.tensor([3]), table([1, 1, 1, 0]))
     seen = any_key(4)[None, None]
     drawn = [edges.drawn_like(seen, any_key(4), np.random.default_rng(seed)) for seed in range(40)]
     assert {edges.shared_with(one, seen) for one in drawn} == {2 / 3, 1.0}
 
 
-def test_edges_from_keys_that_nobody_sees_are_not_counted_as_shared_or_not() -> None:
+def test_invisible_edges_are_not_counted_as_shared() -> None:
     edges = Edges(torch.tensor([1, 2]), table([1, 0, 0, 1], [0, 1, 0, 1]))
     other = Edges(torch.tensor([1, 2]), table([1, 0, 0, 0], [0, 0, 1, 1]))
     visible = table([1, 1, 0, 0], [1, 1, 1, 0])

@@ -1,4 +1,4 @@
-"""Mean curves: what images of several questions weigh, and how often bands and intervals hold where nothing is."""
+"""Mean curves: weights of images with several questions, and coverage of bands and intervals without effects."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from datasetkit.hi_scoring.statistics import bootstrap_interval
 NAN = np.nan
 
 
-def test_questions_add_up_by_image() -> None:
+def test_questions_are_summed_by_image() -> None:
     values = np.array([[1.0, 2.0], [NAN, 4.0], [5.0, 6.0]])
     sums = by_image(values, ["b", "a", "b"])
     assert sums.tolist() == [[[0, 0], [4, 1]], [[6, 2], [8, 2]]]
@@ -20,21 +20,21 @@ def test_questions_add_up_by_image() -> None:
     assert ratio(sums.sum(axis=0)).tolist() == [3, 4]
 
 
-def test_questions_of_one_image_tell_no_more_than_one() -> None:
+def test_questions_of_one_image_count_once() -> None:
     values = np.random.default_rng(0).normal(size=(7, 3))
     names = list("abcdefg")
     one = mean_curves({"change": values}, names)["change"]
     low, high = bootstrap_interval(values)
     assert one.low == pytest.approx(low)
     assert one.high == pytest.approx(high)
-    # Asked three times each, images are as many as before.
+    # With three questions each, the number of images is the same.
     thrice = mean_curves({"change": np.repeat(values, 3, axis=0)}, np.repeat(names, 3).tolist())["change"]
     for end in ("mean", "low", "high", "band_low", "band_high"):
         assert getattr(thrice, end) == pytest.approx(getattr(one, end))
 
 
-def test_six_questions_on_two_images_spread_as_two_images() -> None:
-    """Their means are 0.52 and 2.47, and a draw has both, or one of them twice."""
+def test_six_questions_on_two_images_vary_as_two() -> None:
+    """Their means are 0.52 and 2.47, and a draw contains both, or one of them twice."""
     values = np.array([0.01, 0.55, 1.0, 1.45, 2.0, 3.96])[:, None]
     found = mean_curves({"p": values}, ["a", "a", "a", "b", "b", "b"])["p"]
     assert found.low[0] == pytest.approx(0.52)
@@ -54,14 +54,14 @@ def test_questions_without_a_value_are_left_out() -> None:
     assert np.isnan([alone.low, alone.high, alone.band_low, alone.band_high]).all()
 
 
-def test_what_does_not_spread_has_no_width() -> None:
+def test_equal_values_have_no_width() -> None:
     found = mean_curves({"change": np.array([[0.0, 1.0], [0.0, 2.0], [0.0, 4.0]])}, ["a", "b", "c"])["change"]
     assert (found.band_low[0], found.band_high[0]) == (0, 0)
     assert found.band_low[1] < found.mean[1] < found.band_high[1]
 
 
-def test_bands_hold_for_the_layer_that_was_picked_where_intervals_of_one_layer_do_not() -> None:
-    """Nothing changes anything: 60 times 30 images of two questions, 24 layers, of which the least is picked."""
+def test_bands_hold_for_a_picked_layer() -> None:
+    """No effect at all: 60 times 30 images with two questions, 24 layers, of which the lowest is picked."""
     random = np.random.default_rng(0)
     names = np.repeat([f"image {place}" for place in range(30)], 2).tolist()
     wrong = np.zeros(2)

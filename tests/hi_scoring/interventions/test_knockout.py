@@ -40,7 +40,7 @@ def measure(family: TinyFamily, item: ClosedQuestion, *, batch: int = 5, **optio
 @pytest.mark.numeric
 @pytest.mark.usefixtures("in_float64")
 @pytest.mark.parametrize("name", family_params("llava", "llava_next", "paligemma2", "gemma3", "qwen3_vl"))
-def test_every_flow_around_every_layer_is_that_of_a_slow_pass_of_its_own(name: str) -> None:
+def test_every_flow_and_layer_equals_a_slow_pass(name: str) -> None:
     family = tiny(name)
     result = measure(family, question())
     batch = put(family, question())
@@ -60,7 +60,7 @@ def test_every_flow_around_every_layer_is_that_of_a_slow_pass_of_its_own(name: s
 
 
 @pytest.mark.parametrize(("name", "reads_all"), [("llava", False), ("paligemma", True)])
-def test_the_vision_tower_runs_once_and_rows_that_cannot_change_only_once(name: str, reads_all: bool) -> None:
+def test_tower_and_unaffected_rows_run_once(name: str, reads_all: bool) -> None:
     family = tiny(name)
     batch = put(family, question())
     images: list[int] = []
@@ -83,7 +83,7 @@ def test_the_vision_tower_runs_once_and_rows_that_cannot_change_only_once(name: 
 
 
 @pytest.mark.usefixtures("in_float64")
-def test_controls_are_random_edges_that_depend_on_the_question_and_the_flow_alone() -> None:
+def test_controls_depend_only_on_question_and_flow() -> None:
     family = tiny("gemma3")
     result = measure(family, question())
     again = measure(family, question(), batch=64, flows=("question -> last", "image -> question"))
@@ -98,8 +98,8 @@ def test_controls_are_random_edges_that_depend_on_the_question_and_the_flow_alon
     assert all(one.overlap == 0 for name, one in result.flows.items() if name.startswith("key object"))
 
 
-def test_random_edges_that_are_mostly_the_flows_own_are_no_control_and_not_run() -> None:
-    """36 of some 60 tokens are the image's in the tiny LLaVA: random ones must be, too."""
+def test_mostly_shared_random_edges_are_no_control() -> None:
+    """36 of about 60 tokens belong to the image in the tiny LLaVA, so random ones mostly do, too."""
     flows = measure(tiny("llava"), question()).flows
     mostly = {name for name, one in flows.items() if one.overlap > 0.5}
     assert mostly == {"image -> question", "image without key object -> question"}
@@ -111,7 +111,7 @@ def test_random_edges_that_are_mostly_the_flows_own_are_no_control_and_not_run()
 
 
 def blocks_of(family: TinyFamily, monkeypatch: pytest.MonkeyPatch, flow: str) -> list[Edges]:
-    """What is blocked around the first layer: the flow, and its control where it has one."""
+    """The edges blocked around the first layer: the flow's, and its control's if there is one."""
     blocks: list[Block] = []
 
     def noted(model: Any, prompt: Any, first: int, given: list[Block], heads: Any) -> torch.Tensor:
@@ -123,7 +123,7 @@ def blocks_of(family: TinyFamily, monkeypatch: pytest.MonkeyPatch, flow: str) ->
     return [block.edges for block in blocks if block.layers == (0, 1)]
 
 
-def test_the_control_of_tokens_of_the_image_are_others_of_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_image_flows_have_image_controls(monkeypatch: pytest.MonkeyPatch) -> None:
     family = tiny("llava")
     [places] = put(family, question()).places
     edges, control = blocks_of(family, monkeypatch, "key object -> question")
@@ -131,18 +131,18 @@ def test_the_control_of_tokens_of_the_image_are_others_of_the_image(monkeypatch:
     assert set(edges.keys.nonzero()[:, 1].tolist()) == set(places["key object"].tolist())
     assert set(control.keys.nonzero()[:, 1].tolist()) <= image - set(places["key object"].tolist())
     assert control.keys.sum(1).tolist() == edges.keys.sum(1).tolist()
-    # Of other keys, any are drawn.
+    # Any other keys may be drawn.
     _, control = blocks_of(family, monkeypatch, "options -> last")
     assert not set(control.keys.nonzero()[:, 1].tolist()) & set(places["options"].tolist())
 
 
-def test_the_control_has_as_many_edges_in_layers_that_see_few_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_control_matches_edges_in_sliding_layers(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tiny Gemma 3 sees eight keys in every other layer; the options are among the last eight."""
     edges, control = blocks_of(tiny("gemma3"), monkeypatch, "options -> last")
     few = torch.arange(edges.keys.shape[1]) > int(edges.targets[0]) - 8
     assert [int((one.keys & few).sum()) for one in (edges, control)] == [3, 3]
     assert [int(one.keys.sum()) for one in (edges, control)] == [3, 3]
-    # The question is not: its control must not be, either.
+    # The question is not among them, so its control must not be, either.
     edges, control = blocks_of(tiny("gemma3"), monkeypatch, "question -> last")
     assert [int((one.keys & few).sum()) for one in (edges, control)] == [0, 0]
     assert int(control.keys.sum()) == int(edges.keys.sum()) == 11
@@ -150,7 +150,7 @@ def test_the_control_has_as_many_edges_in_layers_that_see_few_keys(monkeypatch: 
 
 @pytest.mark.numeric
 @pytest.mark.usefixtures("in_float64")
-def test_chosen_heads_alone_are_blocked() -> None:
+def test_only_chosen_heads_are_blocked() -> None:
     family = tiny("llava")
     batch = put(family, question())
     [places] = batch.places
@@ -168,8 +168,8 @@ def test_chosen_heads_alone_are_blocked() -> None:
     assert result.flows["image -> question"].remaining[2] == pytest.approx(1, rel=TOLERANCE)
 
 
-def test_what_changes_nothing_leaves_all_in_bfloat16_too() -> None:
-    """Read again with others, a prompt is rounded in another way than alone; its blocks are held against their own."""
+def test_empty_blocks_change_nothing_in_bfloat16() -> None:
+    """In a batch a prompt is rounded differently than alone; its blocks are compared with the prompt in their batch."""
     family = tiny("llava")
     short = TinyFamily("llava", copy.deepcopy(family.model).to(torch.bfloat16), family.processor)
     result = measure(short, question(), heads=((0, 0),), window=1, batch=16)
@@ -177,14 +177,14 @@ def test_what_changes_nothing_leaves_all_in_bfloat16_too() -> None:
         assert one.remaining[1:].tolist() == [1, 1, 1]
 
 
-def test_flows_between_sets_that_a_question_lacks_are_left_out() -> None:
+def test_flows_between_missing_sets_are_left_out() -> None:
     result = measure(tiny("llava"), question(masks=(), template="{question}"))
     assert list(result.flows) == ["image -> question", "image -> last", "question -> last", "last -> last"]
 
 
 @pytest.mark.numeric
 @pytest.mark.usefixtures("in_float64")
-def test_questions_that_are_answered_wrong_are_told_and_not_blocked() -> None:
+def test_wrong_answers_are_reported_and_not_blocked() -> None:
     family = tiny("llava")
     wrong = measure(family, question(template="{question}", options=()), only_correct=True)
     assert (wrong.is_right, wrong.flows) == (False, {})
@@ -206,16 +206,14 @@ def test_questions_that_are_answered_wrong_are_told_and_not_blocked() -> None:
     ],
     ids=["special token", "long", "another image"],
 )
-def test_what_cannot_be_asked_is_an_error_of_its_own(
-    item: ClosedQuestion, image: Image.Image | None, reason: str
-) -> None:
+def test_unusable_question_is_its_own_error(item: ClosedQuestion, image: Image.Image | None, reason: str) -> None:
     family = tiny("llava")
     asked = [(item, image or sample(0).image), (question(), sample(0).image)]
     found = Knockout(family.model, family.processor, KnockoutOptions(only_correct=False), 8).measure(asked)
     assert [getattr(one, "reason", None) for one in found] == [reason, None]
 
 
-def test_a_model_whose_logits_are_not_finite_is_told() -> None:
+def test_non_finite_logits_are_reported() -> None:
     family = tiny("llava")
     hook = family.model.lm_head.register_forward_hook(lambda _module, _inputs, output: output * torch.nan)
     try:
@@ -230,13 +228,13 @@ def test_a_model_whose_logits_are_not_finite_is_told() -> None:
 @pytest.mark.parametrize(
     ("at_once", "reason"), [(4, None), (1, "out_of_memory")], ids=["halved until it fits", "not even alone"]
 )
-def test_blocks_that_do_not_fit_at_once_are_halved(at_once: int, reason: str | None) -> None:
+def test_blocks_that_do_not_fit_are_halved(at_once: int, reason: str | None) -> None:
     family = tiny("llava")
     whole = measure(family, question())
     sizes: list[int] = []
 
     def short_of_memory(_module: Any, inputs: tuple[torch.Tensor, ...]) -> None:
-        # One row more than blocks: that of the prompt itself.
+        # One row more than blocks: that of the unblocked prompt.
         sizes.append(len(inputs[0]))
         if len(inputs[0]) > at_once:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
@@ -256,7 +254,7 @@ def test_blocks_that_do_not_fit_at_once_are_halved(at_once: int, reason: str | N
         hook.remove()
 
 
-def test_heads_that_are_not_there_are_refused() -> None:
+def test_missing_heads_are_refused() -> None:
     family = tiny("llava")
     with pytest.raises(RecipeError, match=r"there is no head 1\.4; the model has 4 layers of 4 heads"):
         Knockout(family.model, family.processor, KnockoutOptions(heads=((0, 0), (1, 4))), 8)

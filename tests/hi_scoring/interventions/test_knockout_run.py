@@ -1,4 +1,4 @@
-"""Knockouts of whole datasets: interrupted and gone on with, kept and read back, in folders of others."""
+"""Knockouts of whole datasets: interrupted and resumed, saved and read back, in foreign folders."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that nothing disturbed, in parts of two; nobody changes it."""
+    """An undisturbed run in parts of two; read-only."""
     folder = tmp_path_factory.mktemp("knockouts") / "finished"
     former, knockout_run.PART = knockout_run.PART, 2
     knock(folder, questions_of(rows(5)))
@@ -35,7 +35,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_an_interrupted_run_ends_in_the_same_bytes(finished: Path, tmp_path: Path) -> None:
+def test_interrupted_run_gives_equal_bytes(finished: Path, tmp_path: Path) -> None:
     def stop(done: int) -> None:
         if done == 3:
             raise KeyboardInterrupt
@@ -52,12 +52,12 @@ def test_an_interrupted_run_ends_in_the_same_bytes(finished: Path, tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_a_killed_run_ends_in_the_same_bytes(tmp_path: Path) -> None:
-    """At some moments of many; by hand, a stride of 1 tries all of them."""
+def test_killed_run_resumes_to_the_same_bytes(tmp_path: Path) -> None:
+    """Only some of many moments; run by hand with stride 1 to try all of them."""
     assert moments_tried("tests.hi_scoring.interventions.killing", tmp_path, 17) >= 3
 
 
-def test_results_are_read_back_as_they_were(finished: Path) -> None:
+def test_results_round_trip(finished: Path) -> None:
     found = Knockouts.load(finished)
     assert {path.name for path in finished.iterdir()} == {*RESULT_NAMES, "run.json", "drops.jsonl"}
     assert found.facts["counts"] == {
@@ -90,7 +90,7 @@ def test_every_question_is_kept_or_dropped_with_its_reason(tmp_path: Path) -> No
     ]
 
 
-def test_where_no_question_can_be_measured_one_line_says_why(tmp_path: Path) -> None:
+def test_no_measurable_question_is_one_line(tmp_path: Path) -> None:
     given = rows(2)
     for one in given:
         one["image"] = {"bytes": b"no image"}
@@ -101,8 +101,8 @@ def test_where_no_question_can_be_measured_one_line_says_why(tmp_path: Path) -> 
     assert "\n" not in str(caught.value)
 
 
-def test_where_nothing_can_be_blocked_one_line_says_why(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="nothing was blocked: of 2 questions the model answered 0 right"):
+def test_nothing_to_block_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="nothing was blocked: the model answered 2 questions, 0 of them right"):
         knock(tmp_path, questions_of(rows(2)), only_correct=True)
     assert not (tmp_path / "drops.jsonl").exists()
 
@@ -129,7 +129,7 @@ def test_other_results_in_the_folder_stay(
     ("place", "there", "differs"),
     [(("versions", "torch"), "1.0", 'versions.torch is "1.0" there, "'), (("part",), 3, "part is 3 there, 2 here")],
 )
-def test_parts_that_other_versions_left_are_not_gone_on_with(
+def test_parts_of_other_versions_are_not_resumed(
     tmp_path: Path, place: tuple[str, ...], there: object, differs: str
 ) -> None:
     def stop(done: int) -> None:
@@ -147,13 +147,13 @@ def test_parts_that_other_versions_left_are_not_gone_on_with(
     assert [path.name for path in (tmp_path / "parts").iterdir()] == ["00000000.parquet"]
 
 
-def test_overwriting_leaves_nothing_of_other_results(finished: Path, tmp_path: Path) -> None:
+def test_overwrite_removes_other_results(finished: Path, tmp_path: Path) -> None:
     knock(tmp_path, questions_of(rows(2)), window=3)
     knock(tmp_path, questions_of(rows(5)), overwrite=True)
     assert contents(tmp_path) == contents(finished)
 
 
-def test_folders_of_others_are_never_touched(tmp_path: Path) -> None:
+def test_foreign_folders_are_never_changed(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(OutputError, match="holds files that `datasetkit knockout` did not make"):
         knock(tmp_path, questions_of(rows(2)), UnusedSubject(), overwrite=True)
@@ -169,7 +169,7 @@ def test_folders_of_others_are_never_touched(tmp_path: Path) -> None:
         ("curves.parquet", b"damaged", "curves.parquet cannot be read"),
     ],
 )
-def test_damaged_results_are_told_of(finished: Path, tmp_path: Path, name: str, content: bytes, told: str) -> None:
+def test_damaged_results_are_reported(finished: Path, tmp_path: Path, name: str, content: bytes, told: str) -> None:
     for one, data in contents(finished).items():
         (tmp_path / one).write_bytes(data)
     (tmp_path / name).write_bytes(content)

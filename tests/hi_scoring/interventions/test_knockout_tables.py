@@ -1,4 +1,4 @@
-"""Curves from literal numbers: means over questions, intervals over images, columns as they are written."""
+"""Curves from literal numbers: means over questions, intervals over images, written columns."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def result(p: float, curve: list[float], control: list[float], *, right: bool = 
     return QuestionResult("red", right, p, flows, tracking)
 
 
-# Image, record, number, category, and what was found.
+# Image, record, number, category, and result.
 FOUND = [
     ("x", "a", 0, "colour", result(0.5, [0.25, 0.5], [0.5, 0.45])),
     ("x", "a", 1, "size", result(0.8, [0.8, 0.4], [0.8, 0.8], overlap=0.5)),
@@ -41,7 +41,7 @@ def tables(*, only_correct: bool, found: list[Any] = FOUND) -> KnockoutTables:
     return KnockoutTables.of(pa.Table.from_pylist(rows, PART_SCHEMA), only_correct=only_correct)
 
 
-def test_questions_and_their_numbers_are_written_one_row_each() -> None:
+def test_questions_are_written_one_row_each() -> None:
     found = tables(only_correct=True)
     assert found.questions.select(["record_id", "number", "is_right", "p"]).to_pylist()[1] == {
         "record_id": "a",
@@ -87,7 +87,7 @@ def curve(found: KnockoutTables, category: str, column: str) -> list[float]:
     return curves.loc[curves["category"] == category, column].tolist()
 
 
-def test_curves_are_means_over_the_questions_that_count() -> None:
+def test_curves_are_means_over_counted_questions() -> None:
     found = tables(only_correct=True)
     # Changes are -50, 0 and -25 % at layer 0, and 0, -50 and 0 % at layer 1.
     assert curve(found, "all", "change") == pytest.approx([-25, -50 / 3])
@@ -103,20 +103,20 @@ def test_curves_are_means_over_the_questions_that_count() -> None:
 
 
 @pytest.mark.parametrize("record", ["a", "another"])
-def test_intervals_draw_images_with_all_of_their_questions(record: str) -> None:
-    """Image x has two questions, at -50 and 0 %: alone it gives -25, as image y does, whatever is drawn."""
+def test_intervals_resample_images_with_all_questions(record: str) -> None:
+    """Image x has two questions, at -50 and 0 %: its mean is -25, like that of image y, so all draws agree."""
     image, _, *rest = FOUND[1]
     found = tables(only_correct=True, found=[FOUND[0], (image, record, *rest), *FOUND[2:]])
     for end in ("change_low", "change_high", "change_band_low", "change_band_high"):
         assert curve(found, "all", end)[0] == pytest.approx(-25)
-    # In which no image has two questions, they are those of the plain bootstrap.
+    # If no image has two questions, they are those of the plain bootstrap.
     changes = np.array([[-50.0, 0], [-25, 0]])
     low, high = bootstrap_interval(changes)
     assert curve(found, "colour", "change_low") == pytest.approx(low.tolist())
     assert curve(found, "colour", "change_high") == pytest.approx(high.tolist())
 
 
-def test_control_and_difference_are_of_the_questions_that_have_a_control() -> None:
+def test_control_curves_use_questions_with_a_control() -> None:
     without = ("w", "d", 0, "colour", result(0.5, [0.1, 0.5], [np.nan, np.nan], overlap=0.9))
     found = tables(only_correct=True, found=[*FOUND, without])
     assert (curve(found, "all", "n"), curve(found, "all", "n_control")) == ([4, 4], [3, 3])
@@ -131,7 +131,7 @@ def test_control_and_difference_are_of_the_questions_that_have_a_control() -> No
     assert np.isnan([row["control_change"] for row in none.knockout.to_pylist()]).all()
 
 
-def test_tracking_curves_leave_out_tokens_that_no_question_has() -> None:
+def test_tracking_curves_skip_missing_tokens() -> None:
     curves = tables(only_correct=True).tracking_curves
     every = curves[curves["category"] == "all"]
     assert every["token"].unique().tolist() == ["answer", "Answer"]
@@ -144,7 +144,7 @@ def test_one_category_is_all() -> None:
     assert tables(only_correct=True, found=[FOUND[0], FOUND[2]]).curves["category"].unique().tolist() == ["all"]
 
 
-def test_where_nothing_was_blocked_tables_are_empty_and_have_their_columns() -> None:
+def test_empty_tables_keep_their_columns() -> None:
     found = tables(only_correct=True, found=[FOUND[3]])
     assert found.knockout.num_rows == 2
     assert not len(found.curves)

@@ -16,12 +16,12 @@ from tests.hi_scoring.interventions.asking import LONG, SHORT, put, question
 from tests.hi_scoring.tiny_models import CROP, family_params, llava_processor, tiny
 from tests.hi_scoring.tiny_parts import RATES, TinyFamily
 
-# The last token of a prompt: that of the chat template, or the line end that PaliGemma sets after its prefix.
+# The last token of a prompt: that of the chat template, or the line end after PaliGemma's prefix.
 LAST = {"paligemma": "\n", "paligemma2": "\n"}
 
 
 @pytest.mark.parametrize("name", family_params())
-def test_question_options_and_last_are_the_tokens_of_their_words_in_padded_rows_too(name: str) -> None:
+def test_sets_are_found_in_padded_rows(name: str) -> None:
     family = tiny(name)
     batch = put(family, question(LONG), question(SHORT, 1))
     assert (batch.inputs["attention_mask"][1] == 0).any()
@@ -56,7 +56,7 @@ OBJECTS = {
 
 
 @pytest.mark.parametrize(("masks", "expected"), OBJECTS.values(), ids=OBJECTS)
-def test_key_objects_are_tokens_that_they_cover_by_half_else_the_best_covered(masks, expected) -> None:
+def test_key_objects_are_half_or_best_covered_tokens(masks, expected) -> None:
     [places] = put(tiny("llava"), question(masks=masks)).places
     numbers = {
         name: (places[name] - places["image"][0]).tolist() for name in ("key object", "image without key object")
@@ -65,7 +65,7 @@ def test_key_objects_are_tokens_that_they_cover_by_half_else_the_best_covered(ma
     assert numbers["image without key object"] == sorted(set(range(36)) - set(expected))
 
 
-def test_in_every_view_the_key_object_has_tokens_and_newlines_are_in_neither_set() -> None:
+def test_key_object_has_tokens_in_every_view() -> None:
     """The tiny LLaVA-NeXT: 36 tokens of the whole image, then rows of tiles, each of which ends in a newline."""
     family = tiny("llava_next")
     [places] = put(family, question(masks=square(14, 28, 28, 42))).places
@@ -81,7 +81,7 @@ def test_in_every_view_the_key_object_has_tokens_and_newlines_are_in_neither_set
 
 
 def test_padding_of_the_image_is_in_neither_set() -> None:
-    """Made square, an image of 42 x 84 px is seen by four of the six rows of tokens, by two of them in half."""
+    """Padded to a square, an image of 42 x 84 px is seen by four of the six rows of tokens, two of them half."""
     family = tiny("llava")
     processor = llava_processor(LlavaImageProcessorPil(**CROP, **RATES, do_pad=True))
     image = Image.fromarray(np.zeros((42, 84, 3), np.uint8))
@@ -92,11 +92,11 @@ def test_padding_of_the_image_is_in_neither_set() -> None:
     assert shown.sort().values.tolist() == list(range(6, 30))
 
 
-def test_sets_that_a_question_does_not_have_are_left_out() -> None:
+def test_missing_sets_are_left_out() -> None:
     family = tiny("llava")
     [places] = put(family, question(masks=(), template="{question}")).places
     assert set(places) == {"image", "question", "last"}
-    # Cropped out of the middle of the image, its ends are seen by no token.
+    # Tokens see only the centre crop of the image, not its ends.
     wide = Image.fromarray(np.zeros((84, 252, 3), np.uint8))
     mask = np.zeros((84, 252), bool)
     mask[:, :20] = True
@@ -105,7 +105,7 @@ def test_sets_that_a_question_does_not_have_are_left_out() -> None:
 
 
 @pytest.mark.parametrize("template", ["  {question} {options} ", "({question}){options}."], ids=["blanks", "no blanks"])
-def test_what_stands_around_question_and_options_is_in_neither(template: str) -> None:
+def test_text_around_question_and_options_is_in_neither(template: str) -> None:
     [places] = put(tiny("llava"), question(template=template)).places
     assert (len(places["question"]), len(places["options"])) == (len(LONG.split()), 3)
 
@@ -114,17 +114,17 @@ def test_a_template_that_rewrites_texts_is_refused(monkeypatch: pytest.MonkeyPat
     family = tiny("llava")
     template = family.processor.chat_template.replace("part['text']", "part['text'] | upper")
     monkeypatch.setattr(family.processor, "chat_template", template)
-    with pytest.raises(ModelError, match="the chat template does not write 'what colour"):
+    with pytest.raises(ModelError, match="the chat template does not copy 'what colour"):
         put(family, question())
 
 
 @pytest.mark.parametrize("text", ["image->last", " key object ->question ", "image without key object -> question"])
-def test_flows_are_read_by_their_names(text: str) -> None:
+def test_flows_are_parsed_by_name(text: str) -> None:
     assert Flow.of(text).name in FLOW_NAMES
     assert Flow.of(Flow.of(text).name) == Flow.of(text)
 
 
 @pytest.mark.parametrize("text", ["image", "image->", "picture->last", "image->last->last", ""])
-def test_what_is_no_flow_is_refused_with_the_known_sets(text: str) -> None:
+def test_invalid_flow_lists_known_sets(text: str) -> None:
     with pytest.raises(RecipeError, match="give SOURCE->TARGET, each of image, key object, "):
         Flow.of(text)

@@ -43,7 +43,7 @@ def write(path: Path, *rows: dict[str, Any]) -> Path:
 
 
 ROW = {"image": "images/a.png", "question": "Is it red?", "answer": "yes"}
-# As the reference data have them, but for columns that are not read.
+# As in the reference data, except columns that are not read.
 COMPARED = {
     "question_id": "02198848",
     "img_id": "2413209",
@@ -105,7 +105,7 @@ def test_lists_are_lists_in_parquet_and_json_in_csv(folder: Path, suffix: str) -
     assert (item.options, item.category, item.record_id) == (("yes", "no"), "existence", "row-0")
 
 
-def test_questions_of_one_record_count_on_and_each_knows_its_image(folder: Path) -> None:
+def test_questions_of_one_record_are_numbered_on(folder: Path) -> None:
     named = ROW | {"record_id": "a"}
     table = write(
         folder / "table.csv",
@@ -138,7 +138,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(("change", "reason"), BAD.values(), ids=BAD)
-def test_a_bad_row_is_a_drop_with_its_reason(folder: Path, change: dict[str, str], reason: str) -> None:
+def test_bad_row_is_dropped_with_its_reason(folder: Path, change: dict[str, str], reason: str) -> None:
     found = read(write(folder / "table.csv", ROW, ROW | change))
     assert [item.row for item in found.items] == [0]
     [drop] = found.drops
@@ -160,19 +160,19 @@ def test_only_the_first_rows_are_read_and_identity_is_by_content(folder: Path) -
     [
         ("table.csv", b"image,words\n", r"has no column question; it has image, words"),
         ("table.csv", b"picture,question,answer\n", r"has no column image or img_id; it has picture"),
-        ("table.csv", b"image,question,answer\n", r"table.csv has no closed question that can be asked"),
+        ("table.csv", b"image,question,answer\n", r"table.csv has no usable closed question"),
         ("table.csv", b"", "cannot be read"),
         ("table.csv", b"image,question,answer\n\xff\xfe,1,2\n", "cannot be read"),
         ("table.parquet", b"PAR1 not really", "cannot be read"),
     ],
 )
-def test_a_table_that_cannot_be_read_is_one_line(folder: Path, name: str, content: bytes, told: str) -> None:
+def test_unreadable_table_is_one_line(folder: Path, name: str, content: bytes, told: str) -> None:
     (folder / name).write_bytes(content)
     with pytest.raises(SourceError, match=told) as caught:
         read(folder / name)
     assert "\n" not in str(caught.value)
 
 
-def test_a_table_that_is_not_there_is_told(folder: Path) -> None:
+def test_missing_table_is_reported(folder: Path) -> None:
     with pytest.raises(SourceError, match=r"nothing\.csv cannot be read"):
         read(folder / "nothing.csv")

@@ -1,4 +1,4 @@
-"""Closed questions: how they are put, where their parts stand, and which rows have none that can be asked."""
+"""Closed questions: their prompts, the positions of their parts, and rows without usable questions."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def parts(item: ClosedQuestion) -> tuple[list[str], list[str]]:
         ("{question}", "Is it (a) or b?", ("(a)", "b"), ["Is it (a) or b?"], ["(a)", "b"]),
     ],
 )
-def test_question_and_options_are_found_where_they_stand_in_the_prompt(
+def test_question_and_options_are_found_in_the_prompt(
     template: str, text: str, options: tuple[str, ...], asked: list[str], listed: list[str]
 ) -> None:
     answer = options[0] if options else "red"
@@ -51,11 +51,11 @@ def test_question_and_options_are_found_where_they_stand_in_the_prompt(
 
 
 @pytest.mark.parametrize(("options", "expected"), [((), None), (("no", "yes"), "no"), (("yes",), None)])
-def test_the_false_option_is_another_than_the_answer(options: tuple[str, ...], expected: str | None) -> None:
+def test_false_option_differs_from_the_answer(options: tuple[str, ...], expected: str | None) -> None:
     assert question(options=options, answer="yes").false_option == expected
 
 
-def test_regions_are_those_of_each_mask_and_of_each_box_to_whole_pixels() -> None:
+def test_regions_cover_masks_and_boxes_in_whole_pixels() -> None:
     mask = np.zeros((4, 5), bool)
     mask[3, 0] = True
     item = question(masks=(Mask.from_array(mask),), boxes=((1.5, 0.0, 1.0, 1.0), (4.0, 2.0, 9.0, 9.0)))
@@ -84,7 +84,7 @@ def test_objects_of_another_image_are_refused(more: dict[str, Any], reason: str)
 ASKED = {"question": "What colour?", "answer": "red", "type": "colour", "options": ["red", "blue"], "object_ids": [1]}
 
 
-def test_every_question_of_a_dataset_is_kept_or_its_row_dropped() -> None:
+def test_questions_are_kept_or_their_row_dropped() -> None:
     rows = Rows(
         [
             asked_row(0, ASKED, {**ASKED, "type": "size", "object_ids": []}),
@@ -105,7 +105,7 @@ def test_every_question_of_a_dataset_is_kept_or_its_row_dropped() -> None:
     assert found.image(found.items[2]).size == (84, 84)
 
 
-def test_rows_of_one_record_count_on_and_rows_of_one_image_say_so() -> None:
+def test_rows_of_one_record_are_numbered_on() -> None:
     rows = Rows([asked_row(number, ASKED, ASKED, record_id=name) for number, name in enumerate(("a", "b", "a"))])
     data = replace(data_of(rows), image_ids=[7, None, 7])
     found = [(item.name, item.picture_id) for item in read_questions(data, "{question}").items]
@@ -113,5 +113,8 @@ def test_rows_of_one_record_count_on_and_rows_of_one_image_say_so() -> None:
 
 
 def test_data_without_questions_are_refused() -> None:
-    with pytest.raises(SourceError, match="rows has no closed question that can be asked; the first row: no questions"):
+    with pytest.raises(
+        SourceError,
+        match="rows has no usable closed question; the first row: questions or objects in an unknown format",
+    ):
         read_questions(data_of(Rows([asked_row(0, {"question": "What?"})])), "{question}")

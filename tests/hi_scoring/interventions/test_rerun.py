@@ -1,4 +1,4 @@
-"""Prompts read once and again with edges blocked, beside slow code that reads all of them anew each time."""
+"""Prompts computed once and again with edges blocked, compared with slow code that always computes everything."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.precision import CHANGED, TOLERANCE
 pytestmark = [pytest.mark.numeric, pytest.mark.usefixtures("in_float64")]
 NEW_TOKENS = 5
 WINDOWS = ((0, 1), (0, 3), (1, 2), (2, 4), (3, 4))
-# In which every prompt's rows see later ones: all of them must be read again.
+# Families in which all rows of a prompt see later ones, so all rows must be computed again.
 BOTH_WAYS = ("paligemma", "paligemma2")
 
 
@@ -44,7 +44,7 @@ def read(family: TinyFamily, batch: Batch, watched: Tensor | None = None) -> Pro
 
 
 @pytest.mark.parametrize("name", family_params())
-def test_a_prompt_is_read_as_the_model_reads_it_and_goes_on_as_the_model_does(name: str) -> None:
+def test_prompt_pass_equals_the_model(name: str) -> None:
     family = tiny(name)
     item = question()
     batch = put(family, item)
@@ -55,7 +55,7 @@ def test_a_prompt_is_read_as_the_model_reads_it_and_goes_on_as_the_model_does(na
     assert len(prompt.hidden) == len(plain.hidden_states) == LAYERS + 1
     for mine, theirs in zip(prompt.hidden[:-1], plain.hidden_states[:-1], strict=True):
         assert torch.allclose(mine, theirs[0, -1], rtol=0, atol=TOLERANCE)
-    # What transformers gives last went through the norm.
+    # The last hidden state of transformers is after the norm.
     with torch.no_grad():
         assert torch.allclose(
             norm_of(family.model)(prompt.hidden[-1]), plain.hidden_states[-1][0, -1], rtol=0, atol=TOLERANCE
@@ -69,7 +69,7 @@ def test_a_prompt_is_read_as_the_model_reads_it_and_goes_on_as_the_model_does(na
 
 
 @pytest.mark.parametrize("name", family_params())
-def test_what_can_change_is_known_from_the_masks(name: str) -> None:
+def test_affected_rows_follow_from_masks(name: str) -> None:
     family = tiny(name)
     batch = put(family, question())
     [places] = batch.places
@@ -85,8 +85,8 @@ def test_what_can_change_is_known_from_the_masks(name: str) -> None:
     assert torch.equal(prompt.seen_by(places["question"][[2, 0]]).any(0), seen[[2, 0]])
 
 
-def test_layers_that_see_the_last_few_keys_only_have_masks_of_their_own() -> None:
-    """In the tiny Gemma 3, layers that see eight keys take turns with those that see all."""
+def test_sliding_layers_have_separate_masks() -> None:
+    """In the tiny Gemma 3, layers that see eight keys alternate with those that see all."""
     batch = put(tiny("gemma3"), question())
     rows = batch.places[0]["question"]
     last, whole = read(tiny("gemma3"), batch, rows).visible
@@ -125,7 +125,7 @@ def test_all_windows_at_once_equal_one_slow_pass_each(name: str, flow: str) -> N
 
 
 @pytest.mark.parametrize("name", family_params("llava", "paligemma2", "gemma3"))
-def test_chosen_heads_and_edges_of_each_block_its_own(name: str) -> None:
+def test_each_block_has_separate_heads_and_edges(name: str) -> None:
     family = tiny(name)
     batch = put(family, question())
     prompt = read(family, batch)
@@ -142,7 +142,7 @@ def test_chosen_heads_and_edges_of_each_block_its_own(name: str) -> None:
     assert (slow - whole).abs().max() > CHANGED
 
 
-def test_blocks_that_begin_above_the_first_layer_need_none_that_begins_there() -> None:
+def test_blocks_may_all_begin_above_the_first_layer() -> None:
     family = tiny("llava")
     batch = put(family, question())
     prompt = read(family, batch)
@@ -158,7 +158,7 @@ def traces(model) -> tuple:
 
 
 @pytest.mark.parametrize("name", family_params("llava", "paligemma"))
-def test_nothing_remains_on_the_model_also_where_a_block_is_refused(name: str) -> None:
+def test_nothing_remains_after_a_refused_block(name: str) -> None:
     family = tiny(name)
     batch = put(family, question())
     with torch.no_grad():
@@ -173,7 +173,7 @@ def test_nothing_remains_on_the_model_also_where_a_block_is_refused(name: str) -
         with pytest.raises(ModelError, match="blocks every key of the row at slot"):
             rerun_blocked(family.model, prompt, prompt.first_affected(int(last)), [every])
     assert traces(family.model) == before
-    # The pass over the prompt can be gone on from again.
+    # The pass over the prompt can be continued again.
     for (keys, values), past in zip(kept, prompt.past, strict=True):
         assert torch.equal(keys, past[0])
         assert torch.equal(values, past[1])
@@ -182,7 +182,7 @@ def test_nothing_remains_on_the_model_also_where_a_block_is_refused(name: str) -
 
 
 @pytest.mark.parametrize("name", family_params("qwen3_vl"))
-def test_rows_to_which_a_model_adds_the_image_between_layers_are_not_rerun_blocked(name: str) -> None:
+def test_rows_with_features_between_layers_are_refused(name: str) -> None:
     family = tiny(name)
     batch = put(family, question())
     prompt = read(family, batch)
@@ -191,17 +191,17 @@ def test_rows_to_which_a_model_adds_the_image_between_layers_are_not_rerun_block
         rerun_blocked(family.model, prompt, int(batch.places[0]["image"][0]), blocks)
 
 
-def test_a_model_that_scales_its_logits_otherwise_is_refused() -> None:
+def test_model_with_scaled_logits_is_refused() -> None:
     family = tiny("llava")
     model = copy.deepcopy(family.model)
-    # Not applied by LLaVA, whatever its text model's configuration says.
+    # LLaVA ignores this setting of its text model's configuration.
     model.config.text_config.final_logit_softcapping = 0.1
-    with pytest.raises(ModelError, match="are not what its output matrix makes of its last layer"):
+    with pytest.raises(ModelError, match="are not its output matrix times its last layer"):
         read(TinyFamily("llava", model, family.processor), put(family, question()))
 
 
-def test_a_model_without_a_norm_by_that_name_is_refused() -> None:
-    with pytest.raises(ModelError, match="Linear has no final norm by the name of norm"):
+def test_model_without_final_norm_is_refused() -> None:
+    with pytest.raises(ModelError, match="Linear has no final norm named norm"):
         norm_of(Headless())
 
 
@@ -210,10 +210,10 @@ class Headless:
         return torch.nn.Linear(1, 1)
 
 
-def test_prompts_are_not_read_while_the_model_is_instrumented_for_something_else() -> None:
+def test_instrumented_model_is_refused() -> None:
     family = tiny("llava")
     with (
         instrumented(family.model, editors=[Editor()]),
-        pytest.raises(ModelError, match="instrumented already"),
+        pytest.raises(ModelError, match="already instrumented"),
     ):
         read(family, put(family, question()))

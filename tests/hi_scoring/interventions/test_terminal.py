@@ -1,4 +1,4 @@
-"""What the terminal says of knockouts: where each flow costs most, beyond its control, and which have none."""
+"""Knockouts in the terminal: where each flow costs most, compared with its control, and flows without a control."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NONE = np.full(3, np.nan)
 
 
 def shown(*flows: dict[str, FlowResult]) -> list[str]:
-    """Print the first table of questions, each on an image of its own, in which these flows were blocked."""
+    """Print the first table for questions on separate images in which these flows were blocked."""
     rows = [
         part_row(
             question(row=place, picture_id=f"image-{place}"),
@@ -42,7 +42,7 @@ def cells(lines: list[str], start: str) -> list[str]:
     return line.removeprefix(start).split()
 
 
-def test_each_flow_is_shown_where_it_falls_most_and_where_it_falls_most_beyond_its_control() -> None:
+def test_flows_are_shown_at_their_largest_drops() -> None:
     control = np.array([1.0, 0.5, 1.0])
     lines = shown(*[{"image -> last": flow(0.8, 0.4, 0.6, control=control)}] * 3)
     assert cells(lines, "image -> last") == ["3", "1", "-60.0", "-60.0", "to", "-60.0"]
@@ -50,14 +50,14 @@ def test_each_flow_is_shown_where_it_falls_most_and_where_it_falls_most_beyond_i
     assert not any("no control" in line or line.startswith("*") for line in lines)
 
 
-def test_the_interval_of_a_picked_layer_is_that_of_all_of_them() -> None:
-    """By itself, the interval of layer 1 is from -27.5 to -12.5; the least of three layers may be so by chance."""
+def test_picked_layer_has_the_simultaneous_interval() -> None:
+    """The pointwise interval of layer 1 is -27.5 to -12.5, which ignores that the lowest of three layers was picked."""
     values = ((0.9, 0.7, 1.1), (1.1, 0.9, 0.8), (0.95, 0.75, 1.2), (1.05, 0.85, 0.9))
     lines = shown(*[{"image -> last": flow(*one)} for one in values])
     assert cells(lines, "image -> last") == ["4", "1", "-20.0", "-30.0", "to", "-10.0"]
 
 
-def test_where_random_edges_are_the_flow_no_control_is_shown_and_the_overlap_is() -> None:
+def test_overlap_is_shown_instead_of_a_control() -> None:
     without = flow(0.5, 0.5, 0.4, overlap=0.93)
     partly = flow(0.5, 0.7, 0.8, control=np.ones(3), overlap=0.25)
     lines = shown(
@@ -69,12 +69,12 @@ def test_where_random_edges_are_the_flow_no_control_is_shown_and_the_overlap_is(
     assert lines[place + 1].startswith("question -> last")
     assert cells(lines, "  beyond random edges*")[:3] == ["2", "0", "-30.0"]
     told = " ".join(lines[place:])
-    assert "no control: as many random edges would be mostly the flow's own: image -> last (93 %)" in told
-    assert "* queries see too few other keys: some of the random edges are the flow's own" in told
-    assert "n of random edges below their flow's" in told
+    assert "no control: most random edges would belong to the flow: image -> last (93 %)" in told
+    assert "* queries see too few other keys: some of the random edges belong to the flow" in told
+    assert "n of random edges below that of their flow" in told
 
 
-def test_questions_that_lack_a_set_are_told() -> None:
+def test_questions_without_a_set_are_reported() -> None:
     one = flow(0.5, 0.7, 0.8, control=np.ones(3))
     lines = shown({"options -> last": one, "image -> last": one}, {"image -> last": one})
     assert cells(lines, "options -> last")[0] == "1"

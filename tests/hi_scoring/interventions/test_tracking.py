@@ -1,4 +1,4 @@
-"""Answer tracking beside the hidden states that transformers itself gives."""
+"""Answer tracking compared with transformers' hidden states."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.numeric, pytest.mark.usefixtures("in_float64")]
 
 
 @pytest.mark.parametrize("name", family_params())
-def test_probabilities_are_those_of_transformers_hidden_states(name: str) -> None:
+def test_probabilities_equal_transformers_hidden_states(name: str) -> None:
     family = tiny(name)
     batch = put(family, question())
     tokens = (family.processor.tokenizer.convert_tokens_to_ids("red"), None)
@@ -27,7 +27,7 @@ def test_probabilities_are_those_of_transformers_hidden_states(name: str) -> Non
         prompt = read_prompt(family.model, batch.inputs, batch.places[0]["last"], max_new_tokens=1, pad_token_id=0)
         found = {norm: track(family.model, prompt, tokens, final_norm=norm) for norm in (True, False)}
         plain = family.model(**batch.inputs, output_hidden_states=True)
-        # The last one is normed already.
+        # The last one is already normalised.
         hidden = torch.stack([layer[0, -1] for layer in plain.hidden_states])
         normed = torch.cat([family.model.get_decoder().norm(hidden[:-1]), hidden[-1:]])
         for norm, rows in ((True, normed), (False, hidden)):
@@ -42,18 +42,18 @@ def test_probabilities_are_those_of_transformers_hidden_states(name: str) -> Non
 
 
 @pytest.mark.parametrize("name", family_params())
-def test_tokens_are_the_first_of_each_answer_in_its_place(name: str) -> None:
+def test_tracked_tokens_are_first_tokens_in_order(name: str) -> None:
     family = tiny(name)
     tokenizer = family.processor.tokenizer
     written = Dialogue(family.processor, family.model.config).prompt("what colour ?")
     found = tracked_tokens(Dialogue(family.processor, family.model.config), written, "red circle", "blue")
     assert len(found) == len(TRACKED)
-    # The tiny tokenizers make all words lower-case.
+    # The tiny tokenizers lower-case all words.
     assert tokenizer.convert_ids_to_tokens(list(found)) == ["red", "red", "blue", "blue"]
     assert tracked_tokens(Dialogue(family.processor, family.model.config), written, "red", None)[2:] == (None, None)
 
 
-def test_capitalised_answers_have_tokens_of_their_own() -> None:
+def test_capitalised_answers_have_separate_tokens() -> None:
     family = tiny("llava")
     processor = copy.deepcopy(family.processor)
     processor.tokenizer.backend_tokenizer.normalizer = normalizers.Sequence([])

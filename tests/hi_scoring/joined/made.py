@@ -1,4 +1,4 @@
-"""Folders of results, hand-made and written by their owners, for tests of what joins them."""
+"""Hand-made folders of results, written by the real classes, for tests of the joint report."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ N, LAYERS, HEADS = 12, 4, 4
 RANDOM_SETS = 3
 DATA = {"name": "toy", "split": "test", "revision": None, "sha256": None, "rows": N}
 FLOWS = ("image -> question", "image -> last", "question -> last")
-# Losses over layers, percent: as the paper tells it.
+# Losses over layers, percent, as described in the paper.
 AS_TOLD: Mapping[str, Sequence[float]] = dict(zip(FLOWS, ((60, 20, 1, 0), (2, 2, 1, 0), (1, 10, 70, 5)), strict=True))
 RECORDS = [f"record-{place}" for place in range(N)]
 
@@ -53,7 +53,7 @@ def note(folder: Path, command: str, model: ModelIdentity = MODEL, **more: Any) 
 
 
 def scored(folder: Path, **more: Any) -> Path:
-    """Scores of two kinds, which rise from head to head."""
+    """Two kinds of scores that increase from head to head."""
     values = np.linspace(0.1, 0.6, LAYERS * HEADS).reshape(LAYERS, HEADS) + np.arange(3)[:, None, None] / 100
     HeadScores(
         {("hi", "response"): values, ("ram", "response"): values / 2},
@@ -76,9 +76,9 @@ def blocked(
     heads: Sequence[tuple[int, int]] | None = None,
     **more: Any,
 ) -> Path:
-    """Knockouts of a question a record, whose losses are these on average, give or take ``spread`` percent.
+    """Knockouts of one question per record with these mean losses, plus or minus ``spread`` percent.
 
-    What one record loses more, the next one loses less.
+    The deviation of each record is the opposite of the previous one's.
     """
 
     def curve(loss: Sequence[float], place: int, seed: int) -> list[float]:
@@ -119,12 +119,12 @@ def blocked(
 
 
 def ablated(folder: Path, rankings: Mapping[str, float], **more: Any) -> Path:
-    """Ablations of two heads by each ranking; the top ones cost so much of the answer's probability, others nothing."""
+    """Ablations of two heads by each ranking; the top ones cost this much of the answer's probability."""
     trials, measured = [], {}
     for number, (ranking, loss) in enumerate(rankings.items()):
         for place, (rule, draw) in enumerate((("top", None), ("bottom", None), ("random", 0), ("random", 1))):
             condition = Ablated("zero", (Head(number, place), Head(number + 1, place)))
-            trials.append(Trial(ranking, rule, draw, condition))  # type: ignore[arg-type] # a literal of a table
+            trials.append(Trial(ranking, rule, draw, condition))  # type: ignore[arg-type] # literals from a table
             measured[condition.name] = _answers("answer_probability", 0.8 - (loss if rule == "top" else 0.0), place)
     effects = Effects(_answers("answer_probability", 0.8), trials, measured, (LAYERS, HEADS))
     found = Ablations(effects.curves(), effects.contrasts(), {"n": N, "options": {"draws": 2}, "trials": []})
@@ -143,7 +143,7 @@ def sparsified(
     by: str = "ram:response",
     **more: Any,
 ) -> Path:
-    """Sparse prefills, of which answers are right in this share, that are so many times as fast as the dense ones."""
+    """Sparse prefills with this share of right answers, and this many times as fast as the dense ones."""
     note(folder, "datasetkit sparsify", **more)
     plan = SparsePlan.keeping([Head(0, 1)], MODEL, (LAYERS, HEADS), chosen={"by": by, "share": 0.05})
     dense = N - sparse
@@ -170,7 +170,7 @@ def tuned(
     by: str = "hi:response",
     **more: Any,
 ) -> Path:
-    """A comparison of groups that are so far above the untuned model."""
+    """A comparison of groups that are this far above the untuned model."""
     note(folder, command, scores={"by": by}, **more)
     found = comparison(effects, (0, 1), ("test",), ("accuracy",), 30)
     for cell in (found.untuned, *(cell for cells in found.groups.values() for cell in cells)):
@@ -179,7 +179,7 @@ def tuned(
 
 
 def changed_note(folder: Path, **changed: Any) -> None:
-    """Change what a folder's note says."""
+    """Change a folder's note."""
     path = folder / "run.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changed))
 
@@ -195,6 +195,6 @@ def _save_cell(folder: Path, cell: CellResult) -> None:
 
 
 def _answers(metric: str, figure: float, seed: int = 0) -> Measured:
-    """A value of every sample around a figure, out of one question each."""
+    """One value per sample around a figure, from one question each."""
     values: FloatArray = np.clip(figure + np.random.default_rng(seed).normal(0, 0.005, N), 0, 1)
     return Measured(RECORDS, {metric: np.column_stack([values, np.ones(N)])})

@@ -1,4 +1,4 @@
-"""Verdicts on the claims of the papers: each answer from results that say so, and what nobody measured."""
+"""Verdicts on the claims of the papers: each answer from suitable results, and unmeasured claims."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 
 def said(folder: Path, start: str) -> Claim:
-    """What is said of the one claim that starts so."""
+    """The verdict on the claim whose text starts with ``start``."""
     [one] = [one for one in claims(read_folders([folder])) if one.claim.startswith(start)]
     return one
 
@@ -36,24 +36,24 @@ def test_tuning_that_shifts_most(tmp_path: Path, top: float, random: float, answ
 
 
 @pytest.mark.parametrize(("by", "unit"), [("image_mass:last", "layers"), ("hi:response", "heads")])
-def test_tuning_by_another_score_and_tuning_heads_do_not_test_the_claim(tmp_path: Path, by: str, unit: str) -> None:
+def test_other_scores_and_heads_do_not_test_the_claim(tmp_path: Path, by: str, unit: str) -> None:
     one = said(tuned(tmp_path / "tuned", {f"top-{unit}:1": 0.3, f"random-{unit}:1": 0.05}, by=by), "Tuning")
     assert (one.answer, one.why) == (
         NOT_MEASURED,
-        f"top-{unit}:1 was ranked by {by}; the claim is of layers ranked by HI.",
+        f"top-{unit}:1 was ranked by {by}; the claim is about layers ranked by HI.",
     )
 
 
-def test_tuning_without_rivals_was_not_held_against_anything(tmp_path: Path) -> None:
+def test_tuning_without_rivals_tests_nothing(tmp_path: Path) -> None:
     assert said(tuned(tmp_path / "tuned", {"all": 0.3}, "datasetkit tune"), "Tuning").answer == NOT_MEASURED
 
 
-def test_each_ranking_is_held_against_random_heads(tmp_path: Path) -> None:
+def test_each_ranking_is_compared_with_random_heads(tmp_path: Path) -> None:
     folder = ablated(tmp_path / "ablated", {"ram:response": 0.3, "hi:phrase": 0.0, "image_mass:last": 0.3})
-    by_ram, by_hi = (f"Ablating the heads of the highest {score}" for score in ("RAM", "HI"))
+    by_ram, by_hi = (f"Ablating the heads with the highest {score}" for score in ("RAM", "HI"))
     ram, hi = said(folder, by_ram), said(folder, by_hi)
     assert (ram.answer, hi.answer) == (HOLDS, OPEN)
-    assert "judged by “Probability of the right answer”: of 1 contrast with random heads 1 are to the worse" in ram.why
+    assert "judged by “Probability of the right answer”: of 1 contrast with random heads 1 are worse" in ram.why
     assert "zero ablation of 2 heads changes “Probability of the right answer” by -0.3" in ram.why
     assert said(ablated(tmp_path / "other", {"ram:response": -0.15}), by_ram).answer == FAILS
 
@@ -72,17 +72,21 @@ def test_each_ranking_is_held_against_random_heads(tmp_path: Path) -> None:
     ],
 )
 def test_sparse_prefill_must_be_faster_at_little_loss(tmp_path: Path, made: dict[str, Any], answer: str) -> None:
-    assert said(sparsified(tmp_path / "sparse", **made), "With the CoRe heads kept full, sparse").answer == answer
+    assert (
+        said(sparsified(tmp_path / "sparse", **made), "With full attention in the CoRe heads, sparse").answer == answer
+    )
 
 
-def test_what_stayed_dense_is_told_with_its_reason(tmp_path: Path) -> None:
-    one = said(sparsified(tmp_path / "sparse", sparse=3), "With the CoRe heads kept full, sparse")
-    assert "Of layers of prompts 25 % were sparse, too few to tell. What stayed dense: 9: text, first tokens" in one.why
+def test_dense_layers_are_reported_with_reason(tmp_path: Path) -> None:
+    one = said(sparsified(tmp_path / "sparse", sparse=3), "With full attention in the CoRe heads, sparse")
+    assert "Of layers of prompts 25 % were sparse, too few for a test. Dense were: 9: text, first tokens" in one.why
 
 
 @pytest.mark.parametrize(("core", "random", "answer"), [(0.8, 0.4, HOLDS), (0.4, 0.8, FAILS), (0.8, 0.8, OPEN)])
-def test_core_heads_are_held_against_random_ones(tmp_path: Path, core: float, random: float, answer: str) -> None:
-    one = said(sparsified(tmp_path / "sparse", core=core, random=random), "With the CoRe heads kept full it loses")
+def test_core_heads_are_compared_with_random_ones(tmp_path: Path, core: float, random: float, answer: str) -> None:
+    one = said(
+        sparsified(tmp_path / "sparse", core=core, random=random), "With full attention in the CoRe heads it loses"
+    )
     assert one.answer == answer
 
 
@@ -98,7 +102,7 @@ def flows(*losses: tuple[float, ...]) -> dict[str, tuple[float, ...]]:
         # Both cost most in the same layer, so neither comes later.
         (flows((60, 1, 1, 1), (1, 1, 1, 1), (70, 1, 1, 1)), (HOLDS, FAILS, HOLDS)),
         (flows((0, 0, 0, 0), (0, 0, 0, 0), (0, 0, 0, 0)), (OPEN, OPEN, OPEN)),
-        # More than one of its rivals is enough for it to be no little.
+        # It is not little if it exceeds one of its rivals.
         (flows((30, 1, 1, 1), (50, 1, 1, 1), (1, 1, 70, 1)), (HOLDS, HOLDS, FAILS)),
     ],
 )
@@ -108,8 +112,8 @@ def test_flows(tmp_path: Path, losses: dict[str, tuple[float, ...]], answers: tu
     assert tuple(said(folder, start).answer for start in starts) == answers
 
 
-def test_random_edges_that_are_the_flow_are_no_control_and_that_is_said(tmp_path: Path) -> None:
-    told = "It is of the flow alone"
+def test_missing_control_is_mentioned(tmp_path: Path) -> None:
+    told = "No control was subtracted"
     assert told in said(blocked(tmp_path / "most", overlap=0.9), "The image flows to the question").why
     assert told not in said(blocked(tmp_path / "none"), "The image flows to the question").why
 
@@ -118,7 +122,7 @@ def test_flows_of_chosen_heads_do_not_test_claims_of_all(tmp_path: Path) -> None
     one = said(blocked(tmp_path / "blocked", heads=[(2, 1)]), "The question flows")
     assert (one.answer, one.why) == (
         NOT_MEASURED,
-        "Flows were blocked in 1 chosen head only; the claim is of all heads.",
+        "Flows were blocked in 1 chosen head only; the claim is about all heads.",
     )
 
 
@@ -130,5 +134,5 @@ def test_flows_of_chosen_heads_do_not_test_claims_of_all(tmp_path: Path) -> None
         {"losses": dict.fromkeys(FLOWS, (1.0,))},
     ],
 )
-def test_windows_of_all_layers_and_missing_flows_say_nothing(tmp_path: Path, made: dict[str, Any]) -> None:
+def test_full_windows_and_missing_flows_test_nothing(tmp_path: Path, made: dict[str, Any]) -> None:
     assert said(blocked(tmp_path / "blocked", **made), "The question flows").answer == NOT_MEASURED

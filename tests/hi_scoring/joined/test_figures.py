@@ -1,4 +1,4 @@
-"""Plots of joined results: equal results are equal bytes, others are not, and what was not seen is not drawn."""
+"""Plots of the joint report: equal results give equal bytes, others do not, and unmeasured values are not drawn."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def drawn(folder: Path, *, loss: float) -> list[bytes]:
 
 
 @pytest.mark.slow
-def test_equal_results_are_equal_bytes_and_others_are_not(tmp_path: Path) -> None:
+def test_equal_results_give_equal_bytes(tmp_path: Path) -> None:
     first = drawn(tmp_path / "first", loss=30)
     assert first == drawn(tmp_path / "again", loss=30)
     other = drawn(tmp_path / "other", loss=60)
@@ -41,10 +41,10 @@ def width_of_bars(folder: Path) -> int:
 
 @pytest.fixture(scope="module")
 def with_memory(tmp_path_factory: pytest.TempPathFactory) -> int:
-    """How wide the bars are where memory was seen."""
+    """The width of the bars if memory was measured."""
     return width_of_bars(sparsified(tmp_path_factory.mktemp("joined") / "seen"))
 
 
 @pytest.mark.parametrize("peak", [0.0, float("nan")])
-def test_memory_that_was_not_seen_has_no_panel(with_memory: int, tmp_path: Path, peak: float) -> None:
+def test_unmeasured_memory_has_no_panel(with_memory: int, tmp_path: Path, peak: float) -> None:
     assert width_of_bars(sparsified(tmp_path / "unseen", peak=peak)) < with_memory

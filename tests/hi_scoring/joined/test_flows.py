@@ -1,4 +1,4 @@
-"""Contrasts of flows: images are drawn with all of their questions, and flows without a control stand alone."""
+"""Contrasts of flows: images are resampled with all of their questions; without a control nothing is subtracted."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def contrasts(found: Knockouts) -> FlowContrasts:
 
 
 @pytest.mark.parametrize("columns", [("number",), ("record_id",)], ids=["in one record", "in records of their own"])
-def test_questions_of_one_image_tell_no_more_than_one(tmp_path: Path, columns: tuple[str, ...]) -> None:
+def test_questions_of_one_image_count_once(tmp_path: Path, columns: tuple[str, ...]) -> None:
     found = Knockouts.load(blocked(tmp_path / "blocked", spread=20))
     rows = found.tables.knockout.to_pandas()
     again = {"number": rows["number"] + 1, "record_id": rows["record_id"] + " again"}
@@ -41,7 +41,7 @@ def test_questions_of_one_image_tell_no_more_than_one(tmp_path: Path, columns: t
         assert [second.value, second.low, second.high] == pytest.approx([first.value, first.low, first.high])
 
 
-def test_what_the_control_costs_is_taken_off_where_every_question_has_one(tmp_path: Path) -> None:
+def test_control_is_subtracted_if_all_questions_have_one(tmp_path: Path) -> None:
     found = Knockouts.load(blocked(tmp_path / "blocked"))
     rows = found.tables.knockout.to_pandas()
     lower = rows["control_change"].where(rows["layer"] > 1, -10.0)
@@ -56,7 +56,7 @@ def test_what_the_control_costs_is_taken_off_where_every_question_has_one(tmp_pa
     assert without.lower.value == pytest.approx(alone, abs=0.5)
 
 
-def test_flows_of_most_keys_have_no_control(tmp_path: Path) -> None:
+def test_flows_from_most_keys_have_no_control(tmp_path: Path) -> None:
     assert not contrasts(Knockouts.load(blocked(tmp_path / "most", overlap=0.93))).has_control
     assert contrasts(Knockouts.load(blocked(tmp_path / "half", overlap=0.5))).has_control
 
@@ -69,6 +69,6 @@ def test_one_image_has_no_interval(tmp_path: Path) -> None:
     assert pd.isna([alone.lower.low, alone.lower.high]).all()
 
 
-def test_a_flow_that_nobody_blocked_leaves_nothing_to_compare(tmp_path: Path) -> None:
+def test_missing_flow_leaves_nothing_to_compare(tmp_path: Path) -> None:
     losses = {name: loss for name, loss in AS_TOLD.items() if name != "image -> last"}
     assert flow_contrasts(Knockouts.load(blocked(tmp_path / "blocked", losses))) is None

@@ -1,4 +1,4 @@
-"""Folders of results: told apart by who made them, of one model, and refused in one line otherwise."""
+"""Folders of results: recognised by their command, of one model, and refused in one line otherwise."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ def test_folders_come_in_the_order_of_the_page(tmp_path: Path) -> None:
     assert {one.model for one in found} == {MODEL}
 
 
-def test_folders_of_one_name_are_told_apart_by_the_way_to_them(tmp_path: Path) -> None:
+def test_folders_of_one_name_show_their_parents(tmp_path: Path) -> None:
     folders = [scored(tmp_path / "scores" / "vlm--toy"), blocked(tmp_path / "knockouts" / "vlm--toy")]
     assert [one.name for one in read_folders(folders)] == ["scores/vlm--toy", "knockouts/vlm--toy"]
 
 
-def test_another_model_is_refused_but_not_another_name_of_the_same(tmp_path: Path) -> None:
+def test_another_model_is_refused_but_not_another_name(tmp_path: Path) -> None:
     ours = scored(tmp_path / "ours")
     renamed = blocked(tmp_path / "renamed", model=replace(MODEL, id="vlm"))
     assert len(read_folders([ours, renamed])) == 2
     other = blocked(tmp_path / "other", model=replace(MODEL, sha256="cd" * 32))
-    with pytest.raises(RecipeError, match=r"ours is of toyworld:vlm \(abab.*\), .*other is of .*\(cdcd.*of one model"):
+    with pytest.raises(RecipeError, match=r"ours is about toyworld:vlm \(abab.*\), .*other about .*\(cdcd.*one model"):
         read_folders([ours, other])
 
 
-def test_none_and_one_twice_are_refused(tmp_path: Path) -> None:
+def test_no_folder_and_repeated_folder_are_refused(tmp_path: Path) -> None:
     ours = scored(tmp_path / "ours")
     for folders, told in (([], "give at least one"), ([ours, tmp_path / "." / "ours"], "ours was given twice")):
         with pytest.raises(RecipeError, match=told):
             read_folders(folders)
 
 
-def test_what_holds_no_results_is_refused(tmp_path: Path) -> None:
+def test_folder_without_results_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     strange = note(tmp_path / "strange", "datasetkit build")
     nameless = scored(tmp_path / "nameless")
@@ -57,7 +57,7 @@ def test_what_holds_no_results_is_refused(tmp_path: Path) -> None:
     for folder, told in (
         (tmp_path / "empty", "run.json is missing; give folders that `datasetkit score`"),
         (tmp_path / "missing", "there is no such folder"),
-        (strange, "holds no results that a report shows"),
+        (strange, "holds no results that a report can show"),
         (nameless, "run.json is damaged: model is null"),
         (note(tmp_path / "begun", "datasetkit ablate"), "ablation.json is missing; run it again, to its end"),
     ):

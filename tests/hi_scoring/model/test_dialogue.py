@@ -1,4 +1,4 @@
-"""What ends a model's turn, by real templates' shapes, and where a response and its end stand, in every family."""
+"""The end of a model's turn, in the forms of real templates, and where a response and its end are, in every family."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.hi_scoring.tiny_models import family_params, tiny
 every_family = pytest.mark.parametrize("name", family_params())
 SAID = ("a red square above a blue circle", "yes")
 ASKED = ("describe the image", "is the circle blue ?")
-# What templates write after an answer, and what of it ends the turn.
+# The text of templates after an answer, and the part of it that ends the turn.
 ENDS = [
     ("<end>\n", "<end>"),
     ("</s>", "</s>"),
@@ -29,7 +29,7 @@ ENDS = [
 
 
 def with_end(name: str, end: str, *specials: str) -> Dialogue:
-    """A family's dialogue by a template that writes something after each answer."""
+    """A family's dialogue with a template that adds text after each answer."""
     processor = copy.deepcopy(tiny(name).processor)
     processor.tokenizer.add_special_tokens(
         {"extra_special_tokens": ["<end>", *specials]}, replace_extra_special_tokens=False
@@ -45,7 +45,7 @@ def images(count: int) -> list[Image.Image]:
 
 
 @every_family
-def test_without_an_end_in_the_template_a_turn_ends_as_a_text_does(name: str) -> None:
+def test_turn_without_template_end_ends_like_a_text(name: str) -> None:
     one = tiny(name)
     sets_it_itself = one.model.config.model_type == "paligemma"
     assert Dialogue(one.processor, one.model.config).closing == ("" if sets_it_itself else "</s>")
@@ -53,22 +53,22 @@ def test_without_an_end_in_the_template_a_turn_ends_as_a_text_does(name: str) ->
 
 @pytest.mark.parametrize(("end", "closing"), ENDS, ids=repr)
 @pytest.mark.parametrize("name", [one for one in family_params() if "paligemma" not in one.values[0]])
-def test_a_turn_ends_with_the_first_special_token_after_an_answer(name: str, end: str, closing: str) -> None:
+def test_turn_ends_with_first_special_token(name: str, end: str, closing: str) -> None:
     assert with_end(name, end).closing == closing
 
 
-def test_of_special_tokens_that_begin_alike_the_one_that_is_written_ends_a_turn() -> None:
+def test_written_special_token_ends_a_turn() -> None:
     assert with_end("llava", "<end>\n", "<end").closing == "<end>"
 
 
 @every_family
-def test_what_is_to_be_said_is_the_response_and_its_end_and_nothing_else(name: str) -> None:
+def test_target_is_the_response_and_its_end(name: str) -> None:
     one = tiny(name)
     check_targets(Dialogue(one.processor, one.model.config), one.processor.tokenizer, "</s>")
 
 
 @pytest.mark.parametrize("name", [one for one in family_params() if "paligemma" not in one.values[0]])
-def test_the_end_that_a_template_writes_is_said_too_and_what_stands_after_it_is_not(name: str) -> None:
+def test_target_includes_the_templates_end_only(name: str) -> None:
     dialogue = with_end(name, "<end>\n")
     check_targets(dialogue, dialogue._processor.tokenizer, "<end>")
 
@@ -83,14 +83,14 @@ def check_targets(dialogue: Dialogue, tokenizer: Any, end: str) -> None:
     assert inputs["attention_mask"][1, 0] == 0
 
 
-def test_prompts_are_written_once() -> None:
+def test_prompts_are_rendered_once() -> None:
     dialogue = Dialogue(tiny("llava").processor, tiny("llava").model.config)
     assert dialogue.prompt("what colour ?") is dialogue.prompt("what colour ?")
 
 
 @pytest.mark.parametrize(("words", "fits"), [(4096, False), (4096 - 36, False), (4096 - 36 - 20, True)])
-def test_a_turn_is_too_long_with_what_stands_around_its_texts(words: int, fits: bool) -> None:
-    """The tiny LLaVA takes 4096 tokens; an image has 36. Prompt, template and end are some ten more."""
+def test_turn_length_includes_surrounding_tokens(words: int, fits: bool) -> None:
+    """The tiny LLaVA accepts 4096 tokens; an image has 36. Prompt, template and end add about ten."""
     dialogue = Dialogue(tiny("llava").processor, tiny("llava").model.config)
     image, response = sample().image, "red " * words
     prompt = dialogue.prompt("what colour ?")
@@ -101,15 +101,15 @@ def test_a_turn_is_too_long_with_what_stands_around_its_texts(words: int, fits: 
     with pytest.raises(UnusableError) as error:
         dialogue.check_turn(image, "what colour ?", response)
     assert error.value.reason is DropReason.TEXT_TOO_LONG
-    with pytest.raises(UnusableError, match="the model takes at most 4096"):
+    with pytest.raises(UnusableError, match="the model accepts at most 4096"):
         dialogue.encode([image], [prompt], [response + dialogue.closing])
 
 
-def test_what_passes_the_check_of_texts_alone_may_be_too_long_as_a_turn() -> None:
+def test_texts_that_fit_may_be_too_long_as_a_turn() -> None:
     dialogue = Dialogue(tiny("llava").processor, tiny("llava").model.config)
     image, response = sample().image, "red " * (4096 - 36 - 8)
     dialogue.check(image, "what colour ?", response)
-    with pytest.raises(UnusableError, match="4099 tokens; the model takes at most 4096"):
+    with pytest.raises(UnusableError, match="4099 tokens; the model accepts at most 4096"):
         dialogue.check_turn(image, "what colour ?", response)
 
 

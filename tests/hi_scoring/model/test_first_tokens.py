@@ -1,4 +1,4 @@
-"""The tokens that answers begin with, in the spellings that are right."""
+"""The first tokens of answers, in all right spellings."""
 
 import copy
 from typing import Any
@@ -13,7 +13,7 @@ WRITTEN = "what colour ? assistant:"
 
 
 def processor_of(*replaced: tuple[str, str]) -> Any:
-    """A tokenizer that tells cases apart, and reads some words as others; what else is capitalised is unknown to it."""
+    """A case-sensitive tokenizer that maps some words to others; other capitalised words are unknown."""
     processor = copy.deepcopy(tiny("llava").processor)
     rules = [normalizers.Replace(one, other) for one, other in replaced]
     processor.tokenizer.backend_tokenizer.normalizer = normalizers.Sequence(rules)
@@ -28,17 +28,17 @@ def processor_of(*replaced: tuple[str, str]) -> Any:
         ("RED", ["ring", "red", "square"]),
         ("blue", ["blue"]),
         ("no", ["no", "star"]),
-        # Nothing else is known of it.
+        # Nothing else is defined for it.
         ("Elephant", ["<unk>"]),
     ],
 )
-def test_spellings_that_are_right_have_their_tokens_each_once(answer: str, words: list[str]) -> None:
+def test_right_spellings_have_each_token_once(answer: str, words: list[str]) -> None:
     processor = processor_of(("Red", "square"), ("RED", "ring"), ("No", "star"))
     found = Dialogue(processor, tiny("llava").model.config).first_tokens(WRITTEN, answer)
     assert processor.tokenizer.convert_ids_to_tokens(list(found)) == words
 
 
-def test_what_has_no_token_has_none() -> None:
+def test_text_without_tokens_has_no_first_token() -> None:
     dialogue = Dialogue(processor_of((".", "")), tiny("llava").model.config)
     assert dialogue.first_token(WRITTEN, "...") is None
     assert dialogue.first_tokens(WRITTEN, "...") == ()

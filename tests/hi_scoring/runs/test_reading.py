@@ -45,7 +45,7 @@ def facts(path: Path, content: object) -> dict[str, Any]:
     return read_facts(path, _Facts, "head scores", "score it again")
 
 
-def test_facts_come_as_they_were_written(tmp_path: Path) -> None:
+def test_facts_round_trip(tmp_path: Path) -> None:
     assert facts(tmp_path / "x.json", GOOD) == GOOD
 
 
@@ -72,7 +72,7 @@ def test_damaged_facts_are_refused(tmp_path: Path, content: object, told: str) -
     assert "\n" not in str(caught.value)
 
 
-def test_missing_facts_are_told_of(tmp_path: Path) -> None:
+def test_missing_facts_are_reported(tmp_path: Path) -> None:
     with pytest.raises(BuiltFolderError, match=r"holds no finished head scores: x\.json is missing; score it again"):
         read_facts(tmp_path / "x.json", _Facts, "head scores", "score it again")
     with pytest.raises(BuiltFolderError, match="there is no such folder"):
@@ -82,7 +82,7 @@ def test_missing_facts_are_told_of(tmp_path: Path) -> None:
         read_facts(tmp_path / "x.json", _Facts, "head scores", "score it again")
 
 
-def test_a_good_table_is_read(tmp_path: Path) -> None:
+def test_valid_table_is_read(tmp_path: Path) -> None:
     pq.write_table(TABLE.replace_schema_metadata({"pandas": "{", "drops": "[]"}), tmp_path / "x.parquet")
     table, texts = read_table(tmp_path / "x.parquet", COLUMNS, "knockouts", "run it again")
     assert table.equals(TABLE)

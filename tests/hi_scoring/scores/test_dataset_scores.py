@@ -1,4 +1,4 @@
-"""Model and dataset in, scores out: which models are taken, which positions a row has, what heads looked at."""
+"""Scores of a model on a dataset: accepted models, the positions of a row, and the attention of heads."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ ALL_POSITIONS = ("response", "phrase", "last", "generated")
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny LLaVA as a folder; nobody changes it."""
+    """The tiny LLaVA as a folder; read-only."""
     folder = tmp_path_factory.mktemp("models") / "tiny"
     tiny("llava").model.save_pretrained(folder)
     tiny("llava").processor.save_pretrained(folder)
     return folder
 
 
-def test_a_saved_model_scores_as_the_one_it_was(saved: Path, tmp_path: Path) -> None:
+def test_saved_model_scores_like_the_original(saved: Path, tmp_path: Path) -> None:
     data, options = data_of([row(number) for number in range(3)]), ScoreOptions()
     loaded = score_dataset(Subject(str(saved), device="cpu"), data, options, tmp_path / "a", batch=4)
     assert loaded is not None
@@ -51,7 +51,7 @@ def test_a_saved_model_scores_as_the_one_it_was(saved: Path, tmp_path: Path) -> 
         assert np.array_equal(loaded.values[name], array, equal_nan=True), name
 
 
-def test_another_type_of_numbers_is_another_run(saved: Path, tmp_path: Path) -> None:
+def test_another_dtype_is_another_run(saved: Path, tmp_path: Path) -> None:
     data, options = data_of([row(number) for number in range(2)]), ScoreOptions(positions=("last",))
     whole = score_dataset(Subject(str(saved), device="cpu"), data, options, tmp_path)
     half = Subject(str(saved), device="cpu", dtype="bfloat16")
@@ -65,7 +65,7 @@ def test_another_type_of_numbers_is_another_run(saved: Path, tmp_path: Path) -> 
     assert 0 < np.abs(difference).mean() < 0.05
 
 
-def test_a_family_that_is_not_known_is_refused_before_its_weights_are_read(tmp_path: Path) -> None:
+def test_unknown_family_is_refused_before_weights(tmp_path: Path) -> None:
     vision = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
     config = BlipConfig(
         text_config={**vision, "vocab_size": 20, "encoder_hidden_size": 8},
@@ -92,9 +92,7 @@ def test_a_family_that_is_not_known_is_refused_before_its_weights_are_read(tmp_p
     ],
     ids=["no weights", "broken weights", "no configuration", "no processor", "no template"],
 )
-def test_a_checkpoint_that_lacks_something_is_told_in_one_line(
-    saved: Path, tmp_path: Path, spoil: Any, told: str
-) -> None:
+def test_incomplete_checkpoint_is_one_line(saved: Path, tmp_path: Path, spoil: Any, told: str) -> None:
     folder = shutil.copytree(saved, tmp_path / "model")
     spoil(folder)
     with pytest.raises(ModelError, match=told) as caught:
@@ -115,8 +113,8 @@ def test_every_position_has_every_score(tmp_path: Path) -> None:
     assert ((table["low"] <= table["mean"] + 1e-9) & (table["mean"] <= table["high"] + 1e-9)).all()
 
 
-def test_what_the_model_says_itself_is_scored_like_a_given_text(tmp_path: Path) -> None:
-    """The scores of ``generated`` are those of ``response`` for rows that have the model's own words as their text."""
+def test_generated_text_is_scored_like_a_given_text(tmp_path: Path) -> None:
+    """The scores of ``generated`` equal those of ``response`` for rows with the model's text as their text."""
     rows = [plain_row(number) for number in range(3)]
     own = score(tmp_path / "own", data_of(rows), positions=("generated",), max_new_tokens=5)
     family = tiny("llava")
@@ -132,7 +130,7 @@ def test_what_the_model_says_itself_is_scored_like_a_given_text(tmp_path: Path) 
         np.testing.assert_allclose(own.values[name, "generated"], given.values[name, "response"], atol=1e-4)
 
 
-def test_a_model_that_says_nothing_has_no_generated_positions(tmp_path: Path) -> None:
+def test_silent_model_has_no_generated_positions(tmp_path: Path) -> None:
     mute = copy.deepcopy(tiny("llava").model)
     mute.generate = lambda **inputs: torch.cat(  # type: ignore[method-assign]
         [inputs["input_ids"], torch.full((len(inputs["input_ids"]), 1), mute.config.text_config.eos_token_id)], 1
@@ -172,14 +170,14 @@ def test_rows_without_phrases_have_all_but_phrase_positions(tmp_path: Path, some
     assert "nan" not in page
 
 
-def test_rows_without_any_of_the_positions_are_dropped_for_it(tmp_path: Path) -> None:
+def test_rows_without_any_positions_are_dropped(tmp_path: Path) -> None:
     rows = [row(0), plain_row(1), row(2), plain_row(3), plain_row(4), plain_row(5), plain_row(6), plain_row(7)]
     scores = score(tmp_path, data_of(rows), positions=("phrase",))
     assert scores.record_ids == ("sample-0", "sample-2")
     assert [(drop.row, drop.reason) for drop in read_drops(tmp_path)] == [(n, "no_tokens") for n in (1, 3, 4, 5, 6, 7)]
 
 
-def test_where_heads_look_is_what_is_scored(tmp_path: Path) -> None:
+def test_looked_at_attention_is_what_is_scored(tmp_path: Path) -> None:
     rows = [row(0, phrases=[]), row(1), row(2, description="a red </s> square"), row(3), row(4)]
     heads = [Head(2, 1), Head(0, 3)]
     looked = looked_at(TinySubject(), data_of(rows), ScoreOptions(), heads, 2)
@@ -193,7 +191,7 @@ def test_where_heads_look_is_what_is_scored(tmp_path: Path) -> None:
             assert one.attention[head].sum() == pytest.approx(mass, abs=1e-5)
 
 
-def test_what_decides_the_values_stands_in_the_folder(tmp_path: Path) -> None:
+def test_folder_notes_what_decides_the_values(tmp_path: Path) -> None:
     score(tmp_path, data_of([row(0)]), quantile=0.8)
     told = json.loads((tmp_path / "run.json").read_text())
     assert told["model"] == {"id": "llava", "revision": None, "sha256": "a"}

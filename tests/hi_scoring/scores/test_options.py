@@ -39,7 +39,7 @@ def test_defaults_are_those_of_the_methods() -> None:
     ],
     ids=str,
 )
-def test_what_is_out_of_range_or_unknown_is_refused(wrong: dict[str, object]) -> None:
+def test_out_of_range_or_unknown_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError, match=next(iter(wrong))):
         ScoreOptions.model_validate(wrong)
 

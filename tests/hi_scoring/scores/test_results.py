@@ -59,7 +59,7 @@ def test_mean_n_interval_and_chance_leave_undefined_samples_out() -> None:
     assert high.tolist() == [pytest.approx([0.4, NAN], nan_ok=True)]
 
 
-def test_table_has_one_row_for_each_score_positions_layer_and_head() -> None:
+def test_table_has_one_row_per_score_and_head() -> None:
     scores = _random_scores()
     table = scores.table()
     assert list(table.columns) == ["score", "positions", "layer", "head", "mean", "low", "high", "chance", "n"]
@@ -80,7 +80,7 @@ def test_table_has_one_row_for_each_score_positions_layer_and_head() -> None:
     assert table[table["score"] == "ram"]["chance"].isna().all()
 
 
-def test_layers_table_reduces_heads_by_mean_max_or_the_mean_of_the_highest() -> None:
+def test_layers_table_reduces_by_mean_max_or_top_k() -> None:
     scores = _one_sample([[0.1, 0.2, 0.6], [NAN, 0.4, 0.2], [NAN, NAN, NAN]])
     for reduce, expected in {"mean": [0.3, 0.3, NAN], "max": [0.6, 0.4, NAN], 2: [0.4, 0.3, NAN]}.items():
         table = scores.layers_table(reduce)
@@ -100,7 +100,7 @@ def test_layer_interval_is_that_of_the_layers_score() -> None:
     assert rows["high"].tolist() == high.tolist()
 
 
-def test_top_and_bottom_heads_leave_nan_out_and_keep_ties_in_order() -> None:
+def test_top_and_bottom_leave_nan_out_and_keep_ties() -> None:
     scores = _one_sample([[0.5, NAN, 0.9], [0.5, 0.1, 0.5]])
     assert scores.top(3) == [Head(0, 2), Head(0, 0), Head(1, 0)]
     assert scores.bottom(3) == [Head(1, 1), Head(0, 0), Head(1, 0)]
@@ -119,13 +119,13 @@ def test_layers_are_ranked_by_their_score() -> None:
 @pytest.mark.parametrize(
     ("layers", "heads", "share", "count"), [(4, 4, 0.05, 1), (5, 20, 0.05, 5), (32, 32, 0.05, 52), (10, 10, 0.07, 7)]
 )
-def test_core_heads_are_the_share_of_highest_ram_rounded_up(layers: int, heads: int, share: float, count: int) -> None:
+def test_core_heads_round_their_share_up(layers: int, heads: int, share: float, count: int) -> None:
     ram = np.arange(layers * heads, dtype=float).reshape(layers, heads)
     found = _one_sample(ram.tolist(), "ram").core_heads(share)
     assert found == [Head(*divmod(place, heads)) for place in range(layers * heads - 1, layers * heads - 1 - count, -1)]
 
 
-def test_unknown_names_are_refused_with_those_that_are_known() -> None:
+def test_unknown_names_list_known_ones() -> None:
     scores = _random_scores()
     for by in ("entropy:last", "hi", "hi:phrase", ""):
         with pytest.raises(UnknownNameError, match="known: hi:last, hi:response, ram:last") as caught:
@@ -158,17 +158,17 @@ def test_counts_and_shares_out_of_range_are_refused() -> None:
             {"chances": {("ram", "last"): np.zeros((2, 3, 4))}},
             "chance levels of ram:last have no scores",
         ),
-        ({}, {"record_ids": []}, "no score at all"),
+        ({}, {"record_ids": []}, "head scores are empty"),
     ],
 )
-def test_scores_that_do_not_fit_together_are_refused(
+def test_inconsistent_scores_are_refused(
     values: dict[tuple[str, str], np.ndarray], changes: dict[str, object], message: str
 ) -> None:
     with pytest.raises(RecordError, match=message):
         _scores(values, **{"record_ids": ["a", "b"], **changes})
 
 
-def test_saved_scores_come_back_whole(tmp_path: Path) -> None:
+def test_saved_scores_round_trip(tmp_path: Path) -> None:
     scores = _random_scores()
     scores.save(tmp_path / "new" / "folder")
     found = HeadScores.load(str(tmp_path / "new" / "folder"))
@@ -184,7 +184,7 @@ def test_saved_scores_come_back_whole(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(found.table(), scores.table())
 
 
-def test_saved_tables_are_those_of_the_scores(tmp_path: Path) -> None:
+def test_saved_tables_equal_the_scores(tmp_path: Path) -> None:
     scores = _random_scores()
     scores.save(tmp_path)
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "scores.parquet"), scores.table(), check_dtype=False)
@@ -194,7 +194,7 @@ def test_saved_tables_are_those_of_the_scores(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == FILES
 
 
-def test_equal_scores_make_equal_files_whatever_order_they_came_in(tmp_path: Path) -> None:
+def test_equal_scores_give_equal_files_in_any_order(tmp_path: Path) -> None:
     _random_scores().save(tmp_path / "one")
     _random_scores(("hi@mean", "hi", "ram")).save(tmp_path / "two")
     HeadScores.load(tmp_path / "one").save(tmp_path / "three")
@@ -203,14 +203,14 @@ def test_equal_scores_make_equal_files_whatever_order_they_came_in(tmp_path: Pat
         assert first == (tmp_path / "two" / name).read_bytes() == (tmp_path / "three" / name).read_bytes(), name
 
 
-def test_saving_again_replaces_what_was_there(tmp_path: Path) -> None:
+def test_saving_again_replaces_files(tmp_path: Path) -> None:
     _random_scores().save(tmp_path)
     _one_sample([[0.5]]).save(tmp_path)
     assert HeadScores.load(tmp_path).shape == (1, 1)
     assert sorted(path.name for path in tmp_path.iterdir()) == FILES
 
 
-def test_a_save_that_was_cut_short_leaves_nothing_that_passes_for_finished(tmp_path: Path) -> None:
+def test_interrupted_save_is_not_finished(tmp_path: Path) -> None:
     _random_scores().save(tmp_path)
     (tmp_path / "scores.safetensors").unlink()
     (tmp_path / "scores.safetensors").mkdir()
@@ -225,7 +225,7 @@ def _remove(name: str) -> object:
 
 
 def _remove_half(folder: Path) -> None:
-    """Put other scores in place of those that the facts are of."""
+    """Replace the scores by others that do not match the facts."""
     other = folder / "other"
     _scores({("hi", "response"): np.zeros((1, 1, 1))}).save(other)
     (other / "scores.safetensors").replace(folder / "scores.safetensors")
@@ -253,17 +253,17 @@ def _edit(**changes: object) -> object:
         (_edit(model={"name": "x"}), "model.id is missing"),
         (_edit(record_ids=["a"]), "1 records"),
         (_edit(layers="2"), 'layers is "2": input should be a valid integer'),
-        (_edit(layers=7), "is of scores of another shape"),
+        (_edit(layers=7), "describes scores of another shape"),
     ],
 )
-def test_folders_without_whole_scores_are_refused(tmp_path: Path, damage: object, message: str) -> None:
+def test_incomplete_folders_are_refused(tmp_path: Path, damage: object, message: str) -> None:
     _random_scores().save(tmp_path)
     damage(tmp_path)  # type: ignore[operator]
     with pytest.raises(BuiltFolderError, match=message):
         HeadScores.load(tmp_path)
 
 
-def test_what_scores_were_computed_with_is_kept(tmp_path: Path) -> None:
+def test_environment_of_scores_is_kept(tmp_path: Path) -> None:
     values = {("hi", "response"): np.zeros((1, 1, 1))}
     _scores(values, environment={"dtype": "bfloat16", "batch": 4, "torch": "2.9"}).save(tmp_path)
     assert HeadScores.load(tmp_path).environment == {"dtype": "bfloat16", "batch": 4, "torch": "2.9"}

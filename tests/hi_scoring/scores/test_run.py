@@ -1,4 +1,4 @@
-"""Runs over whole datasets: interrupted, gone on with, in folders of others, with rows that no model can take."""
+"""Runs over whole datasets: interrupted, resumed, in foreign folders, with unusable rows."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ ROWS = [row(number) for number in range(24)]
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that nothing disturbed; nobody changes it."""
+    """An undisturbed run; read-only."""
     folder = tmp_path_factory.mktemp("runs") / "finished"
     score(folder, data_of(ROWS))
     return folder
 
 
 @pytest.mark.parametrize("batches", [1, 4])
-def test_an_interrupted_run_ends_in_the_same_bytes(finished: Path, tmp_path: Path, batches: int) -> None:
+def test_interrupted_run_gives_equal_bytes(finished: Path, tmp_path: Path, batches: int) -> None:
     done: list[int] = []
 
     def stop(rows: int) -> None:
@@ -62,13 +62,13 @@ def test_an_interrupted_run_ends_in_the_same_bytes(finished: Path, tmp_path: Pat
     assert contents(tmp_path) == contents(finished)
 
 
-def test_a_killed_run_ends_in_the_same_bytes(tmp_path: Path) -> None:
-    """At some moments of many; by hand, a stride of 1 tries all of them."""
+def test_killed_run_resumes_to_the_same_bytes(tmp_path: Path) -> None:
+    """Only some of many moments; run by hand with stride 1 to try all of them."""
     assert moments_tried("tests.hi_scoring.killing", tmp_path, 17) >= 4
 
 
 @pytest.mark.parametrize("processes", [2, 3])
-def test_shares_of_several_processes_make_the_same_values(finished: Path, tmp_path: Path, processes: int) -> None:
+def test_several_processes_give_equal_values(finished: Path, tmp_path: Path, processes: int) -> None:
     subject = TinySubject()
     run = Run(tmp_path / "out", {"any": "thing"})
     run.prepare(overwrite=False)
@@ -108,7 +108,7 @@ def test_every_row_is_kept_or_dropped_with_its_reason(tmp_path: Path) -> None:
 
 
 class Decoded:
-    """Rows that are decoded when they are asked for, one of which cannot be."""
+    """Rows that are decoded on access, one of which cannot be decoded."""
 
     def __init__(self, error: Exception) -> None:
         self._error = error
@@ -123,7 +123,7 @@ class Decoded:
 
 
 @pytest.mark.parametrize("error", [OSError("broken"), EOFError("broken"), IndexError("broken"), TypeError("broken")])
-def test_a_row_that_cannot_be_read_ends_no_run(tmp_path: Path, error: Exception) -> None:
+def test_unreadable_row_does_not_end_a_run(tmp_path: Path, error: Exception) -> None:
     scores = score(tmp_path, data_of(Decoded(error)), positions=("last",))  # type: ignore[arg-type]
     assert scores.record_ids == ("sample-0", "sample-2")
     [drop] = read_drops(tmp_path)
@@ -140,14 +140,14 @@ def test_a_row_that_cannot_be_read_ends_no_run(tmp_path: Path, error: Exception)
     ],
     ids=["no rows", "no key objects", "no images"],
 )
-def test_where_nothing_can_be_scored_one_line_says_why(tmp_path: Path, rows: list[Any], told: str) -> None:
+def test_nothing_to_score_is_one_line(tmp_path: Path, rows: list[Any], told: str) -> None:
     with pytest.raises(OutputError, match=told) as caught:
         score(tmp_path, data_of(rows))
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "scores.json").exists()
 
 
-def test_the_same_again_is_loaded(finished: Path) -> None:
+def test_equal_run_is_loaded(finished: Path) -> None:
     before = {path.name: path.stat() for path in finished.iterdir()}
     again = score(finished, data_of(ROWS), UnusedSubject())
     assert {path.name: path.stat() for path in finished.iterdir()} == before
@@ -170,7 +170,7 @@ def test_the_same_again_is_loaded(finished: Path) -> None:
         ),
     ],
 )
-def test_other_results_in_the_folder_stay_and_are_told_apart(
+def test_other_results_stay_and_differences_are_named(
     finished: Path, data: Any, weights: str, options: dict[str, Any], differs: str
 ) -> None:
     before = contents(finished)
@@ -182,7 +182,7 @@ def test_other_results_in_the_folder_stay_and_are_told_apart(
     assert contents(finished) == before
 
 
-def test_a_run_of_which_nothing_was_scored_gives_way_to_another(finished: Path, tmp_path: Path) -> None:
+def test_run_without_scores_is_replaced(finished: Path, tmp_path: Path) -> None:
     class Stopped(TinySubject):
         @property
         def processor(self) -> Any:  # type: ignore[override]
@@ -194,7 +194,7 @@ def test_a_run_of_which_nothing_was_scored_gives_way_to_another(finished: Path, 
     assert contents(tmp_path) == contents(finished)
 
 
-def test_overwriting_leaves_nothing_of_other_results_and_all_else(tmp_path: Path) -> None:
+def test_overwrite_removes_only_other_results(tmp_path: Path) -> None:
     fresh, out = tmp_path / "fresh", tmp_path / "out"
     score(fresh, data_of(ROWS[:5]), positions=("last",))
     score(out, data_of(ROWS[:3]), positions=("response",))
@@ -210,7 +210,7 @@ def test_overwriting_leaves_nothing_of_other_results_and_all_else(tmp_path: Path
 
 @pytest.mark.parametrize("name", ["run.json", "scores.json", "parts/00000000.safetensors"])
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_folders_of_others_are_never_touched(tmp_path: Path, name: str, overwrite: bool) -> None:
+def test_foreign_folders_are_never_changed(tmp_path: Path, name: str, overwrite: bool) -> None:
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text('{"mine": true}')
     with pytest.raises(OutputError, match="holds files that `datasetkit score` did not make; give another --out"):
@@ -220,7 +220,7 @@ def test_folders_of_others_are_never_touched(tmp_path: Path, name: str, overwrit
 
 
 @pytest.mark.parametrize("name", ["scores.safetensors", "scores.json"])
-def test_damaged_results_are_told_of_and_made_again(tmp_path: Path, name: str) -> None:
+def test_damaged_results_are_reported_and_rebuilt(tmp_path: Path, name: str) -> None:
     score(tmp_path, data_of(ROWS[:3]))
     whole = contents(tmp_path)
     (tmp_path / name).write_bytes(b"damaged")
@@ -232,7 +232,7 @@ def test_damaged_results_are_told_of_and_made_again(tmp_path: Path, name: str) -
 
 @pytest.fixture
 def short_of_memory() -> Any:
-    """Makes the tiny model run out of memory in its third layer, where a batch has more samples or tokens."""
+    """Make the tiny model run out of memory in its third layer if a batch has more samples or tokens."""
     handles = []
 
     def limit(*, samples: int = 99, tokens: int = 9999) -> list[int]:
@@ -251,9 +251,7 @@ def short_of_memory() -> Any:
         handle.remove()
 
 
-def test_a_batch_that_does_not_fit_is_halved_and_none_of_it_lost(
-    finished: Path, tmp_path: Path, short_of_memory: Any
-) -> None:
+def test_too_large_batch_is_halved_without_loss(finished: Path, tmp_path: Path, short_of_memory: Any) -> None:
     sizes = short_of_memory(samples=2)
     scores = score(tmp_path, data_of(ROWS[:8]))
     assert sizes == [4, 2, 2, 2, 2]
@@ -264,7 +262,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_none_of_it_lost(
         np.testing.assert_allclose(scores.values[name], whole.values[name][:8], atol=1e-5)
 
 
-def test_a_sample_that_does_not_fit_alone_is_dropped_alone(tmp_path: Path, short_of_memory: Any) -> None:
+def test_sample_that_never_fits_is_dropped(tmp_path: Path, short_of_memory: Any) -> None:
     short_of_memory(tokens=100)
     rows = [*ROWS[:5], row(5, description="a red square above a blue circle " * 20), *ROWS[6:8]]
     scores = score(tmp_path, data_of(rows))

@@ -1,4 +1,4 @@
-"""Scores of samples from real models: against eager attention by hand, and with heads whose look is known."""
+"""Scores of samples from real models: compared with eager attention by hand, and with planted heads."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def scored(family: TinyFamily, samples: list[Sample], **options: Any) -> list[Sa
 
 
 def eager_attention(family: TinyFamily, one: Sample) -> tuple[Any, np.ndarray[Any, Any]]:
-    """The encoded sample, and all of its attention, shape (layers, heads, N, N)."""
+    """The encoded sample and its whole attention, shape (layers, heads, N, N)."""
     model = copy.deepcopy(family.model)
     model.set_attn_implementation("eager")
     batch = Encoder(Dialogue(family.processor, model.config), "Describe the picture.").encode([one])
@@ -49,7 +49,7 @@ def eager_attention(family: TinyFamily, one: Sample) -> tuple[Any, np.ndarray[An
 @pytest.mark.usefixtures("in_float64")
 @pytest.mark.parametrize("name", family_params())
 @pytest.mark.parametrize("convention", ["predicting", "at"])
-def test_scores_are_those_of_eager_attention(name: str, convention: str) -> None:
+def test_scores_equal_eager_attention(name: str, convention: str) -> None:
     family, one = tiny(name), sample(3, size_hw=(90, 120))
     [result] = scored(family, [one], convention=convention)
     row, attention = eager_attention(family, one)
@@ -84,7 +84,7 @@ def test_scores_are_those_of_eager_attention(name: str, convention: str) -> None
 
 @pytest.mark.numeric
 @pytest.mark.usefixtures("in_float64")
-def test_a_look_is_the_attention_of_the_positions_that_are_asked_for() -> None:
+def test_look_is_attention_of_requested_positions() -> None:
     family, one, head = tiny("llava"), sample(3, size_hw=(90, 120)), Head(1, 2)
     scorer = Scorer(family.model, family.processor, ScoreOptions(max_new_tokens=4))
     row, attention = eager_attention(family, one)
@@ -103,14 +103,14 @@ def test_a_look_is_the_attention_of_the_positions_that_are_asked_for() -> None:
     np.testing.assert_allclose(
         written.attention[head], scorer.look(told, [head]).attention[head], rtol=0, atol=TOLERANCE
     )
-    with pytest.raises(UnusableError, match="nothing stands at the positions phrase"):
+    with pytest.raises(UnusableError, match="no tokens at the positions phrase"):
         scorer.look(told, [head], "phrase")
 
 
 @pytest.mark.numeric
 @pytest.mark.usefixtures("in_float64")
 @pytest.mark.parametrize("name", family_params())
-def test_head_impact_in_a_padded_batch_is_that_of_eager_attention(name: str) -> None:
+def test_padded_head_impact_equals_eager_attention(name: str) -> None:
     family, one = tiny(name), sample(3, size_hw=(90, 120))
     # The second phrase names both objects, so the first object has the tokens of both phrases.
     one = dataclasses.replace(one, mentions=(Mention(SPANS[0], (0,)), Mention(SPANS[1], (0, 1))))
@@ -125,7 +125,7 @@ def test_head_impact_in_a_padded_batch_is_that_of_eager_attention(name: str) -> 
         for layer, head in np.ndindex(LAYERS, HEADS):
             mean = [on_image[layer, head, of_object].mean(0) for of_object in of_objects]
             if min(values.sum() for values in mean) < 1e-6:
-                continue  # a sliding layer that sees nothing of the image
+                continue  # a sliding layer whose window does not reach the image
             hi, soft = np.mean([overlaps(row, number, values) for number, values in enumerate(mean)], 0)
             assert result[positions]["hi"][layer, head] == pytest.approx(hi, abs=TOLERANCE), (positions, layer, head)
             assert result[positions]["hi_soft"][layer, head] == pytest.approx(soft, abs=TOLERANCE), (
@@ -136,10 +136,10 @@ def test_head_impact_in_a_padded_batch_is_that_of_eager_attention(name: str) -> 
 
 
 def overlaps(row: Any, number: int, attention: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """HI and soft HI of one object: the mean over views, by the formulas written out."""
+    """HI and soft HI of one object: the mean over views, by the slow formulas."""
     found = []
     for view in row.geometry.views:
-        # Scorers are given it in float32.
+        # Scorers receive it in float32.
         coverage = view.coverage(row.sample.masks[number : number + 1])[0].astype(np.float32).astype(np.float64)
         values, mask = attention[view.tokens], references.object_cells(coverage, 0.5)
         if mask:
@@ -151,7 +151,7 @@ def overlaps(row: Any, number: int, attention: np.ndarray[Any, Any]) -> np.ndarr
 @pytest.mark.numeric
 @pytest.mark.usefixtures("in_float64")
 @pytest.mark.parametrize("name", family_params())
-def test_a_padded_batch_scores_like_its_samples_alone(name: str) -> None:
+def test_padded_batch_scores_like_single_samples(name: str) -> None:
     family = tiny(name)
     samples = [sample(1), sample(2, text="a red square above a blue circle and a small green star")]
     together = scored(family, samples, positions=ALL_POSITIONS, max_new_tokens=4)
@@ -167,7 +167,7 @@ def test_a_padded_batch_scores_like_its_samples_alone(name: str) -> None:
 
 
 def planted(layer: int, head: int) -> TinyFamily:
-    """A LLaVA one head of which looks at bright red, whatever it is asked: its query is fixed, its key reads red."""
+    """A LLaVA with one head that attends to bright red for any prompt: its query is fixed, its key encodes red."""
     family = tiny("llava")
     model = copy.deepcopy(family.model)
     attention = model.get_decoder().layers[layer].self_attn
@@ -177,7 +177,7 @@ def planted(layer: int, head: int) -> TinyFamily:
         query = attention.q_proj.weight[head * HEAD_WIDTH : (head + 1) * HEAD_WIDTH]
         key = attention.k_proj.weight[group * HEAD_WIDTH : (group + 1) * HEAD_WIDTH]
         key.zero_()
-        # The slowest pair of the rotary embedding hardly turns over so short a sequence.
+        # The slowest pair of the rotary embedding hardly rotates over such a short sequence.
         slowest = HEAD_WIDTH // 2 - 1
         key[slowest] = direction * 8
         query.zero_()
@@ -197,7 +197,7 @@ def _inputs_of(model: Any, processor: Any, layer: int, samples: list[Sample]) ->
 
 
 def _red_direction(model: Any, processor: Any, layer: int) -> torch.Tensor:
-    """From the mean of all else to the mean of tokens that show a red square, unit length."""
+    """The direction from the mean of other tokens to the mean of tokens that show a red square, unit length."""
     batch, states = _inputs_of(model, processor, layer, [sample(number) for number in range(16)])
     red, other = [], []
     for number, row in enumerate(batch.rows):
@@ -212,14 +212,14 @@ def _red_direction(model: Any, processor: Any, layer: int) -> torch.Tensor:
 
 
 def _common_direction(model: Any, processor: Any, layer: int) -> torch.Tensor:
-    """What the states of response tokens have in common, unit length."""
+    """The common direction of the states of response tokens, unit length."""
     batch, states = _inputs_of(model, processor, layer, [sample(number) for number in range(16)])
     mean = torch.cat([states[number, row.response_slots - 1] for number, row in enumerate(batch.rows)]).mean(0)
     return mean / mean.norm()
 
 
 @pytest.mark.parametrize(("layer", "head"), [(0, 1), (2, 3)])
-def test_a_head_that_was_made_to_look_at_the_objects_ranks_first(layer: int, head: int) -> None:
+def test_planted_head_ranks_first(layer: int, head: int) -> None:
     family = planted(layer, head)
     results = scored(family, [sample(number) for number in range(100, 116)])
     for score in ("hi", "ram", "hi_lift", "pointing"):
@@ -229,7 +229,7 @@ def test_a_head_that_was_made_to_look_at_the_objects_ranks_first(layer: int, hea
 
 
 @pytest.mark.numeric
-def test_a_head_that_looks_everywhere_alike_is_at_chance() -> None:
+def test_uniform_head_is_at_chance() -> None:
     family = tiny("llava")
     model = copy.deepcopy(family.model)
     with torch.no_grad():
@@ -246,7 +246,7 @@ def test_a_head_that_looks_everywhere_alike_is_at_chance() -> None:
 
 
 @pytest.mark.usefixtures("in_float64")
-def test_what_cannot_be_scored_is_told_of_alone() -> None:
+def test_unscorable_sample_does_not_affect_others() -> None:
     family = tiny("llava")
     samples = [sample(0), sample(1, text="a red </s> square"), sample(2, text="a red square " * 2000), sample(3)]
     results = Scorer(family.model, family.processor, ScoreOptions()).score(samples)
@@ -261,7 +261,7 @@ def test_what_cannot_be_scored_is_told_of_alone() -> None:
 
 
 @pytest.mark.parametrize("name", family_params("qwen2_vl"))
-def test_a_image_that_its_processor_refuses_is_told_of_alone(name: str) -> None:
+def test_refused_image_does_not_affect_others(name: str) -> None:
     family = tiny(name)
     strip = sample(1, size_hw=(4, 1200), boxes=((0, 0, 400, 4),))
     results = Scorer(family.model, family.processor, ScoreOptions()).score([sample(0), strip, sample(2)])
@@ -273,18 +273,18 @@ def test_a_image_that_its_processor_refuses_is_told_of_alone(name: str) -> None:
 
 
 @pytest.mark.parametrize("token", ["<image>", "</s>", "<row_2_col_1>", "<global-img>"])
-def test_a_text_with_any_special_token_is_refused_whatever_the_tokenizer_calls_it(token: str) -> None:
+def test_text_with_special_token_is_refused(token: str) -> None:
     family = tiny("idefics3")
     [result] = Scorer(family.model, family.processor, ScoreOptions()).score([sample(text=f"a red {token} square")])
     assert isinstance(result, UnusableError)
     assert (result.reason, token in result.detail) == (DropReason.SPECIAL_TOKEN, True)
 
 
-def test_scores_are_of_every_layer_and_head() -> None:
+def test_scores_cover_every_layer_and_head() -> None:
     [result] = scored(tiny("llava"), [sample()])
     assert {array.shape for scores in result.values() for array in scores.values()} == {(LAYERS, HEADS)}
 
 
 @pytest.mark.parametrize(("model", "scores"), [("cpu", "cpu"), ("cuda:1", "cuda:1"), ("mps", "cpu"), ("mps:0", "cpu")])
-def test_scores_are_computed_beside_the_model_where_there_is_float64(model: str, scores: str) -> None:
+def test_scores_use_the_models_device_with_float64(model: str, scores: str) -> None:
     assert device_of_scores(torch.device(model)) == torch.device(scores)

@@ -1,4 +1,4 @@
-"""Results of conditions, hand-made, for tests of tables."""
+"""Hand-made results of conditions, for tests of tables."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from datasetkit.hi_scoring.sparse.results import ConditionResult
 
 
 def prefills(**columns: Sequence[float]) -> pd.DataFrame:
-    """One prompt an image, each twice as fast where nothing else is told."""
+    """One prompt per image, each twice as fast by default."""
     [count] = {len(values) for values in columns.values()}
     usual = {"tokens": 100.0, "seconds_dense": 2.0, "seconds": 1.0, "peak_dense": np.nan, "peak": np.nan}
     table = pd.DataFrame({**usual, "kl": 0.1, "same_token": 1.0, **columns}, index=range(count))
@@ -31,13 +31,13 @@ def result(
 
 
 def answers(right: Sequence[float], **more: Sequence[float]) -> Measured:
-    """One answer an image, right so far; and other metrics alike."""
+    """One answer per image with this share right; and other metrics in the same way."""
     every = {"accuracy": right, **more}
     statistics = {name: np.column_stack([values, np.ones(len(values))]) for name, values in every.items()}
     return Measured([str(number) for number in range(len(right))], statistics)
 
 
 def lost(table: pd.DataFrame, *numbers: int) -> pd.DataFrame:
-    """Let memory have run out for these prompts."""
+    """The table in which memory ran out for these prompts."""
     table.loc[list(numbers), list(MEASURES)] = np.nan
     return table

@@ -1,4 +1,4 @@
-"""Benches of sparse prefill on the tiny LLaVA, for tests of what is measured."""
+"""Benches of sparse prefill on the tiny LLaVA, for tests of measurements."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tests.hi_scoring.tiny_parts import HEADS, LAYERS
 from tests.hi_scoring.tuned import some_examples
 
 SHAPE = (LAYERS, HEADS)
-# A tiny prompt has some fifty tokens.
+# A tiny prompt has about fifty tokens.
 SMALL = {"window": 4, "sink": 1, "dense_above": 1.0, "share": 0.2}
 
 
 def head_scores(*, last_first: bool = False, **more: Any) -> HeadScores:
-    """Of the tiny LLaVA: the best heads are the first, or last, of each layer, those of later layers first."""
+    """Scores of the tiny LLaVA: the best heads are the first, or last, of each layer, later layers first."""
     values = np.arange(LAYERS)[:, None] - 10.0 * np.arange(HEADS)[:: -1 if last_first else 1]
     return HeadScores(
         {("ram", "response"): np.tile(values, (2, 1, 1))},
@@ -41,7 +41,7 @@ def conditions(draws: int = 2, scores: HeadScores | None = None, **options: Any)
 
 
 def bench_of(**more: Any) -> Bench:
-    """Three rows, each with a description and a question."""
+    """A bench on three rows, each with a description and a question."""
     return Bench(
         **{
             "subject": TinySubject(),

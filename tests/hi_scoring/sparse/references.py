@@ -1,4 +1,4 @@
-"""What sparse prefill must compute, by slow code that knows nothing of ours: full masks, loops over heads, no cache."""
+"""The expected results of sparse prefill by independent slow code: full masks, loops over heads, no cache."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from tests.hi_scoring.tiny_models import TinyFamily
 from tests.hi_scoring.tiny_parts import HEADS, LAYERS
 
 IDENTITY = ModelIdentity("model", "tiny", None, "a")
-# Both heads of a key-value group, one of a group, none, all.
+# Both heads of a key-value group, one head of a group, none, all.
 KEPT = [Head(0, 0), Head(0, 1), Head(1, 3), *(Head(3, head) for head in range(HEADS))]
-# Families whose masks are more than causal in every layer, or whose scores are bounded.
+# Families whose masks are not purely causal in any layer, or whose scores are capped.
 DENSE = {"gemma3": DenseReason.OTHER_MASK, "paligemma": DenseReason.OTHER_MASK, "paligemma2": DenseReason.SOFTCAP}
 IMAGE = 9
 
 
 def prompt_of(text: Tensor, real: Tensor, sink: int, window: int) -> Prompt:
-    """Find the prompt of one row, (N,) each, in which all that is no text is an image."""
+    """The prompt of one row, (N,) each, in which everything except text is an image."""
     ids = torch.where(text, 0, IMAGE)
     found = prompts_of(ids[None].numpy(), real[None].numpy(), [IMAGE], sink, window)
     assert found is not None
@@ -38,7 +38,7 @@ def prompt_of(text: Tensor, real: Tensor, sink: int, window: int) -> Prompt:
 
 
 def visible(text: Tensor, real: Tensor, sink: int, window: int, prompt: int) -> Tensor:
-    """Tell which keys a sparse head's rows see: (N,) and (N,) to (N, N); rows from ``prompt`` on see all before."""
+    """Which keys the rows of a sparse head see: (N,) and (N,) to (N, N); rows from ``prompt`` on see all earlier."""
     row, key = torch.arange(len(text))[:, None], torch.arange(len(text))
     first = int(real.nonzero()[0]) if real.any() else 0
     seen: Tensor = text | (row - key < window) | (key < first + sink) | (row >= prompt)
@@ -62,7 +62,7 @@ def plan_of(**options: Any) -> SparsePlan:
 
 
 def case_of(family: TinyFamily, inputs: Mapping[str, Any], plan: SparsePlan) -> Case:
-    """What the slow code must know; of a family that stays dense, that all heads are full."""
+    """The input of the slow code; for a family that stays dense, all heads are full."""
     if family.name in DENSE:
         plan = SparsePlan(IDENTITY, HEADS, (tuple(range(HEADS)),) * LAYERS)
     real = inputs["attention_mask"].bool()

@@ -1,4 +1,4 @@
-"""Sparse prefill in models of all families, beside slow code without a cache, and what it leaves on them."""
+"""Sparse prefill in all families, compared with slow code without a cache, and its complete removal."""
 
 import copy
 from typing import Any
@@ -33,12 +33,12 @@ def test_prefill_equals_slow_code(name, texts):
     with torch.no_grad():
         plain = family.model(**inputs).logits
         with sparsify(family.model, plan) as sparse:
-            # As some adapters call it, past the model's own hooks.
+            # As some adapters call it, bypassing the model's hooks.
             ours = family.model.forward(**inputs).logits
     real = inputs["attention_mask"].bool()
     assert (ours - expected)[real].abs().max() < TOLERANCE
     if name in DENSE:
-        # All heads of the last layer are full, so it is in no count.
+        # All heads of the last layer are full, so it is not counted.
         assert sparse.coverage.dense == {DENSE[name]: len(texts) * (LAYERS - 1)}
         assert sparse.coverage.sparse == 0
         assert (ours - plain)[real].abs().max() < TOLERANCE
@@ -49,7 +49,7 @@ def test_prefill_equals_slow_code(name, texts):
 
 
 @pytest.mark.usefixtures("in_float64")
-def test_prompts_in_which_little_is_hidden_stay_dense_and_are_counted():
+def test_prompts_hiding_little_stay_dense():
     family = tiny("llava")
     inputs = batch_of(family, LONG)
     with torch.no_grad():
@@ -95,7 +95,7 @@ def test_gaps_between_tokens_stay_dense():
 
 
 def state(model: Any) -> list[Any]:
-    """What a plan could leave on a model: hooks, attributes, attention functions."""
+    """Everything that a plan could leave on a model: hooks, attributes, attention functions."""
     modules = [
         (name, *map(len, (m._forward_hooks, m._forward_pre_hooks)), set(vars(m))) for name, m in model.named_modules()
     ]
@@ -108,7 +108,7 @@ def test_nothing_stays_on_the_model(name):
     model = copy.deepcopy(tiny(name).model)
     inputs = batch_of(tiny(name), LONG)
     with torch.no_grad():
-        # Transformers leaves hooks of its own when a model first runs.
+        # Transformers leaves hooks when a model first runs.
         plain = model(**inputs).logits
         before = state(model)
         with sparsify(model, plan_of()):
@@ -139,7 +139,7 @@ def test_other_models_are_refused():
     model = tiny("llava").model
     with pytest.raises(ModelError, match=r"4 layers of 8 heads; this LlavaForConditionalGeneration has 4 of 4"):
         sparsify(model, OTHER)
-    with sparsify(model, plan_of()), pytest.raises(ModelError, match="sparsified already"):
+    with sparsify(model, plan_of()), pytest.raises(ModelError, match="already sparsified"):
         sparsify(model, plan_of())
     text_model = copy.deepcopy(model)
     text_model.config.image_token_id = None
@@ -148,7 +148,7 @@ def test_other_models_are_refused():
     assert text_model.get_decoder().config._attn_implementation == "sdpa"
 
 
-def test_a_plan_that_something_else_displaced_is_told():
+def test_displaced_plan_is_reported():
     family = tiny("llava")
     inputs = batch_of(family, LONG)
     with (

@@ -1,4 +1,4 @@
-"""Whole runs of sparse prefill: what is measured, what lies in the folder, and going on after an interruption."""
+"""Whole runs of sparse prefill: measurements, files, and resumption after an interruption."""
 
 from pathlib import Path
 
@@ -21,12 +21,12 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Sparsity]:
-    """A run that nothing disturbed; nobody changes it."""
+    """An undisturbed run; read-only."""
     folder = tmp_path_factory.mktemp("sparse") / "run"
     return folder, bench_of().run(conditions(), folder)
 
 
-def test_a_run_leaves_a_plan_tables_and_each_conditions_results(finished: tuple[Path, Sparsity]) -> None:
+def test_run_leaves_plan_tables_and_results(finished: tuple[Path, Sparsity]) -> None:
     folder, found = finished
     assert list(found.groups) == ["dense", "core", "random"]
     assert [result.draw for result in found.groups["random"]] == [0, 1]
@@ -51,7 +51,7 @@ def test_a_run_leaves_a_plan_tables_and_each_conditions_results(finished: tuple[
     assert {"bleu4", "cider", "accuracy", "accuracy:colour"} <= set(quality["metric"])
 
 
-def test_changes_are_those_of_the_figures(finished: tuple[Path, Sparsity]) -> None:
+def test_changes_follow_from_figures(finished: tuple[Path, Sparsity]) -> None:
     quality = finished[1].quality.set_index(["metric", "group", "against"])
     for metric in ("rouge_l", "accuracy"):
         figure, change = quality["figure"][metric], quality["change"][metric]
@@ -61,8 +61,8 @@ def test_changes_are_those_of_the_figures(finished: tuple[Path, Sparsity]) -> No
     assert quality["p_holm"].dropna().between(0, 1).all()
 
 
-def test_what_a_condition_says_is_what_the_sparse_model_says(finished: tuple[Path, Sparsity]) -> None:
-    """The texts differ from the dense model's: the plan was on it while it wrote."""
+def test_predictions_are_those_of_the_sparse_model(finished: tuple[Path, Sparsity]) -> None:
+    """The texts differ from the dense model's, since the plan was applied during generation."""
     said = [pd.read_parquet(finished[0] / "conditions" / name / "predictions.parquet") for name in ("dense", "core")]
     assert said[0]["reference"].tolist() == said[1]["reference"].tolist()
     assert said[0]["prediction"].tolist() != said[1]["prediction"].tolist()
@@ -70,7 +70,7 @@ def test_what_a_condition_says_is_what_the_sparse_model_says(finished: tuple[Pat
 
 
 class Interrupting:
-    """Ends a run at the first word of a stage, as whoever presses Ctrl-C; notes what was begun before."""
+    """Ends a run at the first report of a stage, like Ctrl-C; records what was started before."""
 
     def __init__(self, stage: str = "") -> None:
         self._stage = stage
@@ -86,7 +86,7 @@ class Interrupting:
         return list(dict.fromkeys(stage.partition(":")[0] for stage in self.stages))
 
 
-def test_a_run_goes_on_where_it_was_and_grows_by_draws(finished: tuple[Path, Sparsity], tmp_path: Path) -> None:
+def test_run_resumes_and_grows_by_draws(finished: tuple[Path, Sparsity], tmp_path: Path) -> None:
     bench, folder = bench_of(), tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
         bench.run(conditions(), folder, on_progress=Interrupting("random-0: texts"))
@@ -95,27 +95,27 @@ def test_a_run_goes_on_where_it_was_and_grows_by_draws(finished: tuple[Path, Spa
     found = bench.run(conditions(draws=3), folder, on_progress=going_on)
     assert going_on.conditions == ["random-0", "random-1", "random-2"]
     assert len(found.groups["random"]) == 3
-    # All but the times is what an undisturbed run measures.
+    # Everything except times equals an undisturbed run.
     columns = ["metric", "group", "against", "figure"]
     same = found.quality[found.quality["group"] != "random"][columns].reset_index(drop=True)
     expected = finished[1].quality
     pd.testing.assert_frame_equal(same, expected[expected["group"] != "random"][columns].reset_index(drop=True))
-    # Fewer draws leave those that are there.
+    # Fewer draws keep the existing ones.
     assert len(bench.run(conditions(draws=1), folder).groups["random"]) == 3
     assert len(Sparsity.load(folder).groups["random"]) == 3
 
 
 @pytest.mark.parametrize("stage", ["core: first tokens", "random-0: first tokens", "random-1: texts"])
-def test_what_was_interrupted_does_not_count(stage: str, tmp_path: Path) -> None:
+def test_interrupted_conditions_do_not_count(stage: str, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         bench_of(examples=some_examples(1)).run(conditions(), tmp_path / "run", on_progress=Interrupting(stage))
     with pytest.raises(BuiltFolderError, match="holds no finished run of `datasetkit sparsify`"):
         Sparsity.load(tmp_path / "run")
-    # The plan is only there once all is measured.
+    # The plan is only written once everything is measured.
     assert not (tmp_path / "run" / "plan.json").exists()
 
 
-def test_growth_that_was_interrupted_leaves_what_was_finished(tmp_path: Path) -> None:
+def test_interrupted_growth_keeps_finished_results(tmp_path: Path) -> None:
     bench, folder = bench_of(examples=some_examples(1)), tmp_path / "run"
     bench.run(conditions(draws=1), folder)
     with pytest.raises(KeyboardInterrupt):
@@ -124,7 +124,7 @@ def test_growth_that_was_interrupted_leaves_what_was_finished(tmp_path: Path) ->
     assert [one.draw for one in Sparsity.load(folder).groups["random"]] == [0]
 
 
-def test_results_of_others_are_refused_or_give_way(tmp_path: Path) -> None:
+def test_other_results_are_refused_or_replaced(tmp_path: Path) -> None:
     def run(bench: Bench, *, overwrite: bool = False) -> Sparsity:
         return bench.run(conditions(draws=1), tmp_path / "run", overwrite=overwrite)
 
@@ -137,8 +137,8 @@ def test_results_of_others_are_refused_or_give_way(tmp_path: Path) -> None:
     assert found.costs["n"].tolist() == [4, 4, 4]
 
 
-def test_other_core_heads_are_other_results_even_of_scores_that_are_told_alike(tmp_path: Path) -> None:
-    """As of scores that another version computed from the same data with the same options."""
+def test_other_core_heads_are_other_results(tmp_path: Path) -> None:
+    """For example scores that another version computed from the same data with the same options."""
     folder, examples = tmp_path / "run", some_examples(1)
     first, second = head_scores(), head_scores(last_first=True)
     assert second.source == first.source
@@ -153,7 +153,7 @@ def test_other_core_heads_are_other_results_even_of_scores_that_are_told_alike(t
     assert SparsePlan.load(folder).full_heads == kept
 
 
-def test_what_gives_way_is_gone_before_anything_is_measured(tmp_path: Path) -> None:
+def test_replaced_results_are_removed_before_measuring(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     bench_of(examples=some_examples(1)).run(conditions(draws=1), folder)
     with pytest.raises(KeyboardInterrupt):
@@ -163,13 +163,13 @@ def test_what_gives_way_is_gone_before_anything_is_measured(tmp_path: Path) -> N
     assert [path.name for path in folder.iterdir()] == ["run.json"]
 
 
-def test_times_are_those_of_one_machine() -> None:
+def test_times_belong_to_one_machine() -> None:
     description = bench_of(subject=TinySubject(device="cpu")).description()
     assert description["machine"] == f"cpu, threads: {torch.get_num_threads()}"
     assert description["kernel"] == "blocks"
 
 
-def test_prompts_in_which_little_is_hidden_are_as_the_dense_models(tmp_path: Path) -> None:
+def test_prompts_hiding_little_equal_the_dense_model(tmp_path: Path) -> None:
     found = bench_of(examples=some_examples(1)).run(conditions(draws=1, dense_above=0.01), tmp_path / "run")
     assert found.costs["kl"].tolist() == pytest.approx([0, 0, 0], abs=1e-6)
     assert found.costs["sparse"].fillna(-1).tolist() == [-1, 0, 0]

@@ -1,4 +1,4 @@
-"""Block attention and its compiled twin beside attention under a whole mask, on random prompts."""
+"""Block attention and its compiled counterpart compared with attention under a whole mask, on random prompts."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ SCALING, TOLERANCE = 0.3, 1e-9
 
 
 def tokens(length: int, texts: list[int], padding: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Which tokens are text, and which are real: text at these places, counted round, padding on the left."""
+    """Which tokens are text, and which are real: text at these indices (modulo length), padding on the left."""
     text = torch.zeros(length, dtype=torch.bool)
     if texts:
         text[[place % length for place in texts]] = True
@@ -27,7 +27,7 @@ def tokens(length: int, texts: list[int], padding: int) -> tuple[torch.Tensor, t
 def parts(length: int, heads: int, groups: int, width: int = 8) -> tuple[torch.Tensor, ...]:
     generator = torch.Generator().manual_seed(length)
     return tuple(
-        # Peaky, so that one key more or less is seen.
+        # Peaked attention, so that one key more or less makes a difference.
         4 * torch.randn(count, length, width, generator=generator, dtype=torch.float64)
         for count in (heads, groups, groups)
     )
@@ -63,7 +63,7 @@ def test_blocks_equal_a_whole_mask(length, window, sink, texts, padding, groups,
 
 @pytest.mark.numeric
 @pytest.mark.parametrize("layout", ["heads first", "tokens first"])
-def test_blocks_take_keys_as_models_lay_them_out(layout):
+def test_blocks_accept_memory_layouts_of_models(layout):
     query, key, value = parts(200, 4, 2)
     if layout == "tokens first":
         query, key, value = (part.transpose(0, 1).contiguous().transpose(0, 1) for part in (query, key, value))
@@ -75,7 +75,7 @@ def test_blocks_take_keys_as_models_lay_them_out(layout):
     assert (ours - attended(query, key, value, seen, SCALING)).abs().max() < TOLERANCE
 
 
-def test_blocks_keep_a_short_type():
+def test_blocks_keep_short_types():
     query, key, value = (part.bfloat16() / 4 for part in parts(200, 4, 2))
     ours = BlockAttention(np.arange(3), 200, 16, key).attend(query, key, value, SCALING)
     seen = visible(torch.arange(200) < 3, torch.ones(200, dtype=torch.bool), 0, 16, 200)
@@ -84,7 +84,7 @@ def test_blocks_keep_a_short_type():
 
 
 def test_no_mask_or_copy_grows_with_the_square():
-    """At twice the length, twice the numbers: the largest tensor that blocks hold is a segment's."""
+    """Twice the length needs twice the numbers: the largest tensor of blocks is that of a segment."""
     sizes = []
     for length in (2000, 4000):
         _, key, _ = parts(length, 1, 1)
@@ -106,7 +106,7 @@ def test_no_mask_or_copy_grows_with_the_square():
     ],
 )
 @pytest.mark.slow
-def test_flex_equals_a_whole_mask_and_names_every_block_that_is_seen(length, window, sink, texts):
+def test_flex_equals_a_whole_mask(length, window, sink, texts):
     text, real = tokens(length, texts, 0)
     prompt = prompt_of(text, real, sink, window)
     query, key, value = parts(length, 4, 2, width=16)
@@ -119,7 +119,7 @@ def test_flex_equals_a_whole_mask_and_names_every_block_that_is_seen(length, win
     pairs = mask.mask_mod(torch.tensor(0), torch.tensor(0), rows[:, None], slots[None])
     needed = pairs.unflatten(0, (-1, BLOCK)).unflatten(2, (-1, BLOCK)).any(3).any(1)
     assert torch.equal(mask.to_dense()[0, 0].bool(), needed)
-    # Each key is seen in one place alone.
+    # Each key is seen exactly once.
     assert torch.equal(pairs[:length].sum(1), seen.sum(1))
 
 

@@ -1,4 +1,4 @@
-"""Which plans are measured: those of the CoRe heads, and of as many others in the same layers."""
+"""The plans that are measured: that of the CoRe heads, and those of as many others in the same layers."""
 
 from collections import Counter
 
@@ -18,7 +18,7 @@ def layers_of(heads: tuple[Head, ...]) -> Counter[int]:
     return Counter(head.layer for head in heads)
 
 
-def test_core_heads_and_matched_draws_that_differ() -> None:
+def test_core_heads_and_distinct_matched_draws() -> None:
     dense, core, *random = conditions(draws=3)
     assert (dense.name, dense.plan) == ("dense", None)
     assert core.name == "core"
@@ -38,25 +38,27 @@ def test_core_heads_and_matched_draws_that_differ() -> None:
     assert all(layers_of(heads) == layers_of(core.plan.kept) and heads != core.plan.kept for heads in kept)
 
 
-def test_more_draws_leave_the_first_as_they_are() -> None:
+def test_more_draws_keep_the_first_ones() -> None:
     assert conditions(draws=5)[:4] == conditions(draws=2)
 
 
-def test_fewer_draws_where_fewer_differ() -> None:
-    """Of one head in a layer of four, two are neither the best nor, in that layer, the worst of all."""
+def test_fewer_distinct_draws_give_fewer_conditions() -> None:
+    """With one head in a layer of four, two choices are neither the best nor, in that layer, the worst of all."""
     random = conditions(draws=50, share=0.01)[2:]
     assert {one.plan.kept for one in random if one.plan} == {(Head(3, number),) for number in (1, 2, 3)}
 
 
 def test_scores_of_another_model_are_refused() -> None:
     scores = head_scores(model=ModelIdentity("model", "another", None, "b"))
-    with pytest.raises(RecipeError, match=r"the scores are of another \(b\), the model is llava \(a\); score this one"):
+    with pytest.raises(
+        RecipeError, match=r"the scores belong to another \(b\), the model is llava \(a\); score this one"
+    ):
         conditions(scores=scores)
     with pytest.raises(RecipeError, match="4 layers of 4 heads, the model has 4 of 8"):
         conditions_of(head_scores(), head_scores().model, (4, 8), SparsityOptions(), 1)
 
 
-def test_a_score_that_is_not_there_is_refused() -> None:
+def test_missing_score_is_refused() -> None:
     with pytest.raises((RecipeError, UnknownNameError), match="no score is called hi:phrase; known: ram:response"):
         conditions(by="hi:phrase")
 

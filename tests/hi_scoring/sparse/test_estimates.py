@@ -1,4 +1,4 @@
-"""Medians and losses: literal tables, and intervals beside plain loops over the same draws."""
+"""Medians and losses: literal tables, and intervals compared with plain loops over the same draws."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def answers(right: list[float], metric: str = "accuracy") -> Measured:
     )
 
 
-def test_the_interval_of_a_median_draws_images_with_all_that_is_theirs() -> None:
+def test_median_interval_resamples_images() -> None:
     values = np.array([2.0, 1.0, NAN, 4.0, 3.0, 8.0, 1.5, 9.0])
     images = ["a", "a", "a", "b", "c", "c", "d", "e"]
     found = median(values, images)
@@ -40,7 +40,7 @@ def test_the_interval_of_a_median_draws_images_with_all_that_is_theirs() -> None
         ([2.0, 2.0, NAN], ["a", "b", "c"], (2.0, 2.0, 2.0)),
     ],
 )
-def test_no_interval_of_fewer_than_two_images(values, images, expected) -> None:
+def test_fewer_than_two_images_have_no_interval(values, images, expected) -> None:
     assert median(np.array(values), images) == pytest.approx(expected, nan_ok=True)
 
 
@@ -51,11 +51,11 @@ def test_no_interval_of_fewer_than_two_images(values, images, expected) -> None:
         ([NAN, NAN, 6.0], NAN),
         ([NAN, 5.0, 6.0, 8.0], 5.5),
         ([NAN, NAN, 6.0, 8.0], NAN),
-        # It may be anything from 0 to 4, and so be the median.
+        # It may be anything from 0 to 4, so it may be the median.
         ([NAN, 1.0, 6.0], NAN),
     ],
 )
-def test_a_median_is_told_where_what_is_unseen_does_not_decide_it(values, expected) -> None:
+def test_median_is_known_if_unseen_values_do_not_matter(values, expected) -> None:
     assert median_above(np.array(values), np.full(len(values), 4.0)) == pytest.approx(expected, nan_ok=True)
 
 
@@ -65,19 +65,19 @@ def test_a_median_is_told_where_what_is_unseen_does_not_decide_it(values, expect
         ("accuracy", [1, 1, 1, 1, 0], [1, 1, 1, 0, 0], 0.25),
         ("accuracy", [1, 0, 0, 0, 0], [1, 1, 0, 0, 0], -1.0),
         ("accuracy", [0, 0, 0], [1, 0, 0], NAN),
-        # Of what is better when lower, the dense model has what is missing to 1: here 0.8, of which 0.2 is lost.
+        # Where lower is better, the loss is computed on 1 minus the figure: here 0.8, of which 0.2 is lost.
         ("hallucination", [0, 0, 0, 0, 1], [0, 0, 0, 1, 1], 0.25),
         ("hallucination", [1, 1], [0, 1], NAN),
     ],
 )
-def test_what_is_lost_is_a_share_of_what_was_there(metric, dense, sparse, expected) -> None:
+def test_loss_is_relative_to_dense(metric, dense, sparse, expected) -> None:
     found = loss(metric, answers(dense, metric), answers(sparse, metric))
     assert found.value == pytest.approx(expected, nan_ok=True)
     assert np.isnan(found.low) == np.isnan(expected)
 
 
-def test_both_figures_of_a_draw_are_of_the_same_images() -> None:
-    """Where each image loses half, every draw loses half, however little it has."""
+def test_both_figures_of_a_draw_use_equal_images() -> None:
+    """If each image loses half, every draw loses half, however small its figure is."""
     dense = np.array([1.0, 0.2, 0.6, 0.0])
     found = loss("accuracy", answers(list(dense)), answers(list(dense / 2)))
     assert found == pytest.approx((0.5, 0.5, 0.5))

@@ -1,4 +1,4 @@
-"""Folders of finished runs, and what is refused of others."""
+"""Folders of finished runs, and refusals of other folders."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.hi_scoring.tuned import some_examples
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run; nobody changes it."""
+    """A run; read-only."""
     folder = tmp_path_factory.mktemp("sparse") / "run"
     bench_of(examples=some_examples(1)).run(conditions(draws=2), folder)
     return folder
@@ -30,26 +30,26 @@ def copied(run: Path, tmp_path: Path) -> Path:
     return shutil.copytree(run, tmp_path / "run")
 
 
-def test_what_is_finished_is_named_last(run: Path) -> None:
+def test_finished_file_is_written_last(run: Path) -> None:
     assert json.loads((run / FINISHED_NAME).read_bytes()) == {"conditions": ["dense", "core", "random-0", "random-1"]}
     found = Sparsity.load(run)
     assert list(found.groups) == ["dense", "core", "random"]
     assert found.plan == SparsePlan.load(run) == SparsePlan.load(condition_folder(run, "core"))
 
 
-def test_conditions_that_no_run_finished_do_not_count(copied: Path) -> None:
+def test_unfinished_conditions_do_not_count(copied: Path) -> None:
     (copied / FINISHED_NAME).write_text(json.dumps({"conditions": ["dense", "core", "random-1"]}))
     assert [one.draw for one in Sparsity.load(copied).groups["random"]] == [1]
 
 
-def test_finishing_adds_to_what_was_finished(copied: Path) -> None:
+def test_finishing_adds_conditions(copied: Path) -> None:
     (copied / FINISHED_NAME).write_text(json.dumps({"conditions": ["dense", "core", "random-1"]}))
     found = Sparsity.finish(copied, ["dense", "core", "random-0"])
     assert [one.draw for one in found.groups["random"]] == [0, 1]
     assert Sparsity.load(copied).costs["runs"].tolist() == [1, 1, 2]
 
 
-def test_conditions_that_somebody_removed_are_no_longer_named(copied: Path) -> None:
+def test_removed_conditions_are_no_longer_listed(copied: Path) -> None:
     shutil.rmtree(condition_folder(copied, "random-0"))
     with pytest.raises(BuiltFolderError, match="random-0 holds no finished condition"):
         Sparsity.load(copied)
@@ -70,13 +70,13 @@ def test_conditions_that_somebody_removed_are_no_longer_named(copied: Path) -> N
         ),
     ],
 )
-def test_folders_that_lack_something_are_refused(copied: Path, damaged: str, told: str) -> None:
+def test_damaged_folders_are_refused(copied: Path, damaged: str, told: str) -> None:
     (copied / damaged).unlink()
     with pytest.raises(BuiltFolderError, match=told):
         Sparsity.load(copied)
 
 
-def test_another_plan_than_was_measured_is_refused(copied: Path) -> None:
+def test_unmeasured_plan_is_refused(copied: Path) -> None:
     shutil.copy(condition_folder(copied, "random-0") / PLAN_NAME, copied / PLAN_NAME)
     with pytest.raises(BuiltFolderError, match="is not the plan that was measured"):
         Sparsity.load(copied)
@@ -92,7 +92,7 @@ def test_another_plan_than_was_measured_is_refused(copied: Path) -> None:
         ('{"conditions": ["../../x"]}', "is damaged: conditions.0 is"),
     ],
 )
-def test_a_file_that_names_no_conditions_is_refused(copied: Path, content: str, told: str) -> None:
+def test_finished_file_without_conditions_is_refused(copied: Path, content: str, told: str) -> None:
     (copied / FINISHED_NAME).write_text(content)
     with pytest.raises(BuiltFolderError, match=f"{FINISHED_NAME} {told}"):
         Sparsity.load(copied)

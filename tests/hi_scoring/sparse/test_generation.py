@@ -1,4 +1,4 @@
-"""Generation with sparse prefill: what follows the prompt sees everything, however it is computed; adapters, too."""
+"""Generation with sparse prefill: tokens after the prompt see everything, however they are computed; adapters, too."""
 
 import copy
 import threading
@@ -39,7 +39,7 @@ def test_generated_tokens_see_everything_after_a_sparse_prefill(name, texts):
     logits = torch.stack(generated.logits, 1)
     assert logits.shape[1] == NEW_TOKENS
     assert (logits - expected).abs().max() < TOLERANCE
-    # As generate() suppresses them.
+    # generate() suppresses them, too.
     expected[..., [family.model.config.image_token_id, family.processor.tokenizer.eos_token_id]] = -torch.inf
     assert torch.equal(generated.sequences[:, -NEW_TOKENS:], expected.argmax(-1))
 
@@ -47,7 +47,7 @@ def test_generated_tokens_see_everything_after_a_sparse_prefill(name, texts):
 @pytest.mark.usefixtures("in_float64")
 @pytest.mark.parametrize("texts", [(LONG,), (LONG, SHORT)], ids=["single", "padded"])
 @pytest.mark.parametrize("name", family_params("llava", "paligemma", "qwen2_vl"))
-def test_they_see_everything_where_nothing_is_cached(name, texts):
+def test_generated_tokens_see_everything_without_cache(name, texts):
     family = calmer(name)
     inputs = batch_of(family, *texts)
     with sparsify(family.model, plan_of()):
@@ -57,7 +57,7 @@ def test_they_see_everything_where_nothing_is_cached(name, texts):
 
 
 def drafts(model: Any, run: Callable[[], Any]) -> tuple[Any, list[int]]:
-    """Run something, and tell how many tokens each forward pass was given."""
+    """Run something, and return the number of input tokens of each forward pass."""
     given: list[int] = []
     handle = model.register_forward_pre_hook(
         lambda _, __, kwargs: given.append(kwargs["input_ids"].shape[1]), with_kwargs=True
@@ -69,15 +69,15 @@ def drafts(model: Any, run: Callable[[], Any]) -> tuple[Any, list[int]]:
 
 
 @pytest.mark.usefixtures("in_float64")
-def test_they_see_everything_where_an_assistant_drafts_them():
-    """Drafts of the first pass come along with the prompt, in one pass without a cache."""
+def test_drafted_tokens_see_everything():
+    """Drafts of the first pass come with the prompt, in one pass without a cache."""
     family = calmer("llava")
     inputs = batch_of(family, LONG)
     assistant = copy.deepcopy(family.model)
     assistant.generation_config.num_assistant_tokens = 6
     assistant.generation_config.num_assistant_tokens_schedule = "constant"
     assistant.generation_config.assistant_confidence_threshold = 0.0
-    # Its drafts are right, so that all of them are taken.
+    # Its drafts are right, so all of them are accepted.
     with sparsify(family.model, plan_of()), sparsify(assistant, plan_of()):
         plain = generate(family, inputs)
         assisted, given = drafts(family.model, lambda: generate(family, inputs, assistant_model=assistant))
@@ -87,8 +87,8 @@ def test_they_see_everything_where_an_assistant_drafts_them():
 
 
 @pytest.mark.usefixtures("in_float64")
-def test_only_generation_knows_where_a_prompt_ends():
-    """A pass over prompt and response is sparse all through, after a generate() and while another model's runs."""
+def test_prompt_ends_are_known_only_in_generate():
+    """A pass over prompt and response is sparse throughout, after a generate() and during that of another model."""
     family = calmer("llava")
     inputs = batch_of(family, LONG)
     other = copy.deepcopy(family.model)
@@ -130,7 +130,7 @@ def test_a_copy_of_a_sparse_model_is_sparse():
     assert torch.equal(torch.stack(ours.logits), torch.stack(expected.logits))
 
 
-def test_a_generate_of_ones_own_comes_back():
+def test_custom_generate_is_restored():
     family = tiny("llava")
     model = copy.deepcopy(family.model)
     asked = []
@@ -144,7 +144,7 @@ def test_a_generate_of_ones_own_comes_back():
 
 @pytest.mark.usefixtures("in_float64")
 @pytest.mark.parametrize("task", [None, "CAUSAL_LM"], ids=["plain", "of a task"])
-def test_adapters_are_sparse_as_what_they_merge_into(task):
+def test_adapters_are_sparse_like_merged_models(task):
     base = calmer("llava")
     with torch.random.fork_rng([]):
         torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""Kernels of sparse heads: where each is possible, and for which prompts one is compiled anew."""
+"""Kernels of sparse heads: where each works, and which prompts need another compilation."""
 
 import pytest
 import torch
@@ -20,19 +20,19 @@ def prompt(length: int, texts: int):
     ("device", "width", "has_triton", "told"),
     [
         (CPU, 64, True, "it needs CUDA, and the model is on cpu"),
-        (CUDA, 64, False, "it needs triton, which is not here"),
-        (CUDA, 80, True, "heads must be a power of two wide, from 16, and are 80"),
-        (CUDA, 8, True, "heads must be a power of two wide, from 16, and are 8"),
+        (CUDA, 64, False, "it needs triton, which is not installed"),
+        (CUDA, 80, True, "the width of heads must be a power of two from 16, and is 80"),
+        (CUDA, 8, True, "the width of heads must be a power of two from 16, and is 8"),
     ],
 )
-def test_what_cannot_run_is_refused_with_the_reason(device, width, has_triton, told, monkeypatch):
+def test_impossible_kernel_is_refused_with_reason(device, width, has_triton, told, monkeypatch):
     monkeypatch.setattr(flex, "find_spec", lambda _: object() if has_triton else None)
-    with pytest.raises(ModelError, match=f"kernel flex is not possible: {told}; take blocks"):
+    with pytest.raises(ModelError, match=f"kernel flex is not possible: {told}; use blocks"):
         check_kernel("flex", device, width)
     check_kernel("blocks", device, width)
 
 
-def test_what_can_run_is_let_through(monkeypatch):
+def test_possible_kernel_is_accepted(monkeypatch):
     monkeypatch.setattr(flex, "find_spec", lambda _: object())
     check_kernel("flex", CUDA, 128)
 
@@ -42,7 +42,7 @@ def test_a_layer_on_another_device_does_not_fall_back():
         local_attention("flex", prompt(40, 3), 8, torch.zeros(2, 40, 16))
 
 
-def test_sizes_for_which_something_is_compiled():
+def test_compiled_sizes():
     assert [size_of("flex", prompt(*one)) for one in ((300, 5), (380, 120), (390, 5), (300, 130))] == [
         *((128, 384), (128, 384), (128, 512), (256, 384))
     ]

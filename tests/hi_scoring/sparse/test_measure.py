@@ -1,4 +1,4 @@
-"""Prefills side by side: what is measured of a prompt, what is warmed up before, and what cannot be measured."""
+"""Comparison of prefills: measurements of a prompt, warm-up, and prompts that cannot be measured."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def compared(examples: Examples, plan: SparsePlan | None = PLAN, model: Any = No
 
 
 def watched(before: Callable[[int], None]) -> tuple[Any, list[dict[str, Any]]]:
-    """A model that notes what it is asked, after something was done with the number of the call, from 1."""
+    """A model that records its inputs, after calling ``before`` with the number of the call, from 1."""
     model = copy.deepcopy(tiny("llava").model)
     generate, asked = model.generate, []
 
@@ -62,7 +62,7 @@ def logs_of(number: int, plan: SparsePlan | None) -> torch.Tensor:
 
 @pytest.mark.numeric
 @pytest.mark.usefixtures("in_float64")
-def test_prefills_are_compared_prompt_by_prompt() -> None:
+def test_prefills_are_compared_per_prompt() -> None:
     done: list[int] = []
     examples = some_examples(3)
     found = compared(examples, on_progress=done.append)
@@ -78,13 +78,13 @@ def test_prefills_are_compared_prompt_by_prompt() -> None:
         assert table["kl"][number] == pytest.approx(float(expected), rel=TOLERANCE)
         assert table["same_token"][number] == float(dense.argmax() == sparse.argmax())
     assert (table[["seconds_dense", "seconds"]] > 0).all(axis=None)
-    # A tiny model's needs are too small to be seen.
+    # A tiny model's memory is too small to be measured.
     assert table[["peak_dense", "peak"]].isna().all(axis=None)
     assert found.coverage.sparse == len(table) * LAYERS
     assert found.coverage.dense.total() == 0
 
 
-def test_the_dense_model_beside_itself_is_itself() -> None:
+def test_dense_model_equals_itself() -> None:
     found = compared(some_examples(1), None)
     assert found.table["kl"].tolist() == [0.0, 0.0]
     assert found.table["same_token"].tolist() == [1.0, 1.0]
@@ -102,7 +102,7 @@ def test_the_dense_model_beside_itself_is_itself() -> None:
         (6, [False, True, False, False]),
     ],
 )
-def test_a_prompt_that_does_not_fit_is_not_measured_and_not_counted(failing: int, lost: list[bool]) -> None:
+def test_prompt_that_does_not_fit_is_not_counted(failing: int, lost: list[bool]) -> None:
     def run_out(call: int) -> None:
         if call == failing:
             raise torch.OutOfMemoryError("CUDA out of memory")
@@ -112,13 +112,13 @@ def test_a_prompt_that_does_not_fit_is_not_measured_and_not_counted(failing: int
     assert found.table["kl"].isna().tolist() == lost
     assert found.table["record_id"].notna().all()
     assert found.coverage.sparse == 3 * LAYERS
-    # Where the first prompt did not fit, the second one warms up.
+    # If the first prompt did not fit, the second one warms up.
     assert len(asked) == {1: 9, 2: 10, 4: 10, 5: 9, 6: 10}[failing]
     assert model.get_decoder().config._attn_implementation == "sdpa"
 
 
 def test_each_size_of_prompt_is_warmed_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Prompts of one length are of one size here; a caption's prompt is longer than a question's, or shorter."""
+    """Prompts of one length have one size here; a caption's prompt differs in length from a question's."""
     monkeypatch.setattr(measure, "size_of", lambda _, prompt: (prompt.length,))
     model, asked = watched(lambda _: None)
     compared(some_examples(3, tasks=("caption",)), model=model)
@@ -131,7 +131,7 @@ def test_each_size_of_prompt_is_warmed_up_once(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("broken", ["dense", "sparse"])
-def test_what_is_no_number_is_refused(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nan_logits_are_refused(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = copy.deepcopy(tiny("llava").model)
     if broken == "dense":
         model.get_output_embeddings().weight.data[3] = torch.nan

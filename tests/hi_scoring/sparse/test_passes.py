@@ -1,4 +1,4 @@
-"""Single layers of a sparsified model: heads of all mixtures beside whole masks, and on which devices."""
+"""Single layers of a sparsified model: all mixtures of heads compared with whole masks, on several devices."""
 
 from itertools import product
 
@@ -19,7 +19,7 @@ IDS[0, [0, 1, 40, 41, N - 1]] = 0
 
 
 class Layer(nn.Module):
-    """As much of a layer's attention as its function asks for."""
+    """The attributes of a layer's attention that its function uses."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ def real(device: str = "cpu") -> Tensor:
 
 @pytest.mark.parametrize("slots", [None, N - 7])
 @pytest.mark.parametrize(("groups", "full"), list(product([1, 2, 4], [(), (0,), (2, 3), (0, 1, 3), (0, 1, 2, 3)])))
-def test_full_heads_see_everything_and_sparse_ones_what_they_may(groups, full, slots):
+def test_full_heads_see_all_and_sparse_heads_less(groups, full, slots):
     query, key, value = parts(groups)
     ours = pass_of(full, slots=slots).attend(Layer(0), query, key, value, real(), {"scaling": SCALING})
     every = torch.ones(N, N, dtype=torch.bool).tril()
@@ -74,7 +74,7 @@ def test_groups_of_full_heads_are_not_computed_twice(groups, full, computed, mon
 
 
 def test_layers_may_be_on_different_devices():
-    """Of what layers have in common, each device has its own."""
+    """Each device has a separate copy of the state that layers share."""
     one = pass_of((), (0,), ())
     query, key, value = parts(2)
     first = one.attend(Layer(0), query, key, value, real(), {"scaling": SCALING})

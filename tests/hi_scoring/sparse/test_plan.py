@@ -1,4 +1,4 @@
-"""Plans: what their files hold, and what is refused."""
+"""Plans: the contents of their files, and refusals."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ def plan(**options: object) -> SparsePlan:
     return SparsePlan.keeping([Head(2, 1), Head(0, 3), Head(2, 0)], IDENTITY, (3, 4), **options)
 
 
-def test_the_file_is_small_plain_json_and_comes_back(tmp_path: Path) -> None:
+def test_file_is_small_json_and_round_trips(tmp_path: Path) -> None:
     made = plan(sink=1, window=7, dense_above=0.25, chosen={"by": "ram:response"})
     made.save(tmp_path / "plan.json")
     told = json.loads((tmp_path / "plan.json").read_text())
@@ -62,13 +62,13 @@ def test_values_out_of_range_are_refused(options: dict[str, float], told: str) -
 @pytest.mark.parametrize(
     ("heads", "told"),
     [
-        ([Head(0, 4)], r"layer 0 keeps heads \(4,\); give each once, rising, of 0 to 3"),
+        ([Head(0, 4)], r"layer 0 keeps heads \(4,\); give each once, ascending, from 0 to 3"),
         ([Head(1, 2), Head(1, 2)], r"layer 1 keeps heads \(2, 2\)"),
         ([Head(3, 0)], "head 0 of layer 3 is to be kept; the model has layers 0 to 2"),
         ([Head(-1, 0)], "head 0 of layer -1"),
     ],
 )
-def test_heads_that_are_not_there_are_refused(heads: list[Head], told: str) -> None:
+def test_missing_heads_are_refused(heads: list[Head], told: str) -> None:
     with pytest.raises(RecipeError, match=told):
         SparsePlan.keeping(heads, IDENTITY, (3, 4))
 
@@ -77,7 +77,7 @@ def test_heads_that_are_not_there_are_refused(heads: list[Head], told: str) -> N
     ("change", "told"),
     [
         ({"format": 2}, "holds plan of sparse prefill of format 2; this datasetkit reads format 1"),
-        # What a later format may hold is not looked at.
+        # The contents of later formats are not checked.
         ({"format": 2, "model": {"id": "m", "commit": "x"}}, "format 2; this datasetkit reads format 1"),
         ({"window": None}, "plan.json is damaged: window is null"),
         ({"window": 4.5}, "window is 4.5"),
@@ -91,7 +91,7 @@ def test_heads_that_are_not_there_are_refused(heads: list[Head], told: str) -> N
         ({"model": "x"}, 'model is "x"'),
     ],
 )
-def test_files_that_are_no_plans_are_refused(tmp_path: Path, change: dict[str, object], told: str) -> None:
+def test_invalid_plans_are_refused(tmp_path: Path, change: dict[str, object], told: str) -> None:
     path = tmp_path / "plan.json"
     plan().save(path)
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
@@ -100,22 +100,22 @@ def test_files_that_are_no_plans_are_refused(tmp_path: Path, change: dict[str, o
 
 
 @pytest.mark.parametrize("told", ["{", "[]", "3", '{"window": 4}'])
-def test_files_that_are_something_else_are_refused(tmp_path: Path, told: str) -> None:
+def test_other_files_are_refused(tmp_path: Path, told: str) -> None:
     path = tmp_path / "plan.json"
     path.write_text(told)
-    with pytest.raises(BuiltFolderError, match="no plan of sparse prefill that can be read"):
+    with pytest.raises(BuiltFolderError, match="not a plan of sparse prefill that can be read"):
         SparsePlan.load(path)
 
 
 def model(commit: str | None) -> SimpleNamespace:
-    """As much of a model as its configuration, as transformers loads it from the Hub or, without a commit, a folder."""
+    """A model's configuration, as transformers loads it from the Hub or, without a commit, from a folder."""
     config = LlamaConfig(num_hidden_layers=3, num_attention_heads=4)
     config._commit_hash = commit
     config.name_or_path = "someone/other"
     return SimpleNamespace(config=config)
 
 
-def test_another_commit_is_told() -> None:
+def test_another_commit_warns() -> None:
     told = "the plan is for someone/model at commit abc; this SimpleNamespace is someone/other at commit def"
     with pytest.warns(UserWarning, match=told):
         plan().check(model("def"))
@@ -123,6 +123,6 @@ def test_another_commit_is_told() -> None:
 
 @pytest.mark.parametrize(("planned", "commit"), [("abc", "abc"), ("abc", None), (None, "abc"), (None, None)])
 @pytest.mark.filterwarnings("error")
-def test_what_is_not_known_to_be_another_is_taken(planned: str | None, commit: str | None) -> None:
+def test_unknown_commit_is_accepted(planned: str | None, commit: str | None) -> None:
     identity = ModelIdentity("model", "someone/model", planned, None)
     SparsePlan.keeping([Head(0, 0)], identity, (3, 4)).check(model(commit))

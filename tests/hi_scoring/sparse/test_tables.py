@@ -1,4 +1,4 @@
-"""Costs and quality as tables: hand-made results whose numbers are known."""
+"""Costs and quality as tables, from hand-made results with known numbers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_ratios_have_an_interval_and_quartiles() -> None:
     assert (row["seconds_dense"], row["seconds"]) == (2.0, 1.0)
 
 
-def test_prompts_that_were_lost_are_told_apart() -> None:
+def test_lost_prompts_are_counted_separately() -> None:
     tables = [lost(prefills(seconds=[1.0] * 5, kl=[0, 1, 2, 3, 4]), 4), lost(prefills(seconds=[0.5] * 5), 1)]
     groups = {"random": tuple(result("random", table, draw=draw) for draw, table in enumerate(tables))}
     [row] = costs_table(groups).to_dict("records")
@@ -45,11 +45,11 @@ def test_prompts_that_were_lost_are_told_apart() -> None:
         "lost": 2,
     }
     assert row["speedup"] == 3.0
-    # Means over images of what was measured of each.
+    # Means over images of their measurements.
     assert row["kl"] == pytest.approx(np.mean([0.05, 1.0, 1.05, 1.55, 0.1]))
 
 
-def test_a_group_that_was_lost_altogether_is_not_measured() -> None:
+def test_fully_lost_group_is_not_measured() -> None:
     row = costs(lost(prefills(seconds=[1.0, 1.0]), 0, 1))
     assert (row["n"], row["measured"], row["lost"]) == (2, 0, 2)
     names = ("tokens", "seconds", "speedup", "speedup_low", "speedup_q25", "memory", "peak", "kl", "same_token")
@@ -60,19 +60,19 @@ def test_a_group_that_was_lost_altogether_is_not_measured() -> None:
     ("dense", "sparse", "expected"),
     [
         ([100, 200, 300], [50, 150, 90], (200, 90, 0.5)),
-        # Needs below 64 MiB are smaller than the median, whatever they are.
+        # Memory below 64 MiB is below the median, whatever it is.
         ([100, 200, 300], [NAN, 150, 240], (200, 150, 0.75)),
-        # The best savings are unseen: of the rest alone, the ratio would be 0.9.
+        # The best savings are not measurable: for the rest only, the ratio would be 0.9.
         ([100, 100, 100], [NAN, NAN, 90], (100, NAN, NAN)),
         ([100, 100, 100, 100], [NAN, NAN, 90, 90], (100, NAN, NAN)),
-        # What the dense model needs is seen of too few prompts.
+        # The dense model's memory is measurable for too few prompts.
         ([NAN, NAN, 100], [NAN, NAN, 90], (NAN, NAN, NAN)),
         ([NAN, 100, 100], [NAN, 80, 90], (100, 80, 0.85)),
         ([NAN, NAN], [NAN, NAN], (NAN, NAN, NAN)),
         ([0, 0], [0, 0], (0, 0, NAN)),
     ],
 )
-def test_memory_is_told_where_what_is_unseen_does_not_decide_it(
+def test_memory_is_known_if_unseen_values_do_not_matter(
     dense: list[float], sparse: list[float], expected: tuple[float, ...]
 ) -> None:
     row = costs(prefills(peak_dense=np.multiply(dense, MIB), peak=np.multiply(sparse, MIB)))
@@ -109,7 +109,7 @@ def test_losses_are_those_of_the_core_heads_from_dense() -> None:
     assert others[["loss", "loss_low", "loss_high"]].isna().all(axis=None)
 
 
-def test_core_heads_are_held_against_the_spread_of_random_sets_too() -> None:
+def test_core_heads_must_exceed_random_spread() -> None:
     table = quality()
     against = table.xs(("core", "random"), level=["group", "against"])
     for metric in ("accuracy", "cider"):
@@ -117,7 +117,7 @@ def test_core_heads_are_held_against_the_spread_of_random_sets_too() -> None:
         expected = p_as_drawn(CORE.figure(metric) - DENSE.figure(metric), changes)
         assert against["p_sets"][metric] == pytest.approx(expected)
         assert against["p"][metric] == contrast(metric, Cell(DENSE, [CORE]), Cell(DENSE, RANDOM)).p_value
-    # A random set does as well in one metric, so the CoRe heads may be one more: their spread decides.
+    # A random set is as good in one metric, so the CoRe heads may be one more of them: their spread decides.
     assert against["p_sets"]["cider"] > 0.05 > against["p_sets"]["accuracy"]
     assert table.drop(index=[(m, "core", "random") for m in ("accuracy", "cider")])["p_sets"].isna().all()
     tested = table["p"].copy()
@@ -136,11 +136,11 @@ def test_one_random_set_has_no_spread() -> None:
     assert np.isnan(row[["p_sets", "p_holm"]].astype(float)).all()
 
 
-def test_without_random_sets_nothing_is_held_against_them() -> None:
+def test_no_random_sets_give_no_comparison() -> None:
     assert set(quality(()).index.get_level_values("against")) == {"dense"}
 
 
-def test_types_of_questions_explain_and_are_not_tested() -> None:
+def test_question_types_are_not_tested() -> None:
     def typed(measured: Measured) -> Measured:
         return Measured(measured.sample_ids, {**measured.statistics, "accuracy:colour": measured.of("accuracy")})
 

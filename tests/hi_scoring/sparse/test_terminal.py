@@ -1,4 +1,4 @@
-"""Tables that ``datasetkit sparsify`` ends with."""
+"""Tables that ``datasetkit sparsify`` prints last."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ def test_every_group_is_there() -> None:
     assert "memory ran out" not in str(costs.caption)
 
 
-def test_prompts_that_were_lost_are_told() -> None:
+def test_lost_prompts_are_reported() -> None:
     losing = several(0)
     lost(losing["table"], 1)
     costs, _ = tables(result("dense", **several(1)), result("core", **losing))
-    assert str(costs.caption).endswith("prompts left out, for which memory ran out: core 1")
+    assert str(costs.caption).endswith("prompts left out because memory ran out: core 1")
 
 
 @pytest.mark.parametrize(("count", "told"), [(1, "2.00"), (0, "-")])
@@ -59,7 +59,7 @@ def test_one_prompt_has_no_interval(count: int, told: str) -> None:
     assert cells(costs, "times as fast")[1] == told
 
 
-def test_what_stayed_dense_is_told() -> None:
+def test_dense_layers_are_reported() -> None:
     coverage = {"sparse": 3, "dense": {"hides_little": 8, "gaps": 1}}
     *_, dense = tables(result("dense"), result("core", coverage=coverage))
     assert cells(dense, "count") == ["8", "1"]

@@ -1,4 +1,4 @@
-"""Adapters on layers of real models: which modules, how many numbers, what is refused."""
+"""Adapters on layers of real models: modules, numbers of parameters, refusals."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def trainable_names(model: nn.Module) -> set[str]:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_lora_is_on_the_selected_layers_of_the_language_model_alone(name: str) -> None:
+def test_lora_is_only_on_selected_language_layers(name: str) -> None:
     model = fresh(name)
     before = sum(parameter.numel() for parameter in model.parameters())
     # A vision tower has modules of the same names.
@@ -70,7 +70,7 @@ def test_lora_is_on_the_selected_layers_of_the_language_model_alone(name: str) -
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_all_layers_with_mlp_are_adapted_though_peft_shortens_long_lists(name: str, tmp_path: Path) -> None:
+def test_all_layers_are_adapted_with_long_target_lists(name: str, tmp_path: Path) -> None:
     model = fresh(name)
     targets = (*ATTENTION, "gate_proj", "up_proj", "down_proj")
     every = Selection("all", tuple(range(LAYERS)))
@@ -85,7 +85,7 @@ def test_all_layers_with_mlp_are_adapted_though_peft_shortens_long_lists(name: s
     assert saved["target_modules"] == list(adapted.modules)
 
 
-def test_lora_is_that_of_peft_with_rank_alpha_and_dropout() -> None:
+def test_lora_has_pefts_rank_alpha_and_dropout() -> None:
     model = fresh()
     adapted = adapt(model, SOME, AdapterOptions(rank=4, alpha=12, dropout=0.25, targets=("v_proj",)), seed=0)
     layer = model.get_submodule(adapted.modules[1])
@@ -98,12 +98,12 @@ def test_lora_is_that_of_peft_with_rank_alpha_and_dropout() -> None:
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_the_model_stays_in_the_mode_that_it_was_in(training: bool) -> None:
+def test_model_keeps_its_mode(training: bool) -> None:
     adapted = adapt(fresh().train(training), SOME, AdapterOptions(dropout=0.5), seed=0)
     assert {module.training for module in adapted.model.modules()} == {training}
 
 
-def test_first_weights_depend_on_the_seed_alone() -> None:
+def test_initial_weights_depend_only_on_the_seed() -> None:
     weights = []
     for seed, state in ((3, 0), (3, 1), (4, 0)):
         torch.manual_seed(state)
@@ -123,27 +123,27 @@ def test_first_weights_depend_on_the_seed_alone() -> None:
 @pytest.mark.parametrize(
     ("options", "trainable"),
     [
-        # Two products of two factors.
+        # Two products of two factors each.
         ({"method": "LOHA", "rank": 4}, 2 * 2 * 4 * FEATURES),
         ({"method": "loha", "rank": 4, "alpha": 4}, 2 * 2 * 4 * FEATURES),
-        # A number for each output.
+        # One parameter per output.
         ({"method": "IA3"}, 2 * (64 + 32 + 32 + 64)),
-        # For down_proj, for each input.
+        # For down_proj, one per input.
         ({"method": "ia3", "targets": ("k_proj", "v_proj", "down_proj")}, 2 * (32 + 32 + 64)),
-        # Of LoRA, a magnitude for each output beside it.
+        # LoRA, plus a magnitude per output.
         ({"settings": {"use_dora": True}}, 2 * (8 * FEATURES + 64 + 32 + 32 + 64)),
-        # Shared projections are frozen; trained are vectors of rank and outputs.
+        # Shared projections are frozen; vectors over rank and outputs are trained.
         ({"method": "VERA", "rank": 5}, 2 * (4 * 5 + 64 + 32 + 32 + 64)),
         ({"method": "OFT", "targets": ("q_proj",), "settings": {"oft_block_size": 0}}, 2 * 8 * (8 * 7 // 2)),
     ],
     ids=str,
 )
-def test_other_methods_and_settings_work_by_their_names(options: dict[str, Any], trainable: int) -> None:
+def test_other_methods_and_settings_work_by_name(options: dict[str, Any], trainable: int) -> None:
     adapted = adapt(fresh(), SOME, AdapterOptions(**options), seed=0)
     assert adapted.trainable == trainable
 
 
-def test_inputs_are_what_ia3_scales_of_down_projections() -> None:
+def test_ia3_scales_inputs_of_down_projections() -> None:
     model = fresh()
     adapt(model, SOME, AdapterOptions(method="IA3", targets=("v_proj", "down_proj")), seed=0)
     layer = model.get_decoder().layers[1]
@@ -153,8 +153,8 @@ def test_inputs_are_what_ia3_scales_of_down_projections() -> None:
 
 @pytest.mark.numeric
 @pytest.mark.parametrize("options", [{}, {"method": "LOHA"}, {"settings": {"use_dora": True}}], ids=str)
-def test_what_is_saved_loads_and_merges_to_the_same(options: dict[str, Any], tmp_path: Path) -> None:
-    # In float64, so that what differs is no rounding.
+def test_saved_adapter_loads_and_merges_equally(options: dict[str, Any], tmp_path: Path) -> None:
+    # In float64, so that differences are not rounding.
     inputs = batch_of(tiny("llava"), LONG, SHORT)
     inputs["pixel_values"] = inputs["pixel_values"].double()
     base = fresh().double()
@@ -213,7 +213,7 @@ def test_options_out_of_range_or_unknown_are_refused(wrong: dict[str, object]) -
     ("options", "message"),
     [
         ({"method": "LORAX"}, "is called LORAX; known: LORA, .*IA3"),
-        # It takes no modules.
+        # It does not accept modules.
         ({"method": "PREFIX_TUNING"}, "is called PREFIX_TUNING; known: LORA"),
         ({"method": "IA3", "rank": 4}, "IA3 has no rank, but 4 was given"),
         ({"method": "IA3", "alpha": 4}, "IA3 has no alpha, but 4 was given"),
@@ -221,26 +221,24 @@ def test_options_out_of_range_or_unknown_are_refused(wrong: dict[str, object]) -
         ({"settings": {"use_doora": True}}, "LORA has no setting use_doora; known: .*use_dora, "),
         ({"settings": {"r": 4}}, "LORA has no setting r; known: "),
         ({"method": "LOHA", "settings": {"use_dora": True}}, "LOHA has no setting use_dora; known: .*rank_dropout"),
-        ({"settings": {"modules_to_save": ["lm_head"]}}, "settings.modules_to_save says what is adapted"),
-        ({"settings": {"target_modules": "all-linear"}}, "settings.target_modules says what is adapted"),
-        ({"settings": {"trainable_token_indices": [1]}}, "settings.trainable_token_indices says what is adapted"),
-        ({"settings": {"layer_replication": [[0, 4]]}}, "settings.layer_replication says what is adapted"),
+        ({"settings": {"modules_to_save": ["lm_head"]}}, "settings.modules_to_save chooses modules"),
+        ({"settings": {"target_modules": "all-linear"}}, "settings.target_modules chooses modules"),
+        ({"settings": {"trainable_token_indices": [1]}}, "settings.trainable_token_indices chooses modules"),
+        ({"settings": {"layer_replication": [[0, 4]]}}, "settings.layer_replication chooses modules"),
     ],
     ids=str,
 )
-def test_methods_and_settings_that_do_not_fit_are_refused_without_a_model(
-    options: dict[str, Any], message: str
-) -> None:
+def test_unfitting_settings_are_refused_without_a_model(options: dict[str, Any], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         check(AdapterOptions(**options), SOME)
 
 
-def test_what_peft_says_of_settings_is_passed_on() -> None:
-    with pytest.raises(RecipeError, match="OFT does not take these settings: You can only specify either r"):
+def test_pefts_error_on_settings_is_passed_on() -> None:
+    with pytest.raises(RecipeError, match="OFT does not accept these settings: You can only specify either r"):
         adapt(fresh(), SOME, AdapterOptions(method="OFT"), seed=0)
 
 
-def test_without_peft_the_message_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_peft_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(MissingPackageError, match=r"tuning needs peft.*pip install .*'datasetkit\[tune\]'"):
         check(AdapterOptions(), SOME)
@@ -256,14 +254,14 @@ def test_without_peft_the_message_says_how_to_get_it(monkeypatch: pytest.MonkeyP
             "layer 1 .* has no projection qkv_proj; it has: q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_",
         ),
         (SOME, {"targets": ("config",)}, "layer 1 .* has no projection config"),
-        (SOME, {"method": "C3A"}, "peft cannot put C3A on layers:1,3: The block size should be a factor"),
+        (SOME, {"method": "C3A"}, "peft cannot apply C3A to layers:1,3: The block size should be a factor"),
         (SOME, {"method": "TRAINABLE_TOKENS"}, "TRAINABLE_TOKENS trains nothing in q_proj, k_proj, v_proj, o_proj"),
         # Every bias of the vision tower.
-        (SOME, {"settings": {"bias": "all"}}, "parameters outside of what was selected could be trained, such as mod"),
+        (SOME, {"settings": {"bias": "all"}}, "parameters outside of the selection are trainable, such as mod"),
     ],
     ids=str,
 )
-def test_what_a_model_does_not_have_or_peft_does_otherwise_is_refused(
+def test_missing_modules_or_other_changes_are_refused(
     selection: Selection, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ModelError, match=message):
@@ -274,13 +272,13 @@ def test_a_second_adapter_is_refused() -> None:
     model = fresh()
     first = adapt(model, SOME, AdapterOptions(), seed=0)
     for given in (model, first.model):
-        with pytest.raises(ModelError, match="has an adapter already"):
+        with pytest.raises(ModelError, match="already has an adapter"):
             adapt(given, SOME, AdapterOptions(), seed=0)
     assert adapt(first.model.unload(), SOME, AdapterOptions(), seed=0).trainable == first.trainable
 
 
 class Twins(nn.Module):
-    """Two language models, the full names of whose modules end alike; the second is the one that counts."""
+    """Two language models whose modules' full names end alike; the second one counts."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -292,7 +290,7 @@ class Twins(nn.Module):
         return self.model
 
 
-def test_modules_that_peft_adapts_beside_the_selected_ones_are_noticed() -> None:
+def test_extra_adapted_modules_are_noticed() -> None:
     with pytest.raises(ModelError, match=r"adapted 2 modules where 1 were selected; not in both: other\.model\.layers"):
         adapt(Twins(), Selection("layers:1", (1,)), AdapterOptions(targets=("q_proj",)), seed=0)
 
@@ -305,7 +303,7 @@ def test_layers_without_attention_are_refused(heads: tuple[Head, ...] | None) ->
         adapt(model, Selection("mine", (1,), heads), AdapterOptions(targets=("q_proj",)), seed=0)
 
 
-def test_fused_projections_can_be_adapted_in_whole_layers() -> None:
+def test_fused_projections_are_adapted_in_whole_layers() -> None:
     model = Phi3ForCausalLM(Phi3Config(**TEXT, vocab_size=9, pad_token_id=0))
     adapted = adapt(model, SOME, AdapterOptions(targets=("qkv_proj",)), seed=0)
     assert adapted.modules == ("model.layers.1.self_attn.qkv_proj", "model.layers.3.self_attn.qkv_proj")
@@ -315,7 +313,7 @@ def test_fused_projections_can_be_adapted_in_whole_layers() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"method": "LOHA"}, "LOHA cannot be confined to heads, LORA can; select layers"),
+        ({"method": "LOHA"}, "LOHA cannot be confined to heads, only LORA can; select layers"),
         ({"method": "IA3"}, "IA3 cannot be confined to heads"),
         ({"targets": ("q_proj", "up_proj")}, "targets up_proj have no parts that belong to heads; .* q_proj, k_proj"),
         ({"settings": {"use_dora": True}}, "LORA with settings.use_dora = True cannot be confined to heads"),
@@ -327,11 +325,11 @@ def test_fused_projections_can_be_adapted_in_whole_layers() -> None:
     ],
     ids=str,
 )
-def test_what_cannot_be_confined_to_heads_is_refused_without_a_model(options: dict[str, Any], message: str) -> None:
+def test_unconfinable_options_are_refused_without_a_model(options: dict[str, Any], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         check(AdapterOptions(**options), Selection.of_heads("mine", [Head(0, 0)]))
 
 
-def test_defaults_written_out_are_no_obstacle_to_heads() -> None:
+def test_explicit_defaults_are_allowed_for_heads() -> None:
     settings = {"use_dora": False, "bias": "none", "init_lora_weights": True, "use_rslora": True, "rank_pattern": {}}
     check(AdapterOptions(settings=settings), Selection.of_heads("mine", [Head(0, 0)]))

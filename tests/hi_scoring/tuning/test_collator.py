@@ -1,4 +1,4 @@
-"""Labels of batches: exactly what is to be said, in every family, and a loss of exactly these tokens."""
+"""Labels of batches: exactly the response and its end, in every family, and a loss of exactly these tokens."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def batch_of(name: str) -> dict[str, Any]:
 
 
 @every_family
-def test_labels_are_the_response_and_its_end_and_nothing_else(name: str) -> None:
+def test_labels_are_the_response_and_its_end(name: str) -> None:
     batch = batch_of(name)
     ids, labels, tokenizer = batch["input_ids"], batch["labels"], tiny(name).processor.tokenizer
     assert labels.shape == ids.shape
@@ -47,7 +47,7 @@ def test_labels_are_the_response_and_its_end_and_nothing_else(name: str) -> None
 @pytest.mark.numeric
 @pytest.mark.usefixtures("in_float64")
 @every_family
-def test_the_loss_is_the_cross_entropy_of_the_labels_by_hand(name: str) -> None:
+def test_loss_is_the_cross_entropy_of_labels(name: str) -> None:
     model, batch = copy.deepcopy(tiny(name).model).train(), batch_of(name)
     out = model(**batch)
     torch.testing.assert_close(out.loss, by_hand(out.logits, batch["labels"]), atol=TOLERANCE, rtol=0)
@@ -56,7 +56,7 @@ def test_the_loss_is_the_cross_entropy_of_the_labels_by_hand(name: str) -> None:
 
 
 def by_hand(logits: Tensor, labels: Tensor) -> Tensor:
-    """The mean over learnt tokens of how surprising each is to the position before it."""
+    """The mean negative log-likelihood of learnt tokens, from the position before each."""
     losses = [
         logits[row, slot - 1].logsumexp(-1) - logits[row, slot - 1, labels[row, slot]]
         for row, slot in (labels != IGNORED).nonzero().tolist()
@@ -68,7 +68,7 @@ def by_hand(logits: Tensor, labels: Tensor) -> Tensor:
 @pytest.mark.usefixtures("in_float64")
 @every_family
 def test_neighbours_change_no_loss(name: str) -> None:
-    """The sum over a batch is that of its rows, each alone; so padding is not learnt, and nothing is lost to it."""
+    """The sum over a batch equals that over its rows separately, so padding is not learnt and hides nothing."""
     model, batch = copy.deepcopy(tiny(name).model).train(), batch_of(name)
     dialogue = dialogue_of(name)
     counts = (batch["labels"] != IGNORED).sum(1)

@@ -1,4 +1,4 @@
-"""LoRA on heads: nothing but the chosen heads changes, at first, in training, saved, loaded and merged."""
+"""LoRA on heads: only the chosen heads change, initially, in training, saved, loaded and merged."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from tests.hi_scoring.tiny_models import family_params, tiny
 from tests.hi_scoring.tiny_parts import HEAD_WIDTH, HEADS, LAYERS, TEXT
 
 FAMILIES = family_params("llava", "llava_next", "paligemma", "gemma3", "idefics3")
-# Groups are heads 0 and 1, heads 2 and 3. A whole group; a part of one; a whole one and a part.
+# Groups are heads 0 and 1, heads 2 and 3. A whole group; part of a group; a whole group and part of another.
 HEADS_OF = {0: (), 1: (0, 1), 2: (3,), 3: (0, 2, 3)}
 CHOSEN = Selection.of_heads("mine", [Head(layer, head) for layer, heads in HEADS_OF.items() for head in heads])
-# Rows of B that may change, or columns of A for o, by layer and projection.
+# The rows of B that may change, or columns of A for o, by layer and projection.
 OWN = {
     (1, "q_proj"): range(32),
     (1, "k_proj"): range(16),
@@ -65,7 +65,7 @@ def factors(model: Any) -> Iterator[tuple[nn.Parameter, Tensor]]:
 
 
 def randomise(model: Any) -> None:
-    """Give B random values where it may have any."""
+    """Set B to random values where it may be nonzero."""
     random = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for (layer, name), lora in projections(model).items():
@@ -83,7 +83,7 @@ def labelled(name: str) -> dict[str, Any]:
 
 
 def calls_of(model: Any, inputs: dict[str, Any]) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
-    """What each layer's ``self_attn`` is given."""
+    """The arguments of each layer's ``self_attn``."""
     calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
     handles = [
         layer.self_attn.register_forward_pre_hook(
@@ -98,7 +98,7 @@ def calls_of(model: Any, inputs: dict[str, Any]) -> list[tuple[tuple[Any, ...], 
 
 
 def outputs_of_heads(attention: nn.Module, call: tuple[tuple[Any, ...], dict[str, Any]]) -> Tensor:
-    """What heads put out before they are mixed, shape (B, Q, H, D)."""
+    """The head outputs before they are mixed, shape (B, Q, H, D)."""
     outputs: list[Tensor] = []
     handle = attention.o_proj.register_forward_pre_hook(lambda _, inputs: outputs.append(inputs[0]))
     attention(*call[0], **call[1])
@@ -107,13 +107,13 @@ def outputs_of_heads(attention: nn.Module, call: tuple[tuple[Any, ...], dict[str
 
 
 def contributions(attention: nn.Module, outputs: Tensor) -> Tensor:
-    """What o makes of each head alone, shape (H, B, Q, width of the model)."""
+    """The output of o for each head separately, shape (H, B, Q, width of the model)."""
     alone = torch.eye(HEADS, dtype=outputs.dtype)[:, None, None, :, None] * outputs
     return attention.o_proj(alone.flatten(-2))
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_modules_and_numbers_are_those_of_the_heads(name: str) -> None:
+def test_modules_and_parameter_counts_match_heads(name: str) -> None:
     adapted = adapted_of(name)
     layers = next(found for found, one in adapted.model.base_model.model.named_modules() if one is _layers(adapted))
     assert adapted.modules == tuple(f"{layers}.{layer}.self_attn.{projection}" for layer, projection in OWN)
@@ -131,7 +131,7 @@ def _layers(adapted: Adapted) -> nn.Module:
 
 @pytest.mark.numeric
 @pytest.mark.parametrize("name", FAMILIES)
-def test_only_chosen_heads_put_out_something_else(name: str) -> None:
+def test_only_outputs_of_chosen_heads_change(name: str) -> None:
     base, adapted = tiny(name).model, adapted_of(name)
     randomise(adapted.model)
     with torch.no_grad():
@@ -160,7 +160,7 @@ def test_training_leaves_everything_else_at_zero(name: str, tmp_path: Path) -> N
         assert not factor[~own].any()
     assert all(factor[own].all() for factor, own in list(factors(adapted.model))[::2])
     adapted.model.save_pretrained(str(tmp_path))
-    # As a trainer does that goes on from a checkpoint.
+    # Like a trainer that resumes from a checkpoint.
     adapted.model.load_adapter(str(tmp_path), "default", is_trainable=True)
     randomise(adapted.model)
     trained = [parameter for parameter in adapted.model.parameters() if parameter.requires_grad]
@@ -180,7 +180,7 @@ def test_training_leaves_everything_else_at_zero(name: str, tmp_path: Path) -> N
     assert sum(int(own.sum()) for _, own in factors(adapted.model)) == adapted.trainable
 
 
-def test_infinite_gradients_do_not_get_out() -> None:
+def test_infinite_gradients_stay_in_their_slices() -> None:
     adapted = adapted_of("llava")
     for factor, own in factors(adapted.model):
         (factor.sum() * math.inf).backward()
@@ -190,8 +190,8 @@ def test_infinite_gradients_do_not_get_out() -> None:
 
 @pytest.mark.numeric
 @pytest.mark.parametrize("name", FAMILIES)
-def test_it_is_saved_loaded_and_merged_as_any_lora(name: str, tmp_path: Path) -> None:
-    # In float64, so that what differs is no rounding.
+def test_slices_save_load_and_merge_like_lora(name: str, tmp_path: Path) -> None:
+    # In float64, so that differences are not rounding.
     base, adapted = (
         copy.deepcopy(tiny(name).model).double(),
         adapted_of(name, torch.float64, settings={"use_rslora": True}),
@@ -220,7 +220,7 @@ def test_single_modules_may_have_another_rank() -> None:
     assert adapted.trainable == adapted_of("llava").trainable - 3 * (64 + 16)
 
 
-def test_keys_and_values_alone_need_a_whole_group() -> None:
+def test_keys_and_values_need_a_whole_group() -> None:
     options = AdapterOptions(targets=("k_proj", "v_proj"))
     model = copy.deepcopy(tiny("llava").model)
     with pytest.raises(ModelError, match="mine leaves nothing of k_proj, v_proj: no group of query heads is selected"):
@@ -229,7 +229,7 @@ def test_keys_and_values_alone_need_a_whole_group() -> None:
     assert adapted.modules == tuple(f"model.language_model.layers.1.self_attn.{name}" for name in options.targets)
 
 
-def test_a_head_that_is_not_there_is_refused() -> None:
+def test_missing_head_is_refused() -> None:
     selection = Selection.of_heads("mine", [Head(1, 3), Head(1, 4)])
     with pytest.raises(ModelError, match=r"heads \[4\] were selected; the layer has 4, counted from 0"):
         adapt(copy.deepcopy(tiny("llava").model), selection, AdapterOptions(), seed=0)
@@ -242,7 +242,7 @@ def test_a_head_that_is_not_there_is_refused() -> None:
         (Olmo2ForCausalLM, Olmo2Config, ("q_proj",), "q_norm of Olmo2Attention works across heads, not on the 16"),
     ],
 )
-def test_layers_whose_heads_cannot_be_told_apart_are_refused(
+def test_layers_with_inseparable_heads_are_refused(
     model_class: Any, config: Any, targets: tuple[str, ...], message: str
 ) -> None:
     model = model_class(config(**TEXT, vocab_size=9, pad_token_id=0))

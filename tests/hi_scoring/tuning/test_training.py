@@ -1,4 +1,4 @@
-"""Training: what changes and what does not, after any interruption, early or late; what comes of each option."""
+"""Training: what changes and what does not, after any interruption, and the effect of each option."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def examples() -> Examples:
 
 @pytest.fixture(scope="module")
 def whole(examples: Examples, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tuned]:
-    """Trainings that nothing disturbed; nobody changes them."""
+    """Undisturbed trainings; read-only."""
     folder = tmp_path_factory.mktemp("training")
     return {
         "layers": tuned(folder / "layers", examples, LAYERS, OPTIONS, dropout=0.2),
@@ -84,8 +84,8 @@ def test_only_the_adapter_changes_and_the_loss_falls(whole: dict[str, Tuned]) ->
     assert found.history[-1]["loss"] < found.history[0]["loss"]
 
 
-def test_the_first_loss_is_that_of_the_model_as_it_was(tmp_path: Path) -> None:
-    """On all examples at once, so that their order says nothing."""
+def test_first_loss_is_that_of_the_unchanged_model(tmp_path: Path) -> None:
+    """On all examples at once, so that their order does not matter."""
     examples = some_examples(3)
     found = tuned(tmp_path / "out", examples, LAYERS, small(steps=1, batch=6))
     dataset = TuningSet(examples)
@@ -95,10 +95,10 @@ def test_the_first_loss_is_that_of_the_model_as_it_was(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("kind", "step"), [("layers", 1), ("layers", 3), ("layers", 6), ("heads", 3)])
-def test_an_interrupted_training_ends_in_the_same_bits(
+def test_interrupted_training_gives_equal_weights(
     examples: Examples, whole: dict[str, Tuned], tmp_path: Path, kind: str, step: int
 ) -> None:
-    """Before any checkpoint, after one, and when the last is due."""
+    """Before any checkpoint, after one, and when the last one is due."""
     selection = {"layers": LAYERS, "heads": HEADS}[kind]
 
     def stop(done: int) -> None:
@@ -114,7 +114,7 @@ def test_an_interrupted_training_ends_in_the_same_bits(
 
 
 @pytest.mark.parametrize("state", ['{"global_step": 6, "lo', None])
-def test_a_checkpoint_that_was_cut_short_is_no_checkpoint(
+def test_incomplete_checkpoint_is_ignored(
     examples: Examples, whole: dict[str, Tuned], tmp_path: Path, state: str | None
 ) -> None:
     def stop(done: int) -> None:
@@ -133,9 +133,7 @@ def test_a_checkpoint_that_was_cut_short_is_no_checkpoint(
     assert steps == [5, 6]
 
 
-def test_a_training_that_is_done_is_not_gone_on_with(
-    examples: Examples, whole: dict[str, Tuned], tmp_path: Path
-) -> None:
+def test_finished_training_is_not_continued(examples: Examples, whole: dict[str, Tuned], tmp_path: Path) -> None:
     tuned(tmp_path, examples, HEADS, OPTIONS, dropout=0.2)
     steps: list[int] = []
     again = tuned(tmp_path, examples, HEADS, OPTIONS, dropout=0.2, on_progress=steps.append)
@@ -147,8 +145,8 @@ def test_a_training_that_is_done_is_not_gone_on_with(
     assert [path.name for path in tmp_path.iterdir()] == ["training.jsonl"]
 
 
-def test_heads_keep_to_their_slices(whole: dict[str, Tuned]) -> None:
-    """By the shapes of the tiny model: H = 4 heads of width 16, two to a group."""
+def test_heads_stay_in_their_slices(whole: dict[str, Tuned]) -> None:
+    """By the shapes of the tiny model: H = 4 heads of width 16, two per group."""
     weights = whole["heads"].weights
     for layer, heads, groups in ((1, [0], []), (2, [2, 3], [1])):
         for target, kept in (("q_proj", heads), ("k_proj", groups), ("v_proj", groups), ("o_proj", heads)):
@@ -160,12 +158,12 @@ def test_heads_keep_to_their_slices(whole: dict[str, Tuned]) -> None:
 
 
 def changed(factor: Tensor, axis: int) -> list[int]:
-    """Numbers of the heads whose part of a factor is not zero."""
+    """Indices of the heads whose part of a factor is not zero."""
     norms = factor.abs().sum(1 - axis)
     return [number for number, part in enumerate(norms.split(HEAD_WIDTH)) if part.any()]
 
 
-def test_generators_of_random_numbers_decide_nothing_and_stay_as_they_were(
+def test_global_random_state_is_unused_and_restored(
     examples: Examples, whole: dict[str, Tuned], tmp_path: Path
 ) -> None:
     random.seed(5)
@@ -179,15 +177,15 @@ def test_generators_of_random_numbers_decide_nothing_and_stay_as_they_were(
     assert (random.random(), np.random.random(), torch.rand(1)) == expected  # noqa: NPY002
 
 
-def test_another_seed_is_another_order_and_another_dropout(examples: Examples, tmp_path: Path) -> None:
+def test_seed_changes_order_and_dropout(examples: Examples, tmp_path: Path) -> None:
     losses = [
         tuned(tmp_path / str(seed), examples, LAYERS, small(steps=2), seed=seed).history[0]["loss"] for seed in (0, 1)
     ]
     assert losses[0] != losses[1]
 
 
-def test_accumulated_batches_are_one_large_batch(examples: Examples, tmp_path: Path) -> None:
-    """In float64: AdamW makes as large a step of a gradient that is rounding as of any other."""
+def test_accumulated_batches_equal_one_large_batch(examples: Examples, tmp_path: Path) -> None:
+    """In float64, since AdamW takes equally large steps for gradients that are only rounding errors."""
     large = tuned(tmp_path / "large", examples, LAYERS, small(batch=8, steps=2), model=fresh().double())
     options = small(batch=4, accumulate=2, steps=2)
     accumulated = tuned(tmp_path / "small", examples, LAYERS, options, model=fresh().double())
@@ -195,7 +193,7 @@ def test_accumulated_batches_are_one_large_batch(examples: Examples, tmp_path: P
     assert accumulated.history[0]["loss"] == pytest.approx(large.history[0]["loss"], abs=1e-5)
 
 
-def test_activations_that_are_computed_twice_change_nothing(examples: Examples, tmp_path: Path) -> None:
+def test_gradient_checkpointing_changes_nothing(examples: Examples, tmp_path: Path) -> None:
     found, calls = [], []
     for twice in (False, True):
         model = fresh()
@@ -209,7 +207,7 @@ def test_activations_that_are_computed_twice_change_nothing(examples: Examples, 
     assert_close(found[1], found[0], 1e-6)
 
 
-def test_computing_activations_twice_warns_of_nothing(
+def test_gradient_checkpointing_does_not_warn(
     examples: Examples, tmp_path: Path, recwarn: pytest.WarningsRecorder
 ) -> None:
     model = adapt(fresh(), LAYERS, AdapterOptions(), 0).model
@@ -227,7 +225,7 @@ def test_mixed_precision_trains_an_adapter_in_float32(examples: Examples, tmp_pa
 
 
 def test_a_cpu_does_not_train_in_fp16() -> None:
-    with pytest.raises(RecipeError, match="--mixed-precision fp16: a CPU does not train in it; give bf16 or no"):
+    with pytest.raises(RecipeError, match="--mixed-precision fp16 does not work on a CPU; give bf16 or no"):
         check_precision(small(mixed_precision="fp16"), "cpu")
     check_precision(small(mixed_precision="fp16"), "cuda")
     check_precision(small(mixed_precision="bf16"), "cpu")
@@ -235,7 +233,7 @@ def test_a_cpu_does_not_train_in_fp16() -> None:
 
 @pytest.fixture(scope="module")
 def early(examples: Examples, tmp_path_factory: pytest.TempPathFactory) -> Tuned:
-    """A training that stops early; nobody changes it."""
+    """A training that stops early; read-only."""
     return tuned(tmp_path_factory.mktemp("early"), examples, LAYERS, stopping(), validation=opposed_examples())
 
 
@@ -247,7 +245,7 @@ def eval_losses(found: Tuned) -> dict[int, float]:
     return {log["step"]: log["eval_loss"] for log in found.history if "eval_loss" in log}
 
 
-def test_training_that_gets_worse_stops_and_the_best_is_kept(examples: Examples, early: Tuned, tmp_path: Path) -> None:
+def test_worsening_training_stops_and_keeps_the_best(examples: Examples, early: Tuned, tmp_path: Path) -> None:
     losses = eval_losses(early)
     best = min(losses, key=losses.__getitem__)
     assert list(losses) == list(range(2, best + 2 * 2 + 1, 2))
@@ -266,7 +264,7 @@ def test_the_best_may_be_the_last(examples: Examples, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("after_best", [3, None])
-def test_patience_and_the_best_outlast_interruptions(
+def test_patience_and_best_survive_interruptions(
     examples: Examples, early: Tuned, tmp_path: Path, after_best: int | None
 ) -> None:
     """Within the patience, and at the end."""
@@ -282,7 +280,7 @@ def test_patience_and_the_best_outlast_interruptions(
     assert_equal(tuned(tmp_path, examples, LAYERS, stopping(), validation=opposed_examples()), early)
 
 
-def test_a_loss_that_is_no_number_ends_the_training(examples: Examples, tmp_path: Path) -> None:
+def test_nan_loss_ends_the_training(examples: Examples, tmp_path: Path) -> None:
     model = fresh()
     with torch.no_grad():
         model.get_output_embeddings().weight[7] = math.nan
@@ -294,13 +292,11 @@ def test_a_loss_that_is_no_number_ends_the_training(examples: Examples, tmp_path
     ("steps", "save_every", "expected"),
     [(1, 100, 1), (199, 100, 1), (500, 100, 5), (700, 100, 5), (1000, 7, 7), (1000, 13, 1), (10**5, 30, 30)],
 )
-def test_logs_meet_checkpoints(steps: int, save_every: int, expected: int) -> None:
+def test_logs_coincide_with_checkpoints(steps: int, save_every: int, expected: int) -> None:
     assert _steps_a_log(small(steps=steps, save_every=save_every)) == expected
 
 
-def test_means_of_losses_outlast_interruptions(
-    examples: Examples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_mean_losses_survive_interruptions(examples: Examples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("datasetkit.hi_scoring.tuning.training._LOGS", 2)
 
     def stop(done: int) -> None:

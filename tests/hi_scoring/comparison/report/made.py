@@ -19,7 +19,7 @@ from datasetkit.hi_scoring.statistics import FloatArray
 CAPTIONS = ("bleu4", "rouge_l", "cider", "key_precision", "key_recall", "hallucination")
 ANSWERS = ("accuracy", "accuracy:colour", "accuracy:count")
 ALL = (*CAPTIONS, "accuracy")
-# How much further than the untuned model each group comes, in each metric.
+# How far each group is above the untuned model, in each metric.
 EFFECTS = {
     "top-layers:1": 0.3,
     "random-layers:1": 0.05,
@@ -35,7 +35,7 @@ PARAMETERS = 1_000_000
 
 @dataclass(frozen=True)
 class Made:
-    """A comparison with its tables, and what its bench tells of itself."""
+    """A comparison with its tables and the description of its bench."""
 
     comparison: Comparison
     shifts: pd.DataFrame
@@ -43,7 +43,7 @@ class Made:
     description: dict[str, Any]
 
     def told(self, **changed: Any) -> Made:
-        """Give the same with another description."""
+        """Return the same with another description."""
         return replace(self, description=self.description | changed)
 
 
@@ -54,7 +54,7 @@ def make(
     metrics: tuple[str, ...] = ("cider", "accuracy"),
     samples: int = 40,
 ) -> Made:
-    """Make a comparison of some of the groups of ``EFFECTS``. The more, the longer it takes."""
+    """Return a comparison of some of the groups of ``EFFECTS``; more groups take longer."""
     found = comparison({group: EFFECTS[group] for group in groups}, seeds, tests, metrics, samples)
     return Made(found, shifts_table(found), contrasts_table(found), description(tests))
 
@@ -69,7 +69,7 @@ def comparison(
     metrics: Sequence[str],
     samples: int,
 ) -> Comparison:
-    """Runs of groups whose every metric is so far above the untuned model's; half as far below on other test sets."""
+    """Runs of groups with metrics this far above the untuned model's; half as far below it on other test sets."""
     untuned = _cell("untuned", "untuned", None, 0, 0.0, tests, metrics, samples)
     cells = {
         group: tuple(
@@ -84,7 +84,7 @@ def comparison(
 
 
 def description(tests: Sequence[str]) -> dict[str, Any]:
-    """What a bench tells of itself."""
+    """The description of a bench."""
     return {
         "made_by": "datasetkit compare",
         "versions": {"datasetkit": "0.1.0", "peft": "0.21.2"},
@@ -138,7 +138,7 @@ def _cell(
 
 
 def _values(metric: str, samples: int, effect: float, seed: int) -> FloatArray:
-    """Numbers of each sample whose figure is about 0.4 + effect, and no two of whose seeds are equal."""
+    """Statistics of each sample whose figure is about 0.4 + effect, different for each seed."""
     columns = 2 if metric.partition(":")[0] == "accuracy" else METRICS[metric].columns
     random = np.random.default_rng(seed)
     shares = np.clip(np.linspace(0.3, 0.5, samples) + effect + random.normal(0, 0.02, samples), 0, 1)

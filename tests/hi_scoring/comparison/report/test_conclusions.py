@@ -1,4 +1,4 @@
-"""What came of the claim, in words: verdicts, seeds, and what so many tests allow."""
+"""Conclusions on the claim in words: verdicts, seeds, and limits due to many tests."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.hi_scoring.comparison.report.made import LAYERS, made
         ),
     ],
 )
-def test_a_verdict_says_which_metrics_it_rests_on(groups: tuple[str, ...], answer: str, said: str) -> None:
+def test_verdict_names_its_metrics(groups: tuple[str, ...], answer: str, said: str) -> None:
     found = made(groups, tests=("test",), metrics=("cider", "accuracy"))
     [one] = conclusions(found.comparison, found.contrasts)
     assert one.verdict.answer == answer
@@ -38,7 +38,7 @@ def test_a_verdict_says_which_metrics_it_rests_on(groups: tuple[str, ...], answe
     assert one.rivals == tuple(group for group in groups[1:] if group != "all")
 
 
-def test_nothing_is_told_from_contrasts_that_are_not_significant_and_one_seed_is_named() -> None:
+def test_insignificant_contrasts_are_undecided() -> None:
     found = made(seeds=(3,), tests=("test",), metrics=("cider", "accuracy"))
     unsure = found.contrasts.assign(p_holm=0.5)
     [one] = conclusions(found.comparison, unsure)
@@ -49,16 +49,16 @@ def test_nothing_is_told_from_contrasts_that_are_not_significant_and_one_seed_is
     )
 
 
-def test_a_rival_that_ran_once_is_told_of() -> None:
+def test_rival_with_one_run_is_mentioned() -> None:
     found = made(tests=("test",), metrics=("cider",)).comparison
     groups = found.groups | {"random-layers:1": found.groups["random-layers:1"][:1]}
     part = replace(found, groups=groups)
     [one] = conclusions(part, contrasts_table(part))
     assert one.sentence.endswith("Seeds were not varied for all of them: another one may say otherwise.")
-    assert "ran once is silent" in method(shifts_table(part), contrasts_table(part))["seeds"]
+    assert "ran once does not show it" in method(shifts_table(part), contrasts_table(part))["seeds"]
 
 
-def test_where_too_much_is_tested_for_anything_to_be_significant_that_is_said() -> None:
+def test_too_many_tests_are_mentioned() -> None:
     few = made()
     for table, tests in ((few.shifts, 2 * 4), (few.contrasts, 2 * 2)):
         for test in ("test", "forgetting"):

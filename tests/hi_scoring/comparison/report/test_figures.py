@@ -1,4 +1,4 @@
-"""Plots of a comparison: what is significant is filled, what is not defined is absent, equal tables are equal bytes."""
+"""Plots of a comparison: significant shifts are filled, undefined ones absent, equal tables give equal bytes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_what_is_not_defined_is_not_drawn() -> None:
         assert count(draw(one.comparison, nothing, "test")) == 0
 
 
-def test_single_runs_are_drawn_beside_their_mean() -> None:
+def test_single_runs_are_drawn_next_to_their_mean() -> None:
     one = made(("top-layers:1",), tests=("test",), metrics=("cider",))
     alone = made(("top-layers:1",), seeds=(0,), tests=("test",), metrics=("cider",))
     for draw in (forest, final_figures):
@@ -66,7 +66,7 @@ def test_plots_fit_a_page(metrics: tuple[str, ...], groups: int) -> None:
         (ANSWERS, ["accuracy"]),
     ],
 )
-def test_few_metrics_are_held_against_each_other(metrics: tuple[str, ...], main: list[str]) -> None:
+def test_few_metrics_are_compared(metrics: tuple[str, ...], main: list[str]) -> None:
     one = made(("all",), seeds=(0,), metrics=metrics)
     assert main_metrics(one.shifts, ("test", "forgetting")) == main
     other = one.shifts[(one.shifts["test"] == "test") | (one.shifts["metric"] == "none of them")]
@@ -82,7 +82,7 @@ def drawn(one: Made) -> list[bytes]:
 
 
 @pytest.mark.slow
-def test_equal_tables_are_equal_bytes_and_others_are_not() -> None:
+def test_equal_tables_give_equal_bytes() -> None:
     one, other = made(metrics=("cider",)), made(metrics=("cider",), samples=30)
     assert drawn(one) == drawn(make(metrics=("cider",)))
     assert not set(drawn(one)) & set(drawn(other))

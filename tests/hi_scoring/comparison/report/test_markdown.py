@@ -24,7 +24,7 @@ def written(folder: Path, one: Made) -> str:
 
 
 def rows_of(text: str) -> dict[str, list[str]]:
-    """Rows of the tables of a part by their first cell, the first of a name."""
+    """Rows of a part's tables by their first cell, the first row of each name."""
     rows: dict[str, list[str]] = {}
     for line in text.splitlines():
         if line.startswith("|"):
@@ -34,7 +34,7 @@ def rows_of(text: str) -> dict[str, list[str]]:
 
 
 def parts_of(text: str) -> dict[str, str]:
-    """What stands under each heading."""
+    """The text under each heading."""
     return {part.partition("\n")[0]: part for part in text.split("\n## ")}
 
 
@@ -72,7 +72,7 @@ def test_numbers_are_those_of_the_tables(
     assert f"- {conclusions(one.comparison, one.contrasts)[0].sentence}" in text.replace("\\", "")
 
 
-def test_it_says_what_it_takes_to_do_it_again(tmp_path: Path) -> None:
+def test_settings_to_reproduce_are_listed(tmp_path: Path) -> None:
     parts = parts_of(written(tmp_path, made(("top-layers:1", "random-layers:1", "top-heads:2"))))
     settings = rows_of(parts["Settings"])
     assert settings["training: learning rate"] == ["0.005"]
@@ -107,7 +107,7 @@ def test_what_is_not_defined_is_a_dash(tmp_path: Path) -> None:
     assert "nan" not in text
 
 
-def test_one_way_of_tuning_and_one_seed_need_no_more(tmp_path: Path) -> None:
+def test_one_configuration_and_one_seed_suffice(tmp_path: Path) -> None:
     text = written(tmp_path, made(("layers:1,3",), seeds=(0,), tests=("test",), metrics=("cider",)))
     assert "## Contrasts" not in text
     assert "The claim was not tested" in text

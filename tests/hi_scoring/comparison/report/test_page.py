@@ -118,8 +118,8 @@ def test_what_was_not_measured_is_not_spoken_of(
 def test_one_way_of_tuning_and_one_seed_need_no_more(tmp_path: Path) -> None:
     one = made(("layers:1,3",), seeds=(0,), tests=("test",), metrics=("accuracy",)).told(scores=None)
     text = words(tmp_path, one)
-    assert "seed 0 alone: seeds were not varied" in text
-    assert "seeds were not varied: each way of tuning ran once" in text
+    assert "only seed 0: seeds were not varied" in text
+    assert "seeds were not varied: each configuration ran once" in text
     assert "The claim was not tested" in text
     assert "single runs" not in text
     assert "were ranked by" not in text

@@ -1,4 +1,4 @@
-"""What models say, side by side, from the files that cells leave."""
+"""Predictions of models side by side, from the files of cells."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def prediction(record_id: str, task: str, said: str, **judged: Any) -> dict[str,
 
 
 def saved(folder: Path, one: Comparison) -> Comparison:
-    """Save the cells of a comparison, each with four predictions that say whose they are."""
+    """Save the cells of a comparison, each with four predictions that name the cell."""
     for cell in (one.untuned, *(cell for cells in one.groups.values() for cell in cells)):
         table = pd.DataFrame(
             [
@@ -53,7 +53,7 @@ def saved(folder: Path, one: Comparison) -> Comparison:
     return Comparison.load(folder)
 
 
-def test_the_first_of_each_task_of_the_first_records_and_of_each_group_the_first_run(tmp_path: Path) -> None:
+def test_first_prompts_and_first_runs_are_shown(tmp_path: Path) -> None:
     found = saved(tmp_path, made(("all", "top-layers:1"), tests=("test",), metrics=("accuracy",)).comparison)
     absent = "not in the image: a dog, a cat"
     groups = ("untuned", "top-layers:1", "all")
@@ -72,7 +72,7 @@ def test_the_first_of_each_task_of_the_first_records_and_of_each_group_the_first
 
 
 @pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"PAR1")])
-def test_predictions_that_cannot_be_read_are_told_of(tmp_path: Path, damage: Any) -> None:
+def test_unreadable_predictions_are_reported(tmp_path: Path, damage: Any) -> None:
     found = saved(tmp_path, made(("all",), seeds=(0,), tests=("test",), metrics=("accuracy",)).comparison)
     damage(tmp_path / "cells" / "all--seed-0" / "predictions_test.parquet")
     with pytest.raises(BuiltFolderError, match=r"all--seed-0.*run the same command again"):

@@ -1,4 +1,4 @@
-"""What a report says of a comparison, in numbers: measures, what was tuned, settings."""
+"""Summary of a comparison in numbers: measures, what was tuned, settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from datasetkit.hi_scoring.comparison.report.summary import (
 from tests.hi_scoring.comparison.report.made import made
 
 
-def test_what_is_not_defined_is_a_dash_and_is_not_marked() -> None:
+def test_undefined_values_are_unmarked_dashes() -> None:
     found = made()
     gone = found.shifts.assign(figure=np.nan, spread=np.nan, shift=np.nan, low=np.nan, high=np.nan, p_holm=np.nan)
     for row in group_rows(gone, "test", ["cider"])[1:]:
@@ -26,7 +26,7 @@ def test_what_is_not_defined_is_a_dash_and_is_not_marked() -> None:
         assert (row.difference, row.size, row.interval, row.p, row.p_holm) == ("-",) * 5
 
 
-def test_runs_that_tuned_the_same_are_one_row() -> None:
+def test_runs_with_equal_tuning_share_a_row() -> None:
     found = made(("top-layers:1", "random-layers:1", "all", "top-heads:2"), seeds=(0, 1, 5), metrics=("cider",))
     assert [(row.group, row.seeds, row.layers, row.heads) for row in tuned_rows(found.comparison)] == [
         ("top-layers:1", "0, 1, 5", "2", ""),
@@ -37,7 +37,7 @@ def test_runs_that_tuned_the_same_are_one_row() -> None:
     ]
 
 
-def test_settings_hold_all_that_the_bench_tells_and_what_the_cells_add() -> None:
+def test_settings_cover_bench_and_cells() -> None:
     found = made()
     told = settings(found.comparison, found.description)
     assert told["training: learning rate"] == "0.005"
@@ -45,17 +45,17 @@ def test_settings_hold_all_that_the_bench_tells_and_what_the_cells_add() -> None
     assert told["adapter: targets"] == "q_proj, o_proj"
     assert told["scores: data: name"] == "base-train"
     assert told["tests: forgetting: sha256"] == "cd" * 32
-    assert told["ways of tuning"] == "top-layers:1, random-layers:1, bottom-layers:1, all"
+    assert told["configurations"] == "top-layers:1, random-layers:1, bottom-layers:1, all"
     assert told["seeds"] == "0, 1"
     assert told["draws of the bootstrap"] == "10,000, seed 0"
 
 
 @pytest.mark.parametrize(
-    ("seeds", "told"), [((0, 1), ", seeds 0, 1."), ((4,), ", seed 4 alone: seeds were not varied.")]
+    ("seeds", "told"), [((0, 1), ", seeds 0, 1."), ((4,), ", only seed 4: seeds were not varied.")]
 )
 def test_the_lead_names_seeds_and_test_sets(seeds: tuple[int, ...], told: str) -> None:
     found = made(seeds=seeds, metrics=("cider",))
     text = lead(found.comparison, found.description)
     assert told in text
-    assert text.startswith("4 ways of tuning on 13,640 examples of shifted-train")
+    assert text.startswith("4 configurations tuned on 13,640 examples of shifted-train")
     assert text.endswith("Tested on test-data (test, 40 samples) and forgetting-data (forgetting, 40 samples).")

@@ -73,7 +73,7 @@ def test_no_number_is_cut_in_80_columns() -> None:
         assert text.count(part) == count
 
 
-def test_one_group_with_one_seed_is_shown_without_contrasts() -> None:
+def test_one_group_with_one_seed_has_no_contrasts() -> None:
     one = made(("layers:1,3",), seeds=(0,), tests=("test",), metrics=("accuracy",))
     text = shown(one)
     assert "than" not in text.split("The claim was not tested")[0].split()

@@ -1,4 +1,4 @@
-"""Slow and obvious versions of the formulas: loops, lists, and every choice among ties written out."""
+"""Slow and obvious versions of the formulas: loops, lists, and enumeration of every choice among ties."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def taken_count(values: Sequence[float], mask_size: int, binarisation: str, quan
     if binarisation == "mean":
         return sum(value > math.fsum(values) / tokens for value in values)
     best_variance, best_count = -1.0, 0
-    for threshold in sorted(set(values), reverse=True)[1:]:  # what is above it is taken; the highest of equals wins
+    for threshold in sorted(set(values), reverse=True)[1:]:  # values above it are taken; of equals, the highest wins
         above = [value for value in values if value > threshold]
         below = [value for value in values if value <= threshold]
         gap = math.fsum(above) / len(above) - math.fsum(below) / len(below)
@@ -44,7 +44,7 @@ def iou(first: set[int], second: set[int]) -> float:
 
 
 def expected_iou(values: Sequence[float], mask: set[int], count: int) -> float:
-    """Mean over every set of `count` tokens of which no token outside is more attended than one inside."""
+    """Mean over every set of `count` tokens in which no token outside is more attended than one inside."""
     if count == 0:
         return 0.0
     cut = sorted(values, reverse=True)[count - 1]

@@ -1,4 +1,4 @@
-"""All scores of a sample over several views, against loops."""
+"""All scores of a sample over several views, compared with loops."""
 
 import math
 
@@ -13,7 +13,7 @@ from datasetkit.options.heads import BINARISATIONS, Binarisation, ScoreOptions
 from tests.hi_scoring.scores.formulas import references
 from tests.precision import TOLERANCE
 
-# Nine image tokens: a view of 2 x 2, a newline (token 4) that is in none, a view of 1 x 4.
+# Nine image tokens: a view of 2 x 2, a newline (token 4) in no view, a view of 1 x 4.
 VIEWS = [torch.tensor([[0, 1], [2, 3]]), torch.tensor([[5, 6, 7, 8]])]
 NAN = math.nan
 
@@ -54,7 +54,7 @@ def _expected(attention: np.ndarray, coverage: list[np.ndarray], options: ScoreO
 @pytest.mark.parametrize("binarisation", BINARISATIONS)
 @pytest.mark.parametrize("per_object", [False, True])
 @pytest.mark.parametrize("seed", range(5))
-def test_object_scores_are_those_of_the_loops(binarisation: Binarisation, per_object: bool, seed: int) -> None:
+def test_object_scores_equal_loops(binarisation: Binarisation, per_object: bool, seed: int) -> None:
     attention, coverage = _sample(seed, per_object)
     options = ScoreOptions(binarisation=binarisation, quantile=0.5)
     found = object_scores(attention, VIEWS, coverage, options)
@@ -86,7 +86,7 @@ def test_no_objects_give_no_scores_of_the_same_names() -> None:
     assert {tuple(scores.shape) for scores in none.values()} == {(0, 4)}
 
 
-def test_an_object_that_fills_every_view_has_a_full_score_and_no_lift() -> None:
+def test_object_filling_every_view_has_no_lift() -> None:
     found = object_scores(torch.rand(1, 4, 9), VIEWS, [torch.ones(1, *view.shape) for view in VIEWS], ScoreOptions())
     assert found["hi"].eq(1).all()
     assert found["hi_chance"].eq(1).all()
@@ -101,7 +101,7 @@ def test_uniform_attention_has_no_lift_at_all(binarisation: Binarisation, share:
     assert found["hi_lift"].tolist() == [[0.0, 0.0]]
 
 
-def test_attention_that_is_the_mask_scores_1() -> None:
+def test_attention_equal_to_the_mask_scores_1() -> None:
     coverage = [torch.tensor([[[1.0, 0.0], [1.0, 0.0]]]), torch.tensor([[[0.0, 1.0, 1.0, 0.0]]])]
     attention = torch.tensor([[[1, 0, 1, 0, 5, 0, 1, 1, 0]]]) / 20
     found = object_scores(attention, VIEWS, coverage, ScoreOptions())
@@ -120,7 +120,7 @@ def test_scores_stay_in_their_ranges(seed: int, binarisation: Binarisation) -> N
 
 @given(st.integers(0, 2**32 - 1), st.permutations(range(9)))
 @pytest.mark.slow
-def test_scores_do_not_depend_on_where_tokens_stand_in_the_sequence(seed: int, order: list[int]) -> None:
+def test_scores_do_not_depend_on_token_order(seed: int, order: list[int]) -> None:
     attention, coverage = _sample(seed)
     places = torch.tensor(order)
     moved = torch.empty_like(attention)
@@ -152,7 +152,7 @@ def test_evidence_scores_of_two_views() -> None:
         "ram_relative_chance": [1 / 3, 1 / 3],
         "image_mass": [0.4, 0.9],
         "image_mass_chance": [0.5, 0.5],
-        "pointing": [0.0, 1 / 3],  # the first head looks at the newline most
+        "pointing": [0.0, 1 / 3],  # the first head attends most to the newline
         "pointing_chance": [1 / 3, 1 / 3],
         "entropy": [0.0, NAN],
     }
@@ -161,13 +161,13 @@ def test_evidence_scores_of_two_views() -> None:
         assert found[name].tolist() == pytest.approx(values, nan_ok=True, rel=0, abs=TOLERANCE), name
 
 
-def test_entropy_is_the_mean_over_the_views_where_it_is_defined() -> None:
+def test_entropy_is_the_mean_over_defined_views() -> None:
     attention = torch.tensor([[0.1] * 4 + [0.0] + [0.3, 0.0, 0.3, 0.0], [0.3, 0, 0, 0, 0, 0.3, 0.0, 0.3, 0.0]])
     found = evidence_scores(attention, VIEWS, [torch.ones(view.shape) for view in VIEWS], 9.0)["entropy"]
     assert found.tolist() == pytest.approx([math.log(2), math.log(2) / 2])
 
 
-def test_evidence_is_the_union_of_objects_with_their_fallbacks_or_the_unions_coverage() -> None:
+def test_evidence_is_binary_union_or_its_coverage() -> None:
     coverage = torch.tensor([[[0.9, 0.2, 0.0]], [[0.0, 0.3, 0.1]], [[0.0, 0.0, 0.0]]])
     union = torch.tensor([[0.9, 0.4, 0.1]])
     assert evidence_of(coverage, union, ScoreOptions()).tolist() == [[1.0, 1.0, 0.0]]
@@ -176,7 +176,7 @@ def test_evidence_is_the_union_of_objects_with_their_fallbacks_or_the_unions_cov
     assert weighted.dtype == torch.float64
 
 
-def test_a_head_that_does_not_see_the_image_has_no_overlap_and_no_aim() -> None:
+def test_head_without_image_attention_is_undefined() -> None:
     attention = torch.stack([torch.zeros(9), torch.full((9,), 0.1)])
     coverage = [torch.ones(1, *view.shape) * 0.6 for view in VIEWS]
     coverage[0][0, 0, 0] = 0.0

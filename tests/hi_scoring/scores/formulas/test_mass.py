@@ -18,7 +18,7 @@ def test_masses_of_two_heads() -> None:
     assert found["image_mass_chance"].tolist() == pytest.approx([0.25, float("nan")], nan_ok=True)
 
 
-def test_without_evidence_only_the_mass_on_the_image_is_defined() -> None:
+def test_no_evidence_leaves_only_image_mass() -> None:
     found = attention_mass(torch.full((2, 3), 0.1).double(), torch.zeros(3).double(), visible_keys=6.0)
     for name in ("ram", "ram_relative", "ram_chance", "ram_relative_chance"):
         assert found[name].isnan().all(), name
@@ -26,7 +26,7 @@ def test_without_evidence_only_the_mass_on_the_image_is_defined() -> None:
     assert found["image_mass_chance"].tolist() == [0.5, 0.5]
 
 
-def test_attention_spread_evenly_over_all_keys_is_at_chance_in_every_mass() -> None:
+def test_uniform_attention_has_masses_at_chance() -> None:
     found = attention_mass(torch.full((1, 5), 1 / 20).double(), torch.tensor([1.0, 1, 0, 0, 0]).double(), 20.0)
     for name in ("ram", "ram_relative", "image_mass"):
         assert found[name].item() == pytest.approx(found[f"{name}_chance"].item()), name

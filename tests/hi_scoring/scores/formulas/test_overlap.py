@@ -1,4 +1,4 @@
-"""Head Impact and its chance levels, against every choice written out."""
+"""Head Impact and its chance levels, compared with enumeration of every choice."""
 
 import math
 import random
@@ -93,12 +93,12 @@ def test_chance_is_what_random_attention_scores() -> None:
 
 
 @given(tied_views())
-def test_attention_that_is_all_equal_is_exactly_at_chance(view: tuple[list[float], list[int], int]) -> None:
+def test_uniform_attention_is_exactly_at_chance(view: tuple[list[float], list[int], int]) -> None:
     values, mask, count = view
     assert _hi([0.1] * len(values), mask, count) == _chance(len(values), sum(mask), count)
 
 
-def test_several_objects_and_heads_are_each_by_themselves() -> None:
+def test_objects_and_heads_are_independent() -> None:
     torch.manual_seed(1)
     attention = torch.randint(0, 4, (3, 5, 8)).float()
     mask = torch.rand(3, 8) < 0.5
@@ -114,7 +114,7 @@ def test_several_objects_and_heads_are_each_by_themselves() -> None:
         assert way or chances[item, head] == _chance(8, sum(inside), count)
 
 
-def test_lift_is_0_at_chance_1_at_best_and_undefined_where_chance_is_best() -> None:
+def test_lift_is_0_at_chance_and_1_at_best() -> None:
     found = lift(torch.tensor([0.25, 1.0, 0.0, 1.0]).double(), torch.tensor([0.25, 0.25, 0.5, 1.0]).double())
     assert found[:3].tolist() == [0.0, 1.0, -1.0]
     assert found[3].isnan()
@@ -155,13 +155,13 @@ def test_soft_chance_of_a_view_of_many_tokens_and_heads() -> None:
     assert found.tolist() == pytest.approx([references.soft_chance(head, coverage) for head in attention], abs=2e-6)
 
 
-def test_soft_hi_is_1_where_attention_is_the_mask_and_0_where_they_are_apart() -> None:
+def test_soft_hi_is_1_on_the_mask_and_0_apart() -> None:
     mask = torch.tensor([[0.5, 1.0, 0.0], [0.25, 0.0, 0.0]])
     apart = torch.tensor([[0.0, 0.0, 0.3], [0.0, 0.1, 0.0]])
     assert soft_hi(torch.stack([mask * 0.1, apart]), mask).tolist() == pytest.approx([1.0, 0.0])
 
 
-def test_soft_scores_of_a_head_that_sees_nothing_of_the_view_are_undefined_and_others_are_not() -> None:
+def test_soft_scores_without_attention_are_undefined() -> None:
     attention = torch.stack([torch.zeros(3, 4), torch.ones(3, 4)])
     coverage = torch.zeros(3, 4)
     coverage[1, 1:3] = torch.tensor([1.0, 0.5])

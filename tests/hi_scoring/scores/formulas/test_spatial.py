@@ -1,4 +1,4 @@
-"""Where a head looks."""
+"""Where a head attends."""
 
 import math
 
@@ -32,7 +32,7 @@ maps = arrays.arrays(
         ([[9, 0, 9], [0, 0, 0], [9, 0, 9]], math.log(4)),
         ([[0.3, 0.3], [0.3, 0.3]], NAN),
         ([[0, 0], [0, 0]], NAN),
-        ([[100, 0, 13], [0, 0, 0], [0, 0, 0]], 0.0),  # 13 is above the mean, but by less than 5 % of the most
+        ([[100, 0, 13], [0, 0, 0], [0, 0, 0]], 0.0),  # 13 is above the mean, but by less than 5 % of the maximum
     ],
 )
 def test_entropy_of_small_maps(attention: list[list[float]], expected: float) -> None:
@@ -41,7 +41,7 @@ def test_entropy_of_small_maps(attention: list[list[float]], expected: float) ->
 
 
 @given(maps)
-def test_entropy_is_that_of_parts_filled_by_hand(attention: np.ndarray) -> None:
+def test_entropy_equals_that_of_flood_filled_parts(attention: np.ndarray) -> None:
     found = spatial_entropy(torch.from_numpy(attention))
     expected = [references.entropy(head.astype(np.float64)) for head in attention]
     assert found.tolist() == pytest.approx(expected, abs=1e-9, nan_ok=True)

@@ -20,7 +20,7 @@ def scores(shape: tuple[int, int] = (1, 1)) -> HeadScores:
 
 
 def made(values: Mapping[tuple[str, str], NDArray[np.float64]]) -> HeadScores:
-    """Scores of some samples of a toy dataset, with nothing known of chance."""
+    """Scores of some samples of a toy dataset, without chance levels."""
     count = len(next(iter(values.values())))
     return HeadScores(
         values,

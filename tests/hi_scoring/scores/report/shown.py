@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 class Tags(HTMLParser):
-    """Counts elements, and gathers what they would fetch."""
+    """Counts elements, and collects the URLs that they would fetch."""
 
     def __init__(self) -> None:
         super().__init__()

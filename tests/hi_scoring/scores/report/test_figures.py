@@ -1,4 +1,4 @@
-"""Plots of head scores: what is not defined is grey, equal scores are equal images."""
+"""Plots of head scores: undefined values are grey, equal scores give equal images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def share_of_grey(png: bytes) -> float:
 
 
 @pytest.mark.parametrize("name", ["hi", "hi_lift"])
-def test_what_is_not_defined_is_grey_which_no_value_is(name: str) -> None:
+def test_undefined_is_grey_unlike_any_value(name: str) -> None:
     found = scores()
     assert share_of_grey(heatmaps(found, "response", [])) < 0.001  # edges of letters
     found.values[name, "response"][:] = np.nan

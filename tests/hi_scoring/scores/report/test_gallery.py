@@ -1,4 +1,4 @@
-"""Images of what heads look at: each drawn pixel has the colour of the token that shows it."""
+"""Images of head attention: each drawn pixel has the colour of the token that shows it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def grid(size_hw: tuple[int, int], *, first: int = 0, side: int = 24) -> View:
 
 
 @pytest.mark.parametrize("size_hw", [(100, 1000), (1000, 100), (100, 100), (333, 500)])
-def test_attention_is_drawn_where_tokens_are_narrower_than_a_pixel(size_hw: tuple[int, int]) -> None:
+def test_tokens_narrower_than_a_pixel_are_drawn(size_hw: tuple[int, int]) -> None:
     geometry = ImageTokens(size_hw, 24**2, (grid(size_hw),))
     attention = np.zeros((24, 24), np.float32)
     attention[12:, 12:] = 1
@@ -43,7 +43,7 @@ def test_attention_is_drawn_where_tokens_are_narrower_than_a_pixel(size_hw: tupl
     assert drawn[:, : half_x - 2].max() < 0.5
 
 
-def test_a_token_that_shows_no_pixel_does_not_dim_those_that_do() -> None:
+def test_token_without_pixels_dims_no_others() -> None:
     size_hw = (84, 84)
     one = sample(size_hw=size_hw)
     attention = np.full(24**2 + 1, 0.01, np.float32)
@@ -53,7 +53,7 @@ def test_a_token_that_shows_no_pixel_does_not_dim_those_that_do() -> None:
     assert np.array_equal(alone, beside)
 
 
-def test_the_finest_view_lies_above_the_others_and_leaves_them_what_it_does_not_show() -> None:
+def test_finest_view_is_drawn_above_the_others() -> None:
     size_hw = (84, 84)
     tiles = Tower((30, 30), 1, (30, 30)).view("tiles", 576 + np.arange(900).reshape(30, 30), (0, 84), (0, 42))
     geometry = ImageTokens(size_hw, 576 + 900, (tiles, grid(size_hw)))

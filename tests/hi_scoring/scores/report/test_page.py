@@ -112,9 +112,9 @@ def test_a_reader_who_has_nothing_but_the_page_is_told_names_and_settings(tmp_pa
         "lift (hi_lift) (HI",
     ):
         assert part in text
-    assert "Taken in each sample, then averaged" in text
-    assert "entropy over its connected bright parts" not in text, "it was not scored"
-    for part in ("phrase: the tokens of the phrases", "last: the last token of the prompt", "the row before it"):
+    assert "Computed per sample, then averaged" in text
+    assert "entropy over its connected parts" not in text, "it was not scored"
+    for part in ("phrase: the tokens of the phrases", "last: the last token of the prompt", "the row before, which"):
         assert part in text
     for part in ("ranked by ram:response", "dtype bfloat16", "batch 3", "2,000 draws, seed 0", "20 random splits"):
         assert part in text

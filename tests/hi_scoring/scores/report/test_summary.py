@@ -1,4 +1,4 @@
-"""What a report says in numbers: each column once, and intervals that can be read."""
+"""Summary in numbers: each column once, and readable intervals."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("lead", SHOWN)
-def test_the_score_that_heads_are_ranked_by_is_in_one_column_alone(lead: str) -> None:
+def test_ranked_score_has_one_column(lead: str) -> None:
     by = f"{lead}:response"
     [row] = head_rows(scores(), by, [Head(0, 0)])
     assert len(row.cells) == len(columns_of(scores(), by)) == 3 + len(SHOWN) - 1
@@ -52,7 +52,7 @@ def test_no_number_is_cut_in_a_terminal_of_80_columns(lead: str) -> None:
 
 
 def ranked(agreement: float) -> HeadScores:
-    """40 samples of 32 heads; at 0 they have no ranking in common, at 1 nothing else."""
+    """40 samples of 32 heads; at 0 they share no ranking, at 1 they share exactly one."""
     random = np.random.default_rng(0)
     samples = agreement * random.random((1, 4, 8)) + (1 - agreement) * random.random((40, 4, 8))
     return made({("hi", "response"): samples})
@@ -69,16 +69,16 @@ def test_a_weak_ranking_is_called_weak(agreement: float, is_weak: bool) -> None:
     assert ("The ranking is weak" in shown.get()) == is_weak
 
 
-def test_stability_stands_beside_that_of_random_rankings() -> None:
+def test_stability_is_compared_with_random_rankings() -> None:
     rows = {row.what: (row.tau, row.jaccard) for row in stability(ranked(0.5), "hi:response").rows}
-    # 5 of 32 heads twice at random: 25 / 32 in common on average.
+    # Two random choices of 5 of 32 heads: 25 / 32 in common on average.
     assert rows["two random rankings"] == ("0.000", "0.093")
 
 
-def test_nothing_is_claimed_of_the_stability_of_one_sample() -> None:
+def test_one_sample_has_no_stability() -> None:
     one = made({("hi", "response"): np.random.default_rng(0).random((1, 4, 8))})
     assert "nothing is known" in stability(one, "hi:response").warning
 
 
-def test_the_test_of_layers_says_that_heads_are_its_observations() -> None:
+def test_layer_test_names_heads_as_observations() -> None:
     assert "observations of these tests are heads" in layer_sentence(ranked(0.5), "hi:response")
