@@ -32,8 +32,8 @@ class Checkpoint:
     @property
     def local(self) -> Path | None:
         """Folder or file of a model that is not on the Hub; it may not be there."""
-        place = Path(resolve(self.id))
-        return place if place.exists() or _is_path(str(place)) else None
+        place = resolve(self.id)
+        return Path(place) if Path(place).exists() or _is_path(place) else None
 
 
 def resolve(model_id: str) -> str:

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from datasetkit.core.errors import ModelError
@@ -130,9 +132,13 @@ def find(checkpoint: Checkpoint, root: Path | None) -> Found | None:
         root: folder that was filled by ``datasetkit models fetch --to``; None for the Hub's cache.
 
     Raises:
-        ModelError: there are several of the newest revision.
+        ModelError: it is not a Hub id, or there are several of its commits.
 
     """
+    try:
+        validate_repo_id(checkpoint.id)
+    except HFValidationError as error:
+        raise ModelError(f"{checkpoint.id} is neither a folder nor a Hub id: {one_line(error)}") from None
     if root is None:
         config = try_to_load_from_cache(checkpoint.id, "config.json", revision=checkpoint.revision)
         folder = Path(config).parent if isinstance(config, str) else None

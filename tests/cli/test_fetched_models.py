@@ -217,6 +217,7 @@ def test_other_models_over_a_preset_are_fetched(preset: Path, tmp_path: Path) ->
         ((), "no models are named; give --preset grounded-sam"),
         (("--preset", "none"), "no models are named"),
         (("--preset", "toyworld", "--detector", "org/none"), "org/none is not on the Hub, or private"),
+        (("--preset", "toyworld", "--detector", "my model"), "my model is neither a folder nor a Hub id"),
     ],
 )
 def test_fetch_refuses_in_one_line(hub: HubServer, given: tuple[str, ...], message: str) -> None:
