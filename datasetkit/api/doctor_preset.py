@@ -249,6 +249,6 @@ def _packages_of(folder: Path | None) -> tuple[Package, ...]:
     except (OSError, ValueError):
         return ()
     kind = config.get("model_type") if isinstance(config, dict) else None
-    if kind not in FAMILIES.builtin or not FAMILIES.load(kind).needs_torchvision:
+    if not isinstance(kind, str) or kind not in FAMILIES.builtin or not FAMILIES.load(kind).needs_torchvision:
         return ()
     return (TORCHVISION, NUM2WORDS) if kind == "smolvlm" else (TORCHVISION,)

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError, safe_open
 
 from datasetkit.core.errors import ModelError
 from datasetkit.core.files import file_sha256, write_json
@@ -29,7 +28,6 @@ from datasetkit.runtime.checkpoints import Checkpoint
 RECORD = "fetched.json"
 _INDEX = "model.safetensors.index.json"
 _WEIGHTS = "model.safetensors"
-_MOST_HEADER_BYTES = 100_000_000
 _CHUNK_BYTES = 1 << 20
 
 
@@ -172,22 +170,14 @@ def weight_count(folder: Path) -> int:
         ModelError: a header cannot be read.
 
     """
-    return sum(
-        prod(facts["shape"])
-        for path in folder.glob("*.safetensors")
-        for name, facts in _header(path).items()
-        if name != "__metadata__"
-    )
-
-
-def _header(path: Path) -> Mapping[str, Any]:
-    try:
-        with path.open("rb") as file:
-            (size,) = struct.unpack("<Q", file.read(8))
-            header: Mapping[str, Any] = json.loads(file.read(min(size, _MOST_HEADER_BYTES)))
-    except (OSError, struct.error, ValueError) as error:
-        raise ModelError(f"{path} is not a safetensors file: {one_line(error)}") from None
-    return header
+    count = 0
+    for path in folder.glob("*.safetensors"):
+        try:
+            with safe_open(path, framework="numpy") as file:
+                count += sum(prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118 - no mapping
+        except (OSError, SafetensorError) as error:
+            raise ModelError(f"{path} is not a safetensors file: {one_line(error)}; fetch it again") from None
+    return count
 
 
 def _needed(folder: Path, *, has_weights: bool) -> Iterator[str]:
